@@ -506,7 +506,8 @@ def test_designs_are_compared_below_one_cap(
     printed = script(compare_designs.main, line)
     rows = read_rows("table.csv")
     kinds = ["predictor", "best of as many random", "by measures", "random"]
-    assert [row["kind"] for row in rows] == [*kinds, *compare_designs.BY_HAND]
+    at_cap = ["predictor at the cap", "best of as many random at the cap"]
+    assert [row["kind"] for row in rows] == [*kinds, *at_cap, *compare_designs.BY_HAND]
     for row in rows:
         text = row["architecture"]
         macs = compare_designs._size(text).macs
@@ -522,6 +523,8 @@ def test_designs_are_compared_below_one_cap(
     assert (seen, tested) == (300, 100)
     assert f"| predictor than {kinds[1]} | " in printed
     assert printed.endswith(script(compare_designs.main, f"{line} --print"))
+    script(compare_designs.main, f"{line} --kinds random --table other.csv")
+    assert [row["kind"] for row in read_rows("other.csv")] == ["random"]
 
 
 def test_scattered_digits_are_tested_by_digits_that_no_search_saw() -> None:
