@@ -41,6 +41,9 @@ class Limits:
         space: What is searched.
         settings: Of the search.
         time: Measures milliseconds of a network; None to leave its time open.
+
+    Raises:
+        ValueError: If the networks of the space cannot have the depths of the settings.
     """
 
     def __init__(
@@ -52,13 +55,15 @@ class Limits:
         self._space = space
         self._settings = settings
         self._time = time
+        if settings.depths is not None:
+            self.network(space.sample(np.random.default_rng(0)))  # refuses them at once
 
     def network(self, arch: Architecture) -> Architecture:
-        """The architecture whose network is trained or measured, where it has a width to choose.
+        """The architecture whose network is trained or measured, where it has a size to choose.
 
         Where none is narrow enough, it is the narrowest.
         """
-        s = self._settings
+        s, arch = self._settings, self._deep(arch)
         if not isinstance(arch, Growable):
             return arch
         if s.sized:
@@ -67,7 +72,19 @@ class Limits:
 
     def shown(self, arch: Architecture) -> Architecture:
         """An architecture as tables show it: below a limit it has the width of its network."""
-        return self.network(arch) if self._settings.sized else arch
+        return self.network(arch) if self._settings.sized else self._deep(arch)
+
+    def _deep(self, arch: Architecture) -> Architecture:
+        """The architecture with the depths that the settings ask for."""
+        depths = self._settings.depths
+        if depths is None:
+            return arch
+        if not isinstance(arch, Growable):
+            raise ValueError(
+                f"depths={','.join(map(str, depths))} do not suit space {self._space.name}, whose "
+                "networks have none to choose; leave them out"
+            )
+        return arch.with_(depths=depths)
 
     @property
     def classes(self) -> int:

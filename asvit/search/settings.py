@@ -1,6 +1,6 @@
 """What a search is asked to do: one frozen set of settings, kept with its results."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
@@ -48,6 +48,15 @@ _of_training = partial(setting, group=_TRAINING)
 def _limit(read: Callable[[Any], Any], help: str, *, metavar: str = "N") -> Any:
     """A limit of the networks, none by default: a number, or a text that ``read`` takes."""
     return setting(None, help, metavar=metavar, convert=read, parse=read, group=_LIMITS)
+
+
+def _depths(given: str | Iterable[int]) -> tuple[int, ...]:
+    """Blocks of each stage, written as ``2,2,6,2`` or given as numbers."""
+    listed = given.split(",") if isinstance(given, str) else given
+    try:
+        return tuple(int(one) for one in listed)
+    except (TypeError, ValueError):
+        raise ValueError(f"depths must be whole numbers such as 2,2,6,2, got {given!r}") from None
 
 
 @dataclass(frozen=True)
@@ -141,6 +150,16 @@ class SearchSettings(MeasuringSettings):
     )
     flip: bool = _of_training(False, "Mirror half of the training images.")
     init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
+    depths: tuple[int, ...] | None = setting(
+        None,
+        "Blocks in each stage of every network, such as 2,2,6,2: these are searched, and limits "
+        "apply to them.",
+        metavar="D1,D2,...",
+        shown="those of the space",
+        convert=_depths,
+        parse=_depths,
+        group=_LIMITS,
+    )
     max_params: int | None = _limit(
         parse_amount,
         "Parameters that a network may have, such as 5M; every network is as wide as this and "
@@ -273,6 +292,8 @@ class SearchSettings(MeasuringSettings):
     def sizes_in_words(self) -> str:
         """How wide networks are, and what limits them, in words."""
         told = ["" if self.width is None else f"width C={self.width}"]
+        if self.depths is not None:
+            told.append(f"depths {','.join(map(str, self.depths))}")
         if self.max_params is not None:
             told.append(f"at most {self.max_params:,} parameters")
         if self.max_macs is not None:
