@@ -31,7 +31,7 @@ class BuildSettings(ShortTrainingSettings):
     """Settings of a table. Two runs with equal settings on one kind of device give equal tables.
 
     The preset ``default`` is for a GPU or a night, ``quick`` for a minute or two, and
-    ``asvit-fractal`` gives the table of that name.
+    ``asvit-fractal`` and ``asvit-sizes`` give the tables of these names.
     """
 
     presets: ClassVar[Presets] = Registry(
@@ -57,6 +57,17 @@ class BuildSettings(ShortTrainingSettings):
                 "width": 16,
                 "steps": 700,
                 "init": "own",
+            },
+            "asvit-sizes": {
+                "n": 100,
+                "classes": 40,
+                "train_images": 4_000,
+                "image_size": 32,
+                "width": 16,
+                "varied": 0.75,
+                "max_depth": 2,
+                "steps": 350,
+                "rate_by_width": True,
             },
         },
     )

@@ -38,6 +38,7 @@ REFERENCES: Registry[str] = Registry(
         "vitbench101-autoformer": "100 AutoFormer of ViT-Bench-101 on the same three",
         "timm-in1k": "197 timm models trained on ImageNet-1k alone, each by its own recipe",
         "asvit-fractal": "60 As-ViT topologies on 20 classes of fractals, three seeds each",
+        "asvit-sizes": "100 As-ViT of several depths and widths on 40 classes, two seeds each",
     },
 )
 

@@ -27,7 +27,6 @@ from proxies import structure
 from proxies.counts import count
 
 OURS = ["vitbench101-pit", "vitbench101-autoformer", "timm-in1k"]
-PRESET = BuildSettings.make("asvit-fractal")
 ROWS = {"vitbench101-pit": 100, "vitbench101-autoformer": 100, "timm-in1k": 197}
 AUTOFORMER = "autoformer:192|4,4,3,4,3,3,4,4,3,3,3,4|3.5,4,3.5,4,3.5,3.5,4,3.5,4,4,4,3.5"
 
@@ -218,34 +217,44 @@ def test_tables_are_read_without_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.fixture(scope="module")
-def fractal():
-    return load_reference("asvit-fractal")
-
-
-@pytest.fixture(scope="module")
-def built(fractal):
-    """The rows of the table as they are built."""
-    each = [fractal.accuracies[f"accuracy_seed{seed}"] for seed in range(PRESET.seeds)]
-    return [
-        BuiltRow(text, *vars(cost(text, 32, 20)).values(), values)
-        for text, values in zip(fractal.architectures, zip(*each, strict=True), strict=True)
+@pytest.fixture(scope="module", params=["asvit-fractal", "asvit-sizes"])
+def made(request):
+    """A table that was made here, the settings that made it and its rows as they are built."""
+    table, settings = load_reference(request.param), BuildSettings.make(request.param)
+    each = [table.accuracies[f"accuracy_seed{seed}"] for seed in range(settings.seeds)]
+    rows = [
+        BuiltRow(text, *vars(cost(text, 32, settings.classes)).values(), values)
+        for text, values in zip(table.architectures, zip(*each, strict=True), strict=True)
     ]
+    return table, settings, rows
 
 
-def test_our_own_table_is_what_its_preset_makes(fractal, built):
-    assert fractal.architectures == draw(load_space("asvit"), PRESET)
-    assert (len(fractal), fractal.num_classes, set(fractal.image_sizes)) == (60, 20, {32})
-    older = f"{fractal.provenance['source']} --init own"  # than the option, when all began so
-    assert older.endswith(f", {BuildRun(settings=PRESET).command_line()}")
-    assert {"title", "licence", "recipe", "accuracies", "hardware"} <= set(fractal.provenance)
-    assert fractal.params == tuple(row.params for row in built)
-    assert fractal.macs == tuple(row.macs for row in built)
+def test_our_own_tables_are_what_their_presets_make(made):
+    table, settings, rows = made
+    assert table.architectures == draw(load_space("asvit"), settings)
+    told = len(table), table.num_classes, set(table.image_sizes)
+    assert told == (settings.n, settings.classes, {settings.image_size})
+    # asvit-fractal is older than the option --init, when all began with their own.
+    older = " --init own" if settings.init == "own" else ""
+    source = table.provenance["source"] + older
+    assert source.endswith(f", {BuildRun(settings=settings).command_line()}")
+    assert {"title", "licence", "recipe", "accuracies", "hardware"} <= set(table.provenance)
+    assert table.params == tuple(row.params for row in rows)
+    assert table.macs == tuple(row.macs for row in rows)
 
 
-def test_accuracies_and_noise_of_our_own_table_are_those_of_its_seeds(fractal, built):
-    assert fractal.default_target == "accuracy"
-    for row, accuracy in zip(built, fractal.accuracies["accuracy"], strict=True):
+def test_accuracies_and_noise_of_our_own_tables_are_those_of_their_seeds(made):
+    table, settings, rows = made
+    assert table.default_target == "accuracy"
+    for row, accuracy in zip(rows, table.accuracies["accuracy"], strict=True):
         assert accuracy == pytest.approx(statistics.fmean(row.accuracies), abs=6e-4)
-        assert all(5 < value < 100 for value in row.accuracies)  # chance is 5
-    assert fractal.target().noise_ceiling == pytest.approx(noise_ceiling(built), abs=5e-5)
+        assert all(100 / settings.classes < value < 100 for value in row.accuracies)  # chance
+    assert table.target().noise_ceiling == pytest.approx(noise_ceiling(rows), abs=5e-5)
+
+
+def test_the_table_of_sizes_varies_depths_and_widths_and_its_seeds_agree():
+    table = load_reference("asvit-sizes")
+    networks = [parse(text) for text in table.architectures]
+    assert {network.width for network in networks} == {8, 12, 16, 24, 32}
+    assert {depth for network in networks for depth in network.depths} == {1, 2}
+    assert table.target().noise_ceiling >= 0.6
