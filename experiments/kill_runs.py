@@ -30,10 +30,15 @@ from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from safetensors import safe_open
 
+from asvit.core.run_files import DESIGNED
 from asvit.core.versions import versions
+from asvit.data import FractalDataset
+from asvit.designs import DesignJournal
+from asvit.runs import designing
 from experiments import forked
 
 RUN = "run"
@@ -81,13 +86,20 @@ COMMANDS: Mapping[str, str] = {
     " --crossovers 2 --mutations 2 --random-paths 3 --retrain --device cpu",
 }
 
+#: Takes half a minute, and is only killed where it is asked for.
+DESIGN = "design"
+_EVERY = {
+    **COMMANDS,
+    DESIGN: "design --data pictures --max-params 60K --trainings 5 --image-size 32 --device cpu",
+}
+
 #: Command -> the folder it needs, and the command that makes it.
 NEEDS = {"supernet evolve": ("supernet", "supernet train")}
 
 # Times, and what depends on them; everything else must be equal.
 _TIMES = frozenset(
     {"wall_seconds", "training_seconds", "seconds", "elapsed", "images_per_second"}
-    | {"time_fraction", "time"}
+    | {"time_fraction", "time", "latency_ms", "latency", "milliseconds", "deviation"}
     | {"crc32", "sha256"}  # of times, too
 )
 #: Of a report: durations, and figures, which are files of their own.
@@ -171,7 +183,7 @@ class Campaign:
         differing = differences(outcome(folder / RUN), self.reference(name))
         if differing:
             raise RuntimeError(
-                f"asvit {COMMANDS[name]} ended differently in {', '.join(differing)} {what} "
+                f"asvit {_EVERY[name]} ended differently in {', '.join(differing)} {what} "
                 f"(seed {self._seed}, see {folder})"
             )
 
@@ -197,6 +209,8 @@ class Campaign:
         """Make a working folder for a run of the command, with the files it needs."""
         folder = self._parent(name) / which
         folder.mkdir(parents=True)
+        if name == DESIGN:
+            _write_pictures(folder / "pictures")
         if name in NEEDS:
             target, needed = NEEDS[name]
             shutil.copytree(self.reference_folder(needed) / RUN, folder / target)
@@ -224,7 +238,9 @@ class Campaign:
         return stages
 
     def _start(self, name: str, folder: Path) -> ForkServerProcess:
-        prepare = forked.fork_workers if "--jobs" in COMMANDS[name] else None
+        prepare = forked.fork_workers if "--jobs" in _EVERY[name] else None
+        if name == DESIGN:
+            prepare = _design_briefly
         return forked.start(forked.command, words(name), folder, prepare=prepare)
 
     def _check_workers_exit(self, name: str, folder: Path) -> None:
@@ -232,26 +248,47 @@ class Campaign:
         deadline = time.monotonic() + MAX_SECONDS
         while left := forked.workers(folder):
             if time.monotonic() > deadline:
-                raise RuntimeError(f"asvit {COMMANDS[name]} was killed, its workers {left} run on")
+                raise RuntimeError(f"asvit {_EVERY[name]} was killed, its workers {left} run on")
             time.sleep(0.01)
 
     def _check(self, name: str, folder: Path, code: int | None) -> None:
         if code != 0:
             last = forked.printed(folder).strip().splitlines()[-3:]
             raise RuntimeError(
-                f"asvit {COMMANDS[name]} ended with {code}: {' '.join(last)} "
+                f"asvit {_EVERY[name]} ended with {code}: {' '.join(last)} "
                 f"(seed {self._seed}, see {folder})"
             )
 
 
+def _write_pictures(folder: Path) -> None:
+    """Fractals of two classes, as files."""
+    images = FractalDataset(2, 12, 40)
+    for index in range(len(images)):
+        path = folder / images.classes[images.labels[index]] / f"{index:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images.picture(index).save(path)
+
+
+def _design_briefly() -> None:
+    """Shorten the trainings of a design, which has no option for it."""
+    plan = designing.DesignRun._plan
+
+    def brief(run: designing.DesignRun) -> Mapping[str, Any]:
+        return {**plan(run), "training_steps": 3}
+
+    mock.patch.object(designing.DesignRun, "_plan", brief).start()
+    mock.patch.object(designing, "_EPOCHS", (2, 2)).start()
+
+
 def words(name: str) -> list[str]:
     """The arguments of the command ``name``."""
-    return [*COMMANDS[name].split(), "--out", RUN]
+    return [*_EVERY[name].split(), "--out", RUN]
 
 
 def outcome(run: Path) -> dict[str, object]:
-    """The contents of a run folder by file name, without times."""
-    return {path.name: _content(path) for path in sorted(run.iterdir()) if path.name != ".lock"}
+    """The contents of a run folder by file, without times."""
+    files = (path for path in sorted(run.rglob("*")) if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(run)): _content(path) for path in files}
 
 
 def differences(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
@@ -276,6 +313,8 @@ def stage_of_kill(folder: Path, before: set[tuple[str, int]]) -> str:
     if (run / "result.json").exists():
         return "after the result"
     kept = {path.name for path in run.iterdir()} - {".lock"} if run.exists() else set()
+    if DESIGNED in kept and (stages := [*DesignJournal(run / DESIGNED).records]):
+        return f"in the stage after {stages[-1].name}"
     return "while working" if kept else "before the first record"
 
 
@@ -297,7 +336,11 @@ def _content(path: Path) -> object:
         return sorted(map(json.dumps, records))  # workers finish in any order
     if path.suffix == ".csv":
         return _columns(path.read_text(encoding="utf-8"))
+    if path.suffix == ".md":
+        return [line for line in path.read_text().splitlines() if not line.startswith("* latency")]
     if path.suffix == ".html":
+        if (path.parent / DESIGNED).exists():
+            return None  # latencies stand among the sizes
         return _TIMED.sub("", path.read_text(encoding="utf-8"))
     if path.suffix == ".safetensors":
         return _tensors(path)
@@ -343,10 +386,12 @@ def markdown(tallies: Mapping[str, Tally]) -> Iterator[str]:
     columns = (*STAGES, WORKER)
     yield f"| command | {' | '.join(columns)} | kills | runs compared | differing |"
     yield "|---|" + "--:|" * (len(columns) + 3)
+    totals = [0] * len(columns)
     for name, tally in tallies.items():
         counts = [tally.stages[stage] for stage in columns]
+        counts[STAGES.index("while working")] += tally.kills - sum(counts)  # stages of a design
         yield f"| {name} | {' | '.join(map(str, counts))} | {tally.kills} | {tally.runs} | 0 |"
-    totals = [sum(of.stages[stage] for of in tallies.values()) for stage in columns]
+        totals = [sum(pair) for pair in zip(totals, counts, strict=True)]
     runs = sum(tally.runs for tally in tallies.values())
     yield f"| all | {' | '.join(map(str, totals))} | {sum(totals)} | {runs} | 0 |"
 
@@ -356,9 +401,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=320, help="over all commands")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--only", choices=list(COMMANDS), action="append", help="only this command"
-    )
+    parser.add_argument("--only", choices=list(_EVERY), action="append", help="only this command")
     asked = parser.parse_args(arguments)
     names = asked.only or list(COMMANDS)
     forked.run(int)  # the server takes seconds to start, which would delay the first run
@@ -368,6 +411,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, kills in shares(asked.kills, {name: campaign.tallies[name] for name in names}):
         tally = campaign.kill(name, kills)
         print(f"{name}: {tally.kills} kills of {tally.runs} runs", file=sys.stderr)
+        if name == DESIGN:
+            told = (f"{count} {stage}" for stage, count in sorted(tally.stages.items()))
+            print(f"  {', '.join(told)}", file=sys.stderr)
     libraries = ", ".join(f"{name} {version}" for name, version in versions().items())
     print(f"seed {asked.seed}, {platform.machine()}, {libraries}\n")
     print("\n".join(markdown({name: campaign.tallies[name] for name in names})))

@@ -2,15 +2,20 @@
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from asvit.core.run_files import DESIGNED
+from asvit.designs import DesignJournal, DesignSettings, Stage
 from experiments import forked, kill_runs
 from experiments.kill_runs import (
+    WORKER,
     Campaign,
+    Tally,
     differences,
     outcome,
     partial_writes,
@@ -31,6 +36,9 @@ def write_run(folder: Path, *, seconds: float = 1.0, value: float = 1.0) -> Path
     tensors = {"weight": torch.full((2,), value)}
     save_file(tensors, folder / "model.safetensors", {"asvit": json.dumps(record)})
     (folder / ".lock").touch()
+    (folder / "timm").mkdir()
+    card = f"* latency: {seconds} ms\n* params: {value}\n"
+    (folder / "timm" / "README.md").write_text(card)
     return folder
 
 
@@ -39,7 +47,9 @@ def test_only_times_may_differ(tmp_path: Path) -> None:
     assert differences(one, outcome(write_run(tmp_path / "slower", seconds=9.0))) == []
     files = ["curve.svg", "metrics.csv", "model.safetensors", "report.html", "result.json"]
     other = outcome(write_run(tmp_path / "other", value=2.0))
-    assert differences(one, other) == [*files, "scores.jsonl", "trials.csv"]
+    assert differences(one, other) == [
+        *files, "scores.jsonl", "timm/README.md", "trials.csv"
+    ]  # fmt: skip
 
 
 def test_a_file_too_many_is_a_difference(tmp_path: Path) -> None:
@@ -64,6 +74,22 @@ def test_landings(tmp_path: Path) -> None:
     assert stage_of_kill(tmp_path, older) == "after the result"
     (run / ".result.json.part").touch()
     assert stage_of_kill(tmp_path, set()) == "inside a write"
+
+
+def test_landings_in_a_design(tmp_path: Path) -> None:
+    run = tmp_path / kill_runs.RUN
+    journal = DesignJournal(run / DESIGNED)
+    run.mkdir()
+    journal.start(DesignSettings(data="pictures", max_params=9), device="cpu")
+    assert stage_of_kill(tmp_path, set()) == "while working"
+    journal.add_record(Stage("pictures", {}))
+    journal.add_record(Stage("plan", {}))
+    assert stage_of_kill(tmp_path, set()) == "in the stage after plan"
+    table = "\n".join(
+        kill_runs.markdown({"design": Tally(Counter({"in the stage after plan": 2, WORKER: 1}))})
+    )
+    assert "| design | 0 | 2 | 0 | 0 | 1 | 3 | 0 | 0 |" in table
+    assert "| all | 0 | 2 | 0 | 0 | 1 | 3 | 0 | 0 |" in table
 
 
 class Finished:
