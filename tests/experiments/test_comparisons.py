@@ -527,6 +527,19 @@ def test_designs_are_compared_below_one_cap(
     assert [row["kind"] for row in read_rows("other.csv")] == ["random"]
 
 
+def test_the_best_drawn_is_judged_by_its_other_trainings() -> None:
+    rng = np.random.default_rng(0)
+    outcomes = [[90.0, 92.0], [88.0, 90.0]]
+    told = compare_designs._than_best_drawn(
+        outcomes, np.array([[70.0] * 3, [85.0] * 3, [60.0] * 3]), rng
+    )
+    assert "| 85.0 | +5.0 | " in told
+    # Each draw is lucky once: by its lucky training it is picked, by the others it is judged.
+    told = compare_designs._than_best_drawn(outcomes, np.array([[95.0, 80, 80]] * 30), rng)
+    mean = float(told.splitlines()[-1].split("|")[1])
+    assert 80.0 <= mean < 80.5
+
+
 def test_scattered_digits_are_tested_by_digits_that_no_search_saw() -> None:
     images = compare_designs.ScatteredDigits()
     searched = {int(one) for one in images._drawn[: compare_designs.SEARCHED]}
