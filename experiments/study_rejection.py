@@ -66,6 +66,10 @@ class Space:
         while True:
             yield tuple(int(rng.integers(len(choices))) for choices in self.choices)
 
+    def below(self, limit: int, rng: np.random.Generator) -> Iterator[Indices]:
+        """Those of them with no more parameters than ``limit``."""
+        return (drawn for drawn in self.uniform(rng) if self.params(drawn) <= limit)
+
     @cached_property
     def _first(self) -> int:
         return self._counted((0,) * len(self.choices))
@@ -106,37 +110,33 @@ def learn(space: Space, limit: int, steps: int, seed: int, *, again: bool) -> Le
         seed: Of the draws.
         again: Whether a draw outside is drawn again; else it is a step of the worst accuracy.
     """
-    generator = torch.Generator().manual_seed(seed)
-    rng = np.random.default_rng(seed)
+    generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     sizes = [len(choices) for choices in space.choices]
     policy = JointCategoricalPolicy(sizes, generator=generator)
     optimizer = torch.optim.Adam(policy.parameters(), lr=0.08)
     reward, baseline = WindowedReward({"accuracy": "higher"}), MovingBaseline()
     accuracies: list[float] = []
-    drawn_within: list[float] = []
+    shares: list[float] = []
     for _ in range(steps):
-        tries = 0
-        within = False
-        draws = (policy.sample(generator) for _ in range(MOST if again else 1))
-        for drawn in draws:
-            tries += 1
-            if within := space.params(drawn) <= limit:
-                break
+        drawn = [policy.sample(generator)]
+        while space.params(drawn[-1]) > limit and again and len(drawn) < MOST:
+            drawn.append(policy.sample(generator))
+        within = space.params(drawn[-1]) <= limit
+        shares.append(within / len(drawn))
         if again and not within:
-            drawn = next(one for one in space.uniform(rng) if space.params(one) <= limit)
+            drawn.append(next(space.below(limit, rng)))
             within = True
-        value = space.accuracy(drawn) if within else space.worst
+        value = space.accuracy(drawn[-1]) if within else space.worst
         if within:
             accuracies.append(value)
-        drawn_within.append(1 / tries if within else 0.0)
         gained = reward.update({"accuracy": value})
-        reinforce_step(policy, optimizer, [drawn], [gained - baseline.update(gained)])
+        reinforce_step(policy, optimizer, drawn[-1:], [gained - baseline.update(gained)])
     likeliest = policy.argmax()
-    within = space.params(likeliest) <= limit
+    ends_within = space.params(likeliest) <= limit
     return Learned(
         accuracies,
-        *_first_and_last(drawn_within),
-        space.accuracy(likeliest) if within else math.nan,
+        *_first_and_last(shares),
+        space.accuracy(likeliest) if ends_within else math.nan,
     )
 
 
@@ -156,8 +156,8 @@ def main() -> None:
     lines = []
     for share in SHARES:
         limit = int(np.quantile(sizes, share))
-        uniform = (one for one in space.uniform(rng) if space.params(one) <= limit)
-        chance = float(np.mean([space.accuracy(one) for one in islice(uniform, UNIFORM)]))
+        uniform = islice(space.below(limit, rng), UNIFORM)
+        chance = statistics.fmean(space.accuracy(drawn) for drawn in uniform)
         for name, again in (("drawn again", True), ("counts as the worst", False)):
             if again or share < 1:
                 found = [
