@@ -16,7 +16,7 @@ from asvit._version import __version__
 from asvit.core.files import write_bytes, write_text
 from asvit.export.formats import CONFIG, INPUT, LEAST_OPSET, OUTPUT, WEIGHTS, Format
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.families import PREFIX
+from asvit.spaces.families import PREFIX, TimmModel
 from proxies.messages import first_line
 
 #: Facts that timm uses to preprocess images, under the same names.
@@ -168,9 +168,11 @@ def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:
     An unconverted timm model keeps its own name, so that it loads without asvit.
     """
     if network.architecture.startswith(PREFIX) and network.attention is network.ffn is None:
-        name = network.architecture.removeprefix(PREFIX).partition(".")[0]
+        known = TimmModel.parse(network.architecture)
+        name = known.name.partition(".")[0]
         fixed = timm.get_pretrained_cfg(name).fixed_input_size
-        return name, {"img_size": network.image_size} if fixed else {}
+        size = {"img_size": network.image_size} if fixed else {}
+        return name, {**known.arguments, **size}
     arguments = {"architecture": network.architecture, "img_size": network.image_size}
     parts = {name: getattr(network, name) for name in ("attention", "ffn", "branches")}
     return "asvit", {**arguments, **{name: value for name, value in parts.items() if value}}

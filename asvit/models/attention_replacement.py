@@ -20,6 +20,8 @@ from asvit.models.layers.hallucinated import (
     ClassTokenRule,
     HallucinatedHeads,
     HeadRule,
+    HeadSplit,
+    Maps,
     split_heads,
 )
 from asvit.models.layers.psvit import SharedAttention
@@ -103,6 +105,12 @@ class MapSettings:
     axis: Axis = "key"
     class_token: ClassTokenRule = "identity"
     map_bias: bool = True
+    maps: Maps = "within_across"
+    kept: float = 0.5
+
+    def split(self, heads: int) -> HeadSplit:
+        """How many heads there are to be, and real ones among them."""
+        return split_heads(heads, self.heads, self.kept)
 
 
 class HallucinatedTokenAttention(HallucinatedHeads):
@@ -262,7 +270,7 @@ def _replace_in_psvit(model: Any, rules: MapSettings) -> int:
             old = getattr(layer, "attn", None)
             if isinstance(old, SharedAttention):  # adapt it to the number of its maps
                 inner = old.heads * old.head_dim
-                old.heads = split_heads(old.heads, rules.heads).heads
+                old.heads = rules.split(old.heads).heads
                 old.head_dim = inner // old.heads
             count += _replace_in_layer(layer, rules, token_grid, model.num_prefix_tokens)
     return count
@@ -297,7 +305,7 @@ def _made(
     """
     heads = old.heads if isinstance(old, SelfAttention) else old.num_heads
     inner = old.proj.in_features
-    split = split_heads(heads, rules.heads)
+    split = rules.split(heads)
     if inner % split.heads:
         raise ValueError(
             f"heads={rules.heads!r} makes {split.heads} heads of {heads}, too many for "
@@ -312,6 +320,7 @@ def _made(
         axis=rules.axis,
         class_token=rules.class_token,
         bias=rules.map_bias,
+        maps=rules.maps,
     )
     made.proj = old.proj
     made.attn_drop = getattr(old, "attn_drop", made.attn_drop)

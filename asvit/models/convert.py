@@ -4,6 +4,7 @@ The published converted networks are in timm's registry.
 """
 
 import copy
+import inspect
 from collections.abc import Iterator
 from typing import Any, Literal, TypeGuard
 
@@ -14,7 +15,7 @@ from asvit.models._registration import register_variants
 from asvit.models.attention_replacement import MapSettings, hallucinate
 from asvit.models.layers.blocks import check_choice
 from asvit.models.layers.compact import BranchedMap, CompactMap, compact_width
-from asvit.models.layers.hallucinated import Axis, ClassTokenRule, HeadRule
+from asvit.models.layers.hallucinated import Axis, ClassTokenRule, HeadRule, Maps
 
 __all__ = ["HALLUCINATED_HOSTS", "convert", "merge"]
 
@@ -28,7 +29,10 @@ def convert(
     axis: Axis = "key",
     class_token: ClassTokenRule = "identity",
     map_bias: bool = True,
+    maps: Maps = "within_across",
+    kept: float = 0.5,
     ratio: float = 2 / 3,
+    factored: Literal["second", "first"] = "second",
     branches: int = 2,
     inplace: bool = False,
 ) -> nn.Module:
@@ -53,7 +57,12 @@ def convert(
         class_token: Effect of that convolution on tokens outside the grid: ``"identity"`` leaves
             them, ``"isolated"`` treats each as a grid of one.
         map_bias: Whether the convolutions over maps have a bias.
+        maps: How maps are hallucinated: by a convolution within each head and one across heads
+            (``"within_across"``), in the other order, by one of them alone (``"within"``,
+            ``"across"``) or by neither (``"copy"``).
+        kept: Share of the heads with real maps, above 0 and at most 1.
         ratio: Compact ratio t: ``t * m * C / (m + 1)`` channels between the factors.
+        factored: Which of the two linear maps of a feed-forward part is replaced by factors.
         branches: Branches (linear map, batch norm) of each factor in training; 0 for plain linear
             maps, the merged form.
         inplace: Convert ``model`` itself instead of a copy.
@@ -75,13 +84,15 @@ def convert(
         raise ValueError("nothing to convert; ask for attention='hallucinated' or ffn='compact'")
     model = model if inplace else copy.deepcopy(model)
     kind = type(model).__name__
-    rules = MapSettings(heads=heads, axis=axis, class_token=class_token, map_bias=map_bias)
+    check_choice("factored", factored, ("second", "first"))
+    rules = MapSettings(heads, axis, class_token, map_bias, maps, kept)
     if attention and not hallucinate(model, rules):
         raise ValueError(
             f"{kind} has no attention that can be replaced; "
             "use a DeiT, PVTv2, Next-ViT, As-ViT or PSViT"
         )
-    if ffn and not _compact(model, ratio=ratio, branches=branches):
+    name = "fc2" if factored == "second" else "fc1"
+    if ffn and not _compact(model, name, ratio=ratio, branches=branches):
         raise ValueError(f"{kind} has no feed-forward part with two maps, fc1 and fc2")
     return model
 
@@ -108,16 +119,16 @@ def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     return model
 
 
-def _compact(model: nn.Module, *, ratio: float, branches: int) -> int:
-    """Replace the second map of every feed-forward part, and return their number."""
+def _compact(model: nn.Module, name: str, *, ratio: float, branches: int) -> int:
+    """Replace the map of that name in every feed-forward part, and return their number."""
     parts = list(_feed_forward_parts(model))
     for part in parts:
-        whole = part.fc2
+        whole = getattr(part, name)
         images = isinstance(whole, nn.Conv2d)
         outputs, inputs = whole.weight.shape[:2]
         width = compact_width(inputs, outputs, ratio)
         made = CompactMap(inputs, outputs, width, branches=branches, images=images)
-        part.fc2 = made.to(whole.weight).train(whole.training)
+        setattr(part, name, made.to(whole.weight).train(whole.training))
     return len(parts)
 
 
@@ -159,7 +170,7 @@ _KEPT = (
     "first_conv",
     "classifier",
 )
-_SETTINGS = ("attention", "ffn", "heads", "axis", "class_token", "map_bias", "ratio", "branches")
+_SETTINGS = tuple(inspect.signature(convert).parameters)[1:-1]  # but the model, and inplace
 
 
 def _cfg(base: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class ShiftViT(StagedNetwork):
             is rounded down.
         n_div: Each of the four shifted groups has 1 / n_div of the channels, rounded down.
         step: Positions by which a group moves; 0 for none.
-        norm_layer: ``"groupnorm1"`` or, for the paper's ablation, ``"batchnorm2d"``.
+        norm_layer: ``"groupnorm1"`` or, for ablations, ``"batchnorm2d"`` or ``"layernorm2d"``.
         act_layer: ``"gelu"`` or, for the paper's ablation, ``"relu"``.
         proj_drop_rate: Dropout in the feed-forward parts.
 

@@ -1,14 +1,34 @@
 """The settings that determine a network."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self, cast
+from functools import partial
+from typing import Any, Self
 
 from torch import nn
 
+from asvit.core.calls import call_text, parse_call
 from asvit.core.settings import Settings, setting
 from asvit.models import convert, merge
+from asvit.models.layers.blocks import check_choice
 from asvit.spaces import build
 from asvit.spaces.architectures import canonical
+from proxies.messages import shown
+
+#: Kind of converted part -> its settings in :func:`asvit.convert`.
+_OF_PARTS = {
+    "hallucinated": ("heads", "axis", "class_token", "map_bias", "maps", "kept"),
+    "compact": ("ratio", "factored"),
+}
+
+
+def _part(setting_name: str, kind: str, text: Any) -> str:
+    """The text of a converted part in its canonical form."""
+    name, given = parse_call(text) if isinstance(text, str) else (text, {})
+    if name != kind:
+        raise ValueError(f"{setting_name} must be {kind}, got {shown(str(text))}")
+    for argument in given:
+        check_choice(f"a setting of {kind}", argument, _OF_PARTS[kind])
+    return call_text(name, given)
 
 
 @dataclass(frozen=True)
@@ -32,10 +52,16 @@ class Network(Settings):
         1000, "Classes; 0 for the pooled features.", at_least=0, at_most=10**6
     )
     attention: str | None = setting(
-        None, "hallucinated; by default the architecture's own.", choices=("hallucinated",)
+        None,
+        "hallucinated, or hallucinated(maps=copy,kept=0.25) with settings of asvit.convert; by "
+        "default the architecture's own.",
+        convert=partial(_part, "attention", "hallucinated"),
     )
     ffn: str | None = setting(
-        None, "compact; by default the architecture's own.", choices=("compact",)
+        None,
+        "compact, or compact(ratio=0.75,factored=first) in the same way; by default the "
+        "architecture's own.",
+        convert=partial(_part, "ffn", "compact"),
     )
     branches: int = setting(
         0,
@@ -63,13 +89,12 @@ class Network(Settings):
         model = build(self.architecture, *sizes, drop_path=drop_path, drop=drop)
         if self.attention is None and self.ffn is None:
             return model
-        return convert(
-            model,
-            cast("Literal['hallucinated'] | None", self.attention),
-            cast("Literal['compact'] | None", self.ffn),
-            branches=self.branches,
-            inplace=True,
-        )
+        parts = {"attention": self.attention, "ffn": self.ffn}
+        calls = {name: parse_call(text) for name, text in parts.items() if text is not None}
+        given: dict[str, Any] = {name: kind for name, (kind, _) in calls.items()}
+        for _, arguments in calls.values():
+            given |= arguments
+        return convert(model, **given, branches=self.branches, inplace=True)
 
     def merged(self, model: nn.Module) -> tuple[Self, nn.Module]:
         """The form for inference of a model from :meth:`build`, and its settings.

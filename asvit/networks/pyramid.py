@@ -22,7 +22,7 @@ from asvit.networks.network import Network
 from asvit.networks.weights import load_state, read_state
 from asvit.spaces import build
 from asvit.spaces.base import Architecture
-from asvit.spaces.families import PREFIX
+from asvit.spaces.families import PREFIX, TimmModel
 
 FINEST = 4  # pixels; smallest stride of a map that detectors and segmenters use
 CLASSIFIED = 224  # pixels; usual image size of classifiers
@@ -276,11 +276,13 @@ def _build(
     if "strict_img_size" not in inspect.signature(type(model)).parameters:
         return model
     # Swin takes a single size unless built otherwise.
+    known = TimmModel.parse(arch)
     resizable: nn.Module = timm.create_model(
-        arch.removeprefix(PREFIX),
+        known.name,
         img_size=image_size,
         strict_img_size=False,
         drop_path_rate=drop_path,
+        **known.arguments,
     )
     return resizable
 

@@ -158,7 +158,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
     def default_name(self) -> str:
         """Named after the architecture, the image size and the seed."""
         chosen = self.settings
-        text = re.sub("[^A-Za-z0-9.]+", "-", chosen.architecture)
+        text = re.sub("[^A-Za-z0-9.]+", "-", chosen.architecture)[:200].rstrip("-")
         return f"train-{text}-{chosen.image_size}px-seed{chosen.seed}"
 
     @property
@@ -405,7 +405,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     """What is going to be trained, on what and how; and what coarser tokens cost and save."""
     s: TrainSettings = plan["settings"]
     network, images, saved = plan["network"], plan["images"], plan["saved"]
-    parts = [word for word in (s.attention and "hallucinated attention", s.ffn) if word]
+    parts = [word for word in (s.attention and f"{s.attention} attention", s.ffn) if word]
     made = f" with {' and '.join(parts)}" if parts else ""
     where, processes = plan["device"], plan["processes"]
     source = plan["source"].partition("; ")[0]  # how many of them is told below

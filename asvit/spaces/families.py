@@ -16,6 +16,7 @@ from timm.models.pit import PoolingVisionTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
+from asvit.core.calls import Value, call_text, parse_call
 from asvit.spaces.base import size_features, stage_features
 from proxies.messages import first_line, nearest, one_line, shown
 
@@ -24,6 +25,15 @@ PATCH: Final = 16  # pixels per side of a patch, in both families
 PIT_STRIDE: Final = 8  # pixels from one patch of a PiT to the next
 PIT_STAGES: Final = 3
 _THIRDS: Final = 3  # groups of blocks of an AutoFormer
+
+_OF_COMMANDS, _OF_WEIGHTS = "is for the command to say", "is about weights, which have options"
+#: Arguments of timm's models that a text does not have -> why.
+_NOT_GIVEN: Final = {
+    **dict.fromkeys(("num_classes", "img_size", "in_chans", "features_only"), _OF_COMMANDS),
+    **dict.fromkeys(("drop_rate", "drop_path_rate", "scriptable", "exportable"), _OF_COMMANDS),
+    **dict.fromkeys(("pretrained", "pretrained_cfg", "pretrained_cfg_overlay"), _OF_WEIGHTS),
+    **dict.fromkeys(("checkpoint_path", "cache_dir"), _OF_WEIGHTS),
+}
 
 #: Wide limits that catch typos before they exhaust memory.
 _WIDTHS: Final = (1, 4096)
@@ -252,26 +262,37 @@ def _list(values: Sequence[float]) -> str:
 
 @dataclass(frozen=True)
 class TimmModel:
-    """``timm:NAME``: a model of timm's registry."""
+    """``timm:NAME``, a model of timm's registry, or ``timm:NAME(ARGUMENT=VALUE,...)``."""
 
     prefix: ClassVar[str] = PREFIX
 
     # timm's name of the model. A tag after a dot names pretrained weights, which are never loaded.
     name: str
+    # Names and values of arguments of its constructor, in alphabetical order.
+    given: tuple[tuple[str, Value], ...] = ()
 
     def __post_init__(self) -> None:
         if not is_timm_model(self.name):
             near = nearest(self.name, timm.list_models())
             hint = f"did you mean {PREFIX + near!r}?" if near else "see asvit list models"
             raise ValueError(f"timm has no model {shown(self.name)}; {hint}")
+        for name, _ in self.given:
+            if name in _NOT_GIVEN:
+                raise ValueError(f"{name} in {shown(str(self))} {_NOT_GIVEN[name]}; leave it out")
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``timm:NAME``."""
-        return cls(text.removeprefix(PREFIX))
+        """Read the text."""
+        name, arguments = parse_call(text.removeprefix(PREFIX))
+        return cls(name, tuple(sorted(arguments.items())))
+
+    @property
+    def arguments(self) -> dict[str, Value]:
+        """The arguments of its constructor, by name."""
+        return dict(self.given)
 
     def __str__(self) -> str:
-        return PREFIX + self.name
+        return PREFIX + call_text(self.name, self.arguments)
 
     def features(self) -> dict[str, float]:
         """None: a name has no choices."""
@@ -288,12 +309,12 @@ class TimmModel:
         """A freshly initialised model; nothing is downloaded. None stands for its own rate."""
         config = timm.get_pretrained_cfg(self.name)
         # Models whose input size timm fixes at construction take it as an argument.
-        size = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
+        size: dict[str, Any] = {"num_classes": num_classes, **self.arguments}
+        if config is not None and config.fixed_input_size:
+            size["img_size"] = image_size
         rates = {"drop_path_rate": drop_path, "drop_rate": drop}  # timm drops arguments of None
         try:
-            model: nn.Module = timm.create_model(
-                self.name, num_classes=num_classes, **size, **rates
-            )
+            model: nn.Module = timm.create_model(self.name, **size, **rates)
         except (ArithmeticError, AssertionError, LookupError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "negative dimension" not in str(error):
                 raise
@@ -302,13 +323,15 @@ class TimmModel:
             ) from error
         except TypeError as error:
             missing = next((rate for rate in rates if f"'{rate}'" in str(error)), None)
+            if missing is None and self.given:
+                raise ValueError(f"{self} cannot be built: {first_line(error)}") from error
             if missing is None:
                 raise
             if rates[missing]:
                 words = {"drop_path_rate": "drop-path", "drop_rate": "dropout"}[missing]
                 raise ValueError(f"timm model {self.name!r} has no {words}; use 0") from error
             rates[missing] = None  # 0 was asked for, and the model has none
-            model = timm.create_model(self.name, num_classes=num_classes, **size, **rates)
+            model = timm.create_model(self.name, **size, **rates)
         return model
 
 

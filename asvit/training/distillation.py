@@ -127,9 +127,10 @@ def load_teacher(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher |
 def _published(name: str, classes: tuple[str, ...]) -> Teacher:
     if not name.startswith(PREFIX):
         raise ValueError(f"timm publishes no weights of {name!r}; give teacher_weights a file")
-    model_name = TimmModel.parse(name).name
+    known = TimmModel.parse(name)
+    model_name = known.name
     try:
-        model = timm.create_model(model_name, pretrained=True)
+        model = timm.create_model(model_name, pretrained=True, **known.arguments)
     except RuntimeError as error:  # timm has none
         raise ValueError(
             f"timm publishes no weights of {model_name!r}: {first_line(error)}"

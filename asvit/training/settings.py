@@ -74,10 +74,15 @@ class TrainSettings(Settings):
         complete="architectures",
     )
     attention: str | None = setting(
-        None, "Attention: hallucinated computes half of the maps from the others.", shown=_OWN
+        None,
+        "Attention: hallucinated computes half of the maps from the others; settings of "
+        "asvit.convert may follow, as hallucinated(maps=copy).",
+        shown=_OWN,
     )
     ffn: str | None = setting(
-        None, "Feed-forward layers: compact ones are factorised.", shown=_OWN
+        None,
+        "Feed-forward layers: compact ones are factorised; compact(factored=first) has settings.",
+        shown=_OWN,
     )
     branches: int = setting(
         0, "Branches of compact layers during training.", at_least=0, shown="2"

@@ -1,5 +1,6 @@
 """Hallucinated attention: half of the maps are computed from the other half."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -15,6 +16,7 @@ from proxies.per_sample_gradients import RULES, WeightUse, convolution_use
 Axis = Literal["key", "query"]
 HeadRule = Literal["double_odd", "double_each", "double", "floor", "ceil"]
 ClassTokenRule = Literal["identity", "isolated"]
+Maps = Literal["within_across", "across_within", "within", "across", "copy"]
 
 
 class HeadSplit(NamedTuple):
@@ -24,8 +26,10 @@ class HeadSplit(NamedTuple):
     real: int
 
 
-def split_heads(heads: int, rule: HeadRule = "double_odd") -> HeadSplit:
+def split_heads(heads: int, rule: HeadRule = "double_odd", kept: float = 0.5) -> HeadSplit:
     """Divide heads into real and hallucinated ones, at least 1 real head.
+
+    ``kept`` is the share of real ones.
 
     The paper assumes even numbers of heads; the rules for odd ones are ours, see
     :func:`asvit.models.convert`. Doubled heads are half as wide, so that half of the maps are
@@ -34,9 +38,12 @@ def split_heads(heads: int, rule: HeadRule = "double_odd") -> HeadSplit:
     check_choice("heads", rule, get_args(HeadRule))
     if heads < 1:
         raise ValueError(f"heads must be at least 1, got {heads}")
+    if not 0 < kept <= 1:
+        raise ValueError(f"kept must be above 0 and at most 1, got {kept}")
     if rule == "double" or (rule in ("double_odd", "double_each") and heads % 2):
-        return HeadSplit(2 * heads, heads)
-    return HeadSplit(heads, (heads + 1) // 2 if rule == "ceil" else max(1, heads // 2))
+        heads *= 2
+    real = round(kept * heads, 6)  # a third of six is two
+    return HeadSplit(heads, math.ceil(real) if rule == "ceil" else max(1, math.floor(real)))
 
 
 class MapHallucination(nn.Module):
@@ -45,11 +52,15 @@ class MapHallucination(nn.Module):
     Intra-head: one axis of each map stays a list, the other is unfolded to the grid of its tokens;
     a depthwise 3 × 3 convolution over the grid, with one kernel per head, mixes neighbouring
     scores. Cross-head: a 1 × 1 convolution over the heads follows directly.
-    ``9 * real * N * M + real * hallucinated * N * M`` multiply-adds.
+    ``9 * real * N * M + real * hallucinated * N * M`` multiply-adds. For ablations, ``maps`` names
+    another order, or leaves one or both out; real maps are then repeated in turn.
 
     Kernels are initialised so that, for independent scores, new maps have the standard deviation
     of the real ones. :func:`asvit.models.convert` describes the settings.
     """
+
+    intra: nn.Conv2d | None
+    cross: nn.Conv2d | None
 
     def __init__(
         self,
@@ -59,17 +70,26 @@ class MapHallucination(nn.Module):
         axis: Axis = "key",
         class_token: ClassTokenRule = "identity",
         bias: bool = True,
+        maps: Maps = "within_across",
     ) -> None:
         super().__init__()
         check_choice("axis", axis, get_args(Axis))
         check_choice("class_token", class_token, get_args(ClassTokenRule))
+        check_choice("maps", maps, get_args(Maps))
         self.axis = axis
         self.class_token = class_token
-        self.intra = nn.Conv2d(real, real, 3, padding=1, groups=real, bias=bias)
-        self.cross = nn.Conv2d(real, hallucinated, 1, bias=bias)
+        self.maps = maps
+        self.hallucinated = hallucinated
+        self.intra = self.cross = None
+        if "within" in maps:
+            heads = hallucinated if maps == "across_within" else real
+            self.intra = nn.Conv2d(heads, heads, 3, padding=1, groups=heads, bias=bias)
+        if "across" in maps:
+            self.cross = nn.Conv2d(real, hallucinated, 1, bias=bias)
         for conv, inputs in ((self.intra, 9), (self.cross, real)):
-            nn.init.normal_(conv.weight, std=inputs**-0.5)
-            if conv.bias is not None:
+            if conv is not None:
+                nn.init.normal_(conv.weight, std=inputs**-0.5)
+            if conv is not None and conv.bias is not None:
                 nn.init.zeros_(conv.bias)
 
     def forward(self, scores: Tensor, grid: tuple[int, int], prefix: int = 0) -> Tensor:
@@ -78,20 +98,30 @@ class MapHallucination(nn.Module):
         The unfolded axis has ``prefix`` class tokens, then a ``grid`` of rows and columns.
         """
         x = scores if self.axis == "key" else scores.transpose(2, 3)  # [B, real, listed, unfolded]
-        grids = x[..., prefix:].unflatten(-1, grid)
-        y = convolve_maps(grids, self.intra.weight, self.intra.bias).flatten(3)
-        if prefix:
-            y = torch.cat([self._off_grid(x[..., :prefix]), y], -1)
-        made = self.cross(y)
+        made = self._across(x) if self.maps == "across_within" else x
+        if self.intra is not None:
+            made = self._within(self.intra, made, grid, prefix)
+        if self.maps != "across_within":
+            made = self._across(made)
         return torch.cat([scores, made if self.axis == "key" else made.transpose(2, 3)], 1)
 
-    def _off_grid(self, x: Tensor) -> Tensor:
-        """``[B, real, listed, prefix] -> [B, real, listed, prefix]``."""
-        if self.class_token == "identity":
-            return x
-        middle = self.intra.weight[:, :, 1:2, 1:2]  # the only weight that acts on a grid of one
-        alone = convolve_maps(x.unsqueeze(-1), middle, self.intra.bias)
-        return alone.squeeze(-1)
+    def _across(self, x: Tensor) -> Tensor:
+        """``[B, real, ...] -> [B, hallucinated, ...]``."""
+        if self.cross is not None:
+            return cast("Tensor", self.cross(x))
+        times = -(-self.hallucinated // x.shape[1])
+        return x.repeat(1, times, 1, 1)[:, : self.hallucinated]
+
+    def _within(self, intra: nn.Conv2d, x: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:
+        """``[B, heads, listed, unfolded]``, as it was, with neighbouring scores mixed."""
+        y = convolve_maps(x[..., prefix:].unflatten(-1, grid), intra.weight, intra.bias).flatten(3)
+        if not prefix:
+            return y
+        off = x[..., :prefix]
+        if self.class_token == "isolated":
+            middle = intra.weight[:, :, 1:2, 1:2]  # all that acts on a grid of one
+            off = convolve_maps(off.unsqueeze(-1), middle, intra.bias).squeeze(-1)
+        return torch.cat([off, y], -1)
 
 
 class HallucinatedHeads(nn.Module):
@@ -99,8 +129,8 @@ class HallucinatedHeads(nn.Module):
 
     Only real heads have queries and keys: half as many channels. Values, softmax and output are
     those of ordinary attention. Values of all heads have ``inner`` channels, by default ``dim``;
-    ``prefix`` class tokens come before those of the grid; ``maps`` are ``axis``, ``class_token``
-    and ``bias`` of :class:`MapHallucination`.
+    ``prefix`` class tokens come before those of the grid; ``rules`` are ``axis``,
+    ``class_token``, ``bias`` and ``maps`` of :class:`MapHallucination`.
 
     References:
         arXiv:2306.10875. It leaves the grid of the keys, class tokens, odd numbers of heads and
@@ -115,7 +145,7 @@ class HallucinatedHeads(nn.Module):
         inner: int | None = None,
         prefix: int = 0,
         qkv_bias: bool = True,
-        **maps: Any,
+        **rules: Any,
     ) -> None:
         super().__init__()
         inner = dim if inner is None else inner
@@ -131,7 +161,7 @@ class HallucinatedHeads(nn.Module):
         self.v = nn.Linear(dim, inner, bias=qkv_bias)
         self.hallucinate: MapHallucination | None = None
         if self.heads > self.real:
-            self.hallucinate = MapHallucination(self.real, self.heads - self.real, **maps)
+            self.hallucinate = MapHallucination(self.real, self.heads - self.real, **rules)
         self.attn_drop: nn.Module = nn.Identity()
         self.proj = nn.Linear(inner, dim)
         self.proj_drop: nn.Module = nn.Identity()

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Final, cast
 
 import torch
-from timm.layers import DropPath, Mlp
+from timm.layers import DropPath, LayerNorm2d, Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,8 +14,12 @@ DIRECTIONS: Final = ((3, -1), (3, 1), (2, -1), (2, 1))
 
 Norm = Callable[[int], nn.Module]
 #: Constructors of norms, from the channels. ``groupnorm1`` normalises over a whole sample, with
-#: one gain per channel.
-NORMS: Mapping[str, Norm] = {"groupnorm1": partial(nn.GroupNorm, 1), "batchnorm2d": nn.BatchNorm2d}
+#: one gain per channel; ``layernorm2d`` over the channels of each position.
+NORMS: Mapping[str, Norm] = {
+    "groupnorm1": partial(nn.GroupNorm, 1),
+    "batchnorm2d": nn.BatchNorm2d,
+    "layernorm2d": LayerNorm2d,
+}
 #: Activations by name.
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
 

@@ -71,6 +71,12 @@ MORE: dict[str, Callable[[], nn.Module]] = {
     "pit": lambda: _of_text("pit:10,4|1,1,1|1,2,4"),
     "autoformer": lambda: _of_text("autoformer:48|3,4|3.5,4"),
     "pvt, both": lambda: convert(_pvt(), attention="hallucinated", ffn="compact"),
+    "shiftvit, ablated": lambda: _of_text(
+        "timm:shiftvit_r2_tiny(act_layer=relu,depths=[1,1,1,1],norm_layer=layernorm2d,step=2,width=16)"
+    ),
+    "deit, ablated": lambda: _of_text(
+        "timm:hallucinated_deit_tiny_patch16_224(depth=1,factored=first,kept=0.25,maps=across_within)"
+    ),
     "deit, branches": lambda: convert(_deit(), ffn="compact", branches=2),
 }
 

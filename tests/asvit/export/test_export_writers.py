@@ -192,6 +192,8 @@ def test_a_network_of_timm_goes_by_its_own_name_unless_parts_of_ours_are_in_it()
     assert timm_arguments(HOST) == ("test_vit", {"img_size": 32})
     model, content = as_file(HOST)
     assert config(content, model)["pretrained_cfg"]["classifier"] == "head"
-    parts = {"attention": "hallucinated", "ffn": "compact", "branches": 2}
+    given = replace(HOST, architecture="timm:test_vit(depth=1,init_values=0.1)")
+    assert timm_arguments(given) == ("test_vit", {"depth": 1, "init_values": 0.1, "img_size": 32})
+    parts = {"attention": "hallucinated(maps=copy)", "ffn": "compact", "branches": 2}
     own = {"architecture": "timm:test_vit", "img_size": 32, **parts}
     assert timm_arguments(replace(HOST, **parts)) == ("asvit", own)

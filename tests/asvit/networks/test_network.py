@@ -68,3 +68,38 @@ def test_a_wrong_value_is_named(given: dict[str, object], message: str) -> None:
 def test_parts_that_do_not_fit_are_refused_when_built() -> None:
     with pytest.raises(ValueError, match="has no attention that can be replaced"):
         Network(TEXTS[1], 32, 5, attention="hallucinated").build()
+
+
+def test_parts_have_settings_in_their_texts() -> None:
+    network = Network(
+        "timm:deit_tiny_patch16_224", 32, 5,
+        attention="hallucinated( maps='copy', kept=0.5 )", ffn="compact(ratio=1.0,factored=first)",
+    )  # fmt: skip
+    assert network.attention == "hallucinated(kept=0.5,maps=copy)"
+    assert Network.from_json(network.to_json()) == network
+    block = network.build().blocks[0]
+    assert block.attn.hallucinate.maps == "copy"
+    assert block.mlp.fc1.reduce.out_features == round(4 * 192 / 5)
+    assert type(block.mlp.fc2).__name__ == "Linear"
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"attention": "compact"}, "attention must be hallucinated, got 'compact'"),
+        ({"attention": "hallucinated(ratio=1)"}, "a setting of hallucinated='ratio' is not one"),
+        ({"attention": "hallucinated(maps=)"}, r"is not NAME\(ARGUMENT=VALUE"),
+        ({"ffn": "compact(branches=2)"}, "a setting of compact='branches' is not one of 'ratio'"),
+        ({"ffn": 3}, "ffn must be compact, got '3'"),
+    ],
+)
+def test_other_parts_and_settings_are_refused(parts: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Network("timm:deit_tiny_patch16_224", 32, 5, **parts)
+
+
+def test_values_of_settings_are_checked_when_they_are_built() -> None:
+    for given, message in (("maps=none", "maps='none' is not one"), ("kept=0", "kept must be")):
+        network = Network("timm:test_vit", 32, 5, attention=f"hallucinated({given})")
+        with pytest.raises(ValueError, match=message):
+            network.build()

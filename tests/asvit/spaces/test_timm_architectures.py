@@ -5,9 +5,10 @@ import timm
 import torch
 from timm.layers import DropPath
 
-from asvit.spaces import build
+from asvit.spaces import build, cost
 from asvit.spaces.architectures import build_on_meta, canonical
 from asvit.spaces.families import TimmModel, is_timm_model
+from proxies.counts import Cost
 from tests.hostile import refused_or
 
 
@@ -102,3 +103,34 @@ def test_names_that_are_no_models(name: str, went: list[object]) -> None:
 )
 def test_sizes_that_a_model_was_not_made_for(name: str, side: int) -> None:
     refused_or(lambda: build_on_meta(f"timm:{name}", image_size=side))
+
+
+def test_arguments_of_a_model_are_part_of_its_text():
+    text = "timm:shiftvit_r2_tiny(depths=[4,5,12,4],ratio=3)"
+    assert canonical("timm:shiftvit_r2_tiny( ratio=3, depths=(4, 5,12,4) )") == text
+    # Fewer expansions and more blocks at the same cost; counted by hand from the shapes.
+    assert cost(text) == Cost(28_478_920, 4_523_833_344)
+    assert cost("timm:shiftvit_r2_tiny(depths=[12,16,35,12],ratio=1)").params == 28_311_112
+    model = build("timm:shiftvit_r2_tiny(step=2,n_div=8,depths=[1,1,1,1])", 32, 3)
+    shifts = [block.shift for layer in model.layers for block in layer.blocks]
+    assert {(shift.step, shift.n_div) for shift in shifts} == {(2, 8)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "foo=1",
+            r"\(foo=1\) cannot be built: .*unexpected keyword argument 'foo'",
+        ),
+        ("step=x", r"cannot be built: "),
+        ("num_classes=2", r"num_classes in .* is for the command to say; leave it out"),
+        ("pretrained=True", r"pretrained in .* is about weights, which have options"),
+        ("checkpoint_path='x'", r"checkpoint_path in .* is about weights"),
+        ("norm_layer=nope", r"'nope'"),
+    ],
+)
+def test_arguments_that_a_model_does_not_take(arguments, message, went):
+    with pytest.raises(ValueError, match=message):
+        build(f"timm:shiftvit_r2_tiny({arguments})", 32, 3)
+    assert went == []

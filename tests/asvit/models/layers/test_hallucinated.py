@@ -1,6 +1,7 @@
 """Hallucinated attention: maps against loops, head rules, formulas against the counter."""
 
 import itertools
+from typing import get_args
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from asvit.models.layers.hallucinated import (
     HallucinatedHeads,
     HeadSplit,
     MapHallucination,
+    Maps,
     convolve_maps,
     split_heads,
 )
@@ -91,6 +93,64 @@ def test_maps_are_those_of_the_definition(axis, prefix, class_token):
     maps = layer(scores, (2, 3), prefix)
     assert torch.equal(maps[:, :2], scores)
     torch.testing.assert_close(maps[:, 2:], made_by_loops(layer, scores, (2, 3), prefix))
+
+
+@pytest.mark.parametrize(("prefix", "axis"), [(0, "key"), (1, "query")])
+@pytest.mark.parametrize("hallucinated", [1, 2, 3])
+@torch.no_grad()
+def test_maps_of_ablations_are_the_steps_that_they_name(hallucinated, prefix, axis):
+    torch.manual_seed(0)
+    scores = torch.randn(2, 2, prefix + 6, prefix + 6, dtype=torch.float64)
+    made = {}
+    for maps in get_args(Maps):
+        layer = MapHallucination(2, hallucinated, axis=axis, maps=maps).double()
+        for conv in (layer.intra, layer.cross):
+            if conv is not None:
+                nn.init.normal_(conv.bias)
+        both = layer(scores, (2, 3), prefix)
+        assert torch.equal(both[:, :2], scores)
+        assert both.shape == (2, 2 + hallucinated, prefix + 6, prefix + 6)
+        made[maps] = layer, both[:, 2:]
+
+    def within(layer: MapHallucination, x: Tensor) -> Tensor:
+        """The first step by the loops, with a second one that changes nothing."""
+        heads = x.shape[1]
+        alone = MapHallucination(heads, heads, axis=axis).double()
+        alone.intra.load_state_dict(layer.intra.state_dict())
+        alone.cross.weight.copy_(torch.eye(heads)[..., None, None])
+        nn.init.zeros_(alone.cross.bias)
+        return made_by_loops(alone, x, (2, 3), prefix)
+
+    def across(layer: MapHallucination, x: Tensor) -> Tensor:
+        mixed = torch.einsum("gh,bhnt->bgnt", layer.cross.weight[..., 0, 0], x)
+        return mixed + layer.cross.bias[:, None, None]
+
+    repeated = [0, 1, 0][:hallucinated]
+    for maps, (layer, found) in made.items():
+        expected = {
+            "within_across": lambda one: across(one, within(one, scores)),
+            "across_within": lambda one: within(one, across(one, scores)),
+            "within": lambda one: within(one, scores)[:, repeated],
+            "across": lambda one: across(one, scores),
+            "copy": lambda _: scores[:, repeated],
+        }[maps](layer)
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("heads", "rule", "kept", "split"),
+    [
+        (6, "double_odd", 1 / 3, (6, 2)),
+        (3, "double_odd", 1 / 3, (6, 2)),
+        (6, "double_odd", 1.0, (6, 6)),
+        (4, "floor", 0.3, (4, 1)),
+        (4, "ceil", 0.3, (4, 2)),
+        (8, "double", 0.75, (16, 12)),
+        (2, "floor", 0.01, (2, 1)),
+    ],
+)
+def test_another_share_of_the_heads_is_kept(heads, rule, kept, split):
+    assert split_heads(heads, rule, kept) == split
 
 
 @torch.no_grad()

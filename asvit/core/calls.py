@@ -1,0 +1,80 @@
+"""Names with arguments in texts, such as ``shiftvit_r2_tiny(depths=[4,5,12,4],step=2)``."""
+
+import ast
+import keyword
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from proxies.messages import shown
+
+LONGEST = 500  # characters of a text
+
+#: A number, a name or another text, a truth value, or a tuple of these.
+Value = bool | int | float | str | tuple[Any, ...]
+
+
+def parse_call(text: str) -> tuple[str, dict[str, Value]]:
+    """The name, and its arguments by name; there are none without brackets.
+
+    Values are as in Python: numbers, texts in quotes, True and False, lists. A name stands for
+    itself.
+
+    Raises:
+        ValueError: If it is anything else, or an argument is given twice.
+    """
+    name, opened, rest = text.partition("(")
+    if not opened:
+        return text, {}
+    wrong = ValueError(
+        f"{shown(text)} is not NAME(ARGUMENT=VALUE,...), such as net(step=2,kind=x)"
+    )
+    if len(text) > LONGEST:
+        raise wrong
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of numbers that run into words
+            call = ast.parse(f"f({rest}", mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise wrong from None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+        raise wrong
+    found: dict[str, Value] = {}
+    for one in call.keywords:
+        if one.arg is None or one.arg in found:
+            raise wrong
+        try:
+            found[one.arg] = _value(one.value)
+        except ValueError:
+            raise wrong from None
+    return name, found
+
+
+def call_text(name: str, arguments: Mapping[str, Value]) -> str:
+    """The text of a name and its arguments, which are put in order."""
+    if not arguments:
+        return name
+    listed = (f"{key}={_text(value)}" for key, value in sorted(arguments.items()))
+    return f"{name}({','.join(listed)})"
+
+
+def _value(node: ast.expr) -> Value:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.List | ast.Tuple):
+        return tuple(_value(one) for one in node.elts)
+    value = ast.literal_eval(node)
+    if not isinstance(value, bool | int | float | str) or not _is_finite(value):
+        raise ValueError
+    return value
+
+
+def _is_finite(value: object) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, tuple):
+        return f"[{','.join(map(_text, value))}]"
+    named = isinstance(value, str) and value.isidentifier() and not keyword.iskeyword(value)
+    return str(value) if named else repr(value)

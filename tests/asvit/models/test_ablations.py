@@ -1,0 +1,117 @@
+"""The papers' ablations as texts: counts, trainings and combinations."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import asvit
+from asvit.models.layers.hallucinated import Maps, split_heads
+from asvit.models.layers.shift import ACTIVATIONS, NORMS
+from asvit.networks import Network
+from proxies.counts import count
+
+DOCS = Path(__file__).parents[3] / "docs"
+ROW = re.compile(r"^\| .* \| `(timm:[^`]+)` \| ([0-9,]+) \| ([0-9,]+) \| .*\|$", re.MULTILINE)
+ROWS = [
+    pytest.param(*found.groups(), id=found[1])
+    for page in ("hallucinated.md", "shiftvit.md")
+    for found in ROW.finditer((DOCS / page).read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize(("text", "params", "macs"), ROWS)
+def test_documented_ablations_have_these_counts(text: str, params: str, macs: str) -> None:
+    found = asvit.cost(text)
+    assert (f"{found.params:,}", f"{found.macs:,}") == (params, macs)
+
+
+def test_both_pages_have_their_ablations() -> None:
+    assert len(ROWS) == 15 + 12
+
+
+def trained(network: Network) -> tuple[list[float], nn.Module]:
+    """Losses of a few steps on one batch."""
+    torch.manual_seed(0)
+    model = network.build()
+    side = network.image_size
+    images, labels = torch.randn(6, 3, side, side), torch.arange(6) % 3
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(8):
+        loss = nn.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, model
+
+
+@given(
+    st.sampled_from(get_args(Maps)),
+    st.sampled_from(["key", "query"]),
+    st.sampled_from(["identity", "isolated"]),
+    st.sampled_from([0.25, 0.5, 0.75, 1.0]),
+    st.sampled_from(["double_odd", "double", "floor", "ceil"]),
+    st.sampled_from(["first", "second", None]),
+    st.sampled_from([0.5, 2 / 3]),
+)
+@settings(max_examples=12, deadline=None)
+def test_combinations_of_hallucination_learn_and_count_as_their_shapes(
+    maps: str, axis: str, token: str, kept: float, heads: str, factored: str | None, ratio: float
+) -> None:
+    network = Network(
+        "timm:deit_tiny_patch16_224(depth=1,embed_dim=24)", 32, 3,
+        attention=f"hallucinated(axis={axis},class_token={token},heads={heads},kept={kept},maps={maps})",
+        ffn=factored and f"compact(factored={factored},ratio={ratio})",
+    )  # fmt: skip
+    losses, model = trained(network)
+    assert losses[-1] < losses[0]
+    split = split_heads(3, heads, kept)  # type: ignore[arg-type]
+    made, real, width, tokens = split.heads - split.real, split.real, 24, 5
+    channels = real * width // split.heads  # of queries, and of keys
+    macs = 2 * tokens * width * channels + 2 * tokens * width**2 + tokens**2 * channels
+    macs += tokens**2 * width  # maps by values
+    listed = tokens * 4 if token == "identity" else tokens * 5  # scores in the convolution
+    if made and "within" in maps:
+        grids = made if maps == "across_within" else real
+        macs += 9 * grids * tokens * 4 + (grids * tokens if listed > tokens * 4 else 0)
+    if made and "across" in maps:
+        macs += real * made * tokens**2
+    between = round(ratio * 4 * width / 5)
+    mlp = 2 * 4 * width**2
+    if factored:
+        mlp = 4 * width**2 + between * 5 * width
+    patches = 4 * 3 * 16**2 * width
+    assert count(model, 32).macs == macs + tokens * mlp + patches + 3 * width
+
+
+@given(
+    st.sampled_from([*NORMS]),
+    st.sampled_from([*ACTIVATIONS]),
+    st.integers(0, 3),
+    st.integers(4, 20),
+    st.integers(1, 4),
+    st.tuples(*[st.integers(1, 2)] * 4),
+)
+@settings(max_examples=12, deadline=None)
+def test_combinations_of_shifts_learn_and_count_as_their_shapes(
+    norm: str, act: str, step: int, n_div: int, ratio: int, depths: tuple[int, ...]
+) -> None:
+    given = f"act_layer={act},depths={[*depths]},n_div={n_div},norm_layer={norm},ratio={ratio}"
+    network = Network(f"timm:shiftvit_r2_tiny({given},step={step},width=8)", 64, 3)
+    assert f"n_div={n_div}," in network.architecture
+    losses, model = trained(network)
+    assert losses[-1] < losses[0]
+    widths, grids = [8, 16, 32, 64], [256, 64, 16, 4]
+    stages = list(zip(widths, grids, strict=True))
+    macs = 256 * 48 * 8 + 64 * 3
+    macs += sum(2 * ratio * one * grid * width**2
+                for one, (width, grid) in zip(depths, stages, strict=True))  # fmt: skip
+    macs += sum(8 * width**2 * grid // 4 for width, grid in stages[:3])
+    assert count(model, 64).macs == macs
