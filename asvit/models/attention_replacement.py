@@ -1,8 +1,7 @@
 """Replaces the attention of known networks by hallucinated attention, each in its own way."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
 import torch
 from timm.layers import Attention as TokenAttention
@@ -15,18 +14,12 @@ from torch import Tensor, nn
 
 from asvit.models.layers.asvit import Stage, fitting_splits
 from asvit.models.layers.blocks import SelfAttention
-from asvit.models.layers.hallucinated import (
-    Axis,
-    ClassTokenRule,
-    HallucinatedHeads,
-    HeadRule,
-    split_heads,
-)
+from asvit.models.layers.hallucinated import HallucinatedHeads, HeadRule, split_heads
 from asvit.models.layers.psvit import SharedAttention
 from asvit.models.psvit import PSViT
 
 Grid = tuple[int, int]
-Kind = TypeVar("Kind", bound=HallucinatedHeads)
+Rules = tuple[HeadRule, Mapping[str, Any]]  # of heads, and settings of their maps
 
 
 class TokenGrid:
@@ -55,17 +48,13 @@ class TokenGrid:
 
     # Hooks are methods, not closures, so that a deep copy of a network gets its own grids.
 
-    def note_rows_first(self, module: nn.Module, args: Any, output: Tensor) -> None:
-        """Forward hook of a module with output ``[B, h, w, channels]``."""
-        self.grid = (output.shape[1], output.shape[2])
-
     def note_channels_first(self, module: nn.Module, args: Any, output: Tensor) -> None:
         """Forward hook of a module with output ``[B, channels, h, w]``."""
         self.grid = (output.shape[2], output.shape[3])
 
-    def note_patches(self, embedding: nn.Module, args: Any, output: Tensor) -> None:
-        """Forward hook of timm's patch embedding, whose output is a list or ``[B, h, w, dim]``."""
-        sides = output.shape[1:3] if output.ndim == 4 else cast("Grid", embedding.grid_size)
+    def note_tokens(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        """Forward hook with output ``[B, h, w, dim]``, or the list of timm's patch embedding."""
+        sides = output.shape[1:3] if output.ndim == 4 else cast("Grid", module.grid_size)
         self.grid = (sides[0], sides[1])
 
     def note_window(self, stage: Stage, args: tuple[Tensor, ...]) -> None:
@@ -95,29 +84,25 @@ def nominal_grid(tokens: int) -> Grid:
     return tokens // columns, columns
 
 
-@dataclass(frozen=True)
-class MapSettings:
-    """Settings of attention maps that the paper leaves open; see :class:`HallucinatedHeads`."""
-
-    heads: HeadRule = "double_odd"
-    axis: Axis = "key"
-    class_token: ClassTokenRule = "identity"
-    map_bias: bool = True
-
-
 class HallucinatedTokenAttention(HallucinatedHeads):
-    """Replaces the attention of timm's vision transformers, such as DeiT."""
+    """Replaces the attention of timm's vision transformers, such as DeiT, of As-ViT and of PSViT.
+
+    Like that of the last two, it can return its maps.
+    """
 
     token_grid: TokenGrid
 
     def forward(
         self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
     ) -> Tensor:
-        """``[B, prefix + N, dim] -> [B, prefix + N, dim]``."""
+        """``[..., prefix + N, dim] -> [..., prefix + N, dim]``."""
         if is_causal:
             raise ValueError("hallucinated attention cannot be causal; it mixes all scores")
-        grid = self.token_grid.shape(x.shape[1] - self.prefix)
-        return self.attend(x, grid, mask=attn_mask)[0]
+        return self.with_map(x, attn_mask)[0]
+
+    def with_map(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As :meth:`forward`, and all maps ``[lists, heads, prefix + N, prefix + N]``."""
+        return self.attend(x, self.token_grid.shape(x.shape[-2] - self.prefix), mask=mask)
 
 
 class HallucinatedPyramidAttention(HallucinatedHeads):
@@ -161,25 +146,15 @@ class HallucinatedPooledAttention(HallucinatedHeads):
         return self.attend(x, grid, sources=sources)[0]
 
 
-class HallucinatedSelfAttention(HallucinatedHeads):
-    """Replaces the attention of As-ViT and PSViT, and can return its maps."""
+def hallucinate(model: nn.Module, heads: HeadRule, **maps: Any) -> int:
+    """Replace every attention of a known kind in a network or a part of one, and count them.
 
-    token_grid: TokenGrid
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[..., N, dim] -> [..., N, dim]``."""
-        return self.with_map(x)[0]
-
-    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``[..., N, dim] -> [..., N, dim]`` and all maps ``[lists, heads, N, N]``."""
-        return self.attend(x, self.token_grid.shape(x.shape[-2] - self.prefix))
-
-
-def hallucinate(model: nn.Module, rules: MapSettings) -> int:
-    """Replace every attention of a known kind in a network or a part of one, and count them."""
-    if rules.heads == "double_odd":
-        odd = any(heads % 2 for heads in _head_counts(model))
-        rules = replace(rules, heads="double" if odd else "double_each")
+    ``maps`` are as in :class:`HallucinatedHeads`.
+    """
+    if heads == "double_odd":
+        odd = any(count % 2 for count in _head_counts(model))
+        heads = "double" if odd else "double_each"
+    rules = heads, maps
     count = 0
     for module in list(model.modules()):
         for kind, replace_in in _REPLACERS.items():
@@ -197,9 +172,9 @@ def _head_counts(model: nn.Module) -> Iterator[int]:
             yield module.heads
 
 
-def _replace_in_vision_transformer(model: Any, rules: MapSettings) -> int:
+def _replace_in_vision_transformer(model: Any, rules: Rules) -> int:
     token_grid = TokenGrid(tuple(model.patch_embed.grid_size))
-    model.patch_embed.register_forward_hook(token_grid.note_patches)
+    model.patch_embed.register_forward_hook(token_grid.note_tokens)
     count = 0
     for block in model.blocks:
         old: Any = getattr(block, "attn", None)
@@ -210,38 +185,37 @@ def _replace_in_vision_transformer(model: Any, rules: MapSettings) -> int:
                 f"{type(model).__name__} has blocks with {type(old).__name__} and more than "
                 "queries, keys and values in it; only plain attention can be replaced"
             )
-        made = _made(HallucinatedTokenAttention, old, old.qkv, rules, model.num_prefix_tokens)
-        made.token_grid = token_grid
-        block.attn = made
+        block.attn = _made(
+            *(HallucinatedTokenAttention, old, old.qkv, rules, model.num_prefix_tokens),
+            token_grid=token_grid,
+        )
         count += 1
     return count
 
 
-def _replace_in_pyramid_block(block: Any, rules: MapSettings) -> int:
+def _replace_in_pyramid_block(block: Any, rules: Rules) -> int:
     old = block.attn
     if isinstance(old, HallucinatedHeads):
         return 0
     if old.pool is not None:
         raise ValueError("PVTv2 with linear attention cannot be converted; use one without")
-    made = _made(HallucinatedPyramidAttention, old, old.kv, rules)
-    made.sr, made.norm = old.sr, old.norm
-    block.attn = made
+    parts = {"sr": old.sr, "norm": old.norm}
+    block.attn = _made(HallucinatedPyramidAttention, old, old.kv, rules, **parts)
     return 1
 
 
-def _replace_in_next_block(block: Any, rules: MapSettings) -> int:
+def _replace_in_next_block(block: Any, rules: Rules) -> int:
     old = block.e_mhsa
     if isinstance(old, HallucinatedHeads):
         return 0
-    made = _made(HallucinatedPooledAttention, old, old.v, rules)
-    made.sr, made.norm, made.sr_ratio = old.sr, old.norm, old.sr_ratio
-    made.token_grid = TokenGrid()
-    block.patch_embed.register_forward_hook(made.token_grid.note_channels_first)
-    block.e_mhsa = made
+    grid = TokenGrid()
+    block.patch_embed.register_forward_hook(grid.note_channels_first)
+    parts = {"sr": old.sr, "norm": old.norm, "sr_ratio": old.sr_ratio, "token_grid": grid}
+    block.e_mhsa = _made(HallucinatedPooledAttention, old, old.v, rules, **parts)
     return 1
 
 
-def _replace_in_window_stage(stage: Any, rules: MapSettings) -> int:
+def _replace_in_window_stage(stage: Any, rules: Rules) -> int:
     token_grid = TokenGrid()
     count = sum(_replace_in_layer(block, rules, token_grid) for block in stage.blocks)
     if count:
@@ -249,7 +223,7 @@ def _replace_in_window_stage(stage: Any, rules: MapSettings) -> int:
     return count
 
 
-def _replace_in_psvit(model: Any, rules: MapSettings) -> int:
+def _replace_in_psvit(model: Any, rules: Rules) -> int:
     first = ListGrid(model.patch_embed.grid)
     model.patch_embed.proj.register_forward_hook(first.note_channels_first)
     count = 0
@@ -257,28 +231,27 @@ def _replace_in_psvit(model: Any, rules: MapSettings) -> int:
         token_grid: TokenGrid = first
         if model.pooling == "2d":
             token_grid = TokenGrid()
-            stage.downsample.register_forward_hook(token_grid.note_rows_first)
+            stage.downsample.register_forward_hook(token_grid.note_tokens)
         for layer in list(stage.modules()):
             old = getattr(layer, "attn", None)
             if isinstance(old, SharedAttention):  # adapt it to the number of its maps
                 inner = old.heads * old.head_dim
-                old.heads = split_heads(old.heads, rules.heads).heads
+                old.heads = split_heads(old.heads, rules[0]).heads
                 old.head_dim = inner // old.heads
             count += _replace_in_layer(layer, rules, token_grid, model.num_prefix_tokens)
     return count
 
 
-def _replace_in_layer(layer: Any, rules: MapSettings, grid: TokenGrid, prefix: int = 0) -> int:
+def _replace_in_layer(layer: Any, rules: Rules, grid: TokenGrid, prefix: int = 0) -> int:
     """Replace the attention of a layer of ours, if it has one."""
     old = getattr(layer, "attn", None)
     if not isinstance(old, SelfAttention):
         return 0
-    layer.attn = _made(HallucinatedSelfAttention, old, old.qkv, rules, prefix)
-    layer.attn.token_grid = grid
+    layer.attn = _made(HallucinatedTokenAttention, old, old.qkv, rules, prefix, token_grid=grid)
     return 1
 
 
-_REPLACERS: dict[type[nn.Module], Callable[[Any, MapSettings], int]] = {
+_REPLACERS: dict[type[nn.Module], Callable[[Any, Rules], int]] = {
     VisionTransformer: _replace_in_vision_transformer,
     PyramidBlock: _replace_in_pyramid_block,
     NextTransformerBlock: _replace_in_next_block,
@@ -289,18 +262,25 @@ _REPLACERS: dict[type[nn.Module], Callable[[Any, MapSettings], int]] = {
 
 @torch.no_grad()
 def _made(
-    kind: type[Kind], old: Any, values: nn.Linear, rules: MapSettings, prefix: int = 0
-) -> Kind:
+    kind: type[HallucinatedHeads],
+    old: Any,
+    values: nn.Linear,
+    rules: Rules,
+    prefix: int = 0,
+    **parts: Any,
+) -> HallucinatedHeads:
     """A hallucinated attention that keeps the values, output map and dropout of the ``old`` one.
 
     The last channels of its linear map ``values`` are values; queries and keys come before them.
+    ``parts`` are its further attributes.
     """
+    rule, maps = rules
     heads = old.heads if isinstance(old, SelfAttention) else old.num_heads
     inner = old.proj.in_features
-    split = split_heads(heads, rules.heads)
+    split = split_heads(heads, rule)
     if inner % split.heads:
         raise ValueError(
-            f"heads={rules.heads!r} makes {split.heads} heads of {heads}, too many for "
+            f"heads={rule!r} makes {split.heads} heads of {heads}, too many for "
             f"{inner} channels; use 'floor' or 'ceil'"
         )
     made = kind(
@@ -309,9 +289,7 @@ def _made(
         inner=inner,
         prefix=prefix,
         qkv_bias=values.bias is not None,
-        axis=rules.axis,
-        class_token=rules.class_token,
-        bias=rules.map_bias,
+        **maps,
     )
     made.proj = old.proj
     made.attn_drop = getattr(old, "attn_drop", made.attn_drop)
@@ -320,7 +298,10 @@ def _made(
     made.v.weight.copy_(values.weight[-inner:])
     if values.bias is not None:
         made.v.bias.copy_(values.bias[-inner:])
-    return made.train(old.training)
+    made.train(old.training)
+    for name, part in parts.items():
+        setattr(made, name, part)
+    return made
 
 
 def _is_plain(old: TokenAttention) -> bool:

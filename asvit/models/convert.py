@@ -11,7 +11,7 @@ import timm
 from torch import nn
 
 from asvit.models._registration import register_variants
-from asvit.models.attention_replacement import MapSettings, hallucinate
+from asvit.models.attention_replacement import hallucinate
 from asvit.models.layers.blocks import check_choice
 from asvit.models.layers.compact import BranchedMap, CompactMap, compact_width
 from asvit.models.layers.hallucinated import Axis, ClassTokenRule, HeadRule
@@ -75,8 +75,8 @@ def convert(
         raise ValueError("nothing to convert; ask for attention='hallucinated' or ffn='compact'")
     model = model if inplace else copy.deepcopy(model)
     kind = type(model).__name__
-    rules = MapSettings(heads=heads, axis=axis, class_token=class_token, map_bias=map_bias)
-    if attention and not hallucinate(model, rules):
+    maps = {"axis": axis, "class_token": class_token, "bias": map_bias}
+    if attention and not hallucinate(model, heads, **maps):
         raise ValueError(
             f"{kind} has no attention that can be replaced; "
             "use a DeiT, PVTv2, Next-ViT, As-ViT or PSViT"
