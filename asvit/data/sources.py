@@ -14,10 +14,9 @@ from torch import Tensor
 
 from asvit.core.files import expanded
 from asvit.data.base import LabelledImages, Progress, Transform, balanced_choice
-from asvit.data.files import FolderDataset, square
+from asvit.data.files import FolderDataset, ListedDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
 from asvit.data.libraries import open_digits, open_hub, open_torchvision
-from asvit.data.lists import ListedDataset
 from asvit.data.store import cache_folder
 from proxies.messages import nearest
 

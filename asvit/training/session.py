@@ -23,8 +23,7 @@ from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
 from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
-from asvit.training.metrics import EpochRow, TensorBoard, write_metrics
-from asvit.training.predictions import predict
+from asvit.training.metrics import EpochRow, TensorBoard, predict, write_metrics
 from asvit.training.token_plan import saved
 from proxies.counts import count
 
