@@ -110,7 +110,7 @@ def _kernels(model: nn.Module, images: Tensor) -> Tensor:
     images = _checked_images(model, images)
     state = measured(model, norms="kept", images=images)
     with state, _require_weight_gradients(model) as weights:
-        return _kernel_in_pieces(_Network(model, weights), images)
+        return _kernel_in_pieces(_Networks(model, weights), images)
 
 
 def _stacked_kernels(models: Sequence[nn.Module], images: Tensor) -> Tensor:
@@ -120,9 +120,8 @@ def _stacked_kernels(models: Sequence[nn.Module], images: Tensor) -> Tensor:
     weights = {name: stack.tensors[name].requires_grad_() for name in _weights(models[0])}
     with ExitStack() as states:
         for model in models:
-            state = measured(model, norms="kept", images=images)
-            states.enter_context(state)
-        return _kernel(_StackedNetworks(models[0], weights, stack), images)
+            states.enter_context(measured(model, norms="kept", images=images))
+        return _kernel(_Networks(models[0], weights, stack), images)
 
 
 def _spectrum(kernel: Tensor) -> Tensor:
@@ -146,40 +145,30 @@ def condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
 
 
 @dataclass(frozen=True)
-class _Network:
-    """The network to form a kernel of."""
+class _Networks:
+    """The network to form a kernel of, or all those of a stack at once."""
 
-    model: nn.Module
+    model: nn.Module  # the first one
     weights: Mapping[str, Tensor]
+    stack: Stack | None = None
 
     def forward(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
         """The pooled features, and the recorded uses of weights."""
-        with GramAccumulator(self.weights, images) as uses:
-            return pooled_feature(self.model, images), uses
+        if self.stack is None:
+            with GramAccumulator(self.weights, images) as uses:
+                return pooled_feature(self.model, images), uses
+        with StackedGramAccumulator(self.stack, self.weights, images) as several:
+            run, seen = self.stack.run, several.use_tensors
+            return run(pooled_feature, images, shared=True, on_tensors=seen), several
 
     def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
         """Gram matrix of one weight, for any kind of use."""
-        return _gram_by_vmap(self.model, images, name)
-
-
-@dataclass(frozen=True)
-class _StackedNetworks(_Network):
-    """Several networks at once, of which ``model`` is the first."""
-
-    stack: Stack
-
-    def forward(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
-        with StackedGramAccumulator(self.stack, self.weights, images) as uses:
-            feature = self.stack.run(
-                pooled_feature, images, shared=True, on_tensors=uses.use_tensors
-            )
-            return feature, uses
-
-    def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
+        if self.stack is None:
+            return _gram_by_vmap(self.model, images, name)
         return torch.stack([_gram_by_vmap(model, images, name) for model in self.stack.models])
 
 
-def _kernel(networks: _Network, images: Tensor) -> Tensor:
+def _kernel(networks: _Networks, images: Tensor) -> Tensor:
     with torch.enable_grad():
         feature, uses = networks.forward(images)
         total = feature.sum()
@@ -229,7 +218,7 @@ def _sums(grams: Mapping[str, Tensor], gains: Collection[str]) -> Tensor:
 
 
 def _recompute(
-    grams: dict[str, Tensor], names: Collection[str], networks: _Network, images: Tensor
+    grams: dict[str, Tensor], names: Collection[str], networks: _Networks, images: Tensor
 ) -> None:
     """Form the terms of some weights by vmap, in order: the sum's rounding depends on it."""
     for name in networks.weights:
@@ -273,7 +262,7 @@ def _is_first_part(alone: Tensor, x: Tensor) -> Tensor:
     return equal
 
 
-def _kernel_in_pieces(network: _Network, images: Tensor) -> Tensor:
+def _kernel_in_pieces(network: _Networks, images: Tensor) -> Tensor:
     """The kernel at once or, while memory runs out, from pairs of ever smaller pieces."""
 
     def attempt(pieces: int) -> Tensor:
