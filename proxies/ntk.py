@@ -78,13 +78,10 @@ def ntk_condition_numbers(models: Sequence[nn.Module], images: Tensor) -> list[f
     kernel that is not finite or has hardly more than the gains of norms. Arguments and errors as
     :func:`ntk_matrices`; fewer networks at a time if memory runs out.
     """
-
-    def kernels(rows: slice) -> Tensor:
-        return _stacked_kernels(models[rows], images)
-
     key = ("the tangent kernels", len(models), tuple(images.shape), str(images.device))
     dtype = reference_tensor(models[0]).dtype
-    found, others = in_chunks(kernels, len(models), key=key).unbind(1)
+    kernels = in_chunks(lambda rows: _stacked_kernels(models[rows], images), len(models), key=key)
+    found, others = kernels.unbind(1)
     valid = found.isfinite().all(2).all(1) & ~_hides_weights(found, others)
     spectra = torch.linalg.eigvalsh(found.where(valid[:, None, None], 1))
     return [
@@ -188,7 +185,8 @@ def _kernel(networks: _Networks, images: Tensor) -> Tensor:
     _recompute(grams, mixed | without_rule, networks, images)
     # The only device synchronisation: the kernels, and whether their terms are valid.
     checks = [same_rows(alone, feature[..., :1, :]), *(is_valid for _, is_valid in to_verify)]
-    gains = _norm_gains(networks.model)
+    norms = [item for item in networks.model.named_modules() if is_norm(item[1])]
+    gains = {name for path, norm in norms for name, _ in norm.named_parameters(path)}
     kernel, independent, *valid = to_host([_sums(grams, gains), *checks])
     if not independent:
         kind = type(networks.model).__name__
@@ -201,12 +199,6 @@ def _kernel(networks: _Networks, images: Tensor) -> Tensor:
         _recompute(grams, wrong, networks, images)
         return _sums(grams, gains).cpu()
     return kernel
-
-
-def _norm_gains(model: nn.Module) -> set[str]:
-    """Names of the weights of norms."""
-    norms = [(path, module) for path, module in model.named_modules() if is_norm(module)]
-    return {name for path, norm in norms for name, _ in norm.named_parameters(path)}
 
 
 def _sums(grams: Mapping[str, Tensor], gains: Collection[str]) -> Tensor:
@@ -306,14 +298,11 @@ def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
 def _require_weight_gradients(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Require gradients of the parameters that count and of no other; then restore that."""
     weights = _weights(model)
-    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
+    with ExitStack() as stack:
         for name, parameter in model.named_parameters():
+            stack.callback(parameter.requires_grad_, parameter.requires_grad)
             parameter.requires_grad_(name in weights)
         yield weights
-    finally:
-        for parameter, required in before:
-            parameter.requires_grad_(required)
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
