@@ -1,6 +1,6 @@
 """Replaces the attention of known networks by hallucinated attention, each in its own way."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -146,36 +146,31 @@ class HallucinatedPooledAttention(HallucinatedHeads):
         return self.attend(x, grid, sources=sources)[0]
 
 
-def hallucinate(model: nn.Module, heads: HeadRule, **maps: Any) -> int:
-    """Replace every attention of a known kind in a network or a part of one, and count them.
+def hallucinate(model: nn.Module, heads: HeadRule, **maps: Any) -> bool:
+    """Replace every attention of a known kind in a network or a part of one; False if it has none.
 
     ``maps`` are as in :class:`HallucinatedHeads`.
     """
+    modules = list(model.modules())
     if heads == "double_odd":
-        odd = any(count % 2 for count in _head_counts(model))
+        odd = any(_heads(module) % 2 for module in modules if isinstance(module, _KNOWN))
         heads = "double" if odd else "double_each"
-    rules = heads, maps
-    count = 0
-    for module in list(model.modules()):
+    for module in modules:
         for kind, replace_in in _REPLACERS.items():
             if isinstance(module, kind):
-                count += replace_in(module, rules)
-    return count
+                replace_in(module, (heads, maps))
+    made = {module for module in model.modules() if isinstance(module, HallucinatedHeads)}
+    return bool(made.difference(modules))
 
 
-def _head_counts(model: nn.Module) -> Iterator[int]:
-    """Heads of every attention of a known kind."""
-    for module in model.modules():
-        if isinstance(module, TokenAttention | PyramidAttention | NextAttention):
-            yield module.num_heads
-        elif isinstance(module, SelfAttention):
-            yield module.heads
+def _heads(attention: Any) -> int:
+    own = isinstance(attention, SelfAttention)
+    return cast("int", attention.heads if own else attention.num_heads)
 
 
-def _replace_in_vision_transformer(model: Any, rules: Rules) -> int:
+def _replace_in_vision_transformer(model: Any, rules: Rules) -> None:
     token_grid = TokenGrid(tuple(model.patch_embed.grid_size))
     model.patch_embed.register_forward_hook(token_grid.note_tokens)
-    count = 0
     for block in model.blocks:
         old: Any = getattr(block, "attn", None)
         if isinstance(old, HallucinatedHeads):
@@ -189,44 +184,38 @@ def _replace_in_vision_transformer(model: Any, rules: Rules) -> int:
             *(HallucinatedTokenAttention, old, old.qkv, rules, model.num_prefix_tokens),
             token_grid=token_grid,
         )
-        count += 1
-    return count
 
 
-def _replace_in_pyramid_block(block: Any, rules: Rules) -> int:
+def _replace_in_pyramid_block(block: Any, rules: Rules) -> None:
     old = block.attn
     if isinstance(old, HallucinatedHeads):
-        return 0
+        return
     if old.pool is not None:
         raise ValueError("PVTv2 with linear attention cannot be converted; use one without")
     parts = {"sr": old.sr, "norm": old.norm}
     block.attn = _made(HallucinatedPyramidAttention, old, old.kv, rules, **parts)
-    return 1
 
 
-def _replace_in_next_block(block: Any, rules: Rules) -> int:
+def _replace_in_next_block(block: Any, rules: Rules) -> None:
     old = block.e_mhsa
     if isinstance(old, HallucinatedHeads):
-        return 0
+        return
     grid = TokenGrid()
     block.patch_embed.register_forward_hook(grid.note_channels_first)
     parts = {"sr": old.sr, "norm": old.norm, "sr_ratio": old.sr_ratio, "token_grid": grid}
     block.e_mhsa = _made(HallucinatedPooledAttention, old, old.v, rules, **parts)
-    return 1
 
 
-def _replace_in_window_stage(stage: Any, rules: Rules) -> int:
+def _replace_in_window_stage(stage: Any, rules: Rules) -> None:
     token_grid = TokenGrid()
-    count = sum(_replace_in_layer(block, rules, token_grid) for block in stage.blocks)
-    if count:
+    replaced = [_replace_in_layer(block, rules, token_grid) for block in stage.blocks]
+    if any(replaced):
         stage.register_forward_pre_hook(token_grid.note_window)
-    return count
 
 
-def _replace_in_psvit(model: Any, rules: Rules) -> int:
+def _replace_in_psvit(model: Any, rules: Rules) -> None:
     first = ListGrid(model.patch_embed.grid)
     model.patch_embed.proj.register_forward_hook(first.note_channels_first)
-    count = 0
     for stage in model.stages:
         token_grid: TokenGrid = first
         if model.pooling == "2d":
@@ -238,20 +227,20 @@ def _replace_in_psvit(model: Any, rules: Rules) -> int:
                 inner = old.heads * old.head_dim
                 old.heads = split_heads(old.heads, rules[0]).heads
                 old.head_dim = inner // old.heads
-            count += _replace_in_layer(layer, rules, token_grid, model.num_prefix_tokens)
-    return count
+            _replace_in_layer(layer, rules, token_grid, model.num_prefix_tokens)
 
 
-def _replace_in_layer(layer: Any, rules: Rules, grid: TokenGrid, prefix: int = 0) -> int:
+def _replace_in_layer(layer: Any, rules: Rules, grid: TokenGrid, prefix: int = 0) -> bool:
     """Replace the attention of a layer of ours, if it has one."""
     old = getattr(layer, "attn", None)
     if not isinstance(old, SelfAttention):
-        return 0
+        return False
     layer.attn = _made(HallucinatedTokenAttention, old, old.qkv, rules, prefix, token_grid=grid)
-    return 1
+    return True
 
 
-_REPLACERS: dict[type[nn.Module], Callable[[Any, Rules], int]] = {
+_KNOWN = (TokenAttention, PyramidAttention, NextAttention, SelfAttention)
+_REPLACERS: dict[type[nn.Module], Callable[[Any, Rules], None]] = {
     VisionTransformer: _replace_in_vision_transformer,
     PyramidBlock: _replace_in_pyramid_block,
     NextTransformerBlock: _replace_in_next_block,
@@ -275,7 +264,7 @@ def _made(
     ``parts`` are its further attributes.
     """
     rule, maps = rules
-    heads = old.heads if isinstance(old, SelfAttention) else old.num_heads
+    heads = _heads(old)
     inner = old.proj.in_features
     split = split_heads(heads, rule)
     if inner % split.heads:

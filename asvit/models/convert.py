@@ -4,7 +4,6 @@ The published converted networks are in timm's registry.
 """
 
 import copy
-from collections.abc import Iterator
 from typing import Any, Literal, TypeGuard
 
 import timm
@@ -109,26 +108,22 @@ def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
 
 
 def _compact(model: nn.Module, *, ratio: float, branches: int) -> int:
-    """Replace the second map of every feed-forward part, and return their number."""
-    parts = list(_feed_forward_parts(model))
-    for part in parts:
-        whole = part.fc2
-        images = isinstance(whole, nn.Conv2d)
-        outputs, inputs = whole.weight.shape[:2]
-        width = compact_width(inputs, outputs, ratio)
-        made = CompactMap(inputs, outputs, width, branches=branches, images=images)
-        part.fc2 = made.to(whole.weight).train(whole.training)
-    return len(parts)
+    """Replace the second map of every feed-forward part, and return their number.
 
-
-def _feed_forward_parts(model: nn.Module) -> Iterator[Any]:
-    """Modules with a map ``fc1`` from C channels to more, and ``fc2`` back to C."""
-    for module in model.modules():
-        first, second = getattr(module, "fc1", None), getattr(module, "fc2", None)
-        if _is_map(first) and _is_map(second):
-            (hidden, inputs), (outputs, read) = first.weight.shape[:2], second.weight.shape[:2]
-            if hidden == read > inputs == outputs:
-                yield module
+    A part has a map ``fc1`` from C channels to more, and ``fc2`` back to C.
+    """
+    count = 0
+    for part in list(model.modules()):
+        first, second = getattr(part, "fc1", None), getattr(part, "fc2", None)
+        if not (_is_map(first) and _is_map(second)):
+            continue
+        (hidden, inputs), (outputs, read) = first.weight.shape[:2], second.weight.shape[:2]
+        if hidden == read > inputs == outputs:
+            images, width = isinstance(second, nn.Conv2d), compact_width(read, outputs, ratio)
+            made = CompactMap(read, outputs, width, branches=branches, images=images)
+            part.fc2 = made.to(second.weight).train(second.training)
+            count += 1
+    return count
 
 
 def _is_map(module: object) -> TypeGuard[nn.Linear | nn.Conv2d]:
@@ -168,7 +163,7 @@ def _cfg(base: str) -> dict[str, Any]:
     return {**kept, "paper_ids": "arXiv:2306.10875"}
 
 
-def _create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+def _create(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Build the base model with timm's arguments and convert it with those of :func:`convert`.
 
     timm drops arguments that are None, so False keeps attention or feed-forward parts unconverted.
