@@ -33,6 +33,8 @@ tags:
 ---
 """
 
+_GIVEN: Final = f"{UNKNOWN.capitalize()}: the architecture was given as a text."
+
 # Facts whose names are not the words for them.
 _WORDS: Final = {
     "std": "standard deviation",
@@ -151,7 +153,7 @@ def model_card(exported: Exported) -> str:
         "Network": _list(_network(exported)),
         "Input": _list({"shape": shape, **_words(facts, *PREPARATION)}),
         "Training": _training(exported),
-        "How it was found": _finding(facts.get("found_by")),
+        "How it was found": _told(facts.get("found_by") or {}) or _GIVEN,
         **({"Limits and what was measured": _told(facts["designed"])} if designed else {}),
         "This copy": _list(_copy(exported)),
         "Loading": f"```python\n{exported.loading_code(exported.out.name)}\n```",
@@ -215,12 +217,6 @@ def _accuracy(exported: Exported) -> str:
     if exported.trained_size not in (None, exported.content.network.image_size):
         told.append(f"at {exported.trained_size} px, not at the size of this copy")
     return ", ".join(told)
-
-
-def _finding(found_by: Mapping[str, Any] | None) -> str:
-    if not found_by:
-        return f"{UNKNOWN.capitalize()}: the architecture was given as a text."
-    return _told(found_by)
 
 
 def _told(facts: Mapping[str, Any]) -> str:
