@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from asvit.spaces import cost as cost
     from asvit.spaces import load_space as load_space
     from asvit.training.result import TrainResult as TrainResult
-    from asvit.training.supernets.result import SupernetResult as SupernetResult
+    from asvit.training.supernets.settings import SupernetResult as SupernetResult
 
 # Heavy imports wait until a name is used.
 _DEFINED_IN = {
@@ -64,7 +64,7 @@ _DEFINED_IN = {
     "asvit.search.supernet_result": ["EvolutionResult"],
     "asvit.spaces": ["build", "cost", "load_space"],
     "asvit.training.result": ["TrainResult"],
-    "asvit.training.supernets.result": ["SupernetResult"],
+    "asvit.training.supernets.settings": ["SupernetResult"],
 }
 _LAZY = {name: module for module, names in _DEFINED_IN.items() for name in names}
 

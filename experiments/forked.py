@@ -45,7 +45,6 @@ PRELOADED = [
     *(f"asvit.report.{name}" for name in ("correlate", "evolution", "scale", "search")),
     *(f"asvit.report.{name}" for name in ("reference", "training")),
     *(f"asvit.runs.{name}" for name in ("evolution", "reference", "supernet")),
-    "asvit.training.predictions",
     "importlib.readers",  # for the page's template; another user may not read Python's library
     "proxies.catalogue",
     "scaling.growth",

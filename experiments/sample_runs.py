@@ -41,12 +41,10 @@ from asvit.search.supernet_result import (
 )
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import load_space
-from asvit.training.metrics import EpochRow, write_metrics
-from asvit.training.predictions import Confusion, Mistake, Predictions
+from asvit.training.metrics import Confusion, EpochRow, Mistake, Predictions, write_metrics
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
-from asvit.training.supernets.result import PathAccuracies, SupernetResult
-from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.supernets.settings import PathAccuracies, SupernetResult, SupernetSettings
 from proxies import get_proxy
 from scaling import Row
 from scaling.trajectory import to_csv

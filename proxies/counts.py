@@ -3,8 +3,8 @@
 import copy
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -83,7 +83,11 @@ def count_by_module(
     first = next((p for p in skeleton.parameters() if p.is_floating_point()), None)
     dtype = torch.get_default_dtype() if first is None else first.dtype
     image = torch.empty(1, channels, image_size, image_size, dtype=dtype, device="meta")
-    with torch.no_grad(), _unfused_encoder(), FlopCounterMode(display=False) as counter:
+    with ExitStack() as stack, torch.no_grad(), FlopCounterMode(display=False) as counter:
+        # Keep nn.TransformerEncoderLayer off its fused operator, which counts as 0.
+        mha = torch.backends.mha
+        stack.callback(mha.set_fastpath_enabled, mha.get_fastpath_enabled())
+        mha.set_fastpath_enabled(False)
         try:
             _name_containers(skeleton, counter.mod_tracker.parents)
             with _ProductsOnly(counter) as products:
@@ -141,7 +145,11 @@ class _ProductsOnly(InterceptOperations):
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func in _CHARGES and args:
-            charge = _charge(func, args, kwargs)
+            call = _SIGNATURES[func].bind(*args, **kwargs).arguments
+            each = _CHARGES[func] + (call.get("weight") is not None)
+            if call.get("training"):
+                each += 3  # a batch norm computes its statistics
+            charge = each * int(call["input"].numel())
             self.charges.update(dict.fromkeys(self._counter.mod_tracker.parents, charge))
         if func in _FREE and args:
             return args[0]
@@ -165,15 +173,6 @@ _CHARGES: Mapping[Callable[..., Any], int] = {
 _SIGNATURES = {func: inspect.signature(func) for func in _CHARGES}
 
 
-def _charge(func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
-    """What fvcore charges for a call."""
-    call = _SIGNATURES[func].bind(*args, **kwargs).arguments
-    each = _CHARGES[func] + (call.get("weight") is not None)
-    if call.get("training"):
-        each += 3  # a batch norm computes its statistics
-    return each * int(call["input"].numel())
-
-
 def parameters(module: nn.Module) -> int:
     """Count the parameters of ``module``; shared ones count once."""
     return sum(parameter.numel() for parameter in module.parameters())
@@ -191,14 +190,3 @@ def _on_meta(module: nn.Module) -> nn.Module:
                 memo[id(tensor)] = nn.Parameter(empty, False) if is_parameter else empty
     # A deep copy uses the objects in its memo instead of copying.
     return copy.deepcopy(module, memo)
-
-
-@contextmanager
-def _unfused_encoder() -> Iterator[None]:
-    """Keep ``nn.TransformerEncoderLayer`` off its fused operator, which counts as 0."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)

@@ -217,12 +217,10 @@ def length_distortions(models: Sequence[nn.Module], circles: Sequence[Circle]) -
     """
     circle, device = circles[0], str(reference_tensor(models[0]).device)
     key = ("the feature curves", len(models), circle.points, circle.shape, device)
-
-    def speeds(rows: slice) -> Tensor:
-        return curve_speeds(models[rows], circles[rows])
-
-    found = in_chunks(speeds, len(models), key=key).cpu()
-    return [circle.integrate(speed) for circle, speed in zip(circles, found, strict=True)]
+    speeds = in_chunks(
+        lambda rows: curve_speeds(models[rows], circles[rows]), len(models), key=key
+    ).cpu()
+    return [circle.integrate(speed) for circle, speed in zip(circles, speeds, strict=True)]
 
 
 def curve_speeds(models: Sequence[nn.Module], circles: Sequence[Circle]) -> Tensor:

@@ -131,13 +131,11 @@ def measured(model: nn.Module, *, norms: Norms, images: Tensor) -> Iterator[nn.M
             bypassed = [module for module in model.modules() if is_norm(module)]
         else:
             bypassed = _final_norms(model, images[:1])
-        for module in bypassed:
-            module.forward = _without_norm(module)
-        try:
-            yield model
-        finally:
+        with ExitStack() as stack:
             for module in bypassed:
-                del module.forward
+                module.forward = _without_norm(module)
+                stack.callback(delattr, module, "forward")
+            yield model
 
 
 def reference_tensor(model: nn.Module) -> Tensor:
@@ -241,10 +239,15 @@ def full_precision() -> Iterator[None]:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.no_grad())  # inference mode implies it
-        for kind in _device_types():
+        found = torch.accelerator.current_accelerator()
+        for kind in {"cpu", found.type if found else "cpu"}:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
-        stack.enter_context(_ieee_float32())
+        backends: Any = torch.backends
+        cuda, mkldnn = backends.cuda, backends.mkldnn
+        for switch in (cuda.matmul, backends.cudnn.conv, mkldnn.matmul, mkldnn.conv):
+            stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)
+            switch.fp32_precision = "ieee"
         yield
 
 
@@ -261,23 +264,3 @@ def isolated() -> Iterator[None]:
         if torch.get_default_device() != torch.device("cpu"):
             stack.enter_context(torch.device("cpu"))
         yield
-
-
-def _device_types() -> set[str]:
-    found = torch.accelerator.current_accelerator()
-    return {"cpu", found.type} if found else {"cpu"}
-
-
-@contextmanager
-def _ieee_float32() -> Iterator[None]:
-    backends: Any = torch.backends
-    cuda, mkldnn = backends.cuda, backends.mkldnn
-    switches = (cuda.matmul, backends.cudnn.conv, mkldnn.matmul, mkldnn.conv)
-    before = [switch.fp32_precision for switch in switches]
-    try:
-        for switch in switches:
-            switch.fp32_precision = "ieee"
-        yield
-    finally:
-        for switch, precision in zip(switches, before, strict=True):
-            switch.fp32_precision = precision

@@ -317,26 +317,17 @@ def _attend_to_dual_tokens(call: AttentionCall) -> Tensor:
     return pack(*attention_with_tangent(primal, (dq, dk, dv)))
 
 
-def _dual_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return _apply_linear_map(F.linear, x, weight, bias)
+def _linear_rule(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A rule for a map that is linear in its input but for a bias, which a tangent has none of."""
 
+    def rule(x: Tensor, weight: Tensor, bias: Any = None, *args: Any, **more: Any) -> Tensor:
+        primal, tangent = unpack(x)
+        out = operation(primal, weight, bias, *args, **more)
+        if tangent is None:
+            return out
+        return pack(out, operation(tangent, weight, None, *args, **more))
 
-def _dual_convolution(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
-) -> Tensor:
-    def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.conv2d(x, weight, bias, *args, **kwargs)
-
-    return _apply_linear_map(convolve, x, weight, bias)
-
-
-def _apply_linear_map(
-    apply: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor | None
-) -> Tensor:
-    """A map that is linear in ``x``, on the value and, without bias, on the tangent."""
-    primal, tangent = unpack(x)
-    out = apply(primal, weight, bias)
-    return out if tangent is None else pack(out, apply(tangent, weight, None))
+    return rule
 
 
 class DualOperations(ReplaceOperations):
@@ -349,8 +340,8 @@ class DualOperations(ReplaceOperations):
     replacements: ClassVar[Mapping[Operation, Operation]] = {
         F.scaled_dot_product_attention: _dual_attention,
         F.multi_head_attention_forward: explicit_multi_head,
-        F.linear: _dual_linear,
-        F.conv2d: _dual_convolution,
+        F.linear: _linear_rule(F.linear),
+        F.conv2d: _linear_rule(F.conv2d),
     }
 
 
@@ -376,24 +367,17 @@ def _stacked_attention(*args: Any, **kwargs: Any) -> Tensor:
     return with_stacked_tensors(attend, *normalize_arguments(*args, **kwargs))
 
 
-def _stacked_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    def apply(networks: int, *tensors: Any) -> Tensor:
-        return _apply_linear_map(_batched_linear, *tensors)
+def _stacked_rule(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """:func:`_linear_rule` for an operation on the tensors of all networks of a stack."""
+    rule = _linear_rule(operation)
 
-    return with_stacked_tensors(apply, x, weight, bias)
+    def stacked(x: Tensor, weight: Tensor, bias: Any = None, *args: Any, **more: Any) -> Tensor:
+        def apply(networks: int, *tensors: Any) -> Tensor:
+            return rule(*tensors, *args, **more)
 
+        return with_stacked_tensors(apply, x, weight, bias)
 
-def _stacked_convolution(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
-) -> Tensor:
-    def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        axes = (0, 0, None if bias is None else 0, *[None] * len(args))
-        return vmap(partial(F.conv2d, **kwargs), in_dims=axes)(x, weight, bias, *args)
-
-    def apply(networks: int, *tensors: Any) -> Tensor:
-        return _apply_linear_map(convolve, *tensors)
-
-    return with_stacked_tensors(apply, x, weight, bias)
+    return stacked
 
 
 def _batched_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -403,12 +387,20 @@ def _batched_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return cast("Tensor", out.unflatten(1, x.shape[1:-1]))
 
 
+def _batched_convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *args: Any, **more: Any
+) -> Tensor:
+    axes = (0, 0, None if bias is None else 0, *[None] * len(args))
+    out: Tensor = vmap(partial(F.conv2d, **more), in_dims=axes)(x, weight, bias, *args)
+    return out
+
+
 class StackedDualOperations(ReplaceOperations):
     """:class:`DualOperations` for :meth:`proxies.functional.Stack.run`."""
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
         F.scaled_dot_product_attention: _stacked_attention,
         F.multi_head_attention_forward: explicit_multi_head,
-        F.linear: _stacked_linear,
-        F.conv2d: _stacked_convolution,
+        F.linear: _stacked_rule(_batched_linear),
+        F.conv2d: _stacked_rule(_batched_convolution),
     }

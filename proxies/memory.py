@@ -34,7 +34,8 @@ def first_that_fits(
                 raise
         _first_choice[key] = index + 1
         log.warning("out of memory: from now on %s in smaller pieces", key)
-        release_memory()
+        if torch.accelerator.is_available():
+            torch.accelerator.empty_cache()  # a smaller attempt finds unfragmented memory
     raise ValueError("no choice to attempt; give at least one")
 
 
@@ -89,9 +90,3 @@ _trim_calls = itertools.count(1)
 @functools.cache
 def _c_library() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if os.name == "posix" else None
-
-
-def release_memory() -> None:
-    """Empty the accelerator's cache, so that a smaller attempt finds unfragmented memory."""
-    if torch.accelerator.is_available():
-        torch.accelerator.empty_cache()

@@ -78,13 +78,10 @@ def ntk_condition_numbers(models: Sequence[nn.Module], images: Tensor) -> list[f
     kernel that is not finite or has hardly more than the gains of norms. Arguments and errors as
     :func:`ntk_matrices`; fewer networks at a time if memory runs out.
     """
-
-    def kernels(rows: slice) -> Tensor:
-        return _stacked_kernels(models[rows], images)
-
     key = ("the tangent kernels", len(models), tuple(images.shape), str(images.device))
     dtype = reference_tensor(models[0]).dtype
-    found, others = in_chunks(kernels, len(models), key=key).unbind(1)
+    kernels = in_chunks(lambda rows: _stacked_kernels(models[rows], images), len(models), key=key)
+    found, others = kernels.unbind(1)
     valid = found.isfinite().all(2).all(1) & ~_hides_weights(found, others)
     spectra = torch.linalg.eigvalsh(found.where(valid[:, None, None], 1))
     return [
@@ -110,7 +107,7 @@ def _kernels(model: nn.Module, images: Tensor) -> Tensor:
     images = _checked_images(model, images)
     state = measured(model, norms="kept", images=images)
     with state, _require_weight_gradients(model) as weights:
-        return _kernel_in_pieces(_Network(model, weights), images)
+        return _kernel_in_pieces(_Networks(model, weights), images)
 
 
 def _stacked_kernels(models: Sequence[nn.Module], images: Tensor) -> Tensor:
@@ -120,9 +117,8 @@ def _stacked_kernels(models: Sequence[nn.Module], images: Tensor) -> Tensor:
     weights = {name: stack.tensors[name].requires_grad_() for name in _weights(models[0])}
     with ExitStack() as states:
         for model in models:
-            state = measured(model, norms="kept", images=images)
-            states.enter_context(state)
-        return _kernel(_StackedNetworks(models[0], weights, stack), images)
+            states.enter_context(measured(model, norms="kept", images=images))
+        return _kernel(_Networks(models[0], weights, stack), images)
 
 
 def _spectrum(kernel: Tensor) -> Tensor:
@@ -146,40 +142,30 @@ def condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
 
 
 @dataclass(frozen=True)
-class _Network:
-    """The network to form a kernel of."""
+class _Networks:
+    """The network to form a kernel of, or all those of a stack at once."""
 
-    model: nn.Module
+    model: nn.Module  # the first one
     weights: Mapping[str, Tensor]
+    stack: Stack | None = None
 
     def forward(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
         """The pooled features, and the recorded uses of weights."""
-        with GramAccumulator(self.weights, images) as uses:
-            return pooled_feature(self.model, images), uses
+        if self.stack is None:
+            with GramAccumulator(self.weights, images) as uses:
+                return pooled_feature(self.model, images), uses
+        with StackedGramAccumulator(self.stack, self.weights, images) as several:
+            run, seen = self.stack.run, several.use_tensors
+            return run(pooled_feature, images, shared=True, on_tensors=seen), several
 
     def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
         """Gram matrix of one weight, for any kind of use."""
-        return _gram_by_vmap(self.model, images, name)
-
-
-@dataclass(frozen=True)
-class _StackedNetworks(_Network):
-    """Several networks at once, of which ``model`` is the first."""
-
-    stack: Stack
-
-    def forward(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
-        with StackedGramAccumulator(self.stack, self.weights, images) as uses:
-            feature = self.stack.run(
-                pooled_feature, images, shared=True, on_tensors=uses.use_tensors
-            )
-            return feature, uses
-
-    def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
+        if self.stack is None:
+            return _gram_by_vmap(self.model, images, name)
         return torch.stack([_gram_by_vmap(model, images, name) for model in self.stack.models])
 
 
-def _kernel(networks: _Network, images: Tensor) -> Tensor:
+def _kernel(networks: _Networks, images: Tensor) -> Tensor:
     with torch.enable_grad():
         feature, uses = networks.forward(images)
         total = feature.sum()
@@ -199,7 +185,8 @@ def _kernel(networks: _Network, images: Tensor) -> Tensor:
     _recompute(grams, mixed | without_rule, networks, images)
     # The only device synchronisation: the kernels, and whether their terms are valid.
     checks = [same_rows(alone, feature[..., :1, :]), *(is_valid for _, is_valid in to_verify)]
-    gains = _norm_gains(networks.model)
+    norms = [item for item in networks.model.named_modules() if is_norm(item[1])]
+    gains = {name for path, norm in norms for name, _ in norm.named_parameters(path)}
     kernel, independent, *valid = to_host([_sums(grams, gains), *checks])
     if not independent:
         kind = type(networks.model).__name__
@@ -214,12 +201,6 @@ def _kernel(networks: _Network, images: Tensor) -> Tensor:
     return kernel
 
 
-def _norm_gains(model: nn.Module) -> set[str]:
-    """Names of the weights of norms."""
-    norms = [(path, module) for path, module in model.named_modules() if is_norm(module)]
-    return {name for path, norm in norms for name, _ in norm.named_parameters(path)}
-
-
 def _sums(grams: Mapping[str, Tensor], gains: Collection[str]) -> Tensor:
     """The kernel, and the part of it that is not due to ``gains``, ``[..., 2, n, n]``."""
     kernel = torch.stack(list(grams.values())).sum(0)
@@ -229,7 +210,7 @@ def _sums(grams: Mapping[str, Tensor], gains: Collection[str]) -> Tensor:
 
 
 def _recompute(
-    grams: dict[str, Tensor], names: Collection[str], networks: _Network, images: Tensor
+    grams: dict[str, Tensor], names: Collection[str], networks: _Networks, images: Tensor
 ) -> None:
     """Form the terms of some weights by vmap, in order: the sum's rounding depends on it."""
     for name in networks.weights:
@@ -273,7 +254,7 @@ def _is_first_part(alone: Tensor, x: Tensor) -> Tensor:
     return equal
 
 
-def _kernel_in_pieces(network: _Network, images: Tensor) -> Tensor:
+def _kernel_in_pieces(network: _Networks, images: Tensor) -> Tensor:
     """The kernel at once or, while memory runs out, from pairs of ever smaller pieces."""
 
     def attempt(pieces: int) -> Tensor:
@@ -317,14 +298,11 @@ def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
 def _require_weight_gradients(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Require gradients of the parameters that count and of no other; then restore that."""
     weights = _weights(model)
-    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
+    with ExitStack() as stack:
         for name, parameter in model.named_parameters():
+            stack.callback(parameter.requires_grad_, parameter.requires_grad)
             parameter.requires_grad_(name in weights)
         yield weights
-    finally:
-        for parameter, required in before:
-            parameter.requires_grad_(required)
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

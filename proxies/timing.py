@@ -75,10 +75,10 @@ def _alternate(
     """
 
     def seconds(call: Callable[[], object]) -> float:
-        _synchronise(device)
+        synchronise(device)
         start = clock()
         call()
-        _synchronise(device)
+        synchronise(device)
         return clock() - start
 
     once = math.inf
@@ -147,6 +147,7 @@ def processor() -> str:
     return next(told, "") or platform.processor() or platform.machine()
 
 
-def _synchronise(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has done what it was asked to; a CPU always has."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

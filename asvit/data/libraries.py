@@ -296,11 +296,7 @@ def _hub_part(name: str, table: Any) -> LabelledImages:
 @contextlib.contextmanager
 def _offline() -> Iterator[None]:
     """Keep the Hugging Face libraries offline; their environment variable works only on import."""
-    import datasets.config
-    import huggingface_hub.constants
-
-    modules = (datasets.config, huggingface_hub.constants)
     with contextlib.ExitStack() as stack:
-        for module in modules:
-            stack.enter_context(patch.object(module, "HF_HUB_OFFLINE", True))
+        for module in ("datasets.config", "huggingface_hub.constants"):
+            stack.enter_context(patch(f"{module}.HF_HUB_OFFLINE", True))
         yield

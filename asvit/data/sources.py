@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asvit.core.files import expanded
-from asvit.data.base import LabelledImages, Progress, Transform, balanced_choice
-from asvit.data.files import FolderDataset, square
+from asvit.data.base import LabelledImages, Progress, balanced_choice
+from asvit.data.files import FolderDataset, ListedDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
 from asvit.data.libraries import open_digits, open_hub, open_torchvision
-from asvit.data.lists import ListedDataset
 from asvit.data.store import cache_folder
 from proxies.messages import nearest
 
@@ -132,12 +131,10 @@ def load_images(
     return Images(pixels, labels, dataset.classes, dataset.source)
 
 
-def open_dataset(spec: str, *, transform: Transform | None = None) -> LabelledImages:
+def open_dataset(spec: str) -> LabelledImages:
     """Open stored images as a dataset: a folder, digits, or a dataset of another library.
 
-    Args:
-        spec: One of the forms of ``list_sources`` except fractals and noise.
-        transform: Applied to each RGB picture.
+    ``spec`` is one of the forms of ``list_sources`` except fractals and noise.
 
     Raises:
         FileNotFoundError: If the folder or dataset does not exist.
@@ -151,17 +148,14 @@ def open_dataset(spec: str, *, transform: Transform | None = None) -> LabelledIm
         if not name:
             raise ValueError(f"{spec!r} names no dataset; use {kind}:NAME")
         opened = open_torchvision if kind == "torchvision" else open_hub
-        dataset = opened(name, download=rest.endswith(DOWNLOAD))
-    elif spec == "digits":
-        dataset = open_digits()
-    else:
-        folder = expanded(spec)
-        if not spec.strip() or not folder.exists():
-            raise _unknown(spec)
-        listed = folder.suffix == LIST and folder.is_file()
-        dataset = ListedDataset(folder) if listed else FolderDataset(folder)
-    dataset.transform = transform
-    return dataset
+        return opened(name, download=rest.endswith(DOWNLOAD))
+    if spec == "digits":
+        return open_digits()
+    folder = expanded(spec)
+    if not spec.strip() or not folder.exists():
+        raise _unknown(spec)
+    listed = folder.suffix == LIST and folder.is_file()
+    return ListedDataset(folder) if listed else FolderDataset(folder)
 
 
 def _unknown(spec: str) -> Exception:

@@ -9,10 +9,9 @@ import numpy as np
 
 from asvit.core.files import expanded
 from asvit.data.base import LabelledImages, Progress, SubsetImages, balanced_choice, divide
-from asvit.data.files import FolderDataset, list_folder
+from asvit.data.files import VALIDATION, FolderDataset, ListedDataset, has_part, list_folder
 from asvit.data.fractals import FractalDataset
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
-from asvit.data.lists import VALIDATION, ListedDataset, has_part
 from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
 

@@ -33,6 +33,8 @@ tags:
 ---
 """
 
+_GIVEN: Final = f"{UNKNOWN.capitalize()}: the architecture was given as a text."
+
 # Facts whose names are not the words for them.
 _WORDS: Final = {
     "std": "standard deviation",
@@ -120,9 +122,7 @@ class Exported:
             "format": self.form.name,
             "out": str(self.out),
             "card": None if self.card is None else str(self.card),
-            "network": self.content.network.to_json(),
-            "classes": list(self.content.classes),
-            "facts": dict(self.content.facts),
+            **self.content.description,
             **asdict(self.cost),
             "weights": None if self.weights is None else str(self.weights),
             "trained_size": self.trained_size,
@@ -151,7 +151,7 @@ def model_card(exported: Exported) -> str:
         "Network": _list(_network(exported)),
         "Input": _list({"shape": shape, **_words(facts, *PREPARATION)}),
         "Training": _training(exported),
-        "How it was found": _finding(facts.get("found_by")),
+        "How it was found": _told(facts.get("found_by") or {}) or _GIVEN,
         **({"Limits and what was measured": _told(facts["designed"])} if designed else {}),
         "This copy": _list(_copy(exported)),
         "Loading": f"```python\n{exported.loading_code(exported.out.name)}\n```",
@@ -215,12 +215,6 @@ def _accuracy(exported: Exported) -> str:
     if exported.trained_size not in (None, exported.content.network.image_size):
         told.append(f"at {exported.trained_size} px, not at the size of this copy")
     return ", ".join(told)
-
-
-def _finding(found_by: Mapping[str, Any] | None) -> str:
-    if not found_by:
-        return f"{UNKNOWN.capitalize()}: the architecture was given as a text."
-    return _told(found_by)
 
 
 def _told(facts: Mapping[str, Any]) -> str:

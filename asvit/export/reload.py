@@ -30,10 +30,6 @@ def main(arguments: list[str]) -> None:
     save_file({key: run(batch) for key, batch in load_file(images).items()}, outputs)
 
 
-def _onnx(path: Path) -> Run:
-    return run_onnx(onnx_session(path))
-
-
 def onnx_session(path: Path, *, threads: int = 0) -> Any:
     """An ONNX graph in ONNX Runtime, on the CPU, with so many threads; 0 for its own choice."""
     import onnxruntime
@@ -106,7 +102,7 @@ def by_torch(model: nn.Module, device: torch.device | str = "cpu") -> Run:
 
 
 _LOADERS: Mapping[str, Callable[[Path], Run]] = {
-    "onnx": _onnx,
+    "onnx": lambda path: run_onnx(onnx_session(path)),
     "pt2": _pt2,
     "safetensors": _safetensors,
     "timm": _timm,

@@ -55,12 +55,7 @@ def write_copy(
         content.write(path)
     else:
         program = trace(model, image_size=content.network.image_size, batch=batch)
-        known = {
-            "asvit": __version__,
-            "network": content.network.to_json(),
-            "classes": list(content.classes),
-            "facts": dict(content.facts),
-        }
+        known = {"asvit": __version__, **content.description}
         about = json.dumps(known, allow_nan=False)  # as in the header of a file of weights
         if form.name == "onnx":
             return write_onnx(program, path, about=about, opset=opset)

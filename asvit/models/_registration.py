@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -23,7 +24,7 @@ def register_variants(
     """
     sys.modules[module].default_cfgs = generate_default_cfgs(cfgs)  # type: ignore[attr-defined]
     for name, description in descriptions.items():
-        function = _entry_point(name, create)
+        function: Any = partial(create, name)
         function.__name__ = function.__qualname__ = name
         function.__module__ = module
         function.__doc__ = description
@@ -47,7 +48,7 @@ def register_networks(
     those of a name, and ``cfg`` further or other entries of timm's description.
     """
 
-    def create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    def create(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
         own = settings[name]
         features = {"out_indices": tuple(range(levels(own))), "feature_cls": "getter"}
         model: nn.Module = build_model_with_cfg(
@@ -73,10 +74,3 @@ def register_networks(
         **cfg,
     }
     register_variants(module, create, descriptions, dict.fromkeys(settings, common))
-
-
-def _entry_point(name: str, create: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    def entry_point(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-        return create(name, pretrained, **kwargs)
-
-    return entry_point

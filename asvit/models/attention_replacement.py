@@ -1,8 +1,7 @@
 """Replaces the attention of known networks by hallucinated attention, each in its own way."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 import torch
 from timm.layers import Attention as TokenAttention
@@ -16,19 +15,15 @@ from torch import Tensor, nn
 from asvit.models.layers.asvit import Stage, fitting_splits
 from asvit.models.layers.blocks import SelfAttention
 from asvit.models.layers.hallucinated import (
-    Axis,
-    ClassTokenRule,
     HallucinatedHeads,
     HeadRule,
     HeadSplit,
-    Maps,
     split_heads,
 )
 from asvit.models.layers.psvit import SharedAttention
 from asvit.models.psvit import PSViT
 
 Grid = tuple[int, int]
-Kind = TypeVar("Kind", bound=HallucinatedHeads)
 
 
 class TokenGrid:
@@ -57,17 +52,13 @@ class TokenGrid:
 
     # Hooks are methods, not closures, so that a deep copy of a network gets its own grids.
 
-    def note_rows_first(self, module: nn.Module, args: Any, output: Tensor) -> None:
-        """Forward hook of a module with output ``[B, h, w, channels]``."""
-        self.grid = (output.shape[1], output.shape[2])
-
     def note_channels_first(self, module: nn.Module, args: Any, output: Tensor) -> None:
         """Forward hook of a module with output ``[B, channels, h, w]``."""
         self.grid = (output.shape[2], output.shape[3])
 
-    def note_patches(self, embedding: nn.Module, args: Any, output: Tensor) -> None:
-        """Forward hook of timm's patch embedding, whose output is a list or ``[B, h, w, dim]``."""
-        sides = output.shape[1:3] if output.ndim == 4 else cast("Grid", embedding.grid_size)
+    def note_tokens(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        """Forward hook with output ``[B, h, w, dim]``, or the list of timm's patch embedding."""
+        sides = output.shape[1:3] if output.ndim == 4 else cast("Grid", module.grid_size)
         self.grid = (sides[0], sides[1])
 
     def note_window(self, stage: Stage, args: tuple[Tensor, ...]) -> None:
@@ -97,16 +88,12 @@ def nominal_grid(tokens: int) -> Grid:
     return tokens // columns, columns
 
 
-@dataclass(frozen=True)
-class MapSettings:
-    """Settings of attention maps that the paper leaves open; see :class:`HallucinatedHeads`."""
+class Rules(NamedTuple):
+    """How attention is replaced; see :func:`asvit.models.convert`."""
 
-    heads: HeadRule = "double_odd"
-    axis: Axis = "key"
-    class_token: ClassTokenRule = "identity"
-    map_bias: bool = True
-    maps: Maps = "within_across"
-    kept: float = 0.5
+    heads: HeadRule
+    kept: float
+    maps: Mapping[str, Any]  # settings of :class:`MapHallucination`
 
     def split(self, heads: int) -> HeadSplit:
         """How many heads there are to be, and real ones among them."""
@@ -114,18 +101,24 @@ class MapSettings:
 
 
 class HallucinatedTokenAttention(HallucinatedHeads):
-    """Replaces the attention of timm's vision transformers, such as DeiT."""
+    """Replaces the attention of timm's vision transformers, such as DeiT, of As-ViT and of PSViT.
+
+    Like that of the last two, it can return its maps.
+    """
 
     token_grid: TokenGrid
 
     def forward(
         self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
     ) -> Tensor:
-        """``[B, prefix + N, dim] -> [B, prefix + N, dim]``."""
+        """``[..., prefix + N, dim] -> [..., prefix + N, dim]``."""
         if is_causal:
             raise ValueError("hallucinated attention cannot be causal; it mixes all scores")
-        grid = self.token_grid.shape(x.shape[1] - self.prefix)
-        return self.attend(x, grid, mask=attn_mask)[0]
+        return self.with_map(x, attn_mask)[0]
+
+    def with_map(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As :meth:`forward`, and all maps ``[lists, heads, prefix + N, prefix + N]``."""
+        return self.attend(x, self.token_grid.shape(x.shape[-2] - self.prefix), mask=mask)
 
 
 class HallucinatedPyramidAttention(HallucinatedHeads):
@@ -169,46 +162,28 @@ class HallucinatedPooledAttention(HallucinatedHeads):
         return self.attend(x, grid, sources=sources)[0]
 
 
-class HallucinatedSelfAttention(HallucinatedHeads):
-    """Replaces the attention of As-ViT and PSViT, and can return its maps."""
-
-    token_grid: TokenGrid
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[..., N, dim] -> [..., N, dim]``."""
-        return self.with_map(x)[0]
-
-    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``[..., N, dim] -> [..., N, dim]`` and all maps ``[lists, heads, N, N]``."""
-        return self.attend(x, self.token_grid.shape(x.shape[-2] - self.prefix))
-
-
-def hallucinate(model: nn.Module, rules: MapSettings) -> int:
-    """Replace every attention of a known kind in a network or a part of one, and count them."""
+def hallucinate(model: nn.Module, rules: Rules) -> bool:
+    """Replace every attention of a known kind in a network or a part of one, if there is any."""
+    modules = list(model.modules())
     if rules.heads == "double_odd":
-        odd = any(heads % 2 for heads in _head_counts(model))
-        rules = replace(rules, heads="double" if odd else "double_each")
-    count = 0
-    for module in list(model.modules()):
+        odd = any(_heads(module) % 2 for module in modules if isinstance(module, _KNOWN))
+        rules = rules._replace(heads="double" if odd else "double_each")
+    for module in modules:
         for kind, replace_in in _REPLACERS.items():
             if isinstance(module, kind):
-                count += replace_in(module, rules)
-    return count
+                replace_in(module, rules)
+    made = {module for module in model.modules() if isinstance(module, HallucinatedHeads)}
+    return bool(made.difference(modules))
 
 
-def _head_counts(model: nn.Module) -> Iterator[int]:
-    """Heads of every attention of a known kind."""
-    for module in model.modules():
-        if isinstance(module, TokenAttention | PyramidAttention | NextAttention):
-            yield module.num_heads
-        elif isinstance(module, SelfAttention):
-            yield module.heads
+def _heads(attention: Any) -> int:
+    own = isinstance(attention, SelfAttention)
+    return cast("int", attention.heads if own else attention.num_heads)
 
 
-def _replace_in_vision_transformer(model: Any, rules: MapSettings) -> int:
+def _replace_in_vision_transformer(model: Any, rules: Rules) -> None:
     token_grid = TokenGrid(tuple(model.patch_embed.grid_size))
-    model.patch_embed.register_forward_hook(token_grid.note_patches)
-    count = 0
+    model.patch_embed.register_forward_hook(token_grid.note_tokens)
     for block in model.blocks:
         old: Any = getattr(block, "attn", None)
         if isinstance(old, HallucinatedHeads):
@@ -218,75 +193,67 @@ def _replace_in_vision_transformer(model: Any, rules: MapSettings) -> int:
                 f"{type(model).__name__} has blocks with {type(old).__name__} and more than "
                 "queries, keys and values in it; only plain attention can be replaced"
             )
-        made = _made(HallucinatedTokenAttention, old, old.qkv, rules, model.num_prefix_tokens)
-        made.token_grid = token_grid
-        block.attn = made
-        count += 1
-    return count
+        block.attn = _made(
+            *(HallucinatedTokenAttention, old, old.qkv, rules, model.num_prefix_tokens),
+            token_grid=token_grid,
+        )
 
 
-def _replace_in_pyramid_block(block: Any, rules: MapSettings) -> int:
+def _replace_in_pyramid_block(block: Any, rules: Rules) -> None:
     old = block.attn
     if isinstance(old, HallucinatedHeads):
-        return 0
+        return
     if old.pool is not None:
         raise ValueError("PVTv2 with linear attention cannot be converted; use one without")
-    made = _made(HallucinatedPyramidAttention, old, old.kv, rules)
-    made.sr, made.norm = old.sr, old.norm
-    block.attn = made
-    return 1
+    parts = {"sr": old.sr, "norm": old.norm}
+    block.attn = _made(HallucinatedPyramidAttention, old, old.kv, rules, **parts)
 
 
-def _replace_in_next_block(block: Any, rules: MapSettings) -> int:
+def _replace_in_next_block(block: Any, rules: Rules) -> None:
     old = block.e_mhsa
     if isinstance(old, HallucinatedHeads):
-        return 0
-    made = _made(HallucinatedPooledAttention, old, old.v, rules)
-    made.sr, made.norm, made.sr_ratio = old.sr, old.norm, old.sr_ratio
-    made.token_grid = TokenGrid()
-    block.patch_embed.register_forward_hook(made.token_grid.note_channels_first)
-    block.e_mhsa = made
-    return 1
+        return
+    grid = TokenGrid()
+    block.patch_embed.register_forward_hook(grid.note_channels_first)
+    parts = {"sr": old.sr, "norm": old.norm, "sr_ratio": old.sr_ratio, "token_grid": grid}
+    block.e_mhsa = _made(HallucinatedPooledAttention, old, old.v, rules, **parts)
 
 
-def _replace_in_window_stage(stage: Any, rules: MapSettings) -> int:
+def _replace_in_window_stage(stage: Any, rules: Rules) -> None:
     token_grid = TokenGrid()
-    count = sum(_replace_in_layer(block, rules, token_grid) for block in stage.blocks)
-    if count:
+    replaced = [_replace_in_layer(block, rules, token_grid) for block in stage.blocks]
+    if any(replaced):
         stage.register_forward_pre_hook(token_grid.note_window)
-    return count
 
 
-def _replace_in_psvit(model: Any, rules: MapSettings) -> int:
+def _replace_in_psvit(model: Any, rules: Rules) -> None:
     first = ListGrid(model.patch_embed.grid)
     model.patch_embed.proj.register_forward_hook(first.note_channels_first)
-    count = 0
     for stage in model.stages:
         token_grid: TokenGrid = first
         if model.pooling == "2d":
             token_grid = TokenGrid()
-            stage.downsample.register_forward_hook(token_grid.note_rows_first)
+            stage.downsample.register_forward_hook(token_grid.note_tokens)
         for layer in list(stage.modules()):
             old = getattr(layer, "attn", None)
             if isinstance(old, SharedAttention):  # adapt it to the number of its maps
                 inner = old.heads * old.head_dim
                 old.heads = rules.split(old.heads).heads
                 old.head_dim = inner // old.heads
-            count += _replace_in_layer(layer, rules, token_grid, model.num_prefix_tokens)
-    return count
+            _replace_in_layer(layer, rules, token_grid, model.num_prefix_tokens)
 
 
-def _replace_in_layer(layer: Any, rules: MapSettings, grid: TokenGrid, prefix: int = 0) -> int:
+def _replace_in_layer(layer: Any, rules: Rules, grid: TokenGrid, prefix: int = 0) -> bool:
     """Replace the attention of a layer of ours, if it has one."""
     old = getattr(layer, "attn", None)
     if not isinstance(old, SelfAttention):
-        return 0
-    layer.attn = _made(HallucinatedSelfAttention, old, old.qkv, rules, prefix)
-    layer.attn.token_grid = grid
-    return 1
+        return False
+    layer.attn = _made(HallucinatedTokenAttention, old, old.qkv, rules, prefix, token_grid=grid)
+    return True
 
 
-_REPLACERS: dict[type[nn.Module], Callable[[Any, MapSettings], int]] = {
+_KNOWN = (TokenAttention, PyramidAttention, NextAttention, SelfAttention)
+_REPLACERS: dict[type[nn.Module], Callable[[Any, Rules], None]] = {
     VisionTransformer: _replace_in_vision_transformer,
     PyramidBlock: _replace_in_pyramid_block,
     NextTransformerBlock: _replace_in_next_block,
@@ -297,13 +264,19 @@ _REPLACERS: dict[type[nn.Module], Callable[[Any, MapSettings], int]] = {
 
 @torch.no_grad()
 def _made(
-    kind: type[Kind], old: Any, values: nn.Linear, rules: MapSettings, prefix: int = 0
-) -> Kind:
+    kind: type[HallucinatedHeads],
+    old: Any,
+    values: nn.Linear,
+    rules: Rules,
+    prefix: int = 0,
+    **parts: Any,
+) -> HallucinatedHeads:
     """A hallucinated attention that keeps the values, output map and dropout of the ``old`` one.
 
     The last channels of its linear map ``values`` are values; queries and keys come before them.
+    ``parts`` are its further attributes.
     """
-    heads = old.heads if isinstance(old, SelfAttention) else old.num_heads
+    heads = _heads(old)
     inner = old.proj.in_features
     split = rules.split(heads)
     if inner % split.heads:
@@ -317,10 +290,7 @@ def _made(
         inner=inner,
         prefix=prefix,
         qkv_bias=values.bias is not None,
-        axis=rules.axis,
-        class_token=rules.class_token,
-        bias=rules.map_bias,
-        maps=rules.maps,
+        **rules.maps,
     )
     made.proj = old.proj
     made.attn_drop = getattr(old, "attn_drop", made.attn_drop)
@@ -329,7 +299,10 @@ def _made(
     made.v.weight.copy_(values.weight[-inner:])
     if values.bias is not None:
         made.v.bias.copy_(values.bias[-inner:])
-    return made.train(old.training)
+    made.train(old.training)
+    for name, part in parts.items():
+        setattr(made, name, part)
+    return made
 
 
 def _is_plain(old: TokenAttention) -> bool:

@@ -5,14 +5,13 @@ The published converted networks are in timm's registry.
 
 import copy
 import inspect
-from collections.abc import Iterator
 from typing import Any, Literal, TypeGuard
 
 import timm
 from torch import nn
 
 from asvit.models._registration import register_variants
-from asvit.models.attention_replacement import MapSettings, hallucinate
+from asvit.models.attention_replacement import Rules, hallucinate
 from asvit.models.layers.blocks import check_choice
 from asvit.models.layers.compact import BranchedMap, CompactMap, compact_width
 from asvit.models.layers.hallucinated import Axis, ClassTokenRule, HeadRule, Maps
@@ -85,8 +84,8 @@ def convert(
     model = model if inplace else copy.deepcopy(model)
     kind = type(model).__name__
     check_choice("factored", factored, ("second", "first"))
-    rules = MapSettings(heads, axis, class_token, map_bias, maps, kept)
-    if attention and not hallucinate(model, rules):
+    made = {"axis": axis, "class_token": class_token, "bias": map_bias, "maps": maps}
+    if attention and not hallucinate(model, Rules(heads, kept, made)):
         raise ValueError(
             f"{kind} has no attention that can be replaced; "
             "use a DeiT, PVTv2, Next-ViT, As-ViT or PSViT"
@@ -120,26 +119,24 @@ def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
 
 
 def _compact(model: nn.Module, name: str, *, ratio: float, branches: int) -> int:
-    """Replace the map of that name in every feed-forward part, and return their number."""
-    parts = list(_feed_forward_parts(model))
-    for part in parts:
-        whole = getattr(part, name)
-        images = isinstance(whole, nn.Conv2d)
-        outputs, inputs = whole.weight.shape[:2]
-        width = compact_width(inputs, outputs, ratio)
-        made = CompactMap(inputs, outputs, width, branches=branches, images=images)
-        setattr(part, name, made.to(whole.weight).train(whole.training))
-    return len(parts)
+    """Replace the map of that name in every feed-forward part, and return their number.
 
-
-def _feed_forward_parts(model: nn.Module) -> Iterator[Any]:
-    """Modules with a map ``fc1`` from C channels to more, and ``fc2`` back to C."""
-    for module in model.modules():
-        first, second = getattr(module, "fc1", None), getattr(module, "fc2", None)
-        if _is_map(first) and _is_map(second):
-            (hidden, inputs), (outputs, read) = first.weight.shape[:2], second.weight.shape[:2]
-            if hidden == read > inputs == outputs:
-                yield module
+    A part has a map ``fc1`` from C channels to more, and ``fc2`` back to C.
+    """
+    count = 0
+    for part in list(model.modules()):
+        first, second = getattr(part, "fc1", None), getattr(part, "fc2", None)
+        if not (_is_map(first) and _is_map(second)):
+            continue
+        (hidden, inputs), (outputs, read) = first.weight.shape[:2], second.weight.shape[:2]
+        if hidden == read > inputs == outputs:
+            whole, width = getattr(part, name), compact_width(hidden, inputs, ratio)
+            to, of = whole.weight.shape[:2]
+            images = isinstance(whole, nn.Conv2d)
+            made = CompactMap(of, to, width, branches=branches, images=images)
+            setattr(part, name, made.to(whole.weight).train(whole.training))
+            count += 1
+    return count
 
 
 def _is_map(module: object) -> TypeGuard[nn.Linear | nn.Conv2d]:
@@ -179,7 +176,7 @@ def _cfg(base: str) -> dict[str, Any]:
     return {**kept, "paper_ids": "arXiv:2306.10875"}
 
 
-def _create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+def _create(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Build the base model with timm's arguments and convert it with those of :func:`convert`.
 
     timm drops arguments that are None, so False keeps attention or feed-forward parts unconverted.

@@ -179,13 +179,11 @@ class PSViT(StagedNetwork):
 
     def _as_map(self, x: Tensor, image: Tensor, output_fmt: str) -> Tensor:
         """The output of a stage without class token, as ``NCHW``, ``NHWC`` or ``NLC``."""
-        if self.pooling == "1d":
-            x = x[:, self.num_prefix_tokens :]
-            if output_fmt == "NLC":
-                return x
-            x = x.unflatten(1, self._grid(image.shape[2], image.shape[3]))
+        listed = self.pooling == "1d"
+        x = x[:, self.num_prefix_tokens :] if listed else x
         if output_fmt == "NLC":
-            return x.flatten(1, 2)
+            return x.flatten(1, -2)
+        x = x.unflatten(1, self._grid(image.shape[2], image.shape[3])) if listed else x
         return x.permute(0, 3, 1, 2) if output_fmt == "NCHW" else x
 
     def _as_features(self, x: Tensor) -> Tensor:

@@ -24,16 +24,6 @@ from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
 from proxies.messages import first_line
 
-__all__ = [
-    "SCHEDULE",
-    "Tokens",
-    "patch_padding",
-    "retokenize",
-    "stem_of",
-    "token_stages",
-    "tokens_of",
-]
-
 
 class Tokens(NamedTuple):
     """Stride and dilation of the stem in pixels, which determine the tokens."""

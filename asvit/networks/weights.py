@@ -65,19 +65,19 @@ class WeightsFile:
         load_state(model, self.weights, what=f"the weights of {self.network.architecture}")
         return model.eval()
 
+    @property
+    def description(self) -> dict[str, Any]:
+        """What it holds beside the weights, in JSON types; :meth:`described` reads it."""
+        classes, facts = list(self.classes), dict(self.facts)
+        return {"network": self.network.to_json(), "classes": classes, "facts": facts}
+
     def write(self, path: Path) -> None:
         """Write the file atomically.
 
         Raises:
             OSError: If it cannot be written; an existing file is then unchanged.
         """
-        header = {
-            "schema_version": SCHEMA_VERSION,
-            "kind": KIND,
-            "network": self.network.to_json(),
-            "classes": list(self.classes),
-            "facts": dict(self.facts),
-        }
+        header = {"schema_version": SCHEMA_VERSION, "kind": KIND, **self.description}
         # safetensors rejects tensors that share memory, such as tied weights.
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in self.weights.items()}
         write_tensors(path, tensors, header)

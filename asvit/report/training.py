@@ -17,10 +17,9 @@ from asvit.core.run_files import PREDICTIONS
 from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
-from asvit.training.metrics import EpochRow
-from asvit.training.predictions import Confusion, Predictions, read_predictions
+from asvit.training.metrics import Confusion, EpochRow, Predictions, read_predictions
 from asvit.training.result import TrainResult
-from asvit.training.supernets.result import SupernetResult
+from asvit.training.supernets.settings import SupernetResult
 from proxies.messages import one_line
 
 MOST_CLASSES = 20  # of a confusion matrix; of more, the most confused pairs are listed

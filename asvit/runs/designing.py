@@ -166,8 +166,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         import numpy as np
 
         from asvit.data.base import divide
-        from asvit.data.files import FolderDataset
-        from asvit.data.lists import TEST, TRAIN, list_text
+        from asvit.data.files import TEST, TRAIN, FolderDataset, list_text
 
         images = FolderDataset(expanded(self.settings.data).resolve())
         unreadable: dict[str, str] = {}
@@ -299,7 +298,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         import numpy as np
         from scipy.stats import binomtest
 
-        from asvit.data.lists import TEST, ListedDataset
+        from asvit.data.files import TEST, ListedDataset
         from asvit.runs.predicting import predict
 
         kept = ListedDataset(self.folder / PICTURES, TEST)

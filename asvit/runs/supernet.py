@@ -18,8 +18,7 @@ from asvit.core.settings import setting
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
-from asvit.training.supernets.result import PathAccuracies, SupernetResult
-from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.supernets.settings import PathAccuracies, SupernetResult, SupernetSettings
 
 if TYPE_CHECKING:
     import torch

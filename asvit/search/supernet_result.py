@@ -12,7 +12,7 @@ from asvit.core.codec import from_json, to_json, value_from_json
 from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.training.supernets.result import PathAccuracies
+from asvit.training.supernets.settings import PathAccuracies
 from proxies.tables import csv_text, read_cells
 
 #: A path: the cells of every stage, one letter a cell.

@@ -31,8 +31,8 @@ from asvit.search.supernet_result import (
 )
 from asvit.search.supernet_space import AllowedPaths, ranked
 from asvit.training.supernets.file import SupernetFile
-from asvit.training.supernets.result import PathAccuracies
 from asvit.training.supernets.retraining import train_alone
+from asvit.training.supernets.settings import PathAccuracies
 from asvit.training.supernets.splits import Splits
 from proxies.evaluation import seed_for
 

@@ -95,11 +95,10 @@ class Checkpoint:
     def write(self, path: Path) -> None:
         """Write the file as a whole or not at all (an OSError), and keep the one before."""
         state = self.state
-        tensors = {
-            **_named(_WEIGHTS, state.weights),
-            **_named(_AVERAGE, state.average),
-            **({} if self.finished else _named(_MOMENTS, state.moments)),
-        }
+        parts = {_WEIGHTS: state.weights, _AVERAGE: state.average}
+        if not self.finished:
+            parts[_MOMENTS] = state.moments
+        tensors = {prefix + name: t for prefix, part in parts.items() for name, t in part.items()}
         more = {
             "history": to_json(self.history),
             "bad_images": dict(self.bad_images),
@@ -193,10 +192,6 @@ def read_or_restore(path: Path, read: Callable[[Path], T]) -> T | None:
         return found
 
 
-def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {prefix + name: tensor for name, tensor in tensors.items()}
-
-
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin with a prefix, by the rest of the name."""
     return {
@@ -255,30 +250,25 @@ def load_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
 ) -> None:
     """Load what :func:`optimizer_state` returned into an optimiser of the same parameters."""
+    fresh = optimizer.state_dict()
     try:
-        optimizer.load_state_dict(_state_dict(optimizer.state_dict(), tensors, numbers))
+        # JSON has no tuples.
+        groups = [
+            {**group, **{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}}
+            for group, stored in zip(fresh["param_groups"], numbers["groups"], strict=True)
+        ]
+        state = {int(parameter): dict(values) for parameter, values in numbers["state"].items()}
+        for path, tensor in tensors.items():
+            owner, _, name = path.partition("/")
+            if owner.startswith(_GROUP):
+                groups[int(owner.removeprefix(_GROUP))][name] = tensor
+            else:
+                state.setdefault(int(owner), {})[name] = tensor
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
     except MALFORMED as error:
         raise ValueError(
             f"the optimiser's state is of another network, or none: {first_line(error)}"
         ) from error
-
-
-def _state_dict(
-    fresh: Mapping[str, Any], tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Merge stored tensors and values, in which JSON has no tuples, into a fresh state dict."""
-    groups = [
-        {**group, **{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}}
-        for group, stored in zip(fresh["param_groups"], numbers["groups"], strict=True)
-    ]
-    state = {int(parameter): dict(values) for parameter, values in numbers["state"].items()}
-    for path, tensor in tensors.items():
-        owner, _, name = path.partition("/")
-        if owner.startswith(_GROUP):
-            groups[int(owner.removeprefix(_GROUP))][name] = tensor
-        else:
-            state.setdefault(int(owner), {})[name] = tensor
-    return {"state": state, "param_groups": groups}
 
 
 def _is_json(value: object) -> bool:

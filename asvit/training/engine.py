@@ -139,6 +139,8 @@ class Engine:
         mixed = False
         seen, checked, began = 0, 0, time.monotonic()
         rate = 0.0
+        # Losses are read after every step where none waits in a queue: on one CPU.
+        unqueued = self._device.type == "cpu" and self.processes.world == 1
         self.network.train()
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices):
@@ -161,7 +163,8 @@ class Engine:
                     ) from error
                 seen += len(images) * self.processes.world
                 mixed = targets.is_floating_point()
-                if not self._check_due(step):
+                due = unqueued or (step + 1) % CHECK_EVERY == 0 or step + 1 == steps
+                if not due:
                     continue
                 recent = self._checked_mean(losses[checked : step + 1], epoch, checked)
                 losses[checked : step + 1] = recent
@@ -248,11 +251,6 @@ class Engine:
         )
         share = settings.distillation_weight
         return (1 - share) * loss + share * distilled
-
-    def _check_due(self, step: int) -> bool:
-        """Whether to read the losses after this step: always on one CPU, which has no queue."""
-        always = self._device.type == "cpu" and self.processes.world == 1
-        return always or (step + 1) % CHECK_EVERY == 0 or step + 1 == self.steps_per_epoch
 
     def _checked_mean(self, losses: Tensor, epoch: int, first: int) -> Tensor:
         """Average the losses of some steps over the processes; every one refuses NaN and inf."""

@@ -23,8 +23,7 @@ from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
 from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
-from asvit.training.metrics import EpochRow, TensorBoard, write_metrics
-from asvit.training.predictions import predict
+from asvit.training.metrics import EpochRow, TensorBoard, predict, write_metrics
 from asvit.training.token_plan import saved
 from proxies.counts import count
 
@@ -57,7 +56,14 @@ class Session:
         self._train, self._validation = self._loaders()
         self.steps = len(self._train)  #: updates per epoch
         self._plan = settings.plan
-        self._work = self._works()
+        stages = self.origin.stages
+        each = (
+            float(stages[self._plan.stage(epoch)]["time_fraction"]) if stages else 1.0
+            for epoch in range(settings.epochs)
+        )
+        # The work of the first n epochs, for every n; 1 is an epoch at the own tokens.
+        self._work = list(accumulate(each, initial=0.0))
+        self.work = self._work[-1]  #: epochs at the own tokens that take as long as the training
         self._engine = Engine(
             model, settings, self.processes, steps_per_epoch=self.steps, teacher=self.teacher
         )
@@ -131,11 +137,6 @@ class Session:
         with closing(self._train):
             self._engine.train(0, islice(self._train, 1))  # warms up
             return self._engine.train(0, islice(self._train, _TIMED)).images_per_second
-
-    @property
-    def work(self) -> float:
-        """Epochs at the network's own tokens that take as long as the training."""
-        return self._work[-1]
 
     def finish(self) -> None:
         """Write the trained network; it follows from the checkpoint."""
@@ -242,7 +243,7 @@ class Session:
 
     def _share(self, epochs: float) -> float:
         """Share of the work that is done after some epochs, by the measured times."""
-        return float(np.interp(epochs, range(len(self._work)), self._work)) / self._work[-1]
+        return float(np.interp(epochs, range(len(self._work)), self._work)) / self.work
 
     def _loaders(self) -> tuple[Loader, Loader]:
         """This process's batches to train on and to validate on."""
@@ -262,15 +263,6 @@ class Session:
         part = -(-settings.batch_size // settings.accumulate)
         validation = validation_loader(self.sets.validation, replace(batching, batch_size=part))
         return train_loader(self.sets.train, batching), validation
-
-    def _works(self) -> list[float]:
-        """The work of the first n epochs, for every n; 1 is an epoch at the own tokens."""
-        stages = self.origin.stages
-        each = (
-            float(stages[self._plan.stage(epoch)]["time_fraction"]) if stages else 1.0
-            for epoch in range(self.origin.settings.epochs)
-        )
-        return list(accumulate(each, initial=0.0))
 
 
 def _accuracy(row: EpochRow) -> str:

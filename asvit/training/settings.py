@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from asvit.core.settings import Presets, Settings, seed_setting, setting
+from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 from asvit.training.recipes import RECIPES, REFERENCE_BATCH
 from asvit.training.short_settings import labelled_data
 from asvit.training.token_plan import TokenPlan
-from proxies.registry import Registry
 
 if TYPE_CHECKING:
     from asvit.training.images.augmentation import Augmentation
@@ -30,6 +29,10 @@ def _by_recipe(default: Any, help: str, **known: Any) -> Any:
     return setting(default, help, shown=_RECIPE, **known)
 
 
+def _fine_tuning(side: int, classes: int) -> Mapping[str, Any]:
+    return {"recipe": "finetune", "image_size": side, "new_head": True, "classes": classes}
+
+
 @dataclass(frozen=True)
 class TrainSettings(Settings):
     """Settings of a training. On a CPU, equal settings give equal weights.
@@ -40,29 +43,17 @@ class TrainSettings(Settings):
 
     #: CIFAR-100 at 384 px and Stanford Dogs at 448 px are the fine-tuning tasks of the
     #: hallucinated networks. Only the sizes are published; the rest is our choice.
-    presets: ClassVar[Presets] = Registry(
-        "preset",
-        {
-            "default": {},
-            "quick": {
-                "recipe": "small",
-                "data": "fractal:5",
-                "image_size": 32,
-                "epochs": 10,
-                "batch_size": 50,
-            },
-            "cifar100-384": {
-                "recipe": "finetune",
-                "image_size": 384,
-                "new_head": True,
-                "classes": 100,
-            },
-            "dogs-448": {
-                "recipe": "finetune",
-                "image_size": 448,
-                "new_head": True,
-                "classes": 120,
-            },
+    presets: ClassVar[Presets] = presets_with(
+        quick={
+            "recipe": "small",
+            "data": "fractal:5",
+            "image_size": 32,
+            "epochs": 10,
+            "batch_size": 50,
+        },
+        **{
+            "cifar100-384": _fine_tuning(384, classes=100),
+            "dogs-448": _fine_tuning(448, classes=120),
         },
     )
 

@@ -14,6 +14,7 @@ from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TrainSettings
 from asvit.training.token_plan import PUBLISHED_FRACTIONS
 from proxies.counts import count
+from proxies.timing import synchronise
 
 _TIMED_BATCH = 16  # images per step when the stages of a training are timed
 
@@ -79,22 +80,18 @@ def _seconds(model: nn.Module, images: Tensor, steps: int, precision: torch.dtyp
     """Median time of a training step, in seconds."""
     optimizer = torch.optim.AdamW(model.parameters())
     device = images.device
-
-    def clock() -> float:
-        if device.type != "cpu":
-            torch.accelerator.synchronize(device)
-        return time.perf_counter()
-
     times = []
     for _ in range(steps + 1):
-        began = clock()
+        synchronise(device)
+        began = time.perf_counter()
         with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
             outputs = model(images)
         heads = outputs if isinstance(outputs, tuple) else (outputs,)
         torch.stack([head.float().square().mean() for head in heads]).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
-        times.append(clock() - began)
+        synchronise(device)
+        times.append(time.perf_counter() - began)
     return statistics.median(times[1:])
 
 

@@ -366,9 +366,10 @@ def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
         over the processes, rounded up, in a batch.
     """
     transform = batching.augmentation.validation_transform(batching.image_size)
-    world = batching.world
-    own = -(-batching.batch_size // world)
-    plans = validation_plans(len(images), own, rank=batching.rank, world=world)
+    own = np.arange(batching.rank, len(images), batching.world)
+    size = -(-batching.batch_size // batching.world)
+    parts = (own[begin : begin + size] for begin in range(0, len(own), size))
+    plans = [BatchPlan(0, number, part, np.zeros_like(part)) for number, part in enumerate(parts)]
     return Loader(_ImageBatches(images, batching, transform), lambda _epoch: list(plans))
 
 
@@ -393,13 +394,6 @@ def training_plans(
         BatchPlan(epoch, number, images[own], which[own])
         for number, (images, which) in enumerate(zip(indices, numbers, strict=True))
     ]
-
-
-def validation_plans(count: int, batch_size: int, *, rank: int, world: int) -> list[BatchPlan]:
-    """All images once, dealt in turn to the processes: the batches of one process."""
-    own = np.arange(rank, count, world)
-    parts = (own[begin : begin + batch_size] for begin in range(0, len(own), batch_size))
-    return [BatchPlan(0, number, part, np.zeros_like(part)) for number, part in enumerate(parts)]
 
 
 def epoch_order(count: int, batch_size: int, *, copies: int, seed: int) -> tuple[Indices, Indices]:

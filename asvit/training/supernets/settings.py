@@ -1,8 +1,11 @@
-"""Settings of training a supernet, kept with its weights."""
+"""Settings of training a supernet, kept with its weights, and the result."""
 
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
+from asvit.core.results import Result
 from asvit.core.settings import Presets, presets_with, setting
 from asvit.training.short_settings import Recipe, ShortTrainingSettings, labelled_data
 
@@ -63,3 +66,42 @@ class SupernetSettings(ShortTrainingSettings):
     def recipe(self) -> Recipe:
         """How the supernet is trained, and how a network alone is with the same effort."""
         return self.short_recipe(self.epochs * self.steps_per_epoch)
+
+
+@dataclass(frozen=True)
+class PathAccuracies:
+    """Accuracies of several paths with inherited weights, per cent."""
+
+    paths: int
+    lowest: float
+    median: float
+    highest: float
+
+    @classmethod
+    def of(cls, accuracies: Sequence[float]) -> Self:
+        """A summary of these accuracies, of which there is one at least."""
+        middle = statistics.median(accuracies)
+        return cls(len(accuracies), min(accuracies), middle, max(accuracies))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetResult(Result):
+    """A supernet that was trained."""
+
+    kind = "supernet"
+    noun = "supernet"
+    rows_in = "losses"
+
+    settings: SupernetSettings
+    losses: Sequence[float]  #: mean training loss of each epoch, nats
+    num_classes: int  #: classes of the images
+    accuracy: PathAccuracies  #: of random paths, on the validation images
+    params: int  #: parameters of all paths together
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 1 or not self.losses:
+            raise ValueError("a supernet has classes and epochs")
+
+    def derived(self) -> Mapping[str, Any]:
+        """The space."""
+        return {"space": self.settings.space}

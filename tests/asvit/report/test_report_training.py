@@ -17,9 +17,9 @@ from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.report import reference, training
 from asvit.report.style import PALETTE, style
 from asvit.runs.run import write_report
-from asvit.training.predictions import Confusion, Mistake, Predictions
+from asvit.training.metrics import Confusion, Mistake, Predictions
 from asvit.training.result import TrainResult
-from asvit.training.supernets.result import SupernetResult
+from asvit.training.supernets.settings import SupernetResult
 from tests.asvit.runs.stored_results import RIGHT, epoch
 
 HOSTILE = "</figure><script>window.ran = 1</script>\"'><img src=x onerror='x'>$x^$"

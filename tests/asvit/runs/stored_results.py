@@ -41,8 +41,7 @@ from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.metrics import EpochRow
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
-from asvit.training.supernets.result import PathAccuracies, SupernetResult
-from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.supernets.settings import PathAccuracies, SupernetResult, SupernetSettings
 from scaling import Row
 
 HERE = Path("run")

@@ -12,7 +12,7 @@ from PIL import Image
 
 import asvit
 from asvit.core.journal import Journal
-from asvit.data.lists import TEST, ListedDataset
+from asvit.data.files import TEST, ListedDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs import DesignJournal, DesignResult, DesignSettings
 from asvit.runs import designing, exporting, predicting

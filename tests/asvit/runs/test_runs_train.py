@@ -11,8 +11,7 @@ from asvit.core.progress import Progress
 from asvit.networks import WeightsFile
 from asvit.runs.training import TrainRun, run_training
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.metrics import EpochRow
-from asvit.training.predictions import read_predictions
+from asvit.training.metrics import EpochRow, read_predictions
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 TINY: dict[str, Any] = {

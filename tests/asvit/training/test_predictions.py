@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from asvit.data import LabelledImages
-from asvit.training import predictions
+from asvit.training import metrics
 from asvit.training.distributed import ProcessGroup
-from asvit.training.predictions import Confusion, predict, read_predictions
+from asvit.training.metrics import Confusion, predict, read_predictions
 
 CLASSES = ("ape", "bee", "cat")
 LABELS = np.array([0, 1, 2, 1, 1, 0])
@@ -58,7 +58,7 @@ def test_pairs_and_mistakes_are_those_of_the_logits(tmp_path: Path) -> None:
 
 
 def test_the_number_of_pictures_is_capped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictions, "MOST_PICTURES", 2)
+    monkeypatch.setattr(metrics, "MOST_PICTURES", 2)
     found = predict(nn.Identity(), batches(), IMAGES, ProcessGroup("cpu"))
     assert [one.name for one in found.mistakes] == ["image 5", "image 1"]
 
