@@ -16,7 +16,7 @@ from proxies import Cost, Score, get_proxy, measure
 from proxies.counts import TimedCost
 from proxies.registry import Better
 from scaling.budget import UNIT_NAMES, Budget
-from scaling.ranking import best_places, rank_sums
+from scaling.ranking import Directions, best_places, rank_sums
 from scaling.rules import RULES, CostOf
 from scaling.shapes import Shape, final_step_candidates, proposals, shape_of
 from scaling.trajectory import Candidate, Kind, Step, Trajectory
@@ -321,7 +321,7 @@ class _Growth:
 
 
 def choose(
-    candidates: Sequence[Candidate], better: Mapping[str, Better]
+    candidates: Sequence[Candidate], better: Directions
 ) -> tuple[tuple[Candidate, ...], Candidate]:
     """Rank the candidates: all of them with their rank sums, and the best one.
 

@@ -7,7 +7,7 @@ too. The same folder gives the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from asvit.search import SearchSettings, TrialRow
     from asvit.spaces import SearchSpace
     from proxies.registry import Better
+    from scaling.ranking import Directions
 
 FRONT = 10  # architectures in the front's table
 MOST_TRIALS = 1000  # rows in the table of trials; trials.csv has them all
@@ -49,7 +50,7 @@ class SearchTrials:
 
     name: str
     trials: Sequence[TrialRow]
-    better: Mapping[str, Better]
+    better: Directions
     settings: SearchSettings | None = None
     result: SearchResult | None = None
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from asvit.search import TrialRow
-    from scaling.ranking import Better
+    from scaling.ranking import Directions
 
 WINDOW = 20  # trials; also the window over which the search scales its rewards
 CHOICE_WINDOW = 50  # trials a choice's frequency is taken over
@@ -32,7 +32,7 @@ MOST_STEPS = 2000  # that figures show; more are thinned
 
 
 def shown_steps(
-    trials: Sequence[TrialRow], better: Mapping[str, Better], points: Sequence[PointRow]
+    trials: Sequence[TrialRow], better: Directions, points: Sequence[PointRow]
 ) -> frozenset[int]:
     """The steps that figures show: all, or ``MOST_STEPS`` evenly spaced ones and the best.
 
@@ -108,7 +108,7 @@ class StandingRow:
 
 
 def standing_rows(
-    trials: Sequence[TrialRow], better: Mapping[str, Better], steps: Iterable[int] | None = None
+    trials: Sequence[TrialRow], better: Directions, steps: Iterable[int] | None = None
 ) -> list[StandingRow]:
     """The standings over ``steps``, or all, by every measure that has a better side."""
     rows = []
@@ -219,7 +219,7 @@ class PointRow:
     on_front: bool
 
 
-def point_rows(trials: Sequence[TrialRow], better: Mapping[str, Better]) -> list[PointRow]:
+def point_rows(trials: Sequence[TrialRow], better: Directions) -> list[PointRow]:
     """Architectures in the plane of the first two measures of ``better``, in order of the steps.
 
     Those without both values are left out. A measure that is merely reported decides nothing, so

@@ -42,7 +42,7 @@ from asvit.search.trained import (
 )
 from asvit.spaces.base import Architecture, SearchSpace
 from proxies.latency import Latency
-from scaling.ranking import Better
+from scaling.ranking import Directions
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class History:
         study: Study,
         space: SearchSpace,
         settings: SearchSettings,
-        better: Mapping[str, Better],
+        better: Directions,
     ) -> None:
         self._study = study
         self._better = dict(better)
@@ -141,7 +141,7 @@ class Search:
     space: SearchSpace  #: what is searched
     settings: SearchSettings
     #: Measure to its direction; the measures with one are the objectives.
-    better: Mapping[str, Better]
+    better: Directions
     evaluate: EvaluateAll = field(kw_only=True)  #: measures architectures
     #: The same on fresh networks; None where measuring again tells nothing new.
     evaluate_again: EvaluateAll | None = field(default=None, kw_only=True)

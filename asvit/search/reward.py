@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Mapping
 
-from scaling.ranking import Better
+from scaling.ranking import Directions
 
 _SIGN = {"higher": 1.0, "lower": -1.0}
 
@@ -19,7 +19,7 @@ _SIGN = {"higher": 1.0, "lower": -1.0}
 class WorstSoFar:
     """Stand-in for measures that failed: the worst valid value seen so far, per objective."""
 
-    def __init__(self, better: Mapping[str, Better]) -> None:
+    def __init__(self, better: Directions) -> None:
         self._better = dict(better)
         self._worst: dict[str, float] = {}
 
@@ -51,9 +51,7 @@ class WindowedReward:
     a row (at the first step, and while it has only failed) contributes 0.
     """
 
-    def __init__(
-        self, better: Mapping[str, Better], *, window: int = 20, epsilon: float = 1e-6
-    ) -> None:
+    def __init__(self, better: Directions, *, window: int = 20, epsilon: float = 1e-6) -> None:
         self._better = dict(better)
         self._recent: dict[str, deque[float]] = {name: deque(maxlen=window) for name in better}
         self._epsilon = epsilon

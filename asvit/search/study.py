@@ -43,7 +43,7 @@ from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
 from asvit.search.trained import BEFORE
 from proxies.messages import first_line, one_line
-from scaling.ranking import Better
+from scaling.ranking import Directions
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def first_study(storage: BaseStorage) -> Study | None:
     return find_study(storage, names[0]) if names else None
 
 
-def create_study(storage: BaseStorage, name: str, objectives: Mapping[str, Better]) -> Study:
+def create_study(storage: BaseStorage, name: str, objectives: Directions) -> Study:
     """A new study with one value per objective, or what another process made of it just now."""
     study = optuna.create_study(
         storage=storage,
