@@ -154,7 +154,8 @@ class Search:
         self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
         self._latencies: dict[str, Latency] = {}
-        self.limits = Limits(self.space, self.settings, self._milliseconds if self.time else None)
+        timed = None if self.time is None else lambda one: self._timed(one).milliseconds
+        self.limits = Limits(self.space, self.settings, timed)
         if self.settings.limited:
             self.lease.limits = self.limits
             if isinstance(self.study.sampler, SpaceSampler):
@@ -215,17 +216,14 @@ class Search:
 
     def latency(self, arch: Architecture) -> Latency | None:
         """The latency of a network, measured once in the study's life; None without a limit."""
-        return None if self.time is None else self._timed(self.time, self.limits.network(arch))
+        return None if self.time is None else self._timed(self.limits.network(arch))
 
-    def _milliseconds(self, network: Architecture) -> float:
+    def _timed(self, network: Architecture) -> Latency:
         assert self.time is not None
-        return self._timed(self.time, network).milliseconds
-
-    def _timed(self, time: Time, network: Architecture) -> Latency:
         name = _LATENCY.format(network)
         if name not in self._latencies:
             kept = self.study.user_attrs.get(name)
-            found = time(network) if kept is None else from_json(kept, Latency)
+            found = self.time(network) if kept is None else from_json(kept, Latency)
             if kept is None:
                 with _storing():
                     self.study.set_user_attr(name, to_json(found))
