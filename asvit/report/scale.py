@@ -216,13 +216,8 @@ def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
         columns.append("reason")
     cells: list[list[html.Cell]] = [
         [
-            row.step,
-            row.kind,
-            row.architecture,
-            ", ".join(map(str, row.depths)),
-            row.width,
-            row.params,
-            row.macs,
+            *(row.step, row.kind, row.architecture, ", ".join(map(str, row.depths))),
+            *(row.width, row.params, row.macs),
             *(row.values.get(name, math.nan) for name in measures),
             row.rank_sum,
             *(["chosen" if row.chosen else ""] if chosen else []),

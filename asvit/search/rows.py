@@ -191,6 +191,9 @@ class TrialRow:
     reason: str  #: why, else empty
 
 
+Trials = Sequence[TrialRow]
+
+
 def without_sizes(measures: Iterable[str]) -> list[str]:
     """The measures that need a column of their own: all but params and macs."""
     return [name for name in measures if name not in _BEFORE]
