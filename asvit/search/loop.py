@@ -62,11 +62,7 @@ class History:
     """
 
     def __init__(
-        self,
-        study: Study,
-        space: SearchSpace,
-        settings: SearchSettings,
-        better: Directions,
+        self, study: Study, space: SearchSpace, settings: SearchSettings, better: Directions
     ) -> None:
         self._study = study
         self._better = dict(better)
@@ -389,7 +385,7 @@ class TrainingSearch(Search):
         make = None
         if settings.controller == PREDICTOR and sum(map(len, known.values())) >= LEAST_TRAININGS:
             make = partial(Predictor, settings.image_size)
-        ranked = finalists_of(trained, make, count=len(trained))
+        ranked = finalists_of(trained, make)
         self.tradeoff = tradeoff(ranked)
         self.finalists = [
             replace(one, latency=self.latency(self.space.parse(one.architecture)))

@@ -15,8 +15,8 @@ from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.acquisition import Acquisition, farthest
 from asvit.search.limits import Limits
 from asvit.search.sampler import (
-    Distributions,
     Params,
+    Space,
     SpaceSampler,
     active_trials,
     measured_trials,
@@ -45,9 +45,7 @@ class PredictorSampler(SpaceSampler):
         self.limits: Limits = Limits(self._space, self._settings)
         self._acquisition = Acquisition()
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: Distributions
-    ) -> Params:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
         """Draw far from all others at first, then what the predictor chooses."""
         place = place_of(study, trial)
         start = place - place % self._settings.batch

@@ -7,7 +7,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from asvit.search.sampler import Distributions, Params, outside_before, place_of
+from asvit.search.sampler import Params, Space, outside_before, place_of
 from asvit.search.seeds import seed_for
 
 
@@ -35,13 +35,11 @@ class ReseededSampler(BaseSampler):
         self._sampler = self._make(seed_for(self._seed, "trial", place))
         self._sampler.before_trial(study, trial)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Distributions:
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
         """As the sampler of this trial does."""
         return self._sampler.infer_relative_search_space(study, trial)
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: Distributions
-    ) -> Params:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
         """As the sampler of this trial does."""
         return self._sampler.sample_relative(study, trial, search_space)
 

@@ -32,7 +32,7 @@ _TOURNAMENT = 10  # members of it, of which the best one is the parent
 
 Dimensions = Mapping[str, Sequence[Choice]]
 Params = dict[str, Any]  # a choice in every dimension
-Distributions = dict[str, BaseDistribution]
+Space = dict[str, BaseDistribution]  # the dimensions as Optuna takes them
 
 
 def measured_trials(study: Study) -> list[FrozenTrial]:
@@ -56,7 +56,7 @@ def outside_before(study: Study, trial: FrozenTrial) -> int:
     return sum(other.number < trial.number for other in pruned)
 
 
-def distributions(dimensions: Dimensions) -> Distributions:
+def distributions(dimensions: Dimensions) -> Space:
     """The dimensions of a space as Optuna takes them."""
     return {name: CategoricalDistribution(choices) for name, choices in dimensions.items()}
 
@@ -80,7 +80,7 @@ class SpaceSampler(BaseSampler):
         self._better = dict(better)
         self._settings = settings
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Distributions:
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
         """The whole space."""
         return distributions(self._dimensions)
 
@@ -170,9 +170,7 @@ class ReinforceSampler(SpaceSampler):
         self.catch_up(study)
         return self._choices(self._policy.argmax())
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: Distributions
-    ) -> Params:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
         """Draw an architecture from the policy as the measured trials have made it."""
         self.catch_up(study)
         place = place_of(study, trial)
@@ -181,11 +179,7 @@ class ReinforceSampler(SpaceSampler):
         return self._within(lambda: self._choices(self._policy.sample(draw)), beyond)
 
     def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Learn from a trial that was just measured."""
         if state is TrialState.COMPLETE and values is not None:
@@ -226,9 +220,7 @@ class AgingEvolutionSampler(SpaceSampler):
         arXiv:1802.01548.
     """
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: Distributions
-    ) -> Params:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
         """Draw at random until the population is full, then mutate the winner of a tournament."""
         place = place_of(study, trial)
         rng = np.random.default_rng(self._seed("evolution", place))
