@@ -96,13 +96,9 @@ class Process:
 
     def _aligned(self, names: Sequence[str], values: Array) -> Array:
         """The columns that the process was fitted to, ``[rows, columns]``."""
-        place = {name: i for i, name in enumerate(names)}
-        nothing = np.full(len(values), 1.0)
+        known, rows = dict(zip(names, values.T, strict=True)), len(values)
         return np.column_stack(
-            [
-                values[:, place[name]] if name in place else nothing * missing(name)
-                for name in self._names
-            ]
+            [known.get(name, np.full(rows, missing(name))) for name in self._names]
         )
 
     def _columns(self, values: Array) -> Array:

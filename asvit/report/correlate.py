@@ -211,13 +211,8 @@ def _other_statistics_table(found: Sequence[Finding]) -> str:
         in_band = {name: band.tau for name, band in band_names(it).items()}
         numbers = [it.spearman, it.weighted_tau, it.partial_tau]
         numbers += [in_band.get(name, math.nan) for name in bands]
-        cells.append(
-            [
-                _label(one.measure, one.trivial),
-                *map(_rounded, numbers),
-                *(it.regret.get(k, math.nan) for k in regrets),
-            ]
-        )
+        regret = (it.regret.get(k, math.nan) for k in regrets)
+        cells.append([_label(one.measure, one.trivial), *map(_rounded, numbers), *regret])
     return html.table(["measure", *numeric], cells, numeric=set(numeric))
 
 

@@ -44,13 +44,8 @@ def shown_steps(trials: Trials, better: Directions, points: Sequence[PointRow]) 
         values = [(trial.values.get(name, math.nan), step) for step, trial in enumerate(trials)]
         known = [pair for pair in values if math.isfinite(pair[0])]
         ends += [min(known)[1], max(known)[1]] if known else []
-    return frozenset(
-        [
-            *style.thinned(every, MOST_STEPS),
-            *(row.step for row in style.thinned(front, MOST_STEPS)),
-            *ends,
-        ]
-    )
+    best = [row.step for row in style.thinned(front, MOST_STEPS)]
+    return frozenset([*style.thinned(every, MOST_STEPS), *best, *ends])
 
 
 @dataclass(frozen=True)

@@ -52,14 +52,9 @@ class PredictorSampler(SpaceSampler):
         before = [one for one in active_trials(study) if one.number < trial.number]
         measured = measured_trials(study)[:start]
         given = trained_before(study)  # in a table
-        known = [
-            *((text, value) for text, values in given.items() for value in values),
-            *(
-                (self._text(one.params), one.values[0])
-                for one in measured
-                if self._fits(one.params)
-            ),
-        ]
+        known = [(text, value) for text, values in given.items() for value in values]
+        fitting = (one for one in measured if self._fits(one.params))
+        known += [(self._text(one.params), one.values[0]) for one in fitting]
         spent = sum(map(len, given.values())) + place
         known = [(text, value) for text, value in known if math.isfinite(value)]
         others = {
