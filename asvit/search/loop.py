@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
@@ -30,7 +30,7 @@ from asvit.search.sampler import (
     measured_trials,
 )
 from asvit.search.settings import PREDICTOR, SearchSettings
-from asvit.search.study import LOST_NOTHING, StudyLease, storing
+from asvit.search.study import StudyLease, storing
 from asvit.search.trained import (
     TRAINING,
     check_predictor,
@@ -180,7 +180,7 @@ class Search:
             ValueError: If nothing but failures came of the first architectures.
             OSError: If the storage cannot be written. What was measured before is safe.
         """
-        with _storing():
+        with storing(file=True):
             self.lease.tidy()
         self._check_hope()
         resumed = len(self.rows)
@@ -189,10 +189,10 @@ class Search:
         while len(self.rows) < steps:
             # The rest of the batch, or of the search; fewer where others have taken some.
             left = batch - len(self.rows) % batch
-            with _storing():
+            with storing(file=True):
                 asked = self.lease.ask(dimensions, left, wanted=steps)
             if not asked:  # the rest is in flight elsewhere
-                with _storing():
+                with storing(file=True):
                     self.lease.wait()
                     self._history.catch_up()
                 continue
@@ -200,7 +200,7 @@ class Search:
             with self.lease.at_work(asked):
                 measured = self._measure(asked, drawn)
                 for trial, arch, measurement in zip(asked, drawn, measured, strict=True):
-                    with _storing():
+                    with storing(file=True):
                         told = self._tell(trial, str(arch), measurement)
                     if told:
                         yield self._progress(trial, resumed)
@@ -221,7 +221,7 @@ class Search:
             kept = self.study.user_attrs.get(name)
             found = self.time(network) if kept is None else from_json(kept, Latency)
             if kept is None:
-                with _storing():
+                with storing(file=True):
                     self.study.set_user_attr(name, to_json(found))
             self._latencies[name] = found
         return self._latencies[name]
@@ -298,7 +298,7 @@ class Search:
         measured = evaluate(list(missing.values())) if missing else ()
         for text, measurement in zip(missing, measured, strict=True):
             kept[text] = to_json(measurement)
-            with _storing():
+            with storing(file=True):
                 self.study.set_user_attr(name, kept)
             yield
 
@@ -403,7 +403,7 @@ class TrainingSearch(Search):
         self, asked: Sequence[Trial], architectures: Sequence[Architecture]
     ) -> Iterable[Measurement]:
         """The accuracy of each architecture in order."""
-        with _storing():
+        with storing(file=True):
             seeds = self._seeds(asked, architectures)
         return self.evaluate(architectures, seeds=seeds)
 
@@ -420,14 +420,3 @@ class TrainingSearch(Search):
             with suppress(UpdateFinishedTrialError):  # given up by others meanwhile
                 trial.set_user_attr(TRAINING, [text, seed])
         return seeds
-
-
-@contextmanager
-def _storing() -> Iterator[None]:
-    """As :func:`storing`, also for a journal's file that cannot be written."""
-    with storing():
-        try:
-            yield
-        except OSError as error:
-            message = f"the study cannot be written; {LOST_NOTHING} ({error.strerror})"
-            raise OSError(error.errno, message) from error

@@ -108,14 +108,20 @@ def _open(url: str) -> RDBStorage:
 
 
 @contextmanager
-def storing() -> Iterator[None]:
+def storing(*, file: bool = False) -> Iterator[None]:
     """Turn what a storage raises that cannot be reached or written into one line that says so.
 
     Raises:
-        OSError: In place of the errors of Optuna and of databases.
+        OSError: In place of the errors of Optuna and of databases, and with ``file`` of those of
+            a journal's file that cannot be written.
     """
     try:
         yield
+    except OSError as error:
+        if not file:
+            raise
+        message = f"the study cannot be written; {LOST_NOTHING} ({error.strerror})"
+        raise OSError(error.errno, message) from error
     except (exc.SQLAlchemyError, StorageInternalError) as error:
         # Optuna guesses ("exceeding max length") where it is the database's error that tells.
         cause = error.__cause__ if isinstance(error.__cause__, exc.SQLAlchemyError) else error
