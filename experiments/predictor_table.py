@@ -18,8 +18,7 @@ from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import RidgeCV
 
 import asvit
-from asvit.predictor.process import Process
-from asvit.predictor.scale import NormalScores
+from asvit.predictor.process import NormalScores, Process
 from asvit.predictor.validation import Rows, gather_rows
 from asvit.reference import REFERENCES, load_reference
 from asvit.reference.findings import Interval

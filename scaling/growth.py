@@ -16,8 +16,8 @@ from proxies import Cost, Score, get_proxy, measure
 from proxies.counts import TimedCost
 from proxies.registry import Better
 from scaling.budget import UNIT_NAMES, Budget
-from scaling.ranking import best_places, rank_sums
-from scaling.rules import RULES, CostOf
+from scaling.ranking import Directions, best_places, rank_sums
+from scaling.rules import RULES, CostOf, within
 from scaling.shapes import Shape, final_step_candidates, proposals, shape_of
 from scaling.trajectory import Candidate, Kind, Step, Trajectory
 
@@ -264,14 +264,11 @@ class _Growth:
 
     def _next_candidates(self) -> tuple[Kind, list[Shape]]:
         """Candidate shapes of the next step; none if nothing larger fits the budget."""
-        current = self._last.shape
-        proposed = proposals(current, multiple=self.width_multiple)
-        shapes = [shape for shape in proposed if self._is_larger(self._affordable(shape))]
+        current, fits = self._last.shape, within(self.cost, self.budget)
+        proposed = filter(fits, proposals(current, multiple=self.width_multiple))
+        shapes = [shape for shape in proposed if self._is_larger(self.cost(*shape))]
         if shapes:
             return "grow", shapes
-
-        def fits(shape: Shape) -> bool:
-            return self._affordable(shape) is not None
 
         def ends_growth(shape: Shape) -> bool:
             cost = self.cost(*shape)
@@ -279,18 +276,8 @@ class _Growth:
 
         return "land", final_step_candidates(current, fits, ends_growth)
 
-    def _affordable(self, shape: Shape) -> Cost | None:
-        """Cost of ``shape``; None if it cannot be built or exceeds the budget."""
-        try:
-            cost = self.cost(*shape)
-        except ValueError:
-            return None
-        return cost if self.budget.of(cost) <= self.budget.amount else None
-
-    def _is_larger(self, cost: Cost | None) -> bool:
+    def _is_larger(self, cost: Cost) -> bool:
         """Whether a model of this cost has more parameters and more of the budgeted unit."""
-        if cost is None:
-            return False
         now = self._last.cost
         return cost.params > now.params and self.budget.of(cost) > self.budget.of(now)
 
@@ -321,7 +308,7 @@ class _Growth:
 
 
 def choose(
-    candidates: Sequence[Candidate], better: Mapping[str, Better]
+    candidates: Sequence[Candidate], better: Directions
 ) -> tuple[tuple[Candidate, ...], Candidate]:
     """Rank the candidates: all of them with their rank sums, and the best one.
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from proxies.registry import Better as Better
 
+Directions = Mapping[str, Better]  # of measures, by name
+
 
 def dense_ranks(values: Sequence[float], *, better: Better) -> list[int]:
     """Rank ``values``: 1 is the best, equal values share a rank, ranks have no gaps.
@@ -23,7 +25,7 @@ def dense_ranks(values: Sequence[float], *, better: Better) -> list[int]:
     return [rank.get(value, len(valid) + 1) for value in values]
 
 
-def rank_sums(columns: Mapping[str, Sequence[float]], better: Mapping[str, Better]) -> list[int]:
+def rank_sums(columns: Mapping[str, Sequence[float]], better: Directions) -> list[int]:
     """Sum each candidate's dense ranks over the measures; the smallest sum is the best.
 
     Args:
@@ -47,7 +49,7 @@ def rank_sums(columns: Mapping[str, Sequence[float]], better: Mapping[str, Bette
     return [sum(of_one) for of_one in zip(*ranks, strict=True)]
 
 
-def best_places(columns: Mapping[str, Sequence[float]], better: Mapping[str, Better]) -> list[int]:
+def best_places(columns: Mapping[str, Sequence[float]], better: Directions) -> list[int]:
     """Indices of the best candidates: smallest rank sum, ties broken by single measures.
 
     Candidates tied on the smallest sum of dense ranks are compared by the measure with the largest

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+Sizes = tuple[int, ...]  # one for each stage
 #: Width factors of a growth step.
 WIDTH_FACTORS = (1.05, 1.10, 1.15, 1.20)
 MAX_EXTRA_BLOCKS = 4  # that a final step may add
@@ -13,17 +14,15 @@ MAX_EXTRA_CHANNELS = 2**20  # if a model this much wider still fits, its cost ig
 class Shape(NamedTuple):
     """What growth changes: blocks in each stage, and the width of the first stage in channels."""
 
-    depths: tuple[int, ...]
+    depths: Sizes
     width: int
 
     @property
-    def expansions(self) -> tuple[int, ...]:
+    def expansions(self) -> Sizes:
         """Expansions of the feed-forward parts, where they grow as well; else none."""
         return ()
 
-    def with_(
-        self, depths: tuple[int, ...], width: int, expansions: tuple[int, ...] = ()
-    ) -> "Shape":
+    def with_(self, depths: Sizes, width: int, expansions: Sizes = ()) -> "Shape":
         """Another shape of the same kind; one without expansions ignores them."""
         return Shape(depths, width)
 
@@ -42,21 +41,17 @@ class Shape(NamedTuple):
 class ExpandedShape(Shape):
     """A shape whose expansions grow, too; it unpacks to depths, width and expansions."""
 
-    def __new__(
-        cls, depths: tuple[int, ...], width: int, expansions: tuple[int, ...]
-    ) -> "ExpandedShape":
+    def __new__(cls, depths: Sizes, width: int, expansions: Sizes) -> "ExpandedShape":
         """Make it; a NamedTuple's own takes as many values as it has fields."""
         return tuple.__new__(cls, (depths, width, expansions))
 
     @property
-    def expansions(self) -> tuple[int, ...]:
+    def expansions(self) -> Sizes:
         """Hidden width of the feed-forward part over the width, in each stage."""
-        found: tuple[int, ...] = tuple(self)[2]  # type: ignore[assignment]
+        found: Sizes = tuple(self)[2]  # type: ignore[assignment]
         return found
 
-    def with_(
-        self, depths: tuple[int, ...], width: int, expansions: tuple[int, ...] = ()
-    ) -> Shape:
+    def with_(self, depths: Sizes, width: int, expansions: Sizes = ()) -> Shape:
         """Another shape of the same kind."""
         return ExpandedShape(depths, width, expansions)
 
@@ -140,7 +135,7 @@ def wider(shape: Shape) -> Callable[[int], Shape]:
     return lambda channels: shape.wider(shape.width + channels)
 
 
-def _each_one_more(sizes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+def _each_one_more(sizes: Sizes) -> Iterator[Sizes]:
     """``sizes`` with the first of them larger by one, then with the second, and so on."""
     for place, size in enumerate(sizes):
         yield (*sizes[:place], size + 1, *sizes[place + 1 :])

@@ -10,17 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from asvit.predictor.validation import (
-    LEAST_TESTS,
-    Rows,
-    Split,
-    Statistic,
-    gather_rows,
-    make_split,
-    over_splits,
-)
+from asvit.predictor.validation import LEAST_TESTS, Splits, gather_rows
 from asvit.reference.findings import PREDICTOR, Correlation, Finding
-from asvit.reference.resampling import Resamples, resampled_regret, resampled_spearman
+from asvit.reference.resampling import resampled_regret, resampled_spearman
 from asvit.reference.statistics import (
     TOP,
     best_count,
@@ -64,33 +56,18 @@ def predictor_findings(
         n = len(rows.accuracies)
         for trainings in TRAININGS:
             if trainings + LEAST_TESTS <= n and np.ptp(rows.accuracies) > 0:
-                made = [make_split(rows, trainings, seed, number) for number in range(SPLITS)]
-                found.append(
-                    Finding(
-                        f"{PREDICTOR}{trainings}",
-                        target,
-                        better="higher",
-                        trivial=False,
-                        correlation=_correlation(rows, made, own, seed),
-                    )
-                )
+                ranked = _correlation(Splits(rows, trainings, SPLITS, seed), own)
+                found.append(Finding(f"{PREDICTOR}{trainings}", target, "higher", False, ranked))
     return found
 
 
-def _correlation(
-    rows: Rows, made: list[Split], counts: Mapping[str, Array], seed: int
-) -> Correlation:
-    y = rows.accuracies
-    drawn = Resamples(len(y), len(made), seed=seed)
-
-    def of_splits(statistic: Statistic, column: Array | None = None) -> Array:
-        """A statistic of predictions, or of a count, on the test rows, ``[samples, splits]``."""
-        values = [split.mean if column is None else column[split.test] for split in made]
-        return over_splits(rows, made, drawn, statistic, values)
+def _correlation(made: Splits, counts: Mapping[str, Array]) -> Correlation:
+    y, drawn = made.rows.accuracies, made.drawn
 
     def mean(statistic: Any) -> float:
         """Mean over the splits of a statistic of prediction, accuracy and the test rows."""
-        return float(np.mean([statistic(split.mean, y[split.test], split.test) for split in made]))
+        found = [statistic(split.mean, y[split.test], split.test) for split in made.splits]
+        return float(np.mean(found))
 
     def inside(groups: Sequence[NDArray[np.bool_]], column: Array | None) -> Array:
         """Tau over the pairs inside groups of rows, in every resample."""
@@ -101,21 +78,23 @@ def _correlation(
                 [group[split.test] for group in groups],
                 drawn.rows[:, split.test],
             )
-            for split in made
+            for split in made.splits
         ]
         return drawn.mean(np.column_stack(taus))
 
-    taus = of_splits(resampled_kendall)
+    taus = made.each(resampled_kendall)
     tau, tau_interval = drawn.estimate(taus)
     rival, _ = best_count(counts, y)
-    beside = of_splits(resampled_kendall, counts[rival]) if rival else np.full_like(taus, np.nan)
+    beside = np.full_like(taus, np.nan)
+    if rival:
+        beside = made.each(resampled_kendall, [counts[rival]] * SPLITS)
     difference, difference_interval = drawn.estimate(taus - beside)
     return Correlation(
         n=len(y),
         dropped=0,
         tau=tau,
         tau_interval=tau_interval,
-        spearman=drawn.estimate(of_splits(resampled_spearman))[0],
+        spearman=drawn.estimate(made.each(resampled_spearman))[0],
         weighted_tau=mean(lambda x, y, _: stats.weightedtau(x, y).statistic),
         partial_tau=mean(lambda x, y, test: partial_kendall(x, y, counts["params"][test]))
         if "params" in counts
@@ -124,6 +103,6 @@ def _correlation(
         difference=difference,
         difference_interval=difference_interval,
         in_bands=taus_in_bands(counts, lambda rows: float(inside([rows], None)[0])),
-        regret={k: drawn.estimate(of_splits(partial(resampled_regret, k=k)))[0] for k in TOP},
+        regret={k: drawn.estimate(made.each(partial(resampled_regret, k=k)))[0] for k in TOP},
         within=taus_within(counts, inside),
     )

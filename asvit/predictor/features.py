@@ -54,7 +54,10 @@ def features(
     """
     parsed = list(map(parse, architectures))
     sides = list(image_size) if isinstance(image_size, Sequence) else [image_size] * len(parsed)
-    known, own = _columns(counts, len(parsed)), _columns(measures, len(parsed))
+    known, own = (
+        {name: column_of(name, values, len(parsed)) for name, values in (given or {}).items()}
+        for given in (counts, measures)
+    )
     if len(sides) != len(parsed):
         raise ValueError(f"image_size has {len(sides)} value(s) for {len(parsed)} architecture(s)")
     rows = []
@@ -77,12 +80,12 @@ def missing(name: str) -> float:
     return 0.0 if name.startswith(KIND) else math.nan
 
 
-def _columns(given: Mapping[str, ArrayLike] | None, rows: int) -> dict[str, Array]:
-    found = {name: np.asarray(values, dtype=np.float64) for name, values in (given or {}).items()}
-    for name, column in found.items():
-        if column.shape != (rows,):
-            raise ValueError(f"{name} has shape {column.shape} for {rows} architecture(s)")
-    return found
+def column_of(name: str, values: ArrayLike, rows: int) -> Array:
+    """The values as a column, if there is one for each architecture."""
+    column = np.asarray(values, dtype=np.float64)
+    if column.shape != (rows,):
+        raise ValueError(f"{name} has shape {column.shape} for {rows} architecture(s)")
+    return column
 
 
 def _size(name: str, arch: Architecture, side: int, num_classes: int) -> float:

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asvit.predictor.features import features
+from asvit.predictor.features import column_of, features
 from asvit.predictor.process import Process
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.spaces.base import Architecture
@@ -56,7 +56,7 @@ class Predictor:
                 accuracies are known.
         """
         given = list(architectures)
-        known = _column("accuracies", accuracies, len(given))
+        known = column_of("accuracies", accuracies, len(given))
         kept = np.flatnonzero(~np.isnan(known))
         wrong = known[kept][~((known[kept] >= 0) & (known[kept] <= 100))]
         if len(wrong):
@@ -68,7 +68,8 @@ class Predictor:
             )
         between = None
         if noise is not None:
-            between = _column("noise", noise, len(given))[kept]
+            of_each = np.full(len(given), noise) if np.ndim(noise) == 0 else noise
+            between = column_of("noise", of_each, len(given))[kept]
             if not (np.isfinite(between) & (between >= 0)).all():
                 raise ValueError("noise must be 0 or more points for every known accuracy")
         names, values = self._features([given[i] for i in kept])
@@ -106,12 +107,3 @@ class Predictor:
         if self._process is None:
             raise ValueError("the predictor is not fitted; call fit(architectures, accuracies)")
         return self._process
-
-
-def _column(name: str, values: ArrayLike, rows: int) -> Array:
-    found = np.asarray(values, dtype=np.float64)
-    if name == "noise" and found.ndim == 0:
-        found = np.full(rows, float(found))
-    if found.shape != (rows,):
-        raise ValueError(f"{name} has shape {found.shape} for {rows} architecture(s)")
-    return found

@@ -1,14 +1,17 @@
 """The Gaussian process: from columns of features to accuracies with their uncertainty."""
 
 from collections.abc import Sequence
-from typing import Final, Self
+from typing import Any, Final, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
+from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import (
     RBF,
     ConstantKernel,
     DotProduct,
+    Exponentiation,
     Kernel,
     Matern,
     WhiteKernel,
@@ -16,8 +19,6 @@ from sklearn.gaussian_process.kernels import (
 from threadpoolctl import threadpool_limits
 
 from asvit.predictor.features import SIZES, missing
-from asvit.predictor.kernels import GaussianProcessWithPriors, OnColumns
-from asvit.predictor.scale import NormalScores
 
 Array = NDArray[np.float64]
 
@@ -95,13 +96,9 @@ class Process:
 
     def _aligned(self, names: Sequence[str], values: Array) -> Array:
         """The columns that the process was fitted to, ``[rows, columns]``."""
-        place = {name: i for i, name in enumerate(names)}
-        nothing = np.full(len(values), 1.0)
+        known, rows = dict(zip(names, values.T, strict=True)), len(values)
         return np.column_stack(
-            [
-                values[:, place[name]] if name in place else nothing * missing(name)
-                for name in self._names
-            ]
+            [known.get(name, np.full(rows, missing(name))) for name in self._names]
         )
 
     def _columns(self, values: Array) -> Array:
@@ -136,3 +133,94 @@ class Process:
             kernel += ConstantKernel(_SMOOTH[group], _BOUNDS) * smooth
             spreads += [_VARIANCE_SPREAD, _VARIANCE_SPREAD, _LENGTH_SPREAD]
         return kernel, tuple(spreads)
+
+
+class NormalScores:
+    """The map between accuracies and the normal scores of their ranks, of variance 1.
+
+    Ranks keep a few networks that failed to train from outweighing all others. Between accuracies
+    the map is linear, and beyond them it goes on with the slope of the whole.
+    """
+
+    def __init__(self, accuracies: Array) -> None:
+        n = len(accuracies)
+        scores = stats.norm.ppf((stats.rankdata(accuracies) - 0.5) / n)
+        self.spread = float(accuracies.std())  #: one unit of score is about as much
+        #: Of the accuracies given, ``[rows]``; equal ones have equal scores.
+        self.scores: Array = scores / scores.std() if self.spread > 0 else np.zeros(n)
+        self._accuracies, first = np.unique(accuracies, return_index=True)
+        self._scores = self.scores[first]
+
+    def accuracies(self, scores: Array) -> Array:
+        """The accuracies that stand at these scores, per cent, of any shape."""
+        low, high = self._scores[0], self._scores[-1]
+        above = self._beyond(scores - high, 100 - self._accuracies[-1])
+        below = self._beyond(low - scores, self._accuracies[0])
+        found: Array = np.interp(scores, self._scores, self._accuracies) + above - below
+        return found
+
+    def _beyond(self, away: Array, room: float) -> Array:
+        """Points of accuracy at scores ``away`` from the outermost one; less than ``room``."""
+        if room <= 0:
+            return np.zeros_like(away)
+        found: Array = -room * np.expm1(-self.spread * np.maximum(away, 0) / room)
+        return found
+
+
+class OnColumns(Exponentiation):  # type: ignore[misc]  # scikit-learn has no types
+    """A kernel of some of the columns.
+
+    Its parameters are those of the kernel, handed through as by scikit-learn's power of a kernel.
+    """
+
+    exponent = 1
+
+    def __init__(self, kernel: Kernel, columns: tuple[int, ...]) -> None:
+        self.kernel = kernel
+        self.columns = columns  #: their indices
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments, and those of the kernel; see scikit-learn."""
+        own = {"kernel": self.kernel, "columns": self.columns}
+        inner = self.kernel.get_params() if deep else {}
+        return {**own, **{f"kernel__{name}": value for name, value in inner.items()}}
+
+    def __call__(self, x: Array, y: Array | None = None, eval_gradient: bool = False) -> Any:
+        """The kernel of two sets of rows, with its gradient if asked for."""
+        columns = list(self.columns)
+        return self.kernel(
+            x[:, columns], None if y is None else y[:, columns], eval_gradient=eval_gradient
+        )
+
+    def diag(self, x: Array) -> Array:
+        """The kernel of each row with itself."""
+        return cast("Array", self.kernel.diag(x[:, list(self.columns)]))
+
+
+class GaussianProcessWithPriors(GaussianProcessRegressor):  # type: ignore[misc]
+    """A Gaussian process whose kernel parameters are those of the highest posterior density.
+
+    The logarithm of each parameter has a normal prior around its value in ``kernel``. Without it,
+    a dozen rows leave the parameters to chance: the likelihood is often highest where all is noise
+    or nothing is. ``spreads`` are the deviations of these priors, in the order of ``theta``.
+    """
+
+    def __init__(
+        self, kernel: Kernel, *, spreads: tuple[float, ...], alpha: float | Array = 1e-10
+    ) -> None:
+        super().__init__(kernel, alpha=alpha)
+        self.spreads = spreads
+
+    def log_marginal_likelihood(
+        self, theta: Array | None = None, eval_gradient: bool = False, clone_kernel: bool = True
+    ) -> Any:
+        """The logarithm of likelihood times prior, up to a constant."""
+        found = super().log_marginal_likelihood(theta, eval_gradient, clone_kernel)
+        if theta is None:
+            return found
+        away = (theta - self.kernel.theta) / self.spreads
+        prior = -0.5 * float(away @ away)
+        if not eval_gradient:
+            return found + prior
+        likelihood, gradient = found
+        return likelihood + prior, gradient - away / self.spreads

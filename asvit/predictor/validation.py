@@ -156,29 +156,23 @@ def cross_validate(
     found = table if isinstance(table, ReferenceTable) else load_reference(table, check=False)
     rows = gather_rows(found, target, image_size, measures or {})
     _check(rows, trainings, splits)
-    made = [make_split(rows, trainings, seed, number) for number in range(splits)]
-    drawn = Resamples(len(rows.accuracies), splits, seed=seed)
-
-    def predicted(statistic: Statistic) -> Array:
-        return over_splits(rows, made, drawn, statistic, [split.mean for split in made])
+    made = Splits(rows, trainings, splits, seed)
+    estimate = made.drawn.estimate
 
     def rival(columns: Mapping[str, Array], chosen: Sequence[str]) -> Rival:
-        values = [
-            columns[name][split.test] if name else np.full(len(split.test), math.nan)
-            for name, split in zip(chosen, made, strict=True)
-        ]
-        own = over_splits(rows, made, drawn, resampled_kendall, values)
-        (tau, interval), (difference, between) = drawn.estimate(own), drawn.estimate(taus - own)
-        return Rival(Counter(chosen).most_common(1)[0][0], tau, interval, difference, between)
+        unknown = np.full(len(rows.accuracies), math.nan)
+        own = made.each(resampled_kendall, [columns.get(name, unknown) for name in chosen])
+        name = Counter(chosen).most_common(1)[0][0]
+        return Rival(name, *estimate(own), *estimate(taus - own))
 
     def best(columns: Mapping[str, Array]) -> list[str]:
-        return [_best(columns, rows.accuracies, split.train) for split in made]
+        return [_best(columns, rows.accuracies, split.train) for split in made.splits]
 
-    taus = predicted(resampled_kendall)
-    tau, tau_interval = drawn.estimate(taus)
-    spearman, spearman_interval = drawn.estimate(predicted(resampled_spearman))
-    regrets = {k: drawn.estimate(predicted(partial(resampled_regret, k=k))) for k in TOP}
-    coverage, coverage_interval = drawn.estimate(_covered(rows, made, drawn))
+    taus = made.each(resampled_kendall)
+    tau, tau_interval = estimate(taus)
+    spearman, spearman_interval = estimate(made.each(resampled_spearman))
+    regrets = {k: estimate(made.each(partial(resampled_regret, k=k))) for k in TOP}
+    coverage, coverage_interval = estimate(made.covered())
     overall = _best(rows.counts, rows.accuracies, np.arange(len(rows.accuracies)))
     return CrossValidation(
         reference=found.name,
@@ -265,36 +259,36 @@ def make_split(rows: Rows, trainings: int, seed: int, number: int) -> Split:
 Statistic = Callable[[Array, Array, Array], Array]
 
 
-def over_splits(
-    rows: Rows,
-    made: Sequence[Split],
-    drawn: Resamples,
-    statistic: Statistic,
-    values: Sequence[Array],
-) -> Array:
-    """A statistic of ``values`` and accuracies of the test rows, ``[samples, splits]``."""
-    return np.column_stack(
-        [
-            statistic(
-                np.nan_to_num(x, nan=-np.inf),
-                rows.accuracies[split.test],
-                drawn.rows[:, split.test],
-            )
-            for x, split in zip(values, made, strict=True)
-        ]
-    )
+class Splits:
+    """Splits of rows, with resamples of the rows and of the splits; the seed is that of all."""
 
+    def __init__(self, rows: Rows, trainings: int, splits: int, seed: int) -> None:
+        self.rows = rows
+        self.splits = [make_split(rows, trainings, seed, number) for number in range(splits)]
+        self.drawn = Resamples(len(rows.accuracies), splits, seed=seed)
 
-def _covered(rows: Rows, made: Sequence[Split], drawn: Resamples) -> Array:
-    """Share of the test rows inside the interval of their prediction, ``[samples, splits]``."""
-    z = float(stats.norm.ppf((1 + COVERED) / 2))
-    columns = []
-    for split in made:
-        width = z * np.hypot(split.std, rows.noise(split.train) or 0.0)
-        inside = np.abs(rows.accuracies[split.test] - split.mean) <= width
-        weights = drawn.rows[:, split.test]
-        columns.append((weights @ inside) / np.maximum(weights.sum(axis=1), 1))
-    return np.column_stack(columns)
+    def each(self, statistic: Statistic, columns: Sequence[Array] | None = None) -> Array:
+        """A statistic on the test rows, ``[samples, splits]``.
+
+        It is that of the predictions, or of a column ``[rows]`` for each split.
+        """
+        found = []
+        for place, split in enumerate(self.splits):
+            x = split.mean if columns is None else columns[place][split.test]
+            y, drawn = self.rows.accuracies[split.test], self.drawn.rows[:, split.test]
+            found.append(statistic(np.nan_to_num(x, nan=-np.inf), y, drawn))
+        return np.column_stack(found)
+
+    def covered(self) -> Array:
+        """Share of test rows inside the interval of their prediction, ``[samples, splits]``."""
+        z = float(stats.norm.ppf((1 + COVERED) / 2))
+        found = []
+        for split in self.splits:
+            width = z * np.hypot(split.std, self.rows.noise(split.train) or 0.0)
+            inside = np.abs(self.rows.accuracies[split.test] - split.mean) <= width
+            weights = self.drawn.rows[:, split.test]
+            found.append((weights @ inside) / np.maximum(weights.sum(axis=1), 1))
+        return np.column_stack(found)
 
 
 def _best(columns: Mapping[str, Array], accuracies: Array, rows: NDArray[np.int64]) -> str:

@@ -127,8 +127,7 @@ def by_size(findings: Sequence[Finding]) -> list[Finding]:
 
     def tau(finding: Finding) -> float:
         taus = [one.tau for one in finding.correlation.within]
-        known = sum(taus) / len(taus) if taus else math.nan
-        return -math.inf if math.isnan(known) else known
+        return known_or_least(sum(taus) / len(taus) if taus else math.nan)
 
     return sorted(findings, key=lambda finding: (not finding.trivial, -tau(finding)))
 
@@ -165,14 +164,21 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
     targets = list(dict.fromkeys(finding.target for finding in findings))
 
     def place(finding: Finding) -> tuple[int, bool, float]:
-        tau = finding.correlation.tau
-        return (
-            targets.index(finding.target),
-            not finding.trivial,
-            math.inf if math.isnan(tau) else -tau,
-        )
+        at = targets.index(finding.target)
+        return at, not finding.trivial, -known_or_least(finding.correlation.tau)
 
     return sorted(findings, key=place)
+
+
+def known_or_least(tau: float) -> float:
+    """A tau to order by: NaN is below all others."""
+    return -math.inf if math.isnan(tau) else tau
+
+
+def highest(taus: Mapping[str, float]) -> str:
+    """The name of the highest tau, of equal ones the first; empty where none is known."""
+    known = {name: tau for name, tau in taus.items() if not math.isnan(tau)}
+    return max(known, key=lambda name: known[name], default="")
 
 
 def winners(findings: Sequence[Finding]) -> list[Finding]:
@@ -185,11 +191,10 @@ def winners(findings: Sequence[Finding]) -> list[Finding]:
 def verdict(findings: Sequence[Finding]) -> str:
     """The conclusion from the findings of one target, in a sentence."""
     taus = {one.measure: one.correlation.tau for one in findings if one.trivial}
-    known = {name: tau for name, tau in taus.items() if not math.isnan(tau)}
-    if not known:
+    best = highest(taus)
+    if not best:
         return "No count can be ranked by."
-    best = max(known, key=lambda name: known[name])
-    told = f"The best count is {best} with tau {known[best]:.3f};"
+    told = f"The best count is {best} with tau {taus[best]:.3f};"
     better = [f"{one.measure} ({one.correlation.tau:.3f})" for one in winners(findings)]
     meaning = "the 95 % interval of the difference is above 0"
     if not better:
@@ -217,11 +222,9 @@ def _row(finding: Finding) -> dict[str, object]:
     row |= {f"regret_{k}": points for k, points in found.regret.items()}
     row |= {name: band.tau for name, band in band_names(found).items()}
     for one in found.within:
-        cells: dict[str, object] = {name: getattr(one, name) for name in _WITHIN}
-        cells |= dict(zip(("low", "high"), one.tau_interval, strict=True))
-        cells |= dict(
-            zip(("difference_low", "difference_high"), one.difference_interval, strict=True)
-        )
+        cells = {name: getattr(one, name) for name in _WITHIN}
+        cells["low"], cells["high"] = one.tau_interval
+        cells["difference_low"], cells["difference_high"] = one.difference_interval
         row |= {f"within_{one.count}_{name}": value for name, value in cells.items()}
     return {**row, "reason": found.reason}
 

@@ -181,22 +181,10 @@ def correlate_all(plan: Plan, values: Values, *, seed: int) -> list[Finding]:
     Takes about 0.2 s per measure and target; all share the bootstrap resamples of ``seed``.
     """
     rivals = count_columns(values)
-    return in_order(
-        [
-            Finding(
-                measure=name,
-                target=target,
-                better=direction(name),
-                trivial=is_trivial(name),
-                correlation=correlate(
-                    values.measures[name],
-                    values.accuracies[target],
-                    better=direction(name),
-                    counts=rivals,
-                    seed=seed,
-                ),
-            )
-            for target in plan.targets
-            for name in plan.shown
-        ]
-    )
+
+    def found(name: str, target: str) -> Finding:
+        x, y, better = values.measures[name], values.accuracies[target], direction(name)
+        correlation = correlate(x, y, better=better, counts=rivals, seed=seed)
+        return Finding(name, target, better, is_trivial(name), correlation)
+
+    return in_order([found(name, target) for target in plan.targets for name in plan.shown])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asvit.reference.findings import NO_INTERVAL, Interval
-from asvit.reference.statistics import CONFIDENCE, resamples, signs
+from asvit.reference.statistics import interval_of, resamples, signs
 
 Array = NDArray[np.float64]
 
@@ -45,16 +45,11 @@ class Resamples:
 
     def estimate(self, values: Array) -> tuple[float, Interval]:
         """Mean over the splits of the table itself, and its percentile interval."""
-        return summary(self.mean(values))
-
-
-def summary(resampled: Array) -> tuple[float, Interval]:
-    """The value of the first sample, the table itself, and the interval of the others."""
-    known = resampled[1:][~np.isnan(resampled[1:])]
-    if math.isnan(resampled[0]) or not len(known):
-        return math.nan, NO_INTERVAL
-    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(resampled[0]), Interval(float(low), float(high))
+        resampled = self.mean(values)
+        interval = interval_of(resampled[1:])
+        if math.isnan(resampled[0]) or math.isnan(interval.low):
+            return math.nan, NO_INTERVAL
+        return float(resampled[0]), interval
 
 
 def resampled_spearman(x: Array, y: Array, drawn: Array) -> Array:

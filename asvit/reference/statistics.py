@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from asvit.reference.findings import NO_INTERVAL, Band, Correlation, Interval, Within
+from asvit.reference.findings import NO_INTERVAL, Band, Correlation, Interval, Within, highest
 from asvit.reference.table import LEAST_ROWS
 from proxies.registry import Better
 
@@ -87,13 +87,13 @@ def correlate(
     return Correlation(
         **known,
         tau=tau,
-        tau_interval=_interval(taus),
+        tau_interval=interval_of(taus),
         spearman=float(stats.spearmanr(x, y).statistic),
         weighted_tau=float(stats.weightedtau(x, y).statistic),
         partial_tau=partial_kendall(x, y, columns["params"]) if "params" in columns else math.nan,
         rival=rival,
         difference=tau - of_rival,
-        difference_interval=_interval(taus - by_resample),
+        difference_interval=interval_of(taus - by_resample),
     )
 
 
@@ -104,11 +104,8 @@ def best_count(counts: Mapping[str, Array], accuracies: Array) -> tuple[str, flo
         for name, count in counts.items()
         if np.isfinite(count).all()
     }
-    known = {name: tau for name, tau in taus.items() if not math.isnan(tau)}
-    if not known:
-        return "", math.nan
-    best = max(known, key=lambda name: known[name])
-    return best, known[best]
+    best = highest(taus)
+    return best, taus[best] if best else math.nan
 
 
 def _nothing_to_rank(x: Array, y: Array) -> str:
@@ -122,7 +119,7 @@ def _nothing_to_rank(x: Array, y: Array) -> str:
     return ""
 
 
-def _interval(taus: Array) -> Interval:
+def interval_of(taus: Array) -> Interval:
     """The percentile interval of the resampled taus, without those that are NaN."""
     known = taus[~np.isnan(taus)]
     if not len(known):
@@ -272,19 +269,18 @@ def taus_within(
         inside = in_bands(known[name], bands)
         own = taus(inside, None)
         rivals = {key: taus(inside, count) for key, count in known.items()}
-        ranked = {key: of for key, of in rivals.items() if not math.isnan(of[0])}
-        rival = max(ranked, key=lambda key: ranked[key][0], default="")
-        beside = ranked[rival] if rival else np.full_like(own, math.nan)
+        rival = highest({key: of[0] for key, of in rivals.items()})
+        beside = rivals[rival] if rival else np.full_like(own, math.nan)
         difference = own - beside
         found.append(
             Within(
                 count=name,
                 tau=float(own[0]),
-                tau_interval=_interval(own[1:]),
+                tau_interval=interval_of(own[1:]),
                 rival=rival,
                 rival_tau=float(beside[0]),
                 difference=float(difference[0]),
-                difference_interval=_interval(difference[1:]),
+                difference_interval=interval_of(difference[1:]),
             )
         )
     return tuple(found)

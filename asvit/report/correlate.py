@@ -150,10 +150,8 @@ def _at_the_same_size(found: Sequence[Finding]) -> list[str]:
         cells: list[list[html.Cell]] = []
         for one in by_size(found):
             parts = {part.count: part for part in one.correlation.within}
-            numbers = [math.nan] * len(columns)
-            if (part := parts.get(size)) is not None:
-                numbers = [part.tau, *part.tau_interval, part.difference]
-                numbers += part.difference_interval
+            part = parts.get(size)
+            numbers = [math.nan] * len(columns) if part is None else _with_intervals(part)
             cells.append([_label(one.measure, one.trivial), *map(_rounded, numbers)])
         first = f"in thirds of {measure_label(size)}"
         tables.append(html.card(html.table([first, *columns], cells, numeric=set(columns))))
@@ -193,9 +191,12 @@ def _findings_table(found: Sequence[Finding]) -> str:
 
 def _taus(found: Any) -> Iterator[html.Cell]:
     """The cells of a correlation under the headings that tables of tau have in common."""
-    yield from (found.n, found.dropped)
-    yield from map(_rounded, (found.tau, *found.tau_interval))
-    yield from map(_rounded, (found.difference, *found.difference_interval))
+    yield from (found.n, found.dropped, *map(_rounded, _with_intervals(found)))
+
+
+def _with_intervals(found: Any) -> list[float]:
+    """Tau and the difference to the rival's, each with its interval."""
+    return [found.tau, *found.tau_interval, found.difference, *found.difference_interval]
 
 
 def _other_statistics_table(found: Sequence[Finding]) -> str:
@@ -210,13 +211,8 @@ def _other_statistics_table(found: Sequence[Finding]) -> str:
         in_band = {name: band.tau for name, band in band_names(it).items()}
         numbers = [it.spearman, it.weighted_tau, it.partial_tau]
         numbers += [in_band.get(name, math.nan) for name in bands]
-        cells.append(
-            [
-                _label(one.measure, one.trivial),
-                *map(_rounded, numbers),
-                *(it.regret.get(k, math.nan) for k in regrets),
-            ]
-        )
+        regret = (it.regret.get(k, math.nan) for k in regrets)
+        cells.append([_label(one.measure, one.trivial), *map(_rounded, numbers), *regret])
     return html.table(["measure", *numeric], cells, numeric=set(numeric))
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asvit.reference.findings import Finding
 from asvit.reference.result import Values
@@ -110,26 +110,15 @@ def draw_taus(rows: Sequence[TauRow], *, ceilings: Mapping[str, float] | None = 
 def _bars(axes: Axes, rows: Sequence[TauRow]) -> None:
     """A bar for each row, with its interval as a line over its end."""
     for trivial, colour, name in ((False, "first", "measures"), (True, "second", "counts")):
-        own = [(place, row) for place, row in enumerate(rows) if row.trivial == trivial]
-        known = [(place, row) for place, row in own if math.isfinite(row.tau)]
-        if not known:
+        own = {place: row for place, row in enumerate(rows) if row.trivial == trivial}
+        taus = {place: row.tau for place, row in own.items() if math.isfinite(row.tau)}
+        if not taus:
             continue
-        axes.barh(
-            [place for place, _ in known],
-            [row.tau for _, row in known],
-            color=COLOUR[colour],
-            alpha=0.75,
-            height=0.7,
-            label=name,
-        )
-        sure = [(place, row) for place, row in known if math.isfinite(row.low)]
-        axes.hlines(
-            [place for place, _ in sure],
-            [row.low for _, row in sure],
-            [row.high for _, row in sure],
-            color=COLOUR["ink"],
-            linewidth=1.1,
-        )
+        look: Any = {"color": COLOUR[colour], "alpha": 0.75, "height": 0.7}
+        axes.barh(list(taus), list(taus.values()), label=name, **look)
+        sure = [place for place in taus if math.isfinite(own[place].low)]
+        ends = style.pairs([own[place] for place in sure], "low", "high")
+        axes.hlines(sure, *ends, color=COLOUR["ink"], linewidth=1.1)
     axes.axvline(0, color=COLOUR["muted"], linewidth=0.8)
     # Each part of a combination has a line of its own.
     names = [measure_label(row.measure).replace(" + ", " +\n") for row in rows]

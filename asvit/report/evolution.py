@@ -121,19 +121,10 @@ def draw_costs(candidates: Sequence[PathRow], *, limit: int, winner: str) -> Fig
     axes = made.subplots()
     for name, colour, first in (("later", "first", False), ("first generation", "muted", True)):
         own = [one for one in candidates if (one.generation == 1) is first]
-        axes.scatter(
-            [one.macs / 1e6 for one in own],
-            [one.validation for one in own],
-            color=COLOUR[colour],
-            s=14,
-            linewidths=0,
-            alpha=0.6,
-            label=name if own else None,
-        )
-    best = [one for one in candidates if one.architecture == winner]
+        look: Any = {"color": COLOUR[colour], "label": name if own else None}
+        dots(axes, *_costs(own), s=14, alpha=0.6, **look)
     axes.scatter(
-        [one.macs / 1e6 for one in best],
-        [one.validation for one in best],
+        *_costs([one for one in candidates if one.architecture == winner]),
         s=70,
         facecolors="none",
         edgecolors=COLOUR["second"],
@@ -145,6 +136,11 @@ def draw_costs(candidates: Sequence[PathRow], *, limit: int, winner: str) -> Fig
     _accuracies(axes, candidates)
     legend(made)
     return made
+
+
+def _costs(paths: Sequence[PathRow]) -> tuple[list[float], list[float]]:
+    """Millions of multiply-adds, and accuracies."""
+    return [one.macs / 1e6 for one in paths], [one.validation for one in paths]
 
 
 def _accuracies(axes: Axes, candidates: Sequence[PathRow]) -> None:

@@ -7,7 +7,7 @@ same folder gives the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +26,8 @@ from scaling.trajectory import from_csv
 
 if TYPE_CHECKING:
     from asvit.spaces import SearchSpace
-    from proxies.registry import Better
     from scaling import Row
+    from scaling.ranking import Directions
 
 OPEN_CANDIDATES = 40  # candidates up to which their table is shown unfolded
 
@@ -46,7 +46,7 @@ class Scaling:
     result: ScaleResult | None = None
 
     @property
-    def better(self) -> Mapping[str, Better]:
+    def better(self) -> Directions:
         """Measure to its direction; one that did not rank has none."""
         names = self.series[0].values if self.series else ()
         ranking = names if self.settings is None else self.settings.proxies
@@ -216,13 +216,8 @@ def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
         columns.append("reason")
     cells: list[list[html.Cell]] = [
         [
-            row.step,
-            row.kind,
-            row.architecture,
-            ", ".join(map(str, row.depths)),
-            row.width,
-            row.params,
-            row.macs,
+            *(row.step, row.kind, row.architecture, ", ".join(map(str, row.depths))),
+            *(row.width, row.params, row.macs),
             *(row.values.get(name, math.nan) for name in measures),
             row.rank_sum,
             *(["chosen" if row.chosen else ""] if chosen else []),

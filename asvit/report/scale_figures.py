@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, groupby, pairwise
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -175,15 +176,9 @@ def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
 
     def draw(axes: Axes, _: Sequence[ScoreRow], good: Sequence[ScoreRow]) -> None:
         others = [row for row in good if not row.chosen]
-        drawn = axes.scatter(
-            *style.pairs(others, "step", "value"),
-            s=9,
-            linewidths=0,
-            alpha=0.6,
-            color=COLOUR["first"],
-            label="other candidates",
-        )
-        style.tell(drawn, (f"step {row.step}: {row.value:.4g}" for row in others))
+        told = (f"step {row.step}: {row.value:.4g}" for row in others)
+        look: Any = {"s": 9, "alpha": 0.6, "label": "other candidates"}
+        style.dots(axes, *style.pairs(others, "step", "value"), told, **look)
         chosen = style.pairs([row for row in good if row.chosen], "step", "value")
         axes.plot(*chosen, color=COLOUR["second"], marker="o", markersize=3.5, label="chosen")
 
@@ -230,15 +225,17 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
         own = [row for row in rows if row.stage == stage]
         alone = stage == WIDTH_ALONE
         colour, _, mark = styles[(stage - 1) % len(styles)]
-        drawn = axes.scatter(
+        style.dots(
+            axes,
             *style.pairs(own, "x", "y"),
+            (f"{row.architecture} ({row.x:.4g}, {row.y:.4g})" for row in own),
             s=[14 + 34 * (widths.index(row.width) + 1) / len(widths) for row in own],
+            alpha=None,
             color=COLOUR["muted"] if alone else colour,
             marker="x" if alone else mark,
             linewidths=1 if alone else 0,
             label="width alone" if alone else f"one more in stage {stage}",
         )
-        style.tell(drawn, (f"{row.architecture} ({row.x:.4g}, {row.y:.4g})" for row in own))
     axes.scatter(
         *style.pairs([row for row in rows if row.chosen], "x", "y"),
         s=110,

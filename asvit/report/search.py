@@ -7,7 +7,7 @@ too. The same folder gives the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from asvit.report.correlate import trust
 from asvit.report.pictures import Picture
 from asvit.report.search_trained import predicted_picture
 from asvit.report.style import label
-from asvit.search.front import pareto_front
+from asvit.search.front import objectives, pareto_front
 from asvit.search.result import SearchResult
 from asvit.search.rows import read_trials, without_sizes
 from asvit.search.settings import ACCURACY
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from asvit.search import SearchSettings, TrialRow
     from asvit.spaces import SearchSpace
     from proxies.registry import Better
+    from scaling.ranking import Directions
 
 FRONT = 10  # architectures in the front's table
 MOST_TRIALS = 1000  # rows in the table of trials; trials.csv has them all
@@ -49,14 +50,14 @@ class SearchTrials:
 
     name: str
     trials: Sequence[TrialRow]
-    better: Mapping[str, Better]
+    better: Directions
     settings: SearchSettings | None = None
     result: SearchResult | None = None
 
     @property
     def objectives(self) -> dict[str, Better]:
         """The measures that the search was to improve, with their directions."""
-        return {name: way for name, way in self.better.items() if way != "reported"}
+        return objectives(self.better)
 
     @property
     def trains(self) -> bool:
@@ -339,22 +340,15 @@ def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False
     columns = ["step", "architecture", *numeric, "state", "reason"]
     cells: list[list[html.Cell]] = [
         [
-            t.number,
-            t.architecture,
-            t.params,
-            t.macs,
+            *(t.number, t.architecture, t.params, t.macs),
             *(t.values.get(name) for name in measures),
-            t.reward,
-            t.entropy,
-            t.state,
-            t.reason,
+            *(() if short else (t.reward, t.entropy, t.state, t.reason)),
         ]
         for t in trials
     ]
-    width = len(columns) - 4 if short else len(columns)
     return html.table(
-        columns[:width],
-        [row[:width] for row in cells],
+        columns[:-4] if short else columns,
+        cells,
         numeric={"step", *numeric},
         failed={place for place, t in enumerate(trials) if t.state == "failed"},
         long=not short,

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asvit.report import style
 from asvit.report.style import COLOUR
@@ -23,17 +23,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from asvit.search import TrialRow
-    from scaling.ranking import Better
+    from asvit.search.rows import Trials
+    from scaling.ranking import Directions
 
 WINDOW = 20  # trials; also the window over which the search scales its rewards
 CHOICE_WINDOW = 50  # trials a choice's frequency is taken over
 MOST_STEPS = 2000  # that figures show; more are thinned
 
 
-def shown_steps(
-    trials: Sequence[TrialRow], better: Mapping[str, Better], points: Sequence[PointRow]
-) -> frozenset[int]:
+def shown_steps(trials: Trials, better: Directions, points: Sequence[PointRow]) -> frozenset[int]:
     """The steps that figures show: all, or ``MOST_STEPS`` evenly spaced ones and the best.
 
     The best are those of the front among ``points``, thinned like the steps if there are more, and
@@ -46,13 +44,8 @@ def shown_steps(
         values = [(trial.values.get(name, math.nan), step) for step, trial in enumerate(trials)]
         known = [pair for pair in values if math.isfinite(pair[0])]
         ends += [min(known)[1], max(known)[1]] if known else []
-    return frozenset(
-        [
-            *style.thinned(every, MOST_STEPS),
-            *(row.step for row in style.thinned(front, MOST_STEPS)),
-            *ends,
-        ]
-    )
+    best = [row.step for row in style.thinned(front, MOST_STEPS)]
+    return frozenset([*style.thinned(every, MOST_STEPS), *best, *ends])
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ class EntropyRow:
     entropy: float
 
 
-def entropy_rows(trials: Sequence[TrialRow]) -> list[EntropyRow]:
+def entropy_rows(trials: Trials) -> list[EntropyRow]:
     """The policy's entropy over steps; empty for a controller that has none."""
     return [
         EntropyRow(step, trial.entropy)
@@ -108,7 +101,7 @@ class StandingRow:
 
 
 def standing_rows(
-    trials: Sequence[TrialRow], better: Mapping[str, Better], steps: Iterable[int] | None = None
+    trials: Trials, better: Directions, steps: Iterable[int] | None = None
 ) -> list[StandingRow]:
     """The standings over ``steps``, or all, by every measure that has a better side."""
     rows = []
@@ -168,7 +161,7 @@ class MeasureRow:
 
 
 def measure_rows(
-    trials: Sequence[TrialRow], measures: Sequence[str], steps: Iterable[int] | None = None
+    trials: Trials, measures: Sequence[str], steps: Iterable[int] | None = None
 ) -> list[MeasureRow]:
     """Every measure over ``steps``, or all, with its moving median, measure by measure."""
     rows = []
@@ -219,7 +212,7 @@ class PointRow:
     on_front: bool
 
 
-def point_rows(trials: Sequence[TrialRow], better: Mapping[str, Better]) -> list[PointRow]:
+def point_rows(trials: Trials, better: Directions) -> list[PointRow]:
     """Architectures in the plane of the first two measures of ``better``, in order of the steps.
 
     Those without both values are left out. A measure that is merely reported decides nothing, so
@@ -252,16 +245,10 @@ def draw_points(
     quarter = math.ceil(len(rows) / 4)
     for start, colour in zip(range(0, len(rows), quarter), style.levels(5)[1:], strict=False):
         part = rows[start : start + quarter]
-        drawn = axes.scatter(
-            *style.pairs(part, "x", "y"),
-            s=24 if len(rows) <= 60 else 14,
-            linewidths=0,
-            color=colour,
-            label=f"steps {part[0].step}–{part[-1].step}" if part[1:] else f"step {part[0].step}",
-        )
-        style.tell(
-            drawn, (f"step {r.step}: {r.architecture} ({r.x:.4g}, {r.y:.4g})" for r in part)
-        )
+        told = (f"step {r.step}: {r.architecture} ({r.x:.4g}, {r.y:.4g})" for r in part)
+        name = f"steps {part[0].step}–{part[-1].step}" if part[1:] else f"step {part[0].step}"
+        look: Any = {"s": 24 if len(rows) <= 60 else 14, "alpha": None, "color": colour}
+        style.dots(axes, *style.pairs(part, "x", "y"), told, label=name, **look)
     best = sorted({(row.x, row.y) for row in rows if row.on_front})
     axes.plot(
         [x for x, _ in best],
@@ -302,7 +289,7 @@ class ChoiceRow:
 
 
 def choice_rows(
-    trials: Sequence[TrialRow],
+    trials: Trials,
     encode: Callable[[str], Mapping[str, object]],
     dimensions: Mapping[str, Sequence[object]],
     *,

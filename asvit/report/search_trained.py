@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import with_interval
 from asvit.report import html
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, empty, figure, log_scale, tell
+from asvit.report.style import COLOUR, dots, empty, figure, log_scale, pairs, tell
 from asvit.search.rows import HeldOut, Prediction, PredictorCheck
 from asvit.search.settings import ACCURACY
 
@@ -41,34 +41,25 @@ def draw_predicted(rows: Sequence[HeldOut]) -> Figure:
     axes = made.subplots()
     ends = [f(f(one.accuracy, one.predicted) for one in rows) for f in (min, max)]
     axes.plot(ends, ends, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
+    colour = COLOUR["first"]
     for one in rows:
-        colour = COLOUR["first"]
-        axes.errorbar(
-            one.predicted,
-            one.accuracy,
-            xerr=one.std if math.isfinite(one.std) else 0.0,
-            color=colour,
-            elinewidth=0.6,
-            alpha=0.5,
-        )
-    again = [one.trainings > 1 for one in rows]
+        std = one.std if math.isfinite(one.std) else 0.0
+        look: Any = {"color": colour, "elinewidth": 0.6, "alpha": 0.5}
+        axes.errorbar(one.predicted, one.accuracy, xerr=std, **look)
+    filled = [colour if one.trainings > 1 else "none" for one in rows]
     drawn = axes.scatter(
-        [one.predicted for one in rows],
-        [one.accuracy for one in rows],
+        *pairs(rows, "predicted", "accuracy"),
         s=22,
-        facecolors=[COLOUR["first"] if often else "none" for often in again],
-        edgecolors=COLOUR["first"],
+        facecolors=filled,
+        edgecolors=colour,
         zorder=3,
     )
-    tell(
-        drawn,
-        (
-            f"{one.architecture}: measured {one.accuracy:.4g} %, predicted {one.predicted:.4g} %"
-            for one in rows
-        ),
+    told = (
+        f"{one.architecture}: measured {one.accuracy:.4g} %, predicted {one.predicted:.4g} %"
+        for one in rows
     )
-    axes.set_xlabel("predicted accuracy (%)")
-    axes.set_ylabel("measured accuracy (%)")
+    tell(drawn, told)
+    axes.set(xlabel="predicted accuracy (%)", ylabel="measured accuracy (%)")
     return made
 
 
@@ -113,10 +104,9 @@ def draw_costs(rows: Sequence[CostRow], expected: str) -> Figure:
     macs, means = [one.macs / 1e6 for one in rows], [one.accuracy for one in rows]
     ends = [[one.accuracy - one.low for one in rows], [one.high - one.accuracy for one in rows]]
     axes.errorbar(macs, means, yerr=ends, color=COLOUR["first"], linewidth=1.2, elinewidth=0.8)
-    drawn = axes.scatter(macs, means, s=26, color=COLOUR["first"], zorder=3)
-    tell(drawn, (f"{one.architecture}: {one.accuracy:.4g} %" for one in rows))
-    axes.set_xlabel("multiply-adds (million)")
-    axes.set_ylabel(f"{expected} (%)")
+    told = (f"{one.architecture}: {one.accuracy:.4g} %" for one in rows)
+    dots(axes, macs, means, told, s=26, alpha=None, linewidths=None, zorder=3)
+    axes.set(xlabel="multiply-adds (million)", ylabel=f"{expected} (%)")
     log_scale(axes, "x", macs)
     return made
 
@@ -127,11 +117,7 @@ def finalists(result: SearchResult) -> str:
     predicted = result.prediction is not None
     cells: list[list[html.Cell]] = [
         [
-            one.architecture,
-            one.params,
-            one.macs,
-            one.trainings,
-            one.values[ACCURACY],
+            *(one.architecture, one.params, one.macs, one.trainings, one.values[ACCURACY]),
             *([in_words(one.predicted)] * predicted),
         ]
         for one in result.seed_first

@@ -143,13 +143,16 @@ def empty(text: str, **size: float) -> Figure:
     return made
 
 
-def dots(axes: Axes, x: Sequence[float], y: Sequence[float], titles: Iterable[str] = ()) -> None:
-    """Single observations, faint enough to show where they crowd; ``titles`` tell of each."""
+def dots(
+    axes: Axes, x: Sequence[float], y: Sequence[float], titles: Iterable[str] = (), **look: Any
+) -> None:
+    """Single observations, faint enough to show where they crowd; ``titles`` tell of each.
+
+    They may ``look`` otherwise: those are arguments of matplotlib's ``scatter``.
+    """
     few = len(x) <= 60
-    drawn = axes.scatter(
-        x, y, color=COLOUR["first"], s=20 if few else 9, linewidths=0, alpha=0.8 if few else 0.5
-    )
-    tell(drawn, titles)
+    usual = {"color": COLOUR["first"], "s": 20 if few else 9, "alpha": 0.8 if few else 0.5}
+    tell(axes.scatter(x, y, **{"linewidths": 0, **usual, **look}), titles)
 
 
 def tell(points: Artist, titles: Iterable[str]) -> None:

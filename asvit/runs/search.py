@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 
     from asvit.report.pictures import Picture
     from asvit.runs.estimate import Estimate
-    from asvit.search import Evaluate, Measurement, Search, TrialRow
+    from asvit.search import Evaluate, Measurement, TrialRow
     from asvit.search.limits import Limits
+    from asvit.search.loop import Search
     from asvit.search.rows import Finalist
     from asvit.spaces import SearchSpace
     from asvit.spaces.base import Architecture
@@ -273,8 +274,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
     def execute(self, journal: Study) -> SearchResult:
         """Search until the steps are done, and measure what the search ends in."""
-        from asvit.search import Search, pareto_front
-        from asvit.search.loop import TrainingSearch
+        from asvit.search.front import pareto_front
+        from asvit.search.loop import Search, TrainingSearch
         from asvit.search.study import StudyLease
 
         again = partial(self._measure, again=True)

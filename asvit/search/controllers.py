@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from asvit.search.settings import PREDICTOR, SearchSettings
 from proxies.registry import Registry
-from scaling.ranking import Better
+from scaling.ranking import Directions
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 Dimensions = Mapping[str, Sequence[int | float | str]]
-Make = Callable[[Dimensions, Mapping[str, Better], SearchSettings], "BaseSampler"]
+Make = Callable[[Dimensions, Directions, SearchSettings], "BaseSampler"]
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,16 @@ def get_controller(name: str) -> Controller:
     return CONTROLLERS[name]
 
 
-def _own(name: str) -> Make:
-    """The maker of a sampler of ours, by its name."""
+def _imported(place: str) -> Callable[..., BaseSampler]:
+    """A class of samplers by ``module:name``."""
+    module, _, name = place.partition(":")
+    found: Callable[..., BaseSampler] = getattr(import_module(module), name)
+    return found
 
-    def make(
-        dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
-    ) -> BaseSampler:
-        from asvit.search import sampler
 
-        kind = getattr(sampler, name)
-        made: BaseSampler = kind(dimensions, better, seed=settings.seed, batch=settings.batch)
-        return made
-
-    return make
+def _own(place: str) -> Make:
+    """The maker of a sampler of ours, by ``module:name``."""
+    return lambda *args: _imported(place)(*args)
 
 
 def _reseeded(place: str) -> Make:
@@ -75,28 +72,17 @@ def _reseeded(place: str) -> Make:
     def make(_space: Dimensions, _ways: object, settings: SearchSettings) -> BaseSampler:
         from asvit.search.reseeded import ReseededSampler
 
-        module, _, name = place.partition(":")
-        kind = getattr(import_module(module), name)
+        kind = _imported(place)
         return ReseededSampler(lambda seed: kind(seed=seed), seed=settings.seed)
 
     return make
-
-
-def _predictor(
-    dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
-) -> BaseSampler:
-    from asvit.search.predictor_sampler import PredictorSampler
-    from asvit.spaces import load_space
-
-    space = load_space(settings.space)
-    return PredictorSampler(dimensions, better, space=space, settings=settings)
 
 
 register(
     "reinforce",
     "policy gradient on a joint categorical policy",
     paper="arXiv:2202.11921",
-)(_own("ReinforceSampler"))
+)(_own("asvit.search.sampler:ReinforceSampler"))
 register(
     "random",
     "uniform draws, the baseline that any search should beat",
@@ -106,7 +92,7 @@ register(
     "evolution",
     "aging evolution: mutate the best of a few, let the oldest die",
     paper="arXiv:1802.01548",
-)(_own("AgingEvolutionSampler"))
+)(_own("asvit.search.sampler:AgingEvolutionSampler"))
 register(
     "tpe",
     "tree-structured Parzen estimators for several objectives, from Optuna",
@@ -121,4 +107,4 @@ register(
     PREDICTOR,
     "short trainings, chosen by a Gaussian process that learns from them",
     paper="White et al. 2021, arXiv:2104.01177; Srinivas et al. 2010, arXiv:0912.3995",
-)(_predictor)
+)(_own("asvit.search.predictor_sampler:PredictorSampler"))

@@ -1,23 +1,23 @@
 """The architectures worth a look after a search: non-dominated first, then by rank sum."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.search.rows import Finalist, TrialRow
-from scaling.ranking import Better, rank_sums
+from asvit.search.rows import Finalist, TrialRow, Trials
+from scaling.ranking import Better, Directions, rank_sums
 
 BEST = 10  # architectures worth a look
 
 
-def objectives(better: Mapping[str, Better]) -> dict[str, Better]:
+def objectives(better: Directions) -> dict[str, Better]:
     """The measures with a direction, in their order."""
     return {name: way for name, way in better.items() if way != "reported"}
 
 
-def best_row(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> TrialRow | None:
+def best_row(rows: Trials, better: Directions) -> TrialRow | None:
     """The row with the smallest sum of dense ranks over the objectives; the earliest of equals.
 
     None if no row has a valid value of every objective.
@@ -25,9 +25,7 @@ def best_row(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> TrialRow
     return next(iter(best_rows(rows, better, count=1)), None)
 
 
-def best_rows(
-    rows: Sequence[TrialRow], better: Mapping[str, Better], *, count: int = BEST
-) -> list[TrialRow]:
+def best_rows(rows: Trials, better: Directions, *, count: int = BEST) -> list[TrialRow]:
     """Up to ``count`` distinct architectures with the smallest sums of dense ranks, best first.
 
     Arguments as :func:`pareto_front`; of equals the earlier comes first.
@@ -38,7 +36,7 @@ def best_rows(
     return [distinct[place] for place in places[:count]]
 
 
-def picked(finalists: Sequence[Finalist], better: Mapping[str, Better], how: str) -> Finalist:
+def picked(finalists: Sequence[Finalist], better: Directions, how: str) -> Finalist:
     """The finalist that a search hands on.
 
     With ``how="policy"`` it is the first one. With ``"measured"`` it is the one with the smallest
@@ -60,9 +58,7 @@ def picked(finalists: Sequence[Finalist], better: Mapping[str, Better], how: str
     return valid[min(range(len(valid)), key=sums.__getitem__)]
 
 
-def pareto_front(
-    rows: Sequence[TrialRow], better: Mapping[str, Better], *, count: int = BEST
-) -> list[TrialRow]:
+def pareto_front(rows: Trials, better: Directions, *, count: int = BEST) -> list[TrialRow]:
     """Up to ``count`` distinct architectures from the front of the objectives.
 
     Members of the front come first. Where they are too few, those of the front that remains
@@ -83,7 +79,7 @@ def pareto_front(
     return chosen[:count]
 
 
-def _distinct(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> list[TrialRow]:
+def _distinct(rows: Trials, better: Directions) -> list[TrialRow]:
     """The first row of each architecture that has a value of every objective, in order."""
     goals = objectives(better)
     distinct: dict[str, TrialRow] = {}
@@ -93,7 +89,7 @@ def _distinct(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> list[Tr
     return list(distinct.values())
 
 
-def _sums(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> list[int]:
+def _sums(rows: Trials, better: Directions) -> list[int]:
     return rank_sums({name: [row.values[name] for row in rows] for name in better}, better)
 
 

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
@@ -30,7 +30,7 @@ from asvit.search.sampler import (
     measured_trials,
 )
 from asvit.search.settings import PREDICTOR, SearchSettings
-from asvit.search.study import LOST_NOTHING, StudyLease, storing
+from asvit.search.study import StudyLease, storing
 from asvit.search.trained import (
     TRAINING,
     check_predictor,
@@ -42,7 +42,7 @@ from asvit.search.trained import (
 )
 from asvit.spaces.base import Architecture, SearchSpace
 from proxies.latency import Latency
-from scaling.ranking import Better
+from scaling.ranking import Directions
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +62,7 @@ class History:
     """
 
     def __init__(
-        self,
-        study: Study,
-        space: SearchSpace,
-        settings: SearchSettings,
-        better: Mapping[str, Better],
+        self, study: Study, space: SearchSpace, settings: SearchSettings, better: Directions
     ) -> None:
         self._study = study
         self._better = dict(better)
@@ -141,7 +137,7 @@ class Search:
     space: SearchSpace  #: what is searched
     settings: SearchSettings
     #: Measure to its direction; the measures with one are the objectives.
-    better: Mapping[str, Better]
+    better: Directions
     evaluate: EvaluateAll = field(kw_only=True)  #: measures architectures
     #: The same on fresh networks; None where measuring again tells nothing new.
     evaluate_again: EvaluateAll | None = field(default=None, kw_only=True)
@@ -154,7 +150,8 @@ class Search:
         self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
         self._latencies: dict[str, Latency] = {}
-        self.limits = Limits(self.space, self.settings, self._milliseconds if self.time else None)
+        timed = None if self.time is None else lambda one: self._timed(one).milliseconds
+        self.limits = Limits(self.space, self.settings, timed)
         if self.settings.limited:
             self.lease.limits = self.limits
             if isinstance(self.study.sampler, SpaceSampler):
@@ -183,7 +180,7 @@ class Search:
             ValueError: If nothing but failures came of the first architectures.
             OSError: If the storage cannot be written. What was measured before is safe.
         """
-        with _storing():
+        with storing(file=True):
             self.lease.tidy()
         self._check_hope()
         resumed = len(self.rows)
@@ -192,10 +189,10 @@ class Search:
         while len(self.rows) < steps:
             # The rest of the batch, or of the search; fewer where others have taken some.
             left = batch - len(self.rows) % batch
-            with _storing():
+            with storing(file=True):
                 asked = self.lease.ask(dimensions, left, wanted=steps)
             if not asked:  # the rest is in flight elsewhere
-                with _storing():
+                with storing(file=True):
                     self.lease.wait()
                     self._history.catch_up()
                 continue
@@ -203,7 +200,7 @@ class Search:
             with self.lease.at_work(asked):
                 measured = self._measure(asked, drawn)
                 for trial, arch, measurement in zip(asked, drawn, measured, strict=True):
-                    with _storing():
+                    with storing(file=True):
                         told = self._tell(trial, str(arch), measurement)
                     if told:
                         yield self._progress(trial, resumed)
@@ -215,19 +212,16 @@ class Search:
 
     def latency(self, arch: Architecture) -> Latency | None:
         """The latency of a network, measured once in the study's life; None without a limit."""
-        return None if self.time is None else self._timed(self.time, self.limits.network(arch))
+        return None if self.time is None else self._timed(self.limits.network(arch))
 
-    def _milliseconds(self, network: Architecture) -> float:
+    def _timed(self, network: Architecture) -> Latency:
         assert self.time is not None
-        return self._timed(self.time, network).milliseconds
-
-    def _timed(self, time: Time, network: Architecture) -> Latency:
         name = _LATENCY.format(network)
         if name not in self._latencies:
             kept = self.study.user_attrs.get(name)
-            found = time(network) if kept is None else from_json(kept, Latency)
+            found = self.time(network) if kept is None else from_json(kept, Latency)
             if kept is None:
-                with _storing():
+                with storing(file=True):
                     self.study.set_user_attr(name, to_json(found))
             self._latencies[name] = found
         return self._latencies[name]
@@ -304,7 +298,7 @@ class Search:
         measured = evaluate(list(missing.values())) if missing else ()
         for text, measurement in zip(missing, measured, strict=True):
             kept[text] = to_json(measurement)
-            with _storing():
+            with storing(file=True):
                 self.study.set_user_attr(name, kept)
             yield
 
@@ -391,7 +385,7 @@ class TrainingSearch(Search):
         make = None
         if settings.controller == PREDICTOR and sum(map(len, known.values())) >= LEAST_TRAININGS:
             make = partial(Predictor, settings.image_size)
-        ranked = finalists_of(trained, make, count=len(trained))
+        ranked = finalists_of(trained, make)
         self.tradeoff = tradeoff(ranked)
         self.finalists = [
             replace(one, latency=self.latency(self.space.parse(one.architecture)))
@@ -409,7 +403,7 @@ class TrainingSearch(Search):
         self, asked: Sequence[Trial], architectures: Sequence[Architecture]
     ) -> Iterable[Measurement]:
         """The accuracy of each architecture in order."""
-        with _storing():
+        with storing(file=True):
             seeds = self._seeds(asked, architectures)
         return self.evaluate(architectures, seeds=seeds)
 
@@ -426,14 +420,3 @@ class TrainingSearch(Search):
             with suppress(UpdateFinishedTrialError):  # given up by others meanwhile
                 trial.set_user_attr(TRAINING, [text, seed])
         return seeds
-
-
-@contextmanager
-def _storing() -> Iterator[None]:
-    """As :func:`storing`, also for a journal's file that cannot be written."""
-    with storing():
-        try:
-            yield
-        except OSError as error:
-            message = f"the study cannot be written; {LOST_NOTHING} ({error.strerror})"
-            raise OSError(error.errno, message) from error

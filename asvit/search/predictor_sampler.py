@@ -1,13 +1,12 @@
 """The controller that learns from trainings which architectures will be accurate."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -15,15 +14,17 @@ from asvit.predictor import Predictor
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.acquisition import Acquisition, farthest
 from asvit.search.limits import Limits
-from asvit.search.sampler import SpaceSampler, active_trials, measured_trials, place_of
-from asvit.search.seeds import seed_for
-from asvit.search.settings import SearchSettings
+from asvit.search.sampler import (
+    Params,
+    Space,
+    SpaceSampler,
+    active_trials,
+    measured_trials,
+    place_of,
+)
 from asvit.search.trained import trained_before
-from asvit.spaces import SearchSpace, cost
+from asvit.spaces import cost, load_space
 from proxies.evaluation import FAILURES
-from scaling.ranking import Better
-
-Params = Mapping[str, Any]
 
 _SPREAD = 256  # random draws of which one is farthest from those before
 _SAMPLED = 200  # candidates drawn from the space, the same in a whole run: counting takes time
@@ -38,38 +39,22 @@ class PredictorSampler(SpaceSampler):
     There is one objective.
     """
 
-    def __init__(
-        self,
-        dimensions: Mapping[str, Sequence[Any]],
-        better: Mapping[str, Better],
-        *,
-        space: SearchSpace,
-        settings: SearchSettings,
-        acquisition: Acquisition | None = None,
-    ) -> None:
-        super().__init__(dimensions, better, seed=settings.seed, batch=settings.batch)
-        self._space = space
-        self._settings = settings
-        self.limits: Limits = Limits(space, settings)
-        self._acquisition = acquisition or Acquisition()
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._space = load_space(self._settings.space)
+        self.limits: Limits = Limits(self._space, self._settings)
+        self._acquisition = Acquisition()
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
         """Draw far from all others at first, then what the predictor chooses."""
         place = place_of(study, trial)
-        start = place - place % self._batch
+        start = place - place % self._settings.batch
         before = [one for one in active_trials(study) if one.number < trial.number]
         measured = measured_trials(study)[:start]
         given = trained_before(study)  # in a table
-        known = [
-            *((text, value) for text, values in given.items() for value in values),
-            *(
-                (self._text(one.params), one.values[0])
-                for one in measured
-                if self._fits(one.params)
-            ),
-        ]
+        known = [(text, value) for text, values in given.items() for value in values]
+        fitting = (one for one in measured if self._fits(one.params))
+        known += [(self._text(one.params), one.values[0]) for one in fitting]
         spent = sum(map(len, given.values())) + place
         known = [(text, value) for text, value in known if math.isfinite(value)]
         others = {
@@ -112,7 +97,7 @@ class PredictorSampler(SpaceSampler):
             return False
         return self.limits.excess(arch, timed=False) is None
 
-    def _spread(self, place: int, others: Sequence[Params]) -> dict[str, Any]:
+    def _spread(self, place: int, others: Sequence[Params]) -> Params:
         """Of many random draws the one within the limits that is farthest from all others."""
         rng = self._rng("spread", place)
         drawn = [self._draw(rng) for _ in range(_SPREAD)]
@@ -133,9 +118,7 @@ class PredictorSampler(SpaceSampler):
         ]
         return np.array(places, dtype=np.float64).reshape(len(many), len(self._dimensions))
 
-    def _candidates(
-        self, start: int, known: Sequence[tuple[str, float]]
-    ) -> Iterator[dict[str, Any]]:
+    def _candidates(self, start: int, known: Sequence[tuple[str, float]]) -> Iterator[Params]:
         """Random architectures, and mutants of the most accurate ones."""
         rng = self._rng("candidates", 0)
         yield from (self._draw(rng) for _ in range(_SAMPLED))
@@ -146,4 +129,4 @@ class PredictorSampler(SpaceSampler):
             yield from (self._mutate(parent, rng) for _ in range(_CHILDREN))
 
     def _rng(self, purpose: str, count: int) -> np.random.Generator:
-        return np.random.default_rng(seed_for(self._seed, f"predictor {purpose}", count))
+        return np.random.default_rng(self._seed(f"predictor {purpose}", count))

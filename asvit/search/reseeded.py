@@ -1,14 +1,13 @@
 """Optuna's own samplers, made to go on identically after a kill."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from asvit.search.sampler import outside_before, place_of
+from asvit.search.sampler import Params, Space, outside_before, place_of
 from asvit.search.seeds import seed_for
 
 
@@ -36,37 +35,21 @@ class ReseededSampler(BaseSampler):
         self._sampler = self._make(seed_for(self._seed, "trial", place))
         self._sampler.before_trial(study, trial)
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
         """As the sampler of this trial does."""
         return self._sampler.infer_relative_search_space(study, trial)
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
         """As the sampler of this trial does."""
         return self._sampler.sample_relative(study, trial, search_space)
 
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
+    def sample_independent(self, study: Study, trial: FrozenTrial, *param: Any) -> Any:
         """As the sampler of this trial does."""
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+        return self._sampler.sample_independent(study, trial, *param)
 
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, *outcome: Any) -> None:
         """As the sampler of this trial does."""
-        self._sampler.after_trial(study, trial, state, values)
+        self._sampler.after_trial(study, trial, *outcome)
 
 
 class OrderedNSGAIISampler(NSGAIISampler):

@@ -85,20 +85,20 @@ class SearchResult(Result):
     def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
         """The entropies as a pair, and the measures of each row of the front in one place."""
         measures = SearchSettings.from_json(content["settings"]).proxies
-        entropy, front = content["entropy"], content["front"]
-        known = {name: content.get(name, ()) for name in ("finalists", "tradeoff")}  # lately
+        entropy = content["entropy"]
+
+        def own(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: values[name] for name in measures}
+
         return {
             **content,
-            "values": {name: content["values"][name] for name in measures},
+            "values": own(content["values"]),
             "entropy": (entropy["first"], entropy["last"]),
             **{
-                name: [
-                    {**one, "values": {name: one["values"][name] for name in measures}}
-                    for one in rows
-                ]
-                for name, rows in known.items()
+                name: [{**one, "values": own(one["values"])} for one in content.get(name, ())]
+                for name in ("finalists", "tradeoff")  # results of earlier versions lack them
             },
-            "front": [{**row, "values": {name: row[name] for name in measures}} for row in front],
+            "front": [{**row, "values": own(row)} for row in content["front"]],
         }
 
 

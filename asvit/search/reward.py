@@ -11,15 +11,17 @@ import math
 from collections import deque
 from collections.abc import Mapping
 
-from scaling.ranking import Better
+from scaling.ranking import Directions
 
 _SIGN = {"higher": 1.0, "lower": -1.0}
+_WINDOW = 20  # values of a range
+_EPSILON = 1e-6  # beside it
 
 
 class WorstSoFar:
     """Stand-in for measures that failed: the worst valid value seen so far, per objective."""
 
-    def __init__(self, better: Mapping[str, Better]) -> None:
+    def __init__(self, better: Directions) -> None:
         self._better = dict(better)
         self._worst: dict[str, float] = {}
 
@@ -45,18 +47,15 @@ class WorstSoFar:
 class WindowedReward:
     """Sum over the objectives of their step's change, as a share of their recent range.
 
-    For one objective the change of step t is ``(m_t - m_{t-1}) / (max - min + epsilon)`` with the
-    range taken over the last ``window`` values, the newest included. It counts as it is where
+    For one objective the change of step t is ``(m_t - m_{t-1}) / (max - min + 1e-6)`` with the
+    range taken over the last 20 values, the newest included. It counts as it is where
     higher is better and negated where lower is better. An objective without a value two steps in
     a row (at the first step, and while it has only failed) contributes 0.
     """
 
-    def __init__(
-        self, better: Mapping[str, Better], *, window: int = 20, epsilon: float = 1e-6
-    ) -> None:
+    def __init__(self, better: Directions) -> None:
         self._better = dict(better)
-        self._recent: dict[str, deque[float]] = {name: deque(maxlen=window) for name in better}
-        self._epsilon = epsilon
+        self._recent: dict[str, deque[float]] = {name: deque(maxlen=_WINDOW) for name in better}
 
     def update(self, values: Mapping[str, float]) -> float:
         """Take in one architecture's (filled) values and return its reward, dimensionless."""
@@ -70,7 +69,7 @@ class WindowedReward:
         recent = self._recent[name]
         previous = recent[-1] if recent else value
         recent.append(value)
-        return (value - previous) / (max(recent) - min(recent) + self._epsilon)
+        return (value - previous) / (max(recent) - min(recent) + _EPSILON)
 
 
 class MovingBaseline:

@@ -1,6 +1,5 @@
 """What measuring an architecture gave, as the study keeps it, and as a row of ``trials.csv``."""
 
-import csv
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from asvit.core.codec import Nullable
-from asvit.core.files import check_plain, write_text
+from asvit.core.files import read_text, write_text
 from asvit.reference.findings import Interval
 from proxies.latency import Latency
-from proxies.messages import fault, first_line, one_line, shown
+from proxies.messages import fault, one_line, shown
 from proxies.registry import Score
-from proxies.tables import csv_text, read_cells
+from proxies.tables import csv_text, read_table
 
 State = Literal["complete", "failed"]
 
@@ -192,6 +191,9 @@ class TrialRow:
     reason: str  #: why, else empty
 
 
+Trials = Sequence[TrialRow]
+
+
 def without_sizes(measures: Iterable[str]) -> list[str]:
     """The measures that need a column of their own: all but params and macs."""
     return [name for name in measures if name not in _BEFORE]
@@ -228,30 +230,20 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a table of trials; the message names the line.
     """
-    check_plain(path)
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        try:
-            header = read_cells(next(reader, []))
-        except csv.Error as error:
-            raise ValueError(f"{path} is not a table of trials: {error}") from error
-        columns = header[len(_BEFORE) : -len(_AFTER)]
-        if header != [*_BEFORE, *columns, *_AFTER]:
-            raise ValueError(f"{path} is not a table of trials: its columns are {shown(header)}")
-        try:
-            return [_row(cells, columns, measures) for cells in reader]
-        except (ValueError, csv.Error) as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {first_line(error)}") from error
 
+    def read(header: list[str], cells: list[str]) -> TrialRow:
+        number, architecture, params, macs, *numbers, state, reason = cells
+        *values, reward, entropy = map(float, numbers)
+        if state not in ("complete", "failed"):
+            raise ValueError(f"state must be 'complete' or 'failed', got {shown(state)}")
+        known = dict(zip(header[len(_BEFORE) : -len(_AFTER)], values, strict=True))
+        sizes = {"params": float(params), "macs": float(macs)}
+        known |= {name: size for name, size in sizes.items() if name in measures}
+        found: State = "failed" if state == "failed" else "complete"
+        cell = int(number), architecture, int(params), int(macs)
+        return TrialRow(*cell, known, reward, entropy, found, reason)
 
-def _row(cells: Sequence[str], columns: Sequence[str], measures: Sequence[str]) -> TrialRow:
-    number, architecture, params, macs, *numbers, state, reason = read_cells(cells)
-    *values, reward, entropy = (float(cell) for cell in numbers)
-    if state not in ("complete", "failed"):
-        raise ValueError(f"state must be 'complete' or 'failed', got {shown(state)}")
-    sizes = {"params": float(params), "macs": float(macs)}
-    known = dict(zip(columns, values, strict=True))
-    known |= {name: size for name, size in sizes.items() if name in measures}
-    found: State = "failed" if state == "failed" else "complete"
-    cell = int(number), architecture, int(params), int(macs)
-    return TrialRow(*cell, known, reward, entropy, found, reason)
+    try:
+        return read_table(read_text(path), "trials", _BEFORE, _AFTER, read)[1]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -20,12 +20,19 @@ from asvit.search.limits import Limits
 from asvit.search.policy import Indices, JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
 from asvit.search.seeds import seed_for
+from asvit.search.settings import SearchSettings
 from asvit.spaces.base import Choice
-from scaling.ranking import Better, rank_sums
+from scaling.ranking import Directions, rank_sums
 
 _INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
 _OWN_DRAWS = 200  # of a controller, before uniform draws take their place
+_LEARNING_RATE = 0.08  # of Adam
+_POPULATION = 50  # of the evolution
+_TOURNAMENT = 10  # members of it, of which the best one is the parent
+
 Dimensions = Mapping[str, Sequence[Choice]]
+Params = dict[str, Any]  # a choice in every dimension
+Space = dict[str, BaseDistribution]  # the dimensions as Optuna takes them
 
 
 def measured_trials(study: Study) -> list[FrozenTrial]:
@@ -49,7 +56,7 @@ def outside_before(study: Study, trial: FrozenTrial) -> int:
     return sum(other.number < trial.number for other in pruned)
 
 
-def distributions(dimensions: Dimensions) -> dict[str, BaseDistribution]:
+def distributions(dimensions: Dimensions) -> Space:
     """The dimensions of a space as Optuna takes them."""
     return {name: CategoricalDistribution(choices) for name, choices in dimensions.items()}
 
@@ -60,23 +67,20 @@ class SpaceSampler(BaseSampler):
     Args:
         dimensions: Dimension of the space to its choices.
         better: Objective to its direction, in the order of the study's values.
-        seed: Seed of the run.
-        batch: Architectures drawn before any of them has been measured.
+        settings: Those of the run; ``batch`` architectures are drawn before any of them has been
+            measured.
     """
 
     limits: Limits | None = None  #: what an architecture has to be within; None for any
 
     def __init__(
-        self, dimensions: Dimensions, better: Mapping[str, Better], *, seed: int, batch: int = 1
+        self, dimensions: Dimensions, better: Directions, settings: SearchSettings
     ) -> None:
         self._dimensions = {name: tuple(choices) for name, choices in dimensions.items()}
         self._better = dict(better)
-        self._seed = seed
-        self._batch = batch
+        self._settings = settings
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
         """The whole space."""
         return distributions(self._dimensions)
 
@@ -92,22 +96,24 @@ class SpaceSampler(BaseSampler):
             f"the space has no dimension {param_name!r}; it has {', '.join(self._dimensions)}"
         )
 
-    def _within(
-        self, draw: Callable[[], dict[str, Any]], rng: np.random.Generator
-    ) -> dict[str, Any]:
+    def _seed(self, purpose: str, place: int) -> int:
+        """The seed of a draw, for an architecture with so many before it."""
+        return seed_for(self._settings.seed, purpose, place)
+
+    def _within(self, draw: Callable[[], Params], rng: np.random.Generator) -> Params:
         """The first draw within the limits; after many that are not, a uniform one."""
         if self.limits is None:
             return draw()
         draws = chain((draw() for _ in range(_OWN_DRAWS)), iter(lambda: self._draw(rng), None))
         return self.limits.first(lambda: next(draws), dict)
 
-    def _draw(self, rng: np.random.Generator) -> dict[str, Any]:
+    def _draw(self, rng: np.random.Generator) -> Params:
         """An architecture drawn uniformly."""
         return {
             name: choices[rng.integers(len(choices))] for name, choices in self._dimensions.items()
         }
 
-    def _mutate(self, parent: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    def _mutate(self, parent: Mapping[str, Any], rng: np.random.Generator) -> Params:
         """``parent`` with another choice in one dimension."""
         changeable = [name for name, choices in self._dimensions.items() if len(choices) > 1]
         if not changeable:
@@ -127,23 +133,14 @@ class ReinforceSampler(SpaceSampler):
         Williams 1992; Chen et al. 2022, arXiv:2202.11921.
     """
 
-    def __init__(
-        self,
-        dimensions: Dimensions,
-        better: Mapping[str, Better],
-        *,
-        seed: int,
-        batch: int = 1,
-        learning_rate: float = 0.08,
-    ) -> None:
-        super().__init__(dimensions, better, seed=seed, batch=batch)
-        self._learning_rate = learning_rate
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self._forget()
 
     def _forget(self) -> None:
         sizes = [len(choices) for choices in self._dimensions.values()]
         self._policy = JointCategoricalPolicy(sizes, generator=self._generator(_INIT, 0))
-        self._optimizer = torch.optim.Adam(self._policy.parameters(), lr=self._learning_rate)
+        self._optimizer = torch.optim.Adam(self._policy.parameters(), lr=_LEARNING_RATE)
         self._reward = WindowedReward(self._better)
         self._baseline = MovingBaseline()
         self._pending: list[tuple[Indices, float]] = []
@@ -173,22 +170,16 @@ class ReinforceSampler(SpaceSampler):
         self.catch_up(study)
         return self._choices(self._policy.argmax())
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
         """Draw an architecture from the policy as the measured trials have made it."""
         self.catch_up(study)
         place = place_of(study, trial)
         draw = self._generator(_DRAW, place)
-        beyond = np.random.default_rng(seed_for(self._seed, _BEYOND, place))
+        beyond = np.random.default_rng(self._seed(_BEYOND, place))
         return self._within(lambda: self._choices(self._policy.sample(draw)), beyond)
 
     def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Learn from a trial that was just measured."""
         if state is TrialState.COMPLETE and values is not None:
@@ -201,7 +192,7 @@ class ReinforceSampler(SpaceSampler):
         advantage = reward - self._baseline.update(reward)
         indices = tuple(choices.index(params[name]) for name, choices in self._dimensions.items())
         self._pending.append((indices, advantage))
-        if len(self._pending) == self._batch:
+        if len(self._pending) == self._settings.batch:
             drawn, advantages = zip(*self._pending, strict=True)
             reinforce_step(self._policy, self._optimizer, drawn, advantages)
             self._pending.clear()
@@ -212,56 +203,40 @@ class ReinforceSampler(SpaceSampler):
         return {name: choices[index] for (name, choices), index in pairs}
 
     def _generator(self, purpose: str, count: int) -> torch.Generator:
-        return torch.Generator().manual_seed(seed_for(self._seed, purpose, count))
+        return torch.Generator().manual_seed(self._seed(purpose, count))
 
 
 class AgingEvolutionSampler(SpaceSampler):
     """Mutates the best of a few members of the youngest population; the oldest members die.
 
     Fitness is the sum of a member's dense ranks over the objectives within the population. The
-    population is the last ``population`` measured trials, so there is no state to keep.
+    population is the last 50 measured trials, so there is no state to keep.
 
-    As many architectures as it has members are drawn at random first. A parent is the best of a
-    ``tournament`` of members.
+    As many architectures as it has members are drawn at random first. A parent is the best of ten
+    members.
 
     References:
         Real et al. 2019, "Regularized Evolution for Image Classifier Architecture Search",
         arXiv:1802.01548.
     """
 
-    def __init__(
-        self,
-        dimensions: Dimensions,
-        better: Mapping[str, Better],
-        *,
-        seed: int,
-        batch: int = 1,
-        population: int = 50,
-        tournament: int = 10,
-    ) -> None:
-        super().__init__(dimensions, better, seed=seed, batch=batch)
-        self._population = population
-        self._tournament = tournament
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
         """Draw at random until the population is full, then mutate the winner of a tournament."""
         place = place_of(study, trial)
-        rng = np.random.default_rng(seed_for(self._seed, "evolution", place))
+        rng = np.random.default_rng(self._seed("evolution", place))
         # What was measured of the same batch may not count: after a kill more of it is.
-        trials = measured_trials(study)[: place - place % self._batch]
-        if len(trials) < self._population:
+        trials = measured_trials(study)[: place - place % self._settings.batch]
+        if len(trials) < _POPULATION:
             return self._within(lambda: self._draw(rng), rng)
-        parent = self._parent(trials[-self._population :], rng)
+        parent = self._parent(trials[-_POPULATION:], rng)
         return self._within(lambda: self._mutate(parent, rng), rng)
 
-    def _parent(self, alive: Sequence[FrozenTrial], rng: np.random.Generator) -> dict[str, Any]:
+    def _parent(self, alive: Sequence[FrozenTrial], rng: np.random.Generator) -> Params:
         columns = {
             name: [trial.values[place] for trial in alive]
             for place, name in enumerate(self._better)
         }
         sums = rank_sums(columns, self._better)
-        entrants = rng.choice(len(alive), size=self._tournament, replace=False)
+        entrants = rng.choice(len(alive), size=_TOURNAMENT, replace=False)
         winner: FrozenTrial = alive[min(entrants, key=lambda place: sums[place])]
         return winner.params

@@ -27,14 +27,7 @@ from optuna.exceptions import (
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import column, insert, table
-from sqlalchemy.exc import (
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    ProgrammingError,
-    SQLAlchemyError,
-)
+from sqlalchemy import column, exc, insert, table
 from sqlalchemy.pool import NullPool
 
 from asvit.core.secrets import HIDDEN, censored, public_url
@@ -43,7 +36,7 @@ from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
 from asvit.search.trained import BEFORE
 from proxies.messages import first_line, one_line
-from scaling.ranking import Better
+from scaling.ranking import Directions
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +77,7 @@ def open_url(url: str) -> RDBStorage:
     try:
         try:
             return _open(url)
-        except (IntegrityError, ProgrammingError):
+        except (exc.IntegrityError, exc.ProgrammingError):
             # Another process was making the tables of a new database at the same time.
             time.sleep(_MAKING_SECONDS)
             return _open(url)
@@ -115,18 +108,24 @@ def _open(url: str) -> RDBStorage:
 
 
 @contextmanager
-def storing() -> Iterator[None]:
+def storing(*, file: bool = False) -> Iterator[None]:
     """Turn what a storage raises that cannot be reached or written into one line that says so.
 
     Raises:
-        OSError: In place of the errors of Optuna and of databases.
+        OSError: In place of the errors of Optuna and of databases, and with ``file`` of those of
+            a journal's file that cannot be written.
     """
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError) as error:
+    except OSError as error:
+        if not file:
+            raise
+        message = f"the study cannot be written; {LOST_NOTHING} ({error.strerror})"
+        raise OSError(error.errno, message) from error
+    except (exc.SQLAlchemyError, StorageInternalError) as error:
         # Optuna guesses ("exceeding max length") where it is the database's error that tells.
-        cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
-        gone = isinstance(cause, OperationalError | InterfaceError)
+        cause = error.__cause__ if isinstance(error.__cause__, exc.SQLAlchemyError) else error
+        gone = isinstance(cause, exc.OperationalError | exc.InterfaceError)
         what = "the database cannot be reached or used" if gone else "the study cannot be written"
         raise OSError(f"{what}; {LOST_NOTHING} ({first_line(cause)})") from error
 
@@ -147,7 +146,7 @@ def first_study(storage: BaseStorage) -> Study | None:
     return find_study(storage, names[0]) if names else None
 
 
-def create_study(storage: BaseStorage, name: str, objectives: Mapping[str, Better]) -> Study:
+def create_study(storage: BaseStorage, name: str, objectives: Directions) -> Study:
     """A new study with one value per objective, or what another process made of it just now."""
     study = optuna.create_study(
         storage=storage,
@@ -206,7 +205,7 @@ def _add(study: Study, attributes: Mapping[str, Any], shared: RDBStorage | None)
             # Optuna's own call replaces what another process has just written.
             with shared.engine.begin() as connection:
                 connection.execute(insert(_ATTRIBUTES).values(rows))
-    except IntegrityError:
+    except exc.IntegrityError:
         return False
     return True
 
@@ -350,7 +349,7 @@ def _beat(record: _Record, trials: Sequence[int], ended: threading.Event) -> Non
         try:
             for trial in trials:
                 record(trial)
-        except (OSError, OptunaError, SQLAlchemyError) as error:
+        except (OSError, OptunaError, exc.SQLAlchemyError) as error:
             why = first_line(error.__cause__ or error)
             logger.warning("the study cannot be told that this run is alive: %s", why)
         if ended.wait(BEAT_SECONDS):

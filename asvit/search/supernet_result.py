@@ -6,6 +6,8 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, ClassVar, Literal, TypedDict, get_type_hints
 
 from asvit.core.codec import from_json, to_json, value_from_json
@@ -188,10 +190,9 @@ class PathRow:
 def generations_of(rows: Sequence[PathRow]) -> list[Generation]:
     """The generations of these paths in numbers, in order."""
     found: list[Generation] = []
-    by_number: dict[int, list[float]] = {}
-    for row in rows:
-        by_number.setdefault(row.generation, []).append(row.validation)
-    for number, accuracies in sorted(by_number.items()):
+    generation = attrgetter("generation")
+    for number, group in groupby(sorted(rows, key=generation), generation):
+        accuracies = [row.validation for row in group]
         best = max(accuracies)
         so_far = max([best, *(one.best_so_far for one in found[-1:])])
         median = statistics.median(accuracies)

@@ -15,14 +15,7 @@ from asvit.reference.findings import NO_INTERVAL, Interval
 from asvit.reference.statistics import signs
 from asvit.search.acquisition import Fitted, seed_noise
 from asvit.search.front import non_dominated
-from asvit.search.rows import (
-    LEAST_JUDGED,
-    Finalist,
-    HeldOut,
-    Prediction,
-    PredictorCheck,
-    TrialRow,
-)
+from asvit.search.rows import LEAST_JUDGED, Finalist, HeldOut, Prediction, PredictorCheck, TrialRow
 from asvit.search.seeds import seed_for
 from asvit.search.settings import ACCURACY
 from asvit.spaces.architectures import cost
@@ -37,19 +30,22 @@ if TYPE_CHECKING:
 TRAINING = "training"  # user attribute of a trial: the trained architecture's text, and its seed
 BEFORE = "trainings before"  # of the study: text to accuracies, of a table
 
+Accuracies = Mapping[str, Sequence[float]]  # of the trainings of each architecture, by its text
+MakePredictor = Callable[[], Fitted]
+
 _WITHIN = 1.6449  # standard deviations, of 90 % of a normal distribution
 _FOLDS, _ROUNDS = 4, 8  # parts that are held out, and how often trainings are parted
 _RESAMPLES = 2_000
 
 
-def trained_before(study: Study) -> Mapping[str, Sequence[float]]:
+def trained_before(study: Study) -> Accuracies:
     """The trainings of a table that the search started from: text to accuracies."""
-    kept: Mapping[str, Sequence[float]] = study.user_attrs.get(BEFORE, {})
+    kept: Accuracies = study.user_attrs.get(BEFORE, {})
     return kept
 
 
 def training_seeds(
-    texts: Sequence[str], taken: Sequence[tuple[str, int]], before: Mapping[str, Sequence[float]]
+    texts: Sequence[str], taken: Sequence[tuple[str, int]], before: Accuracies
 ) -> list[int]:
     """The seed of each next training: the smallest that no other one of its architecture has.
 
@@ -88,7 +84,7 @@ class Trained:
 
 def gathered(
     rows: Sequence[TrialRow],
-    before: Mapping[str, Sequence[float]],
+    before: Accuracies,
     space: SearchSpace,
     limits: Limits,
     image_size: int,
@@ -112,54 +108,48 @@ def gathered(
     return found
 
 
-def finalists_of(
-    trained: Mapping[str, Trained], make: Callable[[], Fitted] | None, *, count: int
-) -> list[Finalist]:
-    """The best architectures, none of whose trainings failed: by prediction, or mean accuracy.
+def finalists_of(trained: Mapping[str, Trained], make: MakePredictor | None) -> list[Finalist]:
+    """The architectures none of whose trainings failed, best first.
 
-    ``trained`` is by the text of the network; without a predictor to ``make``, the mean counts.
+    ``trained`` is by the text of the network. The best has the highest prediction, or mean
+    accuracy without a predictor to ``make``.
     """
     whole = {text: one for text, one in trained.items() if math.isfinite(one.accuracy)}
     known: Mapping[str, Prediction] = {}
     if make is not None and whole:
         known = predicted(make, {text: one.accuracies for text, one in whole.items()})
-
-    def worth(text: str) -> float:
-        return known[text].mean if text in known else whole[text].accuracy
-
-    return [
+    found = [
         Finalist(
-            architecture=whole[text].architecture,
-            number=whole[text].number,
+            architecture=one.architecture,
+            number=one.number,
             likeliest=False,
-            params=whole[text].size.params,
-            macs=whole[text].size.macs,
-            values={ACCURACY: whole[text].accuracy},
+            params=one.size.params,
+            macs=one.size.macs,
+            values={ACCURACY: one.accuracy},
             again={},
             reason="",
-            trainings=len(whole[text].accuracies),
+            trainings=len(one.accuracies),
             predicted=known.get(text),
         )
-        for text in sorted(whole, key=lambda text: -worth(text))[:count]
+        for text, one in whole.items()
     ]
+    return sorted(found, key=_worth, reverse=True)
+
+
+def _worth(one: Finalist) -> float:
+    """Its predicted accuracy, or its mean without a predictor."""
+    return one.values[ACCURACY] if one.predicted is None else one.predicted.mean
 
 
 def tradeoff(known: Sequence[Finalist]) -> list[Finalist]:
     """Those of :func:`finalists_of` that none with as few multiply-adds beats, cheapest first."""
-
-    def point(one: Finalist) -> tuple[float, int]:
-        worth = one.values[ACCURACY] if one.predicted is None else one.predicted.mean
-        return worth, one.macs
-
-    points = [point(one) for one in known]
+    points = [(_worth(one), one.macs) for one in known]
     each = zip(points, known, non_dominated(points, ("higher", "lower")), strict=True)
     found = {at: one for at, one, on_front in reversed([*each]) if on_front}  # the first of equals
     return [found[at] for at in sorted(found)]
 
 
-def predicted(
-    make: Callable[[], Fitted], accuracies: Mapping[str, Sequence[float]]
-) -> dict[str, Prediction]:
+def predicted(make: MakePredictor, accuracies: Accuracies) -> dict[str, Prediction]:
     """What a predictor expects of each architecture, fitted to all trainings, in per cent."""
     texts = list(accuracies)
     mean, std = make().fit(*_flat(accuracies, texts)).predict(texts)
@@ -169,9 +159,7 @@ def predicted(
     }
 
 
-def check_predictor(
-    make: Callable[[], Fitted], accuracies: Mapping[str, Sequence[float]], *, seed: int
-) -> PredictorCheck:
+def check_predictor(make: MakePredictor, accuracies: Accuracies, *, seed: int) -> PredictorCheck:
     """Judge a predictor on the trainings themselves, as ``PredictorCheck`` tells.
 
     Cost: 32 fits. Arguments as :func:`predicted`, and the seed of the parts and resamples.
@@ -208,9 +196,7 @@ def check_predictor(
     )
 
 
-def _flat(
-    accuracies: Mapping[str, Sequence[float]], texts: Sequence[str]
-) -> tuple[list[str], list[float], float]:
+def _flat(accuracies: Accuracies, texts: Sequence[str]) -> tuple[list[str], list[float], float]:
     """What a predictor is fitted to: a row for each training of some architectures."""
     known = [(text, value) for text in texts for value in accuracies[text]]
     return [text for text, _ in known], [value for _, value in known], seed_noise(known)

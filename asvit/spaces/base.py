@@ -46,12 +46,8 @@ class SearchSpace(ABC):
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draw an architecture uniformly."""
-        return self.decode(
-            {
-                name: options[rng.integers(len(options))]
-                for name, options in self.dimensions.items()
-            }
-        )
+        every = self.dimensions.items()
+        return self.decode({name: known[rng.integers(len(known))] for name, known in every})
 
     def values(self, arch: Architecture) -> Iterable[Choice]:
         """The choices of an architecture, in the order of the dimensions."""

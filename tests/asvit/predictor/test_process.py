@@ -7,9 +7,12 @@ from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern
 
-from asvit.predictor.kernels import GaussianProcessWithPriors, OnColumns
-from asvit.predictor.process import Process
-from asvit.predictor.scale import NormalScores
+from asvit.predictor.process import (
+    GaussianProcessWithPriors,
+    NormalScores,
+    OnColumns,
+    Process,
+)
 
 NAMES = ["params", "macs", *(f"E{i}" for i in range(6))]
 

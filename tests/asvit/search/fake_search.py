@@ -10,7 +10,8 @@ from typing import Any
 
 import optuna
 
-from asvit.search import Evaluate, Measurement, Search, SearchSettings, TrialRow
+from asvit.search import Evaluate, Measurement, SearchSettings, TrialRow
+from asvit.search.loop import Search
 from asvit.search.study import StudyLease
 from scaling.ranking import Better
 

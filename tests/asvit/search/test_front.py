@@ -8,8 +8,8 @@ from fake_search import make_row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.search import TrialRow, best_row, pareto_front
-from asvit.search.front import best_rows, non_dominated, picked
+from asvit.search import TrialRow
+from asvit.search.front import best_row, best_rows, non_dominated, pareto_front, picked
 from asvit.search.rows import Finalist
 from scaling.ranking import Better, rank_sums
 

@@ -14,15 +14,10 @@ from fake_search import BETTER, failing, fake_evaluate, make_search
 from optuna.trial import TrialState
 
 from asvit.core.progress import Progress
-from asvit.search import (
-    CONTROLLERS,
-    Evaluate,
-    Measurement,
-    Search,
-    best_row,
-)
-from asvit.search.front import best_rows
+from asvit.search import CONTROLLERS, Evaluate, Measurement
+from asvit.search.front import best_row, best_rows
 from asvit.search.journal import open_journal
+from asvit.search.loop import Search
 from asvit.search.reward import WindowedReward
 from asvit.search.rows import Finalist
 from asvit.search.sampler import measured_trials

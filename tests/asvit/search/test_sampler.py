@@ -8,10 +8,10 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from asvit.search import CONTROLLERS, ReinforceSampler, SearchSettings, get_controller
+from asvit.search import CONTROLLERS, SearchSettings, get_controller
 from asvit.search.policy import JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
-from asvit.search.sampler import measured_trials
+from asvit.search.sampler import ReinforceSampler, measured_trials
 from asvit.search.seeds import seed_for
 from scaling.ranking import Better
 

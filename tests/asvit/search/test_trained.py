@@ -80,11 +80,11 @@ def test_finalists_are_those_without_a_failure_by_mean_or_prediction() -> None:
         "9": Trained("nine", 1, size, (71.0,)),
         "7": Trained("seven", 2, size, (99.0, math.nan), "it failed"),
     }
-    by_mean = finalists_of(trained, None, count=5)
+    by_mean = finalists_of(trained, None)
     assert [one.architecture for one in by_mean] == ["five", "nine"]
     assert (by_mean[0].values, by_mean[0].trainings) == ({"accuracy": 75.0}, 2)
     assert by_mean[0].predicted is None
-    by_prediction = finalists_of(trained, Linear, count=1)
+    by_prediction = finalists_of(trained, Linear)[:1]
     assert [one.architecture for one in by_prediction] == ["nine"]
     found = by_prediction[0].predicted
     assert found is not None
@@ -98,7 +98,7 @@ def test_the_tradeoff_has_what_no_cheaper_one_beats(pairs: list[tuple[int, int]]
         f"{place}": Trained(f"{place}", place, Cost(1, macs), (float(accuracy),))
         for place, (accuracy, macs) in enumerate(pairs)
     }
-    ranked = finalists_of(trained, None, count=len(trained))
+    ranked = finalists_of(trained, None)
     found = [(int(one.values["accuracy"]), one.macs) for one in tradeoff(ranked)]
     beaten = {
         (a, m) for a, m in pairs
