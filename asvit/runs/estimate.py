@@ -14,8 +14,9 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,6 @@ from asvit.search.sampler import distributions
 from asvit.search.seeds import seed_for
 from asvit.search.study import create_study, quiet_optuna
 from asvit.spaces import SearchSpace
-from asvit.spaces.base import Architecture
 from proxies.evaluation import resolve_device
 
 Clock = Callable[[], float]
@@ -122,54 +122,40 @@ def estimate_search(
     get_controller(settings.controller)
     find_directions(settings.proxies)
     space = find_space(settings.space, image_size=settings.image_size)
-    if settings.trainings is not None:
-        return _estimate_trainings(
-            space, settings, workers, candidates, done=done, seconds=seconds, clock=clock
-        )
-    shown = _uncached(settings)
-    asked = Evaluator(space, shown, workers=workers)
-    jobs = asked.workers.jobs or 1
-
-    def measuring(**changes: Any) -> Callable[[Any], bool]:
-        alone = Evaluator(space, replace(shown, **changes), workers=Workers(jobs=1))
-        return lambda arch: bool(alone(arch).reasons)
-
-    limits = Limits(space, settings)
+    limits, left = Limits(space, settings), settings.trials - done
     rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
-    timing = _Timing(
-        lambda: limits.sample(rng),
-        measuring(repeats=1),
-        measuring(),
-        parts=[measuring(repeats=1, proxies=part) for part in parts_of(settings.proxies, jobs)],
-        jobs=jobs,
-        device=asked.context.device,
-        clock=clock,
-    )
-    left = settings.steps - done
+    least = min(candidates, max(2, left))
+    given: dict[str, Any] = {"least": least, "seconds": seconds, "clock": clock}
+    if settings.trainings is not None:
+        return _estimate_trainings(limits, settings, workers, rng, done=done, **given)
+    asked = Evaluator(space, _uncached(settings), workers=workers)
+    jobs, device = asked.workers.jobs or 1, asked.context.device
     if left <= 0:
-        return Estimate(0, memory=peak_memory(timing.device), device=timing.device, done=done)
-    least, most = min(candidates, max(2, left)), min(_AT_MOST, left)
-    found = timing.estimate(
+        return _nothing_left(device, done)
+    found = _estimate(
+        lambda: asked.job(limits.sample(rng)),
+        _measuring(lambda _side: asked.context, space=space),
         lambda: fresh_draws(space, settings, done=done),
+        parts=parts_of(settings.proxies, jobs),
+        jobs=jobs,
+        device=device,
         repeats=settings.repeats,
         at_once=settings.batch,
-        least=least,
-        most=most,
-        seconds=seconds,
+        most=min(_AT_MOST, left),
         again=(min(BEST, settings.steps) + 1) * settings.recheck / settings.repeats,
+        **given,
     )
     return replace(found, steps=left, done=done)
 
 
 def _estimate_trainings(
-    space: SearchSpace,
+    limits: Limits,
     settings: SearchSettings,
     workers: Workers | None,
-    candidates: int,
+    rng: np.random.Generator,
     *,
     done: int,
-    seconds: float,
-    clock: Clock,
+    **given: Any,
 ) -> Estimate:
     """The estimate of a search that trains: from a few steps of each network, on noise.
 
@@ -177,36 +163,24 @@ def _estimate_trainings(
     """
     device, left = str(resolve_device(settings.device)), settings.trials - done
     if left <= 0:
-        return Estimate(0, memory=peak_memory(device), device=device, done=done)
+        return _nothing_left(device, done)
     whole = settings.training
     probe = replace(whole, steps=_PROBED, train_images=whole.batch_size + 2, test_images=2)
     count = probe.train_images + probe.test_images
-    limits = Limits(space, settings)
-    rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
     pixels = rng.standard_normal((count, 3, whole.image_size, whole.image_size), np.float32)
     labels = torch.arange(count) % 2
     images = Images(torch.from_numpy(pixels), labels, ("even", "odd"), "noise")
     train = Trainer(probe, device, images=images)
-
-    def failed(arch: Architecture) -> bool:
-        text = str(limits.network(arch))
-        return bool(train(Training(text, 0)).reason)
-
-    timing = _Timing(
-        lambda: limits.sample(rng),
-        failed,
-        failed,
+    found = _estimate(
+        lambda: Training(str(limits.network(limits.sample(rng))), 0),
+        lambda training, **_: bool(train(training).reason),
+        lambda: [left],
         jobs=training_workers(workers, settings, device).jobs or 1,
         device=device,
-        clock=clock,
-    )
-    found = timing.estimate(
-        lambda: [left],
         repeats=1,
         at_once=settings.batch,
-        least=min(candidates, max(2, left)),
         most=min(_AT_MOST, max(2, left)),
-        seconds=seconds,
+        **given,
     )
     passes, probed = (
         3 * one.steps * one.batch_size + one.test_images for one in (whole, probe)
@@ -239,43 +213,44 @@ def estimate_jobs(
     Networks evenly spaced in ``jobs`` are measured, at least 3. ``counts`` are guesses of how many
     there will be, where their number is not known.
     """
-    shown, contexts = _uncached(settings), dict[tuple[int, int], EvalContext]()
-
-    def pool(side: int, repeats: int, workers: Workers | None) -> MeasurementPool:
-        if (side, repeats) not in contexts:
-            chosen = replace(shown, repeats=repeats)
-            contexts[side, repeats] = EvalContext(chosen, image_size=side)
-        chosen_context = {side: contexts[side, repeats]}
-        return MeasurementPool(chosen_context, workers, workload, num_classes=num_classes)
-
-    def measured(job: MeasurementJob, repeats: int) -> bool:
-        ((_, found),) = pool(job.side, repeats, Workers(jobs=1)).measure([job])
-        return not all(score.valid for score in found.scores.values())
-
     if not jobs:
-        device = str(resolve_device(settings.device))
-        return Estimate(0, memory=peak_memory(device), device=device)
+        return _nothing_left(str(resolve_device(settings.device)))
+    shown, side = _uncached(settings), jobs[0].side
+    context = cache(lambda side: EvalContext(shown, image_size=side))
     # Multiples of the golden ratio are spread evenly, however many are taken.
     spread = sorted(range(len(jobs)), key=lambda place: place * _GOLDEN % 1)
     order = itertools.cycle([jobs[place] for place in (0, *spread)])  # the first warms up
-    resolved = pool(jobs[0].side, settings.repeats, workers)
-    timing = _Timing(
+    asked = MeasurementPool({side: context(side)}, workers, workload)
+    found = _estimate(
         lambda: next(order),
-        lambda job: measured(job, 1),
-        lambda job: measured(job, settings.repeats),
-        jobs=resolved.workers.jobs or 1,
-        device=contexts[jobs[0].side, settings.repeats].device,
-        clock=clock,
-    )
-    found = timing.estimate(
+        _measuring(context, num_classes=num_classes),
         lambda: counts or [len(jobs)],
+        jobs=asked.workers.jobs or 1,
+        device=context(side).device,
         repeats=settings.repeats,
         at_once=workload.at_once,
         least=3,
         most=max(3, min(_AT_MOST, len(jobs))),
         seconds=seconds,
+        clock=clock,
     )
     return replace(found, steps=round(found.architectures))
+
+
+def _measuring(context: Callable[[int], EvalContext], **kind: Any) -> Callable[..., bool]:
+    """What measures a job in this process, changed, and says whether a measure failed."""
+
+    def failed(job: MeasurementJob, **changes: Any) -> bool:
+        load = Workload(1, 1, 1.0)
+        pool = MeasurementPool({job.side: context(job.side)}, Workers(jobs=1), load, **kind)
+        ((_, found),) = pool.measure([replace(job, **changes)])
+        return not all(score.valid for score in found.scores.values())
+
+    return failed
+
+
+def _nothing_left(device: str, done: int = 0) -> Estimate:
+    return Estimate(0, memory=peak_memory(device), device=device, done=done)
 
 
 def _uncached(settings: Any) -> Any:
@@ -310,109 +285,82 @@ def peak_memory(device: str) -> int | None:
     return peak if os.uname().sysname == "Darwin" else peak * 1024
 
 
-@dataclass
-class _Timing:
-    """Times what ``draw`` gives, with one network and with all.
+def _estimate(
+    draw: Callable[[], MeasurementJob | Training],
+    failed: Callable[..., bool],
+    counts: Callable[[], Sequence[float]],
+    *,
+    parts: Sequence[Sequence[str]] = (),
+    jobs: int,
+    device: str,
+    repeats: int,
+    at_once: int,
+    least: int,
+    most: int,
+    seconds: float,
+    clock: Clock,
+    again: float = 0.0,
+) -> Estimate:
+    """The time of as many as ``counts`` guesses, and ``again``; ``at_once`` go together.
 
-    ``single`` and ``whole`` measure one, and say whether a measure failed; so do ``parts``, which
-    workers may share ``single`` out in.
+    Times what ``draw`` gives with one network each: ``least`` of them, and for so many seconds
+    more, up to ``most``; then some again with all networks. ``failed`` measures one, changed, and
+    says whether a measure failed. Workers may share it out in ``parts``.
     """
 
-    draw: Callable[[], Any]
-    single: Callable[[Any], bool]
-    whole: Callable[[Any], bool]
-    _: KW_ONLY
-    parts: Sequence[Callable[[Any], bool]] = ()
-    jobs: int
-    device: str
-    clock: Clock
-    failures: int = field(default=0, init=False)
+    def timed(one: MeasurementJob | Training, **changes: Any) -> tuple[float, bool]:
+        started = clock()
+        without = failed(one, **changes)
+        return clock() - started, without
 
-    def estimate(
-        self,
-        counts: Callable[[], Sequence[float]],
-        *,
-        repeats: int,
-        at_once: int,
-        least: int,
-        most: int,
-        seconds: float,
-        again: float = 0.0,
-    ) -> Estimate:
-        """The time of as many as ``counts`` guesses, and ``again``; ``at_once`` go together."""
-        drawn = self.samples(least, most, seconds)
-        samples = [Sample(_text(one), took) for one, took in drawn]
-        growth = self.growth(drawn, seconds) if repeats > 1 else 1.0
-        fresh = counts()
-        expected = statistics.fmean(fresh)
-        # On a CPU the networks of an architecture are shared out, elsewhere the architectures.
-        tasks = at_once * (repeats if self.device == "cpu" else 1)
-        shares = self.shares(drawn) if tasks % self.jobs else [1.0]
-        speed = speed_of(self.jobs, tasks, self.device, shares)
-        each = [sample.seconds * growth / speed for sample in samples]
-        mean = statistics.fmean(each)
-        return Estimate(
-            steps=0,
-            architectures=expected,
-            seconds=(expected + again) * mean,
-            low=(min(fresh) + again) * max(0.0, mean - _margin(each, min(fresh))),
-            high=(max(fresh) + again) * (mean + _margin(each, max(fresh))),
-            samples=tuple(samples),
-            growth=growth,
-            jobs=self.jobs,
-            speed=speed,
-            memory=peak_memory(self.device),
-            failures=self.failures,
-            device=self.device,
-        )
-
-    def samples(self, least: int, most: int, seconds: float) -> list[tuple[Any, float]]:
-        """Time ``least`` of them, and for so many seconds more, up to ``most``."""
-        self._time(self.single, self.draw())  # the first one also warms up
-        started = self.clock()
-        taken: list[tuple[Any, float]] = []
-        while len(taken) < least or (len(taken) < most and self.clock() - started < seconds):
-            one = self.draw()
-            took, failed = self._time(self.single, one)
-            taken.append((one, took))
-            self.failures += failed
-        return taken
-
-    def growth(self, samples: Sequence[tuple[Any, float]], seconds: float) -> float:
-        """Time with all networks over time with one, from ordinary samples first."""
-        started, total, every = self.clock(), 0.0, 0.0
-        for one, took in _ordinary_first(samples):
+    alone = {"other": {"repeats": 1}}
+    timed(draw(), **alone)  # the first one also warms up
+    started, failures = clock(), 0
+    drawn: list[tuple[MeasurementJob | Training, float]] = []
+    while len(drawn) < least or (len(drawn) < most and clock() - started < seconds):
+        one = draw()
+        took, without = timed(one, **alone)
+        drawn.append((one, took))
+        failures += without
+    middle = statistics.median(took for _, took in drawn)
+    ordinary = sorted(drawn, key=lambda sample: abs(sample[1] - middle))
+    growth = 1.0
+    if repeats > 1:
+        started, total, every = clock(), 0.0, 0.0
+        for one, took in ordinary:
             # Costs are cached: the first time less that of one network again is that of counting.
-            again, _ = self._time(self.single, one)
-            whole, _ = self._time(self.whole, one)
+            once, _ = timed(one, **alone)
+            whole, _ = timed(one)
             total += took
-            every += took - again + whole
-            if self.clock() - started > seconds:
+            every += took - once + whole
+            if clock() - started > seconds:
                 break
-        return max(1.0, every / total)
-
-    def shares(self, samples: Sequence[tuple[Any, float]]) -> Sequence[float]:
-        """Shares of the parts in the time of an ordinary sample; of the whole without parts."""
-        one, _ = next(_ordinary_first(samples))
-        took = [self._time(part, one)[0] for part in self.parts] or [1.0]
-        return [part / sum(took) for part in took]
-
-    def _time(self, measure: Callable[[Any], bool], one: Any) -> tuple[float, bool]:
-        """Seconds of measuring one, and whether a measure of it failed."""
-        started = self.clock()
-        failed = measure(one)
-        return self.clock() - started, failed
-
-
-def _ordinary_first(samples: Sequence[tuple[Any, float]]) -> Iterator[tuple[Any, float]]:
-    """Samples with their seconds, those nearest to the median first."""
-    middle = statistics.median(took for _, took in samples)
-    return iter(sorted(samples, key=lambda sample: abs(sample[1] - middle)))
-
-
-def _text(one: Any) -> str:
-    """The text of an architecture, or of that of a job."""
-    return str(getattr(one, "architecture", one))
+        growth = max(1.0, every / total)
+    fresh = counts()
+    expected = statistics.fmean(fresh)
+    # On a CPU the networks of an architecture are shared out, elsewhere the architectures.
+    tasks, shares = at_once * (repeats if device == "cpu" else 1), [1.0]
+    if tasks % jobs and parts:
+        one, _ = ordinary[0]
+        times = [timed(one, names=tuple(part), **alone)[0] for part in parts]
+        shares = [part / sum(times) for part in times]
+    speed = speed_of(jobs, tasks, device, shares)
+    each = [took * growth / speed for _, took in drawn]
+    mean = statistics.fmean(each)
+    return Estimate(
+        steps=0,
+        architectures=expected,
+        seconds=(expected + again) * mean,
+        low=(min(fresh) + again) * max(0.0, mean - _margin(each, min(fresh))),
+        high=(max(fresh) + again) * (mean + _margin(each, max(fresh))),
+        samples=tuple(Sample(str(one.architecture), took) for one, took in drawn),
+        growth=growth,
+        jobs=jobs,
+        speed=speed,
+        memory=peak_memory(device),
+        failures=failures,
+        device=device,
+    )
 
 
 def _margin(samples: Sequence[float], count: float) -> float:

@@ -4,7 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from asvit.core.settings import MeasuringSettings
@@ -311,18 +311,14 @@ class Evaluator(MeasurementPool):
         the space rejects, although a choice in each dimension leads to it, has size 0, and all
         its measures have failed.
         """
-        names, side = self._settings.proxies, self._settings.image_size
         fresh = seed_for(self._settings.seed, "measured again")
         other = {"seed": fresh, "repeats": self._settings.recheck} if again else {}
-        jobs = [
-            MeasurementJob(arch, names, str(arch), side, True, self._refusal(arch), other)
-            for arch in architectures
-        ]
+        jobs = [replace(self.job(arch), other=other) for arch in architectures]
         measured = in_order(self.measure(jobs))
         for arch, found in zip(architectures, measured, strict=True):
             size = found.cost
             if self._settings.limited:  # which count the classes of the images
-                size = cost(arch, side, self._limits.classes)
+                size = cost(arch, self._settings.image_size, self._limits.classes)
             params, macs = (size.params, size.macs) if size else (0, 0)
             yield Measurement.from_scores(params, macs, found.scores)
 
@@ -331,10 +327,11 @@ class Evaluator(MeasurementPool):
         (measurement,) = self.all([arch])
         return measurement
 
-    def _refusal(self, arch: Architecture | str) -> str:
-        """Why the space rejects an architecture; empty if it does not."""
+    def job(self, arch: Architecture | str) -> MeasurementJob:
+        """What measures an architecture; refused if the space rejects it."""
+        names, side, refusal = self._settings.proxies, self._settings.image_size, ""
         try:
-            self._checked.check(arch, self._settings.image_size)
-        except FAILURES as refusal:
-            return fault(refusal)
-        return ""
+            self._checked.check(arch, side)
+        except FAILURES as error:
+            refusal = fault(error)
+        return MeasurementJob(arch, names, str(arch), side, counted=True, refused=refusal)

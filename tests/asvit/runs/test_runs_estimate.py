@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,10 @@ from scipy.stats import t
 import asvit.runs.estimate as module
 from asvit.executors import Workers
 from asvit.runs.estimate import estimate_search, fresh_draws, speed_of
-from asvit.runs.measurement_pool import Evaluator
+from asvit.runs.measurement_pool import Measured, MeasurementJob, MeasurementPool, failed
 from asvit.runs.search import SearchRun
-from asvit.search import Measurement, SearchSettings
+from asvit.search import SearchSettings
 from asvit.spaces import load_space
-from asvit.spaces.base import Architecture
 
 SMALL = {"space": "asvit-tiny", "image_size": 32, "images": 2, "points": 3}
 
@@ -32,12 +31,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], float]]:
     turns = itertools.cycle([2.0, 4.0])
     first: dict[str, float] = {}
 
-    def measure(self: Evaluator, arch: Architecture) -> Measurement:
-        seconds = first.setdefault(str(arch), next(turns) if str(arch) not in first else 0.0)
-        now[0] += seconds * (1 + 0.5 * (self._settings.repeats - 1))
-        return Measurement(1, 1, {}, {})
+    def measure(
+        self: MeasurementPool, jobs: Sequence[MeasurementJob]
+    ) -> Iterator[tuple[int, Measured]]:
+        ((number, job),) = enumerate(jobs)
+        seconds = first.setdefault(job.key, next(turns) if job.key not in first else 0.0)
+        now[0] += seconds * (1 + 0.5 * (job.other.get("repeats", self._repeats) - 1))
+        yield number, Measured({})
 
-    monkeypatch.setattr(Evaluator, "__call__", measure)
+    monkeypatch.setattr(MeasurementPool, "measure", measure)
     monkeypatch.setattr(
         module, "fresh_draws", lambda _space, settings, done: [settings.steps - done]
     )
@@ -99,10 +101,10 @@ def test_too_few_for_an_interval_are_refused() -> None:
 
 
 def test_failures_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = Measurement(0, 0, {"length_distortion": math.nan}, {"length_distortion": "it failed"})
-    monkeypatch.setattr(Evaluator, "__call__", lambda _self, _text: failed)
-    found = estimate_search(SearchSettings.make(**SMALL, steps=6, repeats=2), seconds=0.0)
-    assert found.failures == 6  # without the one that warms up
+    found = Measured(failed(("length_distortion",), "it failed"))
+    monkeypatch.setattr(MeasurementPool, "measure", lambda _self, _jobs: iter([(0, found)]))
+    estimate = estimate_search(SearchSettings.make(**SMALL, steps=6, repeats=2), seconds=0.0)
+    assert estimate.failures == 6  # without the one that warms up
 
 
 @pytest.mark.parametrize(
