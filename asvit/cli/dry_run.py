@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from itertools import chain
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit.cli.options import emit_json
-from asvit.core.console import clock, console
+from asvit.core.console import clock
 from asvit.core.display import say
 from asvit.core.run_files import REPORT, RESULT, figure_files
 from asvit.core.settings import WrongOption
@@ -27,32 +26,35 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
-def show_plan(run: TrainRun, *, quiet: bool, as_json: bool) -> None:
-    """Show what a training would do."""
+#: What a dry run finds, in JSON types, and its lines for people.
+Found = tuple[Mapping[str, Any], Iterable[str]]
+
+
+def plan_of_training(run: TrainRun, *, quiet: bool) -> Found:
+    """What a training would do."""
     from asvit.runs.training import plan_lines
 
     plan = run.plan()
-    if as_json and run.first:
-        emit_json(plan)
-    if run.first and not (as_json and quiet):
-        screen = console(err=as_json)
-        for line in plan_lines(plan):
-            screen.print(line)
+    return plan, plan_lines(plan)
 
 
-def show_design(run: DesignRun, *, quiet: bool, as_json: bool) -> None:
-    """Show what a design would look at and do, and what of it is done."""
+def plan_of_design(run: DesignRun, *, quiet: bool) -> Found:
+    """What a design would look at and do, and what of it is done."""
     _checked(run)
     plan = run.plan_facts()
-    if as_json:
-        about = {"schema_version": SCHEMA_VERSION, "kind": run.files.kind, "dry_run": True}
-        emit_json({**about, "settings": run.settings, "folder": str(run.folder), **plan})
-    if not (as_json and quiet):
-        click.echo(run.title, err=as_json)
-        click.echo(f"pictures {plan['pictures']:,} of {len(plan['classes'])} classes", err=as_json)
-        click.echo(f"done     {', '.join(plan['done']) or 'nothing'}", err=as_json)
-        click.echo(f"next     {', '.join(plan['next']) or 'nothing'}", err=as_json)
-        click.echo(f"writes   {run.folder}/", err=as_json)
+    told = {
+        "pictures": f"{plan['pictures']:,} of {len(plan['classes'])} classes",
+        "done": ", ".join(plan["done"]) or "nothing",
+        "next": ", ".join(plan["next"]) or "nothing",
+        "writes": f"{run.folder}/",
+    }
+    about = {"schema_version": SCHEMA_VERSION, "kind": run.files.kind, "dry_run": True}
+    data = {**about, "settings": run.settings, "folder": str(run.folder), **plan}
+    return data, _lines(run.title, told)
+
+
+def _lines(title: str, told: Mapping[str, str]) -> list[str]:
+    return [title, *(f"{name:9}{text}" for name, text in told.items() if text)]
 
 
 def _checked(run: Run[Any, Any, Any]) -> None:
@@ -66,10 +68,8 @@ def _checked(run: Run[Any, Any, Any]) -> None:
     check_folder(run.folder, run.files, fresh=run.fresh, elsewhere=run.outside)
 
 
-def show_estimate(
-    run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool, as_json: bool
-) -> None:
-    """Show what a run would do and take; a storage of a search of its own is not opened."""
+def estimate_of(run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool) -> Found:
+    """What a run would do and take; a storage of a search of its own is not opened."""
     from asvit.runs.folder import LOCK
 
     _checked(run)
@@ -78,11 +78,7 @@ def show_estimate(
     found = run.estimate()
     files = run.files
     tables = [name for name in files.outputs if name not in figure_files(files.figures)]
-    written = (
-        [] if run.outside else [files.state],
-        tables,
-        [RESULT, REPORT, "*.svg", "*.csv", LOCK],
-    )
+    state = [] if run.outside else [files.state]
     data = {
         "schema_version": SCHEMA_VERSION,
         "kind": files.kind,
@@ -90,15 +86,12 @@ def show_estimate(
         "settings": run.settings.to_json(),
         **run.plan_facts(),
         "folder": str(run.folder),
-        "files": [*chain(*written)],
+        "files": [*state, *tables, RESULT, REPORT, "*.svg", "*.csv", LOCK],
         "steps_done": found.done,
         "estimate": found,
         "machine": machine(found.device),
     }
-    if as_json:
-        emit_json(data)
-    if not (as_json and quiet):
-        _show(run.title, data | {"settings": run.settings.effective()}, found, err=as_json)
+    return data, _lines(run.title, _told({**data, "settings": run.settings.effective()}, found))
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -118,10 +111,9 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
-def _show(title: str, data: dict[str, Any], found: Estimate, *, err: bool) -> None:
-    click.echo(title, err=err)
+def _told(data: dict[str, Any], found: Estimate) -> dict[str, str]:
     trains = data["settings"].get("trainings") is not None
-    for name, text in {
+    return {
         "settings": ", ".join(f"{k} {_plain(v)}" for k, v in data["settings"].items()),
         "space": f"{data['space_size']:,} architectures" if "space_size" in data else "",
         "writes": f"{data['folder']}/: {', '.join(data['files'])}",
@@ -129,9 +121,7 @@ def _show(title: str, data: dict[str, Any], found: Estimate, *, err: bool) -> No
         "time": _time(found, trains=trains),
         "memory": _memory(found),
         "machine": _machine(data["machine"]),
-    }.items():
-        if text:
-            click.echo(f"{name:9}{text}", err=err)
+    }
 
 
 def _plain(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from asvit.cli.dry_run import show_design, show_estimate, show_plan
+from asvit.cli.dry_run import Found, estimate_of, plan_of_design, plan_of_training
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Session,
@@ -31,14 +31,14 @@ from asvit.runs.run import RUNS, Run, UnusableRunError
 logger = logging.getLogger(__name__)
 
 Kind = type[Run[Any, Any, Any]]
-#: Command -> help of its ``--dry-run``, and what that does instead of the run.
-_DRY_RUNS: dict[str, tuple[str, Callable[..., None]]] = {
+#: Command -> help of its ``--dry-run``, and what that finds instead of the run's result.
+_DRY_RUNS: dict[str, tuple[str, Callable[..., Found]]] = {
     **dict.fromkeys(
         ("search", "scale", "correlate"),
-        ("Only tell what the run would do and take; write nothing.", show_estimate),
+        ("Only tell what the run would do and take; write nothing.", estimate_of),
     ),
-    "design": ("Only tell what would be done, and what of it is done.", show_design),
-    "train": ("Only tell what would be done and how long it would take.", show_plan),
+    "design": ("Only tell what would be done, and what of it is done.", plan_of_design),
+    "train": ("Only tell what would be done and how long it would take.", plan_of_training),
 }
 _GROUPS = {
     "supernet": "Search with shared weights: train a supernet, then choose among its paths.",
@@ -82,15 +82,21 @@ def run_command(kind: Kind) -> click.Command:
         dry = given.pop("dry_run", False)
         run = _made(kind, preset, given)
         if dry:
-            _DRY_RUNS[kind.command][1](run, quiet=quiet, as_json=as_json)
-            return
-        result = _followed(context, run, quiet=quiet or not run.first)
-        if result is None or not run.first:
+            data, lines = _DRY_RUNS[kind.command][1](run, quiet=quiet)
+        else:
+            result = _followed(context, run, quiet=quiet or not run.first)
+            data, lines = {"folder": result.folder, **result.to_json()}, ()
+        if not run.first:
             return
         if as_json:
-            emit_json({"folder": result.folder, **result.to_json()})
-        if not (as_json and quiet):
-            kind.show(result, console(err=as_json))
+            emit_json(data)
+        if as_json and quiet:
+            return
+        screen = console(err=as_json)
+        for line in lines:
+            screen.print(line, soft_wrap=True)
+        if not dry:
+            kind.show(result, screen)
 
     workers = fields_of(kind).get("workers")
     measuring = workers is not None and option_of(workers) is None

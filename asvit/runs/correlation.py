@@ -19,6 +19,8 @@ from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCOR
 from asvit.core.settings import (
     MeasuringSettings,
     WrongOption,
+    check_same_device,
+    check_same_images,
     check_same_versions,
     fields_of,
     setting,
@@ -196,7 +198,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         if not self._due:
             return
         device = str(resolve_device(self.settings.device))
-        self.check_same(device=(journal.device, device))
+        check_same_device(self.folder, journal.device, device)
         if journal.settings is not None:
             check_same_versions(self.folder, journal.versions, self.libraries)
         known = with_kernel(journal.versions)
@@ -309,7 +311,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         jobs = self._jobs(due)
         contexts = {job.side: self._context(job.side) for job in jobs}
         for side, context in contexts.items():
-            self.check_same(images=(journal.images_of.get(side), context.provenance))
+            check_same_images(self.folder, journal.images_of.get(side), context.provenance)
             journal.add_images(side, context.provenance)
         load = Workload(len(jobs), len(jobs), _GIGABYTES)
         pool = MeasurementPool(contexts, self.workers, load, num_classes=self.table.num_classes)

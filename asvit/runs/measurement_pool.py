@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from asvit.core.settings import MeasuringSettings
@@ -136,18 +137,12 @@ class MeasurementPool:
         )
         self._space = space
         self._num_classes = num_classes
-        self._pool: Pool | None = None
         self._stack = ExitStack()
-
-    def open(self) -> None:
-        """Check early that there can be workers, such as that Ray and its cluster are there."""
-        if not self.workers.in_process:
-            self._opened()
 
     def close(self) -> None:
         """Stop the workers."""
         self._stack.close()
-        self._pool = None
+        vars(self).pop("_opened", None)
 
     def measure(self, jobs: Sequence[MeasurementJob]) -> Iterator[tuple[int, Measured]]:
         """Measure networks; gives the index of each job with its outcome, as they end."""
@@ -164,23 +159,22 @@ class MeasurementPool:
         )
         missing = Counter(number for number, _ in tasks)
         answers: dict[int, list[Answer]] = {number: [] for number in possible}
-        with closing(self._opened().run([task for _, task in tasks])) as answered:
+        with closing(self._opened.run([task for _, task in tasks])) as answered:
             for place, answer in answered:
                 number = tasks[place][0]
                 answers[number].append(answer)
                 if len(answers[number]) == missing[number]:
                     yield number, _combined(jobs[number], answers.pop(number))
 
+    @cached_property
     def _opened(self) -> Pool:
         """The workers, started at the first use."""
-        if self._pool is None:
-            work = measuring_work(
-                {side: context.arguments for side, context in self._contexts.items()},
-                space=None if self._space is None else self._space.name,
-                num_classes=self._num_classes,
-            )
-            self._pool = self._stack.enter_context(open_pool(self.workers, work, self._device))
-        return self._pool
+        work = measuring_work(
+            {side: context.arguments for side, context in self._contexts.items()},
+            space=None if self._space is None else self._space.name,
+            num_classes=self._num_classes,
+        )
+        return self._stack.enter_context(open_pool(self.workers, work, self._device))
 
     def _measure(self, job: MeasurementJob) -> Measured:
         """Measure one network in this process."""
@@ -299,7 +293,8 @@ class Evaluator(MeasurementPool):
         self.context = EvalContext(settings, progress=progress)
         load = Workload(settings.steps, settings.batch, _SEED_GIGABYTES)
         super().__init__({settings.image_size: self.context}, workers, load, space=space)
-        self.open()
+        if not self.workers.in_process:
+            _ = self._opened  # checks early that Ray and its cluster are there
 
     def all(
         self, architectures: Sequence[Architecture | str], *, again: bool = False

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from asvit.core.codec import to_json
 from asvit.core.console import table, with_interval
@@ -46,6 +46,8 @@ class MeasuringRun(Run[S, R, J]):
         listed=False,
     )
     workers: Workers | None = None  # the result does not depend on them
+
+    needs: ClassVar[Sequence[str]] = ("table",)
 
     @property
     def judged(self) -> bool:
@@ -89,11 +91,6 @@ class MeasuringRun(Run[S, R, J]):
         from asvit.runs.checks import find_table
 
         return None if self.reference is None else find_table(self.reference)
-
-    def check(self) -> None:
-        """Find the table before the long part."""
-        _ = self.table
-        super().check()
 
     def perform(self) -> R:
         """As the base does, then correlate the measures with the table if there is one."""

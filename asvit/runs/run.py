@@ -202,8 +202,10 @@ class Run(ABC, Generic[S, R, J]):
         """Check that the run goes on as it was started, and keep what it is started with."""
         begun, now = _origin(journal), self.start_values()
         if begun is not None:
-            known = {n: (getattr(begun, n), now[n]) for n in ("device", "images") if n in now}
-            self.check_same(**known)
+            if "device" in now:
+                check_same_device(self.folder, begun.device, now["device"])
+            if "images" in now:
+                check_same_images(self.folder, begun.images, now["images"])
             if begun.settings is not None:
                 kept = getattr(begun, "versions", None)
                 check_same_versions(self.folder, kept, self.libraries)
@@ -426,18 +428,6 @@ class Run(ABC, Generic[S, R, J]):
         """Check that the settings are those that the folder's run was started with, if it was."""
         free = {"growing": self.may_grow, "changing": self.may_change}
         check_same_settings(self.folder, stored, self.settings, **free)
-
-    def check_same(
-        self,
-        *,
-        device: tuple[str | None, str] | None = None,
-        images: tuple[Mapping[str, str] | None, Mapping[str, str]] | None = None,
-    ) -> None:
-        """Check that device and images are now those that a run was started with, if it was."""
-        if device is not None:
-            check_same_device(self.folder, *device)
-        if images is not None:
-            check_same_images(self.folder, *images)
 
     def provenance(self, **known: Any) -> dict[str, Any]:
         """What is kept with a result: ``known``, versions, and the command that repeats it."""

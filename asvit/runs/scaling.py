@@ -54,7 +54,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     settings_type = ScaleSettings
     result_type = ScaleResult
     journal_type = imported("asvit.growth:GrowthJournal")
-    needs, inputs = ("growable",), ("context",)
+    needs, inputs = ("table", "growable"), ("context",)
     report = imported("asvit.report.scale:write_scale_report")  # imports matplotlib
     written = "report.html, steps.csv, result.json, figures"
     always_typed = ("budgets",)

@@ -25,6 +25,8 @@ from asvit.core.run_files import (
 from asvit.core.settings import (
     ELSEWHERE,
     MeasuringSettings,
+    check_same_device,
+    check_same_images,
     check_same_versions,
     fields_of,
     setting,
@@ -250,7 +252,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             self.check_settings(settings)
             if settings is not None:
                 if self.evaluate is None:
-                    self.check_same(**{name: (stored.get(name), now[name]) for name in now})
+                    check_same_device(self.folder, stored.get("device"), now["device"])
+                    check_same_images(self.folder, stored.get("images"), now["images"])
                 check_same_versions(self.folder, stored.get("versions"), self.libraries)
                 self._check_same_trainings(stored.get(BEFORE) or {})
             kept = keep_start(

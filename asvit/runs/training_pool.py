@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -65,9 +66,8 @@ class TrainingPool:
         self.context = trainer.Trainer(self.settings, device, images=self._images)
         self.workers = training_workers(workers, settings, device)
         self._stack = ExitStack()
-        self._pool: Pool | None = None
         if not self.workers.in_process:
-            self._opened()  # checks early that there can be workers
+            _ = self._opened  # checks early that there can be workers
 
     def all(
         self, architectures: Sequence[Architecture], *, seeds: Sequence[int]
@@ -98,7 +98,7 @@ class TrainingPool:
     def close(self) -> None:
         """Stop the workers."""
         self._stack.close()
-        self._pool = None
+        vars(self).pop("_opened", None)
 
     def _outcomes(self, jobs: Sequence[Training]) -> Iterator[Outcome]:
         """The outcomes of trainings in their order."""
@@ -109,29 +109,26 @@ class TrainingPool:
                 except MemoryError as error:
                     yield _failed(str(error) or "out of memory")
             return
-        with closing(self._opened().run([job._asdict() for job in jobs])) as answers:
+        with closing(self._opened.run([job._asdict() for job in jobs])) as answers:
             for answer in in_order(answers):
                 failed = answer.failure
                 yield _failed(failed) if failed else from_json(answer.result, Outcome)
 
+    @cached_property
     def _opened(self) -> Pool:
         """The workers, started at the first use."""
-        if self._pool is None:
-            images = self._images
-            work = Work(
-                "asvit.runs.training_pool:training_worker",
-                {
-                    "training": self.settings.to_json(),
-                    "space": self._space.name,
-                    "classes": images.classes,
-                    "source": images.source,
-                },
-                {"pixels": images.pixels.numpy(), "labels": images.labels.numpy()},
-            )
-            self._pool = self._stack.enter_context(
-                open_pool(self.workers, work, self.context.device)
-            )
-        return self._pool
+        images = self._images
+        work = Work(
+            "asvit.runs.training_pool:training_worker",
+            {
+                "training": self.settings.to_json(),
+                "space": self._space.name,
+                "classes": images.classes,
+                "source": images.source,
+            },
+            {"pixels": images.pixels.numpy(), "labels": images.labels.numpy()},
+        )
+        return self._stack.enter_context(open_pool(self.workers, work, self.context.device))
 
 
 def training_workers(workers: Workers | None, settings: SearchSettings, device: str) -> Workers:
