@@ -207,6 +207,9 @@ class Campaign:
 
     def new(self, name: str, which: str) -> Path:
         """Make a working folder for a run of the command, with the files it needs."""
+        if name == DESIGN:  # its files name their folder, so all of its runs share one
+            which = DESIGN
+            shutil.rmtree(self._parent(name) / which, ignore_errors=True)
         folder = self._parent(name) / which
         folder.mkdir(parents=True)
         if name == DESIGN:
