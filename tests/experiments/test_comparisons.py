@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +35,7 @@ from experiments import (
     study_fidelity,
     study_latency,
     study_measures,
+    study_rejection,
     study_stem,
     tau_table,
 )
@@ -538,6 +540,28 @@ def test_the_best_drawn_is_judged_by_its_other_trainings() -> None:
     told = compare_designs._than_best_drawn(outcomes, np.array([[95.0, 80, 80]] * 30), rng)
     mean = float(told.splitlines()[-1].split("|")[1])
     assert 80.0 <= mean < 80.5
+
+
+def test_below_a_limit_a_policy_is_compared_with_uniform_draws(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    space = study_rejection.Space()
+    rng = np.random.default_rng(3)
+    for drawn in islice(space.uniform(rng), 5):  # a sum over the dimensions is exact
+        assert space.params(drawn) == asvit.cost(space.text(drawn), 32, 20).params
+    limit = int(np.median([space.params(one) for one in islice(space.uniform(rng), 50)]))
+    again = study_rejection.learn(space, limit, 20, 0, again=True)
+    assert len(again.accuracies) == 20
+    penalty = study_rejection.learn(space, limit, 20, 0, again=False)
+    assert 0 < len(penalty.accuracies) < 20
+    assert penalty.first == len(penalty.accuracies) / 20
+    monkeypatch.setattr(study_rejection, "SHARES", (1.0, 0.5))
+    monkeypatch.setattr(study_rejection, "UNIFORM", 20)
+    table = script(study_rejection.main, "--steps 3 --seeds 2").splitlines()
+    assert [line.split(" | ")[:2] for line in table[2:]] == [
+        ["| 100%", "drawn again"], ["| 50%", "drawn again"], ["| 50%", "counts as the worst"]
+    ]  # fmt: skip
+    assert table[2].endswith(" | 100% | 100% |")
 
 
 def test_scattered_digits_are_tested_by_digits_that_no_search_saw() -> None:
