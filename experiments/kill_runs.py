@@ -48,6 +48,9 @@ RUN = "run"
 STAGES = ("before the first record", "while working", "inside a write", "after the result")
 WORKER = "a worker"  # killed in place of the main process
 
+_STAGES = 10  # of a design
+_MOMENT = 1.5  # seconds, at most, in a stage of a design
+
 WORKER_SHARE = 0.5  # of the kills, if there are workers
 MAX_SECONDS = 300.0  # of a run
 MAX_KILLS = 5  # of one run, after which it may finish
@@ -226,7 +229,10 @@ class Campaign:
         for _ in range(MAX_KILLS):
             before = partial_writes(folder)
             process = self._start(name, folder)
-            process.join(moments.uniform(0, self.tallies[name].seconds))
+            if name == DESIGN:
+                _wait_for_stage(process, folder / RUN / DESIGNED, moments)
+            else:
+                process.join(moments.uniform(0, self.tallies[name].seconds))
             if (workers := forked.workers(folder)) and moments.random() < WORKER_SHARE:
                 os.kill(moments.choice(workers), signal.SIGKILL)
                 process.join(MAX_SECONDS)  # the run continues without it
@@ -262,6 +268,20 @@ class Campaign:
                 f"asvit {_EVERY[name]} ended with {code}: {' '.join(last)} "
                 f"(seed {self._seed}, see {folder})"
             )
+
+
+def _wait_for_stage(process: ForkServerProcess, journal: Path, moments: random.Random) -> None:
+    """Wait for some stage of a design, any with equal chance, and for a moment in it.
+
+    By the clock alone most kills would fall in the few that take long when trainings are brief.
+    """
+    stages = moments.randrange(_STAGES)
+    while process.exitcode is None:
+        lines = journal.read_bytes().count(b"\n") if journal.exists() else 0
+        if lines > stages:  # the first line is of the settings
+            break
+        process.join(0.01)
+    process.join(moments.uniform(0, _MOMENT))
 
 
 def _write_pictures(folder: Path) -> None:

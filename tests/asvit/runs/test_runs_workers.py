@@ -68,7 +68,7 @@ def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch)
                 sent.append((task["only"], task["names"], task["counted"]))
                 yield place, Answer(worker(task))
 
-    monkeypatch.setattr(pool, "_opened", InThisProcess)
+    monkeypatch.setattr(pool, "_opened", InThisProcess())
     ((_, found),) = pool.measure([job])
     first, second = settings.proxies
     both = (first, second)
