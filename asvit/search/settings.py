@@ -1,5 +1,6 @@
 """What a search is asked to do: one frozen set of settings, kept with its results."""
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -52,9 +53,10 @@ def _limit(read: Callable[[Any], Any], help: str, *, metavar: str = "N") -> Any:
 
 def _depths(given: str | Iterable[int]) -> tuple[int, ...]:
     """Blocks of each stage, written as ``2,2,6,2`` or given as numbers."""
-    listed = given.split(",") if isinstance(given, str) else given
     try:
-        return tuple(int(one) for one in listed)
+        if isinstance(given, str):
+            return tuple(map(int, given.split(",")))
+        return tuple(map(operator.index, given))
     except (TypeError, ValueError):
         raise ValueError(f"depths must be whole numbers such as 2,2,6,2, got {given!r}") from None
 
