@@ -48,7 +48,7 @@ RUN = "run"
 STAGES = ("before the first record", "while working", "inside a write", "after the result")
 WORKER = "a worker"  # killed in place of the main process
 
-_STAGES = 10  # of a design
+_DESIGN_STAGES = 10
 _MOMENT = 1.5  # seconds, at most, in a stage of a design
 
 WORKER_SHARE = 0.5  # of the kills, if there are workers
@@ -275,7 +275,7 @@ def _wait_for_stage(process: ForkServerProcess, journal: Path, moments: random.R
 
     By the clock alone most kills would fall in the few that take long when trainings are brief.
     """
-    stages = moments.randrange(_STAGES)
+    stages = moments.randrange(_DESIGN_STAGES)
     while process.exitcode is None:
         lines = journal.read_bytes().count(b"\n") if journal.exists() else 0
         if lines > stages:  # the first line is of the settings

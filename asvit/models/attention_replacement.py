@@ -193,10 +193,8 @@ def _replace_in_vision_transformer(model: Any, rules: Rules) -> None:
                 f"{type(model).__name__} has blocks with {type(old).__name__} and more than "
                 "queries, keys and values in it; only plain attention can be replaced"
             )
-        block.attn = _made(
-            *(HallucinatedTokenAttention, old, old.qkv, rules, model.num_prefix_tokens),
-            token_grid=token_grid,
-        )
+        kind, prefix = HallucinatedTokenAttention, model.num_prefix_tokens
+        block.attn = _made(kind, old, old.qkv, rules, prefix, token_grid=token_grid)
 
 
 def _replace_in_pyramid_block(block: Any, rules: Rules) -> None:

@@ -89,11 +89,11 @@ class Network(Settings):
         model = build(self.architecture, *sizes, drop_path=drop_path, drop=drop)
         if self.attention is None and self.ffn is None:
             return model
-        parts = {"attention": self.attention, "ffn": self.ffn}
-        calls = {name: parse_call(text) for name, text in parts.items() if text is not None}
-        given: dict[str, Any] = {name: kind for name, (kind, _) in calls.items()}
-        for _, arguments in calls.values():
-            given |= arguments
+        given: dict[str, Any] = {}
+        for part, text in (("attention", self.attention), ("ffn", self.ffn)):
+            if text is not None:
+                given[part], arguments = parse_call(text)
+                given |= arguments
         return convert(model, **given, branches=self.branches, inplace=True)
 
     def merged(self, model: nn.Module) -> tuple[Self, nn.Module]:
