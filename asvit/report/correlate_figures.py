@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asvit.reference.findings import Finding
 from asvit.reference.result import Values
@@ -114,8 +114,14 @@ def _bars(axes: Axes, rows: Sequence[TauRow]) -> None:
         taus = {place: row.tau for place, row in own.items() if math.isfinite(row.tau)}
         if not taus:
             continue
-        look: Any = {"color": COLOUR[colour], "alpha": 0.75, "height": 0.7}
-        axes.barh(list(taus), list(taus.values()), label=name, **look)
+        axes.barh(
+            list(taus),
+            list(taus.values()),
+            color=COLOUR[colour],
+            alpha=0.75,
+            height=0.7,
+            label=name,
+        )
         sure = [place for place in taus if math.isfinite(own[place].low)]
         ends = style.pairs([own[place] for place in sure], "low", "high")
         axes.hlines(sure, *ends, color=COLOUR["ink"], linewidth=1.1)

@@ -121,8 +121,8 @@ def draw_costs(candidates: Sequence[PathRow], *, limit: int, winner: str) -> Fig
     axes = made.subplots()
     for name, colour, first in (("later", "first", False), ("first generation", "muted", True)):
         own = [one for one in candidates if (one.generation == 1) is first]
-        look: Any = {"color": COLOUR[colour], "label": name if own else None}
-        dots(axes, *_costs(own), s=14, alpha=0.6, **look)
+        label = name if own else None
+        dots(axes, *_costs(own), s=14, alpha=0.6, color=COLOUR[colour], label=label)
     axes.scatter(
         *_costs([one for one in candidates if one.architecture == winner]),
         s=70,

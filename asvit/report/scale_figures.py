@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, groupby, pairwise
-from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -177,8 +176,8 @@ def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
     def draw(axes: Axes, _: Sequence[ScoreRow], good: Sequence[ScoreRow]) -> None:
         others = [row for row in good if not row.chosen]
         told = (f"step {row.step}: {row.value:.4g}" for row in others)
-        look: Any = {"s": 9, "alpha": 0.6, "label": "other candidates"}
-        style.dots(axes, *style.pairs(others, "step", "value"), told, **look)
+        places = style.pairs(others, "step", "value")
+        style.dots(axes, *places, told, s=9, alpha=0.6, label="other candidates")
         chosen = style.pairs([row for row in good if row.chosen], "step", "value")
         axes.plot(*chosen, color=COLOUR["second"], marker="o", markersize=3.5, label="chosen")
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asvit.report import style
 from asvit.report.style import COLOUR
@@ -247,8 +247,9 @@ def draw_points(
         part = rows[start : start + quarter]
         told = (f"step {r.step}: {r.architecture} ({r.x:.4g}, {r.y:.4g})" for r in part)
         name = f"steps {part[0].step}–{part[-1].step}" if part[1:] else f"step {part[0].step}"
-        look: Any = {"s": 24 if len(rows) <= 60 else 14, "alpha": None, "color": colour}
-        style.dots(axes, *style.pairs(part, "x", "y"), told, label=name, **look)
+        size = 24 if len(rows) <= 60 else 14
+        places = style.pairs(part, "x", "y")
+        style.dots(axes, *places, told, s=size, alpha=None, color=colour, label=name)
     best = sorted({(row.x, row.y) for row in rows if row.on_front})
     axes.plot(
         [x for x, _ in best],

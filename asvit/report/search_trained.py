@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asvit.core.console import with_interval
 from asvit.report import html
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, dots, empty, figure, log_scale, pairs, tell
+from asvit.report.style import COLOUR, empty, figure, log_scale, pairs, tell
 from asvit.search.rows import HeldOut, Prediction, PredictorCheck
 from asvit.search.settings import ACCURACY
 
@@ -44,8 +44,9 @@ def draw_predicted(rows: Sequence[HeldOut]) -> Figure:
     colour = COLOUR["first"]
     for one in rows:
         std = one.std if math.isfinite(one.std) else 0.0
-        look: Any = {"color": colour, "elinewidth": 0.6, "alpha": 0.5}
-        axes.errorbar(one.predicted, one.accuracy, xerr=std, **look)
+        axes.errorbar(
+            one.predicted, one.accuracy, xerr=std, color=colour, elinewidth=0.6, alpha=0.5
+        )
     filled = [colour if one.trainings > 1 else "none" for one in rows]
     drawn = axes.scatter(
         *pairs(rows, "predicted", "accuracy"),
@@ -104,8 +105,8 @@ def draw_costs(rows: Sequence[CostRow], expected: str) -> Figure:
     macs, means = [one.macs / 1e6 for one in rows], [one.accuracy for one in rows]
     ends = [[one.accuracy - one.low for one in rows], [one.high - one.accuracy for one in rows]]
     axes.errorbar(macs, means, yerr=ends, color=COLOUR["first"], linewidth=1.2, elinewidth=0.8)
-    told = (f"{one.architecture}: {one.accuracy:.4g} %" for one in rows)
-    dots(axes, macs, means, told, s=26, alpha=None, linewidths=None, zorder=3)
+    drawn = axes.scatter(macs, means, s=26, color=COLOUR["first"], zorder=3)
+    tell(drawn, (f"{one.architecture}: {one.accuracy:.4g} %" for one in rows))
     axes.set(xlabel="multiply-adds (million)", ylabel=f"{expected} (%)")
     log_scale(axes, "x", macs)
     return made

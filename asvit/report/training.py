@@ -143,8 +143,14 @@ def _tokens(result: TrainResult) -> str:
     """The plan of tokens; nothing for a training without."""
     if result.saved is None:
         return ""
-    columns = ["tokens", "epochs", "multiply-adds", "of full (%)", "ms an image"]
-    columns.append("of full time (%)")
+    columns = [
+        "tokens",
+        "epochs",
+        "multiply-adds",
+        "of full (%)",
+        "ms an image",
+        "of full time (%)",
+    ]
     cells: list[list[html.Cell]] = [
         [
             f"({stage['stride']},{stage['dilation']})",
