@@ -37,6 +37,7 @@ COMMANDS = {
     "scale": "Grow an architecture to a budget without training.",
     "score": "Measure one or more architectures.",
     "train": "Train a network on your images.",
+    "transfer": "Train a detector or a segmenter on a network.",
     "supernet": "Train a space's supernet, then find its best path.",
     "reference": "Train random architectures into a reference table.",
     "correlate": "Tell how well measures rank a reference table.",

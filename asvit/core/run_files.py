@@ -52,6 +52,12 @@ TENSORBOARD = "tensorboard"
 PREDICTIONS = "predictions.json"
 TRAINING_FIGURES = ("curves", "pace", "confusion")
 
+# Of a detector and of a segmenter, beside the metrics.
+DETECTOR = "detector.safetensors"
+SEGMENTER = "segmenter.safetensors"
+DRAWING = "predictions.jpg"
+TRANSFER_FIGURES = ("curves", "predictions")
+
 # Of a design, beside the folders of its runs.
 DESIGNED = "design.jsonl"
 PICTURES = "images.csv"

@@ -18,7 +18,7 @@ from asvit.core.run_files import BEST, CHECKPOINT, MODEL, PREDICTIONS
 from asvit.data import TrainingSets
 from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
-from asvit.training.checkpoint import Checkpoint, Origin
+from asvit.training.checkpoint import Checkpoint, Origin, keeping
 from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
@@ -179,15 +179,9 @@ class Session:
     def _save(self, row: EpochRow) -> None:
         """Write the checkpoint of an epoch, then all that follows from it."""
         known = self.origin, tuple(self.history), self.seconds, self.bad_images
-        try:
+        with keeping(row.epoch):
             Checkpoint(*known, self._engine.state()).write(self.folder / CHECKPOINT)
             self._write_outputs()
-        except OSError as error:
-            message = (
-                f"{error.strerror} (keeping epoch {row.epoch}; what was kept before is whole, and "
-                "the same command goes on from it)"
-            )
-            raise OSError(error.errno, message, error.filename) from error
 
     def _write_outputs(self) -> None:
         """Write the metrics, and the best weights if they are the current ones."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,12 @@ from asvit.data.files import FORMATS, list_folder, read_image
 from proxies.evaluation import seed_for
 from proxies.messages import first_line
 
-IGNORED = 255  # label of pixels without a class
-
 Sample = tuple[Tensor, Any]
 Transform = Callable[[Tensor, Any], Sample]
 
 
 def library(name: str) -> Any:
-    """Import a module that only these experiments need.
+    """Import a module that only detectors and segmenters need.
 
     Raises:
         ImportError: If the library is not installed.
@@ -40,26 +38,21 @@ def library(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         top = name.partition(".")[0]
-        raise missing("this", top, "transfer") from error
+        raise missing("asvit transfer", top, "transfer") from error
 
 
 class CocoImages(Dataset[Sample]):
-    """One split of a folder in COCO's format.
+    """One split of a folder in COCO's format: ``annotations/instances_SPLIT.json`` and ``SPLIT``.
 
-    ``FOLDER/annotations/instances_SPLIT.json`` lists images, objects and categories;
-    ``FOLDER/SPLIT`` holds the images. An item is the image, ``[3, H, W]`` uint8, and a
-    dictionary of its n objects: ``boxes`` ``[n, 4]`` (left, top, right, bottom, pixels),
-    ``labels`` ``[n]`` int64 from 1 in the order of ``classes``, ``masks`` ``[n, H, W]``, and for
-    evaluation ``iscrowd`` and ``area``.
-
-    Args:
-        folder: The folder.
-        split: Name of the split, such as ``"train2017"``.
-        crowds: Whether to keep objects marked as crowds; training does not use them.
+    An item is the image, ``[3, H, W]`` uint8, and a dictionary of its n objects: ``boxes``
+    ``[n, 4]`` (left, top, right, bottom, pixels), ``labels`` ``[n]`` int64 from 1 in the order of
+    ``classes``, ``masks`` ``[n, H, W]``, and for evaluation ``iscrowd`` and ``area``. Crowds are
+    left out unless asked for.
 
     Attributes:
         classes: Names of the categories, sorted by id.
         with_objects: Indices of the images that have objects.
+        digest: SHA-256 of the annotations.
 
     Raises:
         FileNotFoundError: If the folder or the file is missing.
@@ -74,6 +67,8 @@ class CocoImages(Dataset[Sample]):
         if not self._images.is_dir():
             raise FileNotFoundError(f"no folder of images {str(self._images)!r}")
         self._coco = _read_coco(file)
+        with file.open("rb") as opened:
+            self.digest = hashlib.file_digest(opened, "sha256").hexdigest()
         categories = sorted(self._coco.cats.values(), key=lambda category: category["id"])
         self.classes = tuple(str(category["name"]) for category in categories)
         self._labels = {category["id"]: i for i, category in enumerate(categories, 1)}
@@ -141,15 +136,10 @@ def _read_coco(file: Path) -> Any:
 class SceneImages(Dataset[Sample]):
     """One split of a folder in ADE20K's format, of images with a class for every pixel.
 
-    ``FOLDER/images`` and ``FOLDER/annotations``, or a subfolder of each per split, hold files of
-    the same names except for suffixes. Annotations number the classes from 1, with 0 for no class.
-    An item is the image, ``[3, H, W]`` uint8, and the labels, ``[1, H, W]`` uint8, which number
-    the classes from 0, with 255 for no class.
-
-    Args:
-        folder: The folder.
-        split: Name of the split, such as ``"training"``; empty for a folder without splits.
-        classes: Number of classes; 150 in ADE20K.
+    ``images`` and ``annotations``, or a subfolder of each per split, hold files of the same names
+    except for suffixes. Annotations number the classes from 1, with 0 for no class. An item is the
+    image, ``[3, H, W]`` uint8, and the labels, ``[1, H, W]`` uint8, which number the classes from
+    0, with 255 for no class. The ``digest`` is that of the names of all files.
 
     Raises:
         FileNotFoundError: If a folder or an annotation is missing.
@@ -170,6 +160,8 @@ class SceneImages(Dataset[Sample]):
         if not self._files:
             raise ValueError(f"no images in {str(images)!r}")
         self._classes = classes
+        names = "\n".join(str(path.relative_to(folder)) for pair in self._files for path in pair)
+        self.digest = hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
 
     def __len__(self) -> int:
         return len(self._files)
@@ -205,30 +197,25 @@ def _pixels(image: Image.Image) -> tv_tensors.Image:
     return tv_tensors.Image(tvf.pil_to_tensor(image))
 
 
-@dataclass(frozen=True)
-class AugmentedImages(Dataset[Sample]):
-    """Augmented images of one epoch; the augmentation depends on seed, epoch and image only.
+def augmented(
+    indices: Sequence[int],
+    images: Dataset[Sample],
+    transform: Transform,
+    *,
+    seed: int,
+    epoch: int,
+) -> list[Sample] | ValueError:
+    """Some images, augmented by torch's generator as the seed, the epoch and the image say alone.
 
-    Attributes:
-        images: The images.
-        indices: Indices of the images, in the order of the epoch.
-        transform: Random augmentation, which draws from torch's generator.
-        seed: Seed of the training.
-        epoch: The epoch.
+    Where one cannot be read, the error, as a worker cannot raise it in the main process.
     """
-
-    images: Dataset[Sample]
-    indices: Sequence[int]
-    transform: Transform
-    seed: int
-    epoch: int
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Sample:
-        number = self.indices[index]
-        image, target = self.images[number]
+    made = []
+    for index in indices:
+        try:
+            image, target = images[index]
+        except ValueError as error:
+            return error
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(self.seed, f"epoch {self.epoch}", number))
-            return self.transform(image, target)
+            torch.manual_seed(seed_for(seed, f"epoch {epoch}", index))
+            made.append(transform(image, target))
+    return made

@@ -1,0 +1,241 @@
+"""Transfers: detectors and segmenters trained on a network, by one process or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
+
+from asvit.core.console import clock, number, table
+from asvit.core.progress import ignore
+from asvit.core.run_files import (
+    DETECTOR,
+    DRAWING,
+    METRICS_CSV,
+    METRICS_JSONL,
+    SEGMENTER,
+    TRANSFER_FIGURES,
+    previous,
+)
+from asvit.core.versions import versions
+from asvit.runs.folder import RunFiles
+from asvit.runs.run import imported
+from asvit.runs.shared import SharedRun
+from asvit.transfer.settings import DetectionSettings, SegmentationSettings, TransferSettings
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from asvit.report.pictures import Picture
+    from asvit.training.checkpoint import Checkpoint
+    from asvit.transfer.result import DetectionResult, SegmentationResult, TransferResult
+    from asvit.transfer.session import Task
+
+S = TypeVar("S", bound=TransferSettings)
+
+_OUTPUTS = (METRICS_CSV, METRICS_JSONL, DRAWING)
+
+
+@dataclass(kw_only=True)
+class TransferRun(SharedRun[S, "TransferResult", "Checkpoint | None"]):
+    """Train a model on images with annotations, from a network."""
+
+    needs, inputs = ("processes",), ("task",)
+    always_typed = ("architecture",)
+    task_type: ClassVar[Any]  # a :class:`asvit.transfer.session.Task`
+
+    @classmethod
+    def make(cls, preset: str = "default", **given: Any) -> Self:
+        """As the base does; weights may say which network they are of."""
+        if given.get("architecture") is None and given.get("weights") is None:
+            raise ValueError("name an architecture, or --weights that say theirs")
+        return super().make(preset, **given)
+
+    @cached_property
+    def task(self) -> Task[S]:
+        """The model, freshly initialised, with its data."""
+        import torch
+
+        from proxies.evaluation import seed_for
+
+        with torch.random.fork_rng([]):  # equal in every process
+            torch.manual_seed(seed_for(self.settings.seed, "weights"))
+            return cast("Task[S]", self.task_type(self.settings))
+
+    @property
+    def title(self) -> str:
+        """What is about to be trained, on what and how."""
+        s = self.settings
+        return (
+            f"training a {self.files.noun} on {s.data}, {s.image_size} px: {s.epochs} epochs in "
+            f"batches of {s.batch_size}, learning rate {s.learning_rate:g}, seed {s.seed}"
+        )
+
+    def default_name(self) -> str:
+        """Named after the network, or its weights, the image size and the seed."""
+        return self.named(self.settings.architecture or Path(self.settings.weights or "").stem)
+
+    def open(self) -> Checkpoint | None:
+        """The checkpoint; None in a new run."""
+        from asvit.training.checkpoint import Checkpoint, read_or_restore
+
+        types = {"settings": self.settings_type, "row": self.result_type.row_type}
+        read = partial(Checkpoint.read, kind=self.files.kind, **types)
+        with self.processes.first_before_others():
+            return read_or_restore(self.folder / self.files.state, read)
+
+    def settled(self, journal: Checkpoint | None, result: TransferResult) -> bool:
+        """Whether all epochs are done."""
+        return journal is not None and journal.finished and super().settled(journal, result)
+
+    def start_values(self) -> Mapping[str, Any]:
+        """Annotations and the kind of device."""
+        parts = (self.task.images, self.task.validation)
+        source = f"{self.settings.data}: {' and '.join(f'{len(part)} images' for part in parts)}"
+        images = {"source": source, "digest": "".join(part.digest for part in parts)}
+        return {"images": images, "device": self.processes.device.type}
+
+    def execute(self, journal: Checkpoint | None) -> TransferResult:
+        """Train to the last epoch."""
+        from asvit.training.checkpoint import Origin
+        from asvit.transfer.session import Session
+
+        task, begun = self.task, self.start_values()
+        origin = Origin(self.settings, begun["images"], (), begun["device"], (), versions())
+        session = Session(
+            self.folder / self.files.state,
+            origin if journal is None else journal.origin,
+            task,
+            self.processes,
+            self.result_type,
+            stored=journal,
+            workers=self.workers_for(len(task.indices)),
+        )
+        session.run(self.tell if self.processes.first else ignore)
+        return self.result(
+            journal,
+            {"found_by": self.found_by, **begun, "processes": self.processes.world},
+            classes=task.classes,
+            params=sum(parameter.numel() for parameter in task.model.parameters()),
+            history=tuple(session.history),
+            wall_seconds=session.seconds,
+        )
+
+    @classmethod
+    def pictures(cls, result: TransferResult) -> Sequence[Picture]:
+        """The loss and the metrics over the epochs, and predictions."""
+        from asvit.report.pictures import Picture
+        from asvit.report.training import draw_epochs, draw_photograph
+
+        rows, kind = result.history, result.row_type
+        panels = {f"{words} (%)": ("", name) for name, words in result.metrics.items()}
+        photograph = result.folder / DRAWING
+        return [
+            Picture(
+                "curves",
+                "Loss and metrics",
+                "The mean loss of the steps of each epoch, and metrics on the validation images.",
+                lambda: draw_epochs(rows, {"loss": ("loss",), **panels}),
+                (rows, kind),
+            ),
+            Picture(
+                "predictions",
+                "Predictions",
+                "The first validation images: annotations, and right of each what is found.",
+                lambda: draw_photograph(photograph),
+                (rows[-1:], kind),
+                wide=True,
+            ),
+        ]
+
+    @classmethod
+    def told(cls, result: TransferResult, screen: Console) -> Iterator[RenderableType]:
+        """The metrics of the last epoch."""
+        rows = [[words, result.values[name]] for name, words in result.metrics.items()]
+        yield ""
+        yield table(["metric", "%"], rows, title="On the validation images", left=("metric",))
+        yield f"{number(result.params)} parameters, {result.classes} classes"
+        yield f"{len(result.history)} epochs in {clock(result.wall_seconds)}"
+
+
+@dataclass(kw_only=True)
+class DetectionRun(TransferRun[DetectionSettings]):
+    """Train a detector on ARCH with images in COCO's format.
+
+    FOLDER holds annotations/instances_SPLIT.json and the images in SPLIT. Given again, the same
+    command continues a run that was stopped, or shows the result of a finished one. Several
+    processes share the batches: torchrun --nproc-per-node 8 -m asvit transfer detect ARCH ...
+    """
+
+    command = "transfer detect"
+    summary = "Train a detector of objects and their masks."
+    files = RunFiles(
+        "detection",
+        "detector",
+        DETECTOR,
+        (*_OUTPUTS, previous(DETECTOR)),
+        figures=TRANSFER_FIGURES,
+    )
+    settings_type = DetectionSettings
+    result_type = imported("asvit.transfer.result:DetectionResult")
+    task_type = imported("asvit.transfer.detector:Detection")
+    written = "report.html, detector.safetensors, predictions.jpg, metrics.csv, result.json"
+
+
+@dataclass(kw_only=True)
+class SegmentationRun(TransferRun[SegmentationSettings]):
+    """Train a segmenter on ARCH with images in ADE20K's format.
+
+    FOLDER holds images/SPLIT and annotations/SPLIT, where a picture of the same name has the class
+    of each pixel from 1, and 0 for none. Given again, the same command continues a run that was
+    stopped, or shows the result of a finished one. Several processes share the batches:
+    torchrun --nproc-per-node 8 -m asvit transfer segment ARCH ...
+    """
+
+    command = "transfer segment"
+    summary = "Train a segmenter, which tells the class of each pixel."
+    files = RunFiles(
+        "segmentation",
+        "segmenter",
+        SEGMENTER,
+        (*_OUTPUTS, previous(SEGMENTER)),
+        figures=TRANSFER_FIGURES,
+    )
+    settings_type = SegmentationSettings
+    result_type = imported("asvit.transfer.result:SegmentationResult")
+    task_type = imported("asvit.transfer.segmenter:Segmentation")
+    written = "report.html, segmenter.safetensors, predictions.jpg, metrics.csv, result.json"
+
+
+def run_detection(architecture: str | None = None, **given: Any) -> DetectionResult:
+    """Train a detector on images in COCO's format; the same call continues a stopped run.
+
+    The run folder holds ``detector.safetensors`` (the state after the last epoch; of a finished
+    run the weights), ``predictions.jpg`` (what is found in some validation images),
+    ``metrics.csv``, ``metrics.jsonl`` and ``result.json``. After a stop at most an epoch is
+    trained again; the weights are the same on a CPU. Processes share batches as in
+    :func:`asvit.run_training`.
+
+    Args:
+        architecture: As there, of a network with feature maps; None for that of ``weights``.
+        **given: The fields of :class:`asvit.transfer.settings.DetectionSettings`; what
+            :mod:`asvit.runs` tells of; ``device``; and ``workers``.
+
+    Raises:
+        ValueError: If weights do not suit, or the loss is not finite, too.
+        ImportError: If a library is missing.
+    """
+    made = DetectionRun.make(architecture=architecture, **given).run()
+    return cast("DetectionResult", made)
+
+
+def run_segmentation(architecture: str | None = None, **given: Any) -> SegmentationResult:
+    """Train a segmenter on images in ADE20K's format, in the manner of :func:`run_detection`.
+
+    The file of weights is ``segmenter.safetensors``; the settings are those of
+    :class:`asvit.transfer.settings.SegmentationSettings`.
+    """
+    made = SegmentationRun.make(architecture=architecture, **given).run()
+    return cast("SegmentationResult", made)
