@@ -10,12 +10,12 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.transforms import v2
-from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+from torchvision.utils import draw_bounding_boxes
 
 from asvit.training.distributed import ProcessGroup
 from asvit.transfer.cascade import CascadeHeads
 from asvit.transfer.datasets import CocoImages, Sample, library
-from asvit.transfer.session import Task, build_pyramid, colour
+from asvit.transfer.session import Task, build_pyramid, colour, tinted
 from asvit.transfer.settings import DetectionSettings
 
 MARKS = (27 / 36, 33 / 36)  # of the training; after each, the learning rate is divided by 10
@@ -122,11 +122,17 @@ class Detection(Task[DetectionSettings]):
         scores = known.get("scores", torch.ones(len(known["labels"])))
         kept = scores >= LIKELY
         labels = (known["labels"][kept] - 1).tolist()
-        if not labels:
-            return image
         percent = [f" {score:.0%}" if "scores" in known else "" for score in scores[kept].tolist()]
         words = [self._names[label] + end for label, end in zip(labels, percent, strict=True)]
-        colours = [colour(label) for label in labels]
-        drawn = draw_segmentation_masks(image, known["masks"][kept].bool(), 0.5, colours)
-        found: Tensor = draw_bounding_boxes(drawn, known["boxes"][kept], words, colours, width=2)
+        of_class = torch.tensor(labels)
+        masks = {one: known["masks"][kept][of_class == one].any(0) for one in set(labels)}
+        found: Tensor = draw_bounding_boxes(
+            tinted(image, masks),
+            known["boxes"][kept],
+            words,
+            [colour(label) for label in labels],
+            width=2,
+            fill_labels=True,
+            label_colors="white",
+        )
         return found

@@ -7,12 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
-from torchvision.utils import draw_segmentation_masks
 
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn
 from asvit.training.distributed import ProcessGroup
 from asvit.transfer.datasets import Sample, SceneImages, library
-from asvit.transfer.session import Task, build_pyramid, colour
+from asvit.transfer.session import Task, build_pyramid, tinted
 from asvit.transfer.settings import IGNORED, SegmentationSettings
 
 AUXILIARY = 0.4  # weight of the loss of the auxiliary head
@@ -157,7 +156,4 @@ class Segmentation(Task[SegmentationSettings]):
     def draw(self, image: Tensor, annotation: Tensor) -> Tensor:
         """The classes as colours, pixels without a class as they are."""
         present = [label for label in annotation.unique().tolist() if label != IGNORED]
-        masks = torch.stack([annotation[0].cpu() == label for label in present])
-        colours = [colour(label) for label in present]
-        drawn: Tensor = draw_segmentation_masks(image, masks, 0.6, colours)
-        return drawn
+        return tinted(image, {label: annotation[0].cpu() == label for label in present})

@@ -5,7 +5,7 @@ import io
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tvf
-from torchvision.utils import make_grid
+from torchvision.utils import draw_segmentation_masks, make_grid
 
 from asvit.core.files import write_bytes
 from asvit.core.progress import Progress, Tell
@@ -122,6 +122,15 @@ def colour(number: int) -> tuple[int, int, int]:
     """The colour of a class, from 0; neighbours differ in hue."""
     red, green, blue = colorsys.hsv_to_rgb(0.618 * number % 1, 0.8, 0.95)
     return int(255 * red), int(255 * green), int(255 * blue)
+
+
+def tinted(image: Tensor, masks: Mapping[int, Tensor]) -> Tensor:
+    """An image with the mask ``[H, W]`` of each class in its colour."""
+    if not masks:
+        return image
+    colours = [colour(number) for number in masks]
+    drawn: Tensor = draw_segmentation_masks(image, torch.stack([*masks.values()]), 0.5, colours)
+    return drawn
 
 
 def build_pyramid(
