@@ -1,6 +1,7 @@
 """Images with objects, and with a class for each pixel, read from folders."""
 
 import json
+import pickle
 import sys
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_scenes import make_ade, make_coco
 from torch import Tensor
 from torchvision.transforms import v2
 
-from experiments.transfer_data import AugmentedImages, CocoImages, SceneImages, library
+from asvit.transfer.datasets import CocoImages, SceneImages, augmented, library
+from tests.asvit.transfer.tiny_scenes import make_ade, make_coco
 
 # pycocotools' own, with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -159,16 +160,43 @@ def test_variation_follows_from_seed_epoch_and_image_alone(tmp_path: Path) -> No
     crop = v2.RandomCrop(20)
 
     def seen(places: list[int], *, seed: int = 0, epoch: int = 0) -> list[Tensor]:
-        augmented = AugmentedImages(images, places, crop, seed, epoch)
         torch.rand(1)  # what others draw does not count
-        return [augmented[i][0] for i in range(len(augmented))]
+        made = augmented(places, images, crop, seed=seed, epoch=epoch)
+        assert not isinstance(made, ValueError)
+        return [image for image, _ in made]
 
     first = seen([0, 1, 2])
     assert all(torch.equal(a, b) for a, b in zip(first, seen([2, 1, 0])[::-1], strict=True))
     for other in (seen([0, 1, 2], seed=1), seen([0, 1, 2], epoch=1)):
         assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
-    image, classes = AugmentedImages(images, [1], crop, 0, 0)[0]
+    state = torch.get_rng_state()
+    ((image, classes),) = augmented([1], images, crop, seed=0, epoch=0)  # type: ignore[misc]
+    assert torch.equal(torch.get_rng_state(), state)
     assert image.shape[-2:] == classes.shape[-2:] == (20, 20)
+
+
+def test_an_image_that_cannot_be_read_is_an_error_that_a_worker_can_hand_on(
+    tmp_path: Path,
+) -> None:
+    make_ade(tmp_path, "training", images=2)
+    images = SceneImages(tmp_path, "training", classes=3)
+    (tmp_path / "images/training/000002.png").write_bytes(b"nothing")
+    crop = v2.RandomCrop(20)
+    failed = augmented([0, 1], images, crop, seed=0, epoch=0)
+    assert isinstance(pickle.loads(pickle.dumps(failed)), ValueError)
+    assert "cannot read image" in str(failed)
+
+
+def test_digests_tell_annotations_apart(tmp_path: Path) -> None:
+    file = make_coco(tmp_path, "train", images=1)
+    before = CocoImages(tmp_path, "train").digest
+    assert before == CocoImages(tmp_path, "train").digest
+    changed(file, info={})
+    assert CocoImages(tmp_path, "train").digest != before
+    make_ade(tmp_path, "one", images=1)
+    make_ade(tmp_path, "two", images=2)
+    one, two = (SceneImages(tmp_path, part, classes=3).digest for part in ("one", "two"))
+    assert one != two
 
 
 def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

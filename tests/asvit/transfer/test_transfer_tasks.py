@@ -1,11 +1,7 @@
-"""Mask R-CNN and UperNet learn tiny pictures, from the command line."""
+"""Detectors and segmenters on our networks: models, augmentation, evaluation, drawings."""
 
-import json
+import io
 import math
-import os
-import subprocess
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,76 +9,27 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from run_script import Script
-from tiny_scenes import SHARED, make_ade, make_coco
 from torch import nn
-from torchvision.models.detection import MaskRCNN
 from torchvision.transforms import v2
 
 from asvit.networks import Network, WeightsFile
-from asvit.networks.pyramid import Pyramid, backbone
+from asvit.networks.pyramid import backbone
 from asvit.training.distributed import ProcessGroup
-from experiments import train_detection, train_segmentation
-from experiments.train_detection import Detection, DetectionSettings, detector
-from experiments.train_segmentation import Segmentation, SegmentationSettings, UperNet
-from experiments.transfer_run import read_weights
+from asvit.transfer.detector import Detection, detector
+from asvit.transfer.segmenter import Segmentation, UperNet
+from asvit.transfer.settings import DetectionSettings, SegmentationSettings
+from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_ade, make_data
 
-AS_VIT = SHARED["arch"]
-CHECKPOINT = "checkpoint.safetensors"
-LINE = "--data data --image-size 64 --batch-size 4 --drop-path 0 --scale 1 1 --device cpu"
-DETECTION = (
-    f"{AS_VIT} {LINE} --train train --validation val --epochs 20 --learning-rate 1e-3 --warmup 4 "
-    "--clip 1 --fpn 32 --anchor 4 --regions 16 --out run"
-)
-SEGMENTATION = f"{LINE} --epochs 8 --learning-rate 2e-3 --warmup 2 --classes 3 --head 32"
 # pycocotools' own, with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 def detection(**changes: Any) -> DetectionSettings:
-    own = {"train": "train", "validation": "val", "anchor": 4.0, "fpn": 16, "regions": 16}
-    return DetectionSettings(**{**SHARED, **own, **changes})
+    return DetectionSettings(**{**DETECTION, "detector": "mask", **changes})
 
 
 def segmentation(**changes: Any) -> SegmentationSettings:
-    own = {"classes": 3, "train": "training", "validation": "validation", "head": 16}
-    return SegmentationSettings(**{**SHARED, **own, **changes})
-
-
-def make_data(train: int, validation: int) -> None:
-    """Pictures for both tasks; those to validate a detector with are the first of its others."""
-    for split, images in (("train", train), ("val", validation)):
-        make_coco(Path("data"), split, images=images)
-    for seed, (split, images) in enumerate((("training", train), ("validation", validation))):
-        make_ade(Path("data"), split, images=images, seed=seed)
-
-
-@pytest.fixture
-def _few_detections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten objects an image in place of a hundred: masks take most of the time."""
-    few = partial(MaskRCNN, box_detections_per_img=10)
-    monkeypatch.setattr(train_detection, "MaskRCNN", few)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("_few_detections")
-def test_tiny_pictures_are_learnt_by_heart(script: Script) -> None:
-    make_data(8, 4)
-    lines = [json.loads(line) for line in script(train_detection.main, DETECTION).splitlines()]
-    assert script.code == 0
-    assert [line["epoch"] for line in lines] == [*range(1, 21)]
-    assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
-    assert lines[-1]["loss_mask"] < 0.8 * lines[0]["loss_mask"]
-    for kind in ("box", "mask"):
-        assert all(0 <= line[f"{kind}_map"] <= line[f"{kind}_map_50"] <= 100 for line in lines)
-        assert lines[-1][f"{kind}_map_50"] > 60
-    assert Path("run/metrics.jsonl").read_text().splitlines() == [*map(json.dumps, lines)]
-    model = detector(detection(fpn=32), 2).eval()
-    model.load_state_dict(read_weights(Path("run") / CHECKPOINT))
-    with torch.inference_mode():
-        found = model([torch.rand(3, 48, 80)])[0]
-    assert found["boxes"].shape == (len(found["scores"]), 4)
-    assert found["masks"].shape == (len(found["scores"]), 1, 48, 80)
+    return SegmentationSettings(**{**SEGMENTATION, **changes})
 
 
 @pytest.mark.parametrize(
@@ -93,7 +40,7 @@ def test_tiny_pictures_are_learnt_by_heart(script: Script) -> None:
     ],
 )
 def test_other_networks_under_the_detector(arch: str, anchors: tuple[tuple[int]]) -> None:
-    model = detector(detection(arch=arch, frozen_stages=1), 2)
+    model = detector(detection(architecture=arch, frozen_stages=1), 2)
     assert model.rpn.anchor_generator.sizes == anchors
     target = {
         "boxes": torch.tensor([[8.0, 8.0, 40.0, 40.0]]),
@@ -105,11 +52,11 @@ def test_other_networks_under_the_detector(arch: str, anchors: tuple[tuple[int]]
 
 
 def test_training_starts_from_weights(tmp_path: Path) -> None:
-    network = Network(AS_VIT, image_size=64, num_classes=2)
+    network = Network(ARCH, image_size=64, num_classes=2)
     source = network.build()
     file = tmp_path / "weights.safetensors"
     WeightsFile(network, source.state_dict()).write(file)
-    model = detector(detection(weights=str(file), arch=""), 2)
+    model = detector(detection(weights=str(file), architecture=None), 2)
     loaded = model.backbone.body.body.state_dict()
     for name, tensor in source.state_dict().items():
         if name in loaded:
@@ -137,50 +84,11 @@ def test_splits_of_other_classes() -> None:
         Detection(detection())
 
 
-def upernet(arch: str = AS_VIT, classes: int = 3) -> UperNet:
-    pyramid = cast("Pyramid", backbone(arch, 64))
-    return UperNet(pyramid, classes, head=16, mean=(0.5,) * 3, std=(0.2,) * 3)
+def upernet(arch: str = ARCH, classes: int = 3) -> UperNet:
+    return UperNet(backbone(arch, 64), classes, head=16, mean=(0.5,) * 3, std=(0.2,) * 3)
 
 
-@pytest.mark.parametrize("arch", [AS_VIT, "shift:1,1,1,1|2|12|1|24"])
-def test_loss_falls_and_mean_iou_rises_above_chance(arch: str, script: Script) -> None:
-    make_data(8, 4)
-    printed = script(train_segmentation.main, f"{arch} {SEGMENTATION} --out run")
-    lines = [json.loads(line) for line in printed.splitlines()]
-    assert script.code == 0
-    assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
-    # All pixels in the most frequent class give an IoU below 100 for it and 0 for two others.
-    assert lines[-1]["mean_iou"] > 100 / 3
-    assert lines[-1]["pixel_accuracy"] > lines[-1]["mean_iou"]
-    assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 8
-    assert any(n.startswith("decode_head") for n in read_weights(Path("run") / CHECKPOINT))
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    make_data(8, 4)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    words = f"-m experiments.train_segmentation {AS_VIT} {SEGMENTATION} --epochs 2"
-    places = f"--data {tmp_path / 'data'} --out {tmp_path / 'run'}"
-    done = subprocess.run(
-        [*launch, *words.split(), *places.split()],
-        cwd=Path(train_segmentation.__file__).parent.parent,
-        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [line["epoch"] for line in lines] == [1, 2]
-    # What both found together is what one finds alone with the weights that were written.
-    task = Segmentation(segmentation(head=32))
-    task.model.load_state_dict(read_weights(tmp_path / "run" / CHECKPOINT))
-    alone = task.evaluate(ProcessGroup("cpu"))
-    assert alone == pytest.approx({name: lines[-1][name] for name in alone}, abs=0.02)
-
-
-@pytest.mark.parametrize("arch", [AS_VIT, "psvit2d:b-----|b-----|b-----|16"])
+@pytest.mark.parametrize("arch", [ARCH, "psvit2d:b-----|b-----|b-----|16"])
 @pytest.mark.parametrize("size", [(64, 64), (50, 70)])
 def test_logits_have_the_size_of_the_image(arch: str, size: tuple[int, int]) -> None:
     model = upernet(arch).train()
@@ -248,3 +156,29 @@ def test_training_images_are_square_and_their_frame_has_no_class() -> None:
     assert set(labels.unique().tolist()) <= {0, 1, 2, 255}
     assert (labels == 255).float().mean() > 0.7  # a quarter of it is image
     assert any(isinstance(step, v2.RandomPhotometricDistort) for step in task.transform.transforms)
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_annotations_and_predictions_are_drawn_beside_each_other(task: str) -> None:
+    make_data(1, 3)
+    made: Any = Detection(detection()) if task == "detection" else Segmentation(segmentation())
+    image, annotation = made.validation[0]
+    drawn = made.draw(image, annotation)
+    assert drawn.shape == image.shape
+    changed = (drawn != image).any(0)
+    if task == "detection":
+        inside = torch.as_tensor(annotation["masks"]).any(0).bool()
+        left, top, right, bottom = annotation["boxes"][0].int().tolist()
+        inside[max(top - 1, 0) : bottom + 3, max(left - 1, 0) :] = True  # box and words
+        left, top, right, bottom = annotation["boxes"][1].int().tolist()
+        inside[max(top - 1, 0) : bottom + 20, max(left - 1, 0) : right + 50] = True
+    else:
+        inside = annotation[0] != 255
+    assert changed.any()
+    assert not (changed & ~inside).any()
+    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long()}
+    if task == "detection":
+        empty = {**nothing, "masks": torch.zeros(0, 64, 64), "scores": torch.zeros(0)}
+        assert torch.equal(made.draw(image, empty), image)
+    sheet = Image.open(io.BytesIO(made.drawing(torch.device("cpu"))))
+    assert sheet.size == (4 * 328 + 8, 2 * 328 + 8)  # two pairs in the first line, one below
