@@ -1,5 +1,6 @@
 """A right result of every kind of run, and how it is shown, for tests of what reads them."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
+from asvit.runs.transfer import DetectionRun, SegmentationRun
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
 from asvit.search.rows import Finalist
@@ -42,6 +44,13 @@ from asvit.training.metrics import EpochRow
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.settings import PathAccuracies, SupernetResult, SupernetSettings
+from asvit.transfer.result import (
+    DetectionResult,
+    DetectionRow,
+    SegmentationResult,
+    SegmentationRow,
+)
+from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from scaling import Row
 
 HERE = Path("run")
@@ -89,6 +98,11 @@ def finding(measure: str) -> Finding:
 
 def epoch(number: int) -> EpochRow:
     return EpochRow(number, "", 0.1, 2.0, 2.0, 10.0, 50.0, None, None, None, 99.0, 1.5)
+
+
+def transfer_row(kind: Any, number: int) -> Any:
+    values = {one.name: 1.5 for one in dataclasses.fields(kind)}
+    return kind(**{**values, "epoch": number})
 
 
 COLUMNS = {"macs": (9.0,) * 5, "length_distortion": (1.0, 2.0, 3.0, 5.0, math.nan)}
@@ -207,6 +221,24 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 next_command="asvit export",
             ),
             TrainRun.show,
+        ),
+        (
+            DetectionResult(
+                folder=HERE, classes=2, params=10, wall_seconds=3.0,
+                history=(transfer_row(DetectionRow, 1), transfer_row(DetectionRow, 2)),
+                settings=DetectionSettings(architecture=SEED, data="coco", epochs=2),
+                provenance={"found_by": None, "processes": 1, **ORIGIN},
+            ),
+            DetectionRun.show,
+        ),
+        (
+            SegmentationResult(
+                folder=HERE, classes=3, params=10, wall_seconds=3.0,
+                history=(transfer_row(SegmentationRow, 1),),
+                settings=SegmentationSettings(architecture=SEED, data="scenes", epochs=1),
+                provenance={"found_by": None, "processes": 1, **ORIGIN},
+            ),
+            SegmentationRun.show,
         ),
     )
 }  # fmt: skip

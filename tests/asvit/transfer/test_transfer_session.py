@@ -253,7 +253,7 @@ def test_an_image_that_cannot_be_read_is_an_error_in_one_line(workers: int) -> N
             super().__init__(settings)
             self.indices = range(6, 8)
 
-    with pytest.raises(ValueError, match="^point 7 cannot be read$"):
+    with pytest.raises(ValueError, match=r"^point 7 cannot be read$"):
         run("run", task=Bad, workers=workers)
 
 
