@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from asvit.core.console import clock, number, table
 from asvit.core.progress import ignore
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=TransferSettings)
 
-_OUTPUTS = (METRICS_CSV, METRICS_JSONL, DRAWING)
+
+def _files(kind: str, noun: str, state: str) -> RunFiles:
+    outputs = (METRICS_CSV, METRICS_JSONL, DRAWING, previous(state))
+    return RunFiles(kind, noun, state, outputs, figures=TRANSFER_FIGURES)
 
 
 @dataclass(kw_only=True)
@@ -45,13 +48,6 @@ class TransferRun(SharedRun[S, "TransferResult", "Checkpoint | None"]):
     needs, inputs = ("processes",), ("task",)
     always_typed = ("architecture",)
     task_type: ClassVar[Any]  # a :class:`asvit.transfer.session.Task`
-
-    @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
-        """As the base does; weights may say which network they are of."""
-        if given.get("architecture") is None and given.get("weights") is None:
-            raise ValueError("name an architecture, or --weights that say theirs")
-        return super().make(preset, **given)
 
     @cached_property
     def task(self) -> Task[S]:
@@ -171,13 +167,7 @@ class DetectionRun(TransferRun[DetectionSettings]):
 
     command = "transfer detect"
     summary = "Train a detector of objects and their masks."
-    files = RunFiles(
-        "detection",
-        "detector",
-        DETECTOR,
-        (*_OUTPUTS, previous(DETECTOR)),
-        figures=TRANSFER_FIGURES,
-    )
+    files = _files("detection", "detector", DETECTOR)
     settings_type = DetectionSettings
     result_type = imported("asvit.transfer.result:DetectionResult")
     task_type = imported("asvit.transfer.detector:Detection")
@@ -196,13 +186,7 @@ class SegmentationRun(TransferRun[SegmentationSettings]):
 
     command = "transfer segment"
     summary = "Train a segmenter, which tells the class of each pixel."
-    files = RunFiles(
-        "segmentation",
-        "segmenter",
-        SEGMENTER,
-        (*_OUTPUTS, previous(SEGMENTER)),
-        figures=TRANSFER_FIGURES,
-    )
+    files = _files("segmentation", "segmenter", SEGMENTER)
     settings_type = SegmentationSettings
     result_type = imported("asvit.transfer.result:SegmentationResult")
     task_type = imported("asvit.transfer.segmenter:Segmentation")

@@ -122,6 +122,8 @@ class Detection(Task[DetectionSettings]):
         scores = known.get("scores", torch.ones(len(known["labels"])))
         kept = scores >= LIKELY
         labels = (known["labels"][kept] - 1).tolist()
+        if not labels:
+            return image
         percent = [f" {score:.0%}" if "scores" in known else "" for score in scores[kept].tolist()]
         words = [self._names[label] + end for label, end in zip(labels, percent, strict=True)]
         of_class = torch.tensor(labels)

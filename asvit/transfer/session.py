@@ -129,7 +129,8 @@ def tinted(image: Tensor, masks: Mapping[int, Tensor]) -> Tensor:
     if not masks:
         return image
     colours = [colour(number) for number in masks]
-    drawn: Tensor = draw_segmentation_masks(image, torch.stack([*masks.values()]), 0.5, colours)
+    stacked = torch.stack([*masks.values()]).bool()
+    drawn: Tensor = draw_segmentation_masks(image, stacked, 0.5, colours)
     return drawn
 
 
@@ -218,13 +219,21 @@ class Session:
                 checkpoint then stays.
         """
         folder, device, model = self.path.parent, self.processes.device, self.task.model
-        first, begun = self.processes.first, len(self.history)
+        first, begun, total = self.processes.first, len(self.history), self.task.settings.epochs
+        named = {"loss": "loss", **self.result_type.metrics}
+
+        def follow(epochs: float, values: dict[str, float], row: object = None) -> None:
+            words = [f"{named[name]} {values[name]:.4g}" for name in named if name in values]
+            known: Any = {"share": epochs / total, "share_resumed": begun / total, "record": row}
+            done = len(self.history)
+            tell(Progress("epoch", done, total, begun, state="  ".join(words), **known))
+
         if first and begun:
             write_metrics(folder, self.history)  # a kill may have left them out of date
-        for epoch in range(begun, self.task.settings.epochs):
+        for epoch in range(begun, total):
             began = time.monotonic()
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
-                values = self._train(epoch, partial(self._tell, tell, begun))
+                values = self._train(epoch, follow)
             if self.processes.world > 1:
                 distribute_bn(model, self.processes.world, reduce=True)
             check_finite(model.state_dict(), what=f"after epoch {epoch + 1} the weights")
@@ -234,7 +243,7 @@ class Session:
             self.history.append(row)
             if first:
                 self._save()
-            self._tell(tell, begun, epoch + 1, values, row)
+            follow(epoch + 1, values, row)
         if first:
             write_bytes(folder / DRAWING, self.task.drawing(device))
 
@@ -296,18 +305,3 @@ class Session:
         with keeping(len(self.history)):
             Checkpoint(*known, {}, state, self.result_type.kind).write(self.path)
             write_metrics(self.path.parent, self.history)
-
-    def _tell(
-        self,
-        tell: Tell,
-        begun: int,
-        epochs: float,
-        values: dict[str, float],
-        row: TransferRow | None = None,
-    ) -> None:
-        """Tell that so many epochs are done, of which earlier sessions did ``begun``."""
-        total, done = self.task.settings.epochs, len(self.history)
-        named = {"loss": "loss", **self.result_type.metrics}
-        words = "  ".join(f"{named[name]} {values[name]:.4g}" for name in named if name in values)
-        shares = {"share": epochs / total, "share_resumed": begun / total}
-        tell(Progress("epoch", done, total, begun, state=words, record=row, **shares))

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from asvit import BuildResult, DesignResult, ScaleResult, SupernetResult, TrainResult
+from asvit import (
+    BuildResult,
+    DesignResult,
+    DetectionResult,
+    ScaleResult,
+    SegmentationResult,
+    SupernetResult,
+    TrainResult,
+)
 from asvit.cli.app import app
 from tests.asvit.runs.stored_results import RIGHT, content_of
 
@@ -99,7 +107,10 @@ def test_results_of_every_kind_without_the_rest(tmp_path: Path, kind: type) -> N
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "result.json").write_text(json.dumps(content_of(kind)))
-    needs_nothing_else = (DesignResult, ScaleResult, TrainResult, SupernetResult, BuildResult)
+    needs_nothing_else = (
+        *(DesignResult, ScaleResult, TrainResult, SupernetResult, BuildResult),
+        *(DetectionResult, SegmentationResult),
+    )
     if kind not in needs_nothing_else:
         refused("report", folder)
     refused("supernet", "evolve", folder)

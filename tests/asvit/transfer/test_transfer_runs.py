@@ -182,7 +182,7 @@ def test_the_folder_of_a_run_names_the_network() -> None:
     assert made.settings.architecture == ARCH
     assert made.found_by == {"kind": "search", "run": "found"}
     assert made.command_line() == "asvit transfer segment found --data scenes --seed 4"
-    assert made.folder.name.startswith("segment-8.4.2-4.4.2")
+    assert made.folder.name.startswith("segment-8-4-2-4-4-2")
     from_weights = DetectionRun.make(data="boats", weights="runs/pets")
     line = "asvit transfer detect --data boats --weights runs/pets"
     assert from_weights.command_line() == line
@@ -219,7 +219,12 @@ def test_bad_input_is_told_in_a_line(kind: str, more: Any, code: int, said: str)
 
 
 def test_without_network_library_or_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_refused(run("transfer", "detect", "--data", "data"), 2, "name an architecture, or --w")
+    make_data(1, 1)
+    check_refused(
+        run(*words("detect", architecture="")[:2], *words("detect")[3:], "--quiet"),
+        3,
+        "name an architecture, or weights",
+    )
     check_refused(run("transfer"), 2, "missing command; use detect or segment")
     monkeypatch.setitem(sys.modules, "torchmetrics.detection", None)
     result = run(*words("detect"), "--quiet")
