@@ -22,8 +22,8 @@ from tests.asvit.transfer.tiny_scenes import make_data
 from tests.hostile import unsummed
 
 _SCENES = (
-    "4,2,2|4,1,2|4,1,2|4,1,2|16,8 --data data --image-size 32 --scale 1,1 --epochs 1 --batch-size 2"
-    " --drop-path 0 --device cpu"
+    "4,2,2|4,1,2|4,1,2|4,1,2|16,8 --data data --image-size 32 --scale 1,1 --epochs 1"
+    " --batch-size 2 --drop-path 0 --device cpu"
 )
 WORDS = {
     **COMMANDS,
