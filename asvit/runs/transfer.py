@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -90,7 +91,8 @@ class TransferRun(SharedRun[S, "TransferResult", "Checkpoint | None"]):
         """Annotations and the kind of device."""
         parts = (self.task.images, self.task.validation)
         source = f"{self.settings.data}: {' and '.join(f'{len(part)} images' for part in parts)}"
-        images = {"source": source, "digest": "".join(part.digest for part in parts)}
+        digest = hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
+        images = {"source": source, "digest": digest}
         return {"images": images, "device": self.processes.device.type}
 
     def execute(self, journal: Checkpoint | None) -> TransferResult:

@@ -91,7 +91,7 @@ class Detection(Task[DetectionSettings]):
         """A tenth after each mark."""
         return float(0.1 ** sum(step >= mark * steps for mark in MARKS))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def evaluate(self, processes: ProcessGroup) -> dict[str, float]:
         """COCO's average precision of boxes and masks."""
         metric = self._metrics.MeanAveragePrecision(

@@ -128,7 +128,7 @@ class Segmentation(Task[SegmentationSettings]):
         """Linear to 0."""
         return 1 - step / steps
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def evaluate(self, processes: ProcessGroup) -> dict[str, float]:
         """Mean intersection over union and pixel accuracy.
 

@@ -103,7 +103,7 @@ class Task(ABC, Generic[S]):
             image, annotation = self.validation[index]
             yield self.predict(image, processes.device), annotation
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: training could not use what a network caches
     def drawing(self, device: torch.device) -> bytes:
         """A JPEG of the first validation images: each annotation, and the prediction beside it."""
         self.model.eval()
