@@ -13,11 +13,10 @@ from asvit.core.codec import flattened, from_json, to_json
 from asvit.core.journal import Journal
 from asvit.core.records import score_from_json, score_to_json
 from asvit.core.results import Result
-from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
+from asvit.core.settings import MeasuringSettings, Presets, presets_with, proxy_names, setting
 from asvit.reference.findings import Reliability
 from proxies import Score
 from proxies.latency import Latency
-from proxies.registry import Registry
 from scaling import Budget, Row, Shape, parse_budgets
 from scaling.rules import RULES
 from scaling.shapes import shape_of
@@ -46,9 +45,7 @@ def _texts(budgets: str | Iterable[str]) -> tuple[str, ...]:
 class ScaleSettings(MeasuringSettings):
     """Settings of a scaling. Two runs with equal settings give equal series."""
 
-    presets: ClassVar[Presets] = Registry(
-        "preset", {"default": {}, "quick": {"image_size": 64, "repeats": 3, "images": 8}}
-    )
+    presets: ClassVar[Presets] = presets_with(quick={"image_size": 64, "repeats": 3, "images": 8})
 
     architecture: str = setting(
         ...,
