@@ -3,7 +3,7 @@
 The growth itself is the package ``scaling``, which knows no architecture by name.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -37,10 +37,6 @@ def parse_share(text: str) -> float:
     return share
 
 
-def _texts(budgets: str | Iterable[str]) -> tuple[str, ...]:
-    return tuple(map(str, parse_budgets(budgets)))
-
-
 @dataclass(frozen=True)
 class ScaleSettings(MeasuringSettings):
     """Settings of a scaling. Two runs with equal settings give equal series."""
@@ -61,7 +57,7 @@ class ScaleSettings(MeasuringSettings):
         "(12ms); or several, as 30M,50M,88M.",
         name="budget",
         metavar="BUDGET",
-        convert=_texts,
+        convert=lambda given: tuple(map(str, parse_budgets(given))),
         parse=str,
     )
     rule: str = setting(
