@@ -429,9 +429,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         )
         return Limits(load_space(chosen.space), chosen)
 
-    def _widest(
-        self, arch: Architecture, side: int, share: float, *, space: str | None = None
-    ) -> Architecture:
+    def _widest(self, arch: Architecture, side: int, share: float) -> Architecture:
         """The architecture as wide as the limits allow, or with a share of its multiply-adds.
 
         Raises:
@@ -440,11 +438,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         from asvit.spaces import cost
 
         classes = self._classes
-        limits = self._limits(side, classes, space=space)
+        limits = self._limits(side, classes)
         widest = limits.network(arch)
         if share < 1:
             most = round(share * cost(widest, side, classes).macs)
-            limits = self._limits(side, classes, space=space, macs=most)
+            limits = self._limits(side, classes, macs=most)
             widest = limits.network(arch)
         if (excess := limits.excess(widest, timed=False)) is not None:
             raise ValueError(f"{widest}: {excess.reason}")
