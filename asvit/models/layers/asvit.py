@@ -30,7 +30,9 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, channels: int, dim: int, kernel: int) -> None:
         super().__init__()
-        self.proj = Conv2dSame(channels, dim, kernel, stride=self.stride)
+        # timm's pads by a copy of the image, also by nothing.
+        kind = Conv2dSame if kernel > self.stride else nn.Conv2d
+        self.proj = kind(channels, dim, kernel, stride=self.stride)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
