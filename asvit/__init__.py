@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from asvit._timm import register_with_timm
 from asvit._version import __version__
+from proxies.lazy import lazy_names
 
 if TYPE_CHECKING:
     from asvit.designs import DesignResult as DesignResult
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from asvit.runs.designing import design as design
     from asvit.runs.evolution import evolve_supernet as evolve_supernet
     from asvit.runs.exporting import export_network as export_network
+    from asvit.runs.mapping import attention_maps as attention_maps
     from asvit.runs.predicting import predict as predict
     from asvit.runs.reference import build_reference as build_reference
     from asvit.runs.scaling import run_scaling as run_scaling
@@ -39,34 +41,7 @@ if TYPE_CHECKING:
     from asvit.training.supernets.settings import SupernetResult as SupernetResult
 
 # Heavy imports wait until a name is used.
-_DEFINED_IN = {
-    "asvit.designs": ["DesignResult"],
-    "asvit.genotype": ["Genotype"],
-    "asvit.growth": ["ScaleResult"],
-    "asvit.models": ["convert", "merge", "retokenize"],
-    "asvit.networks": ["backbone"],
-    "asvit.predictor": ["Predictor", "cross_validate"],
-    "asvit.reference.build_result": ["BuildResult"],
-    "asvit.reference.result": ["CorrelationResult"],
-    "asvit.runs.correlation": ["run_correlation"],
-    "asvit.runs.designing": ["design"],
-    "asvit.runs.evolution": ["evolve_supernet"],
-    "asvit.runs.exporting": ["export_network"],
-    "asvit.runs.predicting": ["predict"],
-    "asvit.runs.reference": ["build_reference"],
-    "asvit.runs.scaling": ["run_scaling"],
-    "asvit.runs.scoring": ["score"],
-    "asvit.runs.search": ["run_search"],
-    "asvit.runs.supernet": ["train_supernet"],
-    "asvit.runs.timing": ["latency"],
-    "asvit.runs.training": ["run_training"],
-    "asvit.search.result": ["SearchResult"],
-    "asvit.search.supernet_result": ["EvolutionResult"],
-    "asvit.spaces": ["build", "cost", "load_space"],
-    "asvit.training.result": ["TrainResult"],
-    "asvit.training.supernets.settings": ["SupernetResult"],
-}
-_LAZY = {name: module for module, names in _DEFINED_IN.items() for name in names}
+_LAZY = lazy_names(__file__)
 
 __all__ = ["__version__", *_LAZY]
 

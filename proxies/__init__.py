@@ -6,6 +6,7 @@ Importing this package is cheap; torch is imported with the names that need it.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from proxies.lazy import lazy_names
 from proxies.registry import PROXIES, Inputs, Proxy, Readings, Score, combine, get_proxy
 
 if TYPE_CHECKING:
@@ -48,32 +49,7 @@ if TYPE_CHECKING:
     from proxies.synaptic import synflow as synflow
 
 # Heavy imports wait until a name is used.
-_DEFINED_IN = {
-    "activations": [
-        "contribution_cosine_similarity",
-        "feature_condition_number",
-        "head_similarities",
-        "jacobian_covariance",
-        "naswot",
-    ],
-    "az_nas": ["az_expressivity", "az_nas_aggregate", "az_progressivity", "az_trainability"],
-    "counts": ["Cost", "count"],
-    "evaluation": ["measure", "measure_repeats", "seed_for"],
-    "expansion": [
-        "Circle",
-        "curve_speed",
-        "curve_velocity",
-        "extrinsic_curvature",
-        "gauss_map_length",
-        "gauss_map_speed",
-        "length_distortion",
-    ],
-    "ntk": ["ntk_condition_number", "ntk_matrix", "ntk_spectrum"],
-    "saliency": ["fisher", "gradient_norm", "grasp", "snip", "zico"],
-    "structure": ["depth", "embedding_width", "residual_blocks", "total_expansion"],
-    "synaptic": ["dss", "synflow"],
-}
-_LAZY = {name: module for module, names in _DEFINED_IN.items() for name in names}
+_LAZY = lazy_names(__file__)
 
 __all__ = ["PROXIES", "Inputs", "Proxy", "Readings", "Score", "combine", "get_proxy", *_LAZY]
 
@@ -81,4 +57,4 @@ __all__ = ["PROXIES", "Inputs", "Proxy", "Readings", "Score", "combine", "get_pr
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module 'proxies' has no attribute {name!r}")
-    return getattr(import_module(f"proxies.{_LAZY[name]}"), name)
+    return getattr(import_module(_LAZY[name]), name)
