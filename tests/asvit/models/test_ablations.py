@@ -122,8 +122,8 @@ def test_combinations_of_shifts_learn_and_count_as_their_shapes(
 PSVITS = {
     "fixed": "timm:psvit_1d_tiny(cells=[s,b,b],dims=[12,12,12],heads=[3,3,3])",
     "growing": "timm:psvit_1d_tiny(cells=[bb,s,b],dims=[12,16,24])",
-    "grid of lists": "timm:psvit_1d_tiny(cells=[s,b,b],dims=[12,16,24],patch_size=16,pooling='2d')",
-    "pooled class token": "timm:psvit_1d_tiny(cells=[b,s,b],dims=[12,16,24],pool_class_token=True)",
+    "grid": "timm:psvit_1d_tiny(cells=[s,b,b],dims=[12,16,24],patch_size=16,pooling='2d')",
+    "pooled class": "timm:psvit_1d_tiny(cells=[b,s,b],dims=[12,16,24],pool_class_token=True)",
     "fixed grid": "timm:psvit_2d_tiny(cells=[b,s,b],conv_kernel=1,dims=[12,12,12],heads=[3,3,3])",
     "no pooling": "timm:psvit_1d_tiny(cells=[ss,'',''],dims=[12,16,24])",
 }
