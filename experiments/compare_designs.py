@@ -317,9 +317,11 @@ def tables(rows: Sequence[Row]) -> str:
     searched = PREDICTED, BEST, FREE, SHORTER, AT_CAP, BEST_AT_CAP
     more = points_more(compared, rows, rng, paired=searched)
     found = [_each(rows, kinds), more]
-    drawn = np.array([*accuracies(rows, RANDOM).values()])
-    if AT_CAP in kinds and drawn.ndim == 2 and drawn.shape[1] > 1:
-        found.append(_than_best_drawn([*accuracies(rows, AT_CAP).values()], drawn, rng))
+    drawn = [*accuracies(rows, RANDOM).values()]
+    trainings = {len(values) for values in drawn}
+    if AT_CAP in kinds and len(trainings) == 1 and trainings != {1}:
+        outcomes = [*accuracies(rows, AT_CAP).values()]
+        found.append(_than_best_drawn(outcomes, np.array(drawn), rng))
     return "\n\n".join(found)
 
 
