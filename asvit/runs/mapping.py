@@ -14,7 +14,7 @@ from asvit.report.html import write_files
 from asvit.report.pictures import Picture
 from asvit.report.style import thinned
 from asvit.runs.exporting import find_source, name_weights
-from asvit.runs.predicting import find_pictures, prepared
+from asvit.runs.predicting import find_pictures, preparation
 from asvit.training.pretrained import weights_path
 from proxies.messages import shown
 
@@ -57,10 +57,10 @@ def attention_maps(
         size, facts = content.network.image_size, content.facts
     paths = list(find_pictures(images))
     unique = len({path.stem for path in paths}) == len(paths)
-    pictures = []
+    prepare, pictures = preparation(size, facts), []
     for place, path in enumerate(paths):
         name = path.stem if unique else f"{place}-{path.stem}"
-        pixels, image = prepared(path, size, facts)
+        pixels, image = prepare(path)
         found = layer_maps(model, image[None], query)
         asked = [one for layer in layers for one in _named(found, str(layer))]
         pictures.append(cell_picture(f"{name}-maps", pixels, asked or thinned(found, _LAYERS)))

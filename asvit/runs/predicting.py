@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,15 +94,24 @@ def find_pictures(images: Iterable[str | Path]) -> Iterator[Path]:
             raise FileNotFoundError(f"no picture {str(path)!r}; give a file or a folder")
 
 
-def prepared(path: Path, image_size: int, facts: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """A picture ``[3, S, S]`` uint8, and normalised as the facts say; a ValueError names it."""
+#: A file to its picture ``[3, S, S]`` uint8, and to the same normalised; a ValueError names it.
+Prepare = Callable[[Path], tuple[Tensor, Tensor]]
+
+
+def preparation(image_size: int, facts: Mapping[str, Any]) -> Prepare:
+    """How pictures are prepared for a network with these facts about its training."""
     known = {name: facts[name] for name in ("interpolation", "crop_pct") if name in facts}
-    pixels = Augmentation(**known).validation_transform(image_size)(read_image(path))
+    transform = Augmentation(**known).validation_transform(image_size)
     mean, std = (
         torch.tensor(facts.get(name, default)).view(3, 1, 1)
         for name, default in (("mean", MEAN), ("std", STD))
     )
-    return pixels, (pixels.float() / 255 - mean) / std
+
+    def prepare(path: Path) -> tuple[Tensor, Tensor]:
+        pixels = transform(read_image(path))
+        return pixels, (pixels.float() / 255 - mean) / std
+
+    return prepare
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,7 @@ class _Classifier:
     """A network, how pictures are prepared for it, and its classes."""
 
     run: Run
-    content: WeightsFile
+    prepare: Prepare
     labels: Sequence[str]
     batch: int | None  # pictures in every batch; None for any number
 
@@ -151,7 +160,8 @@ class _Classifier:
         if not network.num_classes:
             raise ValueError(f"{network.architecture} was built without classes")
         labels = content.classes or tuple(map(str, range(network.num_classes)))
-        return cls(run, content, labels, batch)
+        prepare = preparation(network.image_size, content.facts)
+        return cls(run, prepare, labels, batch)
 
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
         size = self.batch or batch_size
@@ -167,7 +177,7 @@ class _Classifier:
     def _read(self, path: Path) -> Tensor | str:
         """A normalised picture ``[3, S, S]``, or why there is none."""
         try:
-            return prepared(path, self.content.network.image_size, self.content.facts)[1]
+            return self.prepare(path)[1]
         except ValueError as error:
             return str(error)
 
