@@ -7,12 +7,13 @@ Run from a checkout: ``python -m experiments.search_statistics`` for the five se
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from asvit.core.run_files import RESULT
-from asvit.genotype import Genotype
 from asvit.search.result import SearchResult
+from asvit.spaces import load_space
 from experiments.compare_outcomes import PICKED, POLICY, TABLE, Row, architectures
 from experiments.growing import SEED, markdown, read_rows
 
@@ -39,23 +40,22 @@ def table(kinds: Mapping[str, Sequence[str]]) -> str:
     Args:
         kinds: Name of a kind -> architectures, as their texts.
     """
-    names = [f"{letter}{stage}" for letter in "KSE" for stage in range(1, 5)] + ["heads"]
+    space = load_space("asvit")
+    names = list(space.dimensions)
+
+    def choices(text: str) -> list[Any]:
+        return list(space.encode(space.parse(text)).values())
+
     lines: list[tuple[object, ...]] = []
     for kind, texts in kinds.items():
-        values = np.array([_choices(text) for text in texts], dtype=float)
+        values = np.array([choices(text) for text in texts], dtype=float)
         apart = values.std(axis=0, ddof=1) if len(texts) > 1 else np.zeros(len(names))
         cells = (
             f"{mean:.1f} ± {std:.1f}" for mean, std in zip(values.mean(axis=0), apart, strict=True)
         )
         lines.append((f"{kind} ({len(texts)})", *cells))
-    lines.append(("the paper's seed", *_choices(SEED)))
+    lines.append(("the paper's seed", *choices(SEED)))
     return markdown({"architectures": "l", **dict.fromkeys(names, "r")}, lines)
-
-
-def _choices(text: str) -> list[int]:
-    """The thirteen numbers of a topology: kernels, splits, expansions, heads of the last stage."""
-    genotype = Genotype.parse(text)
-    return [*genotype.kernels, *genotype.splits, *genotype.expansions, genotype.heads]
 
 
 if __name__ == "__main__":
