@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from asvit.core.files import write_text
 from asvit.reference.result import CorrelationResult
-from asvit.report.correlate_figures import PairRow, measure_label, pair_rows
+from asvit.report.correlate_figures import PairRow, draw_panel, measure_label, pair_rows
 from asvit.report.pictures import Picture
-from asvit.report.style import dots, figure, log_scale, pairs, panels
+from asvit.report.style import figure, panels
 from asvit.runs.correlation import run_correlation
 
 MEASURES = (
@@ -64,11 +64,8 @@ def study_picture(result: CorrelationResult, target: str) -> Picture:
         for axes, name in zip(panels(made, len(MEASURES), columns=COLUMNS), MEASURES, strict=True):
             shown = [row for row in rows[name] if row.target == target]
             axes.set_title(f"τ {taus[name]:.2f}")
-            told = (f"{row.architecture}: {row.value:.4g}, {row.accuracy:.4g} %" for row in shown)
-            dots(axes, *pairs(shown, "value", "accuracy"), told)
-            log_scale(axes, "x", [row.value for row in shown])
+            draw_panel(axes, shown)
             axes.set_xlabel(measure_label(name))
-            axes.set_ylabel(f"{target} (%)")
         return made
 
     every = [row for name in MEASURES for row in rows[name]]
