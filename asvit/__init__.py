@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from asvit.runs.designing import design as design
     from asvit.runs.evolution import evolve_supernet as evolve_supernet
     from asvit.runs.exporting import export_network as export_network
+    from asvit.runs.mapping import attention_maps as attention_maps
     from asvit.runs.predicting import predict as predict
     from asvit.runs.reference import build_reference as build_reference
     from asvit.runs.scaling import run_scaling as run_scaling
@@ -56,6 +57,7 @@ _DEFINED_IN = {
     "asvit.runs.designing": ["design"],
     "asvit.runs.evolution": ["evolve_supernet"],
     "asvit.runs.exporting": ["export_network"],
+    "asvit.runs.mapping": ["attention_maps"],
     "asvit.runs.predicting": ["predict"],
     "asvit.runs.reference": ["build_reference"],
     "asvit.runs.scaling": ["run_scaling"],

@@ -107,8 +107,8 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DesignResult(Result):
-    """What a design ended in: the fields of :class:`Model` for the network, and more.
+class DesignResult(Result, Model):
+    """What a design ended in: the network, and more.
 
     Attributes:
         hand_made: A network of Swin-T's shape, as wide as the limits allow, trained alike.
@@ -131,12 +131,6 @@ class DesignResult(Result):
     noun = "design"
 
     settings: DesignSettings
-    architecture: str
-    params: int
-    macs: int
-    latency_ms: float
-    accuracy: float
-    accuracy_interval: Interval
     hand_made: Model
     difference: float
     difference_interval: Interval

@@ -3,7 +3,7 @@
 The growth itself is the package ``scaling``, which knows no architecture by name.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -13,11 +13,10 @@ from asvit.core.codec import flattened, from_json, to_json
 from asvit.core.journal import Journal
 from asvit.core.records import score_from_json, score_to_json
 from asvit.core.results import Result
-from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
+from asvit.core.settings import MeasuringSettings, Presets, presets_with, proxy_names, setting
 from asvit.reference.findings import Reliability
 from proxies import Score
 from proxies.latency import Latency
-from proxies.registry import Registry
 from scaling import Budget, Row, Shape, parse_budgets
 from scaling.rules import RULES
 from scaling.shapes import shape_of
@@ -38,17 +37,11 @@ def parse_share(text: str) -> float:
     return share
 
 
-def _texts(budgets: str | Iterable[str]) -> tuple[str, ...]:
-    return tuple(map(str, parse_budgets(budgets)))
-
-
 @dataclass(frozen=True)
 class ScaleSettings(MeasuringSettings):
     """Settings of a scaling. Two runs with equal settings give equal series."""
 
-    presets: ClassVar[Presets] = Registry(
-        "preset", {"default": {}, "quick": {"image_size": 64, "repeats": 3, "images": 8}}
-    )
+    presets: ClassVar[Presets] = presets_with(quick={"image_size": 64, "repeats": 3, "images": 8})
 
     architecture: str = setting(
         ...,
@@ -64,7 +57,7 @@ class ScaleSettings(MeasuringSettings):
         "(12ms); or several, as 30M,50M,88M.",
         name="budget",
         metavar="BUDGET",
-        convert=_texts,
+        convert=lambda given: tuple(map(str, parse_budgets(given))),
         parse=str,
     )
     rule: str = setting(

@@ -214,15 +214,21 @@ def _options() -> argparse.Namespace:
 
 def prepared(task: Task, out: Path) -> tuple[Path, Callable[[Training], float]]:
     """A folder of images for the searches, and what trains longer on all of them."""
+    parts = loaded_parts(task, out)
+    recipe = replace(RECIPE, steps=STEPS, learning_rate=task.learning_rate).recipe
+    return out / "search", partial(_train, recipe, parts["search"], parts["test"])
+
+
+def loaded_parts(task: Task, out: Path) -> dict[str, LabelledTensors]:
+    """The images to search and train with, and those to test on, after writing them to ``out``."""
     images = task.images()
     parts = {"search": range(SEARCHED), "test": range(SEARCHED, len(images))}
     loaded = {}
     for part, places in parts.items():
         _write(images, places, out / part)
-        loaded[part] = load_images(str(out / part), count=len(places), image_size=SIDE, seed=0)
-    train, test = ((one.pixels, one.labels) for one in loaded.values())
-    recipe = replace(RECIPE, steps=STEPS, learning_rate=task.learning_rate).recipe
-    return out / "search", partial(_train, recipe, train, test)
+        read = load_images(str(out / part), count=len(places), image_size=SIDE, seed=0)
+        loaded[part] = read.pixels, read.labels
+    return loaded
 
 
 def _write(images: LabelledImages, places: Sequence[int], folder: Path) -> None:
@@ -311,9 +317,11 @@ def tables(rows: Sequence[Row]) -> str:
     searched = PREDICTED, BEST, FREE, SHORTER, AT_CAP, BEST_AT_CAP
     more = points_more(compared, rows, rng, paired=searched)
     found = [_each(rows, kinds), more]
-    drawn = np.array([*accuracies(rows, RANDOM).values()])
-    if AT_CAP in kinds and drawn.ndim == 2 and drawn.shape[1] > 1:
-        found.append(_than_best_drawn([*accuracies(rows, AT_CAP).values()], drawn, rng))
+    drawn = [*accuracies(rows, RANDOM).values()]
+    trainings = {len(values) for values in drawn}
+    if AT_CAP in kinds and len(trainings) == 1 and trainings != {1}:
+        outcomes = [*accuracies(rows, AT_CAP).values()]
+        found.append(_than_best_drawn(outcomes, np.array(drawn), rng))
     return "\n\n".join(found)
 
 

@@ -205,33 +205,52 @@ def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     For heads i and j with softmax maps A it is ``(1/N) Σ_q cos(A_i[q, :], A_j[q, :])``, by rows
     because rows multiply the values, averaged over images and windows.
 
-    Maps are those of fused attention, of ``nn.MultiheadAttention``, and of softmaxes over the last
-    axis of ``[..., heads, N, M]`` in modules that are named attention or contain one. A map that
-    several layers share counts once; attention without a softmax over keys has no map.
-
-    Args:
-        model: Any network; not changed.
-        images: ``[n, C, H, W]``, cast to the model's dtype and device.
+    Arguments, names and errors as :func:`visit_attention_maps`.
 
     Returns:
-        ``[heads, heads]`` float32 on the CPU for each module name, in the order of the forward
-        pass; ``#2`` and so on are appended to the name of a module that attends more than once.
+        ``[heads, heads]`` float32 on the CPU for each attention, in the order of the forward pass.
         The diagonal is 1.
-
-    Raises:
-        ValueError: If there is no map with heads.
 
     References:
         arXiv:2306.10875.
     """
+    similarities: dict[str, Tensor] = {}
+
+    def compare(name: str, maps: Tensor) -> None:
+        rows = F.normalize(maps.float(), dim=-1).movedim(-3, 0)
+        count = rows[0, ..., 0].numel()
+        rows = rows.flatten(1)
+        similarities[name] = rows @ rows.T / count
+
+    visit_attention_maps(model, images, compare)
+    found = to_host(list(similarities.values()))
+    return dict(zip(similarities, found, strict=True))
+
+
+def visit_attention_maps(
+    model: nn.Module, images: Tensor, visit: Callable[[str, Tensor], None]
+) -> None:
+    """Call ``visit`` with each attention map of a forward pass; none is kept.
+
+    Maps are those of fused attention, of ``nn.MultiheadAttention``, and of softmaxes over the last
+    axis in modules that are named attention or contain one. A map that several layers share counts
+    once; attention without a softmax over keys has no map.
+
+    Args:
+        model: Any network; not changed.
+        images: ``[n, C, H, W]``, cast to the model's dtype and device.
+        visit: Takes the name of a module (from its second map on with ``#2`` ...) and its
+            maps ``[..., heads, N, M]``.
+
+    Raises:
+        ValueError: If there is no map with heads.
+    """
     with evaluating(model), torch.no_grad(), _module_path(model) as path:
-        maps = _MapComparison(path)
+        maps = _MapVisits(path, visit)
         with maps:
             model(images.to(reference_tensor(model)))
-    if not maps.similarities:
-        raise ValueError(f"{type(model).__name__} has no attention maps with heads to compare")
-    found = to_host(list(maps.similarities.values()))
-    return dict(zip(maps.similarities, found, strict=True))
+    if not maps.names:
+        raise ValueError(f"{type(model).__name__} has no attention maps with heads")
 
 
 def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
@@ -263,25 +282,28 @@ def pair_mean(similarity: Tensor) -> float:
     return float(similarity.triu(1).sum()) * 2 / (heads * (heads - 1))
 
 
-class _MapComparison(InterceptOperations):
-    """Compare the heads of every attention map computed inside; no map is kept."""
+class _MapVisits(InterceptOperations):
+    """Visit every attention map computed inside."""
 
-    def __init__(self, path: Sequence[tuple[str, nn.Module]]) -> None:
+    def __init__(
+        self, path: Sequence[tuple[str, nn.Module]], visit: Callable[[str, Tensor], None]
+    ) -> None:
         super().__init__()
-        self.similarities: dict[str, Tensor] = {}
+        self.names: set[str] = set()
         self._path = path
+        self._visit = visit
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func is F.scaled_dot_product_attention:
             call = normalize_arguments(*args, **kwargs)
             scores = call.query @ call.key.transpose(-1, -2) * call.factor
             maps = (scores if call.bias is None else scores + call.bias).softmax(-1)
-            self._compare(maps)
+            self._found(maps)
             return maps @ call.value
         if func is F.multi_head_attention_forward:
             per_head = {"need_weights": True, "average_attn_weights": False}
             out, maps = func(*args, **{**kwargs, **per_head})
-            self._compare(maps if maps.ndim == 4 else maps[None])
+            self._found(maps if maps.ndim == 4 else maps[None])
             averaged = kwargs.get("average_attn_weights", True)
             maps = maps.mean(-3) if averaged else maps
             return out, maps if kwargs.get("need_weights", True) else None
@@ -289,26 +311,23 @@ class _MapComparison(InterceptOperations):
         if func in _SOFTMAX:
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
             if axis in (-1, out.ndim - 1) and self._in_attention():
-                self._compare(out)
+                self._found(out)
         return out
 
     def _in_attention(self) -> bool:
         inner = self._path[-1][1].named_modules() if self._path else ()
         return any(is_attention(name, module) for name, module in (*self._path, *inner))
 
-    def _compare(self, maps: Tensor) -> None:
-        """Add the similarities of maps ``[..., heads, N, M]``."""
+    def _found(self, maps: Tensor) -> None:
         if maps.ndim < 4:
             return
-        rows = F.normalize(maps.float(), dim=-1).movedim(-3, 0)
-        count = rows[0, ..., 0].numel()
-        rows = rows.flatten(1)
         base = self._path[-1][0] if self._path else ""
         name, call = base, 1
-        while name in self.similarities:
+        while name in self.names:
             call += 1
             name = f"{base}#{call}"
-        self.similarities[name] = rows @ rows.T / count
+        self.names.add(name)
+        self._visit(name, maps)
 
 
 @contextmanager

@@ -131,28 +131,27 @@ def measure_repeats(
     return Readings(tuple(names), repeats, taken)
 
 
-def resolve_device(device: str) -> torch.device:
+def resolve_device(device: str, *, float64: bool = True) -> torch.device:
     """The torch device of a name; ``"auto"`` is an accelerator if there is one, else the CPU.
+
+    It has to have ``float64``, which measures need and times do not.
 
     Raises:
         ValueError: If the device is not available.
     """
+    lacking = _WITHOUT_FLOAT64 if float64 else ()
     if device == "auto":
-        found = torch.accelerator.current_accelerator(check_available=True)
-        return found if found and found.type not in _WITHOUT_FLOAT64 else torch.device("cpu")
-    found = available_device(device)
-    if found.type in _WITHOUT_FLOAT64:
-        raise ValueError(f"device {device!r} has no float64, which the kernel needs; use 'cpu'")
-    return found
-
-
-def available_device(device: str) -> torch.device:
-    """The torch device of a name; a ValueError if it is not available."""
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        if accelerator is None or accelerator.type in lacking:
+            return torch.device("cpu")
+        return accelerator
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device!r} is not available; use 'auto' or 'cpu'") from error
+    if found.type in lacking:
+        raise ValueError(f"device {device!r} has no float64, which the kernel needs; use 'cpu'")
     return found
 
 

@@ -121,19 +121,19 @@ class Budget:
         return (self.amount - self.of(cost)) / self.amount
 
 
-def parse_amount(given: str | int) -> int:
+def parse_amount(given: str | int, *, least: int = 1) -> int:
     """Read a number such as ``"600M"``: ``K``, ``M`` and ``G`` are 10^3, 10^6 and 10^9.
 
     Raises:
-        ValueError: If it is no whole number from 1.
+        ValueError: If it is no whole number from ``least``.
     """
     found = _TEXT.fullmatch(str(given))
-    amount = 0
+    amount = -1
     if found is not None and " " not in str(given).strip():
         factor = _SUFFIXES[found[2].upper()][0] if found[2] else 1
         amount = round(Decimal(found[1]) * factor)
-    if amount < 1:
-        raise ValueError(f"{str(given)[:40]!r} is not a number from 1, such as 600M or 1.2G")
+    if amount < least:
+        raise ValueError(f"{str(given)[:40]!r} is not a number from {least}, such as 600M or 1.2G")
     return amount
 
 

@@ -43,6 +43,7 @@ COMMANDS = {
     "correlate": "Tell how well measures rank a reference table.",
     "export": "Export a network and prove the copy equal.",
     "predict": "Tell what classes pictures are of.",
+    "maps": "Draw where the attention of a network looks.",
     "cost": "Count parameters and multiply-adds, stage by stage.",
     "list": "List spaces, controllers, proxies, models, presets, data or references.",
     "report": "Rebuild the figures and report.html of a run folder.",

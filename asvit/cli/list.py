@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from fnmatch import fnmatch
-from importlib import import_module
-from typing import Any
+from pkgutil import resolve_name
 
 import click
 
@@ -15,16 +14,10 @@ from asvit.core.display import say
 Row = dict[str, object]
 
 
-def _found(place: str) -> Any:
-    """What ``"module:name"`` is."""
-    module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
-
-
 def _described(place: str, *columns: str) -> Callable[[], list[Row]]:
     """The entries of a registry, with some of their attributes."""
     return lambda: [
-        {name: getattr(entry, name) for name in columns} for entry in _found(place).values()
+        {name: getattr(entry, name) for name in columns} for entry in resolve_name(place).values()
     ]
 
 
@@ -45,12 +38,12 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
     "controllers": _described("asvit.search:CONTROLLERS", "name", *ABOUT),
     "models": lambda: [{"name": name} for name in timm_models()],
     "presets": _presets,
-    "data": lambda: [source._asdict() for source in _found("asvit.data:list_sources")()],
+    "data": lambda: [source._asdict() for source in resolve_name("asvit.data:list_sources")()],
     "references": lambda: [
         {"name": name, "description": words}
-        for name, words in _found("asvit.reference:REFERENCES").items()
+        for name, words in resolve_name("asvit.reference:REFERENCES").items()
     ],
-    "devices": lambda: _found("asvit.runs.timing:devices")(),
+    "devices": lambda: resolve_name("asvit.runs.timing:devices")(),
 }
 
 

@@ -64,13 +64,9 @@ def _value(node: ast.expr) -> Value:
     if isinstance(node, ast.List | ast.Tuple):
         return tuple(_value(one) for one in node.elts)
     value = ast.literal_eval(node)
-    if not isinstance(value, bool | int | float | str) or not _is_finite(value):
+    if not isinstance(value, bool | int | float | str) or value in (math.inf, -math.inf):
         raise ValueError
     return value
-
-
-def _is_finite(value: object) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _text(value: Value) -> str:

@@ -47,9 +47,9 @@ def flattened(name: str) -> Callable[[type[T]], type[T]]:
     return mark
 
 
-def to_json(made: object, declared: Any = None) -> Any:
+def to_json(made: object) -> Any:
     """``made`` in the types of strict JSON: lists for tuples, null for NaN, text for paths."""
-    return _plain(_converter().unstructure(made, declared))
+    return _plain(_converter().unstructure(made))
 
 
 def from_json(content: object, declared: type[T]) -> T:

@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from asvit.core.settings import Settings, setting
@@ -97,8 +97,7 @@ class Work:
         """Make a worker that computes on ``device``; call this only in a worker's own process."""
         # Forward mode triggers this warning inside PyTorch.
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
-        module, _, name = self.factory.partition(":")
-        worker: Worker = getattr(import_module(module), name)(self.settings, self.arrays, device)
+        worker: Worker = resolve_name(self.factory)(self.settings, self.arrays, device)
         return worker
 
 

@@ -13,21 +13,20 @@ from torch import nn
 def register_variants(
     module: str,
     create: Callable[..., nn.Module],
-    descriptions: Mapping[str, str],
     cfgs: Mapping[str, dict[str, Any]],
 ) -> None:
     """Register with timm a function ``name(pretrained=False, **kwargs)`` for each name.
 
-    The calling ``module``, given by its ``__name__``, gets the functions, with the descriptions as
-    docstrings. They call ``create`` with the name, ``pretrained`` and timm's other arguments.
-    ``cfgs`` are timm's descriptions of the models.
+    The calling ``module``, given by its ``__name__``, gets the functions. They call ``create``
+    with the name, ``pretrained`` and timm's other arguments. ``cfgs`` are timm's descriptions of
+    the models.
     """
     sys.modules[module].default_cfgs = generate_default_cfgs(cfgs)  # type: ignore[attr-defined]
-    for name, description in descriptions.items():
+    for name in cfgs:
         function: Any = partial(create, name)
         function.__name__ = function.__qualname__ = name
         function.__module__ = module
-        function.__doc__ = description
+        function.__doc__ = f"timm's ``{name}``; arguments of the caller replace its settings."
         setattr(sys.modules[module], name, function)
         register_model(function)
 
@@ -36,7 +35,6 @@ def register_networks(
     module: str,
     network: type[nn.Module],
     settings: Mapping[str, Mapping[str, Any]],
-    descriptions: Mapping[str, str],
     *,
     levels: Callable[[Mapping[str, Any]], int] = lambda own: 4,
     filter_fn: Callable[..., Mapping[str, Any]] | None = None,
@@ -73,4 +71,4 @@ def register_networks(
         "classifier": "head",
         **cfg,
     }
-    register_variants(module, create, descriptions, dict.fromkeys(settings, common))
+    register_variants(module, create, dict.fromkeys(settings, common))

@@ -144,12 +144,6 @@ register_networks(
     __name__,
     AsViT,
     {name: {"genotype": text} for name, text in SIZES.items()},
-    {
-        "asvit_seed": "The published search result at C=32, before scaling: 2.3 M parameters.",
-        "asvit_small": "As-ViT Small: 28.8 M parameters, 5.1 G multiply-adds at 224 px.",
-        "asvit_base": "As-ViT Base: 52.3 M parameters, 8.8 G multiply-adds at 224 px.",
-        "asvit_large": "As-ViT Large: 87.6 M parameters, 22.4 G multiply-adds at 224 px.",
-    },
     classifier="head.2",
     paper_ids="arXiv:2202.11921",
     paper_name="Auto-scaling Vision Transformers without Training",

@@ -196,17 +196,5 @@ def _create(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 register_variants(
-    __name__,
-    _create,
-    {
-        "hallucinated_deit_tiny_patch16_224": "DeiT-T with 6 heads, half of their maps "
-        "hallucinated, and compact feed-forward parts.",
-        "hallucinated_deit_small_patch16_224": "DeiT-S with 12 heads, half of their maps "
-        "hallucinated, and compact feed-forward parts.",
-        "hallucinated_pvt_v2_b1": "PVTv2-b1 with twice the heads, half of their maps "
-        "hallucinated, and compact feed-forward parts.",
-        "hallucinated_nextvit_small": "Next-ViT-S with half of its maps hallucinated and compact "
-        "feed-forward parts.",
-    },
-    {name: _cfg(base) for name, (base, _) in HALLUCINATED_HOSTS.items()},
+    __name__, _create, {name: _cfg(base) for name, (base, _) in HALLUCINATED_HOSTS.items()}
 )

@@ -310,8 +310,11 @@ class Preset:
 PRESETS: Mapping[str, Preset] = {
     "psvit_1d_tiny": Preset("1d", ("bbbb", "bbbb", "bbbb"), (192, 256, 384), (3, 4, 6)),
     "psvit_1d_tiny_shared": Preset("1d", ("ss", "ss", "ss"), (192, 256, 384), (3, 4, 6)),
+    "psvit_1d_small": Preset("1d", ("bbbb", "bbbb", "bbbb"), (384, 512, 768), (6, 8, 12)),
     "psvit_1d_base": Preset("1d", ("bbbb", "bbbb", "bbbb"), (768, 1024, 1536), (12, 16, 24)),
     "psvit_2d_tiny": Preset("2d", ("bb", "bbbb", "bbbbb"), (96, 192, 384), (3, 6, 12)),
+    "psvit_2d_tiny_shared": Preset("2d", ("s", "ss", "ssb"), (96, 192, 384), (3, 6, 12)),
+    "psvit_2d_small": Preset("2d", ("bb", "bbbb", "bbbbb"), (192, 384, 768), (3, 6, 12)),
     "psvit_2d_base": Preset("2d", ("bb", "bbbb", "bbbbbb"), (384, 768, 1536), (6, 12, 24)),
 }
 
@@ -333,17 +336,6 @@ register_networks(
     __name__,
     PSViT,
     {name: vars(preset) for name, preset in PRESETS.items()},
-    {
-        "psvit_1d_tiny": "Lists of 197, 99 and 50 tokens, 4 layers each: 12.8 M parameters, 1.2 G "
-        "multiply-adds.",
-        "psvit_1d_tiny_shared": "The same in pairs that share attention: 11.8 M parameters, 1.0 G "
-        "multiply-adds.",
-        "psvit_1d_base": "Four times as wide as tiny: 197 M parameters, 17 G multiply-adds.",
-        "psvit_2d_tiny": "Grids of 28, 14 and 7 tokens per side: 12.2 M parameters, 1.3 G "
-        "multiply-adds.",
-        "psvit_2d_base": "Four times as wide as tiny and one layer more: 217 M parameters, 19 G "
-        "multiply-adds.",
-    },
     levels=lambda own: 1 if own["pooling"] == "1d" else len(own["cells"]),
     filter_fn=checkpoint_filter_fn,
     fixed_input_size=True,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
 
 import torch
-from timm.layers import Format, PatchEmbed
+from timm.layers import Conv2dSame, Format, PatchEmbed
 from timm.models.pit import PoolingVisionTransformer
 from timm.models.swin_transformer import SwinTransformer, get_relative_position_index
 from timm.models.vision_transformer import VisionTransformer
@@ -19,7 +19,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from asvit.models.asvit import AsViT
-from asvit.models.layers.asvit import TokenConv2d, same_padding
+from asvit.models.layers.asvit import same_padding
 from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
 from proxies.messages import first_line
@@ -76,7 +76,7 @@ def stem_of(model: nn.Module) -> nn.Conv2d:
     stem = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if stem is None:
         raise ValueError(f"{_name(model)} has no convolution that could make coarser tokens")
-    if type(stem) not in (nn.Conv2d, TokenConv2d) or stem.padding_mode != "zeros":
+    if type(stem) not in (nn.Conv2d, Conv2dSame) or stem.padding_mode != "zeros":
         raise ValueError(
             f"{_name(model)} starts with {stem}, whose padding is its own; "
             "only a plain convolution can make coarser tokens"
@@ -147,9 +147,9 @@ def _set_tokens(model: nn.Module, tokens: Tokens, *, coarse: bool, tried: bool =
     if coarse:
         for module in model.modules():
             if _is_patch_convolution(module):
-                override(module, __class__=TokenConv2d)
+                override(module, __class__=Conv2dSame)
         sides = {name: (value, value) for name, value in tokens._asdict().items()}
-        override(stem, __class__=TokenConv2d, **sides)
+        override(stem, __class__=Conv2dSame, **sides)
     adapters = [
         (module, adapt)
         for module in model.modules()

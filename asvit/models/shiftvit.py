@@ -151,18 +151,6 @@ register_networks(
     __name__,
     ShiftViT,
     {name: variant._asdict() for name, variant in VARIANTS.items()},
-    {
-        "shiftvit_light_tiny": "Shift-T/light: 19.6 M parameters, 3.0 G multiply-adds at 224 px.",
-        "shiftvit_r4_tiny": "The budget of Shift-T at ratio 4: 31.4 M parameters, 4.6 G "
-        "multiply-adds at 224 px.",
-        "shiftvit_r2_tiny": "Shift-T: 28.6 M parameters, 4.6 G multiply-adds at 224 px.",
-        "shiftvit_light_small": "Shift-S/light: 33.8 M parameters, 5.7 G multiply-adds at 224 px.",
-        "shiftvit_r4_small": "The budget of Shift-S at ratio 4.",
-        "shiftvit_r2_small": "Shift-S: 50.3 M parameters, 8.7 G multiply-adds at 224 px.",
-        "shiftvit_light_base": "Shift-B/light.",
-        "shiftvit_r4_base": "The budget of Shift-B at ratio 4.",
-        "shiftvit_r2_base": "Shift-B.",
-    },
     filter_fn=checkpoint_filter_fn,
     min_input_size=(3, 32, 32),
     paper_ids="arXiv:2201.10801",

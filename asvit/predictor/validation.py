@@ -153,7 +153,7 @@ def cross_validate(
         ValueError: If the table or the target is wrong, fewer than ``trainings`` + 5 rows have an
             accuracy, or the accuracies are all equal.
     """
-    found = table if isinstance(table, ReferenceTable) else load_reference(table, check=False)
+    found = load_reference(table, check=False)
     rows = gather_rows(found, target, image_size, measures or {})
     _check(rows, trainings, splits)
     made = Splits(rows, trainings, splits, seed)

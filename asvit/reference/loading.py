@@ -51,7 +51,7 @@ Use = Callable[[ReferenceTable], Sequence[int]]
 
 
 def load_reference(
-    name_or_path: str | Path, *, check: bool = True, use: Use | None = None
+    name_or_path: str | Path | ReferenceTable, *, check: bool = True, use: Use | None = None
 ) -> ReferenceTable:
     """Read a reference table: one of :data:`REFERENCES`, or your own CSV file.
 
@@ -60,7 +60,8 @@ def load_reference(
     asvit were checked when they were made.
 
     Args:
-        name_or_path: Name of a table, or path of a CSV file as described in docs/reference.md.
+        name_or_path: Name of a table, or path of a CSV file as described in docs/reference.md; a
+            table is returned as it is.
         check: Whether to build the rows of your own file.
         use: Chooses the rows of your own file that will be used. The architectures of others are
             neither parsed nor built: they stay as the file has them, and their parameters are
@@ -71,6 +72,8 @@ def load_reference(
         ValueError: If the file is not such a table; one line that names the file, the line, the
             value and what would be right.
     """
+    if isinstance(name_or_path, ReferenceTable):
+        return name_or_path
     if str(name_or_path) in REFERENCES:
         name = str(name_or_path)
         file = Path(__file__).parent / f"{name.replace('-', '_')}.csv"

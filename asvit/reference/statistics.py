@@ -180,13 +180,14 @@ def pair_counts(x: Array, y: Array, drawn: Array) -> Array:
     the number of times that each row was drawn, the first is the sum over pairs of
     w_i w_j sign(x_i - x_j) sign(y_i - y_j). A row drawn twice is tied with itself.
     """
-
-    def weighed(matrix: Array) -> Array:
-        """``w @ matrix @ w`` for every row w of ``drawn``."""
-        return cast("Array", np.einsum("sr,sr->s", drawn @ matrix, drawn))
-
     in_x, in_y = signs(x), signs(y)
-    return np.array([weighed(in_x * in_y), weighed(np.abs(in_x)), weighed(np.abs(in_y))])
+    pairs = (in_x * in_y, np.abs(in_x), np.abs(in_y))
+    return np.array([weighed(matrix, drawn) for matrix in pairs])
+
+
+def weighed(pairs: Array, drawn: Array) -> Array:
+    """Sum of a matrix over pairs of rows, ``w @ pairs @ w``, for every row w of ``drawn``."""
+    return cast("Array", np.einsum("sr,sr->s", drawn @ pairs, drawn))
 
 
 def tau_of(pairs: Array) -> Array:

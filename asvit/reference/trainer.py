@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from asvit.core.codec import from_json, to_json
 from asvit.data import load_images
@@ -21,8 +21,8 @@ from asvit.executors.processes import ProcessBackend
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.spaces import build
-from asvit.training.short import LabelledTensors, draw_linear_weights, fit
-from asvit.training.supernets.splits import split
+from asvit.training.short import draw_linear_weights, fit
+from asvit.training.supernets.splits import split_images
 from proxies.evaluation import seed_for
 
 
@@ -58,9 +58,9 @@ class Trainer:
         self.provenance = {"source": images.source, "digest": images.digest}
         self._settings = settings
         self.device = device
-        parts = _split(images.pixels, images.labels, settings.test_images, source=images.source)
-        self._train, self._test = (
-            (pixels.to(device), labels.to(device)) for pixels, labels in parts
+        self._test, self._train = (
+            (pixels.to(device), labels.to(device))
+            for pixels, labels in split_images(images, (settings.test_images,))
         )
 
     def __call__(self, training: Training) -> Outcome:
@@ -133,28 +133,3 @@ def worker(
     """What trains on one device; made and called as executors do it."""
     train = Trainer(BuildSettings.from_json(settings), device)
     return lambda task: to_json(train(Training(**task)))
-
-
-def _split(
-    pixels: Tensor, labels: Tensor, test_images: int, *, source: str
-) -> tuple[LabelledTensors, LabelledTensors]:
-    """Training and test images, with the same share of every class as far as it goes."""
-    tested = _stratified(labels.numpy(), test_images)
-    train, test = ((pixels[part], labels[part]) for part in (~tested, tested))
-    classes = torch.unique(labels)
-    if len(classes) < 2:
-        raise ValueError(f"training needs images of two classes or more; {source} has one")
-    missing = set(classes.tolist()) - set(train[1].tolist())
-    if missing:
-        raise ValueError(
-            f"class {min(missing)} has no image to train on ({len(train[1])} training and "
-            f"{test_images} test images of {source}); use more training images"
-        )
-    return train, test
-
-
-def _stratified(labels: NDArray[np.int64], count: int) -> Tensor:
-    """Which ``count`` of the items to set apart, ``[n]``: the first per cents of each class."""
-    chosen = np.zeros(len(labels), dtype=bool)
-    chosen[split(labels, (count,))[0]] = True
-    return torch.from_numpy(chosen)

@@ -145,9 +145,14 @@ def draw_pairs(rows: Sequence[PairRow], measure: str, titles: Mapping[str, str])
         if not group:
             style.note(axes, "no architecture has both")
             continue
-        told = (f"{row.architecture}: {row.value:.4g}, {row.accuracy:.4g} %" for row in group)
-        style.dots(axes, *style.pairs(group, "value", "accuracy"), told)
-        style.log_scale(axes, "x", [row.value for row in group])
-        axes.set_ylabel(f"{one_line(name, most=style.LONGEST)} (%)")
+        draw_panel(axes, group)
     made.supxlabel(measure_label(measure), fontsize=style.SMALL, color=COLOUR["muted"])
     return made
+
+
+def draw_panel(axes: Axes, rows: Sequence[PairRow]) -> None:
+    """Accuracies over a measure, for one target; there are rows."""
+    told = (f"{row.architecture}: {row.value:.4g}, {row.accuracy:.4g} %" for row in rows)
+    style.dots(axes, *style.pairs(rows, "value", "accuracy"), told)
+    style.log_scale(axes, "x", [row.value for row in rows])
+    axes.set_ylabel(f"{one_line(rows[0].target, most=style.LONGEST)} (%)")

@@ -101,10 +101,11 @@ def result_page(
     return page(f"{name}: {result.noun}", parts)
 
 
-def write_files(folder: Path, drawn: Sequence[Picture], text: str) -> list[Path]:
-    """Write figures, their rows and the page; each file is there as a whole or not at all."""
+def write_files(folder: Path, drawn: Sequence[Picture], text: str = "") -> list[Path]:
+    """Write figures, their rows and a page; each file is there as a whole or not at all."""
     texts = {f"{p.name}.{kind}": getattr(p, kind) for p in drawn for kind in ("svg", "csv")}
-    texts[REPORT] = text
+    if text:
+        texts[REPORT] = text
     for name, content in texts.items():
         write_text(folder / name, content)
     return [folder / name for name in texts]

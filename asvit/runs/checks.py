@@ -1,9 +1,5 @@
 """Checks of what a run is asked to do against the registries, before anything is made."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
-from asvit.reference import ReferenceTable, load_reference
 from asvit.search.front import objectives
 from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace, load_space
@@ -24,19 +20,6 @@ def find_space(name: str, *, image_size: int) -> SearchSpace:
         }
         space.check(space.decode(choice), image_size)
     return space
-
-
-def find_table(
-    reference: str | Path | ReferenceTable,
-    use: Callable[[ReferenceTable], Sequence[int]] | None = None,
-) -> ReferenceTable:
-    """The reference table of a name or a path; one that is loaded is taken as it is.
-
-    ``use`` is as in :func:`asvit.reference.load_reference`.
-    """
-    if isinstance(reference, ReferenceTable):
-        return reference
-    return load_reference(reference, use=use)
 
 
 def direction(name: str) -> Better:

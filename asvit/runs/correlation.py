@@ -109,9 +109,10 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     @cached_property
     def table(self) -> ReferenceTable:
         """The reference table."""
-        from asvit.runs.checks import find_table
+        from asvit.reference import load_reference
 
-        return find_table(self.reference, None if self.query.rows is None else self._rows_used)
+        use = None if self.query.rows is None else self._rows_used
+        return load_reference(self.reference, use=use)
 
     def _rows_used(self, table: ReferenceTable) -> Sequence[int]:
         """The rows of ``table`` that the query takes; all where these have to be counted first."""

@@ -274,7 +274,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def _epochs(self) -> Mapping[str, Any]:
         """How long both networks are trained: as long as it pays, or as the time allows."""
-        ours, theirs = (self._planned(name) for name in ("training", "hand-made"))
+        ours, theirs = (self._training(one, 2, one).plan() for one in ("training", "hand-made"))
         enough = math.ceil(_UPDATES / ours["steps_per_epoch"])
         epochs = min(max(enough, _EPOCHS[0]), _EPOCHS[1])
         if self.settings.hours is None:
@@ -429,9 +429,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         )
         return Limits(load_space(chosen.space), chosen)
 
-    def _widest(
-        self, arch: Architecture, side: int, share: float, *, space: str | None = None
-    ) -> Architecture:
+    def _widest(self, arch: Architecture, side: int, share: float) -> Architecture:
         """The architecture as wide as the limits allow, or with a share of its multiply-adds.
 
         Raises:
@@ -440,11 +438,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         from asvit.spaces import cost
 
         classes = self._classes
-        limits = self._limits(side, classes, space=space)
+        limits = self._limits(side, classes)
         widest = limits.network(arch)
         if share < 1:
             most = round(share * cost(widest, side, classes).macs)
-            limits = self._limits(side, classes, space=space, macs=most)
+            limits = self._limits(side, classes, macs=most)
             widest = limits.network(arch)
         if (excess := limits.excess(widest, timed=False)) is not None:
             raise ValueError(f"{widest}: {excess.reason}")
@@ -506,9 +504,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         whole = 3600 * (self.settings.hours or math.inf)
         after = max(_SHARES["rest"] * whole, _AFTER) if self.settings.hours else 0.0
         return max(1.0, whole - after - self._journal.elapsed)
-
-    def _planned(self, name: str) -> Mapping[str, Any]:
-        return self._training(name, 2, name).plan()
 
     def _training(self, name: str, epochs: int, folder: str) -> TrainRun:
         sizes = self._found["size"]

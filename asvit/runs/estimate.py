@@ -205,8 +205,6 @@ def estimate_jobs(
     *,
     counts: Sequence[float] | None = None,
     num_classes: int = 1000,
-    seconds: float = 3.0,
-    clock: Clock = time.perf_counter,
 ) -> Estimate:
     """Estimate what measuring ``jobs`` would take, as :func:`estimate_search` does.
 
@@ -231,8 +229,6 @@ def estimate_jobs(
         at_once=workload.at_once,
         least=3,
         most=max(3, min(_AT_MOST, len(jobs))),
-        seconds=seconds,
-        clock=clock,
     )
     return replace(found, steps=round(found.architectures))
 
@@ -297,8 +293,8 @@ def _estimate(
     at_once: int,
     least: int,
     most: int,
-    seconds: float,
-    clock: Clock,
+    seconds: float = 3.0,
+    clock: Clock = time.perf_counter,
     again: float = 0.0,
 ) -> Estimate:
     """The time of as many as ``counts`` guesses, and ``again``; ``at_once`` go together.

@@ -88,9 +88,9 @@ class MeasuringRun(Run[S, R, J]):
     @cached_property
     def table(self) -> ReferenceTable | None:
         """The reference table, if there is one."""
-        from asvit.runs.checks import find_table
+        from asvit.reference import load_reference
 
-        return None if self.reference is None else find_table(self.reference)
+        return None if self.reference is None else load_reference(self.reference)
 
     def perform(self) -> R:
         """As the base does, then correlate the measures with the table if there is one."""

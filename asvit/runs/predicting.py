@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from asvit.export.formats import FORMATS
 from asvit.export.reload import by_torch, onnx_session, run_onnx
 from asvit.export.writers import ABOUT
 from asvit.networks import WeightsFile
-from asvit.training.images.augmentation import Augmentation, PictureTransform
+from asvit.training.images.augmentation import Augmentation
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.messages import first_line
@@ -77,12 +77,13 @@ def predict(
     for name, number in {"top": top, "batch_size": batch_size}.items():
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
-    paths = list(_pictures(images))
+    paths = list(find_pictures(images))
     classifier = _Classifier.load(weights_path(str(weights)), resolve_device(device))
     return list(classifier.all(paths, top, batch_size))
 
 
-def _pictures(images: Iterable[str | Path]) -> Iterator[Path]:
+def find_pictures(images: Iterable[str | Path]) -> Iterator[Path]:
+    """Files of pictures, and of those in folders; raises what is wrong with a path."""
     for image in images:
         path = expanded(str(image))
         if path.is_dir():
@@ -93,14 +94,32 @@ def _pictures(images: Iterable[str | Path]) -> Iterator[Path]:
             raise FileNotFoundError(f"no picture {str(path)!r}; give a file or a folder")
 
 
+#: A file to its picture ``[3, S, S]`` uint8, and to the same normalised; a ValueError names it.
+Prepare = Callable[[Path], tuple[Tensor, Tensor]]
+
+
+def preparation(image_size: int, facts: Mapping[str, Any]) -> Prepare:
+    """How pictures are prepared for a network with these facts about its training."""
+    known = {name: facts[name] for name in ("interpolation", "crop_pct") if name in facts}
+    transform = Augmentation(**known).validation_transform(image_size)
+    mean, std = (
+        torch.tensor(facts.get(name, default)).view(3, 1, 1)
+        for name, default in (("mean", MEAN), ("std", STD))
+    )
+
+    def prepare(path: Path) -> tuple[Tensor, Tensor]:
+        pixels = transform(read_image(path))
+        return pixels, (pixels.float() / 255 - mean) / std
+
+    return prepare
+
+
 @dataclass(frozen=True)
 class _Classifier:
     """A network, how pictures are prepared for it, and its classes."""
 
     run: Run
-    transform: PictureTransform
-    mean: Tensor  # [3, 1, 1], of pixels in [0, 1]
-    std: Tensor  # [3, 1, 1]
+    prepare: Prepare
     labels: Sequence[str]
     batch: int | None  # pictures in every batch; None for any number
 
@@ -137,17 +156,12 @@ class _Classifier:
 
     @classmethod
     def _made(cls, content: WeightsFile, run: Run, batch: int | None = None) -> _Classifier:
-        network, facts = content.network, content.facts
+        network = content.network
         if not network.num_classes:
             raise ValueError(f"{network.architecture} was built without classes")
-        known = {name: facts[name] for name in ("interpolation", "crop_pct") if name in facts}
-        transform = Augmentation(**known).validation_transform(network.image_size)
-        mean, std = (
-            torch.tensor(facts.get(name, default)).view(3, 1, 1)
-            for name, default in (("mean", MEAN), ("std", STD))
-        )
         labels = content.classes or tuple(map(str, range(network.num_classes)))
-        return cls(run, transform, mean, std, labels, batch)
+        prepare = preparation(network.image_size, content.facts)
+        return cls(run, prepare, labels, batch)
 
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
         size = self.batch or batch_size
@@ -163,10 +177,9 @@ class _Classifier:
     def _read(self, path: Path) -> Tensor | str:
         """A normalised picture ``[3, S, S]``, or why there is none."""
         try:
-            pixels = self.transform(read_image(path))
+            return self.prepare(path)[1]
         except ValueError as error:
             return str(error)
-        return (pixels.float() / 255 - self.mean) / self.std
 
     def _guesses(self, images: Sequence[Tensor], top: int) -> Iterator[tuple[Guess, ...]]:
         if not images:

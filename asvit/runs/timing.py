@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from asvit.spaces import build
-from proxies.evaluation import FAILURES, available_device
+from proxies.evaluation import FAILURES, resolve_device
 from proxies.features import in_evaluation_mode
 from proxies.latency import Latency
 from proxies.messages import fault
@@ -120,7 +120,10 @@ def latency(
     for name, value in {"image_size": image_size, "batch": batch}.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    chosen, target = RUNTIMES[runtime], find_device(device)
+    chosen, target = RUNTIMES[runtime], resolve_device(device, float64=False)
+    if target.type == "meta":
+        raise ValueError("device 'meta' computes nothing; use 'auto' or 'cpu'")
+    target = torch.empty(0, device=target).device  # with its number
     if why := chosen.hindrance(target):
         raise ValueError(f"runtime {runtime!r} is not available on {target}: {why}")
     if isinstance(network, nn.Module):
@@ -146,23 +149,6 @@ def latency(
                 f"runtime {runtime!r} cannot run {kind} on {shape} images: {fault(error)}"
             ) from error
         return time_passes(run, images, runtime=runtime)
-
-
-def find_device(device: str) -> torch.device:
-    """The torch device of a name; ``"auto"`` is an accelerator if there is one, else the CPU.
-
-    Unlike measures, times can also be taken on devices without float64.
-
-    Raises:
-        ValueError: If the device is not available.
-    """
-    if device == "auto":
-        found = torch.accelerator.current_accelerator(check_available=True)
-        device = found.type if found else "cpu"
-    found = available_device(device)
-    if found.type == "meta":
-        raise ValueError("device 'meta' computes nothing; use 'auto' or 'cpu'")
-    return torch.empty(0, device=found).device  # with its number
 
 
 def devices() -> list[dict[str, object]]:

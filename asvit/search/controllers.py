@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from asvit.search.settings import PREDICTOR, SearchSettings
@@ -54,16 +54,9 @@ def get_controller(name: str) -> Controller:
     return CONTROLLERS[name]
 
 
-def _imported(place: str) -> Callable[..., BaseSampler]:
-    """A class of samplers by ``module:name``."""
-    module, _, name = place.partition(":")
-    found: Callable[..., BaseSampler] = getattr(import_module(module), name)
-    return found
-
-
 def _own(place: str) -> Make:
     """The maker of a sampler of ours, by ``module:name``."""
-    return lambda *args: _imported(place)(*args)
+    return lambda *args: resolve_name(place)(*args)
 
 
 def _reseeded(place: str) -> Make:
@@ -72,7 +65,7 @@ def _reseeded(place: str) -> Make:
     def make(_space: Dimensions, _ways: object, settings: SearchSettings) -> BaseSampler:
         from asvit.search.reseeded import ReseededSampler
 
-        kind = _imported(place)
+        kind = resolve_name(place)
         return ReseededSampler(lambda seed: kind(seed=seed), seed=settings.seed)
 
     return make

@@ -17,18 +17,10 @@ def objectives(better: Directions) -> dict[str, Better]:
     return {name: way for name, way in better.items() if way != "reported"}
 
 
-def best_row(rows: Trials, better: Directions) -> TrialRow | None:
-    """The row with the smallest sum of dense ranks over the objectives; the earliest of equals.
-
-    None if no row has a valid value of every objective.
-    """
-    return next(iter(best_rows(rows, better, count=1)), None)
-
-
 def best_rows(rows: Trials, better: Directions, *, count: int = BEST) -> list[TrialRow]:
     """Up to ``count`` distinct architectures with the smallest sums of dense ranks, best first.
 
-    Arguments as :func:`pareto_front`; of equals the earlier comes first.
+    None has failed in an objective; of equals the earlier comes first.
     """
     distinct = _distinct(rows, better)
     sums = _sums(distinct, better)

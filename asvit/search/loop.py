@@ -18,7 +18,7 @@ from asvit.core.console import number, short
 from asvit.core.progress import Progress
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.controllers import get_controller
-from asvit.search.front import BEST, best_row, best_rows, objectives, picked
+from asvit.search.front import BEST, best_rows, objectives, picked
 from asvit.search.limits import Limits
 from asvit.search.reward import WindowedReward, WorstSoFar
 from asvit.search.rows import EvaluateAll, Finalist, Measurement, PredictorCheck, TrialRow
@@ -337,8 +337,7 @@ class Search:
     def _state(self, row: TrialRow) -> str:
         """Entropy, best so far and failures in a line; what there is not is left out."""
         parts = [f"entropy {row.entropy:.2f}"] if math.isfinite(row.entropy) else []
-        best = best_row(self.rows, self._history.objectives)
-        if best is not None:
+        for best in best_rows(self.rows, self._history.objectives, count=1):
             values = (f"{short(name)} {number(value)}" for name, value in best.values.items())
             parts.append(f"best {best.architecture} ({', '.join(values)})")
         failures = sum(one.state == "failed" for one in self.rows)

@@ -1,22 +1,11 @@
 """Settings of an evolution over the paths of a supernet."""
 
-import re
 from dataclasses import dataclass
-from decimal import Decimal
+from functools import partial
 from typing import ClassVar
 
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
-
-_COUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)([KMGkmg]?)")
-_FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-
-
-def parse_macs(text: str) -> int:
-    """A number of multiply-adds written as ``20M``, ``1.3G`` or ``2e7``."""
-    found = _COUNT.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is no number of multiply-adds such as 20M or 1.3G")
-    return round(Decimal(found[1]) * _FACTORS[found[2].upper()])
+from scaling.budget import parse_amount
 
 
 @dataclass(frozen=True)
@@ -57,14 +46,14 @@ class EvolutionSettings(Settings):
         "Fewest multiply-adds of a path, as 20M or 1.3G.",
         metavar="N",
         at_least=0,
-        parse=parse_macs,
+        parse=partial(parse_amount, least=0),
     )
     max_macs: int | None = setting(
         None,
         "Most multiply-adds of a path, likewise.",
         metavar="N",
         at_least=1,
-        parse=parse_macs,
+        parse=parse_amount,
         shown="those of the DeiT of its size",
     )
     random_paths: int = setting(50, "Random paths of any cost to compare with.", at_least=1)

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from asvit.reference.findings import NO_INTERVAL, Interval
-from asvit.reference.statistics import signs
+from asvit.reference.findings import NO_INTERVAL
+from asvit.reference.statistics import interval_of, signs, weighed
 from asvit.search.acquisition import Fitted, seed_noise
 from asvit.search.front import non_dominated
 from asvit.search.rows import LEAST_JUDGED, Finalist, HeldOut, Prediction, PredictorCheck, TrialRow
@@ -189,20 +188,11 @@ def check_predictor(make: MakePredictor, accuracies: Accuracies, *, seed: int) -
         for i, text in enumerate(texts)
     ]
     weights = rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(float)
-    taus = _weighted(agreed, weights) / _weighted(together, weights)
-    low, high = np.nanquantile(taus, [0.025, 0.975])
-    return PredictorCheck(
-        float(agreed.sum() / together.sum()), Interval(float(low), float(high)), rows
-    )
+    taus = weighed(agreed, weights) / weighed(together, weights)
+    return PredictorCheck(float(agreed.sum() / together.sum()), interval_of(taus), rows)
 
 
 def _flat(accuracies: Accuracies, texts: Sequence[str]) -> tuple[list[str], list[float], float]:
     """What a predictor is fitted to: a row for each training of some architectures."""
     known = [(text, value) for text in texts for value in accuracies[text]]
     return [text for text, _ in known], [value for _, value in known], seed_noise(known)
-
-
-def _weighted(pairs: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums ``[resamples]`` of a matrix over pairs, weighted by both."""
-    found: NDArray[np.float64] = np.einsum("ri,ij,rj->r", weights, pairs, weights)
-    return found

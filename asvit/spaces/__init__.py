@@ -11,6 +11,7 @@ from asvit.spaces.base import (
     load_space,
     register_space,
 )
+from asvit.spaces.mixed import MixedSpace
 from asvit.spaces.psvit import PSViT1dSpace, PSViT2dSpace
 from asvit.spaces.shiftvit import ShiftViTSpace
 
@@ -18,6 +19,7 @@ __all__ = [
     "SPACES",
     "AsVitSpace",
     "AsVitTinySpace",
+    "MixedSpace",
     "PSViT1dSpace",
     "PSViT2dSpace",
     "PlainArchitecture",

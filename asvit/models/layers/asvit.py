@@ -7,44 +7,20 @@ from collections.abc import Iterable
 from typing import cast
 
 import torch
-from timm.layers import DropPath, Mlp
+from timm.layers import Conv2dSame, DropPath, Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.models.layers.blocks import BlockStage, SelfAttention
 
 
-def same_padding(
-    kernel: int, stride: int, dilation: int = 1, *, missing: int = 0
-) -> tuple[int, int]:
-    """Zeros before and after a side, for one output per ``stride`` inputs: TensorFlow's SAME.
+def same_padding(kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """Zeros before and after a side that the stride divides, for one output per ``stride`` inputs.
 
-    Of an odd number of zeros, the extra one is after the side. ``missing`` inputs, by which the
-    side falls short of a multiple of the stride, are added, so that side / stride is rounded up.
+    TensorFlow's SAME, as timm's ``Conv2dSame`` pads: an extra zero is after the side.
     """
-    reach = (kernel - 1) * dilation + 1
-    zeros = max(0, reach - stride + missing)
+    zeros = max(0, (kernel - 1) * dilation + 1 - stride)
     return zeros // 2, zeros - zeros // 2
-
-
-class TokenConv2d(nn.Conv2d):
-    """Convolution to side / stride tokens, rounded up, for any kernel and dilation.
-
-    It pads with zeros by :func:`same_padding`; its ``padding`` is ignored.
-    """
-
-    def forward(self, image: Tensor) -> Tensor:
-        """``[B, in_channels, H, W] -> [B, out_channels, h, w]``."""
-        top, bottom = self._zeros(image.shape[2], axis=0)
-        left, right = self._zeros(image.shape[3], axis=1)
-        if top or bottom or left or right:
-            image = F.pad(image, (left, right, top, bottom))
-        return F.conv2d(image, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-
-    def _zeros(self, side: int, axis: int) -> tuple[int, int]:
-        stride = self.stride[axis]
-        kernel, dilation = self.kernel_size[axis], self.dilation[axis]
-        return same_padding(kernel, stride, dilation, missing=-side % stride)
 
 
 class PatchEmbedding(nn.Module):
@@ -54,7 +30,9 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, channels: int, dim: int, kernel: int) -> None:
         super().__init__()
-        self.proj = TokenConv2d(channels, dim, kernel, stride=self.stride)
+        # timm's pads by a copy of the image, also by nothing.
+        kind = Conv2dSame if kernel > self.stride else nn.Conv2d
+        self.proj = kind(channels, dim, kernel, stride=self.stride)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from asvit.data import load_images
 from asvit.data.base import Progress
+from asvit.data.sources import Images
 from asvit.training.short import LabelledTensors
 from asvit.training.supernets.settings import SupernetSettings
 
@@ -54,24 +55,28 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
         seed=settings.seed,
         progress=progress,
     )
+    test, validation, train = split_images(images, held_out)
+    provenance = {"source": images.source, "digest": images.digest}
+    return Splits(train, validation, test, len(images.classes), provenance)
+
+
+def split_images(images: Images, sizes: tuple[int, ...]) -> list[LabelledTensors]:
+    """Parts of images as :func:`split` makes them; the last one is to train on.
+
+    Raises:
+        ValueError: If there is one class, or a class has no image to train on.
+    """
     labels = images.labels.numpy()
     if len(np.unique(labels)) < 2:
         raise ValueError(f"training needs images of two classes or more; {images.source} has one")
-    test, validation, train = split(labels, held_out)
-    missing = np.setdiff1d(labels, labels[train])
+    parts = split(labels, sizes)
+    missing = np.setdiff1d(labels, labels[parts[-1]])
     if len(missing):
         raise ValueError(
-            f"class {missing[0]} has no image to train on ({len(train)} of {len(labels)} images "
-            f"of {images.source} are); use more training images"
+            f"class {missing[0]} has no image to train on ({len(parts[-1])} of {len(labels)} "
+            f"images of {images.source} are); use more training images"
         )
-
-    def pair(part: NDArray[np.int64]) -> LabelledTensors:
-        chosen = torch.from_numpy(part)
-        return images.pixels[chosen], images.labels[chosen]
-
-    provenance = {"source": images.source, "digest": images.digest}
-    parts = pair(train), pair(validation), pair(test)
-    return Splits(*parts, len(images.classes), provenance)
+    return [(images.pixels[part], images.labels[part]) for part in map(torch.from_numpy, parts)]
 
 
 def split(labels: NDArray[np.int64], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:

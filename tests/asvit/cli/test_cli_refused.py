@@ -125,7 +125,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     ],
     "supernet": [("", 2, "missing command; use train or evolve (see asvit supernet --help)")],
     "supernet evolve": [
-        ("--max-macs 20X", 2, "'20X' is no number of multiply-adds such as 20M"),
+        ("--max-macs 20X", 2, "'20X' is not a number from 1, such as 600M"),
         ("--population 10", 2, "25 crossovers and 25 mutations do not fit"),
         ("", 3, "no finished supernet in runs"),
         ("none", 3, "no supernet 'none/supernet.safetensors'"),

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import asvit
+from asvit.export.reload import onnx_session, run_onnx
+from asvit.export.writers import trace, write_onnx
 from asvit.models.layers.hallucinated import Maps, split_heads
 from asvit.models.layers.shift import ACTIVATIONS, NORMS
 from asvit.networks import Network
@@ -20,7 +22,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 ROW = re.compile(r"^\| .* \| `(timm:[^`]+)` \| ([0-9,]+) \| ([0-9,]+) \| .*\|$", re.MULTILINE)
 ROWS = [
     pytest.param(*found.groups(), id=found[1])
-    for page in ("hallucinated.md", "shiftvit.md")
+    for page in ("hallucinated.md", "psvit.md", "shiftvit.md")
     for found in ROW.finditer((DOCS / page).read_text(encoding="utf-8"))
 ]
 
@@ -31,8 +33,8 @@ def test_documented_ablations_have_these_counts(text: str, params: str, macs: st
     assert (f"{found.params:,}", f"{found.macs:,}") == (params, macs)
 
 
-def test_both_pages_have_their_ablations() -> None:
-    assert len(ROWS) == 15 + 12
+def test_all_pages_have_their_ablations() -> None:
+    assert len(ROWS) == 15 + 14 + 4 + 12
 
 
 def trained(network: Network) -> tuple[list[float], nn.Module]:
@@ -115,3 +117,44 @@ def test_combinations_of_shifts_learn_and_count_as_their_shapes(
                 for one, (width, grid) in zip(depths, stages, strict=True))  # fmt: skip
     macs += sum(8 * width**2 * grid // 4 for width, grid in stages[:3])
     assert count(model, 64).macs == macs
+
+
+PSVITS = {
+    "fixed": "timm:psvit_1d_tiny(cells=[s,b,b],dims=[12,12,12],heads=[3,3,3])",
+    "growing": "timm:psvit_1d_tiny(cells=[bb,s,b],dims=[12,16,24])",
+    "grid": "timm:psvit_1d_tiny(cells=[s,b,b],dims=[12,16,24],patch_size=16,pooling='2d')",
+    "pooled class": "timm:psvit_1d_tiny(cells=[b,s,b],dims=[12,16,24],pool_class_token=True)",
+    "fixed grid": "timm:psvit_2d_tiny(cells=[b,s,b],conv_kernel=1,dims=[12,12,12],heads=[3,3,3])",
+    "no pooling": "timm:psvit_1d_tiny(cells=[ss,'',''],dims=[12,16,24])",
+}
+
+
+@pytest.mark.parametrize("text", PSVITS.values(), ids=PSVITS)
+def test_psvits_of_the_ablations_learn_and_export(text: str, tmp_path: Path) -> None:
+    network = Network(text, 64, 3)
+    assert network.architecture == text
+    assert Network.from_json(network.to_json()) == network
+    losses, model = trained(network)
+    assert min(losses) < losses[0]
+    model.eval()
+    path = tmp_path / "network.onnx"
+    write_onnx(trace(model, image_size=64), path, about="{}")
+    session = onnx_session(path)
+    images = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        expected = model(images)
+    found = torch.from_numpy(run_onnx(session)(images.numpy()))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "preset"),
+    [
+        ("psvit1d:bbbb--|bbbb--|bbbb--", "timm:psvit_1d_tiny"),
+        ("psvit1d:ss----|ss----|ss----", "timm:psvit_1d_tiny_shared"),
+        ("psvit2d:s-----|ss----|ssb---", "timm:psvit_2d_tiny_shared"),
+    ],
+)
+def test_psvits_have_the_weights_of_their_texts(text: str, preset: str) -> None:
+    of_text, of_timm = (asvit.build(one, 64, 3) for one in (text, preset))
+    of_timm.load_state_dict(of_text.state_dict())

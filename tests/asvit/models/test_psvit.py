@@ -16,8 +16,11 @@ from proxies import count
 COSTS = {
     "psvit_1d_tiny": (12_755_880, 1_153_361_664),
     "psvit_1d_tiny_shared": (11_753_128, 1_047_028_608),
+    "psvit_1d_small": (49_791_848, 4_373_368_320),
     "psvit_1d_base": (196_707_048, 17_013_316_608),
     "psvit_2d_tiny": (12_185_032, 1_341_908_352),
+    "psvit_2d_tiny_shared": (11_426_824, 1_194_052_224),
+    "psvit_2d_small": (47_703_976, 4_721_363_712),
     "psvit_2d_base": (217_078_120, 18_988_310_016),
 }
 IMAGE = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))

@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from asvit.data import Images
 from asvit.executors import Answer, Pool
 from asvit.reference import trainer as module
 from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.trainer import Trainer, _split, _stratified, train_all
+from asvit.reference.trainer import Trainer, train_all
+from asvit.training.supernets.splits import split, split_images
 
 TEXT = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"
 SETTINGS = BuildSettings.make(
@@ -102,7 +104,9 @@ def test_a_training_that_diverges_fails_with_the_reason(
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.data())
 def test_every_class_gives_its_share(labels: list[int], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(labels)))
-    tested = _stratified(np.array(labels), count).numpy()
+    part, rest = split(np.array(labels), (count,))
+    tested = np.isin(np.arange(len(labels)), part)
+    assert sorted([*part, *rest]) == list(range(len(labels)))
     assert tested.sum() == count
     for label in set(labels):
         mine = np.array(labels) == label
@@ -112,7 +116,8 @@ def test_every_class_gives_its_share(labels: list[int], data: st.DataObject) -> 
 
 def test_no_image_is_trained_and_tested_on() -> None:
     pixels = torch.arange(20.0).view(20, 1, 1, 1)
-    train, test = _split(pixels, torch.arange(20) % 4, 8, source="twenty")
+    images = Images(pixels, torch.arange(20) % 4, tuple("abcd"), "twenty")
+    test, train = split_images(images, (8,))
     assert len(train[0]) == 12
     assert len(test[0]) == 8
     assert sorted(torch.cat([train[0], test[0]]).flatten().tolist()) == list(range(20))
@@ -131,7 +136,7 @@ def test_images_that_do_not_suit_are_refused(tmp_path: Path) -> None:
     one = dataclasses.replace(SETTINGS, data="gaussian")
     refused(one, r"two classes or more; standard normal noise, seed 0 has one")
     many = dataclasses.replace(SETTINGS, classes=30, train_images=2, test_images=40)
-    refused(many, r"class 0 has no image to train on \(2 training and 40 test images of fractal")
+    refused(many, r"class 0 has no image to train on \(2 of 42 images of fractal")
     with pytest.raises(FileNotFoundError, match=r"no folder '\./none'"):
         Trainer(dataclasses.replace(SETTINGS, data="./none"), "cpu")
 

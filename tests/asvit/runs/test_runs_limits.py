@@ -124,7 +124,8 @@ def test_nothing_outside_is_measured_or_reported(
 
 
 @pytest.mark.parametrize(
-    ("space", "controller"), [("shiftvit", "reinforce"), ("psvit1d", "tpe"), ("psvit2d", "nsga2")]
+    ("space", "controller"),
+    [("shiftvit", "reinforce"), ("psvit1d", "tpe"), ("psvit2d", "nsga2"), ("mixed", "random")],
 )
 def test_other_spaces_have_limits_too(space: str, controller: str, tmp_path: Path) -> None:
     macs = cost(load_space(space).sample(np.random.default_rng(1)), 64).macs

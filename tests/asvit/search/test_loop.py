@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from asvit.core.progress import Progress
 from asvit.search import CONTROLLERS, Evaluate, Measurement
-from asvit.search.front import best_row, best_rows
+from asvit.search.front import best_rows
 from asvit.search.journal import open_journal
 from asvit.search.loop import Search
 from asvit.search.reward import WindowedReward
@@ -47,7 +47,7 @@ def test_events_count_up_and_carry_the_row() -> None:
     assert all((event.unit, event.total, event.resumed) == ("step", 12, 0) for event in events)
     assert events[0].seconds <= events[-1].seconds
     assert search.rows[0].entropy == pytest.approx(12 * math.log(3), abs=1e-4)
-    best = best_row(search.rows, BETTER)
+    best = best_rows(search.rows, BETTER)[0]
     assert best is not None
     values = f"L^E {best.values['length_distortion']:.4g}, kappa"
     assert f"best {best.architecture} ({values} " in events[-1].state
@@ -247,7 +247,7 @@ def test_finalists_that_were_measured_before_a_kill_are_not_measured_again() -> 
 def test_without_a_policy_the_best_row_comes_first() -> None:
     search = make_search(controller="random")
     run(search)
-    best = best_row(search.rows, BETTER)
+    best = best_rows(search.rows, BETTER)[0]
     assert best is not None
     found = finalists(search)
     assert found[0].architecture == best.architecture

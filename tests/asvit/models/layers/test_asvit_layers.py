@@ -4,13 +4,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from timm.layers import Conv2dSame
 from torch import nn
 from torch.nn import functional as F
 
 from asvit.models.layers.asvit import (
     PatchEmbedding,
     ReEmbedding,
-    TokenConv2d,
     fitting_splits,
     join_windows,
     same_padding,
@@ -58,14 +58,14 @@ def test_reembedding_has_forward_and_backward_derivatives(kernel):
     kernel=st.integers(1, 9),
     stride=st.integers(1, 9),
     dilation=st.integers(1, 6),
-    side=st.integers(1, 60),
+    tokens=st.integers(1, 20),
 )
-def test_padding_gives_an_output_for_every_stride_begun(kernel, stride, dilation, side):
-    before, after = same_padding(kernel, stride, dilation, missing=-side % stride)
+def test_padding_gives_an_output_for_every_stride(kernel, stride, dilation, tokens):
+    before, after = same_padding(kernel, stride, dilation)
     assert before <= after <= before + 1
-    padded = torch.empty(1, 1, side + before + after, 1, device="meta")
+    padded = torch.empty(1, 1, tokens * stride + before + after, 1, device="meta")
     conv = nn.Conv2d(1, 1, (kernel, 1), (stride, 1), dilation=(dilation, 1), device="meta")
-    assert conv(padded).shape[2] == -(-side // stride)
+    assert conv(padded).shape[2] == tokens
 
 
 @given(kernel=st.integers(1, 7), dilation=st.integers(1, 5))
@@ -77,11 +77,12 @@ def test_padding_at_stride_1_is_pytorchs_own(kernel, dilation):
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("sides", [(16, 24), (13, 30), (3, 5)])
 def test_token_convolution_is_one_of_a_padded_image(sides, groups):
-    conv = TokenConv2d(2, 4, 3, stride=(4, 8), dilation=(2, 3), groups=groups, padding=7).double()
+    conv = Conv2dSame(2, 4, 3, stride=(4, 8), dilation=(2, 3), groups=groups, padding=7).double()
     image = torch.randn(2, 2, *sides, dtype=torch.float64)
-    top, bottom = same_padding(3, 4, 2, missing=-sides[0] % 4)
-    left, right = same_padding(3, 8, 3, missing=-sides[1] % 8)
-    wide = image.new_zeros(2, 2, sides[0] + top + bottom, sides[1] + left + right)
+    # Kernels reach 5 rows and 7 columns; the last ones may be beyond the image.
+    rows, columns = max(0, 1 + -sides[0] % 4), max(0, -1 + -sides[1] % 8)
+    wide = image.new_zeros(2, 2, sides[0] + rows, sides[1] + columns)
+    top, left = rows // 2, columns // 2
     wide[:, :, top : top + sides[0], left : left + sides[1]] = image
     plain = nn.Conv2d(2, 4, 3, stride=(4, 8), dilation=(2, 3), groups=groups).double()
     plain.load_state_dict(conv.state_dict())

@@ -1,0 +1,67 @@
+"""``asvit maps``: pictures of where the attention of a network looks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from asvit.cli.manual import Documented
+from asvit.cli.options import architecture_names, emit_json, json_option, parameters, paths
+from asvit.core.settings import setting
+from asvit.export.settings import ExportSettings
+from proxies.messages import shown
+
+SCHEMA_VERSION = 1
+
+
+def _cell(text: str) -> tuple[int, ...]:
+    numbers = text.split(",")
+    if len(numbers) != 2 or not all(map(str.isdecimal, numbers)):
+        raise ValueError(f"{shown(text)} is not ROW,COLUMN, such as 3,4")
+    return tuple(map(int, numbers))
+
+
+@dataclass
+class Options:
+    """What to draw, and where to."""
+
+    layers: tuple[str, ...] = setting(
+        (),
+        "Attention layers by number from 0, or by the name of a module; repeat it or use commas.",
+        name="layer",
+        shown="four from the first to the last",
+    )
+    query: tuple[int, int] | None = setting(
+        None,
+        "Token that looks, from 0,0 in the grid of the first layer.",
+        metavar="ROW,COLUMN",
+        parse=_cell,
+        shown="the class token, else the mean of all",
+    )
+    out: str = setting("maps", "Folder for the files.", metavar="FOLDER", complete="paths")
+
+
+@click.command(cls=Documented)
+@click.argument("model", shell_complete=architecture_names)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=paths)
+@json_option
+def command(model: str, images: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
+    """Draw where each attention head of a network looks in pictures.
+
+    MODEL is an architecture text, timm:NAME, the folder of a run, or a file of weights; without
+    weights it is freshly initialised. IMAGE is a picture, or a folder of them.
+    """
+    from asvit.runs.mapping import attention_maps, write_pictures
+
+    given = {name: value for name, value in options.items() if value is not None}
+    out = given.pop("out", Options.out)
+    files = write_pictures(attention_maps(model, images, **given), out)
+    if as_json:
+        emit_json({"schema_version": SCHEMA_VERSION, "model": model, "files": files})
+    else:
+        click.echo("\n".join(map(str, files)))
+
+
+_SHARED = ("weights", "image_size", "attention", "ffn")
+command.params[2:2] = parameters(Options)
+command.params[5:5] = [one for one in parameters(ExportSettings) if one.name in _SHARED]

@@ -1,0 +1,68 @@
+"""An As-ViT in which stages may shift instead of attending, and have compact parts."""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from asvit.genotype import Genotype
+from asvit.models._staged import drop_path_rates
+from asvit.models.asvit import AsViT
+from asvit.models.convert import convert
+from asvit.models.layers.blocks import BlockStage, init_weights
+from asvit.models.layers.psvit import TokenPooling2d
+from asvit.models.layers.shift import ShiftBlock
+
+__all__ = ["MixedViT"]
+
+
+class ShiftStage(BlockStage):
+    """ShiftViT's blocks, on a grid of tokens."""
+
+    splits = 1  # no windows
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, h, w, dim] -> [B, h, w, dim]``."""
+        x = super().forward(x.permute(0, 3, 1, 2).contiguous())
+        return x.permute(0, 2, 3, 1).contiguous()
+
+
+class MixedViT(AsViT):
+    """An :class:`AsViT` with parts of ShiftViT, PSViT and the compact feed-forward network.
+
+    Args:
+        genotype: Kernels, splits, expansions, heads, depths and width.
+        shifted: Stages, from 0, with ShiftViT's blocks of the same expansion.
+        compact: Stages whose feed-forward parts have their second map in two merged factors.
+        pooled: Whether PSViT's pooling, a 3 x 3 convolution of stride 2, leads to the last stage
+            instead of a re-embedding.
+        drop_path_rate: Drop-path probability of the last block, on a linear ramp from 0.
+        **options: As :class:`AsViT`.
+
+    Raises:
+        ValueError: As :class:`AsViT`.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        *,
+        shifted: Iterable[int] = (),
+        compact: Iterable[int] = (),
+        pooled: bool = False,
+        drop_path_rate: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(genotype, drop_path_rate=drop_path_rate, **options)
+        rates = drop_path_rates(drop_path_rate, genotype.depths)
+        for stage in shifted:
+            dim = genotype.stage_widths[stage]
+            hidden = genotype.expansions[stage] * dim
+            blocks = [ShiftBlock(dim, hidden, drop_path=rate) for rate in rates[stage]]
+            made = ShiftStage(blocks, cast("nn.Module", self.layers[stage].downsample))
+            made.blocks.apply(lambda module: init_weights(module, (nn.Conv2d,)))
+            self.layers[stage] = made
+        for stage in compact:
+            convert(self.layers[stage], ffn="compact", branches=0, inplace=True)
+        if pooled:
+            self.layers[2].downsample = TokenPooling2d(*genotype.stage_widths[2:])

@@ -1,0 +1,92 @@
+"""Pictures of where the attention of a network looks, and of the tokens that pooling leaves."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from asvit.core.files import expanded, oddity
+from asvit.export.settings import ExportSettings
+from asvit.models.psvit import PSViT
+from asvit.report.attention_maps import CellMaps, cell_picture, layer_maps, token_maps
+from asvit.report.html import write_files
+from asvit.report.pictures import Picture
+from asvit.report.style import thinned
+from asvit.runs.exporting import find_source, name_weights
+from asvit.runs.predicting import find_pictures, preparation
+from asvit.training.pretrained import weights_path
+from proxies.messages import shown
+
+_LAYERS = 4  # unless some are named
+
+
+def attention_maps(
+    network: str | Path | nn.Module,
+    images: Iterable[str | Path],
+    *,
+    layers: Sequence[str | int] = (),
+    query: tuple[int, int] | None = None,
+    image_size: int | None = None,
+    **settings: Any,
+) -> list[Picture]:
+    """Pictures of where the heads of a network look in images; of a PSViT, of its tokens, too.
+
+    Args:
+        network: A module, a text, or what ``asvit export`` takes for weights. Without weights a
+            network is freshly initialised, always alike.
+        images: Files of pictures; folders stand for all pictures in them.
+        layers: Attention layers by number from 0, from the end if negative, or by the name of a
+            module that they are or are in; by default four from the first to the last.
+        query: As :func:`asvit.report.attention_maps.layer_maps`.
+        image_size: Side of the images in pixels; by default that of the weights, else 224.
+        **settings: ``weights``, ``attention`` and ``ffn`` of an export.
+
+    Raises:
+        ValueError: As there; also if a layer does not exist, or a file cannot be read.
+        FileNotFoundError: If pictures or weights do not exist.
+    """
+    facts: Any = {}
+    if isinstance(network, nn.Module):
+        model, size = network, image_size or 224
+    else:
+        text = str(network)
+        random = not (settings.get("weights") or weights_path(text).is_file())
+        settings |= {"random": random, "image_size": image_size, "out": text}
+        content, model, _ = find_source(name_weights(ExportSettings("timm", text, **settings)))
+        size, facts = content.network.image_size, content.facts
+    paths = list(find_pictures(images))
+    unique = len({path.stem for path in paths}) == len(paths)
+    prepare, pictures = preparation(size, facts), []
+    for place, path in enumerate(paths):
+        name = path.stem if unique else f"{place}-{path.stem}"
+        pixels, image = prepare(path)
+        found = layer_maps(model, image[None], query)
+        asked = [one for layer in layers for one in _named(found, str(layer))]
+        pictures.append(cell_picture(f"{name}-maps", pixels, asked or thinned(found, _LAYERS)))
+        if isinstance(model, PSViT):
+            tokens = token_maps(model, image[None])
+            pictures.append(cell_picture(f"{name}-tokens", pixels, [tokens]))
+    return pictures
+
+
+def write_pictures(pictures: Sequence[Picture], out: str) -> list[Path]:
+    """Write pictures and their rows into a folder; a FileExistsError if one of them is there."""
+    folder = expanded(out)
+    for path in (folder / f"{one.name}.{kind}" for one in pictures for kind in ("svg", "csv")):
+        if path.exists() or oddity(path):
+            raise FileExistsError(f"{path} exists; give another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_files(folder, pictures)
+
+
+def _named(found: Sequence[CellMaps], layer: str) -> list[CellMaps]:
+    """The layers that a number or the name of a module stands for."""
+    numbers = [str(place) for place in (*range(len(found)), *range(-len(found), 0))]
+    if layer in numbers:
+        return [found[int(layer)]]
+    inside = [one for one in found if f"{one.name}.".startswith(f"{layer}.")]
+    if not inside:
+        last = f"{len(found) - 1} or a module's name, such as {found[-1].name}"
+        raise ValueError(f"no attention layer {shown(layer)}; use 0 to {last}")
+    return inside

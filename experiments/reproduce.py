@@ -1,0 +1,100 @@
+"""docs/reproduce.md: every table and figure of the four papers, its command, and what came out.
+
+Run from a checkout: ``python -m experiments.reproduce``. What came out is kept in
+``experiments/reproduced``, a row for each table or figure, and in the tables of the comparisons.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from asvit.core.files import write_text
+from experiments import compare_ablations
+from experiments.compare_outcomes import Row
+from experiments.growing import markdown, read_rows
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "reproduce.md"
+FOLDER = Path(__file__).with_name("reproduced")
+PAPERS = {
+    "asvit": "As-ViT ([arXiv:2202.11921](https://arxiv.org/abs/2202.11921))",
+    "shiftvit": "ShiftViT ([arXiv:2201.10801](https://arxiv.org/abs/2201.10801))",
+    "psvit": "PSViT ([arXiv:2108.03428](https://arxiv.org/abs/2108.03428))",
+    "hallucinated": "Hallucinated attention and compact feed-forward networks "
+    "([arXiv:2306.10875](https://arxiv.org/abs/2306.10875))",
+}
+
+_HEAD = """# The papers' tables and figures
+
+Every table and figure of the four papers that we know of, with the command that repeats it, what
+came out here, and what was published. Numbers of tables and figures are given where we know
+them. *Not trained* marks what needs data or hardware that we do not have; the command is then
+the one to type where they are there. Counts are at 224 px with 1000 classes and without norms.
+This page is made by `python -m experiments.reproduce` from the files in
+`experiments/reproduced`; tests read every command, and run those that are quick and look for the
+numbers in what they print.
+"""
+
+_FIGURE = """
+The complexity study, on the 100 networks of the table asvit-sizes:
+
+![Accuracy over the measures of the study and over counts](images/complexity-study.svg)
+"""
+
+_ABLATIONS = """
+## Ablations, trained small
+
+`python -m experiments.compare_ablations`: networks of about 1.2 M multiply-adds on fractals of
+100 classes, 32 px, 8,000 images to train on and 5,000 to test on, {steps:,} steps, {seeds}
+seeds. Networks of a seed see the same batches, so differences are taken seed by seed. With
+{seeds} seeds Student's intervals are wide: what includes zero says nothing.
+
+{table}
+"""
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A table or figure of a paper."""
+
+    item: str
+    command: str
+    here: str  # what came out
+    published: str
+    difference: str  # why they differ
+
+
+def main() -> None:
+    """Write the page."""
+    write_text(PAGE, page())
+
+
+def rows_of(paper: str) -> list[Reproduced]:
+    """The tables and figures of a paper, a key of :data:`PAPERS`."""
+    return read_rows(FOLDER / f"{paper}.csv", Reproduced)
+
+
+def page() -> str:
+    """The page, as Markdown."""
+    columns = dict.fromkeys(("table or figure", "command", "here", "published", "why"), "l")
+    parts = [_HEAD]
+    for paper, title in PAPERS.items():
+        lines = [
+            (one.item, f"`{one.command}`", one.here, one.published, one.difference)
+            for one in rows_of(paper)
+        ]
+        parts.append(f"\n## {title}\n\n{markdown(columns, lines)}\n")
+        if paper == "asvit":
+            parts.append(_FIGURE)
+    trained = read_rows(compare_ablations.TABLE, Row)
+    if trained:
+        seeds = len({row.training for row in trained})
+        parts.append(
+            _ABLATIONS.format(
+                steps=compare_ablations.STEPS, seeds=seeds, table=compare_ablations.table(trained)
+            )
+        )
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The papers' ablations, statistics and complexity study, at their smallest."""
+
+import math
+import statistics
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from run_script import Script, read_rows
+from scipy.stats import ttest_rel
+
+from asvit.reference.result import Values
+from experiments import (
+    compare_ablations,
+    compare_designs,
+    complexity_study,
+    search_statistics,
+)
+from experiments.compare_ablations import GROUPS
+from experiments.growing import SEED
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_every_variant_is_trained_on_the_same_batches(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    monkeypatch.setattr(compare_designs, "SEARCHED", 200)
+    monkeypatch.setattr(compare_designs, "TESTED", 100)
+    monkeypatch.setattr(compare_ablations, "STEPS", 2)
+    task = replace(
+        compare_ablations.TASKS["hard-fractals"], images=partial(compare_designs._fractals, 4)
+    )
+    monkeypatch.setattr(compare_ablations, "TASKS", {"hard-fractals": task})
+    twins = {"itself": compare_ablations._shift(), "a twin": compare_ablations._shift()}
+    monkeypatch.setattr(compare_ablations, "GROUPS", {"ShiftViT": twins})
+    line = "--trainings 2 --table table.csv --out out"
+    printed = script(compare_ablations.main, line)
+    rows = read_rows("table.csv")
+    assert [row["kind"] for row in rows] == [f"ShiftViT: {name}" for name in twins for _ in "12"]
+    assert [row["accuracy"] for row in rows[:2]] == [row["accuracy"] for row in rows[2:]]
+    assert "| ShiftViT | a twin | " in printed
+    assert printed.endswith(script(compare_ablations.main, f"{line} --print"))
+
+
+def test_variants_differ_from_their_network_in_one_part() -> None:
+    for variants in GROUPS.values():
+        own = variants["itself"]
+        texts = [str(network) for network in variants.values()]
+        assert len({*texts}) == len(texts)
+        for network in variants.values():
+            assert network.architecture.split("(")[0] == own.architecture.split("(")[0]
+            network.build()
+
+
+def test_differences_are_seed_by_seed() -> None:
+    values, base = [80.0, 84.0, 85.0], [78.0, 83.0, 82.0]
+    told = compare_ablations._more(values, base)
+    found = ttest_rel(values, base).confidence_interval(0.95)
+    assert told == f"+2.0 ({found.low:+.1f} to {found.high:+.1f})"
+
+
+def test_means_of_searches_are_those_of_their_choices() -> None:
+    texts = [SEED, "4,8,6|2,1,2|4,1,4|2,1,2|64"]
+    line = search_statistics.table({"some": texts}).splitlines()[2]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[0] == "some (2)"
+    assert cells[1] == f"6.0 ± {statistics.stdev([8, 4]):.1f}"
+    assert cells[-1] == f"48.0 ± {statistics.stdev([32, 64]):.1f}"
+
+
+def test_the_study_has_a_panel_for_every_measure() -> None:
+    taus = {name: 0.1 * place for place, name in enumerate(complexity_study.MEASURES)}
+    result: Any = SimpleNamespace(
+        values=Values(
+            architectures=("a", "b", "c"),
+            accuracies={"accuracy": (50.0, 60.0, 70.0)},
+            measures=dict.fromkeys(taus, (1.0, 2.0, math.nan)),
+        ),
+        correlations=[
+            SimpleNamespace(measure=name, target="accuracy", correlation=SimpleNamespace(tau=tau))
+            for name, tau in taus.items()
+        ],
+    )
+    picture = complexity_study.study_picture(result, "accuracy")
+    assert all(f"τ {tau:.2f}" in picture.svg for tau in taus.values())
+    assert len(picture.csv.splitlines()) == 1 + 2 * len(taus)  # without what has no value
