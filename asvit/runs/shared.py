@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from asvit.core.results import Result
@@ -16,18 +16,18 @@ from asvit.core.settings import Settings, setting
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
+    from asvit.training.checkpoint import Checkpoint
     from asvit.training.distributed import ProcessGroup
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
-J = TypeVar("J")
 
 MOST_WORKERS = 8
 FEW_IMAGES = 2000  # with fewer, worker processes cost more than they save
 
 
 @dataclass(kw_only=True)
-class SharedRun(Run[S, R, J]):
+class SharedRun(Run[S, R, "Checkpoint | None"]):
     """A run whose processes, started by accelerate or torchrun, share every batch.
 
     Its network is given as an architecture, or as the folder of a run that ended in one.
@@ -77,6 +77,19 @@ class SharedRun(Run[S, R, J]):
             self.processes.wait()
             yield
             self.processes.wait()
+
+    def open(self) -> Checkpoint | None:
+        """The checkpoint; None in a new run."""
+        from asvit.training.checkpoint import Checkpoint, read_or_restore
+
+        read = partial(
+            Checkpoint.read,
+            kind=self.files.state_kind or self.files.kind,
+            settings=self.settings_type,
+            row=self.result_type.row_type,
+        )
+        with self.processes.first_before_others():
+            return read_or_restore(self.folder / self.files.state, read)
 
     def finish(self, result: R) -> None:
         """Write the result, in the first process."""

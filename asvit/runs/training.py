@@ -46,7 +46,7 @@ _LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all i
 
 
 @dataclass(kw_only=True)
-class TrainRun(SharedRun[TrainSettings, "TrainResult", "Checkpoint | None"]):
+class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     """Train ARCH, an architecture or the folder of a run that ended in one, on labelled images.
 
     Given again, the same command continues a run that was stopped, or shows the result of a
@@ -171,13 +171,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult", "Checkpoint | None"]):
             self._use_batch(stored.batch_size)
         return replace(stored, bad_images=self.settings.bad_images)
 
-    def open(self) -> Checkpoint | None:
-        """The checkpoint; None in a new run."""
-        from asvit.training.checkpoint import Checkpoint, read_or_restore
-
-        with self.processes.first_before_others():
-            return read_or_restore(self.folder / CHECKPOINT, Checkpoint.read)
-
     def settled(self, journal: Checkpoint | None, result: TrainResult) -> bool:
         """Whether every epoch is done and the network is written."""
         return journal is not None and journal.finished and (self.folder / MODEL).exists()
@@ -260,12 +253,12 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult", "Checkpoint | None"]):
             device = processes.device.type
             origin = Origin(chosen, sets.provenance, sets.classes, device, stages, versions())
         return Session(
-            self.folder,
-            self.network,
-            model,
-            origin,
-            sets,
-            processes,
+            folder=self.folder,
+            network=self.network,
+            model=model,
+            origin=origin,
+            sets=sets,
+            processes=processes,
             stored=stored,
             teacher=load_teacher(chosen, sets.classes),
             workers=workers,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from asvit.core.console import clock, number, table
 from asvit.core.progress import ignore
 from asvit.core.run_files import (
     DETECTOR,
@@ -20,15 +19,13 @@ from asvit.core.run_files import (
     TRANSFER_FIGURES,
     previous,
 )
-from asvit.core.versions import versions
+from asvit.core.versions import missing, versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings, TransferSettings
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from asvit.report.pictures import Picture
     from asvit.training.checkpoint import Checkpoint
     from asvit.transfer.result import DetectionResult, SegmentationResult, TransferResult
@@ -43,11 +40,15 @@ def _files(kind: str, noun: str, state: str) -> RunFiles:
 
 
 @dataclass(kw_only=True)
-class TransferRun(SharedRun[S, "TransferResult", "Checkpoint | None"]):
+class TransferRun(SharedRun[S, "TransferResult"]):
     """Train a model on images with annotations, from a network."""
 
     needs, inputs = ("processes",), ("task",)
     always_typed = ("architecture",)
+    about = (
+        "training on {s.data}, {s.image_size} px: {s.epochs} epochs in batches of {s.batch_size}, "
+        "learning rate {s.learning_rate:g}, seed {s.seed}"
+    )
     task_type: ClassVar[Any]  # a :class:`asvit.transfer.session.Task`
 
     @cached_property
@@ -57,35 +58,17 @@ class TransferRun(SharedRun[S, "TransferResult", "Checkpoint | None"]):
 
         from proxies.evaluation import seed_for
 
+        try:
+            make = self.task_type
+        except ModuleNotFoundError as error:
+            raise missing(f"asvit {self.command}", str(error.name), "transfer") from error
         with torch.random.fork_rng([]):  # equal in every process
             torch.manual_seed(seed_for(self.settings.seed, "weights"))
-            return cast("Task[S]", self.task_type(self.settings))
-
-    @property
-    def title(self) -> str:
-        """What is about to be trained, on what and how."""
-        s = self.settings
-        return (
-            f"training a {self.files.noun} on {s.data}, {s.image_size} px: {s.epochs} epochs in "
-            f"batches of {s.batch_size}, learning rate {s.learning_rate:g}, seed {s.seed}"
-        )
+            return cast("Task[S]", make(self.settings))
 
     def default_name(self) -> str:
         """Named after the network, or its weights, the image size and the seed."""
         return self.named(self.settings.architecture or Path(self.settings.weights or "").stem)
-
-    def open(self) -> Checkpoint | None:
-        """The checkpoint; None in a new run."""
-        from asvit.training.checkpoint import Checkpoint, read_or_restore
-
-        types = {"settings": self.settings_type, "row": self.result_type.row_type}
-        read = partial(Checkpoint.read, kind=self.files.kind, **types)
-        with self.processes.first_before_others():
-            return read_or_restore(self.folder / self.files.state, read)
-
-    def settled(self, journal: Checkpoint | None, result: TransferResult) -> bool:
-        """Whether all epochs are done."""
-        return journal is not None and journal.finished and super().settled(journal, result)
 
     def start_values(self) -> Mapping[str, Any]:
         """Annotations and the kind of device."""
@@ -103,13 +86,15 @@ class TransferRun(SharedRun[S, "TransferResult", "Checkpoint | None"]):
         task, begun = self.task, self.start_values()
         origin = Origin(self.settings, begun["images"], (), begun["device"], (), versions())
         session = Session(
-            self.folder / self.files.state,
-            origin if journal is None else journal.origin,
-            task,
-            self.processes,
-            self.result_type,
+            folder=self.folder,
+            origin=origin if journal is None else journal.origin,
+            processes=self.processes,
             stored=journal,
             workers=self.workers_for(len(task.indices)),
+            file=self.files.state,
+            kind=self.files.kind,
+            task=task,
+            row_type=self.result_type.row_type,
         )
         session.run(self.tell if self.processes.first else ignore)
         return self.result(
@@ -128,7 +113,7 @@ class TransferRun(SharedRun[S, "TransferResult", "Checkpoint | None"]):
         from asvit.report.training import draw_epochs, draw_photograph
 
         rows, kind = result.history, result.row_type
-        panels = {f"{words} (%)": ("", name) for name, words in result.metrics.items()}
+        panels = {f"{name.replace('_', ' ')} (%)": ("", name) for name in result.values}
         photograph = result.folder / DRAWING
         return [
             Picture(
@@ -147,15 +132,6 @@ class TransferRun(SharedRun[S, "TransferResult", "Checkpoint | None"]):
                 wide=True,
             ),
         ]
-
-    @classmethod
-    def told(cls, result: TransferResult, screen: Console) -> Iterator[RenderableType]:
-        """The metrics of the last epoch."""
-        rows = [[words, result.values[name]] for name, words in result.metrics.items()]
-        yield ""
-        yield table(["metric", "%"], rows, title="On the validation images", left=("metric",))
-        yield f"{number(result.params)} parameters, {result.classes} classes"
-        yield f"{len(result.history)} epochs in {clock(result.wall_seconds)}"
 
 
 @dataclass(kw_only=True)

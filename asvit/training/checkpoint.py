@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
@@ -196,19 +195,6 @@ def read_or_restore(path: Path, read: Callable[[Path], T]) -> T | None:
         if isinstance(error, DamagedFileError):
             logger.warning("%s was damaged; the one before it is used", path)
         return found
-
-
-@contextmanager
-def keeping(epoch: int) -> Iterator[None]:
-    """A context in which the files of an epoch are written; a full disk then says what stays."""
-    try:
-        yield
-    except OSError as error:
-        message = (
-            f"{error.strerror} (keeping epoch {epoch}; what was kept before is whole, and the "
-            "same command goes on from it)"
-        )
-        raise OSError(error.errno, message, error.filename) from error
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,39 +6,31 @@ import contextlib
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from importlib import import_module
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from pycocotools.coco import COCO
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as tvf
 
-from asvit.core.versions import missing
 from asvit.data.base import UNREADABLE
 from asvit.data.files import FORMATS, list_folder, read_image
-from proxies.evaluation import seed_for
+from asvit.training.images.loaders import (
+    Batch,
+    BatchPlan,
+    derive_seed,
+    preserved_random_state,
+    seed_all,
+)
 from proxies.messages import first_line
 
 Sample = tuple[Tensor, Any]
-Transform = Callable[[Tensor, Any], Sample]
-
-
-def library(name: str) -> Any:
-    """Import a module that only detectors and segmenters need.
-
-    Raises:
-        ImportError: If the library is not installed.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        top = name.partition(".")[0]
-        raise missing("asvit transfer", top, "transfer") from error
 
 
 class CocoImages(Dataset[Sample]):
@@ -61,11 +53,10 @@ class CocoImages(Dataset[Sample]):
 
     def __init__(self, folder: Path, split: str, *, crowds: bool = False) -> None:
         file = folder / "annotations" / f"instances_{split}.json"
-        if not file.is_file():
-            raise FileNotFoundError(f"no {str(file)!r}; give a folder in COCO's format")
         self._images = folder / split
-        if not self._images.is_dir():
-            raise FileNotFoundError(f"no folder of images {str(self._images)!r}")
+        for path in (file, self._images):
+            if not path.exists():
+                raise FileNotFoundError(f"no {str(path)!r}; give a folder in COCO's format")
         self._coco = _read_coco(file)
         with file.open("rb") as opened:
             self.digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -85,7 +76,7 @@ class CocoImages(Dataset[Sample]):
         entry = self._coco.imgs[self._ids[index]]
         height, width = entry["height"], entry["width"]
         path = self._images / entry["file_name"]
-        image = _pixels(read_image(path))
+        image = tvf.to_image(read_image(path))
         if image.shape[-2:] != (height, width):
             raise ValueError(
                 f"{path} has {image.shape[-1]} x {image.shape[-2]} px, and {width} x {height} px "
@@ -116,13 +107,11 @@ def _read_coco(file: Path) -> Any:
     """Read a file with pycocotools, without its output.
 
     Raises:
-        ImportError: If pycocotools is not installed.
         ValueError: If the file is not in the format.
     """
-    reader = library("pycocotools.coco").COCO
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            coco = reader(file)
+            coco = COCO(file)
         for entry in coco.imgs.values():
             entry["height"], entry["width"], entry["file_name"]
         for o in coco.anns.values():
@@ -168,7 +157,7 @@ class SceneImages(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         path, annotation = self._files[index]
-        image = _pixels(read_image(path))
+        image = tvf.to_image(read_image(path))
         classes = _read_classes(annotation)
         if classes.shape != image.shape[-2:]:
             raise ValueError(f"{annotation} and {path} do not have the same size")
@@ -192,30 +181,28 @@ def _read_classes(path: Path) -> np.ndarray[Any, Any]:
     return numbers
 
 
-def _pixels(image: Image.Image) -> tv_tensors.Image:
-    """``[3, H, W]`` uint8."""
-    return tv_tensors.Image(tvf.pil_to_tensor(image))
+@dataclass(eq=False)
+class AugmentedBatches(Dataset[Batch]):
+    """The batch of each plan: a list of images, and one of their annotations.
 
-
-def augmented(
-    indices: Sequence[int],
-    images: Dataset[Sample],
-    transform: Transform,
-    *,
-    seed: int,
-    epoch: int,
-) -> list[Sample] | ValueError:
-    """Some images, augmented by torch's generator as the seed, the epoch and the image say alone.
-
-    Where one cannot be read, the error, as a worker cannot raise it in the main process.
+    Their variation follows from the seed, the epoch and the image alone.
     """
-    made = []
-    for index in indices:
-        try:
-            image, target = images[index]
-        except ValueError as error:
-            return error
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(seed, f"epoch {epoch}", index))
-            made.append(transform(image, target))
-    return made
+
+    images: Dataset[Sample]
+    indices: Sequence[int]  # of the images to train on, among which plans number theirs
+    transform: Callable[[Tensor, Any], Sample]  # draws from the global generators
+    seed: int
+
+    def __getitem__(self, plan: BatchPlan) -> Batch:
+        batch = Batch([], [])
+        with preserved_random_state():
+            for place in plan.indices.tolist():
+                try:
+                    image, target = self.images[self.indices[place]]
+                except ValueError as error:
+                    return Batch([], [], failure=str(error))
+                seed_all(derive_seed(self.seed, plan.epoch, place))
+                image, target = self.transform(image, target)
+                batch.images.append(image)
+                batch.targets.append(target)
+        return batch

@@ -5,17 +5,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics.detection import MeanAveragePrecision
 from torchvision import tv_tensors
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.transforms import v2
-from torchvision.utils import draw_bounding_boxes
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from asvit.training.distributed import ProcessGroup
 from asvit.transfer.cascade import CascadeHeads
-from asvit.transfer.datasets import CocoImages, Sample, library
-from asvit.transfer.session import Task, build_pyramid, colour, tinted
+from asvit.transfer.datasets import CocoImages
+from asvit.transfer.session import Task, build_pyramid, colours
 from asvit.transfer.settings import DetectionSettings
 
 MARKS = (27 / 36, 33 / 36)  # of the training; after each, the learning rate is divided by 10
@@ -58,7 +59,6 @@ class Detection(Task[DetectionSettings]):
 
     def __init__(self, settings: DetectionSettings) -> None:
         super().__init__(settings)
-        self._metrics = library("torchmetrics.detection")
         self.images = CocoImages(Path(settings.data), settings.train)
         self.validation = CocoImages(Path(settings.data), settings.validation, crowds=True)
         self._names = self.images.classes
@@ -81,11 +81,11 @@ class Detection(Task[DetectionSettings]):
             ]
         )
 
-    def batch(self, samples: list[Sample], device: torch.device) -> tuple[Any, Any]:
+    def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
         """A list of images, and a list of their objects."""
         names = ("boxes", "labels", "masks")
-        targets = [{name: target[name].to(device) for name in names} for _, target in samples]
-        return [image.to(device) for image, _ in samples], targets
+        objects = [{name: target[name].to(device) for name in names} for target in targets]
+        return [image.to(device) for image in images], objects
 
     def decay(self, step: int, steps: int) -> float:
         """A tenth after each mark."""
@@ -94,14 +94,11 @@ class Detection(Task[DetectionSettings]):
     @torch.no_grad()
     def evaluate(self, processes: ProcessGroup) -> dict[str, float]:
         """COCO's average precision of boxes and masks."""
-        metric = self._metrics.MeanAveragePrecision(
-            iou_type=("bbox", "segm"), backend="pycocotools"
-        )
+        metric = MeanAveragePrecision(iou_type=("bbox", "segm"), backend="pycocotools")
         metric.to(processes.device)
         for found, target in self.predictions(processes):
             wanted = {name: value.to(processes.device) for name, value in target.items()}
-            both = ({**one, "masks": one["masks"].bool()} for one in (found, wanted))
-            metric.update(*([one] for one in both))
+            metric.update([found], [{**wanted, "masks": wanted["masks"].bool()}])
         values = metric.compute()
         return {
             f"{name}_{measure}": round(100 * float(values[f"{kind}_{measure}"]), 3)
@@ -120,21 +117,24 @@ class Detection(Task[DetectionSettings]):
         """Masks, and boxes with class and score, of the likely objects."""
         known = {name: value.cpu() for name, value in annotation.items()}
         scores = known.get("scores", torch.ones(len(known["labels"])))
-        kept = scores >= LIKELY
-        labels = (known["labels"][kept] - 1).tolist()
-        if not labels:
+        likely = scores >= LIKELY
+        if not likely.any():
             return image
-        percent = [f" {score:.0%}" if "scores" in known else "" for score in scores[kept].tolist()]
-        words = [self._names[label] + end for label, end in zip(labels, percent, strict=True)]
-        of_class = torch.tensor(labels)
-        masks = {one: known["masks"][kept][of_class == one].any(0) for one in set(labels)}
-        found: Tensor = draw_bounding_boxes(
-            tinted(image, masks),
-            known["boxes"][kept],
+        labels = (known["labels"][likely] - 1).tolist()
+        shades = colours(self.classes)
+        inks = [shades[label] for label in labels]
+        words = [
+            f"{self._names[label]} {score:.0%}" if "scores" in known else self._names[label]
+            for label, score in zip(labels, scores[likely].tolist(), strict=True)
+        ]
+        tinted = draw_segmentation_masks(image, known["masks"][likely].bool(), 0.5, inks)
+        boxed: Tensor = draw_bounding_boxes(
+            tinted,
+            known["boxes"][likely],
             words,
-            [colour(label) for label in labels],
+            inks,
             width=2,
             fill_labels=True,
             label_colors="white",
         )
-        return found
+        return boxed

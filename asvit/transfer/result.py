@@ -8,6 +8,8 @@ from asvit.core.codec import Nullable, to_json
 from asvit.core.results import Result
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 
+_OF_TRAINING = ("epoch", "learning_rate", "seconds")  # columns, beside the losses
+
 
 @dataclass(frozen=True, kw_only=True)
 class TransferRow:
@@ -17,6 +19,15 @@ class TransferRow:
     learning_rate: float  # of its last step
     seconds: float  # wall-clock time, evaluation included
     loss: float  # the sum of the others
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What was measured on the validation images, by name."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in _OF_TRAINING and not name.startswith("loss")
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +63,6 @@ class TransferResult(Result):
 
     provenance_keys = ("found_by", "images", "device", "processes", "versions", "command")
     rows_in = "metrics"
-    metrics: ClassVar[Mapping[str, str]]  # names of metrics, and what people call them
     row_type: ClassVar[type[TransferRow]]
 
     settings: Any
@@ -63,7 +73,7 @@ class TransferResult(Result):
     @property
     def values(self) -> dict[str, float]:
         """The metrics of the last epoch by their names, per cent."""
-        return {name: getattr(self.history[-1], name) for name in self.metrics}
+        return dict(self.history[-1].metrics)
 
     def derived(self) -> Mapping[str, Any]:
         """The architecture, and the metrics of the last epoch."""
@@ -75,12 +85,6 @@ class DetectionResult(TransferResult):
     """A trained detector."""
 
     kind, noun, row_type = "detection", "detector", DetectionRow
-    metrics: ClassVar[Mapping[str, str]] = {
-        f"{part}_map{end and '_'}{end}": f"{part} AP{end}"
-        for part in ("box", "mask")
-        for end in ("", "50", "75")
-    }
-
     settings: DetectionSettings
     history: tuple[DetectionRow, ...]
 
@@ -90,10 +94,5 @@ class SegmentationResult(TransferResult):
     """A trained segmenter."""
 
     kind, noun, row_type = "segmentation", "segmenter", SegmentationRow
-    metrics: ClassVar[Mapping[str, str]] = {
-        "mean_iou": "mean IoU",
-        "pixel_accuracy": "pixel accuracy",
-    }
-
     settings: SegmentationSettings
     history: tuple[SegmentationRow, ...]

@@ -1,17 +1,24 @@
 """UperNet on a feature pyramid, and its training as a task."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+from torchvision.utils import draw_segmentation_masks
+from transformers import UperNetConfig
+from transformers.models.upernet.modeling_upernet import UperNetFCNHead, UperNetHead
 
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn
 from asvit.training.distributed import ProcessGroup
-from asvit.transfer.datasets import Sample, SceneImages, library
-from asvit.transfer.session import Task, build_pyramid, tinted
+from asvit.transfer.datasets import SceneImages
+from asvit.transfer.session import Task, build_pyramid, colours
 from asvit.transfer.settings import IGNORED, SegmentationSettings
 
 AUXILIARY = 0.4  # weight of the loss of the auxiliary head
@@ -21,21 +28,17 @@ SIZES = 16  # sides to choose from in random resizing
 class UperNet(nn.Module):
     """UperNet on a feature pyramid, with an auxiliary head on the second coarsest map.
 
+    The full model of transformers builds its own backbone, so only its heads are used.
+
     Args:
         pyramid: The pyramid.
         classes: Number of classes.
         head: Channels of the head.
         mean, std: Normalisation of pixels in [0, 1].
 
-    Raises:
-        ImportError: If transformers is not installed.
-
     References:
         Xiao et al. 2018, "Unified Perceptual Parsing for Scene Understanding", arXiv:1807.10221.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -43,22 +46,18 @@ class UperNet(nn.Module):
         classes: int,
         *,
         head: int,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
+        mean: Sequence[float],
+        std: Sequence[float],
     ) -> None:
         super().__init__()
-        # The full model of transformers builds its own backbone, so use its heads only.
-        parts = library("transformers.models.upernet.modeling_upernet")
-        config = library("transformers").UperNetConfig(
-            num_labels=classes, hidden_size=head, auxiliary_channels=head // 2
-        )
+        config = UperNetConfig(num_labels=classes, hidden_size=head, auxiliary_channels=head // 2)
+        channels = pyramid.channels
+        self.normalize = v2.Normalize(mean, std)
         self.backbone = pyramid
-        self.decode_head: nn.Module = parts.UperNetHead(config, pyramid.channels)
-        self.auxiliary_head: nn.Module = parts.UperNetFCNHead(
-            config, pyramid.channels, in_index=max(len(pyramid.channels) - 2, 0)
+        self.decode_head: nn.Module = UperNetHead(config, channels)
+        self.auxiliary_head: nn.Module = UperNetFCNHead(
+            config, channels, in_index=max(len(channels) - 2, 0)
         )
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor, labels: Tensor | None = None) -> Tensor | dict[str, Tensor]:
         """Logits ``[B, classes, H, W]`` of images ``[B, 3, H, W]`` in [0, 1], or losses by name.
@@ -67,7 +66,7 @@ class UperNet(nn.Module):
             image: The images.
             labels: ``[B, H, W]`` int64, 255 for no class; None returns the logits.
         """
-        maps = list(self.backbone((image - self.mean) / self.std).values())
+        maps = list(self.backbone(self.normalize(image)).values())
         logits = _upsampled(self.decode_head(maps), image)
         if labels is None:
             return logits
@@ -93,20 +92,16 @@ class Segmentation(Task[SegmentationSettings]):
 
     def __init__(self, settings: SegmentationSettings) -> None:
         super().__init__(settings)
-        self._metrics = library("torchmetrics.classification")
         folder, self.classes, side = Path(settings.data), settings.classes, settings.image_size
         self.images = SceneImages(folder, settings.train, classes=self.classes)
         self.validation = SceneImages(folder, settings.validation, classes=self.classes)
         self.indices = range(len(self.images))
         pyramid, mean, std = build_pyramid(settings)
         self.model = UperNet(pyramid, self.classes, head=settings.head, mean=mean, std=std)
-        least, most = settings.scale
-        sides = [
-            max(round(side * (least + (most - least) * i / (SIZES - 1))), 1) for i in range(SIZES)
-        ]
+        sides = (side * torch.linspace(*settings.scale, SIZES)).round().clamp(min=1)
         self.transform = v2.Compose(
             [
-                v2.RandomShortestSize(sides, antialias=True),
+                v2.RandomShortestSize(sides.int().tolist(), antialias=True),
                 v2.RandomCrop(
                     side,
                     pad_if_needed=True,
@@ -118,11 +113,9 @@ class Segmentation(Task[SegmentationSettings]):
             ]
         )
 
-    def batch(self, samples: list[Sample], device: torch.device) -> tuple[Tensor, Tensor]:
+    def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
         """Images ``[B, 3, S, S]`` and labels ``[B, S, S]``."""
-        images = torch.stack([image for image, _ in samples])
-        labels = torch.stack([classes[0] for _, classes in samples])
-        return images.to(device), labels.to(device).long()
+        return torch.stack(images).to(device), torch.cat(targets).to(device).long()
 
     def decay(self, step: int, steps: int) -> float:
         """Linear to 0."""
@@ -134,17 +127,16 @@ class Segmentation(Task[SegmentationSettings]):
 
         Classes that are neither in the labels nor predicted do not count.
         """
-        metrics = {
-            "mean_iou": self._metrics.MulticlassJaccardIndex(self.classes, ignore_index=IGNORED),
-            "pixel_accuracy": self._metrics.MulticlassAccuracy(
-                self.classes, average="micro", ignore_index=IGNORED
-            ),
-        }
+        given: Any = {"num_classes": self.classes, "ignore_index": IGNORED}
+        metrics = MetricCollection(
+            {
+                "mean_iou": MulticlassJaccardIndex(**given),
+                "pixel_accuracy": MulticlassAccuracy(**given, average="micro"),
+            }
+        ).to(processes.device)
         for found, labels in self.predictions(processes):
-            for metric in metrics.values():
-                metric.to(processes.device)
-                metric.update(found, labels.to(processes.device).long())
-        return {name: round(100 * float(one.compute()), 3) for name, one in metrics.items()}
+            metrics.update(found, labels.to(processes.device).long())
+        return {name: round(100 * float(one), 3) for name, one in metrics.compute().items()}
 
     def predict(self, image: Tensor, device: torch.device) -> Tensor:
         """The class of each pixel, ``[1, H, W]``, with the shorter side at the image size."""
@@ -155,5 +147,6 @@ class Segmentation(Task[SegmentationSettings]):
 
     def draw(self, image: Tensor, annotation: Tensor) -> Tensor:
         """The classes as colours, pixels without a class as they are."""
-        present = [label for label in annotation.unique().tolist() if label != IGNORED]
-        return tinted(image, {label: annotation[0].cpu() == label for label in present})
+        masks = annotation.cpu() == torch.arange(self.classes).view(-1, 1, 1)
+        drawn: Tensor = draw_segmentation_masks(image, masks, 0.5, colours(self.classes))
+        return drawn

@@ -1,15 +1,13 @@
 """The training of a detector or a segmenter, from its checkpoint to its last epoch."""
 
-import colorsys
 import io
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -17,10 +15,9 @@ from PIL import ImageOps
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.utils import distribute_bn
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tvf
-from torchvision.utils import draw_segmentation_masks, make_grid
+from torchvision.utils import make_grid
 
 from asvit.core.files import write_bytes
 from asvit.core.progress import Progress, Tell
@@ -28,20 +25,19 @@ from asvit.core.run_files import DRAWING
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn, backbone
 from asvit.training.checkpoint import (
-    Checkpoint,
     EngineState,
-    Origin,
     check_finite,
-    keeping,
     load_optimizer,
     optimizer_state,
 )
 from asvit.training.distributed import ProcessGroup
-from asvit.training.metrics import autocast, write_metrics
+from asvit.training.epochs import EpochSession
+from asvit.training.images.loaders import Batching, shuffled_loader
+from asvit.training.metrics import autocast
 from asvit.training.pretrained import weights_path
 from asvit.training.short import parameter_groups
-from asvit.transfer.datasets import Sample, Transform, augmented
-from asvit.transfer.result import TransferResult, TransferRow
+from asvit.transfer.datasets import AugmentedBatches, Sample
+from asvit.transfer.result import TransferRow
 from asvit.transfer.settings import TransferSettings
 from proxies.evaluation import seed_for
 
@@ -67,14 +63,14 @@ class Task(ABC, Generic[S]):
     indices: Sequence[int]
     validation: Any
     classes: int
-    transform: Transform
+    transform: Callable[[Tensor, Any], Sample]
 
     def __init__(self, settings: S) -> None:
         self.settings = settings
 
     @abstractmethod
-    def batch(self, samples: list[Sample], device: torch.device) -> tuple[Any, Any]:
-        """Collate samples to the images and targets that the model takes."""
+    def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
+        """What the model takes: images and targets on the device."""
 
     @abstractmethod
     def decay(self, step: int, steps: int) -> float:
@@ -118,25 +114,14 @@ class Task(ABC, Generic[S]):
         return jpeg.getvalue()
 
 
-def colour(number: int) -> tuple[int, int, int]:
-    """The colour of a class, from 0; neighbours differ in hue."""
-    red, green, blue = colorsys.hsv_to_rgb(0.618 * number % 1, 0.8, 0.95)
-    return int(255 * red), int(255 * green), int(255 * blue)
-
-
-def tinted(image: Tensor, masks: Mapping[int, Tensor]) -> Tensor:
-    """An image with the mask ``[H, W]`` of each class in its colour."""
-    if not masks:
-        return image
-    colours = [colour(number) for number in masks]
-    stacked = torch.stack([*masks.values()]).bool()
-    drawn: Tensor = draw_segmentation_masks(image, stacked, 0.5, colours)
-    return drawn
+def colours(classes: int) -> list[str]:
+    """A colour for each class; neighbours differ in hue."""
+    return [f"hsl({222 * number % 360}, 80%, 55%)" for number in range(classes)]
 
 
 def build_pyramid(
     settings: TransferSettings, *, fpn: int | None = None
-) -> tuple[Pyramid | PyramidWithFpn, tuple[float, ...], tuple[float, ...]]:
+) -> tuple[Pyramid | PyramidWithFpn, Sequence[float], Sequence[float]]:
     """The network as a feature pyramid; mean and standard deviation of its pixels, 0 to 1.
 
     With weights that tell of their network these are its own, otherwise ImageNet's.
@@ -145,16 +130,19 @@ def build_pyramid(
         ValueError: As in :func:`asvit.networks.pyramid.backbone`.
         FileNotFoundError: The same.
     """
-    weights, known = None, None
+    arch: str | Network | None = settings.architecture
+    weights, facts = None, dict[str, Any]()
     if settings.weights is not None:
         weights = weights_path(settings.weights)
-        with suppress(ValueError):
+        try:
             known = WeightsFile.read(weights)
-    arch: str | Network | None = settings.architecture
+            facts = dict(known.facts)
+            arch = arch or replace(known.network, image_size=settings.image_size)
+        except ValueError:
+            if arch is None:
+                raise
     if arch is None:
-        if weights is None:
-            raise ValueError("name an architecture, or weights that say theirs")
-        arch = replace(WeightsFile.read(weights).network, image_size=settings.image_size)
+        raise ValueError("name an architecture, or weights that say theirs")
     pyramid = backbone(
         arch,
         settings.image_size,
@@ -166,50 +154,46 @@ def build_pyramid(
         windows=settings.windows or None,
         fpn=fpn,
     )
-    facts = {} if known is None else known.facts
-    mean = tuple(facts.get("mean", IMAGENET_DEFAULT_MEAN))
-    return pyramid, mean, tuple(facts.get("std", IMAGENET_DEFAULT_STD))
+    mean, std = facts.get("mean", IMAGENET_DEFAULT_MEAN), facts.get("std", IMAGENET_DEFAULT_STD)
+    return pyramid, mean, std
 
 
-@dataclass(eq=False)
-class Session:
-    """Trains and evaluates a model, and writes a checkpoint after every epoch."""
+@dataclass(eq=False, kw_only=True)
+class Session(EpochSession[TransferRow]):
+    """Trains and evaluates a model."""
 
-    path: Path  # of the checkpoint, in the run folder
-    origin: Origin
     task: Task[Any]
-    processes: ProcessGroup  # the first of them writes
-    result_type: type[TransferResult]
-    stored: Checkpoint | None = None  # of earlier sessions
-    workers: int = 0  # processes that prepare images
+    row_type: type[TransferRow]
 
     def __post_init__(self) -> None:
-        settings, model, stored = self.task.settings, self.task.model, self.stored
-        self._began, world, batch = time.monotonic(), self.processes.world, settings.batch_size
-        self.history: list[TransferRow] = [] if stored is None else list(stored.history)
-        self._steps = len(self.task.indices) // batch  # of an epoch
-        if batch % world:
-            raise ValueError(f"batch_size={batch} for {world} processes; use a multiple")
-        if not self._steps:
-            images = len(self.task.indices)
-            raise ValueError(
-                f"batch_size={batch} for {images} training images; use at most as many"
-            )
+        self._begin()
+        task, processes, stored = self.task, self.processes, self.stored
+        settings, model = task.settings, task.model
+        batching = Batching(
+            image_size=settings.image_size,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            workers=self.workers,
+            rank=processes.rank,
+            world=processes.world,
+            pin_memory=processes.device.type == "cuda",
+        )
+        batches = AugmentedBatches(task.images, task.indices, task.transform, settings.seed)
+        source = self.origin.images["source"]
+        self._batches = shuffled_loader(batches, batching, len(task.indices), source)
         check_finite(model.state_dict(), what="the weights to start from")
-        model.to(self.processes.device)
+        model.to(processes.device)
         groups = parameter_groups(model, settings.weight_decay)
         self._optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
         if stored is not None:
             stored.state.load(model, None)
             if not stored.finished:
                 load_optimizer(self._optimizer, stored.state.moments, stored.state.numbers)
-        self._wrapped = self.processes.wrap(model)
+        self._wrapped = processes.wrap(model)
 
-    @property
-    def seconds(self) -> float:
-        """Wall-clock time of all sessions."""
-        before = 0.0 if self.stored is None else self.stored.seconds
-        return before + time.monotonic() - self._began
+    def state(self) -> EngineState:
+        """The model's state and the optimiser's."""
+        return EngineState(self.task.model.state_dict(), {}, *optimizer_state(self._optimizer))
 
     def run(self, tell: Tell) -> None:
         """Train to the end, telling of every step and epoch; then draw some predictions.
@@ -218,90 +202,65 @@ class Session:
             ValueError: If the loss or a weight is not finite, or an image cannot be read; the last
                 checkpoint then stays.
         """
-        folder, device, model = self.path.parent, self.processes.device, self.task.model
-        first, begun, total = self.processes.first, len(self.history), self.task.settings.epochs
-        named = {"loss": "loss", **self.result_type.metrics}
+        begun, total = len(self.history), self.origin.settings.epochs
 
-        def follow(epochs: float, values: dict[str, float], row: object = None) -> None:
-            words = [f"{named[name]} {values[name]:.4g}" for name in named if name in values]
+        def follow(epochs: float, loss: float, row: TransferRow | None = None) -> None:
+            values = {"loss": loss, **(row.metrics if row else {})}
+            words = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items()]
             known: Any = {"share": epochs / total, "share_resumed": begun / total, "record": row}
-            done = len(self.history)
-            tell(Progress("epoch", done, total, begun, state="  ".join(words), **known))
+            tell(
+                Progress("epoch", len(self.history), total, begun, state="  ".join(words), **known)
+            )
 
-        if first and begun:
-            write_metrics(folder, self.history)  # a kill may have left them out of date
-        for epoch in range(begun, total):
-            began = time.monotonic()
-            with torch.random.fork_rng([device] if device.type == "cuda" else []):
-                values = self._train(epoch, follow)
-            if self.processes.world > 1:
-                distribute_bn(model, self.processes.world, reduce=True)
-            check_finite(model.state_dict(), what=f"after epoch {epoch + 1} the weights")
-            values |= self.task.evaluate(self.processes)
-            seconds = round(time.monotonic() - began, 3)
-            row = self.result_type.row_type(epoch=epoch + 1, seconds=seconds, **values)
-            self.history.append(row)
-            if first:
-                self._save()
-            follow(epoch + 1, values, row)
-        if first:
-            write_bytes(folder / DRAWING, self.task.drawing(device))
+        with closing(self._batches):
+            for row in self.epochs(partial(self._epoch, follow=follow)):
+                follow(row.epoch, row.loss, row)
+        if self.processes.first:
+            write_bytes(self.folder / DRAWING, self.task.drawing(self.processes.device))
 
-    def _train(self, epoch: int, tell: Any) -> dict[str, float]:
+    def _epoch(self, epoch: int, follow: Callable[[float, float], None]) -> TransferRow:
+        began, device, model = time.monotonic(), self.processes.device, self.task.model
+        self._batches.set_epoch(epoch)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            trained = self._train(epoch, follow)
+        if self.processes.world > 1:
+            distribute_bn(model, self.processes.world, reduce=True)
+        check_finite(model.state_dict(), what=f"after epoch {epoch + 1} the weights")
+        values = {**trained, **self.task.evaluate(self.processes)}
+        seconds = round(time.monotonic() - began, 3)
+        return self.row_type(epoch=epoch + 1, seconds=seconds, **values)
+
+    def _train(self, epoch: int, follow: Callable[[float, float], None]) -> Mapping[str, float]:
         """Train for one epoch; returns the last learning rate and the mean losses by name."""
         settings, task, processes = self.task.settings, self.task, self.processes
-        steps, sums = settings.epochs * self._steps, dict[str, Tensor]()
+        steps, sums = len(self._batches), dict[str, Tensor]()
         self._wrapped.train()
         # For drop-path and the draws of the detector.
         torch.manual_seed(seed_for(settings.seed, f"rank {processes.rank}", epoch))
-        for number, samples in enumerate(self._batches(epoch), 1):
-            if isinstance(samples, ValueError):
-                raise samples
-            step = epoch * self._steps + number
-            rate = settings.learning_rate * task.lr_factor(step - 1, steps)
+        for number, (images, targets) in enumerate(self._batches, 1):
+            step = epoch * steps + number
+            factor = task.lr_factor(step - 1, settings.epochs * steps)
             for group in self._optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = settings.learning_rate * factor
             with autocast(processes.device, settings.precision):
-                losses: dict[str, Tensor] = self._wrapped(*task.batch(samples, processes.device))
-            loss = torch.stack([value.float() for value in losses.values()]).sum()
-            mean = float(processes.mean(loss.detach()))
+                losses = self._wrapped(*task.batch(images, targets, processes.device))
+            losses = {name: value.float() for name, value in losses.items()}
+            losses = {"loss": torch.stack([*losses.values()]).sum(), **losses}
+            mean = float(processes.mean(losses["loss"].detach()))
             if not math.isfinite(mean):
                 raise ValueError(
-                    f"the loss became {mean} in step {step} of {steps}; use a lower learning rate "
-                    f"than {settings.learning_rate:g}, or a norm to clip at"
+                    f"the loss became {mean} in step {step} of {settings.epochs * steps}; use a "
+                    f"lower learning rate than {settings.learning_rate:g}, or a norm to clip at"
                 )
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            self._optimizer.zero_grad()
+            losses["loss"].backward()
             if settings.clip:
                 nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
             self._optimizer.step()
-            for name, value in {"loss": loss, **losses}.items():
-                sums[name] = sums.get(name, torch.zeros(())) + value.detach().float()
-            if number < self._steps:  # the last step is told with the metrics
-                tell(epoch + number / self._steps, {"loss": mean})
-        means = processes.mean(torch.stack(list(sums.values())) / self._steps).tolist()
-        known = zip(sums, means, strict=True)
-        return {"learning_rate": rate, **{name: round(value, 6) for name, value in known}}
-
-    def _batches(self, epoch: int) -> DataLoader[Any]:
-        """This process's share of the full batches of an epoch."""
-        task, world, seed = self.task, self.processes.world, self.task.settings.seed
-        generator = torch.Generator().manual_seed(seed_for(seed, "order", epoch))
-        order = torch.randperm(len(task.indices), generator=generator).tolist()
-        share = order[: self._steps * task.settings.batch_size][self.processes.rank :: world]
-        return DataLoader(
-            [task.indices[place] for place in share],  # type: ignore[arg-type]
-            task.settings.batch_size // world,
-            num_workers=self.workers,
-            collate_fn=partial(
-                augmented, images=task.images, transform=task.transform, seed=seed, epoch=epoch
-            ),
-        )
-
-    def _save(self) -> None:
-        """Write the checkpoint of the last epoch, and the metrics, which follow from it."""
-        state = EngineState(self.task.model.state_dict(), {}, *optimizer_state(self._optimizer))
-        known = self.origin, tuple(self.history), self.seconds
-        with keeping(len(self.history)):
-            Checkpoint(*known, {}, state, self.result_type.kind).write(self.path)
-            write_metrics(self.path.parent, self.history)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0) + value.detach()
+            if number < steps:  # the last step is told with the metrics
+                follow(epoch + number / steps, mean)
+        means = {name: float(processes.mean(total)) / steps for name, total in sums.items()}
+        rounded = {name: round(value, 6) for name, value in means.items()}
+        return {"learning_rate": settings.learning_rate * factor, **rounded}
