@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from asvit.spaces import load_space as load_space
     from asvit.training.result import TrainResult as TrainResult
     from asvit.training.supernets.settings import SupernetResult as SupernetResult
-    from asvit.transfer.result import DetectionResult as DetectionResult
-    from asvit.transfer.result import SegmentationResult as SegmentationResult
+    from asvit.transfer.settings import DetectionResult as DetectionResult
+    from asvit.transfer.settings import SegmentationResult as SegmentationResult
 
 # Heavy imports wait until a name is used.
 _DEFINED_IN = {
@@ -72,7 +72,7 @@ _DEFINED_IN = {
     "asvit.spaces": ["build", "cost", "load_space"],
     "asvit.training.result": ["TrainResult"],
     "asvit.training.supernets.settings": ["SupernetResult"],
-    "asvit.transfer.result": ["DetectionResult", "SegmentationResult"],
+    "asvit.transfer.settings": ["DetectionResult", "SegmentationResult"],
 }
 _LAZY = {name: module for module, names in _DEFINED_IN.items() for name in names}
 

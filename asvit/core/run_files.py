@@ -53,8 +53,6 @@ PREDICTIONS = "predictions.json"
 TRAINING_FIGURES = ("curves", "pace", "confusion")
 
 # Of a detector and of a segmenter, beside the metrics.
-DETECTOR = "detector.safetensors"
-SEGMENTER = "segmenter.safetensors"
 DRAWING = "predictions.jpg"
 TRANSFER_FIGURES = ("curves", "predictions")
 

@@ -10,37 +10,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from asvit.core.progress import ignore
-from asvit.core.run_files import (
-    DETECTOR,
-    DRAWING,
-    METRICS_CSV,
-    METRICS_JSONL,
-    SEGMENTER,
-    TRANSFER_FIGURES,
-    previous,
-)
+from asvit.core.run_files import DRAWING, METRICS_CSV, METRICS_JSONL, TRANSFER_FIGURES, previous
 from asvit.core.versions import missing, versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
-from asvit.transfer.settings import DetectionSettings, SegmentationSettings, TransferSettings
+from asvit.transfer.settings import (
+    DetectionResult,
+    DetectionSettings,
+    SegmentationResult,
+    SegmentationSettings,
+    TransferResult,
+    TransferSettings,
+)
 
 if TYPE_CHECKING:
     from asvit.report.pictures import Picture
     from asvit.training.checkpoint import Checkpoint
-    from asvit.transfer.result import DetectionResult, SegmentationResult, TransferResult
     from asvit.transfer.session import Task
 
 S = TypeVar("S", bound=TransferSettings)
 
 
-def _files(kind: str, noun: str, state: str) -> RunFiles:
+def _files(kind: str, noun: str) -> RunFiles:
+    state = f"{noun}.safetensors"
     outputs = (METRICS_CSV, METRICS_JSONL, DRAWING, previous(state))
     return RunFiles(kind, noun, state, outputs, figures=TRANSFER_FIGURES)
 
 
 @dataclass(kw_only=True)
-class TransferRun(SharedRun[S, "TransferResult"]):
+class TransferRun(SharedRun[S, TransferResult]):
     """Train a model on images with annotations, from a network."""
 
     needs, inputs = ("processes",), ("task",)
@@ -145,9 +144,9 @@ class DetectionRun(TransferRun[DetectionSettings]):
 
     command = "transfer detect"
     summary = "Train a detector of objects and their masks."
-    files = _files("detection", "detector", DETECTOR)
+    files = _files("detection", "detector")
     settings_type = DetectionSettings
-    result_type = imported("asvit.transfer.result:DetectionResult")
+    result_type = DetectionResult
     task_type = imported("asvit.transfer.detector:Detection")
     written = "report.html, detector.safetensors, predictions.jpg, metrics.csv, result.json"
 
@@ -164,9 +163,9 @@ class SegmentationRun(TransferRun[SegmentationSettings]):
 
     command = "transfer segment"
     summary = "Train a segmenter, which tells the class of each pixel."
-    files = _files("segmentation", "segmenter", SEGMENTER)
+    files = _files("segmentation", "segmenter")
     settings_type = SegmentationSettings
-    result_type = imported("asvit.transfer.result:SegmentationResult")
+    result_type = SegmentationResult
     task_type = imported("asvit.transfer.segmenter:Segmentation")
     written = "report.html, segmenter.safetensors, predictions.jpg, metrics.csv, result.json"
 

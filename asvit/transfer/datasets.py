@@ -78,10 +78,7 @@ class CocoImages(Dataset[Sample]):
         path = self._images / entry["file_name"]
         image = tvf.to_image(read_image(path))
         if image.shape[-2:] != (height, width):
-            raise ValueError(
-                f"{path} has {image.shape[-1]} x {image.shape[-2]} px, and {width} x {height} px "
-                "by its annotations"
-            )
+            raise ValueError(f"{path} is not of {width} x {height} px, as its annotations say")
         objects = self._objects(index)
         corners = np.array([o["bbox"] for o in objects], np.float32).reshape(-1, 4)
         corners[:, 2:] += corners[:, :2]

@@ -13,14 +13,12 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.transforms import v2
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-from asvit.training.distributed import ProcessGroup
 from asvit.transfer.cascade import CascadeHeads
 from asvit.transfer.datasets import CocoImages
 from asvit.transfer.session import Task, build_pyramid, colours
 from asvit.transfer.settings import DetectionSettings
 
 MARKS = (27 / 36, 33 / 36)  # of the training; after each, the learning rate is divided by 10
-MEASURES = ("map", "map_50", "map_75")
 LIKELY = 0.5  # score from which objects are drawn
 
 
@@ -33,7 +31,7 @@ def detector(settings: DetectionSettings, classes: int) -> MaskRCNN:
     References:
         He et al. 2017, "Mask R-CNN", arXiv:1703.06870, and for a cascade :class:`CascadeHeads`.
     """
-    body, mean, std = build_pyramid(settings, fpn=settings.fpn)
+    body, normalize = build_pyramid(settings, settings.fpn)
     sides = tuple((round(settings.anchor * stride),) for stride in body.strides)
     # The pooled level serves anchors only.
     names = [str(level) for level in range(len(body.strides) - 1)]
@@ -42,8 +40,8 @@ def detector(settings: DetectionSettings, classes: int) -> MaskRCNN:
         classes + 1,  # and the background
         min_size=settings.image_size,
         max_size=settings.image_size,
-        image_mean=list(mean),
-        image_std=list(std),
+        image_mean=list(normalize.mean),
+        image_std=list(normalize.std),
         rpn_anchor_generator=AnchorGenerator(sides, ((0.5, 1.0, 2.0),) * len(sides)),
         box_batch_size_per_image=settings.regions,
         box_roi_pool=MultiScaleRoIAlign(names, output_size=7, sampling_ratio=2),
@@ -70,6 +68,7 @@ class Detection(Task[DetectionSettings]):
         self.classes = len(self._names)
         self.indices = self.images.with_objects
         self.model = detector(settings, self.classes)
+        self.metric = MeanAveragePrecision(iou_type=("bbox", "segm"), backend="pycocotools")
         side = (settings.image_size, settings.image_size)
         self.transform = v2.Compose(
             [
@@ -91,21 +90,6 @@ class Detection(Task[DetectionSettings]):
         """A tenth after each mark."""
         return float(0.1 ** sum(step >= mark * steps for mark in MARKS))
 
-    @torch.no_grad()
-    def evaluate(self, processes: ProcessGroup) -> dict[str, float]:
-        """COCO's average precision of boxes and masks."""
-        metric = MeanAveragePrecision(iou_type=("bbox", "segm"), backend="pycocotools")
-        metric.to(processes.device)
-        for found, target in self.predictions(processes):
-            wanted = {name: value.to(processes.device) for name, value in target.items()}
-            metric.update([found], [{**wanted, "masks": wanted["masks"].bool()}])
-        values = metric.compute()
-        return {
-            f"{name}_{measure}": round(100 * float(values[f"{kind}_{measure}"]), 3)
-            for name, kind in (("box", "bbox"), ("mask", "segm"))
-            for measure in MEASURES
-        }
-
     def predict(self, image: Tensor, device: torch.device) -> dict[str, Tensor]:
         """The objects found, with their scores."""
         found = self.model([v2.functional.to_dtype(image, scale=True).to(device)])[0]
@@ -113,8 +97,13 @@ class Detection(Task[DetectionSettings]):
         boxes = tv_tensors.BoundingBoxes(found["boxes"], format="XYXY", canvas_size=size)
         return {**found, "boxes": boxes, "masks": tv_tensors.Mask(found["masks"][:, 0] > 0.5)}
 
+    def compare(self, found: Any, annotation: Any, device: torch.device) -> None:
+        """Objects found and wanted, for COCO's average precision of boxes and masks."""
+        wanted = {name: value.to(device) for name, value in annotation.items()}
+        self.metric.update([found], [{**wanted, "masks": wanted["masks"].bool()}])
+
     def draw(self, image: Tensor, annotation: dict[str, Tensor]) -> Tensor:
-        """Masks, and boxes with class and score, of the likely objects."""
+        """Masks, and boxes with their class, of the likely objects."""
         known = {name: value.cpu() for name, value in annotation.items()}
         scores = known.get("scores", torch.ones(len(known["labels"])))
         likely = scores >= LIKELY
@@ -123,10 +112,7 @@ class Detection(Task[DetectionSettings]):
         labels = (known["labels"][likely] - 1).tolist()
         shades = colours(self.classes)
         inks = [shades[label] for label in labels]
-        words = [
-            f"{self._names[label]} {score:.0%}" if "scores" in known else self._names[label]
-            for label, score in zip(labels, scores[likely].tolist(), strict=True)
-        ]
+        words = [self._names[label] for label in labels]
         tinted = draw_segmentation_masks(image, known["masks"][likely].bool(), 0.5, inks)
         boxed: Tensor = draw_bounding_boxes(
             tinted,

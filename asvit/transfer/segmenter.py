@@ -1,6 +1,5 @@
 """UperNet on a feature pyramid, and its training as a task."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from torchvision.utils import draw_segmentation_masks
 from transformers import UperNetConfig
 from transformers.models.upernet.modeling_upernet import UperNetFCNHead, UperNetHead
 
-from asvit.networks.pyramid import Pyramid, PyramidWithFpn
-from asvit.training.distributed import ProcessGroup
+from asvit.networks.pyramid import Pyramid
 from asvit.transfer.datasets import SceneImages
 from asvit.transfer.session import Task, build_pyramid, colours
 from asvit.transfer.settings import IGNORED, SegmentationSettings
@@ -32,32 +30,22 @@ class UperNet(nn.Module):
 
     Args:
         pyramid: The pyramid.
+        normalize: Normalisation of pixels in [0, 1].
         classes: Number of classes.
         head: Channels of the head.
-        mean, std: Normalisation of pixels in [0, 1].
 
     References:
         Xiao et al. 2018, "Unified Perceptual Parsing for Scene Understanding", arXiv:1807.10221.
     """
 
-    def __init__(
-        self,
-        pyramid: Pyramid | PyramidWithFpn,
-        classes: int,
-        *,
-        head: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-    ) -> None:
+    def __init__(self, pyramid: Pyramid, normalize: nn.Module, classes: int, *, head: int) -> None:
         super().__init__()
-        config = UperNetConfig(num_labels=classes, hidden_size=head, auxiliary_channels=head // 2)
-        channels = pyramid.channels
-        self.normalize = v2.Normalize(mean, std)
-        self.backbone = pyramid
-        self.decode_head: nn.Module = UperNetHead(config, channels)
-        self.auxiliary_head: nn.Module = UperNetFCNHead(
-            config, channels, in_index=max(len(channels) - 2, 0)
-        )
+        config: Any = UperNetConfig(hidden_size=head, auxiliary_channels=head // 2)
+        config.num_labels = classes
+        self.normalize, self.backbone = normalize, pyramid
+        self.decode_head = UperNetHead(config, pyramid.channels)
+        level = max(len(pyramid.channels) - 2, 0)
+        self.auxiliary_head = UperNetFCNHead(config, pyramid.channels, in_index=level)
 
     def forward(self, image: Tensor, labels: Tensor | None = None) -> Tensor | dict[str, Tensor]:
         """Logits ``[B, classes, H, W]`` of images ``[B, 3, H, W]`` in [0, 1], or losses by name.
@@ -96,8 +84,15 @@ class Segmentation(Task[SegmentationSettings]):
         self.images = SceneImages(folder, settings.train, classes=self.classes)
         self.validation = SceneImages(folder, settings.validation, classes=self.classes)
         self.indices = range(len(self.images))
-        pyramid, mean, std = build_pyramid(settings)
-        self.model = UperNet(pyramid, self.classes, head=settings.head, mean=mean, std=std)
+        self.model = UperNet(*build_pyramid(settings), self.classes, head=settings.head)
+        counted: Any = {"num_classes": self.classes, "ignore_index": IGNORED}
+        # Classes that are neither in the labels nor predicted do not count.
+        self.metric = MetricCollection(
+            {
+                "mean_iou": MulticlassJaccardIndex(**counted),
+                "pixel_accuracy": MulticlassAccuracy(**counted, average="micro"),
+            }
+        )
         sides = (side * torch.linspace(*settings.scale, SIZES)).round().clamp(min=1)
         self.transform = v2.Compose(
             [
@@ -121,29 +116,16 @@ class Segmentation(Task[SegmentationSettings]):
         """Linear to 0."""
         return 1 - step / steps
 
-    @torch.no_grad()
-    def evaluate(self, processes: ProcessGroup) -> dict[str, float]:
-        """Mean intersection over union and pixel accuracy.
-
-        Classes that are neither in the labels nor predicted do not count.
-        """
-        given: Any = {"num_classes": self.classes, "ignore_index": IGNORED}
-        metrics = MetricCollection(
-            {
-                "mean_iou": MulticlassJaccardIndex(**given),
-                "pixel_accuracy": MulticlassAccuracy(**given, average="micro"),
-            }
-        ).to(processes.device)
-        for found, labels in self.predictions(processes):
-            metrics.update(found, labels.to(processes.device).long())
-        return {name: round(100 * float(one), 3) for name, one in metrics.compute().items()}
-
     def predict(self, image: Tensor, device: torch.device) -> Tensor:
         """The class of each pixel, ``[1, H, W]``, with the shorter side at the image size."""
         small = v2.functional.resize(image, [self.settings.image_size], antialias=True)
         small = v2.functional.to_dtype(small, scale=True).to(device)
         found: Tensor = tv_tensors.Mask(_upsampled(self.model(small[None]), image).argmax(dim=1))
         return found
+
+    def compare(self, found: Tensor, annotation: Tensor, device: torch.device) -> None:
+        """Classes found and wanted."""
+        self.metric.update(found, annotation.to(device).long())
 
     def draw(self, image: Tensor, annotation: Tensor) -> Tensor:
         """The classes as colours, pixels without a class as they are."""

@@ -4,9 +4,10 @@ import io
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +24,7 @@ from asvit.core.files import write_bytes
 from asvit.core.progress import Progress, Tell
 from asvit.core.run_files import DRAWING
 from asvit.networks import Network, WeightsFile
-from asvit.networks.pyramid import Pyramid, PyramidWithFpn, backbone
+from asvit.networks.pyramid import backbone
 from asvit.training.checkpoint import (
     EngineState,
     check_finite,
@@ -37,8 +38,7 @@ from asvit.training.metrics import autocast
 from asvit.training.pretrained import weights_path
 from asvit.training.short import parameter_groups
 from asvit.transfer.datasets import AugmentedBatches, Sample
-from asvit.transfer.result import TransferRow
-from asvit.transfer.settings import TransferSettings
+from asvit.transfer.settings import TransferRow, TransferSettings
 from proxies.evaluation import seed_for
 
 EXAMPLES = 6  # images whose annotation and prediction are drawn
@@ -48,7 +48,7 @@ S = TypeVar("S", bound=TransferSettings)
 
 
 class Task(ABC, Generic[S]):
-    """A model with its data and schedule.
+    """A model with its data, schedule and metrics.
 
     Attributes:
         model: Maps a batch of images and targets to losses by name; trained in place.
@@ -56,6 +56,7 @@ class Task(ABC, Generic[S]):
         validation: The images to evaluate on.
         classes: Number of classes.
         transform: Random augmentation of an image and its annotation.
+        metric: What predictions and annotations are compared with; its values are in [0, 1].
     """
 
     model: nn.Module
@@ -64,6 +65,7 @@ class Task(ABC, Generic[S]):
     validation: Any
     classes: int
     transform: Callable[[Tensor, Any], Sample]
+    metric: Any
 
     def __init__(self, settings: S) -> None:
         self.settings = settings
@@ -77,12 +79,12 @@ class Task(ABC, Generic[S]):
         """The learning rate of a step after the warm-up, as a fraction of the highest."""
 
     @abstractmethod
-    def evaluate(self, processes: ProcessGroup) -> dict[str, float]:
-        """Metrics on the validation images, per cent; every process must call this."""
-
-    @abstractmethod
     def predict(self, image: Tensor, device: torch.device) -> Any:
         """What the model finds in an image ``[3, H, W]`` uint8, in the form of an annotation."""
+
+    @abstractmethod
+    def compare(self, found: Any, annotation: Any, device: torch.device) -> None:
+        """Update the metric with a prediction."""
 
     @abstractmethod
     def draw(self, image: Tensor, annotation: Any) -> Tensor:
@@ -92,14 +94,19 @@ class Task(ABC, Generic[S]):
         """The learning rate of a step as a fraction of the highest: linear warm-up, then decay."""
         return min((step + 1) / (self.settings.warmup + 1), 1.0) * self.decay(step, steps)
 
-    def predictions(self, processes: ProcessGroup) -> Iterator[tuple[Any, Any]]:
-        """What is found in this process's share of the validation images, and the annotations."""
+    @torch.no_grad()  # not inference mode: training could not use what a network caches
+    def evaluate(self, processes: ProcessGroup) -> dict[str, float]:
+        """Metrics on the validation images, per cent; every process must call this."""
         self.model.eval()
+        self.metric.to(processes.device).reset()
         for index in range(processes.rank, len(self.validation), processes.world):
             image, annotation = self.validation[index]
-            yield self.predict(image, processes.device), annotation
+            found = self.predict(image, processes.device)
+            self.compare(found, annotation, processes.device)
+        values = self.metric.compute().items()
+        return {name: round(100 * float(one), 3) for name, one in values if one.ndim == 0}
 
-    @torch.no_grad()  # not inference mode: training could not use what a network caches
+    @torch.no_grad()
     def drawing(self, device: torch.device) -> bytes:
         """A JPEG of the first validation images: each annotation, and the prediction beside it."""
         self.model.eval()
@@ -119,10 +126,8 @@ def colours(classes: int) -> list[str]:
     return [f"hsl({222 * number % 360}, 80%, 55%)" for number in range(classes)]
 
 
-def build_pyramid(
-    settings: TransferSettings, *, fpn: int | None = None
-) -> tuple[Pyramid | PyramidWithFpn, Sequence[float], Sequence[float]]:
-    """The network as a feature pyramid; mean and standard deviation of its pixels, 0 to 1.
+def build_pyramid(settings: TransferSettings, fpn: int | None = None) -> tuple[Any, v2.Normalize]:
+    """The network as a feature pyramid, and the normalisation of pixels in [0, 1].
 
     With weights that tell of their network these are its own, otherwise ImageNet's.
 
@@ -143,19 +148,16 @@ def build_pyramid(
                 raise
     if arch is None:
         raise ValueError("name an architecture, or weights that say theirs")
+    names = ("norms", "frozen_stages", "drop_path", "grad_checkpointing")
+    chosen = {name: getattr(settings, name) for name in names}
+    windows = settings.windows or None
     pyramid = backbone(
-        arch,
-        settings.image_size,
-        weights=weights,
-        norms=settings.norms,
-        frozen_stages=settings.frozen_stages,
-        drop_path=settings.drop_path,
-        grad_checkpointing=settings.grad_checkpointing,
-        windows=settings.windows or None,
-        fpn=fpn,
+        arch, settings.image_size, weights=weights, windows=windows, fpn=fpn, **chosen
     )
-    mean, std = facts.get("mean", IMAGENET_DEFAULT_MEAN), facts.get("std", IMAGENET_DEFAULT_STD)
-    return pyramid, mean, std
+    normalize = v2.Normalize(
+        facts.get("mean", IMAGENET_DEFAULT_MEAN), facts.get("std", IMAGENET_DEFAULT_STD)
+    )
+    return pyramid, normalize
 
 
 @dataclass(eq=False, kw_only=True)
@@ -202,15 +204,15 @@ class Session(EpochSession[TransferRow]):
             ValueError: If the loss or a weight is not finite, or an image cannot be read; the last
                 checkpoint then stays.
         """
-        begun, total = len(self.history), self.origin.settings.epochs
+        total = self.origin.settings.epochs
+        begun = len(self.history)
 
         def follow(epochs: float, loss: float, row: TransferRow | None = None) -> None:
             values = {"loss": loss, **(row.metrics if row else {})}
             words = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items()]
             known: Any = {"share": epochs / total, "share_resumed": begun / total, "record": row}
-            tell(
-                Progress("epoch", len(self.history), total, begun, state="  ".join(words), **known)
-            )
+            done, state = len(self.history), "  ".join(words)
+            tell(Progress("epoch", done, total, begun, state=state, **known))
 
         with closing(self._batches):
             for row in self.epochs(partial(self._epoch, follow=follow)):
@@ -219,21 +221,28 @@ class Session(EpochSession[TransferRow]):
             write_bytes(self.folder / DRAWING, self.task.drawing(self.processes.device))
 
     def _epoch(self, epoch: int, follow: Callable[[float, float], None]) -> TransferRow:
+        """Train for one epoch, and evaluate."""
         began, device, model = time.monotonic(), self.processes.device, self.task.model
         self._batches.set_epoch(epoch)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            trained = self._train(epoch, follow)
+            losses = self._train(epoch, follow)
         if self.processes.world > 1:
             distribute_bn(model, self.processes.world, reduce=True)
         check_finite(model.state_dict(), what=f"after epoch {epoch + 1} the weights")
-        values = {**trained, **self.task.evaluate(self.processes)}
-        seconds = round(time.monotonic() - began, 3)
-        return self.row_type(epoch=epoch + 1, seconds=seconds, **values)
+        metrics = self.task.evaluate(self.processes)
+        names = {one.name for one in fields(self.row_type)}
+        return self.row_type(
+            epoch=epoch + 1,
+            learning_rate=self._optimizer.param_groups[0]["lr"],
+            seconds=round(time.monotonic() - began, 3),
+            **losses,
+            **{name: value for name, value in metrics.items() if name in names},
+        )
 
-    def _train(self, epoch: int, follow: Callable[[float, float], None]) -> Mapping[str, float]:
-        """Train for one epoch; returns the last learning rate and the mean losses by name."""
+    def _train(self, epoch: int, follow: Callable[[float, float], None]) -> dict[str, float]:
+        """Train for one epoch; returns the mean of each loss, and of their sum as ``loss``."""
         settings, task, processes = self.task.settings, self.task, self.processes
-        steps, sums = len(self._batches), dict[str, Tensor]()
+        steps, sums = len(self._batches), Counter[str]()
         self._wrapped.train()
         # For drop-path and the draws of the detector.
         torch.manual_seed(seed_for(settings.seed, f"rank {processes.rank}", epoch))
@@ -244,23 +253,20 @@ class Session(EpochSession[TransferRow]):
                 group["lr"] = settings.learning_rate * factor
             with autocast(processes.device, settings.precision):
                 losses = self._wrapped(*task.batch(images, targets, processes.device))
-            losses = {name: value.float() for name, value in losses.items()}
-            losses = {"loss": torch.stack([*losses.values()]).sum(), **losses}
-            mean = float(processes.mean(losses["loss"].detach()))
-            if not math.isfinite(mean):
+            names, parts = ("loss", *losses), torch.stack([*losses.values()]).float()
+            loss = parts.sum()
+            means = processes.mean(torch.stack([loss, *parts]).detach()).tolist()
+            if not math.isfinite(means[0]):
                 raise ValueError(
-                    f"the loss became {mean} in step {step} of {settings.epochs * steps}; use a "
-                    f"lower learning rate than {settings.learning_rate:g}, or a norm to clip at"
+                    f"the loss became {means[0]} in step {step} of {settings.epochs * steps}; use "
+                    f"a lower learning rate than {settings.learning_rate:g}, or a norm to clip at"
                 )
+            sums.update(dict(zip(names, means, strict=True)))
             self._optimizer.zero_grad()
-            losses["loss"].backward()
+            loss.backward()
             if settings.clip:
                 nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
             self._optimizer.step()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0) + value.detach()
             if number < steps:  # the last step is told with the metrics
-                follow(epoch + number / steps, mean)
-        means = {name: float(processes.mean(total)) / steps for name, total in sums.items()}
-        rounded = {name: round(value, 6) for name, value in means.items()}
-        return {"learning_rate": settings.learning_rate * factor, **rounded}
+                follow(epoch + number / steps, means[0])
+        return {name: round(total / steps, 6) for name, total in sums.items()}

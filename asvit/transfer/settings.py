@@ -1,13 +1,18 @@
-"""Settings of training detectors and segmenters."""
+"""Settings of training detectors and segmenters, and what it comes to."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from asvit.core.codec import Nullable, to_json
+from asvit.core.results import Result
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 from proxies.messages import shown
 
 IGNORED = 255  # label of pixels without a class
+
+_OF_TRAINING = ("epoch", "learning_rate", "seconds")  # columns, beside the losses
 
 
 def _scale(given: Any) -> tuple[float, float]:
@@ -18,12 +23,6 @@ def _scale(given: Any) -> tuple[float, float]:
     if not 0 < least <= most < math.inf:
         raise ValueError(f"scale must be two numbers, least first, got {shown(given)}")
     return least, most
-
-
-def _split(given: Any) -> str:
-    if not isinstance(given, str):
-        raise ValueError(f"a split must be a name, got {shown(given)}")
-    return given
 
 
 def _otherwise(name: str, default: Any) -> Any:
@@ -45,8 +44,8 @@ class TransferSettings(Settings):
     data: str = setting(
         ..., "Folder of images and annotations.", metavar="FOLDER", complete="paths"
     )
-    train: str = setting("train2017", "Split to train on.", metavar="NAME", convert=_split)
-    validation: str = setting("val2017", "Split to evaluate on.", metavar="NAME", convert=_split)
+    train: str = setting("train2017", "Split to train on.", metavar="NAME")
+    validation: str = setting("val2017", "Split to evaluate on.", metavar="NAME")
     weights: str | None = setting(
         None, "Weights to start from: a file, or a run.", metavar="FILE", complete="paths"
     )
@@ -117,3 +116,92 @@ class SegmentationSettings(TransferSettings):
     learning_rate: float = _otherwise("learning_rate", 6e-5)
     weight_decay: float = _otherwise("weight_decay", 0.01)
     warmup: int = _otherwise("warmup", 1500)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRow:
+    """An epoch: mean losses of its steps, and metrics on the validation images, per cent."""
+
+    epoch: int  # from 1
+    learning_rate: float  # of its last step
+    seconds: float  # wall-clock time, evaluation included
+    loss: float  # the sum of the others
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What was measured on the validation images, by name."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in _OF_TRAINING and not name.startswith("loss")
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionRow(TransferRow):
+    """An epoch of a detector, with COCO's average precisions."""
+
+    loss_objectness: float
+    loss_rpn_box_reg: float
+    loss_classifier: float
+    loss_box_reg: float
+    loss_mask: float
+    bbox_map: float
+    bbox_map_50: float
+    bbox_map_75: float
+    segm_map: float
+    segm_map_50: float
+    segm_map_75: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationRow(TransferRow):
+    """An epoch of a segmenter; classes that are neither there nor found do not count."""
+
+    loss_decode: float
+    loss_auxiliary: float
+    mean_iou: Nullable  # intersection over union
+    pixel_accuracy: Nullable
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferResult(Result):
+    """A trained detector or segmenter."""
+
+    provenance_keys = ("found_by", "images", "device", "processes", "versions", "command")
+    rows_in = "metrics"
+    row_type: ClassVar[type[TransferRow]]
+
+    settings: Any
+    classes: int  #: number of classes
+    params: int  #: parameters
+    history: Any  #: one row per epoch
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The metrics of the last epoch by their names, per cent."""
+        return dict(self.history[-1].metrics)
+
+    def derived(self) -> Mapping[str, Any]:
+        """The architecture, and the metrics of the last epoch."""
+        return {"architecture": self.settings.architecture, **to_json(self.values)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionResult(TransferResult):
+    """A trained detector."""
+
+    kind, noun, row_type = "detection", "detector", DetectionRow
+
+    settings: DetectionSettings
+    history: tuple[DetectionRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationResult(TransferResult):
+    """A trained segmenter."""
+
+    kind, noun, row_type = "segmentation", "segmenter", SegmentationRow
+
+    settings: SegmentationSettings
+    history: tuple[SegmentationRow, ...]

@@ -44,13 +44,14 @@ from asvit.training.metrics import EpochRow
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.settings import PathAccuracies, SupernetResult, SupernetSettings
-from asvit.transfer.result import (
+from asvit.transfer.settings import (
     DetectionResult,
     DetectionRow,
+    DetectionSettings,
     SegmentationResult,
     SegmentationRow,
+    SegmentationSettings,
 )
-from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from scaling import Row
 
 HERE = Path("run")

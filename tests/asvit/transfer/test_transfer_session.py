@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -17,9 +17,8 @@ from asvit.training import checkpoint
 from asvit.training.checkpoint import Checkpoint, Origin, read_or_restore
 from asvit.training.distributed import ProcessGroup
 from asvit.transfer.datasets import Sample
-from asvit.transfer.result import TransferResult, TransferRow
 from asvit.transfer.session import Session, Task
-from asvit.transfer.settings import TransferSettings
+from asvit.transfer.settings import TransferRow, TransferSettings
 
 SETTINGS = TransferSettings(
     architecture="none", data="none", image_size=32, epochs=3, batch_size=2, learning_rate=0.05,
@@ -29,14 +28,9 @@ SETTINGS = TransferSettings(
 
 @dataclass(frozen=True, kw_only=True)
 class FitRow(TransferRow):
-    square: float
-    size: float
+    loss_square: float
+    loss_size: float
     weight: float
-
-
-class FitResult(TransferResult):
-    kind, noun, row_type = "fit", "fit", FitRow
-    metrics: ClassVar[Mapping[str, str]] = {"weight": "weight"}
 
 
 class Points(Dataset[Sample]):
@@ -62,7 +56,7 @@ class Line(nn.Module):
 
     def forward(self, x: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         gap = self.map(self.drop(self.norm(x))) - wanted
-        return {"square": gap.square().mean(), "size": 0.1 * gap.abs().mean()}
+        return {"loss_square": gap.square().mean(), "loss_size": 0.1 * gap.abs().mean()}
 
 
 def shaken(x: Tensor, wanted: Any) -> Sample:
@@ -77,9 +71,8 @@ class Fit(Task[TransferSettings]):
         self.images = self.validation = Points()
         self.indices, self.transform, self.classes = range(1, 7), shaken, 1
 
-    def batch(self, samples: list[Sample], device: torch.device) -> tuple[Any, Any]:
-        xs, wanted = zip(*samples, strict=True)
-        return torch.stack(xs).to(device), torch.stack(wanted).to(device)
+    def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
+        return torch.stack(images).to(device), torch.stack(targets).to(device)
 
     def decay(self, step: int, steps: int) -> float:
         return 1 - step / steps
@@ -90,6 +83,9 @@ class Fit(Task[TransferSettings]):
 
     def predict(self, image: Tensor, device: torch.device) -> Any:
         return None
+
+    def compare(self, found: Any, annotation: Any, device: torch.device) -> None:
+        raise NotImplementedError
 
     def draw(self, image: Tensor, annotation: Any) -> Tensor:
         return image
@@ -128,12 +124,14 @@ def run(
     stored = read(folder)
     origin = Origin(settings, {"source": "points", "digest": "0"}, (), "cpu", ())
     session = Session(
-        Path(folder) / "fit.safetensors",
-        origin,
-        task(settings),
-        ProcessGroup("cpu"),
-        FitResult,
+        folder=Path(folder),
+        origin=origin,
+        processes=ProcessGroup("cpu"),
         stored=stored,
+        file="fit.safetensors",
+        kind="fit",
+        task=task(settings),
+        row_type=FitRow,
         **options,
     )
     session.run(tell)
@@ -154,7 +152,7 @@ def test_losses_fall_and_every_epoch_is_told_and_kept() -> None:
     assert [{**line, "seconds": 0.0} for line in lines] == history
     assert [line["epoch"] for line in lines] == [*range(1, 31)]
     for line in lines:
-        assert line["loss"] == pytest.approx(line["square"] + line["size"], rel=1e-5)
+        assert line["loss"] == pytest.approx(line["loss_square"] + line["loss_size"], rel=1e-5)
     assert lines[0]["learning_rate"] == pytest.approx(0.05 * (1 - 2 / 90))
     assert [one.share for one in told] == pytest.approx([step / 90 for step in range(1, 91)])
     assert [one.done for one in told if one.record] == [*range(1, 31)]
@@ -258,7 +256,7 @@ def test_an_image_that_cannot_be_read_is_an_error_in_one_line(workers: int) -> N
 
 
 def test_batches_that_cannot_be_made() -> None:
-    with pytest.raises(ValueError, match="batch_size=8 for 6 training images; use at most as"):
+    with pytest.raises(ValueError, match=r"a batch of 8 images.* points; use --batch-size 6"):
         run("run", replace(SETTINGS, batch_size=8))
 
 

@@ -85,7 +85,8 @@ def test_splits_of_other_classes() -> None:
 
 
 def upernet(arch: str = ARCH, classes: int = 3) -> UperNet:
-    return UperNet(backbone(arch, 64), classes, head=16, mean=(0.5,) * 3, std=(0.2,) * 3)
+    normalize = v2.Normalize([0.5] * 3, [0.2] * 3)
+    return UperNet(backbone(arch, 64), normalize, classes, head=16)
 
 
 @pytest.mark.parametrize("arch", [ARCH, "psvit2d:b-----|b-----|b-----|16"])
@@ -116,7 +117,7 @@ def test_images_are_normalised_inside() -> None:
     model = upernet().eval()
     with torch.no_grad():
         expected = model(torch.zeros(1, 3, 64, 64))
-        model.mean += 0.3
+        model.normalize.mean = [0.8] * 3
         shifted = model(torch.full((1, 3, 64, 64), 0.3))
     torch.testing.assert_close(shifted, expected)
 
