@@ -327,11 +327,6 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
             images, if mixing gets an odd number, or if the augmentation is unknown.
     """
     size, world, augmentation = batching.batch_size, batching.world, batching.augmentation
-    if augmentation.mixes and size // world % 2:
-        raise ValueError(
-            f"mixup and CutMix take pairs of images, but a process has {size // world} of a"
-            f" batch of {size}; use a multiple of {2 * world}"
-        )
     batches = _ImageBatches(
         images,
         batching,
@@ -339,7 +334,13 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
         erase=augmentation.eraser(),
         mixing=augmentation.mixing(len(images.classes), batching.label_smoothing),
     )
-    return shuffled_loader(batches, batching, len(images), images.source)
+    loader = shuffled_loader(batches, batching, len(images), images.source)
+    if augmentation.mixes and size // world % 2:
+        raise ValueError(
+            f"mixup and CutMix take pairs of images, but a process has {size // world} of a"
+            f" batch of {size}; use a multiple of {2 * world}"
+        )
+    return loader
 
 
 def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
