@@ -58,12 +58,11 @@ class TransferRun(SharedRun[S, TransferResult]):
         from proxies.evaluation import seed_for
 
         try:
-            make = self.task_type
+            with torch.random.fork_rng([]):  # equal in every process
+                torch.manual_seed(seed_for(self.settings.seed, "weights"))
+                return cast("Task[S]", self.task_type(self.settings))
         except ModuleNotFoundError as error:
             raise missing(f"asvit {self.command}", str(error.name), "transfer") from error
-        with torch.random.fork_rng([]):  # equal in every process
-            torch.manual_seed(seed_for(self.settings.seed, "weights"))
-            return cast("Task[S]", make(self.settings))
 
     def default_name(self) -> str:
         """Named after the network, or its weights, the image size and the seed."""

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pycocotools.coco import COCO
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
@@ -106,6 +105,8 @@ def _read_coco(file: Path) -> Any:
     Raises:
         ValueError: If the file is not in the format.
     """
+    from pycocotools.coco import COCO
+
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             coco = COCO(file)

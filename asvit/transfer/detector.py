@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.detection import MeanAveragePrecision
 from torchvision import tv_tensors
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -56,6 +55,8 @@ class Detection(Task[DetectionSettings]):
     """The training of a detector on images in COCO's format."""
 
     def __init__(self, settings: DetectionSettings) -> None:
+        from torchmetrics.detection import MeanAveragePrecision
+
         super().__init__(settings)
         self.images = CocoImages(Path(settings.data), settings.train)
         self.validation = CocoImages(Path(settings.data), settings.validation, crowds=True)

@@ -6,13 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.utils import draw_segmentation_masks
-from transformers import UperNetConfig
-from transformers.models.upernet.modeling_upernet import UperNetFCNHead, UperNetHead
 
 from asvit.networks.pyramid import Pyramid
 from asvit.transfer.datasets import SceneImages
@@ -39,6 +35,9 @@ class UperNet(nn.Module):
     """
 
     def __init__(self, pyramid: Pyramid, normalize: nn.Module, classes: int, *, head: int) -> None:
+        from transformers import UperNetConfig
+        from transformers.models.upernet.modeling_upernet import UperNetFCNHead, UperNetHead
+
         super().__init__()
         config: Any = UperNetConfig(hidden_size=head, auxiliary_channels=head // 2)
         config.num_labels = classes
@@ -79,6 +78,9 @@ class Segmentation(Task[SegmentationSettings]):
     """The training of a segmenter on images in ADE20K's format."""
 
     def __init__(self, settings: SegmentationSettings) -> None:
+        from torchmetrics import MetricCollection
+        from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+
         super().__init__(settings)
         folder, self.classes, side = Path(settings.data), settings.classes, settings.image_size
         self.images = SceneImages(folder, settings.train, classes=self.classes)

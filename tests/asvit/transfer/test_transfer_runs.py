@@ -238,7 +238,6 @@ def test_without_network_library_or_command(monkeypatch: pytest.MonkeyPatch) -> 
         "name an architecture, or weights",
     )
     check_refused(run("transfer"), 2, "missing command; use detect or segment")
-    monkeypatch.delitem(sys.modules, "asvit.transfer.detector")
     monkeypatch.setitem(sys.modules, "torchmetrics.detection", None)
     result = run(*words("detect"), "--quiet")
     check_refused(result, 3, "asvit transfer detect needs torchmetrics")
