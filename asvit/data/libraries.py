@@ -55,11 +55,8 @@ class LibraryDataset(LabelledImages):
 
 def open_digits() -> LabelledImages:
     """Open scikit-learn's 1,797 hand-written digits of 8 × 8 pixels, part of that library."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        message = "images 'digits' need scikit-learn: pip install scikit-learn"
-        raise ImportError(message) from error
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     grey = (digits.images * (255 / 16)).astype(np.uint8)
     source = f"scikit-learn digits, {len(grey)} images"
@@ -67,45 +64,18 @@ def open_digits() -> LabelledImages:
     return LibraryDataset(source, tuple("0123456789"), digits.target.astype(np.int64), items)
 
 
-def open_torchvision(name: str, *, download: bool = False) -> LabelledImages:
+def open_torchvision(name: str, *, download: bool = False, **part: Any) -> LabelledImages:
     """Open a classification dataset of torchvision, in its default (training) part.
 
-    Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache.
+    Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache. Arguments of
+    the dataset, such as ``train=False``, select another ``part``.
 
     Raises:
         ValueError: If torchvision has no such dataset, or its items are not an image and a label.
         FileNotFoundError: If its files are missing or damaged and ``download`` is false.
         OSError: If the download fails.
     """
-    return _torchvision_part(name, _torchvision_class(name), {}, download)
-
-
-def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImages | None:
-    """Open the validation part of a torchvision dataset, else its test part; None without parts.
-
-    A dataset with a training part ``trainval`` gives its test part.
-    """
     kind = _torchvision_class(name)
-    accepted = inspect.signature(kind).parameters
-    if "train" in accepted:
-        return _torchvision_part(name, kind, {"train": False}, download)
-    if "split" not in accepted:
-        return None
-    both = accepted["split"].default == "trainval"
-    for part in ("test",) if both else ("val", "valid", "test"):
-        try:
-            return _torchvision_part(name, kind, {"split": part}, download)
-        except OSError as error:
-            # torchvision's message for a part that a dataset does not have.
-            if not str(error.__cause__).startswith(f"Unknown value '{part}' for argument split"):
-                raise
-    return None
-
-
-def _torchvision_part(
-    name: str, kind: Any, part: dict[str, Any], download: bool
-) -> LabelledImages:
-    """Open the part of a torchvision dataset that the arguments ``part`` select."""
     accepted = inspect.signature(kind).parameters
     missing = [
         other.name
@@ -137,6 +107,27 @@ def _torchvision_part(
     names = getattr(items, "classes", None) or map(str, range(int(labels.max(initial=-1)) + 1))
     classes = tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
     return LibraryDataset(source, classes, labels, items)
+
+
+def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImages | None:
+    """Open the validation part of a torchvision dataset, else its test part; None without parts.
+
+    A dataset with a training part ``trainval`` gives its test part.
+    """
+    accepted = inspect.signature(_torchvision_class(name)).parameters
+    if "train" in accepted:
+        return open_torchvision(name, download=download, train=False)
+    if "split" not in accepted:
+        return None
+    both = accepted["split"].default == "trainval"
+    for part in ("test",) if both else ("val", "valid", "test"):
+        try:
+            return open_torchvision(name, download=download, split=part)
+        except OSError as error:
+            # torchvision's message for a part that a dataset does not have.
+            if not str(error.__cause__).startswith(f"Unknown value '{part}' for argument split"):
+                raise
+    return None
 
 
 def _torchvision_class(name: str) -> Any:
@@ -175,26 +166,21 @@ def _targets(items: Any, source: str) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def open_hub(name: str, *, download: bool = False) -> LabelledImages:
-    """Open the training part of ``owner/dataset``, or of a local folder that the library can read.
-
-    Raises:
-        ImportError: If the library is not installed.
-        FileNotFoundError: If it is not in the cache and ``download`` is false.
-        OSError: If the download fails.
-        ValueError: If it has no images with class labels.
-    """
-    return _hub_part(name, _hub_table(name, "train", download))
-
-
 def open_hub_parts(
     name: str, *, download: bool = False
 ) -> tuple[LabelledImages, LabelledImages | None]:
     """Open the training part of a dataset of the hub, and its validation or test part, if any.
 
-    A part with withheld labels (-1 by the hub's convention) is skipped.
+    The name is ``owner/dataset``, or a local folder that the library can read. A part with
+    withheld labels (-1 by the hub's convention) is skipped.
+
+    Raises:
+        ImportError: If the library is not installed.
+        FileNotFoundError: If it is not in the cache and ``download`` is false.
+        OSError: If the download fails.
+        ValueError: If it has no training part, or that has no images.
     """
-    tables = _hub_table(name, None, download)
+    tables = _hub_tables(name, download)
     if "train" not in tables:
         raise ValueError(f"hf:{name} has no part 'train'; its parts: {listed(tables)}")
     train = _hub_part(name, tables["train"])
@@ -206,8 +192,8 @@ def open_hub_parts(
     return train, None
 
 
-def _hub_table(name: str, part: str | None, download: bool) -> Any:
-    """The table of a part of a dataset, or all tables by the name of their part."""
+def _hub_tables(name: str, download: bool) -> Any:
+    """The tables of a dataset by the name of their part."""
     try:
         import datasets
     except ImportError as error:
@@ -217,7 +203,7 @@ def _hub_table(name: str, part: str | None, download: bool) -> Any:
     _check_hub_name(name, download)
     try:
         with contextlib.nullcontext() if download else _offline():
-            return datasets.load_dataset(name, split=part)
+            return datasets.load_dataset(name)
     except (DatasetsError, OSError, RuntimeError, ValueError) as error:
         reason = first_line(error)
         if not isinstance(error, OSError):
