@@ -1,4 +1,4 @@
-"""Trains Mask R-CNN on COCO's format, with any of our networks or timm's as backbone.
+"""Trains Mask R-CNN or its cascade on COCO's format, on any of our networks or timm's.
 
 Run from a checkout: ``python -m experiments.train_detection ARCH --data FOLDER``, or on eight
 devices with ``torchrun --nproc-per-node 8 -m`` instead of ``python -m``. FOLDER holds
@@ -8,7 +8,8 @@ JSON metrics to stdout; a stopped training resumes when the command is given aga
 
 Defaults: AdamW as Swin's detectors were trained (arXiv 2103.14030), 36 epochs with a tenth of the
 learning rate from epochs 28 and 34 on, and large-scale jitter (arXiv 2012.07177) at 1024 px, the
-published image size of As-ViT-L. What else the paper did for its detector is not known.
+published image size of As-ViT-L, whose detector was a cascade by its size (``--detector
+cascade``). What else the paper did for its detector is not known.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from torchvision.transforms import v2
 from asvit.core.settings import setting
 from asvit.networks.pyramid import PyramidWithFpn
 from asvit.training.distributed import ProcessGroup
+from experiments.cascade_rcnn import CascadeHeads
 from experiments.transfer_data import CocoImages, Sample, library
 from experiments.transfer_run import Metrics, train_from_options
 from experiments.transfer_settings import (
@@ -56,18 +58,21 @@ class DetectionSettings(TransferSettings):
     )
     fpn: int = setting(..., "Channels of the feature pyramid network.", at_least=1)
     regions: int = setting(..., "Regions per image that train the heads in a step.", at_least=4)
+    detector: str = setting(
+        "mask", "Mask R-CNN (mask) or Cascade Mask R-CNN (cascade).", choices=("mask", "cascade")
+    )
 
 
 def detector(
     settings: DetectionSettings, classes: int, *, grad_checkpointing: bool = False
 ) -> MaskRCNN:
-    """Mask R-CNN with a feature pyramid network.
+    """A detector with a feature pyramid network.
 
     In training it maps images ``[3, H, W]`` in [0, 1] and their objects to losses by name; in
     evaluation, images to the objects found in each.
 
     References:
-        He et al. 2017, "Mask R-CNN", arXiv:1703.06870.
+        He et al. 2017, "Mask R-CNN", arXiv:1703.06870, and for a cascade :class:`CascadeHeads`.
     """
     body = cast(
         "PyramidWithFpn",
@@ -78,7 +83,7 @@ def detector(
     names = [
         str(level) for level in range(len(body.strides) - 1)
     ]  # the pooled level serves anchors only
-    return MaskRCNN(
+    model = MaskRCNN(
         body,
         classes + 1,  # and the background
         min_size=settings.image_size,
@@ -90,6 +95,9 @@ def detector(
         box_roi_pool=MultiScaleRoIAlign(names, output_size=7, sampling_ratio=2),
         mask_roi_pool=MultiScaleRoIAlign(names, output_size=14, sampling_ratio=2),
     )
+    if settings.detector == "cascade":
+        model.roi_heads = CascadeHeads(model.roi_heads, settings.fpn, classes + 1)
+    return model
 
 
 class Detection:
@@ -184,6 +192,7 @@ def main() -> int:
         anchor=8.0,
         fpn=256,
         regions=512,
+        detector="mask",
     )
     return run_cli(parser, run)
 
