@@ -326,10 +326,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         yield table(columns, cells, title="Validation accuracy, inherited weights, per cent")
         winner = result.winner
         rows: list[list[object]] = [["winner", winner.validation, winner.test]]
-        for paths, words in (
-            (result.in_window, "within the limit"),
-            (result.anywhere, "of any cost"),
-        ):
+        for words, paths in result.random_paths.items():
             name = f"median of {paths.test.paths} random paths {words}"
             rows.append([name, paths.validation.median, paths.test.median])
         title = "The winner beside random paths with the same weights"
