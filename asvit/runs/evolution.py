@@ -165,8 +165,8 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     def open(self) -> AccuracyJournal:
         """The journal of the accuracies, which must be of the same supernet."""
         journal = super().open()
-        what = "on another supernet"
-        check_same_digest(self.folder, what, "folder", journal.supernet, self._origin)
+        what, stored = "on another supernet", journal.start_values.get("supernet")
+        check_same_digest(self.folder, what, "folder", stored, self._origin)
         return journal
 
     def settled(self, journal: AccuracyJournal, result: EvolutionResult) -> bool:

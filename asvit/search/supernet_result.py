@@ -67,11 +67,6 @@ class AccuracyJournal(Journal[EvolutionSettings]):
         self.retrained: Retrained | None = None  #: None before the winner is trained from scratch
         super().__init__(*args)
 
-    @property
-    def supernet(self) -> SupernetOrigin | None:
-        """Folder of the supernet, and the digest of its weights."""
-        return self.start_values.get("supernet")
-
     def get(self, part: Part, path: Cells) -> float | None:
         """The accuracy of a path on a part of the images, per cent; None while unknown."""
         return self._accuracies.get((part, path))
