@@ -282,7 +282,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         winner, settings = best.architecture, self.trained.origin.settings
         state = self.folder / RETRAINING
         trained = train_alone(winner, settings, self.parts, state=state, progress=self.tell)
-        failed = bool(trained.reason)
+        failed = trained.reason is not None
         accuracy = None if failed else trained.accuracy
         self._write(RETRAINED, trained.model, best, test=accuracy)
         journal.add_retrained(
@@ -291,7 +291,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
                 accuracy=accuracy,
                 loss=None if failed else fmean(trained.losses[-settings.steps_per_epoch :]),
                 seconds=round(trained.seconds, 3),
-                reason=trained.reason,
+                reason=trained.reason or "",
             )
         )
 
