@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from asvit.training.supernets.settings import PathAccuracies, SupernetResult, Su
 
 if TYPE_CHECKING:
     import torch
+    from rich.console import Console, RenderableType
 
     from asvit.models.psvit_supernet import PSViTSupernet
     from asvit.report.pictures import Picture
@@ -172,8 +173,13 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
                 f"{found.lowest:.1f} to {found.highest:.1f} %, median {found.median:.1f}"
             ),
             "chance": f"{100 / result.num_classes:.1f} %",
-            "trained in": clock(result.wall_seconds),
         }
+
+    @classmethod
+    def told(cls, result: SupernetResult, screen: Console) -> Iterator[RenderableType]:
+        """The facts, and how long it took."""
+        yield from super().told(result, screen)
+        yield f"trained in {clock(result.wall_seconds)}"
 
     @classmethod
     def pictures(cls, result: SupernetResult) -> Sequence[Picture]:
