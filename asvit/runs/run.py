@@ -255,7 +255,7 @@ class Run(ABC, Generic[S, R, J]):
             return cls.report(folder)  # type: ignore[no-any-return]
         from asvit.report.html import read_result, result_page, write_files
 
-        result: R = read_result(folder, cls.result_type)
+        result: R = read_result(folder, cls.result_type, f"asvit {cls.command}")
         drawn = cls.pictures(result)
         if drawn is None:
             return None
