@@ -66,10 +66,10 @@ def _few_detections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_few_detections")
-@pytest.mark.parametrize("kind", ["mask", "cascade"])
-def test_tiny_pictures_are_learnt_by_heart(script: Script, kind: str) -> None:
+@pytest.mark.parametrize("heads", ["mask", "cascade"])
+def test_tiny_pictures_are_learnt_by_heart(script: Script, heads: str) -> None:
     make_data(8, 4)
-    printed = script(train_detection.main, f"{DETECTION} --detector {kind}")
+    printed = script(train_detection.main, f"{DETECTION} --detector {heads}")
     lines = [json.loads(line) for line in printed.splitlines()]
     assert script.code == 0
     assert [line["epoch"] for line in lines] == [*range(1, 21)]
@@ -79,7 +79,7 @@ def test_tiny_pictures_are_learnt_by_heart(script: Script, kind: str) -> None:
         assert all(0 <= line[f"{kind}_map"] <= line[f"{kind}_map_50"] <= 100 for line in lines)
         assert lines[-1][f"{kind}_map_50"] > 60
     assert Path("run/metrics.jsonl").read_text().splitlines() == [*map(json.dumps, lines)]
-    model = detector(detection(fpn=32, detector=kind), 2).eval()
+    model = detector(detection(fpn=32, detector=heads), 2).eval()
     model.load_state_dict(read_weights(Path("run") / CHECKPOINT))
     with torch.inference_mode():
         found = model([torch.rand(3, 48, 80)])[0]
