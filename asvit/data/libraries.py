@@ -166,21 +166,26 @@ def _targets(items: Any, source: str) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def open_hub_parts(
-    name: str, *, download: bool = False
-) -> tuple[LabelledImages, LabelledImages | None]:
-    """Open the training part of a dataset of the hub, and its validation or test part, if any.
-
-    The name is ``owner/dataset``, or a local folder that the library can read. A part with
-    withheld labels (-1 by the hub's convention) is skipped.
+def open_hub(name: str, *, download: bool = False) -> LabelledImages:
+    """Open the training part of ``owner/dataset``, or of a local folder that the library can read.
 
     Raises:
         ImportError: If the library is not installed.
         FileNotFoundError: If it is not in the cache and ``download`` is false.
         OSError: If the download fails.
-        ValueError: If it has no training part, or that has no images.
+        ValueError: If it has no images with class labels.
     """
-    tables = _hub_tables(name, download)
+    return _hub_part(name, _hub_table(name, "train", download))
+
+
+def open_hub_parts(
+    name: str, *, download: bool = False
+) -> tuple[LabelledImages, LabelledImages | None]:
+    """Open the training part of a dataset of the hub, and its validation or test part, if any.
+
+    A part with withheld labels (-1 by the hub's convention) is skipped.
+    """
+    tables = _hub_table(name, None, download)
     if "train" not in tables:
         raise ValueError(f"hf:{name} has no part 'train'; its parts: {listed(tables)}")
     train = _hub_part(name, tables["train"])
@@ -192,8 +197,8 @@ def open_hub_parts(
     return train, None
 
 
-def _hub_tables(name: str, download: bool) -> Any:
-    """The tables of a dataset by the name of their part."""
+def _hub_table(name: str, part: str | None, download: bool) -> Any:
+    """The table of a part of a dataset, or all tables by the name of their part."""
     try:
         import datasets
     except ImportError as error:
@@ -203,7 +208,7 @@ def _hub_tables(name: str, download: bool) -> Any:
     _check_hub_name(name, download)
     try:
         with contextlib.nullcontext() if download else _offline():
-            return datasets.load_dataset(name)
+            return datasets.load_dataset(name, split=part)
     except (DatasetsError, OSError, RuntimeError, ValueError) as error:
         reason = first_line(error)
         if not isinstance(error, OSError):

@@ -16,7 +16,7 @@ from asvit.core.files import expanded
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.files import FolderDataset, ListedDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
-from asvit.data.libraries import open_digits, open_hub_parts, open_torchvision
+from asvit.data.libraries import open_digits, open_hub, open_torchvision
 from asvit.data.store import cache_folder
 from proxies.messages import nearest
 
@@ -147,10 +147,8 @@ def open_dataset(spec: str) -> LabelledImages:
         name = rest.removesuffix(DOWNLOAD)
         if not name:
             raise ValueError(f"{spec!r} names no dataset; use {kind}:NAME")
-        download = rest.endswith(DOWNLOAD)
-        if kind == "torchvision":
-            return open_torchvision(name, download=download)
-        return open_hub_parts(name, download=download)[0]
+        opened = open_torchvision if kind == "torchvision" else open_hub
+        return opened(name, download=rest.endswith(DOWNLOAD))
     if spec == "digits":
         return open_digits()
     folder = expanded(spec)

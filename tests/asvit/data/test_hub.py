@@ -9,8 +9,7 @@ import pytest
 from image_folders import fill
 from PIL import Image
 
-from asvit.data import LabelledImages
-from asvit.data.libraries import _tells_addresses, open_hub_parts
+from asvit.data.libraries import _tells_addresses, open_hub, open_hub_parts
 from tests.hostile import refused_or
 
 datasets = pytest.importorskip("datasets")
@@ -31,11 +30,6 @@ def table_of(images: list[Any], labels: list[int] | None = None) -> Any:
     )
     rows = {"image": images, "label": labels or [0] * len(images)}
     return datasets.Dataset.from_dict(rows, features=features)
-
-
-def open_hub(name: str, *, download: bool = False) -> LabelledImages:
-    """The training part alone."""
-    return open_hub_parts(name, download=download)[0]
 
 
 def test_a_local_set(tmp_path: Path) -> None:
@@ -126,7 +120,7 @@ def test_images_that_are_elsewhere_are_not_fetched(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = table_of([{"bytes": None, "path": path}])
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: {"train": table})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table)
     found = open_hub("me/set")
     assert refused_or(lambda: found.picture(0)) is None
 
@@ -134,7 +128,7 @@ def test_images_that_are_elsewhere_are_not_fetched(
 def test_bytes_that_are_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
     postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
     rows = [{"bytes": data, "path": None} for data in (b"", b"\xff", postscript)]
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: {"train": table_of(rows)})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table_of(rows))
     found = open_hub("me/set")
     for index in range(3):
         assert refused_or(lambda index=index: found.picture(index)) is None

@@ -123,7 +123,7 @@ def test_the_hub(folder: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> N
         features = datasets.Features({"image": datasets.Image()})
         rows = {"image": [{"bytes": (folder / "a/1.png").read_bytes(), "path": None}]}
         table = datasets.Dataset.from_dict(rows, features=features)
-        monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: {"train": table})
+        monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table)
     folder.rename(folder.parent / "train")
     assert_upright(open_dataset(f"hf:{folder.parent}").picture(0))
 
