@@ -192,7 +192,7 @@ def main() -> int:
         anchor=8.0,
         fpn=256,
         regions=512,
-        detector="mask",
+        detector=DetectionSettings.detector,
     )
     return run_cli(parser, run)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_scenes import SHARED
+from tiny_scenes import DETECTION
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
@@ -32,11 +32,6 @@ TARGETS: list[dict[str, Tensor]] = [
 ]
 
 
-def settings(**changes: Any) -> DetectionSettings:
-    own = {"train": "train", "validation": "val", "anchor": 4.0, "fpn": 16, "regions": 16}
-    return DetectionSettings(**{**SHARED, **own, **changes})
-
-
 def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -44,7 +39,7 @@ def parameters(model: nn.Module) -> int:
 @pytest.mark.parametrize(("kind", "count"), [("cascade", 138_927_749), ("mask", 106_003_065)])
 def test_the_cascade_on_the_largest_network_has_the_published_size(kind: str, count: int) -> None:
     changes = {"arch": "timm:asvit_large", "image_size": 1024, "fpn": 256}
-    chosen = settings(**changes, detector=kind)
+    chosen = DetectionSettings(**{**DETECTION, **changes, "detector": kind})
     with torch.device("meta"):
         model = detector(chosen, 80)
     assert parameters(model) == count
@@ -189,7 +184,7 @@ def test_scores_and_masks_are_means_and_boxes_the_last_stage(heads: CascadeHeads
 
 
 def test_a_detector_with_few_parts_still_has_three_stages() -> None:
-    model = detector(settings(detector="cascade"), 2)
+    model = detector(DetectionSettings(**DETECTION, detector="cascade"), 2)
     thresholds = [stage.proposal_matcher.high_threshold for stage in model.roi_heads.stages]
     weights = [stage.box_coder.weights for stage in model.roi_heads.stages]
     assert thresholds == [0.5, 0.6, 0.7]

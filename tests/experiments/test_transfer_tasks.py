@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import tiny_scenes
 import torch
 from PIL import Image
 from run_script import Script
@@ -40,8 +41,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def detection(**changes: Any) -> DetectionSettings:
-    own = {"train": "train", "validation": "val", "anchor": 4.0, "fpn": 16, "regions": 16}
-    return DetectionSettings(**{**SHARED, **own, **changes})
+    return DetectionSettings(**{**tiny_scenes.DETECTION, **changes})
 
 
 def segmentation(**changes: Any) -> SegmentationSettings:

@@ -14,6 +14,10 @@ SHARED: dict[str, Any] = {
     "drop_path": 0.0, "frozen_stages": 0, "scale": (1.0, 1.0), "clip": 0.0, "norms": True,
     "windows": 0, "seed": 0,
 }  # fmt: skip
+#: Settings of a detector.
+DETECTION: dict[str, Any] = {
+    **SHARED, "train": "train", "validation": "val", "anchor": 4.0, "fpn": 16, "regions": 16,
+}  # fmt: skip
 
 COLOURS = ((220, 60, 60), (60, 90, 230))  # of ellipses and rectangles
 NAMES = ("ellipse", "rectangle")
