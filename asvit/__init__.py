@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asvit.models import convert as convert
     from asvit.models import merge as merge
     from asvit.models import retokenize as retokenize
-    from asvit.networks import backbone as backbone
+    from asvit.networks.pyramid import backbone as backbone
     from asvit.predictor import Predictor as Predictor
     from asvit.predictor import cross_validate as cross_validate
     from asvit.reference.build_result import BuildResult as BuildResult
@@ -49,7 +49,7 @@ _DEFINED_IN = {
     "asvit.genotype": ["Genotype"],
     "asvit.growth": ["ScaleResult"],
     "asvit.models": ["convert", "merge", "retokenize"],
-    "asvit.networks": ["backbone"],
+    "asvit.networks.pyramid": ["backbone"],
     "asvit.predictor": ["Predictor", "cross_validate"],
     "asvit.reference.build_result": ["BuildResult"],
     "asvit.reference.result": ["CorrelationResult"],

@@ -87,63 +87,39 @@ class DesignJournal(Journal[DesignSettings]):
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network.
+    """A trained network."""
 
-    Attributes:
-        architecture: Its text.
-        params: Parameters.
-        macs: Multiply-adds of one image.
-        latency_ms: Time of a forward pass in a process of its own, milliseconds.
-        accuracy: Of the pictures that were kept aside, per cent.
-        accuracy_interval: Its 95 % interval (Wilson's).
-    """
-
-    architecture: str
+    architecture: str  #: its text
     params: int
-    macs: int
-    latency_ms: float
-    accuracy: float
-    accuracy_interval: Interval
+    macs: int  #: multiply-adds of one image
+    latency_ms: float  #: time of a forward pass in a process of its own, milliseconds
+    accuracy: float  #: of the pictures that were kept aside, per cent
+    accuracy_interval: Interval  #: its 95 % interval (Wilson's)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DesignResult(Result, Model):
-    """What a design ended in: the network, and more.
-
-    Attributes:
-        hand_made: A network of Swin-T's shape, as wide as the limits allow, trained alike.
-        difference: How many points more accurate the network is than that one.
-        difference_interval: The 95 % interval of the difference over the pictures.
-        prediction: What the search expected of its short trainings' accuracy, and how far to
-            trust it, in words.
-        image_size: Side of the images in pixels.
-        epochs: Passes over the training images.
-        classes: Their names.
-        train_pictures: How many there were to train on.
-        test_pictures: How many were kept aside for the test.
-        unreadable: Pictures that could not be read, and why.
-        measured_on: Device, threads and runtime of the latency, in words.
-        exports: Exported copies, relative to the run folder.
-        commands: What repeats each stage.
-    """
+    """What a design ended in: the network, and more."""
 
     kind = "design"
     noun = "design"
 
     settings: DesignSettings
+    #: A network of Swin-T's shape, as wide as the limits allow, trained alike.
     hand_made: Model
-    difference: float
-    difference_interval: Interval
+    difference: float  #: how many points more accurate the network is than that one
+    difference_interval: Interval  #: the 95 % interval of that over the pictures
+    #: What the search expected of its short trainings' accuracy and how far to trust it, in words.
     prediction: str
-    image_size: int
-    epochs: int
-    classes: Sequence[str]
-    train_pictures: int
-    test_pictures: int
-    unreadable: Mapping[str, str]
-    measured_on: str
-    exports: Sequence[str]
-    commands: Sequence[str]
+    image_size: int  #: side of the images in pixels
+    epochs: int  #: passes over the training images
+    classes: Sequence[str]  #: their names
+    train_pictures: int  #: how many there were to train on
+    test_pictures: int  #: how many were kept aside for the test
+    unreadable: Mapping[str, str]  #: pictures that could not be read, and why
+    measured_on: str  #: device, threads and runtime of the latency, in words
+    exports: Sequence[str]  #: exported copies, relative to the run folder
+    commands: Sequence[str]  #: what repeats each stage
 
     @property
     def lines(self) -> list[list[Any]]:

@@ -95,7 +95,8 @@ class Genotype(Growable):
     def __post_init__(self) -> None:
         # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
         for name, (field, choices) in _STAGE_FIELDS.items():
-            object.__setattr__(self, name, _four(name, field, getattr(self, name), choices))
+            values = checked_stages(name, field, getattr(self, name), choices)
+            object.__setattr__(self, name, values)
         heads = checked_choice("stage 4 heads", self.heads, HEAD_CHOICES)
         object.__setattr__(self, "heads", heads)
         width = checked_choice("stage 1 width", self.width, WIDTH_CHOICES)
@@ -201,15 +202,17 @@ def _token_sides(image_side: int) -> Four:
     return (a, b, c, -(-c // REEMBED_STRIDE))
 
 
-def _four(name: str, field: str, values: Iterable[int], choices: Sequence[Choices]) -> Four:
-    """``values`` as four plain ints, each one of the choices of its stage."""
+def checked_stages(
+    name: str, field: str, values: Iterable[int], choices: Sequence[Choices]
+) -> tuple[int, ...]:
+    """``values`` as plain ints, each one of the choices of its stage."""
     given = list(values)
-    if len(given) != STAGES:
-        raise ValueError(f"{name} has {len(given)} value(s); give one for each of {STAGES} stages")
-    a, b, c, d = (
-        checked_choice(f"stage {i + 1} {field}", given[i], choices[i]) for i in range(STAGES)
-    )
-    return (a, b, c, d)
+    if len(given) != len(choices):
+        raise ValueError(
+            f"{name} has {len(given)} value(s); give one for each of {len(choices)} stages"
+        )
+    pairs = enumerate(zip(given, choices, strict=True), 1)
+    return tuple(checked_choice(f"stage {i} {field}", one, known) for i, (one, known) in pairs)
 
 
 def checked_choice(what: str, value: object, choices: Choices) -> int:

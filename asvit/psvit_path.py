@@ -12,7 +12,7 @@ from itertools import cycle
 from reprlib import repr as shown  # escaped, and cut when long
 from typing import ClassVar, Final, Self
 
-from asvit.genotype import NUMBER, Growable, checked_choice
+from asvit.genotype import NUMBER, Growable, checked_choice, checked_stages
 
 STAGES: Final = 3
 CELLS: Final = 6  # in each stage
@@ -74,12 +74,7 @@ class PSViTPath(Growable):
                     "'s' (a pair that shares attention) and '-' (nothing)"
                 )
         depths = tuple(self.depths) or tuple(map(layers_of, self.cells))
-        if len(depths) != STAGES:
-            raise ValueError(f"depths has {len(depths)} value(s); give one for each of 3 stages")
-        depths = tuple(
-            checked_choice(f"stage {i} depth", depth, DEPTH_CHOICES)
-            for i, depth in enumerate(depths, 1)
-        )
+        depths = checked_stages("depths", "depth", depths, (DEPTH_CHOICES,) * STAGES)
         widths = range(self.heads[0], MAX_WIDTH + 1)
         width = checked_choice("stage 1 width", self.width, widths)
         for name, value in (("cells", tuple(self.cells)), ("depths", depths), ("width", width)):

@@ -39,7 +39,7 @@ PRELOADED = [
     *(f"asvit.runs.{name}" for name in ("checks", "measurement_pool", "measurement_worker")),
     "asvit.growth",
     *(f"asvit.reference.{name}" for name in ("build", "query", "trainer")),
-    *(f"asvit.search.{name}" for name in ("journal", "loop", "study", "supernet_session")),
+    *(f"asvit.search.{name}" for name in ("journal", "loop", "study", "supernet_space")),
     *(f"asvit.training.{name}" for name in ("result", "session", "token_costs")),
     "asvit.report",
     *(f"asvit.report.{name}" for name in ("correlate", "evolution", "scale", "search")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +20,18 @@ from asvit.cli.options import (
     registered,
     write_json,
 )
-from asvit.core.console import clock, console, fitting, networks, number, table
-from asvit.core.display import progress_display, say
+from asvit.core.console import console, fitting, networks, number, table
+from asvit.core.display import progress_display
 from asvit.core.files import check_target
-from asvit.core.settings import MeasuringSettings, fields_of
+from asvit.core.settings import MeasuringSettings
 from proxies.tables import csv_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rich.console import RenderableType
 
-    from asvit.search import SearchSettings
+    from asvit.runs.scoring import Scores
     from proxies import Score
 
 
@@ -72,33 +71,32 @@ def command(
     ARCH is an architecture text, quoted because of its bars, timm:NAME, or the folder of a run
     that ended in an architecture. A measure that fails has no value but a reason.
     """
-    from asvit.search import SearchSettings
+    from asvit.runs.scoring import score
     from proxies.registry import PROXIES, standard_measures
 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json write on stdout alike; give one of them")
     given: dict[str, Any] = {name: one for name, one in options.items() if one is not None}
-    for name in given.setdefault("proxies", standard_measures()):
+    measures = given.pop("proxies", standard_measures())
+    for name in measures:
         known("proxy", name, list(PROXIES))
     try:
-        settings = SearchSettings.make(**given)
+        settings = MeasuringSettings(**given)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if out is not None:
         check_target(out)  # before the long part
-    found = _measure(canonical(architectures), settings, quiet=quiet)
-    data = {
-        "schema_version": SCHEMA_VERSION,
-        "settings": {name: getattr(settings, name) for name in fields_of(MeasuringSettings)},
-        "architectures": [
-            {"architecture": text, "scores": scores} for text, scores in found.items()
-        ],
-    }
+    texts = canonical(architectures)
+    title = f"measuring {len(texts)} architecture{'s' * (len(texts) > 1)}"
+    with progress_display(lambda: f"{title}: {settings.in_words()}", quiet=quiet) as tell:
+        found = score(texts, measures, progress=tell, **vars(settings))
+    rows = [{"architecture": row.architecture, "scores": row.scores} for row in found]
+    data = {"schema_version": SCHEMA_VERSION, "settings": settings, "architectures": rows}
     try:
         if as_json:
             emit_json(data)
         elif as_csv:
-            click.echo(_csv(found, settings), nl=False)
+            click.echo(_csv(found, with_std=settings.repeats > 1), nl=False)
         else:
             _show(found, settings)
     finally:  # also when the reader of our output has left
@@ -109,15 +107,15 @@ def command(
 command.params[2:2] = parameters(MeasuringSettings)
 
 
-def _show(found: Mapping[str, Mapping[str, Score]], settings: SearchSettings) -> None:
+def _show(found: Scores, settings: MeasuringSettings) -> None:
     """Write the scores side by side on stdout, and what was measured on."""
     screen = console()
-    places = {str(place): text for place, text in enumerate(found, 1)}
+    places = {str(place): row for place, row in enumerate(found, 1)}
 
     def made(columns: Sequence[str], title: str | None = None) -> RenderableType:
         cells = [
-            [name, *(_cell(found[places[one]][name]) for one in columns), score.better]
-            for name, score in next(iter(found.values())).items()
+            [name, *(_cell(places[one].scores[name]) for one in columns), score.better]
+            for name, score in found[0].scores.items()
         ]
         headings = ["value"] if title else columns
         return table(
@@ -125,14 +123,14 @@ def _show(found: Mapping[str, Mapping[str, Score]], settings: SearchSettings) ->
         )
 
     if len(found) == 1:
-        screen.print(made(["1"], places["1"]))
+        screen.print(made(["1"], found[0].architecture))
     else:
-        for place, text in places.items():
-            screen.print(f"{place}  {text}", soft_wrap=True)
+        for place, row in places.items():
+            screen.print(f"{place}  {row.architecture}", soft_wrap=True)
         for columns in fitting(places, made, screen):
             screen.print(made(columns))
-    for place, text in places.items():
-        for name, score in found[text].items():
+    for place, row in places.items():
+        for name, score in row.scores.items():
             if score.reason:
                 screen.print(f"{name} of {place}: {score.reason}")
     screen.print(
@@ -147,35 +145,15 @@ def _cell(score: Score) -> str:
     return f"{told} ± {number(score.std, 2)}" if len(score.values) > 1 and score.std > 0 else told
 
 
-def _csv(found: Mapping[str, Mapping[str, Score]], settings: SearchSettings) -> str:
-    """A row for each architecture: values, standard deviations if any, and why others failed."""
-    stds = settings.proxies if settings.repeats > 1 else ()
+def _csv(found: Scores, *, with_std: bool) -> str:
+    """A row for each architecture: values, standard deviations, and why others failed."""
+    measures = list(found[0].scores)
+    stds = measures if with_std else []
     rows: list[list[object]] = [
-        ["architecture", *settings.proxies, *(f"{name}_std" for name in stds), "reason"]
+        ["architecture", *measures, *(f"{name}_std" for name in stds), "reason"]
     ]
-    for text, scores in found.items():
-        told = (f"{name}: {score.reason}" for name, score in scores.items() if score.reason)
-        values = [scores[name].value for name in settings.proxies]
-        rows.append([text, *values, *(scores[name].std for name in stds), "; ".join(told)])
+    rows += [
+        [row.architecture, *row.values.values(), *(row.scores[n].std for n in stds), row.reason]
+        for row in found
+    ]
     return csv_text(rows)
-
-
-def _measure(
-    texts: Sequence[str], settings: SearchSettings, *, quiet: bool
-) -> dict[str, dict[str, Score]]:
-    """The scores of every architecture, with a line on stderr as each one's turn comes."""
-    from asvit.runs.scoring import measured, measuring_context
-
-    with progress_display("", quiet=quiet) as tell:
-        context = measuring_context(texts, settings, tell)
-    found: dict[str, dict[str, Score]] = {}
-    started = time.monotonic()
-    for place, text in enumerate(texts):
-        if not quiet:
-            line = f"measuring {text} on {context.device} ({place + 1}/{len(texts)})"
-            if place:
-                left = (time.monotonic() - started) / place * (len(texts) - place)
-                line += f"  ETA {clock(left)}"
-            say(line)
-        found[text] = dict(measured(text, settings.proxies, context).scores)
-    return found

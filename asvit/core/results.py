@@ -45,14 +45,6 @@ class Result:
 
     Its fields are the keys of ``result.json``; :meth:`derived` adds what follows from them, for
     readers of the file.
-
-    Attributes:
-        folder: Run folder.
-        settings: Settings of the run.
-        wall_seconds: Wall-clock time of all sessions.
-        provenance: Images with their digest, device, versions and the command that repeats the
-            run; each a key of its own in the file.
-        next_command: What to type next; empty where there is nothing.
     """
 
     kind: ClassVar[str]
@@ -63,11 +55,13 @@ class Result:
     rows_in: ClassVar[str] = ""  # the table of the run folder with its rows, without ending
     also_called: ClassVar[Mapping[str, str]] = {}  # other names of figures
 
-    folder: Path
-    settings: Any
-    wall_seconds: float
+    folder: Path  #: run folder
+    settings: Any  #: settings of the run
+    wall_seconds: float  #: wall-clock time of all sessions
+    #: Images with their digest, device, versions and the command that repeats the run; each a key
+    #: of its own in the file.
     provenance: Mapping[str, Any]
-    next_command: str = ""
+    next_command: str = ""  #: what to type next; empty where there is nothing
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

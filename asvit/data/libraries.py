@@ -55,11 +55,8 @@ class LibraryDataset(LabelledImages):
 
 def open_digits() -> LabelledImages:
     """Open scikit-learn's 1,797 hand-written digits of 8 × 8 pixels, part of that library."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        message = "images 'digits' need scikit-learn: pip install scikit-learn"
-        raise ImportError(message) from error
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     grey = (digits.images * (255 / 16)).astype(np.uint8)
     source = f"scikit-learn digits, {len(grey)} images"
@@ -67,45 +64,18 @@ def open_digits() -> LabelledImages:
     return LibraryDataset(source, tuple("0123456789"), digits.target.astype(np.int64), items)
 
 
-def open_torchvision(name: str, *, download: bool = False) -> LabelledImages:
+def open_torchvision(name: str, *, download: bool = False, **part: Any) -> LabelledImages:
     """Open a classification dataset of torchvision, in its default (training) part.
 
-    Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache.
+    Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache. Arguments of
+    the dataset, such as ``train=False``, select another ``part``.
 
     Raises:
         ValueError: If torchvision has no such dataset, or its items are not an image and a label.
         FileNotFoundError: If its files are missing or damaged and ``download`` is false.
         OSError: If the download fails.
     """
-    return _torchvision_part(name, _torchvision_class(name), {}, download)
-
-
-def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImages | None:
-    """Open the validation part of a torchvision dataset, else its test part; None without parts.
-
-    A dataset with a training part ``trainval`` gives its test part.
-    """
     kind = _torchvision_class(name)
-    accepted = inspect.signature(kind).parameters
-    if "train" in accepted:
-        return _torchvision_part(name, kind, {"train": False}, download)
-    if "split" not in accepted:
-        return None
-    both = accepted["split"].default == "trainval"
-    for part in ("test",) if both else ("val", "valid", "test"):
-        try:
-            return _torchvision_part(name, kind, {"split": part}, download)
-        except OSError as error:
-            # torchvision's message for a part that a dataset does not have.
-            if not str(error.__cause__).startswith(f"Unknown value '{part}' for argument split"):
-                raise
-    return None
-
-
-def _torchvision_part(
-    name: str, kind: Any, part: dict[str, Any], download: bool
-) -> LabelledImages:
-    """Open the part of a torchvision dataset that the arguments ``part`` select."""
     accepted = inspect.signature(kind).parameters
     missing = [
         other.name
@@ -137,6 +107,27 @@ def _torchvision_part(
     names = getattr(items, "classes", None) or map(str, range(int(labels.max(initial=-1)) + 1))
     classes = tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
     return LibraryDataset(source, classes, labels, items)
+
+
+def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImages | None:
+    """Open the validation part of a torchvision dataset, else its test part; None without parts.
+
+    A dataset with a training part ``trainval`` gives its test part.
+    """
+    accepted = inspect.signature(_torchvision_class(name)).parameters
+    if "train" in accepted:
+        return open_torchvision(name, download=download, train=False)
+    if "split" not in accepted:
+        return None
+    both = accepted["split"].default == "trainval"
+    for part in ("test",) if both else ("val", "valid", "test"):
+        try:
+            return open_torchvision(name, download=download, split=part)
+        except OSError as error:
+            # torchvision's message for a part that a dataset does not have.
+            if not str(error.__cause__).startswith(f"Unknown value '{part}' for argument split"):
+                raise
+    return None
 
 
 def _torchvision_class(name: str) -> Any:

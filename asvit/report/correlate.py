@@ -6,10 +6,9 @@ It needs a result.json and the values.csv beside it. The same folder gives the s
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from asvit.core.run_files import RESULT, VALUES
+from asvit.core.run_files import VALUES
 from asvit.reference.findings import (
     Finding,
     Reliability,
@@ -35,11 +34,6 @@ _TRAINED = {
     "unknown": "how the networks were trained is not known",
 }
 _TAUS = ("n", "dropped", "τ", "low", "high", "difference", "low ", "high ")
-
-
-def _read(folder: Path) -> CorrelationResult:
-    html.check_run(folder, "asvit correlate", "correlation", (RESULT, VALUES))
-    return CorrelationResult.read(folder / RESULT)
 
 
 def correlation_pictures(result: CorrelationResult) -> list[Picture]:
@@ -289,4 +283,8 @@ def trust(found: Reliability | None) -> str:
     return html.section("How far to trust the measures", html.paragraph(words), html.card(table))
 
 
-write_correlation_report = html.Report(_read, correlation_pictures, page)
+write_correlation_report = html.Report(
+    lambda folder: html.read_result(folder, CorrelationResult, "asvit correlate", VALUES),
+    correlation_pictures,
+    page,
+)

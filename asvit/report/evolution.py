@@ -3,63 +3,31 @@
 It needs a result.json and the trials.csv beside it. The same folder gives the same bytes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asvit.core.files import read_text
-from asvit.core.run_files import RESULT, TRIALS
+from asvit.core.run_files import TRIALS
 from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, dots, empty, figure, legend, pairs, remark, thinned, whole
-from asvit.search.supernet_result import (
-    EvolutionResult,
-    Generation,
-    PathRow,
-    RandomPaths,
-    read_paths,
-)
+from asvit.search.supernet_result import EvolutionResult, Generation, PathRow
 
 OPEN_CANDIDATES = 40  # paths up to which their table is shown unfolded
 MOST_PATHS = 2000  # that figures show; more are thinned
 MOST_ROWS = 1000  # of the table of paths; trials.csv has them all
 
 
-@dataclass(frozen=True)
-class EvolutionFolder:
-    """An evolution that has finished: its result, and every path as they were evaluated."""
-
-    result: EvolutionResult
-    candidates: Sequence[PathRow]
-
-    @property
-    def name(self) -> str:
-        """Name of the run folder."""
-        return self.result.folder.resolve().name
-
-
-def read_evolution_run(folder: Path) -> EvolutionFolder:
-    """Read the run folder of an evolution."""
-    html.check_run(folder, "asvit supernet evolve", "evolution", (RESULT, TRIALS))
-    result = EvolutionResult.read(folder / RESULT)
-    try:
-        return EvolutionFolder(result, read_paths(read_text(folder / TRIALS)))
-    except ValueError as error:
-        raise ValueError(f"{folder / TRIALS}: {error}") from error
-
-
-def evolution_pictures(run: EvolutionFolder) -> list[Picture]:
-    """Draw every picture of ``run``."""
-    generations, winner = run.result.generations, run.result.winner.architecture
-    even = thinned(run.candidates, MOST_PATHS)
-    won = (one for one in run.candidates if one.architecture == winner)
+def evolution_pictures(result: EvolutionResult) -> list[Picture]:
+    """Draw every picture of ``result``."""
+    winner, limit = result.winner.architecture, result.settings.max_macs or 0
+    even = thinned(result.paths, MOST_PATHS)
+    won = (one for one in result.paths if one.architecture == winner)
     shown = sorted({one.number: one for one in (*even, *won)}.values(), key=lambda one: one.number)
-    generations = thinned(generations, MOST_PATHS)
-    random = {words: paths.validation.median for words, paths in _random_paths(run.result).items()}
+    generations = thinned(result.generations, MOST_PATHS)
+    random = {words: paths.validation.median for words, paths in result.random_paths.items()}
     return [
         Picture(
             "generations",
@@ -74,7 +42,7 @@ def evolution_pictures(run: EvolutionFolder) -> list[Picture]:
             "Cost",
             "The same accuracy over the cost of each path alone; the line is the most that was "
             "allowed.",
-            lambda: draw_costs(shown, limit=run.result.settings.max_macs or 0, winner=winner),
+            lambda: draw_costs(shown, limit=limit, winner=winner),
             (shown, PathRow),
         ),
     ]
@@ -155,65 +123,35 @@ def _accuracies(axes: Axes, candidates: Sequence[PathRow]) -> None:
     axes.set_ylabel("validation accuracy (%)")
 
 
-def page(run: EvolutionFolder, drawn: Sequence[Picture]) -> str:
-    """The whole page of ``run`` around the pictures ``drawn`` of it."""
-    left_out = html.left_out(MOST_PATHS, len(run.candidates), "paths", "the winner")
-    return html.page(
-        f"{run.name}: evolution over a supernet",
-        [
-            _header(run.result, run.name),
-            _winner(run.result),
-            _compared(run.result),
-            html.figures(drawn, left_out),
-            _candidates(run),
-            html.origin(run.result.settings, run.result),
-        ],
-    )
-
-
-def _header(result: EvolutionResult, name: str) -> str:
-    took = html.duration(result.wall_seconds)
-    what = f"{result.evaluated} paths in {len(result.generations)} generations in {took}."
-    if result.reason:
-        what += f" It ended early: {result.reason}."
-    supernet = result.provenance["supernet"]["folder"]
-    told = [result.space, f"supernet {supernet}", f"seed {result.settings.seed}"]
-    return html.header("asvit supernet evolve", name, told, what)
-
-
-def _winner(result: EvolutionResult) -> str:
-    limit, winner = html.number(result.settings.max_macs), result.winner
-    pairs = [
-        ("parameters", html.number(winner.params)),
-        ("multiply-adds", f"{html.number(winner.macs)} of {limit} allowed"),
-        ("validation, inherited weights", f"{html.number(winner.validation)} %"),
-        ("test, inherited weights", f"{html.number(winner.test)} %"),
-    ]
-    again = result.retrained
+def _facts(result: EvolutionResult) -> dict[str, str]:
+    limit, winner, again = html.number(result.settings.max_macs), result.winner, result.retrained
+    told = {
+        "winner": winner.architecture,
+        "parameters": html.number(winner.params),
+        "multiply-adds": f"{html.number(winner.macs)} of {limit} allowed",
+        "validation, inherited weights": f"{html.number(winner.validation)} %",
+        "test, inherited weights": f"{html.number(winner.test)} %",
+        "paths": f"{result.evaluated} in {len(result.generations)} generations",
+        "space": result.space,
+        "supernet": result.provenance["supernet"]["folder"],
+    }
     if again is not None:
-        told = again.reason or f"{html.number(again.accuracy)} %"
-        pairs.append(("test, trained from scratch", told))
-    return html.section(
-        "Winner", html.card(html.paragraph(winner.architecture, "architecture"), html.facts(pairs))
-    )
+        told["test, trained from scratch"] = again.reason or f"{html.number(again.accuracy)} %"
+    return {**told, "ended early": result.reason} if result.reason else told
 
 
-def _random_paths(result: EvolutionResult) -> dict[str, RandomPaths]:
-    return {"within the limit": result.in_window, "of any cost": result.anywhere}
-
-
-def _compared(result: EvolutionResult) -> str:
-    """The winner beside random paths with the same weights."""
+def _more(result: EvolutionResult) -> Iterator[str]:
+    """The winner beside random paths with the same weights, and every path."""
     columns = ["paths", "images", "number", "lowest", "median", "highest", "winner"]
     cells: list[list[html.Cell]] = [
         [f"random, {words}", part, *vars(getattr(paths, part)).values(), reached]
-        for words, paths in _random_paths(result).items()
+        for words, paths in result.random_paths.items()
         for part, reached in (
             ("validation", result.winner.validation),
             ("test", result.winner.test),
         )
     ]
-    return html.section(
+    yield html.section(
         "Beside random paths",
         html.paragraph(
             "Accuracy in per cent with the same inherited weights. The winner was chosen by the "
@@ -221,20 +159,20 @@ def _compared(result: EvolutionResult) -> str:
         ),
         html.card(html.table(columns, cells, numeric=set(columns[2:]))),
     )
-
-
-def _candidates(run: EvolutionFolder) -> str:
     columns = ["number", "generation", "origin", "architecture", "cells", "multiply-adds"]
     columns.append("validation")
-    shown = run.candidates[-MOST_ROWS:]
-    cells: list[list[html.Cell]] = [list(vars(one).values()) for one in shown]
+    shown, every = result.paths[-MOST_ROWS:], len(result.paths)
+    cells = [list(vars(one).values()) for one in shown]
     numeric = {"number", "generation", "multiply-adds", "validation"}
     table = html.table(columns, cells, numeric=numeric, long=True)
     words = f"{len(cells)} paths"
-    if len(cells) < len(run.candidates):
-        words = f"The last {len(cells)} of {len(run.candidates)} paths; trials.csv has all"
+    if len(cells) < every:
+        words = f"The last {len(cells)} of {every} paths; trials.csv has all"
+    left_out = html.paragraph(html.left_out(MOST_PATHS, every, "paths", "the winner"))
     unfolded = len(cells) <= OPEN_CANDIDATES
-    return html.section("Paths", html.folded(words, table, unfolded=unfolded))
+    yield html.section("Paths", left_out, html.folded(words, table, unfolded=unfolded))
 
 
-write_evolution_report = html.Report(read_evolution_run, evolution_pictures, page)
+write_evolution_report = html.result_report(
+    "asvit supernet evolve", EvolutionResult, _facts, evolution_pictures, _more, (TRIALS,)
+)

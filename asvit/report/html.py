@@ -45,25 +45,24 @@ class Report(Generic[T]):
         return write_files(Path(folder), drawn, self.page(run, drawn))
 
 
-def check_run(folder: Path, command: str, noun: str = "", files: Iterable[str] = ()) -> None:
-    """Check that there is a run folder, and that a finished run has left ``files`` in it."""
+def check_run(folder: Path, command: str) -> None:
+    """Check that there is a run folder."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {str(folder)!r}; {command} makes one")
-    if not all((folder / name).is_file() for name in files):
-        raise FileNotFoundError(
-            f"{folder} has no finished {noun} yet; the same {command} goes on with it"
-        )
 
 
-def read_result(folder: Path, kind: type[R]) -> R:
-    """The result of a finished run.
+def read_result(folder: Path, kind: type[R], command: str, *beside: str) -> R:
+    """The result of a finished run, which has the files ``beside`` it, too.
 
     Raises:
         FileNotFoundError: If it has not finished.
         ValueError: If the result cannot be read.
     """
-    if not (folder / RESULT).is_file():
-        raise FileNotFoundError(f"{folder} has no {RESULT} yet; the same command continues it")
+    check_run(folder, command)
+    if not all((folder / name).is_file() for name in (RESULT, *beside)):
+        raise FileNotFoundError(
+            f"{folder} has no finished {kind.noun} yet; the same {command} goes on with it"
+        )
     return kind.read(folder / RESULT)
 
 
@@ -73,10 +72,11 @@ def result_report(
     told: Callable[[R], Mapping[str, str]],
     pictures: Callable[[R], Sequence[Picture]],
     more: Callable[[R], Iterable[str]] = lambda _: (),
+    beside: Sequence[str] = (),
 ) -> Report[R]:
     """The report of finished runs from their results; for the rest see :func:`result_page`."""
     return Report(
-        lambda folder: read_result(folder, kind),
+        lambda folder: read_result(folder, kind, command, *beside),
         pictures,
         lambda result, drawn: result_page(command, result, told(result), drawn, more(result)),
     )

@@ -226,27 +226,11 @@ class LossRow:
     loss: float
 
 
-def _supernet_facts(result: SupernetResult) -> dict[str, str]:
-    found, losses = result.accuracy, result.losses
-    return {
-        "space": result.settings.space,
-        "parameters": html.number(result.params),
-        "loss, first epoch to last": f"{losses[0]:.3f} to {losses[-1]:.3f} nats",
-        f"accuracy of {found.paths} random paths": f"{found.lowest:.1f} to {found.highest:.1f} %, "
-        f"median {found.median:.1f}",
-        "chance": f"{100 / result.num_classes:.1f} %",
-    }
-
-
-def _supernet_pictures(result: SupernetResult) -> list[Picture]:
+def supernet_pictures(result: SupernetResult) -> list[Picture]:
+    """The mean loss over epochs."""
     rows = [LossRow(epoch, loss) for epoch, loss in enumerate(result.losses, 1)]
     about = "Mean over the steps of an epoch, each of which trains one random path."
     shown = {"loss (nats)": ("loss",)}
     return [
         Picture("loss", "Training loss", about, lambda: draw_epochs(rows, shown), (rows, LossRow))
     ]
-
-
-write_supernet_report = html.result_report(
-    "asvit supernet train", SupernetResult, _supernet_facts, _supernet_pictures
-)

@@ -539,10 +539,5 @@ def _is_of_another_run(folder: Path, wanted: CorrelationSettings) -> bool:
 
 
 def _ranked(finding: Finding) -> RankedMeasure:
-    found = finding.correlation
-    own = ("n", "dropped", "tau", "tau_interval", "difference", "difference_interval", "reason")
-    return RankedMeasure(
-        measure=finding.measure,
-        better=finding.better,
-        **{name: getattr(found, name) for name in own},
-    )
+    known = {**vars(finding), **vars(finding.correlation)}
+    return RankedMeasure(**{name: known[name] for name in fields_of(RankedMeasure)})

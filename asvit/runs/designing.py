@@ -9,7 +9,7 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +50,7 @@ _UPDATES, _EPOCHS = 3_000, (100, 400)  # that are enough, and within how many ep
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _CAREFUL = 0.95  # share of the latency allowed that is used, as times vary
 _NARROWER = 8  # widths to try for it
+_QUICKEST = 3  # small networks of which one has to keep it, before anything is trained
 _COPIES = {"timm": "timm", "onnx": "model.onnx", "safetensors": MODEL}
 
 
@@ -218,6 +219,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         settings = self._search_settings
         free = Limits(space, replace(settings, max_params=None, width=_SEARCH_WIDTH))
         drawn = [free.network(space.sample(rng)) for _ in range(15)]
+        self._check_latency(drawn)
         sizes = [cost(arch, settings.image_size, self._classes).macs for arch in drawn]
         settings = replace(settings, max_macs=round(statistics.median(sizes)))
         if self.settings.hours is not None:
@@ -447,6 +449,24 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         if (excess := limits.excess(widest, timed=False)) is not None:
             raise ValueError(f"{widest}: {excess.reason}")
         return self._fast_enough(widest, side)
+
+    def _check_latency(self, drawn: Sequence[Architecture]) -> None:
+        """Refuse a limit of latency that small networks do not keep, before any search."""
+        from asvit.spaces import cost
+
+        if self.settings.max_latency is None:
+            return
+        classes, side = self._classes, self.settings.image_size or _SIDES[-1]
+        narrowest = map(self._limits(side, classes, macs=1).network, drawn)
+        errors = []
+        for arch in sorted(narrowest, key=lambda one: cost(one, side, classes).macs)[:_QUICKEST]:
+            try:
+                self._fast_enough(arch, side)
+            except ValueError as error:
+                errors.append(error)
+            else:
+                return
+        raise errors[0]
 
     def _fast_enough(self, arch: Architecture, side: int) -> Architecture:
         """The architecture, narrower where it is too slow."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Self
 
 from asvit.core.console import clock, percent, table
-from asvit.core.progress import images_told
+from asvit.core.files import write_text
+from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import (
     ACCURACIES,
     EVOLUTION_FIGURES,
@@ -22,13 +25,26 @@ from asvit.core.run_files import (
 from asvit.core.settings import check_same_digest, check_same_images, setting
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.run import Run, imported
-from asvit.search.supernet_result import EvolutionResult
+from asvit.search.supernet_result import (
+    Cells,
+    EvolutionResult,
+    Part,
+    PathRow,
+    RandomPaths,
+    Retrained,
+    Winner,
+    generations_of,
+    write_paths,
+)
 from asvit.search.supernet_settings import EvolutionSettings
+from asvit.training.supernets.settings import PathAccuracies
 
 if TYPE_CHECKING:
     import torch
     from rich.console import Console, RenderableType
+    from torch import nn
 
+    from asvit.models.psvit_supernet import PSViTSupernet
     from asvit.search.supernet_result import AccuracyJournal
     from asvit.search.supernet_space import AllowedPaths
     from asvit.training.supernets.file import SupernetFile
@@ -118,6 +134,15 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         check_same_images(self.source, origin.images, parts.provenance)
         return parts.to(self.where)
 
+    @cached_property
+    def network(self) -> PSViTSupernet:
+        """The supernet with its weights, on the device to evaluate on."""
+        from asvit.networks import load_state
+
+        made = self.allowed.space.build(self.trained.origin.num_classes, seed=0)
+        load_state(made, self.trained.weights, what="the weights of the supernet")
+        return made.to(self.where)
+
     def check(self) -> None:
         """Read the supernet, and take the limit of multiply-adds from it where none is given."""
         self.settings = self.allowed.settings
@@ -140,8 +165,8 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     def open(self) -> AccuracyJournal:
         """The journal of the accuracies, which must be of the same supernet."""
         journal = super().open()
-        what = "on another supernet"
-        check_same_digest(self.folder, what, "folder", journal.supernet, self._origin)
+        what, stored = "on another supernet", journal.start_values.get("supernet")
+        check_same_digest(self.folder, what, "folder", stored, self._origin)
         return journal
 
     def settled(self, journal: AccuracyJournal, result: EvolutionResult) -> bool:
@@ -155,20 +180,138 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
 
     def execute(self, journal: AccuracyJournal) -> EvolutionResult:
         """Evolve, and then train the winner if that is asked for."""
-        from asvit.search.supernet_session import EvolutionSession
+        import numpy as np
 
-        session = EvolutionSession(
-            self.folder, self.trained, self.allowed, journal, self.parts, self.tell
-        )
-        session.evolve()
+        from asvit.search.supernet_space import ranked
+        from proxies.evaluation import seed_for
+
+        settings, space = self.settings, self.allowed.space
+        rows = self._evolve(journal)
+        best = ranked(rows)[0]
         if self.retrain and journal.retrained is None:
-            session.retrain()
+            self._train_alone(journal, best)
         if journal.retrained is not None:
             remove_files(self.folder, [RETRAINING])
-        provenance = self.provenance(
-            supernet=self._origin, images=self.trained.origin.images, device=self.where.type
+        winner = Winner(
+            architecture=best.architecture,
+            path=best.path,
+            params=self.allowed.costs(best.cells).params,
+            macs=best.macs,
+            validation=best.validation,
+            test=self._accuracy(journal, "test", best.cells),
         )
-        return session.result(provenance)
+        self._write(INHERITED, self.network.extract(best.cells), best, test=winner.test)
+        generations = generations_of(rows)
+        short = len(generations) < settings.generations
+        rng = np.random.default_rng(seed_for(settings.seed, "random paths"))
+        drawn = [space.draw(rng) for _ in range(settings.random_paths)]
+        cost = shlex.join(["asvit", "cost", best.architecture])
+        origin = self.trained.origin
+        return self.result(
+            journal,
+            {"supernet": self._origin, "images": origin.images, "device": self.where.type},
+            space=origin.settings.space,
+            winner=winner,
+            generations=generations,
+            in_window=self._random(journal, [row.cells for row in rows if row.generation == 1]),
+            anywhere=self._random(journal, drawn),
+            deit_macs=self.allowed.deit_macs,
+            evaluated=len(rows),
+            reason="no new path was found any more" if short else "",
+            retrained=journal.retrained,
+            wall_seconds=journal.seconds,
+            next_command=cost if journal.retrained else f"{self.command_line()} --retrain",
+        )
+
+    def _evolve(self, journal: AccuracyJournal) -> Sequence[PathRow]:
+        """The paths of all generations, or of those up to one without anything new."""
+        from asvit.search.supernet_space import ranked
+
+        settings, rows = self.settings, list[PathRow]()
+        known, began = 0, time.monotonic()
+        for generation in range(1, settings.generations + 1):
+            for row in self.allowed.propose(generation, rows):
+                fresh = journal.get("validation", row.cells) is None
+                accuracy = self._accuracy(journal, "validation", row.cells)
+                rows.append(replace(row, validation=accuracy))
+                known += not fresh
+                if fresh:
+                    best = ranked(rows)[0]
+                    self.tell(
+                        Progress(
+                            "path",
+                            len(rows),
+                            settings.population * settings.generations,
+                            resumed=known,
+                            seconds=time.monotonic() - began,
+                            state=f"generation {generation}  best {best.architecture} "
+                            f"({percent(best.validation)})",
+                            record=rows[-1],
+                        )
+                    )
+            write_text(self.folder / TRIALS, write_paths(rows))
+        if not rows:
+            raise ValueError(
+                f"no random path was found that takes {settings.min_macs:,} to "
+                f"{settings.max_macs:,} multiply-adds; allow more with --max-macs"
+            )
+        return rows
+
+    def _accuracy(self, journal: AccuracyJournal, part: Part, path: Cells) -> float:
+        """Accuracy of ``path`` with inherited weights, per cent; measured once, and kept."""
+        known = journal.get(part, path)
+        if known is None:
+            known = self.allowed.space.accuracy(self.network, path, getattr(self.parts, part))
+            journal.add(part, path, known)
+        return known
+
+    def _random(self, journal: AccuracyJournal, paths: Sequence[Cells]) -> RandomPaths:
+        """What random paths reach."""
+        parts: Sequence[Part] = ("validation", "test")
+        found = ([self._accuracy(journal, part, path) for path in paths] for part in parts)
+        return RandomPaths(*map(PathAccuracies.of, found))
+
+    def _train_alone(self, journal: AccuracyJournal, best: PathRow) -> None:
+        """Train the winner from scratch, and keep its weights and the outcome.
+
+        Training is saved as it goes on, so that a kill costs an epoch at most, and of a long one
+        a minute.
+        """
+        from asvit.training.supernets.retraining import train_alone
+
+        winner, settings = best.architecture, self.trained.origin.settings
+        state = self.folder / RETRAINING
+        trained = train_alone(winner, settings, self.parts, state=state, progress=self.tell)
+        failed = trained.reason is not None
+        accuracy = None if failed else trained.accuracy
+        self._write(RETRAINED, trained.model, best, test=accuracy)
+        journal.add_retrained(
+            Retrained(
+                architecture=winner,
+                accuracy=accuracy,
+                loss=None if failed else fmean(trained.losses[-settings.steps_per_epoch :]),
+                seconds=round(trained.seconds, 3),
+                reason=trained.reason or "",
+            )
+        )
+
+    def _write(self, name: str, model: nn.Module, best: PathRow, *, test: float | None) -> None:
+        """Write the weights of the winner, with an accuracy on the test images."""
+        from asvit.data import MEAN, STD
+        from asvit.networks import Network, WeightsFile
+
+        origin = self.trained.origin
+        network = Network(best.architecture, origin.settings.image_size, origin.num_classes)
+        facts = {
+            "mean": MEAN,
+            "std": STD,
+            "interpolation": "bicubic",
+            "crop_pct": 1.0,
+            "images": origin.images["source"],
+            "top1": test,
+            "found_by": {"kind": EvolutionResult.kind, "path": best.path},
+        }
+        WeightsFile(network, model.state_dict(), facts=facts).write(self.folder / name)
 
     @cached_property
     def _origin(self) -> dict[str, str]:
@@ -183,10 +326,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         yield table(columns, cells, title="Validation accuracy, inherited weights, per cent")
         winner = result.winner
         rows: list[list[object]] = [["winner", winner.validation, winner.test]]
-        for paths, words in (
-            (result.in_window, "within the limit"),
-            (result.anywhere, "of any cost"),
-        ):
+        for words, paths in result.random_paths.items():
             name = f"median of {paths.test.paths} random paths {words}"
             rows.append([name, paths.validation.median, paths.test.median])
         title = "The winner beside random paths with the same weights"

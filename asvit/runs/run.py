@@ -119,13 +119,6 @@ class Run(ABC, Generic[S, R, J]):
 
     Type parameters: settings, result, and what a stopped run continues from: a journal, or a
     checkpoint whose ``origin`` tells how the run began.
-
-    Attributes:
-        settings: What to do.
-        out: Run folder.
-        fresh: Whether to start over.
-        progress: Called as the run goes on.
-        work_done: Whether this call has done any work, rather than found its result.
     """
 
     command: ClassVar[str]
@@ -146,7 +139,7 @@ class Run(ABC, Generic[S, R, J]):
     always_typed: ClassVar[Sequence[str]] = ()  # settings that the command line always names
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
 
-    settings: S
+    settings: S  #: what to do
     out: Path | str | None = setting(
         None,
         "Run folder.",
@@ -155,7 +148,8 @@ class Run(ABC, Generic[S, R, J]):
         complete="paths",
     )
     fresh: bool = setting(False, "Start over instead of continuing the run.", repeats=False)
-    progress: Tell = ignore
+    progress: Tell = ignore  #: called as the run goes on
+    #: Whether this call has done any work, rather than found its result.
     work_done: bool = dataclasses.field(default=False, init=False)
     _started: float = dataclasses.field(default=0.0, init=False)
 
@@ -261,7 +255,7 @@ class Run(ABC, Generic[S, R, J]):
             return cls.report(folder)  # type: ignore[no-any-return]
         from asvit.report.html import read_result, result_page, write_files
 
-        result: R = read_result(folder, cls.result_type)
+        result: R = read_result(folder, cls.result_type, f"asvit {cls.command}")
         drawn = cls.pictures(result)
         if drawn is None:
             return None

@@ -9,14 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from asvit.core.display import in_notebook, progress_display
-from asvit.core.progress import Progress, Tell, ignore, images_told
+from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.settings import MeasuringSettings, fields_of, proxy_names
 from proxies.messages import unknown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from asvit.runs.measurement_pool import EvalContext
     from asvit.spaces.base import Architecture
     from proxies import Score
 
@@ -72,32 +71,6 @@ class Scores(Sequence[ScoreRow]):
         return cast("DataFrame", data_frames().DataFrame(list(rows)))
 
 
-def measuring_context(
-    texts: Sequence[str], settings: MeasuringSettings, tell: Tell = ignore
-) -> EvalContext:
-    """Device and images to measure the architectures of canonical texts on.
-
-    Raises:
-        ValueError: If an architecture or the images do not suit the image size.
-        OSError: If images cannot be found.
-    """
-    from asvit.runs.measurement_pool import EvalContext
-    from asvit.spaces import cost
-
-    for text in texts:
-        cost(text, image_size=settings.image_size)
-    return EvalContext(settings, progress=images_told(tell))
-
-
-def measured(text: str, proxies: Sequence[str], context: EvalContext) -> ScoreRow:
-    """Measure the architecture of a canonical text, in this process."""
-    from asvit.spaces import build
-    from proxies import measure
-
-    network = partial(build, text, image_size=context.arguments["image_size"])
-    return ScoreRow(text, measure(network, proxies, key=text, **context.arguments))
-
-
 def score(
     architectures: str | Architecture | Sequence[str | Architecture],
     proxies: str | Sequence[str] | None = None,
@@ -125,7 +98,10 @@ def score(
         TypeError: If there is no such setting.
         OSError: If images cannot be found.
     """
+    from asvit.runs.measurement_pool import EvalContext
+    from asvit.spaces import build, cost
     from asvit.spaces.architectures import canonical
+    from proxies import measure
     from proxies.registry import get_proxy, standard_measures
 
     for name in given:
@@ -141,11 +117,15 @@ def score(
     quiet = progress is not None or not in_notebook()
     with progress_display(f"measuring {len(texts)} architectures", quiet=quiet) as shown:
         tell = progress or shown
-        context = measuring_context(texts, settings, tell)
+        for text in texts:
+            cost(text, settings.image_size)  # refuses what does not suit before images are made
+        context = EvalContext(settings, progress=images_told(tell))
         rows: list[ScoreRow] = []
         started = time.monotonic()
-        for place, text in enumerate(texts):
-            rows.append(measured(text, names, context))
+        tell(Progress("architecture", 0, len(texts), state=next(iter(texts), "")))
+        for text in texts:
+            network = partial(build, text, settings.image_size)
+            rows.append(ScoreRow(text, measure(network, names, key=text, **context.arguments)))
             seconds = time.monotonic() - started
-            tell(Progress("architecture", place + 1, len(texts), seconds=seconds, state=text))
+            tell(Progress("architecture", len(rows), len(texts), seconds=seconds, state=text))
     return Scores(rows)

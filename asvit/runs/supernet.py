@@ -5,19 +5,19 @@ from __future__ import annotations
 import shlex
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, percent
+from asvit.core.console import clock
 from asvit.core.files import write_text
 from asvit.core.progress import images_told
 from asvit.core.run_files import LOSSES, SUPERNET_FIGURES, SUPERNET_WEIGHTS, previous
 from asvit.core.settings import setting
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
-from asvit.runs.run import Run, imported
+from asvit.runs.run import Run
 from asvit.training.supernets.settings import PathAccuracies, SupernetResult, SupernetSettings
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from asvit.models.psvit_supernet import PSViTSupernet
+    from asvit.report.pictures import Picture
     from asvit.search.supernet_space import SupernetSpace
     from asvit.training.supernets.file import SupernetFile
     from asvit.training.supernets.single_path import SupernetTraining
@@ -58,7 +59,6 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         "batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, seed {s.seed}"
     )
     needs, inputs = ("space", "where"), ("parts",)
-    report = imported("asvit.report.training:write_supernet_report")  # imports matplotlib
     written = "report.html, supernet.safetensors, losses.csv, result.json"
 
     device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
@@ -162,19 +162,31 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         return PathAccuracies.of([space.accuracy(supernet, path, images) for path in paths])
 
     @classmethod
-    def told(cls, result: SupernetResult, screen: Console) -> Iterator[RenderableType]:
+    def facts(cls, result: SupernetResult) -> Mapping[str, object]:
         """The loss, and random paths."""
         found, losses = result.accuracy, result.losses
-        yield (
-            f"loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last; "
-            f"{result.params:,} parameters"
-        )
-        yield (
-            f"{found.paths} random paths on the validation images: {percent(found.lowest)} to "
-            f"{percent(found.highest)}, median {percent(found.median)} "
-            f"(chance {percent(100 / result.num_classes)})"
-        )
+        return {
+            "space": result.settings.space,
+            "parameters": result.params,
+            "loss, first epoch to last": f"{losses[0]:.3f} to {losses[-1]:.3f} nats",
+            f"accuracy of {found.paths} random paths on the validation images": (
+                f"{found.lowest:.1f} to {found.highest:.1f} %, median {found.median:.1f}"
+            ),
+            "chance": f"{100 / result.num_classes:.1f} %",
+        }
+
+    @classmethod
+    def told(cls, result: SupernetResult, screen: Console) -> Iterator[RenderableType]:
+        """The facts, and how long it took."""
+        yield from super().told(result, screen)
         yield f"trained in {clock(result.wall_seconds)}"
+
+    @classmethod
+    def pictures(cls, result: SupernetResult) -> Sequence[Picture]:
+        """The loss over epochs."""
+        from asvit.report.training import supernet_pictures
+
+        return supernet_pictures(result)
 
 
 def train_supernet(**given: Any) -> SupernetResult:

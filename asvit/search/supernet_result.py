@@ -6,13 +6,16 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
+from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, TypedDict, get_type_hints
 
 from asvit.core.codec import from_json, to_json, value_from_json
+from asvit.core.files import read_text
 from asvit.core.journal import Journal
 from asvit.core.results import Result
+from asvit.core.run_files import TRIALS
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.supernets.settings import PathAccuracies
 from proxies.tables import csv_text, read_cells
@@ -63,11 +66,6 @@ class AccuracyJournal(Journal[EvolutionSettings]):
         self._accuracies: dict[tuple[Part, Cells], float] = {}
         self.retrained: Retrained | None = None  #: None before the winner is trained from scratch
         super().__init__(*args)
-
-    @property
-    def supernet(self) -> SupernetOrigin | None:
-        """Folder of the supernet, and the digest of its weights."""
-        return self.start_values.get("supernet")
 
     def get(self, part: Part, path: Cells) -> float | None:
         """The accuracy of a path on a part of the images, per cent; None while unknown."""
@@ -128,6 +126,26 @@ class RandomPaths:
     test: PathAccuracies  #: on the images that nothing was chosen by
 
 
+@dataclass(frozen=True)
+class PathRow:
+    """A path of an evolution: a row of ``trials.csv``."""
+
+    number: int  #: its place in the order of evaluation, from 0
+    generation: int  #: its generation, from 1
+    origin: str  #: how it was made: ``"random"``, ``"crossover"`` or ``"mutation"``
+    architecture: str  #: text of the network that it is
+    path: str  #: its cells, stage by stage
+    macs: int  #: multiply-adds of one image
+    #: Accuracy with inherited weights on the validation images, per cent; NaN before it is
+    #: evaluated.
+    validation: float = math.nan
+
+    @property
+    def cells(self) -> Cells:
+        """The cells of every stage."""
+        return tuple(self.path.split("|"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvolutionResult(Result):
     """The result of an evolution."""
@@ -154,6 +172,25 @@ class EvolutionResult(Result):
         if self.settings.max_macs is None:
             raise ValueError("its limit of multiply-adds is missing")
 
+    @cached_property
+    def paths(self) -> Sequence[PathRow]:
+        """Every path, in the order of evaluation, as ``trials.csv`` has them.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it cannot be read.
+        """
+        path = self.folder / TRIALS
+        try:
+            return read_paths(read_text(path))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    @property
+    def random_paths(self) -> Mapping[str, RandomPaths]:
+        """The random paths by what they are, in words."""
+        return {"within the limit": self.in_window, "of any cost": self.anywhere}
+
     def derived(self) -> Mapping[str, Any]:
         """The winner's values, and the random paths under one key."""
         random = {"in_window": to_json(self.in_window), "anywhere": to_json(self.anywhere)}
@@ -165,26 +202,6 @@ class EvolutionResult(Result):
         value_from_json(content["supernet"], SupernetOrigin)
         random = {name: content["random"][name] for name in ("in_window", "anywhere")}
         return {**content, "winner": content, **random}
-
-
-@dataclass(frozen=True)
-class PathRow:
-    """A path of an evolution: a row of ``trials.csv``."""
-
-    number: int  #: its place in the order of evaluation, from 0
-    generation: int  #: its generation, from 1
-    origin: str  #: how it was made: ``"random"``, ``"crossover"`` or ``"mutation"``
-    architecture: str  #: text of the network that it is
-    path: str  #: its cells, stage by stage
-    macs: int  #: multiply-adds of one image
-    #: Accuracy with inherited weights on the validation images, per cent; NaN before it is
-    #: evaluated.
-    validation: float = math.nan
-
-    @property
-    def cells(self) -> Cells:
-        """The cells of every stage."""
-        return tuple(self.path.split("|"))
 
 
 def generations_of(rows: Sequence[PathRow]) -> list[Generation]:

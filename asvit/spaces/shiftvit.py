@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from reprlib import repr as shown  # escaped, and cut when long
 from typing import Any, ClassVar, Final, Self
 
-from asvit.genotype import Growable, checked_choice
+from asvit.genotype import DEPTH_CHOICES, Growable, checked_choice, checked_stages
 from asvit.models import ShiftViT
 from asvit.spaces.base import Choice, SearchSpace, register_space, size_features
 
@@ -20,7 +20,6 @@ LEAST_SIDE: Final = 32
 
 #: Attribute -> its choices, wide enough to catch typos only.
 _CHOICES: Final[Mapping[str, range]] = {
-    "depth": range(1, 257),
     "n_div": range(4, 1025),
     "step": range(257),
     "width": range(1, 1025),
@@ -50,13 +49,10 @@ class ShiftArchitecture(Growable):
 
     def __post_init__(self) -> None:
         # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
-        depths = tuple(checked_choice("depth", value, _CHOICES["depth"]) for value in self.depths)
-        if len(depths) != STAGES:
-            raise ValueError(f"depths has {len(depths)} value(s); give one for each of 4 stages")
+        depths = checked_stages("depths", "depth", self.depths, (DEPTH_CHOICES,) * STAGES)
         object.__setattr__(self, "depths", depths)
-        for name in ("n_div", "step", "width"):
-            value = checked_choice(name, getattr(self, name), _CHOICES[name])
-            object.__setattr__(self, name, value)
+        for name, choices in _CHOICES.items():
+            object.__setattr__(self, name, checked_choice(name, getattr(self, name), choices))
         low, high = _RATIOS
         ratio = float(self.ratio)
         if not low <= ratio <= high:

@@ -12,10 +12,10 @@ from PIL import Image
 from run_script import Script
 
 from asvit.reference.result import CorrelationResult
-from asvit.report.evolution import read_evolution_run
 from asvit.report.scale import read_scaling
 from asvit.report.search import read_run
 from asvit.report.style import PALETTE, levels
+from asvit.search.supernet_result import EvolutionResult
 from experiments import draw_blocks, screenshot_reports
 from experiments.browser import DESKTOP, PHONE, missing, open_browser
 from experiments.draw_blocks import IMAGES, PICTURES
@@ -134,7 +134,7 @@ def test_the_samples_are_run_folders_of_their_kinds(tmp_path: Path) -> None:
     assert not read_run(folders["search-stopped"]).result
     assert read_scaling(folders["scale"]).result
     assert len(CorrelationResult.read(folders["correlate"] / "result.json").targets) == 2
-    assert read_evolution_run(folders["evolution"]).candidates
+    assert EvolutionResult.read(folders["evolution"] / "result.json").paths
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -52,11 +52,6 @@ class SupernetFile:
         return self.steps >= self.origin.settings.recipe.steps
 
     @property
-    def losses(self) -> list[float]:
-        """Loss of every step so far, nats."""
-        return [float(value) for value in self.state[_LOSSES].tolist()]
-
-    @property
     def weights(self) -> dict[str, Tensor]:
         """The state dict of the supernet."""
         return under(_WEIGHTS, self.state)

@@ -15,22 +15,19 @@ from asvit.core.codec import MALFORMED, value_from_json
 from asvit.core.progress import Tell, ignore
 from asvit.core.tensor_files import read_tensors, write_tensors
 from asvit.spaces import build
-from asvit.training.short import accuracy
+from asvit.training.short import FitResult, accuracy
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import NonFiniteLossError, SupernetTraining
 from asvit.training.supernets.splits import Splits
 from proxies.evaluation import seed_for
 
 
-@dataclass(frozen=True)
-class Trained:
+@dataclass(frozen=True, kw_only=True)
+class Trained(FitResult):
     """A network that was trained from scratch."""
 
     model: nn.Module  # in evaluation mode
-    accuracy: float  # on the test images, per cent; NaN if training failed
-    losses: tuple[float, ...]  # of every step, nats
     seconds: float  # wall-clock time of all sessions
-    reason: str = ""  # why it failed
 
 
 def train_alone(
@@ -78,13 +75,14 @@ def train_alone(
         if state is not None:
             write_tensors(state, training.state(), {**what, "seconds": round(seconds(), 3)})
 
-    reason = ""
+    reason = None
     try:
         training.run(keep, progress=lambda step: progress(replace(step, unit="training step")))
     except NonFiniteLossError as error:
         reason = str(error)
     right = math.nan if reason else accuracy(model, *parts.test)
-    return Trained(model.eval(), right, tuple(training.losses), seconds(), reason)
+    losses = tuple(training.losses)
+    return Trained(right, losses, reason, model=model.eval(), seconds=seconds())
 
 
 class _OnlyPath(nn.Module):

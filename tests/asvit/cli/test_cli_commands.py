@@ -77,9 +77,13 @@ def test_score_shows_all_side_by_side(tmp_path: Path) -> None:
     heading = next(line for line in result.stdout.splitlines() if "measure" in line)
     assert heading.split() == ["measure", "1", "2", "better"]
     assert "±" not in result.stdout  # of one network
-    first, second = result.stderr.splitlines()
-    assert first == f"measuring {OTHER} on cpu (1/2)"
-    assert re.fullmatch(r"measuring timm:resnet18 on cpu \(2/2\)  ETA \d+:\d\d", second)
+    title, first, second, third = result.stderr.splitlines()
+    assert re.fullmatch(
+        r"measuring 2 architectures: 1 network each, 32 px, device \w+, seed 0", title
+    )
+    assert first == f"architecture 0/2  ETA –  {OTHER}"
+    assert re.fullmatch(r"architecture 1/2  .+  ETA \d+:\d\d  \S+", second)
+    assert re.fullmatch(r"architecture 2/2  .+  ETA 0:00  timm:resnet18", third)
 
 
 def test_score_gives_a_table_as_csv() -> None:
@@ -97,7 +101,10 @@ def test_score_gives_a_table_as_csv() -> None:
 def test_quiet_scores_write_only_scores(tmp_path: Path) -> None:
     small = [*SMALL, "--data", "fractal", "--proxy", "params"]
     told = run("score", SEED, *small)
-    assert told.stderr.splitlines() == ["preparing 4 images", f"measuring {SEED} on cpu (1/1)"]
+    prepared, title, *lines = told.stderr.splitlines()
+    assert prepared == "preparing 4 images"
+    assert title.startswith("measuring 1 architecture: 1 network each, 32 px, ")
+    assert [line[:16] for line in lines] == ["architecture 0/1", "architecture 1/1"]
     assert run("score", SEED, *small, "--seed", "1", "--quiet").stderr == ""
 
 

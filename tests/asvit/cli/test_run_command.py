@@ -106,7 +106,7 @@ def test_report_finds_the_kind_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "result.json").unlink()
     unfinished = run("report", tmp_path)
     assert unfinished.exit_code == 3
-    assert "has no result.json yet" in unfinished.stderr
+    assert "has no finished" in unfinished.stderr
 
 
 def test_a_kind_without_a_report_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

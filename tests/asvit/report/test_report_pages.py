@@ -16,11 +16,10 @@ from hypothesis.strategies import DataObject
 
 from asvit.reference.result import CorrelationResult
 from asvit.report import correlate, evolution, scale, search
-from asvit.report.evolution import read_evolution_run
 from asvit.report.scale import read_scaling
 from asvit.report.search import read_run
 from asvit.runs.run import write_report
-from asvit.search.supernet_result import PathRow, generations_of, write_paths
+from asvit.search.supernet_result import EvolutionResult, PathRow, generations_of, write_paths
 from experiments.sample_runs import MEASURES, write_sample
 from proxies.messages import legible
 from tests.hostile import FIXED, changed_json, refused_or
@@ -29,7 +28,9 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "search": lambda folder: search.page(read_run(folder), []),
     "scale": lambda folder: scale.page(read_scaling(folder), []),
     "correlate": lambda folder: correlate.page(CorrelationResult.read(folder / "result.json"), []),
-    "evolution": lambda folder: evolution.page(read_evolution_run(folder), []),
+    "evolution": lambda folder: evolution.write_evolution_report.page(
+        EvolutionResult.read(folder / "result.json"), []
+    ),
 }
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = ("svg", "g", "defs", "style", "path", "use", "text", "tspan", "clipPath", "rect")

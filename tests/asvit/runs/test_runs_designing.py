@@ -187,6 +187,7 @@ def test_a_network_that_is_too_slow_is_made_narrower(
     assert load_space("asvit").parse(result.architecture).width >= 6
     with pytest.raises(ValueError, match=r"takes 0\.\d+ ms, more than the 0\.05 ms allowed"):
         design(pictures, max_latency="0.05ms", out=tmp_path / "slow")
+    assert fakes.calls.count("search") == 1  # the second was refused before
 
 
 def test_little_time_makes_smaller_networks_and_shorter_trainings(

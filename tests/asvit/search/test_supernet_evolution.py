@@ -172,7 +172,7 @@ def test_a_journal_keeps_each_part_and_the_retrained_winner_until_a_run_is_exten
     again = AccuracyJournal(path)
     assert (again.get("validation", here), again.get("test", here)) == (1 / 3, 50.0)
     assert again.get("validation", there) is None
-    assert (again.retrained, again.supernet) == (outcome, values["supernet"])
+    assert (again.retrained, again.start_values["supernet"]) == (outcome, values["supernet"])
     journal.start(EvolutionSettings(generations=21), device="cpu", **values)
     assert journal.retrained is None
     assert AccuracyJournal(path).retrained is None

@@ -169,7 +169,7 @@ def use_supernet(found: SupernetFile) -> None:
     check_same_images(Path("run"), found.origin.images, IMAGES)
     check_same_device(Path("run"), found.origin.device, "cpu")
     assert found.finished in (True, False)
-    assert found.steps == len(found.losses)
+    assert found.steps == len(found.state["losses"].tolist())
     assert found.seconds + found.origin.num_classes is not None
     assert len(found.digest) == 64
 
