@@ -52,10 +52,6 @@ TENSORBOARD = "tensorboard"
 PREDICTIONS = "predictions.json"
 TRAINING_FIGURES = ("curves", "pace", "confusion")
 
-# Of a detector and of a segmenter, beside the metrics.
-DRAWING = "predictions.jpg"
-TRANSFER_FIGURES = ("curves", "predictions")
-
 # Of a design, beside the folders of its runs.
 DESIGNED = "design.jsonl"
 PICTURES = "images.csv"

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 from asvit.core.run_files import PREDICTIONS
 from asvit.report import html
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, empty, figure, legend, levels, panels, whole
+from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
 from asvit.training.metrics import Confusion, EpochRow, Predictions, read_predictions
 from asvit.training.result import TrainResult
 from asvit.training.supernets.settings import SupernetResult
@@ -106,20 +105,6 @@ def draw_epochs(rows: Sequence[Any], shown: Mapping[str, Sequence[str]]) -> Figu
     grid[-1].set_xlabel("epoch")
     whole(grid[-1].xaxis)
     legend(made)
-    return made
-
-
-def draw_photograph(path: Path) -> Figure:
-    """A picture of a run folder as it is, or nothing where it is missing."""
-    if not path.is_file():
-        return empty(f"no {path.name}")
-    from matplotlib.image import imread
-
-    pixels = imread(path)
-    made = figure(width := 11.0, width * pixels.shape[0] / pixels.shape[1])
-    axes = made.subplots()
-    axes.imshow(pixels, interpolation="none")  # else an SVG would have it at 72 dpi
-    axes.set_axis_off()
     return made
 
 

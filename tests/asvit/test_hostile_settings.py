@@ -23,7 +23,7 @@ from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.settings import TrainSettings
 from asvit.training.short_settings import ShortTrainingSettings
 from asvit.training.supernets.settings import SupernetSettings
-from asvit.transfer.settings import DetectionSettings, SegmentationSettings, TransferSettings
+from experiments.transfer.settings import DetectionSettings, SegmentationSettings, TransferSettings
 from tests.hostile import FEW, changed_json, refused_or
 
 SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
@@ -40,11 +40,14 @@ RIGHT: Mapping[type[Settings], Settings] = {
         CorrelationQuery(targets=("top1",), rows=5, max_params="100M"),
         TrainSettings(SEED, validation="val", classes=3, train_images=9),
         DetectionSettings(architecture=SEED, data="coco"),
-        SegmentationSettings(data="scenes", weights="a.safetensors", train=""),
+        SegmentationSettings(data="scenes", weights="a.safetensors", train="."),
         Network(SEED, ffn="compact", branches=2),
         ExportSettings("onnx", SEED, weights="a.safetensors", batch=2, opset=18),
     )
 }
+
+
+_OURS = ("asvit.", "experiments.")
 
 
 def every_kind(base: type[Settings] = Settings) -> set[type[Settings]]:
@@ -52,7 +55,7 @@ def every_kind(base: type[Settings] = Settings) -> set[type[Settings]]:
 
 
 def test_every_class_of_settings_is_here() -> None:
-    ours = {kind for kind in every_kind() if kind.__module__.startswith("asvit.")}
+    ours = {kind for kind in every_kind() if kind.__module__.startswith(_OURS)}
     no_file_has_them = {MeasuringSettings, ShortTrainingSettings, TransferSettings, Workers}
     assert ours - no_file_has_them == set(RIGHT)
 

@@ -22,7 +22,6 @@ from torchvision.utils import make_grid
 
 from asvit.core.files import write_bytes
 from asvit.core.progress import Progress, Tell
-from asvit.core.run_files import DRAWING
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
 from asvit.training.checkpoint import (
@@ -37,8 +36,8 @@ from asvit.training.images.loaders import Batching, shuffled_loader
 from asvit.training.metrics import autocast
 from asvit.training.pretrained import weights_path
 from asvit.training.short import parameter_groups
-from asvit.transfer.datasets import AugmentedBatches, Sample
-from asvit.transfer.settings import TransferRow, TransferSettings
+from experiments.transfer.datasets import AugmentedBatches, Sample
+from experiments.transfer.settings import DRAWING, TransferRow, TransferSettings
 from proxies.evaluation import seed_for
 
 EXAMPLES = 6  # images whose annotation and prediction are drawn

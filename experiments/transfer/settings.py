@@ -10,6 +10,7 @@ from asvit.core.results import Result
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 from proxies.messages import shown
 
+DRAWING = "predictions.jpg"  # in the run folder
 IGNORED = 255  # label of pixels without a class
 
 _OF_TRAINING = ("epoch", "learning_rate", "seconds")  # columns, beside the losses

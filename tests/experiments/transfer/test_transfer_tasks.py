@@ -15,10 +15,16 @@ from torchvision.transforms import v2
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
 from asvit.training.distributed import ProcessGroup
-from asvit.transfer.detector import Detection, detector
-from asvit.transfer.segmenter import Segmentation, UperNet
-from asvit.transfer.settings import DetectionSettings, SegmentationSettings
-from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_ade, make_data
+from experiments.transfer.detector import Detection, detector
+from experiments.transfer.segmenter import Segmentation, UperNet
+from experiments.transfer.settings import DetectionSettings, SegmentationSettings
+from tests.experiments.transfer.tiny_scenes import (
+    ARCH,
+    DETECTION,
+    SEGMENTATION,
+    make_ade,
+    make_data,
+)
 
 # pycocotools' own, with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -16,16 +16,20 @@ from safetensors.torch import save_file
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torchvision.models.detection import MaskRCNN
 
-import asvit
 from asvit.core.progress import Progress
 from asvit.networks import Network, WeightsFile
-from asvit.runs.transfer import DetectionRun, SegmentationRun
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.distributed import ProcessGroup
-from asvit.transfer import cascade, detector
-from asvit.transfer.segmenter import Segmentation
-from asvit.transfer.session import build_pyramid
-from asvit.transfer.settings import (
+from experiments.transfer import cascade, detector
+from experiments.transfer.run import (
+    DetectionRun,
+    SegmentationRun,
+    run_detection,
+    run_segmentation,
+)
+from experiments.transfer.segmenter import Segmentation
+from experiments.transfer.session import build_pyramid
+from experiments.transfer.settings import (
     DetectionRow,
     DetectionSettings,
     SegmentationRow,
@@ -33,7 +37,7 @@ from asvit.transfer.settings import (
     TransferSettings,
 )
 from tests.asvit.cli.commands import check_refused, run, strict
-from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data
+from tests.experiments.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data
 
 # pycocotools' own, with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -133,9 +137,9 @@ def test_a_detector_goes_on_to_the_same_bits_and_has_a_report_with_pictures() ->
 
     given = {**DETECTION, "epochs": 2, "device": "cpu", "out": "stopped"}
     with pytest.raises(KeyboardInterrupt):
-        asvit.run_detection(**given, progress=stop)
+        run_detection(**given, progress=stop)
     assert not Path("stopped/result.json").exists()
-    result = asvit.run_detection(**given)
+    result = run_detection(**given)
     read = partial(Checkpoint.read, kind="detection", settings=DetectionSettings, row=DetectionRow)
     one, other = (read(Path(folder, "detector.safetensors")) for folder in ("whole", "stopped"))
     assert all(torch.equal(w, other.state.weights[name]) for name, w in one.state.weights.items())
@@ -162,7 +166,7 @@ def test_a_detector_goes_on_to_the_same_bits_and_has_a_report_with_pictures() ->
 def test_a_detector_learns_tiny_pictures_by_heart(kind: str) -> None:
     make_data(8, 4)
     given = {**DETECTION, "fpn": 32, "epochs": 20, "warmup": 4, "clip": 1.0, "detector": kind}
-    result = asvit.run_detection(**given, device="cpu", out="run")
+    result = run_detection(**given, device="cpu", out="run")
     first, last = result.history[0], result.history[-1]
     assert last.loss < 0.9 * first.loss
     assert last.loss_mask < 0.8 * first.loss_mask
@@ -175,7 +179,7 @@ def test_a_detector_learns_tiny_pictures_by_heart(kind: str) -> None:
 def test_a_segmenter_learns_more_than_chance(arch: str) -> None:
     make_data(8, 4)
     given = {**SEGMENTATION, "architecture": arch, "head": 32, "epochs": 8, "warmup": 2}
-    result = asvit.run_segmentation(**{**given, "learning_rate": 2e-3}, device="cpu", out="run")
+    result = run_segmentation(**{**given, "learning_rate": 2e-3}, device="cpu", out="run")
     assert result.history[-1].loss < 0.9 * result.history[0].loss
     # All pixels in the most frequent class give an IoU below 100 for it and 0 for two others.
     assert 100 / 3 < result.values["mean_iou"] < result.values["pixel_accuracy"]

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from asvit.core.progress import ignore
-from asvit.core.run_files import DRAWING, METRICS_CSV, METRICS_JSONL, TRANSFER_FIGURES, previous
+from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, previous
 from asvit.core.versions import missing, versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
-from asvit.transfer.settings import (
+from experiments.transfer.settings import (
+    DRAWING,
     DetectionResult,
     DetectionSettings,
     SegmentationResult,
@@ -25,9 +26,11 @@ from asvit.transfer.settings import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from asvit.report.pictures import Picture
     from asvit.training.checkpoint import Checkpoint
-    from asvit.transfer.session import Task
+    from experiments.transfer.session import Task
 
 S = TypeVar("S", bound=TransferSettings)
 
@@ -35,7 +38,7 @@ S = TypeVar("S", bound=TransferSettings)
 def _files(kind: str, noun: str) -> RunFiles:
     state = f"{noun}.safetensors"
     outputs = (METRICS_CSV, METRICS_JSONL, DRAWING, previous(state))
-    return RunFiles(kind, noun, state, outputs, figures=TRANSFER_FIGURES)
+    return RunFiles(kind, noun, state, outputs, figures=("curves", "predictions"))
 
 
 @dataclass(kw_only=True)
@@ -48,7 +51,7 @@ class TransferRun(SharedRun[S, TransferResult]):
         "training on {s.data}, {s.image_size} px: {s.epochs} epochs in batches of {s.batch_size}, "
         "learning rate {s.learning_rate:g}, seed {s.seed}"
     )
-    task_type: ClassVar[Any]  # a :class:`asvit.transfer.session.Task`
+    task_type: ClassVar[Any]  # a :class:`experiments.transfer.session.Task`
 
     @cached_property
     def task(self) -> Task[S]:
@@ -79,7 +82,7 @@ class TransferRun(SharedRun[S, TransferResult]):
     def execute(self, journal: Checkpoint | None) -> TransferResult:
         """Train to the last epoch."""
         from asvit.training.checkpoint import Origin
-        from asvit.transfer.session import Session
+        from experiments.transfer.session import Session
 
         task, begun = self.task, self.start_values()
         origin = Origin(self.settings, begun["images"], (), begun["device"], (), versions())
@@ -108,7 +111,7 @@ class TransferRun(SharedRun[S, TransferResult]):
     def pictures(cls, result: TransferResult) -> Sequence[Picture]:
         """The loss and the metrics over the epochs, and predictions."""
         from asvit.report.pictures import Picture
-        from asvit.report.training import draw_epochs, draw_photograph
+        from asvit.report.training import draw_epochs
 
         rows, kind = result.history, result.row_type
         panels = {f"{name.replace('_', ' ')} (%)": ("", name) for name in result.values}
@@ -146,7 +149,7 @@ class DetectionRun(TransferRun[DetectionSettings]):
     files = _files("detection", "detector")
     settings_type = DetectionSettings
     result_type = DetectionResult
-    task_type = imported("asvit.transfer.detector:Detection")
+    task_type = imported("experiments.transfer.detector:Detection")
     written = "report.html, detector.safetensors, predictions.jpg, metrics.csv, result.json"
 
 
@@ -165,8 +168,24 @@ class SegmentationRun(TransferRun[SegmentationSettings]):
     files = _files("segmentation", "segmenter")
     settings_type = SegmentationSettings
     result_type = SegmentationResult
-    task_type = imported("asvit.transfer.segmenter:Segmentation")
+    task_type = imported("experiments.transfer.segmenter:Segmentation")
     written = "report.html, segmenter.safetensors, predictions.jpg, metrics.csv, result.json"
+
+
+def draw_photograph(path: Path) -> Figure:
+    """A picture of a run folder as it is, or nothing where it is missing."""
+    from matplotlib.image import imread
+
+    from asvit.report.style import empty, figure
+
+    if not path.is_file():
+        return empty(f"no {path.name}")
+    pixels = imread(path)
+    made = figure(width := 11.0, width * pixels.shape[0] / pixels.shape[1])
+    axes = made.subplots()
+    axes.imshow(pixels, interpolation="none")  # else an SVG would have it at 72 dpi
+    axes.set_axis_off()
+    return made
 
 
 def run_detection(architecture: str | None = None, **given: Any) -> DetectionResult:
@@ -180,7 +199,7 @@ def run_detection(architecture: str | None = None, **given: Any) -> DetectionRes
 
     Args:
         architecture: As there, of a network with feature maps; None for that of ``weights``.
-        **given: The fields of :class:`asvit.transfer.settings.DetectionSettings`; what
+        **given: The fields of :class:`experiments.transfer.settings.DetectionSettings`; what
             :mod:`asvit.runs` tells of; ``device``; and ``workers``.
 
     Raises:
@@ -195,7 +214,7 @@ def run_segmentation(architecture: str | None = None, **given: Any) -> Segmentat
     """Train a segmenter on images in ADE20K's format, in the manner of :func:`run_detection`.
 
     The file of weights is ``segmenter.safetensors``; the settings are those of
-    :class:`asvit.transfer.settings.SegmentationSettings`.
+    :class:`experiments.transfer.settings.SegmentationSettings`.
     """
     made = SegmentationRun.make(architecture=architecture, **given).run()
     return cast("SegmentationResult", made)
