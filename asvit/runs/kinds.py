@@ -3,6 +3,7 @@
 import logging
 
 from asvit.core.extensions import installed_runs
+from asvit.core.results import RUNS
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.designing import DesignRun
 from asvit.runs.evolution import EvolutionRun
@@ -22,7 +23,9 @@ for _kind in (
 
 for _entry in installed_runs():
     try:
-        register_run(_entry.load())
+        _kind = _entry.load()
+        if RUNS.get(_kind.command) is not _kind:  # unless it has registered itself
+            register_run(_kind)
     except Exception as error:  # noqa: BLE001 - code of others, which must not stop ours
         logging.getLogger(__name__).warning(
             "asvit %s cannot be loaded from %s: %s", _entry.name, _entry.module, fault(error)
