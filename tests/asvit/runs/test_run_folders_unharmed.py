@@ -35,8 +35,6 @@ WORDS = {
 KINDS: Mapping[str, RunFiles] = {name: kind.files for name, kind in RUNS.items()}
 OTHERS = [(kind, other) for kind, other in itertools.product(KINDS, KINDS) if kind != other]
 STATES = ("finished", "unfinished", "damaged state", "result alone")
-# pycocotools' own, with numpy 2
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 FRESH = [pytest.param((), id="plain"), pytest.param(("--fresh",), id="fresh")]
 NOTES = {"notes.txt": b"mine\n", "scatter-mine.svg": b"<svg/>", "data.jsonl": b'{"a": 1}\n'}
 

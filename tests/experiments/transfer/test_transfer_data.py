@@ -14,9 +14,6 @@ from asvit.training.images.loaders import BatchPlan
 from experiments.transfer.datasets import AugmentedBatches, CocoImages, SceneImages
 from tests.experiments.transfer.tiny_scenes import make_ade, make_coco
 
-# pycocotools' own, with numpy 2
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 def changed(file: Path, **parts: object) -> None:
     """Put parts of a file in COCO's format in place of what it has."""

@@ -39,8 +39,6 @@ from experiments.transfer.settings import (
 from tests.asvit.cli.commands import check_refused, run, strict
 from tests.experiments.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data
 
-# pycocotools' own, with numpy 2
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 SHIFT = "shift:1,1,1,1|2|12|1|24"
 
 

@@ -26,9 +26,6 @@ from tests.experiments.transfer.tiny_scenes import (
     make_data,
 )
 
-# pycocotools' own, with numpy 2
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 def detection(**changes: Any) -> DetectionSettings:
     return DetectionSettings(**{**DETECTION, "detector": "mask", **changes})
