@@ -114,7 +114,9 @@ class Detection(Task[DetectionSettings]):
         shades = colours(self.classes)
         inks = [shades[label] for label in labels]
         words = [self._names[label] for label in labels]
-        tinted = draw_segmentation_masks(image, known["masks"][likely].bool(), 0.5, inks)
+        masks = known["masks"][likely].bool()
+        alone = masks & (masks.cumsum(0) == 1)  # where they overlap, torchvision draws black
+        tinted = draw_segmentation_masks(image, alone, 0.5, inks)
         boxed: Tensor = draw_bounding_boxes(
             tinted,
             known["boxes"][likely],

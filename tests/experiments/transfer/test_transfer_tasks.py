@@ -186,3 +186,13 @@ def test_annotations_and_predictions_are_drawn_beside_each_other(task: str) -> N
         assert torch.equal(made.draw(image, empty), image)
     sheet = Image.open(io.BytesIO(made.drawing(torch.device("cpu"))))
     assert sheet.size == (4 * 328 + 8, 2 * 328 + 8)  # two pairs in the first line, one below
+
+
+def test_an_object_that_was_found_twice_is_drawn_like_one_found_once() -> None:
+    make_data(1, 1)
+    made = Detection(detection())
+    image, annotation = made.validation[0]
+    names = ("boxes", "labels", "masks")
+    once = {name: torch.as_tensor(annotation[name])[:1] for name in names}
+    twice = {name: value.repeat(2, *[1] * (value.ndim - 1)) for name, value in once.items()}
+    assert torch.equal(made.draw(image, twice), made.draw(image, once))
