@@ -84,6 +84,8 @@ COMMANDS: Mapping[str, str] = {
     f" --image-size 32 --width 8 --steps 4 {_LEARNING}",
     "train": f"train {_ARCHITECTURE} --recipe small --validation-images 9 --image-size 32"
     f" --epochs 9 --warmup-epochs 1 --retokenize 3/3/3 --ema 0.9 --workers 0 {_LEARNING}",
+    "transfer segment": f"transfer segment {_ARCHITECTURE} --data scenes --image-size 32"
+    " --classes 2 --head 8 --epochs 4 --batch-size 6 --warmup 2 --device cpu",
     "supernet train": "supernet train --validation-images 12 --test-images 12 --image-size 16"
     f" --width 6 --epochs 3 {_LEARNING}",
     "supernet evolve": "supernet evolve supernet --population 5 --generations 3 --keep 2"
@@ -218,6 +220,8 @@ class Campaign:
         folder.mkdir(parents=True)
         if name == DESIGN:
             _write_pictures(folder / "pictures")
+        if name == "transfer segment":
+            _write_scenes(folder / "scenes")
         if name in NEEDS:
             target, needed = NEEDS[name]
             shutil.copytree(self.reference_folder(needed) / RUN, folder / target)
@@ -291,6 +295,19 @@ def _write_pictures(folder: Path) -> None:
         path = folder / images.classes[images.labels[index]] / f"{index:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         images.picture(index).save(path)
+
+
+def _write_scenes(folder: Path) -> None:
+    """Fractals in ADE20K's format, whose bright pixels are of the second class."""
+    images = FractalDataset(2, 8, 40)
+    for index in range(len(images)):
+        part = "validation" if index % 4 == 0 else "training"
+        picture = images.picture(index)
+        bright = picture.convert("L").point(lambda value: 1 + (value > 127))
+        for kind, image in (("images", picture), ("annotations", bright)):
+            path = folder / kind / part / f"{index:02d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
 
 
 def _design_briefly() -> None:

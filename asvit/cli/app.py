@@ -21,7 +21,12 @@ from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
 from asvit.cli.options import Session, debug_option
 from asvit.core.display import say
-from asvit.core.extensions import VARIABLE, load_extensions, raised_in_extension
+from asvit.core.extensions import (
+    VARIABLE,
+    installed_runs,
+    load_extensions,
+    raised_in_extension,
+)
 from asvit.core.secrets import censored
 from proxies.messages import OUT_OF_MEMORY, fault, hint, legible, one_line, shown
 
@@ -37,6 +42,7 @@ COMMANDS = {
     "scale": "Grow an architecture to a budget without training.",
     "score": "Measure one or more architectures.",
     "train": "Train a network on your images.",
+    "transfer": "Train a detector or a segmenter on a network.",
     "supernet": "Train a space's supernet, then find its best path.",
     "reference": "Train random architectures into a reference table.",
     "correlate": "Tell how well measures rank a reference table.",
@@ -60,14 +66,15 @@ _LESS_MEMORY = (
 
 
 def commands() -> dict[str, str]:
-    """Every command with its line of help: ours, and the kinds of runs that extensions register.
+    """Every command with its line of help: ours, and the kinds of runs that others add.
 
     An extension that registers one has imported its base; without one nothing is imported here.
     """
     module = sys.modules.get("asvit.runs.run")
     runs = {} if module is None else module.RUNS
-    own = {name: run.summary for name, run in runs.items() if " " not in name}
-    return {**COMMANDS, **{name: line for name, line in own.items() if name not in COMMANDS}}
+    more = {one.name.split()[0]: f"Installed by {one.module}." for one in installed_runs()}
+    more |= {name: run.summary for name, run in runs.items() if " " not in name}
+    return {**COMMANDS, **{name: line for name, line in more.items() if name not in COMMANDS}}
 
 
 class Program(click.Group):

@@ -42,6 +42,7 @@ _DRY_RUNS: dict[str, tuple[str, Callable[..., Found]]] = {
 }
 _GROUPS = {
     "supernet": "Search with shared weights: train a supernet, then choose among its paths.",
+    "transfer": "Train detectors and segmenters, with a network as their backbone.",
     "reference": "Make reference tables: architectures with the accuracies they were trained to.",
 }
 

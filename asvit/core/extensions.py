@@ -1,13 +1,17 @@
-"""User modules that register measures, spaces or controllers."""
+"""What others add: modules that the environment names, and kinds of runs that packages install."""
 
 import os
 import traceback
+from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 
 from proxies.messages import fault, shown
 
 #: Environment variable with their names, separated by commas; worker processes inherit it.
 VARIABLE = "ASVIT_EXTENSIONS"
+#: Group of entry points: kinds of runs, each named after its command.
+RUNS = "asvit.runs"
 
 _started: set[str] = set()  # imports may be nested: an extension imports asvit, which calls us
 
@@ -34,6 +38,11 @@ def raised_in_extension(error: BaseException | None) -> bool:
     modules = [f"{frame.f_globals.get('__name__')}." for frame in frames]
     inside = any(module.startswith(f"{name}.") for module in modules for name in _named())
     return inside or raised_in_extension(error.__cause__)
+
+
+def installed_runs() -> Sequence[EntryPoint]:
+    """The kinds of runs of installed packages, which are not imported by this."""
+    return sorted(entry_points(group=RUNS))
 
 
 def _named() -> list[str]:

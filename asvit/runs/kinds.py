@@ -1,5 +1,9 @@
-"""Every kind of run that comes with asvit, registered by its command."""
+"""Every kind of run, registered by its command: asvit's own, and those that packages install."""
 
+import logging
+
+from asvit.core.extensions import installed_runs
+from asvit.core.results import RUNS
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.designing import DesignRun
 from asvit.runs.evolution import EvolutionRun
@@ -9,9 +13,20 @@ from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
+from proxies.messages import fault
 
 for _kind in (
     *(SearchRun, ScaleRun, TrainRun, DesignRun),
     *(BuildRun, CorrelationRun, SupernetRun, EvolutionRun),
 ):
     register_run(_kind)
+
+for _entry in installed_runs():
+    try:
+        _kind = _entry.load()
+        if RUNS.get(_kind.command) is not _kind:  # unless it has registered itself
+            register_run(_kind)
+    except Exception as error:  # noqa: BLE001 - code of others, which must not stop ours
+        logging.getLogger(__name__).warning(
+            "asvit %s cannot be loaded from %s: %s", _entry.name, _entry.module, fault(error)
+        )

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -29,7 +26,8 @@ from asvit.core.run_files import (
 from asvit.core.settings import fields_of, setting
 from asvit.core.versions import versions
 from asvit.runs.folder import LOCK, RunFiles
-from asvit.runs.run import Run, imported
+from asvit.runs.run import imported
+from asvit.runs.shared import SharedRun
 from asvit.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -38,20 +36,17 @@ if TYPE_CHECKING:
     from asvit.data import TrainingSets
     from asvit.networks import Network
     from asvit.training.checkpoint import Checkpoint
-    from asvit.training.distributed import ProcessGroup
     from asvit.training.result import TrainResult
     from asvit.training.session import Session
 
 logger = logging.getLogger(__name__)
 
-MOST_WORKERS = 8
-FEW_IMAGES = 2000  # with fewer, worker processes cost more than they save
 _TIMED_BATCH = 16  # images of a process, when the time of a training is estimated
 _LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all images
 
 
 @dataclass(kw_only=True)
-class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
+class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     """Train ARCH, an architecture or the folder of a run that ended in one, on labelled images.
 
     Given again, the same command continues a run that was stopped, or shows the result of a
@@ -76,50 +71,23 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
     always_typed = ("recipe", "epochs", "batch_size")
 
-    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
-    workers: int | None = setting(
-        None,
-        "Processes that prepare images; none for fewer than 2,000 images.",
-        at_least=0,
-        shown="the cores there are, at most 8",
-        repeats=False,
-    )
     tensorboard: bool = setting(False, "Also write the epochs for TensorBoard.", repeats=False)
     resume: bool = setting(False, "Only continue; an error where there is no run.", repeats=False)
     asked: Mapping[str, Any] | None = None  # settings given, where the batch may follow the data
-    typed: str = ""  # what was given for the architecture: its text, or a run folder
-    found_by: Mapping[str, Any] | None = None  # the run of that folder
     planned: Mapping[str, Any] | None = None
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
-        """As the base does; the architecture may be the folder of a run that ended in one."""
-        from asvit.runs.architectures import find_architecture
-
+        """As the base does, and keep what was asked for."""
         if given.get("fresh") and given.get("resume"):
             raise ValueError("--fresh and --resume contradict each other; give one of them")
-        typed = str(given["architecture"])
-        found = find_architecture(typed)
-        given["architecture"] = found.text
         made = super().make(preset, **given)
-        made.typed, made.found_by = typed, found.by
         if "batch_size" not in given:
             known = fields_of(TrainSettings)
             asked = {name: value for name, value in given.items() if name in known}
-            made.asked = {**asked, "preset": preset}
+            found = made.settings.architecture
+            made.asked = {**asked, "architecture": found, "preset": preset}
         return made
-
-    @property
-    def first(self) -> bool:
-        """Whether this is the process that writes and tells."""
-        return os.environ.get("RANK", "0") == "0"
-
-    @cached_property
-    def processes(self) -> ProcessGroup:
-        """The processes that train together."""
-        from asvit.training.distributed import ProcessGroup
-
-        return ProcessGroup(self.device)
 
     @cached_property
     def sets(self) -> TrainingSets:
@@ -157,9 +125,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
 
     def default_name(self) -> str:
         """Named after the architecture, the image size and the seed."""
-        chosen = self.settings
-        text = re.sub("[^A-Za-z0-9.]+", "-", chosen.architecture)[:200].rstrip("-")
-        return f"train-{text}-{chosen.image_size}px-seed{chosen.seed}"
+        return self.named(self.settings.architecture)
 
     @property
     def title(self) -> str:
@@ -174,15 +140,6 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             raise FileNotFoundError(
                 f"no training to go on with in {self.folder}; leave out --resume to start one"
             )
-
-    @contextmanager
-    def claim(self) -> Iterator[None]:
-        """Claim the folder in the first process, for all of them."""
-        claim = super().claim() if self.processes.first else nullcontext()
-        with self.processes.losses_noticed(), claim:
-            self.processes.wait()
-            yield
-            self.processes.wait()
 
     def prepare(self) -> None:
         """Open the images; where they are fewer than the recipe's batch, take a smaller one."""
@@ -214,13 +171,6 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             self._use_batch(stored.batch_size)
         return replace(stored, bad_images=self.settings.bad_images)
 
-    def open(self) -> Checkpoint | None:
-        """The checkpoint; None in a new run."""
-        from asvit.training.checkpoint import Checkpoint, read_or_restore
-
-        with self.processes.first_before_others():
-            return read_or_restore(self.folder / CHECKPOINT, Checkpoint.read)
-
     def settled(self, journal: Checkpoint | None, result: TrainResult) -> bool:
         """Whether every epoch is done and the network is written."""
         return journal is not None and journal.finished and (self.folder / MODEL).exists()
@@ -231,7 +181,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
 
     def execute(self, journal: Checkpoint | None) -> TrainResult:
         """Train to the last epoch."""
-        session = self._session(journal, self._workers())
+        session = self._session(journal, self.workers_for(len(self.sets.train)))
         self.planned = self._plan(session)
         session.run(self.tell if self.processes.first else ignore, tensorboard=self.tensorboard)
         if self.processes.first:
@@ -258,11 +208,6 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             ),
         )
 
-    def finish(self, result: TrainResult) -> None:
-        """Write the result, in the first process."""
-        if self.processes.first:
-            super().finish(result)
-
     def plan(self) -> dict[str, Any]:
         """What the run would do and how long it would take; coarser tokens are timed."""
         self.prepare()
@@ -281,12 +226,6 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         whole = {"accumulate": 1, "compile": False, "retokenize": "off"}
         probe.settings = replace(self.settings, batch_size=batch, **cast("Any", whole))
         return probe._session(None, 0).images_per_second()
-
-    def command_line(self) -> str:
-        """As the base does, with the architecture as it was given."""
-        words = shlex.split(super().command_line())
-        words[2] = self.typed
-        return shlex.join(words)
 
     def _session(self, stored: Checkpoint | None, workers: int) -> Session:
         """A session that continues from a checkpoint."""
@@ -314,12 +253,12 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             device = processes.device.type
             origin = Origin(chosen, sets.provenance, sets.classes, device, stages, versions())
         return Session(
-            self.folder,
-            self.network,
-            model,
-            origin,
-            sets,
-            processes,
+            folder=self.folder,
+            network=self.network,
+            model=model,
+            origin=origin,
+            sets=sets,
+            processes=processes,
             stored=stored,
             teacher=load_teacher(chosen, sets.classes),
             workers=workers,
@@ -359,16 +298,6 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             "processes": self.processes.world,
             "settings": self.settings,
         }
-
-    def _workers(self) -> int:
-        """Processes that prepare images beside each training process."""
-        if self.workers is not None:
-            return self.workers
-        from asvit.executors.base import cores
-
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.processes.world))
-        few = len(self.sets.train) < FEW_IMAGES
-        return 0 if few else min(MOST_WORKERS, cores() // here)
 
     @classmethod
     def told(cls, result: TrainResult, screen: Console) -> Iterator[RenderableType]:

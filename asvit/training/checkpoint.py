@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
@@ -48,7 +48,7 @@ class _Numbers(TypedDict):
 class Origin:
     """What a training was started with."""
 
-    settings: TrainSettings
+    settings: Any
     images: Mapping[str, str]  # their source and SHA-256 (digest)
     classes: tuple[str, ...]
     device: str  # its type, such as "cpu"
@@ -82,15 +82,16 @@ class Checkpoint:
     """A training after some epochs."""
 
     origin: Origin
-    history: tuple[EpochRow, ...]
+    history: tuple[Any, ...]  # a row an epoch
     seconds: float  # wall-clock time of all sessions
     bad_images: Mapping[str, int]  # name of each unreadable one to how often it was replaced
     state: EngineState  # without the optimiser's once all epochs are done
+    kind: str = KIND  # what the file says that it is
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done."""
-        return len(self.history) >= self.origin.settings.epochs
+        return bool(len(self.history) >= self.origin.settings.epochs)
 
     def write(self, path: Path) -> None:
         """Write the file as a whole or not at all (an OSError), and keep the one before."""
@@ -104,19 +105,22 @@ class Checkpoint:
             "bad_images": dict(self.bad_images),
             "numbers": dict(state.numbers),
         }
-        header = header_of(KIND, self.origin, self.seconds)
+        header = header_of(self.kind, self.origin, self.seconds)
         before = path.with_name(previous(path.name))
         write_tensors(path, _unshared(tensors), {**header, **more}, previous=before)
 
     @classmethod
-    def read(cls, path: Path) -> Checkpoint:
-        """Read the file."""
+    def read(
+        cls, path: Path, *, kind: str = KIND, settings: Any = TrainSettings, row: Any = EpochRow
+    ) -> Checkpoint:
+        """Read the file of a kind of training, with the types of its settings and rows."""
 
         def parse(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
             value_from_json(header["numbers"], _Numbers)
+            known = settings.from_json(header["settings"])
             return cls(
-                origin=from_json(header, Origin),
-                history=value_from_json(header["history"], tuple[EpochRow, ...]),
+                origin=replace(from_json(header, Origin), settings=known),
+                history=value_from_json(header["history"], tuple[row, ...]),
                 seconds=value_from_json(header["seconds"], float),
                 bad_images=value_from_json(header["bad_images"], Mapping[str, int]),
                 state=EngineState(
@@ -125,9 +129,10 @@ class Checkpoint:
                     moments=under(_MOMENTS, tensors),
                     numbers=header["numbers"],
                 ),
+                kind=kind,
             )
 
-        return read_training(path, KIND, "checkpoint", parse)
+        return read_training(path, kind, "checkpoint", parse)
 
 
 def header_of(kind: str, origin: Any, seconds: float) -> dict[str, Any]:

@@ -217,13 +217,13 @@ class EpochRow:
 COLUMNS = tuple(field.name for field in fields(EpochRow))
 
 
-def write_metrics(folder: Path, rows: Sequence[EpochRow]) -> None:
-    """Write metrics.csv and metrics.jsonl, one row per epoch.
+def write_metrics(folder: Path, rows: Sequence[object]) -> None:
+    """Write metrics.csv and metrics.jsonl, one row, a dataclass, per epoch.
 
     Rewriting the whole files keeps a resumed training from listing an epoch twice.
     """
     content = [to_json(row) for row in rows]
-    table = [COLUMNS, *([row[name] for name in COLUMNS] for row in content)]
+    table = [[*content[0]], *([*row.values()] for row in content)]
     write_text(folder / METRICS_CSV, csv_text(table))
     lines = (json.dumps(row, allow_nan=False) + "\n" for row in content)
     write_text(folder / METRICS_JSONL, "".join(lines))

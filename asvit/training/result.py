@@ -20,6 +20,7 @@ class TrainResult(Result):
     provenance_keys = ("found_by", "images", "device", "processes", "versions", "command")
     hidden = ("best",)
     rows_in = "metrics"
+    row_type = EpochRow
 
     settings: TrainSettings
     network: Network  #: settings of the network

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import InitVar, dataclass, field, replace
+from functools import partial
 from itertools import accumulate, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,43 +14,35 @@ from torch import nn
 
 from asvit.core.console import number
 from asvit.core.progress import Progress, Tell
-from asvit.core.run_files import BEST, CHECKPOINT, MODEL, PREDICTIONS
+from asvit.core.run_files import BEST, MODEL, PREDICTIONS
 from asvit.data import TrainingSets
 from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
-from asvit.training.checkpoint import Checkpoint, Origin
+from asvit.training.checkpoint import EngineState
 from asvit.training.distillation import Teacher
-from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
+from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
-from asvit.training.metrics import EpochRow, TensorBoard, predict, write_metrics
+from asvit.training.metrics import EpochRow, TensorBoard, predict
 from asvit.training.token_plan import saved
 from proxies.counts import count
 
 _TIMED = 3  # batches
 
 
-@dataclass(eq=False)
-class Session:
-    """Trains a network, and writes a checkpoint into the run folder after every epoch."""
+@dataclass(eq=False, kw_only=True)
+class Session(EpochSession[EpochRow]):
+    """Trains a network, and keeps its best weights beside the checkpoint."""
 
-    folder: Path
     network: Network
     model: InitVar[nn.Module]  # with its initial weights
-    origin: Origin
     sets: TrainingSets
-    processes: ProcessGroup  # the first of them writes
-    stored: Checkpoint | None = None  # of earlier sessions
     teacher: Teacher | None = None
-    workers: int = 0  # processes that prepare images
     facts: Mapping[str, Any] = field(default_factory=dict)  # to store with the weights
 
     def __post_init__(self, model: nn.Module) -> None:
+        self._begin()
         settings, stored = self.origin.settings, self.stored
-        self._began = time.monotonic()
-        self.history = [] if stored is None else list(stored.history)  #: the epochs so far
-        #: Name of each unreadable image to how often it was replaced.
-        self.bad_images = {} if stored is None else dict(stored.bad_images)
         self.cost = count(model, settings.image_size)  #: of the network, and of one image
         self._stages = token_stages(model) if settings.staged else ()
         self._train, self._validation = self._loaders()
@@ -69,12 +61,6 @@ class Session:
         )
         if stored is not None:
             self._engine.load_state(stored.state, epochs=len(stored.history))
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock time of all sessions."""
-        before = 0.0 if self.stored is None else self.stored.seconds
-        return before + time.monotonic() - self._began
 
     @property
     def saved(self) -> dict[str, float] | None:
@@ -98,21 +84,15 @@ class Session:
             OSError: If an epoch cannot be written; those before it are kept.
             ImportError: If TensorBoard is asked for and not installed.
         """
-        epochs, first = self.origin.settings.epochs, self.processes.first
-        board = TensorBoard(self.folder, self.history) if tensorboard and first else None
-        if first and self.history:
-            self._write_outputs()  # a kill may have left them out of date
+        wanted = tensorboard and self.processes.first
+        board = TensorBoard(self.folder, self.history) if wanted else None
         follow = self._follower(tell)
         with closing(self._train), closing(self._validation):
-            for epoch in range(len(self.history), epochs):
-                row = self._epoch(epoch, follow)
-                self.history.append(row)
-                if first:
-                    self._save(row)
-                    if board is not None:
-                        board.add(row)
-                done = Step(epoch, self.steps, self.steps, row.train_loss, row.images_per_second)
-                follow(done, row)
+            for row in self.epochs(partial(self._epoch, follow=follow)):
+                if board is not None:
+                    board.add(row)
+                steps, speed = self.steps, row.images_per_second
+                follow(Step(row.epoch - 1, steps, steps, row.train_loss, speed), row)
             self._write_predictions()
         if board is not None:
             board.close()
@@ -176,24 +156,15 @@ class Session:
             train_top1=trained.top1,
         )
 
-    def _save(self, row: EpochRow) -> None:
-        """Write the checkpoint of an epoch, then all that follows from it."""
-        known = self.origin, tuple(self.history), self.seconds, self.bad_images
-        try:
-            Checkpoint(*known, self._engine.state()).write(self.folder / CHECKPOINT)
-            self._write_outputs()
-        except OSError as error:
-            message = (
-                f"{error.strerror} (keeping epoch {row.epoch}; what was kept before is whole, and "
-                "the same command goes on from it)"
-            )
-            raise OSError(error.errno, message, error.filename) from error
+    def state(self) -> EngineState:
+        """The engine's state."""
+        return self._engine.state()
 
-    def _write_outputs(self) -> None:
+    def write_outputs(self) -> None:
         """Write the metrics, and the best weights if they are the current ones."""
         if self.best == len(self.history):
             self._weights(self.history[-1]).write(self.folder / BEST)
-        write_metrics(self.folder, self.history)
+        super().write_outputs()
 
     def _weights(self, row: EpochRow) -> WeightsFile:
         """The current network, or its moving average if that is better."""

@@ -23,6 +23,7 @@ from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.settings import TrainSettings
 from asvit.training.short_settings import ShortTrainingSettings
 from asvit.training.supernets.settings import SupernetSettings
+from experiments.transfer.settings import DetectionSettings, SegmentationSettings, TransferSettings
 from tests.hostile import FEW, changed_json, refused_or
 
 SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
@@ -38,10 +39,15 @@ RIGHT: Mapping[type[Settings], Settings] = {
         CorrelationSettings(image_size=64),
         CorrelationQuery(targets=("top1",), rows=5, max_params="100M"),
         TrainSettings(SEED, validation="val", classes=3, train_images=9),
+        DetectionSettings(architecture=SEED, data="coco"),
+        SegmentationSettings(data="scenes", weights="a.safetensors", train="."),
         Network(SEED, ffn="compact", branches=2),
         ExportSettings("onnx", SEED, weights="a.safetensors", batch=2, opset=18),
     )
 }
+
+
+_OURS = ("asvit.", "experiments.")
 
 
 def every_kind(base: type[Settings] = Settings) -> set[type[Settings]]:
@@ -49,8 +55,8 @@ def every_kind(base: type[Settings] = Settings) -> set[type[Settings]]:
 
 
 def test_every_class_of_settings_is_here() -> None:
-    ours = {kind for kind in every_kind() if kind.__module__.startswith("asvit.")}
-    no_file_has_them = {MeasuringSettings, ShortTrainingSettings, Workers}
+    ours = {kind for kind in every_kind() if kind.__module__.startswith(_OURS)}
+    no_file_has_them = {MeasuringSettings, ShortTrainingSettings, TransferSettings, Workers}
     assert ours - no_file_has_them == set(RIGHT)
 
 

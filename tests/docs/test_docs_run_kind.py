@@ -1,7 +1,10 @@
 """The kind of run of docs/extending.md: killed in the middle, it goes on to the same result."""
 
 import json
+import os
 import site
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,3 +82,25 @@ def test_its_help_and_options_follow_from_its_fields(folder: Path) -> None:
     wrong = asvit(folder, "seeds", ARCHITECTURE, "--proxy", "lenght_distortion")
     assert wrong[0] == 2
     assert "did you mean 'length_distortion'" in wrong[2]
+
+
+def test_a_package_that_names_it_as_an_entry_point_installs_it(folder: Path) -> None:
+    about = folder / "mine-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    kinds = "seeds = mine:SeedRun\nlost = nowhere:LostRun\n"
+    (about / "entry_points.txt").write_text(f"[asvit.runs]\n{kinds}")
+
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        call = [sys.executable, "-m", "asvit", *words]
+        path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+        return subprocess.run(call, cwd=folder, env=path, capture_output=True, text=True)
+
+    assert "seeds       Installed by mine." in command("--help").stdout
+    assert "--seeds N" in command("seeds", "--help").stdout
+    # One that cannot be imported is left out with a line, and stops nothing else.
+    done = command("report", ".")
+    assert done.returncode == 3
+    told, failed = done.stderr.splitlines()
+    assert told == "asvit: asvit lost cannot be loaded from nowhere: No module named 'nowhere'"
+    assert failed.startswith("asvit: ")

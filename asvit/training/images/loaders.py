@@ -73,17 +73,17 @@ class BatchPlan(NamedTuple):
     copies: Indices  # which copy of its image each one is, [b]
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     """A batch, or why there is none: data workers cannot raise errors in the main process."""
 
-    images: Tensor  # [b, 3, S, S]
-    targets: Tensor  # [b] or [b, classes]
+    images: Any  # [b, 3, S, S], or of other sizes a list
+    targets: Any  # [b] or [b, classes], or a list of annotations
     bad: tuple[tuple[str, str], ...] = ()  # name of every image that was replaced, and the reason
     failure: str | None = None  # why there is no batch
 
 
 @dataclass(eq=False)
-class _ImageBatches(Dataset[_Batch]):
+class _ImageBatches(Dataset[Batch]):
     """The batch of each :class:`BatchPlan`.
 
     ``transform`` maps a picture to ``[3, S, S]`` uint8, ``erase`` changes a normalised image in
@@ -97,7 +97,7 @@ class _ImageBatches(Dataset[_Batch]):
     erase: Callable[[Tensor], Tensor] | None = None
     mixing: BatchTransform | None = None
 
-    def __getitem__(self, plan: BatchPlan) -> _Batch:
+    def __getitem__(self, plan: BatchPlan) -> Batch:
         size, seed = self.batching.image_size, self.batching.seed
         bad: list[tuple[int, str]] = []
         images = _empty((len(plan.indices), 3, size, size))
@@ -109,7 +109,7 @@ class _ImageBatches(Dataset[_Batch]):
                 try:
                     picture, labels[place] = self._read(int(index), bad)
                 except ValueError as error:
-                    return _Batch(torch.empty(0), torch.empty(0), failure=str(error))
+                    return Batch(torch.empty(0), torch.empty(0), failure=str(error))
                 seed_all(derive_seed(_IMAGE, seed, plan.epoch, int(index), int(copy)))
                 image = images[place].copy_(self.transform(picture))
                 image.sub_(mean).mul_(scale)  # per image, while it is in the cache
@@ -122,7 +122,7 @@ class _ImageBatches(Dataset[_Batch]):
                 images, targets = self.mixing(images, labels)
         names = tuple((self.images.name(index), why) for index, why in bad)
         targets = _empty(targets.shape, targets.dtype).copy_(targets)
-        return _Batch(images, targets, names)
+        return Batch(images, targets, names)
 
     def _read(self, index: int, bad: list[tuple[int, str]]) -> tuple[Image.Image, int]:
         """Read an image; if bad images are replaced, read the next one that is readable.
@@ -168,14 +168,19 @@ def _room_for_locks(workers: int) -> bool:
 class Loader:
     """The batches of one process. If workers die or hang, fewer of them make the same batches."""
 
-    def __init__(self, images: _ImageBatches, plans: Callable[[int], list[BatchPlan]]) -> None:
+    def __init__(
+        self,
+        batches: Dataset[Batch],
+        batching: Batching,
+        plans: Callable[[int], list[BatchPlan]],
+    ) -> None:
         #: How often each unreadable image was replaced in this process, by name.
         self.bad: Counter[str] = Counter()
-        self._images = images
+        self._dataset, self._batching = batches, batching
         self._plans = plans
         self._epoch = plans(0)
         self._left: list[BatchPlan] = []  # what the workers go through
-        workers = images.batching.workers
+        workers = batching.workers
         if workers and not _room_for_locks(workers):
             _log.warning(
                 "%s is full: this process prepares the images, without --workers; in a container,"
@@ -193,7 +198,7 @@ class Loader:
         """Set the epoch, from 0, of the next iteration."""
         self._epoch = self._plans(epoch)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Iterate over the images and targets of each batch.
 
         Raises:
@@ -228,17 +233,17 @@ class Loader:
         self._batches._iterator = None
 
     def _open(self, workers: int) -> None:
-        self._batches: DataLoader[_Batch] = DataLoader(
-            self._images,
+        self._batches: DataLoader[Batch] = DataLoader(
+            self._dataset,
             sampler=self._left,
             batch_size=None,  # the sampler yields whole batches
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=self._images.batching.pin_memory,
+            pin_memory=self._batching.pin_memory,
             generator=torch.Generator(),  # else it would draw from the global generator
         )
 
-    def _received(self) -> Iterator[_Batch]:
+    def _received(self) -> Iterator[Batch]:
         """The batches that are left, or those before workers are lost."""
         workers = self._batches.num_workers
         if not workers:
@@ -262,7 +267,7 @@ class Loader:
                 workers // 2,
             )
 
-    def _started(self) -> Iterator[_Batch]:
+    def _started(self) -> Iterator[Batch]:
         """Start workers on the batches that are left."""
         if self._batches._iterator is not None:
             with self._deadline():
@@ -271,7 +276,7 @@ class Loader:
         # Else torch raises when a worker dies, wherever this process then is, such as in a step.
         torch._C._remove_worker_pids(id(iterator))
         iterator._worker_pids_set = False
-        return cast("Iterator[_Batch]", iterator)
+        return cast("Iterator[Batch]", iterator)
 
     @contextmanager
     def _deadline(self) -> Iterator[None]:
@@ -322,20 +327,6 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
             images, if mixing gets an odd number, or if the augmentation is unknown.
     """
     size, world, augmentation = batching.batch_size, batching.world, batching.augmentation
-    if size % world:
-        raise ValueError(
-            f"a batch of {size} images does not go into {world} processes; use a multiple"
-        )
-    if size > len(images):
-        raise ValueError(
-            f"a batch of {size} images is more than there are to train on: {images.source}; use "
-            f"--batch-size {len(images)} or less"
-        )
-    if augmentation.mixes and size // world % 2:
-        raise ValueError(
-            f"mixup and CutMix take pairs of images, but a process has {size // world} of a"
-            f" batch of {size}; use a multiple of {2 * world}"
-        )
     batches = _ImageBatches(
         images,
         batching,
@@ -343,16 +334,13 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
         erase=augmentation.eraser(),
         mixing=augmentation.mixing(len(images.classes), batching.label_smoothing),
     )
-    plans = partial(
-        training_plans,
-        len(images),
-        size,
-        seed=batching.seed,
-        copies=augmentation.copies,
-        rank=batching.rank,
-        world=world,
-    )
-    return Loader(batches, plans)
+    loader = shuffled_loader(batches, batching, len(images), images.source)
+    if augmentation.mixes and size // world % 2:
+        raise ValueError(
+            f"mixup and CutMix take pairs of images, but a process has {size // world} of a"
+            f" batch of {size}; use a multiple of {2 * world}"
+        )
+    return loader
 
 
 def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
@@ -370,7 +358,39 @@ def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
     size = -(-batching.batch_size // batching.world)
     parts = (own[begin : begin + size] for begin in range(0, len(own), size))
     plans = [BatchPlan(0, number, part, np.zeros_like(part)) for number, part in enumerate(parts)]
-    return Loader(_ImageBatches(images, batching, transform), lambda _epoch: list(plans))
+    batches = _ImageBatches(images, batching, transform)
+    return Loader(batches, batching, lambda _epoch: list(plans))
+
+
+def shuffled_loader(
+    batches: Dataset[Batch], batching: Batching, images: int, source: str
+) -> Loader:
+    """A loader of the batches of so many shuffled images, which ``source`` describes.
+
+    Raises:
+        ValueError: If the batch size does not divide by the processes or exceeds the number of
+            images.
+    """
+    size, world = batching.batch_size, batching.world
+    if size % world:
+        raise ValueError(
+            f"a batch of {size} images does not go into {world} processes; use a multiple"
+        )
+    if size > images:
+        raise ValueError(
+            f"a batch of {size} images is more than there are to train on: {source}; use "
+            f"--batch-size {images} or less"
+        )
+    plans = partial(
+        training_plans,
+        images,
+        size,
+        seed=batching.seed,
+        copies=batching.augmentation.copies,
+        rank=batching.rank,
+        world=world,
+    )
+    return Loader(batches, batching, plans)
 
 
 def training_plans(

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from asvit import BuildResult, DesignResult, ScaleResult, SupernetResult, TrainResult
 from asvit.cli.app import app
+from experiments.transfer.settings import DetectionResult, SegmentationResult
 from tests.asvit.runs.stored_results import RIGHT, content_of
 
 NASTY = "x\x1b]0;owned\x07\n\u202e<b>"
@@ -99,7 +100,10 @@ def test_results_of_every_kind_without_the_rest(tmp_path: Path, kind: type) -> N
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "result.json").write_text(json.dumps(content_of(kind)))
-    needs_nothing_else = (DesignResult, ScaleResult, TrainResult, SupernetResult, BuildResult)
+    needs_nothing_else = (
+        *(DesignResult, ScaleResult, TrainResult, SupernetResult, BuildResult),
+        *(DetectionResult, SegmentationResult),
+    )
     if kind not in needs_nothing_else:
         refused("report", folder)
     refused("supernet", "evolve", folder)

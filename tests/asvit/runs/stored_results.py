@@ -1,5 +1,6 @@
 """A right result of every kind of run, and how it is shown, for tests of what reads them."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -42,6 +43,15 @@ from asvit.training.metrics import EpochRow
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.settings import PathAccuracies, SupernetResult, SupernetSettings
+from experiments.transfer.run import DetectionRun, SegmentationRun
+from experiments.transfer.settings import (
+    DetectionResult,
+    DetectionRow,
+    DetectionSettings,
+    SegmentationResult,
+    SegmentationRow,
+    SegmentationSettings,
+)
 from scaling import Row
 
 HERE = Path("run")
@@ -89,6 +99,11 @@ def finding(measure: str) -> Finding:
 
 def epoch(number: int) -> EpochRow:
     return EpochRow(number, "", 0.1, 2.0, 2.0, 10.0, 50.0, None, None, None, 99.0, 1.5)
+
+
+def transfer_row(kind: Any, number: int) -> Any:
+    values = {one.name: 1.5 for one in dataclasses.fields(kind)}
+    return kind(**{**values, "epoch": number})
 
 
 COLUMNS = {"macs": (9.0,) * 5, "length_distortion": (1.0, 2.0, 3.0, 5.0, math.nan)}
@@ -207,6 +222,24 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 next_command="asvit export",
             ),
             TrainRun.show,
+        ),
+        (
+            DetectionResult(
+                folder=HERE, classes=2, params=10, wall_seconds=3.0,
+                history=(transfer_row(DetectionRow, 1), transfer_row(DetectionRow, 2)),
+                settings=DetectionSettings(architecture=SEED, data="coco", epochs=2),
+                provenance={"found_by": None, "processes": 1, **ORIGIN},
+            ),
+            DetectionRun.show,
+        ),
+        (
+            SegmentationResult(
+                folder=HERE, classes=3, params=10, wall_seconds=3.0,
+                history=(transfer_row(SegmentationRow, 1),),
+                settings=SegmentationSettings(architecture=SEED, data="scenes", epochs=1),
+                provenance={"found_by": None, "processes": 1, **ORIGIN},
+            ),
+            SegmentationRun.show,
         ),
     )
 }  # fmt: skip

@@ -18,9 +18,20 @@ from asvit.runs.folder import RunFiles
 from asvit.runs.run import RUNS
 from experiments.kill_runs import COMMANDS, differences, outcome
 from tests.asvit.runs.fakes import fake_design, write_pictures
+from tests.experiments.transfer.tiny_scenes import make_data
 from tests.hostile import unsummed
 
-WORDS = {**COMMANDS, "design": "design --data pictures --max-params 1M --device cpu"}
+_SCENES = (
+    "4,2,2|4,1,2|4,1,2|4,1,2|16,8 --data data --image-size 32 --scale 1,1 --epochs 1"
+    " --batch-size 2 --drop-path 0 --device cpu"
+)
+WORDS = {
+    **COMMANDS,
+    "design": "design --data pictures --max-params 1M --device cpu",
+    "transfer detect": f"transfer detect {_SCENES} --train train --validation val --detector mask"
+    " --fpn 4 --regions 4",
+    "transfer segment": f"transfer segment {_SCENES} --classes 3 --head 4",
+}
 KINDS: Mapping[str, RunFiles] = {name: kind.files for name, kind in RUNS.items()}
 OTHERS = [(kind, other) for kind, other in itertools.product(KINDS, KINDS) if kind != other]
 STATES = ("finished", "unfinished", "damaged state", "result alone")
@@ -55,6 +66,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr("asvit.report.pictures.Picture.svg", "<svg/>")  # takes most of the time
         fake_design(patch.setattr)
         write_pictures(root / "pictures")
+        make_data(2, 1)
         for name in KINDS:
             assert call(name, root / name) == 0
             if name == "supernet train":
@@ -175,6 +187,8 @@ CHANGED = [
     ("reference build", "--n 7 --seed 3", "seed 0 (now 3)"),
     ("train", "--epochs 10 --retokenize 4/3/3", "epochs 9 (now 10), "),
     ("supernet train", "--epochs 4", "epochs 3 (now 4)"),
+    ("transfer detect", "--epochs 4", "epochs 1 (now 4)"),
+    ("transfer segment", "--scale 1,2", "scale (1.0, 1.0) (now (1.0, 2.0))"),
     ("supernet evolve", "--population 6", "population 5 (now 6)"),
 ]
 

@@ -1,21 +1,18 @@
 """Images with objects, and with a class for each pixel, read from folders."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_scenes import make_ade, make_coco
 from torch import Tensor
 from torchvision.transforms import v2
 
-from experiments.transfer_data import AugmentedImages, CocoImages, SceneImages, library
-
-# pycocotools' own, with numpy 2
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+from asvit.training.images.loaders import BatchPlan
+from experiments.transfer.datasets import AugmentedBatches, CocoImages, SceneImages
+from tests.experiments.transfer.tiny_scenes import make_ade, make_coco
 
 
 def changed(file: Path, **parts: object) -> None:
@@ -77,7 +74,7 @@ def test_a_folder_without_the_split(tmp_path: Path) -> None:
         CocoImages(tmp_path, "train")
     file = make_coco(tmp_path, "train", images=1)
     file.rename(file.with_name("instances_other.json"))
-    with pytest.raises(FileNotFoundError, match="no folder of images"):
+    with pytest.raises(FileNotFoundError, match=r"no '.*other'; give a folder in COCO's format"):
         CocoImages(tmp_path, "other")
 
 
@@ -153,25 +150,48 @@ def test_bad_scenes(tmp_path: Path) -> None:
         SceneImages(tmp_path, "training", classes=3)
 
 
+def batches(images: SceneImages, seed: int = 0) -> AugmentedBatches:
+    return AugmentedBatches(images, range(len(images)), v2.RandomCrop(20), seed)
+
+
 def test_variation_follows_from_seed_epoch_and_image_alone(tmp_path: Path) -> None:
     make_ade(tmp_path, "training", images=3)
     images = SceneImages(tmp_path, "training", classes=3)
-    crop = v2.RandomCrop(20)
 
     def seen(places: list[int], *, seed: int = 0, epoch: int = 0) -> list[Tensor]:
-        augmented = AugmentedImages(images, places, crop, seed, epoch)
         torch.rand(1)  # what others draw does not count
-        return [augmented[i][0] for i in range(len(augmented))]
+        plan = BatchPlan(epoch, 0, np.array(places), np.zeros(len(places), int))
+        made: list[Tensor] = batches(images, seed)[plan].images
+        return made
 
     first = seen([0, 1, 2])
     assert all(torch.equal(a, b) for a, b in zip(first, seen([2, 1, 0])[::-1], strict=True))
     for other in (seen([0, 1, 2], seed=1), seen([0, 1, 2], epoch=1)):
         assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
-    image, classes = AugmentedImages(images, [1], crop, 0, 0)[0]
+    state = torch.get_rng_state()
+    plan = BatchPlan(0, 0, np.array([1]), np.array([0]))
+    (image,), (classes,), *_ = batches(images)[plan]
+    assert torch.equal(torch.get_rng_state(), state)
     assert image.shape[-2:] == classes.shape[-2:] == (20, 20)
 
 
-def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
-    with pytest.raises(ImportError, match=r"needs pycocotools: .*pip install '\.\[transfer\]'"):
-        library("pycocotools.coco")
+def test_an_image_that_cannot_be_read_is_an_error_that_a_worker_can_hand_on(
+    tmp_path: Path,
+) -> None:
+    make_ade(tmp_path, "training", images=2)
+    images = SceneImages(tmp_path, "training", classes=3)
+    (tmp_path / "images/training/000002.png").write_bytes(b"nothing")
+    failed = batches(images)[BatchPlan(0, 0, np.arange(2), np.zeros(2, int))]
+    assert "cannot read image" in str(failed.failure)
+
+
+def test_digests_tell_annotations_apart(tmp_path: Path) -> None:
+    file = make_coco(tmp_path, "train", images=1)
+    before = CocoImages(tmp_path, "train").digest
+    assert before == CocoImages(tmp_path, "train").digest
+    changed(file, info={})
+    assert CocoImages(tmp_path, "train").digest != before
+    make_ade(tmp_path, "one", images=1)
+    make_ade(tmp_path, "two", images=2)
+    one, two = (SceneImages(tmp_path, part, classes=3).digest for part in ("one", "two"))
+    assert one != two

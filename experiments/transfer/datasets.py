@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,48 +18,32 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as tvf
 
-from asvit.core.versions import missing
 from asvit.data.base import UNREADABLE
 from asvit.data.files import FORMATS, list_folder, read_image
-from proxies.evaluation import seed_for
+from asvit.training.images.loaders import (
+    Batch,
+    BatchPlan,
+    derive_seed,
+    preserved_random_state,
+    seed_all,
+)
 from proxies.messages import first_line
 
-IGNORED = 255  # label of pixels without a class
-
 Sample = tuple[Tensor, Any]
-Transform = Callable[[Tensor, Any], Sample]
-
-
-def library(name: str) -> Any:
-    """Import a module that only these experiments need.
-
-    Raises:
-        ImportError: If the library is not installed.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        top = name.partition(".")[0]
-        raise missing("this", top, "transfer") from error
 
 
 class CocoImages(Dataset[Sample]):
-    """One split of a folder in COCO's format.
+    """One split of a folder in COCO's format: ``annotations/instances_SPLIT.json`` and ``SPLIT``.
 
-    ``FOLDER/annotations/instances_SPLIT.json`` lists images, objects and categories;
-    ``FOLDER/SPLIT`` holds the images. An item is the image, ``[3, H, W]`` uint8, and a
-    dictionary of its n objects: ``boxes`` ``[n, 4]`` (left, top, right, bottom, pixels),
-    ``labels`` ``[n]`` int64 from 1 in the order of ``classes``, ``masks`` ``[n, H, W]``, and for
-    evaluation ``iscrowd`` and ``area``.
-
-    Args:
-        folder: The folder.
-        split: Name of the split, such as ``"train2017"``.
-        crowds: Whether to keep objects marked as crowds; training does not use them.
+    An item is the image, ``[3, H, W]`` uint8, and a dictionary of its n objects: ``boxes``
+    ``[n, 4]`` (left, top, right, bottom, pixels), ``labels`` ``[n]`` int64 from 1 in the order of
+    ``classes``, ``masks`` ``[n, H, W]``, and for evaluation ``iscrowd`` and ``area``. Crowds are
+    left out unless asked for.
 
     Attributes:
         classes: Names of the categories, sorted by id.
         with_objects: Indices of the images that have objects.
+        digest: SHA-256 of the annotations.
 
     Raises:
         FileNotFoundError: If the folder or the file is missing.
@@ -68,12 +52,13 @@ class CocoImages(Dataset[Sample]):
 
     def __init__(self, folder: Path, split: str, *, crowds: bool = False) -> None:
         file = folder / "annotations" / f"instances_{split}.json"
-        if not file.is_file():
-            raise FileNotFoundError(f"no {str(file)!r}; give a folder in COCO's format")
         self._images = folder / split
-        if not self._images.is_dir():
-            raise FileNotFoundError(f"no folder of images {str(self._images)!r}")
+        for path in (file, self._images):
+            if not path.exists():
+                raise FileNotFoundError(f"no {str(path)!r}; give a folder in COCO's format")
         self._coco = _read_coco(file)
+        with file.open("rb") as opened:
+            self.digest = hashlib.file_digest(opened, "sha256").hexdigest()
         categories = sorted(self._coco.cats.values(), key=lambda category: category["id"])
         self.classes = tuple(str(category["name"]) for category in categories)
         self._labels = {category["id"]: i for i, category in enumerate(categories, 1)}
@@ -90,12 +75,9 @@ class CocoImages(Dataset[Sample]):
         entry = self._coco.imgs[self._ids[index]]
         height, width = entry["height"], entry["width"]
         path = self._images / entry["file_name"]
-        image = _pixels(read_image(path))
+        image = tvf.to_image(read_image(path))
         if image.shape[-2:] != (height, width):
-            raise ValueError(
-                f"{path} has {image.shape[-1]} x {image.shape[-2]} px, and {width} x {height} px "
-                "by its annotations"
-            )
+            raise ValueError(f"{path} is not of {width} x {height} px, as its annotations say")
         objects = self._objects(index)
         corners = np.array([o["bbox"] for o in objects], np.float32).reshape(-1, 4)
         corners[:, 2:] += corners[:, :2]
@@ -121,13 +103,13 @@ def _read_coco(file: Path) -> Any:
     """Read a file with pycocotools, without its output.
 
     Raises:
-        ImportError: If pycocotools is not installed.
         ValueError: If the file is not in the format.
     """
-    reader = library("pycocotools.coco").COCO
+    from pycocotools.coco import COCO
+
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            coco = reader(file)
+            coco = COCO(file)
         for entry in coco.imgs.values():
             entry["height"], entry["width"], entry["file_name"]
         for o in coco.anns.values():
@@ -141,15 +123,10 @@ def _read_coco(file: Path) -> Any:
 class SceneImages(Dataset[Sample]):
     """One split of a folder in ADE20K's format, of images with a class for every pixel.
 
-    ``FOLDER/images`` and ``FOLDER/annotations``, or a subfolder of each per split, hold files of
-    the same names except for suffixes. Annotations number the classes from 1, with 0 for no class.
-    An item is the image, ``[3, H, W]`` uint8, and the labels, ``[1, H, W]`` uint8, which number
-    the classes from 0, with 255 for no class.
-
-    Args:
-        folder: The folder.
-        split: Name of the split, such as ``"training"``; empty for a folder without splits.
-        classes: Number of classes; 150 in ADE20K.
+    ``images`` and ``annotations``, or a subfolder of each per split, hold files of the same names
+    except for suffixes. Annotations number the classes from 1, with 0 for no class. An item is the
+    image, ``[3, H, W]`` uint8, and the labels, ``[1, H, W]`` uint8, which number the classes from
+    0, with 255 for no class. The ``digest`` is that of the names of all files.
 
     Raises:
         FileNotFoundError: If a folder or an annotation is missing.
@@ -170,13 +147,15 @@ class SceneImages(Dataset[Sample]):
         if not self._files:
             raise ValueError(f"no images in {str(images)!r}")
         self._classes = classes
+        names = "\n".join(str(path.relative_to(folder)) for pair in self._files for path in pair)
+        self.digest = hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, index: int) -> Sample:
         path, annotation = self._files[index]
-        image = _pixels(read_image(path))
+        image = tvf.to_image(read_image(path))
         classes = _read_classes(annotation)
         if classes.shape != image.shape[-2:]:
             raise ValueError(f"{annotation} and {path} do not have the same size")
@@ -200,35 +179,28 @@ def _read_classes(path: Path) -> np.ndarray[Any, Any]:
     return numbers
 
 
-def _pixels(image: Image.Image) -> tv_tensors.Image:
-    """``[3, H, W]`` uint8."""
-    return tv_tensors.Image(tvf.pil_to_tensor(image))
+@dataclass(eq=False)
+class AugmentedBatches(Dataset[Batch]):
+    """The batch of each plan: a list of images, and one of their annotations.
 
-
-@dataclass(frozen=True)
-class AugmentedImages(Dataset[Sample]):
-    """Augmented images of one epoch; the augmentation depends on seed, epoch and image only.
-
-    Attributes:
-        images: The images.
-        indices: Indices of the images, in the order of the epoch.
-        transform: Random augmentation, which draws from torch's generator.
-        seed: Seed of the training.
-        epoch: The epoch.
+    Their variation follows from the seed, the epoch and the image alone.
     """
 
     images: Dataset[Sample]
-    indices: Sequence[int]
-    transform: Transform
+    indices: Sequence[int]  # of the images to train on, among which plans number theirs
+    transform: Callable[[Tensor, Any], Sample]  # draws from the global generators
     seed: int
-    epoch: int
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Sample:
-        number = self.indices[index]
-        image, target = self.images[number]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(self.seed, f"epoch {self.epoch}", number))
-            return self.transform(image, target)
+    def __getitem__(self, plan: BatchPlan) -> Batch:
+        batch = Batch([], [])
+        with preserved_random_state():
+            for place in plan.indices.tolist():
+                try:
+                    image, target = self.images[self.indices[place]]
+                except ValueError as error:
+                    return Batch([], [], failure=str(error))
+                seed_all(derive_seed(self.seed, plan.epoch, place))
+                image, target = self.transform(image, target)
+                batch.images.append(image)
+                batch.targets.append(target)
+        return batch

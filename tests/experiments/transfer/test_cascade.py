@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_scenes import DETECTION
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
-from experiments import cascade_rcnn as cascade
-from experiments.cascade_rcnn import STAGES, CascadeHeads, refined
-from experiments.train_detection import DetectionSettings, detector
+from experiments.transfer import cascade
+from experiments.transfer.cascade import STAGES, CascadeHeads, refined
+from experiments.transfer.detector import detector
+from experiments.transfer.settings import DetectionSettings
+from tests.experiments.transfer.tiny_scenes import DETECTION
 
 PUBLISHED = 139_000_000  # parameters of As-ViT-L's detector, arXiv:2202.11921
 CHANNELS, CLASSES, SIZE = 4, 3, (48, 64)  # classes with the background
@@ -38,8 +39,7 @@ def parameters(model: nn.Module) -> int:
 
 @pytest.mark.parametrize(("kind", "count"), [("cascade", 138_927_749), ("mask", 106_003_065)])
 def test_the_cascade_on_the_largest_network_has_the_published_size(kind: str, count: int) -> None:
-    changes = {"arch": "timm:asvit_large", "image_size": 1024, "fpn": 256}
-    chosen = DetectionSettings(**{**DETECTION, **changes, "detector": kind})
+    chosen = DetectionSettings(architecture="timm:asvit_large", data="coco", detector=kind)
     with torch.device("meta"):
         model = detector(chosen, 80)
     assert parameters(model) == count
@@ -184,7 +184,7 @@ def test_scores_and_masks_are_means_and_boxes_the_last_stage(heads: CascadeHeads
 
 
 def test_a_detector_with_few_parts_still_has_three_stages() -> None:
-    model = detector(DetectionSettings(**DETECTION, detector="cascade"), 2)
+    model = detector(DetectionSettings(**DETECTION), 2)
     thresholds = [stage.proposal_matcher.high_threshold for stage in model.roi_heads.stages]
     weights = [stage.box_coder.weights for stage in model.roi_heads.stages]
     assert thresholds == [0.5, 0.6, 0.7]

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+ARCH = "8,4,2|4,4,2|2,1,2|2,1,2|16,16"
+
 #: Settings that detection and segmentation have in common.
 SHARED: dict[str, Any] = {
-    "arch": "8,4,2|4,4,2|2,1,2|2,1,2|16,16", "data": "data", "image_size": 64, "weights": "",
-    "epochs": 1, "batch_size": 4, "learning_rate": 1e-3, "weight_decay": 0.05, "warmup": 0,
-    "drop_path": 0.0, "frozen_stages": 0, "scale": (1.0, 1.0), "clip": 0.0, "norms": True,
-    "windows": 0, "seed": 0,
+    "architecture": ARCH, "data": "data", "image_size": 64, "epochs": 1, "batch_size": 4,
+    "learning_rate": 1e-3, "warmup": 0, "drop_path": 0.0, "scale": (1.0, 1.0),
 }  # fmt: skip
-#: Settings of a detector.
 DETECTION: dict[str, Any] = {
     **SHARED, "train": "train", "validation": "val", "anchor": 4.0, "fpn": 16, "regions": 16,
 }  # fmt: skip
+SEGMENTATION: dict[str, Any] = {**SHARED, "classes": 3, "head": 16}
 
 COLOURS = ((220, 60, 60), (60, 90, 230))  # of ellipses and rectangles
 NAMES = ("ellipse", "rectangle")
@@ -96,3 +96,11 @@ def make_ade(folder: Path, split: str, *, images: int = 8, side: int = 64, seed:
         classes[:2] = 0
         image.save(folder / "images" / split / f"{number:06}.png")
         Image.fromarray(classes).save(folder / "annotations" / split / f"{number:06}.png")
+
+
+def make_data(train: int, validation: int) -> None:
+    """Pictures for both tasks; those to validate a detector with are the first of its others."""
+    for split, images in (("train", train), ("val", validation)):
+        make_coco(Path("data"), split, images=images)
+    for seed, (split, images) in enumerate((("training", train), ("validation", validation))):
+        make_ade(Path("data"), split, images=images, seed=seed)

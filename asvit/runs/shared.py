@@ -1,0 +1,120 @@
+"""What runs have in common that train a network by one process or several."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from asvit.core.results import Result
+from asvit.core.settings import Settings, setting
+from asvit.runs.run import Run
+
+if TYPE_CHECKING:
+    from asvit.training.checkpoint import Checkpoint
+    from asvit.training.distributed import ProcessGroup
+
+S = TypeVar("S", bound=Settings)
+R = TypeVar("R", bound=Result)
+
+MOST_WORKERS = 8
+FEW_IMAGES = 2000  # with fewer, worker processes cost more than they save
+
+
+@dataclass(kw_only=True)
+class SharedRun(Run[S, R, "Checkpoint | None"]):
+    """A run whose processes, started by accelerate or torchrun, share every batch.
+
+    Its network is given as an architecture, or as the folder of a run that ended in one.
+    """
+
+    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
+    workers: int | None = setting(
+        None,
+        "Processes that prepare images; none for fewer than 2,000 images.",
+        at_least=0,
+        shown="the cores there are, at most 8",
+        repeats=False,
+    )
+    typed: str = ""  # what was given for the architecture: its text, or a run folder
+    found_by: Mapping[str, Any] | None = None  # the run of that folder
+
+    @classmethod
+    def make(cls, preset: str = "default", **given: Any) -> Self:
+        """As the base does; the architecture may be the folder of a run that ended in one."""
+        from asvit.runs.architectures import find_architecture
+
+        if given.get("architecture") is None:
+            return super().make(preset, **given)
+        typed = str(given["architecture"])
+        found = find_architecture(typed)
+        made = super().make(preset, **{**given, "architecture": found.text})
+        made.typed, made.found_by = typed, found.by
+        return made
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and tells."""
+        return os.environ.get("RANK", "0") == "0"
+
+    @cached_property
+    def processes(self) -> ProcessGroup:
+        """The processes that train together."""
+        from asvit.training.distributed import ProcessGroup
+
+        return ProcessGroup(self.device)
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Claim the folder in the first process, for all of them."""
+        claim = super().claim() if self.processes.first else nullcontext()
+        with self.processes.losses_noticed(), claim:
+            self.processes.wait()
+            yield
+            self.processes.wait()
+
+    def open(self) -> Checkpoint | None:
+        """The checkpoint; None in a new run."""
+        from asvit.training.checkpoint import Checkpoint, read_or_restore
+
+        read = partial(
+            Checkpoint.read,
+            kind=self.files.state_kind or self.files.kind,
+            settings=self.settings_type,
+            row=self.result_type.row_type,
+        )
+        with self.processes.first_before_others():
+            return read_or_restore(self.folder / self.files.state, read)
+
+    def finish(self, result: R) -> None:
+        """Write the result, in the first process."""
+        if self.processes.first:
+            super().finish(result)
+
+    def command_line(self) -> str:
+        """As the base does, with the architecture as it was given."""
+        words = shlex.split(super().command_line())
+        if self.typed:
+            words[1 + len(self.command.split())] = self.typed
+        return shlex.join(words)
+
+    def named(self, network: str) -> str:
+        """The name of a folder, after the network, the image size and the seed."""
+        chosen: Any = self.settings
+        text = re.sub("[^A-Za-z0-9.]+", "-", network)[:200].rstrip("-")
+        word = self.command.split()[-1]
+        return f"{word}-{text}-{chosen.image_size}px-seed{chosen.seed}"
+
+    def workers_for(self, images: int) -> int:
+        """Processes that prepare so many images beside each training process."""
+        if self.workers is not None:
+            return self.workers
+        from asvit.executors.base import cores
+
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.processes.world))
+        return 0 if images < FEW_IMAGES else min(MOST_WORKERS, cores() // here)

@@ -1,0 +1,1 @@
+"""Detectors and segmenters on our networks: their data, models and training."""

@@ -1,0 +1,129 @@
+"""Mask R-CNN and Cascade Mask R-CNN on a feature pyramid, and their training as a task."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.ops import MultiScaleRoIAlign
+from torchvision.transforms import v2
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+
+from experiments.transfer.cascade import CascadeHeads
+from experiments.transfer.datasets import CocoImages
+from experiments.transfer.session import Task, build_pyramid, colours
+from experiments.transfer.settings import DetectionSettings
+
+MARKS = (27 / 36, 33 / 36)  # of the training; after each, the learning rate is divided by 10
+LIKELY = 0.5  # score from which objects are drawn
+
+
+def detector(settings: DetectionSettings, classes: int) -> MaskRCNN:
+    """A detector with a feature pyramid network.
+
+    In training it maps images ``[3, H, W]`` in [0, 1] and their objects to losses by name; in
+    evaluation, images to the objects found in each.
+
+    References:
+        He et al. 2017, "Mask R-CNN", arXiv:1703.06870, and for a cascade :class:`CascadeHeads`.
+    """
+    body, normalize = build_pyramid(settings, settings.fpn)
+    sides = tuple((round(settings.anchor * stride),) for stride in body.strides)
+    # The pooled level serves anchors only.
+    names = [str(level) for level in range(len(body.strides) - 1)]
+    model = MaskRCNN(
+        body,
+        classes + 1,  # and the background
+        min_size=settings.image_size,
+        max_size=settings.image_size,
+        image_mean=list(normalize.mean),
+        image_std=list(normalize.std),
+        rpn_anchor_generator=AnchorGenerator(sides, ((0.5, 1.0, 2.0),) * len(sides)),
+        box_batch_size_per_image=settings.regions,
+        box_roi_pool=MultiScaleRoIAlign(names, output_size=7, sampling_ratio=2),
+        mask_roi_pool=MultiScaleRoIAlign(names, output_size=14, sampling_ratio=2),
+    )
+    if settings.detector == "cascade":
+        model.roi_heads = CascadeHeads(model.roi_heads, settings.fpn, classes + 1)
+    return model
+
+
+class Detection(Task[DetectionSettings]):
+    """The training of a detector on images in COCO's format."""
+
+    def __init__(self, settings: DetectionSettings) -> None:
+        from torchmetrics.detection import MeanAveragePrecision
+
+        super().__init__(settings)
+        self.images = CocoImages(Path(settings.data), settings.train)
+        self.validation = CocoImages(Path(settings.data), settings.validation, crowds=True)
+        self._names = self.images.classes
+        if self._names != self.validation.classes:
+            raise ValueError(
+                f"{settings.train} has the classes {', '.join(self._names)}, and "
+                f"{settings.validation} has {', '.join(self.validation.classes)}; use the same"
+            )
+        self.classes = len(self._names)
+        self.indices = self.images.with_objects
+        self.model = detector(settings, self.classes)
+        self.metric = MeanAveragePrecision(iou_type=("bbox", "segm"), backend="pycocotools")
+        side = (settings.image_size, settings.image_size)
+        self.transform = v2.Compose(
+            [
+                v2.RandomHorizontalFlip(),
+                v2.ScaleJitter(side, settings.scale, antialias=True),
+                v2.RandomCrop(side, pad_if_needed=True),
+                v2.SanitizeBoundingBoxes(),
+                v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
+            ]
+        )
+
+    def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
+        """A list of images, and a list of their objects."""
+        names = ("boxes", "labels", "masks")
+        objects = [{name: target[name].to(device) for name in names} for target in targets]
+        return [image.to(device) for image in images], objects
+
+    def decay(self, step: int, steps: int) -> float:
+        """A tenth after each mark."""
+        return float(0.1 ** sum(step >= mark * steps for mark in MARKS))
+
+    def predict(self, image: Tensor, device: torch.device) -> dict[str, Tensor]:
+        """The objects found, with their scores."""
+        found = self.model([v2.functional.to_dtype(image, scale=True).to(device)])[0]
+        size = (image.shape[-2], image.shape[-1])
+        boxes = tv_tensors.BoundingBoxes(found["boxes"], format="XYXY", canvas_size=size)
+        return {**found, "boxes": boxes, "masks": tv_tensors.Mask(found["masks"][:, 0] > 0.5)}
+
+    def compare(self, found: Any, annotation: Any, device: torch.device) -> None:
+        """Objects found and wanted, for COCO's average precision of boxes and masks."""
+        wanted = {name: value.to(device) for name, value in annotation.items()}
+        self.metric.update([found], [{**wanted, "masks": wanted["masks"].bool()}])
+
+    def draw(self, image: Tensor, annotation: dict[str, Tensor]) -> Tensor:
+        """Masks, and boxes with their class, of the likely objects."""
+        known = {name: value.cpu() for name, value in annotation.items()}
+        scores = known.get("scores", torch.ones(len(known["labels"])))
+        likely = scores >= LIKELY
+        if not likely.any():
+            return image
+        labels = (known["labels"][likely] - 1).tolist()
+        shades = colours(self.classes)
+        inks = [shades[label] for label in labels]
+        words = [self._names[label] for label in labels]
+        masks = known["masks"][likely].bool()
+        alone = masks & (masks.cumsum(0) == 1)  # where they overlap, torchvision draws black
+        tinted = draw_segmentation_masks(image, alone, 0.5, inks)
+        boxed: Tensor = draw_bounding_boxes(
+            tinted,
+            known["boxes"][likely],
+            words,
+            inks,
+            width=2,
+            fill_labels=True,
+            label_colors="white",
+        )
+        return boxed

@@ -1,0 +1,136 @@
+"""UperNet on a feature pyramid, and its training as a task."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.utils import draw_segmentation_masks
+
+from asvit.networks.pyramid import Pyramid
+from experiments.transfer.datasets import SceneImages
+from experiments.transfer.session import Task, build_pyramid, colours
+from experiments.transfer.settings import IGNORED, SegmentationSettings
+
+AUXILIARY = 0.4  # weight of the loss of the auxiliary head
+SIZES = 16  # sides to choose from in random resizing
+
+
+class UperNet(nn.Module):
+    """UperNet on a feature pyramid, with an auxiliary head on the second coarsest map.
+
+    The full model of transformers builds its own backbone, so only its heads are used.
+
+    Args:
+        pyramid: The pyramid.
+        normalize: Normalisation of pixels in [0, 1].
+        classes: Number of classes.
+        head: Channels of the head.
+
+    References:
+        Xiao et al. 2018, "Unified Perceptual Parsing for Scene Understanding", arXiv:1807.10221.
+    """
+
+    def __init__(self, pyramid: Pyramid, normalize: nn.Module, classes: int, *, head: int) -> None:
+        from transformers import UperNetConfig
+        from transformers.models.upernet.modeling_upernet import UperNetFCNHead, UperNetHead
+
+        super().__init__()
+        config: Any = UperNetConfig(hidden_size=head, auxiliary_channels=head // 2)
+        config.num_labels = classes
+        self.normalize, self.backbone = normalize, pyramid
+        self.decode_head = UperNetHead(config, pyramid.channels)
+        level = max(len(pyramid.channels) - 2, 0)
+        self.auxiliary_head = UperNetFCNHead(config, pyramid.channels, in_index=level)
+
+    def forward(self, image: Tensor, labels: Tensor | None = None) -> Tensor | dict[str, Tensor]:
+        """Logits ``[B, classes, H, W]`` of images ``[B, 3, H, W]`` in [0, 1], or losses by name.
+
+        Args:
+            image: The images.
+            labels: ``[B, H, W]`` int64, 255 for no class; None returns the logits.
+        """
+        maps = list(self.backbone(self.normalize(image)).values())
+        logits = _upsampled(self.decode_head(maps), image)
+        if labels is None:
+            return logits
+        auxiliary = _upsampled(self.auxiliary_head(maps), image)
+        return {
+            "loss_decode": _cross_entropy(logits, labels),
+            "loss_auxiliary": AUXILIARY * _cross_entropy(auxiliary, labels),
+        }
+
+
+def _upsampled(logits: Tensor, image: Tensor) -> Tensor:
+    return F.interpolate(logits.float(), size=image.shape[-2:], mode="bilinear")
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the pixels with a class; 0, not NaN, if there are none."""
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).sum().clamp(min=1)
+
+
+class Segmentation(Task[SegmentationSettings]):
+    """The training of a segmenter on images in ADE20K's format."""
+
+    def __init__(self, settings: SegmentationSettings) -> None:
+        from torchmetrics import MetricCollection
+        from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+
+        super().__init__(settings)
+        folder, self.classes, side = Path(settings.data), settings.classes, settings.image_size
+        self.images = SceneImages(folder, settings.train, classes=self.classes)
+        self.validation = SceneImages(folder, settings.validation, classes=self.classes)
+        self.indices = range(len(self.images))
+        self.model = UperNet(*build_pyramid(settings), self.classes, head=settings.head)
+        counted: Any = {"num_classes": self.classes, "ignore_index": IGNORED}
+        # Classes that are neither in the labels nor predicted do not count.
+        self.metric = MetricCollection(
+            {
+                "mean_iou": MulticlassJaccardIndex(**counted),
+                "pixel_accuracy": MulticlassAccuracy(**counted, average="micro"),
+            }
+        )
+        sides = (side * torch.linspace(*settings.scale, SIZES)).round().clamp(min=1)
+        self.transform = v2.Compose(
+            [
+                v2.RandomShortestSize(sides.int().tolist(), antialias=True),
+                v2.RandomCrop(
+                    side,
+                    pad_if_needed=True,
+                    fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORED},
+                ),
+                v2.RandomHorizontalFlip(),
+                v2.RandomPhotometricDistort(),
+                v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
+            ]
+        )
+
+    def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
+        """Images ``[B, 3, S, S]`` and labels ``[B, S, S]``."""
+        return torch.stack(images).to(device), torch.cat(targets).to(device).long()
+
+    def decay(self, step: int, steps: int) -> float:
+        """Linear to 0."""
+        return 1 - step / steps
+
+    def predict(self, image: Tensor, device: torch.device) -> Tensor:
+        """The class of each pixel, ``[1, H, W]``, with the shorter side at the image size."""
+        small = v2.functional.resize(image, [self.settings.image_size], antialias=True)
+        small = v2.functional.to_dtype(small, scale=True).to(device)
+        found: Tensor = tv_tensors.Mask(_upsampled(self.model(small[None]), image).argmax(dim=1))
+        return found
+
+    def compare(self, found: Tensor, annotation: Tensor, device: torch.device) -> None:
+        """Classes found and wanted."""
+        self.metric.update(found, annotation.to(device).long())
+
+    def draw(self, image: Tensor, annotation: Tensor) -> Tensor:
+        """The classes as colours, pixels without a class as they are."""
+        masks = annotation.cpu() == torch.arange(self.classes).view(-1, 1, 1)
+        drawn: Tensor = draw_segmentation_masks(image, masks, 0.5, colours(self.classes))
+        return drawn

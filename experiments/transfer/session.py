@@ -1,0 +1,271 @@
+"""The training of a detector or a segmenter, from its checkpoint to its last epoch."""
+
+import io
+import math
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import torch
+from PIL import ImageOps
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.utils import distribute_bn
+from torch import Tensor, nn
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as tvf
+from torchvision.utils import make_grid
+
+from asvit.core.files import write_bytes
+from asvit.core.progress import Progress, Tell
+from asvit.networks import Network, WeightsFile
+from asvit.networks.pyramid import backbone
+from asvit.training.checkpoint import (
+    EngineState,
+    check_finite,
+    load_optimizer,
+    optimizer_state,
+)
+from asvit.training.distributed import ProcessGroup
+from asvit.training.epochs import EpochSession
+from asvit.training.images.loaders import Batching, shuffled_loader
+from asvit.training.metrics import autocast
+from asvit.training.pretrained import weights_path
+from asvit.training.short import parameter_groups
+from experiments.transfer.datasets import AugmentedBatches, Sample
+from experiments.transfer.settings import DRAWING, TransferRow, TransferSettings
+from proxies.evaluation import seed_for
+
+EXAMPLES = 6  # images whose annotation and prediction are drawn
+SIDE = 320  # pixels of a drawing
+
+S = TypeVar("S", bound=TransferSettings)
+
+
+class Task(ABC, Generic[S]):
+    """A model with its data, schedule and metrics.
+
+    Attributes:
+        model: Maps a batch of images and targets to losses by name; trained in place.
+        images: The training images, of which ``indices`` are used.
+        validation: The images to evaluate on.
+        classes: Number of classes.
+        transform: Random augmentation of an image and its annotation.
+        metric: What predictions and annotations are compared with; its values are in [0, 1].
+    """
+
+    model: nn.Module
+    images: Any
+    indices: Sequence[int]
+    validation: Any
+    classes: int
+    transform: Callable[[Tensor, Any], Sample]
+    metric: Any
+
+    def __init__(self, settings: S) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
+        """What the model takes: images and targets on the device."""
+
+    @abstractmethod
+    def decay(self, step: int, steps: int) -> float:
+        """The learning rate of a step after the warm-up, as a fraction of the highest."""
+
+    @abstractmethod
+    def predict(self, image: Tensor, device: torch.device) -> Any:
+        """What the model finds in an image ``[3, H, W]`` uint8, in the form of an annotation."""
+
+    @abstractmethod
+    def compare(self, found: Any, annotation: Any, device: torch.device) -> None:
+        """Update the metric with a prediction."""
+
+    @abstractmethod
+    def draw(self, image: Tensor, annotation: Any) -> Tensor:
+        """An image, ``[3, H, W]`` uint8, with an annotation or a prediction drawn on it."""
+
+    def lr_factor(self, step: int, steps: int) -> float:
+        """The learning rate of a step as a fraction of the highest: linear warm-up, then decay."""
+        return min((step + 1) / (self.settings.warmup + 1), 1.0) * self.decay(step, steps)
+
+    @torch.no_grad()  # not inference mode: training could not use what a network caches
+    def evaluate(self, processes: ProcessGroup) -> dict[str, float]:
+        """Metrics on the validation images, per cent; every process must call this."""
+        self.model.eval()
+        self.metric.to(processes.device).reset()
+        for index in range(processes.rank, len(self.validation), processes.world):
+            image, annotation = self.validation[index]
+            found = self.predict(image, processes.device)
+            self.compare(found, annotation, processes.device)
+        values = self.metric.compute().items()
+        return {name: round(100 * float(one), 3) for name, one in values if one.ndim == 0}
+
+    @torch.no_grad()
+    def drawing(self, device: torch.device) -> bytes:
+        """A JPEG of the first validation images: each annotation, and the prediction beside it."""
+        self.model.eval()
+        resize, shown = v2.Resize(None, max_size=SIDE), list[Tensor]()
+        for index in range(min(EXAMPLES, len(self.validation))):
+            image, annotation = self.validation[index]
+            for one in (annotation, self.predict(image, device)):
+                drawn = tvf.to_pil_image(self.draw(*resize(image, one)))
+                shown.append(tvf.pil_to_tensor(ImageOps.pad(drawn, (SIDE, SIDE), color="white")))
+        grid = make_grid(shown, nrow=4, padding=8, pad_value=255)
+        tvf.to_pil_image(grid).save(jpeg := io.BytesIO(), "JPEG")
+        return jpeg.getvalue()
+
+
+def colours(classes: int) -> list[str]:
+    """A colour for each class; neighbours differ in hue."""
+    return [f"hsl({222 * number % 360}, 80%, 55%)" for number in range(classes)]
+
+
+def build_pyramid(settings: TransferSettings, fpn: int | None = None) -> tuple[Any, v2.Normalize]:
+    """The network as a feature pyramid, and the normalisation of pixels in [0, 1].
+
+    With weights that tell of their network these are its own, otherwise ImageNet's.
+
+    Raises:
+        ValueError: As in :func:`asvit.networks.pyramid.backbone`.
+        FileNotFoundError: The same.
+    """
+    arch: str | Network | None = settings.architecture
+    weights, facts = None, dict[str, Any]()
+    if settings.weights is not None:
+        weights = weights_path(settings.weights)
+        try:
+            known = WeightsFile.read(weights)
+            facts = dict(known.facts)
+            arch = arch or replace(known.network, image_size=settings.image_size)
+        except ValueError:
+            if arch is None:
+                raise
+    if arch is None:
+        raise ValueError("name an architecture, or weights that say theirs")
+    names = ("norms", "frozen_stages", "drop_path", "grad_checkpointing")
+    chosen = {name: getattr(settings, name) for name in names}
+    windows = settings.windows or None
+    pyramid = backbone(
+        arch, settings.image_size, weights=weights, windows=windows, fpn=fpn, **chosen
+    )
+    normalize = v2.Normalize(
+        facts.get("mean", IMAGENET_DEFAULT_MEAN), facts.get("std", IMAGENET_DEFAULT_STD)
+    )
+    return pyramid, normalize
+
+
+@dataclass(eq=False, kw_only=True)
+class Session(EpochSession[TransferRow]):
+    """Trains and evaluates a model."""
+
+    task: Task[Any]
+    row_type: type[TransferRow]
+
+    def __post_init__(self) -> None:
+        self._begin()
+        task, processes, stored = self.task, self.processes, self.stored
+        settings, model = task.settings, task.model
+        batching = Batching(
+            image_size=settings.image_size,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            workers=self.workers,
+            rank=processes.rank,
+            world=processes.world,
+            pin_memory=processes.device.type == "cuda",
+        )
+        batches = AugmentedBatches(task.images, task.indices, task.transform, settings.seed)
+        source = self.origin.images["source"]
+        self._batches = shuffled_loader(batches, batching, len(task.indices), source)
+        check_finite(model.state_dict(), what="the weights to start from")
+        model.to(processes.device)
+        groups = parameter_groups(model, settings.weight_decay)
+        self._optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        if stored is not None:
+            stored.state.load(model, None)
+            if not stored.finished:
+                load_optimizer(self._optimizer, stored.state.moments, stored.state.numbers)
+        self._wrapped = processes.wrap(model)
+
+    def state(self) -> EngineState:
+        """The model's state and the optimiser's."""
+        return EngineState(self.task.model.state_dict(), {}, *optimizer_state(self._optimizer))
+
+    def run(self, tell: Tell) -> None:
+        """Train to the end, telling of every step and epoch; then draw some predictions.
+
+        Raises:
+            ValueError: If the loss or a weight is not finite, or an image cannot be read; the last
+                checkpoint then stays.
+        """
+        total = self.origin.settings.epochs
+        begun = len(self.history)
+
+        def follow(epochs: float, loss: float, row: TransferRow | None = None) -> None:
+            values = {"loss": loss, **(row.metrics if row else {})}
+            words = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items()]
+            known: Any = {"share": epochs / total, "share_resumed": begun / total, "record": row}
+            done, state = len(self.history), "  ".join(words)
+            tell(Progress("epoch", done, total, begun, state=state, **known))
+
+        with closing(self._batches):
+            for row in self.epochs(partial(self._epoch, follow=follow)):
+                follow(row.epoch, row.loss, row)
+        if self.processes.first:
+            write_bytes(self.folder / DRAWING, self.task.drawing(self.processes.device))
+
+    def _epoch(self, epoch: int, follow: Callable[[float, float], None]) -> TransferRow:
+        """Train for one epoch, and evaluate."""
+        began, device, model = time.monotonic(), self.processes.device, self.task.model
+        self._batches.set_epoch(epoch)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            losses = self._train(epoch, follow)
+        if self.processes.world > 1:
+            distribute_bn(model, self.processes.world, reduce=True)
+        check_finite(model.state_dict(), what=f"after epoch {epoch + 1} the weights")
+        metrics = self.task.evaluate(self.processes)
+        names = {one.name for one in fields(self.row_type)}
+        return self.row_type(
+            epoch=epoch + 1,
+            learning_rate=self._optimizer.param_groups[0]["lr"],
+            seconds=round(time.monotonic() - began, 3),
+            **losses,
+            **{name: value for name, value in metrics.items() if name in names},
+        )
+
+    def _train(self, epoch: int, follow: Callable[[float, float], None]) -> dict[str, float]:
+        """Train for one epoch; returns the mean of each loss, and of their sum as ``loss``."""
+        settings, task, processes = self.task.settings, self.task, self.processes
+        steps, sums = len(self._batches), Counter[str]()
+        self._wrapped.train()
+        # For drop-path and the draws of the detector.
+        torch.manual_seed(seed_for(settings.seed, f"rank {processes.rank}", epoch))
+        for number, (images, targets) in enumerate(self._batches, 1):
+            step = epoch * steps + number
+            factor = task.lr_factor(step - 1, settings.epochs * steps)
+            for group in self._optimizer.param_groups:
+                group["lr"] = settings.learning_rate * factor
+            with autocast(processes.device, settings.precision):
+                losses = self._wrapped(*task.batch(images, targets, processes.device))
+            names, parts = ("loss", *losses), torch.stack([*losses.values()]).float()
+            loss = parts.sum()
+            means = processes.mean(torch.stack([loss, *parts]).detach()).tolist()
+            if not math.isfinite(means[0]):
+                raise ValueError(
+                    f"the loss became {means[0]} in step {step} of {settings.epochs * steps}; use "
+                    f"a lower learning rate than {settings.learning_rate:g}, or a norm to clip at"
+                )
+            sums.update(dict(zip(names, means, strict=True)))
+            self._optimizer.zero_grad()
+            loss.backward()
+            if settings.clip:
+                nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
+            self._optimizer.step()
+            if number < steps:  # the last step is told with the metrics
+                follow(epoch + number / steps, means[0])
+        return {name: round(total / steps, 6) for name, total in sums.items()}

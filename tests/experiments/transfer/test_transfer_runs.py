@@ -1,0 +1,286 @@
+"""Detectors and segmenters from the command line and from Python, from start to report."""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torchvision.models.detection import MaskRCNN
+
+from asvit.core.progress import Progress
+from asvit.networks import Network, WeightsFile
+from asvit.training.checkpoint import Checkpoint
+from asvit.training.distributed import ProcessGroup
+from experiments.transfer import cascade, detector
+from experiments.transfer.run import (
+    DetectionRun,
+    SegmentationRun,
+    run_detection,
+    run_segmentation,
+)
+from experiments.transfer.segmenter import Segmentation
+from experiments.transfer.session import build_pyramid
+from experiments.transfer.settings import (
+    DetectionRow,
+    DetectionSettings,
+    SegmentationRow,
+    SegmentationSettings,
+    TransferSettings,
+)
+from tests.asvit.cli.commands import check_refused, run, strict
+from tests.experiments.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data
+
+SHIFT = "shift:1,1,1,1|2|12|1|24"
+
+
+def words(kind: str, out: str = "run", **more: Any) -> list[str]:
+    """The command of a small run."""
+    given = {**(DETECTION if kind == "detect" else SEGMENTATION), "device": "cpu", "out": out}
+    given |= {"scale": "1,1", **more}
+    options = [[f"--{name.replace('_', '-')}", str(value)] for name, value in given.items()]
+    named = [one for one in options if one[0] != "--architecture"]
+    return ["transfer", kind, str(given["architecture"]), *itertools.chain(*named)]
+
+
+@pytest.fixture
+def _small_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five objects an image in place of a hundred, whose masks take most of the time."""
+    monkeypatch.setattr(detector, "MaskRCNN", partial(MaskRCNN, box_detections_per_img=5))
+    monkeypatch.setattr(cascade, "HIDDEN", 64)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"image_size": 16}, "image_size must be at least 32"),
+        ({"drop_path": 1.0}, "drop_path must be a number at least 0 and below 1"),
+        ({"scale": (2.0, 1.0)}, r"scale must be two numbers, least first, got \(2.0, 1.0\)"),
+        ({"scale": "many"}, "scale must be two numbers, least first, got 'many'"),
+        ({"data": ""}, "data must be a name"),
+        ({"train": 3}, "train must be a name, got 3"),
+        ({"detector": "fast"}, "detector must be cascade or mask, got 'fast'"),
+    ],
+)
+def test_values_out_of_range(changes: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        DetectionSettings(**{**DETECTION, **changes})
+
+
+def test_defaults_are_those_of_the_docs() -> None:
+    names = ("image_size", "epochs", "batch_size", "learning_rate", "weight_decay", "warmup")
+    for kind, values in (
+        (DetectionSettings, (1024, 36, 16, 1e-4, 0.05, 500)),
+        (SegmentationSettings, (512, 127, 16, 6e-5, 0.01, 1500)),
+    ):
+        made: TransferSettings = kind.make(architecture=ARCH, data="folder")
+        assert tuple(getattr(made, name) for name in names) == values
+        assert kind.make("quick", architecture=ARCH, data="folder").epochs <= 10
+
+
+def test_schedules_at_single_steps() -> None:
+    def factors(task: Any, **given: Any) -> list[float]:
+        made = object.__new__(task)
+        made.settings = TransferSettings(architecture=ARCH, data="folder", **given)
+        return [made.lr_factor(step, 12) for step in range(12)]
+
+    assert factors(Segmentation, warmup=0) == pytest.approx([1 - s / 12 for s in range(12)])
+    tenths = [*(1,) * 8, 0.1, 0.1, 0.01]
+    assert factors(detector.Detection, warmup=1) == pytest.approx([0.5, *tenths])
+
+
+def test_the_network_and_the_colours_come_from_the_weights(tmp_path: Path) -> None:
+    network = Network(ARCH, image_size=32, num_classes=2)
+    facts = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    file = tmp_path / "model.safetensors"
+    WeightsFile(network, network.build().state_dict(), facts=facts).write(file)
+    for weights in (file, tmp_path):  # a file, or the folder of a training
+        settings = TransferSettings(data="none", weights=str(weights), image_size=64)
+        pyramid, normalize = build_pyramid(settings)
+        colours = [tuple(normalize.mean), tuple(normalize.std)]
+        assert (pyramid.channels, colours) == (
+            (16, 32, 64, 128),
+            [(0.1, 0.2, 0.3), (0.4, 0.5, 0.6)],
+        )
+    save_file(network.build().state_dict(), file)
+    imagenet = [tuple(IMAGENET_DEFAULT_MEAN), tuple(IMAGENET_DEFAULT_STD)]
+    named = TransferSettings(architecture=ARCH, data="none", weights=str(file), image_size=64)
+    normalize = build_pyramid(named)[1]
+    assert [tuple(normalize.mean), tuple(normalize.std)] == imagenet
+    with pytest.raises(ValueError, match="name the architecture"):
+        build_pyramid(settings)
+
+
+@pytest.mark.usefixtures("_small_heads")
+def test_a_detector_goes_on_to_the_same_bits_and_has_a_report_with_pictures() -> None:
+    make_data(4, 2)
+    whole = run(*words("detect", "whole", epochs=2), "--json")
+    assert whole.exit_code == 0, whole.stderr
+    data = strict(whole.stdout)
+    assert set(data) >= {"bbox_map", "segm_map_75", "history", "params", "classes", "found_by"}
+    assert data["architecture"] == ARCH
+    assert "2 images" in data["images"]["source"]
+
+    def stop(progress: Progress) -> None:
+        if progress.done == 1:
+            raise KeyboardInterrupt
+
+    given = {**DETECTION, "epochs": 2, "device": "cpu", "out": "stopped"}
+    with pytest.raises(KeyboardInterrupt):
+        run_detection(**given, progress=stop)
+    assert not Path("stopped/result.json").exists()
+    result = run_detection(**given)
+    read = partial(Checkpoint.read, kind="detection", settings=DetectionSettings, row=DetectionRow)
+    one, other = (read(Path(folder, "detector.safetensors")) for folder in ("whole", "stopped"))
+    assert all(torch.equal(w, other.state.weights[name]) for name, w in one.state.weights.items())
+    assert result.values == {name: data[name] for name in result.values}
+    assert len(result.to_dataframe()) == 2
+    page = Path("stopped/report.html").read_text()
+    assert "Loss and metrics" in page
+    assert "data:image/png;base64," in page
+    made = [Path("whole", name) for name in ("report.html", "predictions.svg", "curves.csv")]
+    before = [path.read_bytes() for path in made]
+    for path in made:
+        path.unlink()
+    assert run("report", "whole").exit_code == 0
+    assert [path.read_bytes() for path in made] == before
+    shutil.rmtree("data")
+    assert "had finished before" in run(*words("detect", "whole", epochs=2)).stderr
+    refused = run(*words("detect", "whole", epochs=3))
+    check_refused(refused, 3, "epochs 2 (now 3)")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_small_heads")
+@pytest.mark.parametrize("kind", ["mask", "cascade"])
+def test_a_detector_learns_tiny_pictures_by_heart(kind: str) -> None:
+    make_data(8, 4)
+    given = {**DETECTION, "fpn": 32, "epochs": 20, "warmup": 4, "clip": 1.0, "detector": kind}
+    result = run_detection(**given, device="cpu", out="run")
+    first, last = result.history[0], result.history[-1]
+    assert last.loss < 0.9 * first.loss
+    assert last.loss_mask < 0.8 * first.loss_mask
+    for row in result.history:
+        assert 0 <= row.bbox_map <= row.bbox_map_50 <= 100
+    assert min(result.values["bbox_map_50"], result.values["segm_map_50"]) > 60
+
+
+@pytest.mark.parametrize("arch", [ARCH, SHIFT])
+def test_a_segmenter_learns_more_than_chance(arch: str) -> None:
+    make_data(8, 4)
+    given = {**SEGMENTATION, "architecture": arch, "head": 32, "epochs": 8, "warmup": 2}
+    result = run_segmentation(**{**given, "learning_rate": 2e-3}, device="cpu", out="run")
+    assert result.history[-1].loss < 0.9 * result.history[0].loss
+    # All pixels in the most frequent class give an IoU below 100 for it and 0 for two others.
+    assert 100 / 3 < result.values["mean_iou"] < result.values["pixel_accuracy"]
+
+
+def test_the_folder_of_a_run_names_the_network() -> None:
+    Path("found").mkdir()
+    content = {"kind": "search", "seed_architecture": ARCH}
+    Path("found/result.json").write_text(json.dumps(content))
+    made = SegmentationRun.make(architecture="found", data="scenes", seed=4)
+    assert made.settings.architecture == ARCH
+    assert made.found_by == {"kind": "search", "run": "found"}
+    assert made.command_line() == "asvit transfer segment found --data scenes --seed 4"
+    assert made.folder.name.startswith("segment-8-4-2-4-4-2")
+    from_weights = DetectionRun.make(data="boats", weights="runs/pets")
+    line = "asvit transfer detect --data boats --weights runs/pets"
+    assert from_weights.command_line() == line
+    assert from_weights.folder.name == "detect-pets-1024px-seed0"
+
+
+LINES = [
+    ("detect", {"architecture": "psvit1d:b-----|b-----|b-----|16"}, 3, "stride 16 px only"),
+    ("detect", {"architecture": "8,4,2|4,4,2"}, 2, "Error"),
+    ("detect", {"weights": "missing.pth"}, 3, "no file of weights 'missing.pth'"),
+    ("detect", {"data": "elsewhere"}, 3, "give a folder in COCO's format"),
+    ("detect", {"epochs": 0}, 2, "epochs"),
+    ("detect", {"scale": "2,1"}, 2, "scale must be two numbers, least first"),
+    ("detect", {"device": "nowhere"}, 3, "device 'nowhere' is not available"),
+    ("detect", {}, 3, "000002.png"),  # is truncated
+    ("segment", {"classes": 2}, 3, "has class 3, not up to 2"),
+    ("segment", {"classes": 300}, 2, "classes must be at most 255, got 300"),
+    ("segment", {"data": "elsewhere"}, 3, "give one in ADE20K's format"),
+    (
+        "segment",
+        {"batch_size": 16},
+        3,
+        "a batch of 16 images is more than there are to train on: data: 4 images",
+    ),
+    ("segment", {"learning_rate": 1e30}, 3, "use a lower learning rate than 1e+30"),
+]
+
+
+@pytest.mark.parametrize(("kind", "more", "code", "said"), LINES)
+def test_bad_input_is_told_in_a_line(kind: str, more: Any, code: int, said: str) -> None:
+    make_data(4, 4)
+    truncated = Path("data/train/000002.png")
+    truncated.write_bytes(truncated.read_bytes()[:400])
+    result = run(*words(kind, **{"epochs": 2, **more}), "--quiet")
+    assert (result.exit_code, result.stdout) == (code, ""), result.stderr
+    assert said in result.stderr or said == "Error"
+    assert result.stderr.count("\n") == 1
+    assert not Path("run/result.json").exists()
+
+
+def test_without_network_library_or_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_data(1, 1)
+    check_refused(
+        run(*words("detect", architecture="")[:2], *words("detect")[3:], "--quiet"),
+        3,
+        "name an architecture, or weights",
+    )
+    check_refused(run("transfer"), 2, "missing command; use detect or segment")
+    monkeypatch.setitem(sys.modules, "torchmetrics.detection", None)
+    result = run(*words("detect"), "--quiet")
+    check_refused(result, 3, "asvit transfer detect needs torchmetrics")
+    assert not Path("run").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    make_data(8, 4)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "asvit",
+    ]
+    done = subprocess.run(
+        [*launch, *words("segment", head=32, epochs=2), "--json", "--quiet"],
+        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    data = strict(done.stdout)
+    assert data["processes"] == 2
+    # What both found together is what one finds alone with the weights that were written.
+    types: Any = {"settings": SegmentationSettings, "row": SegmentationRow}
+    file = Checkpoint.read(Path("run/segmenter.safetensors"), kind="segmentation", **types)
+    task = Segmentation(file.origin.settings)
+    task.model.load_state_dict(file.state.weights)
+    alone = task.evaluate(ProcessGroup("cpu"))
+    assert alone == pytest.approx({name: data[name] for name in alone}, abs=0.02)
+
+
+def test_a_process_of_its_own_trains_a_segmenter() -> None:
+    make_data(4, 2)
+    line = [sys.executable, "-m", "asvit", *words("segment")]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "mean iou" in done.stdout
+    assert "training on data, 64 px: 1 epochs in batches of 4" in done.stderr

@@ -1,0 +1,198 @@
+"""Detectors and segmenters on our networks: models, augmentation, evaluation, drawings."""
+
+import io
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.transforms import v2
+
+from asvit.networks import Network, WeightsFile
+from asvit.networks.pyramid import backbone
+from asvit.training.distributed import ProcessGroup
+from experiments.transfer.detector import Detection, detector
+from experiments.transfer.segmenter import Segmentation, UperNet
+from experiments.transfer.settings import DetectionSettings, SegmentationSettings
+from tests.experiments.transfer.tiny_scenes import (
+    ARCH,
+    DETECTION,
+    SEGMENTATION,
+    make_ade,
+    make_data,
+)
+
+
+def detection(**changes: Any) -> DetectionSettings:
+    return DetectionSettings(**{**DETECTION, "detector": "mask", **changes})
+
+
+def segmentation(**changes: Any) -> SegmentationSettings:
+    return SegmentationSettings(**{**SEGMENTATION, **changes})
+
+
+@pytest.mark.parametrize(
+    ("arch", "anchors"),
+    [
+        ("shift:1,1,1,1|2|12|1|24", ((16,), (32,), (64,), (128,), (256,))),
+        ("psvit2d:b-----|b-----|b-----|16", ((32,), (64,), (128,), (256,))),
+    ],
+)
+def test_other_networks_under_the_detector(arch: str, anchors: tuple[tuple[int]]) -> None:
+    model = detector(detection(architecture=arch, frozen_stages=1), 2)
+    assert model.rpn.anchor_generator.sizes == anchors
+    target = {
+        "boxes": torch.tensor([[8.0, 8.0, 40.0, 40.0]]),
+        "labels": torch.tensor([1]),
+        "masks": torch.ones(1, 64, 64, dtype=torch.uint8),
+    }
+    losses = model([torch.rand(3, 64, 64)], [target])
+    assert all(math.isfinite(loss.item()) for loss in losses.values())
+
+
+def test_training_starts_from_weights(tmp_path: Path) -> None:
+    network = Network(ARCH, image_size=64, num_classes=2)
+    source = network.build()
+    file = tmp_path / "weights.safetensors"
+    WeightsFile(network, source.state_dict()).write(file)
+    model = detector(detection(weights=str(file), architecture=None), 2)
+    loaded = model.backbone.body.body.state_dict()
+    for name, tensor in source.state_dict().items():
+        if name in loaded:
+            assert torch.equal(loaded[name], tensor)
+
+
+def test_training_images_are_square_whatever_their_size() -> None:
+    make_data(2, 2)
+    task = Detection(detection(scale=(0.3, 2.0), image_size=96))
+    crop = v2.RandomCrop((50, 64))
+    for place in task.indices:
+        image, target = task.images[place]
+        varied, objects = task.transform(*crop(image, target))
+        assert (varied.shape, varied.dtype) == ((3, 96, 96), torch.float32)
+        assert varied.max() <= 1
+        assert objects["masks"].shape[1:] == (96, 96)
+        assert len(objects["boxes"]) == len(objects["labels"]) == len(objects["masks"])
+
+
+def test_splits_of_other_classes() -> None:
+    make_data(1, 1)
+    file = Path("data/annotations/instances_val.json")
+    file.write_text(file.read_text().replace("ellipse", "circle"))
+    with pytest.raises(ValueError, match="train has the classes ellipse, rectangle, and val has"):
+        Detection(detection())
+
+
+def upernet(arch: str = ARCH, classes: int = 3) -> UperNet:
+    normalize = v2.Normalize([0.5] * 3, [0.2] * 3)
+    return UperNet(backbone(arch, 64), normalize, classes, head=16)
+
+
+@pytest.mark.parametrize("arch", [ARCH, "psvit2d:b-----|b-----|b-----|16"])
+@pytest.mark.parametrize("size", [(64, 64), (50, 70)])
+def test_logits_have_the_size_of_the_image(arch: str, size: tuple[int, int]) -> None:
+    model = upernet(arch).train()
+    image, labels = torch.rand(2, 3, *size), torch.randint(3, (2, *size))
+    losses = model(image, labels)
+    assert sorted(losses) == ["loss_auxiliary", "loss_decode"]
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert model.eval()(image).shape == (2, 3, *size)
+
+
+def test_pixels_without_a_class_do_not_count() -> None:
+    model = upernet().eval()
+    image, labels = torch.rand(2, 3, 64, 64), torch.randint(3, (2, 64, 64))
+    labels[:, 32:] = 255
+    with torch.no_grad():
+        loss = model(image, labels)["loss_decode"]
+        logits = model(image)[:, :, :32]
+        nothing = model(image, torch.full_like(labels, 255))
+    torch.testing.assert_close(loss, nn.functional.cross_entropy(logits, labels[:, :32]))
+    assert [float(value) for value in nothing.values()] == [0, 0]
+
+
+def test_images_are_normalised_inside() -> None:
+    model = upernet().eval()
+    with torch.no_grad():
+        expected = model(torch.zeros(1, 3, 64, 64))
+        model.normalize.mean = [0.8] * 3
+        shifted = model(torch.full((1, 3, 64, 64), 0.3))
+    torch.testing.assert_close(shifted, expected)
+
+
+def test_evaluation_counts_what_it_says() -> None:
+    make_data(1, 2)
+    task = Segmentation(segmentation())
+
+    class First(nn.Module):
+        """Finds class 1 everywhere."""
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, *image.shape[-2:])
+
+    task.model = First()
+    stored = [np.asarray(Image.open(f)) for f in Path("data/annotations/validation").iterdir()]
+    right = sum((classes == 1).sum() for classes in stored)
+    counted = sum((classes > 0).sum() for classes in stored)
+    values = task.evaluate(ProcessGroup("cpu"))
+    assert values["pixel_accuracy"] == pytest.approx(100 * right / counted, abs=1e-3)
+    assert values["mean_iou"] == pytest.approx(100 * right / counted / 3, abs=1e-3)
+
+
+def test_evaluation_is_at_the_size_of_the_annotation() -> None:
+    make_ade(Path("data"), "training", images=1)
+    make_ade(Path("data"), "validation", images=1, side=100)
+    values = Segmentation(segmentation()).evaluate(ProcessGroup("cpu"))
+    assert all(math.isfinite(cast("float", value)) for value in values.values())
+
+
+def test_training_images_are_square_and_their_frame_has_no_class() -> None:
+    make_data(2, 1)
+    task = Segmentation(segmentation(scale=(0.5, 0.5)))
+    image, labels = task.transform(*task.images[0])
+    assert (image.shape, image.dtype) == ((3, 64, 64), torch.float32)
+    assert labels.shape == (1, 64, 64)
+    assert set(labels.unique().tolist()) <= {0, 1, 2, 255}
+    assert (labels == 255).float().mean() > 0.7  # a quarter of it is image
+    assert any(isinstance(step, v2.RandomPhotometricDistort) for step in task.transform.transforms)
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_annotations_and_predictions_are_drawn_beside_each_other(task: str) -> None:
+    make_data(1, 3)
+    made: Any = Detection(detection()) if task == "detection" else Segmentation(segmentation())
+    image, annotation = made.validation[0]
+    drawn = made.draw(image, annotation)
+    assert drawn.shape == image.shape
+    changed = (drawn != image).any(0)
+    if task == "detection":
+        inside = torch.as_tensor(annotation["masks"]).any(0).bool()
+        left, top, right, bottom = annotation["boxes"][0].int().tolist()
+        inside[max(top - 1, 0) : bottom + 3, max(left - 1, 0) :] = True  # box and words
+        left, top, right, bottom = annotation["boxes"][1].int().tolist()
+        inside[max(top - 1, 0) : bottom + 20, max(left - 1, 0) : right + 50] = True
+    else:
+        inside = annotation[0] != 255
+    assert changed.any()
+    assert not (changed & ~inside).any()
+    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long()}
+    if task == "detection":
+        empty = {**nothing, "masks": torch.zeros(0, 64, 64), "scores": torch.zeros(0)}
+        assert torch.equal(made.draw(image, empty), image)
+    sheet = Image.open(io.BytesIO(made.drawing(torch.device("cpu"))))
+    assert sheet.size == (4 * 328 + 8, 2 * 328 + 8)  # two pairs in the first line, one below
+
+
+def test_an_object_that_was_found_twice_is_drawn_like_one_found_once() -> None:
+    make_data(1, 1)
+    made = Detection(detection())
+    image, annotation = made.validation[0]
+    names = ("boxes", "labels", "masks")
+    once = {name: torch.as_tensor(annotation[name])[:1] for name in names}
+    twice = {name: value.repeat(2, *[1] * (value.ndim - 1)) for name, value in once.items()}
+    assert torch.equal(made.draw(image, twice), made.draw(image, once))
