@@ -55,6 +55,7 @@ from experiments.compare_outcomes import (
 from experiments.growing import markdown, read_rows
 from proxies import Cost, count
 from proxies.evaluation import seed_for
+from proxies.messages import unknown
 
 PREDICTED, BEST, FREE = "predictor", "best of as many random", "by measures"
 SHORTER, AT_CAP = "predictor, shorter trainings", "predictor at the cap"
@@ -192,6 +193,9 @@ def main() -> None:
         folder, train = prepared(TASKS[options.data], options.out / options.data)
         kinds = _kinds_of(options, folder)
         chosen = options.kinds or kinds
+        for kind in chosen:
+            if kind not in kinds:
+                raise SystemExit(unknown("kind", kind, kinds))
         kinds = {kind: (n if kind in chosen else 0, find) for kind, (n, find) in kinds.items()}
         rows = train_missing(table, options.trainings, kinds, train)
     print(tables(rows))

@@ -527,6 +527,9 @@ def test_designs_are_compared_below_one_cap(
     assert printed.endswith(script(compare_designs.main, f"{line} --print"))
     script(compare_designs.main, f"{line} --kinds random --table other.csv")
     assert [row["kind"] for row in read_rows("other.csv")] == ["random"]
+    with pytest.raises(SystemExit, match=r"unknown kind 'randon'; .*'random'"):
+        script(compare_designs.main, f"{line} --kinds randon --table third.csv")
+    assert not Path("third.csv").exists()
 
 
 def test_the_best_drawn_is_judged_by_its_other_trainings() -> None:
