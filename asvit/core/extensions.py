@@ -11,7 +11,7 @@ from proxies.messages import fault, shown
 #: Environment variable with their names, separated by commas; worker processes inherit it.
 VARIABLE = "ASVIT_EXTENSIONS"
 #: Group of entry points: kinds of runs, each named after its command.
-RUNS = "asvit.runs"
+GROUP = "asvit.runs"
 
 _started: set[str] = set()  # imports may be nested: an extension imports asvit, which calls us
 
@@ -42,7 +42,7 @@ def raised_in_extension(error: BaseException | None) -> bool:
 
 def installed_runs() -> Sequence[EntryPoint]:
     """The kinds of runs of installed packages, which are not imported by this."""
-    return sorted(entry_points(group=RUNS))
+    return sorted(entry_points(group=GROUP))
 
 
 def _named() -> list[str]:
