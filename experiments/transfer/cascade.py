@@ -19,6 +19,7 @@ from torchvision.ops import clip_boxes_to_image
 STAGES = ((0.5, 10.0, 1.0), (0.6, 20.0, 0.5), (0.7, 30.0, 0.25))
 LOSSES = ("loss_classifier", "loss_box_reg", "loss_mask")
 HIDDEN = 1024  # features of a box head
+MASKS = 256  # channels of a mask head
 
 Boxes = list[Tensor]  # of each image, [n, 4]: left, top, right, bottom in pixels
 Objects = list[dict[str, Tensor]]  # of each image
@@ -65,8 +66,8 @@ class CascadeHeads(nn.Module):
                 (scale, scale, scale / 2, scale / 2),
                 *(plain.score_thresh, plain.nms_thresh, plain.detections_per_img),
                 plain.mask_roi_pool,
-                MaskRCNNHeads(channels, (256,) * 4, 1),
-                MaskRCNNPredictor(256, 256, classes),
+                MaskRCNNHeads(channels, (MASKS,) * 4, 1),
+                MaskRCNNPredictor(MASKS, MASKS, classes),
             )
             for overlap, scale, _ in STAGES
         )
