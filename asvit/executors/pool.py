@@ -148,11 +148,19 @@ class Pool:
 
     def _next_task(self, slot: int, usable: Sequence[int]) -> int | None:
         """The next task for a slot, which is not one that failed there unless it did in all."""
+        busy = [one.task for one in self._slots if one.state == "busy"]
+        if any(self._runs_alone(task) for task in busy):
+            return None
         for task in self._waiting:
             failed = self._failed_in.get(task, [])
-            if slot not in failed or set(usable) <= set(failed):
+            waits = busy and self._runs_alone(task)
+            if not waits and (slot not in failed or set(usable) <= set(failed)):
                 return task
         return None
+
+    def _runs_alone(self, task: int) -> bool:
+        """Whether it is a task's last try, which has the memory of all workers to itself."""
+        return len(self._failed_in.get(task, [])) == self._retries > 0
 
     def _until_deadline(self) -> float | None:
         """Seconds until the next worker exceeds its time limit; None if none has a limit."""
