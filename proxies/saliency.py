@@ -7,6 +7,7 @@ designed to prune single weights; networks are ranked by the sum over all weight
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -75,8 +76,7 @@ def grasp(model: nn.Module, images: Tensor, labels: Tensor) -> float:
         Wang et al. 2020, arXiv:2002.07376; as a rank in arXiv:2101.08134.
     """
     with _differentiable(model) as parameters:
-        loss = _batch_loss(model, images, labels)
-        directions = torch.autograd.grad(loss, parameters, materialize_grads=True)
+        directions = _gradients_of(_batch_loss(model, images, labels), parameters)
         batches = zip(images.split(_CHUNK), labels.split(_CHUNK), strict=True)
         # Fused attention has no second derivative.
         with sdpa_kernel(SDPBackend.MATH):
@@ -93,13 +93,24 @@ def _growth_along(
     batch: tuple[Tensor, Tensor],
 ) -> Tensor:
     """``θᵀHv`` of a batch for directions ``v``, from the derivative of ``vᵀg``."""
-    loss = _batch_loss(model, *batch)
-    found = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
+    found = _gradients_of(_batch_loss(model, *batch), parameters, create_graph=True)
     dependent = [(g, v) for g, v in zip(found, directions, strict=True) if g.requires_grad]
     gradients, along = zip(*dependent, strict=True)
-    products = torch.autograd.grad(gradients, parameters, along, materialize_grads=True)
+    products = _gradients_of(gradients, parameters, along)
     pairs = zip(parameters, products, strict=True)
     return torch.stack([(p.detach() * hv).sum(dtype=torch.float64) for p, hv in pairs]).sum()
+
+
+def _gradients_of(
+    outputs: Any, parameters: Sequence[Tensor], *given: Any, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Gradients of a pass, after which others may follow.
+
+    A network that caches what it makes of its parameters in evaluation mode, such as TinyViT's
+    position biases, has a part of its first graph in every later one, so no graph is freed early.
+    """
+    kept: Any = {"retain_graph": True, "create_graph": create_graph, "materialize_grads": True}
+    return torch.autograd.grad(outputs, parameters, *given, **kept)
 
 
 def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:

@@ -31,7 +31,8 @@ def batch(side: int = 8, images: int = 3) -> tuple[Tensor, Tensor]:
 
 def network_and_batch(name: str, images: int = 3) -> tuple[nn.Module, Tensor, Tensor]:
     torch.manual_seed(0)
-    return NETWORKS[name]().double(), *batch(SIDES.get(name, 8), images)
+    make = Caching if name == "caching" else NETWORKS[name]
+    return make().double(), *batch(SIDES.get(name, 8), images)
 
 
 def one_linear_map() -> tuple[nn.Module, Tensor, Tensor]:
@@ -102,7 +103,22 @@ def test_fisher_equals_retained_gradients(name: str) -> None:
     assert fisher(model, images, labels) == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+class Caching(nn.Module):
+    """Caches what it makes of a parameter, with its graph, in evaluation mode, as TinyViT does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.gains = nn.Linear(3, 5), nn.Parameter(torch.randn(5))
+        self.cached: Tensor | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.cached is None:
+            self.cached = self.gains.exp()
+        hidden: Tensor = torch.tanh(self.layer(images.mean((2, 3)))) * self.cached
+        return hidden
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "caching"])
 def test_grasp_equals_the_change_of_the_gradient_along_the_weights(name: str) -> None:
     """``gᵀHθ`` is half the change of ‖g‖² as all weights grow by a factor."""
     model, images, labels = network_and_batch(name, images=5)  # more than are taken at once
