@@ -3,6 +3,7 @@
 import os
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
@@ -40,6 +41,7 @@ def raised_in_extension(error: BaseException | None) -> bool:
     return inside or raised_in_extension(error.__cause__)
 
 
+@cache
 def installed_runs() -> Sequence[EntryPoint]:
     """The kinds of runs of installed packages, which are not imported by this."""
     return sorted(entry_points(group=GROUP))
