@@ -5,11 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from asvit.core.run_files import CHECKPOINT
 from asvit.training.checkpoint import KIND, Checkpoint, EngineState, Origin
 from asvit.training.distributed import ProcessGroup
+from asvit.training.images.loaders import Batching
 from asvit.training.metrics import write_metrics
 
 Row = TypeVar("Row")  # a dataclass
@@ -39,6 +40,20 @@ class EpochSession(ABC, Generic[Row]):
         """Wall-clock time of all sessions."""
         before = 0.0 if self.stored is None else self.stored.seconds
         return before + time.monotonic() - self._began
+
+    def batching(self, **more: Any) -> Batching:
+        """How this process's batches are made, by the settings and ``more``."""
+        settings, processes = self.origin.settings, self.processes
+        return Batching(
+            image_size=settings.image_size,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            workers=self.workers,
+            rank=processes.rank,
+            world=processes.world,
+            pin_memory=processes.device.type == "cuda",
+            **more,
+        )
 
     @abstractmethod
     def state(self) -> EngineState:

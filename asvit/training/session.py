@@ -22,7 +22,7 @@ from asvit.training.checkpoint import EngineState
 from asvit.training.distillation import Teacher
 from asvit.training.engine import Engine, Step
 from asvit.training.epochs import EpochSession
-from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
+from asvit.training.images.loaders import Loader, train_loader, validation_loader
 from asvit.training.metrics import EpochRow, TensorBoard, predict
 from asvit.training.token_plan import saved
 from proxies.counts import count
@@ -218,18 +218,11 @@ class Session(EpochSession[EpochRow]):
 
     def _loaders(self) -> tuple[Loader, Loader]:
         """This process's batches to train on and to validate on."""
-        settings, processes = self.origin.settings, self.processes
-        batching = Batching(
-            image_size=settings.image_size,
-            batch_size=settings.batch_size,
+        settings = self.origin.settings
+        batching = self.batching(
             augmentation=settings.augmentation,
-            seed=settings.seed,
             label_smoothing=settings.label_smoothing,
-            workers=self.workers,
-            rank=processes.rank,
-            world=processes.world,
             bad=settings.bad_images,
-            pin_memory=processes.device.type == "cuda",
         )
         part = -(-settings.batch_size // settings.accumulate)
         validation = validation_loader(self.sets.validation, replace(batching, batch_size=part))

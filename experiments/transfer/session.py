@@ -32,7 +32,7 @@ from asvit.training.checkpoint import (
 )
 from asvit.training.distributed import ProcessGroup
 from asvit.training.epochs import EpochSession
-from asvit.training.images.loaders import Batching, shuffled_loader
+from asvit.training.images.loaders import shuffled_loader
 from asvit.training.metrics import autocast
 from asvit.training.pretrained import weights_path
 from asvit.training.short import parameter_groups
@@ -170,18 +170,9 @@ class Session(EpochSession[TransferRow]):
         self._begin()
         task, processes, stored = self.task, self.processes, self.stored
         settings, model = task.settings, task.model
-        batching = Batching(
-            image_size=settings.image_size,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            workers=self.workers,
-            rank=processes.rank,
-            world=processes.world,
-            pin_memory=processes.device.type == "cuda",
-        )
         batches = AugmentedBatches(task.images, task.indices, task.transform, settings.seed)
         source = self.origin.images["source"]
-        self._batches = shuffled_loader(batches, batching, len(task.indices), source)
+        self._batches = shuffled_loader(batches, self.batching(), len(task.indices), source)
         check_finite(model.state_dict(), what="the weights to start from")
         model.to(processes.device)
         groups = parameter_groups(model, settings.weight_decay)
