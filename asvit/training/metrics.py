@@ -5,7 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -212,9 +212,6 @@ class EpochRow:
     def average_is_better(self) -> bool:
         """Whether the moving average is the better of the two."""
         return self.average_top1 is not None and self.average_top1 >= self.top1
-
-
-COLUMNS = tuple(field.name for field in fields(EpochRow))
 
 
 def write_metrics(folder: Path, rows: Sequence[object]) -> None:

@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from asvit.core.codec import from_json, to_json
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import (
-    COLUMNS,
     Accuracy,
     EpochRow,
     TensorBoard,
@@ -105,7 +104,7 @@ def test_rewritten_files_list_every_epoch_once(tmp_path: Path) -> None:
     with (tmp_path / "metrics.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert tuple(table[0]) == COLUMNS
+    assert tuple(table[0]) == tuple(one.name for one in fields(EpochRow))
     assert [row["epoch"] for row in table] == ["1", "2"]
     assert table[1]["tokens"] == "(4,1)"
     assert (table[0]["average_top1"], table[1]["average_top1"]) == ("", "61.0")
