@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from asvit.reference.query import Plan
     from asvit.reference.scores import ScoreJournal
     from asvit.runs.estimate import Estimate
-    from asvit.runs.measurement_pool import EvalContext, MeasurementJob
+    from asvit.runs.measurement_pool import EvalContext, MeasurementJob, Workload
 
 _GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
 _MOST_VALUES = 3  # measures of an architecture that a line has room for
@@ -273,7 +273,6 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     def estimate(self) -> Estimate:
         """The time that the run would take."""
         from asvit.runs.estimate import estimate_jobs
-        from asvit.runs.measurement_pool import Workload
 
         journal = self.peeked()
         self.check_settings(journal.settings)
@@ -282,7 +281,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             for row, names in self._missing(journal).items()
         }
         jobs = self._jobs({row: names for row, names in due.items() if names})
-        load = Workload(len(jobs), len(jobs), _GIGABYTES)
+        load = _workload(jobs)
         classes = self.table.num_classes
         found = estimate_jobs(jobs, self.settings, load, self.workers, num_classes=classes)
         return replace(found, done=len(self.plan.rows) - len(jobs))
@@ -307,15 +306,16 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
 
     def _measure(self, journal: ScoreJournal, due: Mapping[int, Sequence[str]]) -> None:
         """Measure what is due: row to measures. Every row is kept as soon as it is there."""
-        from asvit.runs.measurement_pool import MeasurementPool, Workload
+        from asvit.runs.measurement_pool import MeasurementPool
 
         jobs = self._jobs(due)
         contexts = {job.side: self._context(job.side) for job in jobs}
         for side, context in contexts.items():
             check_same_images(self.folder, journal.images_of.get(side), context.provenance)
             journal.add_images(side, context.provenance)
-        load = Workload(len(jobs), len(jobs), _GIGABYTES)
-        pool = MeasurementPool(contexts, self.workers, load, num_classes=self.table.num_classes)
+        pool = MeasurementPool(
+            contexts, self.workers, _workload(jobs), num_classes=self.table.num_classes
+        )
         total, resumed, failures = len(self.plan.rows), len(self.plan.rows) - len(jobs), 0
         started = began = time.monotonic()
         with closing(pool):
@@ -373,6 +373,16 @@ def own_sizes(settings: CorrelationSettings, table: ReferenceTable) -> Correlati
     """``settings`` without an image size that every row has anyway."""
     own = set(table.image_sizes) == {settings.image_size}
     return replace(settings, image_size=None) if own else settings
+
+
+def _workload(jobs: Sequence[MeasurementJob]) -> Workload:
+    """What there is to measure; the guess of its time is for two measures of a network."""
+    from asvit.reference.query import resolve
+    from asvit.runs.measurement_pool import Workload
+
+    free = resolve([])  # counts take no time
+    measures = sum(name not in free for job in jobs for name in job.names)
+    return Workload(math.ceil(measures / 2), len(jobs), _GIGABYTES)
 
 
 def _state(row: ScoreRow, failures: int) -> str:

@@ -84,7 +84,7 @@ def with_kernel(kept: Mapping[str, str] | None) -> Mapping[str, str]:
 class Workload:
     """How much a run has to measure, which decides on the number of workers."""
 
-    networks: int  # architectures, about
+    networks: int  # about, of which two measures are taken
     at_once: int  # how many are asked for together
     gigabytes: float  # memory that measuring one of them may need
 

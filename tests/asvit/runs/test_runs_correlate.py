@@ -12,6 +12,7 @@ from scipy.stats import kendalltau
 
 import asvit
 from asvit.core.progress import Progress
+from asvit.executors import base
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.query import resolve
 from asvit.reference.result import CorrelationResult
@@ -64,6 +65,31 @@ def correlate(
     table: ReferenceTable | str, out: Path | None = None, proxies: Any = TWO, **settings: Any
 ) -> CorrelationResult:
     return run_correlation(table, out=out, proxies=proxies, **{**SETTINGS, **settings})
+
+
+@pytest.mark.parametrize(("more", "jobs"), [((), 1), (("snip", "zico", "naswot"), 2)])
+def test_many_measures_of_few_networks_are_worth_workers(
+    table: ReferenceTable,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    more: tuple[str, ...],
+    jobs: int,
+) -> None:
+    chosen: list[int] = []
+
+    class Measured(measurement_pool.MeasurementPool):
+        def __init__(self, *args: Any, **rest: Any) -> None:
+            super().__init__(*args, **rest)
+            chosen.append(self.workers.jobs or 0)
+            raise ValueError("no network is measured here")
+
+    monkeypatch.setattr(measurement_pool, "MeasurementPool", Measured)
+    monkeypatch.setattr(base, "cores", lambda: 2)
+    guess = len(table) * 32**2 / measurement_pool._PIXELS_A_SECOND
+    monkeypatch.setattr(base, "_MIN_PARALLEL_SECONDS", 1.5 * guess)
+    with pytest.raises(ValueError, match="no network"):
+        correlate(table, tmp_path / "run", (*TWO, *more), image_size=32, repeats=1)
+    assert chosen == [jobs]
 
 
 def content(folder: Path) -> dict[str, bytes]:
