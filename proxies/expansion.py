@@ -18,8 +18,8 @@ from torch.func import jvp
 from proxies.features import Feature, Norms, feature_of, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import (
     DualOperations,
-    ExplicitAttention,
     StackedDualOperations,
+    TwiceDifferentiable,
     load_rules,
     pack,
     unpack,
@@ -285,7 +285,7 @@ def _speed_and_turning(model: nn.Module, circle: Circle, norms: Norms) -> tuple[
         def speed(theta: Tensor) -> Tensor:
             return jvp(curve, (theta,), (torch.ones_like(theta),))[1]  # type: ignore[no-any-return]
 
-        with ExplicitAttention():
+        with TwiceDifferentiable():
             theta = angles[rows]
             return torch.stack(jvp(speed, (theta,), (torch.ones_like(theta),)), 1)
 

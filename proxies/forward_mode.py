@@ -300,6 +300,20 @@ def explicit_multi_head(*args: Any, **kwargs: Any) -> Any:
     return F.multi_head_attention_forward(*args, **(kwargs | {"need_weights": True}))
 
 
+def _spelt_out(formula: Callable[[Tensor], Tensor]) -> Operation:
+    """An activation by its formula, with the argument of PyTorch's."""
+
+    def activation(x: Tensor, inplace: bool = False) -> Tensor:
+        return x.copy_(formula(x)) if inplace else formula(x)
+
+    return activation
+
+
+def _explicit_glu(x: Tensor, dim: int = -1) -> Tensor:
+    values, gates = x.chunk(2, dim)
+    return values * torch.sigmoid(gates)
+
+
 def _explicit_attention(*args: Any, **kwargs: Any) -> Tensor:
     return explicit_attention(normalize_arguments(*args, **kwargs))
 
@@ -351,6 +365,21 @@ class ExplicitAttention(ReplaceOperations):
     replacements: ClassVar[Mapping[Operation, Operation]] = {
         F.scaled_dot_product_attention: _explicit_attention,
         F.multi_head_attention_forward: explicit_multi_head,
+    }
+
+
+class TwiceDifferentiable(ExplicitAttention):
+    """Inside, nested dual numbers also pass activations that PyTorch has no second rule for.
+
+    Of SiLU and Mish it has one only where gradients are recorded.
+    """
+
+    replacements: ClassVar[Mapping[Operation, Operation]] = {
+        **ExplicitAttention.replacements,
+        F.silu: _spelt_out(lambda x: x * torch.sigmoid(x)),
+        F.mish: _spelt_out(lambda x: x * torch.tanh(F.softplus(x))),
+        F.hardsigmoid: _spelt_out(lambda x: F.relu6(x + 3) / 6),
+        F.glu: _explicit_glu,
     }
 
 

@@ -17,6 +17,7 @@ from proxies.forward_mode import (
     AttentionCall,
     DualOperations,
     ExplicitAttention,
+    TwiceDifferentiable,
     attention,
     attention_with_tangent,
     blocks_are_faster,
@@ -60,6 +61,37 @@ def test_dual_numbers_pass_fused_attention(call: Callable[[Tensor], Tensor]) -> 
     with torch.no_grad(), forward_ad.dual_level(), DualOperations():
         found = unpack(call(pack(TOKENS, TANGENT)))
     torch.testing.assert_close(found, expected)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "SiLU": F.silu,
+    "SiLU in place": lambda x: F.silu(x.clone(), inplace=True),
+    "SiLU in place, result unused": lambda x: [y := x.clone(), F.silu(y, inplace=True)][0],
+    "Mish": F.mish,
+    "hard sigmoid": lambda x: x * F.hardsigmoid(x),
+    "GLU": F.glu,
+    "GLU of the first axis": lambda x: F.glu(x, dim=0),
+}
+
+
+@pytest.mark.parametrize("call", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_activations_are_differentiated_forward_twice(call: Callable[[Tensor], Tensor]) -> None:
+    angles = torch.linspace(0, 6, 12, dtype=torch.float64)
+    weights = torch.randn(12, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+    def curve(theta: Tensor) -> Tensor:
+        return call(3 * torch.sin(theta)[:, None] * weights)
+
+    def velocity(theta: Tensor) -> Tensor:
+        return jvp(curve, (theta,), (torch.ones_like(theta),))[1]
+
+    with torch.no_grad(), TwiceDifferentiable():
+        value = curve(angles)
+        first, second = jvp(velocity, (angles,), (torch.ones_like(angles),))
+        after, before = (curve(angles + step) for step in (1e-4, -1e-4))
+    torch.testing.assert_close(value, curve(angles))
+    torch.testing.assert_close(first, (after - before) / 2e-4, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(second, (after - 2 * value + before) / 1e-8, rtol=1e-4, atol=1e-4)
 
 
 def test_grouped_queries() -> None:
