@@ -89,6 +89,36 @@ class Predictor:
         """
         return self._fitted().predict(*self._features(architectures))
 
+    def quantiles(
+        self,
+        architectures: Iterable[str | Architecture],
+        levels: ArrayLike = (0.05, 0.5, 0.95),
+        *,
+        noise: float = 0.0,
+    ) -> Array:
+        """Quantiles of the accuracies that architectures would have, as far as is known.
+
+        Args:
+            architectures: Texts or architectures.
+            levels: Their levels, between 0 and 1; the default has the ends of the 90 % interval
+                with the median between them.
+            noise: Standard deviation between training seeds to add, in points, for the accuracy
+                of a single training; 0 for what :meth:`predict` predicts.
+
+        Returns:
+            Per cent, ``[levels, architectures]``. An interval between them need not be symmetric:
+            accuracies end at 100.
+
+        Raises:
+            ValueError: As :meth:`predict`, or if a level or the noise is out of its range.
+        """
+        given = np.asarray(levels, dtype=np.float64)
+        if not ((given > 0) & (given < 1)).all():
+            raise ValueError(f"levels={levels} must be between 0 and 1")
+        if not 0 <= noise < np.inf:
+            raise ValueError(f"noise={noise} must be 0 or more points")
+        return self._fitted().quantiles(*self._features(architectures), given, noise=noise)
+
     def sample(self, architectures: Iterable[str | Architecture], n: int, seed: int = 0) -> Array:
         """Draw accuracies of all architectures at once, as far as the trainings leave them open.
 

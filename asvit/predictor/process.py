@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import (
@@ -36,6 +36,10 @@ _OWN_SPREAD: Final = 1.0
 _BOUNDS: Final = (1e-6, 1e3)
 #: Length scale at which only equal rows have anything in common.
 _EQUAL: Final = 1e-3
+# The parameters are those of the highest density, as if they were known. Deviations are therefore
+# wider by a share that falls with the rows; 3 is from 8 columns of two tables, and held on others
+# (python -m experiments.check_intervals).
+_UNKNOWN_PARAMETERS: Final = 3.0
 
 
 class Process:
@@ -76,13 +80,40 @@ class Process:
         return self
 
     def predict(self, names: Sequence[str], values: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of the accuracies of rows, per cent, ``[rows]`` each."""
+        """Mean and standard deviation of the accuracies of rows, per cent, ``[rows]`` each.
+
+        The deviation is half the distance between the quantiles one deviation of the score below
+        and above; :meth:`quantiles` gives intervals, which are not symmetric.
+        """
+        mean, std = self._scores(names, values)
+        low, middle, high = map(self._scale.accuracies, (mean - std, mean, mean + std))
+        return middle, (high - low) / 2
+
+    def quantiles(
+        self, names: Sequence[str], values: Array, levels: ArrayLike, *, noise: float = 0.0
+    ) -> Array:
+        """Quantiles of the accuracies of rows, per cent, ``[levels, rows]``.
+
+        ``noise`` is the standard deviation between training seeds to add, in points.
+        """
+        mean, std = self._scores(names, values)
+        if self._scale.spread > 0:
+            std = np.hypot(std, noise / self._scale.spread)
+        z = stats.norm.ppf(np.asarray(levels, dtype=np.float64))
+        return self._scale.accuracies(mean + np.multiply.outer(z, std))
+
+    def _scores(self, names: Sequence[str], values: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the scores of rows, ``[rows]`` each."""
         with threadpool_limits(1, "blas"):
             mean, std = self._process.predict(
                 self._columns(self._aligned(names, values)), return_std=True
             )
-        low, middle, high = map(self._scale.accuracies, (mean - std, mean, mean + std))
-        return middle, (high - low) / 2
+        return mean, std * self._widening
+
+    @property
+    def _widening(self) -> float:
+        """How much wider deviations are than with known parameters."""
+        return 1 + _UNKNOWN_PARAMETERS / len(self._scale.scores)
 
     def sample(self, names: Sequence[str], values: Array, n: int, seed: int) -> Array:
         """Joint draws of the accuracies of rows from the posterior, per cent, ``[n, rows]``."""
@@ -91,7 +122,8 @@ class Process:
                 self._columns(self._aligned(names, values)), return_cov=True
             )
             rng = np.random.default_rng(seed)
-            drawn = rng.multivariate_normal(mean, covariance, size=n, method="eigh")
+            wider = covariance * self._widening**2
+            drawn = rng.multivariate_normal(mean, wider, size=n, method="eigh")
         return self._scale.accuracies(drawn)
 
     def _aligned(self, names: Sequence[str], values: Array) -> Array:

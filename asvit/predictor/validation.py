@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from asvit.predictor.features import SIZES, features
 from asvit.predictor.process import Process
@@ -64,9 +63,9 @@ class CrossValidation:
     #: k -> the best accuracy minus the best one among the k rows predicted best, in points.
     regret: Mapping[int, float]
     regret_intervals: Mapping[int, Interval]  #: k -> its interval
-    #: Share of accuracies inside the 90 % interval of their prediction, the mean plus and minus
-    #: 1.645 standard deviations. These include the noise between training seeds if the table has
-    #: columns of single seeds.
+    #: Share of accuracies inside the 90 % interval of their prediction, between its quantiles at
+    #: 5 and 95 %. These include the noise between training seeds if the table has columns of
+    #: single seeds.
     coverage: float
     coverage_interval: Interval  #: its interval
     #: The best count: each split chooses the one that ranks the rows it is fitted to best, of
@@ -100,7 +99,8 @@ class Split:
     train: NDArray[np.int64]  # the rows fitted to
     test: NDArray[np.int64]  # the others, ``[tests]``
     mean: Array  # predicted accuracies, per cent, ``[tests]``
-    std: Array  # their standard deviations
+    low: Array  # lower ends of their 90 % intervals, noise between seeds included, ``[tests]``
+    high: Array  # upper ends
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,9 @@ def make_split(rows: Rows, trainings: int, seed: int, number: int) -> Split:
     train, test = np.sort(order[:trainings]), np.sort(order[trainings:])
     noise = rows.noise(train)
     process = Process().fit(rows.names, rows.values[train], rows.accuracies[train], noise)
-    return Split(train, test, *process.predict(rows.names, rows.values[test]))
+    levels = ((1 - COVERED) / 2, 0.5, (1 + COVERED) / 2)
+    low, mean, high = process.quantiles(rows.names, rows.values[test], levels, noise=noise or 0.0)
+    return Split(train, test, mean, low, high)
 
 
 #: From prediction and accuracy ``[tests]`` and how often each is drawn, ``[samples, tests]``, to
@@ -281,11 +283,10 @@ class Splits:
 
     def covered(self) -> Array:
         """Share of test rows inside the interval of their prediction, ``[samples, splits]``."""
-        z = float(stats.norm.ppf((1 + COVERED) / 2))
         found = []
         for split in self.splits:
-            width = z * np.hypot(split.std, self.rows.noise(split.train) or 0.0)
-            inside = np.abs(self.rows.accuracies[split.test] - split.mean) <= width
+            accuracies = self.rows.accuracies[split.test]
+            inside = (split.low <= accuracies) & (accuracies <= split.high)
             weights = self.drawn.rows[:, split.test]
             found.append((weights @ inside) / np.maximum(weights.sum(axis=1), 1))
         return np.column_stack(found)

@@ -144,3 +144,28 @@ def test_intervals_of_means_hold_with_known_noise(rng):
         mean, std = process.predict(NAMES, values[25:])
         inside.append(np.abs(expected[25:] - mean) < 1.645 * std)
     assert 0.82 < np.mean(inside) < 0.97
+
+
+@pytest.mark.parametrize("rows", [12, 40])
+def test_quantiles_map_the_ends_of_the_scores_interval(rng, rows):
+    values = rng.normal(size=(rows, len(NAMES)))
+    accuracies = 100 - np.exp(2 + values[:, 0] + 0.3 * rng.normal(size=rows))  # a long lower tail
+    process = Process().fit(NAMES, values, accuracies)
+    new = rng.normal(size=(30, len(NAMES)))
+    low, middle, high = process.quantiles(NAMES, new, (0.05, 0.5, 0.95))
+    np.testing.assert_allclose(middle, process.predict(NAMES, new)[0])
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+    assert high.max() <= 100
+    assert (middle - low).mean() > 1.2 * (high - middle).mean()
+    wider = process.quantiles(NAMES, new, (0.05, 0.95), noise=5.0)
+    assert (wider[0] <= low).all()
+    assert (wider[1] >= high).all()
+
+
+def test_few_rows_widen_deviations(rng):
+    values = rng.normal(size=(12, len(NAMES)))
+    process = Process().fit(NAMES, values, 60 + 5 * values[:, 0] + rng.normal(size=12))
+    columns = process._columns(values)
+    _, narrow = process._process.predict(columns, return_std=True)
+    np.testing.assert_allclose(process._scores(NAMES, values)[1], 1.25 * narrow)
