@@ -241,7 +241,7 @@ def _header(run: SearchTrials) -> str:
     what = "training" if run.trains else "architecture"
     lines = ("space {s.space}", "controller {s.controller}", "{s.image_size} px", "seed {s.seed}")
     told = [line.format(s=settings) for line in lines if settings is not None]
-    whole = html.count(done, what)
+    whole = html.count(done + (result.retrainings if result else 0), what)
     if result is not None:
         words = f"Finished: {whole} in {html.duration(result.wall_seconds)}."
     else:
@@ -258,9 +258,8 @@ def _seed(result: SearchResult | None) -> str:
         ("parameters", html.number(result.params)),
         ("multiply-adds", html.number(result.macs)),
     ]
-    if result.prediction is not None:
-        told = search_trained.in_words(result.prediction)
-        pairs.append(("predicted accuracy, per cent [90 %]", told))
+    if result.confirmed is not None:
+        pairs.append(("accuracy when retrained, per cent [90 %]", result.confirmed.in_words))
     values = ((name, result.values[name]) for name in without_sizes(result.values))
     pairs += [(label(name), html.number(value) or "failed") for name, value in values]
     first, last = result.entropy

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asvit.core.console import with_interval
 from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, empty, figure, log_scale, pairs, tell
-from asvit.search.rows import HeldOut, Prediction, PredictorCheck
+from asvit.search.rows import Confirmed, HeldOut, PredictorCheck
 from asvit.search.settings import ACCURACY
 
 if TYPE_CHECKING:
@@ -73,24 +72,28 @@ class CostRow:
     macs: int
     trainings: int
     accuracy: float  # per cent: predicted, or the mean of its trainings without a predictor
-    low: float  # ends of the interval of a prediction, else the same
-    high: float
+    retrained: float  # mean of fresh trainings; NaN where it had none, as are the ends
+    low: float  # lower end of their 90 % interval
+    high: float  # upper end
 
 
 def cost_picture(result: SearchResult) -> Picture:
     """The best accuracy to expect for so many multiply-adds."""
     rows = []
     for one in result.tradeoff:
-        mean = one.values[ACCURACY]
-        found = one.predicted or Prediction(mean, mean, mean)
+        accuracy = one.predicted if math.isfinite(one.predicted) else one.values[ACCURACY]
+        again = one.confirmed or Confirmed(math.nan, math.nan, math.nan, 0)
         size = one.params, one.macs, one.trainings
-        rows.append(CostRow(one.architecture, *size, found.mean, found.low, found.high))
-    expected = "predicted accuracy" if result.prediction else "mean accuracy"
+        ends = again.mean, again.low, again.high
+        rows.append(CostRow(one.architecture, *size, accuracy, *ends))
+    predicted = any(math.isfinite(one.predicted) for one in result.tradeoff)
+    expected = "predicted accuracy" if predicted else "mean accuracy"
     return Picture(
         "front",
         "Accuracy and cost",
-        f"Trained architectures that none with as few multiply-adds beats: {expected}, with the "
-        "90 % interval of a prediction. The seed architecture is the last.",
+        f"Trained architectures that none with as few multiply-adds beats, by {expected}, which "
+        "is too high on average. Open points: fresh trainings of finalists, with the 90 % "
+        "interval of their accuracy.",
         lambda: draw_costs(rows, expected),
         (rows, CostRow),
     )
@@ -103,8 +106,21 @@ def draw_costs(rows: Sequence[CostRow], expected: str) -> Figure:
     made = figure(height=3.8)
     axes = made.subplots()
     macs, means = [one.macs / 1e6 for one in rows], [one.accuracy for one in rows]
-    ends = [[one.accuracy - one.low for one in rows], [one.high - one.accuracy for one in rows]]
-    axes.errorbar(macs, means, yerr=ends, color=COLOUR["first"], linewidth=1.2, elinewidth=0.8)
+    axes.plot(macs, means, color=COLOUR["first"], linewidth=1.2)
+    again = [one for one in rows if math.isfinite(one.retrained)]
+    if again:
+        axes.errorbar(
+            [one.macs / 1e6 for one in again],
+            [one.retrained for one in again],
+            yerr=[
+                [one.retrained - one.low for one in again],
+                [one.high - one.retrained for one in again],
+            ],
+            color=COLOUR["first"],
+            fmt="o",
+            mfc="none",
+            elinewidth=0.8,
+        )
     drawn = axes.scatter(macs, means, s=26, color=COLOUR["first"], zorder=3)
     tell(drawn, (f"{one.architecture}: {one.accuracy:.4g} %" for one in rows))
     axes.set(xlabel="multiply-adds (million)", ylabel=f"{expected} (%)")
@@ -114,31 +130,23 @@ def draw_costs(rows: Sequence[CostRow], expected: str) -> Figure:
 
 def finalists(result: SearchResult) -> str:
     """The best architectures, the seed first, and how far their predictions can be trusted."""
-    columns, numeric = ["architecture"], ["parameters", "multiply-adds", "trainings", "accuracy"]
-    predicted = result.prediction is not None
+    columns, numeric = ["architecture"], ["parameters", "multiply-adds", "trainings", "mean"]
+    predicted = any(math.isfinite(one.predicted) for one in result.finalists)
+    again = result.confirmed is not None
     cells: list[list[html.Cell]] = [
         [
             *(one.architecture, one.params, one.macs, one.trainings, one.values[ACCURACY]),
-            *([in_words(one.predicted)] * predicted),
+            *([one.predicted] * predicted),
+            *([one.confirmed.in_words if one.confirmed else ""] * again),
         ]
         for one in result.seed_first
     ]
-    columns += [*numeric, *["predicted [90 %]"] * predicted]
-    words = "The first is the seed architecture: the one with the highest " + (
-        "prediction. The predictor is fitted to all trainings."
-        if predicted
-        else "mean accuracy over its trainings."
-    )
+    numeric += ["predicted"] * predicted
+    columns += [*numeric, *["retrained [90 %]"] * again]
+    words = f"The first is the seed architecture. {result.accuracies_in_words}"
     parts = [html.paragraph(f"Accuracies are per cent, on images held out. {words}")]
     if result.predictor is not None:
         told = result.predictor.in_words
         parts.append(html.paragraph(f"{told[0].upper()}{told[1:]}."))
     shown = html.table(columns, cells, numeric=set(numeric))
     return html.section("Finalists", *parts, html.card(shown))
-
-
-def in_words(prediction: Prediction | None) -> str:
-    """A prediction with its interval."""
-    if prediction is None:
-        return ""
-    return with_interval(prediction.mean, prediction.low, prediction.high, digits=1)

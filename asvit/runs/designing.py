@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, table, with_interval
+from asvit.core.console import clock, table
 from asvit.core.files import expanded, write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
@@ -226,8 +226,9 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             there = _SHARES["search"] * self.settings.hours * 3600
             found = estimate_search(settings, self.workers, candidates=3, seconds=2)
             part = min(1.0, there / found.seconds)
-            fewer = max(min(12, settings.trials), round(settings.trials * math.sqrt(part)))
-            steps = settings.training_steps * part * settings.trials / fewer
+            planned = self.settings.trainings
+            fewer = max(min(12, planned), round(planned * math.sqrt(part)))
+            steps = settings.training_steps * part * planned / fewer
             settings = replace(settings, trainings=fewer, training_steps=max(30, round(steps)))
         chosen = ("trainings", "training_steps", "max_macs")
         return {name: getattr(settings, name) for name in chosen}
@@ -240,12 +241,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         result = SearchRun(
             settings=settings, workers=self.workers, **self._options("search")
         ).run()
-        best = result.prediction
-        told = "" if best is None else with_interval(best.mean, best.low, best.high, digits=1)
+        told = "" if result.confirmed is None else result.confirmed.in_words
         trust = "" if result.predictor is None else result.predictor.in_words
         return {
             "finalists": [one.architecture for one in result.seed_first],
-            "prediction": f"{told} % [90 %] after a short training; {trust}" if told else "",
+            "prediction": f"{told} % [90 %] in fresh short trainings; {trust}" if told else trust,
             "command": result.provenance["command"],
         }
 

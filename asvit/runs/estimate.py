@@ -161,7 +161,7 @@ def _estimate_trainings(
 
     What the predictor takes is left out.
     """
-    device, left = str(resolve_device(settings.device)), settings.trials - done
+    device, left = str(resolve_device(settings.device)), (settings.trainings or 0) - done
     if left <= 0:
         return _nothing_left(device, done)
     whole = settings.training

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, networks, short, table, with_interval
+from asvit.core.console import clock, networks, short, table
 from asvit.core.files import write_text
 from asvit.core.progress import images_told
 from asvit.core.run_files import (
@@ -181,7 +181,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     def title(self) -> str:
         """What is about to be searched, and on what."""
         s = self.settings
-        return f"searching {s.space} by {s.controller}: {s.trials} {s.counted}, {s.in_words()}"
+        return f"searching {s.space} by {s.controller}: {s.size_in_words}, {s.in_words()}"
 
     def prepare(self) -> None:
         """Have the images ready, and check that a table to start from was trained on them."""
@@ -297,7 +297,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             self.tell(progress)
         rows, seed = search.rows, search.seed
         if TRAINED in self._tables:
-            self._save_trainings(rows)
+            self._save_trainings(rows, journal)
         return self.result(
             journal,
             self.start_values(),
@@ -307,13 +307,14 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             values=seed.values,
             reason=seed.reason,
             steps=len(rows),
+            retrainings=search.retrainings,
             failures=sum(row.state == "failed" for row in rows),
             entropy=(rows[0].entropy, rows[-1].entropy),
             wall_seconds=search.seconds,
             front=pareto_front(rows, self.better),
             finalists=search.finalists,
             tradeoff=search.tradeoff,
-            prediction=seed.predicted,
+            confirmed=seed.confirmed,
             predictor=search.check,
             latency=seed.latency,
             next_command=self._next_command(seed.architecture, seed.params),
@@ -385,7 +386,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             rows = History(journal, self.space, self.settings, self.better).rows
             self._save(rows)
             if TRAINED in self._tables:
-                self._save_trainings(rows)
+                self._save_trainings(rows, journal)
         super().complete(journal, result)
 
     @property
@@ -393,13 +394,14 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """The tables of a finished run."""
         return [TRIALS] if self.judged or self.evaluate is not None else [TRIALS, TRAINED]
 
-    def _save_trainings(self, rows: Sequence[TrialRow]) -> None:
+    def _save_trainings(self, rows: Sequence[TrialRow], journal: Study) -> None:
         """Write all trainings as a reference table."""
-        from asvit.search.trained import gathered
+        from asvit.search.trained import gathered, trained_again
         from asvit.search.training_tables import to_csv
 
         side = self.settings.image_size
-        trained = gathered(rows, self.before, self.space, self.limits, side)
+        again = trained_again(journal)
+        trained = gathered(rows, self.before, self.space, self.limits, side, again)
         pool = self.pool
         content = to_csv(trained, pool.lines, self.settings, pool.context.num_classes)
         write_text(self.folder / TRAINED, content)
@@ -474,7 +476,9 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             yield _trained(result)
         else:
             yield _finalists(result) if result.finalists else _front(result)
-        told = [f"{result.steps} {result.settings.counted} in {clock(result.wall_seconds)}"]
+        told = [
+            f"{result.steps + result.retrainings} {result.settings.counted} in {clock(result.wall_seconds)}"
+        ]
         first, last = result.entropy
         if math.isfinite(first) and math.isfinite(last):
             told.append(f"entropy {first:.2f} to {last:.2f} nats")
@@ -483,6 +487,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         if result.reason:
             told.append(f"of the seed {result.reason}")
         yield "; ".join(told)
+        if trains:
+            yield result.accuracies_in_words
         if result.predictor is not None:
             yield result.predictor.in_words
         yield from rank_table(result.reliability)
@@ -515,16 +521,18 @@ def _finalists(result: SearchResult) -> RenderableType:
 
 def _trained(result: SearchResult) -> RenderableType:
     """What a search that trains could hand on, the seed first."""
-    predicted = result.prediction is not None
+    predicted = any(math.isfinite(one.predicted) for one in result.finalists)
+    again = result.confirmed is not None
     lines: list[list[object]] = []
     for one in result.seed_first:
         line: list[object] = [one.architecture, one.params, one.trainings, one.values[ACCURACY]]
-        if one.predicted is not None:
-            found = one.predicted
-            line.append(with_interval(found.mean, found.low, found.high, digits=1))
+        line += [one.predicted] * predicted + [
+            one.confirmed.in_words if one.confirmed else None
+        ] * again
         lines.append([*line, *_milliseconds(one)])
-    columns = ["architecture", "params", "trainings", "accuracy"]
-    columns += ["predicted [90 %]"] * predicted + ["ms"] * (result.latency is not None)
+    columns = ["architecture", "params", "trainings", "mean"]
+    columns += ["predicted"] * predicted + ["retrained [90 %]"] * again
+    columns += ["ms"] * (result.latency is not None)
     title = "The best architectures (accuracies in %); the first is the seed architecture"
     return table(columns, lines, title=title, left=("architecture",), rule=1)
 

@@ -134,7 +134,7 @@ class TrainingPool:
 def training_workers(workers: Workers | None, settings: SearchSettings, device: str) -> Workers:
     """The workers of a search that trains: as many as it deserves, unless given."""
     s = settings.training
-    pixels = settings.trials * s.steps * s.batch_size * s.image_size**2
+    pixels = (settings.trainings or 0) * s.steps * s.batch_size * s.image_size**2
     return (workers or Workers()).resolved(
         device,
         tasks=settings.batch,

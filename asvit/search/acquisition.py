@@ -14,7 +14,9 @@ from scipy.spatial.distance import cdist
 
 Array = NDArray[np.float64]
 
-PRIOR_REPEATS = 4
+# Before any repeat: a quarter of the variance of accuracies is that between seeds, as sure as two
+# repeats would tell it.
+PRIOR_SHARE, PRIOR_REPEATS = 0.25, 2
 
 
 class Fitted(Protocol):
@@ -104,9 +106,14 @@ def seed_noise(known: Sequence[tuple[str, float]]) -> float:
     """Standard deviation of accuracy between training seeds, points.
 
     It is pooled over architectures that were trained several times. As a few of them say little,
-    a third of the variance of all accuracies counts as :data:`PRIOR_REPEATS` more repeats.
-    ``known`` has each training's architecture and accuracy.
+    :data:`PRIOR_SHARE` of the variance of all accuracies counts as :data:`PRIOR_REPEATS` more
+    repeats. ``known`` has each training's architecture and accuracy.
     """
+    return pooled_noise(known)[0]
+
+
+def pooled_noise(known: Sequence[tuple[str, float]]) -> tuple[float, int]:
+    """:func:`seed_noise`, and its degrees of freedom."""
     groups: dict[str, list[float]] = {}
     for text, value in known:
         groups.setdefault(text, []).append(value)
@@ -116,8 +123,9 @@ def seed_noise(known: Sequence[tuple[str, float]]) -> float:
         for mean, values in zip(means, groups.values(), strict=True)
     )
     repeats = len(known) - len(groups)
-    prior = float(np.var([value for _, value in known])) / 3
-    return float(np.sqrt((squares + PRIOR_REPEATS * prior) / (repeats + PRIOR_REPEATS)))
+    prior = PRIOR_SHARE * float(np.var([value for _, value in known]))
+    freedom = repeats + PRIOR_REPEATS
+    return float(np.sqrt((squares + PRIOR_REPEATS * prior) / freedom)), freedom
 
 
 def farthest(points: Array, others: Array) -> int:

@@ -29,14 +29,19 @@ from asvit.search.sampler import (
     distributions,
     measured_trials,
 )
-from asvit.search.settings import PREDICTOR, SearchSettings
+from asvit.search.settings import ACCURACY, FINALISTS, PREDICTOR, SearchSettings
 from asvit.search.study import StudyLease, storing
 from asvit.search.trained import (
+    AGAIN,
+    FRESH,
     TRAINING,
+    Accuracies,
+    MakePredictor,
     check_predictor,
     finalists_of,
     gathered,
     tradeoff,
+    trained_again,
     trained_before,
     training_seeds,
 )
@@ -159,6 +164,7 @@ class Search:
         self.finalists: Sequence[Finalist] = ()
         self.tradeoff: Sequence[Finalist] = ()  # of a search by trainings
         self.check: PredictorCheck | None = None  # of a search with a predictor
+        self.retrainings = 0  # of finalists
 
     @property
     def rows(self) -> list[TrialRow]:
@@ -362,29 +368,26 @@ class TrainingSearch(Search):
     unit: ClassVar = "training"
 
     def conclude(self) -> Iterable[Progress]:
-        """Judge the trainings, and choose :attr:`seed`: the architecture predicted best.
+        """Train two finalists again, and choose :attr:`seed`: the one predicted better.
 
-        With too few that did not fail for a predictor, it is the one of the highest mean.
+        With too few that did not fail for a predictor, it is the one of the higher mean, and with
+        too few trainings to train again the best of all.
         :attr:`finalists`, :attr:`tradeoff` and :attr:`check` have what they come to.
 
         Raises:
             ValueError: If a training of every architecture failed.
         """
-        from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
-
-        settings = self.settings
-        before = trained_before(self.study)
-        everything = gathered(self.rows, before, self.space, self.limits, settings.image_size)
-        trained = {  # those of a table may be outside the limits
-            text: one
-            for text, one in everything.items()
-            if self.limits.excess(self.space.parse(one.architecture)) is None
-        }
-        known = {text: one.accuracies for text, one in everything.items() if not one.reason}
-        make = None
-        if settings.controller == PREDICTOR and sum(map(len, known.values())) >= LEAST_TRAININGS:
-            make = partial(Predictor, settings.image_size)
-        ranked = finalists_of(trained, make)
+        again: dict[str, dict[str, Measurement]] = {}
+        if self.settings.final_trainings:
+            chosen = [
+                self.space.parse(one.architecture) for one in self._ranked(again)[0][:FINALISTS]
+            ]
+            yield from self._train_again(chosen)
+            # Those that a shorter search ended in are not among them.
+            texts = {str(self.limits.network(arch)) for arch in chosen}
+            again = {text: of for text, of in trained_again(self.study).items() if text in texts}
+        ranked, make, known = self._ranked(again)
+        self.retrainings = sum(map(len, again.values()))
         self.tradeoff = tradeoff(ranked)
         self.finalists = [
             replace(one, latency=self.latency(self.space.parse(one.architecture)))
@@ -394,9 +397,58 @@ class TrainingSearch(Search):
             some = self._history.any_valid
             raise ValueError(self._despair("a training of every architecture" if some else ""))
         if make is not None:
-            self.check = check_predictor(make, known, seed=settings.seed)
+            self.check = check_predictor(make, known, seed=self.settings.seed)
         self.seed = self.finalists[0]
-        return ()
+
+    def _ranked(
+        self, again: Mapping[str, Mapping[str, Measurement]]
+    ) -> tuple[list[Finalist], MakePredictor | None, Accuracies]:
+        """The finalists, best first, the predictor that ranks them, and what it is fitted to."""
+        from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
+
+        side, before = self.settings.image_size, trained_before(self.study)
+        everything = gathered(self.rows, before, self.space, self.limits, side, again)
+        trained = {  # those of a table may be outside the limits
+            text: one
+            for text, one in everything.items()
+            if self.limits.excess(self.space.parse(one.architecture)) is None
+        }
+        known = {text: one.accuracies for text, one in everything.items() if not one.reason}
+        make = None
+        if (
+            self.settings.controller == PREDICTOR
+            and sum(map(len, known.values())) >= LEAST_TRAININGS
+        ):
+            make = partial(Predictor, side)
+        fresh = {
+            text: [one.values[ACCURACY] for one in records.values()]
+            for text, records in again.items()
+        }
+        return finalists_of(trained, make, fresh), make, known
+
+    def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
+        """Train finalists with fresh seeds; the study keeps each training at once."""
+        stored = {text: dict(of) for text, of in self.study.user_attrs.get(AGAIN, {}).items()}
+        seeds = [FRESH + place for place in range(self.settings.final_trainings)]
+        wanted = [(arch, seed) for seed in seeds for arch in architectures]
+        missing = [
+            (arch, seed)
+            for arch, seed in wanted
+            if str(seed) not in stored.get(str(self.limits.network(arch)), {})
+        ]
+        started, resumed = time.monotonic(), len(wanted) - len(missing)
+        measured = self.evaluate(
+            [arch for arch, _ in missing], seeds=[seed for _, seed in missing]
+        )
+        for done, ((arch, seed), measurement) in enumerate(
+            zip(missing, measured, strict=True), start=resumed + 1
+        ):
+            text = str(self.limits.network(arch))
+            stored.setdefault(text, {})[str(seed)] = to_json(measurement)
+            with storing(file=True):
+                self.study.set_user_attr(AGAIN, stored)
+            seconds = time.monotonic() - started
+            yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
 
     def _measure(
         self, asked: Sequence[Trial], architectures: Sequence[Architecture]

@@ -8,7 +8,7 @@ from typing import Any
 from asvit.core.codec import Nullable, to_json
 from asvit.core.results import Result
 from asvit.reference.findings import Reliability
-from asvit.search.rows import Finalist, Prediction, PredictorCheck, TrialRow, without_sizes
+from asvit.search.rows import Confirmed, Finalist, PredictorCheck, TrialRow, without_sizes
 from asvit.search.settings import SearchSettings
 from proxies.latency import Latency
 
@@ -31,8 +31,8 @@ class SearchResult(Result):
     #: Its measures by name, as the search measured it; NaN where one failed.
     values: Mapping[str, Nullable]
     reason: str  #: why a measure of it failed, else empty
-    steps: int  #: architectures measured
-    failures: int  #: how many of them failed
+    steps: int  #: architectures measured, or trainings of those drawn
+    failures: int  #: architectures that failed
     #: Joint entropy in nats of the policy that drew the first and the last of them; NaN without a
     #: policy.
     entropy: tuple[Nullable, Nullable]
@@ -45,8 +45,9 @@ class SearchResult(Result):
     tradeoff: Sequence[Finalist] = ()
     #: How well the measures rank a reference table, where one was asked for.
     reliability: Reliability | None = None
-    #: Expected accuracy of the seed, by a search with a predictor.
-    prediction: Prediction | None = None
+    retrainings: int = 0  #: trainings of finalists with fresh seeds
+    #: Accuracy of the seed in fresh trainings, by a search with enough of them.
+    confirmed: Confirmed | None = None
     predictor: PredictorCheck | None = None  #: how far that predictor can be trusted
     latency: Latency | None = None  #: time of a forward pass of the seed, where it was limited
 
@@ -54,6 +55,21 @@ class SearchResult(Result):
     def seed_first(self) -> Sequence[Finalist]:
         """The finalists, the seed architecture before the others."""
         return sorted(self.finalists, key=lambda one: one.architecture != self.seed_architecture)
+
+    @property
+    def accuracies_in_words(self) -> str:
+        """What the accuracies of a search by trainings mean, in a sentence."""
+        if self.confirmed is None:
+            return (
+                "Means and predictions of the best are too high on average, as lucky trainings "
+                "are among those that chose them; with more trainings two finalists are trained "
+                "again."
+            )
+        return (
+            f"Retrained: mean of {self.confirmed.trainings} trainings with fresh seeds, which had "
+            "no part in the choice, and the 90 % interval of the accuracy averaged over seeds. "
+            "The other means and predictions are too high on average."
+        )
 
     @property
     def length_distortion(self) -> float:
@@ -74,7 +90,11 @@ class SearchResult(Result):
         return {
             "space": self.settings.space,
             "controller": self.settings.controller,
-            **({} if self.settings.trainings is None else {"trainings": self.steps}),
+            **(
+                {}
+                if self.settings.trainings is None
+                else {"trainings": self.steps + self.retrainings}
+            ),
             "length_distortion": self.length_distortion,
             "ntk_condition_number": self.ntk_condition_number,
             "entropy": dict(zip(("first", "last"), self.entropy, strict=True)),

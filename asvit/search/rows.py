@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from asvit.core.codec import Nullable
+from asvit.core.console import with_interval
 from asvit.core.files import read_text, write_text
 from asvit.reference.findings import Interval
 from proxies.latency import Latency
@@ -50,12 +51,18 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """Expected accuracy of an architecture over training seeds, per cent."""
+class Confirmed:
+    """Accuracy of a finalist in trainings that had no part in its choice, per cent."""
 
-    mean: Nullable
-    low: Nullable  #: lower end of its 90 % interval
+    mean: Nullable  #: over these trainings
+    low: Nullable  #: lower end of the 90 % interval of the accuracy averaged over training seeds
     high: Nullable  #: upper end
+    trainings: int  #: how many there were
+
+    @property
+    def in_words(self) -> str:
+        """The mean with its interval."""
+        return with_interval(self.mean, self.low, self.high, digits=1)
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,10 @@ class Finalist:
     again: Mapping[str, Nullable]
     reason: str  #: why a measure failed, else empty
     trainings: int = 0  #: how many there were of it, of whose accuracies ``values`` has the mean
-    predicted: Prediction | None = None  #: its expected accuracy, by a search with a predictor
+    #: Its expected accuracy in per cent, by a search with a predictor. Of those with the highest
+    #: predictions it is too high on average.
+    predicted: Nullable = math.nan
+    confirmed: Confirmed | None = None  #: its accuracy in fresh trainings, where it had some
     latency: Latency | None = None  #: time of a forward pass, where it was limited
 
     @property

@@ -24,6 +24,9 @@ _TRAINING = "Search by short trainings"  # headings of their options
 _LIMITS = "Limits of the networks"
 _WIDTH = 16  # of trainings, channels of the first stage
 
+FINALISTS = 2  # architectures that a search trains again with fresh seeds
+_FINAL = ((12, 2), (40, 3))  # from so many trainings on, how often each of them
+
 LIMITS = ("max_params", "max_macs", "max_latency")
 _OF_LATENCY = ("latency_batch", "latency_runtime")
 _OF_MEASURES = ("steps", "proxies", "recheck", "pick", "repeats", "images", "points", "radius")
@@ -122,7 +125,7 @@ class SearchSettings(MeasuringSettings):
     trainings: int | None = _of_training(
         None,
         "Search by short trainings, so many, in place of measures: the objective is the accuracy "
-        "on images held out.",
+        "on images held out. From 12 on, the last ones train two finalists again.",
         shown=f"{_TRAININGS} with --controller predictor",
         at_least=1,
     )
@@ -260,9 +263,26 @@ class SearchSettings(MeasuringSettings):
             )
 
     @property
+    def final_trainings(self) -> int:
+        """How often each finalist is trained again, out of the trainings; 0 where they are few.
+
+        The best of noisy accuracies owes much to luck; those of fresh seeds do not.
+        """
+        if self.trainings is None or self.trainings < _FINAL[0][0]:
+            return 0
+        return max(times for least, times in _FINAL if self.trainings >= least)
+
+    @property
     def trials(self) -> int:
-        """How many trainings there are to be, or architectures to measure."""
-        return self.steps if self.trainings is None else self.trainings
+        """How many architectures are drawn, to be measured or trained."""
+        if self.trainings is None:
+            return self.steps
+        return self.trainings - FINALISTS * self.final_trainings
+
+    @property
+    def size_in_words(self) -> str:
+        """How much is measured or trained, such as ``24 trainings``."""
+        return f"{self.steps if self.trainings is None else self.trainings} {self.counted}"
 
     @property
     def unused(self) -> Sequence[str]:
@@ -274,7 +294,7 @@ class SearchSettings(MeasuringSettings):
 
     @property
     def counted(self) -> str:
-        """What :attr:`trials` counts, in a word."""
+        """What a search counts, in a word."""
         return "architectures" if self.trainings is None else "trainings"
 
     @property

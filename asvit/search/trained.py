@@ -9,12 +9,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import stats
 
+from asvit.core.codec import from_json
 from asvit.reference.findings import NO_INTERVAL
 from asvit.reference.statistics import interval_of, signs, weighed
-from asvit.search.acquisition import Fitted, seed_noise
+from asvit.search.acquisition import Fitted, pooled_noise, seed_noise
 from asvit.search.front import non_dominated
-from asvit.search.rows import LEAST_JUDGED, Finalist, HeldOut, Prediction, PredictorCheck, TrialRow
+from asvit.search.rows import (
+    LEAST_JUDGED,
+    Confirmed,
+    Finalist,
+    HeldOut,
+    Measurement,
+    PredictorCheck,
+    TrialRow,
+)
 from asvit.search.seeds import seed_for
 from asvit.search.settings import ACCURACY
 from asvit.spaces.architectures import cost
@@ -28,11 +38,13 @@ if TYPE_CHECKING:
 
 TRAINING = "training"  # user attribute of a trial: the trained architecture's text, and its seed
 BEFORE = "trainings before"  # of the study: text to accuracies, of a table
+AGAIN = "finalists trained again"  # of the study: text to seed to measurement
+FRESH = 1000  # the first seed of these; those of draws are below
 
 Accuracies = Mapping[str, Sequence[float]]  # of the trainings of each architecture, by its text
 MakePredictor = Callable[[], Fitted]
 
-_WITHIN = 1.6449  # standard deviations, of 90 % of a normal distribution
+_WITHIN = 0.9  # share that the intervals of finalists hold
 _FOLDS, _ROUNDS = 4, 8  # parts that are held out, and how often trainings are parted
 _RESAMPLES = 2_000
 
@@ -41,6 +53,15 @@ def trained_before(study: Study) -> Accuracies:
     """The trainings of a table that the search started from: text to accuracies."""
     kept: Accuracies = study.user_attrs.get(BEFORE, {})
     return kept
+
+
+def trained_again(study: Study) -> dict[str, dict[str, Measurement]]:
+    """The trainings of finalists with fresh seeds: text of the network to seed to measurement."""
+    stored = study.user_attrs.get(AGAIN, {})
+    return {
+        text: {seed: from_json(record, Measurement) for seed, record in records.items()}
+        for text, records in stored.items()
+    }
 
 
 def training_seeds(
@@ -87,8 +108,9 @@ def gathered(
     space: SearchSpace,
     limits: Limits,
     image_size: int,
+    again: Mapping[str, Mapping[str, Measurement]],
 ) -> dict[str, Trained]:
-    """All that was trained, by the text of the network: first of a table, then of a search."""
+    """All that was trained, by the text of the network: of a table, of a search, and again."""
     found: dict[str, Trained] = {}
     for text, accuracies in before.items():
         arch = limits.shown(space.decode(space.encode(space.parse(text))))
@@ -104,17 +126,26 @@ def gathered(
             accuracies=(*one.accuracies, row.values[ACCURACY]),
             reason=one.reason or row.reason,
         )
+    for text, measurements in again.items():
+        for measurement in measurements.values():
+            one = found[text]
+            accuracies = *one.accuracies, measurement.values[ACCURACY]
+            found[text] = replace(
+                one, accuracies=accuracies, reason=one.reason or measurement.reason
+            )
     return found
 
 
-def finalists_of(trained: Mapping[str, Trained], make: MakePredictor | None) -> list[Finalist]:
-    """The architectures none of whose trainings failed, best first.
+def finalists_of(
+    trained: Mapping[str, Trained], make: MakePredictor | None, fresh: Accuracies
+) -> list[Finalist]:
+    """The architectures none of whose trainings failed, best first, those trained again before.
 
-    ``trained`` is by the text of the network. The best has the highest prediction, or mean
-    accuracy without a predictor to ``make``.
+    ``trained`` and ``fresh``, the accuracies of those trained again, are by the text of the
+    network. The best has the highest prediction, or mean accuracy without a predictor to ``make``.
     """
     whole = {text: one for text, one in trained.items() if math.isfinite(one.accuracy)}
-    known: Mapping[str, Prediction] = {}
+    known: Mapping[str, float] = {}
     if make is not None and whole:
         known = predicted(make, {text: one.accuracies for text, one in whole.items()})
     found = [
@@ -128,34 +159,46 @@ def finalists_of(trained: Mapping[str, Trained], make: MakePredictor | None) -> 
             again={},
             reason="",
             trainings=len(one.accuracies),
-            predicted=known.get(text),
+            predicted=known.get(text, math.nan),
+            confirmed=confirmed(fresh[text], whole) if text in fresh else None,
         )
         for text, one in whole.items()
     ]
-    return sorted(found, key=_worth, reverse=True)
+    return sorted(found, key=lambda one: (one.confirmed is not None, _worth(one)), reverse=True)
+
+
+def confirmed(fresh: Sequence[float], trained: Mapping[str, Trained]) -> Confirmed:
+    """What fresh trainings of a finalist tell of its accuracy.
+
+    They had no part in its choice, so their mean is not too high, as that of the trainings that it
+    was chosen by. The interval is Student's, with the deviation between seeds of all trainings.
+    """
+    noise, freedom = pooled_noise(
+        [(text, value) for text, one in trained.items() for value in one.accuracies]
+    )
+    mean = statistics.fmean(fresh)
+    away = float(stats.t.ppf((1 + _WITHIN) / 2, freedom)) * noise / math.sqrt(len(fresh))
+    return Confirmed(mean, max(mean - away, 0.0), min(mean + away, 100.0), len(fresh))
 
 
 def _worth(one: Finalist) -> float:
     """Its predicted accuracy, or its mean without a predictor."""
-    return one.values[ACCURACY] if one.predicted is None else one.predicted.mean
+    return one.predicted if math.isfinite(one.predicted) else one.values[ACCURACY]
 
 
 def tradeoff(known: Sequence[Finalist]) -> list[Finalist]:
-    """Those of :func:`finalists_of` that none with as few multiply-adds beats, cheapest first."""
+    """The finalists that none with as few multiply-adds beats, cheapest first."""
     points = [(_worth(one), one.macs) for one in known]
     each = zip(points, known, non_dominated(points, ("higher", "lower")), strict=True)
     found = {at: one for at, one, on_front in reversed([*each]) if on_front}  # the first of equals
     return [found[at] for at in sorted(found)]
 
 
-def predicted(make: MakePredictor, accuracies: Accuracies) -> dict[str, Prediction]:
+def predicted(make: MakePredictor, accuracies: Accuracies) -> dict[str, float]:
     """What a predictor expects of each architecture, fitted to all trainings, in per cent."""
     texts = list(accuracies)
-    mean, std = make().fit(*_flat(accuracies, texts)).predict(texts)
-    return {
-        text: Prediction(float(m), float(m - _WITHIN * s), float(m + _WITHIN * s))
-        for text, m, s in zip(texts, mean, std, strict=True)
-    }
+    mean, _ = make().fit(*_flat(accuracies, texts)).predict(texts)
+    return dict(zip(texts, map(float, mean), strict=True))
 
 
 def check_predictor(make: MakePredictor, accuracies: Accuracies, *, seed: int) -> PredictorCheck:

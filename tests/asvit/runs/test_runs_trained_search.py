@@ -11,8 +11,9 @@ import pytest
 from asvit.core.console import console
 from asvit.executors import Workers
 from asvit.reference import load_reference
-from asvit.reference.build import Outcome, to_csv
+from asvit.reference.build import Outcome, Training, to_csv
 from asvit.reference.build_result import BuiltRow
+from asvit.runs import training_pool
 from asvit.runs.reference import build_reference
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement, predictor_sampler, read_trials
@@ -22,7 +23,7 @@ from tests.asvit.runs.fakes import fake_trainings
 from tests.asvit.search.ridge import Ridge
 
 TINY: dict[str, Any] = {
-    "space": "asvit-tiny", "controller": "predictor", "trainings": 16, "train_images": 12,
+    "space": "asvit-tiny", "controller": "predictor", "trainings": 20, "train_images": 12,
     "test_images": 6, "classes": 3, "width": 8, "device": "cpu",
 }  # fmt: skip
 
@@ -47,15 +48,15 @@ def search(out: Path, **settings: Any) -> SearchResult:
 def test_a_run_folder_holds_the_prediction_and_how_far_to_trust_it(tmp_path: Path) -> None:
     result = search(tmp_path)
     content = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
-    assert content["trainings"] == content["steps"] == 16
-    assert content["prediction"].keys() == {"mean", "low", "high"}
-    assert content["prediction"]["low"] < content["prediction"]["mean"]
+    assert content["trainings"] == content["steps"] + 4 == 20
+    assert content["confirmed"].keys() == {"mean", "low", "high", "trainings"}
+    assert content["confirmed"]["low"] < content["confirmed"]["mean"]
     assert content["predictor"]["tau_interval"][0] <= content["predictor"]["tau"]
     assert content["values"].keys() == {"accuracy"}
     best = result.finalists[0]
     assert result.seed_architecture == best.architecture
-    assert result.prediction == best.predicted
-    assert sum(one.trainings for one in result.finalists) <= 16
+    assert result.confirmed == best.confirmed
+    assert sum(one.trainings for one in result.finalists) <= 20
     assert SearchResult.read(tmp_path / "result.json").to_json() == result.to_json()
     trained = "--classes 3 --train-images 12 --recipe small"
     assert result.next_command == f"asvit train {tmp_path} --image-size 32 --device cpu {trained}"
@@ -86,14 +87,72 @@ def test_what_no_width_brings_below_a_limit_is_not_trained(tmp_path: Path) -> No
 def test_trials_have_the_accuracy_of_each_training(tmp_path: Path) -> None:
     result = search(tmp_path, seed=2)
     rows = read_trials(tmp_path / "trials.csv")
-    assert len(rows) == 16
+    assert len(rows) == 16  # the other four train finalists again
     assert {len(row.values) for row in rows} == {1}
     assert sum(row.state == "failed" for row in rows) == result.failures > 0
     failed = {row.architecture for row in rows if row.state == "failed"}
     assert not failed & {one.architecture for one in result.finalists}
     for one in result.finalists:
         own = [r.values["accuracy"] for r in rows if r.architecture == one.architecture]
-        assert (one.trainings, one.values["accuracy"]) == (len(own), sum(own) / len(own))
+        total = sum(own)
+        if one.confirmed is not None:
+            total += one.confirmed.mean * one.confirmed.trainings
+            own += [one.confirmed.mean] * one.confirmed.trainings
+        assert (one.trainings, one.values["accuracy"]) == (
+            len(own),
+            pytest.approx(total / len(own)),
+        )
+
+
+def test_two_finalists_are_trained_again_with_fresh_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Training] = []
+    outcomes: dict[Training, Outcome] = {}
+    train = training_pool._outcome
+
+    def recorded(context: Any, training: Training) -> Outcome:
+        asked.append(training)
+        outcomes[training] = train(context, training)
+        return outcomes[training]
+
+    monkeypatch.setattr(training_pool, "_outcome", recorded)
+    result = search(tmp_path, seed=5)  # in which none of these fails
+    drawn, again = asked[:16], asked[16:]
+    assert {one.seed for one in drawn} & {one.seed for one in again} == set()
+    assert len(again) == len(set(again)) == 4
+    confirmed = [one for one in result.finalists if one.confirmed is not None]
+    assert {f"{one.architecture},8" for one in confirmed} == {one.architecture for one in again}
+    assert result.finalists[:2] == confirmed
+    for one in confirmed:
+        own = [
+            outcome.accuracy
+            for of, outcome in outcomes.items()
+            if of in again and of.architecture == f"{one.architecture},8"
+        ]
+        assert one.confirmed is not None
+        assert one.confirmed.mean == pytest.approx(sum(own) / 2)
+
+
+def test_a_search_killed_among_its_finalists_trains_the_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = search(tmp_path / "whole")
+    asked = []
+    train = training_pool._outcome
+
+    def killed(context: Any, training: Training) -> Outcome:
+        asked.append(training)
+        if len(asked) == 18:
+            raise KeyboardInterrupt
+        return train(context, training)
+
+    monkeypatch.setattr(training_pool, "_outcome", killed)
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "killed")
+    found = search(tmp_path / "killed")
+    assert len(asked) == 18 + 3
+    assert found.finalists == whole.finalists
 
 
 def test_the_trainings_are_a_reference_table_from_which_a_search_starts(tmp_path: Path) -> None:
@@ -164,12 +223,14 @@ def test_rows_of_a_table_without_accuracy_are_left_out(tmp_path: Path) -> None:
 
 
 def test_any_controller_may_search_by_trainings_and_ends_in_the_best_mean(tmp_path: Path) -> None:
-    result = search(tmp_path, controller="random")
-    assert result.prediction is None
+    result = search(tmp_path, controller="random", seed=1)
     assert result.predictor is None
     rows = [row for row in read_trials(tmp_path / "trials.csv") if row.state == "complete"]
-    assert result.values["accuracy"] == max(row.values["accuracy"] for row in rows)
-    assert "--controller random --trainings 16" in result.provenance["command"]
+    best = sorted(rows, key=lambda row: row.values["accuracy"])[-2:]
+    again = [one for one in result.finalists if one.confirmed is not None]
+    assert {one.architecture for one in again} == {row.architecture for row in best}
+    assert result.values["accuracy"] == max(one.values["accuracy"] for one in again)
+    assert "--controller random --trainings 20" in result.provenance["command"]
 
 
 @pytest.mark.parametrize("controller", ["predictor", "evolution"])
@@ -197,9 +258,9 @@ def test_the_console_shows_what_is_predicted(tmp_path: Path) -> None:
     result = search(tmp_path)
     with (screen := console()).capture() as shown:
         SearchRun.show(result, screen)
-    assert "predicted [90 %]" in shown.get()
+    assert "retrained [90 %]" in shown.get()
     assert "(trials.csv, trainings.csv, result.json, figures)" in shown.get()  # but no report
-    assert "16 trainings in" in shown.get()
+    assert "20 trainings in" in shown.get()
     assert "the predictor ranks architectures that it was not shown with tau" in shown.get()
 
 
@@ -226,7 +287,7 @@ def test_too_few_trainings_that_did_not_fail_end_in_the_best_mean(
     )
     result = search(tmp_path, trainings=6)
     assert (result.values["accuracy"], result.failures) == (63.0, 2)
-    assert result.prediction is None
+    assert result.confirmed is None
 
 
 def test_a_search_in_a_database_is_that_in_a_folder(tmp_path: Path) -> None:
@@ -239,19 +300,18 @@ def test_a_search_in_a_database_is_that_in_a_folder(tmp_path: Path) -> None:
 
 
 def test_the_report_has_the_predictions(tmp_path: Path) -> None:
-    result = search(tmp_path)
+    result = search(tmp_path, seed=5)
     assert result.predictor is not None
     page = (tmp_path / "report.html").read_text()
     assert "Predicted and measured" in page
-    assert f"Finished: {result.steps} trainings" in page
+    assert f"Finished: {result.settings.trainings} trainings" in page
     assert "The predictor ranks architectures that it was not shown with tau" in page
-    assert "predicted accuracy, per cent [90 %]" in page
+    assert "accuracy when retrained, per cent [90 %]" in page
     assert (tmp_path / "predicted.csv").read_text().count("\n") == 1 + len(result.predictor.rows)
     assert not (tmp_path / "entropy.svg").exists()
     costs = (tmp_path / "front.csv").read_text().splitlines()
     assert len(costs) == 1 + len(result.tradeoff) > 1
-    assert result.prediction is not None
-    assert result.tradeoff[-1].predicted == result.prediction
+    assert any(one.confirmed is not None for one in result.tradeoff)
     macs = [one.macs for one in result.tradeoff]
     assert macs == sorted(set(macs))
     assert [one.name for one in SearchRun.pictures(result)] == [
@@ -297,5 +357,5 @@ def test_a_function_of_the_callers_may_train(tmp_path: Path) -> None:
         return Measurement(1, 2, {"accuracy": 50.0 + len(asked) % 7}, {})
 
     result = search(tmp_path, evaluate=train)
-    assert len(asked) == result.steps == 16
+    assert len(asked) == result.steps + result.retrainings == 20
     assert not (tmp_path / "trainings.csv").exists()

@@ -82,12 +82,12 @@ def test_only_what_may_be_is_trained_again() -> None:
 
 
 def test_the_noise_of_seeds_is_that_of_repeats_with_a_prior() -> None:
-    assert seed_noise([("a", 60.0), ("b", 66.0)]) == pytest.approx(math.sqrt(9 / 3))
+    assert seed_noise([("a", 60.0), ("b", 66.0)]) == pytest.approx(math.sqrt(9 / 4))
     rng = np.random.default_rng(0)
     many = [(str(n), 70 + rng.normal(0, 2)) for n in [*range(10)] * 40]
     assert seed_noise(many) == pytest.approx(2, rel=0.05)
     again = [("a", 60.0), ("a", 62.0)]
-    assert seed_noise(again) == pytest.approx(math.sqrt((2 + PRIOR_REPEATS / 3) / 5))
+    assert seed_noise(again) == pytest.approx(math.sqrt((2 + PRIOR_REPEATS / 4) / 3))
 
 
 def test_without_anything_new_a_favourite_is_trained_again() -> None:

@@ -57,7 +57,7 @@ def test_a_preset_sets_some_and_one_name_is_a_list_of_one() -> None:
 )
 def test_a_search_trains_where_anything_asks_for_trainings(given: dict[str, Any]) -> None:
     made = SearchSettings(**given)
-    assert (made.proxies, made.trainings, made.trials) == (("accuracy",), 24, 24)
+    assert (made.proxies, made.trainings, made.trials) == (("accuracy",), 24, 20)
     assert (made.image_size, made.batch) == (32, 4)
     assert SearchSettings.from_json(made.to_json()) == made
     assert SearchSettings(**given, image_size=48, batch=2).image_size == 48

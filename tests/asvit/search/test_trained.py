@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from asvit.search import SearchSettings, TrialRow
+from asvit.search import Measurement, SearchSettings, TrialRow
+from asvit.search.acquisition import PRIOR_REPEATS
 from asvit.search.limits import Limits
 from asvit.search.trained import (
     Trained,
     check_predictor,
+    confirmed,
     finalists_of,
     gathered,
     predicted,
@@ -64,11 +66,12 @@ def test_each_training_of_an_architecture_has_the_next_seed() -> None:
 
 def test_trainings_are_gathered_by_architecture() -> None:
     rows = [row(0, FIRST, 70.0), row(1, SECOND, 60.0), row(2, FIRST, 72.0)]
-    found = gathered(rows, {f"{SECOND},8": [50.0, 52.0]}, SPACE, LIMITS, 32)
-    assert found[f"{FIRST},8"] == Trained(FIRST, 0, Cost(10, 20), (70.0, 72.0))
+    again = {f"{FIRST},8": {"1000": Measurement(10, 20, {"accuracy": 69.0}, {})}}
+    found = gathered(rows, {f"{SECOND},8": [50.0, 52.0]}, SPACE, LIMITS, 32, again)
+    assert found[f"{FIRST},8"] == Trained(FIRST, 0, Cost(10, 20), (70.0, 72.0, 69.0))
     assert found[f"{SECOND},8"].accuracies == (50.0, 52.0, 60.0)
     assert (found[f"{SECOND},8"].number, found[f"{SECOND},8"].size) == (1, cost(SECOND, 32))
-    failed = gathered([*rows, row(3, FIRST, math.nan)], {}, SPACE, LIMITS, 32)
+    failed = gathered([*rows, row(3, FIRST, math.nan)], {}, SPACE, LIMITS, 32, {})
     assert math.isnan(failed[f"{FIRST},8"].accuracy)
     assert "nan in step 3" in failed[f"{FIRST},8"].reason
 
@@ -80,16 +83,33 @@ def test_finalists_are_those_without_a_failure_by_mean_or_prediction() -> None:
         "9": Trained("nine", 1, size, (71.0,)),
         "7": Trained("seven", 2, size, (99.0, math.nan), "it failed"),
     }
-    by_mean = finalists_of(trained, None)
+    by_mean = finalists_of(trained, None, {})
     assert [one.architecture for one in by_mean] == ["five", "nine"]
     assert (by_mean[0].values, by_mean[0].trainings) == ({"accuracy": 75.0}, 2)
-    assert by_mean[0].predicted is None
-    by_prediction = finalists_of(trained, Linear)[:1]
-    assert [one.architecture for one in by_prediction] == ["nine"]
-    found = by_prediction[0].predicted
-    assert found is not None
-    low, high = stats.norm(9, 2).interval(0.9)
-    assert (found.mean, found.low, found.high) == pytest.approx((9, low, high), abs=1e-3)
+    assert math.isnan(by_mean[0].predicted)
+    by_prediction = finalists_of(trained, Linear, {})
+    assert [one.architecture for one in by_prediction] == ["nine", "five"]
+    assert [one.predicted for one in by_prediction] == [9.0, 5.0]
+    again = finalists_of(trained, Linear, {"5": [80.0]})
+    assert [one.architecture for one in again] == ["five", "nine"]
+    assert again[0].confirmed is not None
+    assert again[0].confirmed.mean == 80.0
+    assert again[1].confirmed is None
+
+
+def test_fresh_trainings_have_a_student_interval_of_all_repeats() -> None:
+    trained = {
+        "a": Trained("a", 0, Cost(1, 2), (70.0, 60.0, 62.0)),
+        "b": Trained("b", 1, Cost(1, 2), (61.0, 63.0)),
+    }
+    found = confirmed([60.0, 62.0], trained)
+    values = [70.0, 60.0, 62.0, 61.0, 63.0]
+    prior = PRIOR_REPEATS * np.var(values) / 4
+    squares = 3 * np.var([70.0, 60.0, 62.0]) + 2 * np.var([61.0, 63.0])
+    freedom = 3 + PRIOR_REPEATS
+    away = stats.t.ppf(0.95, freedom) * math.sqrt((squares + prior) / freedom) / math.sqrt(2)
+    assert (found.mean, found.trainings) == (61.0, 2)
+    assert (found.low, found.high) == pytest.approx((61 - away, 61 + away))
 
 
 @given(st.lists(st.tuples(st.integers(50, 60), st.integers(1, 6)), min_size=1, max_size=12))
@@ -98,7 +118,7 @@ def test_the_tradeoff_has_what_no_cheaper_one_beats(pairs: list[tuple[int, int]]
         f"{place}": Trained(f"{place}", place, Cost(1, macs), (float(accuracy),))
         for place, (accuracy, macs) in enumerate(pairs)
     }
-    ranked = finalists_of(trained, None)
+    ranked = finalists_of(trained, None, {})
     found = [(int(one.values["accuracy"]), one.macs) for one in tradeoff(ranked)]
     beaten = {
         (a, m) for a, m in pairs
