@@ -476,9 +476,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             yield _trained(result)
         else:
             yield _finalists(result) if result.finalists else _front(result)
-        told = [
-            f"{result.steps + result.retrainings} {result.settings.counted} in {clock(result.wall_seconds)}"
-        ]
+        count = result.steps + result.retrainings
+        told = [f"{count} {result.settings.counted} in {clock(result.wall_seconds)}"]
         first, last = result.entropy
         if math.isfinite(first) and math.isfinite(last):
             told.append(f"entropy {first:.2f} to {last:.2f} nats")
@@ -526,9 +525,8 @@ def _trained(result: SearchResult) -> RenderableType:
     lines: list[list[object]] = []
     for one in result.seed_first:
         line: list[object] = [one.architecture, one.params, one.trainings, one.values[ACCURACY]]
-        line += [one.predicted] * predicted + [
-            one.confirmed.in_words if one.confirmed else None
-        ] * again
+        fresh = None if one.confirmed is None else one.confirmed.in_words
+        line += [one.predicted] * predicted + [fresh] * again
         lines.append([*line, *_milliseconds(one)])
     columns = ["architecture", "params", "trainings", "mean"]
     columns += ["predicted"] * predicted + ["retrained [90 %]"] * again

@@ -182,6 +182,6 @@ def test_import_loads_no_scikit_learn():
 
 @pytest.mark.parametrize(("levels", "noise"), [((0.0, 0.5), 0.0), ((0.5, 1.2), 0.0), ((0.5,), -1)])
 def test_quantiles_refuse_what_is_no_level_or_noise(levels, noise):
-    predictor = Predictor(32).fit(["8,2,3|4,1,2|4,1,4|4,1,6|32"] * 5, [60, 61, 62, 63, 64])
+    predictor = asvit.Predictor(32).fit(["8,2,3|4,1,2|4,1,4|4,1,6|32"] * 5, [60, 61, 62, 63, 64])
     with pytest.raises(ValueError, match="must be"):
         predictor.quantiles(["8,2,3|4,1,2|4,1,4|4,1,6|32"], levels, noise=noise)
