@@ -8,7 +8,6 @@ import math
 import shlex
 import statistics
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, table, with_interval
 from asvit.core.files import expanded, write_text
+from asvit.core.processes import module_process
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
 from asvit.core.settings import WrongOption
@@ -487,14 +487,15 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def _fresh_latency(self, text: str, side: int) -> Mapping[str, Any]:
         """The latency of a network, measured in a process of its own."""
         s, classes = self.settings, self._classes
-        words = [sys.executable, "-m", "asvit", "cost", text, "--latency", "--json"]
+        words, environment = module_process("asvit")
+        words += ["cost", text, "--latency", "--json"]
         given = {
             "image-size": side, "classes": classes, "batch": s.latency_batch,
             "runtime": s.latency_runtime, "device": s.device,
         }  # fmt: skip
         for name, value in given.items():
             words += [f"--{name}", str(value)]
-        ended = subprocess.run(words, capture_output=True, text=True, check=False)
+        ended = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
         if ended.returncode:
             raise ValueError(f"the latency of {text} cannot be measured: {ended.stderr.strip()}")
         found: Mapping[str, Any] = json.loads(ended.stdout)["architectures"][0]["latency"]
