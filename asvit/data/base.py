@@ -1,7 +1,8 @@
 """Labelled sets of images, and subsets of them."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
+
+from proxies.messages import first_line
 
 # Called with (done, total) as images are made or read.
 Progress = Callable[[int, int], None]
@@ -25,6 +28,17 @@ UNREADABLE = (
     struct.error,
     Image.DecompressionBombError,
 )
+
+
+@contextmanager
+def naming(image: str) -> Iterator[None]:
+    """Name the image in errors of reading it: a ValueError, or a MemoryError."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise ValueError(f"cannot read {image}: {first_line(error)}") from error
+    except MemoryError as error:
+        raise MemoryError(f"reading {image}") from error
 
 
 @dataclass(eq=False, repr=False)

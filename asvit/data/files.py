@@ -2,14 +2,17 @@
 
 import csv
 import os
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from asvit.core.files import check_plain
-from asvit.data.base import UNREADABLE, LabelledImages, Transform
+from asvit.data.base import UNREADABLE, LabelledImages, Transform, naming
 from proxies.messages import first_line, one_line
 from proxies.tables import csv_text, read_cells
 
@@ -18,6 +21,17 @@ from proxies.tables import csv_text, read_cells
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
+#: Pixels of the largest image that is read: 120 million, which take up to 2 GB. A small file may
+#: hold any number of equal ones; photographs have up to 108 million.
+MOST_PIXELS = 120_000_000
+
+_TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
+
+_LONGEST = 10  # times its width, of what is resized by the shorter side
+
+# In place of ours, which is an error.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _MAX_DEPTH = 100  # of nested folders
 
@@ -182,14 +196,36 @@ def list_text(rows: list[tuple[str, str, str]]) -> str:
 
 def read_image(path: Path) -> Image.Image:
     """Read an image file as RGB, the right way up; a ValueError names one that cannot be read."""
+    with naming(f"image {str(path)!r}"), _opened(path) as image:
+        return to_rgb(image)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+        raise ValueError("it is no file")
+    # Not by its name: Pillow 13 maps some TIFF files into memory, and then turns them wrongly.
+    with path.open("rb") as file, open_image(file) as image:
+        yield image
+
+
+@contextmanager
+def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
+    """An image of which the header alone has been read.
+
+    Raises:
+        ValueError: If it is of no format of ours, or has more than :data:`MOST_PIXELS`.
+    """
     try:
-        if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
-            raise ValueError("it is no file")
-        # Not by its name: Pillow 13 maps some TIFF files into memory, and then turns them wrongly.
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-            return to_rgb(image)
-    except UNREADABLE as error:
-        raise ValueError(f"cannot read image {str(path)!r}: {first_line(error)}") from error
+        image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
+    except Image.DecompressionBombError as error:  # twice the pixels that Pillow allows
+        raise ValueError(_TOO_LARGE) from error
+    with image:
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(_TOO_LARGE)
+        yield image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -216,3 +252,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def square(image: Image.Image, size: int) -> Image.Image:
     """Resize the shorter side to ``size`` (bicubic, antialiased) and crop the centre."""
     return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+
+
+def crop_long(image: Image.Image) -> Image.Image:
+    """The centre of an image that is more than 10 times as long as wide; others as they are.
+
+    Resized by its shorter side, an image of 1 × 60,000 pixels would take gigabytes.
+    """
+    most = _LONGEST * min(image.size)
+    if max(image.size) <= most:
+        return image
+    width, height = (min(side, most) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))

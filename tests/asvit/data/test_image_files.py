@@ -332,3 +332,32 @@ def test_a_pickle_in_the_place_of_a_set_is_not_read(
         (folder / name).write_bytes(pickle.dumps(Payload()))
     assert refused_or(lambda: open_torchvision("CIFAR10")) is None
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("sides", [(15_000, 10_000), (60_000, 60_000)])
+def test_too_many_pixels_are_refused_alike(tmp_path: Path, sides: tuple[int, int]) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(bomb(*sides))
+    with pytest.raises(
+        ValueError, match=r"a\.png': it has more than 120 million pixels; use a sm"
+    ):
+        read_image(path)
+
+
+def test_what_is_no_image_is_told_what_would_be(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("no image")
+    formats = "it is no BMP, GIF, JPEG, PNG, PPM, TIFF or WEBP image"
+    with pytest.raises(ValueError, match=rf"cannot read image '.*a\.jpg': {formats}"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_memory_that_runs_out_names_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(_image: Image.Image) -> Image.Image:
+        raise MemoryError
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setattr("asvit.data.files.to_rgb", decode)
+    with pytest.raises(MemoryError, match=r"reading image '.*a\.png'"):
+        read_image(tmp_path / "a.png")
