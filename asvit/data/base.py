@@ -70,6 +70,13 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         """
         raise NotImplementedError
 
+    def check(self, index: int) -> None:
+        """Check of image ``index`` what needs no decoding: the header of its file, if it has one.
+
+        Raises:
+            ValueError: If it cannot be read; the message names it.
+        """
+
     def name(self, index: int) -> str:
         """Return the name of image ``index`` within the set, for messages and digests."""
         return f"image {index}"
@@ -87,6 +94,10 @@ class SubsetImages(LabelledImages):
     def picture(self, index: int) -> Image.Image:
         """Return image ``index`` of the subset."""
         return self._whole.picture(int(self._chosen[index]))
+
+    def check(self, index: int) -> None:
+        """Check image ``index`` of the subset."""
+        self._whole.check(int(self._chosen[index]))
 
     def name(self, index: int) -> str:
         """Return its name in the whole set."""

@@ -91,6 +91,10 @@ class FolderDataset(LabelledImages):
         """Read image ``index``; a ValueError names a file that cannot be read."""
         return read_image(self.root / self._files[index])
 
+    def check(self, index: int) -> None:
+        """Read the header of image ``index``."""
+        check_image(self.root / self._files[index])
+
     def name(self, index: int) -> str:
         """Return the path of image ``index`` relative to the folder, as ``CLASS/image.jpg``."""
         return self._files[index]
@@ -166,6 +170,10 @@ class ListedDataset(LabelledImages):
         """Read image ``index``; a ValueError names what cannot be read."""
         return read_image(self._files[index])
 
+    def check(self, index: int) -> None:
+        """Read the header of image ``index``."""
+        check_image(self._files[index])
+
     def name(self, index: int) -> str:
         """Its file, as the table names it."""
         return str(self._files[index])
@@ -198,6 +206,12 @@ def read_image(path: Path) -> Image.Image:
     """Read an image file as RGB, the right way up; a ValueError names one that cannot be read."""
     with naming(f"image {str(path)!r}"), _opened(path) as image:
         return to_rgb(image)
+
+
+def check_image(path: Path) -> None:
+    """Read the header of an image file; a ValueError names one that cannot be read."""
+    with naming(f"image {str(path)!r}"), _opened(path):
+        pass
 
 
 @contextmanager

@@ -181,6 +181,8 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
 
     def execute(self, journal: Checkpoint | None) -> TrainResult:
         """Train to the last epoch."""
+        if journal is None and self.settings.bad_images == "stop":
+            self._check_images()
         session = self._session(journal, self.workers_for(len(self.sets.train)))
         self.planned = self._plan(session)
         session.run(self.tell if self.processes.first else ignore, tensorboard=self.tensorboard)
@@ -207,6 +209,18 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
                 ["asvit", "export", "--weights", str(self.folder), "--to", "onnx"]
             ),
         )
+
+    def _check_images(self) -> None:
+        """Read the headers of all images, rather than meet bad ones in the middle of an epoch."""
+        from asvit.data.headers import refuse_unreadable, unreadable_images
+
+        parts = (self.sets.train, self.sets.validation)
+        bad: dict[str, str] = {}
+        if self.processes.first:
+            for part in parts:
+                bad |= unreadable_images(part, progress=images_told(self.progress))
+        bad = self.processes.gather(bad)[0]
+        refuse_unreadable(bad, sum(map(len, parts)), ", or give --bad-images replace")
 
     def plan(self) -> dict[str, Any]:
         """What the run would do and how long it would take; coarser tokens are timed."""
