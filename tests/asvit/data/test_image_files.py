@@ -144,11 +144,12 @@ ENCODED = {kind: encoded(kind) for kind in FORMATS}
 
 
 def folder_of(root: Path, names: tuple[str, ...], per_class: int = 3) -> Path:
-    """A folder with a class of each name, and images of these names in it."""
-    for name in names:
+    """A folder with a class of each name, and images of these names in it; no two files equal."""
+    for place, name in enumerate(names):
         (root / name).mkdir(parents=True)
         for number in range(per_class):
-            (root / name / f"{name[:50]}{number}.png").write_bytes(ENCODED["PNG"])
+            content = ENCODED["PNG"] + bytes([place, number])
+            (root / name / f"{name[:50]}{number}.png").write_bytes(content)
     return root
 
 
