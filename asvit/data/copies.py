@@ -106,9 +106,9 @@ def copies_in_words(
             f"{len(one)} picture(s) have copies: {some_of(one)}; none is trained on and held out, "
             "and none is held out twice"
         )
-    if several := alike[True]:
+    if mixed := alike[True]:
         yield (
-            f"{len(several)} picture(s) are in several classes: {some_of(several)}; they are only "
+            f"{len(mixed)} picture(s) are in several classes: {some_of(mixed)}; they are only "
             "trained on: remove those in the wrong class"
         )
 
