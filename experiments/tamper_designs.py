@@ -5,9 +5,9 @@ Usage::
     python -m experiments.tamper_designs [--damages 40] [--seed 0] [--only "rows"]
 
 One design is copied after its stages, and in the middle of its search and of its training. In
-every copy one thing is changed: rows of its list, pictures, places, or bytes of a file that it goes
-on from; and new designs get pictures of which some are equal. The command must then refuse the
-change in a line that names it, or name it and leave the picture out of the test, or end in the
+every copy one thing is changed: rows of its list, pictures, places, or bytes of a file that it
+goes on from; and new designs get pictures of which some are equal. The command must then refuse
+the change in a line that names it, or name it and leave the picture out of the test, or end in the
 numbers of a design that nothing has befallen. Latencies and exports, which depend on none of it,
 are left out.
 """
