@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.console import with_interval
 from asvit.core.journal import Journal
@@ -117,9 +119,20 @@ class DesignResult(Result, Model):
     train_pictures: int  #: how many there were to train on
     test_pictures: int  #: how many were kept aside for the test
     unreadable: Mapping[str, str]  #: pictures that could not be read, and why
+    #: The names of each picture that has several.
+    equal: Sequence[Sequence[str]] = field(default_factory=tuple)
+    #: Pictures that were kept aside and had changed until the test, and why they were left out.
+    left_out: Mapping[str, str] = field(default_factory=dict)
     measured_on: str  #: device, threads and runtime of the latency, in words
     exports: Sequence[str]  #: exported copies, relative to the run folder
     commands: Sequence[str]  #: what repeats each stage
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
+        """As the base does; what to type next is of the folder as it is called now."""
+        found, now = super().parse(content, folder), predict_command(folder)
+        commands = [now if one == found.next_command else one for one in found.commands]
+        return dataclasses.replace(found, commands=commands, next_command=now)
 
     @property
     def lines(self) -> list[list[Any]]:
@@ -143,3 +156,8 @@ class DesignResult(Result, Model):
         if high < 0:
             return f"less accurate than one of Swin-T's shape: {told}"
         return f"no difference to one of Swin-T's shape is shown: {told}"
+
+
+def predict_command(folder: Path) -> str:
+    """The command that classifies pictures by the network of a finished design."""
+    return shlex.join(["asvit", "predict", "PICTURE", "--weights", str(folder)])

@@ -330,10 +330,15 @@ def check_same_settings(
     """Check that the run in ``folder`` goes on with the settings it was started with, if it was.
 
     The numbers called ``growing`` may be larger than they were, and those called ``changing`` may
-    be other ones. Raises ValueError with each
+    be other ones; so may two paths to the same. Raises ValueError with each
     difference.
     """
     changed = {} if stored is None else stored.difference(wanted)
+    for name, field in fields_of(type(wanted)).items():
+        option = option_of(field)
+        paths = option is not None and option.complete in ("paths", "data")
+        if name in changed and paths and _same_place(*changed[name]):
+            del changed[name]
     for name in growing:
         if name in changed and changed[name][0] < changed[name][1]:
             del changed[name]
@@ -347,6 +352,14 @@ def check_same_settings(
         raise ValueError(
             f"run folder {folder} was started with other settings: {differences}; {ELSEWHERE}"
         )
+
+
+def _same_place(one: object, other: object) -> bool:
+    """Whether two texts are paths to the same file or folder."""
+    try:
+        return Path(str(one)).expanduser().samefile(Path(str(other)).expanduser())
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 class Images(TypedDict):

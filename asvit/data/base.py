@@ -1,9 +1,10 @@
 """Labelled sets of images, and subsets of them."""
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,15 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         """Return the name of image ``index`` within the set, for messages and digests."""
         return f"image {index}"
 
+    def identity(self, index: int) -> str:
+        """Its name, and what is known of its content: for digests."""
+        return self.name(index)
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Files of all images; none where they are not files of their own."""
+        return ()
+
 
 class SubsetImages(LabelledImages):
     """Some images of a set, in any order, with all its classes, and their purpose in words."""
@@ -102,6 +112,10 @@ class SubsetImages(LabelledImages):
     def name(self, index: int) -> str:
         """Return its name in the whole set."""
         return self._whole.name(int(self._chosen[index]))
+
+    def identity(self, index: int) -> str:
+        """Its name in the whole set, and what is known of its content."""
+        return self._whole.identity(int(self._chosen[index]))
 
 
 def divide(

@@ -1,18 +1,21 @@
 """Images in files: those of a folder, with or without class folders, and those of a table."""
 
 import csv
+import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
+from urllib.parse import quote, unquote
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from asvit.core.files import check_plain
+from asvit.core.files import read_text
 from asvit.data.base import UNREADABLE, LabelledImages, Transform, naming
+from asvit.data.copies import file_digest
 from proxies.messages import first_line, one_line
 from proxies.tables import csv_text, read_cells
 
@@ -37,6 +40,11 @@ _MAX_DEPTH = 100  # of nested folders
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _COLUMNS = ["image", "class", "part"]
+_KNOWN = ["bytes", "sha256"]  # more columns, of a design's table
+_ROOT = "# images in "  # begins a table of images that are not beside it
+
+#: What was found of files whose content was compared: path to the state of the file.
+Seen = MutableMapping[Path, tuple[int, ...]]
 
 
 class FolderDataset(LabelledImages):
@@ -141,11 +149,22 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> list[str]:
     ]
 
 
+class ListedImage(NamedTuple):
+    """A row of a table of images; without a digest, its content may be any."""
+
+    name: str  # file, relative to the folder of the images
+    label: str
+    part: str
+    size: int = 0  # bytes of the file
+    digest: str = ""  # SHA-256 of its content, in hexadecimal
+
+
 class ListedDataset(LabelledImages):
     """The images of one part of a CSV table with the columns ``image``, ``class`` and ``part``.
 
     A part is ``"train"``, ``"validation"`` or ``"test"``. Files are relative to the folder of the
-    table. All parts have all classes, in their order.
+    table, or to the one that its first line names. All parts have all classes, in their order. A
+    file must have the content whose SHA-256 the table has, if it has a column for that.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -153,53 +172,120 @@ class ListedDataset(LabelledImages):
     """
 
     def __init__(self, table: Path, part: str = TRAIN) -> None:
-        rows = _rows(table)
-        chosen = [(name, label) for name, label, of in rows if of == part]
-        if not chosen:
+        self.root, rows = _read_list(table)
+        self._rows = [row for row in rows if row.part == part]
+        if not self._rows:
             raise ValueError(f"{table} has no images for part {part!r}")
-        classes = sorted({label for _, label, _ in rows})
+        classes = sorted({row.label for row in rows})
         places = {label: place for place, label in enumerate(classes)}
-        self._files = [table.parent / name for name, _ in chosen]
+        where = f"{table.resolve().parent.name}/{table.name}"
         super().__init__(
-            f"{table.resolve()}, {len(chosen)} images, {len(classes)} classes, part {part}",
+            f"{where}, {len(self._rows)} images, {len(classes)} classes, part {part}",
             tuple(classes),
-            np.array([places[label] for _, label in chosen], dtype=np.int64),
+            np.array([places[row.label] for row in self._rows], dtype=np.int64),
         )
 
     def picture(self, index: int) -> Image.Image:
-        """Read image ``index``; a ValueError names what cannot be read."""
-        return read_image(self._files[index])
+        """Read image ``index``; a ValueError names what cannot be read, or has changed."""
+        row = self._rows[index]
+        path = self.root / row.name
+        picture = read_image(path)
+        if row.digest and file_digest(path) != row.digest:
+            raise ValueError(f"image {str(path)!r} has changed since it was listed")
+        return picture
 
     def check(self, index: int) -> None:
         """Read the header of image ``index``."""
-        check_image(self._files[index])
+        check_image(self.root / self._rows[index].name)
 
     def name(self, index: int) -> str:
         """Its file, as the table names it."""
-        return str(self._files[index])
+        return self._rows[index].name
+
+    def identity(self, index: int) -> str:
+        """Its file, and its SHA-256 where the table has it."""
+        row = self._rows[index]
+        return f"{row.name} {row.digest}" if row.digest else row.name
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Paths of all images."""
+        return tuple(self.root / row.name for row in self._rows)
 
 
 def has_part(table: Path, part: str) -> bool:
     """Whether a table has images for a part."""
-    return any(of == part for _, _, of in _rows(table))
+    return any(row.part == part for row in _read_list(table)[1])
 
 
-def _rows(table: Path) -> list[tuple[str, str, str]]:
-    """File, class and part of each image of a table."""
-    check_plain(table)
+def changed_images(
+    table: Path, part: str, seen: Seen, *, root: Path | None = None
+) -> dict[str, str]:
+    """The images of a part that are not as the table lists them: their names, and why.
+
+    ``seen`` keeps the state of files that were as listed, so that they are not read twice. Images
+    are looked up in ``root``, if given.
+    """
+    folder, rows = _read_list(table)
+    found = {
+        row.name: _change((root or folder) / row.name, row, seen)
+        for row in rows
+        if row.part == part and row.digest
+    }
+    return {name: why for name, why in found.items() if why}
+
+
+def _change(path: Path, row: ListedImage, seen: Seen) -> str:
+    """How a file differs from what was listed; empty if it does not."""
     try:
-        with table.open(newline="", encoding="utf-8") as file:
-            header, *rows = map(read_cells, csv.reader(file))
-        if header != _COLUMNS:
+        about = path.stat()
+        state = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+        if seen.get(path) != state:
+            if about.st_size != row.size or file_digest(path) != row.digest:
+                return "its content is another one"
+            seen[path] = state
+    except FileNotFoundError:
+        return "it is missing"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or type(error).__name__}"
+    return ""
+
+
+def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
+    """The folder of the images of a table, and its rows."""
+    try:
+        first, text = split_list(read_text(table))
+        rows = csv.reader(io.StringIO(text, newline=""))
+        header = read_cells(next(rows, []))
+        if header not in (_COLUMNS, [*_COLUMNS, *_KNOWN]):
             raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
-        return [(name, label, of) for name, label, of in rows]
+        found = []
+        for cells in map(read_cells, rows):
+            if len(cells) != len(header):
+                raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
+            name, label, part, size, digest = [*cells, "0", ""][:5]
+            found.append(ListedImage(name, label, part, int(size), digest))
+        root = unquote(first[len(_ROOT) :].rstrip("\n"), errors="surrogateescape")
+        return table.parent / root, found
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{table} is no table of images: {first_line(error)}") from error
 
 
-def list_text(rows: list[tuple[str, str, str]]) -> str:
-    """The text of a table: file, class and part of each image."""
-    return csv_text([_COLUMNS, *rows])
+def split_list(text: str) -> tuple[str, str]:
+    """The line of a table that names the folder of its images, or nothing, and the rest."""
+    end = text.find("\n") + 1 if text.startswith(_ROOT) else 0
+    return text[:end], text[end:]
+
+
+def root_line(table: Path, images: Path) -> str:
+    """The first line of a table, which names the folder of its images, relative to its own."""
+    root = os.path.relpath(images.resolve(), table.parent.resolve())
+    return f"{_ROOT}{quote(root, errors='surrogateescape')}\n"
+
+
+def list_text(rows: Iterable[ListedImage]) -> str:
+    """The text of a table, without the line that names a folder."""
+    return csv_text([[*_COLUMNS, *_KNOWN], *rows])
 
 
 def read_image(path: Path) -> Image.Image:

@@ -1,6 +1,7 @@
 """Training and validation images, from one line of text."""
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from asvit.core.files import expanded
-from asvit.data.base import LabelledImages, Progress, SubsetImages, balanced_choice, divide
+from asvit.data.base import LabelledImages, Progress, SubsetImages, balanced_choice
+from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files
 from asvit.data.files import VALIDATION, FolderDataset, ListedDataset, has_part, list_folder
 from asvit.data.fractals import FractalDataset
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
+from proxies.messages import one_line
+
+_log = logging.getLogger(__name__)
 
 _PER_CLASS = (100, 10)  # default numbers of fractals for training and validation
 
@@ -33,8 +38,8 @@ class TrainingSets:
     validation: LabelledImages  # images to validate with
     classes: tuple[str, ...]  # name of each label
     # Descriptions of the parts (``source``, ``validation``), and a SHA-256 of the names, labels
-    # and classes of their images (``digest``). Equal digests mean equal sets, unless the content
-    # of a file changed.
+    # and classes of their images (``digest``), and of their content where a table has it. Equal
+    # digests mean equal sets, unless the content of another file changed.
     provenance: Mapping[str, str]
 
 
@@ -109,8 +114,8 @@ def open_training_sets(
     for part in (train, other):
         digest.update(repr(part.classes).encode())
         digest.update(np.ascontiguousarray(part.labels, dtype="<i8").data)
-        names = "\n".join(part.name(index) for index in range(len(part)))
-        digest.update(names.encode(errors="surrogateescape"))
+        known = "\n".join(part.identity(index) for index in range(len(part)))
+        digest.update(known.encode(errors="surrogateescape"))
     provenance = {"source": train.source, "validation": other.source}
     provenance["digest"] = digest.hexdigest()
     return TrainingSets(train, other, train.classes, provenance)
@@ -193,14 +198,23 @@ def _folders(folder: Path, *, alone: bool) -> _Pair:
 def _divided(
     images: LabelledImages, held_out: float, seed: int
 ) -> tuple[LabelledImages, LabelledImages]:
-    labels, sizes = np.unique(images.labels, return_counts=True)
-    if sizes.min() < 2:
-        lonely = images.classes[int(labels[int(sizes.argmin())])]
+    """Hold out a share of the images, on whose copies nothing is trained."""
+    count = len(images)
+    groups = equal_files(images.paths) if images.paths else np.arange(count)
+    if len(np.unique(groups)) < count:
+        names = [images.name(index) for index in range(count)]
+        for told in copies_in_words(names, images.labels, groups):
+            _log.warning("%s", told)
+    own = images.labels[distinct(images.labels, groups)]
+    sizes = [(int((own == label).sum()), int(label)) for label in np.unique(images.labels)]
+    size, lonely = min(sizes)
+    if size < 2:
+        what = "one image" if size else "no image that is in this class alone"
         raise ValueError(
-            f"class {lonely!r} has one image, which cannot be divided: add images to it or give"
-            f" a folder to validate with ({images.source})"
+            f"class {images.classes[lonely]!r} has {what}, which cannot be divided: add images to "
+            f"it or give a folder to validate with ({one_line(images.source)})"
         )
-    stay, held = divide(images.labels, held_out, seed)
+    stay, held = divide_apart(images.labels, groups, held_out, seed)
     return SubsetImages(images, stay, _TRAINED), SubsetImages(images, held, _VALIDATED)
 
 

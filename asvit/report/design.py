@@ -39,6 +39,12 @@ def _more(result: DesignResult) -> Iterator[str]:
     if result.unreadable:
         found = html.table(["picture", "why"], [*result.unreadable.items()])
         yield html.section("Pictures that could not be read", html.card(found))
+    if result.left_out:
+        found = html.table(["picture", "why"], [*result.left_out.items()])
+        yield html.section("Pictures left out of the test", html.card(found))
+    if result.equal:
+        found = html.table(["equal pictures"], [[" = ".join(names)] for names in result.equal])
+        yield html.section("Equal pictures", html.card(found))
     yield html.section("Each stage again", html.card(html.code("\n".join(result.commands))))
 
 

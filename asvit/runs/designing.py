@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
-import shlex
+import os
 import statistics
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, table, with_interval
-from asvit.core.files import expanded, write_text
+from asvit.core.files import expanded, read_text, write_text
 from asvit.core.processes import module_process
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
-from asvit.core.settings import WrongOption
-from asvit.designs import DesignJournal, DesignResult, DesignSettings, Model, Stage
+from asvit.core.settings import ELSEWHERE, WrongOption
+from asvit.designs import (
+    DesignJournal,
+    DesignResult,
+    DesignSettings,
+    Model,
+    Stage,
+    predict_command,
+)
 from asvit.genotype import Growable
 from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 from asvit.search.settings import LIMITS, SearchSettings
+from proxies.messages import first_line, one_line
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from asvit.data.files import Seen
     from asvit.executors import Workers
     from asvit.runs.training import TrainRun
     from asvit.search.limits import Limits
@@ -71,8 +83,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     journal_type = DesignJournal
     report = imported("asvit.report.design:write_design_report")
     written = "report.html, model.safetensors, model.onnx, timm, result.json"
+    may_change = ("data",)  # to where the same pictures are
 
     workers: Workers | None = None  # of the search; the result does not depend on them
+    _seen: Seen = field(default_factory=dict, init=False)
+    _named: set[str] = field(default_factory=set, init=False)  # pictures that had changed
 
     def default_name(self) -> str:
         """Named after the pictures."""
@@ -122,29 +137,106 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         left = [name for name in self._stages if name not in done]
         return {"pictures": len(images), "classes": images.classes, "done": done, "next": left}
 
+    def begin(self, journal: DesignJournal) -> None:
+        """As the base does; pictures in another folder have to be the same."""
+        from asvit.data.files import TEST, TRAIN
+
+        begun, pictures = journal.settings, journal.found("pictures")
+        before, now = (expanded(s.data).resolve() for s in (begun or self.settings, self.settings))
+        if pictures and before != now:
+            self._check_list(pictures["digest"])
+            changed = [one for part in (TRAIN, TEST) for one in self._changed(part, now).items()]
+            if changed:
+                raise ValueError(
+                    f"run folder {self.folder} was started with other pictures than those in "
+                    f"{self.settings.data}: {_told(changed)}; {ELSEWHERE}"
+                )
+        super().begin(journal)
+
     def execute(self, journal: DesignJournal) -> DesignResult:
         """Go through the stages; those in the journal are not run again."""
         self._journal, self._found = journal, dict[str, Mapping[str, Any]]()
         stages = self._stages
-        if journal.records:
-            self._list_again()
         for place, (name, work) in enumerate(stages.items(), 1):
             found = journal.found(name)
             if found is None:
+                self._check_pictures(name)
                 found = work()
                 journal.add_record(Stage(name, found))
                 self.tell(Progress("stage", place, len(stages), state=name))
             self._found[name] = found
+        self._mend_list(journal)
         return self._concluded(journal)
 
     def complete(self, journal: DesignJournal, result: DesignResult) -> None:
         """As the base does, with the list of pictures where it is not there."""
-        self._list_again()
+        self._mend_list(journal)
         super().complete(journal, result)
 
-    def _list_again(self) -> None:
-        if not (self.folder / PICTURES).exists():
-            self._look()
+    def _mend_list(self, journal: DesignJournal) -> None:
+        """Write the list of a finished design where it is missing; its result needs none."""
+        try:
+            self._check_list((journal.found("pictures") or {})["digest"], moved=True)
+        except ValueError as error:
+            logger.warning("%s", first_line(error))
+
+    def _check_pictures(self, stage: str) -> None:
+        """Refuse a list, or pictures that a stage trains on, that are not those of before.
+
+        Pictures to test on that have changed are named, and left out of the test.
+        """
+        from asvit.data.files import TEST, TRAIN
+
+        if "pictures" not in self._found or "test" in self._found:
+            return
+        self._check_list(self._found["pictures"]["digest"], moved=True)
+        if stage != "test" and (changed := self._changed(TRAIN)):
+            raise ValueError(
+                f"{len(changed)} picture(s) to train on are not what the design in {self.folder} "
+                f"began with: {_told(changed.items())}; put them back, {ELSEWHERE}"
+            )
+        new = {name: why for name, why in self._changed(TEST).items() if name not in self._named}
+        if new:
+            self._named.update(new)
+            logger.warning(
+                "%d picture(s) to test on are not what the design began with, and are left out of "
+                "the test unless they are put back: %s",
+                len(new),
+                _told(new.items()),
+            )
+
+    def _changed(self, part: str, root: Path | None = None) -> Mapping[str, str]:
+        """Pictures of a part that are not as they were listed, and why."""
+        from asvit.data.files import changed_images
+
+        return changed_images(self.folder / PICTURES, part, self._seen, root=root)
+
+    def _check_list(self, digest: str, *, moved: bool = False) -> None:
+        """Check that the list is the one with a digest, and write it again where it is missing.
+
+        Where it or the pictures may have ``moved``, the line that names their folder is mended.
+        """
+        from asvit.data.files import root_line, split_list
+
+        table = self.folder / PICTURES
+        data = expanded(self.settings.data)
+        if not table.exists():
+            content, found = self._listed()
+            if found["digest"] != digest:
+                raise ValueError(
+                    f"{table} is missing, and the pictures in {self.settings.data} give another "
+                    f"one now; restore it from a copy, {ELSEWHERE}"
+                )
+            write_text(table, root_line(table, data) + content)
+            return
+        first, content = split_list(read_text(table))
+        if _digest(content) != digest:
+            raise ValueError(
+                f"{table} is not the list that the design began with; restore it from a copy, or "
+                f"remove it to have it written again, {ELSEWHERE}"
+            )
+        if moved and first and first != root_line(table, data):
+            write_text(table, root_line(table, data) + content)
 
     @property
     def _stages(self) -> Mapping[str, Callable[[], Mapping[str, Any]]]:
@@ -164,47 +256,74 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def _look(self) -> Mapping[str, Any]:
         """Read every picture, and keep some of each class aside."""
+        from asvit.data.files import root_line
+
+        content, found = self._listed()
+        table = self.folder / PICTURES
+        write_text(table, root_line(table, expanded(self.settings.data)) + content)
+        if unreadable := found["unreadable"]:
+            logger.warning(
+                "%d picture(s) cannot be read and are left out: %s",
+                len(unreadable),
+                _told(unreadable.items()),
+            )
+        return found
+
+    def _listed(self) -> tuple[str, Mapping[str, Any]]:
+        """The list of pictures without its first line, and what is known of them."""
         import numpy as np
 
-        from asvit.data.base import divide
-        from asvit.data.files import TEST, TRAIN, FolderDataset, list_text
+        from asvit.data.copies import (
+            copies_in_words,
+            distinct,
+            divide_apart,
+            file_digest,
+            sets_of_equal,
+        )
+        from asvit.data.files import TEST, TRAIN, FolderDataset, ListedImage, list_text
 
         images = FolderDataset(expanded(self.settings.data).resolve())
         unreadable: dict[str, str] = {}
         sides: list[int] = []
         read: list[int] = []
+        files: list[tuple[int, str]] = []  # bytes and SHA-256
         told = images_told(self.progress)
-        for index in range(len(images)):
+        for index, path in enumerate(images.paths):
             try:
                 sides.append(min(images.picture(index).size))
+                files.append((path.stat().st_size, file_digest(path)))
                 read.append(index)
-            except ValueError as error:
-                unreadable[images.name(index)] = str(error)
+            except (ValueError, OSError) as error:
+                why = str(error.__cause__ or error).replace(f"{images.root}{os.sep}", "")
+                unreadable[images.name(index)] = one_line(why)
             told(index + 1, len(images))
-        labels = images.labels[read]
+        labels, names = images.labels[read], [images.name(index) for index in read]
+        groups = np.unique([digest for _, digest in files], return_inverse=True)[1]
+        own = labels[distinct(labels, groups)]
         for label, name in enumerate(images.classes):
-            if (there := int((labels == label).sum())) < _LEAST:
+            if (there := int((own == label).sum())) < _LEAST:
+                copied = int((labels == label).sum()) > there
                 raise ValueError(
-                    f"class {name!r} has {there} readable picture(s); to train, validate and test "
-                    f"it needs {_LEAST} or more"
+                    f"class {name!r} has {there} readable picture(s)"
+                    f"{' without copies and those of other classes' * copied}; to train, validate "
+                    f"and test it needs {_LEAST} or more"
                 )
-        _, kept = divide(labels, _TESTED, self.settings.seed)
-        part = np.full(len(read), TRAIN, dtype=object)
-        part[kept] = TEST
-        paths = images.paths
-        rows = [
-            (str(paths[index]), images.classes[label], str(what))
-            for index, label, what in zip(read, labels, part, strict=True)
-        ]
-        content = list_text(rows)
-        write_text(self.folder / PICTURES, content)
-        return {
-            "digest": hashlib.sha256(content.encode()).hexdigest(),
+        for line in copies_in_words(names, labels, groups):
+            logger.warning("%s", line)
+        stay, kept = divide_apart(labels, groups, _TESTED, self.settings.seed)
+        part = {**dict.fromkeys(stay.tolist(), TRAIN), **dict.fromkeys(kept.tolist(), TEST)}
+        content = list_text(
+            ListedImage(names[place], images.classes[labels[place]], part[place], *files[place])
+            for place in sorted(part)
+        )
+        return content, {
+            "digest": _digest(content),
             "classes": list(images.classes),
-            "train": len(rows) - len(kept),
+            "train": len(stay),
             "test": len(kept),
             "side": int(statistics.median(sides)),
             "unreadable": unreadable,
+            "equal": [[names[place] for place in one] for one in sets_of_equal(groups)],
         }
 
     def _plan(self) -> Mapping[str, Any]:
@@ -296,7 +415,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         }
 
     def _test(self) -> Mapping[str, Any]:
-        """Both networks on the pictures that were kept aside."""
+        """Both networks on the pictures that were kept aside, but for those that have changed."""
         import numpy as np
         from scipy.stats import binomtest
 
@@ -304,19 +423,40 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         from asvit.runs.predicting import predict
 
         kept = ListedDataset(self.folder / PICTURES, TEST)
-        files = [kept.name(index) for index in range(len(kept))]
+        left_out = dict(self._changed(TEST))
+        files = [
+            (kept.name(index), path, kept.classes[label])
+            for index, (path, label) in enumerate(zip(kept.paths, kept.labels, strict=True))
+            if kept.name(index) not in left_out
+        ]
+        guesses: dict[str, list[str]] = {}
+        for name in ("training", "hand-made") if files else ():
+            paths = [path for _, path, _ in files]
+            guessed = predict(self.folder / name, paths, top=1, device=self.settings.device)
+            for (file, _, _), one in zip(files, guessed, strict=True):
+                if not one.guesses:
+                    left_out[file] = one.reason.replace(f"{kept.root}{os.sep}", "")
+            guesses[name] = [one.guesses[0].label if one.guesses else "" for one in guessed]
+        tested = [place for place, (file, _, _) in enumerate(files) if file not in left_out]
+        if len(tested) < 2:
+            raise ValueError(
+                f"{len(left_out)} of {len(kept)} pictures to test on are not what the design in "
+                f"{self.folder} began with: {_told(left_out.items())}; put them back, {ELSEWHERE}"
+            )
         right, found = [], dict[str, Any]()
-        for name in ("training", "hand-made"):
-            guessed = predict(self.folder / name, files, top=1, device=self.settings.device)
-            labels = [one.guesses[0].label if one.guesses else "" for one in guessed]
-            names = [kept.classes[label] for label in kept.labels]
-            right.append(np.array([a == b for a, b in zip(labels, names, strict=True)], float))
-            share = binomtest(int(right[-1].sum()), len(kept)).proportion_ci(method="wilson")
+        for name, labels in guesses.items():
+            right.append(np.array([labels[n] == files[n][2] for n in tested], float))
+            share = binomtest(int(right[-1].sum()), len(tested)).proportion_ci(method="wilson")
             found[name] = [100 * float(x) for x in (right[-1].mean(), share.low, share.high)]
         apart = 100 * (right[0] - right[1])
         error = 1.96 * float(apart.std(ddof=1)) / math.sqrt(len(apart))
         mean = float(apart.mean())
-        return {**found, "difference": [mean, mean - error, mean + error]}
+        return {
+            **found,
+            "difference": [mean, mean - error, mean + error],
+            "pictures": len(tested),
+            "left_out": left_out,
+        }
 
     def _export(self) -> Mapping[str, Any]:
         """Copies of the network; of a format whose libraries are missing there is none."""
@@ -350,7 +490,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             mean, low, high = tested[name]
             return f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
 
-        kept = self._found["pictures"]["test"]
+        kept = tested.get("pictures", self._found["pictures"]["test"])
         return {
             "limits": self._asked.sizes_in_words,
             "accuracy": f"{share('training')} of {kept} pictures that were kept aside",
@@ -378,7 +518,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         difference, *between = found["test"]["difference"]
         timed = found["latency"]["training"]
         images = {"source": self.settings.data, "digest": pictures["digest"]}
-        predict = ["asvit", "predict", "PICTURE", "--weights", str(self.folder)]
+        predict = predict_command(self.folder)
         trained = [found[name]["command"] for name in ("search", "training", "hand-made")]
         return self.result(
             journal,
@@ -392,12 +532,14 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             epochs=found["epochs"]["epochs"],
             classes=pictures["classes"],
             train_pictures=pictures["train"],
-            test_pictures=pictures["test"],
+            test_pictures=found["test"].get("pictures", pictures["test"]),
             unreadable=pictures["unreadable"],
+            equal=pictures.get("equal", ()),
+            left_out=found["test"].get("left_out", {}),
             measured_on=f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}",
             exports=found["export"]["copies"],
-            commands=[*trained, *found["export"]["commands"], shlex.join(predict)],
-            next_command=shlex.join(predict),
+            commands=[*trained, *found["export"]["commands"], predict],
+            next_command=predict,
         )
 
     # What the stages need.
@@ -574,6 +716,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             "out": self.folder / name,
             "progress": self.progress,
             "fresh": self.fresh and not begun,
+            "may_move": ("data",),  # with the folder; the list has digests of the pictures
         }
 
     @classmethod
@@ -586,6 +729,19 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         yield result.difference_in_words
         for name, why in result.unreadable.items():
             yield f"could not be read: {name} ({why})"
+        for name, why in result.left_out.items():
+            yield f"left out of the test: {name} ({why})"
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _told(pictures: Iterable[tuple[str, str]]) -> str:
+    """A few pictures with what is wrong with each."""
+    from asvit.data.copies import some_of
+
+    return some_of([f"{name} ({why})" for name, why in pictures])
 
 
 def _narrower(arch: Architecture, share: float) -> Architecture | None:

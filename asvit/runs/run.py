@@ -149,6 +149,7 @@ class Run(ABC, Generic[S, R, J]):
     )
     fresh: bool = setting(False, "Start over instead of continuing the run.", repeats=False)
     progress: Tell = ignore  #: called as the run goes on
+    may_move: Sequence[str] = ()  #: settings that may name the same images by another path
     #: Whether this call has done any work, rather than found its result.
     work_done: bool = dataclasses.field(default=False, init=False)
     _started: float = dataclasses.field(default=0.0, init=False)
@@ -420,7 +421,7 @@ class Run(ABC, Generic[S, R, J]):
 
     def check_settings(self, stored: S | None) -> None:
         """Check that the settings are those that the folder's run was started with, if it was."""
-        free = {"growing": self.may_grow, "changing": self.may_change}
+        free = {"growing": self.may_grow, "changing": (*self.may_change, *self.may_move)}
         check_same_settings(self.folder, stored, self.settings, **free)
 
     def provenance(self, **known: Any) -> dict[str, Any]:

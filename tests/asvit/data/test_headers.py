@@ -9,7 +9,7 @@ from image_folders import fill
 
 from asvit.data import FractalDataset, load_images
 from asvit.data.base import LabelledImages, SubsetImages
-from asvit.data.files import FolderDataset, ListedDataset, list_text
+from asvit.data.files import FolderDataset, ListedDataset, ListedImage, list_text
 from asvit.data.headers import refuse_unreadable, unreadable_images
 
 
@@ -24,7 +24,10 @@ def folder(tmp_path: Path) -> Path:
 
 def listed(folder: Path) -> LabelledImages:
     images = FolderDataset(folder)
-    rows = [(images.name(i), name, "train") for i, name in enumerate(["a"] * 10 + ["b"] * 10)]
+    rows = [
+        ListedImage(images.name(i), name, "train")
+        for i, name in enumerate(["a"] * 10 + ["b"] * 10)
+    ]
     (folder / "list.csv").write_text(list_text(rows))
     return ListedDataset(folder / "list.csv")
 

@@ -173,7 +173,7 @@ def test_large_pictures_make_images_of_224_pixels(tmp_path: Path, fakes: Fakes) 
     for number in range(10):
         path = tmp_path / "large" / f"class{number % 2}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (700, 500)).save(path)
+        Image.new("RGB", (700, 500), (number, 0, 0)).save(path)
     result = design(tmp_path / "large", max_params="100K", out=tmp_path / "run")
     assert result.image_size == 224
 
