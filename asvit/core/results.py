@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from asvit.core.codec import MALFORMED, check_values, from_json, to_json
+from asvit.core.codec import MALFORMED, check_values, content_fault, from_json, to_json
 from asvit.core.files import check_plain, read_text, write_text
 from asvit.core.records import parse_json
 from asvit.core.run_files import RESULT
-from proxies.messages import first_line, shown
+from proxies.messages import shown
 from proxies.registry import Registry
 from proxies.tables import read_cells
 
@@ -171,10 +171,9 @@ class Result:
         try:
             return cls.parse(parse_json(path.read_bytes()), path.parent)
         except MALFORMED as error:
-            fault = first_line(error)
             raise ValueError(
                 f"{path} is not the result of {article(cls.noun)} that this version can read: "
-                f"{f'it has no {fault}' if type(error) is KeyError else fault}"
+                f"{content_fault(error)}"
             ) from error
 
 

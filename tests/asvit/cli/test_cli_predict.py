@@ -48,3 +48,19 @@ def test_weights_have_to_be_given() -> None:
     result = run("predict", "red.png")
     assert result.exit_code == 2
     assert "--weights" in result.stderr
+
+
+def test_every_picture_that_cannot_be_read_is_named() -> None:
+    for name in ("bad.png", "worse.png", "worst.png"):
+        Path(name).write_text("no picture")
+    names = ("bad.png", "red.png", "worse.png", "blue.png", "worst.png")
+    result = run("predict", *names, "--weights", "model.safetensors", "--top", "1")
+    assert result.exit_code == 3
+    lines = result.stderr.splitlines()
+    assert [line.partition("'")[2].partition("'")[0] for line in lines] == [
+        "bad.png",
+        "worse.png",
+        "worst.png",
+    ]
+    assert lines[-1].endswith("(3 of 5 pictures)")
+    assert [name in result.stdout for name in names] == [False, True, False, True, False]
