@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,18 @@ import torch
 from torch import Tensor
 
 from asvit.core.codec import content_fault
+from asvit.core.digests import check_digest, read_sealed_json, without_digest
 from asvit.core.files import expanded
 from asvit.core.records import MALFORMED, parse_json
+from asvit.core.run_files import RESULT
 from asvit.core.versions import missing
 from asvit.data import MEAN, STD
 from asvit.data.files import find_images, read_image
-from asvit.export.formats import FORMATS, INPUT, OUTPUT
+from asvit.export.formats import CONFIG, FORMATS, INPUT, OUTPUT
 from asvit.export.reload import by_torch, onnx_session, run_onnx
 from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
+from asvit.runs.folder import kind_noun, kinds_in
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
 
     from asvit.export.reload import Run
 
+logger = logging.getLogger(__name__)
+
+_UNCHECKED = "damage to it would not be noticed; export it again"
 _ONNX, _PROGRAM = (FORMATS[name].suffix for name in ("onnx", "pt2"))
 
 
@@ -82,7 +89,10 @@ def predict(
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
     paths = list(find_pictures(images))
-    classifier = _Classifier.load(weights_path(str(weights)), resolve_device(device))
+    file = weights_path(str(weights))
+    if not file.exists():
+        _check_finished(file.parent)
+    classifier = _Classifier.load(file, resolve_device(device))
     return list(classifier.all(paths, top, batch_size))
 
 
@@ -118,6 +128,15 @@ def preparation(image_size: int, facts: Mapping[str, Any]) -> Prepare:
     return prepare
 
 
+def _check_finished(folder: Path) -> None:
+    """Check that a folder without weights is not that of a run which has yet to write them."""
+    if not (folder / RESULT).exists() and (kinds := kinds_in(folder)):
+        raise FileNotFoundError(
+            f"{folder} is that of {kind_noun(min(kinds))} that has not finished, and has no "
+            "weights yet; give its command again, which goes on"
+        )
+
+
 @dataclass(frozen=True)
 class _Classifier:
     """A network, how pictures are prepared for it, and its classes."""
@@ -137,12 +156,17 @@ class _Classifier:
         if path.suffix == _ONNX:
             return cls._from_onnx(path)
         content = WeightsFile.read(path)
+        _check_config(path.with_name(CONFIG))
         return cls._made(path, content, by_torch(content.load(), device))
 
     @classmethod
     def _from_onnx(cls, path: Path) -> _Classifier:
         if not path.is_file():
             raise FileNotFoundError(f"no file {str(path)!r}")
+        try:
+            checked = check_digest(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}; export it again") from error
         try:
             session = onnx_session(path)
         except ImportError as error:
@@ -153,12 +177,15 @@ class _Classifier:
             about = session.get_modelmeta().custom_metadata_map.get(ABOUT)
             if about is None:
                 raise ValueError("it does not say which network it is of")
-            content = WeightsFile.described(parse_json(about), {})
+            known = without_digest(parse_json(about), checked=checked, older=["asvit"])
+            content = WeightsFile.described(known, {})
             batch = _check_graph(session, content.network)
         except MALFORMED as error:
             raise ValueError(
                 f"{path} is no copy of asvit export: {content_fault(error)}"
             ) from error
+        if not checked:
+            logger.warning("%s has no digest, as copies of earlier versions: %s", path, _UNCHECKED)
         return cls._made(path, content, _checked(path, run_onnx(session)), batch)
 
     @classmethod
@@ -218,6 +245,16 @@ class _Classifier:
         for values, places in zip(found.values.tolist(), found.indices.tolist(), strict=True):
             pairs = zip(places, values, strict=True)
             yield tuple(Guess(self.labels[place], value) for place, value in pairs)
+
+
+def _check_config(path: Path) -> None:
+    """Check the digest of what timm reads beside weights, if it is there."""
+    if not path.is_file():
+        return
+    try:
+        read_sealed_json(path.read_bytes())
+    except MALFORMED as error:
+        raise ValueError(f"{path} is damaged: {first_line(error)}; export it again") from error
 
 
 def _checked(path: Path, run: Run) -> Run:

@@ -1,6 +1,5 @@
 """The kind of run of docs/extending.md: killed in the middle, it goes on to the same result."""
 
-import json
 import os
 import site
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from doc_examples import read
 
+from asvit.core.results import stored_content
 from experiments import forked
 
 ARCHITECTURE = "4,8,2|2,4,2|2,2,2|2,1,2|16"
@@ -43,7 +43,7 @@ def asvit(folder: Path, *words: str, kill_at: str = "") -> tuple[int, str, str]:
 
 
 def result(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    content: dict[str, Any] = stored_content(folder / "result.json")
     for name in ("wall_seconds", "command"):
         del content[name]
     return content

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 import asvit
+from asvit.core.tensor_files import write_tensors
 from asvit.data.files import FolderDataset, read_image
 from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
@@ -253,13 +255,72 @@ def changed_metadata(path: Path, change: Callable[[dict[str, Any]], object]) -> 
         ),
         (lambda about: about.update(classes=["cat"]), "1 names of 3 classes"),
         (lambda about: about["facts"].update(std=[0, 0, 0]), "std must be"),
-        (lambda about: about.clear(), "it has no 'classes'"),
+        (lambda about: about.pop("classes"), "it has no 'classes'"),
     ],
 )
 def test_metadata_that_do_not_fit_the_graph(
     change: Callable[[dict[str, Any]], object], words: str, run: Path, pictures: Path
 ) -> None:
     export_network(weights=str(run), to="onnx", out="copy.onnx")
-    changed_metadata(Path("copy.onnx"), change)
+    without = lambda about: (about.pop("sha256"), change(about))  # noqa: E731
+    changed_metadata(Path("copy.onnx"), without)
     with pytest.raises(ValueError, match=rf"copy\.onnx is no copy of asvit export: .*{words}"):
         asvit.predict("copy.onnx", [pictures])
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    """The content with one bit changed."""
+    damaged = bytearray(content)
+    damaged[place // 8] ^= 1 << place % 8
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    ("form", "files"),
+    [
+        ("onnx", ["copy.onnx"]),
+        ("safetensors", ["copy.safetensors"]),
+        ("timm", ["copy/model.safetensors", "copy/config.json"]),
+    ],
+)
+def test_a_flipped_bit_of_a_copy_is_noticed(
+    form: str, files: list[str], run: Path, pictures: Path
+) -> None:
+    out = "copy" if form == "timm" else f"copy.{form}"
+    export_network(weights=str(run), to=form, out=out)
+    draw = random.Random(form)
+    for file in map(Path, files):
+        content = file.read_bytes()
+        start = content.index(b"sha256")  # the digest itself, and beside it
+        near = range(8 * start - 64, 8 * start + 640, 5)
+        for place in (*near, *(draw.randrange(8 * len(content)) for _ in range(60))):
+            file.write_bytes(flipped(content, place))
+            with pytest.raises(ValueError, match=r"damaged|no copy of asvit|no ONNX graph"):
+                asvit.predict(out, [pictures / "a.png"])
+        file.write_bytes(content)
+    assert len(asvit.predict(out, [pictures / "a.png"])) == 1
+
+
+def test_a_graph_without_a_digest_is_taken_with_a_word(
+    run: Path, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    export_network(weights=str(run), to="onnx", out="copy.onnx")
+    right = asvit.predict("copy.onnx", [pictures])
+    changed_metadata(Path("copy.onnx"), lambda about: about.pop("sha256"))
+    assert asvit.predict("copy.onnx", [pictures]) == right
+    (told,) = [one.getMessage() for one in caplog.records if one.name.startswith("asvit")]
+    assert told.startswith("copy.onnx has no digest, as copies of earlier versions: damage to it")
+
+
+def test_a_run_that_has_not_finished_is_named_as_such(
+    run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    for kind, state in (("design", "design.jsonl"), ("training", "checkpoint.safetensors")):
+        folder = tmp_path / kind
+        folder.mkdir()
+        if kind == "design":
+            (folder / state).write_text(json.dumps({"schema_version": 1, "kind": kind}) + "\n")
+        else:
+            write_tensors(folder / state, {}, {"schema_version": 1, "kind": kind})
+        with pytest.raises(FileNotFoundError, match=f"{kind} is that of a {kind} that has not "):
+            asvit.predict(folder, [pictures])
