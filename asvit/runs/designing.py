@@ -26,6 +26,7 @@ from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 from asvit.search.settings import LIMITS, SearchSettings
+from proxies.messages import legible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -584,7 +585,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         yield table(columns, result.lines, title=title, left=("", "architecture"))
         yield result.difference_in_words
         for name, why in result.unreadable.items():
-            yield f"could not be read: {name} ({why})"
+            yield legible(f"could not be read: {name} ({why})")
 
 
 def _narrower(arch: Architecture, share: float) -> Architecture | None:

@@ -29,6 +29,7 @@ from asvit.runs.folder import LOCK, RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
 from asvit.training.settings import TrainSettings
+from proxies.messages import legible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -319,7 +320,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         yield ""
         yield table(columns, rows, title="On the validation images, per cent", left=("epoch",))
         for name, times in result.bad_images.items():
-            yield f"could not be read and was replaced {times} times: {name}"
+            yield legible(f"could not be read and was replaced {times} times: {name}")
         yield f"{len(result.history)} epochs in {clock(result.wall_seconds)}"
 
 

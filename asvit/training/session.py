@@ -231,7 +231,9 @@ class Session(EpochSession[EpochRow]):
 
 def _accuracy(row: EpochRow) -> str:
     """The accuracy of an epoch, in a few words."""
-    parts = [f"top-1 {row.top1:.2f} %", f"top-5 {row.top5:.2f} %"]
+    parts = [f"top-1 {row.top1:.2f} %"]
+    if classes > TOP5:
+        parts.append(f"top-5 {row.top5:.2f} %")
     if row.average_top1 is not None:
         parts.append(f"top-1 of EMA weights {row.average_top1:.2f} %")
     if row.tokens:

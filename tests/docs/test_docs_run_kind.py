@@ -88,7 +88,8 @@ def test_a_package_that_names_it_as_an_entry_point_installs_it(folder: Path) -> 
     about = folder / "mine-1.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
-    kinds = "seeds = mine:SeedRun\nlost = nowhere:LostRun\n"
+    kinds = "seeds = mine:SeedRun\nlost = nowhere:LostRun\nended = ending:EndedRun\n"
+    (folder / "ending.py").write_text("raise SystemExit(5)")
     (about / "entry_points.txt").write_text(f"[asvit.runs]\n{kinds}")
 
     def command(*words: str) -> subprocess.CompletedProcess[str]:
@@ -98,9 +99,12 @@ def test_a_package_that_names_it_as_an_entry_point_installs_it(folder: Path) -> 
 
     assert "seeds       Installed by mine." in command("--help").stdout
     assert "--seeds N" in command("seeds", "--help").stdout
-    # One that cannot be imported is left out with a line, and stops nothing else.
+    # Those that cannot be imported are left out with a line, and stop nothing else.
     done = command("report", ".")
     assert done.returncode == 3
-    told, failed = done.stderr.splitlines()
-    assert told == "asvit: asvit lost cannot be loaded from nowhere: No module named 'nowhere'"
+    *told, failed = done.stderr.splitlines()
+    assert sorted(told) == [
+        "asvit: asvit ended cannot be loaded from ending: SystemExit: 5 (ending.py:1)",
+        "asvit: asvit lost cannot be loaded from nowhere: No module named 'nowhere'",
+    ]
     assert failed.startswith("asvit: ")
