@@ -157,7 +157,11 @@ class _Classifier:
             return cls._from_onnx(path)
         content = WeightsFile.read(path)
         _check_config(path.with_name(CONFIG))
-        return cls._made(path, content, by_torch(content.load(), device))
+        try:
+            model = content.load()
+        except ValueError as error:
+            raise ValueError(f"{path}: {first_line(error)}") from error
+        return cls._made(path, content, by_torch(model, device))
 
     @classmethod
     def _from_onnx(cls, path: Path) -> _Classifier:

@@ -191,9 +191,8 @@ class Session(EpochSession[EpochRow]):
             words += [f"loss {step.loss:.3f}", f"{number(step.images_per_second)} images/s"]
             if self.history:
                 last = self.history[-1]
-                words.append(
-                    f"{'' if row else f'epoch {last.epoch}: '}{_accuracy(last, self.network.num_classes)}"
-                )
+                told = _accuracy(last, self.network.num_classes)
+                words.append(told if row else f"epoch {last.epoch}: {told}")
             tell(
                 Progress(
                     "epoch",
