@@ -4,7 +4,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, BinaryIO, Final
+from io import BufferedReader
+from typing import Any, Final
 
 from asvit.core.records import parse_json
 
@@ -25,7 +26,7 @@ def sealed(content: bytes) -> tuple[bytes | memoryview, ...]:
     return whole[:start], digest, whole[start + len(digest) :]
 
 
-def check_digest(content: bytes, rest: BinaryIO | None = None) -> bool:
+def check_digest(content: bytes, rest: BufferedReader | None = None) -> bool:
     """Check the digest in ``content``, which ``rest`` continues; False if there is none.
 
     Raises:
