@@ -9,7 +9,7 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import architecture_names, emit_json, json_option, parameters, paths
 from asvit.core.settings import setting
 from asvit.export.settings import ExportSettings
-from proxies.messages import shown
+from proxies.messages import legible, shown
 
 SCHEMA_VERSION = 1
 
@@ -59,7 +59,7 @@ def command(model: str, images: tuple[str, ...], *, as_json: bool, **options: An
     if as_json:
         emit_json({"schema_version": SCHEMA_VERSION, "model": model, "files": files})
     else:
-        click.echo("\n".join(map(str, files)))
+        click.echo("\n".join(legible(str(file)) for file in files))
 
 
 _SHARED = ("weights", "image_size", "attention", "ffn")

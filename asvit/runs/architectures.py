@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from asvit.core.codec import is_of
 from asvit.core.files import check_plain, expanded
-from asvit.core.records import MALFORMED, parse_json
+from asvit.core.records import MALFORMED
+from asvit.core.results import stored_content
 from asvit.core.run_files import RESULT
 from asvit.spaces.architectures import canonical
 from proxies.messages import first_line, shown
@@ -87,7 +88,7 @@ def _result(folder: Path) -> dict[str, Any]:
             f"{folder} has no {RESULT}: it is no finished run; name an architecture"
         )
     try:
-        content = parse_json(path.read_bytes())
+        content = stored_content(path)
     except MALFORMED as error:
         raise ValueError(f"{path} is damaged: {first_line(error)}") from error
     if not isinstance(content, dict):

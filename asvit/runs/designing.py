@@ -34,7 +34,7 @@ from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 from asvit.search.settings import LIMITS, SearchSettings
-from proxies.messages import first_line, one_line
+from proxies.messages import first_line, legible, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -728,9 +728,9 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         yield table(columns, result.lines, title=title, left=("", "architecture"))
         yield result.difference_in_words
         for name, why in result.unreadable.items():
-            yield f"could not be read: {name} ({why})"
+            yield legible(f"could not be read: {name} ({why})")
         for name, why in result.left_out.items():
-            yield f"left out of the test: {name} ({why})"
+            yield legible(f"left out of the test: {name} ({why})")
 
 
 def _digest(content: str) -> str:

@@ -38,7 +38,7 @@ from asvit.core.settings import (
 from asvit.core.versions import versions
 from asvit.runs.folder import RUNS as RUNS
 from asvit.runs.folder import RunFiles, claimed, kinds_in, named_folder, remove_files, seems_usable
-from proxies.messages import unknown
+from proxies.messages import legible, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -278,7 +278,7 @@ class Run(ABC, Generic[S, R, J]):
         folder, names = result.folder, cls.written.split(", ")
         there = ", ".join(n for n in names if "." not in n or (folder / n).exists())
         more = f" ({there})" if there else f", after {clock(result.wall_seconds)}"
-        screen.print(f"folder: {folder}{more}")
+        screen.print(legible(f"folder: {folder}{more}"))
         if result.next_command:
             screen.print(f"next:   {result.next_command}", soft_wrap=True)  # to be copied
 

@@ -29,6 +29,7 @@ from asvit.runs.folder import LOCK, RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
 from asvit.training.settings import TrainSettings
+from proxies.messages import legible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -316,24 +317,22 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     @classmethod
     def told(cls, result: TrainResult, screen: Console) -> Iterator[RenderableType]:
         """The best and the last epoch."""
-        columns = ["epoch", "train loss", "loss", "top-1", "top-5", "top-1 (EMA)", "images/s"]
+        from asvit.training.metrics import TOP
+
+        columns = ["train loss", "loss", "top-1", "top-5", "top-1 (EMA)", "images/s"]
+        values = ["train_loss", "loss", "top1", "top5", "average_top1", "images_per_second"]
+        if result.network.num_classes <= TOP:
+            del columns[3], values[3]
         best = [] if result.best_row is None else [("best", result.best_row)]
         rows: list[Sequence[object]] = [
-            [
-                f"{name} ({row.epoch})",
-                row.train_loss,
-                row.loss,
-                row.top1,
-                row.top5,
-                row.average_top1,
-                row.images_per_second,
-            ]
+            [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
             for name, row in (*best, ("last", result.last))
         ]
+        columns.insert(0, "epoch")
         yield ""
         yield table(columns, rows, title="On the validation images, per cent", left=("epoch",))
         for name, times in result.bad_images.items():
-            yield f"could not be read and was replaced {times} times: {name}"
+            yield legible(f"could not be read and was replaced {times} times: {name}")
         yield f"{len(result.history)} epochs in {clock(result.wall_seconds)}"
 
 

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from asvit.cli.run_command import run_command
+from asvit.core.results import stored_content
 from asvit.core.settings import fields_of, option_of
 from asvit.runs.run import RUNS, register_run
 from tests.asvit.cli.commands import run
@@ -69,7 +70,7 @@ def test_people_are_told_on_stderr_and_data_goes_to_stdout(tmp_path: Path) -> No
     assert again.stdout == done.stdout
     quiet = run("toy", "x", "--out", tmp_path, "--json", "--quiet")
     assert quiet.stderr == ""
-    content = json.loads((tmp_path / "result.json").read_text())
+    content = stored_content(tmp_path / "result.json")
     assert json.loads(quiet.stdout) == {"folder": str(tmp_path), **content}
 
 
