@@ -9,7 +9,7 @@ import operator
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
@@ -403,6 +403,14 @@ def check_same_versions(
         raise ValueError(
             f"run folder {folder} was started with {one_line(changed)}; results may differ "
             f"with other versions: install those again, {ELSEWHERE}"
+        )
+
+
+def warn_of_changes(names: Iterable[str], where: str) -> None:
+    """Say that these measures, such as ``measure spread``, are taken again, and on how much."""
+    if changed := sorted(names):
+        logger.warning(
+            "the code of %s has changed: measuring %s again", one_line(", ".join(changed)), where
         )
 
 

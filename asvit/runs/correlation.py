@@ -24,6 +24,7 @@ from asvit.core.settings import (
     check_same_versions,
     fields_of,
     setting,
+    warn_of_changes,
 )
 from asvit.reference import REFERENCES
 from asvit.reference.findings import (
@@ -206,7 +207,11 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         if journal.settings is None:
             table = table_id(self.table)
             journal.start(self.settings, table=table, device=device, versions=known)
-        if self.retry:  # what was made of failures is stale, wherever this stops
+        known, texts = journal.changed, self.table.architectures
+        again = [known.get(texts[row], set()) & {*names} for row, names in self._due.items()]
+        changed = {f"measure {name}" for names in again for name in names}
+        warn_of_changes(changed, f"{sum(map(bool, again))} architectures")
+        if self.retry or any(again):  # what was made of them is stale, wherever this stops
             remove_files(self.folder, [RESULT])
 
     def execute(self, journal: ScoreJournal) -> CorrelationResult:

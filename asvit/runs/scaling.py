@@ -15,9 +15,9 @@ from asvit.core.console import clock, number, short, table
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
-from asvit.core.settings import fields_of
+from asvit.core.settings import fields_of, warn_of_changes
 from asvit.growth import ScaleResult, ScaleSettings
-from asvit.runs.folder import RunFiles, newest_run
+from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import UnusableRunError, imported
 from scaling.rules import RULES
@@ -134,6 +134,14 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     def start_values(self) -> Mapping[str, Any]:
         """Images and device."""
         return {"images": dict(self.context.provenance), "device": self.context.device}
+
+    def begin(self, journal: GrowthJournal) -> None:
+        """As the base does; what measures of other code made of the run is stale."""
+        changed = self.changed_measures(journal)
+        super().begin(journal)
+        if changed:
+            warn_of_changes(changed, "every network")
+            remove_files(self.folder, [RESULT])
 
     def execute(self, journal: GrowthJournal) -> ScaleResult:
         """Grow to the largest budget."""

@@ -38,6 +38,7 @@ from asvit.runs.run import imported
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, without_sizes, write_trials
 from asvit.search.settings import ACCURACY, PREDICTOR, SearchSettings
+from proxies.messages import one_line
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -233,6 +234,21 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             raise ValueError(f"{self.folder} holds an Optuna study that asvit did not start")
         return stored
 
+    @property
+    def measures(self) -> Sequence[str]:
+        """As the base has them; none where a function of the caller stands in for them."""
+        return () if self.evaluate is not None else super().measures
+
+    def stored_versions(self, journal: Study) -> Mapping[str, str] | None:
+        """What the study was started with."""
+        kept: Mapping[str, str] | None = journal.user_attrs.get("versions")
+        return kept
+
+    def changed_measures(self, journal: Study) -> list[str]:
+        """As the base finds them; a study of an older asvit has no code to compare."""
+        kept = self.stored_versions(journal) or {}
+        return [one for one in super().changed_measures(journal) if one in kept]
+
     def start_values(self) -> Mapping[str, Any]:
         """Images and device; None with a function of the caller."""
         if self.evaluate is not None:
@@ -255,6 +271,12 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
                     check_same_device(self.folder, stored.get("device"), now["device"])
                     check_same_images(self.folder, stored.get("images"), now["images"])
                 check_same_versions(self.folder, stored.get("versions"), self.libraries)
+                if changed := self.changed_measures(journal):
+                    raise ValueError(
+                        f"run folder {self.folder} was measured with other code of "
+                        f"{one_line(', '.join(changed))}, which every step follows from; "
+                        f"{ELSEWHERE}"
+                    )
                 self._check_same_trainings(stored.get(BEFORE) or {})
             kept = keep_start(
                 journal,
