@@ -286,6 +286,8 @@ def parse_radius(text: str) -> str | float:
 class MeasuringSettings(Settings):
     """How fresh networks are measured."""
 
+    presets: ClassVar[Presets] = presets_with(quick={"image_size": 64, "repeats": 2, "images": 8})
+
     image_size: int = setting(224, "Side of the square images, in pixels.", at_least=1)
     repeats: int = setting(
         5, "Freshly initialised networks each value is averaged over.", at_least=1
