@@ -207,8 +207,8 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         if journal.settings is None:
             table = table_id(self.table)
             journal.start(self.settings, table=table, device=device, versions=known)
-        known, texts = journal.changed, self.table.architectures
-        again = [known.get(texts[row], set()) & {*names} for row, names in self._due.items()]
+        stale, texts = journal.changed, self.table.architectures
+        again = [stale.get(texts[row], set()) & {*names} for row, names in self._due.items()]
         changed = {f"measure {name}" for names in again for name in names}
         warn_of_changes(changed, f"{sum(map(bool, again))} architectures")
         if self.retry or any(again):  # what was made of them is stale, wherever this stops
