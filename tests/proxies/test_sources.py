@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -64,7 +64,7 @@ def test_every_function_of_a_measure_counts(value: Callable[..., Any]) -> None:
     def proxy(one: Any, **given: Any) -> Proxy:
         return Proxy("mine", "d", "higher", "none", value=one, **given)
 
-    plain, ours = value(FORMS[0]), PROXIES["params"].value
+    plain, ours = value(FORMS[0]), cast("Any", PROXIES["params"].value)
     other = value(FORMS[1], "other")
     assert proxy(ours).source == ""
     assert proxy(plain).source == replace(proxy(plain), check=ours).source
