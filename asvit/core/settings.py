@@ -56,6 +56,8 @@ class Option:
     convert: Callable[[Any], Any] | None = None
     # The text of an option to its value; raises ValueError. By its type unless given.
     parse: Callable[[str], Any] | None = None
+    # A value to the text that ``parse`` reads as it.
+    spell: Callable[[Any], str] = str
     # What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"``, ``"runs"``,
     # the folders of finished runs, or ``"architectures"``, those and models of timm.
     complete: str = ""
