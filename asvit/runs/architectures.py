@@ -19,6 +19,7 @@ _ENDS = {
     "scale": "architecture",
     "evolution": "architecture",
     "training": "architecture",
+    "design": "architecture",
 }
 _MEASURES = ("length_distortion", "ntk_condition_number")
 

@@ -20,6 +20,7 @@ RESULTS: dict[str, dict[str, Any]] = {
     },
     "evolution": {"architecture": ARCH, "validation": 50.0},
     "training": {"architecture": ARCH},
+    "design": {"architecture": ARCH},
 }  # fmt: skip
 
 
