@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import html
+import io
+import json
 import random
+import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from rich.console import Console
 
+import asvit
+from asvit.cli.app import app
 from asvit.cli.options import names_in
 from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type
+from asvit.runs.designing import DesignRun, design
 from asvit.runs.run import RUNS, Run
+from asvit.runs.search import SearchRun
+from asvit.runs.training import TrainRun
+from tests.asvit.cli.commands import RUNS as SMALL_RUNS
 from tests.asvit.cli.commands import SEED, run
+from tests.asvit.runs.test_runs_designing import Fakes, fakes, pictures  # noqa: F401 - fixtures
 
 Read = Callable[[str], Run[Any, Any, Any]]
 
@@ -62,13 +76,13 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
         seen.append(started)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "run", stop)
-
     def parsed(line: str) -> Run[Any, Any, Any]:
         seen.clear()
-        asvit, *words = shlex.split(line)
-        assert asvit == "asvit"
-        ended = run(*words)
+        name, *words = shlex.split(line)
+        assert name == "asvit"
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "run", stop)
+            ended = run(*words)
         assert ended.exit_code == 130, f"{line}: {ended.stderr}"
         return seen[0]
 
@@ -132,3 +146,114 @@ def test_the_command_of_a_run_is_read_as_the_run(command: str, read: Read) -> No
         assert told(read(line)) == told(one), line
         count += 1
     assert count > _CASES / 5
+
+
+def lines_in(value: Any) -> Iterator[str]:
+    """The command lines among the texts of a file."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from lines_in(one)
+    elif isinstance(value, str):
+        found = re.findall(r"(?:^|(?<=, )|(?<=next:   ))asvit .*", value, re.MULTILINE)
+        yield from (line for line in found if line.removeprefix("asvit ") not in RUNS)  # a heading
+
+
+def page_of(folder: Path) -> str:
+    """The text of the report."""
+    return html.unescape(re.sub("<[^>]*>", "\n", (folder / "report.html").read_text()))
+
+
+def given_in(line: str) -> tuple[str, dict[str, Any]]:
+    """The command of a line, and the options and arguments that the program reads."""
+    found: Any = app
+    context = click.Context(app)
+    words = shlex.split(line)[1:]
+    names = []
+    while isinstance(found, click.Group):
+        names.append(words.pop(0))
+        found = found.get_command(context, names[-1])
+        assert found is not None, line
+    params = found.make_context(names[-1], words).params
+    return " ".join(names), {name: value for name, value in params.items() if value is not None}
+
+
+def check_lines(lines: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Check that lines are read, and go on with the images, seed and device of a run."""
+    for line in lines:
+        command, given = given_in(line)
+        for name in ("weights", "reference", "supernet"):
+            assert name not in given or Path(given[name]).exists(), line
+        if command not in RUNS:
+            continue
+        types = RUNS[command].option_types()
+        usual = {name: field.default for one in types for name, field in fields_of(one).items()}
+        for name in {"data", "seed", "image_size"} & usual.keys() & settings.keys():
+            if settings[name] != "gaussian":  # noise has no classes to train on
+                assert given.get(name, usual[name]) in (settings[name], None), line
+
+
+@pytest.mark.parametrize("command", SMALL_RUNS)
+def test_what_a_finished_run_tells_to_type(command: str, finished: Any, read: Read) -> None:
+    folder, ended = finished(command)
+    content = json.loads((folder / "result.json").read_text())
+    again = read(content["command"])
+    assert (again.folder, again.settings.to_json()) == (folder, content["settings"])
+    texts = [content, ended.stderr, ended.stdout]
+    texts += [path.read_text() for path in folder.glob("*.csv")]
+    texts += [page_of(folder)]
+    lines = [line for text in texts for line in lines_in(text)]
+    assert content["command"] in lines
+    assert content.get("next_command") in [None, *lines]
+    check_lines(lines, content["settings"])
+
+
+def test_what_a_design_tells_to_type(
+    pictures: Path,  # noqa: F811 - fixtures of designs
+    tmp_path: Path,
+    fakes: Fakes,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs: dict[str, Run[Any, Any, Any]] = {}
+    for kind, fake in ((SearchRun, fakes.search), (TrainRun, fakes.train)):
+
+        def kept(one: Run[Any, Any, Any], fake: Any = fake) -> Any:
+            runs[str(one.folder)] = one
+            return fake(one)
+
+        monkeypatch.setattr(kind, "run", kept)
+    monkeypatch.chdir(tmp_path)
+    result = design(pictures, max_params="150K", max_latency="0.9ms", out="my run", seed=3)
+    screen = Console(file=io.StringIO(), width=80)
+    DesignRun.show(result, screen)
+    texts = [result.to_json(), screen.file.getvalue()]  # type: ignore[attr-defined]
+    lines = [*lines_in(texts), *lines_in(page_of(tmp_path / "my run"))]
+    assert lines.count(result.next_command) >= 3
+    for line in dict.fromkeys(filter(None, lines)):
+        command, given = given_in(line)
+        if command in ("search", "train"):
+            known = fields_of(RUNS[command].settings_type)
+            asked = {name: value for name, value in given.items() if name in known}
+            assert RUNS[command].make(**asked).settings == runs.pop(given["out"]).settings
+    assert not runs
+
+
+def test_a_message_names_a_folder_as_it_is_typed(tmp_path: Path) -> None:
+    folder = tmp_path / "it's mine"
+    folder.mkdir()
+    result = {"kind": "search", "seed_architecture": SEED}
+    (folder / "result.json").write_text(json.dumps(result))
+    told = re.search(
+        r"train it first \((.*)\), or give", run("export", folder, "--to", "pt2").stderr
+    )
+    assert told is not None
+    assert given_in(told[1])[1]["architecture"] == str(folder)
+
+
+def test_the_lists_that_texts_name_are_there() -> None:
+    root = Path(asvit.__file__).parent
+    texts = [path.read_text() for path in (*root.rglob("*.py"), root / "cli/manual.txt")]
+    pattern = re.compile(r'asvit list(?:\s|")+([a-z]+)')
+    named = {word for text in texts for word in pattern.findall(text)}
+    assert {"proxies", "spaces"} <= named
+    for word in named:
+        assert given_in(f"asvit list {word}")[1]["kind"] == word
