@@ -10,6 +10,7 @@ import random
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ import asvit
 from asvit.cli.app import app
 from asvit.cli.options import names_in
 from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type
+from asvit.export.settings import ExportSettings
 from asvit.runs.designing import DesignRun, design
-from asvit.runs.run import RUNS, Run
+from asvit.runs.run import RUNS, Run, typed_options
 from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun
 from tests.asvit.cli.commands import RUNS as SMALL_RUNS
@@ -235,6 +237,21 @@ def test_what_a_design_tells_to_type(
             asked = {name: value for name, value in given.items() if name in known}
             assert RUNS[command].make(**asked).settings == runs.pop(given["out"]).settings
     assert not runs
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"to": "onnx", "weights": "my run", "batch": 4, "opset": 20, "merge": False, "out": "-.x"},
+        {"to": "timm", "architecture": SEED, "random": True, "out": "x", "num_classes": 0},
+        {"to": "pt2", "weights": "it's", "image_size": 32, "card": False, "licence": "mit"},
+    ],
+)
+def test_the_command_of_an_export_is_read_as_it(given: dict[str, Any]) -> None:
+    settings = ExportSettings(**given)
+    line = shlex.join(["asvit", "export", *chain(*typed_options(settings))])
+    found = given_in(line)[1]
+    assert {name: found.get(name) for name in given} == given
 
 
 def test_a_message_names_a_folder_as_it_is_typed(tmp_path: Path) -> None:
