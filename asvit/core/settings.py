@@ -343,12 +343,17 @@ def check_same_settings(
         changed.pop(name, None)
     if changed:
         differences = ", ".join(
-            f"{name} {one_line(str(before))} (now {now})"
+            f"{name} {one_line(_listed(before))} (now {_listed(now)})"
             for name, (before, now) in changed.items()
         )
         raise ValueError(
             f"run folder {folder} was started with other settings: {differences}; {ELSEWHERE}"
         )
+
+
+def _listed(value: object) -> str:
+    """A value as it is typed, or several with commas."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 class Images(TypedDict):
