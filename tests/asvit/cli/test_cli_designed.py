@@ -13,7 +13,7 @@ from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import find_source, name_weights
 from asvit.runs.run import RUNS
 from asvit.training.pretrained import load_pretrained
-from tests.asvit.cli.commands import check_refused, run
+from tests.asvit.cli.commands import check_refused, run, strict
 from tests.asvit.runs.stored_results import RIGHT, SEED
 
 
@@ -37,6 +37,16 @@ def test_a_design_is_an_architecture_of_single_commands(command: str, text: str)
     done = run(*shlex.split(command.format(text)))
     assert done.exit_code == 0, done.stderr
     assert SEED in done.stdout or "maps/red-maps.svg" in done.stdout
+
+
+@pytest.mark.parametrize("options", ["", "--classes 7", "--image-size 96", "--data digits"])
+def test_a_trained_network_is_counted_as_it_is(options: str) -> None:
+    counted = strict(run("cost", "run", "--json", *options.split()).stdout)["architectures"][0]
+    sizes = (counted["image_size"], counted["classes"])
+    asked = {"--classes 7": (64, 7), "--image-size 96": (96, 2), "--data digits": (64, 10)}
+    assert sizes == asked.get(options, (64, 2))
+    assert run("cost", "run", SEED).stdout.splitlines()[-1].endswith("64 px, 2 classes")
+    assert run("cost", SEED).stdout.splitlines()[-1].endswith("224 px, 1000 classes")
 
 
 @pytest.mark.parametrize("command", ["train", "scale", "transfer detect"])
