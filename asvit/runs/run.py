@@ -314,10 +314,6 @@ class Run(ABC, Generic[S, R, J]):
         """The dataclasses whose fields are the options, in the order of the help."""
         return cls.settings_type, cls
 
-    def option_values(self) -> Sequence[tuple[Any, Any]]:
-        """What holds the values of the options, each with what holds their defaults."""
-        return (self.settings, self.default_settings()), (self, type(self))
-
     @property
     def folder(self) -> Path:
         """The run folder."""
