@@ -58,6 +58,10 @@ def _pages() -> Iterator[tuple[str, Page]]:
 PAGES = dict(_pages())
 _NO_PAGE = Page(examples=())
 FIRST_STEPS: Rows = (
+    (
+        "asvit design --data path/to/images --max-params 5M --hours 0.5",
+        "Makes a network for a folder of class folders.",
+    ),
     ("asvit search --preset quick", "Finds a small architecture in about two minutes."),
     ("asvit scale --preset quick --budget 88M", "Grows it to 88 million parameters."),
     ("asvit train ARCH --preset quick --dry-run", "Shows what a training would do."),

@@ -38,7 +38,12 @@ class Options:
         parse=_cell,
         shown="the class token, else the mean of all",
     )
-    out: str = setting("maps", "Folder for the files.", metavar="FOLDER", complete="paths")
+    out: str = setting(
+        "maps",
+        "Folder for the files; or the file of a single picture, such as attention.png.",
+        metavar="PATH",
+        complete="paths",
+    )
 
 
 @click.command(cls=Documented)

@@ -56,6 +56,8 @@ class Option:
     convert: Callable[[Any], Any] | None = None
     # The text of an option to its value; raises ValueError. By its type unless given.
     parse: Callable[[str], Any] | None = None
+    # A value to the text that ``parse`` reads as it.
+    spell: Callable[[Any], str] = str
     # What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"``, ``"runs"``,
     # the folders of finished runs, or ``"architectures"``, those and models of timm.
     complete: str = ""
@@ -348,7 +350,7 @@ def check_same_settings(
         changed.pop(name, None)
     if changed:
         differences = ", ".join(
-            f"{name} {one_line(str(before))} (now {now})"
+            f"{name} {one_line(_listed(before))} (now {_listed(now)})"
             for name, (before, now) in changed.items()
         )
         raise ValueError(
@@ -362,6 +364,11 @@ def _same_place(one: object, other: object) -> bool:
         return Path(str(one)).expanduser().samefile(Path(str(other)).expanduser())
     except (OSError, ValueError, RuntimeError):
         return False
+
+
+def _listed(value: object) -> str:
+    """A value as it is typed, or several with commas."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 class Images(TypedDict):

@@ -89,7 +89,7 @@ class FolderDataset(LabelledImages):
             f"{name}/{file}" if inner else file for name, files in groups.items() for file in files
         )
         super().__init__(
-            f"folder {root.resolve()}, {len(self._files)} images, {len(groups)} classes",
+            f"folder {root.resolve().name}, {len(self._files)} images, {len(groups)} classes",
             tuple(groups),
             np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()]),
             transform=transform,

@@ -203,9 +203,9 @@ def name_weights(settings: ExportSettings) -> ExportSettings:
         return replace(settings, architecture=find_architecture(text).text) if folder else settings
     if folder is not None and (folder / RESULT).exists() and not weights_path(text).exists():
         kind = (find_architecture(text).by or {})["kind"]
+        training = shlex.join(["asvit", "train", str(folder)])
         raise ValueError(
-            f"{folder}, a {kind}, has no weights; train it first (asvit train {folder}), or give "
-            "--random"
+            f"{folder}, a {kind}, has no weights; train it first ({training}), or give --random"
         )
     if not expanded(text).exists():
         raise ValueError(
