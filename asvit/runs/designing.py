@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import shlex
 import statistics
@@ -19,9 +20,9 @@ from asvit.core.console import clock, table, with_interval
 from asvit.core.files import expanded, write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
-from asvit.core.settings import WrongOption
+from asvit.core.settings import WrongOption, fields_of
 from asvit.designs import DesignJournal, DesignResult, DesignSettings, Model, Stage
-from asvit.genotype import Growable
+from asvit.genotype import Genotype, Growable
 from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from asvit.runs.training import TrainRun
     from asvit.search.limits import Limits
     from asvit.spaces.base import Architecture
+
+logger = logging.getLogger(__name__)
 
 #: What one would make by hand: Swin-T's blocks, heads and expansions, in windows; and the same of
 #: one block a stage with half the heads, where the limits are too narrow for that.
@@ -51,6 +54,12 @@ _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, wher
 _CAREFUL = 0.95  # share of the latency allowed that is used, as times vary
 _NARROWER = 8  # widths to try for it
 _QUICKEST = 3  # small networks of which one has to keep it, before anything is trained
+_RIVAL = "hand-made"  # stage and folder of the network that is compared with
+#: Settings that nothing depends on before a network is chosen, but for the search's own limit.
+_CHOOSING = (
+    *(*LIMITS, "latency_batch", "latency_runtime"),
+    *("image_size", "hours", "teacher", "teacher_weights"),
+)
 _COPIES = {"timm": "timm", "onnx": "model.onnx", "safetensors": MODEL}
 
 
@@ -113,6 +122,13 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
         return {"device": resolve_device(self.settings.device).type}
 
+    def stored_settings(self, journal: DesignJournal) -> DesignSettings | None:
+        """What the run was started with; limits may be other ones until a network is chosen."""
+        stored = super().stored_settings(journal)
+        if stored is None or journal.found("size") is not None:
+            return stored
+        return replace(stored, **{name: getattr(self.settings, name) for name in _CHOOSING})
+
     def plan_facts(self) -> Mapping[str, Any]:
         """How many pictures of which classes there are, and which stages are done."""
         from asvit.data.files import FolderDataset
@@ -156,7 +172,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             "size": self._size,
             "epochs": self._epochs,
             "training": lambda: self._train("training"),
-            "hand-made": lambda: self._train("hand-made"),
+            _RIVAL: lambda: self._train(_RIVAL) if _RIVAL in self._trained else {},
             "test": self._test,
             "latency": self._time,
             "export": self._export,
@@ -219,7 +235,12 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         settings = self._search_settings
         free = Limits(space, replace(settings, max_params=None, width=_SEARCH_WIDTH))
         drawn = [free.network(space.sample(rng)) for _ in range(15)]
-        self._check_latency(drawn)
+        side = self.settings.image_size or _SIDES[-1]
+        if (error := self._too_slow(drawn, side)) is not None:
+            raise error
+        rival = self._too_slow([Genotype.parse(text) for text in HAND_MADE], side)
+        if rival is not None:
+            logger.warning("%s: there will be no network made by hand to compare with", rival)
         sizes = [cost(arch, settings.image_size, self._classes).macs for arch in drawn]
         settings = replace(settings, max_macs=round(statistics.median(sizes)))
         if self.settings.hours is not None:
@@ -229,14 +250,16 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             fewer = max(min(12, settings.trials), round(settings.trials * math.sqrt(part)))
             steps = settings.training_steps * part * settings.trials / fewer
             settings = replace(settings, trainings=fewer, training_steps=max(30, round(steps)))
-        chosen = ("trainings", "training_steps", "max_macs")
-        return {name: getattr(settings, name) for name in chosen}
+        chosen = ("trainings", "training_steps", "max_macs", "max_params")
+        return {**{name: getattr(settings, name) for name in chosen}, "rival": rival is None}
 
     def _search(self) -> Mapping[str, Any]:
         """Short trainings, and what they make one expect."""
         from asvit.runs.search import SearchRun
 
-        settings = replace(self._search_settings, **self._found["plan"])
+        known = fields_of(SearchSettings)
+        planned = {name: one for name, one in self._found["plan"].items() if name in known}
+        settings = replace(self._search_settings, **planned)
         result = SearchRun(
             settings=settings, workers=self.workers, **self._options("search")
         ).run()
@@ -272,20 +295,20 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
                     break
             if smallest is not None:
                 return self._sized(*smallest)
-        raise errors[0]
+        raise ValueError(f"{errors[0]}; the same command with another limit goes on from here")
 
     def _epochs(self) -> Mapping[str, Any]:
         """How long both networks are trained: as long as it pays, or as the time allows."""
-        ours, theirs = (self._training(one, 2, one).plan() for one in ("training", "hand-made"))
-        enough = math.ceil(_UPDATES / ours["steps_per_epoch"])
+        plans = [self._training(name, 2, name).plan() for name in self._trained]
+        enough = math.ceil(_UPDATES / plans[0]["steps_per_epoch"])
         epochs = min(max(enough, _EPOCHS[0]), _EPOCHS[1])
         if self.settings.hours is None:
             return {"epochs": epochs}
         # A few batches tell roughly; two epochs as they will be tell well.
         result = self._training("training", 2, "timing").run()
-        took = result.last.seconds
-        both = took * (1 + theirs["time"]["epoch"] / ours["time"]["epoch"])
-        return {"epochs": max(2, min(epochs, int(self._left / both)))}
+        each = [plan["time"]["epoch"] for plan in plans]
+        epoch = result.last.seconds * sum(each) / each[0]
+        return {"epochs": max(2, min(epochs, int(self._left / epoch)))}
 
     def _train(self, name: str) -> Mapping[str, Any]:
         result = self._training(name, self._found["epochs"]["epochs"], name).run()
@@ -296,7 +319,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         }
 
     def _test(self) -> Mapping[str, Any]:
-        """Both networks on the pictures that were kept aside."""
+        """The networks on the pictures that were kept aside."""
         import numpy as np
         from scipy.stats import binomtest
 
@@ -306,13 +329,15 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         kept = ListedDataset(self.folder / PICTURES, TEST)
         files = [kept.name(index) for index in range(len(kept))]
         right, found = [], dict[str, Any]()
-        for name in ("training", "hand-made"):
+        for name in self._trained:
             guessed = predict(self.folder / name, files, top=1, device=self.settings.device)
             labels = [one.guesses[0].label if one.guesses else "" for one in guessed]
             names = [kept.classes[label] for label in kept.labels]
             right.append(np.array([a == b for a, b in zip(labels, names, strict=True)], float))
             share = binomtest(int(right[-1].sum()), len(kept)).proportion_ci(method="wilson")
             found[name] = [100 * float(x) for x in (right[-1].mean(), share.low, share.high)]
+        if len(right) < 2:
+            return found
         apart = 100 * (right[0] - right[1])
         error = 1.96 * float(apart.std(ddof=1)) / math.sqrt(len(apart))
         mean = float(apart.mean())
@@ -350,11 +375,13 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             mean, low, high = tested[name]
             return f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
 
-        kept = self._found["pictures"]["test"]
+        kept, by_hand = self._found["pictures"]["test"], "none is within the same limits"
+        if _RIVAL in self._trained:
+            by_hand = f"{share(_RIVAL)}: a network made by hand within the same limits"
         return {
             "limits": self._asked.sizes_in_words,
             "accuracy": f"{share('training')} of {kept} pictures that were kept aside",
-            "by_hand": f"{share('hand-made')}: a network made by hand within the same limits",
+            "by_hand": by_hand,
             "latency": f"{timed['milliseconds']:.3g} ms for {timed['batch']} image(s) by "
             f"{timed['runtime']} on {timed['device']}, {timed['threads']} thread(s)",
         }
@@ -362,31 +389,31 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def _time(self) -> Mapping[str, Any]:
         """Latencies, each measured in a process of its own."""
         sizes = self._found["size"]
-        names = ("training", "hand-made")
-        return {name: self._fresh_latency(sizes[name], sizes["side"]) for name in names}
+        return {name: self._fresh_latency(sizes[name], sizes["side"]) for name in self._trained}
 
     def _concluded(self, journal: DesignJournal) -> DesignResult:
         found, pictures = self._found, self._found["pictures"]
         models = []
-        for name in ("training", "hand-made"):
+        for name in self._trained:
             mean, *ends = found["test"][name]
             size = found[name]["params"], found[name]["macs"]
             took = found["latency"][name]["milliseconds"]
             text = found["size"][name]
             models.append(Model(text, *size, took, mean, Interval(*ends)))
-        ours, theirs = models
-        difference, *between = found["test"]["difference"]
+        ours, theirs = models if len(models) > 1 else (models[0], None)
+        difference, *between = found["test"].get("difference", [None])
         timed = found["latency"]["training"]
         images = {"source": self.settings.data, "digest": pictures["digest"]}
         predict = ["asvit", "predict", "PICTURE", "--weights", str(self.folder)]
-        trained = [found[name]["command"] for name in ("search", "training", "hand-made")]
+        trained = [found[name]["command"] for name in ("search", *self._trained)]
         return self.result(
             journal,
             {"images": images, "device": journal.device},
             **vars(ours),
             hand_made=theirs,
             difference=difference,
-            difference_interval=Interval(*between),
+            difference_interval=Interval(*between) if between else None,
+            not_compared=found["size"].get("without", ""),
             prediction=found["search"]["prediction"],
             image_size=found["size"]["side"],
             epochs=found["epochs"]["epochs"],
@@ -450,13 +477,13 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             raise ValueError(f"{widest}: {excess.reason}")
         return self._fast_enough(widest, side)
 
-    def _check_latency(self, drawn: Sequence[Architecture]) -> None:
-        """Refuse a limit of latency that small networks do not keep, before any search."""
+    def _too_slow(self, drawn: Sequence[Architecture], side: int) -> ValueError | None:
+        """Why the quickest of these is too slow at any width; None where one is not."""
         from asvit.spaces import cost
 
         if self.settings.max_latency is None:
-            return
-        classes, side = self._classes, self.settings.image_size or _SIDES[-1]
+            return None
+        classes = self._classes
         narrowest = map(self._limits(side, classes, macs=1).network, drawn)
         errors = []
         for arch in sorted(narrowest, key=lambda one: cost(one, side, classes).macs)[:_QUICKEST]:
@@ -465,8 +492,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             except ValueError as error:
                 errors.append(error)
             else:
-                return
-        raise errors[0]
+                return None
+        return errors[0]
 
     def _fast_enough(self, arch: Architecture, side: int) -> Architecture:
         """The architecture, narrower where it is too slow."""
@@ -501,22 +528,34 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         return found
 
     def _sized(self, arch: Architecture, side: int) -> Mapping[str, Any]:
-        """The chosen network, and the one made by hand with no more multiply-adds."""
-        from asvit.genotype import Genotype
+        """The chosen network, and one made by hand with no more multiply-adds if that can be."""
         from asvit.spaces import cost
 
         classes = self._classes
         macs = cost(arch, side, classes).macs
         limits = self._limits(side, classes, space="asvit", macs=macs)
-        made = [limits.network(Genotype.parse(text)) for text in HAND_MADE]
-        within = [one for one in made if limits.excess(one, timed=False) is None]
-        by_hand = self._fast_enough((within or made[-1:])[0], side)
-        return {"side": side, "training": str(arch), "hand-made": str(by_hand)}
+        chosen, without = {"side": side, "training": str(arch)}, ""
+        for text in HAND_MADE:
+            made = limits.network(Genotype.parse(text))
+            try:
+                if (excess := limits.excess(made, timed=False)) is not None:
+                    raise ValueError(f"{made}: {excess.reason}")
+                return {**chosen, _RIVAL: str(self._fast_enough(made, side))}
+            except ValueError as error:
+                without = str(error)
+        logger.warning("%s: there is no network made by hand to compare with", without)
+        return {**chosen, _RIVAL: None, "without": without}
 
     def _affordable(self, arch: Architecture, side: int) -> float:
         """Epochs of a network that there is time for, where one of its kind is trained beside."""
         plan = self._training_of(str(arch), side, 2, "training").plan()
-        return self._left / (2 * float(plan["time"]["epoch"]))
+        networks = 2 if self._found["plan"].get("rival", True) else 1
+        return self._left / (networks * float(plan["time"]["epoch"]))
+
+    @property
+    def _trained(self) -> Sequence[str]:
+        """The networks that are trained: what was found, and what it is compared with, if any."""
+        return [name for name in ("training", _RIVAL) if self._found["size"][name] is not None]
 
     @property
     def _left(self) -> float:
@@ -577,7 +616,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     @classmethod
     def told(cls, result: DesignResult, screen: Console) -> Iterator[RenderableType]:
-        """Both networks, and the difference."""
+        """The networks, and the difference."""
         yield ""
         columns = ["", "architecture", "params", "multiply-adds", "ms", "accuracy [95 %]"]
         title = f"On {result.test_pictures} pictures that were kept aside, per cent"

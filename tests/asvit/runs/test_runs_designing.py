@@ -16,7 +16,7 @@ from asvit.data.files import TEST, ListedDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs import DesignJournal, DesignResult, DesignSettings
 from asvit.runs import designing, exporting, predicting
-from asvit.runs.designing import DesignRun, design
+from asvit.runs.designing import HAND_MADE, DesignRun, design
 from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun
 from asvit.search.rows import Prediction
@@ -42,7 +42,9 @@ class Fakes:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.told: dict[str, str] = {}
+        self.searched: list[int | None] = []  # limits
         self.stop_at = ""
+        self.slow: dict[str, float] = {}  # beginnings of texts: milliseconds at any width
 
     def called(self, name: str) -> None:
         self.calls.append(name)
@@ -50,6 +52,7 @@ class Fakes:
             raise KeyboardInterrupt
 
     def search(self, run: SearchRun) -> object:
+        self.searched.append(run.settings.max_params)
         self.called("search")
         rows = [SimpleNamespace(architecture=text) for text in TEXTS]
         return SimpleNamespace(
@@ -86,7 +89,8 @@ class Fakes:
     def latency(self, _run: DesignRun, text: str, side: int) -> dict[str, Any]:
         arch = load_space("asvit").parse(text)
         self.called("latency")
-        return {"milliseconds": 0.1 * arch.width, "device": "fake", "threads": 1,
+        took = [one for begun, one in self.slow.items() if text.startswith(begun)]
+        return {"milliseconds": max([0.1 * arch.width, *took]), "device": "fake", "threads": 1,
                 "runtime": "eager", "batch": 1}  # fmt: skip
 
 
@@ -144,6 +148,7 @@ def test_networks_are_as_wide_as_the_limits_and_both_are_told(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
     result = design(pictures, max_params="150K", max_macs="20M", out=tmp_path)
+    assert result.hand_made is not None
     for model in (result, result.hand_made):
         size = cost(model.architecture, result.image_size, 2)
         assert (model.params, model.macs) == (size.params, size.macs)
@@ -182,12 +187,72 @@ def test_a_network_that_is_too_slow_is_made_narrower(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
     result = design(pictures, max_params="150K", max_latency="0.9ms", out=tmp_path)
+    assert result.hand_made is not None
     for model in (result, result.hand_made):
         assert model.latency_ms <= 0.9
     assert load_space("asvit").parse(result.architecture).width >= 6
     with pytest.raises(ValueError, match=r"takes 0\.\d+ ms, more than the 0\.05 ms allowed"):
         design(pictures, max_latency="0.05ms", out=tmp_path / "slow")
     assert fakes.calls.count("search") == 1  # the second was refused before
+
+
+def test_without_a_network_made_by_hand_that_is_fast_enough_the_design_goes_on(
+    pictures: Path, tmp_path: Path, fakes: Fakes, caplog: pytest.LogCaptureFixture
+) -> None:
+    fakes.slow = {text.rpartition("|")[0]: 9.0 for text in HAND_MADE}
+    result = design(pictures, max_latency="2ms", max_params="150K", out=tmp_path)
+    assert "takes 9 ms, more than the 2 ms allowed: there will be no network" in caplog.messages[0]
+    assert result.hand_made is None
+    assert (result.difference, result.difference_interval) == (None, None)
+    assert result.not_compared.endswith("takes 9 ms, more than the 2 ms allowed")
+    assert result.not_compared in result.difference_in_words
+    assert len(result.lines) == 1
+    assert fakes.told["by_hand"] == "none is within the same limits"
+    assert not {"hand-made", "test hand-made"} & {*fakes.calls}
+    content = json.loads((tmp_path / "result.json").read_text())
+    assert (content["hand_made"], content["difference"]) == (None, None)
+    assert "not compared with one of" in (tmp_path / "report.html").read_text()
+    fakes.calls.clear()
+    assert run("design", "--data", pictures, "--max-latency", "2ms", "--max-params", "150K",
+               "--out", tmp_path).stdout.count("not compared with one of Swin-T") == 1  # fmt: skip
+    assert fakes.calls == []
+
+
+def test_where_the_larger_network_made_by_hand_is_too_slow_the_smaller_one_is_compared(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.slow = {HAND_MADE[0].rpartition("|")[0]: 9.0}
+    result = design(pictures, max_latency="2ms", out=tmp_path)
+    assert result.hand_made is not None
+    assert result.hand_made.architecture.startswith("4,4,4|2,2,4|")
+
+
+def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.slow = {text.rpartition("|")[0]: 3.0 for text in TEXTS}
+    with pytest.raises(ValueError, match="takes 3 ms, more than the 2 ms allowed; the same comm"):
+        design(pictures, max_latency="2ms", max_params="150K", out=tmp_path)
+    assert fakes.calls.count("search") == 1
+    result = design(pictures, max_latency="4ms", max_params="200K", out=tmp_path)
+    assert fakes.calls.count("search") == 1
+    assert result.latency_ms == 3.0
+    assert 150_000 < result.params <= 200_000
+    with pytest.raises(ValueError, match=r"was started with other settings: max_latency 4.0 \(no"):
+        design(pictures, max_latency="5ms", max_params="200K", out=tmp_path)
+    again = design(pictures, max_latency="4ms", max_params="200K", out=tmp_path)
+    assert without_times(again) == without_times(result)
+
+
+def test_a_search_goes_on_with_the_limit_that_it_was_planned_with(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.stop_at = "search"
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, max_params="150K", out=tmp_path)
+    fakes.stop_at = ""
+    design(pictures, max_params="200K", out=tmp_path)
+    assert fakes.searched == [150_000, 150_000]
 
 
 def test_little_time_makes_smaller_networks_and_shorter_trainings(
