@@ -116,6 +116,22 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             np.random.default_rng(0)
         )
 
+    def prepare(self) -> None:
+        """Read the weights of a teacher that is still to teach."""
+        from asvit.data.files import FolderDataset
+
+        s = self.settings
+        if s.teacher is None or self.peeked().found(_RIVAL) is not None:
+            return
+        from asvit.training.distillation import load_teacher
+        from asvit.training.settings import TrainSettings
+
+        classes = FolderDataset(expanded(s.data)).classes
+        asked = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
+        for side in (s.image_size,) if s.image_size else (_SIDES[0], _SIDES[-1]):
+            how = TrainSettings.make(architecture=s.teacher, image_size=side, **asked)
+            load_teacher(how, classes)
+
     def start_values(self) -> Mapping[str, Any]:
         """The kind of device."""
         from proxies.evaluation import resolve_device

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from asvit.data import TrainingSets
     from asvit.networks import Network
     from asvit.training.checkpoint import Checkpoint
+    from asvit.training.distillation import Teacher
     from asvit.training.result import TrainResult
     from asvit.training.session import Session
 
@@ -66,7 +67,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     )
     settings_type = TrainSettings
     result_type = imported("asvit.training.result:TrainResult")
-    inputs = ("sets",)
+    inputs = ("sets", "teacher", "fresh_weights")
     report = imported("asvit.report.training:write_training_report")  # imports matplotlib
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
     always_typed = ("recipe", "epochs", "batch_size")
@@ -122,6 +123,24 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             ffn=chosen.ffn,
             branches=chosen.branches,
         )
+
+    @cached_property
+    def teacher(self) -> Teacher | None:
+        """The teacher with its weights, if there is one."""
+        from asvit.training.distillation import load_teacher
+
+        return load_teacher(self.settings, self.sets.classes)
+
+    @cached_property
+    def fresh_weights(self) -> Sequence[str]:
+        """Names of those that a file to start from lacks; it is not read once training began."""
+        from asvit.training.pretrained import load_pretrained
+
+        chosen, states = self.settings, (CHECKPOINT, previous(CHECKPOINT))
+        begun = not self.fresh and any((self.folder / name).exists() for name in states)
+        if chosen.weights is None or begun:
+            return ()
+        return load_pretrained(self.network.build(), chosen.weights, new_head=chosen.new_head)
 
     def default_name(self) -> str:
         """Named after the architecture, the image size and the seed."""
@@ -232,7 +251,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         import torch
 
         from asvit.training.checkpoint import Origin
-        from asvit.training.distillation import load_teacher
         from asvit.training.pretrained import load_pretrained
         from asvit.training.session import Session
         from asvit.training.token_costs import stages_of
@@ -260,7 +278,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             sets=sets,
             processes=processes,
             stored=stored,
-            teacher=load_teacher(chosen, sets.classes),
+            teacher=self.teacher,
             workers=workers,
             facts=self._facts(),
         )

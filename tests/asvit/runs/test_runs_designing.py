@@ -255,6 +255,27 @@ def test_a_search_goes_on_with_the_limit_that_it_was_planned_with(
     assert fakes.searched == [150_000, 150_000]
 
 
+def test_a_teacher_is_looked_at_before_anything_else_and_until_it_has_taught(
+    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(
+        "asvit.training.distillation.load_teacher",
+        lambda settings, _classes: read.append(settings.image_size),
+    )
+    given: dict[str, Any] = {
+        "max_params": "100K", "teacher": TEXTS[0], "teacher_weights": "theirs", "out": tmp_path,
+    }  # fmt: skip
+    fakes.stop_at = "test training"
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, **given)
+    assert {*read} == {224, 64}
+    read.clear()
+    fakes.stop_at = ""
+    design(pictures, **given)
+    assert read == []
+
+
 def test_little_time_makes_smaller_networks_and_shorter_trainings(
     pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,12 +326,13 @@ def test_pictures_of_a_table_are_trained_and_tested_apart(
             "a teacher and its weights",
         ),
         ({"max_params": "1M", "space": "nowhere"}, "nowhere"),
+        ({"max_params": "1M", "teacher": TEXTS[0], "teacher_weights": "none"}, "none"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_written(
     given: dict[str, Any], words: str, pictures: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
         design(pictures, out=tmp_path / "run", **given)
     assert not (tmp_path / "run").exists()
 

@@ -100,6 +100,38 @@ def test_distillation_into_two_heads(tmp_path: Path) -> None:
     assert not same(weights(tmp_path / "hard"), weights(tmp_path / "soft"))
 
 
+@pytest.mark.parametrize(
+    "given", [{"teacher": ARCH, "teacher_weights": "none"}, {"weights": "none"}]
+)
+def test_weights_that_are_missing_are_noticed_before_anything_is_made_or_removed(
+    given: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match="none"):
+        run_training(ARCH, out=tmp_path / "new", **TINY, **given)
+    assert not (tmp_path / "new").exists()
+    run_training(ARCH, out=tmp_path / "old", **{**TINY, "epochs": 1})
+    before = {path: path.read_bytes() for path in (tmp_path / "old").iterdir()}
+    with pytest.raises(FileNotFoundError, match="none"):
+        run_training(ARCH, out=tmp_path / "old", fresh=True, **TINY, **given)
+    assert {path: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
+
+
+def test_a_training_that_began_does_without_the_weights_that_it_started_from(
+    tmp_path: Path,
+) -> None:
+    run_training(ARCH, out=tmp_path / "first", **{**TINY, "epochs": 1})
+    given = {**TINY, "weights": str(tmp_path / "first")}
+    with pytest.raises(KeyboardInterrupt):
+        run_training(ARCH, out=tmp_path / "run", progress=_stop_after_an_epoch, **given)
+    (tmp_path / "first" / "model.safetensors").unlink()
+    assert len(run_training(ARCH, out=tmp_path / "run", **given).history) == 2
+
+
+def _stop_after_an_epoch(progress: Progress) -> None:
+    if progress.record is not None:
+        raise KeyboardInterrupt
+
+
 def test_hallucinated_and_compact_parts_are_trained_in_their_training_form(
     tmp_path: Path,
 ) -> None:
