@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, table, with_interval
 from asvit.core.files import expanded, write_text
-from asvit.core.progress import Progress, images_told
+from asvit.core.progress import Progress, StageUnderWay, Tell, images_told
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
 from asvit.core.settings import WrongOption, fields_of
 from asvit.designs import DesignJournal, DesignResult, DesignSettings, Model, Stage
@@ -157,17 +157,35 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def execute(self, journal: DesignJournal) -> DesignResult:
         """Go through the stages; those in the journal are not run again."""
         self._journal, self._found = journal, dict[str, Mapping[str, Any]]()
-        stages = self._stages
+        stages, tell, resumed = self._stages, self.progress, len(journal.records)
         if journal.records:
             self._list_again()
         for place, (name, work) in enumerate(stages.items(), 1):
             found = journal.found(name)
             if found is None:
+                self.progress = self._of_stage(name, place, tell)
+                self.tell(Progress("stage", place - 1, len(stages), resumed=resumed))
                 found = work()
                 journal.add_record(Stage(name, found))
-                self.tell(Progress("stage", place, len(stages), state=name))
             self._found[name] = found
         return self._concluded(journal)
+
+    def _of_stage(self, name: str, place: int, tell: Tell) -> Tell:
+        """What tells of the progress of a stage, and of the stage with it."""
+        s, journal, total = self.settings, self._journal, len(self._stages)
+        planned = self._found["epochs"].get("seconds", {}) if "epochs" in self._found else {}
+        if s.hours is not None:
+            planned = {**planned, "search": 3600 * s.hours * _SHARES["search"]}
+
+        def told(progress: Progress) -> None:
+            left = math.nan if s.hours is None else 3600 * s.hours - journal.elapsed
+            seconds = journal.elapsed - journal.seconds
+            stage = StageUnderWay(
+                name, place, total, seconds, planned=planned.get(name, math.nan), left=left
+            )
+            tell(replace(progress, stage=stage))
+
+        return told
 
     def complete(self, journal: DesignJournal, result: DesignResult) -> None:
         """As the base does, with the list of pictures where it is not there."""
@@ -315,16 +333,16 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def _epochs(self) -> Mapping[str, Any]:
         """How long both networks are trained: as long as it pays, or as the time allows."""
-        plans = [self._training(name, 2, name).plan() for name in self._trained]
-        enough = math.ceil(_UPDATES / plans[0]["steps_per_epoch"])
+        plans = {name: self._training(name, 2, name).plan() for name in self._trained}
+        enough = math.ceil(_UPDATES / plans["training"]["steps_per_epoch"])
         epochs = min(max(enough, _EPOCHS[0]), _EPOCHS[1])
-        if self.settings.hours is None:
-            return {"epochs": epochs}
-        # A few batches tell roughly; two epochs as they will be tell well.
-        result = self._training("training", 2, "timing").run()
-        each = [plan["time"]["epoch"] for plan in plans]
-        epoch = result.last.seconds * sum(each) / each[0]
-        return {"epochs": max(2, min(epochs, int(self._left / epoch)))}
+        each = {name: float(plan["time"]["epoch"]) for name, plan in plans.items()}
+        if self.settings.hours is not None:
+            # A few batches tell roughly; two epochs as they will be tell well.
+            took = self._training("training", 2, "timing").run().last.seconds
+            each = {name: one * took / each["training"] for name, one in each.items()}
+            epochs = max(2, min(epochs, int(self._left / sum(each.values()))))
+        return {"epochs": epochs, "seconds": {name: epochs * one for name, one in each.items()}}
 
     def _train(self, name: str) -> Mapping[str, Any]:
         result = self._training(name, self._found["epochs"]["epochs"], name).run()

@@ -12,6 +12,7 @@ from PIL import Image
 
 import asvit
 from asvit.core.journal import Journal
+from asvit.core.progress import Progress
 from asvit.data.files import TEST, ListedDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs import DesignJournal, DesignResult, DesignSettings
@@ -274,6 +275,34 @@ def test_a_teacher_is_looked_at_before_anything_else_and_until_it_has_taught(
     fakes.stop_at = ""
     design(pictures, **given)
     assert read == []
+
+
+def test_stages_are_told_with_what_is_done_in_them(
+    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(run: TrainRun) -> object:
+        run.progress(Progress("epoch", 1, 2))
+        return fakes.train(run)
+
+    monkeypatch.setattr(TrainRun, "run", train)
+    told: list[Progress] = []
+    design(pictures, max_params="100K", out=tmp_path, progress=told.append)
+    stages = [one.stage for one in told if one.stage and one.unit == "stage"]
+    assert [(one.name, one.place, one.total) for one in stages] == [
+        (name, place, 10) for place, name in enumerate(STAGES, 1)
+    ]
+    epochs = [one.stage for one in told if one.stage and one.unit == "epoch"]
+    assert [one.name for one in epochs] == ["training", "hand-made"]
+    assert all(one.planned > 100 for one in epochs)  # epochs of the plan
+    assert {one.stage.name for one in told if one.stage and one.unit == "image"} == {"pictures"}
+
+
+def test_an_interrupt_names_the_stage(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
+    fakes.stop_at = "hand-made"
+    words = ["design", "--data", pictures, "--max-params", "100K", "--out", tmp_path]
+    ended = run(*words)
+    assert "stopped in stage hand-made, before its first step; to go on: asvit" in ended.stderr
+    assert "hand-made (7 of 10), 0:" in ended.stderr
 
 
 def test_little_time_makes_smaller_networks_and_shorter_trainings(
