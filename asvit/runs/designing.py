@@ -31,6 +31,7 @@ from asvit.search.settings import LIMITS, SearchSettings
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from asvit.data.files import FolderDataset
     from asvit.executors import Workers
     from asvit.runs.training import TrainRun
     from asvit.search.limits import Limits
@@ -48,6 +49,8 @@ _SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is s
 _SEARCH_SIDE, _SEARCH_WIDTH = 32, 16  # of the search's trainings, whose cost is that of this width
 _SHARES = {"search": 0.3, "training": 0.31, "hand-made": 0.31, "rest": 0.08}  # of the hours
 _AFTER = 100.0  # seconds that tests, copies and latencies take at least
+_TRAININGS, _STEPS = 12, 30  # of a search at least, unless fewer are asked for
+_GLANCED = 32  # pictures whose size is looked at to tell how long all takes
 _WORTH = 40  # epochs that a network should be trained for, before time makes it smaller
 _UPDATES, _EPOCHS = 3_000, (100, 400)  # that are enough, and within how many epochs
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
@@ -108,6 +111,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         s = self.settings
         if all(getattr(s, name) is None for name in LIMITS):
             raise WrongOption("a design needs a limit; give max_params, max_macs or max_latency")
+        if s.hours is not None and 3600 * s.hours <= _AFTER:
+            raise WrongOption(f"hours={s.hours:g} are too few: tests and copies take {_AFTER:g} s")
         resolve_device(s.device)
         found = FolderDataset(expanded(s.data))
         if len(found.classes) < 2:
@@ -146,13 +151,24 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         return replace(stored, **{name: getattr(self.settings, name) for name in _CHOOSING})
 
     def plan_facts(self) -> Mapping[str, Any]:
-        """How many pictures of which classes there are, and which stages are done."""
+        """Pictures and classes, which stages are done, and about how long all takes.
+
+        Raises:
+            ValueError: If the hours are too few.
+        """
         from asvit.data.files import FolderDataset
 
         images, journal = FolderDataset(expanded(self.settings.data)), self.peeked()
+        self._found = {one.name: one.found for one in journal.records}
+        if "pictures" not in self._found:
+            self._found["pictures"] = _glance(images)
         done = [name for name in self._stages if journal.found(name) is not None]
-        left = [name for name in self._stages if name not in done]
-        return {"pictures": len(images), "classes": images.classes, "done": done, "next": left}
+        left, times = [name for name in self._stages if name not in done], dict[str, float]()
+        if left:
+            times |= self._estimate(expanded(self.settings.data), *self._searching())
+        seconds = {name: took for name, took in times.items() if name not in done}
+        known = {"pictures": len(images), "classes": images.classes, "done": done, "next": left}
+        return {**known, "seconds": seconds}
 
     def execute(self, journal: DesignJournal) -> DesignResult:
         """Go through the stages; those in the journal are not run again."""
@@ -259,9 +275,28 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def _plan(self) -> Mapping[str, Any]:
         """How much the search trains, in its share of the time."""
+        settings, drawn = self._searching()
+        side = self.settings.image_size or _SIDES[-1]
+        if (error := self._too_slow(drawn, side)) is not None:
+            raise error
+        rival = self._too_slow([Genotype.parse(text) for text in HAND_MADE], side)
+        if rival is not None:
+            logger.warning("%s: there will be no network made by hand to compare with", rival)
+        if self.settings.hours is not None:
+            there = _SHARES["search"] * self.settings.hours * 3600
+            times = self._estimate(self.folder / PICTURES, settings, drawn)
+            part = min(1.0, there / times["search"])
+            fewer = round(settings.trials * math.sqrt(part))
+            fewer = max(min(_TRAININGS, settings.trials), fewer)
+            steps = round(settings.training_steps * part * settings.trials / fewer)
+            settings = replace(settings, trainings=fewer, training_steps=max(_STEPS, steps))
+        chosen = ("trainings", "training_steps", "max_macs", "max_params")
+        return {**{name: getattr(settings, name) for name in chosen}, "rival": rival is None}
+
+    def _searching(self) -> tuple[SearchSettings, Sequence[Architecture]]:
+        """The search that there would be time for without a limit, and architectures drawn."""
         import numpy as np
 
-        from asvit.runs.estimate import estimate_search
         from asvit.search.limits import Limits
         from asvit.spaces import cost, load_space
 
@@ -269,23 +304,44 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         settings = self._search_settings
         free = Limits(space, replace(settings, max_params=None, width=_SEARCH_WIDTH))
         drawn = [free.network(space.sample(rng)) for _ in range(15)]
-        side = self.settings.image_size or _SIDES[-1]
-        if (error := self._too_slow(drawn, side)) is not None:
-            raise error
-        rival = self._too_slow([Genotype.parse(text) for text in HAND_MADE], side)
-        if rival is not None:
-            logger.warning("%s: there will be no network made by hand to compare with", rival)
         sizes = [cost(arch, settings.image_size, self._classes).macs for arch in drawn]
-        settings = replace(settings, max_macs=round(statistics.median(sizes)))
-        if self.settings.hours is not None:
-            there = _SHARES["search"] * self.settings.hours * 3600
-            found = estimate_search(settings, self.workers, candidates=3, seconds=2)
-            part = min(1.0, there / found.seconds)
-            fewer = max(min(12, settings.trials), round(settings.trials * math.sqrt(part)))
-            steps = settings.training_steps * part * settings.trials / fewer
-            settings = replace(settings, trainings=fewer, training_steps=max(30, round(steps)))
-        chosen = ("trainings", "training_steps", "max_macs", "max_params")
-        return {**{name: getattr(settings, name) for name in chosen}, "rival": rival is None}
+        return replace(settings, max_macs=round(statistics.median(sizes))), drawn
+
+    def _estimate(
+        self, data: Path, settings: SearchSettings, drawn: Sequence[Architecture]
+    ) -> Mapping[str, float]:
+        """About how many seconds the parts take, with nothing cut short.
+
+        A network of middling size stands for those that are trained.
+
+        Raises:
+            ValueError: If the least that can be done takes longer than the hours.
+        """
+        from asvit.runs.estimate import estimate_search
+        from asvit.spaces import cost
+
+        hours, side, classes = self.settings.hours, self._own_side, self._classes
+        search = estimate_search(
+            replace(settings, data=str(data)), self.workers, candidates=3, seconds=2
+        ).seconds
+        network = self._limits(side, classes).network
+        sizes = sorted(map(network, drawn), key=lambda one: cost(one, side, classes).macs)
+        typical = str(sizes[len(sizes) // 2])
+        plan = self._training_of(typical, side, 2, "training", data=data).plan()
+        epoch = float(plan["time"]["epoch"])
+        training = epoch * _enough(plan["steps_per_epoch"])
+        few = min(_TRAININGS, settings.trials) * _STEPS
+        smallest = _SMALLER[-1]
+        if self.settings.image_size is None:
+            smallest *= (_SIDES[-1] / side) ** 2
+        least = search * few / (settings.trials * settings.training_steps)
+        least += 2 * 2 * epoch * smallest + _AFTER
+        if hours is not None and 3600 * hours < least:
+            raise ValueError(
+                f"hours={hours:g} ({clock(3600 * hours)}) are too few: the shortest search, two "
+                f"epochs of the smallest networks, tests and copies take about {clock(least)}"
+            )
+        return {"search": search, "training": training, _RIVAL: training, "rest": _AFTER}
 
     def _search(self) -> Mapping[str, Any]:
         """Short trainings, and what they make one expect."""
@@ -311,8 +367,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         from asvit.spaces import load_space
 
         space = load_space(self.settings.space)
-        there = self._found["pictures"]["side"] // 32 * 32
-        own = self.settings.image_size or min(max(there, _SIDES[-1]), _SIDES[0])
+        own = self._own_side
         smaller = [side for side in _SIDES if side < own and self.settings.image_size is None]
         sizes = [(side, 1.0) for side in (own, *smaller)]
         sizes += [(sizes[-1][0], share) for share in _SMALLER[1:]]
@@ -334,8 +389,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def _epochs(self) -> Mapping[str, Any]:
         """How long both networks are trained: as long as it pays, or as the time allows."""
         plans = {name: self._training(name, 2, name).plan() for name in self._trained}
-        enough = math.ceil(_UPDATES / plans["training"]["steps_per_epoch"])
-        epochs = min(max(enough, _EPOCHS[0]), _EPOCHS[1])
+        epochs = _enough(plans["training"]["steps_per_epoch"])
         each = {name: float(plan["time"]["epoch"]) for name, plan in plans.items()}
         if self.settings.hours is not None:
             # A few batches tell roughly; two epochs as they will be tell well.
@@ -602,13 +656,16 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         sizes = self._found["size"]
         return self._training_of(sizes[name], sizes["side"], epochs, folder)
 
-    def _training_of(self, text: str, side: int, epochs: int, folder: str) -> TrainRun:
+    def _training_of(
+        self, text: str, side: int, epochs: int, folder: str, *, data: Path | None = None
+    ) -> TrainRun:
         from asvit.runs.training import TrainRun
 
         s = self.settings
         made: TrainRun = TrainRun.make(
             architecture=text,
-            data=str(self.folder / PICTURES),
+            data=str(data or self.folder / PICTURES),
+            bad_images="stop" if data is None else "replace",
             image_size=side,
             recipe="small",
             batch_size=self._batch,
@@ -633,6 +690,12 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         return len(self._found["pictures"]["classes"])
 
     @property
+    def _own_side(self) -> int:
+        """Side of the images where time does not make them smaller, in pixels."""
+        there = self._found["pictures"]["side"] // 32 * 32
+        return self.settings.image_size or min(max(there, _SIDES[-1]), _SIDES[0])
+
+    @property
     def _batch(self) -> int:
         """Images in a batch: fewer pictures would make few updates of large ones."""
         from asvit.runs.training import small_batch
@@ -641,7 +704,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def _options(self, name: str) -> dict[str, Any]:
         """Folder and progress of a stage's own run; one of an earlier design starts over."""
-        begun = self._journal.found(name) is not None
+        begun = name in self._found
         return {
             "out": self.folder / name,
             "progress": self.progress,
@@ -658,6 +721,24 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         yield result.difference_in_words
         for name, why in result.unreadable.items():
             yield f"could not be read: {name} ({why})"
+
+
+def _enough(steps: int) -> int:
+    """Epochs of so many updates that are enough."""
+    return min(max(math.ceil(_UPDATES / steps), _EPOCHS[0]), _EPOCHS[1])
+
+
+def _glance(images: FolderDataset) -> Mapping[str, Any]:
+    """About what the first stage would find, from a few of the pictures."""
+    sides = list[int]()
+    for index in range(0, len(images), -(-len(images) // _GLANCED)):
+        with suppress(ValueError):  # the first stage tells of those that cannot be read
+            sides.append(min(images.picture(index).size))
+    return {
+        "classes": images.classes,
+        "side": int(statistics.median(sides or _SIDES[:1])),
+        "train": round((1 - _TESTED) * len(images)),
+    }
 
 
 def _narrower(arch: Architecture, share: float) -> Architecture | None:

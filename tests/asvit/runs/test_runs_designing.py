@@ -102,6 +102,8 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     monkeypatch.setattr(TrainRun, "run", lambda run: made.train(run))
     monkeypatch.setattr(TrainRun, "plan", lambda run: made.plan(run))
     monkeypatch.setattr(predicting, "predict", made.predict)
+    found = SimpleNamespace(seconds=600.0)
+    monkeypatch.setattr("asvit.runs.estimate.estimate_search", lambda *_, **__: found)
     monkeypatch.setattr(exporting, "export_network", made.export)
     monkeypatch.setattr(DesignRun, "_fresh_latency", lambda *given: made.latency(*given))
     return made
@@ -384,22 +386,41 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
     content = json.loads(told.stdout)
     assert (content["pictures"], content["done"], content["next"]) == (20, [], STAGES)
     assert not (tmp_path / "run").exists()
+    assert content["seconds"]["search"] == 600
+    assert content["seconds"]["training"] == content["seconds"]["hand-made"] > 0
+    told = run(*words, "--dry-run", "--hours", "0.028")
+    assert (told.exit_code, told.stdout) == (3, "")
+    assert "--hours 0.028 (1:41) are too few: the shortest search, two epochs" in told.stderr
+    told = run(*words, "--dry-run", "--hours", "0.02")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "--hours 0.02 are too few: tests and copies take 100 s (see" in told.stderr
     fakes.stop_at = "training"
     with pytest.raises(KeyboardInterrupt):
         design(pictures, max_params="100K", out=tmp_path / "run")
     told = run(*words, "--dry-run")
+    assert "time     about " in told.stdout
+    assert "if nothing is cut short: training " in told.stdout
     assert "done     pictures, plan, search, size, epochs\n" in told.stdout
     assert "next     training, hand-made, test, latency, export\n" in told.stdout
     told = run("design", "--data", pictures, "--dry-run")
     assert (told.exit_code, told.stdout) == (2, "")
-    assert "a design needs a limit" in told.stderr
+    assert "a design needs a limit; give --max-params, --max-macs or --max-lat" in told.stderr
+
+
+def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    with pytest.raises(ValueError, match=r"hours=0\.028 \(1:41\) are too few"):
+        design(pictures, max_params="100K", hours=0.028, out=tmp_path)
+    assert fakes.calls == []
+    assert design(pictures, max_params="100K", hours=0.1, out=tmp_path).settings.hours == 0.1
 
 
 @pytest.mark.slow
 def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = [sys.executable, "-m", "asvit", "design", "--data", str(pictures), "--max-params"]
-    words += ["60K", "--hours", "0.01", "--trainings", "5", "--device", "cpu", "--out", str(out)]
+    words += ["60K", "--hours", "0.04", "--trainings", "5", "--device", "cpu", "--out", str(out)]
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "could not be read: class1/019.jpg" in ended.stdout
@@ -420,7 +441,7 @@ def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) 
     assert by_each[0] == by_each[1] == by_each[2]
     assert (
         designing.DesignRun.make(
-            data=str(pictures), max_params="60K", hours=0.01, trainings=5, device="cpu", out=out
+            data=str(pictures), max_params="60K", hours=0.04, trainings=5, device="cpu", out=out
         )
         .run()
         .to_json()
