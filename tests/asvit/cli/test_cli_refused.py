@@ -144,7 +144,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--data nowhere/at/all", 3, "no folder 'nowhere/at/all'"),
         ("--optimizer adamv", 2, "unknown optimizer 'adamv'; did you mean 'adam"),
         ("--weights no.safetensors", 3, "no file of weights 'no.safetensors'"),
-        ("--auto-augment rnd", 3, "timm cannot read auto_augment 'rnd'"),
+        ("--auto-augment rnd", 3, "timm cannot read --auto-augment 'rnd'"),
         ("--device cuda:77", 3, "device 'cuda:77' is not available"),
         ("--attention imagined", 3, "attention must be hallucinated, got"),
         ("--weights there.safetensors", 3, "do not fit the network"),
