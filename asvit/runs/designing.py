@@ -92,14 +92,19 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     @property
     def title(self) -> str:
-        """What is asked for, and the time of each stage."""
-        s = self.settings
+        """What is asked for, the time of each stage, and whether there are few pictures."""
+        from asvit.data.files import FolderDataset
+        from asvit.runs.training import few_told
+
+        s, more = self.settings, list[str]()
         limits = self._asked.sizes_in_words
         told = f"designing a network for {s.data}: {limits or 'within no limits'}"
-        if s.hours is None:
-            return told
-        times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in _SHARES.items())
-        return f"{told}\nplan: {', '.join(times)}"
+        if s.hours is not None:
+            times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in _SHARES.items())
+            more = [f"plan: {', '.join(times)}"]
+        if s.teacher is None:
+            more += few_told(len(FolderDataset(expanded(s.data))))
+        return "\n".join([told, *more])
 
     def check(self) -> None:
         """Look names up, and whether there are limits that any network can be within."""

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TIMED_BATCH = 16  # images of a process, when the time of a training is estimated
+_FEW = 2_000  # pictures, with fewer of which pretrained weights are the better start
+_MADE = ("fractal", "digits")
 _LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all images
 
 
@@ -348,6 +350,16 @@ def small_batch(images: int, size: int = 4) -> int:
     return size
 
 
+def few_told(pictures: int) -> list[str]:
+    """A word where there are so few pictures that a training from scratch is second to another."""
+    if pictures >= _FEW:
+        return []
+    return [
+        f"{pictures:,} pictures are few to train on from scratch; fine-tuning pretrained weights "
+        "does better (asvit train ARCH --weights FILE --new-head --recipe finetune)"
+    ]
+
+
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     """What is going to be trained, on what and how; and what coarser tokens cost and save."""
     s: TrainSettings = plan["settings"]
@@ -380,6 +392,8 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
             f"{saved['time']:.1%} of the time; at the published costs they would save "
             f"{saved['published']:.1%} of the multiply-adds"
         )
+    if s.weights is None and s.teacher is None and s.data.partition(":")[0] not in _MADE:
+        lines += few_told(images["train"])
     if (times := plan.get("time")) is not None:
         speed = number(times["images_per_second"])
         lines.append(

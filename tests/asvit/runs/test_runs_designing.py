@@ -305,6 +305,7 @@ def test_an_interrupt_names_the_stage(pictures: Path, tmp_path: Path, fakes: Fak
     ended = run(*words)
     assert "stopped in stage hand-made, before its first step; to go on: asvit" in ended.stderr
     assert "hand-made (7 of 10), 0:" in ended.stderr
+    assert "20 pictures are few to train on from scratch; fine-tuning pret" in ended.stderr
 
 
 def test_little_time_makes_smaller_networks_and_shorter_trainings(

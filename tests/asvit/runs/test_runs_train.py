@@ -9,9 +9,11 @@ import torch
 
 from asvit.core.progress import Progress
 from asvit.networks import WeightsFile
-from asvit.runs.training import TrainRun, run_training
+from asvit.runs.training import TrainRun, plan_lines, run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import EpochRow, read_predictions
+from asvit.training.settings import TrainSettings
+from tests.asvit.runs.fakes import write_pictures
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 TINY: dict[str, Any] = {
@@ -125,6 +127,19 @@ def test_a_training_that_began_does_without_the_weights_that_it_started_from(
         run_training(ARCH, out=tmp_path / "run", progress=_stop_after_an_epoch, **given)
     (tmp_path / "first" / "model.safetensors").unlink()
     assert len(run_training(ARCH, out=tmp_path / "run", **given).history) == 2
+
+
+def test_few_pictures_of_ones_own_are_a_word_on_fine_tuning(tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "pictures", each=9)  # one of them cannot be read
+    asked: dict[str, Any] = {"architecture": ARCH, "image_size": 32, "recipe": "small"}
+    given = {**asked, "data": str(data), "bad_images": "replace", "device": "cpu"}
+    made = TrainRun.make(**given).plan()
+    words = "16 pictures are few to train on from scratch; fine-tuning pretrained weights"
+    assert any(line.startswith(words) for line in plan_lines(made))
+    for more in ({"data": "fractal"}, {"weights": "theirs"}, {"teacher": ARCH}):
+        taught = {**more, "teacher_weights": "theirs"} if "teacher" in more else more
+        plan = {**made, "settings": TrainSettings.make(**{**asked, "data": str(data), **taught})}
+        assert not any("few to train on" in line for line in plan_lines(plan))
 
 
 def _stop_after_an_epoch(progress: Progress) -> None:
