@@ -76,8 +76,8 @@ class Documented(click.Command):
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            error.message = self._with_options(error.message)
-            raise
+            told = self._with_options(error.format_message())
+            raise click.UsageError(told, error.ctx) from error
         except ValueError as error:
             if len(error.args) == 1:
                 error.args = (self._with_options(str(error)),)
@@ -101,7 +101,9 @@ class Documented(click.Command):
             (rf"^({known})(?= must )", ""),
             (rf"(?<=; give )({known})(?=, too)", ""),
         ):
-            message = re.sub(pattern, lambda found, m=more: spelled[found[1]] + m, message)
+            parts = re.split(pattern, message)
+            parts[1::2] = [spelled[name] + more for name in parts[1::2]]
+            message = "".join(parts)
         return message
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -113,8 +113,8 @@ class NotebookBar:
             self._opening = opening(self.title, progress)
         known = not math.isnan(progress.part)
         value = f' value="{progress.part:.4f}"' if known else ""
-        below = [*stage_lines(progress), *counted(progress), progress.state]
-        lines = (self._opening, "  ".join(below))
+        told = [*stage_lines(progress), *counted(progress), progress.state]
+        lines = (self._opening, "  ".join(told))
         above, below = (f"<pre>{escape(legible(line))}</pre>" for line in lines)
         shown = import_module("IPython.display")
         bar = shown.HTML(f'{above}<progress style="width: 100%"{value}></progress>{below}')

@@ -137,7 +137,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         from asvit.training.settings import TrainSettings
 
         classes = FolderDataset(expanded(s.data)).classes
-        asked = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
+        asked: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
         for side in (s.image_size,) if s.image_size else (_SIDES[0], _SIDES[-1]):
             how = TrainSettings.make(architecture=s.teacher, image_size=side, **asked)
             load_teacher(how, classes)
