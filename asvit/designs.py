@@ -28,7 +28,7 @@ class DesignSettings(Settings):
 
     data: str = setting(
         ...,
-        "Your pictures: a folder with a folder for each class.",
+        "Your pictures: a folder with a folder for each class, or train, val and test of these.",
         metavar="FOLDER",
         complete="paths",
     )

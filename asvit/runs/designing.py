@@ -31,7 +31,7 @@ from asvit.search.settings import LIMITS, SearchSettings
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from asvit.data.files import FolderDataset
+    from asvit.data.training_sets import PartedPictures
     from asvit.executors import Workers
     from asvit.runs.training import TrainRun
     from asvit.search.limits import Limits
@@ -93,7 +93,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     @property
     def title(self) -> str:
         """What is asked for, the time of each stage, and whether there are few pictures."""
-        from asvit.data.files import FolderDataset
+        from asvit.data.training_sets import PartedPictures
         from asvit.runs.training import few_told
 
         s, more = self.settings, list[str]()
@@ -103,14 +103,14 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in _SHARES.items())
             more = [f"plan: {', '.join(times)}"]
         if s.teacher is None:
-            more += few_told(len(FolderDataset(expanded(s.data))))
+            more += few_told(len(PartedPictures(expanded(s.data))))
         return "\n".join([told, *more])
 
     def check(self) -> None:
         """Look names up, and whether there are limits that any network can be within."""
         import numpy as np
 
-        from asvit.data.files import FolderDataset
+        from asvit.data.training_sets import PartedPictures
         from proxies.evaluation import resolve_device
 
         s = self.settings
@@ -119,7 +119,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         if s.hours is not None and 3600 * s.hours <= _AFTER:
             raise WrongOption(f"hours={s.hours:g} are too few: tests and copies take {_AFTER:g} s")
         resolve_device(s.device)
-        found = FolderDataset(expanded(s.data))
+        found = PartedPictures(expanded(s.data))
         if len(found.classes) < 2:
             raise ValueError(f"{s.data} has pictures of one class; make a folder for each class")
         self._limits(s.image_size or _SIDES[-1], len(found.classes)).sample(
@@ -128,7 +128,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def prepare(self) -> None:
         """Read the weights of a teacher that is still to teach."""
-        from asvit.data.files import FolderDataset
+        from asvit.data.training_sets import PartedPictures
 
         s = self.settings
         if s.teacher is None or self.peeked().found(_RIVAL) is not None:
@@ -136,7 +136,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         from asvit.training.distillation import load_teacher
         from asvit.training.settings import TrainSettings
 
-        classes = FolderDataset(expanded(s.data)).classes
+        classes = PartedPictures(expanded(s.data)).classes
         asked: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
         for side in (s.image_size,) if s.image_size else (_SIDES[0], _SIDES[-1]):
             how = TrainSettings.make(architecture=s.teacher, image_size=side, **asked)
@@ -161,9 +161,9 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         Raises:
             ValueError: If the hours are too few.
         """
-        from asvit.data.files import FolderDataset
+        from asvit.data.training_sets import PartedPictures
 
-        images, journal = FolderDataset(expanded(self.settings.data)), self.peeked()
+        images, journal = PartedPictures(expanded(self.settings.data)), self.peeked()
         self._found = {one.name: one.found for one in journal.records}
         if "pictures" not in self._found:
             self._found["pictures"] = _glance(images)
@@ -238,9 +238,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         import numpy as np
 
         from asvit.data.base import divide
-        from asvit.data.files import TEST, TRAIN, FolderDataset, list_text
+        from asvit.data.files import TEST, TRAIN, list_text
+        from asvit.data.training_sets import PartedPictures
 
-        images = FolderDataset(expanded(self.settings.data).resolve())
+        images = PartedPictures(expanded(self.settings.data).resolve())
         unreadable: dict[str, str] = {}
         sides: list[int] = []
         read: list[int] = []
@@ -259,9 +260,13 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
                     f"class {name!r} has {there} readable picture(s); to train, validate and test "
                     f"it needs {_LEAST} or more"
                 )
-        _, kept = divide(labels, _TESTED, self.settings.seed)
-        part = np.full(len(read), TRAIN, dtype=object)
-        part[kept] = TEST
+        if images.parts is not None:
+            part = images.parts[read]
+        else:
+            part = np.full(len(read), TRAIN, dtype=object)
+            part[divide(labels, _TESTED, self.settings.seed)[1]] = TEST
+        _check_parts(labels, part, images.classes)
+        kept = np.flatnonzero(part == TEST)
         paths = images.paths
         rows = [
             (str(paths[index]), images.classes[label], str(what))
@@ -733,7 +738,21 @@ def _enough(steps: int) -> int:
     return min(max(math.ceil(_UPDATES / steps), _EPOCHS[0]), _EPOCHS[1])
 
 
-def _glance(images: FolderDataset) -> Mapping[str, Any]:
+def _check_parts(labels: Any, part: Any, classes: Sequence[str]) -> None:
+    """Check that there are pictures to train on of each class, and some to test on."""
+    from asvit.data.files import TEST, TRAIN
+
+    for label, name in enumerate(classes):
+        if (there := int(((labels == label) & (part == TRAIN)).sum())) < _LEAST - 1:
+            raise ValueError(
+                f"class {name!r} has {there} readable picture(s) to train on; it needs "
+                f"{_LEAST - 1} or more"
+            )
+    if not (part == TEST).any():
+        raise ValueError("none of the pictures to test on can be read")
+
+
+def _glance(images: PartedPictures) -> Mapping[str, Any]:
     """About what the first stage would find, from a few of the pictures."""
     sides = list[int]()
     for index in range(0, len(images), -(-len(images) // _GLANCED)):
@@ -768,7 +787,7 @@ def design(data: str | Path, **given: Any) -> DesignResult:
     stopped; finished stages are not run again.
 
     Args:
-        data: A folder with a folder for each class.
+        data: A folder with a folder for each class, or ``train``, ``val`` and ``test`` of these.
         **given: The fields of :class:`asvit.designs.DesignSettings`, such as ``max_params="5M"``
             and ``hours=0.5``; what :mod:`asvit.runs` tells of; and ``workers`` of the search.
 

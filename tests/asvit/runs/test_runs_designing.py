@@ -345,6 +345,45 @@ def test_pictures_of_a_table_are_trained_and_tested_apart(
 
 
 @pytest.mark.parametrize(
+    ("parts", "counts"),
+    [
+        (("train", "val", "test"), (24, 20, 20)),
+        (("train", "valid"), (22, 2, 20)),
+        (("train", "test"), (22, 2, 20)),
+    ],
+)
+def test_a_layout_of_parts_is_trained_and_tested_on_its_own(
+    parts: tuple[str, ...], counts: tuple[int, ...], tmp_path: Path, fakes: Fakes
+) -> None:
+    for name in parts:
+        folder = write_pictures(tmp_path / "data" / name, each=12 if name == "train" else 10)
+        (folder / "class1" / ("023.jpg" if name == "train" else "019.jpg")).unlink()
+        write_pictures(tmp_path / "more", each=13)
+        (tmp_path / "more" / "class1" / "001.jpg").rename(folder / "class1" / "900.jpg")
+    result = design(tmp_path / "data", max_params="100K", out=tmp_path / "run")
+    table = tmp_path / "run" / "images.csv"
+    sets = open_training_sets(str(table), image_size=32, seed=0)
+    kept = ListedDataset(table, TEST)
+    assert (len(sets.train), len(sets.validation), len(kept)) == counts
+    assert {Path(kept.name(n)).parent.parent.name for n in range(len(kept))} == {parts[-1]}
+    assert (result.train_pictures, result.test_pictures) == (sum(counts[:2]), 20)
+    told = run("design", "--data", tmp_path / "data", "--max-params", "1M", "--dry-run")
+    assert f"pictures {sum(counts)} of 2 classes" in told.stdout
+
+
+def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fakes) -> None:
+    write_pictures(tmp_path / "few" / "train", each=3)
+    write_pictures(tmp_path / "few" / "test", each=10)
+    with pytest.raises(ValueError, match=r"'class0' has 3 readable picture\(s\) to train on"):
+        design(tmp_path / "few", max_params="1M", out=tmp_path / "run")
+    write_pictures(tmp_path / "other" / "train", classes=3)
+    write_pictures(tmp_path / "other" / "test", classes=2)
+    with pytest.raises(ValueError, match=r"class 'class2' of .* is missing"):
+        design(tmp_path / "other", max_params="1M", out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
     ("given", "words"),
     [
         ({}, "a design needs a limit"),
