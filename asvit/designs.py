@@ -30,7 +30,7 @@ class DesignSettings(Settings):
 
     data: str = setting(
         ...,
-        "Your pictures: a folder with a folder for each class.",
+        "Your pictures: a folder with a folder for each class, or train, val and test of these.",
         metavar="FOLDER",
         complete="paths",
     )
@@ -107,10 +107,13 @@ class DesignResult(Result, Model):
     noun = "design"
 
     settings: DesignSettings
-    #: A network of Swin-T's shape, as wide as the limits allow, trained alike.
-    hand_made: Model
-    difference: float  #: how many points more accurate the network is than that one
-    difference_interval: Interval  #: the 95 % interval of that over the pictures
+    #: A network of Swin-T's shape, as wide as the limits allow, trained alike; None where none of
+    #: that shape is within the limits.
+    hand_made: Model | None
+    #: How many points more accurate the network is than that one, if there is one.
+    difference: float | None
+    difference_interval: Interval | None  #: the 95 % interval of that over the pictures
+    not_compared: str = ""  #: why there is no such network
     #: What the search expected of its short trainings' accuracy and how far to trust it, in words.
     prediction: str
     image_size: int  #: side of the images in pixels
@@ -136,19 +139,22 @@ class DesignResult(Result, Model):
 
     @property
     def lines(self) -> list[list[Any]]:
-        """Both networks as rows of a table: which, text, sizes, milliseconds and accuracy."""
-        ours = Model(**{name: getattr(self, name) for name in vars(self.hand_made)})
+        """The networks as rows of a table: which, text, sizes, milliseconds and accuracy."""
+        ours = Model(**{name: getattr(self, name) for name in fields_of(Model)})
         return [
             [
                 *(name, one.architecture, one.params, one.macs, one.latency_ms),
                 with_interval(one.accuracy, *one.accuracy_interval, digits=1),
             ]
             for name, one in (("found", ours), ("made by hand", self.hand_made))
+            if one is not None
         ]
 
     @property
     def difference_in_words(self) -> str:
         """Whether the network is better than the one made by hand."""
+        if self.difference is None or self.difference_interval is None:
+            return f"not compared with one of Swin-T's shape: {self.not_compared}"
         low, high = self.difference_interval
         told = f"{self.difference:+.1f} points ({low:+.1f} to {high:+.1f}, 95 %)"
         if low > 0:

@@ -85,6 +85,28 @@ def divide_apart(
     return np.flatnonzero(~np.isin(groups, groups[held])), held
 
 
+def kept_apart(
+    parts: NDArray[np.object_], labels: NDArray[np.int64], groups: NDArray[np.int64]
+) -> list[int]:
+    """Indices of the images of a given division that stay, so that parts have no copies of others.
+
+    A copy stays in the first of test, validation and training that has it, once in the test. Equal
+    images with several labels are only trained on.
+    """
+    sound = groups[distinct(labels, groups)]
+    stay: list[int] = []
+    taken = np.empty(0, dtype=np.int64)
+    for part in ("test", "validation", "train"):
+        own = np.flatnonzero((parts == part) & ~np.isin(groups, taken))
+        if part != "train":
+            own = own[np.isin(groups[own], sound)]
+        if part == "test":
+            own = own[np.unique(groups[own], return_index=True)[1]]
+        stay += own.tolist()
+        taken = np.union1d(taken, groups[own])
+    return sorted(stay)
+
+
 def sets_of_equal(groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """The indices of each set of two or more equal images."""
     order = np.argsort(groups, kind="stable")

@@ -7,11 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from asvit.core.files import expanded
 from asvit.data.base import LabelledImages, Progress, SubsetImages, balanced_choice
 from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files
-from asvit.data.files import VALIDATION, FolderDataset, ListedDataset, has_part, list_folder
+from asvit.data.files import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    FolderDataset,
+    ListedDataset,
+    check_image,
+    has_part,
+    list_folder,
+    read_image,
+)
 from asvit.data.fractals import FractalDataset
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
@@ -119,6 +131,60 @@ def open_training_sets(
     provenance = {"source": train.source, "validation": other.source}
     provenance["digest"] = digest.hexdigest()
     return TrainingSets(train, other, train.classes, provenance)
+
+
+class PartedPictures(LabelledImages):
+    """The pictures of a folder of classes, or of a layout of ``train``, ``val`` and ``test``.
+
+    ``parts`` has the part of each in a layout; None where the folder has none. What is given to
+    validate with is the test where there is no other.
+
+    Raises:
+        FileNotFoundError: As :class:`asvit.data.files.FolderDataset`.
+        ValueError: As there, or if a part has other classes.
+    """
+
+    parts: NDArray[np.object_] | None = None  # "train", "validation" or "test" of each
+
+    def __init__(self, root: Path) -> None:
+        named: dict[str, FolderDataset] = {}
+        inner = list_folder(root)[1] if root.is_dir() else []
+        others = [name for name in _VALIDATION_FOLDERS if name in inner]
+        if "train" in inner and others and list_folder(root / "train")[1]:
+            named = {name: FolderDataset(root / name) for name in ("train", others[0], others[-1])}
+        folders = [*named.values()] or [FolderDataset(root)]
+        for one in folders[1:]:
+            _check_same_classes(folders[0], one)
+        if named:
+            tested = [TRAIN] + [VALIDATION] * (len(named) - 2) + [TEST]
+            each = [len(one) for one in folders]
+            self.parts = np.repeat(np.array(tested, dtype=object), each)
+        self._names = [
+            "/".join([*before, one.name(index)])
+            for before, one in zip([[name] for name in named] or [[]], folders, strict=True)
+            for index in range(len(one))
+        ]
+        self.root = root
+        self._paths = tuple(path for one in folders for path in one.paths)
+        labels = np.concatenate([one.labels for one in folders])
+        super().__init__(folders[0].source, folders[0].classes, labels)
+
+    def picture(self, index: int) -> Image.Image:
+        """Read picture ``index``; a ValueError names a file that cannot be read."""
+        return read_image(self._paths[index])
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Paths of all pictures."""
+        return self._paths
+
+    def check(self, index: int) -> None:
+        """Read the header of picture ``index``."""
+        check_image(self._paths[index])
+
+    def name(self, index: int) -> str:
+        """Return the path of picture ``index`` relative to the folder."""
+        return self._names[index]
 
 
 def class_count(spec: str) -> int | None:

@@ -24,12 +24,13 @@ def _facts(result: DesignResult) -> dict[str, str]:
 
 def _more(result: DesignResult) -> Iterator[str]:
     columns = ["", "architecture", "parameters", "multiply-adds", "ms", "accuracy [95 %]"]
-    told = result.difference_in_words
+    told, both = result.difference_in_words, result.hand_made is not None
+    unseen, trained = ("neither had", "Both were") if both else ("it had not", "It was")
     yield html.section(
         "Beside a network made by hand",
         html.paragraph(
-            f"On {result.test_pictures} pictures that neither had seen: {told}. Both were "
-            f"trained alike, for {result.epochs} epochs."
+            f"On {result.test_pictures} pictures that {unseen} seen: {told}. {trained} trained "
+            f"for {result.epochs} epochs{', alike' if both else ''}."
         ),
         html.card(html.table(columns, result.lines, numeric={*columns[2:5]})),
         html.paragraph(f"Times on {result.measured_on}, in a process of their own.", "quiet"),

@@ -37,12 +37,15 @@ if TYPE_CHECKING:
     from asvit.data import TrainingSets
     from asvit.networks import Network
     from asvit.training.checkpoint import Checkpoint
+    from asvit.training.distillation import Teacher
     from asvit.training.result import TrainResult
     from asvit.training.session import Session
 
 logger = logging.getLogger(__name__)
 
 _TIMED_BATCH = 16  # images of a process, when the time of a training is estimated
+_FEW = 2_000  # pictures, with fewer of which pretrained weights are the better start
+_MADE = ("fractal", "digits")
 _LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all images
 
 
@@ -67,7 +70,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     )
     settings_type = TrainSettings
     result_type = imported("asvit.training.result:TrainResult")
-    inputs = ("sets",)
+    inputs = ("sets", "teacher", "fresh_weights")
     report = imported("asvit.report.training:write_training_report")  # imports matplotlib
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
     always_typed = ("recipe", "epochs", "batch_size")
@@ -123,6 +126,24 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             ffn=chosen.ffn,
             branches=chosen.branches,
         )
+
+    @cached_property
+    def teacher(self) -> Teacher | None:
+        """The teacher with its weights, if there is one."""
+        from asvit.training.distillation import load_teacher
+
+        return load_teacher(self.settings, self.sets.classes)
+
+    @cached_property
+    def fresh_weights(self) -> Sequence[str]:
+        """Names of those that a file to start from lacks; it is not read once training began."""
+        from asvit.training.pretrained import load_pretrained
+
+        chosen, states = self.settings, (CHECKPOINT, previous(CHECKPOINT))
+        begun = not self.fresh and any((self.folder / name).exists() for name in states)
+        if chosen.weights is None or begun:
+            return ()
+        return load_pretrained(self.network.build(), chosen.weights, new_head=chosen.new_head)
 
     def default_name(self) -> str:
         """Named after the architecture, the image size and the seed."""
@@ -247,7 +268,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         import torch
 
         from asvit.training.checkpoint import Origin
-        from asvit.training.distillation import load_teacher
         from asvit.training.pretrained import load_pretrained
         from asvit.training.session import Session
         from asvit.training.token_costs import stages_of
@@ -275,7 +295,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             sets=sets,
             processes=processes,
             stored=stored,
-            teacher=load_teacher(chosen, sets.classes),
+            teacher=self.teacher,
             workers=workers,
             facts=self._facts(),
         )
@@ -343,6 +363,16 @@ def small_batch(images: int, size: int = 4) -> int:
     return size
 
 
+def few_told(pictures: int) -> list[str]:
+    """A word where there are so few pictures that a training from scratch is second to another."""
+    if pictures >= _FEW:
+        return []
+    return [
+        f"{pictures:,} pictures are few to train on from scratch; fine-tuning pretrained weights "
+        "does better (asvit train ARCH --weights FILE --new-head --recipe finetune)"
+    ]
+
+
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     """What is going to be trained, on what and how; and what coarser tokens cost and save."""
     s: TrainSettings = plan["settings"]
@@ -375,6 +405,8 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
             f"{saved['time']:.1%} of the time; at the published costs they would save "
             f"{saved['published']:.1%} of the multiply-adds"
         )
+    if s.weights is None and s.teacher is None and s.data.partition(":")[0] not in _MADE:
+        lines += few_told(images["train"])
     if (times := plan.get("time")) is not None:
         speed = number(times["images_per_second"])
         lines.append(
