@@ -1,6 +1,7 @@
 """Designs: stages that are kept, limits that hold, and one whole run on a few pictures."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -204,7 +205,7 @@ def test_without_a_network_made_by_hand_that_is_fast_enough_the_design_goes_on(
 ) -> None:
     fakes.slow = {text.rpartition("|")[0]: 9.0 for text in HAND_MADE}
     result = design(pictures, max_latency="2ms", max_params="150K", out=tmp_path)
-    assert "takes 9 ms, more than the 2 ms allowed: there will be no network" in caplog.messages[0]
+    assert "takes 9 ms, more than the 2 ms allowed: there will be no network" in caplog.messages[1]
     assert result.hand_made is None
     assert (result.difference, result.difference_interval) == (None, None)
     assert result.not_compared.endswith("takes 9 ms, more than the 2 ms allowed")
@@ -355,10 +356,11 @@ def test_pictures_of_a_table_are_trained_and_tested_apart(
 def test_a_layout_of_parts_is_trained_and_tested_on_its_own(
     parts: tuple[str, ...], counts: tuple[int, ...], tmp_path: Path, fakes: Fakes
 ) -> None:
-    for name in parts:
-        folder = write_pictures(tmp_path / "data" / name, each=12 if name == "train" else 10)
+    for seed, name in enumerate(parts):
+        each = 12 if name == "train" else 10
+        folder = write_pictures(tmp_path / "data" / name, each=each, seed=seed)
         (folder / "class1" / ("023.jpg" if name == "train" else "019.jpg")).unlink()
-        write_pictures(tmp_path / "more", each=13)
+        write_pictures(tmp_path / "more", each=13, seed=3 + seed)
         (tmp_path / "more" / "class1" / "001.jpg").rename(folder / "class1" / "900.jpg")
     result = design(tmp_path / "data", max_params="100K", out=tmp_path / "run")
     table = tmp_path / "run" / "images.csv"
@@ -371,9 +373,27 @@ def test_a_layout_of_parts_is_trained_and_tested_on_its_own(
     assert f"pictures {sum(counts)} of 2 classes" in told.stdout
 
 
+def test_no_part_of_a_layout_has_copies_of_another(tmp_path: Path, fakes: Fakes) -> None:
+    for seed, name in enumerate(("train", "val", "test")):
+        write_pictures(tmp_path / "data" / name, seed=seed)
+    data = tmp_path / "data"
+    for source, target in (
+        ("test/class0/000.jpg", "train/class0/copy.jpg"),
+        ("test/class0/000.jpg", "test/class0/copy.jpg"),
+        ("val/class1/001.jpg", "train/class1/copy.jpg"),
+        ("test/class0/002.jpg", "val/class1/other.jpg"),
+    ):
+        shutil.copy(data / source, data / target)
+    design(data, max_params="100K", out=tmp_path / "run")
+    table = (tmp_path / "run" / "images.csv").read_text()
+    assert table.count("test/class0/000.jpg") == table.count("val/class1/001.jpg") == 1
+    for name in ("copy.jpg", "other.jpg", "test/class0/002.jpg"):
+        assert name not in table  # the last two are in two classes
+
+
 def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fakes) -> None:
     write_pictures(tmp_path / "few" / "train", each=3)
-    write_pictures(tmp_path / "few" / "test", each=10)
+    write_pictures(tmp_path / "few" / "test", each=10, seed=1)
     with pytest.raises(ValueError, match=r"'class0' has 3 readable picture\(s\) to train on"):
         design(tmp_path / "few", max_params="1M", out=tmp_path / "run")
     write_pictures(tmp_path / "other" / "train", classes=3)
