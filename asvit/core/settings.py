@@ -9,7 +9,7 @@ import operator
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
@@ -56,6 +56,8 @@ class Option:
     convert: Callable[[Any], Any] | None = None
     # The text of an option to its value; raises ValueError. By its type unless given.
     parse: Callable[[str], Any] | None = None
+    # A value to the text that ``parse`` reads as it.
+    spell: Callable[[Any], str] = str
     # What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"``, ``"runs"``,
     # the folders of finished runs, or ``"architectures"``, those and models of timm.
     complete: str = ""
@@ -286,6 +288,8 @@ def parse_radius(text: str) -> str | float:
 class MeasuringSettings(Settings):
     """How fresh networks are measured."""
 
+    presets: ClassVar[Presets] = presets_with(quick={"image_size": 64, "repeats": 2, "images": 8})
+
     image_size: int = setting(224, "Side of the square images, in pixels.", at_least=1)
     repeats: int = setting(
         5, "Freshly initialised networks each value is averaged over.", at_least=1
@@ -330,10 +334,15 @@ def check_same_settings(
     """Check that the run in ``folder`` goes on with the settings it was started with, if it was.
 
     The numbers called ``growing`` may be larger than they were, and those called ``changing`` may
-    be other ones. Raises ValueError with each
+    be other ones; so may two paths to the same. Raises ValueError with each
     difference.
     """
     changed = {} if stored is None else stored.difference(wanted)
+    for name, field in fields_of(type(wanted)).items():
+        option = option_of(field)
+        paths = option is not None and option.complete in ("paths", "data")
+        if name in changed and paths and _same_place(*changed[name]):
+            del changed[name]
     for name in growing:
         if name in changed and changed[name][0] < changed[name][1]:
             del changed[name]
@@ -341,12 +350,25 @@ def check_same_settings(
         changed.pop(name, None)
     if changed:
         differences = ", ".join(
-            f"{name} {one_line(str(before))} (now {now})"
+            f"{name} {one_line(_listed(before))} (now {_listed(now)})"
             for name, (before, now) in changed.items()
         )
         raise ValueError(
             f"run folder {folder} was started with other settings: {differences}; {ELSEWHERE}"
         )
+
+
+def _same_place(one: object, other: object) -> bool:
+    """Whether two texts are paths to the same file or folder."""
+    try:
+        return Path(str(one)).expanduser().samefile(Path(str(other)).expanduser())
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _listed(value: object) -> str:
+    """A value as it is typed, or several with commas."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 class Images(TypedDict):
@@ -403,6 +425,14 @@ def check_same_versions(
         raise ValueError(
             f"run folder {folder} was started with {one_line(changed)}; results may differ "
             f"with other versions: install those again, {ELSEWHERE}"
+        )
+
+
+def warn_of_changes(names: Iterable[str], where: str) -> None:
+    """Say that these measures, such as ``measure spread``, are taken again, and on how much."""
+    if changed := sorted(names):
+        logger.warning(
+            "the code of %s has changed: measuring %s again", one_line(", ".join(changed)), where
         )
 
 

@@ -20,7 +20,7 @@ from filelock import FileLock, SoftFileLock, Timeout
 from asvit.core.files import check_plain, oddity, sync_folder
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.results import RUNS as RUNS
-from asvit.core.results import article
+from asvit.core.results import article, stored_content
 from asvit.core.run_files import (
     JOURNAL,
     REPORT,
@@ -131,6 +131,11 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
         for name in one.names:
             if os.path.lexists(folder / name) and not (elsewhere and name in files.names):
                 raise ValueError(_stray(folder, name, one, files, known=bool(found)))
+    if not found and (picture := _picture_in(folder)) is not None:
+        raise ValueError(
+            f"{folder} is a folder of pictures, such as {picture}; give --out another folder for "
+            f"the {files.noun}"
+        )
 
 
 def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool = False) -> bool:
@@ -152,12 +157,28 @@ def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
     return True
 
 
+def _picture_in(folder: Path) -> Path | None:
+    """A picture in ``folder`` or in a folder inside it; those beside a run do not count."""
+    if not folder.is_dir():
+        return None
+    from asvit.data.files import EXTENSIONS
+
+    inside = (one for one in sorted(folder.iterdir()) if one.is_dir() and os.access(one, os.R_OK))
+    for place in (folder, *inside):
+        if not (place / LOCK).exists():
+            found = (path for path in place.iterdir() if path.suffix.lower() in EXTENSIONS)
+            if (picture := next(found, None)) is not None:
+                return picture
+    return None
+
+
 def _own_kinds_in(folder: Path, files: RunFiles) -> set[str]:
     """The kinds in ``folder``, which must all be those of ``files``."""
     found = kinds_in(folder, files)
     if others := sorted(found - files.kinds):
         raise ValueError(
-            f"{folder} holds {_noun(others[0])}; give --out another folder for the {files.noun}"
+            f"{folder} holds {kind_noun(others[0])}; give --out another folder for the "
+            f"{files.noun}"
         )
     return found
 
@@ -168,8 +189,8 @@ def _stray(folder: Path, name: str, writer: RunFiles, files: RunFiles, *, known:
         remedy = ELSEWHERE if known else "or give --out another folder"
         return f"run folder {folder} has {name} but not {files.state}; put it back, {remedy}"
     return (
-        f"{folder} has {name}, a file of {_noun(writer.kind)}; give --out another folder for the "
-        f"{files.noun}"
+        f"{folder} has {name}, a file of {kind_noun(writer.kind)}; give --out another folder for "
+        f"the {files.noun}"
     )
 
 
@@ -213,9 +234,9 @@ def _kind(path: Path) -> object:
     if oddity(path):  # of the user's own
         return None
     try:
+        if path.name == RESULT:
+            return stored_content(path).get("kind")
         with path.open("rb") as file:
-            if path.name == RESULT:
-                return parse_json(file.read()).get("kind")
             if path.suffix == ".safetensors":
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(min(length, _LONGEST_HEADER)))
@@ -232,7 +253,8 @@ def _kind(path: Path) -> object:
         return None
 
 
-def _noun(kind: str) -> str:
+def kind_noun(kind: str) -> str:
+    """What a run of a kind is in a sentence: ``"a training"``."""
     nouns = {name: files.noun for files in known_files() for name in files.kinds}
     noun = nouns.get(kind)
     if noun is None:

@@ -57,7 +57,7 @@ def _onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         program = trace(model, image_size=images.shape[-1], batch=len(images))
-        write_onnx(program, path, about="{}")
+        write_onnx(program, path, about={})
         session = onnx_session(path, threads=torch.get_num_threads())
     run, batch = run_onnx(session), images.numpy()
     return lambda: run(batch)
