@@ -14,6 +14,7 @@ from asvit.core.journal import Journal
 from asvit.core.records import score_from_json, score_to_json
 from asvit.core.results import Result
 from asvit.core.settings import MeasuringSettings, Presets, presets_with, proxy_names, setting
+from asvit.core.versions import measure_versions
 from asvit.reference.findings import Reliability
 from proxies import Score
 from proxies.latency import Latency
@@ -156,7 +157,10 @@ class _Measured(TypedDict):
 
 
 class GrowthJournal(Journal[ScaleSettings]):
-    """The scores that a scaling has measured; looked up as :func:`scaling.grow` does."""
+    """The scores that a scaling has measured; looked up as :func:`scaling.grow` does.
+
+    Those of a measure whose code has changed since, by the versions before them, are left out.
+    """
 
     kind = "scale"
     noun = "scaling"
@@ -197,7 +201,10 @@ class GrowthJournal(Journal[ScaleSettings]):
             return
         found = from_json(record, _Measured)
         shape = shape_of(found["depths"], found["width"], found.get("expansions", ()))
-        self._scores[shape] = {name: score_from_json(of) for name, of in found["scores"].items()}
+        now = measure_versions(found["scores"])
+        if measure_versions(found["scores"], self.versions or {}) == now:
+            scores = {name: score_from_json(of) for name, of in found["scores"].items()}
+            self._scores[shape] = scores
 
 
 flattened("values")(Row)

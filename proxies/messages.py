@@ -18,6 +18,9 @@ _MAX_TEXT = 400  # characters of a message that may contain untrusted text
 _MAX_NAME = 200  # of a name; finding close matches of a longer one would take minutes
 _MAX_LIST = 600  # of a list of known names
 
+# Where names of one's own come from; by what is named.
+_ELSEWHERE = {"proxy": " (modules named in ASVIT_EXTENSIONS register measures of your own)"}
+
 _TOLD = (ValueError, RuntimeError, AssertionError, OSError, ImportError, SyntaxError)
 
 # Names of before, in folders and scripts.
@@ -51,7 +54,7 @@ def listed(names: Iterable[str]) -> str:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Error message for an unknown name."""
-    return f"unknown {kind} {shown(name)}; {hint(name, known)}"
+    return f"unknown {kind} {shown(name)}; {hint(name, known)}{_ELSEWHERE.get(kind, '')}"
 
 
 def first_line(error: BaseException) -> str:

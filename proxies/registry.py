@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections import UserDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 
 from proxies.messages import unknown
+from proxies.sources import source_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -116,11 +117,16 @@ class Proxy:
     #: Whether it is a time, another one on each machine and at each call. It is taken only where
     #: it is named, not among all measures.
     timed: bool = False
+    #: Digest of the code of a measure of one's own, as it was when this was made; empty for those
+    #: that come with asvit. See :mod:`proxies.sources`.
+    source: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
         if self.better not in get_args(Better):
             known = ", ".join(map(repr, get_args(Better)))
             raise ValueError(f"measure {self.name!r} has better={self.better!r}; use {known}")
+        source = source_of((self.value, self.together, self.check))
+        object.__setattr__(self, "source", source)
 
 
 #: All measures by name.
@@ -148,6 +154,13 @@ def get_proxy(name: str) -> Proxy:
         UnknownNameError: If there is none of this name; a KeyError and a ValueError.
     """
     return PROXIES[name]
+
+
+def sources_of(names: Iterable[str]) -> dict[str, str]:
+    """The digests of the measures among ``names`` that are one's own, and registered."""
+    return {
+        name: PROXIES[name].source for name in names if name in PROXIES and PROXIES[name].source
+    }
 
 
 @dataclass(frozen=True)

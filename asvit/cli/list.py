@@ -7,9 +7,10 @@ from pkgutil import resolve_name
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import TIMM, emit_json, json_option, timm_models
+from asvit.cli.options import TIMM, completes, emit_json, json_option, known, timm_models
 from asvit.core.console import console, table
 from asvit.core.display import say
+from proxies.messages import nearest, shown
 
 Row = dict[str, object]
 
@@ -22,12 +23,14 @@ def _described(place: str, *columns: str) -> Callable[[], list[Row]]:
 
 
 def _presets() -> list[Row]:
+    from asvit.core.settings import MeasuringSettings
     from asvit.runs.run import RUNS
 
+    kinds = {command: kind.settings_type for command, kind in RUNS.items()}
     return [
         {"name": name, "command": command, "settings": dict(settings)}
-        for command, kind in RUNS.items()
-        for name, settings in kind.settings_type.presets.items()
+        for command, kind in {**kinds, "score": MeasuringSettings}.items()
+        for name, settings in kind.presets.items()
     ]
 
 
@@ -48,7 +51,7 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
 
 
 @click.command(cls=Documented)
-@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("kind", metavar=f"{{{'|'.join(KINDS)}}}", shell_complete=completes(lambda: KINDS))
 @click.argument("pattern", default="*")
 @json_option
 def command(kind: str, pattern: str, as_json: bool) -> None:
@@ -61,11 +64,8 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
     quote it, or the shell may take it for files.
     """
     wanted = pattern.lower().removeprefix(TIMM)
-    rows = [
-        row
-        for row in KINDS[kind]()
-        if fnmatch(str(row["name"]).lower().removeprefix(TIMM), wanted)
-    ]
+    every = KINDS[known("kind", kind, list(KINDS))]()
+    rows = [row for row in every if fnmatch(_bare(row), wanted)]
     if as_json:
         emit_json(rows)
     elif rows:
@@ -74,7 +74,14 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
         words = [name for name in columns if not isinstance(rows[0][name], int)]
         console().print(table([name.replace("_", " ") for name in columns], cells, left=words))
     if not rows:
-        say(f"no {kind} match {pattern!r}")
+        near = nearest(wanted, map(_bare, every))
+        told = "" if near is None else f"; did you mean {shown(near)}?"
+        say(f"no {kind} match {shown(pattern)}{told}")
+
+
+def _bare(row: Row) -> str:
+    """The name of a row as patterns are compared with."""
+    return str(row["name"]).lower().removeprefix(TIMM)
 
 
 def _cell(value: object) -> object:

@@ -19,7 +19,7 @@ from click.shell_completion import CompletionItem
 from asvit.core.codec import to_json
 from asvit.core.files import write_text
 from asvit.core.run_files import RESULT
-from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type
+from asvit.core.settings import Option, Settings, fields_of, hints_of, option_of, plain_type
 from asvit.executors.base import Workers
 from proxies.messages import shown, unknown
 
@@ -277,6 +277,19 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
     """Whether a command cannot do without an option: there is no default, nor words for one."""
     option = option_of(field)
     return option is not None and field.default is dataclasses.MISSING and not option.shown
+
+
+def preset_option(settings: type[Settings]) -> click.Option:
+    """``--preset`` of a command with these settings."""
+    presets = settings.presets
+    return click.Option(
+        ["--preset"],
+        metavar="NAME",
+        default="default",
+        show_default=True,
+        shell_complete=lambda _c, _p, begun: [n for n in presets if n.startswith(begun)],
+        help="Settings to start from; options given beside it win (see asvit list presets).",
+    )
 
 
 def emit_json(data: object) -> None:

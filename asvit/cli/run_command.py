@@ -17,6 +17,7 @@ from asvit.cli.options import (
     known,
     names_in,
     parameters,
+    preset_option,
     quiet_option,
     with_workers,
 )
@@ -111,7 +112,7 @@ def run_command(kind: Kind) -> click.Command:
     command.params = [
         *parameters(*kind.option_types()[:-1]),
         *parameters(*[Workers] * measuring, kind),
-        _preset(kind),
+        preset_option(kind.settings_type),
         *(click.Option(["--dry-run"], is_flag=True, help=told) for told in dry_run),
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),
@@ -175,18 +176,6 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
     if not run.work_done and not quiet:
         say(run.no_work.format(noun=run.files.noun))
     return result
-
-
-def _preset(kind: Kind) -> click.Option:
-    presets = kind.settings_type.presets
-    return click.Option(
-        ["--preset"],
-        metavar="NAME",
-        default="default",
-        show_default=True,
-        shell_complete=lambda _c, _p, begun: [n for n in presets if n.startswith(begun)],
-        help="Settings to start from; options given beside it win (see asvit list presets).",
-    )
 
 
 def _bare(option: Callable[[Callable[..., Any]], Callable[..., Any]]) -> click.Parameter:

@@ -16,6 +16,7 @@ from asvit.cli.options import (
     known,
     names,
     parameters,
+    preset_option,
     quiet_option,
     registered,
     write_json,
@@ -61,6 +62,7 @@ def command(
     architectures: tuple[str, ...],
     *,
     out: Path | None,
+    preset: str,
     quiet: bool,
     as_csv: bool,
     as_json: bool,
@@ -80,8 +82,9 @@ def command(
     measures = given.pop("proxies", standard_measures())
     for name in measures:
         known("proxy", name, list(PROXIES))
+    known("preset", preset, list(MeasuringSettings.presets))
     try:
-        settings = MeasuringSettings(**given)
+        settings = MeasuringSettings.make(preset, **given)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if out is not None:
@@ -104,7 +107,7 @@ def command(
             write_json(out, data)
 
 
-command.params[2:2] = parameters(MeasuringSettings)
+command.params[2:2] = [*parameters(MeasuringSettings), preset_option(MeasuringSettings)]
 
 
 def _show(found: Scores, settings: MeasuringSettings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import sys
 import textwrap
@@ -21,7 +22,7 @@ _SHORT = {"length_distortion": "L^E", "ntk_condition_number": "kappa"}
 ARCHITECTURE = "architecture"  # heading of a column
 _COUNTS = ("params", "multiply-adds")
 MISSING = "–"  # an absent or failed value in a table
-PIPE_WIDTH = 200  # columns of a table nobody watches: wide enough to keep every text whole
+PIPE_WIDTH = 200  # columns of a table nobody watches, unless COLUMNS says: it keeps texts whole
 
 
 def console(*, err: bool = False) -> Console:
@@ -44,7 +45,9 @@ def console(*, err: bool = False) -> Console:
             raise BrokenPipeError  # which ends a command quietly; rich's own ends it as an error
 
     stream = sys.stderr if err else sys.stdout
-    width = None if stream.isatty() else max(PIPE_WIDTH, shutil.get_terminal_size().columns)
+    width = None if stream.isatty() else PIPE_WIDTH
+    if width is not None and os.environ.get("COLUMNS"):
+        width = shutil.get_terminal_size((PIPE_WIDTH, 0)).columns
     return Legible(file=stream, width=width, markup=False, highlight=False, emoji=False)
 
 

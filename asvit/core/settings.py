@@ -9,7 +9,7 @@ import operator
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
@@ -286,6 +286,8 @@ def parse_radius(text: str) -> str | float:
 class MeasuringSettings(Settings):
     """How fresh networks are measured."""
 
+    presets: ClassVar[Presets] = presets_with(quick={"image_size": 64, "repeats": 2, "images": 8})
+
     image_size: int = setting(224, "Side of the square images, in pixels.", at_least=1)
     repeats: int = setting(
         5, "Freshly initialised networks each value is averaged over.", at_least=1
@@ -403,6 +405,14 @@ def check_same_versions(
         raise ValueError(
             f"run folder {folder} was started with {one_line(changed)}; results may differ "
             f"with other versions: install those again, {ELSEWHERE}"
+        )
+
+
+def warn_of_changes(names: Iterable[str], where: str) -> None:
+    """Say that these measures, such as ``measure spread``, are taken again, and on how much."""
+    if changed := sorted(names):
+        logger.warning(
+            "the code of %s has changed: measuring %s again", one_line(", ".join(changed)), where
         )
 
 

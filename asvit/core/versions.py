@@ -1,19 +1,30 @@
 """Versions of the libraries that the numbers of a run depend on, and what installs others."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 
 from asvit._version import __version__
+from proxies.registry import sources_of
 
 # How many parts of a version have to agree: timm changes its networks in the third; of asvit, all.
 _COMPARED = {"torch": 2, "timm": 3, "numpy": 2, "optuna": 2}
+_MEASURE = "measure {}"  # key of its code among the versions of a run
 
 
 def versions() -> dict[str, str]:
     """Versions of what a run's numbers depend on."""
     libraries = {name: version(name) for name in _COMPARED}
     return {"asvit": __version__, "python": platform.python_version(), **libraries}
+
+
+def measure_versions(
+    names: Iterable[str], kept: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The code of the measures among ``names`` that are one's own: now, or as a run kept it."""
+    if kept is None:
+        return {_MEASURE.format(name): source for name, source in sources_of(names).items()}
+    return {key: kept[key] for key in map(_MEASURE.format, names) if key in kept}
 
 
 def missing(what: str, library: str, extra: str) -> ImportError:

@@ -82,8 +82,7 @@ def load_reference(
     path = expanded(text)
     if not path.exists():
         raise FileNotFoundError(
-            f"no reference table {shown(text)}; {hint(text, REFERENCES)}, "
-            "or the path of a CSV file"
+            f"no reference table or CSV file {shown(text)}; {hint(text, REFERENCES)}"
         )
     return read_reference(path, name=legible(path.stem), shipped=False, check=check, use=use)
 

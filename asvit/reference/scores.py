@@ -6,7 +6,7 @@ all else in the run folder follows from them.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from asvit.core.codec import from_json
 from asvit.core.journal import Journal
@@ -15,6 +15,7 @@ from asvit.core.settings import Images, check_same_digest
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
 from proxies import Score
+from proxies.registry import sources_of
 
 
 class _Table(TypedDict):
@@ -31,6 +32,7 @@ class _Scored(TypedDict):
     architecture: str
     seconds: float
     scores: Mapping[str, Any]
+    sources: NotRequired[Mapping[str, str]]  # of the measures that are one's own
 
 
 class ScoreJournal(Journal[CorrelationSettings]):
@@ -40,6 +42,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
         scores: Architecture to measure to score.
         images_of: Image size to where its images came from and what they are, as far as they
             were needed.
+        changed: Architecture to the measures whose scores are of other code than is here now.
         seconds: Time spent measuring, over all sessions.
     """
 
@@ -52,6 +55,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
     def __init__(self, path: Path) -> None:
         self.scores: dict[str, dict[str, Score]] = {}
         self.images_of: dict[int, Mapping[str, str]] = {}
+        self.changed: dict[str, set[str]] = {}
         super().__init__(path)
 
     def missing(
@@ -78,8 +82,9 @@ class ScoreJournal(Journal[CorrelationSettings]):
         """Store the scores of an architecture, which took ``seconds`` to measure."""
         found = {name: score_to_json(score) for name, score in scores.items()}
         seconds = round(seconds, 3)
-        self.append({"architecture": architecture, "seconds": seconds, "scores": found})
-        self.scores.setdefault(architecture, {}).update(scores)
+        code = {"sources": own} if (own := sources_of(scores)) else {}
+        self.append({"architecture": architecture, "seconds": seconds, "scores": found, **code})
+        self._take_scores(architecture, scores)
         self.seconds += seconds
 
     def take(self, record: Mapping[str, Any]) -> None:
@@ -90,8 +95,21 @@ class ScoreJournal(Journal[CorrelationSettings]):
         else:
             found = from_json(record, _Scored)
             scores = {name: score_from_json(of) for name, of in found["scores"].items()}
-            self.scores.setdefault(found["architecture"], {}).update(scores)
+            self._take_scores(found["architecture"], scores, found.get("sources", {}))
             self.seconds += found["seconds"]
+
+    def _take_scores(
+        self, text: str, scores: Mapping[str, Score], sources: Mapping[str, str] | None = None
+    ) -> None:
+        """Take in scores of measures with these sources, those of now unless given."""
+        now = sources_of(scores)
+        changed = self.changed.setdefault(text, set())
+        for name, score in scores.items():
+            if sources is None or sources.get(name, "") == now.get(name, ""):
+                self.scores.setdefault(text, {})[name] = score
+                changed.discard(name)
+            elif name not in self.scores.get(text, {}):
+                changed.add(name)
 
 
 def table_id(table: ReferenceTable) -> dict[str, str]:

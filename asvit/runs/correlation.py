@@ -24,6 +24,7 @@ from asvit.core.settings import (
     check_same_versions,
     fields_of,
     setting,
+    warn_of_changes,
 )
 from asvit.reference import REFERENCES
 from asvit.reference.findings import (
@@ -206,7 +207,11 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         if journal.settings is None:
             table = table_id(self.table)
             journal.start(self.settings, table=table, device=device, versions=known)
-        if self.retry:  # what was made of failures is stale, wherever this stops
+        stale, texts = journal.changed, self.table.architectures
+        again = [stale.get(texts[row], set()) & {*names} for row, names in self._due.items()]
+        changed = {f"measure {name}" for names in again for name in names}
+        warn_of_changes(changed, f"{sum(map(bool, again))} architectures")
+        if self.retry or any(again):  # what was made of them is stale, wherever this stops
             remove_files(self.folder, [RESULT])
 
     def execute(self, journal: ScoreJournal) -> CorrelationResult:
@@ -366,7 +371,8 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         failed = sum(1 for reason in result.values.reasons if reason)
         reasons = f"; {failed} with a failed measure (reasons in values.csv)" if failed else ""
         yield f"{result.rows} architectures of {result.reference}{left_out}{reasons}"
-        yield _LEGEND
+        learned = any(one.predicted for one in result.correlations)
+        yield _LEGEND.format(_OF_PREDICTOR if learned else "")
 
 
 def own_sizes(settings: CorrelationSettings, table: ReferenceTable) -> CorrelationSettings:
@@ -398,11 +404,13 @@ _COLUMNS = (
     *("n", "dropped", "τ [95 %]", "Spearman", "weighted τ", "partial τ", "τ − count's"),
     *("τ in params bands", "τ in MACs bands", "regret 1 5 10"),
 )
-_LEGEND = """\
-thirds: τ over the pairs of rows in the same third by size; predictor@12: fitted to 12 rows, judged
-on the others, mean over splits; [95 %]: bootstrap intervals; partial τ: given params; τ − count's:
-to the best count's on the same rows; bands: thirds of the rows by size, from the smallest; regret:
-what the best of the 1, 5 and 10 ranked highest lacks to the best of all, in points of accuracy"""
+_LEGEND = (
+    "thirds: τ over the pairs of rows in the same third by size; {}[95 %]: bootstrap intervals; "
+    "partial τ: given params; τ − count's: to the best count's on the same rows; bands: thirds of "
+    "the rows by size, from the smallest; regret: what the best of the 1, 5 and 10 ranked highest "
+    "lacks to the best of all, in points of accuracy"
+)
+_OF_PREDICTOR = "predictor@12: fitted to 12 rows, judged on the others, mean over splits; "
 
 
 def _tables(

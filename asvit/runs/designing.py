@@ -50,7 +50,6 @@ _UPDATES, _EPOCHS = 3_000, (100, 400)  # that are enough, and within how many ep
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _CAREFUL = 0.95  # share of the latency allowed that is used, as times vary
 _NARROWER = 8  # widths to try for it
-_QUICKEST = 3  # small networks of which one has to keep it, before anything is trained
 _COPIES = {"timm": "timm", "onnx": "model.onnx", "safetensors": MODEL}
 
 
@@ -452,21 +451,17 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def _check_latency(self, drawn: Sequence[Architecture]) -> None:
         """Refuse a limit of latency that small networks do not keep, before any search."""
+        from asvit.search.limits import check_latency
         from asvit.spaces import cost
 
         if self.settings.max_latency is None:
             return
         classes, side = self._classes, self.settings.image_size or _SIDES[-1]
-        narrowest = map(self._limits(side, classes, macs=1).network, drawn)
-        errors = []
-        for arch in sorted(narrowest, key=lambda one: cost(one, side, classes).macs)[:_QUICKEST]:
-            try:
-                self._fast_enough(arch, side)
-            except ValueError as error:
-                errors.append(error)
-            else:
-                return
-        raise errors[0]
+        check_latency(
+            map(self._limits(side, classes, macs=1).network, drawn),
+            lambda one: cost(one, side, classes).macs,
+            lambda one: self._fast_enough(one, side),
+        )
 
     def _fast_enough(self, arch: Architecture, side: int) -> Architecture:
         """The architecture, narrower where it is too slow."""

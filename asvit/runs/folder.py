@@ -131,6 +131,11 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
         for name in one.names:
             if os.path.lexists(folder / name) and not (elsewhere and name in files.names):
                 raise ValueError(_stray(folder, name, one, files, known=bool(found)))
+    if not found and (picture := _picture_in(folder)) is not None:
+        raise ValueError(
+            f"{folder} is a folder of pictures, such as {picture}; give --out another folder for "
+            f"the {files.noun}"
+        )
 
 
 def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool = False) -> bool:
@@ -150,6 +155,21 @@ def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
             raise
         return False
     return True
+
+
+def _picture_in(folder: Path) -> Path | None:
+    """A picture in ``folder`` or in a folder inside it; those beside a run do not count."""
+    if not folder.is_dir():
+        return None
+    from asvit.data.files import EXTENSIONS
+
+    inside = (one for one in sorted(folder.iterdir()) if one.is_dir() and os.access(one, os.R_OK))
+    for place in (folder, *inside):
+        if not (place / LOCK).exists():
+            found = (path for path in place.iterdir() if path.suffix.lower() in EXTENSIONS)
+            if (picture := next(found, None)) is not None:
+                return picture
+    return None
 
 
 def _own_kinds_in(folder: Path, files: RunFiles) -> set[str]:

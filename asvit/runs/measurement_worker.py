@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from asvit.executors import Task, Work, one_thread
 from asvit.spaces import SearchSpace, build, cost, load_space
 from asvit.spaces.base import Architecture
-from proxies import Cost, measure_repeats
+from proxies import PROXIES, Cost, measure_repeats
 from proxies.evaluation import FAILURES
 from proxies.forward_mode import use_blocks
-from proxies.messages import OUT_OF_MEMORY, fault
-from proxies.registry import UnknownNameError
+from proxies.messages import OUT_OF_MEMORY, fault, shown
+from proxies.registry import UnknownNameError, sources_of
 
 _NO_MEMORY = ("out of memory", *OUT_OF_MEMORY)
 
@@ -39,7 +39,12 @@ def measuring_work(
     settings = {name: shared[name] for name in ("repeats", "seed", "points", "radius")}
     return Work(
         "asvit.runs.measurement_worker:MeasurementWorker",
-        {"space": space, "num_classes": num_classes, "measuring": settings},
+        {
+            "space": space,
+            "num_classes": num_classes,
+            "measuring": settings,
+            "sources": sources_of(PROXIES),
+        },
         arrays,
     )
 
@@ -50,6 +55,7 @@ class MeasurementWorker:
     def __init__(
         self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
     ) -> None:
+        check_same_measures(settings["sources"])
         self._space = known_space(settings["space"])
         self._num_classes = settings["num_classes"]
         self._measuring = settings["measuring"]
@@ -112,6 +118,16 @@ def network(
 def takes_all(device: str) -> bool:
     """Whether repeats are taken in one pass: small networks leave an accelerator idle."""
     return device != "cpu"
+
+
+def check_same_measures(sources: Mapping[str, str]) -> None:
+    """Refuse measures of other code in this process than in that which stores their scores."""
+    here = sources_of(sources)
+    if changed := [name for name in here if here[name] != sources[name]]:
+        raise ValueError(
+            f"the code of measure {shown(changed[0])} has changed since this run began; start it "
+            "again, to measure with the new one"
+        )
 
 
 def known_space(name: str | None) -> SearchSpace | None:

@@ -14,6 +14,7 @@ from asvit.core.console import table, with_interval
 from asvit.core.progress import Progress
 from asvit.core.results import Result
 from asvit.core.settings import MeasuringSettings, check_same_device, setting
+from asvit.core.versions import measure_versions
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -73,17 +74,38 @@ class MeasuringRun(Run[S, R, J]):
         from asvit.runs.measurement_pool import with_kernel
         from proxies import PROXIES
 
-        proxies: Sequence[str] = getattr(self.settings, "proxies", ())
-        # A search by trainings names the accuracy, which is no measure.
+        proxies = self.measures
         timed = any(name in PROXIES and PROXIES[name].timed for name in proxies)
         if not timed and getattr(self.settings, "max_latency", None) is None:
-            return with_kernel(kept)
+            return {**with_kernel(kept), **measure_versions(proxies)}
         from proxies.evaluation import resolve_device
         from proxies.timing import device_name
 
         now = device_name(resolve_device(self.settings.device))
         check_same_device(self.folder, None if kept is None else kept.get(TIMED_ON), now)
-        return {**with_kernel(kept), TIMED_ON: now}
+        return {**with_kernel(kept), **measure_versions(proxies), TIMED_ON: now}
+
+    @property
+    def measures(self) -> Sequence[str]:
+        """What is measured; a search by trainings names the accuracy, which is no measure."""
+        return getattr(self.settings, "proxies", ())
+
+    def stored_versions(self, journal: J) -> Mapping[str, str] | None:
+        """The versions that the folder's run was started with."""
+        kept: Mapping[str, str] | None = cast("Any", journal).versions
+        return kept
+
+    def changed_measures(self, journal: J) -> list[str]:
+        """The measures whose code is not that which the run has measured with."""
+        if self.stored_settings(journal) is None:
+            return []
+        before = measure_versions(self.measures, self.stored_versions(journal) or {})
+        now = measure_versions(self.measures)
+        return [one for one in before | now if before.get(one) != now.get(one)]
+
+    def settled(self, journal: J, result: R) -> bool:
+        """As the base says, and measured by the code that is here."""
+        return super().settled(journal, result) and not self.changed_measures(journal)
 
     @cached_property
     def table(self) -> ReferenceTable | None:

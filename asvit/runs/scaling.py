@@ -15,9 +15,9 @@ from asvit.core.console import clock, number, short, table
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
-from asvit.core.settings import fields_of
+from asvit.core.settings import fields_of, setting, warn_of_changes
 from asvit.growth import ScaleResult, ScaleSettings
-from asvit.runs.folder import RunFiles, newest_run
+from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import UnusableRunError, imported
 from scaling.rules import RULES
@@ -59,13 +59,25 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     written = "report.html, steps.csv, result.json, figures"
     always_typed = ("budgets",)
 
+    arch: str | None = setting(
+        None,
+        "As --arch.",
+        metavar="[ARCH]",
+        complete="architectures",
+        argument=True,
+        repeats=False,
+    )
     seed_run: Path | None = None  # whose result growth starts from
     classes_of_data: bool = False  # sizes are counted with the classes that the images have
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
         """As the base does; without an architecture, from the newest finished search."""
-        if given.get("architecture") is None:
+        named = {given.pop("arch", None), given.get("architecture")} - {None}
+        if len(named) > 1:
+            raise ValueError(f"two architectures, {' and '.join(sorted(named))}; give one")
+        given["architecture"] = next(iter(named), None)
+        if given["architecture"] is None:
             given["seed_run"] = newest_run("search")
             given["architecture"] = _seed_of(given["seed_run"])
         from asvit.runs.architectures import find_architecture
@@ -134,6 +146,14 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     def start_values(self) -> Mapping[str, Any]:
         """Images and device."""
         return {"images": dict(self.context.provenance), "device": self.context.device}
+
+    def begin(self, journal: GrowthJournal) -> None:
+        """As the base does; what measures of other code made of the run is stale."""
+        changed = self.changed_measures(journal)
+        super().begin(journal)
+        if changed:
+            warn_of_changes(changed, "every network")
+            remove_files(self.folder, [RESULT])
 
     def execute(self, journal: GrowthJournal) -> ScaleResult:
         """Grow to the largest budget."""

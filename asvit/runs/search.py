@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import math
+import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, networks, short, table
 from asvit.core.files import write_text
-from asvit.core.progress import images_told
+from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import (
     JOURNAL,
     PREDICTED,
@@ -38,6 +40,7 @@ from asvit.runs.run import imported
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, without_sizes, write_trials
 from asvit.search.settings import ACCURACY, PREDICTOR, SearchSettings
+from proxies.messages import one_line
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
     from scaling.ranking import Better
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
+_DRAWN = 30  # architectures, the smallest of which are timed before a search
+_HOPELESS = 2  # times the latency allowed, from which on a search is not begun
 _GROWTH = 10  # the budget of the next command over the seed's parameters
 
 
@@ -85,6 +90,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         None, "Optuna storage to use instead of a journal in the folder.", metavar="URL"
     )
     evaluate: Evaluate | None = None  # in place of the proxies
+    _latencies: dict[str, Latency] = dataclasses.field(default_factory=dict, init=False)
+    _last: Progress | None = dataclasses.field(default=None, init=False)
 
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit; a storage is not opened."""
@@ -185,6 +192,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
     def prepare(self) -> None:
         """Have the images ready, and check that a table to start from was trained on them."""
+        self._check_latency()
         if self.evaluate is not None:
             return
         pool = self.pool
@@ -192,6 +200,30 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             from asvit.search.training_tables import check_recipe
 
             check_recipe(self.table, pool.lines)
+
+    def _check_latency(self) -> None:
+        """Refuse a latency that small networks are far from, before there is a folder."""
+        import numpy as np
+
+        from asvit.search.limits import check_latency
+        from asvit.spaces import cost
+
+        s, limits, most = self.settings, self.limits, self.settings.max_latency
+        begun = self.elsewhere or os.path.lexists(self.folder / JOURNAL)
+        if most is None or (begun and not self.fresh):
+            return
+
+        def fast_enough(network: Architecture) -> None:
+            took = self._latency(network).milliseconds
+            if took > _HOPELESS * most:
+                raise ValueError(
+                    f"{network}, one of the smallest networks, takes {took:.3g} ms, far more than "
+                    f"the {most:g} ms allowed"
+                )
+
+        rng = np.random.default_rng(s.seed)
+        drawn = [limits.network(limits.sample(rng)) for _ in range(_DRAWN)]
+        check_latency(drawn, lambda one: cost(one, s.image_size, limits.classes).macs, fast_enough)
 
     @contextlib.contextmanager
     def claim(self) -> Iterator[None]:
@@ -233,6 +265,21 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             raise ValueError(f"{self.folder} holds an Optuna study that asvit did not start")
         return stored
 
+    @property
+    def measures(self) -> Sequence[str]:
+        """As the base has them; none where a function of the caller stands in for them."""
+        return () if self.evaluate is not None else super().measures
+
+    def stored_versions(self, journal: Study) -> Mapping[str, str] | None:
+        """What the study was started with."""
+        kept: Mapping[str, str] | None = journal.user_attrs.get("versions")
+        return kept
+
+    def changed_measures(self, journal: Study) -> list[str]:
+        """As the base finds them; a study of an older asvit has no code to compare."""
+        kept = self.stored_versions(journal) or {}
+        return [one for one in super().changed_measures(journal) if one in kept]
+
     def start_values(self) -> Mapping[str, Any]:
         """Images and device; None with a function of the caller."""
         if self.evaluate is not None:
@@ -255,6 +302,12 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
                     check_same_device(self.folder, stored.get("device"), now["device"])
                     check_same_images(self.folder, stored.get("images"), now["images"])
                 check_same_versions(self.folder, stored.get("versions"), self.libraries)
+                if changed := self.changed_measures(journal):
+                    raise ValueError(
+                        f"run folder {self.folder} was measured with other code of "
+                        f"{one_line(', '.join(changed))}, which every step follows from; "
+                        f"{ELSEWHERE}"
+                    )
                 self._check_same_trainings(stored.get(BEFORE) or {})
             kept = keep_start(
                 journal,
@@ -289,7 +342,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             self.better,
             evaluate=self._measure,
             evaluate_again=again if self.evaluate is None else None,
-            time=None if self.settings.max_latency is None else self._time,
+            time=None if self.settings.max_latency is None else self._latency,
             lease=StudyLease(journal, self.shared, self.folder),
         )
         self._follow(search)
@@ -345,6 +398,16 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         found: Iterable[Measurement] = self.pool.all(architectures, **how)
         return found
 
+    def _latency(self, network: Architecture) -> Latency:
+        """The latency of a network, timed once in a call, which is said."""
+        text = str(network)
+        if text not in self._latencies:
+            unit = "step" if self.judged else "training"
+            last = self._last or Progress(unit, 0, self.settings.trials)
+            self.progress(replace(last, state=f"timing {text}", record=None))
+            self._latencies[text] = self._time(network)
+        return self._latencies[text]
+
     def _time(self, arch: Architecture) -> Latency:
         """How long a forward pass of a network takes."""
         from asvit.runs.timing import latency
@@ -361,10 +424,13 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
     def _follow(self, search: Search) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
+        before = len(search.rows)
+        self._last = Progress(search.unit, before, self.settings.trials, resumed=before)
         if search.rows:
             self._save(search.rows)  # a kill may have left it behind the study
         try:
             for progress in search.run():
+                self._last = progress
                 if progress.done == 1 or progress.done % SAVE_EVERY == 0:
                     self._save(search.rows)
                 self.tell(progress)

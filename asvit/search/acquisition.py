@@ -72,7 +72,8 @@ class Acquisition:
             candidates: Distinct architectures to choose among, beside those known.
             place: How many trainings were chosen before.
             repeatable: Whether an architecture may be trained again.
-            allowed: Whether a candidate may be trained; it is asked about few of them.
+            allowed: Whether an architecture may be trained; it is asked about few of them. Where
+                none may, the answer is the favourite of those trained.
         """
         texts = [text for text, _ in known]
         values = [value for _, value in known]
@@ -85,13 +86,17 @@ class Acquisition:
         seen = set(trained)
         fresh = [text for text in candidates if text not in seen]
         favourites = [text for text in trained if repeatable(text)]
-        repeats = (place - self.first) % self.again == self.again - 1
-        while fresh and not (repeats and favourites):
-            best = self.best(fitted, fresh, trained)
-            if allowed(best):
-                return best
-            fresh.remove(best)
-        return self._highest(fitted, favourites or trained)
+        turns = [fresh, favourites]
+        if (place - self.first) % self.again == self.again - 1:
+            turns.reverse()
+        for left in turns:
+            while left:
+                new = left is fresh
+                best = self.best(fitted, left, trained) if new else self._highest(fitted, left)
+                if allowed(best):
+                    return best
+                left.remove(best)
+        return self._highest(fitted, trained)
 
     def best(self, fitted: Fitted, fresh: Sequence[str], trained: Sequence[str]) -> str:
         """The new architecture to train, after those that were trained or chosen."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +19,7 @@ from proxies.messages import fault
 
 _TRIES = 1_000  # draws of which one has to be within the limits
 _TIMED = 100  # of them where each may have to be timed
+_QUICKEST = 3  # small networks of which one has to keep a limit of latency
 
 Draw = Mapping[str, Any]  # a choice in every dimension
 T = TypeVar("T")
@@ -162,6 +163,30 @@ class Limits:
         """
         space = self._space
         return self.shown(self.first(lambda: space.sample(rng), space.encode, timed=False))
+
+
+def check_latency(
+    networks: Iterable[T], macs: Callable[[T], int], fast_enough: Callable[[T], object]
+) -> None:
+    """Refuse a limit of latency that small networks do not keep, before anything is spent.
+
+    Args:
+        networks: Some that were drawn; those with the fewest multiply-adds are tried.
+        macs: Counts the multiply-adds of a network.
+        fast_enough: Raises ValueError for a network that is too slow.
+
+    Raises:
+        ValueError: That of the smallest network, where none is fast enough.
+    """
+    errors = []
+    for network in sorted(networks, key=macs)[:_QUICKEST]:
+        try:
+            fast_enough(network)
+        except ValueError as error:
+            errors.append(error)
+        else:
+            return
+    raise errors[0]
 
 
 _classes = lru_cache(maxsize=8)(class_count)

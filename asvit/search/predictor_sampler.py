@@ -57,10 +57,8 @@ class PredictorSampler(SpaceSampler):
         known += [(self._text(one.params), one.values[0]) for one in fitting]
         spent = sum(map(len, given.values())) + place
         known = [(text, value) for text, value in known if math.isfinite(value)]
-        others = {
-            **{text: self._space.encode(self._space.parse(text)) for text in given},
-            **{self._text(one.params): one.params for one in before},
-        }
+        own = {self._text(one.params): one.params for one in before}
+        others = {**{text: self._space.encode(self._space.parse(text)) for text in given}, **own}
         if spent < self._acquisition.first or len(known) < LEAST_TRAININGS:
             return self._spread(place, list(others.values()))
         candidates = {
@@ -68,15 +66,20 @@ class PredictorSampler(SpaceSampler):
             for params in self._candidates(start, known)
             if self._fits(params)
         }
+        params_of = {**candidates, **others}
         chosen = self._acquisition.choose(
             partial(Predictor, self._settings.image_size),
             known,
             [self._text(one.params) for one in before[start:] if self._fits(one.params)],
             list(candidates),
             place=spent,
-            allowed=lambda text: text in others or self._allowed(candidates[text]),
+            allowed=lambda text: text in own or self._allowed(params_of[text]),
         )
-        return {**candidates, **others}[chosen]
+        params = params_of[chosen]
+        if chosen in own or self._allowed(params):
+            return params
+        rng = self._rng("beyond", place)
+        return self.limits.first(lambda: self._draw(rng), dict)
 
     def _text(self, params: Params) -> str:
         return str(self.limits.network(self._space.decode(params)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
-from asvit.core.settings import MeasuringSettings, Presets, presets_with, proxy_names, setting
+from asvit.core.settings import MeasuringSettings, proxy_names, setting
 from asvit.reference.build_settings import BuildSettings, initial_weights
 from asvit.reference.findings import LEAST_TRAININGS
 from scaling import parse_amount, parse_milliseconds
@@ -70,8 +70,6 @@ class SearchSettings(MeasuringSettings):
 
     A search that trains has ``trainings``, and one objective: the accuracy on images held out.
     """
-
-    presets: ClassVar[Presets] = presets_with(quick={"image_size": 64, "repeats": 2, "images": 8})
 
     older: ClassVar[Mapping[str, Any]] = BuildSettings.older
 

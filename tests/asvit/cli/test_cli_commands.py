@@ -67,6 +67,12 @@ def test_score_gives_every_measure(tmp_path: Path) -> None:
     assert data["settings"]["image_size"] == 32
 
 
+def test_score_takes_a_preset_and_what_is_given_beside_it() -> None:
+    given = ["--preset", "quick", "--image-size", "32", "--data", "gaussian", "--proxy", "params"]
+    found = strict(run("score", SEED, *given, "--json").stdout)["settings"]
+    assert [found[name] for name in ("image_size", "repeats", "images")] == [32, 2, 8]
+
+
 def test_score_shows_all_side_by_side(tmp_path: Path) -> None:
     texts = [OTHER, "timm:resnet18", OTHER]
     result = run("score", *texts, *SMALL, "--proxy", "length_distortion", "--proxy", "params")
@@ -345,6 +351,12 @@ def test_models_of_timm_are_completed(command: str) -> None:
     assert "timm:asvit_small" in completed("ti")
     assert not any(name.startswith("timm:") for name in completed(""))
     assert "COMP_WORDBREAKS" in run("completion", "bash").stdout  # else bash ends a word at ":"
+
+
+def test_list_names_the_nearest_where_nothing_matches() -> None:
+    for pattern, near in (("vitbench101", "; did you mean 'vitbench101-pit'?"), ("xyzzy", "")):
+        told = f"no references match '{pattern}'{near}\n"
+        assert run("list", "references", pattern).stderr == told
 
 
 def test_list_has_the_presets_of_every_command() -> None:

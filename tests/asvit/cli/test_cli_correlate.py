@@ -2,12 +2,15 @@
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from asvit.core.console import console
+from asvit.reference.result import CorrelationResult
 from asvit.runs.correlation import CorrelationRun, _state
 from asvit.runs.scoring import ScoreRow
 from proxies import Score
@@ -68,8 +71,6 @@ def test_the_table_of_another_question_from_what_is_known(known: Path, table: st
 def test_on_a_narrow_screen_there_are_several_tables(known: Path) -> None:
     from rich.console import Console
 
-    from asvit.reference.result import CorrelationResult
-
     screen = Console(file=io.StringIO(), width=90)
     CorrelationRun.show(CorrelationResult.read(known / "result.json"), screen)
     assert isinstance(screen.file, io.StringIO)
@@ -93,3 +94,14 @@ def test_a_row_in_words() -> None:
     assert _state(ScoreRow("net", scores), 1) == "net (L^E 0.25, kappa –)  failed 1"
     many = {f"m{place}": Score(1.0, 0.0, (1.0,), "higher") for place in range(9)}
     assert _state(ScoreRow("net", many), 0) == "net (9 measures)"
+
+
+def test_the_predictor_is_explained_where_it_is_in_the_table(known: Path) -> None:
+    result = CorrelationResult.read(known / "result.json")
+    first, *others = result.correlations
+    learned = replace(result, correlations=[replace(first, measure="predictor@12"), *others])
+    explained = [
+        any("predictor@12: fitted" in str(part) for part in CorrelationRun.told(one, console()))
+        for one in (result, learned)
+    ]
+    assert explained == [False, True]

@@ -94,3 +94,11 @@ def test_architectures_are_never_broken(
     paragraphs = "multiply-adds 22.4G" in out
     assert paragraphs is (width < 87)
     assert paragraphs or max(map(len, out.splitlines())) <= width
+
+
+def test_tables_in_a_pipe_are_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert console().width == consoles.PIPE_WIDTH
+    for width in (60, 300):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert console().width == width

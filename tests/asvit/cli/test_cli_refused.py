@@ -34,6 +34,12 @@ SUPERNET = shlex.join([*RUNS["supernet train"], "--out", "run"])
 #: Start of a command -> how it goes on, its exit code, and words of the line. ``{train}`` and
 #: ``{supernet}`` stand for the folders of finished runs.
 REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
+    f"score '{SEED}' --quiet": [
+        ("--proxy my_measure", 2, "modules named in ASVIT_EXTENSIONS register"),
+        ("--preset quik", 2, "unknown preset 'quik'; did you mean 'quick'?"),
+    ],
+    "correlate --reference vitbench101": [("", 3, "did you mean 'vitbench101-pit'?")],
+    f"scale '{SEED}' --arch": [(ANOTHER, 2, "two architectures")],
     "search --steps 2": [
         ("--proxy lenght_distortion", 2, "did you mean 'length_distortion'"),
         ("--controller reinforc", 2, "did you mean 'reinforce'"),
@@ -191,7 +197,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
             (f"{ANOTHER} --image-size 50", 3, "50"),
         ),
     ),
-    "list": [("proxy", 2, "'proxy'")],
+    "list": [("model", 2, "unknown kind 'model'; did you mean 'models'?")],
     "report": [
         ("", 3, "run asvit search first"),
         ("nowhere", 3, "nowhere"),

@@ -11,7 +11,7 @@ from asvit.runs.scaling import ScaleRun
 from asvit.runs.scaling import _progress as progress_of
 from proxies import Cost, Score
 from scaling import Candidate, GrowthEvent, Step
-from tests.asvit.cli.commands import SEED, strict
+from tests.asvit.cli.commands import SEED, run, strict
 
 
 def test_the_steps_of_a_result(finished: Any) -> None:
@@ -77,3 +77,14 @@ def test_sizes_are_those_of_the_network_that_is_trained(
     plain = ScaleRun.make(architecture=SEED, budgets="2M")
     plain.check()
     assert plain.settings.classes == 1000
+
+
+def test_an_architecture_may_stand_at_its_place(tmp_path: Path) -> None:
+    given = ["--budget", "2M", "--dry-run", "--json", "--quiet", "--out", tmp_path]
+    by_place, by_name = (run("scale", *words, *given) for words in ([SEED], ["--arch", SEED]))
+    assert by_place.exit_code == 0, by_place.stderr
+    settings = [strict(one.stdout)["settings"] for one in (by_place, by_name)]
+    assert settings[0] == settings[1]
+    assert settings[0]["architecture"] == SEED
+    made = ScaleRun.make(arch=SEED, budgets="2M")
+    assert made.command_line() == ScaleRun.make(architecture=SEED, budgets="2M").command_line()

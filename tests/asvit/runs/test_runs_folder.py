@@ -10,7 +10,7 @@ import pytest
 from asvit.core.run_files import TENSORBOARD, figure_files, previous
 from asvit.reference.result import scatter_name
 from asvit.runs import folder as folders
-from asvit.runs.folder import claimed, newest_run, remove_files
+from asvit.runs.folder import RUNS, check_folder, claimed, newest_run, remove_files
 from asvit.runs.search import SearchRun
 from proxies import PROXIES
 
@@ -134,3 +134,31 @@ def test_only_named_files_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     remove_files(tmp_path, ["a", "missing"])
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("name", ["1.jpg", "cats/1.PNG"])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_folder_of_pictures_is_no_run_folder(tmp_path: Path, name: str, fresh: bool) -> None:
+    picture = tmp_path / name
+    picture.parent.mkdir(exist_ok=True)
+    picture.touch()
+    for kind in RUNS.values():
+        with pytest.raises(ValueError, match=r"of pictures, such as .*out another folder"):
+            check_folder(tmp_path, kind.files, fresh=fresh)
+        with (
+            pytest.raises(ValueError, match="a folder of pictures"),
+            claimed(tmp_path, kind.files, fresh=fresh),
+        ):
+            pass
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [picture]
+
+
+def test_pictures_of_runs_and_beside_a_run_are_in_nobody_s_way(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    with claimed(tmp_path / "inner", SEARCH):
+        (tmp_path / "inner" / "figure.png").touch()
+    with claimed(tmp_path, SEARCH):
+        (tmp_path / SEARCH.state).touch()
+    (tmp_path / "mine.png").touch()
+    with claimed(tmp_path, SEARCH):
+        pass

@@ -1,5 +1,6 @@
 """Searches within limits: whatever the space and controller, nothing outside is ever measured."""
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asvit.core.progress import Progress
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import CONTROLLERS, Measurement, predictor_sampler, read_trials
 from asvit.search.result import SearchResult
@@ -163,6 +165,33 @@ def test_what_cannot_be_is_refused_before_there_is_a_folder(tmp_path: Path) -> N
     assert not (tmp_path / "run").exists()
 
 
-def test_a_time_that_nothing_keeps_ends_the_search_with_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"the nearest one: [\d.]+ ms, more than the 0.1 ms"):
-        search(tmp_path / "run", max_latency="0.1ms")
+def test_a_time_that_nothing_is_near_is_refused_before_there_is_a_folder(
+    tmp_path: Path, timed: list[str]
+) -> None:
+    told: list[Progress] = []
+    with pytest.raises(ValueError, match=r"the smallest networks, takes [\d.]+ ms, far more than"):
+        search(tmp_path / "run", max_latency="0.1ms", progress=told.append)
+    assert not (tmp_path / "run").exists()
+    assert [one.state for one in told] == [f"timing {text}" for text in timed]
+    assert {(one.unit, one.done, one.total) for one in told} == {("step", 0, 500)}
+    assert len({*timed}) == 3
+
+
+def test_a_time_that_nothing_keeps_ends_the_search_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = SearchRun._time
+    monkeypatch.setattr(SearchRun, "_time", lambda *one: replace(time(*one), milliseconds=1.5))
+    told: list[Progress] = []
+    with pytest.raises(ValueError, match=r"the nearest one: 1\.5 ms, more than the 1 ms"):
+        search(tmp_path / "run", max_latency="1ms", progress=told.append)
+    assert len([one for one in told if one.state.startswith("timing ")]) > 50
+
+
+def test_what_goes_on_is_not_timed_first(tmp_path: Path, timed: list[str]) -> None:
+    search(tmp_path / "run", steps=2, max_latency=LIMIT_MS)
+    first = {*timed[:3]}
+    timed.clear()
+    search(tmp_path / "run", steps=4, max_latency=LIMIT_MS)
+    assert timed
+    assert not first & {*timed}

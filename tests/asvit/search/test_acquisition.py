@@ -81,6 +81,16 @@ def test_only_what_may_be_is_trained_again() -> None:
     assert [chosen("a", "b"), chosen("a"), chosen()] == ["b", "a", "d"]
 
 
+def test_what_may_not_be_trained_is_passed_over_whether_it_is_new_or_was_trained() -> None:
+    def chosen(place: int, *allowed: str) -> str:
+        return RULES.choose(
+            Known(ANSWERS), TRAINED, [], ["c", "d"], place=place, allowed=allowed.__contains__
+        )
+
+    assert [chosen(4, "a", "b", "c", "d"), chosen(4, "a", "d"), chosen(4, "c")] == ["b", "a", "c"]
+    assert [chosen(2, "a", "c"), chosen(2, "a"), chosen(2)] == ["c", "a", "b"]
+
+
 def test_the_noise_of_seeds_is_that_of_repeats_with_a_prior() -> None:
     assert seed_noise([("a", 60.0), ("b", 66.0)]) == pytest.approx(math.sqrt(9 / 4))
     rng = np.random.default_rng(0)

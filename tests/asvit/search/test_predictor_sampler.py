@@ -1,7 +1,9 @@
 """The controller with a predictor, behind Optuna's ask and tell."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import optuna
@@ -11,6 +13,7 @@ from optuna.trial import TrialState
 
 from asvit.search import SearchSettings, get_controller
 from asvit.search import predictor_sampler as module
+from asvit.search.limits import Excess
 from asvit.search.sampler import distributions
 from asvit.search.trained import BEFORE
 from asvit.spaces import load_space
@@ -146,3 +149,30 @@ def test_a_space_of_two_architectures_is_trained_again_and_again(
         drawn.append(trial.params["E1"])
     assert set(drawn) == {2, 4}
     assert drawn[-1] == 4
+
+
+@pytest.mark.parametrize("outside", [True, False])
+@pytest.mark.parametrize("limit", ["max_params", "max_latency"])
+def test_what_a_table_has_outside_the_limits_is_not_trained_again(
+    limit: str, outside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    drawn = [SPACE.encode(SPACE.sample(rng)) for _ in range(7)]
+    table = {f"{SPACE.decode(params)},16": [50.0, 51.0] for params in drawn}
+    best = next(iter(table))
+
+    class Favours(Ridge):
+        def predict(self, architectures: Sequence[str]) -> tuple[Any, Any]:
+            return np.array([text == best for text in architectures]), np.zeros(len(architectures))
+
+    monkeypatch.setattr(module, "Predictor", Favours)
+    study = make_study(trainings=20, width=16, **{limit: 100})
+
+    def excess(arch: Any, *, timed: bool = True) -> Excess | None:
+        large = outside and (timed or limit == "max_params") and f"{arch},16" == best
+        return Excess(1.0, "too large") if large else None
+
+    monkeypatch.setattr(study.sampler, "limits", Mock(excess=excess, network=lambda a: f"{a},16"))
+    study.set_user_attr(BEFORE, table)
+    found = [f"{SPACE.decode(params)},16" for params in go_on(study, 8)]
+    assert (best in found) != outside
