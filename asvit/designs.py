@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.console import with_interval
 from asvit.core.journal import Journal
@@ -28,7 +30,7 @@ class DesignSettings(Settings):
 
     data: str = setting(
         ...,
-        "Your pictures: a folder with a folder for each class.",
+        "Your pictures: a folder with a folder for each class, or train, val and test of these.",
         metavar="FOLDER",
         complete="paths",
     )
@@ -105,10 +107,13 @@ class DesignResult(Result, Model):
     noun = "design"
 
     settings: DesignSettings
-    #: A network of Swin-T's shape, as wide as the limits allow, trained alike.
-    hand_made: Model
-    difference: float  #: how many points more accurate the network is than that one
-    difference_interval: Interval  #: the 95 % interval of that over the pictures
+    #: A network of Swin-T's shape, as wide as the limits allow, trained alike; None where none of
+    #: that shape is within the limits.
+    hand_made: Model | None
+    #: How many points more accurate the network is than that one, if there is one.
+    difference: float | None
+    difference_interval: Interval | None  #: the 95 % interval of that over the pictures
+    not_compared: str = ""  #: why there is no such network
     #: What the search expected of its short trainings' accuracy and how far to trust it, in words.
     prediction: str
     image_size: int  #: side of the images in pixels
@@ -117,25 +122,39 @@ class DesignResult(Result, Model):
     train_pictures: int  #: how many there were to train on
     test_pictures: int  #: how many were kept aside for the test
     unreadable: Mapping[str, str]  #: pictures that could not be read, and why
+    #: The names of each picture that has several.
+    equal: Sequence[Sequence[str]] = field(default_factory=tuple)
+    #: Pictures that were kept aside and had changed until the test, and why they were left out.
+    left_out: Mapping[str, str] = field(default_factory=dict)
     measured_on: str  #: device, threads and runtime of the latency, in words
     exports: Sequence[str]  #: exported copies, relative to the run folder
     commands: Sequence[str]  #: what repeats each stage
 
+    @classmethod
+    def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
+        """As the base does; what to type next is of the folder as it is called now."""
+        found, now = super().parse(content, folder), predict_command(folder)
+        commands = [now if one == found.next_command else one for one in found.commands]
+        return dataclasses.replace(found, commands=commands, next_command=now)
+
     @property
     def lines(self) -> list[list[Any]]:
-        """Both networks as rows of a table: which, text, sizes, milliseconds and accuracy."""
-        ours = Model(**{name: getattr(self, name) for name in vars(self.hand_made)})
+        """The networks as rows of a table: which, text, sizes, milliseconds and accuracy."""
+        ours = Model(**{name: getattr(self, name) for name in fields_of(Model)})
         return [
             [
                 *(name, one.architecture, one.params, one.macs, one.latency_ms),
                 with_interval(one.accuracy, *one.accuracy_interval, digits=1),
             ]
             for name, one in (("found", ours), ("made by hand", self.hand_made))
+            if one is not None
         ]
 
     @property
     def difference_in_words(self) -> str:
         """Whether the network is better than the one made by hand."""
+        if self.difference is None or self.difference_interval is None:
+            return f"not compared with one of Swin-T's shape: {self.not_compared}"
         low, high = self.difference_interval
         told = f"{self.difference:+.1f} points ({low:+.1f} to {high:+.1f}, 95 %)"
         if low > 0:
@@ -143,3 +162,8 @@ class DesignResult(Result, Model):
         if high < 0:
             return f"less accurate than one of Swin-T's shape: {told}"
         return f"no difference to one of Swin-T's shape is shown: {told}"
+
+
+def predict_command(folder: Path) -> str:
+    """The command that classifies pictures by the network of a finished design."""
+    return shlex.join(["asvit", "predict", "PICTURE", "--weights", str(folder)])

@@ -1,20 +1,21 @@
 """Compares rules that spend trainings, on tables of networks that were trained before.
 
 Run from a checkout: ``python -m experiments.simulate_trainings``. A search may train the rows of a
-table alone. Of a table with several training seeds, a training shows the accuracy of one of them,
-another training of the same row that of another, and the last seed, which no search sees, judges
-the outcome. A table with one accuracy has normal noise added to it, half as wide as its accuracies
-are apart, and judges without. Means are over searches with other random draws; the same for all
-rules.
+table alone. The accuracy in the table, or its mean over training seeds, is taken as the truth; a
+training shows it with normal noise, as wide as that between the seeds, or half as wide as the
+accuracies are apart where the table has no seeds. The product's own functions choose rows and
+finalists. Searches are paired: those of one seed meet the same first rows and noise.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,7 +24,11 @@ from scipy import stats
 from asvit.predictor import features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
-from asvit.search.acquisition import Acquisition, Fitted, farthest, seed_noise
+from asvit.search import SearchSettings
+from asvit.search.acquisition import Acquisition, Fitted, farthest
+from asvit.search.settings import FINALISTS
+from asvit.search.trained import Trained, finalists_of
+from proxies import Cost
 
 Array = NDArray[np.float64]
 
@@ -31,7 +36,13 @@ BATCH = 4  # trainings chosen together
 NEVER = 10**6
 NOISE = 0.5  # that is added to accuracies, over their standard deviation
 SPREAD = 20  # rows of which one is farthest from those before
-TABLES = ("asvit-fractal", "vitbench101-pit:c100_base_acc", "vitbench101-autoformer:c100_kd_acc")
+TABLES = (
+    "asvit-fractal",
+    "vitbench101-pit:c100_base_acc",
+    "vitbench101-autoformer:c100_kd_acc",
+    "asvit-sizes",
+    "timm-in1k",
+)
 
 
 class Improvement(Acquisition):
@@ -49,16 +60,16 @@ class Improvement(Acquisition):
         return fresh[int(gain.argmax())]
 
 
-#: Name of a rule -> the rule; None trains random rows once each.
+#: Name of a rule -> the rule; None trains random rows once each and takes the best.
 RULES: Mapping[str, Acquisition | None] = {
     "random": None,
-    "bound, never again": Acquisition(first=10, again=NEVER),
-    "bound, 10 first, every 4th again": Acquisition(first=10, again=4),
-    "bound, 6 first, every 3rd again": Acquisition(first=6, again=3),
-    "bound, 8 first, every 2nd again": Acquisition(first=8, again=2),
-    "prediction, 10 first, every 4th again": Acquisition(first=10, again=4, bound=0.0),
-    "improvement, never again": Improvement(first=10, again=NEVER),
-    "improvement, 10 first, every 4th again": Improvement(first=10, again=4),
+    "product": Acquisition(),
+    "6 first": Acquisition(first=6),
+    "10 first": Acquisition(first=10),
+    "never again": Acquisition(again=NEVER),
+    "6 first, never again": Acquisition(first=6, again=NEVER),
+    "prediction": Acquisition(bound=0.0),
+    "improvement": Improvement(again=NEVER),
 }
 
 
@@ -67,7 +78,7 @@ class Rows:
     """The rows of a table as a search sees them."""
 
     table: ReferenceTable
-    target: str = ""  # its only accuracies; empty for those of training seeds
+    target: str = ""  # its accuracies; empty for the default ones
 
     @cached_property
     def features(self) -> tuple[list[str], Array]:
@@ -85,16 +96,19 @@ class Rows:
         found: Array = np.nan_to_num(away)
         return found
 
-    def drawn(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Accuracies of trainings ``[rows, trainings]``, and those that judge, ``[rows]``."""
-        if self.target:
-            judging = np.array(self.table.accuracies[self.target])
-            noise = rng.normal(0, NOISE * judging.std(), (len(judging), 50))
-            return np.clip(judging[:, None] + noise, 0, 100), judging
+    @cached_property
+    def truth(self) -> Array:
+        """What each row has on average over training seeds, per cent."""
+        return np.array(self.table.accuracies[self.target or self.table.default_target])
+
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation between training seeds, points."""
         seeds = [n for n in self.table.targets if n.startswith("accuracy_seed")]
-        every = np.stack([self.table.accuracies[name] for name in seeds], axis=1)
-        mixed = rng.permuted(every, axis=1)
-        return mixed[:, :-1], mixed[:, -1]
+        if self.target or not seeds:
+            return NOISE * float(np.std(self.truth))
+        every = np.stack([self.table.accuracies[name] for name in seeds])
+        return math.sqrt(float(every.var(axis=0, ddof=1).mean()))
 
 
 class RowPredictor:
@@ -119,58 +133,71 @@ class RowPredictor:
         )
 
 
-def simulate(
-    rows: Rows, rule: Acquisition | None, trainings: int, *, seed: int
-) -> tuple[float, float, float]:
-    """One search.
+@dataclass(frozen=True)
+class Outcome:
+    """What a search ended in."""
 
-    Returns:
-        The judging accuracy of the row with the highest mean, of that with the highest prediction
-        among those trained, and of that with the highest prediction of all rows.
-    """
+    accuracy: float  # true one of the winner
+    low: float  # ends of the 90 % interval that the product prints; NaN where there is none
+    high: float
+    winner: float  # mean of all its trainings, which is too high
+
+
+def simulate(rows: Rows, rule: Acquisition | None, trainings: int, seed: int) -> Outcome:
+    """One search."""
     rng = np.random.default_rng([seed, trainings])
-    seen, judging = rows.drawn(rng)
-    order = rng.permutation(len(judging))
+    order = rng.permutation(len(rows.truth))
+    noise = rng.normal(0, rows.noise, (len(order), trainings))
+    settings = SearchSettings(controller="predictor", trainings=trainings)
     known: list[tuple[str, float]] = []
     count: defaultdict[str, int] = defaultdict(int)
 
-    def predictor() -> RowPredictor:
-        return RowPredictor(rows)
+    def train(text: str) -> float:
+        shown = rows.truth[int(text)] + noise[int(text), count[text]]
+        count[text] += 1
+        return float(np.clip(shown, 0, 100))
 
-    while len(known) < trainings:
+    if rule is None:
+        texts = list(map(str, order[:trainings]))
+        measured = list(map(train, texts))
+        best = int(np.argmax(measured))
+        return Outcome(rows.truth[order[best]], math.nan, math.nan, measured[best])
+    while len(known) < settings.trials:
         chosen: list[str] = []
-        for place in range(len(known), min(len(known) + BATCH, trainings)):
-            if rule is None:
-                one = str(order[place])
-            elif place < rule.first:
-                one = _spread(rows.places, [*map(int, [*count, *chosen])], rng)
-            else:
-                spent = {text: count[text] + chosen.count(text) for text in [*count, *chosen]}
-                one = rule.choose(
-                    predictor,
-                    known,
-                    chosen,
-                    list(map(str, range(len(judging)))),
-                    place=place,
-                    repeatable=_below(spent, seen.shape[1]),
-                )
-            chosen.append(one)
-        for one in chosen:
-            known.append((one, float(seen[int(one), count[one]])))
-            count[one] += 1
-    measured = {text: np.mean([a for t, a in known if t == text]) for text in count}
-    texts, accuracies = zip(*known, strict=True)
-    fitted = predictor().fit(texts, accuracies, seed_noise(known))
-    trained = list(count)
-    return (
-        float(judging[int(max(measured, key=lambda text: measured[text]))]),
-        float(judging[int(trained[int(fitted.predict(trained)[0].argmax())])]),
-        float(judging[int(fitted.predict(list(map(str, range(len(judging)))))[0].argmax())]),
+        for place in range(len(known), min(len(known) + BATCH, settings.trials)):
+            before = [*count, *chosen]
+            if place < rule.first:
+                chosen.append(_spread(rows.places, [*map(int, before)], rng))
+                continue
+            every = list(map(str, range(len(order))))
+            chosen.append(
+                rule.choose(partial(RowPredictor, rows), known, chosen, every, place=place)
+            )
+        known += [(text, train(text)) for text in chosen]
+    make = partial(RowPredictor, rows)
+    finalists = finalists_of(_trained(known), make, {})[:FINALISTS]
+    fresh = {
+        one.architecture: [train(one.architecture) for _ in range(settings.final_trainings)]
+        for one in finalists
+        if settings.final_trainings
+    }
+    known += [(text, value) for text, values in fresh.items() for value in values]
+    winner = finalists_of(_trained(known), make, fresh)[0]
+    interval = winner.confirmed
+    return Outcome(
+        rows.truth[int(winner.architecture)],
+        math.nan if interval is None else interval.low,
+        math.nan if interval is None else interval.high,
+        winner.values["accuracy"],
     )
 
 
-def _below(spent: Mapping[str, int], most: int) -> Callable[[str], bool]:
-    return lambda text: spent.get(text, 0) < most
+def _trained(known: Sequence[tuple[str, float]]) -> dict[str, Trained]:
+    """The trainings by row."""
+    of: defaultdict[str, list[float]] = defaultdict(list)
+    for text, value in known:
+        of[text].append(value)
+    return {text: Trained(text, None, Cost(1, 1), values) for text, values in of.items()}
 
 
 def _spread(places: Array, before: Sequence[int], rng: np.random.Generator) -> str:
@@ -179,16 +206,41 @@ def _spread(places: Array, before: Sequence[int], rng: np.random.Generator) -> s
     return str(new[farthest(places[new], places[list(before)])])
 
 
-def markdown(found: Mapping[str, Sequence[Sequence[float]]], random_row: float) -> Iterator[str]:
-    """The results as lines of a Markdown table, with standard errors."""
-    yield "| rule | highest mean | highest prediction | of all rows |"
+def simulate_all(
+    rows: Rows, rule: Acquisition | None, trainings: int, searches: int, jobs: int = 1
+) -> list[Outcome]:
+    """Searches with the seeds from 0."""
+    _ = rows.features, rows.places  # once for all
+    one = partial(simulate, rows, rule, trainings)
+    if jobs == 1:
+        return list(map(one, range(searches)))
+    with ProcessPoolExecutor(jobs) as pool:
+        return list(pool.map(one, range(searches), chunksize=max(1, searches // (8 * jobs))))
+
+
+def markdown(found: Mapping[str, Sequence[Outcome]], random_row: float) -> Iterator[str]:
+    """The results as lines of a Markdown table; differences are paired, with t intervals."""
+    yield "| rule | accuracy | points more than the best of random rows (95 %) | interval holds |"
     yield "|---|--:|--:|--:|"
     yield f"| a random row | {random_row:.2f} | | |"
+    base = np.array([one.accuracy for one in found["random"]])
     for name, outcomes in found.items():
-        values = np.array(outcomes)
-        errors = values.std(axis=0) / np.sqrt(len(values))
-        cells = (f"{m:.2f} ± {e:.2f}" for m, e in zip(values.mean(axis=0), errors, strict=True))
-        yield f"| {name} | {' | '.join(cells)} |"
+        values = np.array([one.accuracy for one in outcomes])
+        mean, error = values.mean(), stats.sem(values)
+        apart = values - base
+        cell = ""
+        if name != "random":
+            away = stats.t.ppf(0.975, len(apart) - 1) * stats.sem(apart)
+            cell = (
+                f"{apart.mean():+.2f} ({apart.mean() - away:+.2f} to {apart.mean() + away:+.2f})"
+            )
+        yield f"| {name} | {mean:.2f} ± {error:.2f} | {cell} | {_holds(outcomes)} |"
+
+
+def _holds(outcomes: Sequence[Outcome]) -> str:
+    """The share of intervals that hold the true accuracy."""
+    held = [one.low <= one.accuracy <= one.high for one in outcomes if math.isfinite(one.low)]
+    return f"{np.mean(held):.2f} ± {stats.sem(held):.2f}" if held else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -197,17 +249,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--searches", type=int, default=100, help="of each rule")
     parser.add_argument("--trainings", type=int, default=24)
     parser.add_argument("--table", action="append", help="name, or name:target")
+    parser.add_argument("--rule", action="append", choices=RULES, help="beside random")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     asked = parser.parse_args(arguments)
+    rules = dict.fromkeys(["random", *(asked.rule or RULES)])
     for named in asked.table or TABLES:
         name, _, target = named.partition(":")
         rows = Rows(load_reference(name), target)
         found = {
-            name: [simulate(rows, rule, asked.trainings, seed=s) for s in range(asked.searches)]
-            for name, rule in RULES.items()
+            rule: simulate_all(rows, RULES[rule], asked.trainings, asked.searches, asked.jobs)
+            for rule in rules
         }
-        judging = rows.table.accuracies[target or "accuracy"]
         print(f"\n{named}: {asked.searches} searches of {asked.trainings} trainings, per cent")
-        print("\n".join(markdown(found, float(np.mean(judging)))))
+        print("\n".join(markdown(found, float(np.mean(rows.truth)))), flush=True)
 
 
 if __name__ == "__main__":

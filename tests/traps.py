@@ -10,6 +10,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -166,6 +167,12 @@ def become_nobody() -> None:
     os.setgid(_NOBODY)
     os.setuid(_NOBODY)
     os.environ["HOME"] = "/"
+
+
+def nobody_may_read(path: str) -> bool:
+    """Whether :func:`become_nobody` leaves a file readable; only root may ask."""
+    who: Any = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+    return subprocess.run(["test", "-r", path], check=False, **who).returncode == 0
 
 
 def mislead_clock(seconds: float) -> None:

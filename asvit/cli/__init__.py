@@ -15,4 +15,6 @@ def main() -> None:
     # By default threads that wait for each other spin for milliseconds. Where another process
     # wants the cores, that is most of the time: a search took six times as long beside one.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    # Python processes that libraries start do not import from the working directory.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     app.main(prog_name="asvit")

@@ -38,20 +38,20 @@ _LONGEST = 4_000  # characters of a message: as long as a path, whatever else we
 # made of a kind of run.
 COMMANDS = {
     "design": "Make a network for your pictures, within limits.",
+    "predict": "Tell what classes pictures are of.",
     "search": "Search for a seed architecture without training.",
     "scale": "Grow an architecture to a budget without training.",
-    "score": "Measure one or more architectures.",
     "train": "Train a network on your images.",
-    "transfer": "Train a detector or a segmenter on a network.",
-    "supernet": "Train a space's supernet, then find its best path.",
-    "reference": "Train random architectures into a reference table.",
-    "correlate": "Tell how well measures rank a reference table.",
     "export": "Export a network and prove the copy equal.",
-    "predict": "Tell what classes pictures are of.",
-    "maps": "Draw where the attention of a network looks.",
+    "transfer": "Train a detector or a segmenter on a network.",
     "cost": "Count parameters and multiply-adds, stage by stage.",
-    "list": "List spaces, controllers, proxies, models, presets, data or references.",
+    "score": "Measure one or more architectures.",
+    "maps": "Draw where the attention of a network looks.",
+    "correlate": "Tell how well measures rank a reference table.",
+    "reference": "Train random architectures into a reference table.",
+    "supernet": "Train a space's supernet, then find its best path.",
     "report": "Rebuild the figures and report.html of a run folder.",
+    "list": "List spaces, controllers, proxies, models, presets, data or references.",
     "completion": "Print the completion script of a shell.",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from asvit.cli.options import (
 )
 from asvit.core.console import console, number, table
 from asvit.core.display import say
-from asvit.core.settings import MeasuringSettings, setting
+from asvit.core.settings import setting
 
 if TYPE_CHECKING:
     from proxies.latency import Latency
@@ -34,8 +35,17 @@ HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs":
 class Options:
     """What to count with, and how to time; without a default where that is for others to say."""
 
+    image_size: int | None = setting(
+        None,
+        "Side of the square images, in pixels.",
+        at_least=1,
+        shown="that of a training or design named, else 224",
+    )
     classes: int | None = setting(
-        None, "Classes to count with.", at_least=1, shown="those of --data, else 1000"
+        None,
+        "Classes to count with.",
+        at_least=1,
+        shown="those of --data, else as the size, else 1000",
     )
     data: str | None = setting(
         None,
@@ -84,13 +94,14 @@ def command(
     given = {name: value for name, value in timing.items() if value is not None}
     if given and not latency:
         raise click.UsageError(f"--{min(given)} says how to time; give --latency, too")
-    side = 224 if image_size is None else image_size
     texts = canonical(architectures)
     if classes is None and data is not None:
         from asvit.data.training_sets import class_count
 
         classes = class_count(data)
-    classes = 1000 if classes is None else classes
+    usual = _trained_at(architectures)
+    side = usual[0] if image_size is None else image_size
+    classes = usual[1] if classes is None else classes
     parts = {text: _parts(text, side, classes) for text in texts}
     totals = {text: asdict(cost(text, side, classes)) for text in parts}
     times = _timed(texts, side, classes, given) if latency else {}
@@ -122,8 +133,15 @@ def command(
     screen.print(f"multiply-adds, batch 1, {side} px, {classes} classes")
 
 
-_SIDE = (one for one in parameters(MeasuringSettings) if one.name == "image_size")
-command.params[1:1] = [*_SIDE, *parameters(Options)]
+command.params[1:1] = parameters(Options)
+
+
+def _trained_at(texts: Sequence[str]) -> tuple[int, int]:
+    """Image size and classes of the trained networks named, where they agree, else ImageNet's."""
+    from asvit.runs.architectures import find_architecture
+
+    found = {find_architecture(text).trained_at for text in texts} - {None}
+    return (found.pop() if len(found) == 1 else None) or (224, 1000)
 
 
 def _timed(texts: list[str], side: int, classes: int, given: dict[str, Any]) -> dict[str, Latency]:

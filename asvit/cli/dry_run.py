@@ -41,11 +41,18 @@ def plan_of_training(run: TrainRun, *, quiet: bool) -> Found:
 def plan_of_design(run: DesignRun, *, quiet: bool) -> Found:
     """What a design would look at and do, and what of it is done."""
     _checked(run)
+    if not quiet:
+        say("timing a few networks; nothing is written")
+    run.prepare()
     plan = run.plan_facts()
+    seconds = plan["seconds"]
+    each = (f"{name} {clock(took)}" for name, took in seconds.items())
     told = {
         "pictures": f"{plan['pictures']:,} of {len(plan['classes'])} classes",
         "done": ", ".join(plan["done"]) or "nothing",
         "next": ", ".join(plan["next"]) or "nothing",
+        "time": f"about {clock(sum(seconds.values()))} if nothing is cut short: {', '.join(each)}"
+        * bool(seconds),
         "writes": f"{run.folder}/",
     }
     about = {"schema_version": SCHEMA_VERSION, "kind": run.files.kind, "dry_run": True}

@@ -11,6 +11,7 @@ from asvit.cli.options import canonical, emit_json, json_option, parameters, qui
 from asvit.core.console import console, number, table
 from asvit.core.display import say
 from asvit.export.settings import ExportSettings
+from proxies.messages import legible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +71,7 @@ def show_export(exported: Exported, screen: Console) -> None:
     screen.print(table(columns, cells, title="The copy beside the network"))
     out = exported.out
     size = sum(f.stat().st_size for f in (out.iterdir() if out.is_dir() else (out,)))
-    screen.print(f"copy:   {out} ({exported.form.name}, {number(size / 1e6, 3)} MB)")
+    screen.print(legible(f"copy:   {out} ({exported.form.name}, {number(size / 1e6, 3)} MB)"))
     if exported.card is not None:
-        screen.print(f"card:   {exported.card}")
+        screen.print(legible(f"card:   {exported.card}"))
     screen.print(f"\n{exported.loading_code(str(out))}")

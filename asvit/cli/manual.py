@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import click
 
@@ -58,6 +59,10 @@ def _pages() -> Iterator[tuple[str, Page]]:
 PAGES = dict(_pages())
 _NO_PAGE = Page(examples=())
 FIRST_STEPS: Rows = (
+    (
+        "asvit design --data path/to/images --max-params 5M --hours 0.5",
+        "Makes a network for a folder of class folders.",
+    ),
     ("asvit search --preset quick", "Finds a small architecture in about two minutes."),
     ("asvit scale --preset quick --budget 88M", "Grows it to 88 million parameters."),
     ("asvit train ARCH --preset quick --dry-run", "Shows what a training would do."),
@@ -65,7 +70,45 @@ FIRST_STEPS: Rows = (
 
 
 class Documented(click.Command):
-    """A command whose help ends with its page of the manual."""
+    """A command whose help ends with its page of the manual, and whose errors name its options.
+
+    What it calls names settings as functions take them.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            told = self._with_options(error.format_message())
+            raise click.UsageError(told, error.ctx) from error
+        except ValueError as error:
+            if len(error.args) == 1:
+                error.args = (self._with_options(str(error)),)
+            raise
+
+    def _with_options(self, message: str) -> str:
+        """A message with options in the place of the settings that it names.
+
+        Names with an underscore are no other words; others are settings before a value, where the
+        message begins with what they must be, and where they are to be given, too.
+        """
+        spelled = {
+            str(one.name): one.opts[0] for one in self.params if isinstance(one, click.Option)
+        }
+        known = "|".join(spelled)
+        long = "|".join(name for name in spelled if "_" in name) or "$^"
+        word = r"(?<![\w(='\"./:-])({})(?![\w'\"./:(-])"
+        for pattern, more in (
+            (word.format(known) + "=", " "),
+            (word.format(long), ""),
+            (rf"^({known})(?= must )", ""),
+            (rf"(?<=; give )({known})(?=, too)", ""),
+        ):
+            parts = re.split(pattern, message)
+            parts[1::2] = [spelled[name] + more for name in parts[1::2]]
+            message = "".join(parts)
+        return message
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, those of a group under its heading."""

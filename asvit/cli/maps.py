@@ -9,7 +9,7 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import architecture_names, emit_json, json_option, parameters, paths
 from asvit.core.settings import setting
 from asvit.export.settings import ExportSettings
-from proxies.messages import shown
+from proxies.messages import legible, shown
 
 SCHEMA_VERSION = 1
 
@@ -38,7 +38,12 @@ class Options:
         parse=_cell,
         shown="the class token, else the mean of all",
     )
-    out: str = setting("maps", "Folder for the files.", metavar="FOLDER", complete="paths")
+    out: str = setting(
+        "maps",
+        "Folder for the files; or the file of a single picture, such as attention.png.",
+        metavar="PATH",
+        complete="paths",
+    )
 
 
 @click.command(cls=Documented)
@@ -59,7 +64,7 @@ def command(model: str, images: tuple[str, ...], *, as_json: bool, **options: An
     if as_json:
         emit_json({"schema_version": SCHEMA_VERSION, "model": model, "files": files})
     else:
-        click.echo("\n".join(map(str, files)))
+        click.echo("\n".join(legible(str(file)) for file in files))
 
 
 _SHARED = ("weights", "image_size", "attention", "ffn")

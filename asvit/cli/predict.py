@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asvit.runs.predicting import PicturePrediction
+
+logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 
@@ -56,9 +59,11 @@ def command(images: tuple[str, ...], *, weights: str, as_json: bool, **options: 
     else:
         _show(found)
     unread = [one.reason for one in found if one.reason]
+    for reason in unread[:-1]:
+        logger.warning(reason)
     if unread:
-        more = f" (and {len(unread) - 1} more)" if len(unread) > 1 else ""
-        raise ValueError(f"{unread[0]}{more}")
+        more = f" ({len(unread)} of {len(found)} pictures)" if len(unread) > 1 else ""
+        raise ValueError(f"{unread[-1]}{more}")
 
 
 command.params[1:1] = parameters(Options)

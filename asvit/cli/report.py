@@ -8,7 +8,7 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import completes, emit_json, json_option
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import CORRELATIONS, SERIES, TRIALS
-from proxies.messages import first_line
+from proxies.messages import first_line, legible
 
 
 def _runs() -> list[str]:
@@ -44,4 +44,4 @@ def command(run: Path | None, as_json: bool) -> None:
     if as_json:
         emit_json({"folder": folder, "files": [path.name for path in written]})
     else:
-        click.echo(written[-1])
+        click.echo(legible(str(written[-1])))

@@ -166,9 +166,11 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
             result = run.run()
     except KeyboardInterrupt:
         where = "before its first step"
-        if last is not None and last.unit != "image":
+        if last is not None and last.unit not in ("image", "stage"):
             of_all = "" if last.total is None else f" of {last.total}"
             where = f"after {last.unit} {last.done}{of_all}"
+        if last is not None and last.stage is not None:
+            where = f"in stage {last.stage.name}, {where}"
         say(f"stopped {where}; to go on: {again(context)}")
         raise
     except WrongOption as error:

@@ -45,7 +45,7 @@ def parse_call(text: str) -> tuple[str, dict[str, Value]]:
             raise wrong
         try:
             found[one.arg] = _value(one.value)
-        except ValueError:
+        except (TypeError, ValueError):  # as of a list as the key of a dictionary
             raise wrong from None
     return name, found
 

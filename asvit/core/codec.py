@@ -92,6 +92,11 @@ def check_values(content: Mapping[str, Any], declared: Mapping[str, Any]) -> Non
             raise ValueError(f"{name} may not be {shown(content[name])}")
 
 
+def content_fault(error: BaseException) -> str:
+    """What is wrong with the content of a file that raised one of :data:`MALFORMED`."""
+    return f"it has no {first_line(error)}" if type(error) is KeyError else first_line(error)
+
+
 def _first_fault(error: BaseException) -> str:
     """The first error of a nest of them, with the names that lead there."""
     from cattrs import AttributeValidationNote, IterableValidationNote

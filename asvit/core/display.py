@@ -70,27 +70,28 @@ class Lines:
     """Writes the title, then a line for every 5 % of the work, and at least one a minute."""
 
     title: Title | None
-    _unit: str = ""
+    _unit: tuple[str, str] = "", ""  # of what stage, and what is counted
     _written: int = -1  # of these lines
     _last: float = -_EVERY_SECONDS
 
     def __call__(self, progress: Progress) -> None:
         """Write the line of ``progress`` if it is time for one."""
+        unit = ("" if progress.stage is None else progress.stage.name, progress.unit)
         if progress.unit == "image":
-            if progress.unit != self._unit and progress.done < (progress.total or 0):
+            if unit != self._unit and progress.done < (progress.total or 0):
                 say(f"preparing {progress.total} images")
-                self._unit = progress.unit
+                self._unit = unit
             return
         if self.title is not None:
             say(opening(self.title, progress))
             self.title = None
-        if progress.unit != self._unit:
-            self._unit, self._written = progress.unit, -1
+        if unit != self._unit:
+            self._unit, self._written = unit, -1
         now, part = time.monotonic(), progress.part
         due = self._written if math.isnan(part) else int(_LINES * part + 1e-9)
         if due > self._written or now - self._last >= _EVERY_SECONDS:
             self._last, self._written = now, due
-            say(f"{count(progress)}  {progress.state}")
+            say("  ".join([*stage_lines(progress), *counted(progress), progress.state]))
 
 
 @dataclass
@@ -112,7 +113,8 @@ class NotebookBar:
             self._opening = opening(self.title, progress)
         known = not math.isnan(progress.part)
         value = f' value="{progress.part:.4f}"' if known else ""
-        lines = (self._opening, f"{count(progress)}  {progress.state}")
+        told = [*stage_lines(progress), *counted(progress), progress.state]
+        lines = (self._opening, "  ".join(told))
         above, below = (f"<pre>{escape(legible(line))}</pre>" for line in lines)
         shown = import_module("IPython.display")
         bar = shown.HTML(f'{above}<progress style="width: 100%"{value}></progress>{below}')
@@ -156,7 +158,7 @@ def _bar(title: Title) -> Iterator[Tell]:
             total=1.0 if known else None,
             told=count(progress).removeprefix(f"{progress.unit} "),
         )
-        state.plain = progress.state
+        state.plain = "\n".join([*stage_lines(progress), progress.state])
 
     with Live(Group(bar, state), console=screen, refresh_per_second=4, transient=True):
         _bars.append(screen)
@@ -173,6 +175,23 @@ def opening(title: Title, progress: Progress) -> str:
         return title
     line, end, more = title.partition("\n")
     return f"{line}; resuming after {progress.unit} {progress.resumed:,}{end}{more}"
+
+
+def stage_lines(progress: Progress) -> list[str]:
+    """The stage of a run of several, as ``training (6 of 10), 9:40 of 18:00``; else nothing."""
+    stage = progress.stage
+    if stage is None:
+        return []
+    told = f"{stage.name} ({stage.place} of {stage.total}), {clock(stage.seconds)}"
+    if not math.isnan(stage.planned):
+        told += f" of {clock(stage.planned)}"
+    left = "" if math.isnan(stage.left) else f"; {clock(max(0.0, stage.left))} left for all"
+    return [told + left]
+
+
+def counted(progress: Progress) -> list[str]:
+    """The count, but for that of stages, which :func:`stage_lines` have."""
+    return [] if progress.stage is not None and progress.unit == "stage" else [count(progress)]
 
 
 def count(progress: Progress) -> str:

@@ -6,6 +6,18 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class StageUnderWay:
+    """The stage that a run of several is in."""
+
+    name: str
+    place: int  # from 1
+    total: int  # stages of the run
+    seconds: float  # since it began
+    planned: float = math.nan  # seconds that it will take; NaN where nothing tells
+    left: float = math.nan  # seconds of the whole run's time that are left; NaN without a plan
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a run is."""
 
@@ -18,6 +30,9 @@ class Progress:
     # Share of the whole work that is done, where it is not ``done / total``.
     share: float | None = None
     share_resumed: float = 0.0  # share that earlier sessions did, likewise
+    # What follows the last of them, such as finalists, in as many of them as take as long.
+    after: float = 0.0
+    stage: StageUnderWay | None = None  # that all this is part of; unit "stage": it has begun
     # What has just ended, such as a row of the run's table; None between two of them.
     record: object = None
 
@@ -31,11 +46,11 @@ class Progress:
     @property
     def remaining(self) -> float:
         """Seconds to the end at the pace of this session; NaN before there is one."""
-        before = self.share_resumed
+        before, whole = self.share_resumed, 1.0
         if self.share is None and self.total:
-            before = self.resumed / self.total
+            before, whole = self.resumed / self.total, 1 + self.after / self.total
         fresh = self.part - before
-        return self.seconds / fresh * (1 - self.part) if fresh > 0 else math.nan
+        return self.seconds / fresh * (whole - self.part) if fresh > 0 else math.nan
 
 
 Tell = Callable[[Progress], None]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from asvit.core.codec import MALFORMED, check_values, from_json, to_json
-from asvit.core.files import check_plain, read_text, write_text
-from asvit.core.records import parse_json
+from asvit.core.codec import MALFORMED, check_values, content_fault, from_json, to_json
+from asvit.core.digests import read_sealed_json, sealed_json
+from asvit.core.files import check_plain, read_text, write_bytes
 from asvit.core.run_files import RESULT
-from proxies.messages import first_line, shown
+from proxies.messages import shown
 from proxies.registry import Registry
 from proxies.tables import read_cells
 
@@ -156,8 +155,7 @@ class Result:
 
     def write(self) -> None:
         """Write result.json into the run folder, as a whole or not at all."""
-        text = json.dumps(self.to_json(), indent=2, allow_nan=False)
-        write_text(self.folder / RESULT, text + "\n")
+        write_bytes(self.folder / RESULT, *sealed_json(self.to_json()))
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -169,13 +167,22 @@ class Result:
         """
         check_plain(path)
         try:
-            return cls.parse(parse_json(path.read_bytes()), path.parent)
+            return cls.parse(stored_content(path), path.parent)
         except MALFORMED as error:
-            fault = first_line(error)
             raise ValueError(
                 f"{path} is not the result of {article(cls.noun)} that this version can read: "
-                f"{f'it has no {fault}' if type(error) is KeyError else fault}"
+                f"{content_fault(error)}"
             ) from error
+
+
+def stored_content(path: Path) -> Any:
+    """What a ``result.json`` holds, of whatever kind and version.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError, RecursionError: If it is damaged.
+    """
+    return read_sealed_json(path.read_bytes())
 
 
 def data_frames() -> Any:

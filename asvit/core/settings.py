@@ -56,6 +56,8 @@ class Option:
     convert: Callable[[Any], Any] | None = None
     # The text of an option to its value; raises ValueError. By its type unless given.
     parse: Callable[[str], Any] | None = None
+    # A value to the text that ``parse`` reads as it.
+    spell: Callable[[Any], str] = str
     # What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"``, ``"runs"``,
     # the folders of finished runs, or ``"architectures"``, those and models of timm.
     complete: str = ""
@@ -332,10 +334,15 @@ def check_same_settings(
     """Check that the run in ``folder`` goes on with the settings it was started with, if it was.
 
     The numbers called ``growing`` may be larger than they were, and those called ``changing`` may
-    be other ones. Raises ValueError with each
+    be other ones; so may two paths to the same. Raises ValueError with each
     difference.
     """
     changed = {} if stored is None else stored.difference(wanted)
+    for name, field in fields_of(type(wanted)).items():
+        option = option_of(field)
+        paths = option is not None and option.complete in ("paths", "data")
+        if name in changed and paths and _same_place(*changed[name]):
+            del changed[name]
     for name in growing:
         if name in changed and changed[name][0] < changed[name][1]:
             del changed[name]
@@ -343,12 +350,25 @@ def check_same_settings(
         changed.pop(name, None)
     if changed:
         differences = ", ".join(
-            f"{name} {one_line(str(before))} (now {now})"
+            f"{name} {one_line(_listed(before))} (now {_listed(now)})"
             for name, (before, now) in changed.items()
         )
         raise ValueError(
             f"run folder {folder} was started with other settings: {differences}; {ELSEWHERE}"
         )
+
+
+def _same_place(one: object, other: object) -> bool:
+    """Whether two texts are paths to the same file or folder."""
+    try:
+        return Path(str(one)).expanduser().samefile(Path(str(other)).expanduser())
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _listed(value: object) -> str:
+    """A value as it is typed, or several with commas."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 class Images(TypedDict):

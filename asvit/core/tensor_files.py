@@ -1,8 +1,6 @@
 """Safetensors files with our JSON header: tensors by name, and what they belong to."""
 
-import hashlib
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,14 +11,12 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from asvit.core.digests import FIELD, UNKNOWN, check_digest, sealed, without_digest
 from asvit.core.files import check_plain, write_bytes
 from asvit.core.records import parse_json
 
 _HEADER = "asvit"  # key in the metadata of safetensors, which holds strings only
-_DIGEST = "sha256"  # the first key of the header, but in files of versions without digests
-_OLDER = ("schema_version", "architecture")  # the first key in those
-_UNKNOWN = "0" * 64  # stands for the digest in what the digest is of
-_WRITTEN = re.compile(rb'\{\\"sha256\\": \\"([0-9a-f]{64})\\"')  # JSON in a string of JSON
+_OLDER = ("schema_version", "architecture")  # first keys of it in versions without digests
 
 
 def write_tensors(
@@ -35,12 +31,8 @@ def write_tensors(
     With them goes a SHA-256 of the whole file, which reading checks. The old file is kept as
     ``previous``, if that is given.
     """
-    text = json.dumps({_DIGEST: _UNKNOWN, **header}, allow_nan=False)
-    content = save(dict(tensors), {_HEADER: text})
-    digest = hashlib.sha256(content).hexdigest()
-    start = content.index(_UNKNOWN.encode())
-    rest = memoryview(content)[start + len(digest) :]
-    write_bytes(path, content[:start], digest.encode(), rest, previous=previous)
+    text = json.dumps({FIELD: UNKNOWN, **header}, allow_nan=False)
+    write_bytes(path, *sealed(save(dict(tensors), {_HEADER: text})), previous=previous)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -66,33 +58,22 @@ def read_any_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tenso
         ValueError: If the header is not JSON, or the digest another one.
     """
     with _openable(path) as name, safe_open(name, "pt") as file:
-        checked = _check_digest(path)
+        checked = _check_file(path)
         text = (file.metadata() or {}).get(_HEADER)
         header = None if text is None else parse_json(text)
-        if checked and header is not None:
-            del header[_DIGEST]
-        elif header is not None and next(iter(header), None) not in _OLDER:
-            raise ValueError("the header is damaged")
+        if header is not None:
+            header = without_digest(header, checked=checked, older=_OLDER)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if sys.platform == "win32":  # which lets nobody replace a mapped file, as these are
             tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         return header, tensors
 
 
-def _check_digest(path: Path) -> bool:
+def _check_file(path: Path) -> bool:
     """Check the digest of a file; False if it has none."""
     with path.open("rb") as file:
         length = file.read(8)
-        head = length + file.read(int.from_bytes(length, "little"))
-        found = _WRITTEN.search(head)
-        if found is None:
-            return False
-        start, end = found.span(1)
-        total = hashlib.sha256(head[:start] + _UNKNOWN.encode() + head[end:])
-        hashlib.file_digest(file, lambda: total)
-    if total.hexdigest() != found[1].decode():
-        raise ValueError("its content is not what was written: the digest is another one")
-    return True
+        return check_digest(length + file.read(int.from_bytes(length, "little")), file)
 
 
 @contextmanager

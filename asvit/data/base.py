@@ -1,14 +1,18 @@
 """Labelled sets of images, and subsets of them."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
+
+from proxies.messages import first_line
 
 # Called with (done, total) as images are made or read.
 Progress = Callable[[int, int], None]
@@ -25,6 +29,17 @@ UNREADABLE = (
     struct.error,
     Image.DecompressionBombError,
 )
+
+
+@contextmanager
+def naming(image: str) -> Iterator[None]:
+    """Name the image in errors of reading it: a ValueError, or a MemoryError."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise ValueError(f"cannot read {image}: {first_line(error)}") from error
+    except MemoryError as error:
+        raise MemoryError(f"reading {image}") from error
 
 
 @dataclass(eq=False, repr=False)
@@ -56,9 +71,25 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         """
         raise NotImplementedError
 
+    def check(self, index: int) -> None:
+        """Check of image ``index`` what needs no decoding: the header of its file, if it has one.
+
+        Raises:
+            ValueError: If it cannot be read; the message names it.
+        """
+
     def name(self, index: int) -> str:
         """Return the name of image ``index`` within the set, for messages and digests."""
         return f"image {index}"
+
+    def identity(self, index: int) -> str:
+        """Its name, and what is known of its content: for digests."""
+        return self.name(index)
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Files of all images; none where they are not files of their own."""
+        return ()
 
 
 class SubsetImages(LabelledImages):
@@ -74,9 +105,17 @@ class SubsetImages(LabelledImages):
         """Return image ``index`` of the subset."""
         return self._whole.picture(int(self._chosen[index]))
 
+    def check(self, index: int) -> None:
+        """Check image ``index`` of the subset."""
+        self._whole.check(int(self._chosen[index]))
+
     def name(self, index: int) -> str:
         """Return its name in the whole set."""
         return self._whole.name(int(self._chosen[index]))
+
+    def identity(self, index: int) -> str:
+        """Its name in the whole set, and what is known of its content."""
+        return self._whole.identity(int(self._chosen[index]))
 
 
 def divide(

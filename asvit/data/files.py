@@ -1,15 +1,21 @@
 """Images in files: those of a folder, with or without class folders, and those of a table."""
 
 import csv
+import io
 import os
-from contextlib import suppress
+import warnings
+from collections.abc import Iterable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, NamedTuple
+from urllib.parse import quote, unquote
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from asvit.core.files import check_plain
-from asvit.data.base import UNREADABLE, LabelledImages, Transform
+from asvit.core.files import read_text
+from asvit.data.base import UNREADABLE, LabelledImages, Transform, naming
+from asvit.data.copies import file_digest
 from proxies.messages import first_line, one_line
 from proxies.tables import csv_text, read_cells
 
@@ -19,10 +25,26 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
+#: Pixels of the largest image that is read: 120 million, which take up to 2 GB. A small file may
+#: hold any number of equal ones; photographs have up to 108 million.
+MOST_PIXELS = 120_000_000
+
+_TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
+
+_LONGEST = 10  # times its width, of what is resized by the shorter side
+
+# In place of ours, which is an error.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 _MAX_DEPTH = 100  # of nested folders
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _COLUMNS = ["image", "class", "part"]
+_KNOWN = ["bytes", "sha256"]  # more columns, of a design's table
+_ROOT = "# images in "  # begins a table of images that are not beside it
+
+#: What was found of files whose content was compared: path to the state of the file.
+Seen = MutableMapping[Path, tuple[int, ...]]
 
 
 class FolderDataset(LabelledImages):
@@ -67,7 +89,7 @@ class FolderDataset(LabelledImages):
             f"{name}/{file}" if inner else file for name, files in groups.items() for file in files
         )
         super().__init__(
-            f"folder {root.resolve()}, {len(self._files)} images, {len(groups)} classes",
+            f"folder {root.resolve().name}, {len(self._files)} images, {len(groups)} classes",
             tuple(groups),
             np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()]),
             transform=transform,
@@ -76,6 +98,10 @@ class FolderDataset(LabelledImages):
     def picture(self, index: int) -> Image.Image:
         """Read image ``index``; a ValueError names a file that cannot be read."""
         return read_image(self.root / self._files[index])
+
+    def check(self, index: int) -> None:
+        """Read the header of image ``index``."""
+        check_image(self.root / self._files[index])
 
     def name(self, index: int) -> str:
         """Return the path of image ``index`` relative to the folder, as ``CLASS/image.jpg``."""
@@ -123,11 +149,22 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> list[str]:
     ]
 
 
+class ListedImage(NamedTuple):
+    """A row of a table of images; without a digest, its content may be any."""
+
+    name: str  # file, relative to the folder of the images
+    label: str
+    part: str
+    size: int = 0  # bytes of the file
+    digest: str = ""  # SHA-256 of its content, in hexadecimal
+
+
 class ListedDataset(LabelledImages):
     """The images of one part of a CSV table with the columns ``image``, ``class`` and ``part``.
 
     A part is ``"train"``, ``"validation"`` or ``"test"``. Files are relative to the folder of the
-    table. All parts have all classes, in their order.
+    table, or to the one that its first line names. All parts have all classes, in their order. A
+    file must have the content whose SHA-256 the table has, if it has a column for that.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -135,61 +172,160 @@ class ListedDataset(LabelledImages):
     """
 
     def __init__(self, table: Path, part: str = TRAIN) -> None:
-        rows = _rows(table)
-        chosen = [(name, label) for name, label, of in rows if of == part]
-        if not chosen:
+        self.root, rows = _read_list(table)
+        self._rows = [row for row in rows if row.part == part]
+        if not self._rows:
             raise ValueError(f"{table} has no images for part {part!r}")
-        classes = sorted({label for _, label, _ in rows})
+        classes = sorted({row.label for row in rows})
         places = {label: place for place, label in enumerate(classes)}
-        self._files = [table.parent / name for name, _ in chosen]
+        where = f"{table.resolve().parent.name}/{table.name}"
         super().__init__(
-            f"{table.resolve()}, {len(chosen)} images, {len(classes)} classes, part {part}",
+            f"{where}, {len(self._rows)} images, {len(classes)} classes, part {part}",
             tuple(classes),
-            np.array([places[label] for _, label in chosen], dtype=np.int64),
+            np.array([places[row.label] for row in self._rows], dtype=np.int64),
         )
 
     def picture(self, index: int) -> Image.Image:
-        """Read image ``index``; a ValueError names what cannot be read."""
-        return read_image(self._files[index])
+        """Read image ``index``; a ValueError names what cannot be read, or has changed."""
+        row = self._rows[index]
+        path = self.root / row.name
+        picture = read_image(path)
+        if row.digest and file_digest(path) != row.digest:
+            raise ValueError(f"image {str(path)!r} has changed since it was listed")
+        return picture
+
+    def check(self, index: int) -> None:
+        """Read the header of image ``index``."""
+        check_image(self.root / self._rows[index].name)
 
     def name(self, index: int) -> str:
         """Its file, as the table names it."""
-        return str(self._files[index])
+        return self._rows[index].name
+
+    def identity(self, index: int) -> str:
+        """Its file, and its SHA-256 where the table has it."""
+        row = self._rows[index]
+        return f"{row.name} {row.digest}" if row.digest else row.name
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Paths of all images."""
+        return tuple(self.root / row.name for row in self._rows)
 
 
 def has_part(table: Path, part: str) -> bool:
     """Whether a table has images for a part."""
-    return any(of == part for _, _, of in _rows(table))
+    return any(row.part == part for row in _read_list(table)[1])
 
 
-def _rows(table: Path) -> list[tuple[str, str, str]]:
-    """File, class and part of each image of a table."""
-    check_plain(table)
+def changed_images(
+    table: Path, part: str, seen: Seen, *, root: Path | None = None
+) -> dict[str, str]:
+    """The images of a part that are not as the table lists them: their names, and why.
+
+    ``seen`` keeps the state of files that were as listed, so that they are not read twice. Images
+    are looked up in ``root``, if given.
+    """
+    folder, rows = _read_list(table)
+    found = {
+        row.name: _change((root or folder) / row.name, row, seen)
+        for row in rows
+        if row.part == part and row.digest
+    }
+    return {name: why for name, why in found.items() if why}
+
+
+def _change(path: Path, row: ListedImage, seen: Seen) -> str:
+    """How a file differs from what was listed; empty if it does not."""
     try:
-        with table.open(newline="", encoding="utf-8") as file:
-            header, *rows = map(read_cells, csv.reader(file))
-        if header != _COLUMNS:
+        about = path.stat()
+        state = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+        if seen.get(path) != state:
+            if about.st_size != row.size or file_digest(path) != row.digest:
+                return "its content is another one"
+            seen[path] = state
+    except FileNotFoundError:
+        return "it is missing"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or type(error).__name__}"
+    return ""
+
+
+def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
+    """The folder of the images of a table, and its rows."""
+    try:
+        first, text = split_list(read_text(table))
+        rows = csv.reader(io.StringIO(text, newline=""))
+        header = read_cells(next(rows, []))
+        if header not in (_COLUMNS, [*_COLUMNS, *_KNOWN]):
             raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
-        return [(name, label, of) for name, label, of in rows]
+        found = []
+        for cells in map(read_cells, rows):
+            if len(cells) != len(header):
+                raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
+            name, label, part, size, digest = [*cells, "0", ""][:5]
+            found.append(ListedImage(name, label, part, int(size), digest))
+        root = unquote(first[len(_ROOT) :].rstrip("\n"), errors="surrogateescape")
+        return table.parent / root, found
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{table} is no table of images: {first_line(error)}") from error
 
 
-def list_text(rows: list[tuple[str, str, str]]) -> str:
-    """The text of a table: file, class and part of each image."""
-    return csv_text([_COLUMNS, *rows])
+def split_list(text: str) -> tuple[str, str]:
+    """The line of a table that names the folder of its images, or nothing, and the rest."""
+    end = text.find("\n") + 1 if text.startswith(_ROOT) else 0
+    return text[:end], text[end:]
+
+
+def root_line(table: Path, images: Path) -> str:
+    """The first line of a table, which names the folder of its images, relative to its own."""
+    root = os.path.relpath(images.resolve(), table.parent.resolve())
+    return f"{_ROOT}{quote(root, errors='surrogateescape')}\n"
+
+
+def list_text(rows: Iterable[ListedImage]) -> str:
+    """The text of a table, without the line that names a folder."""
+    return csv_text([[*_COLUMNS, *_KNOWN], *rows])
 
 
 def read_image(path: Path) -> Image.Image:
     """Read an image file as RGB, the right way up; a ValueError names one that cannot be read."""
+    with naming(f"image {str(path)!r}"), _opened(path) as image:
+        return to_rgb(image)
+
+
+def check_image(path: Path) -> None:
+    """Read the header of an image file; a ValueError names one that cannot be read."""
+    with naming(f"image {str(path)!r}"), _opened(path):
+        pass
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+        raise ValueError("it is no file")
+    # Not by its name: Pillow 13 maps some TIFF files into memory, and then turns them wrongly.
+    with path.open("rb") as file, open_image(file) as image:
+        yield image
+
+
+@contextmanager
+def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
+    """An image of which the header alone has been read.
+
+    Raises:
+        ValueError: If it is of no format of ours, or has more than :data:`MOST_PIXELS`.
+    """
     try:
-        if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
-            raise ValueError("it is no file")
-        # Not by its name: Pillow 13 maps some TIFF files into memory, and then turns them wrongly.
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-            return to_rgb(image)
-    except UNREADABLE as error:
-        raise ValueError(f"cannot read image {str(path)!r}: {first_line(error)}") from error
+        image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
+    except Image.DecompressionBombError as error:  # twice the pixels that Pillow allows
+        raise ValueError(_TOO_LARGE) from error
+    with image:
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(_TOO_LARGE)
+        yield image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -216,3 +352,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def square(image: Image.Image, size: int) -> Image.Image:
     """Resize the shorter side to ``size`` (bicubic, antialiased) and crop the centre."""
     return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+
+
+def crop_long(image: Image.Image) -> Image.Image:
+    """The centre of an image that is more than 10 times as long as wide; others as they are.
+
+    Resized by its shorter side, an image of 1 × 60,000 pixels would take gigabytes.
+    """
+    most = _LONGEST * min(image.size)
+    if max(image.size) <= most:
+        return image
+    width, height = (min(side, most) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))

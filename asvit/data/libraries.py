@@ -20,8 +20,8 @@ from PIL import Image
 
 from asvit.core.files import expanded
 from asvit.core.versions import missing
-from asvit.data.base import UNREADABLE, LabelledImages
-from asvit.data.files import FORMATS, read_image, to_rgb
+from asvit.data.base import UNREADABLE, LabelledImages, naming
+from asvit.data.files import open_image, read_image, to_rgb
 from asvit.data.store import cache_folder
 from proxies.messages import first_line, listed, nearest, shown
 
@@ -42,15 +42,11 @@ class LibraryDataset(LabelledImages):
 
     def picture(self, index: int) -> Image.Image:
         """Read image ``index``."""
-        try:
+        with naming(f"image {index} of {self.source}"):
             image = self.items[index][0]
             if not isinstance(image, Image.Image):
                 raise ValueError(f"it is a {type(image).__name__}, not an image")
             return to_rgb(image)
-        except UNREADABLE as error:
-            raise ValueError(
-                f"cannot read image {index} of {self.source}: {first_line(error)}"
-            ) from error
 
 
 def open_digits() -> LabelledImages:
@@ -260,7 +256,7 @@ class _Encoded:
     def __getitem__(self, index: int) -> tuple[Image.Image]:
         stored = self._rows[index][self._column]
         if stored["bytes"] is not None:
-            with Image.open(io.BytesIO(stored["bytes"]), formats=FORMATS) as image:
+            with open_image(io.BytesIO(stored["bytes"])) as image:
                 return (to_rgb(image),)
         path = Path(stored["path"])
         if not path.is_file():

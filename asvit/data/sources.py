@@ -16,6 +16,7 @@ from asvit.core.files import expanded
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.files import FolderDataset, ListedDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
+from asvit.data.headers import refuse_unreadable
 from asvit.data.libraries import open_digits, open_hub, open_torchvision
 from asvit.data.store import cache_folder
 from proxies.messages import nearest
@@ -199,9 +200,13 @@ def _chosen(
             f"{count} images are needed, but there are {len(dataset)}: {dataset.source}"
         )
     chosen = balanced_choice(dataset.labels, count, seed)
-    pictures = np.empty((count, size, size, 3), np.uint8)
+    pictures, bad = np.empty((count, size, size, 3), np.uint8), {}
     for place, index in enumerate(chosen):
-        pictures[place] = np.asarray(square(dataset.picture(int(index)), size))
+        try:
+            pictures[place] = np.asarray(square(dataset.picture(int(index)), size))
+        except ValueError as error:
+            bad[dataset.name(int(index))] = str(error)
         if progress is not None:
             progress(place + 1, count)
+    refuse_unreadable(bad, count)
     return chosen, pictures

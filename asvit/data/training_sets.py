@@ -1,19 +1,36 @@
 """Training and validation images, from one line of text."""
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from asvit.core.files import expanded
-from asvit.data.base import LabelledImages, Progress, SubsetImages, balanced_choice, divide
-from asvit.data.files import VALIDATION, FolderDataset, ListedDataset, has_part, list_folder
+from asvit.data.base import LabelledImages, Progress, SubsetImages, balanced_choice
+from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files
+from asvit.data.files import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    FolderDataset,
+    ListedDataset,
+    check_image,
+    has_part,
+    list_folder,
+    read_image,
+)
 from asvit.data.fractals import FractalDataset
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
+from proxies.messages import one_line
+
+_log = logging.getLogger(__name__)
 
 _PER_CLASS = (100, 10)  # default numbers of fractals for training and validation
 
@@ -33,8 +50,8 @@ class TrainingSets:
     validation: LabelledImages  # images to validate with
     classes: tuple[str, ...]  # name of each label
     # Descriptions of the parts (``source``, ``validation``), and a SHA-256 of the names, labels
-    # and classes of their images (``digest``). Equal digests mean equal sets, unless the content
-    # of a file changed.
+    # and classes of their images (``digest``), and of their content where a table has it. Equal
+    # digests mean equal sets, unless the content of another file changed.
     provenance: Mapping[str, str]
 
 
@@ -109,11 +126,65 @@ def open_training_sets(
     for part in (train, other):
         digest.update(repr(part.classes).encode())
         digest.update(np.ascontiguousarray(part.labels, dtype="<i8").data)
-        names = "\n".join(part.name(index) for index in range(len(part)))
-        digest.update(names.encode(errors="surrogateescape"))
+        known = "\n".join(part.identity(index) for index in range(len(part)))
+        digest.update(known.encode(errors="surrogateescape"))
     provenance = {"source": train.source, "validation": other.source}
     provenance["digest"] = digest.hexdigest()
     return TrainingSets(train, other, train.classes, provenance)
+
+
+class PartedPictures(LabelledImages):
+    """The pictures of a folder of classes, or of a layout of ``train``, ``val`` and ``test``.
+
+    ``parts`` has the part of each in a layout; None where the folder has none. What is given to
+    validate with is the test where there is no other.
+
+    Raises:
+        FileNotFoundError: As :class:`asvit.data.files.FolderDataset`.
+        ValueError: As there, or if a part has other classes.
+    """
+
+    parts: NDArray[np.object_] | None = None  # "train", "validation" or "test" of each
+
+    def __init__(self, root: Path) -> None:
+        named: dict[str, FolderDataset] = {}
+        inner = list_folder(root)[1] if root.is_dir() else []
+        others = [name for name in _VALIDATION_FOLDERS if name in inner]
+        if "train" in inner and others and list_folder(root / "train")[1]:
+            named = {name: FolderDataset(root / name) for name in ("train", others[0], others[-1])}
+        folders = [*named.values()] or [FolderDataset(root)]
+        for one in folders[1:]:
+            _check_same_classes(folders[0], one)
+        if named:
+            tested = [TRAIN] + [VALIDATION] * (len(named) - 2) + [TEST]
+            each = [len(one) for one in folders]
+            self.parts = np.repeat(np.array(tested, dtype=object), each)
+        self._names = [
+            "/".join([*before, one.name(index)])
+            for before, one in zip([[name] for name in named] or [[]], folders, strict=True)
+            for index in range(len(one))
+        ]
+        self.root = root
+        self._paths = tuple(path for one in folders for path in one.paths)
+        labels = np.concatenate([one.labels for one in folders])
+        super().__init__(folders[0].source, folders[0].classes, labels)
+
+    def picture(self, index: int) -> Image.Image:
+        """Read picture ``index``; a ValueError names a file that cannot be read."""
+        return read_image(self._paths[index])
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Paths of all pictures."""
+        return self._paths
+
+    def check(self, index: int) -> None:
+        """Read the header of picture ``index``."""
+        check_image(self._paths[index])
+
+    def name(self, index: int) -> str:
+        """Return the path of picture ``index`` relative to the folder."""
+        return self._names[index]
 
 
 def class_count(spec: str) -> int | None:
@@ -193,14 +264,23 @@ def _folders(folder: Path, *, alone: bool) -> _Pair:
 def _divided(
     images: LabelledImages, held_out: float, seed: int
 ) -> tuple[LabelledImages, LabelledImages]:
-    labels, sizes = np.unique(images.labels, return_counts=True)
-    if sizes.min() < 2:
-        lonely = images.classes[int(labels[int(sizes.argmin())])]
+    """Hold out a share of the images, on whose copies nothing is trained."""
+    count = len(images)
+    groups = equal_files(images.paths) if images.paths else np.arange(count)
+    if len(np.unique(groups)) < count:
+        names = [images.name(index) for index in range(count)]
+        for told in copies_in_words(names, images.labels, groups):
+            _log.warning("%s", told)
+    own = images.labels[distinct(images.labels, groups)]
+    sizes = [(int((own == label).sum()), int(label)) for label in np.unique(images.labels)]
+    size, lonely = min(sizes)
+    if size < 2:
+        what = "one image" if size else "no image that is in this class alone"
         raise ValueError(
-            f"class {lonely!r} has one image, which cannot be divided: add images to it or give"
-            f" a folder to validate with ({images.source})"
+            f"class {images.classes[lonely]!r} has {what}, which cannot be divided: add images to "
+            f"it or give a folder to validate with ({one_line(images.source)})"
         )
-    stay, held = divide(images.labels, held_out, seed)
+    stay, held = divide_apart(images.labels, groups, held_out, seed)
     return SubsetImages(images, stay, _TRAINED), SubsetImages(images, held, _VALIDATED)
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from asvit.core.processes import imports_here
 from asvit.core.versions import changed_versions, missing, versions
 from asvit.executors.base import Event, Task, Work, perform
 from proxies.messages import first_line
@@ -125,8 +126,17 @@ def _connect(ray: Any, address: str) -> None:
         if colon and port.isdecimal() and "/" not in host:
             # Ray itself would retry for minutes.
             socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-        # Ray shows a driver's command line to all of the cluster; a password may be in it.
-        with patch.object(ray._private.utils, "get_entrypoint_name", lambda: "asvit", create=True):
+        with (
+            # Ray shows a driver's command line to all of the cluster; a password may be in it.
+            patch.object(ray._private.utils, "get_entrypoint_name", lambda: "asvit", create=True),
+            # Ray lets workers import from the working directory unless it thinks that they have
+            # another one; from there they may import what this process may.
+            patch.object(
+                ray.job_config.JobConfig,
+                "_runtime_env_has_working_dir",
+                lambda _: not imports_here(),
+            ),
+        ):
             ray.init(address=address, log_to_driver=False, logging_level="error")
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise ConnectionError(

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
+from asvit.core.processes import module_process
 from asvit.executors.base import Event, Task, Work, cores, perform
 from proxies.messages import first_line
 
@@ -46,8 +47,7 @@ class ProcessBackend:
     def start(self, slot: int) -> None:
         """Start a process, without waiting for its imports."""
         share = str(max(1, cores() // len(self._devices)))  # of the cores, equal ones
-        environment = {"OMP_NUM_THREADS": share, **os.environ}
-        process = _Process(slot, environment, self._messages)
+        process = _Process(slot, share, self._messages)
         self._processes[slot] = process
         head = {**self._work, "device": self._devices[slot], "bytes": len(self._arrays)}
         process.write(_line(head).encode() + self._arrays)
@@ -88,15 +88,16 @@ class _Process:
     def __init__(
         self,
         slot: int,
-        environment: dict[str, str],
+        threads: str,
         messages: queue.SimpleQueue[tuple[_Process, str]],
     ) -> None:
         self.slot = slot
+        words, environment = module_process("asvit.executors.processes")
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "asvit.executors.processes"],
+            words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env={"OMP_NUM_THREADS": threads, **environment},
             start_new_session=True,  # only the main process handles Ctrl-C
         )
         if self._popen.stdin is None or self._popen.stdout is None:

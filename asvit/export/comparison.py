@@ -1,8 +1,6 @@
 """Verifies an exported copy: compares its outputs with the network's, in a new process."""
 
-import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from asvit.core.processes import module_process
 from asvit.export.formats import Format
 
 #: Largest allowed difference over the largest output. Our choice.
@@ -82,16 +81,13 @@ def run_copy(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, T
     with tempfile.TemporaryDirectory(prefix="asvit-export-") as folder:
         given, made = Path(folder, "images.safetensors"), Path(folder, "outputs.safetensors")
         save_file(images, given)
-        # -P: files in the working directory must not shadow libraries.
-        words = [sys.executable, "-P", "-m", "asvit.export.reload"]
-        # By which the new process finds this package, also in a checkout.
-        paths = filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")))
+        words, environment = module_process("asvit.export.reload")
         done = subprocess.run(
             [*words, form.name, str(path), str(given), str(made)],
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=environment,
             stdin=subprocess.DEVNULL,
         )
         if done.returncode:

@@ -94,6 +94,7 @@ class Exported:
     batch: int | None  # images in a batch of a graph; None for any number
     opset: int | None  # operator set of an ONNX graph; None for other formats
     differences: tuple[Difference, ...]  # results of the comparisons with the network
+    digests: Mapping[str, str]  # SHA-256 of every file of the copy but its card, by name
     card: Path | None  # path of the model card; None for none
     versions: Mapping[str, str]  # versions of the libraries involved
     command: str  # the command that repeats the export
@@ -130,6 +131,7 @@ class Exported:
             "opset": self.opset,
             "differences": [asdict(one) for one in self.differences],
             "tolerance": TOLERANCE,
+            "sha256": dict(self.digests),
             "versions": dict(self.versions),
             "command": self.command,
             "load": self.loading_code(str(self.out)),
@@ -238,6 +240,7 @@ def _copy(exported: Exported) -> dict[str, str | None]:
         "operator set": None if exported.opset is None else opset,
         **differences,
         "allowed": f"{TOLERANCE:g} of the largest output, on random images",
+        **{f"SHA-256 of {_code(name)}": _code(text) for name, text in exported.digests.items()},
     }
 
 

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,8 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from asvit._version import __version__
-from asvit.core.files import write_bytes, write_text
+from asvit.core.digests import FIELD, UNKNOWN, sealed, sealed_json
+from asvit.core.files import write_bytes
 from asvit.export.formats import CONFIG, INPUT, LEAST_OPSET, OUTPUT, WEIGHTS, Format
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.families import PREFIX, TimmModel
@@ -56,10 +57,9 @@ def write_copy(
     else:
         program = trace(model, image_size=content.network.image_size, batch=batch)
         known = {"asvit": __version__, **content.description}
-        about = json.dumps(known, allow_nan=False)  # as in the header of a file of weights
         if form.name == "onnx":
-            return write_onnx(program, path, about=about, opset=opset)
-        write_pt2(program, path, about=about)
+            return write_onnx(program, path, about=known, opset=opset)
+        write_pt2(program, path, about=json.dumps(known, allow_nan=False))
     return None
 
 
@@ -87,11 +87,12 @@ def write_pt2(program: ExportedProgram, path: Path, *, about: str) -> None:
 
 
 def write_onnx(
-    program: ExportedProgram, path: Path, *, about: str, opset: int | None = None
+    program: ExportedProgram, path: Path, *, about: Mapping[str, Any], opset: int | None = None
 ) -> int:
     """Write the program to ``path`` as an ONNX graph with its weights.
 
-    The JSON text ``about`` becomes metadata. Returns the operator set of the file.
+    What the JSON object ``about`` holds becomes metadata, with the digest of the whole file.
+    Returns the operator set of the file.
     """
     if opset is not None and opset < LEAST_OPSET:
         raise ValueError(f"opset must be at least {LEAST_OPSET}, got {opset}")
@@ -120,8 +121,8 @@ def write_onnx(
     if opset is not None and written != opset:
         raise ValueError(f"PyTorch cannot write this network for opset {opset}, only {written}")
     entry = graph.metadata_props.add()
-    entry.key, entry.value = ABOUT, about
-    write_bytes(path, graph.SerializeToString())
+    entry.key, entry.value = ABOUT, json.dumps({FIELD: UNKNOWN, **about}, allow_nan=False)
+    write_bytes(path, *sealed(graph.SerializeToString()))
     return written
 
 
@@ -129,8 +130,7 @@ def write_timm_folder(content: WeightsFile, model: nn.Module, folder: Path) -> N
     """Write the folder, which ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads."""
     folder.mkdir(exist_ok=True)
     content.write(folder / WEIGHTS)
-    text = json.dumps(config(content, model), indent=2, allow_nan=False)
-    write_text(folder / CONFIG, text + "\n")
+    write_bytes(folder / CONFIG, *sealed_json(config(content, model)))
 
 
 def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:

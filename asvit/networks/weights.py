@@ -10,19 +10,23 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asvit.core.codec import check_values
+from asvit.core.codec import check_values, content_fault
 from asvit.core.records import MALFORMED
 from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.networks.network import Network
-from proxies.messages import first_line, one_line, shown
+from proxies.messages import first_line, one_line, shown, unknown
 
 SCHEMA_VERSION = 1
 KIND = "network"
 
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # of released checkpoints
+_LEAST_CROP = 0.05  # as in the settings of a training
+_LEAST_STD = 1e-3  # a few times smaller than that of pixels in 0 to 255
+_RESAMPLING = tuple(one.name.lower() for one in Image.Resampling)
 _SHOWN = 3
 _LONGEST = 100  # characters of a name of weights in a message
 
@@ -104,7 +108,7 @@ class WeightsFile:
             return cls.described(header, weights)
         except MALFORMED as error:
             raise ValueError(
-                f"{path} is not a network that this version can read: {first_line(error)}"
+                f"{path} is not a network that this version can read: {content_fault(error)}"
             ) from error
 
     @classmethod
@@ -230,11 +234,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tens
 
 def _check_facts(facts: Mapping[str, Any]) -> None:
     check_values(facts, {name: kind for name, kind in _FACTS.items() if name in facts})
-    for name in ("mean", "std"):
-        if name in facts and len(facts[name]) != 3:
-            raise ValueError(f"{name} has a number for each of 3 colours, not {len(facts[name])}")
-    if not all(spread > 0 for spread in facts.get("std", ())):
-        raise ValueError(f"std must be above 0, got {shown(facts['std'])}")
+    for name, least in (("mean", 0), ("std", _LEAST_STD)):
+        numbers = facts.get(name, (1,) * 3)
+        if len(numbers) != 3:
+            raise ValueError(f"{name} has a number for each of 3 colours, not {len(numbers)}")
+        if not all(least <= number <= 1 for number in numbers):
+            raise ValueError(
+                f"{name} must be {least:g} to 1, as pixels are 0 to 1, got {shown(numbers)}"
+            )
+    if not _LEAST_CROP <= facts.get("crop_pct", 1) <= 1:
+        raise ValueError(f"crop_pct must be {_LEAST_CROP} to 1, got {shown(facts['crop_pct'])}")
+    if facts.get("interpolation", _RESAMPLING[0]) not in _RESAMPLING:
+        raise ValueError(unknown("interpolation", facts["interpolation"], _RESAMPLING))
 
 
 def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:

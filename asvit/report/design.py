@@ -24,12 +24,13 @@ def _facts(result: DesignResult) -> dict[str, str]:
 
 def _more(result: DesignResult) -> Iterator[str]:
     columns = ["", "architecture", "parameters", "multiply-adds", "ms", "accuracy [95 %]"]
-    told = result.difference_in_words
+    told, both = result.difference_in_words, result.hand_made is not None
+    unseen, trained = ("neither had", "Both were") if both else ("it had not", "It was")
     yield html.section(
         "Beside a network made by hand",
         html.paragraph(
-            f"On {result.test_pictures} pictures that neither had seen: {told}. Both were "
-            f"trained alike, for {result.epochs} epochs."
+            f"On {result.test_pictures} pictures that {unseen} seen: {told}. {trained} trained "
+            f"for {result.epochs} epochs{', alike' if both else ''}."
         ),
         html.card(html.table(columns, result.lines, numeric={*columns[2:5]})),
         html.paragraph(f"Times on {result.measured_on}, in a process of their own.", "quiet"),
@@ -39,6 +40,12 @@ def _more(result: DesignResult) -> Iterator[str]:
     if result.unreadable:
         found = html.table(["picture", "why"], [*result.unreadable.items()])
         yield html.section("Pictures that could not be read", html.card(found))
+    if result.left_out:
+        found = html.table(["picture", "why"], [*result.left_out.items()])
+        yield html.section("Pictures left out of the test", html.card(found))
+    if result.equal:
+        found = html.table(["equal pictures"], [[" = ".join(names)] for names in result.equal])
+        yield html.section("Equal pictures", html.card(found))
     yield html.section("Each stage again", html.card(html.code("\n".join(result.commands))))
 
 

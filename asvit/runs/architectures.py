@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from asvit.core.codec import is_of
 from asvit.core.files import check_plain, expanded
-from asvit.core.records import MALFORMED, parse_json
+from asvit.core.records import MALFORMED
+from asvit.core.results import stored_content
 from asvit.core.run_files import RESULT
 from asvit.spaces.architectures import canonical
 from proxies.messages import first_line, shown
@@ -19,6 +20,7 @@ _ENDS = {
     "scale": "architecture",
     "evolution": "architecture",
     "training": "architecture",
+    "design": "architecture",
 }
 _MEASURES = ("length_distortion", "ntk_condition_number")
 
@@ -30,6 +32,8 @@ class FoundArchitecture:
     text: str  # its text in canonical form
     # Kind, folder and measures of the run that found it; None for a text.
     by: Mapping[str, Any] | None = None
+    # Image size in pixels and classes of that run's trained network; None where there is none.
+    trained_at: tuple[int, int] | None = None
 
 
 def run_folder(text: str) -> Path | None:
@@ -65,11 +69,26 @@ def find_architecture(text: str) -> FoundArchitecture:
         if not isinstance(measures, dict):
             raise ValueError(f"its last step is {shown(measures)}")
         measured = {name: _measure(measures[name]) for name in _MEASURES if name in measures}
+        trained_at = _trained_at(content)
     except MALFORMED as error:
         raise ValueError(
             f"{folder} ends in no architecture that is known here: {first_line(error)}"
         ) from error
-    return FoundArchitecture(architecture, {"kind": kind, "run": str(folder), **measured})
+    found_by = {"kind": kind, "run": str(folder), **measured}
+    return FoundArchitecture(architecture, found_by, trained_at)
+
+
+def _trained_at(content: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Image size and classes of the network of a training or a design."""
+    if "network" in content:
+        found = (content["network"]["image_size"], content["network"]["num_classes"])
+    elif {"image_size", "classes"} <= content.keys():
+        found = (content["image_size"], len(content["classes"]))
+    else:
+        return None
+    if not is_of(found, tuple[int, int]):
+        raise ValueError(f"images and classes may not be {shown(found)}")
+    return found
 
 
 def _measure(value: object) -> float | None:
@@ -87,7 +106,7 @@ def _result(folder: Path) -> dict[str, Any]:
             f"{folder} has no {RESULT}: it is no finished run; name an architecture"
         )
     try:
-        content = parse_json(path.read_bytes())
+        content = stored_content(path)
     except MALFORMED as error:
         raise ValueError(f"{path} is damaged: {first_line(error)}") from error
     if not isinstance(content, dict):

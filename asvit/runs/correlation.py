@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -103,9 +103,9 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         """As the base has them, after the query."""
         return CorrelationQuery, *super().option_types()
 
-    def option_values(self) -> Sequence[tuple[Any, Any]]:
+    def typed_names(self) -> Sequence[tuple[Any, Collection[str] | None]]:
         """As the base has them, after the query."""
-        return (self.query, CorrelationQuery()), *super().option_values()
+        return (self.query, None), *super().typed_names()
 
     @cached_property
     def table(self) -> ReferenceTable:

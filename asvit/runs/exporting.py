@@ -1,5 +1,6 @@
 """Exports: a network written in another format, and verified before it is put in place."""
 
+import hashlib
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -109,6 +110,7 @@ def export_network(
             batch=chosen.batch,
             opset=opset,
             differences=differences,
+            digests=_digests(part, out),
             card=form.card_path(out) if chosen.card else None,
             versions=_versions(form),
             command=shlex.join(["asvit", "export", *chain(*typed_options(chosen))]),
@@ -166,6 +168,18 @@ def _put_in_place(exported: Exported, part: Path) -> None:
         _remove(old)
 
 
+def _digests(part: Path, out: Path) -> dict[str, str]:
+    """SHA-256 of the file or files at ``part`` under the names that they have at ``out``."""
+    files = (
+        {one.name: one for one in sorted(part.iterdir())} if part.is_dir() else {out.name: part}
+    )
+    digests = dict[str, str]()
+    for name, path in files.items():
+        with path.open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
 def _versions(form: Format) -> dict[str, str]:
     """Versions of the libraries involved."""
     unused = ("numpy", "optuna")
@@ -189,9 +203,9 @@ def name_weights(settings: ExportSettings) -> ExportSettings:
         return replace(settings, architecture=find_architecture(text).text) if folder else settings
     if folder is not None and (folder / RESULT).exists() and not weights_path(text).exists():
         kind = (find_architecture(text).by or {})["kind"]
+        training = shlex.join(["asvit", "train", str(folder)])
         raise ValueError(
-            f"{folder}, a {kind}, has no weights; train it first (asvit train {folder}), or give "
-            "--random"
+            f"{folder}, a {kind}, has no weights; train it first ({training}), or give --random"
         )
     if not expanded(text).exists():
         raise ValueError(

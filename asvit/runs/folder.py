@@ -20,7 +20,7 @@ from filelock import FileLock, SoftFileLock, Timeout
 from asvit.core.files import check_plain, oddity, sync_folder
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.results import RUNS as RUNS
-from asvit.core.results import article
+from asvit.core.results import article, stored_content
 from asvit.core.run_files import (
     JOURNAL,
     REPORT,
@@ -177,7 +177,8 @@ def _own_kinds_in(folder: Path, files: RunFiles) -> set[str]:
     found = kinds_in(folder, files)
     if others := sorted(found - files.kinds):
         raise ValueError(
-            f"{folder} holds {_noun(others[0])}; give --out another folder for the {files.noun}"
+            f"{folder} holds {kind_noun(others[0])}; give --out another folder for the "
+            f"{files.noun}"
         )
     return found
 
@@ -188,8 +189,8 @@ def _stray(folder: Path, name: str, writer: RunFiles, files: RunFiles, *, known:
         remedy = ELSEWHERE if known else "or give --out another folder"
         return f"run folder {folder} has {name} but not {files.state}; put it back, {remedy}"
     return (
-        f"{folder} has {name}, a file of {_noun(writer.kind)}; give --out another folder for the "
-        f"{files.noun}"
+        f"{folder} has {name}, a file of {kind_noun(writer.kind)}; give --out another folder for "
+        f"the {files.noun}"
     )
 
 
@@ -233,9 +234,9 @@ def _kind(path: Path) -> object:
     if oddity(path):  # of the user's own
         return None
     try:
+        if path.name == RESULT:
+            return stored_content(path).get("kind")
         with path.open("rb") as file:
-            if path.name == RESULT:
-                return parse_json(file.read()).get("kind")
             if path.suffix == ".safetensors":
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(min(length, _LONGEST_HEADER)))
@@ -252,7 +253,8 @@ def _kind(path: Path) -> object:
         return None
 
 
-def _noun(kind: str) -> str:
+def kind_noun(kind: str) -> str:
+    """What a run of a kind is in a sentence: ``"a training"``."""
     nouns = {name: files.noun for files in known_files() for name in files.kinds}
     noun = nouns.get(kind)
     if noun is None:

@@ -26,7 +26,7 @@ for _entry in installed_runs():
         _kind = _entry.load()
         if RUNS.get(_kind.command) is not _kind:  # unless it has registered itself
             register_run(_kind)
-    except Exception as error:  # noqa: BLE001 - code of others, which must not stop ours
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - others' code, which must not stop ours
         logging.getLogger(__name__).warning(
             "asvit %s cannot be loaded from %s: %s", _entry.name, _entry.module, fault(error)
         )

@@ -1,12 +1,13 @@
 """Pictures of where the attention of a network looks, and of the tokens that pooling leaves."""
 
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from asvit.core.files import expanded, oddity
+from asvit.core.files import check_target, expanded, oddity, write_bytes
 from asvit.export.settings import ExportSettings
 from asvit.models.psvit import PSViT
 from asvit.report.attention_maps import CellMaps, cell_picture, layer_maps, token_maps
@@ -19,6 +20,8 @@ from asvit.training.pretrained import weights_path
 from proxies.messages import shown
 
 _LAYERS = 4  # unless some are named
+_KINDS = ("png", "svg", "pdf", "jpg")  # of a file, by its ending
+_DPI = 200
 
 
 def attention_maps(
@@ -71,13 +74,36 @@ def attention_maps(
 
 
 def write_pictures(pictures: Sequence[Picture], out: str) -> list[Path]:
-    """Write pictures and their rows into a folder; a FileExistsError if one of them is there."""
-    folder = expanded(out)
-    for path in (folder / f"{one.name}.{kind}" for one in pictures for kind in ("svg", "csv")):
+    """Write pictures and their rows into a folder, or the only picture as a file.
+
+    Raises:
+        FileExistsError: If one of the files is there.
+        ValueError: If several pictures are to be one file.
+    """
+    place = expanded(out)
+    kind = place.suffix[1:].lower()
+    if kind in _KINDS and not place.is_dir():
+        return [_write_file(pictures, place, kind)]
+    for path in (place / f"{one.name}.{kind}" for one in pictures for kind in ("svg", "csv")):
         if path.exists() or oddity(path):
             raise FileExistsError(f"{path} exists; give another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    return write_files(folder, pictures)
+    place.mkdir(parents=True, exist_ok=True)
+    return write_files(place, pictures)
+
+
+def _write_file(pictures: Sequence[Picture], path: Path, kind: str) -> Path:
+    if len(pictures) != 1:
+        names = ", ".join(one.name for one in pictures)
+        raise ValueError(
+            f"{path} is one file, and there are {len(pictures)} pictures ({names}); give a folder"
+        )
+    if path.exists() or oddity(path):
+        raise FileExistsError(f"{path} exists; give another file")
+    check_target(path)
+    drawn = io.BytesIO()
+    pictures[0].savefig(drawn, format=kind, dpi=_DPI)
+    write_bytes(path, drawn.getvalue())
+    return path
 
 
 def _named(found: Sequence[CellMaps], layer: str) -> list[CellMaps]:

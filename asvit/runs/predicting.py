@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,23 +11,33 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from asvit.core.codec import content_fault
+from asvit.core.digests import check_digest, read_sealed_json, without_digest
 from asvit.core.files import expanded
 from asvit.core.records import MALFORMED, parse_json
+from asvit.core.run_files import RESULT
 from asvit.core.versions import missing
 from asvit.data import MEAN, STD
 from asvit.data.files import find_images, read_image
-from asvit.export.formats import FORMATS
+from asvit.export.formats import CONFIG, FORMATS, INPUT, OUTPUT
 from asvit.export.reload import by_torch, onnx_session, run_onnx
 from asvit.export.writers import ABOUT
-from asvit.networks import WeightsFile
+from asvit.networks import Network, WeightsFile
+from asvit.runs.folder import kind_noun, kinds_in
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
-from proxies.messages import first_line
+from proxies.memory import out_of_memory
+from proxies.messages import first_line, shown
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from asvit.export.reload import Run
 
+logger = logging.getLogger(__name__)
+
+_UNCHECKED = "damage to it would not be noticed; export it again"
 _ONNX, _PROGRAM = (FORMATS[name].suffix for name in ("onnx", "pt2"))
 
 
@@ -78,7 +89,10 @@ def predict(
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
     paths = list(find_pictures(images))
-    classifier = _Classifier.load(weights_path(str(weights)), resolve_device(device))
+    file = weights_path(str(weights))
+    if not file.exists():
+        _check_finished(file.parent)
+    classifier = _Classifier.load(file, resolve_device(device))
     return list(classifier.all(paths, top, batch_size))
 
 
@@ -114,10 +128,20 @@ def preparation(image_size: int, facts: Mapping[str, Any]) -> Prepare:
     return prepare
 
 
+def _check_finished(folder: Path) -> None:
+    """Check that a folder without weights is not that of a run which has yet to write them."""
+    if not (folder / RESULT).exists() and (kinds := kinds_in(folder)):
+        raise FileNotFoundError(
+            f"{folder} is that of {kind_noun(min(kinds))} that has not finished, and has no "
+            "weights yet; give its command again, which goes on"
+        )
+
+
 @dataclass(frozen=True)
 class _Classifier:
     """A network, how pictures are prepared for it, and its classes."""
 
+    path: Path  # of its weights
     run: Run
     prepare: Prepare
     labels: Sequence[str]
@@ -132,42 +156,59 @@ class _Classifier:
         if path.suffix == _ONNX:
             return cls._from_onnx(path)
         content = WeightsFile.read(path)
-        return cls._made(content, by_torch(content.load(), device))
+        _check_config(path.with_name(CONFIG))
+        try:
+            model = content.load()
+        except ValueError as error:
+            raise ValueError(f"{path}: {first_line(error)}") from error
+        return cls._made(path, content, by_torch(model, device))
 
     @classmethod
     def _from_onnx(cls, path: Path) -> _Classifier:
         if not path.is_file():
             raise FileNotFoundError(f"no file {str(path)!r}")
         try:
+            checked = check_digest(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}; export it again") from error
+        try:
             session = onnx_session(path)
         except ImportError as error:
             raise missing("an ONNX graph", "onnxruntime", "export") from error
-        except FAILURES as error:  # those of ONNX Runtime have no common base
+        except FAILURES as error:  # as in _checked
             raise ValueError(f"{path} is no ONNX graph: {first_line(error)}") from error
         try:
-            about = parse_json(session.get_modelmeta().custom_metadata_map[ABOUT])
-            content = WeightsFile.described(about, {})
+            about = session.get_modelmeta().custom_metadata_map.get(ABOUT)
+            if about is None:
+                raise ValueError("it does not say which network it is of")
+            known = without_digest(parse_json(about), checked=checked, older=["asvit"])
+            content = WeightsFile.described(known, {})
+            batch = _check_graph(session, content.network)
         except MALFORMED as error:
             raise ValueError(
-                f"{path} does not say which network it is of; give one of asvit export"
+                f"{path} is no copy of asvit export: {content_fault(error)}"
             ) from error
-        size = session.get_inputs()[0].shape[0]
-        return cls._made(content, run_onnx(session), size if isinstance(size, int) else None)
+        if not checked:
+            logger.warning("%s has no digest, as copies of earlier versions: %s", path, _UNCHECKED)
+        return cls._made(path, content, _checked(path, run_onnx(session)), batch)
 
     @classmethod
-    def _made(cls, content: WeightsFile, run: Run, batch: int | None = None) -> _Classifier:
+    def _made(
+        cls, path: Path, content: WeightsFile, run: Run, batch: int | None = None
+    ) -> _Classifier:
         network = content.network
         if not network.num_classes:
             raise ValueError(f"{network.architecture} was built without classes")
         labels = content.classes or tuple(map(str, range(network.num_classes)))
         prepare = preparation(network.image_size, content.facts)
-        return cls(run, prepare, labels, batch)
+        return cls(path, run, prepare, labels, batch)
 
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
         size = self.batch or batch_size
         for start in range(0, len(paths), size):
             read: list[Tensor | str] = [self._read(path) for path in paths[start : start + size]]
-            guesses = self._guesses([one for one in read if isinstance(one, Tensor)], top)
+            images = [one for one in read if isinstance(one, Tensor)]
+            guesses = self._guesses(self._logits(images), top) if images else iter(())
             for path, one in zip(paths[start:], read, strict=False):
                 if isinstance(one, str):
                     yield PicturePrediction(str(path), reason=one)
@@ -180,14 +221,77 @@ class _Classifier:
             return self.prepare(path)[1]
         except ValueError as error:
             return str(error)
+        except FAILURES as error:
+            if out_of_memory(error):
+                return f"cannot read image {str(path)!r}: memory ran out"
+            raise
 
-    def _guesses(self, images: Sequence[Tensor], top: int) -> Iterator[tuple[Guess, ...]]:
-        if not images:
-            return
-        missing = 0 if self.batch is None else self.batch - len(images)
-        whole = torch.stack([*images, *[torch.zeros_like(images[0])] * missing])
-        logits = torch.from_numpy(self.run(whole.numpy()))[: len(images)]
-        found = logits.float().softmax(1).topk(min(top, len(self.labels)))
+    def _logits(self, images: Sequence[Tensor]) -> Tensor:
+        """Finite logits ``[images, classes]``."""
+        missing = max(0, (self.batch or 0) - len(images))
+        whole = torch.cat([torch.stack(list(images)), torch.zeros(missing, *images[0].shape)])
+        logits = torch.from_numpy(self.run(whole.numpy())).float()
+        expected = (len(whole), len(self.labels))
+        if tuple(logits.shape) != expected:
+            raise ValueError(
+                f"{self.path} gives {tuple(logits.shape)} where {expected[0]} picture(s) of "
+                f"{expected[1]} classes are due; it is damaged, use another copy"
+            )
+        if not logits.isfinite().all():
+            raise ValueError(
+                f"{self.path} gives NaN or infinity in the place of probabilities: its weights "
+                "are damaged or from a failed training; use another copy"
+            )
+        return logits[: len(images)]
+
+    def _guesses(self, logits: Tensor, top: int) -> Iterator[tuple[Guess, ...]]:
+        found = logits.softmax(1).topk(min(top, len(self.labels)))
         for values, places in zip(found.values.tolist(), found.indices.tolist(), strict=True):
             pairs = zip(places, values, strict=True)
             yield tuple(Guess(self.labels[place], value) for place, value in pairs)
+
+
+def _check_config(path: Path) -> None:
+    """Check the digest of what timm reads beside weights, if it is there."""
+    if not path.is_file():
+        return
+    try:
+        read_sealed_json(path.read_bytes())
+    except MALFORMED as error:
+        raise ValueError(f"{path} is damaged: {first_line(error)}; export it again") from error
+
+
+def _checked(path: Path, run: Run) -> Run:
+    """``run`` of an ONNX graph, whose errors become a ValueError."""
+
+    def checked(images: NDArray[Any]) -> NDArray[Any]:
+        try:
+            return run(images)
+        except FAILURES as error:  # those of ONNX Runtime have no common base
+            raise ValueError(f"{path} cannot be run: {first_line(error)}") from error
+
+    return checked
+
+
+def _check_graph(session: Any, network: Network) -> int | None:
+    """Check that an ONNX graph has the input and output of a network.
+
+    Returns:
+        The pictures in every batch; None for any number.
+
+    Raises:
+        ValueError: If it has others.
+    """
+    side = network.image_size
+    for kind, found, name, shape in (
+        ("input", session.get_inputs(), INPUT, [3, side, side]),
+        ("output", session.get_outputs(), OUTPUT, [network.num_classes]),
+    ):
+        told = [(one.name, one.type, one.shape[1:]) for one in found]
+        if told != [(name, "tensor(float)", shape)]:
+            raise ValueError(
+                f"the {kind} of its graph is {shown(told)}, not {name!r} of {shown(shape)} as its "
+                "metadata say"
+            )
+    size = session.get_inputs()[0].shape[0]
+    return size if isinstance(size, int) else None

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -38,7 +38,7 @@ from asvit.core.settings import (
 from asvit.core.versions import versions
 from asvit.runs.folder import RUNS as RUNS
 from asvit.runs.folder import RunFiles, claimed, kinds_in, named_folder, remove_files, seems_usable
-from proxies.messages import unknown
+from proxies.messages import legible, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -149,6 +149,7 @@ class Run(ABC, Generic[S, R, J]):
     )
     fresh: bool = setting(False, "Start over instead of continuing the run.", repeats=False)
     progress: Tell = ignore  #: called as the run goes on
+    may_move: Sequence[str] = ()  #: settings that may name the same images by another path
     #: Whether this call has done any work, rather than found its result.
     work_done: bool = dataclasses.field(default=False, init=False)
     _started: float = dataclasses.field(default=0.0, init=False)
@@ -277,7 +278,7 @@ class Run(ABC, Generic[S, R, J]):
         folder, names = result.folder, cls.written.split(", ")
         there = ", ".join(n for n in names if "." not in n or (folder / n).exists())
         more = f" ({there})" if there else f", after {clock(result.wall_seconds)}"
-        screen.print(f"folder: {folder}{more}")
+        screen.print(legible(f"folder: {folder}{more}"))
         if result.next_command:
             screen.print(f"next:   {result.next_command}", soft_wrap=True)  # to be copied
 
@@ -313,10 +314,6 @@ class Run(ABC, Generic[S, R, J]):
     def option_types(cls) -> Sequence[Any]:
         """The dataclasses whose fields are the options, in the order of the help."""
         return cls.settings_type, cls
-
-    def option_values(self) -> Sequence[tuple[Any, Any]]:
-        """What holds the values of the options, each with what holds their defaults."""
-        return (self.settings, self.default_settings()), (self, type(self))
 
     @property
     def folder(self) -> Path:
@@ -420,7 +417,7 @@ class Run(ABC, Generic[S, R, J]):
 
     def check_settings(self, stored: S | None) -> None:
         """Check that the settings are those that the folder's run was started with, if it was."""
-        free = {"growing": self.may_grow, "changing": self.may_change}
+        free = {"growing": self.may_grow, "changing": (*self.may_change, *self.may_move)}
         check_same_settings(self.folder, stored, self.settings, **free)
 
     def provenance(self, **known: Any) -> dict[str, Any]:
@@ -430,18 +427,29 @@ class Run(ABC, Generic[S, R, J]):
     def command_line(self) -> str:
         """The command that gives the same result."""
         arguments, options = ["asvit", *self.command.split()], list[str]()
-        for owner, usual in self.option_values():
-            more, words = typed_options(owner, usual, always=self.always_typed)
+        for owner, names in self.typed_names():
+            more, words = typed_options(owner, names)
             arguments += more
             options += words
         return shlex.join([*arguments, *options])
 
-    def default_settings(self) -> S:
-        """The settings of a command without the options that need not be typed."""
+    def typed_names(self) -> Sequence[tuple[Any, Collection[str] | None]]:
+        """What holds the values of the options, each with what :func:`typed_options` takes."""
+        return (self.settings, self._typed_settings()), (self, None)
+
+    def _typed_settings(self) -> Collection[str]:
+        """Names of the settings that a command without them would not have.
+
+        A default may follow from other options, so each is that beside the ones typed already.
+        """
         fields = fields_of(self.settings_type).values()
         required = [one.name for one in fields if one.default is dataclasses.MISSING]
-        values = {name: getattr(self.settings, name) for name in (*required, *self.always_typed)}
-        return self.settings_type.make(**values)  # type: ignore[no-any-return]
+        typed = {*required, *self.always_typed}
+        while True:
+            usual = self.settings_type.make(**{one: getattr(self.settings, one) for one in typed})
+            if not (missing := self.settings.difference(usual).keys() - typed):
+                return typed
+            typed |= missing
 
 
 def _origin(journal: object) -> Any:
@@ -450,21 +458,20 @@ def _origin(journal: object) -> Any:
 
 
 def typed_options(
-    owner: object, usual: object = None, *, always: Sequence[str] = ()
+    owner: object, names: Collection[str] | None = None
 ) -> tuple[list[str], list[str]]:
     """The words of a command line for a run or its settings: its arguments, and its options.
 
-    ``usual`` is the same of a command without options; options in ``always`` are typed anyway.
+    ``names`` are those of the fields to type, by default of all whose value is not the default.
+    What is None is not typed: no text stands for it.
     """
     arguments: list[str] = []
     options: list[str] = []
     for name, field in fields_of(type(owner)).items():
-        option = option_of(field)
-        if option is None or not option.repeats:
+        option, value = option_of(field), getattr(owner, name)
+        if option is None or not option.repeats or value is None:
             continue
-        value = getattr(owner, name)
-        required = field.default is dataclasses.MISSING or name in always
-        if required or value != (field.default if usual is None else getattr(usual, name)):
+        if value != field.default if names is None else name in names:
             words = arguments if option.argument else options
             words += _typed(option, name, value)
     return arguments, options
@@ -473,11 +480,11 @@ def typed_options(
 def _typed(option: Option, name: str, value: object) -> list[str]:
     """The words for the option of the field ``name`` with a value."""
     if option.argument:
-        return [] if value is None else [str(value)]
+        return [str(value)]
     spelled = f"--{(option.name or name).replace('_', '-')}"
     if isinstance(value, bool):
         return [spelled] if value else [f"--no-{spelled[2:]}"]
     several = value if isinstance(value, tuple) else (value,)
     if option.parse is not None:  # from one text
-        several = (",".join(map(str, several)),)
+        several = (",".join(map(option.spell, several)),)
     return [word for one in several for word in (spelled, str(one))]

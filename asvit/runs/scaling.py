@@ -57,7 +57,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     needs, inputs = ("table", "growable"), ("context",)
     report = imported("asvit.report.scale:write_scale_report")  # imports matplotlib
     written = "report.html, steps.csv, result.json, figures"
-    always_typed = ("budgets",)
 
     arch: str | None = setting(
         None,
@@ -89,6 +88,11 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         _, architecture = find_growable(made.settings.architecture)
         made.settings = replace(made.settings, architecture=str(architecture))
         return made
+
+    @property
+    def always_typed(self) -> Sequence[str]:  # type: ignore[override]
+        """The budget, and the classes where they need not be those of the data."""
+        return ("budgets",) if self.classes_of_data else ("budgets", "classes")
 
     def check(self) -> None:
         """Refuse unknown measures, and a start that cannot be grown as asked."""

@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from asvit.core.codec import from_json
+from asvit.core.processes import module_process
 from asvit.spaces import build
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.features import in_evaluation_mode
@@ -65,7 +65,7 @@ def _onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         program = trace(model, image_size=images.shape[-1], batch=len(images))
-        write_onnx(program, path, about="{}")
+        write_onnx(program, path, about={})
         session = onnx_session(path, threads=torch.get_num_threads())
     run, batch = run_onnx(session), images.numpy()
     return lambda: run(batch)
@@ -167,17 +167,16 @@ def fresh_latency(
     What this process has done before, such as filling the memory, has no part in it. Where that
     process fails, as with a space that only this one knows, it is timed here.
     """
-    words = [sys.executable, "-m", "asvit", "cost", text, "--latency", "--json"]
+    words, environment = module_process("asvit")
+    words += ["cost", text, "--latency", "--json"]
     given = {
         "image-size": image_size, "classes": num_classes, "batch": batch, "runtime": runtime,
         "device": device,
     }  # fmt: skip
     for name, value in given.items():
         words += [f"--{name}", str(value)]
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    ended = subprocess.run(
-        words, capture_output=True, text=True, check=False, env={**os.environ, **threads}
-    )
+    environment |= {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     if ended.returncode:
         why = one_line(ended.stderr)
         logger.warning("%s is timed in this process, as another one cannot: %s", text, why)

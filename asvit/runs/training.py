@@ -29,6 +29,7 @@ from asvit.runs.folder import LOCK, RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
 from asvit.training.settings import TrainSettings
+from proxies.messages import legible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -36,12 +37,15 @@ if TYPE_CHECKING:
     from asvit.data import TrainingSets
     from asvit.networks import Network
     from asvit.training.checkpoint import Checkpoint
+    from asvit.training.distillation import Teacher
     from asvit.training.result import TrainResult
     from asvit.training.session import Session
 
 logger = logging.getLogger(__name__)
 
 _TIMED_BATCH = 16  # images of a process, when the time of a training is estimated
+_FEW = 2_000  # pictures, with fewer of which pretrained weights are the better start
+_MADE = ("fractal", "digits")
 _LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all images
 
 
@@ -66,7 +70,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     )
     settings_type = TrainSettings
     result_type = imported("asvit.training.result:TrainResult")
-    inputs = ("sets",)
+    inputs = ("sets", "teacher", "fresh_weights")
     report = imported("asvit.report.training:write_training_report")  # imports matplotlib
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
     always_typed = ("recipe", "epochs", "batch_size")
@@ -122,6 +126,24 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             ffn=chosen.ffn,
             branches=chosen.branches,
         )
+
+    @cached_property
+    def teacher(self) -> Teacher | None:
+        """The teacher with its weights, if there is one."""
+        from asvit.training.distillation import load_teacher
+
+        return load_teacher(self.settings, self.sets.classes)
+
+    @cached_property
+    def fresh_weights(self) -> Sequence[str]:
+        """Names of those that a file to start from lacks; it is not read once training began."""
+        from asvit.training.pretrained import load_pretrained
+
+        chosen, states = self.settings, (CHECKPOINT, previous(CHECKPOINT))
+        begun = not self.fresh and any((self.folder / name).exists() for name in states)
+        if chosen.weights is None or begun:
+            return ()
+        return load_pretrained(self.network.build(), chosen.weights, new_head=chosen.new_head)
 
     def default_name(self) -> str:
         """Named after the architecture, the image size and the seed."""
@@ -181,6 +203,8 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
 
     def execute(self, journal: Checkpoint | None) -> TrainResult:
         """Train to the last epoch."""
+        if journal is None and self.settings.bad_images == "stop":
+            self._check_images()
         session = self._session(journal, self.workers_for(len(self.sets.train)))
         self.planned = self._plan(session)
         session.run(self.tell if self.processes.first else ignore, tensorboard=self.tensorboard)
@@ -208,6 +232,18 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             ),
         )
 
+    def _check_images(self) -> None:
+        """Read the headers of all images, rather than meet bad ones in the middle of an epoch."""
+        from asvit.data.headers import refuse_unreadable, unreadable_images
+
+        parts = (self.sets.train, self.sets.validation)
+        bad: dict[str, str] = {}
+        if self.processes.first:
+            for part in parts:
+                bad |= unreadable_images(part, progress=images_told(self.progress))
+        bad = self.processes.gather(bad)[0]
+        refuse_unreadable(bad, sum(map(len, parts)), ", or give --bad-images replace")
+
     def plan(self) -> dict[str, Any]:
         """What the run would do and how long it would take; coarser tokens are timed."""
         self.prepare()
@@ -232,7 +268,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         import torch
 
         from asvit.training.checkpoint import Origin
-        from asvit.training.distillation import load_teacher
         from asvit.training.pretrained import load_pretrained
         from asvit.training.session import Session
         from asvit.training.token_costs import stages_of
@@ -260,7 +295,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             sets=sets,
             processes=processes,
             stored=stored,
-            teacher=load_teacher(chosen, sets.classes),
+            teacher=self.teacher,
             workers=workers,
             facts=self._facts(),
         )
@@ -302,24 +337,22 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     @classmethod
     def told(cls, result: TrainResult, screen: Console) -> Iterator[RenderableType]:
         """The best and the last epoch."""
-        columns = ["epoch", "train loss", "loss", "top-1", "top-5", "top-1 (EMA)", "images/s"]
+        from asvit.training.metrics import TOP
+
+        columns = ["train loss", "loss", "top-1", "top-5", "top-1 (EMA)", "images/s"]
+        values = ["train_loss", "loss", "top1", "top5", "average_top1", "images_per_second"]
+        if result.network.num_classes <= TOP:
+            del columns[3], values[3]
         best = [] if result.best_row is None else [("best", result.best_row)]
         rows: list[Sequence[object]] = [
-            [
-                f"{name} ({row.epoch})",
-                row.train_loss,
-                row.loss,
-                row.top1,
-                row.top5,
-                row.average_top1,
-                row.images_per_second,
-            ]
+            [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
             for name, row in (*best, ("last", result.last))
         ]
+        columns.insert(0, "epoch")
         yield ""
         yield table(columns, rows, title="On the validation images, per cent", left=("epoch",))
         for name, times in result.bad_images.items():
-            yield f"could not be read and was replaced {times} times: {name}"
+            yield legible(f"could not be read and was replaced {times} times: {name}")
         yield f"{len(result.history)} epochs in {clock(result.wall_seconds)}"
 
 
@@ -328,6 +361,16 @@ def small_batch(images: int, size: int = 4) -> int:
     while 2 * size * _LEAST_UPDATES <= images:
         size *= 2
     return size
+
+
+def few_told(pictures: int) -> list[str]:
+    """A word where there are so few pictures that a training from scratch is second to another."""
+    if pictures >= _FEW:
+        return []
+    return [
+        f"{pictures:,} pictures are few to train on from scratch; fine-tuning pretrained weights "
+        "does better (asvit train ARCH --weights FILE --new-head --recipe finetune)"
+    ]
 
 
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
@@ -362,6 +405,8 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
             f"{saved['time']:.1%} of the time; at the published costs they would save "
             f"{saved['published']:.1%} of the multiply-adds"
         )
+    if s.weights is None and s.teacher is None and s.data.partition(":")[0] not in _MADE:
+        lines += few_told(images["train"])
     if (times := plan.get("time")) is not None:
         speed = number(times["images_per_second"])
         lines.append(

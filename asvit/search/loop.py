@@ -353,8 +353,17 @@ class Search:
         seconds, counts = time.monotonic() - self._started, (len(self.rows), self.settings.trials)
         state = self._state(row)
         return Progress(
-            self.unit, *counts, resumed=resumed, seconds=seconds, state=state, record=row
-        )
+            self.unit, *counts, resumed=resumed, seconds=seconds, state=state, record=row,
+            after=self._after,
+        )  # fmt: skip
+
+    @property
+    def _after(self) -> float:
+        """How many steps take as long as the finalists, roughly: they are known in the end."""
+        if self.evaluate_again is None:
+            return 0.0
+        finalists = min(BEST, self.settings.trials) + 1
+        return finalists * self.settings.recheck / self.settings.repeats
 
     def _state(self, row: TrialRow) -> str:
         """Entropy, best so far and failures in a line; what there is not is left out."""
@@ -382,6 +391,11 @@ class TrainingSearch(Search):
     """
 
     unit: ClassVar = "training"
+
+    @property
+    def _after(self) -> float:
+        """As the base does; each of the finalists is trained again."""
+        return float(FINALISTS * self.settings.final_trainings)
 
     def conclude(self) -> Iterable[Progress]:
         """Train two finalists again, and choose :attr:`seed`: the one predicted better.

@@ -49,9 +49,10 @@ _QUICK = {
 _of_training = partial(setting, group=_TRAINING)
 
 
-def _limit(read: Callable[[Any], Any], help: str, *, metavar: str = "N") -> Any:
+def _limit(read: Callable[[Any], Any], help: str, *, metavar: str = "N", unit: str = "") -> Any:
     """A limit of the networks, none by default: a number, or a text that ``read`` takes."""
-    return setting(None, help, metavar=metavar, convert=read, parse=read, group=_LIMITS)
+    known = {"convert": read, "parse": read, "spell": f"{{}}{unit}".format}
+    return setting(None, help, metavar=metavar, group=_LIMITS, **known)
 
 
 def _depths(given: str | Iterable[int]) -> tuple[int, ...]:
@@ -175,6 +176,7 @@ class SearchSettings(MeasuringSettings):
         parse_milliseconds,
         "Time that a forward pass may take on --device, such as 8ms.",
         metavar="TIME",
+        unit="ms",
     )
     latency_batch: int = setting(1, "Images of that pass.", at_least=1, group=_LIMITS)
     latency_runtime: Literal["eager", "compile", "onnx"] = setting(

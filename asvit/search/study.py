@@ -4,6 +4,7 @@ A study in a run folder belongs to one process. One in a database may have sever
 machines; each sends a heartbeat for its trials in flight every few seconds.
 """
 
+import hashlib
 import json
 import logging
 import socket
@@ -228,7 +229,8 @@ class StudyLease:
     def __post_init__(self) -> None:
         self._record: _Record | None = getattr(self.storage, "record_heartbeat", None)
         self._unclaimed: dict[int, float] = {}  # number of a trial to when it was first seen so
-        self._owner = f"{socket.gethostname()}:{self.folder.resolve()}"
+        place = f"{socket.gethostname()}:{self.folder.resolve()}"
+        self._owner = hashlib.sha256(place.encode()).hexdigest()[:16]  # names no machine
 
     def tidy(self) -> int:
         """Give up the trials that a killed run left in flight; return how many there were.

@@ -18,7 +18,8 @@ from torch import nn
 
 from asvit.core.calls import Value, call_text, parse_call
 from asvit.spaces.base import size_features, stage_features
-from proxies.messages import first_line, nearest, one_line, shown
+from proxies.memory import out_of_memory
+from proxies.messages import fault, first_line, nearest, one_line, shown
 
 PREFIX: Final = "timm:"
 PATCH: Final = 16  # pixels per side of a patch, in both families
@@ -315,24 +316,36 @@ class TimmModel:
         rates = {"drop_path_rate": drop_path, "drop_rate": drop}  # timm drops arguments of None
         try:
             model: nn.Module = timm.create_model(self.name, **size, **rates)
-        except (ArithmeticError, AssertionError, LookupError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "negative dimension" not in str(error):
-                raise
-            raise ValueError(
-                f"timm model {self.name!r} cannot take {image_size} px: {first_line(error)}"
-            ) from error
-        except TypeError as error:
+        except Exception as error:
             missing = next((rate for rate in rates if f"'{rate}'" in str(error)), None)
-            if missing is None and self.given:
-                raise ValueError(f"{self} cannot be built: {first_line(error)}") from error
-            if missing is None:
-                raise
+            if missing is None or not isinstance(error, TypeError):
+                refusal = self._refusal(error, image_size)
+                if refusal is None:
+                    raise
+                raise refusal from error
             if rates[missing]:
                 words = {"drop_path_rate": "drop-path", "drop_rate": "dropout"}[missing]
                 raise ValueError(f"timm model {self.name!r} has no {words}; use 0") from error
             rates[missing] = None  # 0 was asked for, and the model has none
-            model = timm.create_model(self.name, **size, **rates)
+            drop_path, drop = rates.values()
+            return self.build(
+                image_size=image_size, num_classes=num_classes, drop_path=drop_path, drop=drop
+            )
         return model
+
+    def _refusal(self, error: Exception, image_size: int) -> ValueError | None:
+        """What is wrong with the text or the image size; None for an error that is neither's."""
+        if out_of_memory(error):
+            return None
+        if self.given:  # which timm does not check: anything may come of them
+            return ValueError(f"{one_line(str(self))} cannot be built: {fault(error)}")
+        if isinstance(error, ArithmeticError | AssertionError | LookupError) or (
+            isinstance(error, RuntimeError) and "negative dimension" in str(error)
+        ):
+            return ValueError(
+                f"timm model {self.name!r} cannot take {image_size} px: {first_line(error)}"
+            )
+        return None
 
 
 def is_timm_model(name: str) -> bool:

@@ -30,12 +30,15 @@ SIDE = 96  # pixels of the longer side of a picture
 Batches = Iterable[tuple[Tensor, Tensor]]
 
 
+TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """Accuracy of a network on some images."""
 
     top1: float  # share of the images whose class has the largest logit, per cent
-    top5: float  # share of those whose class is among the five largest, per cent
+    top5: float  # share of those whose class is among the :data:`TOP` largest, per cent
     loss: float  # mean cross-entropy, nats
     images: int
 
@@ -79,7 +82,7 @@ def evaluate(
 
 def _hits(logits: Tensor, labels: Tensor) -> Tensor:
     """Top-1 hits, top-5 hits and summed loss of ``[B]`` labels, as ``[3]``."""
-    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
     hits = best == labels[:, None]
     loss = F.cross_entropy(logits, labels, reduction="sum")
     return torch.stack([hits[:, 0].sum().double(), hits.sum().double(), loss.double()])

@@ -23,7 +23,7 @@ from asvit.training.distillation import Teacher
 from asvit.training.engine import Engine, Step
 from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import Loader, train_loader, validation_loader
-from asvit.training.metrics import EpochRow, TensorBoard, predict
+from asvit.training.metrics import TOP, EpochRow, TensorBoard, predict
 from asvit.training.token_plan import saved
 from proxies.counts import count
 
@@ -191,7 +191,8 @@ class Session(EpochSession[EpochRow]):
             words += [f"loss {step.loss:.3f}", f"{number(step.images_per_second)} images/s"]
             if self.history:
                 last = self.history[-1]
-                words.append(f"{'' if row else f'epoch {last.epoch}: '}{_accuracy(last)}")
+                told = _accuracy(last, self.network.num_classes)
+                words.append(told if row else f"epoch {last.epoch}: {told}")
             tell(
                 Progress(
                     "epoch",
@@ -229,9 +230,11 @@ class Session(EpochSession[EpochRow]):
         return train_loader(self.sets.train, batching), validation
 
 
-def _accuracy(row: EpochRow) -> str:
+def _accuracy(row: EpochRow, classes: int) -> str:
     """The accuracy of an epoch, in a few words."""
-    parts = [f"top-1 {row.top1:.2f} %", f"top-5 {row.top5:.2f} %"]
+    parts = [f"top-1 {row.top1:.2f} %"]
+    if classes > TOP:
+        parts.append(f"top-5 {row.top5:.2f} %")
     if row.average_top1 is not None:
         parts.append(f"top-1 of EMA weights {row.average_top1:.2f} %")
     if row.tokens:

@@ -166,7 +166,10 @@ class TrainSettings(Settings):
         0.08, "Smallest share of an image's area in a crop.", above=0, at_most=1
     )
     crop_pct: float = _by_recipe(
-        0.875, "Share of the side that the centre crop for validation keeps.", above=0, at_most=1
+        0.875,
+        "Share of the side that the centre crop for validation keeps.",
+        at_least=0.05,
+        at_most=1,
     )
     flip: float = _by_recipe(0.5, "Probability of a horizontal flip.", **_ZERO_TO_ONE)
     repeats: int = _by_recipe(

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as tvf
 
-from asvit.data.base import UNREADABLE
-from asvit.data.files import FORMATS, list_folder, read_image
+from asvit.data.base import naming
+from asvit.data.files import list_folder, open_image, read_image
 from asvit.training.images.loaders import (
     Batch,
     BatchPlan,
@@ -30,6 +29,8 @@ from asvit.training.images.loaders import (
 from proxies.messages import first_line
 
 Sample = tuple[Tensor, Any]
+
+_LONGEST = 50  # times its width: an image is enlarged until that is the image size
 
 
 class CocoImages(Dataset[Sample]):
@@ -156,6 +157,8 @@ class SceneImages(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         path, annotation = self._files[index]
         image = tvf.to_image(read_image(path))
+        if max(image.shape[-2:]) > _LONGEST * min(image.shape[-2:]):
+            raise ValueError(f"{path} is more than {_LONGEST} times as long as wide; cut it")
         classes = _read_classes(annotation)
         if classes.shape != image.shape[-2:]:
             raise ValueError(f"{annotation} and {path} do not have the same size")
@@ -169,11 +172,12 @@ class SceneImages(Dataset[Sample]):
 
 def _read_classes(path: Path) -> np.ndarray[Any, Any]:
     """Read an annotation, greyscale or with a palette, as ``[H, W]``."""
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            numbers = np.asarray(image)
-    except UNREADABLE as error:
-        raise ValueError(f"cannot read annotation {str(path)!r}: {first_line(error)}") from error
+    with (
+        naming(f"annotation {str(path)!r}"),
+        path.open("rb") as file,
+        open_image(file) as image,
+    ):
+        numbers = np.asarray(image)
     if numbers.ndim != 2 or numbers.dtype.kind not in "iu" or numbers.min() < 0:
         raise ValueError(f"{path} is no annotation: it has no single number for each pixel")
     return numbers

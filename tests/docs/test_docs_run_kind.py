@@ -1,6 +1,5 @@
 """The kind of run of docs/extending.md: killed in the middle, it goes on to the same result."""
 
-import json
 import os
 import site
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from doc_examples import read
 
+from asvit.core.results import stored_content
 from experiments import forked
 
 ARCHITECTURE = "4,8,2|2,4,2|2,2,2|2,1,2|16"
@@ -43,7 +43,7 @@ def asvit(folder: Path, *words: str, kill_at: str = "") -> tuple[int, str, str]:
 
 
 def result(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    content: dict[str, Any] = stored_content(folder / "result.json")
     for name in ("wall_seconds", "command"):
         del content[name]
     return content
@@ -88,7 +88,8 @@ def test_a_package_that_names_it_as_an_entry_point_installs_it(folder: Path) -> 
     about = folder / "mine-1.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
-    kinds = "seeds = mine:SeedRun\nlost = nowhere:LostRun\n"
+    kinds = "seeds = mine:SeedRun\nlost = nowhere:LostRun\nended = ending:EndedRun\n"
+    (folder / "ending.py").write_text("raise SystemExit(5)")
     (about / "entry_points.txt").write_text(f"[asvit.runs]\n{kinds}")
 
     def command(*words: str) -> subprocess.CompletedProcess[str]:
@@ -98,9 +99,12 @@ def test_a_package_that_names_it_as_an_entry_point_installs_it(folder: Path) -> 
 
     assert "seeds       Installed by mine." in command("--help").stdout
     assert "--seeds N" in command("seeds", "--help").stdout
-    # One that cannot be imported is left out with a line, and stops nothing else.
+    # Those that cannot be imported are left out with a line, and stop nothing else.
     done = command("report", ".")
     assert done.returncode == 3
-    told, failed = done.stderr.splitlines()
-    assert told == "asvit: asvit lost cannot be loaded from nowhere: No module named 'nowhere'"
+    *told, failed = done.stderr.splitlines()
+    assert sorted(told) == [
+        "asvit: asvit ended cannot be loaded from ending: SystemExit: 5 (ending.py:1)",
+        "asvit: asvit lost cannot be loaded from nowhere: No module named 'nowhere'",
+    ]
     assert failed.startswith("asvit: ")

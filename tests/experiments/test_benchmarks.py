@@ -67,10 +67,11 @@ def test_controllers_are_compared_at_equal_draws(
 def test_rules_that_spend_trainings_are_compared(script: Script) -> None:
     printed = script(
         simulate_trainings.main,
-        "--searches 1 --trainings 11 --table asvit-fractal --table vitbench101-pit:c100_kd_acc",
+        "--searches 2 --trainings 12 --table asvit-fractal --table vitbench101-pit:c100_kd_acc",
     )
     for name in simulate_trainings.RULES:
-        assert len(re.findall(rf"\| {name} \|( \d\d\.\d\d ± 0\.00 \|){{3}}", printed)) == 2
+        assert len(re.findall(rf"\n\| {name} \| \d\d\.\d\d ± \d\.\d\d \|", printed)) == 2
+    assert len(re.findall(r"\| [+-]\d+\.\d\d \([+-].* to [+-].*\) \| \d\.\d\d ± ", printed)) == 14
     assert "| a random row | 74." in printed  # the mean of the table
 
 

@@ -54,6 +54,12 @@ def faults(tree: ast.AST) -> Iterator[str]:
             yield f"line {node.lineno}: shell="
 
 
+def test_one_function_knows_how_to_start_python() -> None:
+    # It leaves the working directory out of the path.
+    starting = [path for path in sources() if "sys.executable" in path.read_text()]
+    assert starting == [ROOT / "asvit" / "core" / "processes.py"]
+
+
 def _is(value: ast.expr | None, wanted: bool | None) -> bool:
     return value is None if wanted is None else getattr(value, "value", None) is wanted
 

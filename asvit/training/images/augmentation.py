@@ -8,6 +8,7 @@ from unittest.mock import patch
 from PIL import Image
 from torch import Tensor
 
+from asvit.data.files import crop_long
 from proxies.messages import first_line
 
 Statistics = tuple[float, float, float]  # of red, green and blue, for pixels in [0, 1]
@@ -115,6 +116,7 @@ class Augmentation:
     def validation_transform(self, image_size: int) -> PictureTransform:
         """Resizes the shorter side, then crops the centre: ``[3, S, S]`` uint8."""
         from timm.data import create_transform
+        from torchvision.transforms import Compose
 
         transform: PictureTransform = create_transform(
             image_size,
@@ -123,7 +125,7 @@ class Augmentation:
             crop_pct=self.crop_pct,
             use_prefetcher=True,
         )
-        return transform
+        return cast("PictureTransform", Compose([crop_long, transform]))
 
 
 def _posterize(image: Image.Image, bits: int, **rest: Any) -> Image.Image:

@@ -69,6 +69,8 @@ def test_help_imports_nothing_heavy(args: tuple[str, ...]) -> None:
 
 def test_help_names_every_command() -> None:
     shown = CliRunner().invoke(app, ["--help"]).output
+    _, listed = shown.split("Commands:\n")
+    assert [line.split()[0] for line in listed.splitlines()[:2]] == ["design", "predict"]
     assert all(f"\n  {name} " in shown for name in COMMANDS)
 
 
@@ -97,7 +99,7 @@ def test_no_command_is_a_usage_error_that_shows_the_help() -> None:
     ("args", "words"),
     [
         (["searxh"], ["'searxh'", "did you mean 'search'"]),
-        (["xyzzy"], ["'xyzzy'", "search, scale, score"]),
+        (["xyzzy"], ["'xyzzy'", "search, scale, train"]),
         (["search", "--stesp", "3"], ["--stesp", "asvit search --help"]),
         (["search", "--steps", "0"], ["--steps", "0", "x>=1"]),
         (["search", "--steps", "many"], ["--steps", "'many'"]),

@@ -41,6 +41,22 @@ def test_nothing_is_overwritten() -> None:
     assert Path("maps/red-maps.csv").read_text() == "mine"
 
 
+def test_a_single_picture_is_the_file_that_is_named() -> None:
+    words = ["maps", DEIT, "red.png", "--image-size", "32", "--out"]
+    for name, kind in (("x.png", "PNG"), ("x.JPG", "JPEG")):
+        result = run(*words, name)
+        assert (result.exit_code, result.stdout) == (0, f"{name}\n"), result.stderr
+        with Image.open(name) as drawn:
+            assert (drawn.format, drawn.width > 400) == (kind, True)
+    assert run(*words, "x.svg").exit_code == 0
+    assert Path("x.svg").read_text().startswith("<?xml")
+    check_refused(run(*words, "x.png"), 3, "x.png exists; give another file")
+    check_refused(run(*words, "no/x.png"), 3, "no folder 'no' for 'x.png'")
+    several = run(*words[:2], ".", *words[3:], "y.png")
+    check_refused(several, 3, "y.png is one file, and there are 4 pictures")
+    assert not Path("y.png").exists()
+
+
 @pytest.mark.parametrize("place", ["run", "run/model.safetensors", "--weights"])
 def test_a_trained_network_says_what_it_is(place: str) -> None:
     network = Network("psvit1d:s-----|b-----|b-----|12", 64, 3, attention="hallucinated(kept=0.5)")

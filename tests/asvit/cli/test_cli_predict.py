@@ -48,3 +48,31 @@ def test_weights_have_to_be_given() -> None:
     result = run("predict", "red.png")
     assert result.exit_code == 2
     assert "--weights" in result.stderr
+
+
+def test_every_picture_that_cannot_be_read_is_named() -> None:
+    for name in ("bad.png", "worse.png", "worst.png"):
+        Path(name).write_text("no picture")
+    names = ("bad.png", "red.png", "worse.png", "blue.png", "worst.png")
+    result = run("predict", *names, "--weights", "model.safetensors", "--top", "1")
+    assert result.exit_code == 3
+    lines = result.stderr.splitlines()
+    assert [line.partition("'")[2].partition("'")[0] for line in lines] == [
+        "bad.png",
+        "worse.png",
+        "worst.png",
+    ]
+    assert lines[-1].endswith("(3 of 5 pictures)")
+    assert [name in result.stdout for name in names] == [False, True, False, True, False]
+
+
+def test_names_of_pictures_forge_no_line(tmp_path: Path) -> None:
+    (tmp_path / "red.png").rename(tmp_path / "red\nasvit: all is well.png")
+    (tmp_path / "bad\nasvit: all is well.png").write_text("no picture")
+    told = run("predict", ".", "--weights", "model.safetensors")
+    drawn = run("maps", "timm:vit_tiny_patch16_224(depth=1)", *tmp_path.glob("red*.png"))
+    assert (told.exit_code, drawn.exit_code) == (3, 0), told.stderr + drawn.stderr
+    for line in f"{told.stdout}{told.stderr}{drawn.stdout}{drawn.stderr}".splitlines():
+        assert not line.startswith("asvit: all")
+    assert "red\\nasvit: all is well" in told.stdout
+    assert "red\\nasvit: all is well" in drawn.stdout

@@ -44,7 +44,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--proxy lenght_distortion", 2, "did you mean 'length_distortion'"),
         ("--controller reinforc", 2, "did you mean 'reinforce'"),
         ("--space asvt", 2, "did you mean 'asvit'"),
-        ("--batch 4 --controller tpe", 2, "batch=4"),
+        ("--batch 4 --controller tpe", 2, "--batch 4 does not suit"),
         ("--proxy length_distortion,", 2, "empty name"),
         ("--radius -1", 2, "radius"),
         ("--radius wide", 2, "'wide'"),
@@ -102,15 +102,15 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         (
             ("--jobs 0", 2, "0 is not in the range x>=1"),
             ("--jobs many", 2, "'many' is not a valid integer range"),
-            ("--timeout 0", 2, "timeout=0.0; use a number of seconds above 0"),
-            ("--timeout nan", 2, "timeout=nan; use a number of seconds above 0"),
+            ("--timeout 0", 2, "--timeout 0.0; use a number of seconds above 0"),
+            ("--timeout nan", 2, "--timeout nan; use a number of seconds above 0"),
             ("--retries -1", 2, "-1 is not in the range x>=0"),
         ),
     ),
     BUILD: [
         ("--n 1", 2, "1 is not in the range x>=2"),
         ("--space asvitt", 2, "unknown space 'asvitt'; did you mean 'asvit'?"),
-        ("--learning-rate 0", 2, "learning_rate must be a number above 0, got 0.0"),
+        ("--learning-rate 0", 2, "--learning-rate must be a number above 0, got 0.0"),
         ("--jobs 0", 2, "0 is not in the range x>=1"),
         ("--image-size 48", 3, "image 48 px"),
         ("--data gaussian", 3, "two classes or more; standard normal noise, seed 0 has one"),
@@ -123,7 +123,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     SUPERNET: [
         ("--epochs 0", 2, "0 is not in the range x>=1"),
         ("--space psvit3d", 2, "unknown space 'psvit3d'; did you mean 'psvit"),
-        ("--learning-rate 0", 2, "learning_rate must be a number above 0, got 0.0"),
+        ("--learning-rate 0", 2, "--learning-rate must be a number above 0, got 0.0"),
         ("--space asvit", 3, "space 'asvit' has no supernet; use one of psvit1d, psvit2d"),
         ("--image-size 20", 3, "20 px"),
         ("--data ./none", 3, "no folder './none'; give a folder of images"),
@@ -141,7 +141,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     TRAIN: [
         ("--preset quik", 2, "unknown preset 'quik'; did you mean 'quick'?"),
         ("--recipe swim", 2, "unknown recipe 'swim'; did you mean 'swin'?"),
-        ("--learning-rate 0", 2, "learning_rate must be a number above 0, got 0.0"),
+        ("--learning-rate 0", 2, "--learning-rate must be a number above 0, got 0.0"),
         ("--retokenize 1/1", 2, "'1/1' is no plan of 3 stages of tokens"),
         ("--teacher timm:resnet18", 2, "knows nothing without weights"),
         ("--resume --fresh", 2, "--fresh and --resume contradict each other"),
@@ -150,7 +150,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--data nowhere/at/all", 3, "no folder 'nowhere/at/all'"),
         ("--optimizer adamv", 2, "unknown optimizer 'adamv'; did you mean 'adam"),
         ("--weights no.safetensors", 3, "no file of weights 'no.safetensors'"),
-        ("--auto-augment rnd", 3, "timm cannot read auto_augment 'rnd'"),
+        ("--auto-augment rnd", 3, "timm cannot read --auto-augment 'rnd'"),
         ("--device cuda:77", 3, "device 'cuda:77' is not available"),
         ("--attention imagined", 3, "attention must be hallucinated, got"),
         ("--weights there.safetensors", 3, "do not fit the network"),
@@ -170,7 +170,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     RANDOM: [
         ("--to onx --out a.onnx", 2, "unknown format 'onx'; did you mean 'onnx'"),
         ("--to onnx", 2, "needs a name for its copy; give --out"),
-        ("--to timm --out a --opset 18", 2, "opset=18 is for onnx"),
+        ("--to timm --out a --opset 18", 2, "--opset 18 is for onnx"),
         ("--out a.onnx", 2, "Missing option '--to'"),
     ],
     "export --to pt2": [

@@ -70,6 +70,8 @@ def test_it_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
     assert "13.2%" in text
     assert "at the published costs they would save 43.4% of the multiply-adds" in text
     assert "epoch 2/2  ETA 0:00  loss " in text
+    assert "top-1 " in text
+    assert "top-5" not in text  # of three classes
     assert "tokens (16,5): 1 epoch(s), " in text
     assert f"next:   asvit export --weights {trained[0]} --to onnx" in text
 
@@ -123,6 +125,28 @@ def test_the_architecture_of_a_run(trained: tuple[Path, Result], tmp_path: Path)
     assert data["architecture"] == ARCH
     assert data["found_by"] == {"kind": "training", "run": str(trained[0])}
     assert data["command"].startswith(f"asvit train {trained[0]} ")
+
+
+def test_files_that_are_no_images_are_all_named_before_the_first_epoch(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "data")
+    (folder / "cats" / "1.png").write_bytes(b"")
+    (folder / "cats" / "5.png").unlink()
+    (folder / "cats" / "5.png").symlink_to("nowhere.png")
+    (folder / "dogs" / "3.png").write_text("<html>404</html>")
+    result = train_on(folder, "--out", tmp_path / "run")
+    assert result.exit_code == 3
+    told = "3 of 12 images cannot be read; repair or remove them, or give --bad-images replace: "
+    names = last_line(result).partition(told)[2].split(", ")
+    assert sorted(names) == ["cats/1.png", "cats/5.png", "dogs/3.png"]
+    assert result.stderr.count("it is no BMP, GIF, JPEG, PNG, PPM, TIFF or WEBP image") == 2
+    assert "No such file" in result.stderr
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+    (folder / "cats" / "1.png").unlink()
+    (folder / "cats" / "5.png").unlink()
+    again = train_on(folder, "--out", tmp_path / "run")
+    assert last_line(again).startswith("asvit: cannot read image '")
+    done = train_on(folder, "--out", tmp_path / "run", "--bad-images", "replace")
+    assert done.exit_code == 0, done.stderr
 
 
 def test_a_truncated_image_stops_training_and_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import click
 import pytest
 
-from asvit.cli.run_command import run_command
+from asvit.cli.run_command import command_of, run_command
+from asvit.core.results import stored_content
 from asvit.core.settings import fields_of, option_of
 from asvit.runs.run import RUNS, register_run
 from tests.asvit.cli.commands import run
@@ -69,7 +71,7 @@ def test_people_are_told_on_stderr_and_data_goes_to_stdout(tmp_path: Path) -> No
     assert again.stdout == done.stdout
     quiet = run("toy", "x", "--out", tmp_path, "--json", "--quiet")
     assert quiet.stderr == ""
-    content = json.loads((tmp_path / "result.json").read_text())
+    content = stored_content(tmp_path / "result.json")
     assert json.loads(quiet.stdout) == {"folder": str(tmp_path), **content}
 
 
@@ -139,3 +141,28 @@ def test_the_help_states_the_real_defaults(name: str) -> None:
             assert [type(one)(text) for one, text in zip(words, shown, strict=True)] == list(words)
         else:
             assert parameter.show_default == (option.shown or False)
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "words"),
+    [
+        ("search", "latency_batch=2 is for max_latency", "--latency-batch 2 is for --max-latency"),
+        ("search", "use trainings=5, or training_steps", "use --trainings 5, or --training-steps"),
+        ("search", "proxies must name one", "--proxy must name one"),
+        ("design", "hours must be above 0", "--hours must be above 0"),
+        ("train", "start from; give weights, too", "start from; give --weights, too"),
+        ("train", "'new_head', a/new_head and timm:a(ema=2)", None),
+        ("train", "weights are for classes; the seed is 3", None),
+    ],
+)
+def test_messages_name_options_where_functions_name_settings(
+    command: str, message: str, words: str | None
+) -> None:
+    made = command_of(command)
+
+    def fail(**_: object) -> None:
+        raise ValueError(message)
+
+    made.callback = fail
+    with pytest.raises(ValueError, match=f"^{re.escape(words or message)}$"):
+        made.main(["8,2,3"] * (command == "train") + ["--data", "x"], standalone_mode=False)

@@ -33,7 +33,7 @@ def test_spaces_quotes_and_order_do_not_matter() -> None:
 @pytest.mark.parametrize(
     "rest",
     ["", "a", "a=1", "1)", "a=1)b", "a=1)(b=2)", "a=1,a=2)", "**a)", "*a)", "a=f(1))", "a=b.c)",
-     "a=1e999)", "a=1j)", "a=b'x')", "a=None)", "a={1:2})", "a=lambda:0)", "a=1)\0",
+     "a=1e999)", "a=1j)", "a=b'x')", "a=None)", "a={1:2})", "a={[]:1})", "a=lambda:0)", "a=1)\0",
      "a=[[x for x in y]])", "a=" + "[" * 200 + ")", "a='" + "x" * LONGEST + "')",
      "a=" + "9" * 450 + "e)"],
 )  # fmt: skip

@@ -18,7 +18,7 @@ import pytest
 import asvit
 from asvit.core.console import clock
 from asvit.core.display import progress_display
-from asvit.core.progress import Progress
+from asvit.core.progress import Progress, StageUnderWay
 from experiments import forked
 
 
@@ -65,6 +65,38 @@ def test_there_is_a_line_every_five_percent(capsys: pytest.CaptureFixture[str]) 
     assert numbers == [1, *range(10, 201, 10)]
     assert lines[0].startswith("step 1/200  2 s each  ETA 6:38")
     assert "ETA 0:00" in lines[-1]
+
+
+def stages() -> list[Progress]:
+    trained = StageUnderWay("training", 6, 10, 580.0, planned=1080.0, left=1500.0)
+    by_hand = StageUnderWay("hand-made", 7, 10, 9.0)
+    return [
+        Progress("stage", place, 10, resumed=2, stage=stage) if epochs is None
+        else Progress("epoch", epochs, 40, seconds=10.0 * epochs, stage=stage)
+        for place, stage in ((5, trained), (6, by_hand)) for epochs in (None, 39, 40)
+    ]  # fmt: skip
+
+
+def test_each_stage_has_its_name_its_time_and_lines_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = told(capsys, *stages())
+    first = "training (6 of 10), 9:40 of 18:00; 25:00 left for all"
+    assert lines == [
+        "growing it; resuming after stage 2",
+        f"{first}  ",
+        f"{first}  epoch 39/40  10 s each  ETA 0:10  ",
+        f"{first}  epoch 40/40  10 s each  ETA 0:00  ",
+        "hand-made (7 of 10), 0:09  ",
+        "hand-made (7 of 10), 0:09  epoch 39/40  10 s each  ETA 0:10  ",
+        "hand-made (7 of 10), 0:09  epoch 40/40  10 s each  ETA 0:00  ",
+    ]
+
+
+def test_a_bar_shows_the_stage_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(monkeypatch, *stages()[:2]).shown
+    assert "training (6 of 10), 9:40 of 18:00; 25:00 left for all" in text
+    assert "39/40" in text
 
 
 def test_few_steps_and_an_unknown_end_have_a_line_each(

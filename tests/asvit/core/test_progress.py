@@ -16,6 +16,8 @@ from asvit.core.progress import Progress, images_told
         (Progress("step", 3, None, seconds=30.0, share=0.25), 0.25, 90.0),
         (Progress("step", 3, 9, seconds=30.0, share=0.5, share_resumed=0.25), 0.5, 60.0),
         (Progress("step", 200, 200, seconds=9.0), 1.0, 0.0),
+        (Progress("step", 50, 200, seconds=100.0, after=20), 0.25, 340.0),
+        (Progress("step", 200, 200, seconds=400.0, after=20), 1.0, 40.0),
     ],
 )
 def test_part_and_remaining_time(progress: Progress, part: float, remaining: float) -> None:

@@ -2,13 +2,20 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.core.settings import check_same_settings, fields_of, hints_of, option_of
+from asvit.core.settings import (
+    MeasuringSettings,
+    check_same_settings,
+    fields_of,
+    hints_of,
+    option_of,
+)
 from proxies.registry import UnknownNameError
 from tests.asvit.toy_run import ToyRun, ToySettings
 from tests.hostile import FIXED
@@ -96,3 +103,17 @@ def test_other_settings_are_refused_with_each_difference(tmp_path) -> None:
         check_same_settings(tmp_path, stored, wanted, growing=("steps",))
     with pytest.raises(ValueError, match=r"steps 4 \(now 3\), rate"):
         check_same_settings(tmp_path, wanted, stored, growing=("steps",))
+
+
+def test_two_paths_to_the_same_are_no_other_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "others").mkdir()
+    kept = MeasuringSettings(data="pictures")
+    for same in (tmp_path / "pictures", "./pictures", "others/../pictures"):
+        check_same_settings(tmp_path, kept, MeasuringSettings(data=str(same)))
+    for other in ("others", "nowhere", "digits"):
+        with pytest.raises(ValueError, match=f"data pictures .now {other}"):
+            check_same_settings(tmp_path, kept, MeasuringSettings(data=other))

@@ -15,7 +15,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from asvit.data import load_images, open_dataset, open_training_sets
-from asvit.data.files import FORMATS, FolderDataset, read_image, square, to_rgb
+from asvit.data.copies import file_digest
+from asvit.data.files import (
+    FORMATS,
+    FolderDataset,
+    ListedDataset,
+    ListedImage,
+    changed_images,
+    list_text,
+    read_image,
+    root_line,
+    square,
+    to_rgb,
+)
 from asvit.data.libraries import open_torchvision
 from tests.hostile import FIXED, changed_bytes, refused_or, texts
 
@@ -144,11 +156,12 @@ ENCODED = {kind: encoded(kind) for kind in FORMATS}
 
 
 def folder_of(root: Path, names: tuple[str, ...], per_class: int = 3) -> Path:
-    """A folder with a class of each name, and images of these names in it."""
-    for name in names:
+    """A folder with a class of each name, and images of these names in it; no two files equal."""
+    for place, name in enumerate(names):
         (root / name).mkdir(parents=True)
         for number in range(per_class):
-            (root / name / f"{name[:50]}{number}.png").write_bytes(ENCODED["PNG"])
+            content = ENCODED["PNG"] + bytes([place, number])
+            (root / name / f"{name[:50]}{number}.png").write_bytes(content)
     return root
 
 
@@ -332,3 +345,77 @@ def test_a_pickle_in_the_place_of_a_set_is_not_read(
         (folder / name).write_bytes(pickle.dumps(Payload()))
     assert refused_or(lambda: open_torchvision("CIFAR10")) is None
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("sides", [(15_000, 10_000), (60_000, 60_000)])
+def test_too_many_pixels_are_refused_alike(tmp_path: Path, sides: tuple[int, int]) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(bomb(*sides))
+    with pytest.raises(
+        ValueError, match=r"a\.png': it has more than 120 million pixels; use a sm"
+    ):
+        read_image(path)
+
+
+def test_what_is_no_image_is_told_what_would_be(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("no image")
+    formats = "it is no BMP, GIF, JPEG, PNG, PPM, TIFF or WEBP image"
+    with pytest.raises(ValueError, match=rf"cannot read image '.*a\.jpg': {formats}"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_memory_that_runs_out_names_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(_image: Image.Image) -> Image.Image:
+        raise MemoryError
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setattr("asvit.data.files.to_rgb", decode)
+    with pytest.raises(MemoryError, match=r"reading image '.*a\.png'"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_list_names_its_images_and_holds_them_to_their_content(tmp_path: Path) -> None:
+    images, table = folder_of(tmp_path / "my images\n", ("a", "b")), tmp_path / "run" / "list.csv"
+    table.parent.mkdir()
+    listed = [
+        ListedImage(f"{name}/{name}0.png", name, "train", path.stat().st_size, file_digest(path))
+        for name in ("a", "b")
+        for path in [images / name / f"{name}0.png"]
+    ]
+    table.write_text(root_line(table, images) + list_text(listed))
+    assert table.read_text().startswith("# images in ../my%20images%0A\nimage,class,part,bytes")
+    found = ListedDataset(table)
+    assert [found.name(0), found.paths[1]] == [
+        "a/a0.png",
+        table.parent / "../my images\n/b/b0.png",
+    ]
+    assert found.source == "run/list.csv, 2 images, 2 classes, part train"
+    assert found.picture(0).size == (12, 9)
+    before = open_training_sets(str(table), validation=str(images), image_size=8, seed=0)
+    seen: dict[Path, tuple[int, ...]] = {}
+    assert changed_images(table, "train", seen) == {}
+    assert len(seen) == 2
+    for path, content in ((found.paths[0], ENCODED["PNG"] + b"xy"), (found.paths[1], b"short")):
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a0\.png' has changed since it was listed"):
+        found.picture(0)
+    assert changed_images(table, "train", seen) == dict.fromkeys(
+        ("a/a0.png", "b/b0.png"), "its content is another one"
+    )
+    found.paths[1].unlink()
+    assert changed_images(table, "train", {})["b/b0.png"] == "it is missing"
+    other = [one._replace(digest="f" * 64) for one in listed]
+    table.write_text(root_line(table, images) + list_text(other))
+    after = open_training_sets(str(table), validation=str(images), image_size=8, seed=0)
+    assert before.provenance["digest"] != after.provenance["digest"]
+
+
+@MANY
+@given(text=texts("image,class,part\na.png,a,train\nb.png,b,train\n", "a.png,a,train,9,ff\n"))
+def test_any_list(text: str, tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    for above in ("", "# images in a%00\n", "image,class,part,bytes,sha256\n"):
+        table.write_bytes((above + text).encode("utf-8", "surrogatepass"))
+        refused_or(lambda: ListedDataset(table))

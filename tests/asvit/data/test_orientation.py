@@ -60,7 +60,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     root = tmp_path / "photographs"
     for name in NAMES:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(photograph(request.param))
+        (root / name).write_bytes(photograph(request.param) + name.encode())  # no two are equal
     return root
 
 

@@ -22,7 +22,8 @@ ROOT = Path(base.__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.syspath_prepend(HERE)
+    monkeypatch.setenv("PYTHONPATH", str(HERE))  # of what tests start themselves
 
 
 def work(**settings: Any) -> Work:

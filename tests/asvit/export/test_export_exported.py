@@ -49,6 +49,7 @@ def exported() -> Exported:
         batch=None,
         opset=20,
         differences=(Difference(1, 1.5e-7, 3e-7), Difference(3, 2e-7, 4e-7)),
+        digests={"pets.onnx": "12ab" * 16},
         card=Path("out/pets.md"),
         versions={"asvit": "0.2.0", "torch": "2.15.0"},
         command="asvit export runs/train --to onnx",
@@ -60,6 +61,7 @@ def test_everything_known_is_told(exported: Exported) -> None:
     assert card.startswith("# pets\n")
     for line in (
         f"* architecture: `{SHIFT.architecture}`",
+        f"* SHA-256 of `pets.onnx`: `{'12ab' * 16}`",
         "* parameters: 1,234",
         "* multiply-adds of one image: 56,789 at 32 px",
         "* classes: 3: cat, dog, ox",

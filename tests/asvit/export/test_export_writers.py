@@ -11,6 +11,7 @@ import torch
 from exported_networks import MORE, NETWORKS, SHIFT, SIDE, as_file, run_in_this_process
 from torch import Tensor, nn
 
+from asvit.core.digests import check_digest
 from asvit.export import writers
 from asvit.export.comparison import difference
 from asvit.export.formats import FORMATS
@@ -37,7 +38,7 @@ def images(batch: int, side: int = SIDE) -> Tensor:
 def check_both_graphs(model: nn.Module, folder: Path) -> None:
     """Make sure that both kinds of graph agree with ``model`` on other batches than the traced."""
     program = trace(model, image_size=SIDE)
-    write_onnx(program, folder / "copy.onnx", about="{}")
+    write_onnx(program, folder / "copy.onnx", about={})
     write_pt2(program, folder / "copy.pt2", about="{}")
     given = {str(batch): images(batch) for batch in BATCHES}
     with torch.no_grad():
@@ -68,7 +69,7 @@ def test_an_onnx_file_names_its_tensors_and_says_what_it_is(
     program: torch.export.ExportedProgram, tmp_path: Path
 ) -> None:
     path = tmp_path / "copy.onnx"
-    written = write_onnx(program, path, about='{"a": 1}')
+    written = write_onnx(program, path, about={"a": 1})
     graph = onnx.load(path)
     onnx.checker.check_model(graph)
     assert [one.name for one in graph.graph.input] == ["images"]
@@ -77,7 +78,10 @@ def test_an_onnx_file_names_its_tensors_and_says_what_it_is(
     assert batch.dim_param == "batch"
     assert [one.dim_value for one in sides] == [3, SIDE, SIDE]
     assert graph.opset_import[0].version == written
-    assert {one.key: one.value for one in graph.metadata_props} == {ABOUT: '{"a": 1}'}
+    (entry,) = graph.metadata_props
+    about = json.loads(entry.value)
+    assert (entry.key, list(about)) == (ABOUT, ["sha256", "a"])
+    assert check_digest(path.read_bytes())
     assert [one.name for one in tmp_path.iterdir()] == ["copy.onnx"]  # weights are inside
 
 
@@ -92,7 +96,7 @@ def test_a_program_says_what_it_is(program: torch.export.ExportedProgram, tmp_pa
 def test_the_batch_and_operator_set_that_are_asked_for_are_written(tmp_path: Path) -> None:
     path = tmp_path / "copy.onnx"
     program = trace(SHIFT.build().eval(), image_size=SIDE, batch=1)
-    assert write_onnx(program, path, about="{}", opset=18) == 18
+    assert write_onnx(program, path, about={}, opset=18) == 18
     made = onnx.load(path)
     assert made.opset_import[0].version == 18
     assert made.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
@@ -103,9 +107,9 @@ def test_an_operator_set_that_pytorch_would_exchange_is_refused(
 ) -> None:
     path = tmp_path / "copy.onnx"
     with pytest.raises(ValueError, match="opset must be at least 18, got 17"):
-        write_onnx(program, path, about="{}", opset=17)
+        write_onnx(program, path, about={}, opset=17)
     with pytest.raises(ValueError, match="for opset 99, only"):
-        write_onnx(program, path, about="{}", opset=99)
+        write_onnx(program, path, about={}, opset=99)
     assert not path.exists()
 
 
@@ -114,7 +118,7 @@ def test_more_weights_than_an_onnx_file_holds_are_refused(
 ) -> None:
     monkeypatch.setattr(writers, "_MOST_BYTES", 1000)
     with pytest.raises(ValueError, match="do not fit into an ONNX file"):
-        write_onnx(program, tmp_path / "copy.onnx", about="{}")
+        write_onnx(program, tmp_path / "copy.onnx", about={})
 
 
 def test_a_network_that_cannot_be_followed_is_refused_in_one_line() -> None:

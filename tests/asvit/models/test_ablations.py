@@ -138,7 +138,7 @@ def test_psvits_of_the_ablations_learn_and_export(text: str, tmp_path: Path) -> 
     assert min(losses) < losses[0]
     model.eval()
     path = tmp_path / "network.onnx"
-    write_onnx(trace(model, image_size=64), path, about="{}")
+    write_onnx(trace(model, image_size=64), path, about={})
     session = onnx_session(path)
     images = torch.randn(3, 3, 64, 64)
     with torch.no_grad():

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
+from asvit.core.results import stored_content
 from asvit.reference.result import CorrelationResult
 from asvit.report import correlate, evolution, scale, search
 from asvit.report.scale import read_scaling
@@ -149,7 +150,7 @@ def test_a_page_is_made_or_refused_in_one_line(sample: Path, data: DataObject) -
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, object], words: str) -> None:
     folder = write_sample("search", tmp_path / "run")
-    right = json.loads((folder / "result.json").read_text())
+    right = stored_content(folder / "result.json")
 
     def refused(content: dict[str, object], words: str) -> None:
         (folder / "result.json").write_text(json.dumps(content))
@@ -175,7 +176,7 @@ def long_evolution(folder: Path, paths: int) -> int:
     ]
     winner = paths // 2 + 1
     (folder / "trials.csv").write_text(write_paths(rows), encoding="utf-8")
-    content = json.loads((folder / "result.json").read_text())
+    content = stored_content(folder / "result.json")
     content |= {"architecture": f"psvit2d:{winner}", "evaluated": paths}
     content["generations"] = [vars(one) for one in generations_of(rows)]
     (folder / "result.json").write_text(json.dumps(content))

@@ -154,9 +154,9 @@ def fake_design(setattr_: SetAttribute) -> None:
     setattr_(DesignRun, "_train", lambda _run, _name: size)
 
 
-def write_pictures(folder: Path, classes: int = 2, each: int = 10) -> Path:
+def write_pictures(folder: Path, classes: int = 2, each: int = 10, seed: int = 0) -> Path:
     """JPEGs of mixed kinds and sizes, of which one is truncated: each class has its colour."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for number in range(classes * each):
         path = folder / f"class{number % classes}" / f"{number:03d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """``result.json`` of every kind with anything in it: read and shown, or refused in one line."""
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import asvit
+from asvit.core.console import console
 from asvit.core.results import Result
 from asvit.runs.architectures import find_architecture
 from asvit.runs.folder import newest_run
+from asvit.training.result import TrainResult
 from tests.asvit.runs.stored_results import RIGHT, SEED, VALUES, Kind, content_of
 from tests.hostile import FIXED, changed_bytes, changed_json, refused_or
 
@@ -59,6 +62,29 @@ def test_right_ones_come_back(kind: Kind, tmp_path: Path) -> None:
     assert check(kind, tmp_path, json.dumps(content_of(kind)).encode())
     right = dataclasses.replace(RIGHT[kind][0], folder=tmp_path)
     assert kind.read(tmp_path / "result.json").to_json() == right.to_json()
+
+
+@pytest.mark.parametrize(("classes", "told"), [(5, False), (6, True)])
+def test_top_5_is_told_of_more_than_five_classes(classes: int, told: bool) -> None:
+    right, show = RIGHT[TrainResult]
+    network = dataclasses.replace(right.network, num_classes=classes)
+    screen = Console(file=io.StringIO(), width=200, record=True)
+    show(dataclasses.replace(right, network=network), screen)
+    assert ("top-5" in screen.export_text()) == told
+
+
+@each
+def test_names_of_files_forge_no_line(kind: Kind) -> None:
+    forged = "a\nnext:   evil"
+    named = {"unreadable": {forged: forged}, "bad_images": {forged: 2}, "folder": Path(forged)}
+    fields = {field.name for field in dataclasses.fields(kind)}
+    result = dataclasses.replace(
+        RIGHT[kind][0], **{name: value for name, value in named.items() if name in fields}
+    )
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        RIGHT[kind][1](result, console())
+    assert r"a\nnext:   evil" in stdout.getvalue()
+    assert "\nnext:   evil" not in stdout.getvalue()
 
 
 @each

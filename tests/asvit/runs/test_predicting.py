@@ -1,7 +1,12 @@
 """Classes of pictures, beside the pass over validation images that a training makes."""
 
+import json
+import math
+import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +14,11 @@ import torch
 from PIL import Image
 
 import asvit
-from asvit.data.files import FolderDataset
+from asvit.core.tensor_files import write_tensors
+from asvit.data.files import FolderDataset, read_image
+from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
+from asvit.runs import predicting
 from asvit.runs.exporting import export_network
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.loaders import Batching, validation_loader
@@ -171,3 +179,148 @@ def test_what_is_no_picture(run: Path, tmp_path: Path) -> None:
     for wrong in ({"top": 0}, {"batch_size": 0}):
         with pytest.raises(ValueError, match="must be at least 1, got 0"):
             asvit.predict(run, [], **wrong)
+
+
+def test_a_picture_that_memory_does_not_hold_hides_no_other(
+    run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> Image.Image:
+        if path.name == "b.jpg":
+            raise MemoryError
+        return read_image(path)
+
+    monkeypatch.setattr(predicting, "read_image", read)
+    found = asvit.predict(run, [pictures], top=1)
+    assert [len(one.guesses) for one in found] == [1, 0, 1, 1, 1]
+    assert found[1].reason == f"cannot read image {str(pictures / 'b.jpg')!r}: memory ran out"
+
+
+def changed_facts(run: Path, **facts: Any) -> None:
+    """Write the weights again, with other facts about the training."""
+    content = WeightsFile.read(run / "model.safetensors")
+    replace(content, facts={**content.facts, **facts}).write(run / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"mean": [1e308] * 3}, "mean must be 0 to 1, as pixels are 0 to 1"),
+        ({"mean": [124, 116, 104]}, "mean must be 0 to 1"),
+        ({"std": [1e-308] * 3}, "std must be 0.001 to 1"),
+        ({"interpolation": "evil"}, "unknown interpolation 'evil'; use one of nearest"),
+        ({"crop_pct": 1e-9}, "crop_pct must be 0.05 to 1, got 1e-09"),
+    ],
+)
+def test_preparations_that_no_training_has(
+    facts: dict[str, Any], words: str, run: Path, pictures: Path
+) -> None:
+    changed_facts(run, **facts)
+    with pytest.raises(ValueError, match=words):
+        asvit.predict(run, [pictures])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e38])
+def test_logits_that_are_not_finite_are_refused(value: float, run: Path, pictures: Path) -> None:
+    content = WeightsFile.read(run / "model.safetensors")
+    weights = {name: torch.full_like(one, value) for name, one in content.weights.items()}
+    replace(content, weights=weights).write(run / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model\.safetensors gives NaN or infinity in the place"):
+        asvit.predict(run, [pictures])
+
+
+def changed_metadata(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what an ONNX graph says of its network."""
+    import onnx
+
+    graph = onnx.load(path)
+    (entry,) = [one for one in graph.metadata_props if one.key == ABOUT]
+    about = json.loads(entry.value)
+    change(about)
+    entry.value = json.dumps(about)
+    onnx.save(graph, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda about: about.update(
+                classes=["cat", "dog"], network={**about["network"], "num_classes": 2}
+            ),
+            r"the output of its graph is .*\[3\].*, not 'logits' of \[2\]",
+        ),
+        (
+            lambda about: about["network"].update(image_size=64),
+            r"the input of its graph is .*32.*, not 'images' of \[3, 64, 64\]",
+        ),
+        (lambda about: about.update(classes=["cat"]), "1 names of 3 classes"),
+        (lambda about: about["facts"].update(std=[0, 0, 0]), "std must be"),
+        (lambda about: about.pop("classes"), "it has no 'classes'"),
+    ],
+)
+def test_metadata_that_do_not_fit_the_graph(
+    change: Callable[[dict[str, Any]], object], words: str, run: Path, pictures: Path
+) -> None:
+    export_network(weights=str(run), to="onnx", out="copy.onnx")
+    without = lambda about: (about.pop("sha256"), change(about))  # noqa: E731
+    changed_metadata(Path("copy.onnx"), without)
+    with pytest.raises(ValueError, match=rf"copy\.onnx is no copy of asvit export: .*{words}"):
+        asvit.predict("copy.onnx", [pictures])
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    """The content with one bit changed."""
+    damaged = bytearray(content)
+    damaged[place // 8] ^= 1 << place % 8
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    ("form", "files"),
+    [
+        ("onnx", ["copy.onnx"]),
+        ("safetensors", ["copy.safetensors"]),
+        ("timm", ["copy/model.safetensors", "copy/config.json"]),
+    ],
+)
+def test_a_flipped_bit_of_a_copy_is_noticed(
+    form: str, files: list[str], run: Path, pictures: Path
+) -> None:
+    out = "copy" if form == "timm" else f"copy.{form}"
+    export_network(weights=str(run), to=form, out=out)
+    draw = random.Random(form)
+    for file in map(Path, files):
+        content = file.read_bytes()
+        start = content.index(b"sha256")  # the digest itself, and beside it
+        near = range(8 * start - 64, 8 * start + 640, 5)
+        for place in (*near, *(draw.randrange(8 * len(content)) for _ in range(60))):
+            file.write_bytes(flipped(content, place))
+            with pytest.raises(ValueError, match=r"damaged|no copy of asvit|no ONNX graph"):
+                asvit.predict(out, [pictures / "a.png"])
+        file.write_bytes(content)
+    assert len(asvit.predict(out, [pictures / "a.png"])) == 1
+
+
+def test_a_graph_without_a_digest_is_taken_with_a_word(
+    run: Path, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    export_network(weights=str(run), to="onnx", out="copy.onnx")
+    right = asvit.predict("copy.onnx", [pictures])
+    changed_metadata(Path("copy.onnx"), lambda about: about.pop("sha256"))
+    assert asvit.predict("copy.onnx", [pictures]) == right
+    (told,) = [one.getMessage() for one in caplog.records if one.name.startswith("asvit")]
+    assert told.startswith("copy.onnx has no digest, as copies of earlier versions: damage to it")
+
+
+def test_a_run_that_has_not_finished_is_named_as_such(
+    run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    for kind, state in (("design", "design.jsonl"), ("training", "checkpoint.safetensors")):
+        folder = tmp_path / kind
+        folder.mkdir()
+        if kind == "design":
+            (folder / state).write_text(json.dumps({"schema_version": 1, "kind": kind}) + "\n")
+        else:
+            write_tensors(folder / state, {}, {"schema_version": 1, "kind": kind})
+        with pytest.raises(FileNotFoundError, match=f"{kind} is that of a {kind} that has not "):
+            asvit.predict(folder, [pictures])

@@ -19,7 +19,8 @@ RESULTS: dict[str, dict[str, Any]] = {
         "steps": [{"length_distortion": 1.0}, MEASURED],
     },
     "evolution": {"architecture": ARCH, "validation": 50.0},
-    "training": {"architecture": ARCH},
+    "training": {"architecture": ARCH, "network": {"image_size": 96, "num_classes": 5}},
+    "design": {"architecture": ARCH, "image_size": 64, "classes": ["cat", "dog"]},
 }  # fmt: skip
 
 
@@ -41,6 +42,8 @@ def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str
     assert found.by is not None
     measured = MEASURED if kind in ("search", "scale") else {}
     assert found.by == {"kind": kind, "run": str(tmp_path), **measured}
+    sizes = {"training": (96, 5), "design": (64, 2)}
+    assert found.trained_at == sizes.get(kind)
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:
@@ -52,6 +55,10 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         find_architecture(finished(tmp_path, {"kind": "training", "architecture": "8,2"}))
     with pytest.raises(ValueError, match="ends in no architecture that is known here"):
         find_architecture(finished(tmp_path, {"kind": "search"}))
+    for network in (7, {}, {"image_size": "64", "num_classes": 2}):
+        content = {"kind": "training", "architecture": ARCH, "network": network}
+        with pytest.raises(ValueError, match="ends in no architecture that is known here"):
+            find_architecture(finished(tmp_path, content))
     with pytest.raises(ValueError, match="is no result of a run"):
         find_architecture(finished(tmp_path, [1, 2]))
     (tmp_path / "result.json").write_text("{")

@@ -1,6 +1,7 @@
 """Designs: stages that are kept, limits that hold, and one whole run on a few pictures."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,12 @@ from PIL import Image
 
 import asvit
 from asvit.core.journal import Journal
+from asvit.core.progress import Progress
 from asvit.data.files import TEST, ListedDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs import DesignJournal, DesignResult, DesignSettings
 from asvit.runs import designing, exporting, predicting
-from asvit.runs.designing import DesignRun, design
+from asvit.runs.designing import HAND_MADE, DesignRun, design
 from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun
 from asvit.search.rows import Confirmed
@@ -43,7 +45,9 @@ class Fakes:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.told: dict[str, str] = {}
+        self.searched: list[int | None] = []  # limits
         self.stop_at = ""
+        self.slow: dict[str, float] = {}  # beginnings of texts: milliseconds at any width
 
     def called(self, name: str) -> None:
         self.calls.append(name)
@@ -51,6 +55,7 @@ class Fakes:
             raise KeyboardInterrupt
 
     def search(self, run: SearchRun) -> object:
+        self.searched.append(run.settings.max_params)
         self.called("search")
         rows = [SimpleNamespace(architecture=text) for text in TEXTS]
         return SimpleNamespace(
@@ -87,7 +92,10 @@ class Fakes:
     def latency(self, _run: DesignRun, text: str, side: int) -> Latency:
         arch = load_space("asvit").parse(text)
         self.called("latency")
-        return Latency(0.1 * arch.width, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", 1, side)
+        took = max(
+            [0.1 * arch.width, *(s for begun, s in self.slow.items() if text.startswith(begun))]
+        )
+        return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", 1, side)
 
 
 @pytest.fixture
@@ -97,6 +105,8 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     monkeypatch.setattr(TrainRun, "run", lambda run: made.train(run))
     monkeypatch.setattr(TrainRun, "plan", lambda run: made.plan(run))
     monkeypatch.setattr(predicting, "predict", made.predict)
+    found = SimpleNamespace(seconds=600.0)
+    monkeypatch.setattr("asvit.runs.estimate.estimate_search", lambda *_, **__: found)
     monkeypatch.setattr(exporting, "export_network", made.export)
     monkeypatch.setattr(DesignRun, "_fresh_latency", lambda *given: made.latency(*given))
     return made
@@ -144,6 +154,7 @@ def test_networks_are_as_wide_as_the_limits_and_both_are_told(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
     result = design(pictures, max_params="150K", max_macs="20M", out=tmp_path)
+    assert result.hand_made is not None
     for model in (result, result.hand_made):
         size = cost(model.architecture, result.image_size, 2)
         assert (model.params, model.macs) == (size.params, size.macs)
@@ -173,7 +184,7 @@ def test_large_pictures_make_images_of_224_pixels(tmp_path: Path, fakes: Fakes) 
     for number in range(10):
         path = tmp_path / "large" / f"class{number % 2}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (700, 500)).save(path)
+        Image.new("RGB", (700, 500), (number, 0, 0)).save(path)
     result = design(tmp_path / "large", max_params="100K", out=tmp_path / "run")
     assert result.image_size == 224
 
@@ -182,12 +193,122 @@ def test_a_network_that_is_too_slow_is_made_narrower(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
     result = design(pictures, max_params="150K", max_latency="0.9ms", out=tmp_path)
+    assert result.hand_made is not None
     for model in (result, result.hand_made):
         assert model.latency_ms <= 0.9
     assert load_space("asvit").parse(result.architecture).width >= 6
     with pytest.raises(ValueError, match=r"takes 0\.\d+ ms, more than the 0\.05 ms allowed"):
         design(pictures, max_latency="0.05ms", out=tmp_path / "slow")
     assert fakes.calls.count("search") == 1  # the second was refused before
+
+
+def test_without_a_network_made_by_hand_that_is_fast_enough_the_design_goes_on(
+    pictures: Path, tmp_path: Path, fakes: Fakes, caplog: pytest.LogCaptureFixture
+) -> None:
+    fakes.slow = {text.rpartition("|")[0]: 9.0 for text in HAND_MADE}
+    result = design(pictures, max_latency="2ms", max_params="150K", out=tmp_path)
+    assert "takes 9 ms, more than the 2 ms allowed: there will be no network" in caplog.messages[1]
+    assert result.hand_made is None
+    assert (result.difference, result.difference_interval) == (None, None)
+    assert result.not_compared.endswith("takes 9 ms, more than the 2 ms allowed")
+    assert result.not_compared in result.difference_in_words
+    assert len(result.lines) == 1
+    assert fakes.told["by_hand"] == "none is within the same limits"
+    assert not {"hand-made", "test hand-made"} & {*fakes.calls}
+    content = json.loads((tmp_path / "result.json").read_text())
+    assert (content["hand_made"], content["difference"]) == (None, None)
+    assert "not compared with one of" in (tmp_path / "report.html").read_text()
+    fakes.calls.clear()
+    assert run("design", "--data", pictures, "--max-latency", "2ms", "--max-params", "150K",
+               "--out", tmp_path).stdout.count("not compared with one of Swin-T") == 1  # fmt: skip
+    assert fakes.calls == []
+
+
+def test_where_the_larger_network_made_by_hand_is_too_slow_the_smaller_one_is_compared(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.slow = {HAND_MADE[0].rpartition("|")[0]: 9.0}
+    result = design(pictures, max_latency="2ms", out=tmp_path)
+    assert result.hand_made is not None
+    assert result.hand_made.architecture.startswith("4,4,4|2,2,4|")
+
+
+def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.slow = {text.rpartition("|")[0]: 3.0 for text in TEXTS}
+    with pytest.raises(ValueError, match="takes 3 ms, more than the 2 ms allowed; the same comm"):
+        design(pictures, max_latency="2ms", max_params="150K", out=tmp_path)
+    assert fakes.calls.count("search") == 1
+    result = design(pictures, max_latency="4ms", max_params="200K", out=tmp_path)
+    assert fakes.calls.count("search") == 1
+    assert result.latency_ms == 3.0
+    assert 150_000 < result.params <= 200_000
+    with pytest.raises(ValueError, match=r"was started with other settings: max_latency 4.0 \(no"):
+        design(pictures, max_latency="5ms", max_params="200K", out=tmp_path)
+    again = design(pictures, max_latency="4ms", max_params="200K", out=tmp_path)
+    assert without_times(again) == without_times(result)
+
+
+def test_a_search_goes_on_with_the_limit_that_it_was_planned_with(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.stop_at = "search"
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, max_params="150K", out=tmp_path)
+    fakes.stop_at = ""
+    design(pictures, max_params="200K", out=tmp_path)
+    assert fakes.searched == [150_000, 150_000]
+
+
+def test_a_teacher_is_looked_at_before_anything_else_and_until_it_has_taught(
+    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(
+        "asvit.training.distillation.load_teacher",
+        lambda settings, _classes: read.append(settings.image_size),
+    )
+    given: dict[str, Any] = {
+        "max_params": "100K", "teacher": TEXTS[0], "teacher_weights": "theirs", "out": tmp_path,
+    }  # fmt: skip
+    fakes.stop_at = "test training"
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, **given)
+    assert {*read} == {224, 64}
+    read.clear()
+    fakes.stop_at = ""
+    design(pictures, **given)
+    assert read == []
+
+
+def test_stages_are_told_with_what_is_done_in_them(
+    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(run: TrainRun) -> object:
+        run.progress(Progress("epoch", 1, 2))
+        return fakes.train(run)
+
+    monkeypatch.setattr(TrainRun, "run", train)
+    told: list[Progress] = []
+    design(pictures, max_params="100K", out=tmp_path, progress=told.append)
+    stages = [one.stage for one in told if one.stage and one.unit == "stage"]
+    assert [(one.name, one.place, one.total) for one in stages] == [
+        (name, place, 10) for place, name in enumerate(STAGES, 1)
+    ]
+    epochs = [one.stage for one in told if one.stage and one.unit == "epoch"]
+    assert [one.name for one in epochs] == ["training", "hand-made"]
+    assert all(one.planned > 100 for one in epochs)  # epochs of the plan
+    assert {one.stage.name for one in told if one.stage and one.unit == "image"} == {"pictures"}
+
+
+def test_an_interrupt_names_the_stage(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
+    fakes.stop_at = "hand-made"
+    words = ["design", "--data", pictures, "--max-params", "100K", "--out", tmp_path]
+    ended = run(*words)
+    assert "stopped in stage hand-made, before its first step; to go on: asvit" in ended.stderr
+    assert "hand-made (7 of 10), 0:" in ended.stderr
+    assert "20 pictures are few to train on from scratch; fine-tuning pret" in ended.stderr
 
 
 def test_little_time_makes_smaller_networks_and_shorter_trainings(
@@ -227,6 +348,64 @@ def test_pictures_of_a_table_are_trained_and_tested_apart(
 
 
 @pytest.mark.parametrize(
+    ("parts", "counts"),
+    [
+        (("train", "val", "test"), (24, 20, 20)),
+        (("train", "valid"), (22, 2, 20)),
+        (("train", "test"), (22, 2, 20)),
+    ],
+)
+def test_a_layout_of_parts_is_trained_and_tested_on_its_own(
+    parts: tuple[str, ...], counts: tuple[int, ...], tmp_path: Path, fakes: Fakes
+) -> None:
+    for seed, name in enumerate(parts):
+        each = 12 if name == "train" else 10
+        folder = write_pictures(tmp_path / "data" / name, each=each, seed=seed)
+        (folder / "class1" / ("023.jpg" if name == "train" else "019.jpg")).unlink()
+        write_pictures(tmp_path / "more", each=13, seed=3 + seed)
+        (tmp_path / "more" / "class1" / "001.jpg").rename(folder / "class1" / "900.jpg")
+    result = design(tmp_path / "data", max_params="100K", out=tmp_path / "run")
+    table = tmp_path / "run" / "images.csv"
+    sets = open_training_sets(str(table), image_size=32, seed=0)
+    kept = ListedDataset(table, TEST)
+    assert (len(sets.train), len(sets.validation), len(kept)) == counts
+    assert {Path(kept.name(n)).parent.parent.name for n in range(len(kept))} == {parts[-1]}
+    assert (result.train_pictures, result.test_pictures) == (sum(counts[:2]), 20)
+    told = run("design", "--data", tmp_path / "data", "--max-params", "1M", "--dry-run")
+    assert f"pictures {sum(counts)} of 2 classes" in told.stdout
+
+
+def test_no_part_of_a_layout_has_copies_of_another(tmp_path: Path, fakes: Fakes) -> None:
+    for seed, name in enumerate(("train", "val", "test")):
+        write_pictures(tmp_path / "data" / name, seed=seed)
+    data = tmp_path / "data"
+    for source, target in (
+        ("test/class0/000.jpg", "train/class0/copy.jpg"),
+        ("test/class0/000.jpg", "test/class0/copy.jpg"),
+        ("val/class1/001.jpg", "train/class1/copy.jpg"),
+        ("test/class0/002.jpg", "val/class1/other.jpg"),
+    ):
+        shutil.copy(data / source, data / target)
+    design(data, max_params="100K", out=tmp_path / "run")
+    table = (tmp_path / "run" / "images.csv").read_text()
+    assert table.count("test/class0/000.jpg") == table.count("val/class1/001.jpg") == 1
+    for name in ("copy.jpg", "other.jpg", "test/class0/002.jpg"):
+        assert name not in table  # the last two are in two classes
+
+
+def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fakes) -> None:
+    write_pictures(tmp_path / "few" / "train", each=3)
+    write_pictures(tmp_path / "few" / "test", each=10, seed=1)
+    with pytest.raises(ValueError, match=r"'class0' has 3 readable picture\(s\) to train on"):
+        design(tmp_path / "few", max_params="1M", out=tmp_path / "run")
+    write_pictures(tmp_path / "other" / "train", classes=3)
+    write_pictures(tmp_path / "other" / "test", classes=2)
+    with pytest.raises(ValueError, match=r"class 'class2' of .* is missing"):
+        design(tmp_path / "other", max_params="1M", out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
     ("given", "words"),
     [
         ({}, "a design needs a limit"),
@@ -240,12 +419,13 @@ def test_pictures_of_a_table_are_trained_and_tested_apart(
             "a teacher and its weights",
         ),
         ({"max_params": "1M", "space": "nowhere"}, "nowhere"),
+        ({"max_params": "1M", "teacher": TEXTS[0], "teacher_weights": "none"}, "none"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_written(
     given: dict[str, Any], words: str, pictures: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
         design(pictures, out=tmp_path / "run", **given)
     assert not (tmp_path / "run").exists()
 
@@ -268,22 +448,41 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
     content = json.loads(told.stdout)
     assert (content["pictures"], content["done"], content["next"]) == (20, [], STAGES)
     assert not (tmp_path / "run").exists()
+    assert content["seconds"]["search"] == 600
+    assert content["seconds"]["training"] == content["seconds"]["hand-made"] > 0
+    told = run(*words, "--dry-run", "--hours", "0.028")
+    assert (told.exit_code, told.stdout) == (3, "")
+    assert "--hours 0.028 (1:41) are too few: the shortest search, two epochs" in told.stderr
+    told = run(*words, "--dry-run", "--hours", "0.02")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "--hours 0.02 are too few: tests and copies take 100 s (see" in told.stderr
     fakes.stop_at = "training"
     with pytest.raises(KeyboardInterrupt):
         design(pictures, max_params="100K", out=tmp_path / "run")
     told = run(*words, "--dry-run")
+    assert "time     about " in told.stdout
+    assert "if nothing is cut short: training " in told.stdout
     assert "done     pictures, plan, search, size, epochs\n" in told.stdout
     assert "next     training, hand-made, test, latency, export\n" in told.stdout
     told = run("design", "--data", pictures, "--dry-run")
     assert (told.exit_code, told.stdout) == (2, "")
-    assert "a design needs a limit" in told.stderr
+    assert "a design needs a limit; give --max-params, --max-macs or --max-lat" in told.stderr
+
+
+def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    with pytest.raises(ValueError, match=r"hours=0\.028 \(1:41\) are too few"):
+        design(pictures, max_params="100K", hours=0.028, out=tmp_path)
+    assert fakes.calls == []
+    assert design(pictures, max_params="100K", hours=0.1, out=tmp_path).settings.hours == 0.1
 
 
 @pytest.mark.slow
 def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = [sys.executable, "-m", "asvit", "design", "--data", str(pictures), "--max-params"]
-    words += ["60K", "--hours", "0.01", "--trainings", "5", "--device", "cpu", "--out", str(out)]
+    words += ["60K", "--hours", "0.04", "--trainings", "5", "--device", "cpu", "--out", str(out)]
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "could not be read: class1/019.jpg" in ended.stdout
@@ -304,7 +503,7 @@ def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) 
     assert by_each[0] == by_each[1] == by_each[2]
     assert (
         designing.DesignRun.make(
-            data=str(pictures), max_params="60K", hours=0.01, trainings=5, device="cpu", out=out
+            data=str(pictures), max_params="60K", hours=0.04, trainings=5, device="cpu", out=out
         )
         .run()
         .to_json()

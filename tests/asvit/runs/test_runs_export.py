@@ -4,6 +4,7 @@ import errno
 import json
 import shlex
 from dataclasses import replace
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,31 @@ def test_a_folder_for_timm_is_replaced_as_a_whole(tmp_path: Path) -> None:
     export_network(str(run), to="timm", out="pets", card=False, force=True)
     assert names(Path("pets")) == {"config.json", "model.safetensors"}
     assert names(tmp_path) == {"run", "pets"}
+
+
+@pytest.mark.parametrize("to", ["timm", "onnx", "pt2", "safetensors"])
+def test_the_card_has_the_digest_of_every_file(to: str, tmp_path: Path) -> None:
+    made = export_network(weights=str(trained(tmp_path / "run")), to=to)
+    files = [made.out] if made.out.is_file() else sorted(made.out.glob("*[!d]"))  # not README.md
+    assert made.digests == {one.name: sha256(one.read_bytes()).hexdigest() for one in files}
+    assert made.card is not None
+    told = made.card.read_text()
+    for name, digest in made.digests.items():
+        assert f"* SHA-256 of `{name}`: `{digest}`\n" in told
+    assert made.to_json()["sha256"] == made.digests
+
+
+def test_a_link_in_the_place_of_a_folder_for_timm_is_refused(tmp_path: Path) -> None:
+    run, elsewhere = trained(tmp_path / "run"), tmp_path / "elsewhere"
+    export_network(weights=str(run), to="timm", out=str(elsewhere))
+    link = tmp_path / "timm"
+    for target in (elsewhere, tmp_path / "nothing"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        with pytest.raises(ValueError, match=r"timm is a link, not a file of its own"):
+            export_network(weights=str(run), to="timm", out=str(link), force=True)
+        assert link.is_symlink()
+    assert names(tmp_path) == {"run", "elsewhere", "timm"}
 
 
 def test_branches_are_merged_unless_they_are_to_stay(tmp_path: Path) -> None:

@@ -82,7 +82,9 @@ SMALL: dict[str, Any] = {
 
 
 def test_finalists_are_measured_again_on_other_networks(tmp_path: Path) -> None:
-    result = search(tmp_path, evaluate=None, **{**SMALL, "steps": 3})
+    told: list[Progress] = []
+    result = search(tmp_path, evaluate=None, progress=told.append, **{**SMALL, "steps": 3})
+    assert {one.after for one in told if one.unit == "step"} == {4 * 2}  # in its time to the end
     assert result.finalists[0].likeliest
     for one in result.finalists[:2]:
         fresh = measure(

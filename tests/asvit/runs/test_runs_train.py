@@ -9,9 +9,11 @@ import torch
 
 from asvit.core.progress import Progress
 from asvit.networks import WeightsFile
-from asvit.runs.training import TrainRun, run_training
+from asvit.runs.training import TrainRun, plan_lines, run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import EpochRow, read_predictions
+from asvit.training.settings import TrainSettings
+from tests.asvit.runs.fakes import write_pictures
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 TINY: dict[str, Any] = {
@@ -98,6 +100,51 @@ def test_distillation_into_two_heads(tmp_path: Path) -> None:
         result = run_training(host, out=tmp_path / kind, distillation=kind, **asked)
         assert result.settings.distillation_weight == {"hard": 0.5, "soft": 0.1}[kind]
     assert not same(weights(tmp_path / "hard"), weights(tmp_path / "soft"))
+
+
+@pytest.mark.parametrize(
+    "given", [{"teacher": ARCH, "teacher_weights": "none"}, {"weights": "none"}]
+)
+def test_weights_that_are_missing_are_noticed_before_anything_is_made_or_removed(
+    given: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match="none"):
+        run_training(ARCH, out=tmp_path / "new", **TINY, **given)
+    assert not (tmp_path / "new").exists()
+    run_training(ARCH, out=tmp_path / "old", **{**TINY, "epochs": 1})
+    before = {path: path.read_bytes() for path in (tmp_path / "old").iterdir()}
+    with pytest.raises(FileNotFoundError, match="none"):
+        run_training(ARCH, out=tmp_path / "old", fresh=True, **TINY, **given)
+    assert {path: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
+
+
+def test_a_training_that_began_does_without_the_weights_that_it_started_from(
+    tmp_path: Path,
+) -> None:
+    run_training(ARCH, out=tmp_path / "first", **{**TINY, "epochs": 1})
+    given = {**TINY, "weights": str(tmp_path / "first")}
+    with pytest.raises(KeyboardInterrupt):
+        run_training(ARCH, out=tmp_path / "run", progress=_stop_after_an_epoch, **given)
+    (tmp_path / "first" / "model.safetensors").unlink()
+    assert len(run_training(ARCH, out=tmp_path / "run", **given).history) == 2
+
+
+def test_few_pictures_of_ones_own_are_a_word_on_fine_tuning(tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "pictures", each=9)  # one of them cannot be read
+    asked: dict[str, Any] = {"architecture": ARCH, "image_size": 32, "recipe": "small"}
+    given = {**asked, "data": str(data), "bad_images": "replace", "device": "cpu"}
+    made = TrainRun.make(**given).plan()
+    words = "16 pictures are few to train on from scratch; fine-tuning pretrained weights"
+    assert any(line.startswith(words) for line in plan_lines(made))
+    for more in ({"data": "fractal"}, {"weights": "theirs"}, {"teacher": ARCH}):
+        taught = {**more, "teacher_weights": "theirs"} if "teacher" in more else more
+        plan = {**made, "settings": TrainSettings.make(**{**asked, "data": str(data), **taught})}
+        assert not any("few to train on" in line for line in plan_lines(plan))
+
+
+def _stop_after_an_epoch(progress: Progress) -> None:
+    if progress.record is not None:
+        raise KeyboardInterrupt
 
 
 def test_hallucinated_and_compact_parts_are_trained_in_their_training_form(

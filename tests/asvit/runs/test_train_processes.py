@@ -1,6 +1,5 @@
 """Two processes train as one does with the same global batch."""
 
-import json
 import math
 import os
 import shutil
@@ -20,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 import asvit
+from asvit.core.results import stored_content
 from experiments import forked
 
 ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
@@ -57,7 +57,7 @@ def trained(launcher: list[str], folder: Path, *more: str) -> dict[str, Any]:
 
 
 def result(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    content: dict[str, Any] = stored_content(folder / "result.json")
     return content
 
 

@@ -124,6 +124,8 @@ def test_arguments_of_a_model_are_part_of_its_text():
             r"\(foo=1\) cannot be built: .*unexpected keyword argument 'foo'",
         ),
         ("step=x", r"cannot be built: "),
+        ("depths=[-1,1,1,1]", r"cannot be built: "),
+        ("global_pool=True", r"cannot be built: "),
         ("num_classes=2", r"num_classes in .* is for the command to say; leave it out"),
         ("pretrained=True", r"pretrained in .* is about weights, which have options"),
         ("checkpoint_path='x'", r"checkpoint_path in .* is about weights"),
@@ -134,3 +136,10 @@ def test_arguments_that_a_model_does_not_take(arguments, message, went):
     with pytest.raises(ValueError, match=message):
         build(f"timm:shiftvit_r2_tiny({arguments})", 32, 3)
     assert went == []
+
+
+@pytest.mark.parametrize(
+    "text", ["vit_tiny_patch16_224(depth=-1)", "convnext_atto(global_pool=True)"]
+)
+def test_whatever_an_argument_raises_is_refused_in_one_line(text: str) -> None:
+    assert refused_or(lambda: build(f"timm:{text}", 32, 2)) is None

@@ -1,5 +1,7 @@
+import math
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 from timm.data import auto_augment
 from torch import Tensor
 
+from asvit.data.files import square
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.loaders import preserved_random_state, seed_all
 
@@ -64,6 +67,58 @@ def test_validation_cuts_the_middle(picture: Image.Image) -> None:
     transform = Augmentation(crop_pct=0.5).validation_transform(20)
     middle = np.asarray(picture)[10:30, 20:40].transpose(2, 0, 1)
     assert (transform(picture).numpy() == middle).all()
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (33, 330), (7, 3), (64, 64)])
+def test_validation_is_timm_s(size: tuple[int, int]) -> None:
+    assert unlike_timm(noise(size)) == 0
+
+
+@pytest.mark.parametrize("size", [(1000, 40), (41, 1001), (3, 64)])
+def test_validation_of_long_images_is_timm_s_to_a_pixel(size: tuple[int, int]) -> None:
+    smooth = noise((size[0] // 40 + 1, size[1] // 40 + 1)).resize(size, Image.Resampling.BICUBIC)
+    assert unlike_timm(smooth) < 4  # of 255: half a pixel aside
+
+
+def noise(size: tuple[int, int]) -> Image.Image:
+    shape = (size[1], size[0], 3)
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+
+
+def unlike_timm(image: Image.Image) -> float:
+    """The mean difference between our image to validate with, and timm's."""
+    from timm.data import create_transform
+
+    theirs: Any = create_transform(
+        24, is_training=False, interpolation="bicubic", crop_pct=0.875, use_prefetcher=True
+    )
+    ours = Augmentation().validation_transform(24)(image)
+    return float((ours.float() - theirs(image).float()).abs().mean())
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (2, 1_000_000)])
+def test_an_image_of_one_line_is_not_made_gigabytes(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, resize = [], Image.Image.resize
+
+    def note(image: Image.Image, wanted: tuple[int, int], *given: Any, **how: Any) -> Image.Image:
+        sizes.append(wanted)
+        assert math.prod(wanted) < 10**6
+        return resize(image, wanted, *given, **how)
+
+    monkeypatch.setattr(Image.Image, "resize", note)
+    image = Image.new("RGB", size, (9, 8, 7))
+    augmentation = Augmentation(auto_augment=None, color_jitter=0.0)
+    with preserved_random_state():
+        seed_all(0)
+        for transform in (
+            augmentation.validation_transform(24),
+            augmentation.train_transform(24, mean=MEAN),
+            lambda image: torch.tensor(np.array(square(image, 24)).transpose(2, 0, 1)),
+        ):
+            assert (transform(image) == torch.tensor([9, 8, 7]).view(3, 1, 1)).all()
+    assert len(sizes) == 3
 
 
 def test_erasing() -> None:

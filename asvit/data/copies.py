@@ -1,0 +1,141 @@
+"""Equal pictures under several names: found by content, kept on one side of a division, named."""
+
+import hashlib
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asvit.data.base import divide
+from proxies.messages import one_line
+
+_BLOCK = 4096  # bytes from the middle of a file, which differ in nearly all files of equal size
+_NAMED = 10  # pictures, or sets of equal ones, in a message
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def equal_files(paths: Sequence[Path]) -> NDArray[np.int64]:
+    """A number for each file, equal for files of equal content.
+
+    Only files of equal size are opened, and only those with equal bytes in the middle are read as
+    a whole. One that cannot be read equals no other.
+    """
+    numbers = np.arange(len(paths))
+    alike = [list(range(len(paths)))]
+    facts: tuple[Callable[[Path], Hashable], ...] = (_size, _middle, file_digest)
+    for fact in facts:
+        parts = [part for one in alike for part in _parted(one, paths, fact)]
+        alike = [part for part in parts if len(part) > 1]
+    for part in alike:
+        numbers[part] = part[0]
+    return numbers
+
+
+def _parted(
+    indices: Sequence[int], paths: Sequence[Path], fact: Callable[[Path], Hashable]
+) -> Iterator[list[int]]:
+    """The files that agree in a fact about them, without those that cannot be read."""
+    found = defaultdict[Hashable, list[int]](list)
+    for index in indices:
+        with suppress(OSError):
+            found[fact(paths[index])].append(index)
+    yield from found.values()
+
+
+def _size(path: Path) -> int:
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode) or not about.st_size:
+        raise OSError(f"{path} is no picture")  # opening a pipe would wait for its writer
+    return about.st_size
+
+
+def _middle(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(path.stat().st_size // 2)
+        return file.read(_BLOCK)
+
+
+def distinct(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices of the first of each set of equal images; none of a set with several labels."""
+    _, first, of = np.unique(groups, return_index=True, return_inverse=True)
+    mixed = np.unique(of[labels != labels[first][of]])
+    found: NDArray[np.int64] = np.sort(np.delete(first, mixed))
+    return found
+
+
+def divide_apart(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], held_out: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As :func:`asvit.data.base.divide`, with no two equal images in different parts.
+
+    Those held out are distinct: their copies are in neither part. Equal images with several labels
+    stay.
+    """
+    candidates = distinct(labels, groups)
+    held = candidates[divide(labels[candidates], held_out, seed)[1]]
+    return np.flatnonzero(~np.isin(groups, groups[held])), held
+
+
+def kept_apart(
+    parts: NDArray[np.object_], labels: NDArray[np.int64], groups: NDArray[np.int64]
+) -> list[int]:
+    """Indices of the images of a given division that stay, so that parts have no copies of others.
+
+    A copy stays in the first of test, validation and training that has it, once in the test. Equal
+    images with several labels are only trained on.
+    """
+    sound = groups[distinct(labels, groups)]
+    stay: list[int] = []
+    taken = np.empty(0, dtype=np.int64)
+    for part in ("test", "validation", "train"):
+        own = np.flatnonzero((parts == part) & ~np.isin(groups, taken))
+        if part != "train":
+            own = own[np.isin(groups[own], sound)]
+        if part == "test":
+            own = own[np.unique(groups[own], return_index=True)[1]]
+        stay += own.tolist()
+        taken = np.union1d(taken, groups[own])
+    return sorted(stay)
+
+
+def sets_of_equal(groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The indices of each set of two or more equal images."""
+    order = np.argsort(groups, kind="stable")
+    ends = np.flatnonzero(np.diff(groups[order])) + 1
+    found = [part for part in np.split(order, ends) if len(part) > 1]
+    return sorted(found, key=lambda part: int(part[0]))
+
+
+def copies_in_words(
+    names: Sequence[str], labels: NDArray[np.int64], groups: NDArray[np.int64]
+) -> Iterator[str]:
+    """What to say of equal images: those with one label, and those with several."""
+    alike: dict[bool, list[str]] = {False: [], True: []}
+    for part in sets_of_equal(groups):
+        several = len(set(labels[part].tolist())) > 1
+        alike[several].append(" = ".join(names[index] for index in part))
+    if one := alike[False]:
+        yield (
+            f"{len(one)} picture(s) have copies: {some_of(one)}; none is trained on and held out, "
+            "and none is held out twice"
+        )
+    if mixed := alike[True]:
+        yield (
+            f"{len(mixed)} picture(s) are in several classes: {some_of(mixed)}; they are only "
+            "trained on: remove those in the wrong class"
+        )
+
+
+def some_of(texts: Sequence[str]) -> str:
+    """The first few of them, safe for a message."""
+    more = f"; and {len(texts) - _NAMED:,} more" if len(texts) > _NAMED else ""
+    return "; ".join(one_line(text, most=200) for text in texts[:_NAMED]) + more

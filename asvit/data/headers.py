@@ -1,0 +1,59 @@
+"""Finds images that cannot be read, all at once and by their headers alone."""
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from asvit.data.base import LabelledImages, Progress
+from proxies.messages import listed
+
+_log = logging.getLogger(__name__)
+
+_THREADS = 8  # which wait for the disk or the network
+_PART = 256  # images that a thread looks at in a row
+_MOST_LINES = 100
+
+
+def unreadable_images(
+    images: LabelledImages, *, progress: Progress | None = None
+) -> dict[str, str]:
+    """Names of the images whose header cannot be read, and why; pixels are not decoded."""
+
+    def look(part: range) -> dict[str, str]:
+        bad = {}
+        for index in part:
+            try:
+                images.check(index)
+            except ValueError as error:
+                bad[images.name(index)] = str(error)
+        return bad
+
+    total, bad = len(images), dict[str, str]()
+    parts = [range(start, min(start + _PART, total)) for start in range(0, total, _PART)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for part, found in zip(parts, pool.map(look, parts), strict=True):
+            bad.update(found)
+            if progress is not None:
+                progress(part.stop, total)
+    return bad
+
+
+def refuse_unreadable(bad: Mapping[str, str], total: int, advice: str = "") -> None:
+    """Log why each of these images cannot be read, and raise an error that names them.
+
+    Args:
+        bad: Names of the images, and why; nothing is raised if there are none.
+        total: Number of images that were looked at.
+        advice: What else can be done than to repair or remove them.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if not bad:
+        return
+    do = f"repair or remove {'it' if len(bad) == 1 else 'them'}{advice}"
+    if len(bad) == 1:
+        raise ValueError(f"{next(iter(bad.values()))}; {do}")
+    for reason in list(bad.values())[:_MOST_LINES]:
+        _log.warning("%s", reason)
+    raise ValueError(f"{len(bad)} of {total} images cannot be read; {do}: {listed(bad)}")

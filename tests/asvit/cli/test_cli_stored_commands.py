@@ -1,0 +1,276 @@
+"""Commands that runs store and print: each is read as the settings it stands for."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import io
+import json
+import random
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from rich.console import Console
+
+import asvit
+from asvit.cli.app import app
+from asvit.cli.options import names_in
+from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type
+from asvit.export.settings import ExportSettings
+from asvit.runs.designing import DesignRun, design
+from asvit.runs.run import RUNS, Run, typed_options
+from asvit.runs.search import SearchRun
+from asvit.runs.training import TrainRun
+from tests.asvit.cli.commands import RUNS as SMALL_RUNS
+from tests.asvit.cli.commands import SEED, run
+from tests.asvit.runs.test_runs_designing import Fakes, fakes, pictures  # noqa: F401 - fixtures
+
+Read = Callable[[str], Run[Any, Any, Any]]
+
+_BASES: dict[str, dict[str, Any]] = {
+    "design": {"data": "pets", "max_params": "5M"},
+    "scale": {"architecture": SEED},
+    "train": {"architecture": SEED},
+    "supernet evolve": {"supernet": "here"},
+    "correlate": {"reference": "timm-in1k"},
+    "transfer detect": {"architecture": SEED, "data": "scenes"},
+    "transfer segment": {"architecture": SEED, "data": "scenes"},
+}
+#: Values of options that no type tells.
+_VALUES: dict[str, list[Any]] = {
+    "radius": ["unit", 2.5], "depths": ["2,2,6,2"], "max_latency": ["8ms", "0.5s"],
+    "budgets": ["2M", "30M,50M"], "retokenize": ["0.4/0.3/0.3"],
+    "proxies": ["macs", ("params", "zico")],
+    "max_params": ["3M"], "max_macs": ["600M", 7], "stop_within": [0.1], "ratio": [0.5],
+    "teacher": [SEED], "ffn": ["compact"], "attention": ["hallucinated"],
+    "data": ["digits", "a folder"], "device": ["cpu"], "min_macs": ["5M"],
+}  # fmt: skip
+#: Options whose defaults follow from others.
+_TOGETHER: dict[str, list[dict[str, Any]]] = {
+    "search": [
+        {"controller": "predictor", "max_params": "5M"},
+        {"controller": "predictor", "max_params": "5M", "width": 16},
+        {"trainings": 9, "controller": "tpe"},
+    ],
+    "scale": [{"data": "digits"}, {"data": "digits", "classes": 1000}],
+    "train": [
+        {"ffn": "compact", "branches": 0},
+        {"teacher": SEED, "teacher_weights": "w", "distillation": "soft",
+         "distillation_weight": 0.5},
+        {"learning_rate": 1e-6, "epochs": 10, "warmup_epochs": 0},
+    ],
+}  # fmt: skip
+_CASES = 120
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Read:
+    """What a command line would run."""
+    seen: list[Run[Any, Any, Any]] = []
+
+    def stop(started: Run[Any, Any, Any]) -> None:
+        seen.append(started)
+        raise KeyboardInterrupt
+
+    def parsed(line: str) -> Run[Any, Any, Any]:
+        seen.clear()
+        name, *words = shlex.split(line)
+        assert name == "asvit"
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "run", stop)
+            ended = run(*words)
+        assert ended.exit_code == 130, f"{line}: {ended.stderr}"
+        return seen[0]
+
+    return parsed
+
+
+def values_of(name: str, field: dataclasses.Field[Any], option: Option, kind: Any) -> list[Any]:
+    """Values to try for an option; its default is one of them, as a user may type it."""
+    default = [] if field.default in (None, dataclasses.MISSING) else [field.default]
+    module, _, registry = option.complete.partition(":")
+    if name in _VALUES:
+        return default + _VALUES[name]
+    if option.choices:
+        return list(option.choices)
+    if registry:
+        return default + names_in(module, registry)[:20]
+    if kind is bool:
+        return [not field.default]
+    if kind in (int, float):
+        least = option.at_least if option.at_least is not None else option.above or 0
+        return [*default, kind(least + 1), kind(least + 7)] + [0.25] * (kind is float)
+    return [*default, "some 'text"]
+
+
+def made(command: str) -> Iterator[Run[Any, Any, Any]]:
+    """Runs of a kind with a few options each; what does not fit together is left out."""
+    kind, draw = RUNS[command], random.Random(command)
+    options = {
+        name: (field, option, plain_type(hints_of(owner)[name])[0])
+        for owner in kind.option_types()
+        for name, field in fields_of(owner).items()
+        if (option := option_of(field)) is not None and option.repeats
+    }
+    base = _BASES.get(command, {})
+    yield from (kind.make(**base, **given) for given in _TOGETHER.get(command, []))
+    for case in range(_CASES):
+        asked = draw.sample(sorted(options), k=min(len(options), 1 + case % 5))
+        given = {name: draw.choice(values_of(name, *options[name])) for name in asked}
+        try:
+            yield kind.make(**{**base, **given})
+        except (ValueError, FileNotFoundError):
+            continue
+
+
+def told(one: Run[Any, Any, Any]) -> dict[str, Any]:
+    """What has to be the same again."""
+    own = [name for name, field in fields_of(type(one)).items() if option_of(field) is not None]
+    return {
+        **one.settings.to_json(),
+        **{name: str(getattr(one, name)) for name in own},
+        "folder": str(one.folder),
+        "classes of the data": getattr(one, "classes_of_data", None),
+    }
+
+
+@pytest.mark.parametrize("command", list(RUNS))
+def test_the_command_of_a_run_is_read_as_the_run(command: str, read: Read) -> None:
+    count = 0
+    for one in made(command):
+        line = one.command_line()
+        assert told(read(line)) == told(one), line
+        count += 1
+    assert count > _CASES / 5
+
+
+def lines_in(value: Any) -> Iterator[str]:
+    """The command lines among the texts of a file."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from lines_in(one)
+    elif isinstance(value, str):
+        found = re.findall(r"(?:^|(?<=, )|(?<=next:   ))asvit .*", value, re.MULTILINE)
+        yield from (line for line in found if line.removeprefix("asvit ") not in RUNS)  # a heading
+
+
+def page_of(folder: Path) -> str:
+    """The text of the report."""
+    return html.unescape(re.sub("<[^>]*>", "\n", (folder / "report.html").read_text()))
+
+
+def given_in(line: str) -> tuple[str, dict[str, Any]]:
+    """The command of a line, and the options and arguments that the program reads."""
+    found: Any = app
+    context = click.Context(app)
+    words = shlex.split(line)[1:]
+    names = []
+    while isinstance(found, click.Group):
+        names.append(words.pop(0))
+        found = found.get_command(context, names[-1])
+        assert found is not None, line
+    params = found.make_context(names[-1], words).params
+    return " ".join(names), {name: value for name, value in params.items() if value is not None}
+
+
+def check_lines(lines: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Check that lines are read, and go on with the images, seed and device of a run."""
+    for line in lines:
+        command, given = given_in(line)
+        for name in ("weights", "reference", "supernet"):
+            assert name not in given or Path(given[name]).exists(), line
+        if command not in RUNS:
+            continue
+        types = RUNS[command].option_types()
+        usual = {name: field.default for one in types for name, field in fields_of(one).items()}
+        for name in {"data", "seed", "image_size"} & usual.keys() & settings.keys():
+            if settings[name] != "gaussian":  # noise has no classes to train on
+                assert given.get(name, usual[name]) in (settings[name], None), line
+
+
+@pytest.mark.parametrize("command", SMALL_RUNS)
+def test_what_a_finished_run_tells_to_type(command: str, finished: Any, read: Read) -> None:
+    folder, ended = finished(command)
+    content = json.loads((folder / "result.json").read_text())
+    again = read(content["command"])
+    assert (again.folder, again.settings.to_json()) == (folder, content["settings"])
+    texts = [content, ended.stderr, ended.stdout]
+    texts += [path.read_text() for path in folder.glob("*.csv")]
+    texts += [page_of(folder)]
+    lines = [line for text in texts for line in lines_in(text)]
+    assert content["command"] in lines
+    assert content.get("next_command") in [None, *lines]
+    check_lines(lines, content["settings"])
+
+
+def test_what_a_design_tells_to_type(
+    pictures: Path,  # noqa: F811 - fixtures of designs
+    tmp_path: Path,
+    fakes: Fakes,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs: dict[str, Run[Any, Any, Any]] = {}
+    for kind, fake in ((SearchRun, fakes.search), (TrainRun, fakes.train)):
+
+        def kept(one: Run[Any, Any, Any], fake: Any = fake) -> Any:
+            runs[str(one.folder)] = one
+            return fake(one)
+
+        monkeypatch.setattr(kind, "run", kept)
+    monkeypatch.chdir(tmp_path)
+    result = design(pictures, max_params="150K", max_latency="0.9ms", out="my run", seed=3)
+    screen = Console(file=io.StringIO(), width=80)
+    DesignRun.show(result, screen)
+    texts = [result.to_json(), screen.file.getvalue()]  # type: ignore[attr-defined]
+    lines = [*lines_in(texts), *lines_in(page_of(tmp_path / "my run"))]
+    assert lines.count(result.next_command) >= 3
+    for line in dict.fromkeys(filter(None, lines)):
+        command, given = given_in(line)
+        if command in ("search", "train"):
+            known = fields_of(RUNS[command].settings_type)
+            asked = {name: value for name, value in given.items() if name in known}
+            assert RUNS[command].make(**asked).settings == runs.pop(given["out"]).settings
+    assert not runs
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"to": "onnx", "weights": "my run", "batch": 4, "opset": 20, "merge": False, "out": "-.x"},
+        {"to": "timm", "architecture": SEED, "random": True, "out": "x", "num_classes": 0},
+        {"to": "pt2", "weights": "it's", "image_size": 32, "card": False, "licence": "mit"},
+    ],
+)
+def test_the_command_of_an_export_is_read_as_it(given: dict[str, Any]) -> None:
+    settings = ExportSettings(**given)
+    line = shlex.join(["asvit", "export", *chain(*typed_options(settings))])
+    found = given_in(line)[1]
+    assert {name: found.get(name) for name in given} == given
+
+
+def test_a_message_names_a_folder_as_it_is_typed(tmp_path: Path) -> None:
+    folder = tmp_path / "it's mine"
+    folder.mkdir()
+    result = {"kind": "search", "seed_architecture": SEED}
+    (folder / "result.json").write_text(json.dumps(result))
+    told = re.search(
+        r"train it first \((.*)\), or give", run("export", folder, "--to", "pt2").stderr
+    )
+    assert told is not None
+    assert given_in(told[1])[1]["architecture"] == str(folder)
+
+
+def test_the_lists_that_texts_name_are_there() -> None:
+    root = Path(asvit.__file__).parent
+    texts = [path.read_text() for path in (*root.rglob("*.py"), root / "cli/manual.txt")]
+    pattern = re.compile(r'asvit list(?:\s|")+([a-z]+)')
+    named = {word for text in texts for word in pattern.findall(text)}
+    assert {"proxies", "spaces"} <= named
+    for word in named:
+        assert given_in(f"asvit list {word}")[1]["kind"] == word

@@ -1,0 +1,101 @@
+"""Equal pictures: found by content alone, never on both sides of a division, and named."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from asvit.data import copies
+from asvit.data.base import divide
+from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files
+from asvit.data.training_sets import open_training_sets
+from tests.asvit.runs.fakes import write_pictures
+
+
+def test_files_are_equal_by_content_and_few_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = bytes(9000)
+    contents = [b"a" + block, b"b" + block, b"a" + block, block[:4500] + b"c" + block[:4500]]
+    contents += [b"other size", b"", b""]
+    paths = [tmp_path / str(place) for place in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(paths[4])
+    paths += [tmp_path / "pipe", tmp_path / "missing", tmp_path / "link"]
+    read: list[str] = []
+    digest = copies.file_digest
+    monkeypatch.setattr(copies, "file_digest", lambda path: read.append(path.name) or digest(path))
+    assert equal_files(paths).tolist() == [0, 1, 0, 3, 4, 5, 6, 7, 8, 4]
+    assert read == ["0", "1", "2", "4", "link"]  # as a whole
+    assert digest(paths[4]) == hashlib.sha256(b"other size").hexdigest()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=40),
+    st.integers(0, 5),
+)
+def test_equal_images_are_never_on_both_sides(pairs: list[tuple[int, int]], seed: int) -> None:
+    labels, groups = np.array(pairs).T
+    assume(len(distinct(labels, groups)) > 0)  # else there is nothing to divide
+    stay, held = divide_apart(labels, groups, 0.3, seed)
+    assert not set(groups[stay]) & set(groups[held])
+    assert len(set(groups[held])) == len(held)  # each once
+    assert set(held) <= set(distinct(labels, groups))
+    for group in groups[held]:
+        assert len(set(labels[groups == group])) == 1
+    assert set(groups) == set(groups[stay]) | set(groups[held])
+
+
+def test_images_that_all_differ_are_divided_as_before() -> None:
+    labels = np.arange(40) % 3
+    stay, held = divide_apart(labels, np.arange(40), 0.2, 7)
+    before = divide(labels, 0.2, 7)
+    assert (stay.tolist(), held.tolist()) == (before[0].tolist(), before[1].tolist())
+
+
+def test_a_message_names_a_few_and_no_line_is_forged() -> None:
+    names = [f"cat/{place // 2}\n.png" for place in range(30)]
+    labels = np.array([0] * 28 + [0, 1])
+    one, several = copies_in_words(names, labels, np.arange(30) // 2)
+    assert one.startswith("14 picture(s) have copies: cat/0\\n.png = cat/0\\n.png; ")
+    assert "; and 4 more; " in one
+    assert several.startswith("1 picture(s) are in several classes: cat/14")
+    assert "\n" not in one + several
+
+
+def test_a_training_does_not_validate_on_copies(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_pictures(tmp_path / "pictures", each=20)
+    files = sorted((folder / "class0").iterdir())
+    for file in files[:10]:
+        (folder / "class0" / f"copy-{file.name}").write_bytes(file.read_bytes())
+    other = folder / "class1" / "wrong.jpg"
+    other.write_bytes(files[12].read_bytes())
+    sets = open_training_sets(str(folder), image_size=32, seed=0, held_out=0.4)
+    sides = [
+        [(folder / part.name(index)).read_bytes() for index in range(len(part))]
+        for part in (sets.train, sets.validation)
+    ]
+    assert not set(sides[0]) & set(sides[1])
+    assert len(set(sides[1])) == len(sides[1])
+    assert "10 picture(s) have copies: class0/000.jpg = class0/copy-000.jpg; " in caplog.text
+    assert "in several classes: class0/024.jpg = class1/wrong.jpg" in caplog.text
+
+
+def test_a_class_of_copies_cannot_be_divided(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "pictures")
+    for file in (folder / "class0").iterdir():
+        file.write_bytes((folder / "class0" / "000.jpg").read_bytes())
+    with pytest.raises(ValueError, match="class 'class0' has one image, which cannot be divided"):
+        open_training_sets(str(folder), image_size=32, seed=0)
+    for file in (folder / "class1").iterdir():
+        file.write_bytes((folder / "class0" / "000.jpg").read_bytes())
+    with pytest.raises(ValueError, match="'class0' has no image that is in this class alone"):
+        open_training_sets(str(folder), image_size=32, seed=0)

@@ -1,0 +1,66 @@
+"""Images that cannot be read are found by their headers, in every kind of set."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_folders import fill
+
+from asvit.data import FractalDataset, load_images
+from asvit.data.base import LabelledImages, SubsetImages
+from asvit.data.files import FolderDataset, ListedDataset, ListedImage, list_text
+from asvit.data.headers import refuse_unreadable, unreadable_images
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """20 images in two classes; of five of them the file is none."""
+    made = fill(tmp_path / "all", a=10, b=10)
+    for name in ("a/001", "a/005", "b/003", "b/004", "b/009"):
+        (made / f"{name}.png").write_text("nothing")
+    return made
+
+
+def listed(folder: Path) -> LabelledImages:
+    images = FolderDataset(folder)
+    rows = [
+        ListedImage(images.name(i), name, "train")
+        for i, name in enumerate(["a"] * 10 + ["b"] * 10)
+    ]
+    (folder / "list.csv").write_text(list_text(rows))
+    return ListedDataset(folder / "list.csv")
+
+
+@pytest.mark.parametrize("part", [3, 256])
+def test_all_are_found_in_order(folder: Path, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asvit.data.headers._PART", part)
+    seen: list[tuple[int, int]] = []
+    for images in (FolderDataset(folder), listed(folder)):
+        bad = unreadable_images(images, progress=lambda *told: seen.append(told))
+        names = [str(Path(name).with_suffix("")) for name in bad]
+        assert [name[-5:] for name in names] == ["a/001", "a/005", "b/003", "b/004", "b/009"]
+        assert all("it is no BMP" in why for why in bad.values())
+    assert seen[-1] == (20, 20)
+    some = SubsetImages(FolderDataset(folder), np.array([5, 6, 13]), "for training")
+    assert list(unreadable_images(some)) == ["a/005.png", "b/003.png"]
+    assert unreadable_images(FractalDataset(2, 3, 32)) == {}
+
+
+def test_the_images_of_measures_are_all_named(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(
+            ValueError, match=r"^5 of 20 images cannot be read; repair or remove them: "
+        ),
+    ):
+        load_images(str(folder), count=20, image_size=32, seed=0)
+    assert caplog.text.count("cannot read image '") == 5
+
+
+def test_one_alone_is_told_with_its_reason() -> None:
+    refuse_unreadable({}, 9)
+    with pytest.raises(ValueError, match=r"^it is empty; repair or remove it, or hide it$"):
+        refuse_unreadable({"a": "it is empty"}, 9, ", or hide it")

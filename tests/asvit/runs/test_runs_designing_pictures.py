@@ -1,0 +1,245 @@
+"""The pictures of a design: a list that cannot change unnoticed, copies, and folders that move."""
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from asvit.designs import DesignJournal, DesignResult
+from asvit.runs.designing import design
+from asvit.runs.run import write_report
+from tests.asvit.runs.fakes import write_pictures
+from tests.asvit.runs.test_runs_designing import Fakes, fakes, without_times
+
+__all__ = ["fakes"]  # a fixture
+
+LIMIT = {"max_params": "100K"}
+
+
+@pytest.fixture
+def stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: Fakes
+) -> Callable[[str], Path]:
+    """A design of ``pictures`` in ``run``, stopped in a stage; names are relative."""
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "pictures", each=20)
+
+    def stop(stage: str) -> Path:
+        fakes.stop_at = stage
+        with pytest.raises(KeyboardInterrupt):
+            design("pictures", out="run", **LIMIT)
+        fakes.stop_at = ""
+        fakes.calls.clear()
+        return tmp_path / "run" / "images.csv"
+
+    return stop
+
+
+def rows(table: Path) -> list[dict[str, str]]:
+    lines = table.read_text().splitlines()
+    assert lines[0] == "# images in ../pictures"
+    return list(csv.DictReader(lines[1:]))
+
+
+def names(table: Path, part: str) -> list[str]:
+    return [row["image"] for row in rows(table) if row["part"] == part]
+
+
+@pytest.mark.parametrize("stage", ["search", "training", "hand-made", "test training"])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text.replace(",train,", ",test,", 1),
+        lambda text: text.replace("class0,train", "class1,train", 1),
+        lambda text: text.rsplit("\n", 2)[0] + "\n",
+    ],
+)
+def test_a_list_that_was_edited_is_refused(
+    stage: str, edit: Callable[[str], str], stopped: Callable[[str], Path], fakes: Fakes
+) -> None:
+    table = stopped(stage)
+    text = table.read_text()
+    table.write_text(edit(text))
+    with pytest.raises(ValueError, match=r"images\.csv is not the list that the design began"):
+        design("pictures", out="run", **LIMIT)
+    assert fakes.calls == []
+    table.write_text(text)
+    design("pictures", out="run", **LIMIT)
+
+
+def test_a_list_that_is_missing_is_written_again_or_refused(
+    stopped: Callable[[str], Path], fakes: Fakes, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = stopped("training")
+    text = table.read_text()
+    table.unlink()
+    more = Path("pictures") / "class0" / "more.jpg"
+    shutil.copy(Path("pictures") / "class0" / "000.jpg", more)
+    with more.open("ab") as file:
+        file.write(b"another one")
+    with pytest.raises(ValueError, match=r"images\.csv is missing, and the pictures in pictures "):
+        design("pictures", out="run", **LIMIT)
+    assert not table.exists()
+    assert fakes.calls == []
+    more.unlink()
+    result = design("pictures", out="run", **LIMIT)
+    assert table.read_text() == text
+    more.write_bytes(b"")
+    table.unlink()
+    assert without_times(design("pictures", out="run", **LIMIT)) == without_times(result)
+    assert "images.csv is missing" not in caplog.text  # an unreadable one is in no list
+    (Path("pictures") / names_of(text)[0]).unlink()
+    table.unlink()
+    assert without_times(design("pictures", out="run", **LIMIT)) == without_times(result)
+    assert "images.csv is missing, and the pictures in pictures give another one" in caplog.text
+
+
+def names_of(text: str) -> list[str]:
+    return [line.partition(",")[0] for line in text.splitlines()[2:]]
+
+
+def replace(path: Path) -> None:
+    other = next(one for one in sorted(path.parent.iterdir()) if one != path)
+    path.write_bytes(other.read_bytes())
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, replace, flip])
+def test_pictures_that_changed_are_refused_or_left_out_of_the_test(
+    harm: Callable[[Path], None],
+    stopped: Callable[[str], Path],
+    fakes: Fakes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    table = stopped("training")
+    trained, tested = (Path("pictures") / names(table, part)[0] for part in ("train", "test"))
+    content = trained.read_bytes()
+    harm(trained)
+    with pytest.raises(ValueError, match=f"1 picture.* to train on are not .*{trained.name}"):
+        design("pictures", out="run", **LIMIT)
+    assert fakes.calls == []
+    trained.write_bytes(content)
+    harm(tested)
+    caplog.clear()
+    result = design("pictures", out="run", **LIMIT)
+    name = str(tested.relative_to("pictures"))
+    assert (
+        "1 picture(s) to test on are not what the design began with, and are left" in caplog.text
+    )
+    assert caplog.text.count(name) == 1
+    assert list(result.left_out) == [name]
+    assert result.test_pictures == len(names(table, "test")) - 1
+    assert f"of {result.test_pictures} pictures" in fakes.told["accuracy"]
+    assert name in Path("run/report.html").read_text()
+
+
+def test_a_test_whose_pictures_are_all_gone_is_refused(
+    stopped: Callable[[str], Path], fakes: Fakes
+) -> None:
+    table = stopped("test training")
+    shutil.copytree("pictures", "copy")
+    for name in names(table, "test"):
+        (Path("pictures") / name).unlink()
+    with pytest.raises(ValueError, match=r"8 of 8 pictures to test on are not what the design"):
+        design("pictures", out="run", **LIMIT)
+    result = design("copy", out="run", **LIMIT)  # the same pictures
+    assert result.test_pictures == 8
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_design_goes_on_where_it_or_its_pictures_have_moved(
+    finished: bool, stopped: Callable[[str], Path], fakes: Fakes, tmp_path: Path
+) -> None:
+    stopped("training")
+    if finished:
+        design("pictures", out="run", **LIMIT)
+    Path("run").rename("renamed")
+    result = design(tmp_path / "pictures", out="renamed", **LIMIT)
+    assert result.next_command == "asvit predict PICTURE --weights renamed"
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    Path("renamed").rename("deep/er/run")
+    Path("pictures").rename("moved")
+    again = design("moved", out="deep/er/run", **LIMIT)
+    assert Path("deep/er/run/images.csv").read_text().startswith("# images in ../../../moved\n")
+    read = DesignResult.read(tmp_path / "deep" / "er" / "run" / "result.json")
+    assert read.next_command.endswith(f"--weights {tmp_path}/deep/er/run")
+    assert again.next_command in again.commands
+    assert again.accuracy == result.accuracy
+    shutil.copytree("moved", "changed")
+    replace(Path("changed/class0/000.jpg"))
+    files = {path: path.read_bytes() for path in Path("deep/er/run").rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"with other pictures than those in changed: class0/000"):
+        design("changed", out="deep/er/run", **LIMIT)
+    assert files == {path: path.read_bytes() for path in files}
+
+
+def test_copies_are_on_one_side_and_named(
+    tmp_path: Path, fakes: Fakes, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_pictures(tmp_path / "pictures", each=20)
+    files = sorted((folder / "class0").iterdir())
+    for file in files[:15]:
+        shutil.copy(file, folder / "class0" / f"x{file.name}")
+    shutil.copy(files[16], folder / "class1" / "wrong.jpg")
+    result = design(folder, out=tmp_path / "run", **LIMIT)
+    table = tmp_path / "run" / "images.csv"
+    digests = [
+        {row["sha256"] for row in rows(table) if row["part"] == part} for part in ("train", "test")
+    ]
+    assert not digests[0] & digests[1]
+    assert len(digests[1]) == result.test_pictures
+    assert result.train_pictures + result.test_pictures == len(rows(table))
+    assert ["class0/000.jpg", "class0/x000.jpg"] in [[*one] for one in result.equal]
+    assert "15 picture(s) have copies: " in caplog.text
+    assert "1 picture(s) are in several classes: class0/032.jpg = class1/wrong.jpg" in caplog.text
+    assert "1 picture(s) cannot be read and are left out: class1/039.jpg (" in caplog.text
+    assert "class1/wrong.jpg" in (tmp_path / "run" / "report.html").read_text()
+    content = files[0].read_bytes()
+    for file in (folder / "class0").iterdir():
+        file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"class 'class0' has 1 readable .* without copies"):
+        design(folder, out=tmp_path / "other", **LIMIT)
+
+
+def test_no_absolute_path_is_stored(stopped: Callable[[str], Path], tmp_path: Path) -> None:
+    stopped("training")
+    design("pictures", out="run", **LIMIT)
+    for path in Path("run").rglob("*"):
+        if path.is_file():
+            assert str(tmp_path) not in path.read_text(), path
+
+
+def test_a_design_of_an_earlier_version_goes_on(
+    stopped: Callable[[str], Path], fakes: Fakes, tmp_path: Path
+) -> None:
+    """Its list has absolute paths and neither sizes nor digests."""
+    table = stopped("training")
+    lines = [
+        f"{tmp_path}/pictures/{row['image']},{row['class']},{row['part']}" for row in rows(table)
+    ]
+    text = "\n".join(["image,class,part", *lines, ""])
+    journal = DesignJournal(tmp_path / "run" / "design.jsonl")
+    digest = (journal.found("pictures") or {})["digest"]
+    before = journal._file.path.read_text()
+    assert digest in before
+    table.write_text(text)
+    kept = before.replace(digest, hashlib.sha256(text.encode()).hexdigest())
+    fresh = [
+        {k: v for k, v in json.loads(line).items() if k != "crc32"} for line in kept.splitlines()
+    ]
+    (tmp_path / "run" / "design.jsonl").write_text(
+        "".join(json.dumps(one) + "\n" for one in fresh)
+    )
+    result = design("pictures", out="run", **LIMIT)
+    assert result.test_pictures == 8
+    assert table.read_text() == text
+    assert write_report(tmp_path / "run")
