@@ -3,8 +3,9 @@
 The growth itself is the package ``scaling``, which knows no architecture by name.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NotRequired, TypedDict
@@ -17,7 +18,7 @@ from asvit.core.settings import MeasuringSettings, Presets, presets_with, proxy_
 from asvit.core.versions import measure_versions
 from asvit.reference.findings import Reliability
 from proxies import Score
-from proxies.latency import Latency
+from proxies.latency import CAREFUL, Latency
 from scaling import Budget, Row, Shape, parse_budgets
 from scaling.rules import RULES
 from scaling.shapes import shape_of
@@ -129,6 +130,15 @@ class ScaleSettings(MeasuringSettings):
         return parse_budgets(self.budgets)
 
     @property
+    def targets(self) -> tuple[Budget, ...]:
+        """What growth ends at for each of the limits: a little less of a time, as times vary."""
+        if not self.timed:
+            return self.limits
+        return tuple(
+            replace(one, amount=max(1, math.floor(CAREFUL * one.amount))) for one in self.limits
+        )
+
+    @property
     def timed(self) -> bool:
         """Whether the budgets are times."""
         return self.limits[0].unit == "latency"
@@ -229,7 +239,8 @@ class ScaleResult(Result):
     reason: str  #: why the end is not as near to the largest budget as asked; empty where it is
     #: How well the measures rank a reference table, where one was asked for.
     reliability: Reliability | None = None
-    #: Time of a forward pass of the last model, where the budgets are times.
+    #: Time of a forward pass of the last model, taken again in a process of its own, where the
+    #: budgets are times.
     latency: Latency | None = None
 
     @property
@@ -239,9 +250,10 @@ class ScaleResult(Result):
 
     def nearest(self) -> list[tuple[Budget, Row]]:
         """The model of the series nearest to each budget; the smaller of two equally near."""
+        each = zip(self.settings.limits, self.settings.targets, strict=True)
         return [
-            (budget, min(self.series, key=lambda row: abs(budget.gap(row))))
-            for budget in self.settings.limits
+            (budget, min(self.series, key=lambda row: abs(target.gap(row))))
+            for budget, target in each
         ]
 
     def facts(self) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Run from a checkout: ``python -m experiments.study_rejection``. Nothing is train
 accuracy of an architecture is the prediction of a process fitted to the table asvit-fractal, and a
 limit on parameters leaves some share of the space. A draw outside is either drawn again, as in
 every search, or costs a step and counts as the worst accuracy of the table, the other obvious
-design. Gains are over uniform draws below the same limit.
+design. After 200 draws outside, a uniform draw is a step that nothing is learned from. Gains are
+over uniform draws below the same limit.
 """
 
 import argparse
@@ -97,6 +98,7 @@ class Learned:
     accuracies: list[float]  # of the steps within the limit
     first: float  # share of the draws within the limit, in the first steps
     last: float  # and in the last
+    uniform: float  # share of the steps that uniform draws took
     likeliest: float  # accuracy of the policy's likeliest architecture; NaN if it is outside
 
 
@@ -117,6 +119,7 @@ def learn(space: Space, limit: int, steps: int, seed: int, *, again: bool) -> Le
     reward, baseline = WindowedReward({"accuracy": "higher"}), MovingBaseline()
     accuracies: list[float] = []
     shares: list[float] = []
+    uniform = 0
     for _ in range(steps):
         drawn = [policy.sample(generator)]
         while space.params(drawn[-1]) > limit and again and len(drawn) < MOST:
@@ -124,8 +127,11 @@ def learn(space: Space, limit: int, steps: int, seed: int, *, again: bool) -> Le
         within = space.params(drawn[-1]) <= limit
         shares.append(within / len(drawn))
         if again and not within:
-            drawn.append(next(space.below(limit, rng)))
-            within = True
+            uniform += 1
+            value = space.accuracy(next(space.below(limit, rng)))
+            accuracies.append(value)
+            reward.update({"accuracy": value})
+            continue
         value = space.accuracy(drawn[-1]) if within else space.worst
         if within:
             accuracies.append(value)
@@ -136,6 +142,7 @@ def learn(space: Space, limit: int, steps: int, seed: int, *, again: bool) -> Le
     return Learned(
         accuracies,
         *_first_and_last(shares),
+        uniform / steps,
         space.accuracy(likeliest) if ends_within else math.nan,
     )
 
@@ -175,6 +182,7 @@ def main() -> None:
                 "the likeliest in the end": "r",
                 f"of the draws within, first {PART}": "r",
                 f"within, last {PART}": "r",
+                "of the steps uniform draws": "r",
             },
             lines,
         )
@@ -187,8 +195,10 @@ def _cells(found: Sequence[Learned], chance: float) -> list[str]:
     columns = np.transpose(gains) - chance
     cells = [_mean_and_error(one) for one in columns]
     cells[-1] += f" ({np.isfinite(columns[-1]).sum()} of {len(found)})"
-    within = [statistics.fmean(vars(one)[when] for one in found) for when in ("first", "last")]
-    return [*cells, *(f"{share:.0%}" for share in within)]
+    shares = [
+        statistics.fmean(vars(one)[when] for one in found) for when in ("first", "last", "uniform")
+    ]
+    return [*cells, *(f"{share:.0%}" for share in shares)]
 
 
 def _mean_and_error(values: np.ndarray) -> str:

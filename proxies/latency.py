@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 #: Value of :attr:`Latency.busy` above which a time says more about other programs.
 BUSY = 1.3
+#: Share of the time allowed that is used: times of one network vary, most of them by less.
+CAREFUL = 0.95
 
 
 @dataclass(frozen=True)
@@ -29,3 +31,23 @@ class Latency:
     def is_busy(self) -> bool:
         """Whether other programs disturbed the measurement."""
         return self.busy > BUSY
+
+    @property
+    def busy_in_words(self) -> str:
+        """A warning where the machine was busy, else nothing."""
+        return (
+            f"the machine was busy: a network that is always the same took {self.busy:.1f} times "
+            "its shortest pass; time again when it is idle"
+            if self.is_busy
+            else ""
+        )
+
+    def doubts(self, allowed: float) -> list[str]:
+        """Why the network may not keep the milliseconds allowed: warnings in words."""
+        slow = (
+            f"timed again, in a process of its own, it takes {self.milliseconds:.3g} ms, more "
+            f"than the {allowed:g} ms allowed"
+            if self.milliseconds > allowed
+            else ""
+        )
+        return [f"warning: {why}" for why in (slow, self.busy_in_words) if why]

@@ -152,10 +152,7 @@ def _timed(texts: list[str], side: int, classes: int, given: dict[str, Any]) -> 
     known("runtime", given.get("runtime", "eager"), list(RUNTIMES))
     found = {text: measured(text, side, num_classes=classes, **given) for text in texts}
     if (worst := max(found.values(), key=lambda one: one.busy)).is_busy:
-        say(
-            f"warning: the machine was busy: a network that is always the same took "
-            f"{worst.busy:.1f} times its shortest pass; time again when it is idle"
-        )
+        say(f"warning: {worst.busy_in_words}")
     return found
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
 import os
 import statistics
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asvit.core.codec import to_json
 from asvit.core.console import clock, table
 from asvit.core.files import expanded, read_text, write_text
-from asvit.core.processes import module_process
 from asvit.core.progress import Progress, StageUnderWay, Tell, images_told
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
 from asvit.core.settings import ELSEWHERE, WrongOption, fields_of
@@ -35,6 +33,7 @@ from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 from asvit.search.settings import LIMITS, SearchSettings
+from proxies.latency import CAREFUL, Latency
 from proxies.messages import first_line, legible, one_line
 
 logger = logging.getLogger(__name__)
@@ -66,7 +65,6 @@ _GLANCED = 32  # pictures whose size is looked at to tell how long all takes
 _WORTH = 40  # epochs that a network should be trained for, before time makes it smaller
 _UPDATES, _EPOCHS = 3_000, (100, 400)  # that are enough, and within how many epochs
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
-_CAREFUL = 0.95  # share of the latency allowed that is used, as times vary
 _NARROWER = 8  # widths to try for it
 _RIVAL = "hand-made"  # stage and folder of the network that is compared with
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
@@ -629,7 +627,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def _time(self) -> Mapping[str, Any]:
         """Latencies, each measured in a process of its own."""
         sizes = self._found["size"]
-        return {name: self._fresh_latency(sizes[name], sizes["side"]) for name in self._trained}
+        latencies = {
+            name: self._fresh_latency(sizes[name], sizes["side"]) for name in self._trained
+        }
+        return to_json(latencies)
 
     def _concluded(self, journal: DesignJournal) -> DesignResult:
         found, pictures = self._found, self._found["pictures"]
@@ -744,31 +745,22 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             return arch
         took = math.inf
         for _ in range(_NARROWER):
-            took = self._fresh_latency(str(arch), side)["milliseconds"]
-            if took <= _CAREFUL * most:
+            took = self._fresh_latency(str(arch), side).milliseconds
+            if took <= CAREFUL * most:
                 return arch
-            narrower = _narrower(arch, _CAREFUL * most / took)
+            narrower = _narrower(arch, CAREFUL * most / took)
             if narrower is None:
                 break
             arch = narrower
         raise ValueError(f"{arch} takes {took:.3g} ms, more than the {most:g} ms allowed")
 
-    def _fresh_latency(self, text: str, side: int) -> Mapping[str, Any]:
+    def _fresh_latency(self, text: str, side: int) -> Latency:
         """The latency of a network, measured in a process of its own."""
-        s, classes = self.settings, self._classes
-        words, environment = module_process("asvit")
-        words += ["cost", text, "--latency", "--json"]
-        given = {
-            "image-size": side, "classes": classes, "batch": s.latency_batch,
-            "runtime": s.latency_runtime, "device": s.device,
-        }  # fmt: skip
-        for name, value in given.items():
-            words += [f"--{name}", str(value)]
-        ended = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-        if ended.returncode:
-            raise ValueError(f"the latency of {text} cannot be measured: {ended.stderr.strip()}")
-        found: Mapping[str, Any] = json.loads(ended.stdout)["architectures"][0]["latency"]
-        return found
+        from asvit.runs.timing import fresh_latency
+
+        s = self.settings
+        how = side, s.latency_batch, s.device, s.latency_runtime
+        return fresh_latency(text, *how, num_classes=self._classes)
 
     def _sized(self, arch: Architecture, side: int) -> Mapping[str, Any]:
         """The chosen network, and one made by hand with no more multiply-adds if that can be."""

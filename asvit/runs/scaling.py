@@ -180,7 +180,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             candidates=grown.rows(self.growable.name, candidates=True),
             reason=grown.reason,
             next_command=self.training_command,
-            latency=journal.latencies.get(series[-1].architecture),
+            latency=self._latency_again(series[-1].architecture) if self.settings.timed else None,
         )
 
     def _time(self, journal: GrowthJournal, text: str) -> float:
@@ -192,9 +192,17 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     def _latency(self, text: str) -> Latency:
         from asvit.runs.timing import latency
 
+        return latency(text, *self._pass, num_classes=self.settings.classes)
+
+    def _latency_again(self, text: str) -> Latency:
+        from asvit.runs.timing import fresh_latency
+
+        return fresh_latency(text, *self._pass, num_classes=self.settings.classes)
+
+    @property
+    def _pass(self) -> tuple[int, int, str, str]:
         s = self.settings
-        how = s.count_size, s.latency_batch, s.device, s.latency_runtime
-        return latency(text, *how, num_classes=s.classes)
+        return s.count_size, s.latency_batch, s.device, s.latency_runtime
 
     def _grow(self, journal: GrowthJournal, pool: MeasurementPool) -> Trajectory:
         """Grow, and write the tables of the run folder anew after every step."""
@@ -218,9 +226,9 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             depths=start.depths,
             width=start.width,
             expansions=start.expansions,
-            budget=settings.limits[-1],
+            budget=settings.targets[-1],
             rule=settings.by_hand,
-            budgets=settings.limits[:-1],
+            budgets=settings.targets[:-1],
             stop_within=settings.stop_within,
             ratio=settings.ratio,
             width_multiple=settings.width_multiple,
@@ -287,7 +295,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         rng, settings = np.random.default_rng(seed), self.settings
         if settings.by_hand:
             return self._simulated_rule()
-        budget, current = settings.limits[-1], self.growable.start
+        budget, current = settings.targets[-1], self.growable.start
         known = {measured_shape(current, settings.ratio): None}
         while abs(budget.gap(self.growable.cost(*current))) > settings.stop_within:
             proposed = proposals(current, multiple=settings.width_multiple)
@@ -308,7 +316,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
 
         start, settings = self.growable.start, self.settings
         rule, cost = RULES[settings.rule], self.growable.cost
-        taken = [start, *(rule.largest(start, cost, limit) for limit in settings.limits)]
+        taken = [start, *(rule.largest(start, cost, limit) for limit in settings.targets)]
         return list(dict.fromkeys(measured_shape(shape, settings.ratio) for shape in taken))
 
     def _guess_times(self) -> None:
@@ -338,6 +346,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             )
         steps, tried = len(result.series) - 1, len(result.candidates) - 1
         yield f"{steps} steps, {tried} candidates in {clock(result.wall_seconds)}"
+        if result.latency is not None:
+            yield from result.latency.doubts(result.settings.limits[-1].amount / 1000)
         if not result.reached:
             yield f"not as near as asked: {result.reason}"
         yield from rank_table(result.reliability)

@@ -334,7 +334,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         from asvit.search.loop import Search, TrainingSearch
         from asvit.search.study import StudyLease
 
-        again = partial(self._measure, again=True)
+        again, timed = partial(self._measure, again=True), self.settings.max_latency is not None
         search = (Search if self.judged else TrainingSearch)(
             journal,
             self.space,
@@ -342,7 +342,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             self.better,
             evaluate=self._measure,
             evaluate_again=again if self.evaluate is None else None,
-            time=None if self.settings.max_latency is None else self._latency,
+            time=self._latency if timed else None,
+            time_again=self._latency_again if timed else None,
             lease=StudyLease(journal, self.shared, self.folder),
         )
         self._follow(search)
@@ -402,25 +403,30 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """The latency of a network, timed once in a call, which is said."""
         text = str(network)
         if text not in self._latencies:
-            unit = "step" if self.judged else "training"
-            last = self._last or Progress(unit, 0, self.settings.trials)
-            self.progress(replace(last, state=f"timing {text}", record=None))
+            self._say_timing(text)
             self._latencies[text] = self._time(network)
         return self._latencies[text]
 
-    def _time(self, arch: Architecture) -> Latency:
-        """How long a forward pass of a network takes."""
-        from asvit.runs.timing import latency
+    def _latency_again(self, network: Architecture) -> Latency:
+        """The latency of a finalist's network, timed in a process of its own, which is said."""
+        self._say_timing(f"{network} again")
+        return self._time(network, again=True)
+
+    def _say_timing(self, what: str) -> None:
+        last = self._last or Progress(
+            "step" if self.judged else "training", 0, self.settings.trials
+        )
+        self.progress(replace(last, state=f"timing {what}", record=None))
+
+    def _time(self, arch: Architecture, *, again: bool = False) -> Latency:
+        """How long a forward pass of a network takes; ``again`` in a process of its own."""
+        from asvit.runs.timing import fresh_latency, latency
 
         s = self.settings
-        return latency(
-            arch,
-            s.image_size,
-            s.latency_batch,
-            s.device,
-            s.latency_runtime,
-            num_classes=self.limits.classes,
-        )
+        how = s.image_size, s.latency_batch, s.device, s.latency_runtime
+        if again:
+            return fresh_latency(str(arch), *how, num_classes=self.limits.classes)
+        return latency(arch, *how, num_classes=self.limits.classes)
 
     def _follow(self, search: Search) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
@@ -552,6 +558,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         if result.reason:
             told.append(f"of the seed {result.reason}")
         yield "; ".join(told)
+        if result.latency is not None:
+            yield from result.latency.doubts(result.settings.max_latency or math.inf)
         if trains:
             yield result.accuracies_in_words
         if result.predictor is not None:

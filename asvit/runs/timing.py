@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
+import logging
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +17,21 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from asvit.core.codec import from_json
+from asvit.core.processes import module_process
 from asvit.spaces import build
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.features import in_evaluation_mode
 from proxies.latency import Latency
-from proxies.messages import fault
+from proxies.messages import fault, one_line
 from proxies.registry import Registry
 from proxies.timing import device_name, time_passes
 
 if TYPE_CHECKING:
     from asvit.spaces.base import Architecture
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,31 @@ def latency(
                 f"runtime {runtime!r} cannot run {kind} on {shape} images: {fault(error)}"
             ) from error
         return time_passes(run, images, runtime=runtime)
+
+
+def fresh_latency(
+    text: str, image_size: int, batch: int, device: str, runtime: str, *, num_classes: int
+) -> Latency:
+    """:func:`latency` of an architecture's text in a process of its own, with as many threads.
+
+    What this process has done before, such as filling the memory, has no part in it. Where that
+    process fails, as with a space that only this one knows, it is timed here.
+    """
+    words, environment = module_process("asvit")
+    words += ["cost", text, "--latency", "--json"]
+    given = {
+        "image-size": image_size, "classes": num_classes, "batch": batch, "runtime": runtime,
+        "device": device,
+    }  # fmt: skip
+    for name, value in given.items():
+        words += [f"--{name}", str(value)]
+    environment |= {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    if ended.returncode:
+        why = one_line(ended.stderr)
+        logger.warning("%s is timed in this process, as another one cannot: %s", text, why)
+        return latency(text, image_size, batch, device, runtime, num_classes=num_classes)
+    return from_json(json.loads(ended.stdout)["architectures"][0]["latency"], Latency)
 
 
 def devices() -> list[dict[str, object]]:

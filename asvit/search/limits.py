@@ -15,6 +15,7 @@ from asvit.search.settings import SearchSettings
 from asvit.spaces.architectures import cost
 from asvit.spaces.base import Architecture, SearchSpace
 from proxies.evaluation import FAILURES
+from proxies.latency import CAREFUL
 from proxies.messages import fault
 
 _TRIES = 1_000  # draws of which one has to be within the limits
@@ -116,9 +117,9 @@ class Limits:
             ]
             if timed and not found and s.max_latency is not None and self._time is not None:
                 took, most = self._time(network), s.max_latency
-                if took > most:
-                    reason = f"{took:.3g} ms, more than the {most:g} ms allowed"
-                    found.append(Excess(took / most - 1, reason))
+                if took > CAREFUL * most:
+                    reason = f"{took:.3g} ms, more than {CAREFUL:.0%} of the {most:g} ms allowed"
+                    found.append(Excess(took / (CAREFUL * most) - 1, reason))
         except FAILURES as error:
             return Excess(math.inf, fault(error))
         return max(found, default=None)

@@ -56,6 +56,7 @@ Time = Callable[[Architecture], Latency]  # measures a network
 MEASURED = "measured"  # user attribute of a trial
 _UNDRAWN = "measured beside the draws"  # user attributes of the study: text to measurement
 _LATENCY = "latency of {}"  # at the network's text
+_LATENCY_AGAIN = "latency again of {}"  # the same in a process of its own
 _AGAIN = "finalists on {} networks"
 HOPELESS = 10  # failures at the start, with nothing else, after which a search gives up
 
@@ -148,6 +149,8 @@ class Search:
     evaluate_again: EvaluateAll | None = field(default=None, kw_only=True)
     #: Measures the latency of a network; None where it is not limited.
     time: Time | None = field(default=None, kw_only=True)
+    #: The same in a process of its own, as finalists are timed.
+    time_again: Time | None = field(default=None, kw_only=True)
     lease: StudyLease = field(kw_only=True)  #: shares the study with other processes
 
     def __post_init__(self) -> None:
@@ -155,7 +158,7 @@ class Search:
         self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
         self._latencies: dict[str, Latency] = {}
-        timed = None if self.time is None else lambda one: self._timed(one).milliseconds
+        timed = None if self.time is None else self._milliseconds
         self.limits = Limits(self.space, self.settings, timed)
         if self.settings.limited:
             self.lease.limits = self.limits
@@ -217,15 +220,28 @@ class Search:
         return self.limits.shown(self.space.decode(trial.params))
 
     def latency(self, arch: Architecture) -> Latency | None:
-        """The latency of a network, measured once in the study's life; None without a limit."""
-        return None if self.time is None else self._timed(self.limits.network(arch))
+        """The latency of a finalist's network, measured again; None without a limit."""
+        if self.time_again is None:
+            return None
+        return self._timed(self.limits.network(arch), _LATENCY_AGAIN, self.time_again)
 
-    def _timed(self, network: Architecture) -> Latency:
+    def _keeping(self, finalists: Sequence[Finalist]) -> Sequence[Finalist]:
+        """Those that keep the limit of latency when they are timed again; all if none does."""
+        most = self.settings.max_latency or math.inf
+        return [
+            one for one in finalists if one.latency is None or one.latency.milliseconds <= most
+        ] or finalists
+
+    def _milliseconds(self, network: Architecture) -> float:
         assert self.time is not None
-        name = _LATENCY.format(network)
+        return self._timed(network, _LATENCY, self.time).milliseconds
+
+    def _timed(self, network: Architecture, attribute: str, time: Time) -> Latency:
+        """The latency of a network, measured once in the study's life."""
+        name = attribute.format(network)
         if name not in self._latencies:
             kept = self.study.user_attrs.get(name)
-            found = self.time(network) if kept is None else from_json(kept, Latency)
+            found = time(network) if kept is None else from_json(kept, Latency)
             if kept is None:
                 with storing(file=True):
                     self.study.set_user_attr(name, to_json(found))
@@ -269,7 +285,7 @@ class Search:
             )
             for text in chosen
         ]
-        self.seed = picked(self.finalists, self.better, self.settings.pick)
+        self.seed = picked(self._keeping(self.finalists), self.better, self.settings.pick)
 
     def _chosen(self) -> tuple[Mapping[str, Architecture], str | None]:
         """The finalists by their texts, and which of them is the policy's likeliest.
@@ -393,9 +409,8 @@ class TrainingSearch(Search):
         """
         again: dict[str, dict[str, Measurement]] = {}
         if self.settings.final_trainings:
-            chosen = [
-                self.space.parse(one.architecture) for one in self._ranked(again)[0][:FINALISTS]
-            ]
+            best = self._keeping(self._best(self._ranked(again)[0]))
+            chosen = [self.space.parse(one.architecture) for one in best[:FINALISTS]]
             yield from self._train_again(chosen)
             # Those that a shorter search ended in are not among them.
             texts = {str(self.limits.network(arch)) for arch in chosen}
@@ -403,16 +418,20 @@ class TrainingSearch(Search):
         ranked, make, known = self._ranked(again)
         self.retrainings = sum(map(len, again.values()))
         self.tradeoff = tradeoff(ranked)
-        self.finalists = [
-            replace(one, latency=self.latency(self.space.parse(one.architecture)))
-            for one in ranked[:BEST]
-        ]
+        self.finalists = self._best(ranked)
         if not self.finalists:
             some = self._history.any_valid
             raise ValueError(self._despair("a training of every architecture" if some else ""))
         if make is not None:
             self.check = check_predictor(make, known, seed=self.settings.seed)
-        self.seed = self.finalists[0]
+        self.seed = self._keeping(self.finalists)[0]
+
+    def _best(self, ranked: Sequence[Finalist]) -> Sequence[Finalist]:
+        """The first of them with their latencies."""
+        return [
+            replace(one, latency=self.latency(self.space.parse(one.architecture)))
+            for one in ranked[:BEST]
+        ]
 
     def _ranked(
         self, again: Mapping[str, Mapping[str, Measurement]]

@@ -7,6 +7,7 @@ Trial numbers would not work as seeds: a trial killed in flight has used one.
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from asvit.spaces.base import Choice
 from scaling.ranking import Directions, rank_sums
 
 _INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
+UNIFORM = "drawn uniformly"  # user attribute of a trial that took the place of the policy's
 _OWN_DRAWS = 200  # of a controller, before uniform draws take their place
 _LEARNING_RATE = 0.08  # of Adam
 _POPULATION = 50  # of the evolution
@@ -100,12 +102,16 @@ class SpaceSampler(BaseSampler):
         """The seed of a draw, for an architecture with so many before it."""
         return seed_for(self._settings.seed, purpose, place)
 
-    def _within(self, draw: Callable[[], Params], rng: np.random.Generator) -> Params:
-        """The first draw within the limits; after many that are not, a uniform one."""
+    def _within(self, draw: Callable[[], Params], rng: np.random.Generator) -> tuple[Params, bool]:
+        """The first draw within the limits, and whether it is one of ``draw``.
+
+        After many that are not within, it is a uniform one.
+        """
         if self.limits is None:
-            return draw()
-        draws = chain((draw() for _ in range(_OWN_DRAWS)), iter(lambda: self._draw(rng), None))
-        return self.limits.first(lambda: next(draws), dict)
+            return draw(), True
+        own = ((draw(), True) for _ in range(_OWN_DRAWS))
+        draws = chain(own, iter(lambda: (self._draw(rng), False), None))
+        return self.limits.first(lambda: next(draws), itemgetter(0))
 
     def _draw(self, rng: np.random.Generator) -> Params:
         """An architecture drawn uniformly."""
@@ -127,7 +133,8 @@ class ReinforceSampler(SpaceSampler):
     """Samples whole architectures from a joint policy and updates it with each measured one.
 
     An update, by Adam, takes the mean of the losses of a batch. A value that is infinite stands
-    for an objective that was never measured and moves nothing.
+    for an objective that was never measured and moves nothing. Uniform draws, which take the place
+    of the policy's where limits refuse too many, have no part in an update; the study marks them.
 
     References:
         Williams 1992; Chen et al. 2022, arXiv:2202.11921.
@@ -158,7 +165,7 @@ class ReinforceSampler(SpaceSampler):
             # another process that shares it was slower with an earlier trial.
             self._forget()
         for trial in trials[len(self._learned) :]:
-            self._learn(trial.number, trial.params, trial.values)
+            self._learn(trial, trial.values)
 
     def entropies(self, trials: Sequence[FrozenTrial]) -> Sequence[float]:
         """Joint entropy in nats of the policy when it drew each of these measured trials."""
@@ -176,7 +183,10 @@ class ReinforceSampler(SpaceSampler):
         place = place_of(study, trial)
         draw = self._generator(_DRAW, place)
         beyond = np.random.default_rng(self._seed(_BEYOND, place))
-        return self._within(lambda: self._choices(self._policy.sample(draw)), beyond)
+        drawn, own = self._within(lambda: self._choices(self._policy.sample(draw)), beyond)
+        if not own:
+            study._storage.set_trial_user_attr(trial._trial_id, UNIFORM, True)
+        return drawn
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
@@ -184,19 +194,20 @@ class ReinforceSampler(SpaceSampler):
         """Learn from a trial that was just measured."""
         if state is TrialState.COMPLETE and values is not None:
             self.catch_up(study)
-            self._learn(trial.number, trial.params, values)
+            self._learn(trial, values)
 
-    def _learn(self, number: int, params: Mapping[str, Any], values: Sequence[float]) -> None:
+    def _learn(self, trial: FrozenTrial, values: Sequence[float]) -> None:
         self._entropies.append(self._policy.entropy().item())
+        self._learned.append(trial.number)
         reward = self._reward.update(dict(zip(self._better, values, strict=True)))
-        advantage = reward - self._baseline.update(reward)
-        indices = tuple(choices.index(params[name]) for name, choices in self._dimensions.items())
-        self._pending.append((indices, advantage))
-        if len(self._pending) == self._settings.batch:
+        if UNIFORM not in trial.user_attrs:
+            advantage = reward - self._baseline.update(reward)
+            places = (choices.index(trial.params[n]) for n, choices in self._dimensions.items())
+            self._pending.append((tuple(places), advantage))
+        if self._pending and len(self._learned) % self._settings.batch == 0:
             drawn, advantages = zip(*self._pending, strict=True)
             reinforce_step(self._policy, self._optimizer, drawn, advantages)
             self._pending.clear()
-        self._learned.append(number)
 
     def _choices(self, indices: Indices) -> dict[str, Choice]:
         pairs = zip(self._dimensions.items(), indices, strict=True)
@@ -227,9 +238,9 @@ class AgingEvolutionSampler(SpaceSampler):
         # What was measured of the same batch may not count: after a kill more of it is.
         trials = measured_trials(study)[: place - place % self._settings.batch]
         if len(trials) < _POPULATION:
-            return self._within(lambda: self._draw(rng), rng)
+            return self._within(lambda: self._draw(rng), rng)[0]
         parent = self._parent(trials[-_POPULATION:], rng)
-        return self._within(lambda: self._mutate(parent, rng), rng)
+        return self._within(lambda: self._mutate(parent, rng), rng)[0]
 
     def _parent(self, alive: Sequence[FrozenTrial], rng: np.random.Generator) -> Params:
         columns = {

@@ -555,6 +555,7 @@ def test_below_a_limit_a_policy_is_compared_with_uniform_draws(
     limit = int(np.median([space.params(one) for one in islice(space.uniform(rng), 50)]))
     again = study_rejection.learn(space, limit, 20, 0, again=True)
     assert len(again.accuracies) == 20
+    assert again.uniform == 0
     penalty = study_rejection.learn(space, limit, 20, 0, again=False)
     assert 0 < len(penalty.accuracies) < 20
     assert penalty.first == len(penalty.accuracies) / 20
@@ -564,7 +565,11 @@ def test_below_a_limit_a_policy_is_compared_with_uniform_draws(
     assert [line.split(" | ")[:2] for line in table[2:]] == [
         ["| 100%", "drawn again"], ["| 50%", "drawn again"], ["| 50%", "counts as the worst"]
     ]  # fmt: skip
-    assert table[2].endswith(" | 100% | 100% |")
+    assert table[2].endswith(" | 100% | 100% | 0% |")
+    monkeypatch.setattr(study_rejection, "MOST", 1)
+    few = study_rejection.learn(space, limit, 20, 0, again=True)
+    assert 0 < few.uniform < 1
+    assert len(few.accuracies) == 20
 
 
 def test_scattered_digits_are_tested_by_digits_that_no_search_saw() -> None:

@@ -21,8 +21,9 @@ from asvit.runs import designing, exporting, predicting
 from asvit.runs.designing import HAND_MADE, DesignRun, design
 from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun
-from asvit.search.rows import Prediction
+from asvit.search.rows import Confirmed
 from asvit.spaces import cost, load_space
+from proxies.latency import Latency
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.fakes import write_pictures
 
@@ -58,7 +59,7 @@ class Fakes:
         self.called("search")
         rows = [SimpleNamespace(architecture=text) for text in TEXTS]
         return SimpleNamespace(
-            seed_first=rows, prediction=Prediction(70.0, 60.0, 80.0), predictor=None,
+            seed_first=rows, confirmed=Confirmed(70.0, 60.0, 80.0, 2), predictor=None,
             provenance={"command": run.command_line()},
         )  # fmt: skip
 
@@ -88,12 +89,13 @@ class Fakes:
         self.told = facts["designed"]
         return SimpleNamespace(command=f"asvit export --to {to} --out {out}")
 
-    def latency(self, _run: DesignRun, text: str, side: int) -> dict[str, Any]:
+    def latency(self, _run: DesignRun, text: str, side: int) -> Latency:
         arch = load_space("asvit").parse(text)
         self.called("latency")
-        took = [one for begun, one in self.slow.items() if text.startswith(begun)]
-        return {"milliseconds": max([0.1 * arch.width, *took]), "device": "fake", "threads": 1,
-                "runtime": "eager", "batch": 1}  # fmt: skip
+        took = max(
+            [0.1 * arch.width, *(s for begun, s in self.slow.items() if text.startswith(begun))]
+        )
+        return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", 1, side)
 
 
 @pytest.fixture
@@ -315,7 +317,7 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
     told: list[int] = []
 
     def estimate(settings: Any, *_: object, **__: object) -> object:
-        told.append(settings.trials)
+        told.append(settings.trainings)
         return SimpleNamespace(seconds=1_000.0)
 
     monkeypatch.setattr("asvit.runs.estimate.estimate_search", estimate)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import asvit
-from asvit.runs.timing import RUNTIMES, device_names, devices
+from asvit.runs.timing import RUNTIMES, device_names, devices, fresh_latency
 from proxies import PROXIES, Inputs, timing
 from proxies.latency import Latency
 
@@ -136,6 +136,21 @@ def test_runtimes_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
         asvit.latency(Doubled(), 8, runtime="onnx")
     with pytest.raises(ValueError, match=r"'compile' is not available on cpu: .* C\+\+ compiler"):
         asvit.latency(Doubled(), 8, runtime="compile")
+
+
+def test_a_process_of_its_own_times_a_network() -> None:
+    found = fresh_latency(TEXT, 32, 2, "cpu", "eager", num_classes=5)
+    assert (found.batch, found.image_size, found.runtime) == (2, 32, "eager")
+    assert found.threads == torch.get_num_threads()
+    assert found.milliseconds > 0
+
+
+def test_what_no_other_process_can_time_is_timed_here(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.executable", "false")
+    assert fresh_latency(TEXT, 32, 1, "cpu", "eager", num_classes=5).milliseconds > 0
+    assert f"{TEXT} is timed in this process" in caplog.text
 
 
 def test_the_devices_are_those_of_torch() -> None:

@@ -1,5 +1,8 @@
 """Every controller behind the same ask and tell; the policy's state against a replay by hand."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import optuna
 import pytest
 import torch
@@ -9,11 +12,14 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from asvit.search import CONTROLLERS, SearchSettings, get_controller
+from asvit.search import sampler as sampler_module
 from asvit.search.policy import JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
-from asvit.search.sampler import ReinforceSampler, measured_trials
+from asvit.search.sampler import UNIFORM, ReinforceSampler, measured_trials
 from asvit.search.seeds import seed_for
 from scaling.ranking import Better
+
+T = TypeVar("T")
 
 BETTER: dict[str, Better] = {"length": "higher", "kappa": "lower"}
 DIMENSIONS = {f"d{i}": (1, 2, 3, 4) for i in range(6)}
@@ -113,8 +119,9 @@ def replayed_by_hand(study: Study, seed: int, batch: int) -> JointCategoricalPol
     for trial in study.get_trials(states=(TrialState.COMPLETE,)):
         reward = reward_of.update(dict(zip(BETTER, trial.values, strict=True)))
         choice = tuple(trial.params[name] - 1 for name in DIMENSIONS)
-        held.append((choice, reward - baseline.update(reward)))
-        if len(held) == batch:
+        if UNIFORM not in trial.user_attrs:
+            held.append((choice, reward - baseline.update(reward)))
+        if held and (trial.number + 1) % batch == 0:
             reinforce_step(policy, optimizer, [c for c, _ in held], [a for _, a in held])
             held = []
     return policy
@@ -132,6 +139,36 @@ def test_the_policy_follows_from_the_trials(batch: int) -> None:
     }
     draw = expected.sample(generator(5, "policy draw", 18))
     assert list(study.ask(SPACE).params.values()) == [place + 1 for place in draw]
+
+
+class Few:
+    """Limits within which a seventh of the space is."""
+
+    def first(self, draw: Callable[[], T], choices: Callable[[T], dict[str, int]]) -> T:
+        while True:
+            drawn = draw()
+            if sum(choices(drawn).values()) % 7 == 0:
+                return drawn
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_uniform_draws_in_place_of_the_policys_teach_it_nothing(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampler_module, "_OWN_DRAWS", 5)
+    monkeypatch.setattr(ReinforceSampler, "limits", Few())
+    sampler = make_sampler(batch=batch, seed=5)
+    assert isinstance(sampler, ReinforceSampler)
+    study = make_study(sampler)
+    go_on(study, 24)
+    uniform = [UNIFORM in trial.user_attrs for trial in study.trials]
+    assert 5 < sum(uniform) < 20
+    expected = replayed_by_hand(study, seed=5, batch=batch)
+    assert torch.equal(sampler._policy.logits, expected.logits)
+    study.sampler = anew = make_sampler(batch=batch, seed=5)  # as after a kill
+    assert isinstance(anew, ReinforceSampler)
+    anew.catch_up(study)
+    assert torch.equal(anew._policy.logits, expected.logits)
 
 
 def test_a_batch_is_drawn_from_one_policy() -> None:
