@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from asvit.core.codec import Nullable
 from asvit.core.console import with_interval
 from asvit.core.journal import Journal
 from asvit.core.results import Result
@@ -108,7 +110,8 @@ class DesignResult(Result, Model):
     #: A network of Swin-T's shape, as wide as the limits allow, trained alike.
     hand_made: Model
     difference: float  #: how many points more accurate the network is than that one
-    difference_interval: Interval  #: the 95 % interval of that over the pictures
+    difference_interval: Interval  #: the 95 % interval of that over the pictures (Newcombe's)
+    difference_p: Nullable = math.nan  #: of McNemar's exact test that there is none
     #: What the search expected of its short trainings' accuracy and how far to trust it, in words.
     prediction: str
     image_size: int  #: side of the images in pixels
@@ -138,8 +141,11 @@ class DesignResult(Result, Model):
         """Whether the network is better than the one made by hand."""
         low, high = self.difference_interval
         told = f"{self.difference:+.1f} points ({low:+.1f} to {high:+.1f}, 95 %)"
-        if low > 0:
+        if math.isfinite(self.difference_p):
+            told += f", McNemar's p {self.difference_p:.2g}"
+        by_chance = self.difference_p > 0.05
+        if low > 0 and not by_chance:
             return f"more accurate than one of Swin-T's shape: {told}"
-        if high < 0:
+        if high < 0 and not by_chance:
             return f"less accurate than one of Swin-T's shape: {told}"
         return f"no difference to one of Swin-T's shape is shown: {told}"

@@ -297,10 +297,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def _test(self) -> Mapping[str, Any]:
         """Both networks on the pictures that were kept aside."""
-        import numpy as np
-        from scipy.stats import binomtest
-
         from asvit.data.files import TEST, ListedDataset
+        from asvit.reference.intervals import paired_difference, wilson
         from asvit.runs.predicting import predict
 
         kept = ListedDataset(self.folder / PICTURES, TEST)
@@ -310,13 +308,12 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             guessed = predict(self.folder / name, files, top=1, device=self.settings.device)
             labels = [one.guesses[0].label if one.guesses else "" for one in guessed]
             names = [kept.classes[label] for label in kept.labels]
-            right.append(np.array([a == b for a, b in zip(labels, names, strict=True)], float))
-            share = binomtest(int(right[-1].sum()), len(kept)).proportion_ci(method="wilson")
-            found[name] = [100 * float(x) for x in (right[-1].mean(), share.low, share.high)]
-        apart = 100 * (right[0] - right[1])
-        error = 1.96 * float(apart.std(ddof=1)) / math.sqrt(len(apart))
-        mean = float(apart.mean())
-        return {**found, "difference": [mean, mean - error, mean + error]}
+            right.append([a == b for a, b in zip(labels, names, strict=True)])
+            count = sum(right[-1])
+            found[name] = [100 * x for x in (count / len(kept), *wilson(count, len(kept)))]
+        apart = paired_difference(*right)
+        difference = [100 * x for x in (apart.value, *apart.interval)]
+        return {**found, "difference": difference, "difference_p": apart.p}
 
     def _export(self) -> Mapping[str, Any]:
         """Copies of the network; of a format whose libraries are missing there is none."""
@@ -387,6 +384,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             hand_made=theirs,
             difference=difference,
             difference_interval=Interval(*between),
+            difference_p=found["test"].get("difference_p", math.nan),
             prediction=found["search"]["prediction"],
             image_size=found["size"]["side"],
             epochs=found["epochs"]["epochs"],

@@ -19,7 +19,7 @@ from asvit.runs import designing, exporting, predicting
 from asvit.runs.designing import DesignRun, design
 from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun
-from asvit.search.rows import Prediction
+from asvit.search.rows import Confirmed
 from asvit.spaces import cost, load_space
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.fakes import write_pictures
@@ -53,7 +53,7 @@ class Fakes:
         self.called("search")
         rows = [SimpleNamespace(architecture=text) for text in TEXTS]
         return SimpleNamespace(
-            seed_first=rows, prediction=Prediction(70.0, 60.0, 80.0), predictor=None,
+            seed_first=rows, confirmed=Confirmed(70.0, 60.0, 80.0, 2), predictor=None,
             provenance={"command": run.command_line()},
         )  # fmt: skip
 
@@ -159,6 +159,9 @@ def test_networks_are_as_wide_as_the_limits_and_both_are_told(
     assert result.accuracy == 100.0
     assert result.hand_made.accuracy == 75.0
     assert result.difference == 25.0
+    low, high = result.difference_interval
+    assert low < 0 < 25 < high
+    assert result.difference_p == 1.0  # one picture of four
     assert "no difference" in result.difference_in_words
     content = json.loads((tmp_path / "result.json").read_text())
     assert content["hand_made"].keys() >= {"architecture", "params", "macs", "latency_ms"}
