@@ -18,6 +18,7 @@ import numpy as np
 
 import asvit
 from asvit.executors import Workers
+from asvit.growth import ScaleSettings
 from experiments.compare_designs import CLASSES, SIDE, TASKS, prepared
 from experiments.compare_outcomes import (
     SIZED,
@@ -29,11 +30,12 @@ from experiments.compare_outcomes import (
     train_missing,
     training_parser,
 )
-from experiments.growing import SEED, markdown, read_rows
+from experiments.growing import SEED, grown_at_random, markdown, read_rows
 from scaling.rules import RULES
 
 #: Kind -> how it is scaled; growth has a seed.
 GROWTHS = {"grown": "depth,width", "grown with expansions": "depth,width,expansion"}
+AT_RANDOM = "grown at random"
 START = f"{SEED},16"
 
 
@@ -53,18 +55,23 @@ def _options() -> argparse.Namespace:
     parser = training_parser(__doc__, "compare-rules")
     parser.add_argument("--budget", default="1M")
     parser.add_argument("--growths", type=int, default=3, help="growths with other seeds")
+    parser.add_argument("--random", type=int, default=3, help="random growths")
     return parser.parse_args()
 
 
 def _kinds_of(options: argparse.Namespace) -> Kinds:
+    measured = {
+        "preset": "quick",
+        "image_size": SIDE,
+        "count_size": SIDE,
+        "classes": CLASSES,
+        "ratio": 1,  # these models are small enough to be measured at their own width
+    }
+
     def scaled(seed: int, **how: str) -> str:
         result = asvit.run_scaling(
             START,
-            preset="quick",
-            image_size=SIDE,
-            count_size=SIDE,
-            classes=CLASSES,
-            ratio=1,  # these models are small enough to be measured at their own width
+            **measured,
             budget=options.budget,
             seed=seed,
             out=options.out / f"{options.budget}-{'-'.join(how.values())}-seed{seed}",
@@ -73,8 +80,10 @@ def _kinds_of(options: argparse.Namespace) -> Kinds:
         )
         return result.series[-1].architecture
 
+    settings = ScaleSettings.make(architecture=START, budgets=options.budget, **measured)
     return {
         **{kind: (options.growths, partial(scaled, grow=how)) for kind, how in GROWTHS.items()},
+        AT_RANDOM: (options.random, partial(grown_at_random, settings)),
         **{name: (1, partial(scaled, rule=name)) for name in RULES},
     }
 
