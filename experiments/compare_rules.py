@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 import asvit
 from asvit.executors import Workers
 from asvit.growth import ScaleSettings
@@ -42,13 +40,18 @@ START = f"{SEED},16"
 def main() -> None:
     """Run the missing scalings and trainings, then print the tables."""
     options = _options()
-    table = options.table or Path(__file__).with_name(f"rules_{options.budget}.csv")
+    table = options.table or table_of(options.budget)
     if options.print:
         rows = read_rows(table, Row)
     else:
         _, train = prepared(TASKS["hard-fractals"], options.out / "images")
         rows = train_missing(table, options.trainings, _kinds_of(options), train)
     print(tables(rows))
+
+
+def table_of(budget: str) -> Path:
+    """Where the trainings at a budget are kept."""
+    return Path(__file__).with_name(f"rules_{budget}.csv")
 
 
 def _options() -> argparse.Namespace:
@@ -90,19 +93,30 @@ def _kinds_of(options: argparse.Namespace) -> Kinds:
 
 def tables(rows: Sequence[Row]) -> str:
     """Every network, and how much better those grown are than those of each rule, as Markdown."""
-    lines = []
-    for kind in dict.fromkeys(row.kind for row in rows):
-        for number, text, values in architectures(rows, kind):
-            size = asvit.cost(text, SIDE, CLASSES)
-            lines.append(sized_line(kind, number, text, size, values, digits=2))
     compared = {
         f"{one} than {other}": [(one, other)]
-        for one in GROWTHS
+        for one in (*GROWTHS, AT_RANDOM)
         for other in dict.fromkeys(row.kind for row in rows)
         if one != other and {one, other} <= {row.kind for row in rows}
     }
-    more = points_more(compared, rows, np.random.default_rng(0), paired=())
-    return "\n\n".join((markdown(SIZED, lines), more))
+    more = points_more(compared, rows, paired=())
+    columns = {name: align for name, align in SIZED.items() if name != "seed"}
+    return "\n\n".join((markdown(columns, networks(rows)), more))
+
+
+def networks(rows: Sequence[Row]) -> list[tuple[object, ...]]:
+    """Every distinct network as cells: what ends in it, its text, sizes and accuracies."""
+    found: dict[str, tuple[list[str], Sequence[float]]] = {}
+    for kind in dict.fromkeys(row.kind for row in rows):
+        for number, text, values in architectures(rows, kind):
+            name = kind if kind in RULES else f"{kind} {number}"
+            found.setdefault(text, ([], values))[0].append(name)
+    lines = []
+    for text, (names, values) in found.items():
+        size = asvit.cost(text, SIDE, CLASSES)
+        name, _, *cells = sized_line(", ".join(names), "", text, size, values, digits=2)
+        lines.append((name, *cells))
+    return lines
 
 
 if __name__ == "__main__":

@@ -34,26 +34,34 @@ class PairedDifference(Estimate):
 def contrast(*terms: tuple[float, ArrayLike]) -> Estimate:
     """A weighted sum of means of independent samples.
 
-    Of one sample the interval is Student's, of the difference of two Welch's. It covers what it
-    says with three values, where resampled ones are too narrow.
+    Of one sample the interval is Student's, of the difference of two Welch's. They cover what they
+    say with three values, where resampled ones are too narrow.
 
     Args:
         terms: Weight of each mean, and the values of its sample, ``[values]``.
-
-    References:
-        Welch 1947, "The generalization of 'Student's' problem when several different population
-        variances are involved"; Satterthwaite 1946 for the degrees of freedom.
     """
     samples = [(weight, np.asarray(values, dtype=np.float64)) for weight, values in terms]
     value = float(sum(weight * values.mean() for weight, values in samples))
     if any(len(values) < 2 for _, values in samples):
         return Estimate(value, NO_INTERVAL)
-    squares = [weight**2 * values.var(ddof=1) / len(values) for weight, values in samples]
-    if not (total := float(sum(squares))):
+    errors = [
+        (weight**2 * float(values.var(ddof=1)) / len(values), len(values) - 1)
+        for weight, values in samples
+    ]
+    return around(value, *errors)
+
+
+def around(value: float, *errors: tuple[float, int]) -> Estimate:
+    """A sum with independent errors, each with its variance and the degrees of freedom of that.
+
+    References:
+        Welch 1947, "The generalization of 'Student's' problem when several different population
+        variances are involved", with the degrees of freedom of Satterthwaite 1946.
+    """
+    total = sum(variance for variance, _ in errors)
+    if not total:
         return Estimate(value, Interval(value, value))
-    freedom = total**2 / sum(
-        square**2 / (len(values) - 1) for square, (_, values) in zip(squares, samples, strict=True)
-    )
+    freedom = total**2 / sum(variance**2 / own for variance, own in errors)
     away = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(total)
     return Estimate(value, Interval(value - away, value + away))
 

@@ -13,7 +13,7 @@ def cases(
 ) -> tuple[Sequence[bool], Sequence[bool]]:
     """Cases of which two networks, one of them or none is right."""
     left = [True] * (both + ours) + [False] * (theirs + neither)
-    return left, [True] * both + [False] * ours + [True] * theirs + [False] * neither
+    return [left, [True] * both + [False] * ours + [True] * theirs + [False] * neither]
 
 
 def test_contrasts_agree_with_scipy() -> None:
