@@ -29,7 +29,7 @@ from experiments.compare_outcomes import (
     RECIPE,
     Row,
     accuracies,
-    points,
+    in_a_cell,
     told,
     train_missing,
     training_parser,
@@ -132,9 +132,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def _more(values: Sequence[float], base: Sequence[float]) -> str:
     """Mean of the differences of seeds, with Student's interval."""
-    found = contrast((1, np.subtract(values, base)))
-    more, interval = points(found)
-    return more if len(values) < 2 else f"{more} ({interval})"
+    return in_a_cell(contrast((1, np.subtract(values, base))))
 
 
 if __name__ == "__main__":

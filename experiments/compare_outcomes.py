@@ -283,6 +283,13 @@ def points(found: Estimate) -> tuple[str, str]:
     return f"{mark}{found.value:+.1f}{mark}", f"{mark}{interval}{mark}"
 
 
+def in_a_cell(found: Estimate) -> str:
+    """The same as one cell."""
+    value, interval = points(found)
+    told = value if interval == "-" else f"{value} ({interval})"
+    return told.replace("** (**", " (").replace("**)", ")**").replace("-", "−")
+
+
 def _each(rows: Sequence[Row]) -> str:
     table = load_reference("asvit-fractal")
     known = table.accuracies["accuracy"]

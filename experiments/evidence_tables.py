@@ -1,4 +1,4 @@
-"""Writes the tables of docs/evidence*.md that come from trainings, from the files that keep them.
+"""Writes the tables of the evidence that come from trainings, from the files that keep them.
 
 Run from a checkout: ``python -m experiments.evidence_tables``. A table stands below a line
 ``<!-- table NAME -->``, indented as that line is. Every training is a row of a CSV file beside
@@ -15,17 +15,18 @@ from pathlib import Path
 from experiments import (
     compare_designs,
     compare_growths,
+    compare_measures,
     compare_outcomes,
     compare_psvit,
     compare_rules,
     study_fidelity,
 )
 from experiments.compare_designs import AT_CAP, BEST, BY_HAND, FREE, PREDICTED, SHORTER
-from experiments.compare_outcomes import RANDOM, Row, points
+from experiments.compare_outcomes import RANDOM, Row, in_a_cell
 from experiments.growing import markdown, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = DOCS / "evidence.md", DOCS / "evidence_searches.md"
+PAGES = tuple(DOCS / f"{name}.md" for name in ("evidence", "evidence_searches", "supernet"))
 BUDGETS = "0.8M", "1.5M", "0.005G"
 
 _TABLE = re.compile(r"^( *)<!-- table ([a-z, ]+) -->\n(?:\1\|.*\n)*", re.MULTILINE)
@@ -58,14 +59,14 @@ def _designs(columns: Mapping[str, tuple[str, str]]) -> str:
     def cell(data: str, kind: str, other: str) -> str:
         if other not in kinds[data]:
             return ""
-        return _cell(compare_designs.difference(known[data], kind, other))
+        return in_a_cell(compare_designs.difference(known[data], kind, other))
 
     lines = [
         [words, *(cell(data, kind, other) for data, kind in columns.values())]
         for words, other in _OTHERS.items()
     ]
     best = [
-        _cell(compare_designs.than_best_drawn(known[data])[1]) if kind == AT_CAP else ""
+        in_a_cell(compare_designs.than_best_drawn(known[data])[1]) if kind == AT_CAP else ""
         for data, kind in columns.values()
     ]
     lines.append(["than the best of 24 random draws by one training at the cap", *best])
@@ -88,7 +89,7 @@ def _rules_apart() -> str:
     lines = []
     for other in others:
         found = [
-            _cell(compare_outcomes.difference(rows, [(grown, other)], paired=()))
+            in_a_cell(compare_outcomes.difference(rows, [(grown, other)], paired=()))
             if other in {row.kind for row in rows}
             else ""
             for rows in known.values()
@@ -107,15 +108,6 @@ def _table(
     return markdown({first: "l", **dict.fromkeys(columns, "r")}, lines)
 
 
-def _cell(found: compare_outcomes.Estimate) -> str:
-    """A difference with its interval, bold where that excludes 0."""
-    value, interval = points(found)
-    if interval == "-":
-        return value.replace("-", "−")
-    told = f"{value} ({interval})".replace("** (**", " (").replace("**)", ")**")
-    return told.replace("-", "−")
-
-
 def _part(module: object, file: Path, number: int) -> str:
     """A table of those that a script prints, by its number."""
     printed: str = module.tables(read_rows(file, Row))  # type: ignore[attr-defined]
@@ -123,6 +115,7 @@ def _part(module: object, file: Path, number: int) -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "measures": compare_measures.table,
     "designs": lambda: _designs(
         {
             "digits, at the cap": ("digits", AT_CAP),
