@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asvit
 from asvit.executors import Workers
@@ -63,7 +64,7 @@ def _options() -> argparse.Namespace:
 
 
 def _kinds_of(options: argparse.Namespace) -> Kinds:
-    measured = {
+    measured: dict[str, Any] = {
         "preset": "quick",
         "image_size": SIDE,
         "count_size": SIDE,
@@ -114,8 +115,8 @@ def networks(rows: Sequence[Row]) -> list[tuple[object, ...]]:
     lines = []
     for text, (names, values) in found.items():
         size = asvit.cost(text, SIDE, CLASSES)
-        name, _, *cells = sized_line(", ".join(names), "", text, size, values, digits=2)
-        lines.append((name, *cells))
+        first, _, *cells = sized_line(", ".join(names), "", text, size, values, digits=2)
+        lines.append((first, *cells))
     return lines
 
 

@@ -71,7 +71,9 @@ def _designs(columns: Mapping[str, tuple[str, str]]) -> str:
     ]
     lines.append(["than the best of 24 random draws by one training at the cap", *best])
     return _table(
-        "points more (95 % interval)", columns, [line for line in lines if any(line[1:])]
+        "search by 24 trainings, points more (95 % interval)",
+        columns,
+        [line for line in lines if any(line[1:])],
     )
 
 

@@ -114,7 +114,7 @@ class Predictor:
         """
         given = np.asarray(levels, dtype=np.float64)
         if not ((given > 0) & (given < 1)).all():
-            raise ValueError(f"levels={levels} must be between 0 and 1")
+            raise ValueError(f"levels={levels!r} must be between 0 and 1")
         if not 0 <= noise < np.inf:
             raise ValueError(f"noise={noise} must be 0 or more points")
         return self._fitted().quantiles(*self._features(architectures), given, noise=noise)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,14 +71,14 @@ def wilson(successes: int, cases: int) -> Interval:
     return Interval(float(share.low), float(share.high))
 
 
-def paired_difference(ours: Sequence[bool], theirs: Sequence[bool]) -> PairedDifference:
+def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> PairedDifference:
     """How much more often one of two was right, of the same cases.
 
     Newcombe's interval holds for few cases, and where the two differ in none; its width follows
     from how often they differ.
 
     Args:
-        ours: Whether it was right, of each case.
+        ours: Whether it was right, of each case, ``[cases]``.
         theirs: The same of the other.
 
     References:
