@@ -627,7 +627,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         latencies = {
             name: self._fresh_latency(sizes[name], sizes["side"]) for name in self._trained
         }
-        return to_json(latencies)
+        stored: Mapping[str, Any] = to_json(latencies)
+        return stored
 
     def _concluded(self, journal: DesignJournal) -> DesignResult:
         found, pictures = self._found, self._found["pictures"]
