@@ -222,17 +222,19 @@ def check_predictor(make: MakePredictor, accuracies: Accuracies, *, seed: int) -
             sums[0, part] += means
             sums[1, part] += stds
             pairs = np.ix_(part, part)
-            agreed[pairs] += signs(means) * signs(measured[part])
-            together[pairs] += 1
-    np.fill_diagonal(together, 0)
+            order = signs(measured[part])
+            agreed[pairs] += signs(means) * order
+            together[pairs] += np.abs(order)  # equal accuracies have no order to predict
     held = sums / _ROUNDS
     rows = [
         HeldOut(text, len(accuracies[text]), float(measured[i]), float(held[0, i]), held[1, i])
         for i, text in enumerate(texts)
     ]
     weights = rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(float)
-    taus = weighed(agreed, weights) / weighed(together, weights)
-    return PredictorCheck(float(agreed.sum() / together.sum()), interval_of(taus), rows)
+    once = np.ones((1, count))
+    both, ranked = (weighed(pairs, np.vstack([once, weights])) for pairs in (agreed, together))
+    taus = np.divide(both, ranked, out=np.full(len(both), np.nan), where=ranked > 0)
+    return PredictorCheck(float(taus[0]), interval_of(taus[1:]), rows)
 
 
 def _flat(accuracies: Accuracies, texts: Sequence[str]) -> tuple[list[str], list[float], float]:

@@ -162,6 +162,16 @@ def test_a_predictor_without_skill_is_judged_so() -> None:
     assert found == check_predictor(Linear, accuracies, seed=0)
 
 
+def test_equal_accuracies_tell_nothing_of_a_predictor() -> None:
+    found = check_predictor(Linear, {str(n): [10.0] for n in range(12)}, seed=0)
+    assert math.isnan(found.tau)
+    assert all(map(math.isnan, found.tau_interval))
+    assert found.in_words.startswith("all architectures have the same accuracy")
+    one_apart = {str(n): [10.0 + (n == 11)] for n in range(12)}
+    found = check_predictor(Linear, one_apart, seed=0)
+    assert (found.tau, found.tau_interval) == (1, (1, 1))  # not pulled to 0 by equal ones
+
+
 def test_a_few_architectures_are_too_few_to_judge_by() -> None:
     found = check_predictor(Linear, {str(n): [float(n)] for n in range(7)}, seed=0)
     assert math.isnan(found.tau)
