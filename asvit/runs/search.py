@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from asvit.search.limits import Limits
     from asvit.search.loop import Search
     from asvit.search.rows import Finalist
+    from asvit.search.trained import Before
     from asvit.spaces import SearchSpace
     from asvit.spaces.base import Architecture
     from proxies.latency import Latency
@@ -117,7 +118,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return self.settings.trainings is None
 
     @cached_property
-    def before(self) -> Mapping[str, Sequence[float]]:
+    def before(self) -> Before:
         """The trainings of a table that a search starts from: text to accuracies."""
         from asvit.search.training_tables import trainings_in
 
@@ -319,9 +320,12 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
                 shared=self.shared,
             )
 
-    def _check_same_trainings(self, stored: Mapping[str, Sequence[float]]) -> None:
-        if stored != self.before:
-            counts = (sum(map(len, one.values())) for one in (stored, self.before))
+    def _check_same_trainings(self, stored: Before) -> None:
+        from asvit.search.trained import known_before
+
+        known = known_before(stored), known_before(self.before)  # older runs stored no others
+        if known[0] != known[1]:
+            counts = (sum(map(len, one.values())) for one in known)
             raise ValueError(
                 "run folder {} was started from {} trainings of a table (now {}); {}".format(
                     self.folder, *counts, ELSEWHERE

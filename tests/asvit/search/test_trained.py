@@ -19,6 +19,7 @@ from asvit.search.trained import (
     confirmed,
     finalists_of,
     gathered,
+    known_before,
     predicted,
     tradeoff,
     training_seeds,
@@ -62,12 +63,15 @@ def test_each_training_of_an_architecture_has_the_next_seed() -> None:
     taken = [("a", 0), ("b", 0), ("a", 2)]
     assert training_seeds(["a", "a", "c", "b", "c"], taken, {}) == [1, 3, 0, 1, 1]
     assert training_seeds(["a", "d"], [], {"a": [70.0, 71.0]}) == [2, 0]
+    failed = {"a": [70.0, None, 71.0], "b": [None, None, None]}
+    assert training_seeds(["a", "b"], [], failed) == [3, 3]  # seed 1 is not tried as a new one
+    assert known_before(failed) == {"a": [70.0, 71.0]}
 
 
 def test_trainings_are_gathered_by_architecture() -> None:
     rows = [row(0, FIRST, 70.0), row(1, SECOND, 60.0), row(2, FIRST, 72.0)]
     again = {f"{FIRST},8": {"1000": Measurement(10, 20, {"accuracy": 69.0}, {})}}
-    found = gathered(rows, {f"{SECOND},8": [50.0, 52.0]}, SPACE, LIMITS, 32, again)
+    found = gathered(rows, {f"{SECOND},8": [50.0, None, 52.0]}, SPACE, LIMITS, 32, again)
     assert found[f"{FIRST},8"] == Trained(FIRST, 0, Cost(10, 20), (70.0, 72.0, 69.0))
     assert found[f"{SECOND},8"].accuracies == (50.0, 52.0, 60.0)
     assert (found[f"{SECOND},8"].number, found[f"{SECOND},8"].size) == (1, cost(SECOND, 32))
