@@ -34,6 +34,7 @@ from asvit.core.settings import (
     setting,
 )
 from asvit.reference import REFERENCES
+from asvit.reference.findings import LEAST_TRAININGS
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
@@ -441,6 +442,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         try:
             for progress in search.run():
                 self._last = progress
+                self._check_per_cent(search.rows)
                 if progress.done == 1 or progress.done % SAVE_EVERY == 0:
                     self._save(search.rows)
                 self.tell(progress)
@@ -450,6 +452,17 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             self._save(search.rows)
             raise
         self._save(search.rows)
+
+    def _check_per_cent(self, rows: Sequence[TrialRow]) -> None:
+        """Refuse shares from a function of the caller, as soon as there are a few."""
+        from asvit.reference.statistics import check_per_cent
+
+        if self.judged or self.evaluate is None or len(rows) < LEAST_TRAININGS:
+            return
+        try:
+            check_per_cent([row.values[ACCURACY] for row in rows])
+        except ValueError as error:
+            raise ValueError(f"evaluate: {error}; {ELSEWHERE}") from error
 
     def _save(self, rows: Sequence[TrialRow]) -> None:
         write_trials(self.folder / TRIALS, rows, self.settings.proxies)

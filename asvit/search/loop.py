@@ -452,7 +452,7 @@ class TrainingSearch(Search):
             self.settings.controller == PREDICTOR
             and sum(map(len, known.values())) >= LEAST_TRAININGS
         ):
-            make = partial(Predictor, side)
+            make = partial(Predictor, side, per_cent=True)
         fresh = {
             text: [one.values[ACCURACY] for one in records.values()]
             for text, records in again.items()

@@ -69,7 +69,7 @@ class PredictorSampler(SpaceSampler):
         }
         params_of = {**candidates, **others}
         chosen = self._acquisition.choose(
-            partial(Predictor, self._settings.image_size),
+            partial(Predictor, self._settings.image_size, per_cent=True),
             known,
             [self._text(one.params) for one in before[start:] if self._fits(one.params)],
             list(candidates),
