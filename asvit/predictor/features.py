@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from asvit.spaces.architectures import build_on_meta, choice_features, cost, parse
 from asvit.spaces.base import Architecture
-from proxies.structure import depth, embedding_width
+from proxies.structure import depth, embedding_width, total_expansion
 
 Array = NDArray[np.float64]
 
@@ -95,6 +95,15 @@ def _size(name: str, arch: Architecture, side: int, num_classes: int) -> float:
         except ValueError:  # it does not take images of this size
             return math.nan
     return _structure(arch, side)[name]
+
+
+@lru_cache(maxsize=4096)
+def expansions(arch: Architecture, side: int) -> float:
+    """Sum of the expansions of the feed-forward parts; NaN where there are none."""
+    try:
+        return total_expansion(build_on_meta(arch, image_size=side))
+    except ValueError:
+        return math.nan
 
 
 @lru_cache(maxsize=4096)

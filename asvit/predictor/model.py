@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from asvit.predictor.features import column_of, features
 from asvit.predictor.process import Process
 from asvit.reference.findings import LEAST_TRAININGS
+from asvit.reference.statistics import check_per_cent
 from asvit.spaces.base import Architecture
 
 Array = NDArray[np.float64]
@@ -25,14 +26,19 @@ class Predictor:
     Args:
         image_size: Side in pixels of the images that multiply-adds are counted for; None for 224.
         num_classes: Classes of the networks whose parameters are counted.
+        per_cent: Whether accuracies are known to be in per cent. Otherwise those that are all at
+            most 1 are taken for a mistake.
 
     References:
         White et al. 2021, arXiv:2104.01177, compare predictors of accuracy.
     """
 
-    def __init__(self, image_size: int | None = None, *, num_classes: int = 1000) -> None:
+    def __init__(
+        self, image_size: int | None = None, *, num_classes: int = 1000, per_cent: bool = False
+    ) -> None:
         self.image_size = image_size
         self.num_classes = num_classes
+        self.per_cent = per_cent
         self._process: Process | None = None
 
     def fit(
@@ -52,8 +58,8 @@ class Predictor:
                 if it is unknown: then it is part of what the features do not explain.
 
         Raises:
-            ValueError: If an architecture or an accuracy is wrong, lengths differ, or fewer than 5
-                accuracies are known.
+            ValueError: If an architecture or an accuracy is wrong, lengths differ, fewer than 5
+                accuracies are known, or all of them are at most 1.
         """
         given = list(architectures)
         known = column_of("accuracies", accuracies, len(given))
@@ -61,6 +67,8 @@ class Predictor:
         wrong = known[kept][~((known[kept] >= 0) & (known[kept] <= 100))]
         if len(wrong):
             raise ValueError(f"accuracy {wrong[0]:g} is not in per cent; use 0 to 100")
+        if not self.per_cent:
+            check_per_cent(known)
         if len(kept) < LEAST_TRAININGS:
             raise ValueError(
                 f"{len(kept)} architecture(s) have an accuracy; "

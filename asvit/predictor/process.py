@@ -104,6 +104,8 @@ class Process:
 
     def _scores(self, names: Sequence[str], values: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the scores of rows, ``[rows]`` each."""
+        if not len(values):
+            return np.zeros(0), np.zeros(0)
         with threadpool_limits(1, "blas"):
             mean, std = self._process.predict(
                 self._columns(self._aligned(names, values)), return_std=True
@@ -117,6 +119,8 @@ class Process:
 
     def sample(self, names: Sequence[str], values: Array, n: int, seed: int) -> Array:
         """Joint draws of the accuracies of rows from the posterior, per cent, ``[n, rows]``."""
+        if not len(values):
+            return np.zeros((n, 0))
         with threadpool_limits(1, "blas"):
             mean, covariance = self._process.predict(
                 self._columns(self._aligned(names, values)), return_cov=True

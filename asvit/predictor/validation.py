@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asvit.predictor.features import SIZES, features
+from asvit.predictor.features import SIZES, expansions, features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.findings import LEAST_TRAININGS, Interval
 from asvit.reference.resampling import Resamples, resampled_regret, resampled_spearman
 from asvit.reference.statistics import TOP, best_count, resampled_kendall
+from asvit.spaces.architectures import parse
 from proxies.messages import shown
 
 Array = NDArray[np.float64]
@@ -222,9 +223,14 @@ def gather_rows(
     for key, column in given.items():
         if column.shape != (len(table),):
             raise ValueError(f"measure {key} has shape {column.shape} for {len(table)} rows")
+    texts = [table.architectures[row] for row in kept]
+    sides = [image_size or table.image_sizes[row] for row in kept]
+    if "expansions" not in inside:
+        each = zip(map(parse, texts), sides, strict=True)
+        inside["expansions"] = np.array([expansions(arch, side) for arch, side in each])
     names, values = features(
-        [table.architectures[row] for row in kept],
-        [image_size or table.image_sizes[row] for row in kept],
+        texts,
+        sides,
         num_classes=table.num_classes,
         counts={size: inside[size] for size in SIZES if size in inside},
     )

@@ -400,7 +400,8 @@ def training_of(name: str) -> Training:
 def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
     """The accuracies of a column in per cent, NaN where a cell is empty.
 
-    If no value of a column is above 1, they are taken as fractions and multiplied by 100.
+    If no value of a column is above 1, they are taken as fractions and multiplied by 100, with a
+    warning, unless the file says that its accuracies are per cent.
     """
 
     def read(row: Row) -> float:
@@ -418,8 +419,13 @@ def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
             f"{sheet.path} has {len(known)} row(s) with a value of {shown(target.name)}; "
             f"a ranking needs at least {LEAST_ROWS}"
         )
-    if max(known) > 1:
+    if max(known) > 1 or "per cent" in sheet.provenance.get("accuracies", ""):
         return values
+    _LOG.warning(
+        "%s: all of %s are at most 1, and so are taken as fractions, times 100",
+        sheet.path,
+        shown(target.name),
+    )
     return tuple(100 * value for value in values)
 
 

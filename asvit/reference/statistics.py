@@ -97,6 +97,21 @@ def correlate(
     )
 
 
+def check_per_cent(accuracies: ArrayLike) -> None:
+    """Refuse accuracies that are shares: all known ones at most 1, and some above 0.
+
+    Raises:
+        ValueError: If they are.
+    """
+    given = np.asarray(accuracies, dtype=np.float64)
+    known = given[np.isfinite(given)]
+    if len(known) and 0 < known.max() <= 1:
+        raise ValueError(
+            f"all {len(known)} accuracies are at most 1, the highest {known.max():g}; use per "
+            "cent, 0 to 100"
+        )
+
+
 def best_count(counts: Mapping[str, Array], accuracies: Array) -> tuple[str, float]:
     """Name and tau of the count that ranks best; ``("", nan)`` if none ranks at all."""
     taus = {

@@ -34,6 +34,7 @@ from asvit.core.settings import (
     setting,
 )
 from asvit.reference import REFERENCES
+from asvit.reference.findings import LEAST_TRAININGS
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from asvit.search.limits import Limits
     from asvit.search.loop import Search
     from asvit.search.rows import Finalist
+    from asvit.search.trained import Before
     from asvit.spaces import SearchSpace
     from asvit.spaces.base import Architecture
     from proxies.latency import Latency
@@ -117,7 +119,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return self.settings.trainings is None
 
     @cached_property
-    def before(self) -> Mapping[str, Sequence[float]]:
+    def before(self) -> Before:
         """The trainings of a table that a search starts from: text to accuracies."""
         from asvit.search.training_tables import trainings_in
 
@@ -319,9 +321,12 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
                 shared=self.shared,
             )
 
-    def _check_same_trainings(self, stored: Mapping[str, Sequence[float]]) -> None:
-        if stored != self.before:
-            counts = (sum(map(len, one.values())) for one in (stored, self.before))
+    def _check_same_trainings(self, stored: Before) -> None:
+        from asvit.search.trained import known_before
+
+        known = known_before(stored), known_before(self.before)  # older runs stored no others
+        if known[0] != known[1]:
+            counts = (sum(map(len, one.values())) for one in known)
             raise ValueError(
                 "run folder {} was started from {} trainings of a table (now {}); {}".format(
                     self.folder, *counts, ELSEWHERE
@@ -437,6 +442,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         try:
             for progress in search.run():
                 self._last = progress
+                self._check_per_cent(search.rows)
                 if progress.done == 1 or progress.done % SAVE_EVERY == 0:
                     self._save(search.rows)
                 self.tell(progress)
@@ -446,6 +452,17 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             self._save(search.rows)
             raise
         self._save(search.rows)
+
+    def _check_per_cent(self, rows: Sequence[TrialRow]) -> None:
+        """Refuse shares from a function of the caller, as soon as there are a few."""
+        from asvit.reference.statistics import check_per_cent
+
+        if self.judged or self.evaluate is None or len(rows) < LEAST_TRAININGS:
+            return
+        try:
+            check_per_cent([row.values[ACCURACY] for row in rows])
+        except ValueError as error:
+            raise ValueError(f"evaluate: {error}; {ELSEWHERE}") from error
 
     def _save(self, rows: Sequence[TrialRow]) -> None:
         write_trials(self.folder / TRIALS, rows, self.settings.proxies)

@@ -452,7 +452,7 @@ class TrainingSearch(Search):
             self.settings.controller == PREDICTOR
             and sum(map(len, known.values())) >= LEAST_TRAININGS
         ):
-            make = partial(Predictor, side)
+            make = partial(Predictor, side, per_cent=True)
         fresh = {
             text: [one.values[ACCURACY] for one in records.values()]
             for text, records in again.items()
@@ -462,8 +462,12 @@ class TrainingSearch(Search):
     def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
         """Train finalists with fresh seeds; the study keeps each training at once."""
         stored = {text: dict(of) for text, of in self.study.user_attrs.get(AGAIN, {}).items()}
-        seeds = [FRESH + place for place in range(self.settings.final_trainings)]
-        wanted = [(arch, seed) for seed in seeds for arch in architectures]
+        before = trained_before(self.study)
+        wanted = [
+            (arch, FRESH + len(before.get(str(self.limits.network(arch)), ())) + place)
+            for place in range(self.settings.final_trainings)
+            for arch in architectures
+        ]
         missing = [
             (arch, seed)
             for arch, seed in wanted

@@ -22,7 +22,7 @@ from asvit.search.sampler import (
     measured_trials,
     place_of,
 )
-from asvit.search.trained import trained_before
+from asvit.search.trained import known_before, trained_before
 from asvit.spaces import cost, load_space
 from proxies.evaluation import FAILURES
 
@@ -52,23 +52,24 @@ class PredictorSampler(SpaceSampler):
         before = [one for one in active_trials(study) if one.number < trial.number]
         measured = measured_trials(study)[:start]
         given = trained_before(study)  # in a table
-        known = [(text, value) for text, values in given.items() for value in values]
+        known = [(text, value) for text, of in known_before(given).items() for value in of]
+        spent = len(known) + place
         fitting = (one for one in measured if self._fits(one.params))
         known += [(self._text(one.params), one.values[0]) for one in fitting]
-        spent = sum(map(len, given.values())) + place
         known = [(text, value) for text, value in known if math.isfinite(value)]
         own = {self._text(one.params): one.params for one in before}
         others = {**{text: self._space.encode(self._space.parse(text)) for text in given}, **own}
         if spent < self._acquisition.first or len(known) < LEAST_TRAININGS:
             return self._spread(place, list(others.values()))
+        # What failed, here or in the table, is not known, and yet nothing new.
         candidates = {
-            self._text(params): params
+            text: params
             for params in self._candidates(start, known)
-            if self._fits(params)
+            if self._fits(params) and (text := self._text(params)) not in others
         }
         params_of = {**candidates, **others}
         chosen = self._acquisition.choose(
-            partial(Predictor, self._settings.image_size),
+            partial(Predictor, self._settings.image_size, per_cent=True),
             known,
             [self._text(one.params) for one in before[start:] if self._fits(one.params)],
             list(candidates),

@@ -83,8 +83,9 @@ class PredictorCheck:
     A quarter of the architectures is held out, again and again, and predicted from the others.
     """
 
-    #: Share of pairs, held out together, that are predicted in the right order, minus the share in
-    #: the wrong one: Kendall's tau; NaN with too few architectures.
+    #: Share of pairs of different accuracy, held out together, that are predicted in the right
+    #: order, minus the share in the wrong one: Kendall's tau; NaN with too few architectures, or
+    #: where all have the same accuracy.
     tau: Nullable
     tau_interval: Interval  #: its bootstrap interval over architectures
     rows: Sequence[HeldOut]  #: the architectures
@@ -92,6 +93,11 @@ class PredictorCheck:
     @property
     def in_words(self) -> str:
         """A line for people."""
+        if math.isnan(self.tau) and self.rows:
+            return (
+                "all architectures have the same accuracy: there is nothing to tell by how far "
+                "the predictor can be trusted"
+            )
         if math.isnan(self.tau):
             return (
                 f"fewer than {LEAST_JUDGED} architectures were trained without a failure: too few "

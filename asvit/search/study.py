@@ -35,7 +35,7 @@ from asvit.core.secrets import HIDDEN, censored, public_url
 from asvit.search.limits import Excess, Limits
 from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
-from asvit.search.trained import BEFORE
+from asvit.search.trained import BEFORE, Before
 from proxies.messages import first_line, one_line
 from scaling.ranking import Directions
 
@@ -168,7 +168,7 @@ def keep_start(
     images: Mapping[str, str] | None,
     device: str | None = None,
     versions: Mapping[str, str] | None = None,
-    trainings: Mapping[str, Sequence[float]] | None = None,
+    trainings: Before | None = None,
     shared: RDBStorage | None = None,
 ) -> bool:
     """Keep with ``study`` what it was started with, after its attributes ``kept`` were checked.

@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     from asvit.spaces.base import SearchSpace
 
 TRAINING = "training"  # user attribute of a trial: the trained architecture's text, and its seed
-BEFORE = "trainings before"  # of the study: text to accuracies, of a table
+BEFORE = "trainings before"  # of the study: text to the accuracies of a table, None for none
 AGAIN = "finalists trained again"  # of the study: text to seed to measurement
 FRESH = 1000  # the first seed of these; those of draws are below
 
 Accuracies = Mapping[str, Sequence[float]]  # of the trainings of each architecture, by its text
+Before = Mapping[str, Sequence[float | None]]  # the same of a table, a seed after the other
 MakePredictor = Callable[[], Fitted]
 
 _WITHIN = 0.9  # share that the intervals of finalists hold
@@ -49,10 +50,16 @@ _FOLDS, _ROUNDS = 4, 8  # parts that are held out, and how often trainings are p
 _RESAMPLES = 2_000
 
 
-def trained_before(study: Study) -> Accuracies:
-    """The trainings of a table that the search started from: text to accuracies."""
-    kept: Accuracies = study.user_attrs.get(BEFORE, {})
+def trained_before(study: Study) -> Before:
+    """What a table has, that the search started from: text to the accuracies of its seeds."""
+    kept: Before = study.user_attrs.get(BEFORE, {})
     return kept
+
+
+def known_before(before: Before) -> dict[str, list[float]]:
+    """The accuracies that there are, of the architectures that have some."""
+    known = {text: [one for one in of if one is not None] for text, of in before.items()}
+    return {text: of for text, of in known.items() if of}
 
 
 def trained_again(study: Study) -> dict[str, dict[str, Measurement]]:
@@ -65,12 +72,12 @@ def trained_again(study: Study) -> dict[str, dict[str, Measurement]]:
 
 
 def training_seeds(
-    texts: Sequence[str], taken: Sequence[tuple[str, int]], before: Accuracies
+    texts: Sequence[str], taken: Sequence[tuple[str, int]], before: Before
 ) -> list[int]:
     """The seed of each next training: the smallest that no other one of its architecture has.
 
-    ``taken`` has the seeds of the trainings so far, and ``before`` the accuracies of those in a
-    table, from seed 0.
+    ``taken`` has the seeds of the trainings so far, and ``before`` the seeds of a table from 0,
+    those without an accuracy, which may have failed, among them.
     """
     used: dict[str, set[int]] = {}
     seeds = []
@@ -104,7 +111,7 @@ class Trained:
 
 def gathered(
     rows: Sequence[TrialRow],
-    before: Accuracies,
+    before: Before,
     space: SearchSpace,
     limits: Limits,
     image_size: int,
@@ -112,7 +119,7 @@ def gathered(
 ) -> dict[str, Trained]:
     """All that was trained, by the text of the network: of a table, of a search, and again."""
     found: dict[str, Trained] = {}
-    for text, accuracies in before.items():
+    for text, accuracies in known_before(before).items():
         arch = limits.shown(space.decode(space.encode(space.parse(text))))
         size = cost(arch, image_size, limits.classes)
         found[text] = Trained(str(arch), None, size, tuple(accuracies))
@@ -222,17 +229,19 @@ def check_predictor(make: MakePredictor, accuracies: Accuracies, *, seed: int) -
             sums[0, part] += means
             sums[1, part] += stds
             pairs = np.ix_(part, part)
-            agreed[pairs] += signs(means) * signs(measured[part])
-            together[pairs] += 1
-    np.fill_diagonal(together, 0)
+            order = signs(measured[part])
+            agreed[pairs] += signs(means) * order
+            together[pairs] += np.abs(order)  # equal accuracies have no order to predict
     held = sums / _ROUNDS
     rows = [
         HeldOut(text, len(accuracies[text]), float(measured[i]), float(held[0, i]), held[1, i])
         for i, text in enumerate(texts)
     ]
     weights = rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(float)
-    taus = weighed(agreed, weights) / weighed(together, weights)
-    return PredictorCheck(float(agreed.sum() / together.sum()), interval_of(taus), rows)
+    once = np.ones((1, count))
+    both, ranked = (weighed(pairs, np.vstack([once, weights])) for pairs in (agreed, together))
+    taus = np.divide(both, ranked, out=np.full(len(both), np.nan), where=ranked > 0)
+    return PredictorCheck(float(taus[0]), interval_of(taus[1:]), rows)
 
 
 def _flat(accuracies: Accuracies, texts: Sequence[str]) -> tuple[list[str], list[float], float]:

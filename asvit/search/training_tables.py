@@ -8,7 +8,7 @@ from asvit.reference import ReferenceTable, build
 from asvit.reference.build_result import BuiltRow
 from asvit.search.limits import Limits
 from asvit.search.settings import SearchSettings
-from asvit.search.trained import Trained
+from asvit.search.trained import Trained, known_before
 from asvit.spaces import SearchSpace, cost
 from proxies.messages import first_line, one_line
 
@@ -17,15 +17,15 @@ _SEEDS = re.compile(r"accuracy_seed\d+")
 
 def trainings_in(
     table: ReferenceTable, space: SearchSpace, limits: Limits
-) -> dict[str, list[float]]:
-    """The trainings of a table: text to accuracies, one for each training seed.
+) -> dict[str, list[float | None]]:
+    """The trainings of a table: text to accuracies, one for each training seed; None for no value.
 
     Raises:
         ValueError: If an architecture is not one that the search could train, or there is no
             training.
     """
     columns = [n for n in table.targets if _SEEDS.fullmatch(n)] or [table.default_target]
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[float | None]] = {}
     for place, text in enumerate(table.architectures):
         try:
             known = space.parse(text)
@@ -41,9 +41,8 @@ def trainings_in(
                 f"{expected}; use a table of such widths, or the settings of its own"
             )
         values = [table.accuracies[name][place] for name in columns]
-        if known_values := [value for value in values if math.isfinite(value)]:
-            found[str(expected)] = known_values
-    if not found:
+        found[str(expected)] = [value if math.isfinite(value) else None for value in values]
+    if not known_before(found):
         raise ValueError(f"table {table.name} has no accuracy; use one with trainings")
     return found
 

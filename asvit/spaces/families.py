@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Self, get_args, get_origin, get_type_hi
 
 import numpy as np
 import timm
+from timm.layers import Attention
 from timm.models.pit import PoolingVisionTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
@@ -50,7 +51,8 @@ _FORMS: Final[Mapping[type, tuple[str, str]]] = {
 class _Family:
     """Base of the families: reading, writing and building.
 
-    A text has three parts between bars: single numbers, then two lists of numbers.
+    A text has three parts between bars: single numbers, the last of which may be left out where
+    they have a default, then two lists of numbers.
     """
 
     prefix: ClassVar[str]
@@ -60,23 +62,30 @@ class _Family:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the text; spaces around numbers are fine."""
-        *single, first, second = (
-            kind for kind in get_type_hints(cls).values() if get_origin(kind) is not ClassVar
-        )
+        kinds = {n: kind for n, kind in get_type_hints(cls).items() if n in cls.__annotations__}
+        kinds = {n: kind for n, kind in kinds.items() if get_origin(kind) is not ClassVar}
+        lists = {name: get_args(of)[0] for name, of in kinds.items() if get_origin(of) is tuple}
+        single = {name: kind for name, kind in kinds.items() if name not in lists}
         parts = [part.split(",") for part in text.removeprefix(cls.prefix).split("|")]
-        given = text.startswith(cls.prefix)
-        if not given or len(parts) != 3 or len(parts[0]) != len(single):
+        least = sum(not hasattr(cls, name) for name in single)
+        given = text.startswith(cls.prefix) and least <= len(parts[0]) <= len(single)
+        if not given or len(parts) != 1 + len(lists):
             raise ValueError(f"{short(text)} is not {cls.form}")
-        numbers = [_read(kind, text, part) for kind, part in zip(single, parts[0], strict=True)]
-        lists = [
-            tuple(_read(get_args(kind)[0], text, part) for part in listed)
-            for kind, listed in zip((first, second), parts[1:], strict=True)
-        ]
-        return cls(*numbers, *lists)
+        numbers = {
+            name: _read(kind, text, part)
+            for (name, kind), part in zip(single.items(), parts[0], strict=False)
+        }
+        listed = {
+            name: tuple(_read(kind, text, part) for part in own)
+            for (name, kind), own in zip(lists.items(), parts[1:], strict=True)
+        }
+        return cls(**numbers, **listed)
 
     def __str__(self) -> str:
-        values = list(vars(self).values())
-        return f"{self.prefix}{'|'.join(map(_list, (values[:-2], *values[-2:])))}"
+        values = vars(self).values()
+        single = [value for value in values if value and not isinstance(value, tuple)]
+        lists = (value for value in values if isinstance(value, tuple))
+        return f"{self.prefix}{'|'.join(map(_list, (single, *lists)))}"
 
     def build(
         self,
@@ -169,22 +178,28 @@ class PitArchitecture(_Family):
 
 @dataclass(frozen=True)
 class AutoFormerArchitecture(_Family):
-    """``autoformer:WIDTH|H1,H2,...|R1,R2,...``: a plain vision transformer, block by block.
+    """``autoformer:WIDTH,HEAD|H1,H2,...|R1,R2,...``: a plain vision transformer, block by block.
 
-    The depth is the number of entries. Queries, keys and values have the width of the network,
-    whatever the number of heads. There is a class token, but the feature is the mean of the patch
-    tokens. Both follow ViT-Bench-101; the AutoFormer paper has 64 channels per head.
+    The depth is the number of entries. HEAD is the width of a head, 64 in the AutoFormer paper:
+    queries, keys and values are HEAD times the heads wide. Without it they have the width of the
+    network, whatever the number of heads, as in ViT-Bench-101. There is a class token, but the
+    feature is the mean of the patch tokens, as there. Relative positions are not built.
 
     References:
         Chen et al. 2021, arXiv:2107.00651. ViT-Bench-101: Wei et al. 2023, arXiv:2312.09059.
     """
 
     prefix: ClassVar[str] = "autoformer:"
-    form: ClassVar[str] = "autoformer:WIDTH|H1,H2,...|R1,R2,..., as in autoformer:192|3,4|3.5,4"
+    form: ClassVar[str] = (
+        "autoformer:WIDTH|H1,H2,...|R1,R2,..., as in autoformer:192|3,4|3.5,4, or with the width "
+        "of a head, autoformer:448,64|6,5|4,3"
+    )
 
     width: int  # channels of a token
-    heads: tuple[int, ...]  # attention heads of each block; each divides the width
+    # Attention heads of each block; each divides the width, unless heads have one of their own.
+    heads: tuple[int, ...]
     mlp_ratios: tuple[float, ...]  # hidden width of each block's feed-forward part over the width
+    head_width: int = 0  # channels of a head; 0 where the heads of a block share the width
 
     def __post_init__(self) -> None:
         _check("width", [self.width], _WIDTHS)
@@ -196,11 +211,15 @@ class AutoFormerArchitecture(_Family):
                 f"{one_line(str(self))} has heads for {len(self.heads)} blocks and ratios for "
                 f"{len(self.mlp_ratios)}; give both for every block"
             )
+        if self.head_width:
+            _check("width of a head", [self.head_width], _WIDTHS)
+            return
         for heads in self.heads:
             if self.width % heads:
                 raise ValueError(
                     f"{one_line(str(self))}: {heads} heads do not divide a width of {self.width}; "
-                    f"use {_divisors_near(self.width, heads)}"
+                    f"use {_divisors_near(self.width, heads)}, or give the width of a head as in "
+                    f"{self.prefix}{self.width},64|..."
                 )
 
     def features(self) -> dict[str, float]:
@@ -211,6 +230,7 @@ class AutoFormerArchitecture(_Family):
         }
         return {
             **size_features(len(self.heads), self.width),
+            **({"head width": math.log2(self.head_width)} if self.head_width else {}),
             **stage_features("heads", thirds["heads"]),
             **stage_features("ratio", thirds["ratio"]),
         }
@@ -233,7 +253,18 @@ class AutoFormerArchitecture(_Family):
             {"num_heads": heads, "mlp_ratio": ratio}
             for heads, ratio in zip(self.heads, self.mlp_ratios, strict=True)
         )
-        return lambda **settings: Block(**{**settings, **next(own)})
+
+        def block(**settings: Any) -> nn.Module:
+            given = {**settings, **next(own)}
+            if not self.head_width:
+                return Block(**given)
+            # timm's block hands its attention no width of a head.
+            made = Block(**{**given, "num_heads": 1})
+            sizes = self.width, given["num_heads"], self.head_width
+            made.attn = Attention(*sizes, qkv_bias=given["qkv_bias"])
+            return made
+
+        return block
 
 
 def _read(kind: type, text: str, part: str) -> Any:

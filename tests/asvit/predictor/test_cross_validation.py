@@ -92,7 +92,7 @@ def test_a_path_and_a_table_are_taken_as_well(found):
 
 def test_what_choices_decide_is_learned_and_chance_is_not(tmp_path):
     noise = np.random.default_rng(0).uniform(0, 1, size=40)
-    path = write(tmp_path / "own.csv", learned_acc=50 + ratios(40) + noise, chance_acc=50 + noise)
+    path = write(tmp_path / "own.csv", learned_acc=60 - ratios(40) + noise, chance_acc=50 + noise)
     learned = asvit.cross_validate(path, "learned_acc", splits=8)
     assert learned.tau_interval.low > 0.3
     assert learned.difference_interval.low > 0
@@ -152,6 +152,18 @@ def test_kinds_mix(tmp_path):
     path = tmp_path / "mixed.csv"
     path.write_text("\n".join(["architecture,accuracy", *lines]))
     assert np.isfinite(asvit.cross_validate(path, splits=3).tau)
+
+
+def test_expansions_are_among_the_counts(tmp_path):
+    blocks = [sum(map(int, text.split("|")[1].split(","))) for text in pit_texts(24)]
+    sums = ratios(24) * blocks
+    path = write(tmp_path / "own.csv", accuracy=sums / 4)
+    table = load_reference(path, check=False)
+    assert gather_rows(table, None).counts["expansions"] == pytest.approx(sums)
+    given = gather_rows(table, None, counts={"expansions": np.ones(24)})
+    assert (given.counts["expansions"] == 1).all()
+    found = asvit.cross_validate(path, splits=3)
+    assert (found.overall_count.name, found.overall_count.tau) == ("expansions", pytest.approx(1))
 
 
 def test_image_size_counts_again(tmp_path):

@@ -107,6 +107,22 @@ def test_repeated_trainings_of_one_architecture_count_as_such(trained):
     assert often < once
 
 
+def test_shares_are_no_accuracies(trained):
+    with pytest.raises(ValueError, match=r"accuracies are at most 1, the highest 0\.\d+; use per"):
+        fitted(trained, truth(trained) / 100)
+    low = truth(trained) / 100
+    asvit.Predictor(SIDE, per_cent=True).fit(trained, low)
+    fitted(trained, np.zeros(len(trained)))
+
+
+def test_of_no_architecture_there_is_no_prediction(trained):
+    predictor = fitted(trained)
+    mean, std = predictor.predict([])
+    assert mean.shape == std.shape == (0,)
+    assert predictor.quantiles([]).shape == (3, 0)
+    assert predictor.sample([], 4).shape == (4, 0)
+
+
 def test_samples_have_the_moments_of_the_prediction(trained, candidates):
     predictor = fitted(trained)
     mean, std = predictor.predict(candidates)

@@ -321,10 +321,15 @@ def test_a_column_in_which_most_is_missing(read):
 
 
 @pytest.mark.parametrize("values", [[0.5, 0.6, 0, 1, 0.25, ""], [0, 0, 0, 0, 0.01, 0]])
-def test_fractions(read, values):
+def test_fractions(read, values, caplog):
     read_back = read(accuracy=values).accuracies["accuracy"]
     assert read_back[:5] == pytest.approx([100 * value for value in values[:5]])
+    assert "all of 'accuracy' are at most 1, and so are taken as fractions" in caplog.text
+    caplog.clear()
     assert read(accuracy=[*values[:5], 1.5]).accuracies["accuracy"][4] == values[4]  # per cent
+    told = read("# accuracies: top-1, per cent\n", accuracy=values)
+    assert told.accuracies["accuracy"][4] == values[4]
+    assert not caplog.text
 
 
 PIT = """\

@@ -171,6 +171,7 @@ def test_a_graph_of_others_is_refused(run: Path, pictures: Path) -> None:
 
 
 def test_what_is_no_picture(run: Path, tmp_path: Path) -> None:
+    assert asvit.predict(run, []) == []
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"no images in '.*empty'"):
         asvit.predict(run, [tmp_path / "empty"])

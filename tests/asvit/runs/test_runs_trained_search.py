@@ -359,3 +359,14 @@ def test_a_function_of_the_callers_may_train(tmp_path: Path) -> None:
     result = search(tmp_path, evaluate=train)
     assert len(asked) == result.steps + result.retrainings == 20
     assert not (tmp_path / "trainings.csv").exists()
+
+
+def test_shares_in_place_of_per_cent_end_a_search(tmp_path: Path) -> None:
+    def evaluate(text: str) -> Measurement:
+        return Measurement(1, 1, {"accuracy": 0.7 + len(text) / 1000}, {})
+
+    given = {"space": "asvit-tiny", "controller": "random", "trainings": 12}
+    with pytest.raises(
+        ValueError, match=r"^evaluate: all 5 accuracies are at most 1.*use per cent"
+    ):
+        run_search(**given, evaluate=evaluate, out=tmp_path / "run")

@@ -67,6 +67,37 @@ def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
     assert runs[0] != runs[2]
 
 
+def test_what_failed_is_not_tried_as_something_new() -> None:
+    study = make_study(batch=1)
+    best = sum(len(choices) - 1 for choices in SPACE.dimensions.values())
+    drawn = []
+    for _ in range(40):
+        trial = study.ask(DRAWN)
+        worth = accuracy(trial.params)
+        failed = worth > 0.5 * best  # as if none had been worse: nothing tells that it is bad
+        study.tell(trial, -math.inf if failed else worth)
+        drawn.append((tuple(trial.params.values()), failed))
+    failures = [params for params, failed in drawn if failed]
+    assert len(failures) == len({*failures}) > 10
+
+
+def test_what_failed_in_a_table_is_not_tried_as_something_new() -> None:
+    known: dict[str, list[float | None]] = {
+        str(SPACE.sample(np.random.default_rng(seed)).with_(width=16)): [70.0 + seed]
+        for seed in range(20)
+    }
+
+    def chosen() -> str:
+        study = make_study()
+        study.set_user_attr(BEFORE, known)
+        return str(SPACE.decode(study.ask(DRAWN).params).with_(width=16))
+
+    first = chosen()
+    assert first not in known
+    known[first] = [None]
+    assert chosen() != first
+
+
 def test_a_search_that_is_killed_in_a_batch_goes_on_identically() -> None:
     expected = go_on(make_study(), 24)
     study, found = make_study(), go_on(make_study(), 0)

@@ -19,6 +19,7 @@ from asvit.search.trained import (
     confirmed,
     finalists_of,
     gathered,
+    known_before,
     predicted,
     tradeoff,
     training_seeds,
@@ -62,12 +63,15 @@ def test_each_training_of_an_architecture_has_the_next_seed() -> None:
     taken = [("a", 0), ("b", 0), ("a", 2)]
     assert training_seeds(["a", "a", "c", "b", "c"], taken, {}) == [1, 3, 0, 1, 1]
     assert training_seeds(["a", "d"], [], {"a": [70.0, 71.0]}) == [2, 0]
+    failed = {"a": [70.0, None, 71.0], "b": [None, None, None]}
+    assert training_seeds(["a", "b"], [], failed) == [3, 3]  # seed 1 is not tried as a new one
+    assert known_before(failed) == {"a": [70.0, 71.0]}
 
 
 def test_trainings_are_gathered_by_architecture() -> None:
     rows = [row(0, FIRST, 70.0), row(1, SECOND, 60.0), row(2, FIRST, 72.0)]
     again = {f"{FIRST},8": {"1000": Measurement(10, 20, {"accuracy": 69.0}, {})}}
-    found = gathered(rows, {f"{SECOND},8": [50.0, 52.0]}, SPACE, LIMITS, 32, again)
+    found = gathered(rows, {f"{SECOND},8": [50.0, None, 52.0]}, SPACE, LIMITS, 32, again)
     assert found[f"{FIRST},8"] == Trained(FIRST, 0, Cost(10, 20), (70.0, 72.0, 69.0))
     assert found[f"{SECOND},8"].accuracies == (50.0, 52.0, 60.0)
     assert (found[f"{SECOND},8"].number, found[f"{SECOND},8"].size) == (1, cost(SECOND, 32))
@@ -160,6 +164,16 @@ def test_a_predictor_without_skill_is_judged_so() -> None:
     assert abs(found.tau) < 0.3
     assert found.tau_interval.low < 0 < found.tau_interval.high
     assert found == check_predictor(Linear, accuracies, seed=0)
+
+
+def test_equal_accuracies_tell_nothing_of_a_predictor() -> None:
+    found = check_predictor(Linear, {str(n): [10.0] for n in range(12)}, seed=0)
+    assert math.isnan(found.tau)
+    assert all(map(math.isnan, found.tau_interval))
+    assert found.in_words.startswith("all architectures have the same accuracy")
+    one_apart = {str(n): [10.0 + (n == 11)] for n in range(12)}
+    found = check_predictor(Linear, one_apart, seed=0)
+    assert (found.tau, found.tau_interval) == (1, (1, 1))  # not pulled to 0 by equal ones
 
 
 def test_a_few_architectures_are_too_few_to_judge_by() -> None:

@@ -34,7 +34,8 @@ def pits(draw):
 def autoformers(draw):
     heads = tuple(draw(st.lists(st.sampled_from([1, 2, 3, 4, 6, 12]), min_size=1, max_size=20)))
     own = draw(st.lists(ratios, min_size=len(heads), max_size=len(heads)))
-    return AutoFormerArchitecture(12 * draw(st.integers(1, 40)), heads, tuple(own))
+    of_each = draw(st.sampled_from([0, 1, 5, 64]))
+    return AutoFormerArchitecture(12 * draw(st.integers(1, 40)), heads, tuple(own), of_each)
 
 
 @given(st.one_of(pits(), autoformers()))
@@ -76,6 +77,26 @@ def test_every_block_of_an_autoformer_has_its_own_heads_and_ratio():
     assert float(model.blocks[1].mlp.fc1.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
 
 
+def test_heads_of_the_autoformer_paper_have_64_channels_whatever_the_width():
+    """Its space of small networks is 320, 384 or 448 wide, with 5 to 7 heads."""
+    model = asvit.build("autoformer:448,64|6,5,7|4,3,3.5", image_size=32, num_classes=5)
+    attentions = [block.attn for block in model.blocks]
+    assert [one.num_heads for one in attentions] == [6, 5, 7]
+    assert [one.scale for one in attentions] == [64**-0.5] * 3
+    assert [one.qkv.weight.shape for one in attentions] == [(1152, 448), (960, 448), (1344, 448)]
+    assert [one.proj.weight.shape for one in attentions] == [(448, 384), (448, 320), (448, 448)]
+    assert all(one.qkv.bias is not None for one in attentions)
+    for one in attentions:  # drawn like timm's own
+        assert float(one.qkv.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+    shared, own = "autoformer:192|3,3|4,4", "autoformer:192,64|3,3|4,4"
+    shapes = [
+        {name: one.shape for name, one in asvit.build(text, 32).state_dict().items()}
+        for text in (shared, own)
+    ]
+    assert shapes[0] == shapes[1]
+    assert asvit.cost(shared) == asvit.cost(own)
+
+
 def test_the_feature_of_an_autoformer_is_the_mean_over_patches():
     model = asvit.build(AUTOFORMER, image_size=48, num_classes=5).eval()
     tokens = model.forward_features(torch.randn(2, 3, 48, 48))
@@ -84,7 +105,7 @@ def test_the_feature_of_an_autoformer_is_the_mean_over_patches():
     torch.testing.assert_close(feature, tokens[:, 1:].mean(1))
 
 
-@pytest.mark.parametrize("text", ["pit:8,2|1,1,2|1,2,4", AUTOFORMER])
+@pytest.mark.parametrize("text", ["pit:8,2|1,1,2|1,2,4", AUTOFORMER, "autoformer:48,8|3,5|3.5,4"])
 @pytest.mark.parametrize("side", [32, 40])
 def test_networks_take_the_images_they_were_built_for(text, side):
     model = asvit.build(text, image_size=side, num_classes=7)
@@ -129,7 +150,9 @@ def test_the_commands_take_them():
         ("pit:32,4|2,0,4|2,4,8", "depth=0 is not allowed; use 1 to 256"),
         ("pit:9999,4|2,6,4|2,4,8", "base_dim=9999 is not allowed; use 1 to 4096"),
         ("autoformer:192|3,4", r"is not autoformer:WIDTH\|H1,H2,...\|R1,R2,..."),
-        ("autoformer:192,4|3|4", r"is not autoformer:WIDTH"),
+        ("autoformer:192,4,4|3|4", r"is not autoformer:WIDTH"),
+        ("autoformer:192,9999|3|4", "width of a head=9999 is not allowed; use 1 to 4096"),
+        ("autoformer:448|6|4", "use 4 or 7, or give the width of a head as in autoformer:448,64"),
         ("autoformer:192|3,4|4", "has heads for 2 blocks and ratios for 1; give both"),
         ("autoformer:192|3,5|4,4", "5 heads do not divide a width of 192; use 4 or 6"),
         ("autoformer:8|9|4", "9 heads do not divide a width of 8; use 8"),
