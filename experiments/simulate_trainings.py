@@ -64,10 +64,9 @@ class Improvement(Acquisition):
 RULES: Mapping[str, Acquisition | None] = {
     "random": None,
     "product": Acquisition(),
-    "6 first": Acquisition(first=6),
     "10 first": Acquisition(first=10),
     "never again": Acquisition(again=NEVER),
-    "6 first, never again": Acquisition(first=6, again=NEVER),
+    "10 first, never again": Acquisition(first=10, again=NEVER),
     "prediction": Acquisition(bound=0.0),
     "improvement": Improvement(again=NEVER),
 }

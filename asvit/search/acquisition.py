@@ -48,7 +48,7 @@ class Acquisition:
         Ginsbourger et al. 2010, "Kriging is well-suited to parallelize optimization".
     """
 
-    first: int = 10  #: trainings before the predictor is asked
+    first: int = 6  #: trainings before the predictor is asked
     again: int = 4  #: every how-manieth training after them repeats a favourite
     bound: float = 1.0  #: standard deviations above the prediction
 

@@ -21,7 +21,7 @@ from tests.asvit.search.ridge import Ridge
 
 SPACE = load_space("asvit-tiny")
 DRAWN = distributions(SPACE.dimensions)
-FIRST = 10  # trainings before the predictor is asked
+FIRST = 6  # trainings before the predictor is asked
 
 
 @pytest.fixture(autouse=True)
@@ -118,9 +118,9 @@ def test_a_longer_search_begins_as_a_shorter_one() -> None:
 
 
 def test_the_first_trainings_are_spread_and_the_others_accurate() -> None:
-    drawn = go_on(make_study(), 32)
+    drawn = go_on(make_study(), 40)
     for name, choices in SPACE.dimensions.items():
-        assert {params[name] for params in drawn[:FIRST]} == {*choices}
+        assert {choices[0], choices[-1]} <= {params[name] for params in drawn[:FIRST]}
     values = [accuracy(params) for params in drawn]
     assert max(values[FIRST:]) == max(map(accuracy, all_of_them()))
     assert np.mean(values[20:]) > np.mean(values[:FIRST]) + 2
@@ -134,7 +134,7 @@ def all_of_them() -> list[dict[str, Any]]:
 def test_favourites_are_trained_again() -> None:
     drawn = [tuple(params.values()) for params in go_on(make_study(), 32)]
     assert len(set(drawn[:FIRST])) == FIRST
-    assert 26 <= len(set(drawn)) < 32
+    assert 24 <= len(set(drawn)) < 32
 
 
 def test_trainings_of_a_table_count_as_the_first_ones() -> None:
@@ -164,7 +164,7 @@ def test_networks_that_cannot_be_built_are_no_candidates(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "cost", cost)
     drawn = go_on(make_study(), 20)
     assert {params["H"] for params in drawn[:FIRST]} == {16, 32}
-    assert {params["H"] for params in drawn[FIRST:]} == {16}
+    assert {params["H"] for params in drawn[10:]} == {16}  # five that can be are known
 
 
 def test_a_space_of_two_architectures_is_trained_again_and_again(
