@@ -15,6 +15,7 @@ from asvit.core.console import with_interval
 from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.settings import Settings, fields_of, seed_setting, setting
+from asvit.genotype import Genotype
 from asvit.reference.findings import Interval
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
@@ -109,8 +110,8 @@ class DesignResult(Result, Model):
     noun = "design"
 
     settings: DesignSettings
-    #: A network of Swin-T's shape, as wide as the limits allow, trained alike; None where none of
-    #: that shape is within the limits.
+    #: A network of As-ViT blocks in Swin-T's shape, as wide as the limits allow, trained alike;
+    #: None where none of that shape is within the limits.
     hand_made: Model | None
     #: How many points more accurate the network is than that one, if there is one.
     difference: float | None
@@ -155,20 +156,32 @@ class DesignResult(Result, Model):
         ]
 
     @property
+    def hand_made_in_words(self) -> str:
+        """What the network made by hand has in common with Swin-T and what not; else empty."""
+        if self.hand_made is None:
+            return ""
+        made = Genotype.parse(self.hand_made.architecture)
+        channels = made.width // made.stage_heads[0]
+        return (
+            f"The network made by hand has As-ViT blocks with heads of {channels} channels; those "
+            "of Swin-T have 32, and a bias by position: it is no Swin-T."
+        )
+
+    @property
     def difference_in_words(self) -> str:
         """Whether the network is better than the one made by hand."""
         if self.difference is None or self.difference_interval is None:
-            return f"not compared with one of Swin-T's shape: {self.not_compared}"
+            return f"not compared with As-ViT blocks of Swin-T's shape: {self.not_compared}"
         low, high = self.difference_interval
         told = f"{self.difference:+.1f} points ({low:+.1f} to {high:+.1f}, 95 %)"
         if math.isfinite(self.difference_p):
             told += f", McNemar's p {self.difference_p:.2g}"
         by_chance = self.difference_p > 0.05
         if low > 0 and not by_chance:
-            return f"more accurate than one of Swin-T's shape: {told}"
+            return f"more accurate than As-ViT blocks of Swin-T's shape: {told}"
         if high < 0 and not by_chance:
-            return f"less accurate than one of Swin-T's shape: {told}"
-        return f"no difference to one of Swin-T's shape is shown: {told}"
+            return f"less accurate than As-ViT blocks of Swin-T's shape: {told}"
+        return f"no difference to As-ViT blocks of Swin-T's shape is shown: {told}"
 
 
 def predict_command(folder: Path) -> str:

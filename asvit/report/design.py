@@ -30,7 +30,8 @@ def _more(result: DesignResult) -> Iterator[str]:
         "Beside a network made by hand",
         html.paragraph(
             f"On {result.test_pictures} pictures that {unseen} seen: {told}. {trained} trained "
-            f"for {result.epochs} epochs{', alike' if both else ''}."
+            f"for {result.epochs} epochs{', alike' if both else ''}. "
+            f"{result.hand_made_in_words}".rstrip()
         ),
         html.card(html.table(columns, result.lines, numeric={*columns[2:5]})),
         html.paragraph(f"Times on {result.measured_on}, in a process of their own.", "quiet"),

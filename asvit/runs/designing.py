@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What one would make by hand: Swin-T's blocks, heads and expansions, in windows; and the same of
-#: one block a stage with half the heads, where the limits are too narrow for that.
+#: What one would make by hand: As-ViT blocks with Swin-T's depths and expansions, in windows; and
+#: the same of one block a stage with half the heads, where the limits are too narrow for that.
 HAND_MADE = ("4,4,4,2|2,2,4,2|2,1,4,6|2,1,4,2|32", "4,4,4|2,2,4|2,1,4|2,1,4|16")
 
 _TESTED = 0.2  # share of the pictures that is kept aside
@@ -80,8 +80,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     """Find, train, test and export a network for your pictures, within limits.
 
     Searches by short trainings, makes what it finds as wide as the limits and the time allow,
-    trains it and one of Swin-T's shape alike, tests both on pictures that were kept aside, and
-    exports. Given again, the same command goes on where it was stopped.
+    trains it and As-ViT blocks of Swin-T's shape alike, tests both on pictures that were kept
+    aside, and exports. Given again, the same command goes on where it was stopped.
     """
 
     command = "design"
@@ -866,6 +866,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         title = f"On {result.test_pictures} pictures that were kept aside, per cent"
         yield table(columns, result.lines, title=title, left=("", "architecture"))
         yield result.difference_in_words
+        if result.hand_made_in_words:
+            yield result.hand_made_in_words
         for name, why in result.unreadable.items():
             yield legible(f"could not be read: {name} ({why})")
         for name, why in result.left_out.items():

@@ -174,12 +174,16 @@ def test_networks_are_as_wide_as_the_limits_and_both_are_told(
     assert low < 0 < 25 < high
     assert result.difference_p == 1.0  # one picture of four
     assert "no difference" in result.difference_in_words
+    made = load_space("asvit").parse(result.hand_made.architecture)
+    told = f"As-ViT blocks with heads of {made.width // made.stage_heads[0]} channels"
+    assert told in result.hand_made_in_words
     content = json.loads((tmp_path / "result.json").read_text())
     assert content["hand_made"].keys() >= {"architecture", "params", "macs", "latency_ms"}
     assert len(content["commands"]) == 7
     page = (tmp_path / "report.html").read_text()
     assert "19.jpg" in page
     assert result.architecture in page
+    assert told in page
     assert "kept aside" not in page
 
 
@@ -220,10 +224,10 @@ def test_without_a_network_made_by_hand_that_is_fast_enough_the_design_goes_on(
     assert not {"hand-made", "test hand-made"} & {*fakes.calls}
     content = json.loads((tmp_path / "result.json").read_text())
     assert (content["hand_made"], content["difference"]) == (None, None)
-    assert "not compared with one of" in (tmp_path / "report.html").read_text()
+    assert "not compared with As-ViT" in (tmp_path / "report.html").read_text()
     fakes.calls.clear()
     assert run("design", "--data", pictures, "--max-latency", "2ms", "--max-params", "150K",
-               "--out", tmp_path).stdout.count("not compared with one of Swin-T") == 1  # fmt: skip
+               "--out", tmp_path).stdout.count("not compared with As-ViT") == 1  # fmt: skip
     assert fakes.calls == []
 
 
