@@ -28,8 +28,8 @@ from experiments.growing import markdown
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 #: Features, accuracies and noise of the rows fitted to, features of the others -> mean and, if
-#: known, standard deviation.
-Model = Callable[[Rows, Indices, Indices], tuple[Array, Array | None]]
+#: known, the ends of the 90 % interval.
+Model = Callable[[Rows, Indices, Indices], tuple[Array, tuple[Array, Array] | None]]
 
 TRAININGS = (12, 25, 50)
 LEAST_TESTS = 10
@@ -106,28 +106,29 @@ def judged(fit: Model, rows: Rows, trainings: int, splits: int) -> str:
     for number in range(splits):
         order = np.random.default_rng([0, number]).permutation(len(rows.accuracies))
         train, test = np.sort(order[:trainings]), np.sort(order[trainings:])
-        mean, std = fit(rows, train, test)
-        taus.append(kendall(mean, rows.accuracies[test]))
-        if std is not None:
-            width = 1.645 * np.hypot(std, rows.noise(train) or 0.0)
-            inside.append(np.mean(np.abs(rows.accuracies[test] - mean) <= width))
+        mean, ends = fit(rows, train, test)
+        accuracies = rows.accuracies[test]
+        taus.append(kendall(mean, accuracies))
+        if ends is not None:
+            inside.append(np.mean((ends[0] <= accuracies) & (accuracies <= ends[1])))
     took = (time.process_time() - began) / splits
     covered = f", {np.mean(inside):.2f}" if inside else ""
     return f"{np.nanmean(taus):.3f}{covered}, {1000 * took:.0f} ms"
 
 
-def ours(rows: Rows, train: Indices, test: Indices) -> tuple[Array, Array | None]:
+def ours(rows: Rows, train: Indices, test: Indices) -> tuple[Array, tuple[Array, Array]]:
     """The predictor."""
-    process = Process().fit(
-        rows.names, rows.values[train], rows.accuracies[train], rows.noise(train)
-    )
-    return process.predict(rows.names, rows.values[test])
+    noise = rows.noise(train)
+    process = Process().fit(rows.names, rows.values[train], rows.accuracies[train], noise)
+    levels = (0.05, 0.5, 0.95)
+    low, mean, high = process.quantiles(rows.names, rows.values[test], levels, noise=noise or 0.0)
+    return mean, (low, high)
 
 
 def by(make: Callable[[], object]) -> Model:
     """A model of scikit-learn, on the same columns and scores."""
 
-    def fit(rows: Rows, train: Indices, test: Indices) -> tuple[Array, Array | None]:
+    def fit(rows: Rows, train: Indices, test: Indices) -> tuple[Array, None]:
         scores = NormalScores(rows.accuracies[train]).scores
         known, new = standardised(rows.values, train, test)
         return make().fit(known, scores).predict(new), None  # type: ignore[attr-defined]
@@ -135,7 +136,7 @@ def by(make: Callable[[], object]) -> Model:
     return fit
 
 
-def botorch(rows: Rows, train: Indices, test: Indices) -> tuple[Array, Array | None]:
+def botorch(rows: Rows, train: Indices, test: Indices) -> tuple[Array, tuple[Array, Array]]:
     """BoTorch's usual model with its own priors, on the same columns and scores."""
     import torch
     from botorch.fit import fit_gpytorch_mll
@@ -162,8 +163,9 @@ def botorch(rows: Rows, train: Indices, test: Indices) -> tuple[Array, Array | N
     mean, std = (
         part[:, 0].detach().numpy() for part in (found.mean, found.variance.clamp_min(0).sqrt())
     )
-    low_end, middle, high_end = map(scale.accuracies, (mean - std, mean, mean + std))
-    return middle, (high_end - low_end) / 2
+    away = 1.645 * np.hypot(std, (noise or 0.0) / scale.spread)
+    low_end, middle, high_end = map(scale.accuracies, (mean - away, mean, mean + away))
+    return middle, (low_end, high_end)
 
 
 def standardised(values: Array, train: Indices, test: Indices) -> tuple[Array, Array]:
