@@ -71,21 +71,27 @@ def table(
     from rich.text import Text
 
     counted = [ARCHITECTURE in columns and column in _COUNTS for column in columns]
+    given = list(rows)
     cells = [
         [
             legible(cell) if isinstance(cell, str) else (count if rounded else number)(cell)
             for cell, rounded in zip(row, counted, strict=True)
         ]
-        for row in rows
+        for row in given
     ]
     headings = [
         legible(column).replace("-", "-\n") if rounded else legible(column)
         for column, rounded in zip(columns, counted, strict=True)
     ]
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column, heading in zip(columns, headings, strict=True):
+    for place, (column, heading) in enumerate(zip(columns, headings, strict=True)):
         justify: Any = "left" if column in left else "right"
-        made.add_column(Text(heading), justify=justify, overflow="fold")
+        # Headings are folded rather than numbers, whose last digits would stand a line below.
+        numbers = [
+            cells[at][place] for at, row in enumerate(given) if not isinstance(row[place], str)
+        ]
+        least = max(map(len, numbers), default=0)
+        made.add_column(Text(heading), justify=justify, overflow="fold", min_width=least)
     for place, row in enumerate(cells, 1):
         made.add_row(*map(Text, row), end_section=place == rule)
     shown = _Whole(headings, cells, made) if ARCHITECTURE in columns else made

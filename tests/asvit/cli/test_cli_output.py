@@ -65,6 +65,17 @@ def test_tables_take_markup_as_text_and_stay_whole_in_a_pipe(capsys) -> None:
     assert wide.strip() in out
 
 
+def test_numbers_are_never_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    columns = ["stage", "tokens a side", "window side", "multiply-adds"]
+    console().print(table(columns, [[1, 24, 12, 12_257_280], [2, 12, 12, 13_160_448]]))
+    out = capsys.readouterr().out
+    assert "12,257,280" in out
+    assert "13,160,448" in out
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
