@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+from asvit.core.codec import Nullable
 from asvit.core.console import with_interval
 from asvit.core.journal import Journal
 from asvit.core.results import Result
@@ -113,7 +115,9 @@ class DesignResult(Result, Model):
     hand_made: Model | None
     #: How many points more accurate the network is than that one, if there is one.
     difference: float | None
-    difference_interval: Interval | None  #: the 95 % interval of that over the pictures
+    #: The 95 % interval of that over the pictures (Newcombe's).
+    difference_interval: Interval | None
+    difference_p: Nullable = math.nan  #: of McNemar's exact test that there is none
     not_compared: str = ""  #: why there is no such network
     #: What the search expected of its short trainings' accuracy and how far to trust it, in words.
     prediction: str
@@ -170,9 +174,12 @@ class DesignResult(Result, Model):
             return f"not compared with As-ViT blocks of Swin-T's shape: {self.not_compared}"
         low, high = self.difference_interval
         told = f"{self.difference:+.1f} points ({low:+.1f} to {high:+.1f}, 95 %)"
-        if low > 0:
+        if math.isfinite(self.difference_p):
+            told += f", McNemar's p {self.difference_p:.2g}"
+        by_chance = self.difference_p > 0.05
+        if low > 0 and not by_chance:
             return f"more accurate than As-ViT blocks of Swin-T's shape: {told}"
-        if high < 0:
+        if high < 0 and not by_chance:
             return f"less accurate than As-ViT blocks of Swin-T's shape: {told}"
         return f"no difference to As-ViT blocks of Swin-T's shape is shown: {told}"
 

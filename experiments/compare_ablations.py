@@ -9,7 +9,6 @@ Run from a checkout: ``python -m experiments.compare_ablations``. Every training
 ``--print`` it only prints. A training takes one to two minutes of one core.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,19 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import t as student
 from torch import nn
 
 from asvit.executors import one_thread
 from asvit.models.shiftvit import ShiftViT
 from asvit.networks import Network
 from asvit.reference.build import Training
+from asvit.reference.intervals import contrast
 from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
 from experiments.compare_designs import SIDE, TASKS, loaded_parts
 from experiments.compare_outcomes import (
     RECIPE,
     Row,
     accuracies,
+    in_a_cell,
     told,
     train_missing,
     training_parser,
@@ -132,11 +132,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def _more(values: Sequence[float], base: Sequence[float]) -> str:
     """Mean of the differences of seeds, with Student's interval."""
-    apart = np.subtract(values, base)
-    if len(apart) < 2:
-        return f"{apart.mean():+.1f}"
-    margin = student.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / math.sqrt(len(apart))
-    return f"{apart.mean():+.1f} ({apart.mean() - margin:+.1f} to {apart.mean() + margin:+.1f})"
+    return in_a_cell(contrast((1, np.subtract(values, base))))
 
 
 if __name__ == "__main__":

@@ -34,19 +34,21 @@ from asvit.data.sources import open_dataset
 from asvit.executors import Workers, one_thread
 from asvit.genotype import Genotype
 from asvit.reference.build import Training
+from asvit.reference.intervals import Estimate, around
 from asvit.search import SearchSettings
 from asvit.search.limits import Limits
 from asvit.spaces import build, load_space
 from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
+from experiments import compare_outcomes
 from experiments.compare_outcomes import (
     RANDOM,
     RECIPE,
-    RESAMPLES,
     SIZED,
     Kinds,
     Row,
     accuracies,
     architectures,
+    points,
     points_more,
     sized_line,
     train_missing,
@@ -60,7 +62,9 @@ from proxies.messages import unknown
 PREDICTED, BEST, FREE = "predictor", "best of as many random", "by measures"
 SHORTER, AT_CAP = "predictor, shorter trainings", "predictor at the cap"
 BEST_AT_CAP = "best of as many random at the cap"
+SEARCHES = PREDICTED, BEST, FREE, SHORTER, AT_CAP, BEST_AT_CAP
 TRAININGS = 24  # of each search
+RESAMPLES = 10_000
 STEPS = 1_400  # of the trainings that judge
 CAP = 1_720_000  # multiply-adds at 32 px: all of the space stay below at the width of the searches
 SIDE = RECIPE.image_size
@@ -312,37 +316,37 @@ def widest(text: str) -> str:
 def tables(rows: Sequence[Row]) -> str:
     """The kinds, their differences, and every architecture, as Markdown."""
     kinds = list(dict.fromkeys(row.kind for row in rows))
-    rng = np.random.default_rng(0)
     pairs = [(PREDICTED, kind) for kind in kinds if kind != PREDICTED]
     pairs += [(BEST, FREE), (BEST, RANDOM), (SHORTER, RANDOM)]
     pairs += [(AT_CAP, kind) for kind in kinds if kind != AT_CAP]
     pairs = [pair for pair in pairs if {*pair} <= {*kinds}]
     compared = {f"{one} than {other}": [(one, other)] for one, other in pairs}
-    searched = PREDICTED, BEST, FREE, SHORTER, AT_CAP, BEST_AT_CAP
-    more = points_more(compared, rows, rng, paired=searched)
-    found = [_each(rows, kinds), more]
-    drawn = [*accuracies(rows, RANDOM).values()]
-    trainings = {len(values) for values in drawn}
+    found = [_each(rows, kinds), points_more(compared, rows, paired=SEARCHES)]
+    drawn = accuracies(rows, RANDOM)
+    trainings = {len(values) for values in drawn.values()}
     if AT_CAP in kinds and len(trainings) == 1 and trainings != {1}:
-        outcomes = [*accuracies(rows, AT_CAP).values()]
-        found.append(_than_best_drawn(outcomes, np.array(drawn), rng))
+        best, apart = than_best_drawn(rows)
+        columns = f"best of {len(drawn)} random draws by one training", f"{AT_CAP}, points more"
+        cells = f"{best:.1f}", *points(apart)
+        found.append(markdown(dict.fromkeys((*columns, "95 % interval"), "r"), [cells]))
     return "\n\n".join(found)
 
 
-def _than_best_drawn(
-    outcomes: Sequence[Sequence[float]], drawn: NDArray[np.float64], rng: np.random.Generator
-) -> str:
-    """Outcomes of searches against the best of the random draws by one training of each.
+def difference(rows: Sequence[Row], kind: str, other: str) -> Estimate:
+    """Mean accuracy of one kind minus that of another; searches of one seed are paired."""
+    return compare_outcomes.difference(rows, [(kind, other)], paired=SEARCHES)
+
+
+def than_best_drawn(rows: Sequence[Row]) -> tuple[float, Estimate]:
+    """Accuracy of the best random draw by one training, and how far outcomes are ahead of it.
 
     The other trainings judge that one, since what is picked by a training is lucky in it. The
-    interval is over draws and outcomes; resampled draws hold fewer good ones, so it is moved by
-    what that costs on average.
-
-    Args:
-        outcomes: Accuracies of each outcome.
-        drawn: Accuracies of random draws, ``[draws, trainings]``.
-        rng: Resamples.
+    outcomes are those of searches at the cap. The interval is Welch's, with the variance of the
+    best of resampled draws.
     """
+    outcomes = [*accuracies(rows, AT_CAP).values()]
+    drawn = np.array([*accuracies(rows, RANDOM).values()])
+    rng = np.random.default_rng(0)
 
     def best(places: NDArray[np.int64]) -> NDArray[np.float64]:
         """Accuracy of the best of the draws at ``places``, ``[resamples, draws]``."""
@@ -354,15 +358,11 @@ def _than_best_drawn(
         return judged
 
     count = len(drawn)
-    theirs = best(np.tile(np.arange(count), (RESAMPLES, 1))).mean()
+    theirs = float(best(np.tile(np.arange(count), (RESAMPLES, 1))).mean())
     again = best(rng.integers(count, size=(RESAMPLES, count)))
-    means = np.array([statistics.fmean(values) for values in outcomes])
-    ours = means[rng.integers(len(means), size=(RESAMPLES, len(means)))].mean(axis=1)
-    apart = means.mean() - theirs
-    low, high = apart + np.quantile((ours - ours.mean()) - (again - again.mean()), [0.025, 0.975])
-    cells = f"{theirs:.1f}", f"{apart:+.1f}", f"{low:+.1f} to {high:+.1f}"
-    columns = {f"best of {count} random draws by one training": "r", f"{AT_CAP}, points more": "r"}
-    return markdown(columns | {"95 % interval": "r"}, [cells])
+    means = [statistics.fmean(values) for values in outcomes]
+    errors = (statistics.variance(means) / len(means), len(means) - 1), (again.var(), count - 1)
+    return theirs, around(statistics.fmean(means) - theirs, *errors)
 
 
 def _each(rows: Sequence[Row], kinds: Sequence[str]) -> str:

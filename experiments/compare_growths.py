@@ -10,17 +10,14 @@ the classes of the trainings (``MEASURED``).
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import asvit
 from asvit.executors import Workers
 from asvit.growth import ScaleSettings
-from asvit.runs.growable import Growable
 from experiments import compare_outcomes
 from experiments.compare_outcomes import (
     PICKED,
@@ -36,10 +33,8 @@ from experiments.compare_outcomes import (
     train_missing,
     training_parser,
 )
-from experiments.growing import markdown, read_rows
-from proxies import Cost, Score
-from scaling import Shape, grow
-from scaling.growth import DEFAULT_MEASURES
+from experiments.growing import grown_at_random, markdown, read_rows
+from proxies import Cost
 
 GROWN, AT_RANDOM = "grown", "grown at random"
 STARTS = {"published": PUBLISHED, "searched": PICKED}  # to the kind of it in outcomes.csv
@@ -99,28 +94,8 @@ def _grown(options: argparse.Namespace, name: str, text: str, seed: int) -> str:
 
 
 def _grown_at_random(options: argparse.Namespace, text: str, number: int) -> str:
-    """Growth whose every step, the final one included, chooses among its candidates at random."""
     settings = ScaleSettings.make(architecture=text, budgets=options.budget, **MEASURED)
-    model, rng = Growable(settings), np.random.default_rng(number)
-    name = DEFAULT_MEASURES[0]
-
-    def scored(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
-        for value in map(float, rng.random(len(shapes))):
-            yield {name: Score(value, 0.0, (value,), "higher")}
-
-    found = grow(
-        model.build,
-        model.cost,
-        depths=model.start.depths,
-        width=model.start.width,
-        budget=settings.limits[-1],
-        stop_within=settings.stop_within,
-        ratio=settings.ratio,
-        measures=[name],
-        measure_shapes=scored,
-    )
-    last = found.steps[-1].chosen
-    return model.name(last.depths, last.width)
+    return grown_at_random(settings, number)
 
 
 def tables(rows: Sequence[Row]) -> str:
@@ -128,7 +103,7 @@ def tables(rows: Sequence[Row]) -> str:
     pairs = [(f"{name}, {GROWN}", f"{name}, {AT_RANDOM}") for name in STARTS]
     compared = {f"{one} than {other}": [(one, other)] for one, other in pairs}
     compared["both starts together"] = pairs
-    return f"{_each(rows)}\n\n{points_more(compared, rows, np.random.default_rng(0))}"
+    return f"{_each(rows)}\n\n{points_more(compared, rows)}"
 
 
 def _each(rows: Sequence[Row]) -> str:

@@ -11,6 +11,7 @@ given again; with the table of the repository it only prints.
 """
 
 import argparse
+import math
 import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +19,13 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 import asvit
 from asvit.executors import Workers
 from asvit.reference import load_reference
 from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
+from asvit.reference.intervals import Estimate, contrast
 from asvit.reference.trainer import Trainer
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search.result import SearchResult
@@ -38,7 +39,6 @@ POLICY, PICKED, BEST, RANDOM, PUBLISHED = (
 )  # fmt: skip
 KINDS = (POLICY, PICKED, BEST, RANDOM, PUBLISHED)
 TABLE = Path(__file__).with_name("outcomes.csv")
-RESAMPLES = 10_000
 RECIPE = BuildSettings.make("asvit-fractal")
 #: Columns of a table of architectures with their sizes, and how they are aligned.
 SIZED = dict.fromkeys(("architecture", "seed", "text"), "l") | {"params": "r", "MACs": "r"}
@@ -209,7 +209,7 @@ def finalists(options: argparse.Namespace) -> str:
 
 def tables(rows: Sequence[Row]) -> str:
     """Every architecture, the kinds, and their differences, as Markdown."""
-    return "\n\n".join((_each(rows), _kinds(rows), _differences(rows, np.random.default_rng(0))))
+    return "\n\n".join((_each(rows), _kinds(rows), _differences(rows)))
 
 
 def accuracies(rows: Sequence[Row], kind: str) -> Mapping[int, Sequence[float]]:
@@ -244,44 +244,50 @@ def sized_line(
 def difference(
     rows: Sequence[Row],
     pairs: Sequence[tuple[str, str]],
-    rng: np.random.Generator,
     *,
     paired: Collection[str] = (POLICY, PICKED, BEST),
-) -> tuple[float, float, float]:
-    """Mean accuracy of one kind minus that of another, with the ends of its 95 % interval.
+) -> Estimate:
+    """Mean accuracy of one kind minus that of another, with Welch's or Student's 95 % interval.
 
-    Of several pairs of kinds, it is the mean of their differences. Both means are over
-    architectures of the mean over their trainings. The bootstrap draws architectures, then
-    trainings of each. Two outcomes of searches with one seed share what they are judged by, such
-    as the images and initial weights of the measures; kinds in ``paired`` are drawn together.
+    Of several pairs of kinds, it is the mean of their differences. A kind has a value for each of
+    its architectures, the mean over trainings, or where it has one architecture for each training;
+    an architecture that several searches or growths end in counts once. Two outcomes of searches
+    with one seed share what they are judged by, such as the images and initial weights of the
+    measures; of kinds in ``paired``, their differences are the values.
     """
-    known, drawn = 0.0, np.zeros(RESAMPLES)
+    terms: list[tuple[float, Sequence[float]]] = []
     for pair in pairs:
+        weight = 1 / len(pairs)
         left, right = (accuracies(rows, kind) for kind in pair)
-        together = left.keys() == right.keys() and {*pair} <= {*paired}
-        places = rng.integers(len(left), size=(RESAMPLES, len(left)))
-        others = places if together else rng.integers(len(right), size=(RESAMPLES, len(right)))
-        means = [statistics.fmean(map(statistics.fmean, side.values())) for side in (left, right)]
-        known += (means[0] - means[1]) / len(pairs)
-        drawn += (_means(left, places, rng) - _means(right, others, rng)) / len(pairs)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return known, float(low), float(high)
+        if left.keys() == right.keys() and len(left) > 1 and {*pair} <= {*paired}:
+            means = ([statistics.fmean(side[n]) for n in left] for side in (left, right))
+            terms.append((weight, [one - other for one, other in zip(*means, strict=True)]))
+        else:
+            terms += [(weight, values_of(rows, pair[0])), (-weight, values_of(rows, pair[1]))]
+    return contrast(*terms)
 
 
-def _means(
-    found: Mapping[int, Sequence[float]], places: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Mean of each resample, ``[resamples]``: of architectures at ``places``, and trainings."""
-    counts = np.array([len(values) for values in found.values()])
-    values = np.zeros((len(found), counts.max()))
-    for row, own in zip(values, found.values(), strict=True):
-        row[: len(own)] = own
-    own_counts = counts[places][..., None]
-    drawn = (rng.random((*places.shape, counts.max())) * own_counts).astype(int)
-    used = np.arange(counts.max()) < own_counts  # as many draws as trainings
-    chosen = values[places[..., None], drawn] * used
-    means: NDArray[np.float64] = (chosen.sum(axis=-1) / own_counts[..., 0]).mean(axis=-1)
-    return means
+def values_of(rows: Sequence[Row], kind: str) -> Sequence[float]:
+    """Mean of each architecture of a kind, or the accuracies of its only one."""
+    distinct = {text: values for _, text, values in architectures(rows, kind)}
+    if len(distinct) > 1:
+        return [statistics.fmean(values) for values in distinct.values()]
+    return next(iter(distinct.values()))
+
+
+def points(found: Estimate) -> tuple[str, str]:
+    """Points more and their interval, as cells of a table; bold where it excludes 0."""
+    low, high = found.interval
+    mark = "**" if low > 0 or high < 0 else ""
+    interval = f"{low:+.1f} to {high:+.1f}" if math.isfinite(low) else "-"
+    return f"{mark}{found.value:+.1f}{mark}", f"{mark}{interval}{mark}"
+
+
+def in_a_cell(found: Estimate) -> str:
+    """The same as one cell."""
+    value, interval = points(found)
+    told = value if interval == "-" else f"{value} ({interval})"
+    return told.replace("** (**", " (").replace("**)", ")**").replace("-", "−")
 
 
 def _each(rows: Sequence[Row]) -> str:
@@ -307,25 +313,24 @@ def _kinds(rows: Sequence[Row]) -> str:
     return markdown(columns, lines)
 
 
-def _differences(rows: Sequence[Row], rng: np.random.Generator) -> str:
+def _differences(rows: Sequence[Row]) -> str:
     pairs = [(PICKED, POLICY), (PICKED, BEST), (POLICY, BEST)]
     pairs += [(kind, RANDOM) for kind in (PICKED, POLICY, BEST, PUBLISHED)]
     pairs += [(PICKED, PUBLISHED)]
-    return points_more({f"{one} than {other}": [(one, other)] for one, other in pairs}, rows, rng)
+    return points_more({f"{one} than {other}": [(one, other)] for one, other in pairs}, rows)
 
 
 def points_more(
     compared: Mapping[str, Sequence[tuple[str, str]]],
     rows: Sequence[Row],
-    rng: np.random.Generator,
     *,
     paired: Collection[str] = (POLICY, PICKED, BEST),
 ) -> str:
     """The differences of labelled pairs of kinds, as Markdown; see :func:`difference`."""
-    lines = []
-    for label, pairs in compared.items():
-        mean, low, high = difference(rows, pairs, rng, paired=paired)
-        lines.append((label, f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}"))
+    lines = [
+        (label, *points(difference(rows, pairs, paired=paired)))
+        for label, pairs in compared.items()
+    ]
     return markdown({"points more": "l", "mean": "r", "95 % interval": "r"}, lines)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 import asvit
 from asvit.core.run_files import TRIALS
+from asvit.reference.intervals import contrast
 from asvit.runs.evolution import evolve_supernet
 from asvit.runs.supernet import train_supernet
 from asvit.search.supernet_result import EvolutionResult
@@ -30,6 +31,7 @@ from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.retraining import train_alone
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.splits import Splits, load_splits
+from experiments.compare_outcomes import points
 from experiments.growing import read_rows, write_rows
 from proxies import count
 
@@ -40,6 +42,7 @@ TRAINING: dict[str, Any] = {
 }  # fmt: skip
 EVOLUTION: dict[str, Any] = {"generations": 10, "random_paths": 20}
 
+TABLE = Path(__file__).with_name("psvit.csv")
 SUPERNET, FREE, WITHIN, RANDOM = "supernet", "training-free", "within", "random"
 
 
@@ -58,10 +61,7 @@ class Row:
 def main() -> None:
     """Run the missing searches and trainings, then print the tables."""
     options = _options()
-    options.out.mkdir(parents=True, exist_ok=True)
-    table = options.out / "trainings.csv"
-    rows = read_rows(table, Row)
-    for seed in range(options.seeds):
+    for seed in range(0 if options.print else options.seeds):
         folder = options.out / f"seed{seed}"
         supernet = train_supernet(
             space=options.space, data=options.data, seed=seed, out=folder / "net", **TRAINING
@@ -71,13 +71,18 @@ def main() -> None:
         limit = int(evolution.settings.max_macs or 0)
         for origin, text in _architectures(options, evolution, supernet.settings):
             fitted = at_limit(text, supernet.settings, parts.classes, limit)
+            rows = read_rows(options.table, Row)
             if (seed, origin, fitted) not in {(r.seed, r.origin, r.architecture) for r in rows}:
                 rows.append(_train(seed, origin, fitted, supernet.settings, parts))
                 print(f"seed {seed}, {origin}: {rows[-1].accuracy:.2f} %", flush=True)
-                write_rows(table, rows)
-    print(_trainings(rows))
-    print()
-    print("\n".join(_differences(rows)))
+                write_rows(options.table, rows)
+    print("\n\n".join(tables(options.table)))
+
+
+def tables(table: Path = TABLE) -> tuple[str, str]:
+    """Every training, and the differences between the kinds, as Markdown."""
+    rows = read_rows(table, Row)
+    return _trainings(rows), "\n".join(_differences(rows))
 
 
 def at_limit(text: str, settings: SupernetSettings, num_classes: int, limit: int) -> str:
@@ -128,6 +133,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100, help="of the training-free search")
     parser.add_argument("--random", type=int, default=2, help="random paths of each kind")
+    parser.add_argument("--print", action="store_true", help="only print what the table has")
+    parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--out", type=Path, default=Path("runs/compare-psvit"))
     return parser.parse_args()
 
@@ -174,16 +181,15 @@ def _trainings(rows: Sequence[Row]) -> str:
 
 
 def _differences(rows: Sequence[Row]) -> list[str]:
-    lines = ["| points more | in each seed | mean | standard error |", "|---|---|---:|---:|"]
+    lines = ["| points more | in each seed | mean | 95 % interval |", "|---|---|---:|---:|"]
     pairs = (
         (SUPERNET, FREE), (SUPERNET, WITHIN), (SUPERNET, RANDOM), (FREE, RANDOM), (WITHIN, RANDOM),
     )  # fmt: skip
     for one, other in pairs:
         found = gaps(rows, one, other)
         each = ", ".join(f"{gap:+.2f}" for gap in found)
-        error = statistics.stdev(found) / len(found) ** 0.5 if len(found) > 1 else float("nan")
-        mean = statistics.fmean(found)
-        lines.append(f"| {one} than {other} | {each} | {mean:+.2f} | {error:.2f} |")
+        mean, interval = points(contrast((1, found)))
+        lines.append(f"| {one} than {other} | {each} | {mean} | {interval} |")
     return lines
 
 

@@ -13,11 +13,11 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 import asvit
 from asvit.executors import Workers
+from asvit.growth import ScaleSettings
 from experiments.compare_designs import CLASSES, SIDE, TASKS, prepared
 from experiments.compare_outcomes import (
     SIZED,
@@ -29,18 +29,19 @@ from experiments.compare_outcomes import (
     train_missing,
     training_parser,
 )
-from experiments.growing import SEED, markdown, read_rows
+from experiments.growing import SEED, grown_at_random, markdown, read_rows
 from scaling.rules import RULES
 
 #: Kind -> how it is scaled; growth has a seed.
 GROWTHS = {"grown": "depth,width", "grown with expansions": "depth,width,expansion"}
+AT_RANDOM = "grown at random"
 START = f"{SEED},16"
 
 
 def main() -> None:
     """Run the missing scalings and trainings, then print the tables."""
     options = _options()
-    table = options.table or Path(__file__).with_name(f"rules_{options.budget}.csv")
+    table = options.table or table_of(options.budget)
     if options.print:
         rows = read_rows(table, Row)
     else:
@@ -49,22 +50,32 @@ def main() -> None:
     print(tables(rows))
 
 
+def table_of(budget: str) -> Path:
+    """Where the trainings at a budget are kept."""
+    return Path(__file__).with_name(f"rules_{budget}.csv")
+
+
 def _options() -> argparse.Namespace:
     parser = training_parser(__doc__, "compare-rules")
     parser.add_argument("--budget", default="1M")
     parser.add_argument("--growths", type=int, default=3, help="growths with other seeds")
+    parser.add_argument("--random", type=int, default=3, help="random growths")
     return parser.parse_args()
 
 
 def _kinds_of(options: argparse.Namespace) -> Kinds:
+    measured: dict[str, Any] = {
+        "preset": "quick",
+        "image_size": SIDE,
+        "count_size": SIDE,
+        "classes": CLASSES,
+        "ratio": 1,  # these models are small enough to be measured at their own width
+    }
+
     def scaled(seed: int, **how: str) -> str:
         result = asvit.run_scaling(
             START,
-            preset="quick",
-            image_size=SIDE,
-            count_size=SIDE,
-            classes=CLASSES,
-            ratio=1,  # these models are small enough to be measured at their own width
+            **measured,
             budget=options.budget,
             seed=seed,
             out=options.out / f"{options.budget}-{'-'.join(how.values())}-seed{seed}",
@@ -73,27 +84,40 @@ def _kinds_of(options: argparse.Namespace) -> Kinds:
         )
         return result.series[-1].architecture
 
+    settings = ScaleSettings.make(architecture=START, budgets=options.budget, **measured)
     return {
         **{kind: (options.growths, partial(scaled, grow=how)) for kind, how in GROWTHS.items()},
+        AT_RANDOM: (options.random, partial(grown_at_random, settings)),
         **{name: (1, partial(scaled, rule=name)) for name in RULES},
     }
 
 
 def tables(rows: Sequence[Row]) -> str:
     """Every network, and how much better those grown are than those of each rule, as Markdown."""
-    lines = []
-    for kind in dict.fromkeys(row.kind for row in rows):
-        for number, text, values in architectures(rows, kind):
-            size = asvit.cost(text, SIDE, CLASSES)
-            lines.append(sized_line(kind, number, text, size, values, digits=2))
     compared = {
         f"{one} than {other}": [(one, other)]
-        for one in GROWTHS
+        for one in (*GROWTHS, AT_RANDOM)
         for other in dict.fromkeys(row.kind for row in rows)
         if one != other and {one, other} <= {row.kind for row in rows}
     }
-    more = points_more(compared, rows, np.random.default_rng(0), paired=())
-    return "\n\n".join((markdown(SIZED, lines), more))
+    more = points_more(compared, rows, paired=())
+    columns = {name: align for name, align in SIZED.items() if name != "seed"}
+    return "\n\n".join((markdown(columns, networks(rows)), more))
+
+
+def networks(rows: Sequence[Row]) -> list[tuple[object, ...]]:
+    """Every distinct network as cells: what ends in it, its text, sizes and accuracies."""
+    found: dict[str, tuple[list[str], Sequence[float]]] = {}
+    for kind in dict.fromkeys(row.kind for row in rows):
+        for number, text, values in architectures(rows, kind):
+            name = kind if kind in RULES else f"{kind} {number}"
+            found.setdefault(text, ([], values))[0].append(name)
+    lines = []
+    for text, (names, values) in found.items():
+        size = asvit.cost(text, SIDE, CLASSES)
+        first, _, *cells = sized_line(", ".join(names), "", text, size, values, digits=2)
+        lines.append((first, *cells))
+    return lines
 
 
 if __name__ == "__main__":

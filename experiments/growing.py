@@ -3,16 +3,18 @@
 import argparse
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from asvit.core.files import write_text
 from asvit.growth import GrowthJournal, ScaleSettings
 from asvit.runs.growable import Growable
 from asvit.runs.measurement_pool import EvalContext
-from proxies import Cost
+from proxies import Cost, Score
 from scaling import Budget, Candidate, Shape, Trajectory, grow
 from scaling.growth import DEFAULT_MEASURES, CandidateMeasurer
 
@@ -124,6 +126,35 @@ def growth_setup(settings: ScaleSettings, folder: Path) -> GrowthSetup:
         raise SystemExit(f"{folder} has measurements of other settings; give --out another folder")
     known.start(settings, images=dict(context.provenance), device=context.device)
     return GrowthSetup(settings, Growable(settings), context, known)
+
+
+def grown_at_random(settings: ScaleSettings, number: int) -> str:
+    """Growth whose every step, the final one included, chooses among its candidates at random.
+
+    Args:
+        settings: What to grow, and to what budget.
+        number: Seed of the choices.
+    """
+    model, rng = Growable(settings), np.random.default_rng(number)
+    name = DEFAULT_MEASURES[0]
+
+    def scored(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
+        for value in map(float, rng.random(len(shapes))):
+            yield {name: Score(value, 0.0, (value,), "higher")}
+
+    found = grow(
+        model.build,
+        model.cost,
+        depths=model.start.depths,
+        width=model.start.width,
+        budget=settings.limits[-1],
+        stop_within=settings.stop_within,
+        ratio=settings.ratio,
+        measures=[name],
+        measure_shapes=scored,
+    )
+    last = found.steps[-1].chosen
+    return model.name(last.depths, last.width)
 
 
 def parser(description: str | None, *, budgets: str, out: str) -> argparse.ArgumentParser:

@@ -21,10 +21,11 @@ from scipy.stats import pearsonr
 from asvit.genotype import Genotype
 from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.statistics import kendall, resampled_kendall, resamples
+from asvit.reference.statistics import correlate
+from asvit.reference.table import LEAST_ROWS
 from asvit.reference.trainer import Trainer
 from experiments import compare_designs
-from experiments.compare_outcomes import RANDOM, RECIPE, RESAMPLES, architectures
+from experiments.compare_outcomes import RANDOM, RECIPE, architectures
 from experiments.compare_outcomes import Row as LongRow
 from experiments.growing import markdown, read_rows, write_rows
 
@@ -92,7 +93,7 @@ def main() -> None:
         folder = options.out / options.data / "search"
         for name in options.fidelity or FIDELITIES:
             rows = _trained(options.data, name, list(long), rows, folder)
-    print(_table([row for row in rows if row.data == options.data], long))
+    print(table(options.data))
 
 
 def _long(data: str) -> Mapping[str, float]:
@@ -127,16 +128,18 @@ def _trained(
     return rows
 
 
-def _table(rows: Sequence[Row], long: Mapping[str, float]) -> str:
-    lines = []
+def table(data: str) -> str:
+    """How well each recipe ranks what longer trainings of these images give, as Markdown."""
+    rows = [row for row in read_rows(TABLE, Row) if row.data == data]
+    long, lines = _long(data), []
     for name in FIDELITIES:
         own = [row for row in rows if row.fidelity == name and row.architecture in long]
-        if len(own) < 3:
+        if len(own) < LEAST_ROWS:
             continue
         short = np.array([row.accuracy for row in own])
         after = np.array([long[row.architecture] for row in own])
-        drawn = resamples(len(own), RESAMPLES, seed=0)
-        low, high = np.nanquantile(resampled_kendall(short, after, drawn), [0.025, 0.975])
+        found = correlate(short, after, better="higher", samples=10_000)
+        low, high = found.tau_interval
         best = after[short.argmax()] - after.mean()
         lines.append(
             (
@@ -144,7 +147,7 @@ def _table(rows: Sequence[Row], long: Mapping[str, float]) -> str:
                 len(own),
                 f"{np.mean([row.seconds for row in own]):.0f}",
                 f"{short.mean():.1f} ± {short.std(ddof=1):.1f}",
-                f"{kendall(short, after):.2f} ({low:.2f} to {high:.2f})",
+                f"{found.tau:.2f} ({low:.2f} to {high:.2f})",
                 f"{pearsonr(short, after).statistic:.2f}",
                 f"{best:+.1f}",
             )

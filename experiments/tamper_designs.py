@@ -35,7 +35,7 @@ from safetensors import safe_open
 from asvit.core.run_files import PICTURES
 from asvit.data import FractalDataset
 from asvit.data.files import TEST, TRAIN, ListedDataset
-from asvit.designs import DesignResult
+from asvit.designs import DesignJournal, DesignResult, Stage
 from asvit.runs import designing
 from asvit.runs.run import Run
 from asvit.runs.search import SearchRun
@@ -278,16 +278,19 @@ def write_pictures(folder: Path, each: int = _EACH) -> None:
 def _briefly(folder: Path | None = None) -> None:
     """Shorten a design, and copy it to ``folder`` after its stages and in the midst of two."""
     plan, tell, write = designing.DesignRun._plan, Run.tell, Checkpoint.write
+    add = DesignJournal.add_record
 
     def keep(stop: str) -> None:
         if folder is not None and not (folder / stop).exists():
             for name in (RUN, DATA):
                 shutil.copytree(name, folder / stop / name)
 
+    def adding(journal: DesignJournal, stage: Stage) -> None:
+        add(journal, stage)
+        keep(stage.name)
+
     def telling(run: Any, progress: Any) -> None:
-        if isinstance(run, designing.DesignRun):
-            keep(progress.state)
-        elif isinstance(run, SearchRun) and progress.done == 3:
+        if isinstance(run, SearchRun) and progress.done == 3:
             keep(IN_SEARCH)
         tell(run, progress)
 
@@ -301,6 +304,7 @@ def _briefly(folder: Path | None = None) -> None:
     patch(run, "_fresh_latency", lambda *_: _TIMED).start()
     patch(run, "_export", lambda _: {"copies": [], "commands": [], "missing": []}).start()
     patch(designing, "_EPOCHS", (2, 2)).start()
+    patch(DesignJournal, "add_record", adding).start()
     patch(Run, "tell", telling).start()
     patch(Checkpoint, "write", writing).start()
 

@@ -13,6 +13,7 @@ def pytest_configure() -> None:
     """Set up the process before anything imports torch, for what the tests start as well."""
     # On networks this small threads only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.pop("COLUMNS", None)  # set by some shells and runners; tables in a pipe obey it
     # A busy machine is slow, and no test of ours is about time.
     slow = [hypothesis.HealthCheck.too_slow]
     hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=slow)

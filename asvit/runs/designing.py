@@ -540,10 +540,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def _test(self) -> Mapping[str, Any]:
         """The networks on the pictures that were kept aside, but for those that have changed."""
-        import numpy as np
-        from scipy.stats import binomtest
-
         from asvit.data.files import TEST, ListedDataset
+        from asvit.reference.intervals import paired_difference, wilson
         from asvit.runs.predicting import predict
 
         kept = ListedDataset(self.folder / PICTURES, TEST)
@@ -567,18 +565,17 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
                 f"{len(left_out)} of {len(kept)} pictures to test on are not what the design in "
                 f"{self.folder} began with: {_told(left_out.items())}; put them back, {ELSEWHERE}"
             )
-        right, found = [], dict[str, Any]()
+        right, found = list[list[bool]](), dict[str, Any]()
         for name, labels in guesses.items():
-            right.append(np.array([labels[n] == files[n][2] for n in tested], float))
-            share = binomtest(int(right[-1].sum()), len(tested)).proportion_ci(method="wilson")
-            found[name] = [100 * float(x) for x in (right[-1].mean(), share.low, share.high)]
+            right.append([labels[n] == files[n][2] for n in tested])
+            count = sum(right[-1])
+            found[name] = [100 * x for x in (count / len(tested), *wilson(count, len(tested)))]
         found |= {"pictures": len(tested), "left_out": left_out}
         if len(right) < 2:
             return found
-        apart = 100 * (right[0] - right[1])
-        error = 1.96 * float(apart.std(ddof=1)) / math.sqrt(len(apart))
-        mean = float(apart.mean())
-        return {**found, "difference": [mean, mean - error, mean + error]}
+        apart = paired_difference(*right)
+        difference = [100 * x for x in (apart.value, *apart.interval)]
+        return {**found, "difference": difference, "difference_p": apart.p}
 
     def _export(self) -> Mapping[str, Any]:
         """Copies of the network; of a format whose libraries are missing there is none."""
@@ -630,7 +627,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         latencies = {
             name: self._fresh_latency(sizes[name], sizes["side"]) for name in self._trained
         }
-        return to_json(latencies)
+        stored: Mapping[str, Any] = to_json(latencies)
+        return stored
 
     def _concluded(self, journal: DesignJournal) -> DesignResult:
         found, pictures = self._found, self._found["pictures"]
@@ -654,6 +652,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             hand_made=theirs,
             difference=difference,
             difference_interval=Interval(*between) if between else None,
+            difference_p=found["test"].get("difference_p", math.nan),
             not_compared=found["size"].get("without", ""),
             prediction=found["search"]["prediction"],
             image_size=found["size"]["side"],

@@ -136,9 +136,10 @@ def gathered(
     for text, measurements in again.items():
         for measurement in measurements.values():
             one = found[text]
-            accuracies = *one.accuracies, measurement.values[ACCURACY]
             found[text] = replace(
-                one, accuracies=accuracies, reason=one.reason or measurement.reason
+                one,
+                accuracies=(*one.accuracies, measurement.values[ACCURACY]),
+                reason=one.reason or measurement.reason,
             )
     return found
 

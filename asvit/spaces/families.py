@@ -257,12 +257,13 @@ class AutoFormerArchitecture(_Family):
         def block(**settings: Any) -> nn.Module:
             given = {**settings, **next(own)}
             if not self.head_width:
-                return Block(**given)
+                plain: nn.Module = Block(**given)
+                return plain
             # timm's block hands its attention no width of a head.
-            made = Block(**{**given, "num_heads": 1})
+            wide: nn.Module = Block(**{**given, "num_heads": 1})
             sizes = self.width, given["num_heads"], self.head_width
-            made.attn = Attention(*sizes, qkv_bias=given["qkv_bias"])
-            return made
+            wide.attn = Attention(*sizes, qkv_bias=given["qkv_bias"])
+            return wide
 
         return block
 

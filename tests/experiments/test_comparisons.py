@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from run_script import Script, read_rows
+from scipy import stats
 
 import asvit
 from asvit.genotype import Genotype
@@ -136,7 +137,7 @@ def test_all_are_trained_at_the_largest_width_within_the_limit(
     monkeypatch.setattr(compare_psvit, "TRAINING", TRAINING)
     monkeypatch.setattr(compare_psvit, "EVOLUTION", EVOLUTION)
     monkeypatch.setattr(asvit, "run_search", searched, raising=False)  # tested elsewhere
-    line = "--steps 2 --random 1 --seeds 1 --out out"
+    line = "--steps 2 --random 1 --seeds 1 --out out --table trainings.csv"
     printed = script(compare_psvit.main, line).splitlines()
     origins = ("supernet", "training-free", "within 1", "random 1")
     assert [line.split(" | ")[:2] for line in printed[-12:-8]] == [["| 0", one] for one in origins]
@@ -144,7 +145,7 @@ def test_all_are_trained_at_the_largest_width_within_the_limit(
         "| supernet than training-free", "| supernet than within", "| supernet than random",
         "| training-free than random", "| within than random",
     ]  # fmt: skip
-    rows = read_rows("out/trainings.csv")
+    rows = read_rows("trainings.csv")
     assert len(rows) == 4
     limit = int(EvolutionResult.read(Path("out/seed0/found/result.json")).settings.max_macs or 0)
     for row in rows:
@@ -152,6 +153,7 @@ def test_all_are_trained_at_the_largest_width_within_the_limit(
         assert 0 <= float(row["accuracy"]) <= 100
     again = script(compare_psvit.main, line).splitlines()
     assert again == printed[4:]  # nothing is trained again
+    assert script(compare_psvit.main, f"{line} --print").splitlines() == again
 
 
 def test_what_does_not_fit_at_any_width_is_refused() -> None:
@@ -235,25 +237,38 @@ def test_finalists_are_measured_once_more(monkeypatch: pytest.MonkeyPatch, scrip
 def test_differences_of_outcomes_are_within_pairs_and_seeds() -> None:
     def made(kind: str, *accuracies: tuple[float, ...]) -> list[compare_outcomes.Row]:
         return [
-            compare_outcomes.Row(kind, search, "", training, accuracy)
+            compare_outcomes.Row(kind, search, f"{kind} {search}", training, accuracy)
             for search, own in enumerate(accuracies)
             for training, accuracy in enumerate(own)
         ]
 
     policy, picked = compare_outcomes.POLICY, compare_outcomes.PICKED
     rows = [*made(policy, (50, 50), (70, 70)), *made(picked, (53, 53), (73, 73))]
-    rng = np.random.default_rng(0)
-    assert compare_outcomes.difference(rows, [(picked, policy)], rng) == (3, 3, 3)
+    found = compare_outcomes.difference(rows, [(picked, policy)])
+    assert (found.value, *found.interval) == (3, 3, 3)
     random = compare_outcomes.RANDOM
     rows += made(random, (50, 50), (70, 70))
-    mean, low, high = compare_outcomes.difference(rows, [(picked, random)], rng)
-    assert (mean, low, high) == (3, -17, 23)  # of no pairs: any two may be compared
-    both = [(picked, policy), (random, policy)]
-    mean, low, high = compare_outcomes.difference(rows, both, rng)
-    assert (mean, low, high) == (1.5, -8.5, 11.5)  # the mean of +3 and of -20 to +20
+    found = compare_outcomes.difference(rows, [(picked, random)])  # of no pairs: Welch's
+    away = stats.t.ppf(0.975, 2) * math.sqrt(200)
+    assert found.value == 3
+    assert found.interval == pytest.approx((3 - away, 3 + away))
+    both = compare_outcomes.difference(rows, [(picked, policy), (random, policy)])
+    assert both.value == 1.5
     noisy = [*made(policy, (50, 60)), *made(picked, (50, 60))]
-    mean, low, high = compare_outcomes.difference(noisy, [(picked, policy)], rng)
-    assert (mean, low, high) == (0, -10, 10)
+    found = compare_outcomes.difference(noisy, [(picked, policy)])  # of their trainings
+    away = stats.t.ppf(0.975, 2) * math.sqrt(50)
+    assert found.interval == pytest.approx((-away, away))
+
+
+def test_a_network_that_several_growths_end_in_counts_once() -> None:
+    rows = [
+        compare_outcomes.Row("grown", growth, "same", training, accuracy)
+        for growth in range(3)
+        for training, accuracy in enumerate((87.0, 90.0))
+    ]
+    assert compare_outcomes.values_of(rows, "grown") == [87.0, 90.0]
+    rows.append(compare_outcomes.Row("grown", 3, "other", 0, 80.0))
+    assert compare_outcomes.values_of(rows, "grown") == [88.5, 80.0]
 
 
 def test_growths_to_one_budget_are_trained(
@@ -300,6 +315,7 @@ def test_rules_and_growth_to_one_budget_are_trained(
     printed = script(compare_rules.main, line).splitlines()
     rows = read_rows("table.csv")
     kinds = [kind for kind in compare_rules.GROWTHS for _ in range(2)]
+    kinds += [compare_rules.AT_RANDOM] * 3
     assert [row["kind"] for row in rows] == [*kinds, *RULES]
     for row in rows:
         params = asvit.cost(row["architecture"], 32, compare_rules.CLASSES).params
@@ -533,15 +549,20 @@ def test_designs_are_compared_below_one_cap(
 
 
 def test_the_best_drawn_is_judged_by_its_other_trainings() -> None:
-    rng = np.random.default_rng(0)
-    outcomes = [[90.0, 92.0], [88.0, 90.0]]
-    told = compare_designs._than_best_drawn(
-        outcomes, np.array([[70.0] * 3, [85.0] * 3, [60.0] * 3]), rng
-    )
-    assert "| 85.0 | +5.0 | " in told
+    def rows(kind: str, *accuracies: tuple[float, ...]) -> list[compare_outcomes.Row]:
+        return [
+            compare_outcomes.Row(kind, search, f"{kind} {search}", training, accuracy)
+            for search, own in enumerate(accuracies)
+            for training, accuracy in enumerate(own)
+        ]
+
+    outcomes = rows(compare_designs.AT_CAP, (90, 92), (88, 90))
+    drawn = rows("random", (70, 70, 70), (85, 85, 85), (60, 60, 60))
+    mean, apart = compare_designs.than_best_drawn(outcomes + drawn)
+    assert (mean, apart.value) == (85.0, 5.0)
     # Each draw is lucky once: by its lucky training it is picked, by the others it is judged.
-    told = compare_designs._than_best_drawn(outcomes, np.array([[95.0, 80, 80]] * 30), rng)
-    mean = float(told.splitlines()[-1].split("|")[1])
+    drawn = rows("random", *[(95, 80, 80)] * 30)
+    mean, _ = compare_designs.than_best_drawn(outcomes + drawn)
     assert 80.0 <= mean < 80.5
 
 
@@ -602,18 +623,19 @@ def test_a_swin_without_positions_never_learns_them() -> None:
 def test_short_trainings_are_ranked_with_longer_ones(
     monkeypatch: pytest.MonkeyPatch, script: Script, tmp_path: Path
 ) -> None:
-    draws = [f"{k},2,3|4,1,2|4,1,4|4,1,6|32,{width}" for k, width in ((4, 18), (6, 19), (8, 17))]
+    drawn = (4, 18), (5, 18), (6, 19), (7, 18), (8, 17)
+    draws = [f"{k},2,3|4,1,2|4,1,4|4,1,6|32,{width}" for k, width in drawn]
     long = [compare_outcomes.Row("random", n, text, 0, 10.0 * n) for n, text in enumerate(draws)]
     short = [
         study_fidelity.Row(
             "digits", "350 steps", text.rpartition(",")[0] + ",16", 0, accuracy, 5.0
         )
-        for text, accuracy in zip(draws, (3.0, 1.0, 9.0), strict=True)
+        for text, accuracy in zip(draws, (3.0, 1.0, 4.0, 2.0, 9.0), strict=True)
     ]
     monkeypatch.setattr(compare_designs, "table_of", lambda _data: tmp_path / "long.csv")
     monkeypatch.setattr(study_fidelity, "TABLE", tmp_path / "short.csv")
     write_rows(tmp_path / "long.csv", long)
     write_rows(tmp_path / "short.csv", short)
     printed = script(study_fidelity.main, "--print")
-    assert "| 350 steps | 3 | 5 | 4.3 ± 4.2 | 0.33 (" in printed
-    assert printed.rstrip().endswith("| +10.0 |")
+    assert "| 350 steps | 5 | 5 | 3.8 ± 3.1 | 0.40 (" in printed
+    assert printed.rstrip().endswith("| +20.0 |")

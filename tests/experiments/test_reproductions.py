@@ -63,7 +63,8 @@ def test_differences_are_seed_by_seed() -> None:
     values, base = [80.0, 84.0, 85.0], [78.0, 83.0, 82.0]
     told = compare_ablations._more(values, base)
     found = ttest_rel(values, base).confidence_interval(0.95)
-    assert told == f"+2.0 ({found.low:+.1f} to {found.high:+.1f})"
+    assert told == f"+2.0 (−{-found.low:.1f} to {found.high:+.1f})"
+    assert compare_ablations._more([80.0, 82.1, 81.0], [70.0, 72.0, 71.0]).startswith("**+10.0 (")
 
 
 def test_means_of_searches_are_those_of_their_choices() -> None:

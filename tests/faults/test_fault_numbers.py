@@ -148,7 +148,7 @@ def test_an_image_of_a_folder(tmp_path: Path, value: float) -> None:
     for name in ("a", "b"):
         (tmp_path / "images" / name).mkdir(parents=True)
         for number in range(18):
-            pixels = np.full((32, 32), 10.0 * number, np.float32)
+            pixels = np.full((32, 32), 10.0 * number + (name == "b"), np.float32)
             pixels[0, 0] = value if (name, number) == ("a", 0) else 0.0
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.tiff")
     command = [*words("train"), "--data", "images", "--held-out", "0.25"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from asvit.core.results import stored_content
 from asvit.executors import Workers
 from asvit.runs import run as runs
 from asvit.runs.correlation import CorrelationRun
@@ -66,7 +67,7 @@ def test_the_result_is_json_on_stdout_and_in_the_folder(kind: str, finished: Any
     assert result.exit_code == 0, result.stderr
     data = strict(result.stdout)
     assert set(data) == COMMON | KEYS[kind]
-    assert strict((folder / "result.json").read_text()) | {"folder": str(folder)} == data
+    assert stored_content(folder / "result.json") | {"folder": str(folder)} == data
     assert SHOWN[kind] in result.stderr
     assert any(line.startswith("folder: ") for line in result.stderr.splitlines())
     if "next_command" in data:

@@ -1,7 +1,6 @@
 """Run folders of correlations: what they hold, what continues them and what they refuse."""
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from scipy.stats import kendalltau
 
 import asvit
 from asvit.core.progress import Progress
+from asvit.core.results import stored_content
 from asvit.executors import base
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.query import resolve
@@ -110,7 +110,7 @@ def test_rows_that_are_not_drawn_are_not_checked(tmp_path: Path) -> None:
 
 def test_a_run_folder_holds_the_answer(table: ReferenceTable, tmp_path: Path) -> None:
     result = correlate(table, tmp_path / "run")
-    told = json.loads((tmp_path / "run" / "result.json").read_text(), parse_constant=pytest.fail)
+    told = stored_content(tmp_path / "run" / "result.json")
     assert told == result.to_json()
     assert (told["kind"], told["reference"], told["digest"]) == (
         "correlation", "mine", table.digest,

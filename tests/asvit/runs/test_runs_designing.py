@@ -170,6 +170,9 @@ def test_networks_are_as_wide_as_the_limits_and_both_are_told(
     assert result.accuracy == 100.0
     assert result.hand_made.accuracy == 75.0
     assert result.difference == 25.0
+    low, high = result.difference_interval
+    assert low < 0 < 25 < high
+    assert result.difference_p == 1.0  # one picture of four
     assert "no difference" in result.difference_in_words
     made = load_space("asvit").parse(result.hand_made.architecture)
     told = f"As-ViT blocks with heads of {made.width // made.stage_heads[0]} channels"

@@ -15,6 +15,7 @@ import torch
 
 from asvit.core.console import console
 from asvit.core.progress import Progress
+from asvit.core.results import stored_content
 from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
 from asvit.core.versions import versions
 from asvit.data import load_images
@@ -119,7 +120,7 @@ def test_what_is_handed_on_can_be_chosen_after_the_search(tmp_path: Path) -> Non
 def test_results_from_before_there_were_finalists_are_shown_as_they_are(tmp_path: Path) -> None:
     search(tmp_path)
     path = tmp_path / "result.json"
-    content = json.loads(path.read_text())
+    content = stored_content(path)
     del content["finalists"], content["settings"]["pick"], content["settings"]["recheck"]
     path.write_text(json.dumps(content))
     result = search(tmp_path)

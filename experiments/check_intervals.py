@@ -1,0 +1,323 @@
+"""Do the intervals hold what they say? Coverage of each kind in simulations with known truth.
+
+Run from a checkout: ``python -m experiments.check_intervals``, with ``--quick`` in a minute. Each
+kind of interval that asvit prints, or that its documentation has, is made of samples drawn here.
+An interval of 95 % is to cover 90 to 97 % of them, one of 90 % 85 to 95 %; of a few cases, more,
+since counts are whole numbers. Ends with 1 if one does not, by more than twice its standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from asvit.predictor.validation import Rows, Splits
+from asvit.reference.findings import Interval
+from asvit.reference.intervals import paired_difference, wilson
+from asvit.reference.statistics import correlate, in_bands, pooled_kendall, resampled_kendall
+from asvit.search.trained import check_predictor
+from experiments import compare_designs
+from experiments.compare_outcomes import RANDOM, Row, difference
+from experiments.growing import markdown
+
+Array = NDArray[np.float64]
+
+SAMPLES, QUICK = 400, 20
+#: Coverage that an interval says -> what it is to have here.
+BOUNDS: Mapping[float, tuple[float, float]] = {0.95: (0.90, 0.97), 0.9: (0.85, 0.95)}
+NETWORKS, TRAININGS = 3.4, 2.7  # deviations between networks and trainings, on hard fractals
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often an interval held the truth."""
+
+    case: str
+    covered: int
+    samples: int
+    level: float = 0.95  # what it says
+    coarse: bool = False  # of so few cases that it may cover more
+
+    @property
+    def share(self) -> float:
+        """Of the samples whose interval held it."""
+        return self.covered / self.samples
+
+    @property
+    def error(self) -> float:
+        """Standard error of the share."""
+        smoothed = (self.covered + 1) / (self.samples + 2)
+        return math.sqrt(smoothed * (1 - smoothed) / self.samples)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the share is within bounds, as far as so few samples tell."""
+        low, high = BOUNDS[self.level]
+        most = 1.0 if self.coarse else high + 2 * self.error
+        return low - 2 * self.error <= self.share <= most
+
+
+#: Makes coverages from so many samples of each case, and a seed.
+Kind = Callable[[int, int], Iterable[Coverage]]
+
+
+def covered(
+    case: str,
+    samples: Sequence[tuple[float, Interval]],
+    level: float = 0.95,
+    *,
+    coarse: bool = False,
+) -> Coverage:
+    """Of samples with their truth and interval."""
+    inside = sum(low <= truth <= high for truth, (low, high) in samples)
+    return Coverage(case, inside, len(samples), level, coarse)
+
+
+def outcomes(samples: int, seed: int) -> Iterable[Coverage]:
+    """Differences of what searches, growths and rules end in; see ``compare_outcomes``."""
+
+    def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return rng.normal(0, 1, shape)
+
+    def skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        """Mean 0 and deviation 1, with failures below."""
+        return 1 - rng.exponential(1, shape)
+
+    cases: list[tuple[str, int, int, bool, Callable[..., Array]]] = [
+        ("5 against 24 networks", 5, 24, False, normal),
+        ("5 against 24 networks, skewed", 5, 24, False, skewed),
+        ("5 against 5 networks in pairs", 5, 5, True, normal),
+        ("5 against 5 networks in pairs, skewed", 5, 5, True, skewed),
+        ("3 against 5 networks", 3, 5, False, normal),
+        ("3 networks against one", 3, 1, False, normal),
+        ("3 growths that end in one network against one", -3, 1, False, normal),
+    ]
+    for name, count, others, pairs, draw in cases:
+        found = []
+        for number in range(samples):
+            rng, rows, truth = np.random.default_rng([seed, number]), [], 0.0
+            for kind, many, sign in (("a", count, 1), ("b", others, -1)):
+                means = NETWORKS * draw(rng, (abs(many),))
+                if len(means) == 1 or many < 0:
+                    truth += sign * means[0]  # of this network, not of others like it
+                accuracies = means[:, None] + TRAININGS * draw(rng, (len(means), 3))
+                same = [0] * -many if many < 0 else range(many)
+                rows += [
+                    Row(kind, at, f"{kind}{place}", n, float(accuracies[place, n]))
+                    for at, place in enumerate(same)
+                    for n in range(3)
+                ]
+            apart = difference(rows, [("a", "b")], paired="ab" if pairs else "")
+            found.append((truth, apart.interval))
+        yield covered(name, found)
+
+
+def best_drawn(samples: int, seed: int) -> Iterable[Coverage]:
+    """Outcomes of searches against the best of random draws by one training of each."""
+
+    def draws(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        means = rng.normal(0, NETWORKS, shape)
+        return means[..., None] + rng.normal(0, TRAININGS, (*shape, 3))
+
+    rng = np.random.default_rng(seed)
+    many = draws(rng, (20_000, 24))
+    picked = many[..., 0].argmax(axis=1)
+    truth = -float(many[np.arange(len(many)), picked, 1:].mean())
+    found = []
+    for _ in range(samples):
+        rows = [
+            Row(kind, place, f"{kind}{place}", n, float(value))
+            for kind, accuracies in (
+                (compare_designs.AT_CAP, draws(rng, (5,))),
+                (RANDOM, draws(rng, (24,))),
+            )
+            for place, values in enumerate(accuracies)
+            for n, value in enumerate(values)
+        ]
+        found.append((truth, compare_designs.than_best_drawn(rows)[1].interval))
+    yield covered("5 networks against the best of 24", found)
+
+
+def same_pictures(samples: int, seed: int) -> Iterable[Coverage]:
+    """The difference of two networks on the same pictures, in a design."""
+    rng = np.random.default_rng(seed)
+    for pictures in (20, 64, 400):
+        for ours, theirs in ((0.1, 0.1), (0.2, 0.05), (0.04, 0.02)):
+            found = []
+            for _ in range(samples):
+                drawn = rng.random(pictures)
+                both = drawn > ours + theirs + 0.3
+                left, right = (
+                    both | (drawn < ours),
+                    both | ((drawn >= ours) & (drawn < ours + theirs)),
+                )
+                found.append((ours - theirs, paired_difference(left, right).interval))
+            name = f"{pictures} pictures, {ours:.0%} against {theirs:.0%} alone"
+            yield covered(name, found, coarse=pictures * theirs < 5)
+
+
+def accuracies(samples: int, seed: int) -> Iterable[Coverage]:
+    """The accuracy of a network on pictures kept aside, in a design."""
+    rng = np.random.default_rng(seed)
+    for pictures, share in ((20, 0.8), (64, 0.65), (400, 0.95)):
+        right = rng.binomial(pictures, share, samples)
+        found = [(share, wilson(int(count), pictures)) for count in right]
+        yield covered(f"{share:.0%} of {pictures} pictures", found)
+
+
+def taus(samples: int, seed: int) -> Iterable[Coverage]:
+    """Kendall's tau of a measure, and its difference to that of a count."""
+    rng = np.random.default_rng(seed)
+    for rows, tau, of_count in ((12, 0.3, 0.0), (12, 0.6, 0.6), (30, 0.3, 0.6), (100, 0.6, 0.4)):
+        own, apart = [], []
+        for number in range(samples):
+            values, count, accuracy = _three(rng, rows, tau, of_count)
+            found = correlate(
+                values,
+                accuracy,
+                better="higher",
+                counts={"params": count},
+                samples=500,
+                seed=number,
+            )
+            own.append((tau, found.tau_interval))
+            apart.append((tau - of_count, found.difference_interval))
+        yield covered(f"τ {tau}, {rows} rows", own)
+        yield covered(f"τ {tau} minus a count's {of_count}, {rows} rows", apart, coarse=rows < 60)
+
+
+def bands(samples: int, seed: int) -> Iterable[Coverage]:
+    """Kendall's tau inside the thirds of a count, and its difference to the count's."""
+    rng = np.random.default_rng(seed)
+    tau, of_count = 0.6, 0.4
+    values, count, accuracy = _three(rng, 4_000, tau, of_count)
+    once, thirds = np.ones((1, 4_000)), in_bands(count, 3)
+    truth = float(pooled_kendall(values, accuracy, thirds, once)[0])
+    others = float(pooled_kendall(count, accuracy, thirds, once)[0])
+    for rows in (30, 100):
+        own, apart = [], []
+        for number in range(samples):
+            values, count, accuracy = _three(rng, rows, tau, of_count)
+            found = correlate(
+                values,
+                accuracy,
+                better="higher",
+                counts={"params": count},
+                samples=500,
+                seed=number,
+            ).within[0]
+            own.append((truth, found.tau_interval))
+            apart.append((truth - others, found.difference_interval))
+        yield covered(f"τ inside thirds, {rows} rows", own)
+        yield covered(f"τ inside thirds minus the count's, {rows} rows", apart, coarse=rows < 60)
+
+
+def _three(rng: np.random.Generator, rows: int, tau: float, of_count: float) -> tuple[Array, ...]:
+    """A measure, a count and accuracies with these taus, ``[rows]`` each."""
+    accuracy = rng.normal(size=rows)
+    shared = rng.normal(size=rows)  # by measure and count beside accuracy
+
+    def of(wanted: float) -> Array:
+        rho = math.sin(math.pi * wanted / 2)
+        rest = 0.7 * shared + math.sqrt(0.51) * rng.normal(size=rows)
+        return rho * accuracy + math.sqrt(1 - rho**2) * rest
+
+    return of(tau), of(of_count), accuracy
+
+
+class Linear:
+    """A predictor of texts that are numbers, by ridge regression."""
+
+    def fit(self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike) -> Self:
+        """See :class:`asvit.Predictor`."""
+        values, y = _numbers(architectures), np.asarray(accuracies)
+        self._mean = float(y.mean())
+        products = values.T @ values + np.eye(values.shape[1])
+        self._weights = np.linalg.solve(products, values.T @ (y - self._mean))
+        return self
+
+    def predict(self, architectures: Sequence[str]) -> tuple[Array, Array]:
+        """See :class:`asvit.Predictor`."""
+        mean = self._mean + _numbers(architectures) @ self._weights
+        return mean, np.ones(len(mean))
+
+
+def _numbers(texts: Sequence[str]) -> Array:
+    return np.array([[float(word) for word in text.split()] for text in texts])
+
+
+def search_taus(samples: int, seed: int) -> Iterable[Coverage]:
+    """Tau of the predictor of a search on held-out trainings.
+
+    The truth is the mean over samples: of a predictor fitted to as many other trainings.
+    """
+    rng = np.random.default_rng(seed)
+    for trainings, noise in ((12, 1.0), (24, 1.0), (24, 0.3), (48, 1.0)):
+        found = []
+        for number in range(samples):
+            values = rng.normal(size=(trainings, 3))
+            y = values @ [1.0, 0.5, 0.0] + noise * rng.normal(size=trainings)
+            known = {" ".join(map(str, x)): [float(a)] for x, a in zip(values, y, strict=True)}
+            found.append(check_predictor(Linear, known, seed=number))
+        truth = float(np.mean([one.tau for one in found]))
+        name = f"{trainings} trainings, τ {truth:.2f}"
+        yield covered(name, [(truth, one.tau_interval) for one in found])
+
+
+def validated_taus(samples: int, seed: int) -> Iterable[Coverage]:
+    """Tau of ``asvit.cross_validate``; the truth is the mean over tables drawn alike."""
+    for rows, trainings in ((40, 12), (100, 12), (100, 50)):
+        found = []
+        for number in range(samples):
+            rng = np.random.default_rng([seed, number])
+            values = rng.normal(size=(rows, 3))
+            y = values @ [1.0, 0.5, 0.0] + 0.7 * rng.normal(size=rows)
+            table = Rows("", "abc", values, 60 + 5 * y, np.empty((0, rows)), 1, {}, {})
+            made = Splits(table, trainings, 5, number)
+            found.append(made.drawn.estimate(made.each(resampled_kendall)))
+        truth = float(np.mean([tau for tau, _ in found]))
+        name = f"fitted to {trainings} of {rows} rows, τ {truth:.2f}"
+        yield covered(name, [(truth, interval) for _, interval in found])
+
+
+#: Name of a kind of interval -> its simulation.
+KINDS: Mapping[str, Kind] = {
+    "differences of outcomes": outcomes,
+    "against the best of random draws": best_drawn,
+    "differences on the same pictures": same_pictures,
+    "accuracies": accuracies,
+    "τ of a measure": taus,
+    "τ in bands": bands,
+    "τ of a search's predictor": search_taus,
+    "τ of cross_validate": validated_taus,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Simulate, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="of each case")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} samples of each case")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kind", action="append", choices=KINDS)
+    asked = parser.parse_args(arguments)
+    samples, failed = QUICK if asked.quick else asked.samples, False
+    print(markdown({"interval": "l", "case": "l", "says": "r", "covers": "r"}, []))
+    for kind in asked.kind or KINDS:
+        for one in KINDS[kind](samples, asked.seed):
+            told = f"{100 * one.share:.1f} ± {100 * one.error:.1f} %"
+            mark = (" (few cases)" if one.coarse else "") if one.holds else " (!)"
+            print(f"| {kind} | {one.case} | {one.level:.0%} | {told}{mark} |", flush=True)
+            failed |= not one.holds
+    sys.exit(int(failed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Writes the tables of the evidence that come from trainings, from the files that keep them.
+
+Run from a checkout: ``python -m experiments.evidence_tables``. A table stands below a line
+``<!-- table NAME -->``, indented as that line is. Every training is a row of a CSV file beside
+this script; the scripts that made it train what it lacks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from experiments import (
+    compare_designs,
+    compare_growths,
+    compare_measures,
+    compare_outcomes,
+    compare_psvit,
+    compare_rules,
+    study_fidelity,
+)
+from experiments.compare_designs import AT_CAP, BEST, BY_HAND, FREE, PREDICTED, SHORTER
+from experiments.compare_outcomes import RANDOM, Row, in_a_cell
+from experiments.growing import markdown, read_rows
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = tuple(DOCS / f"{name}.md" for name in ("evidence", "evidence_searches", "supernet"))
+BUDGETS = "0.8M", "1.5M", "0.005G"
+
+_TABLE = re.compile(r"^( *)<!-- table ([a-z, ]+) -->\n(?:\1\|.*\n)*", re.MULTILINE)
+
+#: What searches are compared with: words of the page -> the kind.
+_OTHERS: Mapping[str, str] = {
+    "than a random draw": RANDOM,
+    "than the best of 24 random draws, trained at one width": BEST,
+    "than a search by measures": FREE,
+    **{f"than a {name.replace('like', 'like network')}": name for name in BY_HAND},
+}
+
+
+def rewritten(page: str) -> str:
+    """``page`` with every table as the files have it now."""
+
+    def table(found: re.Match[str]) -> str:
+        indent, name = found[1], found[2]
+        lines = [f"<!-- table {name} -->", *TABLES[name]().splitlines()]
+        return "".join(f"{indent}{line}\n" for line in lines)
+
+    return _TABLE.sub(table, page)
+
+
+def _designs(columns: Mapping[str, tuple[str, str]]) -> str:
+    """How many points searches are ahead; heading -> the images and the kind of search."""
+    known = {data: read_rows(compare_designs.table_of(data), Row) for data, _ in columns.values()}
+    kinds = {data: {row.kind for row in rows} for data, rows in known.items()}
+
+    def cell(data: str, kind: str, other: str) -> str:
+        if other not in kinds[data]:
+            return ""
+        return in_a_cell(compare_designs.difference(known[data], kind, other))
+
+    lines = [
+        [words, *(cell(data, kind, other) for data, kind in columns.values())]
+        for words, other in _OTHERS.items()
+    ]
+    best = [
+        in_a_cell(compare_designs.than_best_drawn(known[data])[1]) if kind == AT_CAP else ""
+        for data, kind in columns.values()
+    ]
+    lines.append(["than the best of 24 random draws by one training at the cap", *best])
+    return _table(
+        "search by 24 trainings, points more (95 % interval)",
+        columns,
+        [line for line in lines if any(line[1:])],
+    )
+
+
+def _rules() -> str:
+    lines = [
+        (budget, *line) for budget in BUDGETS for line in compare_rules.networks(_rules_of(budget))
+    ]
+    columns = {"budget": "l", "scaled by": "l", "text": "l", "params": "r", "MACs": "r"}
+    return markdown({**columns, "accuracies": "l", "mean": "r"}, lines)
+
+
+def _rules_apart() -> str:
+    known = {budget: _rules_of(budget) for budget in BUDGETS}
+    grown, *others = dict.fromkeys(row.kind for rows in known.values() for row in rows)
+    lines = []
+    for other in others:
+        found = [
+            in_a_cell(compare_outcomes.difference(rows, [(grown, other)], paired=()))
+            if other in {row.kind for row in rows}
+            else ""
+            for rows in known.values()
+        ]
+        lines.append([f"than {other}", *found])
+    return _table("growth, points more (95 % interval)", BUDGETS, lines)
+
+
+def _rules_of(budget: str) -> list[Row]:
+    return read_rows(compare_rules.table_of(budget), Row)
+
+
+def _table(
+    first: str, columns: Sequence[str] | Mapping[str, object], lines: list[list[str]]
+) -> str:
+    return markdown({first: "l", **dict.fromkeys(columns, "r")}, lines)
+
+
+def _part(module: object, file: Path, number: int) -> str:
+    """A table of those that a script prints, by its number."""
+    printed: str = module.tables(read_rows(file, Row))  # type: ignore[attr-defined]
+    return printed.split("\n\n")[number]
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "measures": compare_measures.table,
+    "designs": lambda: _designs(
+        {
+            "digits, at the cap": ("digits", AT_CAP),
+            "digits, at one width": ("digits", PREDICTED),
+            "fractals, at one width": ("fractals", PREDICTED),
+        }
+    ),
+    "designs, hard fractals": lambda: _designs(
+        {
+            "700 steps, one width (3 searches)": ("hard-fractals", SHORTER),
+            "1,400 steps, one width (5)": ("hard-fractals", PREDICTED),
+            "1,400 steps, at the cap (5)": ("hard-fractals", AT_CAP),
+        }
+    ),
+    "fidelity, digits": lambda: study_fidelity.table("digits"),
+    "fidelity, fractals": lambda: study_fidelity.table("fractals"),
+    "fidelity, hard fractals": lambda: study_fidelity.table("hard-fractals"),
+    **{
+        f"outcomes, {name}": partial(_part, compare_outcomes, compare_outcomes.TABLE, number)
+        for number, name in enumerate(("each", "kinds", "differences"))
+    },
+    **{
+        f"growths, {name}": partial(_part, compare_growths, compare_growths.TABLE, number)
+        for number, name in enumerate(("each", "differences"))
+    },
+    "rules": _rules,
+    "rules, differences": _rules_apart,
+    "psvit": lambda: compare_psvit.tables()[0],
+    "psvit, differences": lambda: compare_psvit.tables()[1],
+}
+
+
+def main() -> None:
+    """Rewrite the pages."""
+    for page in PAGES:
+        page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
