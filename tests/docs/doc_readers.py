@@ -63,7 +63,8 @@ def _fitting(command: str, words: list[str]) -> list[str]:
     given = dict(itertools.pairwise(words))
     more: list[str] = []
     if command == "scale":
-        arch = given.get("--arch") or json.loads((newest_run() / "result.json").read_text())
+        typed = given.get("--arch") or next((word for word in words if "|" in word), None)
+        arch = typed or json.loads((newest_run() / "result.json").read_text())
         start = arch if isinstance(arch, str) else arch["seed_architecture"]
         more += ["--budget", f"{asvit.cost(start).params / 1e6 * 1.1:.3f}M"]
     if command in ("correlate", "score") and "--proxy" not in given:
