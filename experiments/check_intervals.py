@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asvit.predictor.validation import Rows, Splits
-from asvit.reference.findings import Interval
+from asvit.reference.findings import Correlation, Interval
 from asvit.reference.intervals import paired_difference, wilson
 from asvit.reference.statistics import correlate, in_bands, pooled_kendall, resampled_kendall
 from asvit.search.trained import check_predictor
@@ -172,6 +172,12 @@ def accuracies(samples: int, seed: int) -> Iterable[Coverage]:
         yield covered(f"{share:.0%} of {pictures} pictures", found)
 
 
+def _correlated(values: Array, accuracy: Array, count: Array, seed: int) -> Correlation:
+    """What ``asvit correlate`` finds of a measure beside a count, with fewer resamples."""
+    counts = {"params": count}
+    return correlate(values, accuracy, better="higher", counts=counts, samples=500, seed=seed)
+
+
 def taus(samples: int, seed: int) -> Iterable[Coverage]:
     """Kendall's tau of a measure, and its difference to that of a count."""
     rng = np.random.default_rng(seed)
@@ -179,14 +185,7 @@ def taus(samples: int, seed: int) -> Iterable[Coverage]:
         own, apart = [], []
         for number in range(samples):
             values, count, accuracy = _three(rng, rows, tau, of_count)
-            found = correlate(
-                values,
-                accuracy,
-                better="higher",
-                counts={"params": count},
-                samples=500,
-                seed=number,
-            )
+            found = _correlated(values, accuracy, count, number)
             own.append((tau, found.tau_interval))
             apart.append((tau - of_count, found.difference_interval))
         yield covered(f"τ {tau}, {rows} rows", own)
@@ -205,14 +204,7 @@ def bands(samples: int, seed: int) -> Iterable[Coverage]:
         own, apart = [], []
         for number in range(samples):
             values, count, accuracy = _three(rng, rows, tau, of_count)
-            found = correlate(
-                values,
-                accuracy,
-                better="higher",
-                counts={"params": count},
-                samples=500,
-                seed=number,
-            ).within[0]
+            found = _correlated(values, accuracy, count, number).within[0]
             own.append((truth, found.tau_interval))
             apart.append((truth - others, found.difference_interval))
         yield covered(f"τ inside thirds, {rows} rows", own)

@@ -290,7 +290,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         from asvit.data.files import root_line, split_list
 
         table = self.folder / PICTURES
-        data = expanded(self.settings.data)
         if not table.exists():
             content, found = self._listed()
             if found["digest"] != digest:
@@ -298,7 +297,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
                     f"{table} is missing, and the pictures in {self.settings.data} give another "
                     f"one now; restore it from a copy, {ELSEWHERE}"
                 )
-            write_text(table, root_line(table, data) + content)
+            self._write_list(content)
             return
         first, content = split_list(read_text(table))
         if _digest(content) != digest:
@@ -306,8 +305,15 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
                 f"{table} is not the list that the design began with; restore it from a copy, or "
                 f"remove it to have it written again, {ELSEWHERE}"
             )
-        if moved and first and first != root_line(table, data):
-            write_text(table, root_line(table, data) + content)
+        if moved and first and first != root_line(table, expanded(self.settings.data)):
+            self._write_list(content)
+
+    def _write_list(self, content: str) -> None:
+        """Write the list of pictures below the line that names their folder."""
+        from asvit.data.files import root_line
+
+        table = self.folder / PICTURES
+        write_text(table, root_line(table, expanded(self.settings.data)) + content)
 
     @property
     def _stages(self) -> Mapping[str, Callable[[], Mapping[str, Any]]]:
@@ -327,11 +333,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def _look(self) -> Mapping[str, Any]:
         """Read every picture, and keep some of each class aside."""
-        from asvit.data.files import root_line
-
         content, found = self._listed()
-        table = self.folder / PICTURES
-        write_text(table, root_line(table, expanded(self.settings.data)) + content)
+        self._write_list(content)
         if unreadable := found["unreadable"]:
             logger.warning(
                 "%d picture(s) cannot be read and are left out: %s",
