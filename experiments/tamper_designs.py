@@ -32,12 +32,12 @@ from unittest import mock
 
 from safetensors import safe_open
 
+from asvit.core.progress import Progress, Tell
 from asvit.core.run_files import PICTURES
 from asvit.data import FractalDataset
 from asvit.data.files import TEST, TRAIN, ListedDataset
 from asvit.designs import DesignJournal, DesignResult, Stage
-from asvit.runs import designing
-from asvit.runs.run import Run
+from asvit.runs import designing, lifecycle
 from asvit.runs.search import SearchRun
 from asvit.training.checkpoint import Checkpoint
 from experiments import forked
@@ -277,7 +277,7 @@ def write_pictures(folder: Path, each: int = _EACH) -> None:
 
 def _briefly(folder: Path | None = None) -> None:
     """Shorten a design, and copy it to ``folder`` after its stages and in the midst of two."""
-    plan, tell, write = designing.DesignRun._plan, Run.tell, Checkpoint.write
+    plan, timed, write = designing.DesignRun._plan, lifecycle._timed, Checkpoint.write
     add = DesignJournal.add_record
 
     def keep(stop: str) -> None:
@@ -289,10 +289,15 @@ def _briefly(folder: Path | None = None) -> None:
         add(journal, stage)
         keep(stage.name)
 
-    def telling(run: Any, progress: Any) -> None:
-        if isinstance(run, SearchRun) and progress.done == 3:
-            keep(IN_SEARCH)
-        tell(run, progress)
+    def telling(run: Any) -> Tell:
+        tell = timed(run)
+
+        def told(progress: Progress) -> None:
+            if isinstance(run, SearchRun) and progress.done == 3:
+                keep(IN_SEARCH)
+            tell(progress)
+
+        return told
 
     def writing(checkpoint: Checkpoint, path: Path) -> None:
         write(checkpoint, path)
@@ -305,7 +310,7 @@ def _briefly(folder: Path | None = None) -> None:
     patch(run, "_export", lambda _: {"copies": [], "commands": [], "missing": []}).start()
     patch(designing, "_EPOCHS", (2, 2)).start()
     patch(DesignJournal, "add_record", adding).start()
-    patch(Run, "tell", telling).start()
+    patch(lifecycle, "_timed", telling).start()
     patch(Checkpoint, "write", writing).start()
 
 

@@ -9,7 +9,8 @@ import operator
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
@@ -247,7 +248,16 @@ def _check_number(name: str, value: Any, option: Option) -> None:
 
 
 class WrongOption(ValueError):
-    """A value is allowed as such, but does not suit what it is to be used with."""
+    """An option is not allowed, or does not suit what it is to be used with."""
+
+
+@contextmanager
+def wrong_option() -> Iterator[None]:
+    """A context in which a value that is not allowed is the fault of an option."""
+    try:
+        yield
+    except ValueError as error:
+        raise WrongOption(str(error)) from error
 
 
 def proxy_names(proxies: object) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.codec import to_json
 from asvit.core.console import clock, table
 from asvit.core.files import expanded, read_text, write_text
-from asvit.core.progress import Progress, StageUnderWay, Tell, images_told
+from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, images_told
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
 from asvit.core.settings import ELSEWHERE, WrongOption, fields_of
 from asvit.designs import (
@@ -31,6 +31,7 @@ from asvit.designs import (
 from asvit.genotype import Genotype, Growable
 from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
+from asvit.runs.lifecycle import peeked
 from asvit.runs.run import Run, imported
 from asvit.search.settings import LIMITS, SearchSettings
 from proxies.latency import CAREFUL, Latency
@@ -97,6 +98,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     workers: Workers | None = None  # of the search; the result does not depend on them
     _seen: Seen = field(default_factory=dict, init=False)
     _named: set[str] = field(default_factory=set, init=False)  # pictures that had changed
+    _tell: Tell = field(default=ignore, init=False)  # of the stage under way
 
     def default_name(self) -> str:
         """Named after the pictures."""
@@ -138,13 +140,15 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             np.random.default_rng(0)
         )
 
-    def prepare(self) -> None:
-        """Read the weights of a teacher that is still to teach."""
+    def load(self) -> Mapping[str, Any]:
+        """The kind of device; the weights of a teacher are read that is still to teach."""
         from asvit.data.training_sets import PartedPictures
+        from proxies.evaluation import resolve_device
 
         s = self.settings
-        if s.teacher is None or self.peeked().found(_RIVAL) is not None:
-            return
+        start = {"device": resolve_device(s.device).type}
+        if s.teacher is None or peeked(self).found(_RIVAL) is not None:
+            return start
         from asvit.training.distillation import load_teacher
         from asvit.training.settings import TrainSettings
 
@@ -153,19 +157,12 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         for side in (s.image_size,) if s.image_size else (_SIDES[0], _SIDES[-1]):
             how = TrainSettings.make(architecture=s.teacher, image_size=side, **asked)
             load_teacher(how, classes)
+        return start
 
-    def start_values(self) -> Mapping[str, Any]:
-        """The kind of device."""
-        from proxies.evaluation import resolve_device
-
-        return {"device": resolve_device(self.settings.device).type}
-
-    def stored_settings(self, journal: DesignJournal) -> DesignSettings | None:
-        """What the run was started with; limits may be other ones until a network is chosen."""
-        stored = super().stored_settings(journal)
-        if stored is None or journal.found("size") is not None:
-            return stored
-        return replace(stored, **{name: getattr(self.settings, name) for name in _CHOOSING})
+    def free_settings(self, store: DesignJournal) -> Sequence[str]:
+        """As the base has them; limits may be other ones until a network is chosen."""
+        chosen = store.found("size") is not None
+        return self.may_change if chosen else (*self.may_change, *_CHOOSING)
 
     def plan_facts(self) -> Mapping[str, Any]:
         """Pictures and classes, which stages are done, and about how long all takes.
@@ -175,7 +172,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         """
         from asvit.data.training_sets import PartedPictures
 
-        images, journal = PartedPictures(expanded(self.settings.data)), self.peeked()
+        images, journal = PartedPictures(expanded(self.settings.data)), peeked(self)
         self._found = {one.name: one.found for one in journal.records}
         if "pictures" not in self._found:
             self._found["pictures"] = _glance(images)
@@ -187,11 +184,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         known = {"pictures": len(images), "classes": images.classes, "done": done, "next": left}
         return {**known, "seconds": seconds}
 
-    def begin(self, journal: DesignJournal) -> None:
-        """As the base does; pictures in another folder have to be the same."""
+    def check_store(self, store: DesignJournal) -> None:
+        """Check that pictures in another folder are the same."""
         from asvit.data.files import TEST, TRAIN, VALIDATION
 
-        begun, pictures = journal.settings, journal.found("pictures")
+        begun, pictures = store.settings, store.found("pictures")
         before, now = (expanded(s.data).resolve() for s in (begun or self.settings, self.settings))
         if pictures and before != now:
             self._check_list(pictures["digest"])
@@ -201,23 +198,22 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
                     f"run folder {self.folder} was started with other pictures than those in "
                     f"{self.settings.data}: {_told(changed.items())}; {ELSEWHERE}"
                 )
-        super().begin(journal)
 
-    def execute(self, journal: DesignJournal) -> DesignResult:
+    def execute(self, store: DesignJournal, tell: Tell) -> DesignResult:
         """Go through the stages; those in the journal are not run again."""
-        self._journal, self._found = journal, dict[str, Mapping[str, Any]]()
-        stages, tell, resumed = self._stages, self.progress, len(journal.records)
+        self._journal, self._found = store, dict[str, Mapping[str, Any]]()
+        stages, resumed = self._stages, len(store.records)
         for place, (name, work) in enumerate(stages.items(), 1):
-            found = journal.found(name)
+            found = store.found(name)
             if found is None:
                 self._check_pictures(name)
-                self.progress = self._of_stage(name, place, tell)
-                self.tell(Progress("stage", place - 1, len(stages), resumed=resumed))
+                self._tell = self._of_stage(name, place, self.progress)
+                begun = Progress("stage", place - 1, len(stages), resumed=resumed)
+                self._of_stage(name, place, tell)(begun)
                 found = work()
-                journal.add_record(Stage(name, found))
+                store.add_record(Stage(name, found))
             self._found[name] = found
-        self._mend_list(journal)
-        return self._concluded(journal)
+        return self._concluded(store)
 
     def _of_stage(self, name: str, place: int, tell: Tell) -> Tell:
         """What tells of the progress of a stage, and of the stage with it."""
@@ -236,10 +232,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
         return told
 
-    def complete(self, journal: DesignJournal, result: DesignResult) -> None:
-        """As the base does, with the list of pictures where it is not there."""
-        self._mend_list(journal)
-        super().complete(journal, result)
+    def conclude(self, store: DesignJournal, result: DesignResult) -> DesignResult:
+        """Write the list of pictures where it is not there."""
+        self._mend_list(store)
+        return result
 
     def _mend_list(self, journal: DesignJournal) -> None:
         """Write the list of a finished design where it is missing; its result needs none."""
@@ -363,7 +359,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         sides: list[int] = []
         read: list[int] = []
         files: list[tuple[int, str]] = []  # bytes and SHA-256
-        told = images_told(self.progress)
+        told = images_told(self._tell)
         for index, path in enumerate(images.paths):
             try:
                 sides.append(min(images.picture(index).size))
@@ -856,7 +852,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         begun = name in self._found
         return {
             "out": self.folder / name,
-            "progress": self.progress,
+            "progress": self._tell,
             "fresh": self.fresh and not begun,
             "may_move": ("data",),  # with the folder; the list has digests of the pictures
         }

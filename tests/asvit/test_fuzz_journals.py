@@ -17,10 +17,9 @@ from asvit.core.settings import check_same_device, check_same_images, check_same
 from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
-from asvit.runs.search import SearchRun
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.settings import SearchSettings
-from asvit.search.study import create_study, find_study, keep_start
+from asvit.search.study import StudyStore, create_study, find_study
 from asvit.search.supernet_result import Retrained
 from proxies import Score
 from tests.asvit import test_run_journals
@@ -68,9 +67,8 @@ class StudyJournal:
         study = find_study(self.storage, STUDY)
         if study is None:
             study = create_study(self.storage, STUDY, {"x": "higher", "y": "lower"})
-            keep_start(study, study.user_attrs, wanted, values["images"], values["device"])
-        stored = SearchRun(settings=wanted, out=Path()).stored_settings(study)
-        check_same_settings(Path(), stored, wanted, growing=["steps"])
+            StudyStore(study).start(wanted, **values)
+        check_same_settings(Path(), StudyStore(study).settings, wanted, growing=["steps"])
 
     def add(self, number: int) -> None:
         study = find_study(self.storage, STUDY)

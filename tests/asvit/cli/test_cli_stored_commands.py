@@ -23,8 +23,9 @@ from asvit.cli.app import app
 from asvit.cli.options import names_in
 from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type
 from asvit.export.settings import ExportSettings
+from asvit.runs.command_line import typed_options
 from asvit.runs.designing import DesignRun, design
-from asvit.runs.run import RUNS, Run, typed_options
+from asvit.runs.run import RUNS, Run
 from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun
 from tests.asvit.cli.commands import RUNS as SMALL_RUNS
@@ -83,7 +84,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
         name, *words = shlex.split(line)
         assert name == "asvit"
         with monkeypatch.context() as patch:
-            patch.setattr(Run, "run", stop)
+            for kind in RUNS.values():
+                patch.setattr(kind, "resolved", stop)
             ended = run(*words)
         assert ended.exit_code == 130, f"{line}: {ended.stderr}"
         return seen[0]

@@ -28,11 +28,10 @@ from asvit.search import (
     SearchSettings,
     read_trials,
 )
-from asvit.search import study as study_module
 from asvit.search.front import picked
 from asvit.search.journal import read_journal
 from asvit.search.result import SearchResult
-from asvit.search.study import open_url, quiet_optuna
+from asvit.search.study import StudyStore, open_url, quiet_optuna
 from asvit.spaces import SPACES, build, cost, load_space
 from proxies import measure
 from proxies.evaluation import seed_for
@@ -250,16 +249,16 @@ def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
     url = f"sqlite:///{tmp_path}/studies.db"
     here, there = (tmp_path / machine / "run" for machine in ("here", "there"))
     seed, torch, now = theirs.get("seed", 0), theirs.get("torch", version("torch")), versions()
-    keep = study_module.keep_start
+    start = StudyStore.start
 
     def later(*given: Any, **named: Any) -> bool:  # all was checked, and nothing was there
-        monkeypatch.setattr(study_module, "keep_start", keep)
+        monkeypatch.setattr(StudyStore, "start", start)
         with monkeypatch.context() as changed:
             changed.setattr(measurement_pool, "versions", lambda: {**now, "torch": torch})
             search(there, storage=url, seed=seed, steps=2)
-        return keep(*given, **named)
+        return start(*given, **named)
 
-    monkeypatch.setattr(study_module, "keep_start", later)
+    monkeypatch.setattr(StudyStore, "start", later)
     if told is None:
         assert search(here, storage=url, steps=2).steps == 2
     else:
