@@ -147,7 +147,7 @@ def simulate(rows: Rows, rule: Acquisition | None, trainings: int, seed: int) ->
     rng = np.random.default_rng([seed, trainings])
     order = rng.permutation(len(rows.truth))
     noise = rng.normal(0, rows.noise, (len(order), trainings))
-    settings = SearchSettings(controller="predictor", trainings=trainings)
+    settings = SearchSettings.make(controller="predictor", trainings=trainings)
     known: list[tuple[str, float]] = []
     count: defaultdict[str, int] = defaultdict(int)
 

@@ -25,7 +25,7 @@ from asvit.core.console import console
 from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress
 from asvit.core.secrets import has_password, public_words
-from asvit.core.settings import Option, WrongOption, fields_of, option_of
+from asvit.core.settings import Option, WrongOption, fields_of, option_fields, option_of
 from asvit.executors.base import Workers
 from asvit.runs.lifecycle import perform
 from asvit.runs.run import RUNS, Run, summary_of
@@ -132,7 +132,7 @@ def _made(kind: Kind, preset: str, given: dict[str, Any]) -> Run[Any, Any, Any]:
     """The run that the options ask for."""
     known("preset", preset, list(kind.settings_type.presets))
     for owner in kind.option_types():
-        for name, field in fields_of(owner).items():
+        for name, (_, field) in option_fields(owner).items():
             option = option_of(field)
             if option is not None and ":" in option.complete and name in given:
                 _check_known(option, name, given[name])

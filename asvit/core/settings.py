@@ -118,6 +118,11 @@ class Settings:
                 raise TypeError(unknown("setting", name, fields_of(cls)))
         return cls(**{**values, **given})
 
+    @classmethod
+    def kinds(cls) -> "Sequence[type[Settings]]":
+        """The classes that :meth:`make` chooses among by what is given; most have no other."""
+        return (cls,)
+
     def to_json(self) -> dict[str, Any]:
         """The settings in the types of JSON."""
         return {name: to_json(getattr(self, name)) for name in fields_of(type(self))}
@@ -169,6 +174,16 @@ def fields_of(cls: Any) -> dict[str, dataclasses.Field[Any]]:
         order = (name for base in cls.__mro__ for name in inspect.get_annotations(base))
         _FIELDS[cls] = {name: known[name] for name in dict.fromkeys(order) if name in known}
     return _FIELDS[cls]
+
+
+def option_fields(cls: Any) -> dict[str, tuple[Any, dataclasses.Field[Any]]]:
+    """The fields of a dataclass, or of settings of all their kinds, each with its class."""
+    classes = (cls, *cls.kinds()) if issubclass(cls, Settings) else (cls,)
+    found: dict[str, tuple[Any, dataclasses.Field[Any]]] = {}
+    for one in classes:
+        for name, field in fields_of(one).items():
+            found.setdefault(name, (one, field))
+    return found
 
 
 def hints_of(cls: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.lifecycle import peeked
 from asvit.runs.run import Run, imported
-from asvit.search.settings import LIMITS, SearchSettings
+from asvit.search.settings import LIMITS, TrainingSearchSettings
 from proxies.latency import CAREFUL, Latency
 from proxies.messages import first_line, legible, one_line
 
@@ -424,7 +424,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         chosen = ("trainings", "training_steps", "max_macs", "max_params")
         return {**{name: getattr(settings, name) for name in chosen}, "rival": rival is None}
 
-    def _searching(self) -> tuple[SearchSettings, Sequence[Architecture]]:
+    def _searching(self) -> tuple[TrainingSearchSettings, Sequence[Architecture]]:
         """The search that there would be time for without a limit, and architectures drawn."""
         import numpy as np
 
@@ -439,7 +439,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         return replace(settings, max_macs=round(statistics.median(sizes))), drawn
 
     def _estimate(
-        self, data: Path, settings: SearchSettings, drawn: Sequence[Architecture]
+        self, data: Path, settings: TrainingSearchSettings, drawn: Sequence[Architecture]
     ) -> Mapping[str, float]:
         """About how many seconds the parts take, with nothing cut short.
 
@@ -479,7 +479,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         """Short trainings, and what they make one expect."""
         from asvit.runs.search import SearchRun
 
-        known = fields_of(SearchSettings)
+        known = fields_of(TrainingSearchSettings)
         planned = {name: one for name, one in self._found["plan"].items() if name in known}
         settings = replace(self._search_settings, **planned)
         result = SearchRun(
@@ -671,10 +671,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     # What the stages need.
 
     @property
-    def _search_settings(self) -> SearchSettings:
+    def _search_settings(self) -> TrainingSearchSettings:
         """The search of a design, at its own image size; its multiply-adds are planned."""
         s = self.settings
-        return SearchSettings(
+        return TrainingSearchSettings(
             space=s.space,
             controller="predictor",
             trainings=s.trainings,
@@ -824,11 +824,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         return made
 
     @property
-    def _asked(self) -> SearchSettings:
+    def _asked(self) -> TrainingSearchSettings:
         """Settings with the limits alone."""
         s = self.settings
         given = {name: getattr(s, name) for name in (*LIMITS, "latency_batch", "latency_runtime")}
-        return SearchSettings(trainings=1, **given)
+        return TrainingSearchSettings(trainings=1, **given)
 
     @property
     def _classes(self) -> int:

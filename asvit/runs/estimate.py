@@ -39,7 +39,12 @@ from asvit.runs.measurement_pool import (
     parts_of,
 )
 from asvit.runs.training_pool import training_workers
-from asvit.search import SearchSettings, get_controller
+from asvit.search import (
+    MeasureSearchSettings,
+    SearchSettings,
+    TrainingSearchSettings,
+    get_controller,
+)
 from asvit.search.front import BEST, objectives
 from asvit.search.limits import Limits
 from asvit.search.sampler import distributions
@@ -88,7 +93,7 @@ class Estimate:
 
 
 def estimate_search(
-    settings: SearchSettings,
+    settings: MeasureSearchSettings | TrainingSearchSettings,
     workers: Workers | None = None,
     candidates: int = 6,
     *,
@@ -126,7 +131,7 @@ def estimate_search(
     rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
     least = min(candidates, max(2, left))
     given: dict[str, Any] = {"least": least, "seconds": seconds, "clock": clock}
-    if settings.trainings is not None:
+    if isinstance(settings, TrainingSearchSettings):
         return _estimate_trainings(limits, settings, workers, rng, done=done, **given)
     asked = Evaluator(space, _uncached(settings), workers=workers)
     jobs, device = asked.workers.jobs or 1, asked.context.device
@@ -150,7 +155,7 @@ def estimate_search(
 
 def _estimate_trainings(
     limits: Limits,
-    settings: SearchSettings,
+    settings: TrainingSearchSettings,
     workers: Workers | None,
     rng: np.random.Generator,
     *,
@@ -161,7 +166,7 @@ def _estimate_trainings(
 
     What the predictor takes is left out.
     """
-    device, left = str(resolve_device(settings.device)), (settings.trainings or 0) - done
+    device, left = str(resolve_device(settings.device)), settings.trainings - done
     if left <= 0:
         return _nothing_left(device, done)
     whole = settings.training

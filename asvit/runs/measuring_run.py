@@ -13,7 +13,7 @@ from asvit.core.codec import to_json
 from asvit.core.console import table, with_interval
 from asvit.core.progress import Progress
 from asvit.core.results import Result
-from asvit.core.settings import MeasuringSettings, check_same_device, setting
+from asvit.core.settings import MeasuringSettings, Settings, check_same_device, setting
 from asvit.core.store import Store
 from asvit.core.versions import measure_versions
 from asvit.runs.run import Run
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from asvit.reference import ReferenceTable
     from asvit.reference.findings import Reliability
 
-S = TypeVar("S", bound=MeasuringSettings)
+S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
 J = TypeVar("J", bound=Store[Any])
 
@@ -84,7 +84,7 @@ class MeasuringRun(Run[S, R, J]):
         from proxies.evaluation import resolve_device
         from proxies.timing import device_name
 
-        now = device_name(resolve_device(self.settings.device))
+        now = device_name(resolve_device(cast("Any", self.settings).device))
         check_same_device(self.folder, None if stored is None else stored.get(TIMED_ON), now)
         return {**with_kernel(stored), **measure_versions(proxies), TIMED_ON: now}
 

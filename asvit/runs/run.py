@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from asvit.core.console import clock, number
 from asvit.core.progress import Tell, ignore
 from asvit.core.results import Result, article
-from asvit.core.settings import Settings, fields_of, setting, wrong_option
+from asvit.core.settings import Settings, fields_of, option_fields, setting, wrong_option
 from asvit.core.store import Store
 from asvit.core.versions import versions
 from asvit.runs.command_line import command_line
@@ -146,7 +146,7 @@ class Run(ABC, Generic[S, R, J]):
             del given["progress"]
         own = {name for name in fields_of(cls) if name != "settings"}
         options = {name: given.pop(name) for name in list(given) if name in own}
-        known = fields_of(cls.settings_type)
+        known = option_fields(cls.settings_type)
         for name in given:
             if name not in known:
                 raise TypeError(unknown("setting", name, [*known, *own]))

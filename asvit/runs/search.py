@@ -36,7 +36,13 @@ from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, without_sizes, write_trials
-from asvit.search.settings import ACCURACY, PREDICTOR, SearchSettings
+from asvit.search.settings import (
+    ACCURACY,
+    PREDICTOR,
+    MeasureSearchSettings,
+    SearchSettings,
+    TrainingSearchSettings,
+)
 from proxies.messages import one_line
 
 if TYPE_CHECKING:
@@ -113,7 +119,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
     @property
     def judged(self) -> bool:
         """Whether the run measures; a table is where its trainings start from otherwise."""
-        return self.settings.trainings is None
+        return not self.settings.trains
 
     @cached_property
     def before(self) -> Before:
@@ -484,7 +490,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
     def training_command(self) -> str:
         """As the base does; what was trained briefly goes on with as many images, for longer."""
         s, command = self.settings, super().training_command
-        if self.judged:
+        if not isinstance(s, TrainingSearchSettings):
             return command
         if s.data == "fractal":
             command += f" --classes {s.classes} --train-images {s.train_images}"
@@ -530,11 +536,12 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
     def told(cls, result: SearchResult, screen: Console) -> Iterator[RenderableType]:
         """The seed, and what it could have been."""
         yield ""
-        trains = result.settings.trainings is not None
-        if trains:
-            yield _trained(result)
+        settings = result.settings
+        trains = settings.trains
+        if isinstance(settings, MeasureSearchSettings):
+            yield _finalists(result, settings) if result.finalists else _front(result)
         else:
-            yield _finalists(result) if result.finalists else _front(result)
+            yield _trained(result)
         count = result.steps + result.retrainings
         told = [f"{count} {result.settings.counted} in {clock(result.wall_seconds)}"]
         first, last = result.entropy
@@ -556,7 +563,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
 
-def _finalists(result: SearchResult) -> RenderableType:
+def _finalists(result: SearchResult, settings: MeasureSearchSettings) -> RenderableType:
     """What the search could hand on, the seed first, with both values of each measure."""
     measures = without_sizes(result.values)
     again = any(one.again for one in result.finalists)
@@ -572,9 +579,9 @@ def _finalists(result: SearchResult) -> RenderableType:
         lines.append([*line, *_milliseconds(one)])
     title = "The finalists; the first is the seed architecture"
     if again:
-        title = f"The finalists, measured again on {networks(result.settings.recheck)}; the first "
+        title = f"The finalists, measured again on {networks(settings.recheck)}; the first "
         title += "is the seed architecture"
-    if result.settings.pick == "policy":
+    if settings.pick == "policy":
         title += " (--pick policy)"
     return table(columns, lines, title=title, left=("", "architecture"), rule=1)
 

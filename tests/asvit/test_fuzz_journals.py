@@ -86,7 +86,7 @@ class StudyJournal:
 KINDS: Mapping[str, Kind] = {
     "search": Kind(
         StudyJournal,  # type: ignore[arg-type]
-        SearchSettings(steps=2),
+        SearchSettings.make(steps=2),
         {"images": IMAGES, "device": "cpu"},
         StudyJournal.add,
         StudyJournal.has,
@@ -228,7 +228,7 @@ def test_odd_things_kept_with_a_study(tmp_path: Path, kept: str, odd: Any) -> No
     for value in (
         odd,
         {"source": odd, "digest": odd},
-        SearchSettings().to_json() | {"steps": odd},
+        SearchSettings.make().to_json() | {"steps": odd},
     ):
         record = {**json.loads(lines[at]), "user_attr": {kept: value}}
         changed = json.dumps(record).encode() + b"\n"

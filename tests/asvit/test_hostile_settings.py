@@ -18,7 +18,11 @@ from asvit.growth import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
-from asvit.search.settings import SearchSettings
+from asvit.search.settings import (
+    MeasureSearchSettings,
+    SearchSettings,
+    TrainingSearchSettings,
+)
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.settings import TrainSettings
 from asvit.training.short_settings import ShortTrainingSettings
@@ -30,7 +34,8 @@ SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
 RIGHT: Mapping[type[Settings], Settings] = {
     type(settings): settings
     for settings in (
-        SearchSettings(),
+        MeasureSearchSettings(),
+        TrainingSearchSettings(trainings=9),
         DesignSettings("pets", max_params=10**6),
         ScaleSettings(SEED),
         EvolutionSettings(max_macs=10**9),
@@ -56,7 +61,8 @@ def every_kind(base: type[Settings] = Settings) -> set[type[Settings]]:
 
 def test_every_class_of_settings_is_here() -> None:
     ours = {kind for kind in every_kind() if kind.__module__.startswith(_OURS)}
-    no_file_has_them = {MeasuringSettings, ShortTrainingSettings, TransferSettings, Workers}
+    bases = {SearchSettings, MeasuringSettings, ShortTrainingSettings, TransferSettings}
+    no_file_has_them = {*bases, Workers}
     assert ours - no_file_has_them == set(RIGHT)
 
 
@@ -106,7 +112,7 @@ def test_odd_values(kind: type[Settings]) -> None:
         (TrainSettings, {"attention": ["hallucinated"]}),
         (ExportSettings, {"architecture": []}),
         (ExportSettings, {"merge": "no"}),
-        (SearchSettings, {"proxies": [["params"]]}),
+        (MeasureSearchSettings, {"proxies": [["params"]]}),
         (ScaleSettings, {"seed": True}),
     ],
 )
@@ -140,7 +146,14 @@ def test_seeds_that_no_generator_takes_are_refused(right: Settings) -> None:
 
 def test_every_seed_has_bounds() -> None:
     assert {type(one) for one in _with_a_seed()} >= {
-        *(SearchSettings, ScaleSettings, EvolutionSettings, SupernetSettings, BuildSettings),
+        *(
+            MeasureSearchSettings,
+            TrainingSearchSettings,
+            ScaleSettings,
+            EvolutionSettings,
+            SupernetSettings,
+            BuildSettings,
+        ),
         *(CorrelationSettings, TrainSettings),
     }
     for kind in every_kind():

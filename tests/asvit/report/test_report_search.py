@@ -53,7 +53,7 @@ def make_run(
 ) -> Path:
     folder.mkdir()
     write_trials(folder / "trials.csv", rows, names)
-    settings_ = SearchSettings(proxies=names, **{"steps": max(1, len(rows)), **settings})
+    settings_ = SearchSettings.make(proxies=names, **{"steps": max(1, len(rows)), **settings})
     if not finished:
         with quiet_optuna():
             study = create_study(open_journal(folder / "study.journal"), "any", {"x": "higher"})

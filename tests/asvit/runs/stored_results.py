@@ -120,7 +120,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
     for result, show in (
         (
             SearchResult(
-                folder=HERE, settings=SearchSettings(steps=2, proxies=MEASURES),
+                folder=HERE, settings=SearchSettings.make(steps=2, proxies=MEASURES),
                 seed_architecture=SEED, params=10, macs=20, values=dict.fromkeys(MEASURES, 1.0),
                 reason="", steps=2, failures=1, entropy=(9.0, math.nan), wall_seconds=3.5,
                 front=(trial(0), trial(1)), finalists=(FINALIST,), provenance=ORIGIN,

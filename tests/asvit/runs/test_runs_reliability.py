@@ -183,7 +183,9 @@ def test_a_measure_that_is_only_reported_takes_no_part_in_the_sum(
 ) -> None:
     from asvit.search import SearchSettings
 
-    settings = SearchSettings(proxies=("extrinsic_curvature", "length_distortion"), **SETTINGS)
+    settings = SearchSettings.make(
+        proxies=("extrinsic_curvature", "length_distortion"), **SETTINGS
+    )
     found = reliability(tmp_path, table, settings)
     assert [one.measure for one in found.measures] == list(settings.proxies)
     assert len(asked) == len(ARCHITECTURES)

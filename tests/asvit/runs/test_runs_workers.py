@@ -55,7 +55,7 @@ def test_a_search_does_not_depend_on_its_workers(tmp_path: Path, alone: bytes) -
 
 
 def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = SearchSettings(space="asvit-tiny", **SMALL)
+    settings = SearchSettings.make(space="asvit-tiny", **SMALL)
     pool = MeasurementPool({32: EvalContext(settings)}, Workers(jobs=2), Workload(1, 1, 1.0))
     job = MeasurementJob(SEED, settings.proxies, SEED, 32, counted=True)
     sent: list[tuple[list[int], tuple[str, ...], bool]] = []

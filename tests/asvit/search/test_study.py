@@ -28,11 +28,11 @@ def make_study() -> optuna.Study:
 def test_what_a_study_was_started_with_comes_back() -> None:
     study, images = make_study(), {"source": "fractal", "digest": "a" * 64}
     assert StudyStore(study).settings is None
-    assert StudyStore(study).start(SearchSettings(steps=10), images=images, device="cuda")
+    assert StudyStore(study).start(SearchSettings.make(steps=10), images=images, device="cuda")
     other = {"source": "mine", "digest": "b" * 64}
     store = StudyStore(study)
-    assert store.start(SearchSettings(steps=20), images=other, device="cpu")
-    assert StudyStore(study).settings == SearchSettings(steps=20)  # extended; the rest stays
+    assert store.start(SearchSettings.make(steps=20), images=other, device="cpu")
+    assert StudyStore(study).settings == SearchSettings.make(steps=20)  # extended; the rest stays
     assert (study.user_attrs["images"], study.user_attrs["device"]) == (images, "cuda")
 
 
