@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from asvit._packages import import_own_packages
 from asvit._timm import register_with_timm
 from asvit._version import __version__
 
@@ -78,6 +79,7 @@ _LAZY = {name: module for module, names in _DEFINED_IN.items() for name in names
 
 __all__ = ["__version__", *_LAZY]
 
+import_own_packages()
 register_with_timm()
 
 
