@@ -24,8 +24,8 @@ from asvit.reference.intervals import paired_difference, wilson
 from asvit.reference.statistics import correlate, in_bands, pooled_kendall, resampled_kendall
 from asvit.search.trained import check_predictor
 from experiments import compare_designs
-from experiments.compare_outcomes import RANDOM, Row, difference
-from experiments.growing import markdown
+from experiments.study import RANDOM, Row, difference
+from experiments.tables import markdown
 
 Array = NDArray[np.float64]
 
