@@ -77,14 +77,6 @@ def _designs(columns: Mapping[str, tuple[str, str]]) -> str:
     )
 
 
-def _rules() -> str:
-    lines = [
-        (budget, *line) for budget in BUDGETS for line in compare_rules.networks(_rules_of(budget))
-    ]
-    columns = {"budget": "l", "scaled by": "l", "text": "l", "params": "r", "MACs": "r"}
-    return markdown({**columns, "accuracies": "l", "mean": "r"}, lines)
-
-
 def _rules_apart() -> str:
     known = {budget: _rules_of(budget) for budget in BUDGETS}
     grown, *others = dict.fromkeys(row.kind for rows in known.values() for row in rows)
@@ -141,15 +133,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "fidelity, hard fractals": partial(_fidelity, "hard-fractals"),
     **{
         f"outcomes, {name}": partial(_part, compare_outcomes, compare_outcomes.TABLE, number)
-        for number, name in enumerate(("each", "kinds", "differences"))
+        for number, name in ((1, "kinds"), (2, "differences"))
     },
-    **{
-        f"growths, {name}": partial(_part, compare_growths, compare_growths.TABLE, number)
-        for number, name in enumerate(("each", "differences"))
-    },
-    "rules": _rules,
+    "growths, differences": partial(_part, compare_growths, compare_growths.TABLE, 1),
     "rules, differences": _rules_apart,
-    "psvit": lambda: compare_psvit.tables()[0],
     "psvit, differences": lambda: compare_psvit.tables()[1],
 }
 
