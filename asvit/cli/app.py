@@ -74,7 +74,7 @@ def commands() -> dict[str, str]:
     more = {one.name.split()[0]: f"Installed by {one.module}." for one in installed_runs()}
     if module is not None:
         kinds = module.RUNS.items()
-        more |= {name: module.summary_of(kind) for name, kind in kinds if " " not in name}
+        more |= {name: module.headline_of(kind) for name, kind in kinds if " " not in name}
     return {**COMMANDS, **{name: line for name, line in more.items() if name not in COMMANDS}}
 
 

@@ -28,7 +28,8 @@ from asvit.core.secrets import has_password, public_words
 from asvit.core.settings import Option, WrongOption, fields_of, option_fields, option_of
 from asvit.executors.base import Workers
 from asvit.runs.lifecycle import perform
-from asvit.runs.run import RUNS, Run, summary_of
+from asvit.runs.reporting import show
+from asvit.runs.run import RUNS, Run, headline_of
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def run_command(kind: Kind) -> click.Command:
         for line in lines:
             screen.print(line, soft_wrap=True)
         if not dry:
-            kind.show(result, screen)
+            show(kind, result, screen)
 
     workers = fields_of(kind).get("workers")
     measuring = workers is not None and option_of(workers) is None
@@ -107,7 +108,7 @@ def run_command(kind: Kind) -> click.Command:
         cls=Documented,
         name=kind.command.split()[-1],
         help=(kind.__doc__ or "").partition("\n\n    Attributes:")[0],
-        short_help=summary_of(kind),
+        short_help=headline_of(kind),
     )(call)
     command.params = [
         *parameters(*kind.option_types()[:-1]),

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -17,6 +17,7 @@ from asvit.core.files import write_text
 from asvit.core.results import Result
 from asvit.core.run_files import REPORT, RESULT
 from asvit.core.settings import Settings
+from asvit.core.summary import Table
 from asvit.report.pictures import Picture
 from asvit.report.style import PALETTE
 from proxies.messages import legible
@@ -99,6 +100,17 @@ def result_page(
         origin(result.settings, result),
     ]
     return page(f"{name}: {result.noun}", parts)
+
+
+def summary_parts(parts: Iterable[str | Table]) -> Iterator[str]:
+    """The lines and tables of a summary as sections of a page."""
+    for part in parts:
+        if isinstance(part, str):
+            yield paragraph(part)
+            continue
+        cells = [[one if isinstance(one, Cell) else str(one) for one in row] for row in part.rows]
+        drawn = table(part.columns, cells, numeric={*part.columns} - {*part.left})
+        yield section(part.title or "", card(drawn))
 
 
 def write_files(folder: Path, drawn: Sequence[Picture], text: str = "") -> list[Path]:

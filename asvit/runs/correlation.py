@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import fitting, number, rounded, short, table, with_interval
+from asvit.core.console import number, rounded, short, with_interval
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, ignore, images_told
 from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCORES, VALUES
@@ -24,6 +24,7 @@ from asvit.core.settings import (
     warn_of_changes,
     wrong_option,
 )
+from asvit.core.summary import SummaryPart, Table
 from asvit.reference import REFERENCES
 from asvit.reference.findings import (
     Finding,
@@ -43,8 +44,6 @@ from asvit.runs.run import Run, imported
 from asvit.runs.scoring import ScoreRow
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from asvit.executors import Workers
     from asvit.reference import ReferenceTable
     from asvit.reference.query import Plan
@@ -66,7 +65,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     """
 
     command = "correlate"
-    summary = "Tell how well measures rank the architectures of a reference table by accuracy."
+    headline = "Tell how well measures rank the architectures of a reference table by accuracy."
     files = RunFiles(
         "correlation", "correlation", SCORES, (VALUES, CORRELATIONS), figures=CORRELATION_FIGURES
     )
@@ -347,7 +346,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
                 tell(Progress("row", done, total, resumed, now - started, state, record=row))
 
     @classmethod
-    def told(cls, result: CorrelationResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: CorrelationResult) -> Iterator[SummaryPart]:
         """A table and a conclusion for each target."""
         for target in result.targets:
             found = [one for one in result.correlations if one.target == target.name]
@@ -356,12 +355,10 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
                 heading += f"; noise ceiling {target.noise_ceiling:.3f}"
             if any(one.correlation.within for one in found):
                 yield ""
-                yield from _tables(
-                    by_size(found), f"{heading}; at the same size", screen, _size_cells
-                )
+                yield _table(by_size(found), f"{heading}; at the same size", _size_cells)
                 yield size_verdict(found)
             yield ""
-            yield from _tables(found, heading, screen, _cells)
+            yield _table(found, heading, _cells)
             for one in found:
                 if one.correlation.reason:
                     yield f"{one.measure}: {one.correlation.reason}"
@@ -412,28 +409,19 @@ _LEGEND = (
 _OF_PREDICTOR = "predictor@12: fitted to 12 rows, judged on the others, mean over splits; "
 
 
-def _tables(
-    found: Sequence[Finding],
-    title: str,
-    screen: Console,
-    columns_of: Callable[[Finding], dict[str, object]],
-) -> list[RenderableType]:
-    """The findings of a target, the counts above the line; several tables on a narrow screen."""
+def _table(
+    found: Sequence[Finding], title: str, columns_of: Callable[[Finding], dict[str, object]]
+) -> Table:
+    """The findings of a target, the counts above the line."""
     cells = [columns_of(one) for one in found]
+    columns = list(dict.fromkeys(name for row in cells for name in row))
     counts = sum(one.trivial for one in found)
-
-    def made(columns: Sequence[str], title: str | None = None) -> RenderableType:
-        rows = zip(found, cells, strict=True)
-        return table(
-            ["measure", *columns],
-            [[one.measure, *(row.get(name, "") for name in columns)] for one, row in rows],
-            title=title,
-            left=("measure",),
-            rule=counts if counts < len(found) else 0,
-        )
-
-    groups = fitting(list(dict.fromkeys(name for row in cells for name in row)), made, screen)
-    return [made(columns, None if place else title) for place, columns in enumerate(groups)]
+    rows = [
+        [one.measure, *(row.get(name, "") for name in columns)]
+        for one, row in zip(found, cells, strict=True)
+    ]
+    rule = counts if counts < len(found) else 0
+    return Table(["measure", *columns], rows, title, left=("measure",), rule=rule, divided=True)
 
 
 _SIZES = {"params": "params", "macs": "MACs"}

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.codec import to_json
-from asvit.core.console import clock, table
+from asvit.core.console import clock
 from asvit.core.files import expanded, read_text, write_text
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, images_told
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
 from asvit.core.settings import ELSEWHERE, WrongOption, fields_of
+from asvit.core.summary import SummaryPart, Table
 from asvit.designs import (
     DesignJournal,
     DesignResult,
@@ -40,8 +41,6 @@ from proxies.messages import first_line, legible, one_line
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from asvit.data.files import Seen
     from asvit.data.training_sets import PartedPictures
     from asvit.executors import Workers
@@ -86,7 +85,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     """
 
     command = "design"
-    summary = "Make a network for your pictures, within limits."
+    headline = "Make a network for your pictures, within limits."
     files = RunFiles("design", "design", DESIGNED, (PICTURES, MODEL, "model.onnx"))
     settings_type = DesignSettings
     result_type = DesignResult
@@ -858,12 +857,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         }
 
     @classmethod
-    def told(cls, result: DesignResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: DesignResult) -> Iterator[SummaryPart]:
         """The networks, and the difference."""
-        yield ""
         columns = ["", "architecture", "params", "multiply-adds", "ms", "accuracy [95 %]"]
         title = f"On {result.test_pictures} pictures that were kept aside, per cent"
-        yield table(columns, result.lines, title=title, left=("", "architecture"))
+        yield Table(columns, result.lines, title=title, left=("", "architecture"))
         yield result.difference_in_words
         if result.hand_made_in_words:
             yield result.hand_made_in_words

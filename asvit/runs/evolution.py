@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import clock, percent, table
+from asvit.core.console import clock, percent
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import (
@@ -23,6 +23,7 @@ from asvit.core.run_files import (
     TRIALS,
 )
 from asvit.core.settings import check_same_digest, check_same_images, setting
+from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.run import Run, imported
 from asvit.search.supernet_result import (
@@ -41,7 +42,6 @@ from asvit.training.supernets.settings import PathAccuracies
 
 if TYPE_CHECKING:
     import torch
-    from rich.console import Console, RenderableType
     from torch import nn
 
     from asvit.models.psvit_supernet import PSViTSupernet
@@ -61,7 +61,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     """
 
     command = "supernet evolve"
-    summary = "Find the best path of a supernet."
+    headline = "Find the best path of a supernet."
     files = RunFiles(
         "evolution",
         "evolution",
@@ -327,19 +327,18 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         return {"folder": str(self.source), "digest": self.trained.digest}
 
     @classmethod
-    def told(cls, result: EvolutionResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: EvolutionResult) -> Iterator[SummaryPart]:
         """The generations, and the winner beside random paths."""
         columns = ["generation", "paths", "best", "median", "best so far"]
         cells = [list(vars(row).values()) for row in result.generations]
-        yield ""
-        yield table(columns, cells, title="Validation accuracy, inherited weights, per cent")
+        yield Table(columns, cells, title="Validation accuracy, inherited weights, per cent")
         winner = result.winner
         rows: list[list[object]] = [["winner", winner.validation, winner.test]]
         for words, paths in result.random_paths.items():
             name = f"median of {paths.test.paths} random paths {words}"
             rows.append([name, paths.validation.median, paths.test.median])
         title = "The winner beside random paths with the same weights"
-        yield table(["", "validation", "test"], rows, title=title, left=("",), rule=1)
+        yield Table(["", "validation", "test"], rows, title=title, left=("",), rule=1)
         yield (
             f"winner: {winner.architecture} ({winner.params:,} params, {winner.macs:,} of "
             f"{result.settings.max_macs:,} multiply-adds)"

@@ -29,6 +29,7 @@ from asvit.core.settings import (
 )
 from asvit.core.store import Store
 from asvit.runs.folder import claimed, remove_files, seems_usable
+from asvit.runs.reporting import write_report
 
 if TYPE_CHECKING:
     from asvit.runs.run import Run
@@ -77,7 +78,7 @@ def _perform(run: Run[S, R, J]) -> R:
         if whole is not result:
             _finish(run, whole)
         if run.first() and not (folder / REPORT).exists():
-            run.write_report(folder)
+            write_report(type(run), folder)
     return whole
 
 

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asvit.core.codec import to_json
-from asvit.core.console import table, with_interval
+from asvit.core.console import with_interval
 from asvit.core.progress import Progress
 from asvit.core.results import Result
 from asvit.core.settings import MeasuringSettings, Settings, check_same_device, setting
 from asvit.core.store import Store
+from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import measure_versions
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from asvit.executors import Workers
     from asvit.reference import ReferenceTable
     from asvit.reference.findings import Reliability
@@ -132,7 +131,7 @@ class MeasuringRun(Run[S, R, J]):
         return whole
 
 
-def rank_table(told: Reliability | None) -> Iterator[RenderableType]:
+def rank_table(told: Reliability | None) -> Iterator[SummaryPart]:
     """How well the measures of a run rank a table, if there is one."""
     if told is None:
         return
@@ -149,7 +148,7 @@ def rank_table(told: Reliability | None) -> Iterator[RenderableType]:
     ]
     ceiling = "" if told.noise_ceiling is None else f"; noise ceiling {told.noise_ceiling:.3f}"
     yield ""
-    yield table(
+    yield Table(
         ["measure", "n", "dropped", "τ [95 %]", "τ − count's"],
         cells,
         title=f"How the measures rank {told.reference}, {told.target}{ceiling}",

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, percent, table
+from asvit.core.console import clock, percent
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import REFERENCE_FIGURES, TABLE, TRAININGS
 from asvit.core.settings import setting
+from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
@@ -23,8 +24,6 @@ from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from asvit.reference.build import Outcome, Training, TrainingJournal
     from asvit.reference.trainer import Trainer
 
@@ -41,7 +40,7 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
     """
 
     command = "reference build"
-    summary = "Train random architectures of a space."
+    headline = "Train random architectures of a space."
     files = RunFiles(
         "reference", "reference table", TRAININGS, (TABLE,), figures=REFERENCE_FIGURES
     )
@@ -183,14 +182,13 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         write_text(self.folder / TABLE, to_csv(rows, lines, seeds=self.settings.seeds))
 
     @classmethod
-    def told(cls, result: BuildResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: BuildResult) -> Iterator[SummaryPart]:
         """The best of the table, its spread and noise."""
         columns = ["architecture", "params", "multiply-adds", "accuracy", "std"]
         best = sorted(result.rows, key=lambda row: (row.mean != row.mean, -row.mean))[:_SHOWN]
         cells = [[row.architecture, row.params, row.macs, row.mean, row.std] for row in best]
         title = f"The best {len(best)} of {len(result.rows)} architectures, per cent"
-        yield ""
-        yield table(columns, cells, title=title, left=("architecture",))
+        yield Table(columns, cells, title=title, left=("architecture",))
         apart = result.spread
         yield (
             f"{apart.lowest:.1f} to {apart.highest:.1f} %, median {apart.median:.1f}; standard "

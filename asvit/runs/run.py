@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from asvit.core.console import clock, number
 from asvit.core.progress import Tell, ignore
 from asvit.core.results import Result, article
 from asvit.core.settings import Settings, fields_of, option_fields, setting, wrong_option
 from asvit.core.store import Store
+from asvit.core.summary import SummaryPart
 from asvit.core.versions import versions
+from asvit.runs import reporting
 from asvit.runs.command_line import command_line
 from asvit.runs.folder import RUNS as RUNS
 from asvit.runs.folder import RunFiles, kinds_in, named_folder
 from asvit.runs.lifecycle import perform
-from proxies.messages import legible, unknown
+from proxies.messages import unknown
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from asvit.report.pictures import Picture
 
 S = TypeVar("S", bound=Settings)
@@ -68,15 +67,15 @@ def write_report(folder: Path | str) -> list[Path]:
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
     kind: type[Run[Any, Any, Any]] = kind_of(Path(folder)) or RUNS["search"]
-    written = kind.write_report(Path(folder))
+    written = reporting.write_report(kind, Path(folder))
     if not written:
         raise ValueError(f"{folder} holds {article(kind.files.noun)}, which has no report")
     return written
 
 
-def summary_of(kind: type[Run[Any, Any, Any]]) -> str:
+def headline_of(kind: type[Run[Any, Any, Any]]) -> str:
     """The line of help of a kind of run: the first of its docstring, unless it has another."""
-    return kind.summary or (kind.__doc__ or "").partition("\n")[0]
+    return kind.headline or (kind.__doc__ or "").partition("\n")[0]
 
 
 class imported:
@@ -105,7 +104,7 @@ class Run(ABC, Generic[S, R, J]):
     """
 
     command: ClassVar[str]
-    summary: ClassVar[str] = ""  # its line of help, as :func:`summary_of` takes it
+    headline: ClassVar[str] = ""  # its line of help, as :func:`headline_of` takes it
     files: ClassVar[RunFiles]
     settings_type: ClassVar[Any]
     result_type: ClassVar[Any]
@@ -113,7 +112,7 @@ class Run(ABC, Generic[S, R, J]):
     folder_name: ClassVar[str] = ""  # with settings as {s.seed}; else all without a default
     about: ClassVar[str] = ""  # what is done, likewise
     report: ClassVar[Any] = None  # a :class:`asvit.report.html.Report`; None for the usual one
-    written: ClassVar[str] = ""  # the files that :meth:`show` names
+    written: ClassVar[str] = ""  # the files that are named with its result
     may_grow: ClassVar[Sequence[str]] = ()
     may_change: ClassVar[Sequence[str]] = ()  # settings that matter only once all is measured
     libraries: ClassVar[Sequence[str]] = ("torch", "timm", "numpy")  # that must not change
@@ -239,56 +238,14 @@ class Run(ABC, Generic[S, R, J]):
         return False
 
     @classmethod
-    def facts(cls, result: R) -> Mapping[str, object]:
-        """What a run came to, as names and values: every number and text of its result.json."""
-        return {name.replace("_", " "): value for name, value in result.facts().items()}
+    def summary(cls, result: R) -> Iterable[SummaryPart]:
+        """What a run came to: by default every number and text of its result.json."""
+        return [{name.replace("_", " "): value for name, value in result.facts().items()}]
 
     @classmethod
     def pictures(cls, result: R) -> Sequence[Picture] | None:
         """The figures of the report and of ``result.plot``; None for a kind without a report."""
         return None if cls.report is None else cls.report.pictures(cls.report.read(result.folder))
-
-    @classmethod
-    def write_report(cls, folder: Path) -> list[Path] | None:
-        """Write the report of a run folder: facts and figures of its result.
-
-        Returns:
-            The files written, the page last; None for a kind without a report.
-
-        Raises:
-            FileNotFoundError: If the run has not finished.
-            ValueError: If its result cannot be read.
-            OSError: If it cannot be written to.
-        """
-        if cls.report is not None:
-            return cls.report(folder)  # type: ignore[no-any-return]
-        from asvit.report.html import read_result, result_page, write_files
-
-        result: R = read_result(folder, cls.result_type, f"asvit {cls.command}")
-        drawn = cls.pictures(result)
-        if drawn is None:
-            return None
-        facts = {name: number(value) for name, value in cls.facts(result).items()}
-        page = result_page(f"asvit {cls.command}", result, facts, drawn)
-        return write_files(folder, drawn, page)
-
-    @classmethod
-    def told(cls, result: R, screen: Console) -> Iterator[RenderableType]:
-        """Lines and tables that say on a console what a run came to."""
-        yield ""
-        yield from (f"{name}: {number(value)}" for name, value in cls.facts(result).items())
-
-    @classmethod
-    def show(cls, result: R, screen: Console) -> None:
-        """Write what a run came to on a console, and what to type next."""
-        for part in cls.told(result, screen):
-            screen.print(part)
-        folder, names = result.folder, cls.written.split(", ")
-        there = ", ".join(n for n in names if "." not in n or (folder / n).exists())
-        more = f" ({there})" if there else f", after {clock(result.wall_seconds)}"
-        screen.print(legible(f"folder: {folder}{more}"))
-        if result.next_command:
-            screen.print(f"next:   {result.next_command}", soft_wrap=True)  # to be copied
 
     def plan_facts(self) -> Mapping[str, Any]:
         """What ``--dry-run`` tells of this kind alone, as JSON values."""

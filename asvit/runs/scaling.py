@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import clock, number, short, table
+from asvit.core.console import clock, number, short
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
@@ -22,6 +22,7 @@ from asvit.core.settings import (
     warn_of_changes,
     wrong_option,
 )
+from asvit.core.summary import SummaryPart, Table
 from asvit.growth import ScaleResult, ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.lifecycle import check_settings, peeked, stored_result
@@ -30,8 +31,6 @@ from asvit.runs.run import imported
 from scaling.rules import RULES
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from asvit.growth import GrowthJournal
     from asvit.runs.estimate import Estimate
     from asvit.runs.growable import Growable
@@ -334,7 +333,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         growable.time = lambda other: each * growable.counted(other).macs
 
     @classmethod
-    def told(cls, result: ScaleResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: ScaleResult) -> Iterator[SummaryPart]:
         """The series, and the model nearest to each budget."""
         measures = map(short, result.series[0].values)
         columns = ["step", "architecture", "width", "params", "multiply-adds", *measures]
@@ -342,8 +341,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             [row.step, row.architecture, row.width, row.params, row.macs, *row.values.values()]
             for row in result.series
         ]
-        yield ""
-        yield table(columns, cells, title="The series", left=("architecture",))
+        yield Table(columns, cells, title="The series", left=("architecture",))
         for budget, row in result.nearest():
             side = "below" if budget.gap(row) >= 0 else "above"
             yield (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, networks, short, table
+from asvit.core.console import clock, networks, short
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import (
@@ -28,6 +28,7 @@ from asvit.core.settings import (
     fields_of,
     setting,
 )
+from asvit.core.summary import SummaryPart, Table
 from asvit.reference import REFERENCES
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.runs.folder import RunFiles
@@ -48,7 +49,6 @@ from proxies.messages import one_line
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
     from optuna.study import Study
-    from rich.console import Console, RenderableType
 
     from asvit.report.pictures import Picture
     from asvit.runs.estimate import Estimate
@@ -78,7 +78,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
     """
 
     command = "search"
-    summary = "Search a space for a seed architecture."
+    headline = "Search a space for a seed architecture."
     files = RunFiles(
         "search", "search", JOURNAL, (TRIALS, TRAINED), figures=(*SEARCH_FIGURES, PREDICTED)
     )
@@ -533,9 +533,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
         return pictures(read_run(result.folder))
 
     @classmethod
-    def told(cls, result: SearchResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: SearchResult) -> Iterator[SummaryPart]:
         """The seed, and what it could have been."""
-        yield ""
         settings = result.settings
         trains = settings.trains
         if isinstance(settings, MeasureSearchSettings):
@@ -563,7 +562,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
 
-def _finalists(result: SearchResult, settings: MeasureSearchSettings) -> RenderableType:
+def _finalists(result: SearchResult, settings: MeasureSearchSettings) -> Table:
     """What the search could hand on, the seed first, with both values of each measure."""
     measures = without_sizes(result.values)
     again = any(one.again for one in result.finalists)
@@ -583,10 +582,10 @@ def _finalists(result: SearchResult, settings: MeasureSearchSettings) -> Rendera
         title += "is the seed architecture"
     if settings.pick == "policy":
         title += " (--pick policy)"
-    return table(columns, lines, title=title, left=("", "architecture"), rule=1)
+    return Table(columns, lines, title=title, left=("", "architecture"), rule=1)
 
 
-def _trained(result: SearchResult) -> RenderableType:
+def _trained(result: SearchResult) -> Table:
     """What a search that trains could hand on, the seed first."""
     predicted = any(math.isfinite(one.predicted) for one in result.finalists)
     again = result.confirmed is not None
@@ -600,7 +599,7 @@ def _trained(result: SearchResult) -> RenderableType:
     columns += ["predicted"] * predicted + ["retrained [90 %]"] * again
     columns += ["ms"] * (result.latency is not None)
     title = "The best architectures (accuracies in %); the first is the seed architecture"
-    return table(columns, lines, title=title, left=("architecture",), rule=1)
+    return Table(columns, lines, title=title, left=("architecture",), rule=1)
 
 
 def _milliseconds(one: Finalist) -> list[object]:
@@ -608,7 +607,7 @@ def _milliseconds(one: Finalist) -> list[object]:
     return [] if one.latency is None else [one.latency.milliseconds]
 
 
-def _front(result: SearchResult) -> RenderableType:
+def _front(result: SearchResult) -> Table:
     """The seed and the best measured, of results from before there were finalists."""
     measures = without_sizes(result.values)
     columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
@@ -620,7 +619,7 @@ def _front(result: SearchResult) -> RenderableType:
     rows = [line("seed", result, result.seed_architecture)]
     rows += [line(f"step {row.number}", row, row.architecture) for row in result.front]
     title = "The seed architecture, and the best of those measured"
-    return table(columns, rows, title=title, left=("", "architecture"), rule=1)
+    return Table(columns, rows, title=title, left=("", "architecture"), rule=1)
 
 
 def _budget(params: int) -> str:

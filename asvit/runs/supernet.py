@@ -15,6 +15,7 @@ from asvit.core.files import write_text
 from asvit.core.progress import Tell, images_told
 from asvit.core.run_files import LOSSES, SUPERNET_FIGURES, SUPERNET_WEIGHTS, previous
 from asvit.core.settings import setting
+from asvit.core.summary import SummaryPart
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run
@@ -22,7 +23,6 @@ from asvit.training.supernets.settings import PathAccuracies, SupernetResult, Su
 
 if TYPE_CHECKING:
     import torch
-    from rich.console import Console, RenderableType
 
     from asvit.models.psvit_supernet import PSViTSupernet
     from asvit.report.pictures import Picture
@@ -44,7 +44,7 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "Saved[SupernetFile]"]):
     """
 
     command = "supernet train"
-    summary = "Train all paths of a space at once."
+    headline = "Train all paths of a space at once."
     files = RunFiles(
         "supernet",
         "supernet",
@@ -167,7 +167,7 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "Saved[SupernetFile]"]):
         return PathAccuracies.of([space.accuracy(supernet, path, images) for path in paths])
 
     @classmethod
-    def facts(cls, result: SupernetResult) -> Mapping[str, object]:
+    def _facts(cls, result: SupernetResult) -> Mapping[str, object]:
         """The loss, and random paths."""
         found, losses = result.accuracy, result.losses
         return {
@@ -181,9 +181,9 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "Saved[SupernetFile]"]):
         }
 
     @classmethod
-    def told(cls, result: SupernetResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: SupernetResult) -> Iterator[SummaryPart]:
         """The facts, and how long it took."""
-        yield from super().told(result, screen)
+        yield cls._facts(result)
         yield f"trained in {clock(result.wall_seconds)}"
 
     @classmethod

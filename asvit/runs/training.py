@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from asvit._version import __version__
-from asvit.core.console import clock, number, table
+from asvit.core.console import clock, number
 from asvit.core.progress import Tell, ignore, images_told
 from asvit.core.run_files import (
     BEST,
@@ -24,6 +24,7 @@ from asvit.core.run_files import (
     previous,
 )
 from asvit.core.settings import WrongOption, fields_of, setting
+from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs.folder import LOCK, RunFiles, seems_usable
 from asvit.runs.run import imported
@@ -32,8 +33,6 @@ from asvit.training.settings import TrainSettings
 from proxies.messages import legible
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from asvit.data import TrainingSets
     from asvit.networks import Network
     from asvit.training.checkpoint import Checkpoint, Saved
@@ -59,7 +58,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     """
 
     command = "train"
-    summary = "Train a network on your images."
+    headline = "Train a network on your images."
     files = RunFiles(
         "training",
         "training",
@@ -346,7 +345,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         }
 
     @classmethod
-    def told(cls, result: TrainResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: TrainResult) -> Iterator[SummaryPart]:
         """The best and the last epoch."""
         from asvit.training.metrics import TOP
 
@@ -360,8 +359,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             for name, row in (*best, ("last", result.last))
         ]
         columns.insert(0, "epoch")
-        yield ""
-        yield table(columns, rows, title="On the validation images, per cent", left=("epoch",))
+        yield Table(columns, rows, title="On the validation images, per cent", left=("epoch",))
         for name, times in result.bad_images.items():
             yield legible(f"could not be read and was replaced {times} times: {name}")
         yield f"{len(result.history)} epochs in {clock(result.wall_seconds)}"

@@ -152,7 +152,7 @@ class DetectionRun(TransferRun[DetectionSettings]):
     """
 
     command = "transfer detect"
-    summary = "Train a detector of objects and their masks."
+    headline = "Train a detector of objects and their masks."
     files = _files("detection", "detector")
     settings_type = DetectionSettings
     result_type = DetectionResult
@@ -171,7 +171,7 @@ class SegmentationRun(TransferRun[SegmentationSettings]):
     """
 
     command = "transfer segment"
-    summary = "Train a segmenter, which tells the class of each pixel."
+    headline = "Train a segmenter, which tells the class of each pixel."
     files = _files("segmentation", "segmenter")
     settings_type = SegmentationSettings
     result_type = SegmentationResult

@@ -32,6 +32,7 @@ from asvit.core.settings import (
 from asvit.export.settings import ExportSettings
 from asvit.runs.command_line import typed_options
 from asvit.runs.designing import DesignRun, design
+from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, Run
 from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun
@@ -235,7 +236,7 @@ def test_what_a_design_tells_to_type(
     monkeypatch.chdir(tmp_path)
     result = design(pictures, max_params="150K", max_latency="0.9ms", out="my run", seed=3)
     screen = Console(file=io.StringIO(), width=80)
-    DesignRun.show(result, screen)
+    show(DesignRun, result, screen)
     texts = [result.to_json(), screen.file.getvalue()]  # type: ignore[attr-defined]
     lines = [*lines_in(texts), *lines_in(page_of(tmp_path / "my run"))]
     assert lines.count(result.next_command) >= 3

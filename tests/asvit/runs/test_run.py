@@ -16,7 +16,7 @@ from asvit.core.progress import Progress
 from asvit.core.settings import Settings, fields_of, option_of
 from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
-from asvit.runs.run import RUNS, kind_of, register_run, summary_of
+from asvit.runs.run import RUNS, headline_of, kind_of, register_run
 from asvit.runs.scaling import ScaleRun
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
 from tests.hostile import unsummed
@@ -194,8 +194,8 @@ def test_an_unknown_setting_is_a_type_error() -> None:
 
 
 def test_its_line_of_help_is_the_first_of_its_docstring() -> None:
-    assert summary_of(ToyRun) == "Add up numbers."
-    assert summary_of(ScaleRun) == "Grow an architecture to a budget without training."
+    assert headline_of(ToyRun) == "Add up numbers."
+    assert headline_of(ScaleRun) == "Grow an architecture to a budget without training."
 
 
 @pytest.mark.parametrize("kind", RUNS.values(), ids=lambda kind: kind.command)

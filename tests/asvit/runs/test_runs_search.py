@@ -19,8 +19,9 @@ from asvit.core.results import stored_content
 from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
 from asvit.core.versions import versions
 from asvit.data import load_images
-from asvit.runs import measurement_pool
+from asvit.runs import lifecycle, measurement_pool
 from asvit.runs.checks import find_space
+from asvit.runs.reporting import show
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import (
     CONTROLLERS,
@@ -53,7 +54,7 @@ def search(out: Path | None = None, **settings: Any) -> SearchResult:
 @pytest.fixture(autouse=True)
 def _no_report(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "report" not in request.node.name:
-        monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
+        monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
 
 
 @pytest.mark.parametrize("controller", sorted({*CONTROLLERS} - {"predictor"}))
@@ -125,7 +126,7 @@ def test_results_from_before_there_were_finalists_are_shown_as_they_are(tmp_path
     result = search(tmp_path)
     assert result.finalists == ()
     with (screen := console()).capture() as shown:
-        SearchRun.show(result, screen)
+        show(SearchRun, result, screen)
     assert "The seed architecture, and the best of those measured" in shown.get()
 
 
@@ -145,7 +146,7 @@ def test_the_next_command_and_this_one_can_be_pasted(tmp_path: Path) -> None:
         "--proxy length_distortion --seed 7"
     )
     assert result.provenance["command"] == (
-        "asvit search --space asvit-tiny --proxy length_distortion --steps 6 --seed 7 "
+        "asvit search --proxy length_distortion --steps 6 --space asvit-tiny --seed 7 "
         f"--out '{tmp_path}/my run'"
     )
 
