@@ -300,4 +300,6 @@ class ScaleResult(Result):
             for step, row in zip(content["steps"], series, strict=True)
             for one in (step["candidates"] or [row])
         ]
+        if len({frozenset(row) for row in (*series, *candidates)}) > 1:
+            raise ValueError("its steps and candidates differ in their columns")
         return {**content, "series": series, "candidates": candidates}
