@@ -8,11 +8,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from asvit.core.codec import MALFORMED, check_values, content_fault, from_json, to_json
+from asvit.core.codec import (
+    MALFORMED,
+    check_schema,
+    check_values,
+    content_fault,
+    from_json,
+    to_json,
+)
 from asvit.core.digests import read_sealed_json, sealed_json
 from asvit.core.files import check_plain, read_text, write_bytes
 from asvit.core.run_files import RESULT
-from proxies.messages import shown
 from proxies.registry import Registry
 from proxies.tables import read_cells
 
@@ -143,9 +149,7 @@ class Result:
     @classmethod
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
         """Undo :meth:`to_json` for a file in ``folder``."""
-        known = content["kind"], content["schema_version"]
-        if known != (cls.kind, cls.schema_version):
-            raise ValueError(f"kind {shown(known[0])}, schema {shown(known[1])}")
+        check_schema(content, cls.kind, cls.schema_version)
         provenance = {name: content[name] for name in cls.provenance_keys}
         check_values(provenance, {n: _PROVENANCE.get(n, Any) for n in provenance})
         whole = {**cls.unfold(content), "folder": str(folder), "provenance": provenance}
@@ -175,8 +179,8 @@ class Result:
             ) from error
 
 
-def stored_content(path: Path) -> Any:
-    """What a ``result.json`` holds, of whatever kind and version.
+def stored_content(path: Path) -> dict[str, Any]:
+    """What a ``result.json`` holds, of whatever kind.
 
     Raises:
         FileNotFoundError: If there is none.

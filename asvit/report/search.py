@@ -281,8 +281,8 @@ def dimensions(space: SearchSpace | None) -> str:
 
 
 def _finalists(result: SearchResult | None) -> str:
-    """What the search could hand on, the seed first; empty where there were no finalists."""
-    if result is None or not result.finalists:
+    """What the search could hand on, the seed first; empty before it has finished."""
+    if result is None:
         return ""
     if result.settings.trainings is not None:
         return search_trained.finalists(result)

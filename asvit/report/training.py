@@ -1,7 +1,7 @@
 """The reports of trainings: epochs, the plan of tokens, and what a network takes images for.
 
-They need a result.json; predictions.json beside it, which folders of earlier versions lack, has
-the confusion matrix and the worst mistakes.
+They need a result.json; predictions.json beside it, which may have been removed, has the
+confusion matrix and the worst mistakes.
 """
 
 import math
