@@ -31,7 +31,7 @@ from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
-from asvit.search.rows import write_trials
+from asvit.search.rows import Finalist, write_trials
 from asvit.search.supernet_result import (
     EvolutionResult,
     Generation,
@@ -92,6 +92,19 @@ def _search(folder: Path) -> None:
         failures=3,
         entropy=(15.3, 4.1),
         front=trials[-10:],
+        finalists=[
+            Finalist(
+                architecture=row.architecture,
+                number=row.number,
+                likeliest=row is best,
+                params=row.params,
+                macs=row.macs,
+                values=row.values,
+                again=row.values,
+                reason=row.reason,
+            )
+            for row in trials[-3:]
+        ],
         wall_seconds=1563.2,
         provenance={**_ORIGIN, "command": command},
         reliability=from_json(_reliability(), Reliability),
