@@ -230,7 +230,6 @@ class ScaleResult(Result):
     provenance_keys = ("seed_run", "images", "device", "versions", "command")
     hidden = ("series", "candidates")
     rows_in = "steps"
-    also_called: ClassVar[Mapping[str, str]] = {"trajectory": "growth"}
 
     settings: ScaleSettings
     space: str  #: space of the architectures

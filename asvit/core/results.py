@@ -58,7 +58,6 @@ class Result:
     provenance_keys: ClassVar[tuple[str, ...]] = ("images", "device", "versions", "command")
     hidden: ClassVar[tuple[str, ...]] = ()  # fields that stand in the file in another form
     rows_in: ClassVar[str] = ""  # the table of the run folder with its rows, without ending
-    also_called: ClassVar[Mapping[str, str]] = {}  # other names of figures
 
     folder: Path  #: run folder
     settings: Any  #: settings of the run
@@ -113,7 +112,7 @@ class Result:
         Args:
             figure: Its name, that of its files in the run folder: a search has ``"entropy"``,
                 ``"reward"``, ``"measures"``, ``"front"`` and ``"choices"``, a scaling
-                ``"trajectory"``, ``"sizes"``, ``"measures"`` and ``"clouds"``, a correlation
+                ``"growth"``, ``"sizes"``, ``"measures"`` and ``"clouds"``, a correlation
                 ``"tau"`` and a ``"scatter-..."`` for each measure.
 
         Raises:
@@ -123,7 +122,7 @@ class Result:
         kind = next(kinds, None)
         drawn = (kind.pictures(self) if kind else None) or ()
         named: Registry[Any] = Registry("figure", {one.name: one for one in drawn})
-        return named[self.also_called.get(figure, figure)]
+        return named[figure]
 
     def derived(self) -> Mapping[str, Any]:
         """What follows from the fields and stands in the file, too."""
