@@ -198,6 +198,4 @@ def score_to_json(score: Score) -> dict[str, Any]:
 
 def score_from_json(content: Mapping[str, Any]) -> Score:
     """Undo :func:`score_to_json`."""
-    from proxies import Score  # torch, which reading settings alone does not need
-
     return Score(**vars(from_json(content, _Score)))
