@@ -23,9 +23,6 @@ _ELSEWHERE = {"proxy": " (modules named in ASVIT_EXTENSIONS register measures of
 
 _TOLD = (ValueError, RuntimeError, AssertionError, OSError, ImportError, SyntaxError)
 
-# Names of before, in folders and scripts.
-_RENAMED = {"ntk_condition_number_normed": "feature_condition_number"}
-
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = _MAX_NAME
 
@@ -41,8 +38,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def hint(name: str, known: Iterable[str]) -> str:
     """Suggest the nearest known name instead of ``name``, or list all of them."""
     names = list(known)
-    if (now := _RENAMED.get(name)) in names:
-        return f"it is called {now!r} now"
     near = nearest(name, names)
     return f"use one of {listed(names)}" if near is None else f"did you mean {shown(near)}?"
 

@@ -19,7 +19,6 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from asvit.models.asvit import AsViT
-from asvit.models.layers.asvit import same_padding
 from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
 from proxies.messages import first_line
@@ -39,15 +38,6 @@ class Tokens(NamedTuple):
 SCHEDULE: Final = (Tokens(16, 5), Tokens(8, 2), Tokens(4, 1))
 _FACTORS: Final = (4, 2, 1)  # on the stride of any stem
 _SIZE_FREE: Final = (AsViT, ShiftViT, PSViT)
-
-
-def patch_padding(kernel: int, tokens: Tokens) -> tuple[int, int]:
-    """Zeros to the left of (and above) the image and to the right of (and below) it.
-
-    An image whose sides ``tokens.stride`` divides then has exactly one token for each
-    ``tokens.stride`` pixels. At (4,1) the padding is that of the plain As-ViT.
-    """
-    return same_padding(kernel, tokens.stride, tokens.dilation)
 
 
 def token_stages(model: nn.Module) -> tuple[Tokens, ...]:
