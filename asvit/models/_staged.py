@@ -248,10 +248,10 @@ def stage_indices(indices: int | Sequence[int] | None, stages: int) -> list[int]
         if not 1 <= indices <= stages:
             raise ValueError(f"the last {indices} stages do not exist; use 1 to {stages}")
         return list(range(stages - indices, stages))
-    found = [i + stages if i < 0 else i for i in indices]
-    if not found or not all(0 <= i < stages for i in found):
+    resolved = [i + stages if i < 0 else i for i in indices]
+    if not resolved or not all(0 <= i < stages for i in resolved):
         raise ValueError(f"stages {list(indices)} do not all exist; use 0 to {stages - 1}")
-    return found
+    return resolved
 
 
 def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:

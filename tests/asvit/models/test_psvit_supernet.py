@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asvit.models.psvit_supernet import OnePath, PSViTSupernet
+from asvit.models.psvit_supernet import FixedPath, PSViTSupernet
 from asvit.psvit_path import layers_of
 from proxies import count
 
@@ -131,4 +131,4 @@ def test_sizes_that_do_not_suit_are_refused() -> None:
 def test_other_numbers_of_stages_and_cells_work() -> None:
     net = PSViTSupernet((8, 12), (1, 2), pooling="2d", cells=2, img_size=16, num_classes=3)
     assert net(torch.zeros(1, 3, 16, 16), ("b-", "-s")).shape == (1, 3)
-    assert isinstance(net.on(("--", "ss")), OnePath)
+    assert isinstance(net.on(("--", "ss")), FixedPath)
