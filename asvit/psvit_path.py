@@ -225,10 +225,10 @@ def unrolled(cells: str, depth: int) -> str:
     'bsbb'
     """
     pattern = cells.replace(IDENTITY, "") or BASIC
-    chosen, left = [], depth
+    layers, left = [], depth
     for cell in cycle(pattern):
         if left == 0:
             break
-        chosen.append(cell if CELL_LAYERS[cell] <= left else BASIC)
-        left -= CELL_LAYERS[chosen[-1]]
-    return "".join(chosen)
+        layers.append(cell if CELL_LAYERS[cell] <= left else BASIC)
+        left -= CELL_LAYERS[layers[-1]]
+    return "".join(layers)
