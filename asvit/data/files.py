@@ -40,10 +40,10 @@ _MAX_DEPTH = 100  # of nested folders
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _COLUMNS = ["image", "class", "part"]
-_KNOWN = ["bytes", "sha256"]  # more columns, of a design's table
+_CONTENT_COLUMNS = ["bytes", "sha256"]  # further columns, in a design's table
 _ROOT = "# images in "  # begins a table of images that are not beside it
 
-#: What was found of files whose content was compared: path to the state of the file.
+#: Path of a file whose content was compared -> its state then.
 Seen = MutableMapping[Path, tuple[int, ...]]
 
 
@@ -115,8 +115,8 @@ class FolderDataset(LabelledImages):
 
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     """Sorted names of the images and of the folders in ``folder``."""
-    with os.scandir(folder) as found:
-        entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
+    with os.scandir(folder) as scan:
+        entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda e: e.name)
     folders = [e.name for e in entries if e.is_dir()]
     # A broken link counts as an image, so that reading it reports the error.
     images = [e.name for e in entries if e.name.lower().endswith(EXTENSIONS) and not e.is_dir()]
@@ -125,10 +125,10 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
 
 def find_images(folder: Path) -> list[Path]:
     """All images in a folder and in those inside it, sorted by folder; a ValueError if none."""
-    found = [folder / name for name in _walk(folder)]
-    if not found:
+    images = [folder / name for name in _walk(folder)]
+    if not images:
         raise ValueError(f"no images in {str(folder)!r}; use {', '.join(EXTENSIONS)} files")
-    return found
+    return images
 
 
 def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> list[str]:
@@ -150,7 +150,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> list[str]:
 
 
 class ListedImage(NamedTuple):
-    """A row of a table of images; without a digest, its content may be any."""
+    """A row of a table of images; without a digest, any content is accepted."""
 
     name: str  # file, relative to the folder of the images
     label: str
@@ -221,28 +221,28 @@ def has_part(table: Path, part: str) -> bool:
 def changed_images(
     table: Path, part: str, seen: Seen, *, root: Path | None = None
 ) -> dict[str, str]:
-    """The images of a part that are not as the table lists them: their names, and why.
+    """Images of a part that differ from their row in the table: their names, and why.
 
-    ``seen`` keeps the state of files that were as listed, so that they are not read twice. Images
-    are looked up in ``root``, if given.
+    ``seen`` keeps the state of unchanged files, so that they are not read twice. ``root`` replaces
+    the folder of the images.
     """
     folder, rows = _read_list(table)
-    found = {
+    changes = {
         row.name: _change((root or folder) / row.name, row, seen)
         for row in rows
         if row.part == part and row.digest
     }
-    return {name: why for name, why in found.items() if why}
+    return {name: why for name, why in changes.items() if why}
 
 
 def _change(path: Path, row: ListedImage, seen: Seen) -> str:
-    """How a file differs from what was listed; empty if it does not."""
+    """How a file differs from its row; empty if it does not."""
     try:
         about = path.stat()
         state = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
         if seen.get(path) != state:
             if about.st_size != row.size or file_digest(path) != row.digest:
-                return "its content is another one"
+                return "its content has changed"
             seen[path] = state
     except FileNotFoundError:
         return "it is missing"
@@ -257,16 +257,16 @@ def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
         first, text = split_list(read_text(table))
         rows = csv.reader(io.StringIO(text, newline=""))
         header = read_cells(next(rows, []))
-        if header not in (_COLUMNS, [*_COLUMNS, *_KNOWN]):
+        if header not in (_COLUMNS, [*_COLUMNS, *_CONTENT_COLUMNS]):
             raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
-        found = []
+        images = []
         for cells in map(read_cells, rows):
             if len(cells) != len(header):
                 raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
             name, label, part, size, digest = [*cells, "0", ""][:5]
-            found.append(ListedImage(name, label, part, int(size), digest))
+            images.append(ListedImage(name, label, part, int(size), digest))
         root = unquote(first[len(_ROOT) :].rstrip("\n"), errors="surrogateescape")
-        return table.parent / root, found
+        return table.parent / root, images
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{table} is no table of images: {first_line(error)}") from error
 
@@ -285,7 +285,7 @@ def root_line(table: Path, images: Path) -> str:
 
 def list_text(rows: Iterable[ListedImage]) -> str:
     """The text of a table, without the line that names a folder."""
-    return csv_text([[*_COLUMNS, *_KNOWN], *rows])
+    return csv_text([[*_COLUMNS, *_CONTENT_COLUMNS], *rows])
 
 
 def read_image(path: Path) -> Image.Image:

@@ -402,7 +402,7 @@ def test_a_list_names_its_images_and_holds_them_to_their_content(tmp_path: Path)
     with pytest.raises(ValueError, match=r"a0\.png' has changed since it was listed"):
         found.picture(0)
     assert changed_images(table, "train", seen) == dict.fromkeys(
-        ("a/a0.png", "b/b0.png"), "its content is another one"
+        ("a/a0.png", "b/b0.png"), "its content has changed"
     )
     found.paths[1].unlink()
     assert changed_images(table, "train", {})["b/b0.png"] == "it is missing"
