@@ -135,9 +135,9 @@ def _batches(
     for _ in range(recipe.steps):
         while len(queue) < recipe.batch_size:
             queue = torch.cat([queue, torch.randperm(len(labels), generator=generator)])
-        chosen, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
-        chosen = chosen.to(labels.device)
-        yield augment(pixels[chosen], recipe, generator), labels[chosen]
+        indices, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
+        indices = indices.to(labels.device)
+        yield augment(pixels[indices], recipe, generator), labels[indices]
 
 
 def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
