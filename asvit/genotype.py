@@ -26,7 +26,7 @@ KERNEL_CHOICES: Final = ((4, 5, 6, 7, 8), (2, 3, 4), (2, 3, 4), (2, 3, 4))
 SPLIT_CHOICES: Final = ((2, 4, 8), (1, 2, 4), (1, 2), (1,))
 EXPANSION_CHOICES: Final = ((2, 3, 4, 5, 6),) * STAGES
 HEAD_CHOICES: Final = (16, 32, 64)
-#: What scaling may set.
+#: Values that scaling may set.
 DEPTH_CHOICES: Final = range(1, 257)
 WIDTH_CHOICES: Final = range(1, WIDTH_CAP + 1)
 

@@ -22,7 +22,7 @@ IDENTITY: Final = "-"
 #: Cell -> its number of layers.
 CELL_LAYERS: Final = {BASIC: 1, SHARED: 2, IDENTITY: 0}
 
-#: What scaling may set.
+#: Values that scaling may set.
 DEPTH_CHOICES: Final = range(257)
 MAX_WIDTH: Final = 4096
 
@@ -99,7 +99,7 @@ class PSViTPath(Growable):
         for number in (*depths, *rest):
             if not NUMBER.fullmatch(number):
                 raise ValueError(
-                    f"{shown(number)} in {shown(text)} is no whole number of up to 5 digits"
+                    f"{shown(number)} in {shown(text)} is not a whole number of up to 5 digits"
                 )
         width = int(rest[0]) if rest else cls.width
         first, second, third = cells

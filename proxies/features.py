@@ -32,7 +32,7 @@ _NORM_TYPES: tuple[type[nn.Module], ...] = (
 _NORM_NAMES = re.compile(r"(Rms|Simple|Layer|Group|Batch|FilterResponse)Norm")
 # Attributes of classifiers that hold the normalisation between the last block and the head.
 _FINAL_NORMS = ("norm", "fc_norm", "head.norm")
-# What autograd calls the operations that select, pool, and combine tokens, linearly.
+# Autograd's names of operations that select, pool, and combine tokens, linearly.
 _POOLING = re.compile(
     r"(Mean|Sum|AdaptiveAvgPool2D|AvgPool2D|Select|Slice|Index|Split|SplitWithSizes|Unbind|Cat|"
     r"Stack|Add|Mul|Div|Convolution|View|UnsafeView|Reshape|ReshapeAlias|Permute|Transpose|T|"
@@ -220,7 +220,7 @@ def _norms_of(module: object) -> list[nn.Module]:
 
 
 def _without_norm(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """A forward method in place of a norm's, with what is fused into it."""
+    """A forward method that replaces a norm's, and applies what is fused into the norm."""
     parts = (getattr(module, name, None) for name in ("drop", "act"))
     return nn.Sequential(*(part for part in parts if isinstance(part, nn.Module))).forward
 

@@ -284,7 +284,7 @@ class StackedGramAccumulator(GramAccumulator):
     def finish(self) -> None:
         """Raise a ValueError if a use received no gradient.
 
-        Either no output depends on it, or vmap lost it; measuring the networks one by one tells.
+        Either no output depends on it, or vmap lost it; measuring each network alone shows which.
         """
         for name in self._expected:
             raise ValueError(f"no gradient came back to {name} of the stacked networks")

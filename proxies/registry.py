@@ -105,7 +105,7 @@ class Proxy:
     undefined: str = "the value is not finite"  #: why a value is NaN
     random: bool = True  #: whether it depends on the initial weights
     #: Computes the measure for several networks of one architecture in one vectorised pass, each
-    #: with its own inputs (the images are shared); None if there is no such way.
+    #: with its own inputs (the images are shared); None if it cannot.
     together: Callable[[Sequence[nn.Module], Sequence[Inputs]], Sequence[float]] | None = None
     #: Returns why values of a network would be meaningless, or an empty text; see
     #: :mod:`proxies.samples`. Runs once for the first network of an architecture, for all measures
@@ -151,7 +151,7 @@ def get_proxy(name: str) -> Proxy:
     """Look up a measure.
 
     Raises:
-        UnknownNameError: If there is none of this name; a KeyError and a ValueError.
+        UnknownNameError: If the name is unknown; a KeyError and a ValueError.
     """
     return PROXIES[name]
 

@@ -14,8 +14,8 @@ from proxies.messages import first_line, shown
 
 T = TypeVar("T")
 
-# Also in the wide form, which some spreadsheets take as well, and what is behind an apostrophe:
-# reading takes one away again.
+# Also full-width characters, which some spreadsheets accept, and text that already begins with an
+# apostrophe, as reading removes one.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 

@@ -102,7 +102,7 @@ class Row:
 
     @property
     def latency(self) -> float:
-        """Milliseconds of a forward pass; a KeyError where the budget is no time."""
+        """Milliseconds of a forward pass; a KeyError unless the budget is a time."""
         return self.values["latency"]
 
 

@@ -54,7 +54,7 @@ def _parted(
 def _size(path: Path) -> int:
     about = path.stat()
     if not stat.S_ISREG(about.st_mode) or not about.st_size:
-        raise OSError(f"{path} is no picture")  # opening a pipe would wait for its writer
+        raise OSError(f"{path} is not a picture")  # opening a pipe would wait for its writer
     return about.st_size
 
 

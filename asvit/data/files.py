@@ -31,9 +31,9 @@ MOST_PIXELS = 120_000_000
 
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
 
-_LONGEST = 10  # times its width, of what is resized by the shorter side
+_LONGEST = 10  # longer over shorter side of an image that is resized by the shorter one
 
-# In place of ours, which is an error.
+# MOST_PIXELS raises an error instead.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _MAX_DEPTH = 100  # of nested folders
@@ -41,7 +41,7 @@ _MAX_DEPTH = 100  # of nested folders
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _COLUMNS = ["image", "class", "part"]
 _CONTENT_COLUMNS = ["bytes", "sha256"]  # further columns, in a design's table
-_ROOT = "# images in "  # begins a table of images that are not beside it
+_ROOT = "# images in "  # first line of a table whose images are in another folder
 
 #: Path of a file whose content was compared -> its state then.
 Seen = MutableMapping[Path, tuple[int, ...]]
@@ -268,7 +268,7 @@ def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
         root = unquote(first[len(_ROOT) :].rstrip("\n"), errors="surrogateescape")
         return table.parent / root, images
     except (ValueError, csv.Error) as error:
-        raise ValueError(f"{table} is no table of images: {first_line(error)}") from error
+        raise ValueError(f"{table} is not a table of images: {first_line(error)}") from error
 
 
 def split_list(text: str) -> tuple[str, str]:
@@ -303,7 +303,7 @@ def check_image(path: Path) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
-        raise ValueError("it is no file")
+        raise ValueError("it is not a file")
     # Not by its name: Pillow 13 maps some TIFF files into memory, and then turns them wrongly.
     with path.open("rb") as file, open_image(file) as image:
         yield image
@@ -314,12 +314,14 @@ def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
     """An image of which the header alone has been read.
 
     Raises:
-        ValueError: If it is of no format of ours, or has more than :data:`MOST_PIXELS`.
+        ValueError: If it has none of :data:`FORMATS`, or more than :data:`MOST_PIXELS`.
     """
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise ValueError(f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
+        raise ValueError(
+            f"it is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+        ) from error
     except Image.DecompressionBombError as error:  # twice the pixels that Pillow allows
         raise ValueError(_TOO_LARGE) from error
     with image:
@@ -334,7 +336,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     An image whose EXIF data cannot be read stays as it is stored. Transparent pixels are blended
     with black. 16-bit grey keeps its upper byte.
     """
-    image.load()  # what is damaged in the pixels must not be taken for damaged EXIF data
+    image.load()  # so that damaged pixels are not mistaken for damaged EXIF data
     with suppress(*UNREADABLE):
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode[0] in "IF":  # Pillow's own conversion would clip these at 255
@@ -355,7 +357,7 @@ def square(image: Image.Image, size: int) -> Image.Image:
 
 
 def crop_long(image: Image.Image) -> Image.Image:
-    """The centre of an image that is more than 10 times as long as wide; others as they are.
+    """The centre of an image that is more than 10 times as long as wide; other images unchanged.
 
     Resized by its shorter side, an image of 1 × 60,000 pixels would take gigabytes.
     """

@@ -229,7 +229,7 @@ def _check_hub_name(name: str, download: bool) -> None:
                 f" ask for 'hf:{name}:download' to fetch its files from there"
             )
     elif not _NAME.fullmatch(name) or name in _PACKAGED_DATASETS_MODULES:
-        raise ValueError(f"{shown(name)} is no name of a dataset; use hf:OWNER/NAME, or a folder")
+        raise ValueError(f"{shown(name)} is not a dataset's name; use hf:OWNER/NAME, or a folder")
 
 
 def _has_addresses(path: Path) -> bool:
@@ -260,7 +260,7 @@ class _Encoded:
                 return (to_rgb(image),)
         path = Path(stored["path"])
         if not path.is_file():
-            raise ValueError(f"{shown(stored['path'])} is no file on this machine")
+            raise ValueError(f"{shown(stored['path'])} is not a file on this machine")
         return (read_image(path),)
 
 

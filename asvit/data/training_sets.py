@@ -188,9 +188,9 @@ class PartedPictures(LabelledImages):
 
 
 def class_count(spec: str) -> int | None:
-    """How many classes a training on the images that ``spec`` names has.
+    """Number of classes of a training on the images that ``spec`` names.
 
-    None where it names none: for noise, for fractals without a number, and for a folder without
+    None if it has none: for noise, for fractals without a number, and for a folder without
     class folders.
 
     Raises:

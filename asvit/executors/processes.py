@@ -166,7 +166,7 @@ def _read() -> Iterator[bytes]:
 
 
 def _read_ahead() -> Iterator[bytes]:
-    """The same by a thread, so that the process exits even in the middle of a task."""
+    """As :func:`_read`, in a thread, so that the process exits even in the middle of a task."""
     content: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def read() -> None:

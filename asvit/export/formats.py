@@ -82,7 +82,7 @@ class Format:
             foreign = sorted({path.name for path in out.iterdir()} - set(FOLDER_FILES))
             if foreign:
                 raise ValueError(
-                    f"the folder {str(out)!r} holds {foreign[0]!r}, which is no part of a model "
+                    f"the folder {str(out)!r} holds {foreign[0]!r}, which is not part of a model "
                     "for timm; name another folder"
                 )
         else:

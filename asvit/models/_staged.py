@@ -1,4 +1,4 @@
-"""What AsViT, ShiftViT and PSViT share: a stem, stages, a norm and a head, with timm's methods."""
+"""The base of AsViT, ShiftViT and PSViT: stem, stages, norm and head, with timm's methods."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
@@ -52,7 +52,7 @@ class StagedNetwork(nn.Module):
 
         ``[B, in_chans, H, W] -> [B, prefix + N, num_features]``, the tokens of a grid in row
         order: N = H/32 * W/32 in As-ViT, rounded up. In ShiftViT
-        ``[B, num_features, H/32, W/32]``, rounded down. A ValueError tells what H and W fit.
+        ``[B, num_features, H/32, W/32]``, rounded down. A ValueError names sizes that fit.
         """
         x = self._embed(image)
         for stage in self._stages:

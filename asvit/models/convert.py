@@ -46,8 +46,8 @@ def convert(
 
     Args:
         model: The network.
-        attention: ``"hallucinated"``, or None to leave it as it is.
-        ffn: ``"compact"``, or None to leave them as they are.
+        attention: ``"hallucinated"``, or None to keep it.
+        ffn: ``"compact"``, or None to keep them.
         heads: Rule for the number of heads and of real ones among them. ``"double_odd"`` doubles
             the heads of all layers if any number is odd, ``"double_each"`` only odd numbers,
             ``"double"`` always; ``"floor"`` and ``"ceil"`` keep the number and round the real

@@ -309,7 +309,7 @@ def feature_levels(model: nn.Module) -> list[Level]:
     if len(levels) < 2:
         strides = ", ".join(map(str, sorted(last)))
         raise ValueError(
-            f"{type(model).__name__} has maps of stride {strides} px only, which is no pyramid; "
+            f"{type(model).__name__} has maps of stride {strides} px only; a pyramid needs two; "
             "use an As-ViT, a ShiftViT, a 'psvit2d:' path of several stages, or a timm model such "
             "as a Swin"
         )

@@ -155,12 +155,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = content[name]
             break
     if not isinstance(content, Mapping) or not content:
-        raise ValueError(f"{path} holds no state dict, but a {type(content).__name__}")
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a state dict")
     for name, tensor in content.items():
         if not isinstance(name, str):
-            raise ValueError(f"{path} holds no state dict: {shown(name)} is no name")
+            raise ValueError(f"{path} has no state dict: {shown(name)} is not a name")
         if not isinstance(tensor, Tensor):
-            raise ValueError(f"{path} holds no state dict: {shown(name)} is no tensor")
+            raise ValueError(f"{path} has no state dict: {shown(name)} is not a tensor")
     return _plain(path, dict(content))
 
 
@@ -207,7 +207,7 @@ def load_state(
         (missing, "are missing"),
         (unexpected, "are unknown to it"),
         (other, "have another shape"),
-        (whole, "are no floating-point numbers"),
+        (whole, "are not floating-point numbers"),
     ):
         faulty = [name for name in names if not (free and name.startswith(free))]
         if faulty:
@@ -254,5 +254,5 @@ def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         if tensor.is_meta:
             raise ValueError(f"{path}: {shown(name)} is a tensor on 'meta', which has no numbers")
         if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
-            raise ValueError(f"{path}: {shown(name)} holds no plain numbers, but {tensor.dtype}")
+            raise ValueError(f"{path}: {shown(name)} has no plain numbers, but {tensor.dtype}")
     return weights

@@ -156,7 +156,7 @@ def stage_table(
 
 
 def parse(arch: str | Architecture) -> Architecture:
-    """The architecture that a text describes; an architecture is returned as it is.
+    """The architecture that a text describes; an architecture is returned unchanged.
 
     Raises:
         ValueError: If :func:`build` would reject it; one line that says what would be right.
@@ -216,7 +216,7 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
         spaces = [space for space in SPACES.values() if isinstance(arch, space.architecture)]
         if not spaces:
             raise ValueError(
-                f"{type(arch).__name__} is no architecture; use a Genotype, its text or "
+                f"{type(arch).__name__} is not an architecture; use a Genotype, its text or "
                 f"{PREFIX}NAME"
             )
         # Its own class takes precedence over a parent class.

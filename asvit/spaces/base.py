@@ -86,7 +86,7 @@ class SearchSpace(ABC):
         A dimension of numbers is a number, its logarithm to base 2 where the largest choice is at
         least four times the smallest; a dimension of texts has a 0 or 1 for every choice.
 
-        A space may override this: with what is known about its choices, less data is needed.
+        A space may override this: features that suit its choices need less data.
         ``"depth"`` and ``"width"`` stand for all blocks and for the channels of the first; where
         they are missing, the network is built to count them.
         """
@@ -207,7 +207,7 @@ def load_space(name: str) -> SearchSpace:
     """The space of that name.
 
     Raises:
-        UnknownNameError: If there is none; a KeyError and a ValueError.
+        UnknownNameError: If the name is unknown; a KeyError and a ValueError.
     """
     return SPACES[name]
 

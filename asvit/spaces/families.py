@@ -272,7 +272,7 @@ class AutoFormerArchitecture(_Family):
 def _read(kind: type, text: str, part: str) -> Any:
     form, words = _FORMS[kind]
     if not re.fullmatch(form, part.strip()):
-        raise ValueError(f"{short(part)} in {short(text)} is no {words}")
+        raise ValueError(f"{short(part)} in {short(text)} is not a {words}")
     return kind(part)
 
 

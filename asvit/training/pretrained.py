@@ -73,9 +73,9 @@ def _head_names(model: Any) -> tuple[str, ...]:
 
 
 def _resized(name: str, tensor: Tensor, own: Tensor, model: nn.Module) -> Tensor:
-    """Resample a position tensor to the shape of ``own``; others are returned as they are."""
+    """Resample a position tensor to the shape of ``own``; other tensors are unchanged."""
     if tensor.shape == own.shape or not tensor.is_floating_point():
-        return tensor  # load_state will refuse what is no float
+        return tensor  # load_state will refuse integers
     place, _, kind = name.rpartition(".")
     if kind == _BIAS_TABLE and tensor.shape[1:] == own.shape[1:]:
         window = getattr(model.get_submodule(place), "window_size", None)

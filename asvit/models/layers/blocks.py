@@ -1,4 +1,4 @@
-"""What the blocks of several networks share."""
+"""Attention, block stages and initial weights that several networks share."""
 
 from collections.abc import Iterable
 from typing import cast

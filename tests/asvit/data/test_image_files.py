@@ -359,7 +359,7 @@ def test_too_many_pixels_are_refused_alike(tmp_path: Path, sides: tuple[int, int
 
 def test_what_is_no_image_is_told_what_would_be(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no image")
-    formats = "it is no BMP, GIF, JPEG, PNG, PPM, TIFF or WEBP image"
+    formats = "it is not a BMP, GIF, JPEG, PNG, PPM, TIFF or WEBP image"
     with pytest.raises(ValueError, match=rf"cannot read image '.*a\.jpg': {formats}"):
         read_image(tmp_path / "a.jpg")
 

@@ -128,7 +128,7 @@ def test_arguments_of_a_model_are_part_of_its_text():
         ("global_pool=True", r"cannot be built: "),
         ("num_classes=2", r"num_classes in .* is an option of the command; leave it out"),
         ("pretrained=True", r"pretrained in .* concerns weights, which have options"),
-        ("checkpoint_path='x'", r"checkpoint_path in .* is about weights"),
+        ("checkpoint_path='x'", r"checkpoint_path in .* concerns weights"),
         ("norm_layer=nope", r"'nope'"),
     ],
 )
