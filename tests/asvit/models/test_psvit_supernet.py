@@ -112,7 +112,7 @@ def test_a_path_costs_what_it_does_alone(kind: str) -> None:
 def test_paths_that_are_none_are_refused() -> None:
     net = NETS["2d"]
     for path in [("b" * 6,) * 2, ("b" * 5, "b" * 6, "b" * 6), ("bbbbbx",) * 3]:
-        with pytest.raises(ValueError, match="none of this supernet; give 3 texts of 6 letters"):
+        with pytest.raises(ValueError, match="does not fit this supernet; give 3 texts of 6"):
             net(images(), path)
     for call in (net.on, net.extract, lambda path: net(images(), path)):
         with pytest.raises(ValueError, match="has no layer; use at least one 'b' or 's'"):
