@@ -26,9 +26,9 @@ from asvit.reference.resampling import resampled_spearman
 from asvit.reference.statistics import correlate, in_bands, pooled_kendall, resampled_kendall
 from asvit.search.trained import check_predictor
 from experiments import compare_designs, simulate_trainings
-from experiments.compare_outcomes import RANDOM, Row, difference
-from experiments.growing import markdown
 from experiments.simulate_trainings import TABLES
+from experiments.study import RANDOM, Row, difference
+from experiments.tables import markdown
 
 Array = NDArray[np.float64]
 T = TypeVar("T")

@@ -22,8 +22,8 @@ from experiments import (
     study_fidelity,
 )
 from experiments.compare_designs import AT_CAP, BEST, BY_HAND, FREE, PREDICTED, SHORTER
-from experiments.compare_outcomes import RANDOM, Row, in_a_cell
-from experiments.growing import markdown, read_rows
+from experiments.study import RANDOM, Row, difference, in_a_cell
+from experiments.tables import markdown, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = tuple(DOCS / f"{name}.md" for name in ("evidence", "evidence_searches", "supernet"))
@@ -83,7 +83,7 @@ def _rules_apart() -> str:
     lines = []
     for other in others:
         found = [
-            in_a_cell(compare_outcomes.difference(rows, [(grown, other)], paired=()))
+            in_a_cell(difference(rows, [(grown, other)]))
             if other in {row.kind for row in rows}
             else ""
             for rows in known.values()
@@ -100,6 +100,10 @@ def _table(
     first: str, columns: Sequence[str] | Mapping[str, object], lines: list[list[str]]
 ) -> str:
     return markdown({first: "l", **dict.fromkeys(columns, "r")}, lines)
+
+
+def _fidelity(data: str) -> str:
+    return study_fidelity.table(data, read_rows(study_fidelity.TABLE, study_fidelity.Row))
 
 
 def _part(module: object, file: Path, number: int) -> str:
@@ -124,9 +128,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
             "1,400 steps, at the cap (5)": ("hard-fractals", AT_CAP),
         }
     ),
-    "fidelity, digits": lambda: study_fidelity.table("digits"),
-    "fidelity, fractals": lambda: study_fidelity.table("fractals"),
-    "fidelity, hard fractals": lambda: study_fidelity.table("hard-fractals"),
+    "fidelity, digits": partial(_fidelity, "digits"),
+    "fidelity, fractals": partial(_fidelity, "fractals"),
+    "fidelity, hard fractals": partial(_fidelity, "hard-fractals"),
     **{
         f"outcomes, {name}": partial(_part, compare_outcomes, compare_outcomes.TABLE, number)
         for number, name in ((1, "kinds"), (2, "differences"))
