@@ -41,7 +41,7 @@ def onnx_session(path: Path, *, threads: int = 0) -> Any:
 
 
 def run_onnx(session: Any) -> Run:
-    """Runs a graph of ours with ONNX Runtime alone, as without PyTorch."""
+    """Runs an exported graph with ONNX Runtime alone, without PyTorch."""
 
     def run(images: NDArray[Any]) -> NDArray[Any]:
         return cast("NDArray[Any]", session.run(None, {INPUT: images})[0])

@@ -68,7 +68,7 @@ def stem_of(model: nn.Module) -> nn.Conv2d:
         raise ValueError(f"{_name(model)} has no convolution that could make coarser tokens")
     if type(stem) not in (nn.Conv2d, Conv2dSame) or stem.padding_mode != "zeros":
         raise ValueError(
-            f"{_name(model)} starts with {stem}, whose padding is its own; "
+            f"{_name(model)} starts with {stem}, which pads in its own way; "
             "only a plain convolution can make coarser tokens"
         )
     (kernel, width), (stride, across) = stem.kernel_size, original(stem, "stride")
@@ -123,14 +123,14 @@ def retokenize(model: nn.Module, tokens: Tokens) -> None:
     try:
         _set_tokens(model, Tokens(*tokens), coarse=tokens != stages[-1])
     except ValueError:
-        _set_tokens(model, before, coarse=before != stages[-1], tried=True)
+        _set_tokens(model, before, coarse=before != stages[-1], checked=True)
         raise
 
 
-def _set_tokens(model: nn.Module, tokens: Tokens, *, coarse: bool, tried: bool = False) -> None:
-    """Restore the plain network, then set its tokens; ``tried`` if it is known to run with them.
+def _set_tokens(model: nn.Module, tokens: Tokens, *, coarse: bool, checked: bool = False) -> None:
+    """Restore the plain network, then set its tokens; ``checked`` if it is known to run with them.
 
-    If it cannot adapt, some of it stays overridden.
+    If it cannot adapt, a part of it stays overridden.
     """
     restore(model)
     stem = stem_of(model)
@@ -148,8 +148,8 @@ def _set_tokens(model: nn.Module, tokens: Tokens, *, coarse: bool, tried: bool =
     ]
     for module, adapt in adapters:
         adapt(module, stem, coarse)
-    known = adapters or any(isinstance(module, _SIZE_FREE) for module in model.modules())
-    if coarse and not known and not tried:
+    adaptable = adapters or any(isinstance(module, _SIZE_FREE) for module in model.modules())
+    if coarse and not adaptable and not checked:
         _dry_run(model, stem, tokens)
 
 
@@ -174,8 +174,8 @@ def _dry_run(model: nn.Module, stem: nn.Conv2d, tokens: Tokens) -> None:
 def _image_side(model: nn.Module) -> int | None:
     """Side of the square images that a network was built for, where it records it."""
     config = getattr(model, "pretrained_cfg", None) or {}  # timm's
-    said = [getattr(module, "img_size", None) for module in model.modules()]
-    pairs = [size for size in said if isinstance(size, tuple)]
+    sizes = [getattr(module, "img_size", None) for module in model.modules()]
+    pairs = [size for size in sizes if isinstance(size, tuple)]
     height, width = (*pairs, config.get("input_size", (3, 0, 1))[1:])[0]
     return int(height) if height == width else None
 

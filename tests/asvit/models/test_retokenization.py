@@ -266,7 +266,7 @@ def test_unknown_tokens_are_refused():
         (nn.Conv2d(3, 8, 2, 4), "cuts no tokens"),
         (nn.Conv2d(3, 8, (4, 8), 4), "cuts no tokens"),
         (nn.Conv2d(3, 8, 4, 4, dilation=2), "cuts no tokens"),
-        (nn.Conv2d(3, 8, 4, 4, padding_mode="reflect"), "whose padding is its own"),
+        (nn.Conv2d(3, 8, 4, 4, padding_mode="reflect"), "which pads in its own way"),
     ],
 )
 def test_networks_without_such_a_stem_are_refused(model, message):
