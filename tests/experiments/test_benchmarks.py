@@ -71,13 +71,16 @@ def test_rules_that_spend_trainings_are_compared(script: Script) -> None:
     assert "| a random row | 74." in printed  # the mean of the table
 
 
-def test_heads_are_compared_in_a_table_and_figures(script: Script) -> None:
-    printed = script(compare_heads.main, "--out heads --seeds 1 --steps 2")
+def test_heads_are_compared_in_a_table_and_figures(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    monkeypatch.setattr(compare_heads, "STEPS", 2)
+    printed = script(compare_heads.main, "--only seed=0")
     assert "hallucinated" in printed
-    rows = read_rows("heads/heads.csv")
+    rows = read_rows("runs/heads/heads.csv")
     assert [row["parts"] for row in rows] == list(compare_heads.PARTS)
     assert all(0 < float(row["ccs_trained"]) <= 1 for row in rows)
-    assert len(list(Path("heads").glob("head-similarity-*.svg"))) == 3
+    assert len(list(Path("runs/heads").glob("head-similarity-*.svg"))) == 3
 
 
 def test_loaders_are_timed_with_their_ratio(script: Script) -> None:
