@@ -7,7 +7,6 @@ this script; the scripts that made it train what it lacks.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,13 +22,11 @@ from experiments import (
 )
 from experiments.compare_designs import AT_CAP, BEST, BY_HAND, FREE, PREDICTED, SHORTER
 from experiments.study import RANDOM, Row, difference, in_a_cell
-from experiments.tables import markdown, read_rows
+from experiments.tables import fill_tables, markdown, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = tuple(DOCS / f"{name}.md" for name in ("evidence", "evidence_searches", "supernet"))
 BUDGETS = "0.8M", "1.5M", "0.005G"
-
-_TABLE = re.compile(r"^( *)<!-- table ([a-z, ]+) -->\n(?:\1\|.*\n)*", re.MULTILINE)
 
 #: What searches are compared with: words of the page -> the kind.
 _OTHERS: Mapping[str, str] = {
@@ -42,13 +39,7 @@ _OTHERS: Mapping[str, str] = {
 
 def rewritten(page: str) -> str:
     """``page`` with every table as the files have it now."""
-
-    def table(found: re.Match[str]) -> str:
-        indent, name = found[1], found[2]
-        lines = [f"<!-- table {name} -->", *TABLES[name]().splitlines()]
-        return "".join(f"{indent}{line}\n" for line in lines)
-
-    return _TABLE.sub(table, page)
+    return fill_tables(page, "table", lambda name: TABLES[name]())
 
 
 def _designs(columns: Mapping[str, tuple[str, str]]) -> str:

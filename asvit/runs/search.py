@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from asvit.core.codec import to_json
 from asvit.core.console import clock, networks, short
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, images_told
@@ -280,11 +281,6 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
         """As the base has them; none where a function of the caller stands in for them."""
         return () if self.evaluate is not None else super().measures
 
-    def changed_measures(self, store: StudyStore) -> list[str]:
-        """As the base finds them; a study of an older asvit has no code to compare."""
-        stored = store.start_values.get("versions") or {}
-        return [one for one in super().changed_measures(store) if one in stored]
-
     def check_store(self, store: StudyStore) -> None:
         """Check the code of measures, and the trainings of a table to start from."""
         if store.settings is None:
@@ -301,9 +297,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
     def _check_same_trainings(self, stored: Before) -> None:
         from asvit.search.trained import known_before
 
-        known = known_before(stored), known_before(self.before)  # older runs stored no others
-        if known[0] != known[1]:
-            counts = (sum(map(len, one.values())) for one in known)
+        if stored != to_json(self.before):
+            counts = (sum(map(len, known_before(one).values())) for one in (stored, self.before))
             raise ValueError(
                 "run folder {} was started from {} trainings of a table (now {}); {}".format(
                     self.folder, *counts, ELSEWHERE
@@ -538,7 +533,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
         settings = result.settings
         trains = settings.trains
         if isinstance(settings, MeasureSearchSettings):
-            yield _finalists(result, settings) if result.finalists else _front(result)
+            yield _finalists(result, settings)
         else:
             yield _trained(result)
         count = result.steps + result.retrainings
@@ -605,21 +600,6 @@ def _trained(result: SearchResult) -> Table:
 def _milliseconds(one: Finalist) -> list[object]:
     """The cell of the latency, where there is one."""
     return [] if one.latency is None else [one.latency.milliseconds]
-
-
-def _front(result: SearchResult) -> Table:
-    """The seed and the best measured, of results from before there were finalists."""
-    measures = without_sizes(result.values)
-    columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
-
-    def line(name: str, of: SearchResult | TrialRow, architecture: str) -> list[object]:
-        values = [of.values[measure] for measure in measures]
-        return [name, architecture, of.params, of.macs, *values]
-
-    rows = [line("seed", result, result.seed_architecture)]
-    rows += [line(f"step {row.number}", row, row.architecture) for row in result.front]
-    title = "The seed architecture, and the best of those measured"
-    return Table(columns, rows, title=title, left=("", "architecture"), rule=1)
 
 
 def _budget(params: int) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from asvit.core.results import Result
 from asvit.core.settings import Settings, setting, wrong_option
+from asvit.executors.base import cores
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -107,7 +108,5 @@ class SharedRun(Run[S, R, "Saved[Checkpoint]"]):
         """Processes that prepare so many images beside each training process."""
         if self.workers is not None:
             return self.workers
-        from asvit.executors.base import cores
-
         here = int(os.environ.get("LOCAL_WORLD_SIZE", self.processes.world))
         return 0 if images < FEW_IMAGES else min(MOST_WORKERS, cores() // here)

@@ -348,7 +348,6 @@ class TrainingSearchSettings(SearchSettings):
             "test_images": 500,
         }
     )
-    older: ClassVar[Mapping[str, Any]] = BuildSettings.older
     trains = True
     counted = "trainings"
     usual: ClassVar[Mapping[str, int]] = {"image_size": 32, "batch": 4}

@@ -190,8 +190,8 @@ class StudyStore(Store[SearchSettings]):
         missing = {
             name: one for name, one in values.items() if one is not None and name not in known
         }
-        if not started:
-            missing = {"settings": settings.to_json(), **missing}
+        if not started:  # last: a study with settings has all of it, whenever the process ends
+            missing["settings"] = settings.to_json()
         if not _add(self.study, missing, self.shared):
             self._read()
             return False

@@ -1,6 +1,5 @@
 """Settings of searches; what holds for all settings is in ``core/test_settings.py``."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,13 +126,6 @@ def test_a_limit_of_time_has_a_unit() -> None:
     for wrong in ("5 M", "5X", "0", "M", -3, "5m!"):
         with pytest.raises(ValueError, match="is not a number from 1, such as 600M"):
             SearchSettings.make(max_params=wrong)
-
-
-def test_settings_of_before_are_read() -> None:
-    trained = TrainingSearchSettings(trainings=9, training_steps=700)
-    stored = trained.to_json()
-    del stored["init"]
-    assert SearchSettings.from_json(stored) == replace(trained, init="own")
 
 
 def test_the_quick_preset_of_trainings_is_another_one() -> None:
