@@ -176,13 +176,18 @@ def fields_of(cls: Any) -> dict[str, dataclasses.Field[Any]]:
 
 
 def option_fields(cls: Any) -> dict[str, tuple[Any, dataclasses.Field[Any]]]:
-    """The fields of a dataclass, or of settings of all their kinds, each with its class."""
+    """The fields of a dataclass, or of settings of all their kinds, each with its class.
+
+    Those that stand below a heading of their own are the last.
+    """
     classes = (cls, *cls.kinds()) if issubclass(cls, Settings) else (cls,)
     found: dict[str, tuple[Any, dataclasses.Field[Any]]] = {}
     for one in classes:
         for name, field in fields_of(one).items():
             found.setdefault(name, (one, field))
-    return found
+    known = {name: option_of(field) for name, (_, field) in found.items()}
+    below = {name for name, option in known.items() if option is not None and option.group}
+    return {name: found[name] for name in sorted(found, key=below.__contains__)}
 
 
 def hints_of(cls: Any) -> dict[str, Any]:
