@@ -61,12 +61,7 @@ def _perform(run: Run[S, R, J]) -> R:
     usable = seems_usable(folder, files, fresh=run.fresh, elsewhere=run.elsewhere)
     if usable and (run.fresh or not os.path.lexists(folder / files.state)):
         run.load()  # before anything is made or removed
-    where = {"fresh": run.fresh, "elsewhere": run.elsewhere}
-    more = run.result_type.figure_files
-    with (
-        claimed(folder, files, more=more, **where) if run.first() else nullcontext(),
-        run.session(),
-    ):
+    with _claim(run), run.session():
         store = run.open()
         check_settings(run, store)
         result = stored_result(run, store)

@@ -329,10 +329,9 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
         rows, seed = search.rows, search.seed
         if TRAINED in self._tables:
             self._save_trainings(rows, store.study)
-        started = self.load()
         return self.result(
             store,
-            {name: started.get(name) for name in ("images", "device")},
+            {name: store.start_values.get(name) for name in ("images", "device")},
             seed_architecture=seed.architecture,
             params=seed.params,
             macs=seed.macs,

@@ -109,8 +109,8 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         states = [self.folder / name for name in (CHECKPOINT, previous(CHECKPOINT))]
         begun = [] if self.fresh else [path for path in states if os.path.lexists(path)]
         if begun:
-            stored = settings_in(begun[0])
-            return batch if stored is None else min(batch, stored.batch_size)
+            stored = [one for one in map(settings_in, begun) if one is not None]
+            return min(batch, stored[0].batch_size) if stored else batch
         if not seems_usable(self.folder, self.files, fresh=self.fresh):
             return batch
         self.check()

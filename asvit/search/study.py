@@ -197,6 +197,7 @@ class StudyStore(Store[SearchSettings]):
             return False
         if started and self.settings != settings:
             self.study.set_user_attr("settings", settings.to_json())
+        self._read()
         return True
 
 
