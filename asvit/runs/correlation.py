@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import fitting, number, rounded, short, table, with_interval
+from asvit.core.console import fitting, number, short, table, with_interval
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, ignore, images_told
 from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCORES, VALUES
@@ -400,15 +400,9 @@ def _state(row: ScoreRow, failures: int) -> str:
     return f"{row.architecture} ({measured}){f'  failed {failures}' if failures else ''}"
 
 
-_COLUMNS = (
-    *("n", "dropped", "τ [95 %]", "Spearman", "weighted τ", "partial τ", "τ − count's"),
-    *("τ in params bands", "τ in MACs bands", "regret 1 5 10"),
-)
 _LEGEND = (
     "thirds: τ over the pairs of rows in the same third by size; {}[95 %]: bootstrap intervals; "
-    "partial τ: given params; τ − count's: to the best count's on the same rows; bands: thirds of "
-    "the rows by size, from the smallest; regret: what the best of the 1, 5 and 10 ranked highest "
-    "lacks to the best of all, in points of accuracy"
+    "τ − count's: to the best count's on the same rows"
 )
 _OF_PREDICTOR = "predictor@12: fitted to 12 rows, judged on the others, mean over splits; "
 
@@ -455,22 +449,12 @@ def _size_cells(one: Finding) -> dict[str, object]:
 def _cells(one: Finding) -> dict[str, object]:
     """The columns of a finding."""
     it = one.correlation
-    in_bands = [
-        " ".join(rounded(band.tau, 2) for band in it.in_bands if band.count == count)
-        for count in ("params", "macs")
-    ]
-    numbers: list[object] = [
-        it.n,
-        it.dropped,
-        with_interval(it.tau, *it.tau_interval),
-        rounded(it.spearman),
-        rounded(it.weighted_tau),
-        rounded(it.partial_tau),
-        with_interval(it.difference, *it.difference_interval, sign="+"),
-        *in_bands,
-        " ".join(rounded(points, 2) for points in it.regret.values()),
-    ]
-    return dict(zip(_COLUMNS, numbers, strict=True))
+    return {
+        "n": it.n,
+        "dropped": it.dropped,
+        "τ [95 %]": with_interval(it.tau, *it.tau_interval),
+        "τ − count's": with_interval(it.difference, *it.difference_interval, sign="+"),
+    }
 
 
 def run_correlation(
