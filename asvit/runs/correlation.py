@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from asvit.reference import ReferenceTable
     from asvit.reference.query import Plan
     from asvit.reference.scores import ScoreJournal
-    from asvit.runs.estimate import Estimate
+    from asvit.runs.estimate import Remaining
     from asvit.runs.measurement_pool import EvalContext, MeasurementJob, Workload
 
 _GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
@@ -275,21 +275,16 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
                 del due[row]
                 self.tell(Progress("row", total - len(due), total, state=texts[row]))
 
-    def estimate(self) -> Estimate:
-        """The time that the run would take."""
-        from asvit.runs.estimate import estimate_jobs
+    def remaining(self) -> Remaining:
+        """What is left to do; of the networks the one in the middle of the table is timed."""
+        from asvit.runs.estimate import Remaining, with_example
 
         journal = self.peeked()
         self.check_settings(journal.settings)
-        due = {
-            row: [name for name in names if math.isnan(self._counted(row, name))]
-            for row, names in self._missing(journal).items()
-        }
-        jobs = self._jobs({row: names for row, names in due.items() if names})
-        load = _workload(jobs)
-        classes = self.table.num_classes
-        found = estimate_jobs(jobs, self.settings, load, self.workers, num_classes=classes)
-        return replace(found, done=len(self.plan.rows) - len(jobs))
+        jobs = self._jobs(self._missing(journal))
+        found = Remaining(len(self.plan.rows) - len(jobs), len(jobs))
+        job = jobs[len(jobs) // 2] if jobs else None
+        return with_example(found, job, self.settings, num_classes=self.table.num_classes)
 
     def _missing(self, journal: ScoreJournal) -> dict[int, list[str]]:
         """What has to be measured: row to measures."""

@@ -12,7 +12,6 @@ from run_script import Script, read_rows
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
 from experiments import (
-    bench_cost_estimate,
     bench_cost_growth,
     bench_gpu,
     bench_loader,
@@ -122,21 +121,6 @@ def test_every_way_to_shift_is_timed_in_either_format(
     monkeypatch.setitem(bench_shift.WAYS, "wrong", lambda x: x.roll(1, 3))
     with pytest.raises(RuntimeError, match="wrong gives other numbers"):
         script(bench_shift.main, "--batch 1 --runs 1")
-
-
-def test_a_search_is_estimated_and_run(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
-    runs = dict.fromkeys(("tiny", "left out"), TINY_SEARCH)
-    monkeypatch.setattr(bench_cost_estimate, "RUNS", runs)
-    assert "| tiny |" in script(bench_cost_estimate.main, "--only tiny")
-    made = bench_cost_estimate.Row("one", 6.0, 5.0, 7.0, 9.5, 4.0, 10, 4.5)
-    assert bench_cost_estimate.table([made]).splitlines()[2] == (
-        "| one | 6.0 | 5.0 to 7.0 | 4.0 | +50% | 10, 10 | 4.5 |"
-    )
-    (row,) = read_rows("runs/cost-estimates/estimates.csv")
-    assert row["name"] == "tiny"
-    assert 1 <= int(row["measured_architectures"]) <= 3
-    assert 0 < float(row["low"]) <= float(row["seconds"]) <= float(row["high"])
-    assert 0 < float(row["measured_seconds"]) < float(row["all_seconds"])
 
 
 def test_repeats_have_times_and_operations(
