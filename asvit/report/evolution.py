@@ -59,8 +59,7 @@ def draw_generations(
         return empty("no path has been evaluated yet", height=3.4)
     made = figure(height=3.4)
     axes = made.subplots()
-    told = (f"{one.architecture}: {one.validation:.4g} %" for one in candidates)
-    dots(axes, *pairs(candidates, "generation", "validation"), told)
+    dots(axes, *pairs(candidates, "generation", "validation"))
     shape: Any = {"marker": "o" if len(rows) == 1 else ""}
     name = "median of the generation"
     axes.plot(*pairs(rows, "generation", "median"), color=COLOUR["muted"], label=name, **shape)

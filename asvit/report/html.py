@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,7 @@ from asvit.core.results import Result
 from asvit.core.run_files import REPORT, RESULT
 from asvit.core.settings import Settings
 from asvit.report.pictures import Picture
-from asvit.report.style import PALETTE
 from proxies.messages import legible
-
-PAGE = {"page": ("#f6f7f8", "#0e1217")}  # behind the cards
 
 Cell = str | int | float | None
 R = TypeVar("R", bound=Result)
@@ -113,10 +109,6 @@ def write_files(folder: Path, drawn: Sequence[Picture], text: str = "") -> list[
 
 def page(title: str, sections: Iterable[str]) -> str:
     """The whole document around ``sections``, which are HTML already."""
-    colours = PALETTE | PAGE
-    light, dark = (
-        " ".join(f"--{role}: {pair[theme]};" for role, pair in colours.items()) for theme in (0, 1)
-    )
     here = files("asvit.report")
     text, style, script = (
         here.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
@@ -130,50 +122,26 @@ def page(title: str, sections: Iterable[str]) -> str:
     return Template(text).substitute(
         title=_text(title),
         policy=policy,
-        light=light,
-        dark=dark,
         style=style,
         script=script,
         body="\n".join(sections),
     )
 
 
-def inline_svg(svg: str, *, name: str, title: str) -> str:
-    """A figure's file as part of the page: ids of its own, colours that follow the theme.
-
-    Its ids begin with ``name``, so that those of two figures on a page differ; ``title`` says what
-    it shows, for those who cannot see it.
-    """
-    body = svg[svg.index("<svg") :].strip()
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    # In its tags only: what looks like an id or a colour between them is text.
-    body = re.sub(r"<[^>]*>", lambda tag: _themed(tag[0], name), body)
-    width = re.match(r'<svg [^>]*?\bwidth="([\d.]+pt)"', body)
-    body = re.sub(
-        r"^<svg [^>]*>", lambda tag: re.sub(r' (width|height)="[^"]*"', "", tag[0]), body
-    )
-    own = f' style="--natural: {width[1]}"' if width else ""
-    return body.replace("<svg", f'<svg role="img" aria-label="{_text(title)}"{own}', 1)
-
-
-def _themed(tag: str, name: str) -> str:
-    """A tag of a figure as :func:`inline_svg` wants it."""
-    tag = re.sub(r'\bid="', f'id="{name}-', tag)
-    tag = re.sub(r'(xlink:href="|url\()#', rf"\1#{name}-", tag)
-    for role, (light, _) in PALETTE.items():
-        tag = tag.replace(light, f"var(--{role})")
-    return tag
-
-
 def figures(drawn: Sequence[Picture], remark: str = "") -> str:
     """The section of the figures below a ``remark``, each on a card with the words below it."""
-    cards = (
-        f'<figure class="{"card wide" if picture.wide else "card"}"><div class="scroll">'
-        f"{inline_svg(picture.svg, name=f'figure{place}', title=picture.title)}</div>"
+    cards = "".join(map(_figure, drawn))
+    return section("Figures", paragraph(remark), f'<div class="figures">{cards}</div>')
+
+
+def _figure(picture: Picture) -> str:
+    kinds = "card" + " wide" * picture.wide + " photograph" * picture.photograph
+    svg = base64.b64encode(picture.svg.encode()).decode()
+    return (
+        f'<figure class="{kinds}"><div class="scroll">'
+        f'<img src="data:image/svg+xml;base64,{svg}" alt="{_text(picture.title)}"></div>'
         f"<figcaption><b>{_text(picture.title)}</b>{_text(picture.caption)}</figcaption></figure>"
-        for place, picture in enumerate(drawn)
     )
-    return section("Figures", paragraph(remark), f'<div class="figures">{"".join(cards)}</div>')
 
 
 def left_out(most: int, every: int, noun: str, beside: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from asvit.report import html
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, empty, figure, log_scale, pairs, tell
+from asvit.report.style import COLOUR, empty, figure, log_scale, pairs
 from asvit.search.rows import Confirmed, HeldOut, PredictorCheck
 from asvit.search.settings import ACCURACY
 
@@ -47,18 +47,13 @@ def draw_predicted(rows: Sequence[HeldOut]) -> Figure:
             one.predicted, one.accuracy, xerr=std, color=colour, elinewidth=0.6, alpha=0.5
         )
     filled = [colour if one.trainings > 1 else "none" for one in rows]
-    drawn = axes.scatter(
+    axes.scatter(
         *pairs(rows, "predicted", "accuracy"),
         s=22,
         facecolors=filled,
         edgecolors=colour,
         zorder=3,
     )
-    told = (
-        f"{one.architecture}: measured {one.accuracy:.4g} %, predicted {one.predicted:.4g} %"
-        for one in rows
-    )
-    tell(drawn, told)
     axes.set(xlabel="predicted accuracy (%)", ylabel="measured accuracy (%)")
     return made
 
@@ -121,8 +116,7 @@ def draw_costs(rows: Sequence[CostRow], expected: str) -> Figure:
             mfc="none",
             elinewidth=0.8,
         )
-    drawn = axes.scatter(macs, means, s=26, color=COLOUR["first"], zorder=3)
-    tell(drawn, (f"{one.architecture}: {one.accuracy:.4g} %" for one in rows))
+    axes.scatter(macs, means, s=26, color=COLOUR["first"], zorder=3)
     axes.set(xlabel="multiply-adds (million)", ylabel=f"{expected} (%)")
     log_scale(axes, "x", macs)
     return made
