@@ -132,7 +132,7 @@ def _at_the_same_size(found: Sequence[Finding]) -> list[str]:
             numbers = [math.nan] * len(columns) if part is None else _with_intervals(part)
             cells.append([_label(one.measure, one.trivial), *map(_rounded, numbers)])
         first = f"in thirds of {measure_label(size)}"
-        tables.append(html.card(html.table([first, *columns], cells, numeric=set(columns))))
+        tables.append(html.card(html.table([first, *columns], cells)))
     return [
         html.paragraph(size_verdict(found)),
         *tables,
@@ -164,7 +164,7 @@ def _findings_table(found: Sequence[Finding]) -> str:
         it = one.correlation
         words = [measure_label(it.rival), it.reason][: 2 if failed else 1]
         cells.append([_label(one.measure, one.trivial), one.better, *_taus(it), *words])
-    return html.table(columns, cells, numeric=set(_TAUS), failed=failed)
+    return html.table(columns, cells, failed=failed)
 
 
 def _taus(found: Any) -> Iterator[html.Cell]:
@@ -206,8 +206,7 @@ def _values(result: CorrelationResult) -> str:
     columns = accuracies | measures
     table = html.table(
         ["architecture", "image size", *columns],
-        zip(values.architectures, values.image_sizes, *columns.values(), strict=True),
-        numeric={"image size", *columns},
+        list(zip(values.architectures, values.image_sizes, *columns.values(), strict=True)),
         long=True,
     )
     words = f"{len(values.architectures)} architectures; values.csv has all digits"
@@ -241,7 +240,7 @@ def trust(found: Reliability | None) -> str:
     shown = [*found.measures, *([best] if best else [])]
     cells = [[_label(one.measure, one is best), *_taus(one), one.reason] for one in shown]
     failed = {place for place, one in enumerate(shown) if one.reason}
-    table = html.table(["measure", *_TAUS, "reason"], cells, numeric=set(_TAUS), failed=failed)
+    table = html.table(["measure", *_TAUS, "reason"], cells, failed=failed)
     return html.section("How far to trust the measures", html.paragraph(words), html.card(table))
 
 

@@ -16,10 +16,10 @@ from asvit.core.files import write_text
 from asvit.core.results import Result
 from asvit.core.run_files import REPORT, RESULT
 from asvit.core.settings import Settings
+from asvit.core.summary import Cell, Section, Summary, columns_of_numbers
 from asvit.report.pictures import Picture
 from proxies.messages import legible
 
-Cell = str | int | float | None
 R = TypeVar("R", bound=Result)
 T = TypeVar("T")
 
@@ -65,31 +65,37 @@ def read_result(folder: Path, kind: type[R], command: str, *beside: str) -> R:
 def result_report(
     command: str,
     kind: type[R],
-    told: Callable[[R], Mapping[str, str]],
+    summary: Callable[[R], Summary],
     pictures: Callable[[R], Sequence[Picture]],
     more: Callable[[R], Iterable[str]] = lambda _: (),
     beside: Sequence[str] = (),
 ) -> Report[R]:
-    """The report of finished runs from their results; for the rest see :func:`result_page`."""
-    return Report(
-        lambda folder: read_result(folder, kind, command, *beside),
-        pictures,
-        lambda result, drawn: result_page(command, result, told(result), drawn, more(result)),
-    )
+    """The report of finished runs from their results: :func:`result_page` of their summary.
+
+    ``more`` has parts of the page below its sections, as HTML; the folder has the files ``beside``
+    the result, too.
+    """
+
+    def page_of(result: R, drawn: Sequence[Picture]) -> str:
+        known = summary(result)
+        parts = [*map(section_of, known.sections), *more(result)]
+        return result_page(command, result, known.facts, drawn, parts)
+
+    return Report(lambda folder: read_result(folder, kind, command, *beside), pictures, page_of)
 
 
 def result_page(
     command: str,
     result: Result,
-    told: Mapping[str, str],
+    known: Mapping[str, str],
     drawn: Sequence[Picture],
     more: Iterable[str] = (),
 ) -> str:
-    """The page of what a run came to, its figures, and ``more`` sections below them."""
+    """The page of what is ``known`` of a run, its figures, and ``more`` sections below them."""
     name = result.folder.resolve().name
     parts = [
         header(command, name, (), f"Finished in {duration(result.wall_seconds)}."),
-        section("Result", card(facts(told.items()))),
+        section("Result", card(facts(known.items()))),
         figures(drawn) if drawn else "",
         *more,
         origin(result.settings, result),
@@ -187,6 +193,12 @@ def section(title: str, *parts: str) -> str:
     return f"<section><h2>{_text(title)}</h2>{''.join(parts)}</section>"
 
 
+def section_of(one: Section) -> str:
+    """A section of a summary."""
+    shown = card(table(one.columns, one.rows)) if one.rows else ""
+    return section(one.title, paragraph(one.words), shown)
+
+
 def card(*parts: str) -> str:
     """``parts``, which are HTML already, on a card."""
     return f'<div class="card">{"".join(parts)}</div>'
@@ -228,18 +240,17 @@ def facts(pairs: Iterable[tuple[str, str]], *, small: bool = False) -> str:
 
 def table(
     columns: Sequence[str],
-    rows: Iterable[Sequence[Cell]],
+    rows: Sequence[Sequence[Cell]],
     *,
-    numeric: frozenset[str] | set[str] = frozenset(),
     failed: frozenset[int] | set[int] = frozenset(),
     long: bool = False,
 ) -> str:
     """A table whose headings sort it; None and NaN are empty cells that sort last either way.
 
-    ``numeric`` columns stand to the right and sort by value, the rows at the places ``failed`` are
+    Columns of numbers stand to the right and sort by value, the rows at the places ``failed`` are
     marked, and a ``long`` table has a height of its own and scrolls.
     """
-    kinds = ["number" if column in numeric else "" for column in columns]
+    kinds = ["number" if right else "" for right in columns_of_numbers(columns, rows)]
     heads = "".join(
         f'<th scope="col"{_class(kind)}><button type="button">{_text(column)}</button></th>'
         for column, kind in zip(columns, kinds, strict=True)

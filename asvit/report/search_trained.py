@@ -124,7 +124,7 @@ def draw_costs(rows: Sequence[CostRow], expected: str) -> Figure:
 
 def finalists(result: SearchResult) -> str:
     """The best architectures, the seed first, and how far their predictions can be trusted."""
-    columns, numeric = ["architecture"], ["parameters", "multiply-adds", "trainings", "mean"]
+    columns = ["architecture", "parameters", "multiply-adds", "trainings", "mean"]
     predicted = any(math.isfinite(one.predicted) for one in result.finalists)
     again = result.confirmed is not None
     cells: list[list[html.Cell]] = [
@@ -135,12 +135,11 @@ def finalists(result: SearchResult) -> str:
         ]
         for one in result.seed_first
     ]
-    numeric += ["predicted"] * predicted
-    columns += [*numeric, *["retrained [90 %]"] * again]
+    columns += ["predicted"] * predicted + ["retrained [90 %]"] * again
     words = f"The first is the seed architecture. {result.accuracies_in_words}"
     parts = [html.paragraph(f"Accuracies are per cent, on images held out. {words}")]
     if result.predictor is not None:
         told = result.predictor.in_words
         parts.append(html.paragraph(f"{told[0].upper()}{told[1:]}."))
-    shown = html.table(columns, cells, numeric=set(numeric))
+    shown = html.table(columns, cells)
     return html.section("Finalists", *parts, html.card(shown))

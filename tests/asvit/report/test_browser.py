@@ -85,7 +85,7 @@ BY_VALUE = [30, 1_000_000, 4, 10, 6, 7]
 def table(browser: Browser, tmp_path: Path) -> Browser:
     """A browser that shows a page with two tables."""
     columns = ["name", "value", "number"]
-    first = html.table(columns, ROWS, numeric={"value", "number"})
+    first = html.table(columns, ROWS)
     second = html.table(["name"], [["b"], ["a"]])
     page = tmp_path / "page.html"
     page.write_text(html.page("tables", [first, second]), encoding="utf-8")
