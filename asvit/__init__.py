@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from asvit._packages import import_own_packages
 from asvit._timm import register_with_timm
 from asvit._version import __version__
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from asvit.runs.supernet import train_supernet as train_supernet
     from asvit.runs.timing import latency as latency
     from asvit.runs.training import run_training as run_training
+    from asvit.runs.transfer import run_detection as run_detection
+    from asvit.runs.transfer import run_segmentation as run_segmentation
     from asvit.search.result import SearchResult as SearchResult
     from asvit.search.supernet_result import EvolutionResult as EvolutionResult
     from asvit.spaces import build as build
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from asvit.spaces import load_space as load_space
     from asvit.training.result import TrainResult as TrainResult
     from asvit.training.supernets.settings import SupernetResult as SupernetResult
+    from asvit.transfer.settings import DetectionResult as DetectionResult
+    from asvit.transfer.settings import SegmentationResult as SegmentationResult
 
 # Heavy imports wait until a name is used.
 _DEFINED_IN = {
@@ -62,16 +67,19 @@ _DEFINED_IN = {
     "asvit.runs.supernet": ["train_supernet"],
     "asvit.runs.timing": ["latency"],
     "asvit.runs.training": ["run_training"],
+    "asvit.runs.transfer": ["run_detection", "run_segmentation"],
     "asvit.search.result": ["SearchResult"],
     "asvit.search.supernet_result": ["EvolutionResult"],
     "asvit.spaces": ["build", "cost", "load_space"],
     "asvit.training.result": ["TrainResult"],
     "asvit.training.supernets.settings": ["SupernetResult"],
+    "asvit.transfer.settings": ["DetectionResult", "SegmentationResult"],
 }
 _LAZY = {name: module for module, names in _DEFINED_IN.items() for name in names}
 
 __all__ = ["__version__", *_LAZY]
 
+import_own_packages()
 register_with_timm()
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-INSTALLED = ("asvit", "proxies", "scaling", "experiments/transfer")
-TOPS = {package.partition("/")[0] for package in INSTALLED}
+INSTALLED = ("asvit", "proxies", "scaling")
 
 #: Module -> distribution, where the names differ.
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
@@ -42,7 +41,7 @@ def imports(package: str) -> Iterator[tuple[str, bool]]:
 def foreign(package: str) -> set[str]:
     """Distributions, in lower case, that a package imports from."""
     tops = {name.partition(".")[0] for name, _ in imports(package)}
-    others = tops - {*TOPS, *FOR_TYPES} - sys.stdlib_module_names
+    others = tops - {*INSTALLED, *FOR_TYPES} - sys.stdlib_module_names
     return {COMES_WITH.get(name, DISTRIBUTIONS.get(name, name)).lower() for name in others}
 
 
@@ -104,9 +103,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_these_packages_and_no_more(wheel: zipfile.ZipFile) -> None:
     names = [name for name in wheel.namelist() if not name.split("/")[0].endswith(".dist-info")]
-    assert {name.split("/")[0] for name in names} == TOPS
-    # Of the experiments, the others are run from a checkout.
-    assert all(name.startswith(tuple(f"{package}/" for package in INSTALLED)) for name in names)
+    assert {name.split("/")[0] for name in names} == set(INSTALLED)
 
 
 def test_every_source_file_and_its_data_are_in(wheel: zipfile.ZipFile) -> None:
@@ -124,7 +121,6 @@ def test_the_command_is_declared(wheel: zipfile.ZipFile) -> None:
     name = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     points = wheel.read(name).decode()
     assert "asvit = asvit.cli:main" in points
-    assert "transfer detect = experiments.transfer.run:DetectionRun" in points
     metadata = wheel.read(name.replace("entry_points.txt", "METADATA")).decode()
     for extra in ("test", "ray", "train", "export", "notebooks", "docs"):
         assert f"Provides-Extra: {extra}" in metadata
@@ -189,15 +185,23 @@ def test_every_documentation_page_is_linked() -> None:
     assert pages - {"docs/index.md"} <= linked  # which is the README with tables of contents
 
 
-def test_the_readme_takes_a_minute() -> None:
+def test_the_readme_starts_with_one_line_that_installs_and_searches() -> None:
     opening, _, rest = README.partition("\n## Sixty seconds\n")
     assert "**For you**" in opening
     assert "fine-tune a pretrained model" in opening
-    lines, output = (rest.split(f"```{kind}\n")[1].split("```")[0] for kind in ("sh", "text"))
-    assert len(lines.splitlines()) == 4
+    assert opening.count("](docs/images/") == 1
+    line, output = (rest.split(f"```{kind}\n")[1].split("```")[0] for kind in ("sh", "text"))
+    assert line.count("\n") == 1
+    assert "pip install" in line
+    assert "&& asvit search --preset quick" in line
+    assert "--data" not in line  # nothing to download
     assert "The finalists" in output
+
+
+def test_the_readme_states_the_evidence_in_three_sentences() -> None:
     trust = README.split("## How far to trust it\n")[1].split("\n## ")[0]
-    assert len([line for line in trust.splitlines() if line.startswith("* ")]) == 5
+    assert "](docs/evidence.md)" in trust
+    assert len(re.findall(r"[.](?=\s|$)", trust)) == 3
 
 
 def test_ci_runs_the_readme_s_test_command() -> None:
