@@ -16,7 +16,8 @@ from asvit.core.files import write_text
 from asvit.core.results import Result
 from asvit.core.run_files import REPORT, RESULT
 from asvit.core.settings import Settings
-from asvit.core.summary import Cell, Section, Summary, Table, columns_of_numbers
+from asvit.core.summary import Cell as Cell
+from asvit.core.summary import Section, Summary, Table, columns_of_numbers
 from asvit.report.pictures import Picture
 from proxies.messages import legible
 

@@ -168,7 +168,7 @@ def _confused(kept: Predictions | None) -> Iterator[Section]:
     wrong = [pair for pair in kept.confusion if pair.label != pair.predicted]
     wrong.sort(key=lambda pair: -pair.images)
     columns = ["class", "taken for", "images", "of the class (%)"]
-    rows = [
+    rows: list[list[html.Cell]] = [
         [pair.label, pair.predicted, pair.images, 100 * pair.images / sizes[pair.label]]
         for pair in wrong[:MOST_PAIRS]
     ]

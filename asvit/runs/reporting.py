@@ -80,7 +80,7 @@ def write_report(kind: type[Run[Any, Any, Any]], folder: Path) -> list[Path] | N
     pictures = kind.pictures(result)
     if pictures is None:
         return None
-    facts, parts = dict[str, str](), list[SummaryPart]()
+    facts, parts = dict[str, str](), list[str | Table]()
     for part in kind.summary(result):
         if isinstance(part, str | Table):
             parts.append(part)

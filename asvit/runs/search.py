@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from asvit.core.codec import to_json
 from asvit.core.console import clock, networks, short
@@ -187,8 +187,9 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
         from asvit.runs.measurement_pool import Evaluator
         from asvit.runs.training_pool import TrainingPool
 
-        kind, told = Evaluator if self.judged else TrainingPool, images_told(self.progress)
-        return kind(self.space, self.settings, workers=self.workers, progress=told)
+        kind, settings = Evaluator if self.judged else TrainingPool, cast("Any", self.settings)
+        told = images_told(self.progress)
+        return kind(self.space, settings, workers=self.workers, progress=told)
 
     @property
     def title(self) -> str:
@@ -315,7 +316,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
         search = (Search if self.judged else TrainingSearch)(
             store.study,
             self.space,
-            self.settings,
+            cast("Any", self.settings),
             self.better,
             evaluate=self._measure,
             evaluate_again=again if self.evaluate is None else None,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from asvit.reference import ReferenceTable, build
 from asvit.reference.build_result import BuiltRow
 from asvit.search.limits import Limits
-from asvit.search.settings import TrainingSearchSettings
+from asvit.search.settings import SearchSettings
 from asvit.search.trained import Trained, known_before
 from asvit.spaces import SearchSpace, cost
 from proxies.messages import first_line, one_line
@@ -61,7 +61,7 @@ def check_recipe(table: ReferenceTable, lines: Mapping[str, str]) -> None:
 def to_csv(
     trained: Mapping[str, Trained],
     lines: Mapping[str, str],
-    settings: TrainingSearchSettings,
+    settings: SearchSettings,
     num_classes: int,
 ) -> str:
     """The trainings of a search as a reference table, each architecture with the mean of its own.
