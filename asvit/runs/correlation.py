@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import fitting, number, rounded, short, table, with_interval
+from asvit.core.console import fitting, number, short, table, with_interval
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, ignore, images_told
 from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCORES, VALUES
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from asvit.reference import ReferenceTable
     from asvit.reference.query import Plan
     from asvit.reference.scores import ScoreJournal
-    from asvit.runs.estimate import Estimate
+    from asvit.runs.estimate import Remaining
     from asvit.runs.measurement_pool import EvalContext, MeasurementJob, Workload
 
 _GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
@@ -275,21 +275,16 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
                 del due[row]
                 self.tell(Progress("row", total - len(due), total, state=texts[row]))
 
-    def estimate(self) -> Estimate:
-        """The time that the run would take."""
-        from asvit.runs.estimate import estimate_jobs
+    def remaining(self) -> Remaining:
+        """What is left to do; of the networks the one in the middle of the table is timed."""
+        from asvit.runs.estimate import Remaining, with_example
 
         journal = self.peeked()
         self.check_settings(journal.settings)
-        due = {
-            row: [name for name in names if math.isnan(self._counted(row, name))]
-            for row, names in self._missing(journal).items()
-        }
-        jobs = self._jobs({row: names for row, names in due.items() if names})
-        load = _workload(jobs)
-        classes = self.table.num_classes
-        found = estimate_jobs(jobs, self.settings, load, self.workers, num_classes=classes)
-        return replace(found, done=len(self.plan.rows) - len(jobs))
+        jobs = self._jobs(self._missing(journal))
+        found = Remaining(len(self.plan.rows) - len(jobs), len(jobs))
+        job = jobs[len(jobs) // 2] if jobs else None
+        return with_example(found, job, self.settings, num_classes=self.table.num_classes)
 
     def _missing(self, journal: ScoreJournal) -> dict[int, list[str]]:
         """What has to be measured: row to measures."""
@@ -400,15 +395,9 @@ def _state(row: ScoreRow, failures: int) -> str:
     return f"{row.architecture} ({measured}){f'  failed {failures}' if failures else ''}"
 
 
-_COLUMNS = (
-    *("n", "dropped", "τ [95 %]", "Spearman", "weighted τ", "partial τ", "τ − count's"),
-    *("τ in params bands", "τ in MACs bands", "regret 1 5 10"),
-)
 _LEGEND = (
     "thirds: τ over the pairs of rows in the same third by size; {}[95 %]: bootstrap intervals; "
-    "partial τ: given params; τ − count's: to the best count's on the same rows; bands: thirds of "
-    "the rows by size, from the smallest; regret: what the best of the 1, 5 and 10 ranked highest "
-    "lacks to the best of all, in points of accuracy"
+    "τ − count's: to the best count's on the same rows"
 )
 _OF_PREDICTOR = "predictor@12: fitted to 12 rows, judged on the others, mean over splits; "
 
@@ -455,22 +444,12 @@ def _size_cells(one: Finding) -> dict[str, object]:
 def _cells(one: Finding) -> dict[str, object]:
     """The columns of a finding."""
     it = one.correlation
-    in_bands = [
-        " ".join(rounded(band.tau, 2) for band in it.in_bands if band.count == count)
-        for count in ("params", "macs")
-    ]
-    numbers: list[object] = [
-        it.n,
-        it.dropped,
-        with_interval(it.tau, *it.tau_interval),
-        rounded(it.spearman),
-        rounded(it.weighted_tau),
-        rounded(it.partial_tau),
-        with_interval(it.difference, *it.difference_interval, sign="+"),
-        *in_bands,
-        " ".join(rounded(points, 2) for points in it.regret.values()),
-    ]
-    return dict(zip(_COLUMNS, numbers, strict=True))
+    return {
+        "n": it.n,
+        "dropped": it.dropped,
+        "τ [95 %]": with_interval(it.tau, *it.tau_interval),
+        "τ − count's": with_interval(it.difference, *it.difference_interval, sign="+"),
+    }
 
 
 def run_correlation(

@@ -452,13 +452,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         Raises:
             ValueError: If the least that can be done takes longer than the hours.
         """
-        from asvit.runs.estimate import estimate_search
+        from asvit.runs.estimate import training_seconds
         from asvit.spaces import cost
 
         hours, side, classes = self.settings.hours, self._own_side, self._classes
-        search = estimate_search(
-            replace(settings, data=str(data)), self.workers, candidates=3, seconds=2
-        ).seconds
+        search = training_seconds(replace(settings, data=str(data)), self.workers)
         network = self._limits(side, classes).network
         sizes = sorted(map(network, drawn), key=lambda one: cost(one, side, classes).macs)
         typical = str(sizes[len(sizes) // 2])

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import clock, percent, table
+from asvit.core.console import clock, percent
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import (
@@ -23,6 +23,7 @@ from asvit.core.run_files import (
     TRIALS,
 )
 from asvit.core.settings import check_same_digest, check_same_images, setting
+from asvit.core.summary import on_console
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.run import Run, imported
 from asvit.search.supernet_result import (
@@ -320,27 +321,10 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     @classmethod
     def told(cls, result: EvolutionResult, screen: Console) -> Iterator[RenderableType]:
         """The generations, and the winner beside random paths."""
-        columns = ["generation", "paths", "best", "median", "best so far"]
-        cells = [list(vars(row).values()) for row in result.generations]
-        yield ""
-        yield table(columns, cells, title="Validation accuracy, inherited weights, per cent")
-        winner = result.winner
-        rows: list[list[object]] = [["winner", winner.validation, winner.test]]
-        for words, paths in result.random_paths.items():
-            name = f"median of {paths.test.paths} random paths {words}"
-            rows.append([name, paths.validation.median, paths.test.median])
-        title = "The winner beside random paths with the same weights"
-        yield table(["", "validation", "test"], rows, title=title, left=("",), rule=1)
-        yield (
-            f"winner: {winner.architecture} ({winner.params:,} params, {winner.macs:,} of "
-            f"{result.settings.max_macs:,} multiply-adds)"
-        )
-        if result.retrained is not None:
-            told = result.retrained.reason or percent(result.retrained.accuracy)
-            yield f"trained from scratch: {told} on the test images"
+        from asvit.report.evolution import summary
+
+        yield from on_console(summary(result))
         yield f"{result.evaluated} paths in {clock(result.wall_seconds)}"
-        if result.reason:
-            yield f"ended early: {result.reason}"
 
 
 def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> EvolutionResult:

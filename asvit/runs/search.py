@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from asvit.report.pictures import Picture
-    from asvit.runs.estimate import Estimate
+    from asvit.runs.estimate import Remaining
     from asvit.search import Evaluate, Measurement, TrialRow
     from asvit.search.limits import Limits
     from asvit.search.loop import Search
@@ -519,12 +519,23 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """A search that trains is known by its trainings."""
         return () if self.judged else ("trainings",)
 
-    def estimate(self) -> Estimate:
-        """The time that the run would take; a storage of its own is not opened."""
-        from asvit.runs.estimate import estimate_search
+    def remaining(self) -> Remaining:
+        """What is left to do; a storage of its own is not opened."""
+        import numpy as np
 
-        done = 0 if self.fresh or self.outside else self.steps_done()
-        return estimate_search(self.settings, self.workers, done=done)
+        from asvit.runs.estimate import Remaining, training_seconds, with_example
+        from asvit.runs.measurement_pool import MeasurementJob
+
+        s, done = self.settings, 0 if self.fresh or self.outside else self.steps_done()
+        left = max(0, s.trials - done)
+        if not left:
+            return Remaining(done, 0)
+        if not self.judged:
+            seconds = training_seconds(s, self.workers, done=done) / left
+            return Remaining(done, left, seconds)
+        arch = self.limits.sample(np.random.default_rng(s.seed))
+        job = MeasurementJob(arch, s.proxies, str(arch), s.image_size)
+        return with_example(Remaining(done, left), job, s, space=self.space)
 
     def steps_done(self) -> int:
         """Steps that the run in the folder has measured; nothing there is touched."""

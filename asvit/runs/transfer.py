@@ -131,6 +131,7 @@ class TransferRun(SharedRun[S, TransferResult]):
                 lambda: draw_photograph(photograph),
                 (rows[-1:], kind),
                 wide=True,
+                photograph=True,
             ),
         ]
 
