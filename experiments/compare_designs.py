@@ -273,7 +273,7 @@ def _kinds_of(options: argparse.Namespace, folder: Path) -> Kinds:
     space, rng = load_space("asvit"), np.random.default_rng(2)
     draws = [str(space.sample(rng)) for _ in range(options.random)]
 
-    def outcome(seed: int, controller: str, name: str, **settings: object) -> str:
+    def outcome(seed: int, controller: str, name: str, **settings: Any) -> str:
         result = asvit.run_search(
             controller=controller,
             data=str(folder),

@@ -72,7 +72,7 @@ def _kinds_of(options: argparse.Namespace) -> Kinds:
         "ratio": 1,  # these models are small enough to be measured at their own width
     }
 
-    def scaled(seed: int, **how: str) -> str:
+    def scaled(seed: int, **how: Any) -> str:
         result = asvit.run_scaling(
             START,
             **measured,

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from proxies import Cost, Score, get_proxy, measure
 from proxies.counts import TimedCost
+from proxies.expansion import Radius
 from proxies.registry import Better
 from scaling.budget import UNIT_NAMES, Budget
 from scaling.ranking import Directions, best_places, rank_sums
@@ -135,7 +136,15 @@ def grow(
     known: ScoreCache | None = None,
     measure_shapes: MeasureShapes | None = None,
     progress: Callable[[GrowthEvent], None] | None = None,
-    **measuring: Any,
+    repeats: int = 5,
+    seed: int = 0,
+    image_size: int | None = None,
+    images: Tensor | None = None,
+    labels: Tensor | None = None,
+    device: str = "auto",
+    points: int = 10,
+    radius: Radius = "sqrt_n",
+    together: bool = False,
 ) -> Trajectory:
     """Grow a model to a budget without training, one block and a little width at a time.
 
@@ -166,10 +175,17 @@ def grow(
         known: Scores measured before; new ones are added. With a persistent one a growth can be
             resumed.
         measure_shapes: Measures all candidates of a step, given at reduced width, for instance in
-            parallel. Replaces ``build`` and ``measuring``.
+            parallel. Replaces ``build`` and the arguments below.
         progress: Called after each candidate and each step.
-        **measuring: Further arguments of :func:`proxies.measure`: ``repeats``, ``seed``,
-            ``images``, ``device``, ...
+        repeats: As the following ones, an argument of :func:`proxies.measure`.
+        seed: Seed of networks, circles and images.
+        image_size: Side of the images in pixels.
+        images: Images of the kernel.
+        labels: Their classes.
+        device: A torch device, or ``"auto"``.
+        points: Points on the circle.
+        radius: Radius of the circle.
+        together: Whether to measure the repeats in one vectorised pass.
 
     Returns:
         The series, which begins with the start.
@@ -196,7 +212,17 @@ def grow(
             measures,
             ratio,
             known=scores,
-            arguments=measuring,
+            arguments={
+                "repeats": repeats,
+                "seed": seed,
+                "image_size": image_size,
+                "images": images,
+                "labels": labels,
+                "device": device,
+                "points": points,
+                "radius": radius,
+                "together": together,
+            },
             measure_shapes=measure_shapes,
         ),
         stop_within=float(stop_within),

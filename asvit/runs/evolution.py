@@ -23,6 +23,7 @@ from asvit.core.run_files import (
     TRIALS,
 )
 from asvit.core.settings import check_same_digest, check_same_images, setting
+from asvit.core.signatures import CallOptions, with_options
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.run import Run, imported
 from asvit.search.supernet_result import (
@@ -343,6 +344,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
             yield f"ended early: {result.reason}"
 
 
+@with_options(EvolutionSettings, EvolutionRun, CallOptions)
 def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> EvolutionResult:
     """Search a trained supernet for its best path; the same call continues a run.
 
@@ -355,9 +357,6 @@ def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> Evoluti
 
     Args:
         supernet: Run folder of the supernet; the newest finished one in ``runs`` by default.
-        **given: The fields of :class:`asvit.search.supernet_settings.EvolutionSettings`; what
-            :mod:`asvit.runs` tells of; ``device``; and ``retrain`` (then train the winner from
-            scratch, with as many steps as the supernet had).
 
     Raises:
         ValueError: If the supernet is unfinished, or no path costs as little or as much as asked,

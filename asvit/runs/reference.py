@@ -16,6 +16,7 @@ from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import REFERENCE_FIGURES, TABLE, TRAININGS
 from asvit.core.settings import setting
+from asvit.core.signatures import CallOptions, with_options
 from asvit.core.versions import versions
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
@@ -223,6 +224,7 @@ def find_devices(names: str, jobs: int) -> tuple[str, ...]:
     return tuple(found[job % len(found)] for job in range(max(jobs, len(found))))
 
 
+@with_options(BuildSettings, BuildRun, CallOptions)
 def build_reference(**given: Any) -> BuildResult:
     """Train random architectures of a space and write their accuracies as a reference table.
 
@@ -230,12 +232,6 @@ def build_reference(**given: Any) -> BuildResult:
     architectures whose trainings are all finished, as :func:`asvit.reference.load_reference`
     reads it) and ``result.json``. After a stop at most the trainings in flight are done again; the
     table is the same whatever the number of jobs. More architectures or seeds extend a run.
-
-    Args:
-        **given: The fields of :class:`asvit.reference.build_settings.BuildSettings`; what
-            :mod:`asvit.runs` tells of; ``device`` (or several of a kind, as ``"cuda:0,cuda:1"``;
-            on ``"cpu"`` a training keeps to one thread); and ``jobs`` (processes, at least one
-            for each device).
 
     Raises:
         OSError: If a process died, too.

@@ -15,6 +15,7 @@ from asvit.core.files import write_text
 from asvit.core.progress import images_told
 from asvit.core.run_files import LOSSES, SUPERNET_FIGURES, SUPERNET_WEIGHTS, previous
 from asvit.core.settings import setting
+from asvit.core.signatures import CallOptions, with_options
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run
@@ -189,16 +190,13 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         return supernet_pictures(result)
 
 
+@with_options(SupernetSettings, SupernetRun, CallOptions)
 def train_supernet(**given: Any) -> SupernetResult:
     """Train the supernet of a space, one path at a time; the same call continues a run.
 
     The run folder holds ``supernet.safetensors`` (weights, and the optimiser's state while it is
     unfinished), ``losses.csv`` and ``result.json``. After a stop at most an epoch is trained
     again, and of a long one at most a minute; the weights are the same on a CPU.
-
-    Args:
-        **given: The fields of :class:`asvit.training.supernets.settings.SupernetSettings`; what
-            :mod:`asvit.runs` tells of; and ``device``.
 
     Raises:
         ValueError: If the loss is not finite, too.

@@ -1,7 +1,7 @@
 """Settings of training detectors and segmenters, and what it comes to."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ IGNORED = 255  # label of pixels without a class
 _OF_TRAINING = ("epoch", "learning_rate", "seconds")  # columns, beside the losses
 
 
-def _scale(given: Any) -> tuple[float, float]:
+def _scale(given: Iterable[float | str]) -> tuple[float, float]:
     try:
         least, most = map(float, given)
     except (OverflowError, TypeError, ValueError):
