@@ -227,7 +227,16 @@ _MODEL = ("architecture", "params", "macs")
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleResult(Result):
-    """What a scaling ended in."""
+    """What a scaling ended in.
+
+    Example:
+        >>> result = asvit.run_scaling(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", budget="3M", stop_within=0.1,
+        ...     image_size=32, images=2, points=3, repeats=1, out="scaling",
+        ... )
+        >>> [row.step for row in result.series][0]
+        0
+    """
 
     kind = "scale"
     noun = "scaling"

@@ -108,7 +108,23 @@ def directions(measures: Sequence[str]) -> dict[str, Better]:
 
 @dataclass(frozen=True)
 class GrowthEvent:
-    """Progress of a growth: sent after each measured candidate and after each finished step."""
+    """Progress of a growth: sent after each measured candidate and after each finished step.
+
+    Example:
+        >>> def build(depths, width):
+        ...     layers = [torch.nn.Conv2d(width, width, 1) for _ in range(sum(depths))]
+        ...     return torch.nn.Sequential(torch.nn.Conv2d(3, width, 4, 4), *layers)
+        >>> def cost(depths, width):
+        ...     return proxies.count(build(depths, width), image_size=8)
+        >>> events = []
+        >>> trajectory = scaling.grow(
+        ...     build, cost, depths=[1, 1], width=8, budget="1.2K", stop_within=0.2,
+        ...     image_size=8, repeats=1,
+        ...     progress=events.append,
+        ... )
+        >>> events[0].step, events[0].chosen is None
+        (0, False)
+    """
 
     step: int  #: number of the step
     measured: int  #: candidates of the step measured so far
@@ -197,6 +213,19 @@ def grow(
 
     References:
         Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
+
+    Example:
+        >>> def build(depths, width):
+        ...     layers = [torch.nn.Conv2d(width, width, 1) for _ in range(sum(depths))]
+        ...     return torch.nn.Sequential(torch.nn.Conv2d(3, width, 4, 4), *layers)
+        >>> def cost(depths, width):
+        ...     return proxies.count(build(depths, width), image_size=8)
+        >>> trajectory = scaling.grow(
+        ...     build, cost, depths=[1, 1], width=8, budget="1.2K", stop_within=0.2,
+        ...     image_size=8, repeats=1,
+        ... )
+        >>> trajectory.steps[0].chosen.depths
+        (1, 1)
     """
     if width_multiple < 1:
         raise ValueError(f"width_multiple must be at least 1, got {width_multiple}")

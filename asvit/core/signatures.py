@@ -96,5 +96,7 @@ def _accepted(owner: Any, field: Field[Any], option: Option) -> Any:
 
 
 def _help(field: Field[Any], option: Option) -> str:
-    default = option.shown or ("" if field.default in (None, MISSING) else repr(field.default))
+    default = option.shown
+    if not default and field.default not in (None, MISSING):
+        default = f"``{field.default!r}``"
     return f"{option.help} Default: {default}." if default else option.help

@@ -500,6 +500,14 @@ def run_correlation(
 
     Raises:
         ValueError: If the table is none, a name in it is unknown, or too few rows are left, too.
+
+    Example:
+        >>> result = asvit.run_correlation(
+        ...     "vitbench101-pit", proxies="naswot", rows=5, image_size=32, repeats=1,
+        ...     out="correlation",
+        ... )
+        >>> result.rows
+        5
     """
     made = CorrelationRun.make(reference=reference, targets=target, workers=workers, **given)
     return made.run()

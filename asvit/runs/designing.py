@@ -950,5 +950,9 @@ def design(data: str | Path, *, workers: Workers | None = None, **given: Any) ->
 
     Raises:
         ValueError: If there are too few pictures, or nothing is within the limits, too.
+
+    Example:
+        >>> result = asvit.design("pictures", max_params="5M", hours=1)  # doctest: +SKIP
+        >>> result.architecture  # doctest: +SKIP
     """
     return DesignRun.make(data=str(data), workers=workers, **given).run()

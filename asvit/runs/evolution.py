@@ -361,5 +361,17 @@ def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> Evoluti
     Raises:
         ValueError: If the supernet is unfinished, or no path costs as little or as much as asked,
             too.
+
+    Example:
+        >>> supernet = asvit.train_supernet(
+        ...     train_images=60, validation_images=40, test_images=40, image_size=32, width=24,
+        ...     epochs=1, batch_size=30, out="supernet",
+        ... )
+        >>> result = asvit.evolve_supernet(
+        ...     "supernet", population=4, generations=2, keep=2, crossovers=1, mutations=1,
+        ...     random_paths=2, out="evolution",
+        ... )
+        >>> result.winner.path.count("|")
+        2
     """
     return EvolutionRun.make(supernet=supernet, **given).run()

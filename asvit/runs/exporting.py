@@ -71,6 +71,14 @@ def export_network(
         OSError: If the copy cannot be written, or cannot be loaded.
         ImportError: If a library is missing.
         TypeError: If there is no such setting.
+
+    Example:
+        >>> exported = asvit.export_network(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", to="safetensors", random=True, image_size=32,
+        ...     out="network.safetensors",
+        ... )
+        >>> exported.out.exists()
+        True
     """
     chosen = name_weights(ExportSettings.make(to=to, architecture=architecture, **settings))
     form = FORMATS[chosen.to]

@@ -52,6 +52,11 @@ def attention_maps(
     Raises:
         ValueError: As there; also if a layer does not exist, or a file cannot be read.
         FileNotFoundError: If pictures or weights do not exist.
+
+    Example:
+        >>> pictures = asvit.attention_maps("timm:vit_tiny_patch16_224", ["pictures/cat/0.png"])
+        >>> pictures[0].name
+        '0-maps'
     """
     facts: Any = {}
     if isinstance(network, nn.Module):

@@ -235,5 +235,13 @@ def build_reference(**given: Any) -> BuildResult:
 
     Raises:
         OSError: If a process died, too.
+
+    Example:
+        >>> result = asvit.build_reference(
+        ...     n=2, seeds=1, train_images=200, test_images=100, image_size=32, width=8,
+        ...     steps=2, batch_size=4, out="table",
+        ... )
+        >>> len(result.rows)
+        2
     """
     return BuildRun.make(**given).run()

@@ -422,6 +422,14 @@ def run_scaling(
         architecture: Text of the architecture to start from; by default what the newest finished
             search in ``runs`` ended in.
         workers: Processes that measure; the result does not depend on them.
+
+    Example:
+        >>> result = asvit.run_scaling(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", budget="3M", stop_within=0.1,
+        ...     image_size=32, images=2, points=3, repeats=1, out="scaling",
+        ... )
+        >>> result.series[-1].params <= 3.3e6
+        True
     """
     if "budget" in given:
         given["budgets"] = given.pop("budget")

@@ -96,6 +96,11 @@ def score(
             not suit.
         TypeError: If there is no such setting.
         OSError: If images cannot be found.
+
+    Example:
+        >>> scores = asvit.score("timm:resnet10t", proxies="naswot", image_size=32, repeats=1)
+        >>> scores.to_dataframe().columns[0]
+        'architecture'
     """
     from asvit.runs.measurement_pool import EvalContext
     from asvit.spaces import build, cost

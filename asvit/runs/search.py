@@ -674,5 +674,12 @@ def run_search(
         evaluate: A function that measures the architecture of a text in place of the proxies,
             called in this process. It gives an :class:`asvit.search.Measurement`; an architecture
             for which it raises an error, or gives no number, has failed with the reason.
+
+    Example:
+        >>> result = asvit.run_search(
+        ...     steps=2, image_size=32, images=2, points=3, repeats=1, recheck=1, out="search"
+        ... )
+        >>> asvit.cost(result.seed_architecture).params == result.params
+        True
     """
     return SearchRun.make(workers=workers, evaluate=evaluate, **given).run()

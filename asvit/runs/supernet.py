@@ -200,5 +200,13 @@ def train_supernet(**given: Any) -> SupernetResult:
 
     Raises:
         ValueError: If the loss is not finite, too.
+
+    Example:
+        >>> result = asvit.train_supernet(
+        ...     train_images=60, validation_images=40, test_images=40, image_size=32, width=24,
+        ...     epochs=1, batch_size=30, out="supernet",
+        ... )
+        >>> len(result.losses)
+        1
     """
     return SupernetRun.make(**given).run()

@@ -438,5 +438,13 @@ def run_training(architecture: str, **given: Any) -> TrainResult:
     Raises:
         ValueError: If weights do not suit, or the loss is not finite, too.
         ImportError: If a library is missing.
+
+    Example:
+        >>> result = asvit.run_training(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=32, classes=2, train_images=20,
+        ...     validation_images=10, epochs=1, batch_size=10, out="training",
+        ... )
+        >>> len(result.history)
+        1
     """
     return TrainRun.make(architecture=architecture, **given).run()

@@ -57,7 +57,7 @@ def test_help_ends_in_the_options_with_their_defaults() -> None:
     assert [*own, *names] == list(inspect.signature(asvit.run_scaling).parameters)
     assert "    width_multiple: Round widths to multiples of N; 4 is what the released " in options
     assert (
-        "\n    repeats: Freshly initialised networks each value is averaged over. Default: 5.\n"
+        "\n    repeats: Freshly initialised networks each value is averaged over. Default: ``5``.\n"
         in options
     )
 
@@ -74,7 +74,7 @@ def test_a_function_keeps_what_it_names_itself() -> None:
         """Do it."""
 
     assert str(inspect.signature(function)) == "(first: str, *, other: int = 2) -> None"
-    assert function.__doc__ == "Do it.\n\nKeyword Args:\n    other: Second. Default: 2."
+    assert function.__doc__ == "Do it.\n\nKeyword Args:\n    other: Second. Default: ``2``."
 
 
 @pytest.mark.parametrize(
