@@ -56,10 +56,7 @@ def test_help_ends_in_the_options_with_their_defaults() -> None:
     own = ["architecture", "workers"]
     assert [*own, *names] == list(inspect.signature(asvit.run_scaling).parameters)
     assert "    width_multiple: Round widths to multiples of N; 4 is what the released " in options
-    assert (
-        "\n    repeats: Freshly initialised networks each value is averaged over. Default: ``5``.\n"
-        in options
-    )
+    assert "    points: Points on the circle. Default: ``10``.\n" in options
 
 
 def test_a_function_keeps_what_it_names_itself() -> None:
