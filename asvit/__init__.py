@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+from asvit._packages import import_own_packages
 from asvit._timm import register_with_timm
 from asvit._version import __version__
 
@@ -11,11 +12,13 @@ _LAZY = {
     "BuildResult": "asvit.reference.build_result",
     "CorrelationResult": "asvit.reference.result",
     "DesignResult": "asvit.designs",
+    "DetectionResult": "asvit.transfer.settings",
     "EvolutionResult": "asvit.search.supernet_result",
     "Genotype": "asvit.genotype",
     "Predictor": "asvit.predictor",
     "ScaleResult": "asvit.growth",
     "SearchResult": "asvit.search.result",
+    "SegmentationResult": "asvit.transfer.settings",
     "SupernetResult": "asvit.training.supernets.settings",
     "TrainResult": "asvit.training.result",
     "attention_maps": "asvit.runs.mapping",
@@ -34,8 +37,10 @@ _LAZY = {
     "predict": "asvit.runs.predicting",
     "retokenize": "asvit.models",
     "run_correlation": "asvit.runs.correlation",
+    "run_detection": "asvit.runs.transfer",
     "run_scaling": "asvit.runs.scaling",
     "run_search": "asvit.runs.search",
+    "run_segmentation": "asvit.runs.transfer",
     "run_training": "asvit.runs.training",
     "score": "asvit.runs.scoring",
     "train_supernet": "asvit.runs.supernet",
@@ -43,6 +48,7 @@ _LAZY = {
 
 __all__ = ["__version__", *_LAZY]
 
+import_own_packages()
 register_with_timm()
 
 

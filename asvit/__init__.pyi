@@ -29,6 +29,8 @@ from asvit.spaces.base import Architecture
 from asvit.spaces.base import load_space as load_space
 from asvit.training.result import TrainResult as TrainResult
 from asvit.training.supernets.settings import SupernetResult as SupernetResult
+from asvit.transfer.settings import DetectionResult as DetectionResult
+from asvit.transfer.settings import SegmentationResult as SegmentationResult
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -162,6 +164,40 @@ def run_correlation(
     progress: Callable[[Progress], None] | None = None,
 ) -> CorrelationResult: ...
 
+def run_detection(
+    architecture: str | None = None,
+    *,
+    detector: str = 'cascade',
+    fpn: int = 256,
+    anchor: float = 8.0,
+    regions: int = 512,
+    data: str,
+    train: str = 'train2017',
+    validation: str = 'val2017',
+    weights: str | None = None,
+    image_size: int = 1024,
+    scale: Iterable[float | str] = (0.1, 2.0),
+    epochs: int = 36,
+    batch_size: int = 16,
+    learning_rate: float = 0.0001,
+    weight_decay: float = 0.05,
+    warmup: int = 500,
+    clip: float = 0.0,
+    drop_path: float = 0.2,
+    frozen_stages: int = 0,
+    norms: bool = True,
+    windows: int = 0,
+    grad_checkpointing: bool = False,
+    precision: str = 'fp32',
+    seed: int = 0,
+    device: str = 'auto',
+    workers: int | None = None,
+    out: Path | str | None = None,
+    fresh: bool = False,
+    preset: str = 'default',
+    progress: Callable[[Progress], None] | None = None,
+) -> DetectionResult: ...
+
 def run_scaling(
     architecture: str | None = None,
     *,
@@ -235,6 +271,38 @@ def run_search(
     preset: str = 'default',
     progress: Callable[[Progress], None] | None = None,
 ) -> SearchResult: ...
+
+def run_segmentation(
+    architecture: str | None = None,
+    *,
+    classes: int = 150,
+    head: int = 512,
+    train: str = 'training',
+    validation: str = 'validation',
+    image_size: int = 512,
+    scale: Iterable[float | str] = (0.5, 2.0),
+    epochs: int = 127,
+    learning_rate: float = 6e-05,
+    weight_decay: float = 0.01,
+    warmup: int = 1500,
+    data: str,
+    weights: str | None = None,
+    batch_size: int = 16,
+    clip: float = 0.0,
+    drop_path: float = 0.2,
+    frozen_stages: int = 0,
+    norms: bool = True,
+    windows: int = 0,
+    grad_checkpointing: bool = False,
+    precision: str = 'fp32',
+    seed: int = 0,
+    device: str = 'auto',
+    workers: int | None = None,
+    out: Path | str | None = None,
+    fresh: bool = False,
+    preset: str = 'default',
+    progress: Callable[[Progress], None] | None = None,
+) -> SegmentationResult: ...
 
 def run_training(
     architecture: str,

@@ -19,7 +19,7 @@ from asvit.runs.estimate import Estimate, estimate_search
 from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.search import run_search
 from asvit.search import Measurement, SearchSettings, read_trials
-from experiments.growing import markdown, write_rows
+from experiments.tables import markdown, write_rows
 
 RUNS: Mapping[str, Mapping[str, Any]] = {
     "quick, 100 steps": {"preset": "quick", "steps": 100},

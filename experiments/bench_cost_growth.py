@@ -24,7 +24,8 @@ import proxies
 from asvit.executors import Workers
 from asvit.report.style import COLOUR, legend, log_scale, style
 from asvit.runs.search import run_search
-from experiments.growing import SEED, markdown, write_rows
+from experiments.growing import SEED
+from experiments.tables import markdown, write_rows
 from experiments.timing import forward, hardware, shortest
 from proxies.evaluation import resolve_device
 

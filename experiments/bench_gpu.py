@@ -23,7 +23,8 @@ import torch
 import asvit
 import proxies
 from asvit.executors import Workers
-from experiments.growing import SEED, markdown
+from experiments.growing import SEED
+from experiments.tables import markdown
 from experiments.timing import forward, hardware, shortest
 from scaling.growth import DEFAULT_MEASURES
 

@@ -20,7 +20,7 @@ import asvit
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings, TrialRow, read_trials
 from asvit.search.result import SearchResult
-from experiments.growing import write_rows
+from experiments.tables import write_rows
 from scaling.ranking import Better, dense_ranks, rank_sums
 
 BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}

@@ -17,7 +17,7 @@ import numpy as np
 import asvit
 from asvit.reference import load_reference
 from asvit.reference.statistics import kendall
-from experiments.growing import markdown, read_rows, write_rows
+from experiments.tables import markdown, read_rows, write_rows
 
 FOLDER = Path(__file__).with_name("measures")
 TABLE = Path(__file__).with_name("compare_measures.csv")

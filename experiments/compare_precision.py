@@ -27,7 +27,7 @@ import asvit
 import proxies
 from asvit.data import load_images
 from asvit.spaces import SearchSpace
-from experiments.growing import markdown, write_rows
+from experiments.tables import markdown, write_rows
 from experiments.timing import hardware
 from proxies.evaluation import resolve_device
 from scaling.growth import DEFAULT_MEASURES

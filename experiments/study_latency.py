@@ -15,7 +15,7 @@ import numpy as np
 
 import asvit
 from asvit.reference.statistics import correlate
-from experiments.growing import markdown, write_rows
+from experiments.tables import markdown, write_rows
 from proxies.latency import Latency
 
 TIMM = (

@@ -28,7 +28,7 @@ from asvit.reference.result import CorrelationResult
 from asvit.reference.scores import ScoreJournal
 from asvit.reference.statistics import correlate
 from asvit.runs.correlation import run_correlation
-from experiments.growing import markdown
+from experiments.tables import markdown
 from proxies import Inputs, Proxy, length_distortion
 from proxies.features import Feature, Norms
 from proxies.registry import PROXIES, register

@@ -14,7 +14,7 @@ from pathlib import Path
 from asvit.core.progress import Progress
 from asvit.reference.findings import Finding, winners
 from asvit.runs.correlation import run_correlation
-from experiments.growing import markdown
+from experiments.tables import markdown
 
 MAIN = (
     "length_distortion",

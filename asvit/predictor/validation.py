@@ -61,9 +61,9 @@ class CrossValidation:
     tau_interval: Interval  #: its interval
     spearman: float  #: Spearman's rank correlation between them
     spearman_interval: Interval  #: its interval
-    #: k -> the best accuracy minus the best one among the k rows predicted best, in points.
+    #: k -> the best accuracy minus the best one among the k rows predicted best, in points; no
+    #: interval of it, as resamples of an extreme do not cover.
     regret: Mapping[int, float]
-    regret_intervals: Mapping[int, Interval]  #: k -> its interval
     #: Share of accuracies inside the 90 % interval of their prediction, between its quantiles at
     #: 5 and 95 %. These include the noise between training seeds if the table has columns of
     #: single seeds.
@@ -177,7 +177,7 @@ def cross_validate(
     taus = made.each(resampled_kendall)
     tau, tau_interval = estimate(taus)
     spearman, spearman_interval = estimate(made.each(resampled_spearman))
-    regrets = {k: estimate(made.each(partial(resampled_regret, k=k))) for k in TOP}
+    regrets = {k: made.each(partial(resampled_regret, k=k)) for k in TOP}
     coverage, coverage_interval = estimate(made.covered())
     overall = _best(rows.counts, rows.accuracies, np.arange(len(rows.accuracies)))
     return CrossValidation(
@@ -190,8 +190,7 @@ def cross_validate(
         tau_interval=tau_interval,
         spearman=spearman,
         spearman_interval=spearman_interval,
-        regret={k: value for k, (value, _) in regrets.items()},
-        regret_intervals={k: interval for k, (_, interval) in regrets.items()},
+        regret={k: estimate(of)[0] for k, of in regrets.items()},
         coverage=coverage,
         coverage_interval=coverage_interval,
         count=rival(rows.counts, best(rows.counts)),

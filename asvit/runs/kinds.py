@@ -13,11 +13,13 @@ from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
+from asvit.runs.transfer import DetectionRun, SegmentationRun
 from proxies.messages import fault
 
 for _kind in (
     *(SearchRun, ScaleRun, TrainRun, DesignRun),
     *(BuildRun, CorrelationRun, SupernetRun, EvolutionRun),
+    *(DetectionRun, SegmentationRun),
 ):
     register_run(_kind)
 

@@ -23,7 +23,7 @@ from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.settings import TrainSettings
 from asvit.training.short_settings import ShortTrainingSettings
 from asvit.training.supernets.settings import SupernetSettings
-from experiments.transfer.settings import DetectionSettings, SegmentationSettings, TransferSettings
+from asvit.transfer.settings import DetectionSettings, SegmentationSettings, TransferSettings
 from tests.hostile import FEW, changed_json, refused_or
 
 SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from asvit import BuildResult, DesignResult, ScaleResult, SupernetResult, TrainResult
 from asvit.cli.app import app
-from experiments.transfer.settings import DetectionResult, SegmentationResult
+from asvit.transfer.settings import DetectionResult, SegmentationResult
 from tests.asvit.runs.stored_results import RIGHT, content_of
 
 NASTY = "x\x1b]0;owned\x07\n\u202e<b>"

@@ -28,6 +28,7 @@ from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
+from asvit.runs.transfer import DetectionRun, SegmentationRun
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
 from asvit.search.rows import Finalist
@@ -43,8 +44,7 @@ from asvit.training.metrics import EpochRow
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.settings import PathAccuracies, SupernetResult, SupernetSettings
-from experiments.transfer.run import DetectionRun, SegmentationRun
-from experiments.transfer.settings import (
+from asvit.transfer.settings import (
     DetectionResult,
     DetectionRow,
     DetectionSettings,

@@ -18,7 +18,7 @@ from asvit.runs.folder import RunFiles
 from asvit.runs.run import RUNS
 from experiments.kill_runs import COMMANDS, differences, outcome
 from tests.asvit.runs.fakes import fake_design, write_pictures
-from tests.experiments.transfer.tiny_scenes import make_data
+from tests.asvit.transfer.tiny_scenes import make_data
 from tests.hostile import unsummed
 
 _SCENES = (

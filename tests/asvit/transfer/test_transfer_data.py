@@ -11,8 +11,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from asvit.training.images.loaders import BatchPlan
-from experiments.transfer.datasets import AugmentedBatches, CocoImages, SceneImages
-from tests.experiments.transfer.tiny_scenes import make_ade, make_coco
+from asvit.transfer.datasets import AugmentedBatches, CocoImages, SceneImages
+from tests.asvit.transfer.tiny_scenes import make_ade, make_coco
 
 
 def changed(file: Path, **parts: object) -> None:

@@ -15,10 +15,10 @@ from torchvision.transforms import v2
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
 from asvit.training.distributed import ProcessGroup
-from experiments.transfer.detector import Detection, detector
-from experiments.transfer.segmenter import Segmentation, UperNet
-from experiments.transfer.settings import DetectionSettings, SegmentationSettings
-from tests.experiments.transfer.tiny_scenes import (
+from asvit.transfer.detector import Detection, detector
+from asvit.transfer.segmenter import Segmentation, UperNet
+from asvit.transfer.settings import DetectionSettings, SegmentationSettings
+from tests.asvit.transfer.tiny_scenes import (
     ARCH,
     DETECTION,
     SEGMENTATION,

@@ -11,9 +11,9 @@ from torchvision.transforms import v2
 from torchvision.utils import draw_segmentation_masks
 
 from asvit.networks.pyramid import Pyramid
-from experiments.transfer.datasets import SceneImages
-from experiments.transfer.session import Task, build_pyramid, colours
-from experiments.transfer.settings import IGNORED, SegmentationSettings
+from asvit.transfer.datasets import SceneImages
+from asvit.transfer.session import Task, build_pyramid, colours
+from asvit.transfer.settings import IGNORED, SegmentationSettings
 
 AUXILIARY = 0.4  # weight of the loss of the auxiliary head
 SIZES = 16  # sides to choose from in random resizing

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
-from experiments.transfer import cascade
-from experiments.transfer.cascade import STAGES, CascadeHeads, refined
-from experiments.transfer.detector import detector
-from experiments.transfer.settings import DetectionSettings
-from tests.experiments.transfer.tiny_scenes import DETECTION
+from asvit.transfer import cascade
+from asvit.transfer.cascade import STAGES, CascadeHeads, refined
+from asvit.transfer.detector import detector
+from asvit.transfer.settings import DetectionSettings
+from tests.asvit.transfer.tiny_scenes import DETECTION
 
 PUBLISHED = 139_000_000  # parameters of As-ViT-L's detector, arXiv:2202.11921
 CHANNELS, CLASSES, SIZE = 4, 3, (48, 64)  # classes with the background

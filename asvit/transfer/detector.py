@@ -12,10 +12,10 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.transforms import v2
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-from experiments.transfer.cascade import CascadeHeads
-from experiments.transfer.datasets import CocoImages
-from experiments.transfer.session import Task, build_pyramid, colours
-from experiments.transfer.settings import DetectionSettings
+from asvit.transfer.cascade import CascadeHeads
+from asvit.transfer.datasets import CocoImages
+from asvit.transfer.session import Task, build_pyramid, colours
+from asvit.transfer.settings import DetectionSettings
 
 MARKS = (27 / 36, 33 / 36)  # of the training; after each, the learning rate is divided by 10
 LIKELY = 0.5  # score from which objects are drawn

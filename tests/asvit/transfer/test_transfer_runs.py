@@ -19,18 +19,18 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 
 from asvit.core.progress import Progress
 from asvit.networks import Network, WeightsFile
-from asvit.training.checkpoint import Checkpoint
-from asvit.training.distributed import ProcessGroup
-from experiments.transfer import cascade, detector
-from experiments.transfer.run import (
+from asvit.runs.transfer import (
     DetectionRun,
     SegmentationRun,
     run_detection,
     run_segmentation,
 )
-from experiments.transfer.segmenter import Segmentation
-from experiments.transfer.session import build_pyramid
-from experiments.transfer.settings import (
+from asvit.training.checkpoint import Checkpoint
+from asvit.training.distributed import ProcessGroup
+from asvit.transfer import cascade, detector
+from asvit.transfer.segmenter import Segmentation
+from asvit.transfer.session import build_pyramid
+from asvit.transfer.settings import (
     DetectionRow,
     DetectionSettings,
     SegmentationRow,
@@ -38,7 +38,7 @@ from experiments.transfer.settings import (
     TransferSettings,
 )
 from tests.asvit.cli.commands import check_refused, run, strict
-from tests.experiments.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data
+from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data
 
 SHIFT = "shift:1,1,1,1|2|12|1|24"
 

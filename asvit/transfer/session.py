@@ -36,8 +36,8 @@ from asvit.training.images.loaders import shuffled_loader
 from asvit.training.metrics import autocast
 from asvit.training.pretrained import weights_path
 from asvit.training.short import parameter_groups
-from experiments.transfer.datasets import AugmentedBatches, Sample
-from experiments.transfer.settings import DRAWING, TransferRow, TransferSettings
+from asvit.transfer.datasets import AugmentedBatches, Sample
+from asvit.transfer.settings import DRAWING, TransferRow, TransferSettings
 from proxies.evaluation import seed_for
 
 EXAMPLES = 6  # images whose annotation and prediction are drawn

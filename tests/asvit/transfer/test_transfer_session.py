@@ -16,9 +16,9 @@ from asvit.core.progress import Progress, ignore
 from asvit.training import checkpoint
 from asvit.training.checkpoint import Checkpoint, Origin, read_or_restore
 from asvit.training.distributed import ProcessGroup
-from experiments.transfer.datasets import Sample
-from experiments.transfer.session import Session, Task
-from experiments.transfer.settings import TransferRow, TransferSettings
+from asvit.transfer.datasets import Sample
+from asvit.transfer.session import Session, Task
+from asvit.transfer.settings import TransferRow, TransferSettings
 
 SETTINGS = TransferSettings(
     architecture="none", data="none", image_size=32, epochs=3, batch_size=2, learning_rate=0.05,

@@ -16,7 +16,7 @@ from asvit.core.versions import missing, versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
-from experiments.transfer.settings import (
+from asvit.transfer.settings import (
     DRAWING,
     DetectionResult,
     DetectionSettings,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from asvit.report.pictures import Picture
     from asvit.training.checkpoint import Checkpoint
-    from experiments.transfer.session import Task
+    from asvit.transfer.session import Task
 
 S = TypeVar("S", bound=TransferSettings)
 
@@ -52,7 +52,7 @@ class TransferRun(SharedRun[S, TransferResult]):
         "training on {s.data}, {s.image_size} px: {s.epochs} epochs in batches of {s.batch_size}, "
         "learning rate {s.learning_rate:g}, seed {s.seed}"
     )
-    task_type: ClassVar[Any]  # a :class:`experiments.transfer.session.Task`
+    task_type: ClassVar[Any]  # a :class:`asvit.transfer.session.Task`
 
     @cached_property
     def task(self) -> Task[S]:
@@ -83,7 +83,7 @@ class TransferRun(SharedRun[S, TransferResult]):
     def execute(self, journal: Checkpoint | None) -> TransferResult:
         """Train to the last epoch."""
         from asvit.training.checkpoint import Origin
-        from experiments.transfer.session import Session
+        from asvit.transfer.session import Session
 
         task, begun = self.task, self.start_values()
         origin = Origin(self.settings, begun["images"], (), begun["device"], (), versions())
@@ -150,7 +150,7 @@ class DetectionRun(TransferRun[DetectionSettings]):
     files = _files("detection", "detector")
     settings_type = DetectionSettings
     result_type = DetectionResult
-    task_type = imported("experiments.transfer.detector:Detection")
+    task_type = imported("asvit.transfer.detector:Detection")
     written = "report.html, detector.safetensors, predictions.jpg, metrics.csv, result.json"
 
 
@@ -169,7 +169,7 @@ class SegmentationRun(TransferRun[SegmentationSettings]):
     files = _files("segmentation", "segmenter")
     settings_type = SegmentationSettings
     result_type = SegmentationResult
-    task_type = imported("experiments.transfer.segmenter:Segmentation")
+    task_type = imported("asvit.transfer.segmenter:Segmentation")
     written = "report.html, segmenter.safetensors, predictions.jpg, metrics.csv, result.json"
 
 
@@ -205,6 +205,11 @@ def run_detection(architecture: str | None = None, **given: Any) -> DetectionRes
     Raises:
         ValueError: If weights do not suit, or the loss is not finite, too.
         ImportError: If a library is missing.
+
+    Example:
+        >>> result = asvit.run_detection(
+        ...     weights="runs/trained", data="coco", epochs=12, batch_size=4
+        ... )  # doctest: +SKIP
     """
     made = DetectionRun.make(architecture=architecture, **given).run()
     return cast("DetectionResult", made)
@@ -215,7 +220,12 @@ def run_segmentation(architecture: str | None = None, **given: Any) -> Segmentat
     """Train a segmenter on images in ADE20K's format, in the manner of :func:`run_detection`.
 
     The file of weights is ``segmenter.safetensors``; the settings are those of
-    :class:`experiments.transfer.settings.SegmentationSettings`.
+    :class:`asvit.transfer.settings.SegmentationSettings`.
+
+    Example:
+        >>> result = asvit.run_segmentation(
+        ...     weights="runs/trained", data="ade", epochs=12, batch_size=4
+        ... )  # doctest: +SKIP
     """
     made = SegmentationRun.make(architecture=architecture, **given).run()
     return cast("SegmentationResult", made)

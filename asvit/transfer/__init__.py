@@ -1,0 +1,1 @@
+"""Detectors and segmenters on feature pyramids: their settings, data, models and training."""

@@ -1,1 +1,0 @@
-"""Detectors and segmenters on our networks: their data, models and training."""
