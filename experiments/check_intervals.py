@@ -289,7 +289,7 @@ def validated(samples: int, seed: int) -> Iterable[Coverage]:
             table = Rows("", "abc", values, 60 + 5 * y, np.empty((0, rows)), 1, {}, {})
             made = Splits(table, trainings, 5, number)
             for name, statistic in statistics.items():
-                found[name].append(made.drawn.estimate(statistic(made)))
+                found[name].append(made.resamples.estimate(statistic(made)))
         for name, estimates in found.items():
             truth = float(np.mean([value for value, _ in estimates]))
             case = f"{name} {truth:.2f}, fitted to {trainings} of {rows} rows"

@@ -80,7 +80,7 @@ def test_landings_in_a_design(tmp_path: Path) -> None:
     run = tmp_path / kill_runs.RUN
     journal = DesignJournal(run / DESIGNED)
     run.mkdir()
-    journal.start(DesignSettings(data="pictures", max_params=9), device="cpu")
+    journal.start(DesignSettings(data="pictures", max_params=9), device="cpu", versions={})
     assert stage_of_kill(tmp_path, set()) == "while working"
     journal.add_record(Stage("pictures", {}))
     journal.add_record(Stage("plan", {}))
