@@ -279,7 +279,7 @@ def wrong_option() -> Iterator[None]:
         raise WrongOption(str(error)) from error
 
 
-def proxy_names(proxies: object) -> tuple[str, ...]:
+def proxy_names(proxies: str | Sequence[str]) -> tuple[str, ...]:
     """One name or several as a tuple."""
     names = (proxies,) if isinstance(proxies, str) else proxies
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):

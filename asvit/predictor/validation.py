@@ -155,6 +155,11 @@ def cross_validate(
         FileNotFoundError: If there is no such table.
         ValueError: If the table or the target is wrong, fewer than ``trainings`` + 5 rows have an
             accuracy, or the accuracies are all equal.
+
+    Example:
+        >>> found = asvit.cross_validate("asvit-fractal", splits=2)
+        >>> -1 <= found.tau <= 1
+        True
     """
     reference = load_reference(table, check=False)
     rows = gather_rows(reference, target, image_size, measures or {})

@@ -24,6 +24,7 @@ from asvit.core.settings import (
     warn_of_changes,
     wrong_option,
 )
+from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.reference import REFERENCES
 from asvit.reference.findings import (
@@ -439,8 +440,16 @@ def _cells(one: Finding) -> dict[str, object]:
     }
 
 
+@with_options(
+    *(CorrelationQuery, CorrelationSettings, CorrelationRun, CallOptions),
+    names={"targets": "target"},
+)
 def run_correlation(
-    reference: str | Path | ReferenceTable, *, target: Any = None, **given: Any
+    reference: str | Path | ReferenceTable,
+    *,
+    target: str | Sequence[str] | None = None,
+    workers: Workers | None = None,
+    **given: Any,
 ) -> CorrelationResult:
     """Tell how well measures rank the architectures of a reference table by accuracy.
 
@@ -453,17 +462,21 @@ def run_correlation(
         reference: Name of a table, path of a CSV file, or the table itself.
         target: Accuracies to correlate with, or several; ``"all"`` for all of the table; its
             default one where none is named.
-        **given: ``proxies`` (measures; ``"all"`` for every registered one, ``"a+b"`` for the sum
-            of the ranks by a and by b), ``rows`` (only so many rows, drawn by the seed) and
-            ``max_params`` (only rows of at most so many parameters, such as ``"100M"``);
-            ``retry`` (measure again what failed); the fields of
-            :class:`asvit.reference.settings.CorrelationSettings`; what :mod:`asvit.runs` tells
-            of; and ``workers``.
+        workers: Processes that measure; the result does not depend on them.
 
     Raises:
         ValueError: If the table is none, a name in it is unknown, or too few rows are left, too.
+
+    Example:
+        >>> result = asvit.run_correlation(
+        ...     "vitbench101-pit", proxies="naswot", rows=5, image_size=32, repeats=1,
+        ...     out="correlation",
+        ... )
+        >>> result.rows
+        5
     """
-    return CorrelationRun.make(reference=reference, targets=target, **given).run()
+    made = CorrelationRun.make(reference=reference, targets=target, workers=workers, **given)
+    return made.run()
 
 
 def reliability(

@@ -23,6 +23,7 @@ from asvit.core.run_files import (
     TRIALS,
 )
 from asvit.core.settings import check_same_digest, check_same_images, setting
+from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, parts_of
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.run import Run, imported
@@ -335,6 +336,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         yield f"{result.evaluated} paths in {clock(result.wall_seconds)}"
 
 
+@with_options(EvolutionSettings, EvolutionRun, CallOptions)
 def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> EvolutionResult:
     """Search a trained supernet for its best path; the same call continues a run.
 
@@ -347,12 +349,21 @@ def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> Evoluti
 
     Args:
         supernet: Run folder of the supernet; the newest finished one in ``runs`` by default.
-        **given: The fields of :class:`asvit.search.supernet_settings.EvolutionSettings`; what
-            :mod:`asvit.runs` tells of; ``device``; and ``retrain`` (then train the winner from
-            scratch, with as many steps as the supernet had).
 
     Raises:
         ValueError: If the supernet is unfinished, or no path costs as little or as much as asked,
             too.
+
+    Example:
+        >>> supernet = asvit.train_supernet(
+        ...     train_images=60, validation_images=40, test_images=40, image_size=32, width=24,
+        ...     epochs=1, batch_size=30, out="supernet",
+        ... )
+        >>> result = asvit.evolve_supernet(
+        ...     "supernet", population=4, generations=2, keep=2, crossovers=1, mutations=1,
+        ...     random_paths=2, out="evolution",
+        ... )
+        >>> result.winner.path.count("|")
+        2
     """
     return EvolutionRun.make(supernet=supernet, **given).run()

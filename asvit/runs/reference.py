@@ -15,6 +15,7 @@ from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import REFERENCE_FIGURES, TABLE, TRAININGS
 from asvit.core.settings import setting
+from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, parts_of
 from asvit.core.versions import versions
 from asvit.reference.build_result import BuildResult, BuiltRow
@@ -202,6 +203,7 @@ def find_devices(names: str, jobs: int) -> tuple[str, ...]:
     return tuple(found[job % len(found)] for job in range(max(jobs, len(found))))
 
 
+@with_options(BuildSettings, BuildRun, CallOptions)
 def build_reference(**given: Any) -> BuildResult:
     """Train random architectures of a space and write their accuracies as a reference table.
 
@@ -210,13 +212,15 @@ def build_reference(**given: Any) -> BuildResult:
     reads it) and ``result.json``. After a stop at most the trainings in flight are done again; the
     table is the same whatever the number of jobs. More architectures or seeds extend a run.
 
-    Args:
-        **given: The fields of :class:`asvit.reference.build_settings.BuildSettings`; what
-            :mod:`asvit.runs` tells of; ``device`` (or several of a kind, as ``"cuda:0,cuda:1"``;
-            on ``"cpu"`` a training keeps to one thread); and ``jobs`` (processes, at least one
-            for each device).
-
     Raises:
         OSError: If a process died, too.
+
+    Example:
+        >>> result = asvit.build_reference(
+        ...     n=2, seeds=1, train_images=200, test_images=100, image_size=32, width=8,
+        ...     steps=2, batch_size=4, out="table",
+        ... )
+        >>> len(result.rows)
+        2
     """
     return BuildRun.make(**given).run()

@@ -22,6 +22,7 @@ from asvit.core.settings import (
     warn_of_changes,
     wrong_option,
 )
+from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.growth import ScaleResult, ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run, remove_files
@@ -31,6 +32,7 @@ from asvit.runs.run import imported
 from scaling.rules import RULES
 
 if TYPE_CHECKING:
+    from asvit.executors import Workers
     from asvit.growth import GrowthJournal
     from asvit.runs.estimate import Remaining
     from asvit.runs.growable import Growable
@@ -348,7 +350,13 @@ def _model(step: Step) -> str:
     return f"depths {depths} width {chosen.width} ({size}, {', '.join(values)})"
 
 
-def run_scaling(architecture: str | None = None, **given: Any) -> ScaleResult:
+@with_options(
+    *(ScaleSettings, ScaleRun, CallOptions),
+    names={"arch": "architecture", "budgets": "budget"},
+)
+def run_scaling(
+    architecture: str | None = None, *, workers: Workers | None = None, **given: Any
+) -> ScaleResult:
     """Grow an architecture to a budget; the same call continues a run that was stopped.
 
     The run folder holds ``measured.jsonl`` (everything measured), ``steps.csv``,
@@ -358,11 +366,16 @@ def run_scaling(architecture: str | None = None, **given: Any) -> ScaleResult:
     Args:
         architecture: Text of the architecture to start from; by default what the newest finished
             search in ``runs`` ended in.
-        **given: ``budget`` (``"88M"`` parameters, ``"22G"`` multiply-adds, or several: growth ends
-            at the largest, and the model nearest to each is named); the other fields of
-            :class:`asvit.growth.ScaleSettings`; what :mod:`asvit.runs` tells of; ``reference``
-            and ``workers``.
+        workers: Processes that measure; the result does not depend on them.
+
+    Example:
+        >>> result = asvit.run_scaling(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", budget="3M", stop_within=0.1,
+        ...     image_size=32, images=2, points=3, repeats=1, out="scaling",
+        ... )
+        >>> result.series[-1].params <= 3.3e6
+        True
     """
     if "budget" in given:
         given["budgets"] = given.pop("budget")
-    return ScaleRun.make(architecture=architecture, **given).run()
+    return ScaleRun.make(architecture=architecture, workers=workers, **given).run()

@@ -29,6 +29,7 @@ from asvit.core.settings import (
     fields_of,
     setting,
 )
+from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.reference import REFERENCES
 from asvit.reference.findings import LEAST_TRAININGS
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
     from optuna.study import Study
 
+    from asvit.executors import Workers
     from asvit.report.pictures import Picture
     from asvit.runs.estimate import Remaining
     from asvit.search import Evaluate, Measurement, TrialRow
@@ -623,7 +625,10 @@ def _budget(params: int) -> str:
     return str(Budget("params", max(1, round(float(f"{_GROWTH * params:.2g}")))))
 
 
-def run_search(**given: Any) -> SearchResult:
+@with_options(SearchSettings, SearchRun, CallOptions)
+def run_search(
+    *, workers: Workers | None = None, evaluate: Evaluate | None = None, **given: Any
+) -> SearchResult:
     """Search a space for a seed architecture; the same call continues a run that was stopped.
 
     The run folder holds ``study.journal`` (the Optuna study), ``trials.csv``, ``result.json``
@@ -632,12 +637,16 @@ def run_search(**given: Any) -> SearchResult:
     a run; a finished one only gives its result.
 
     Args:
-        **given: The fields of :class:`asvit.search.SearchSettings`; what :mod:`asvit.runs` tells
-            of; ``reference``, ``workers``; ``storage``, the URL of any Optuna storage, in which
-            the study is named after the run folder, so that runs of that name in other folders
-            share it; and ``evaluate``, a function that measures the architecture of a text in
-            place of the proxies, called in this process. It gives an
-            :class:`asvit.search.Measurement`; an architecture for which it raises an error, or
-            gives no number, has failed with the reason.
+        workers: Processes that measure; the result does not depend on them.
+        evaluate: A function that measures the architecture of a text in place of the proxies,
+            called in this process. It gives an :class:`asvit.search.Measurement`; an architecture
+            for which it raises an error, or gives no number, has failed with the reason.
+
+    Example:
+        >>> result = asvit.run_search(
+        ...     steps=2, image_size=32, images=2, points=3, repeats=1, recheck=1, out="search"
+        ... )
+        >>> asvit.cost(result.seed_architecture).params == result.params
+        True
     """
-    return SearchRun.make(**given).run()
+    return SearchRun.make(workers=workers, evaluate=evaluate, **given).run()

@@ -72,7 +72,7 @@ class SearchSettings(Settings, ABC):
     presets: ClassVar[Presets] = MeasuringSettings.presets
     trains: ClassVar[bool]  #: whether networks are trained
     counted: ClassVar[str]  #: what a search counts, in a word
-    usual: ClassVar[Mapping[str, int]]  # defaults that differ between the kinds
+    usual: ClassVar[Mapping[str, int]]  # defaults, where they depend on the kind
 
     space: str = setting(
         "asvit",
@@ -159,12 +159,14 @@ class SearchSettings(Settings, ABC):
             or asked.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY])
         )
         kind: Any = TrainingSearchSettings if trains else MeasureSearchSettings
-        if trains and asked.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY], _MEASURES):
+        if trains and asked.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY]):
             del asked["proxies"]
+        fields = option_fields(cls)
+        other = {name for name in asked if name in fields and name not in fields_of(kind)}
         for name in asked:
-            if name in option_fields(cls) and name not in fields_of(kind):
+            if name in other and asked[name] != fields[name][1].default:
                 raise ValueError(kind.refusal(name, asked[name]))
-        made: Self = kind.make(preset, **asked)
+        made: Self = kind.make(preset, **{n: one for n, one in asked.items() if n not in other})
         return made
 
     @classmethod
@@ -350,10 +352,10 @@ class TrainingSearchSettings(SearchSettings):
     )
     trains = True
     counted = "trainings"
-    usual: ClassVar[Mapping[str, int]] = {"image_size": 32, "batch": 4}
+    usual: ClassVar[Mapping[str, int]] = {"image_size": 32, "batch": 4, "trainings": 24}
 
     trainings: int = _of_training(
-        24,
+        None,
         "Search by short trainings, so many, in place of measures: the objective is the accuracy "
         "on images held out. From 12 on, the last ones train two finalists again.",
         shown="24 with --controller predictor",
