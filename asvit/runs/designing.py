@@ -35,7 +35,10 @@ from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.lifecycle import peeked
 from asvit.runs.run import Run, imported
+from asvit.runs.search import SearchRun
+from asvit.runs.training import TrainRun, few_told, small_batch
 from asvit.search.settings import LIMITS, TrainingSearchSettings
+from asvit.training.settings import TrainSettings
 from proxies.latency import CAREFUL, Latency
 from proxies.messages import first_line, legible, one_line
 
@@ -45,7 +48,6 @@ if TYPE_CHECKING:
     from asvit.data.files import Seen
     from asvit.data.training_sets import PartedPictures
     from asvit.executors import Workers
-    from asvit.runs.training import TrainRun
     from asvit.search.limits import Limits
     from asvit.spaces.base import Architecture
 
@@ -108,7 +110,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def title(self) -> str:
         """What is asked for, the time of each stage, and whether there are few pictures."""
         from asvit.data.training_sets import PartedPictures
-        from asvit.runs.training import few_told
 
         s, more = self.settings, list[str]()
         limits = self._asked.sizes_in_words
@@ -150,7 +151,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         if s.teacher is None or peeked(self).found(_RIVAL) is not None:
             return start
         from asvit.training.distillation import load_teacher
-        from asvit.training.settings import TrainSettings
 
         classes = PartedPictures(expanded(s.data)).classes
         asked: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
@@ -475,8 +475,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def _search(self) -> Mapping[str, Any]:
         """Short trainings, and what they make one expect."""
-        from asvit.runs.search import SearchRun
-
         known = fields_of(TrainingSearchSettings)
         planned = {name: one for name, one in self._found["plan"].items() if name in known}
         settings = replace(self._search_settings, **planned)
@@ -801,8 +799,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def _training_of(
         self, text: str, side: int, epochs: int, folder: str, *, data: Path | None = None
     ) -> TrainRun:
-        from asvit.runs.training import TrainRun
-
         s = self.settings
         made: TrainRun = TrainRun.make(
             architecture=text,
@@ -840,8 +836,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     @property
     def _batch(self) -> int:
         """Images in a batch: fewer pictures would make few updates of large ones."""
-        from asvit.runs.training import small_batch
-
         return min(small_batch(int(0.9 * self._found["pictures"]["train"])), 64)
 
     def _options(self, name: str) -> dict[str, Any]:

@@ -93,9 +93,8 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
         """As the base does; without a supernet, with the newest finished one."""
-        if given.get("supernet") is None:
-            given["supernet"] = newest_run("supernet")
-        return super().make(preset, **given)
+        made = super().make(preset, **given)
+        return made if made.supernet else replace(made, supernet=newest_run("supernet"))
 
     def resolved(self) -> Self:
         """With the limit of multiply-adds that follows from the supernet, unless one was given."""

@@ -17,6 +17,7 @@ from asvit.core.settings import MeasuringSettings, Settings, check_same_device, 
 from asvit.core.store import Store
 from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import measure_versions
+from asvit.runs.correlation import reliability
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -115,8 +116,6 @@ class MeasuringRun(Run[S, R, J]):
         """Correlate the measures with the table, if there is one."""
         if self.table is None or not self.judged:
             return result
-        from asvit.runs.correlation import reliability
-
         chosen, settings = self.table, cast("Any", self.settings)
 
         def tell(progress: Progress) -> None:

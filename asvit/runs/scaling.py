@@ -29,7 +29,10 @@ from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.lifecycle import check_settings, peeked, stored_result
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
+from asvit.search.result import SearchResult
+from proxies.messages import first_line
 from scaling.rules import RULES
+from scaling.trajectory import to_csv
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
@@ -214,7 +217,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     def _grow(self, store: GrowthJournal, pool: MeasurementPool, tell: Tell) -> Trajectory:
         """Grow, and write the tables of the run folder anew after every step."""
         from scaling import grow
-        from scaling.trajectory import to_csv
 
         settings, start = self.settings, self.growable.start
         steps: list[Step] = []
@@ -250,7 +252,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     ) -> Iterator[Mapping[str, Score]]:
         """The scores of each shape; all failed where there is no such network."""
         from asvit.runs.measurement_pool import MeasurementJob, in_order
-        from proxies.messages import first_line
         from scaling.growth import SEED_KEY
 
         names, side = self.settings.proxies, self.settings.image_size
@@ -305,7 +306,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
 
 def _seed_of(run: Path) -> str:
     """The architecture that the search in ``run`` ended in."""
-    from asvit.search.result import SearchResult
     from asvit.spaces.architectures import find
 
     result = SearchResult.read(run / RESULT)

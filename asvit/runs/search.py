@@ -23,6 +23,7 @@ from asvit.core.run_files import (
     TRAINED,
     TRIALS,
 )
+from asvit.core.secrets import public_url
 from asvit.core.settings import (
     ELSEWHERE,
     MeasuringSettings,
@@ -37,6 +38,8 @@ from asvit.runs.folder import RunFiles
 from asvit.runs.lifecycle import check_settings
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
+from asvit.runs.scaling import ScaleRun
+from asvit.search.controllers import get_controller
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, without_sizes, write_trials
 from asvit.search.settings import (
@@ -47,6 +50,7 @@ from asvit.search.settings import (
     TrainingSearchSettings,
 )
 from proxies.messages import one_line
+from scaling import Budget
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -103,8 +107,6 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
 
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit; a storage is not opened."""
-        from asvit.search.controllers import get_controller
-
         super().check()
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
@@ -359,8 +361,6 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
 
         One that was found by training is trained on the same images.
         """
-        from asvit.runs.scaling import ScaleRun
-
         if not self.judged:
             return self.training_command
         names = (*fields_of(MeasuringSettings), "proxies")
@@ -475,8 +475,6 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
         """The storage without passwords, and the table that trainings start from by its name."""
         otherwise = {}
         if self.storage is not None:
-            from asvit.core.secrets import public_url
-
             otherwise["storage"] = public_url(self.storage)
         if self.table is not None and not self.judged:
             table = self.table
@@ -620,8 +618,6 @@ def _budget(params: int) -> str:
 
     The paper goes to 38 times, in hours; this is a first step at any image size.
     """
-    from scaling import Budget
-
     return str(Budget("params", max(1, round(float(f"{_GROWTH * params:.2g}")))))
 
 

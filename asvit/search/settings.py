@@ -171,7 +171,7 @@ class SearchSettings(Settings, ABC):
 
     @classmethod
     @abstractmethod
-    def refusal(cls, name: str, value: object) -> str:
+    def refusal(cls, name: str, value: Any) -> str:
         """What to say where a setting of the other kind of search is given."""
 
     @classmethod
@@ -310,7 +310,7 @@ class MeasureSearchSettings(SearchSettings, MeasuringSettings):
             )
 
     @classmethod
-    def refusal(cls, name: str, value: object) -> str:
+    def refusal(cls, name: str, value: Any) -> str:
         """As the base says."""
         return (
             f"{name}={value} is for trainings, and this search measures without; give trainings, "
@@ -403,7 +403,7 @@ class TrainingSearchSettings(SearchSettings):
             )
 
     @classmethod
-    def refusal(cls, name: str, value: object) -> str:
+    def refusal(cls, name: str, value: Any) -> str:
         """As the base says."""
         if name == "proxies":
             return (
