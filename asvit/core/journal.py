@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from asvit.core.codec import MALFORMED, check_schema, from_json, to_json, value_from_json
 from asvit.core.records import SummedFile, append_record, parse_json, read_records
-from asvit.core.results import article
+from asvit.core.results import Result, article
 from asvit.core.settings import Images, Settings
 from asvit.core.store import Store
 
@@ -48,6 +48,20 @@ class Journal(Store[S]):
         self.seconds = 0.0  #: wall-clock time of all sessions up to the last record
         read_records(path, self._take, what=article(self.noun))
         self._before = self.seconds
+
+    @classmethod
+    def of(cls, result: type[Result], settings: type[Settings], record: Any, **start: Any) -> Any:
+        """The class of journals of a kind of run that hold records of one class.
+
+        Args:
+            result: The kind's result, which has its name and noun.
+            settings: Its settings.
+            record: A dataclass: what is known of one step.
+            **start: Types of what else a run is started with, by name.
+        """
+        own = {"kind": result.kind, "noun": result.noun, "settings_type": settings}
+        own |= {"record_type": record, "start_types": start}
+        return type(f"{record.__name__}Journal", (cls,), own)
 
     @classmethod
     def peek(cls, path: Path) -> S | None:

@@ -10,7 +10,7 @@ from asvit.core.codec import Nullable
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress, Tell
 from asvit.core.results import Result
-from asvit.core.settings import Presets, Settings, proxy_names, setting
+from asvit.core.settings import Images, Presets, Settings, proxy_names, setting
 from asvit.report.pictures import Picture
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run
@@ -70,15 +70,11 @@ class ToyResult(Result):
         return {**content, "rows": content["table"]}
 
 
-class ToyJournal(Journal[ToySettings]):
-    kind = "toy"
-    noun = "toy"
-    settings_type = ToySettings
-    record_type = ToyRow
+ToyJournal = Journal.of(ToyResult, ToySettings, ToyRow, images=Images, device=str)
 
 
 @dataclass(kw_only=True)
-class ToyRun(Run[ToySettings, ToyResult, ToyJournal]):
+class ToyRun(Run[ToySettings, ToyResult, Journal[ToySettings]]):
     """Add up numbers.
 
     A toy.
@@ -98,7 +94,7 @@ class ToyRun(Run[ToySettings, ToyResult, ToyJournal]):
     def load(self) -> Mapping[str, Any]:
         return {"images": dict(self.images), "device": self.device}
 
-    def execute(self, store: ToyJournal, tell: Tell) -> ToyResult:
+    def execute(self, store: Journal[ToySettings], tell: Tell) -> ToyResult:
         resumed = len(store.records)
         for step in range(resumed, self.settings.steps):
             self.worked.append(step)

@@ -55,7 +55,7 @@ SHOWN = {
     "correlate": "noise ceiling 0.900",
     "reference build": "The best 5 of 5 architectures",
     "supernet train": "random paths on the validation images",
-    "supernet evolve": "The winner beside random paths with the same weights",
+    "supernet evolve": "Generations: validation accuracy, per cent",
     "train": "On the validation images",
 }
 each = pytest.mark.parametrize("kind", RUNS)
