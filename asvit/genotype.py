@@ -26,7 +26,7 @@ KERNEL_CHOICES: Final = ((4, 5, 6, 7, 8), (2, 3, 4), (2, 3, 4), (2, 3, 4))
 SPLIT_CHOICES: Final = ((2, 4, 8), (1, 2, 4), (1, 2), (1,))
 EXPANSION_CHOICES: Final = ((2, 3, 4, 5, 6),) * STAGES
 HEAD_CHOICES: Final = (16, 32, 64)
-#: What scaling may set.
+#: Values that scaling may set.
 DEPTH_CHOICES: Final = range(1, 257)
 WIDTH_CHOICES: Final = range(1, WIDTH_CAP + 1)
 
@@ -63,8 +63,8 @@ class Growable:
         Raises:
             ValueError: If the result is not a valid architecture.
         """
-        given = {"depths": depths, "width": width, "expansions": expansions}
-        changes = {name: value for name, value in given.items() if value is not None}
+        sizes = {"depths": depths, "width": width, "expansions": expansions}
+        changes = {name: value for name, value in sizes.items() if value is not None}
         return replace(self, **changes)  # type: ignore[type-var]
 
 
@@ -186,8 +186,8 @@ class Genotype(Growable):
         first = max(image_side // STEM_STRIDE, 0) * STEM_STRIDE
         below = range(first, 0, -STEM_STRIDE)
         above = range(first + STEM_STRIDE, first + IMAGE_MULTIPLE + 1, STEM_STRIDE)
-        found = [next(filter(self._fits, sides), None) for sides in (below, above)]
-        return " or ".join(str(side) for side in found if side is not None)
+        nearest = [next(filter(self._fits, sides), None) for sides in (below, above)]
+        return " or ".join(str(side) for side in nearest if side is not None)
 
     def _fits(self, image_side: int) -> bool:
         pairs = zip(_token_sides(image_side), self.splits, strict=True)
@@ -206,13 +206,15 @@ def checked_stages(
     name: str, field: str, values: Iterable[int], choices: Sequence[Choices]
 ) -> tuple[int, ...]:
     """``values`` as plain ints, each one of the choices of its stage."""
-    given = list(values)
-    if len(given) != len(choices):
+    entries = list(values)
+    if len(entries) != len(choices):
         raise ValueError(
-            f"{name} has {len(given)} value(s); give one for each of {len(choices)} stages"
+            f"{name} has {len(entries)} value(s); give one for each of {len(choices)} stages"
         )
-    pairs = enumerate(zip(given, choices, strict=True), 1)
-    return tuple(checked_choice(f"stage {i} {field}", one, known) for i, (one, known) in pairs)
+    pairs = enumerate(zip(entries, choices, strict=True), 1)
+    return tuple(
+        checked_choice(f"stage {i} {field}", value, allowed) for i, (value, allowed) in pairs
+    )
 
 
 def checked_choice(what: str, value: object, choices: Choices) -> int:

@@ -230,7 +230,6 @@ class ScaleResult(Result):
     provenance_keys = ("seed_run", "images", "device", "versions", "command")
     hidden = ("series", "candidates")
     rows_in = "steps"
-    also_called: ClassVar[Mapping[str, str]] = {"trajectory": "growth"}
 
     settings: ScaleSettings
     space: str  #: space of the architectures
@@ -300,4 +299,6 @@ class ScaleResult(Result):
             for step, row in zip(content["steps"], series, strict=True)
             for one in (step["candidates"] or [row])
         ]
+        if len({frozenset(row) for row in (*series, *candidates)}) > 1:
+            raise ValueError("its steps and candidates differ in their columns")
         return {**content, "series": series, "candidates": candidates}

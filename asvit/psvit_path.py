@@ -22,7 +22,7 @@ IDENTITY: Final = "-"
 #: Cell -> its number of layers.
 CELL_LAYERS: Final = {BASIC: 1, SHARED: 2, IDENTITY: 0}
 
-#: What scaling may set.
+#: Values that scaling may set.
 DEPTH_CHOICES: Final = range(257)
 MAX_WIDTH: Final = 4096
 
@@ -99,7 +99,7 @@ class PSViTPath(Growable):
         for number in (*depths, *rest):
             if not NUMBER.fullmatch(number):
                 raise ValueError(
-                    f"{shown(number)} in {shown(text)} is no whole number of up to 5 digits"
+                    f"{shown(number)} in {shown(text)} is not a whole number of up to 5 digits"
                 )
         width = int(rest[0]) if rest else cls.width
         first, second, third = cells
@@ -225,10 +225,10 @@ def unrolled(cells: str, depth: int) -> str:
     'bsbb'
     """
     pattern = cells.replace(IDENTITY, "") or BASIC
-    chosen, left = [], depth
+    layers, left = [], depth
     for cell in cycle(pattern):
         if left == 0:
             break
-        chosen.append(cell if CELL_LAYERS[cell] <= left else BASIC)
-        left -= CELL_LAYERS[chosen[-1]]
-    return "".join(chosen)
+        layers.append(cell if CELL_LAYERS[cell] <= left else BASIC)
+        left -= CELL_LAYERS[layers[-1]]
+    return "".join(layers)

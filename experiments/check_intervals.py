@@ -13,25 +13,30 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asvit.predictor.validation import Rows, Splits
+from asvit.predictor.validation import COVERED, Rows, Splits, gather_rows, make_split
+from asvit.reference import load_reference
 from asvit.reference.findings import Correlation, Interval
 from asvit.reference.intervals import paired_difference, wilson
+from asvit.reference.resampling import resampled_spearman
 from asvit.reference.statistics import correlate, in_bands, pooled_kendall, resampled_kendall
 from asvit.search.trained import check_predictor
-from experiments import compare_designs
-from experiments.compare_outcomes import RANDOM, Row, difference
-from experiments.growing import markdown
+from experiments import compare_designs, simulate_trainings
+from experiments.simulate_trainings import TABLES
+from experiments.study import RANDOM, Row, difference
+from experiments.tables import markdown
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 SAMPLES, QUICK = 400, 20
 #: Coverage that an interval says -> what it is to have here.
 BOUNDS: Mapping[float, tuple[float, float]] = {0.95: (0.90, 0.97), 0.9: (0.85, 0.95)}
+PRODUCT = simulate_trainings.RULES["product"]
 NETWORKS, TRAININGS = 3.4, 2.7  # deviations between networks and trainings, on hard fractals
 
 
@@ -78,6 +83,11 @@ def covered(
     """Of samples with their truth and interval."""
     inside = sum(low <= truth <= high for truth, (low, high) in samples)
     return Coverage(case, inside, len(samples), level, coarse)
+
+
+def few(samples: int, cases: Sequence[T]) -> Sequence[T]:
+    """The cases whose samples take long: all of them, or the first one of a quick check."""
+    return cases if samples > QUICK else cases[:1]
 
 
 def outcomes(samples: int, seed: int) -> Iterable[Coverage]:
@@ -263,20 +273,59 @@ def search_taus(samples: int, seed: int) -> Iterable[Coverage]:
         yield covered(name, [(truth, one.tau_interval) for one in found])
 
 
-def validated_taus(samples: int, seed: int) -> Iterable[Coverage]:
-    """Tau of ``asvit.cross_validate``; the truth is the mean over tables drawn alike."""
-    for rows, trainings in ((40, 12), (100, 12), (100, 50)):
-        found = []
+def validated(samples: int, seed: int) -> Iterable[Coverage]:
+    """What ``asvit.cross_validate`` has; the truth is the mean over tables drawn alike."""
+    statistics: Mapping[str, Callable[[Splits], Array]] = {
+        "τ": lambda made: made.each(resampled_kendall),
+        "Spearman's correlation": lambda made: made.each(resampled_spearman),
+        "share covered": Splits.covered,
+    }
+    for rows, trainings in few(samples, ((40, 12), (100, 12), (100, 50))):
+        found: dict[str, list[tuple[float, Interval]]] = {name: [] for name in statistics}
         for number in range(samples):
             rng = np.random.default_rng([seed, number])
             values = rng.normal(size=(rows, 3))
             y = values @ [1.0, 0.5, 0.0] + 0.7 * rng.normal(size=rows)
             table = Rows("", "abc", values, 60 + 5 * y, np.empty((0, rows)), 1, {}, {})
             made = Splits(table, trainings, 5, number)
-            found.append(made.drawn.estimate(made.each(resampled_kendall)))
-        truth = float(np.mean([tau for tau, _ in found]))
-        name = f"fitted to {trainings} of {rows} rows, τ {truth:.2f}"
-        yield covered(name, [(truth, interval) for _, interval in found])
+            for name, statistic in statistics.items():
+                found[name].append(made.resamples.estimate(statistic(made)))
+        for name, estimates in found.items():
+            truth = float(np.mean([value for value, _ in estimates]))
+            case = f"{name} {truth:.2f}, fitted to {trainings} of {rows} rows"
+            yield covered(case, [(truth, interval) for _, interval in estimates])
+
+
+def searches(samples: int, seed: int) -> Iterable[Coverage]:
+    """The accuracy of the winner of a search by trainings, whose finalists were trained again.
+
+    A search of 48 trainings takes five seconds of a core.
+    """
+    for named in few(samples, TABLES):
+        table, _, target = named.partition(":")
+        rows = simulate_trainings.Rows(load_reference(table), target)
+        for trainings in few(samples, (12, 24, 48)):
+            ends = [
+                simulate_trainings.simulate(rows, PRODUCT, trainings, seed + number)
+                for number in range(samples)
+            ]
+            found = [(end.accuracy, Interval(end.low, end.high)) for end in ends]
+            yield covered(f"{trainings} trainings on {named}", found, COVERED)
+
+
+def predictions(samples: int, seed: int) -> Iterable[Coverage]:
+    """The accuracy of a network that a predictor was not fitted to, of each fit one."""
+    for named in few(samples, TABLES[:4]):
+        table, _, target = named.partition(":")
+        rows = gather_rows(load_reference(table), target or None)
+        for trainings in few(samples, (12, 25, 50)):
+            found = []
+            for number in range(samples):
+                one = make_split(rows, trainings, seed, number)  # tests are in random order
+                place = number % len(one.test)
+                interval = Interval(one.low[place], one.high[place])
+                found.append((rows.accuracies[one.test[place]], interval))
+            yield covered(f"{trainings} trainings of {named}", found, COVERED)
 
 
 #: Name of a kind of interval -> its simulation.
@@ -288,7 +337,9 @@ KINDS: Mapping[str, Kind] = {
     "τ of a measure": taus,
     "τ in bands": bands,
     "τ of a search's predictor": search_taus,
-    "τ of cross_validate": validated_taus,
+    "cross_validate": validated,
+    "winner of a search": searches,
+    "predictions": predictions,
 }
 
 

@@ -14,47 +14,39 @@ comparison continues when the command is given again; with ``--print`` it only p
 import argparse
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 from timm.models import SwinTransformer, VisionTransformer
 from timm.models.pit import PoolingVisionTransformer
 from torch import nn
 
 import asvit
-from asvit.data import FractalDataset, load_images
-from asvit.data.base import LabelledImages
-from asvit.data.sources import open_dataset
-from asvit.executors import Workers, one_thread
+from asvit.executors import Workers
 from asvit.genotype import Genotype
-from asvit.reference.build import Training
 from asvit.reference.intervals import Estimate, around
 from asvit.search import SearchSettings
 from asvit.search.limits import Limits
 from asvit.spaces import build, load_space
-from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
-from experiments import compare_outcomes
-from experiments.compare_outcomes import (
+from experiments import study
+from experiments.study import (
     RANDOM,
-    RECIPE,
     SIZED,
     Kinds,
     Row,
     accuracies,
     architectures,
+    differences,
+    kinds_parser,
     points,
-    points_more,
     sized_line,
-    train_missing,
-    training_parser,
+    train_kinds,
 )
-from experiments.growing import markdown, read_rows
+from experiments.tables import markdown, read_rows
+from experiments.tasks import TASKS, Task, fit_fresh
 from proxies import Cost, count
 from proxies.evaluation import seed_for
 from proxies.messages import unknown
@@ -67,9 +59,8 @@ TRAININGS = 24  # of each search
 RESAMPLES = 10_000
 STEPS = 1_400  # of the trainings that judge
 CAP = 1_720_000  # multiply-adds at 32 px: all of the space stay below at the width of the searches
-SIDE = RECIPE.image_size
-CLASSES = 40  # of the fractals, and of networks whose cost is counted
-SEARCHED, TESTED = 8_000, 5_000  # images
+SIDE = 32
+CLASSES = 40  # of networks whose cost is counted
 
 
 def _swin(classes: int, width: int) -> nn.Module:
@@ -116,74 +107,22 @@ BY_HAND: Mapping[str, Callable[[int], nn.Module]] = {
 }
 
 
-class ScatteredDigits(LabelledImages):
-    """Scikit-learn's handwritten digits in random places, sizes and angles on black.
-
-    Where it lies in the middle at full size, every architecture reads a digit; here they differ.
-    The first :data:`SEARCHED` images are made from two thirds of the digits, the others from the
-    rest.
-    """
-
-    def __init__(self) -> None:
-        self._digits = open_dataset("digits")
-        rng = np.random.default_rng(0)
-        parts = np.split(rng.permutation(len(self._digits)), [2 * len(self._digits) // 3])
-        sizes = SEARCHED, TESTED
-        drawn = [rng.choice(part, size) for part, size in zip(parts, sizes, strict=True)]
-        self._drawn = np.concatenate(drawn)
-        source = "scikit-learn's digits, scattered"
-        super().__init__(source, self._digits.classes, self._digits.labels[self._drawn])
-
-    def picture(self, index: int) -> Image.Image:
-        """Return image ``index``: the digit turned by up to 20°, 12 to 22 pixels before that."""
-        rng = np.random.default_rng([1, index])
-        size = int(rng.integers(12, 23))
-        digit = self._digits.picture(int(self._drawn[index])).resize((size, size))
-        digit = digit.rotate(rng.uniform(-20, 20), Image.Resampling.BICUBIC, expand=True)
-        x, y = (int(rng.integers(SIDE - length + 1)) for length in digit.size)
-        whole = Image.new("RGB", (SIDE, SIDE))
-        whole.paste(digit, (x, y))
-        return whole
-
-
-def _fractals(classes: int) -> LabelledImages:
-    return FractalDataset(classes, (SEARCHED + TESTED) // classes, SIDE, seed=1)
-
-
-@dataclass(frozen=True)
-class Task:
-    """A set of images, and how networks are trained on it."""
-
-    images: Callable[[], LabelledImages]  # first what a search sees, then what tests
-    learning_rate: float  # of the trainings that judge
-    settings: Mapping[str, Any]  # of the searches by trainings
-    #: Kind -> controller and settings of it.
-    others: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
-
-
 _BRIEF = {"training_steps": 350, "learning_rate": 1e-3, "train_images": 4_000}
 _LONG = {"training_steps": STEPS, "learning_rate": 2e-3, "train_images": 7_000}
 _SHORT = {"training_steps": 700, "learning_rate": 2e-3, "train_images": 4_000}
 _CAPPED = {**_LONG, "max_macs": CAP}
+_AT_CAP = {AT_CAP: ("predictor", _CAPPED), BEST_AT_CAP: ("random", _CAPPED)}
 
-TASKS: Mapping[str, Task] = {
-    "fractals": Task(partial(_fractals, CLASSES), 1e-3, _BRIEF),
-    "hard-fractals": Task(
-        partial(_fractals, 100),
-        2e-3,
-        _LONG,
-        others={
-            SHORTER: ("predictor", _SHORT),
-            AT_CAP: ("predictor", _CAPPED),
-            BEST_AT_CAP: ("random", _CAPPED),
-        },
-    ),
-    "digits": Task(
-        ScatteredDigits,
-        2e-3,
-        _BRIEF,
-        others={AT_CAP: ("predictor", _CAPPED), BEST_AT_CAP: ("random", _CAPPED)},
-    ),
+#: Task -> kind of search by trainings -> its controller and settings.
+BY_TRAININGS: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "fractals": {PREDICTED: ("predictor", _BRIEF), BEST: ("random", _BRIEF)},
+    "hard-fractals": {
+        PREDICTED: ("predictor", _LONG),
+        BEST: ("random", _LONG),
+        SHORTER: ("predictor", _SHORT),
+        **_AT_CAP,
+    },
+    "digits": {PREDICTED: ("predictor", _BRIEF), BEST: ("random", _BRIEF), **_AT_CAP},
 }
 
 
@@ -194,14 +133,13 @@ def main() -> None:
     if options.print:
         rows = read_rows(table, Row)
     else:
-        folder, train = prepared(TASKS[options.data], options.out / options.data)
+        folder = options.out / options.data
         kinds = _kinds_of(options, folder)
-        chosen = options.kinds or kinds
-        for kind in chosen:
+        for kind in options.kinds or ():
             if kind not in kinds:
                 raise SystemExit(unknown("kind", kind, kinds))
-        kinds = {kind: (n if kind in chosen else 0, find) for kind, (n, find) in kinds.items()}
-        rows = train_missing(table, options.trainings, kinds, train)
+        train = trainer(TASKS[options.data], folder)
+        rows = train_kinds(table, options.trainings, kinds, train, only=options.kinds)
     print(tables(rows))
 
 
@@ -211,8 +149,8 @@ def table_of(data: str) -> Path:
 
 
 def _options() -> argparse.Namespace:
-    parser = training_parser(__doc__, "compare-designs")
-    parser.add_argument("--data", choices=TASKS, default="hard-fractals")
+    parser = kinds_parser(__doc__, out="compare-designs")
+    parser.add_argument("--data", choices=BY_TRAININGS, default="hard-fractals")
     parser.add_argument("--searches", type=int, default=5, help="seeds 0, 1, ... of each kind")
     parser.add_argument("--random", type=int, default=10, help="plain random draws")
     parser.add_argument("--jobs", type=int, default=1, help="workers of each search")
@@ -220,46 +158,15 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def prepared(task: Task, out: Path) -> tuple[Path, Callable[[Training], float]]:
-    """A folder of images for the searches, and what trains longer on all of them."""
-    parts = loaded_parts(task, out)
-    recipe = replace(RECIPE, steps=STEPS, learning_rate=task.learning_rate).recipe
-    return out / "search", partial(_train, recipe, parts["search"], parts["test"])
+def trainer(task: Task, folder: Path) -> Callable[[str, int], float]:
+    """What trains an architecture with a seed, on the pictures of a task in ``folder``."""
+    parts, recipe = task.load(folder), task.recipe(STEPS)
 
+    def train(text: str, training: int) -> float:
+        network = partial(_network, text, parts.classes)
+        return fit_fresh(network, parts, recipe, seed=seed_for(1, text, training))
 
-def loaded_parts(task: Task, out: Path) -> dict[str, LabelledTensors]:
-    """The images to search and train with, and those to test on, after writing them to ``out``."""
-    images = task.images()
-    parts = {"search": range(SEARCHED), "test": range(SEARCHED, len(images))}
-    loaded = {}
-    for part, places in parts.items():
-        _write(images, places, out / part)
-        read = load_images(str(out / part), count=len(places), image_size=SIDE, seed=0)
-        loaded[part] = read.pixels, read.labels
-    return loaded
-
-
-def _write(images: LabelledImages, places: Sequence[int], folder: Path) -> None:
-    """Write the images at ``places`` to a folder of their classes."""
-    for place in places:
-        label = images.classes[images.labels[place]]
-        path = folder / label / f"{place:05d}.png"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            images.picture(place).save(path)
-
-
-def _train(
-    recipe: Recipe, train: LabelledTensors, test: LabelledTensors, training: Training
-) -> float:
-    """Test accuracy of a network after a longer training, per cent."""
-    seed = seed_for(1, training.architecture, training.seed)
-    classes = int(train[1].max()) + 1
-    with one_thread("cpu"), torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        network = _network(training.architecture, classes)
-        draw_linear_weights(network)
-        return fit(network, train, test, recipe, seed=seed).accuracy
+    return train
 
 
 def _network(text: str, classes: int) -> nn.Module:
@@ -273,37 +180,30 @@ def _kinds_of(options: argparse.Namespace, folder: Path) -> Kinds:
     space, rng = load_space("asvit"), np.random.default_rng(2)
     draws = [str(space.sample(rng)) for _ in range(options.random)]
 
-    def outcome(seed: int, controller: str, name: str, **settings: object) -> str:
+    def search(kind: str, controller: str, settings: Mapping[str, Any], seed: int) -> str:
         result = asvit.run_search(
             controller=controller,
-            data=str(folder),
+            data=str(folder / "train"),
             image_size=SIDE,
             seed=seed,
-            out=options.out / options.data / f"{name}-seed{seed}",
+            out=folder / f"{kind.replace(' ', '-')}-seed{seed}",
             workers=Workers(jobs=options.jobs),
             **settings,
         )
         return result.seed_architecture
 
-    task = TASKS[options.data]
-
-    def trained(controller: str, name: str, more: Mapping[str, Any]) -> Callable[[int], str]:
-        return partial(outcome, controller=controller, name=name, trainings=TRAININGS, **more)
-
-    kinds: Kinds = {
-        PREDICTED: (options.searches, trained("predictor", "predictor", task.settings)),
-        BEST: (options.searches, trained("random", "random", task.settings)),
-        FREE: (
-            options.searches,
-            partial(outcome, controller="reinforce", name="reinforce", preset="quick"),
-        ),
-        RANDOM: (options.random, draws.__getitem__),
-        **{
-            kind: (options.searches, trained(controller, kind.replace(" ", "-"), more))
-            for kind, (controller, more) in task.others.items()
-        },
+    searches: dict[str, Callable[[int], str]] = {
+        FREE: partial(search, FREE, "reinforce", {"preset": "quick"})
     }
-    wide = {kind: (n, lambda k, find=find: widest(find(k))) for kind, (n, find) in kinds.items()}
+    for kind, (controller, settings) in BY_TRAININGS[options.data].items():
+        settings = {"trainings": TRAININGS, **settings}
+        searches[kind] = partial(search, kind, controller, settings)
+    counted: Kinds = {
+        **{kind: (options.searches, searches[kind]) for kind in (PREDICTED, BEST, FREE)},
+        RANDOM: (options.random, draws.__getitem__),
+        **{kind: (options.searches, find) for kind, find in searches.items()},
+    }
+    wide = {kind: (n, lambda k, find=find: widest(find(k))) for kind, (n, find) in counted.items()}
     return wide | {name: (1, lambda _, name=name: name) for name in BY_HAND}
 
 
@@ -321,20 +221,20 @@ def tables(rows: Sequence[Row]) -> str:
     pairs += [(AT_CAP, kind) for kind in kinds if kind != AT_CAP]
     pairs = [pair for pair in pairs if {*pair} <= {*kinds}]
     compared = {f"{one} than {other}": [(one, other)] for one, other in pairs}
-    found = [_each(rows, kinds), points_more(compared, rows, paired=SEARCHES)]
+    parts = [_each(rows, kinds), differences(compared, rows, paired=SEARCHES)]
     drawn = accuracies(rows, RANDOM)
     trainings = {len(values) for values in drawn.values()}
     if AT_CAP in kinds and len(trainings) == 1 and trainings != {1}:
         best, apart = than_best_drawn(rows)
         columns = f"best of {len(drawn)} random draws by one training", f"{AT_CAP}, points more"
         cells = f"{best:.1f}", *points(apart)
-        found.append(markdown(dict.fromkeys((*columns, "95 % interval"), "r"), [cells]))
-    return "\n\n".join(found)
+        parts.append(markdown(dict.fromkeys((*columns, "95 % interval"), "r"), [cells]))
+    return "\n\n".join(parts)
 
 
 def difference(rows: Sequence[Row], kind: str, other: str) -> Estimate:
     """Mean accuracy of one kind minus that of another; searches of one seed are paired."""
-    return compare_outcomes.difference(rows, [(kind, other)], paired=SEARCHES)
+    return study.difference(rows, [(kind, other)], paired=SEARCHES)
 
 
 def than_best_drawn(rows: Sequence[Row]) -> tuple[float, Estimate]:

@@ -19,21 +19,21 @@ import asvit
 from asvit.executors import Workers
 from asvit.growth import ScaleSettings
 from experiments import compare_outcomes
-from experiments.compare_outcomes import (
-    PICKED,
-    PUBLISHED,
-    RECIPE,
+from experiments.compare_outcomes import PICKED, PUBLISHED
+from experiments.growing import grown_at_random
+from experiments.study import (
     SIZED,
     Kinds,
     Row,
     accuracies,
     architectures,
-    points_more,
+    differences,
+    kinds_parser,
     sized_line,
-    train_missing,
-    training_parser,
+    train_kinds,
 )
-from experiments.growing import grown_at_random, markdown, read_rows
+from experiments.tables import markdown, read_rows
+from experiments.tasks import RECIPE
 from proxies import Cost
 
 GROWN, AT_RANDOM = "grown", "grown at random"
@@ -54,12 +54,13 @@ def main() -> None:
     if options.print:
         rows = read_rows(options.table, Row)
     else:
-        rows = train_missing(options.table, options.trainings, _kinds_of(options))
+        train = compare_outcomes.trainer()
+        rows = train_kinds(options.table, options.trainings, _kinds_of(options), train)
     print(tables(rows))
 
 
 def _options() -> argparse.Namespace:
-    parser = training_parser(__doc__, "compare-growths", table=TABLE)
+    parser = kinds_parser(__doc__, out="compare-growths", table=TABLE)
     parser.add_argument("--growths", type=int, default=3, help="growths by the measures")
     parser.add_argument("--random", type=int, default=5, help="random growths of each start")
     parser.add_argument("--budget", default="1.5M")
@@ -103,7 +104,7 @@ def tables(rows: Sequence[Row]) -> str:
     pairs = [(f"{name}, {GROWN}", f"{name}, {AT_RANDOM}") for name in STARTS]
     compared = {f"{one} than {other}": [(one, other)] for one, other in pairs}
     compared["both starts together"] = pairs
-    return f"{_each(rows)}\n\n{points_more(compared, rows)}"
+    return f"{_each(rows)}\n\n{differences(compared, rows)}"
 
 
 def _each(rows: Sequence[Row]) -> str:

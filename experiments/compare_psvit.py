@@ -12,9 +12,9 @@ continues when the command is given again.
 
 import argparse
 import csv
-import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ import numpy as np
 
 import asvit
 from asvit.core.run_files import TRIALS
-from asvit.reference.intervals import contrast
 from asvit.runs.evolution import evolve_supernet
 from asvit.runs.supernet import train_supernet
 from asvit.search.supernet_result import EvolutionResult
@@ -30,9 +29,9 @@ from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.retraining import train_alone
 from asvit.training.supernets.settings import SupernetSettings
-from asvit.training.supernets.splits import Splits, load_splits
-from experiments.compare_outcomes import points
-from experiments.growing import read_rows, write_rows
+from asvit.training.supernets.splits import load_splits
+from experiments.study import Case, Study, add_table_options, cases, gain, points
+from experiments.tables import read_rows
 from proxies import count
 
 # So many classes that no network learns all of them.
@@ -61,21 +60,32 @@ class Row:
 def main() -> None:
     """Run the missing searches and trainings, then print the tables."""
     options = _options()
-    for seed in range(0 if options.print else options.seeds):
+    numbers = range(1, options.random + 1)
+    origins = [SUPERNET, FREE, *(f"{kind} {n}" for kind in (WITHIN, RANDOM) for n in numbers)]
+
+    @cache
+    def seeded(seed: int) -> tuple[SupernetSettings, int, Mapping[str, str]]:
         folder = options.out / f"seed{seed}"
         supernet = train_supernet(
             space=options.space, data=options.data, seed=seed, out=folder / "net", **TRAINING
         )
         evolution = evolve_supernet(folder / "net", seed=seed, out=folder / "found", **EVOLUTION)
-        parts = load_splits(supernet.settings)
+        texts = _architectures(options, evolution, supernet.settings)
         limit = int(evolution.settings.max_macs or 0)
-        for origin, text in _architectures(options, evolution, supernet.settings):
-            fitted = at_limit(text, supernet.settings, parts.classes, limit)
-            rows = read_rows(options.table, Row)
-            if (seed, origin, fitted) not in {(r.seed, r.origin, r.architecture) for r in rows}:
-                rows.append(_train(seed, origin, fitted, supernet.settings, parts))
-                print(f"seed {seed}, {origin}: {rows[-1].accuracy:.2f} %", flush=True)
-                write_rows(options.table, rows)
+        return supernet.settings, limit, dict(zip(origins, texts, strict=True))
+
+    def train(seed: int, origin: str) -> Case:
+        settings, limit, texts = seeded(seed)
+        parts = load_splits(settings)
+        text = at_limit(texts[origin], settings, parts.classes, limit)
+        trained = train_alone(text, settings, parts)
+        cost = count(trained.model, settings.image_size)
+        values = {"params": cost.params, "macs": cost.macs, "accuracy": trained.accuracy}
+        return {"architecture": text, **values}
+
+    if not options.print:
+        every = cases(seed=range(options.seeds), origin=origins)
+        Study(Row, options.table, every, train).run()
     print("\n\n".join(tables(options.table)))
 
 
@@ -110,41 +120,23 @@ def at_limit(text: str, settings: SupernetSettings, num_classes: int, limit: int
     return str(path.with_(width=low))
 
 
-def gaps(rows: Sequence[Row], one: str, other: str) -> list[float]:
-    """Accuracy of ``one`` minus that of ``other`` for every seed, in percentage points.
-
-    Several architectures of one kind are averaged per seed.
-    """
-    seeds = sorted({row.seed for row in rows})
-    means = {
-        (seed, kind): statistics.fmean(
-            row.accuracy for row in rows if row.seed == seed and row.origin.startswith(kind)
-        )
-        for seed in seeds
-        for kind in (one, other)
-    }
-    return [means[seed, one] - means[seed, other] for seed in seeds]
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    add_table_options(parser, TABLE)
     parser.add_argument("--space", default="psvit2d")
     parser.add_argument("--data", default="fractal")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100, help="of the training-free search")
     parser.add_argument("--random", type=int, default=2, help="random paths of each kind")
-    parser.add_argument("--print", action="store_true", help="only print what the table has")
-    parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--out", type=Path, default=Path("runs/compare-psvit"))
     return parser.parse_args()
 
 
 def _architectures(
     options: argparse.Namespace, evolution: EvolutionResult, settings: SupernetSettings
-) -> Iterator[tuple[str, str]]:
-    """The origin and the text of each architecture."""
-    yield SUPERNET, evolution.winner.architecture
-    found = asvit.run_search(
+) -> list[str]:
+    """The text of every origin."""
+    free = asvit.run_search(
         space=settings.space,
         preset="quick",
         steps=options.steps,
@@ -153,21 +145,12 @@ def _architectures(
         seed=settings.seed,
         out=options.out / f"seed{settings.seed}" / "search",
     )
-    yield FREE, found.seed_architecture
     with (evolution.folder / TRIALS).open(newline="") as file:
         first = list(csv.DictReader(file))[: options.random]  # the first generation is random
-    for number, row in enumerate(first, 1):
-        yield f"{WITHIN} {number}", row["architecture"]
-    rng = np.random.default_rng(settings.seed)
-    space = load_space(settings.space)
-    for number in range(1, options.random + 1):
-        yield f"{RANDOM} {number}", str(space.sample(rng))
-
-
-def _train(seed: int, origin: str, text: str, settings: SupernetSettings, parts: Splits) -> Row:
-    trained = train_alone(text, settings, parts)
-    cost = count(trained.model, settings.image_size)
-    return Row(seed, origin, text, cost.params, cost.macs, trained.accuracy)
+    rng, space = np.random.default_rng(settings.seed), load_space(settings.space)
+    drawn = [str(space.sample(rng)) for _ in range(options.random)]
+    within = [row["architecture"] for row in first]
+    return [evolution.winner.architecture, free.seed_architecture, *within, *drawn]
 
 
 def _trainings(rows: Sequence[Row]) -> str:
@@ -185,11 +168,15 @@ def _differences(rows: Sequence[Row]) -> list[str]:
     pairs = (
         (SUPERNET, FREE), (SUPERNET, WITHIN), (SUPERNET, RANDOM), (FREE, RANDOM), (WITHIN, RANDOM),
     )  # fmt: skip
-    for one, other in pairs:
-        found = gaps(rows, one, other)
-        each = ", ".join(f"{gap:+.2f}" for gap in found)
-        mean, interval = points(contrast((1, found)))
-        lines.append(f"| {one} than {other} | {each} | {mean} | {interval} |")
+    for pair in pairs:
+        one, other = ([row for row in rows if row.origin.startswith(kind)] for kind in pair)
+        seeds = [
+            gain([r for r in one if r.seed == seed], [r for r in other if r.seed == seed]).value
+            for seed in sorted({row.seed for row in rows})
+        ]
+        mean, interval = points(gain(one, other, pair=["seed"]))
+        each = ", ".join(f"{points:+.2f}" for points in seeds)
+        lines.append(f"| {pair[0]} than {pair[1]} | {each} | {mean} | {interval} |")
     return lines
 
 

@@ -19,13 +19,12 @@ from experiments.growing import (
     GrowthSetup,
     ModelRow,
     growth_setup,
-    markdown,
     measured,
     model_cells,
     parser,
     settings_of,
-    write_rows,
 )
+from experiments.tables import markdown, write_rows
 from scaling import Budget, Candidate, Shape
 
 PUBLISHED = {name.removeprefix("asvit_").capitalize(): text for name, text in SIZES.items()}

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from asvit.models.retokenization import Tokens
 from asvit.runs.training import run_training
 from asvit.training.result import TrainResult
-from experiments.growing import write_rows
+from experiments.tables import write_rows
 
 SEED_ARCHITECTURE = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 PLAIN, COARSE = "plain", "re-tokenized"

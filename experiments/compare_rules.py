@@ -18,18 +18,21 @@ from typing import Any
 import asvit
 from asvit.executors import Workers
 from asvit.growth import ScaleSettings
-from experiments.compare_designs import CLASSES, SIDE, TASKS, prepared
-from experiments.compare_outcomes import (
+from experiments import compare_designs
+from experiments.compare_designs import CLASSES, SIDE
+from experiments.growing import SEED, grown_at_random
+from experiments.study import (
     SIZED,
     Kinds,
     Row,
     architectures,
-    points_more,
+    differences,
+    kinds_parser,
     sized_line,
-    train_missing,
-    training_parser,
+    train_kinds,
 )
-from experiments.growing import SEED, grown_at_random, markdown, read_rows
+from experiments.tables import markdown, read_rows
+from experiments.tasks import TASKS
 from scaling.rules import RULES
 
 #: Kind -> how it is scaled; growth has a seed.
@@ -45,8 +48,8 @@ def main() -> None:
     if options.print:
         rows = read_rows(table, Row)
     else:
-        _, train = prepared(TASKS["hard-fractals"], options.out / "images")
-        rows = train_missing(table, options.trainings, _kinds_of(options), train)
+        train = compare_designs.trainer(TASKS["hard-fractals"], options.out / "images")
+        rows = train_kinds(table, options.trainings, _kinds_of(options), train)
     print(tables(rows))
 
 
@@ -56,7 +59,7 @@ def table_of(budget: str) -> Path:
 
 
 def _options() -> argparse.Namespace:
-    parser = training_parser(__doc__, "compare-rules")
+    parser = kinds_parser(__doc__, out="compare-rules")
     parser.add_argument("--budget", default="1M")
     parser.add_argument("--growths", type=int, default=3, help="growths with other seeds")
     parser.add_argument("--random", type=int, default=3, help="random growths")
@@ -72,7 +75,7 @@ def _kinds_of(options: argparse.Namespace) -> Kinds:
         "ratio": 1,  # these models are small enough to be measured at their own width
     }
 
-    def scaled(seed: int, **how: str) -> str:
+    def scaled(seed: int, **how: Any) -> str:
         result = asvit.run_scaling(
             START,
             **measured,
@@ -100,7 +103,7 @@ def tables(rows: Sequence[Row]) -> str:
         for other in dict.fromkeys(row.kind for row in rows)
         if one != other and {one, other} <= {row.kind for row in rows}
     }
-    more = points_more(compared, rows, paired=())
+    more = differences(compared, rows)
     columns = {name: align for name, align in SIZED.items() if name != "seed"}
     return "\n\n".join((markdown(columns, networks(rows)), more))
 

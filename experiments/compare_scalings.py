@@ -23,13 +23,12 @@ from experiments.growing import (
     GrowthSetup,
     ModelRow,
     growth_setup,
-    markdown,
     measured,
     model_cells,
     parser,
     settings_of,
-    write_rows,
 )
+from experiments.tables import markdown, write_rows
 from scaling import Budget, Candidate
 from scaling.growth import DEFAULT_MEASURES
 from scaling.rules import scale_by_rule

@@ -7,7 +7,6 @@ this script; the scripts that made it train what it lacks.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,14 +21,12 @@ from experiments import (
     study_fidelity,
 )
 from experiments.compare_designs import AT_CAP, BEST, BY_HAND, FREE, PREDICTED, SHORTER
-from experiments.compare_outcomes import RANDOM, Row, in_a_cell
-from experiments.growing import markdown, read_rows
+from experiments.study import RANDOM, Row, difference, in_a_cell
+from experiments.tables import fill_tables, markdown, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = tuple(DOCS / f"{name}.md" for name in ("evidence", "evidence_searches", "supernet"))
 BUDGETS = "0.8M", "1.5M", "0.005G"
-
-_TABLE = re.compile(r"^( *)<!-- table ([a-z, ]+) -->\n(?:\1\|.*\n)*", re.MULTILINE)
 
 #: What searches are compared with: words of the page -> the kind.
 _OTHERS: Mapping[str, str] = {
@@ -42,13 +39,7 @@ _OTHERS: Mapping[str, str] = {
 
 def rewritten(page: str) -> str:
     """``page`` with every table as the files have it now."""
-
-    def table(found: re.Match[str]) -> str:
-        indent, name = found[1], found[2]
-        lines = [f"<!-- table {name} -->", *TABLES[name]().splitlines()]
-        return "".join(f"{indent}{line}\n" for line in lines)
-
-    return _TABLE.sub(table, page)
+    return fill_tables(page, "table", lambda name: TABLES[name]())
 
 
 def _designs(columns: Mapping[str, tuple[str, str]]) -> str:
@@ -77,21 +68,13 @@ def _designs(columns: Mapping[str, tuple[str, str]]) -> str:
     )
 
 
-def _rules() -> str:
-    lines = [
-        (budget, *line) for budget in BUDGETS for line in compare_rules.networks(_rules_of(budget))
-    ]
-    columns = {"budget": "l", "scaled by": "l", "text": "l", "params": "r", "MACs": "r"}
-    return markdown({**columns, "accuracies": "l", "mean": "r"}, lines)
-
-
 def _rules_apart() -> str:
     known = {budget: _rules_of(budget) for budget in BUDGETS}
     grown, *others = dict.fromkeys(row.kind for rows in known.values() for row in rows)
     lines = []
     for other in others:
         found = [
-            in_a_cell(compare_outcomes.difference(rows, [(grown, other)], paired=()))
+            in_a_cell(difference(rows, [(grown, other)]))
             if other in {row.kind for row in rows}
             else ""
             for rows in known.values()
@@ -108,6 +91,10 @@ def _table(
     first: str, columns: Sequence[str] | Mapping[str, object], lines: list[list[str]]
 ) -> str:
     return markdown({first: "l", **dict.fromkeys(columns, "r")}, lines)
+
+
+def _fidelity(data: str) -> str:
+    return study_fidelity.table(data, read_rows(study_fidelity.TABLE, study_fidelity.Row))
 
 
 def _part(module: object, file: Path, number: int) -> str:
@@ -132,20 +119,15 @@ TABLES: Mapping[str, Callable[[], str]] = {
             "1,400 steps, at the cap (5)": ("hard-fractals", AT_CAP),
         }
     ),
-    "fidelity, digits": lambda: study_fidelity.table("digits"),
-    "fidelity, fractals": lambda: study_fidelity.table("fractals"),
-    "fidelity, hard fractals": lambda: study_fidelity.table("hard-fractals"),
+    "fidelity, digits": partial(_fidelity, "digits"),
+    "fidelity, fractals": partial(_fidelity, "fractals"),
+    "fidelity, hard fractals": partial(_fidelity, "hard-fractals"),
     **{
         f"outcomes, {name}": partial(_part, compare_outcomes, compare_outcomes.TABLE, number)
-        for number, name in enumerate(("each", "kinds", "differences"))
+        for number, name in ((1, "kinds"), (2, "differences"))
     },
-    **{
-        f"growths, {name}": partial(_part, compare_growths, compare_growths.TABLE, number)
-        for number, name in enumerate(("each", "differences"))
-    },
-    "rules": _rules,
+    "growths, differences": partial(_part, compare_growths, compare_growths.TABLE, 1),
     "rules, differences": _rules_apart,
-    "psvit": lambda: compare_psvit.tables()[0],
     "psvit, differences": lambda: compare_psvit.tables()[1],
 }
 

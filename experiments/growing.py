@@ -1,27 +1,19 @@
-"""Shared by the experiments on scaling: an architecture to grow and measure, and tables."""
+"""Shared by the experiments on growth: an architecture to grow, measured as growth measures."""
 
 import argparse
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from asvit.core.files import write_text
 from asvit.growth import GrowthJournal, ScaleSettings
 from asvit.runs.growable import Growable
 from asvit.runs.measurement_pool import EvalContext
 from proxies import Cost, Score
 from scaling import Budget, Candidate, Shape, Trajectory, grow
 from scaling.growth import DEFAULT_MEASURES, CandidateMeasurer
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-D = TypeVar("D", bound="DataclassInstance")
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"  # the published result of the search
 
@@ -181,34 +173,6 @@ def settings_of(options: argparse.Namespace, seed: int) -> ScaleSettings:
     return ScaleSettings.make(
         options.preset, architecture=options.arch, budgets=options.budgets, seed=seed, **given
     )
-
-
-def write_rows(path: Path, rows: Sequence["DataclassInstance"]) -> None:
-    """Write dataclass instances of one class as CSV, as a whole or not at all."""
-    names = [one.name for one in fields(rows[0])]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([getattr(row, name) for name in names] for row in rows)
-    write_text(path, text.getvalue())
-
-
-def read_rows(path: Path, kind: type[D]) -> list[D]:
-    """Undo :func:`write_rows` for a dataclass of texts and numbers; no rows without a file."""
-    if not path.exists():
-        return []
-    types = {one.name: one.type for one in fields(kind)}
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = csv.DictReader(file)
-        return [kind(**{name: types[name](text) for name, text in one.items()}) for one in lines]  # type: ignore[operator]
-
-
-def markdown(columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; ``columns`` maps each heading to its alignment, ``"l"`` or ``"r"``."""
-    rule = {"l": "---", "r": "--:"}
-    lines = [list(columns), [rule[align] for align in columns.values()]]
-    lines += [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _print_progress(budget: Budget, step: int, finished: bool, done: float) -> None:

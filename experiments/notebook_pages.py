@@ -21,7 +21,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.growing import markdown
+from experiments.tables import markdown
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 PARAMETERS = "parameters"  # tag of the cell whose values can be replaced

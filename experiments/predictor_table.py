@@ -23,7 +23,7 @@ from asvit.predictor.validation import Rows, gather_rows
 from asvit.reference import REFERENCES, load_reference
 from asvit.reference.findings import Interval
 from asvit.reference.statistics import kendall
-from experiments.growing import markdown
+from experiments.tables import markdown
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

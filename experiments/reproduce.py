@@ -10,8 +10,8 @@ from pathlib import Path
 
 from asvit.core.files import write_text
 from experiments import compare_ablations
-from experiments.compare_outcomes import Row
-from experiments.growing import markdown, read_rows
+from experiments.study import Row
+from experiments.tables import markdown, read_rows
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reproduce.md"

@@ -14,8 +14,10 @@ import numpy as np
 from asvit.core.run_files import RESULT
 from asvit.search.result import SearchResult
 from asvit.spaces import load_space
-from experiments.compare_outcomes import PICKED, POLICY, TABLE, Row, architectures
-from experiments.growing import SEED, markdown, read_rows
+from experiments.compare_outcomes import PICKED, POLICY, TABLE
+from experiments.growing import SEED
+from experiments.study import Row, architectures
+from experiments.tables import markdown, read_rows
 
 
 def main() -> None:

@@ -6,13 +6,13 @@ a part of the images that a search sees, at its width or as wide as they end. Ev
 kept in ``fidelity.csv``, so a stopped study continues when the command is given again; with
 ``--print`` it only prints.
 
-Run from a checkout: ``python -m experiments.study_fidelity``.
+Run from a checkout: ``python -m experiments.study_fidelity --only data=digits``.
 """
 
-import argparse
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,12 @@ from asvit.reference.build_settings import BuildSettings
 from asvit.reference.statistics import correlate
 from asvit.reference.table import LEAST_ROWS
 from asvit.reference.trainer import Trainer
-from experiments import compare_designs
-from experiments.compare_outcomes import RANDOM, RECIPE, architectures
-from experiments.compare_outcomes import Row as LongRow
-from experiments.growing import markdown, read_rows, write_rows
+from experiments import compare_designs, study
+from experiments.study import RANDOM, Case, Study, architectures, cases
+from experiments.tables import markdown, read_rows
+from experiments.tasks import RECIPE, TASKS
 
+OUT = Path("runs/compare-designs")
 TABLE = Path(__file__).with_name("fidelity.csv")
 HALF = replace(RECIPE, train_images=4_000, test_images=4_000, init="xavier")  # of 8,000
 MOST = replace(HALF, train_images=7_000, test_images=1_000)
@@ -80,25 +81,40 @@ class Row:
 
 
 def main() -> None:
-    """Run the missing trainings, then print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", choices=compare_designs.TASKS, default="digits")
-    parser.add_argument("--fidelity", action="append", choices=FIDELITIES)
-    parser.add_argument("--print", action="store_true", help="only print what the table has")
-    parser.add_argument("--out", type=Path, default=Path("runs/compare-designs"))
-    options = parser.parse_args()
-    long = _long(options.data)
-    rows = read_rows(TABLE, Row)
-    if not options.print:
-        folder = options.out / options.data / "search"
-        for name in options.fidelity or FIDELITIES:
-            rows = _trained(options.data, name, list(long), rows, folder)
-    print(table(options.data))
+    """Run the missing trainings, then print the tables."""
+    rows = _study().main(__doc__)
+    print("\n\n".join(table(data, rows) for data in compare_designs.BY_TRAININGS))
+
+
+def _study() -> Study[Row]:
+    every = [
+        case
+        for data in compare_designs.BY_TRAININGS
+        for case in cases(data=[data], fidelity=FIDELITIES, architecture=_long(data), training=[0])
+    ]
+    return Study(Row, TABLE, every, train)
+
+
+def train(data: str, fidelity: str, architecture: str, training: int) -> Case:
+    """Test accuracy of a short training, and its seconds."""
+    started = time.process_time()
+    text = architecture
+    if FIDELITIES[fidelity].widest:
+        text = compare_designs.widest(text)
+    accuracy = _trainer(data, fidelity)(Training(text, training)).accuracy
+    seconds = round(time.process_time() - started, 1)
+    return {"accuracy": round(accuracy, 2), "seconds": seconds}
+
+
+@cache
+def _trainer(data: str, fidelity: str) -> Trainer:
+    TASKS[data].load(OUT / data)  # writes the pictures
+    return Trainer(replace(FIDELITIES[fidelity].recipe, data=str(OUT / data / "train")), "cpu")
 
 
 def _long(data: str) -> Mapping[str, float]:
     """Architecture at the width of a search to its mean accuracy after longer trainings."""
-    rows = read_rows(compare_designs.table_of(data), LongRow)
+    rows = read_rows(compare_designs.table_of(data), study.Row)
     return {
         str(Genotype.parse(text).with_(width=RECIPE.width)): float(np.mean(values))
         for kind in (RANDOM, compare_designs.FREE)
@@ -106,34 +122,12 @@ def _long(data: str) -> Mapping[str, float]:
     }
 
 
-def _trained(
-    data: str, name: str, texts: Sequence[str], rows: list[Row], folder: Path
-) -> list[Row]:
-    """``rows`` after training what they lack of a fidelity."""
-    done = {row.architecture for row in rows if (row.data, row.fidelity) == (data, name)}
-    missing = [text for text in texts if text not in done]
-    if not missing:
-        return rows
-    fidelity = FIDELITIES[name]
-    train = Trainer(replace(fidelity.recipe, data=str(folder)), "cpu")
-    for text in missing:
-        started = time.process_time()
-        trained = compare_designs.widest(text) if fidelity.widest else text
-        accuracy = train(Training(trained, 0)).accuracy
-        seconds = round(time.process_time() - started, 1)
-        row = Row(data, name, text, 0, round(accuracy, 2), seconds)
-        rows = [*read_rows(TABLE, Row), row]
-        write_rows(TABLE, rows)
-        print(asdict(row), flush=True)
-    return rows
-
-
-def table(data: str) -> str:
+def table(data: str, rows: Sequence[Row]) -> str:
     """How well each recipe ranks what longer trainings of these images give, as Markdown."""
-    rows = [row for row in read_rows(TABLE, Row) if row.data == data]
     long, lines = _long(data), []
     for name in FIDELITIES:
-        own = [row for row in rows if row.fidelity == name and row.architecture in long]
+        own = [row for row in rows if (row.data, row.fidelity) == (data, name)]
+        own = [row for row in own if row.architecture in long]
         if len(own) < LEAST_ROWS:
             continue
         short = np.array([row.accuracy for row in own])

@@ -15,7 +15,7 @@ import numpy as np
 
 import asvit
 from asvit.reference.statistics import correlate
-from experiments.growing import markdown, write_rows
+from experiments.tables import markdown, write_rows
 from proxies.latency import Latency
 
 TIMM = (
@@ -59,7 +59,6 @@ def main() -> None:
         order = [texts[place] for place in rng.permutation(len(texts))]
         times.append({text: timed(text, options) for text in order})
     rows = [row(text, options.image_size, *(one[text] for one in times)) for text in texts]
-    options.out.mkdir(parents=True, exist_ok=True)
     write_rows(options.out / "latency.csv", rows)
     told = times[0][texts[0]]
     print(

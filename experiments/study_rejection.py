@@ -24,7 +24,7 @@ from asvit.reference import load_reference
 from asvit.search.policy import Indices, JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
 from asvit.spaces import cost, load_space
-from experiments.growing import markdown
+from experiments.tables import markdown
 
 SIDE, CLASSES, WIDTH = 32, 20, 16
 SHARES = (1.0, 0.5, 0.2, 0.05, 0.01)  # of the space, within the limit

@@ -25,7 +25,7 @@ from asvit.reference.statistics import correlate
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search import SearchSettings
 from asvit.spaces import build
-from experiments.growing import markdown
+from experiments.tables import markdown
 from proxies import Inputs, Proxy, length_distortion, measure
 from proxies.registry import PROXIES, register
 from scaling.ranking import Better, rank_sums

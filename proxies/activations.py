@@ -223,8 +223,8 @@ def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         similarities[name] = rows @ rows.T / count
 
     visit_attention_maps(model, images, compare)
-    found = to_host(list(similarities.values()))
-    return dict(zip(similarities, found, strict=True))
+    matrices = to_host(list(similarities.values()))
+    return dict(zip(similarities, matrices, strict=True))
 
 
 def visit_attention_maps(
@@ -298,12 +298,12 @@ class _MapVisits(InterceptOperations):
             call = normalize_arguments(*args, **kwargs)
             scores = call.query @ call.key.transpose(-1, -2) * call.factor
             maps = (scores if call.bias is None else scores + call.bias).softmax(-1)
-            self._found(maps)
+            self._report(maps)
             return maps @ call.value
         if func is F.multi_head_attention_forward:
             per_head = {"need_weights": True, "average_attn_weights": False}
             out, maps = func(*args, **{**kwargs, **per_head})
-            self._found(maps if maps.ndim == 4 else maps[None])
+            self._report(maps if maps.ndim == 4 else maps[None])
             averaged = kwargs.get("average_attn_weights", True)
             maps = maps.mean(-3) if averaged else maps
             return out, maps if kwargs.get("need_weights", True) else None
@@ -311,14 +311,14 @@ class _MapVisits(InterceptOperations):
         if func in _SOFTMAX:
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
             if axis in (-1, out.ndim - 1) and self._in_attention():
-                self._found(out)
+                self._report(out)
         return out
 
     def _in_attention(self) -> bool:
         inner = self._path[-1][1].named_modules() if self._path else ()
         return any(is_attention(name, module) for name, module in (*self._path, *inner))
 
-    def _found(self, maps: Tensor) -> None:
+    def _report(self, maps: Tensor) -> None:
         if maps.ndim < 4:
             return
         base = self._path[-1][0] if self._path else ""

@@ -125,8 +125,8 @@ def az_nas_aggregate(*measures: ArrayLike) -> NDArray[np.float64]:
     rows = [np.asarray(values, dtype=np.float64) for values in measures]
     shapes = {values.shape for values in rows}
     if len(shapes) != 1 or rows[0].ndim != 1:
-        found = ", ".join(str(values.shape) for values in rows) or "none"
-        raise ValueError(f"measures have shapes {found}; use one or more of the same length")
+        listing = ", ".join(str(values.shape) for values in rows) or "none"
+        raise ValueError(f"measures have shapes {listing}; use one or more of the same length")
     table = np.stack(rows)
     ranked = ~np.isnan(table).any(axis=0)
     scores = np.full(table.shape[1], np.nan)
@@ -150,10 +150,10 @@ def _entropies(model: nn.Module, images: Tensor) -> Tensor:
 
     with torch.no_grad(), evaluating(model), watch_blocks(model, collect):
         network_output(model, images.to(reference_tensor(model)))
-    found = torch.stack(entropies).cpu()
-    if not found.isfinite().all():
+    values = torch.stack(entropies).cpu()
+    if not values.isfinite().all():
         raise ValueError(f"a feature of {type(model).__name__} is the same at every position")
-    return found
+    return values
 
 
 def _entropy(rows: Tensor) -> Tensor:

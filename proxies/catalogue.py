@@ -38,13 +38,12 @@ def _measure(
     check: Callable[[nn.Module, Inputs], str] | None = repeatable_images,
     **more: Any,
 ) -> Proxy:
-    """A measure by a function of a network and of the :class:`Inputs` that its parameters name."""
-    names = [
-        given for given in Inputs.__dataclass_fields__ if given in signature(function).parameters
-    ]
+    """A measure by a function of a network and the :class:`Inputs` that its parameters name."""
+    parameters = signature(function).parameters
+    fields = [field for field in Inputs.__dataclass_fields__ if field in parameters]
 
     def value(model: nn.Module, inputs: Inputs) -> float:
-        return float(function(model, **{given: getattr(inputs, given) for given in names}))
+        return float(function(model, **{field: getattr(inputs, field) for field in fields}))
 
     name = name or function.__name__
     return Proxy(name, description, better, paper, value, check=check, **more)
@@ -207,5 +206,5 @@ _MEASURES = (
     ),
 )
 
-for _each in _MEASURES:
-    register(_each)
+for _proxy in _MEASURES:
+    register(_proxy)

@@ -43,7 +43,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class TimedCost(Cost):
-    """Size of a network, and what it takes."""
+    """Size of a network, and its latency."""
 
     latency: float  #: milliseconds of a forward pass
 
@@ -136,7 +136,7 @@ def _name_containers(skeleton: nn.Module, running: set[str]) -> None:
 
 
 class _ProductsOnly(InterceptOperations):
-    """Skip operations that are no products and keep the shape; they take most of the time."""
+    """Skip operations that keep the shape and are not products; they take most of the time."""
 
     def __init__(self, counter: FlopCounterMode) -> None:
         super().__init__()

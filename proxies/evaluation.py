@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 _WITHOUT_FLOAT64 = ("mps",)
 
-# What a measure or a network may raise that fails: anything, because both may be the user's. Only
-# an interrupt, and memory that runs out, concern more than this measure.
+# Errors that fail only one measure of one network. Both may be the user's code, which may raise
+# anything. Interrupts and a MemoryError are raised.
 FAILURES = (Exception, SystemExit)
 
-LARGEST = 1e150  # of a value; the mean and the spread of larger ones overflow
+LARGEST = 1e150  # valid value; with larger ones the mean and the deviation overflow
 
 
 def measure(
@@ -73,7 +73,7 @@ def measure(
         ValueError: If ``repeats < 1``, the images do not have the image size, or there is not one
             label for each image.
     """
-    return combine([measure_repeats(**locals())])  # every argument, under its name
+    return combine([measure_repeats(**locals())])  # all arguments by name
 
 
 def measure_repeats(
@@ -92,13 +92,13 @@ def measure_repeats(
     radius: Radius = "sqrt_n",
     together: bool = False,
 ) -> Readings:
-    """Take some of the repeats of :func:`measure`, so that workers can share them.
+    """Measure some of the repeats of :func:`measure`, so that workers can share them.
 
     ``measure(...)`` equals ``combine([measure_repeats(..., only=[r]) for r in range(repeats)])``
     and any other split, bit for bit unless ``together``: the seeds of a repeat do not depend on
     the other repeats.
 
-    Arguments as :func:`measure`; ``only`` has the repeats to take, from 0, all by default. With
+    Arguments as :func:`measure`; ``only`` has the repeats to measure, from 0, all by default. With
     ``together`` the last digits of their values depend on which repeats share a call.
 
     Returns:
@@ -109,7 +109,7 @@ def measure_repeats(
         ValueError: As :func:`measure`, or if ``only`` contains a repeat that does not exist.
     """
     proxies = [get_proxy(name) for name in names]
-    chosen = _checked_repeats(repeats, only)
+    indices = _checked_repeats(repeats, only)
     target = resolve_device(device)
     with isolated():
         images = _checked_images(images, image_size, seed).to(target)
@@ -125,16 +125,16 @@ def measure_repeats(
         def network(repeat: int) -> nn.Module | str:
             return _network(build, target, seed_for(seed, key, repeat))
 
-        stacked = together and len(chosen) > 1
-        taken = _take_repeats(proxies, network, inputs, chosen, together=stacked)
+        stacked = together and len(indices) > 1
+        values = _measure_each(proxies, network, inputs, indices, together=stacked)
     trim_host_memory(every=4)
-    return Readings(tuple(names), repeats, taken)
+    return Readings(tuple(names), repeats, values)
 
 
 def resolve_device(device: str, *, float64: bool = True) -> torch.device:
     """The torch device of a name; ``"auto"`` is an accelerator if there is one, else the CPU.
 
-    It has to have ``float64``, which measures need and times do not.
+    Measures need a device with ``float64``; latencies do not.
 
     Raises:
         ValueError: If the device is not available.
@@ -146,17 +146,17 @@ def resolve_device(device: str, *, float64: bool = True) -> torch.device:
             return torch.device("cpu")
         return accelerator
     try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device!r} is not available; use 'auto' or 'cpu'") from error
-    if found.type in lacking:
+    if resolved.type in lacking:
         raise ValueError(f"device {device!r} has no float64, which the kernel needs; use 'cpu'")
-    return found
+    return resolved
 
 
 def seed_for(seed: int, key: str, repeat: int = 0) -> int:
-    """Derive a seed from what it is for, so that order and number of workers do not matter."""
+    """Derive a seed from its purpose, so that order and number of workers do not matter."""
     entropy = [seed, zlib.crc32(key.encode()), repeat]
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
@@ -174,46 +174,46 @@ def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) ->
             return fault(error)
 
 
-def _take_repeats(
+def _measure_each(
     proxies: Sequence[Proxy],
     network: Callable[[int], nn.Module | str],
     inputs: Callable[[int], Inputs],
-    chosen: Sequence[int],
+    indices: Sequence[int],
     *,
     together: bool,
 ) -> dict[int, dict[str, float | str]]:
-    """Value, or reason of the failure, of each measure in each of the chosen repeats."""
-    ready: dict[str, Sequence[float]] = {}
+    """Value or failure reason of each measure, by repeat."""
+    stacked: dict[str, Sequence[float]] = {}
     if together:
         network = functools.cache(network)
-        models = [network(repeat) for repeat in chosen]
-        ready = _measure_together(proxies, models, [inputs(repeat) for repeat in chosen])
-    taken: dict[int, dict[str, float | str]] = {}
+        models = [network(repeat) for repeat in indices]
+        stacked = _measure_together(proxies, models, [inputs(repeat) for repeat in indices])
+    values: dict[int, dict[str, float | str]] = {}
     failed: set[str] = set()
-    for place, repeat in enumerate(chosen):
+    for place, repeat in enumerate(indices):
         due = [p for p in proxies if p.name not in failed and (p.random or repeat == 0)]
         if not due:
             continue
         model, own = network(repeat), inputs(repeat)
-        taken[repeat] = {
-            p.name: ready[p.name][place] if p.name in ready else _measure_one(p, model, own)
+        values[repeat] = {
+            p.name: stacked[p.name][place] if p.name in stacked else _value_of(p, model, own)
             for p in due
         }
         if repeat == 0:
-            taken[repeat] |= _faults(due, taken[repeat], model, own)
-        failed |= {name for name, value in taken[repeat].items() if isinstance(value, str)}
-    return taken
+            values[repeat] |= _faults(due, values[repeat], model, own)
+        failed |= {name for name, value in values[repeat].items() if isinstance(value, str)}
+    return values
 
 
 def _faults(
     proxies: Sequence[Proxy],
-    found: Mapping[str, float | str],
+    values: Mapping[str, float | str],
     model: nn.Module | str,
     inputs: Inputs,
 ) -> dict[str, str]:
-    """Why measures whose check finds a fault in the network have no value, though a number."""
-    numbers = [p for p in proxies if not isinstance(found[p.name], str)]
-    answered = {p.check for p in numbers if p.checks_itself}
+    """Reasons that replace the values of measures whose check rejects the network."""
+    numbers = [p for p in proxies if not isinstance(values[p.name], str)]
+    settled = {p.check for p in numbers if p.checks_itself}
 
     @functools.cache
     def fault_of(check: Callable[[nn.Module, Inputs], str]) -> str:
@@ -221,12 +221,12 @@ def _faults(
             return "" if isinstance(model, str) else check(model, inputs)
         except MemoryError:
             raise
-        except FAILURES as error:  # no fault: there are numbers
+        except FAILURES as error:  # a check that fails rejects nothing
             log.info("no check %s: %s", check, fault(error))
             return ""
 
-    asked = {p.name: p.check for p in numbers if p.check is not None and p.check not in answered}
-    return {name: why for name, check in asked.items() if (why := fault_of(check))}
+    pending = {p.name: p.check for p in numbers if p.check is not None and p.check not in settled}
+    return {name: why for name, check in pending.items() if (why := fault_of(check))}
 
 
 def _measure_together(
@@ -234,27 +234,27 @@ def _measure_together(
 ) -> dict[str, Sequence[float]]:
     """Values of all networks, for the measures that can take them in one pass.
 
-    A measure that fails is left out: it is then taken of one network at a time, which gives the
+    A measure that fails is left out. It is then measured network by network, which gives the
     reason.
     """
     built = [model for model in models if isinstance(model, nn.Module)]
-    ready: dict[str, Sequence[float]] = {}
+    results: dict[str, Sequence[float]] = {}
     for proxy in proxies:
         if proxy.together is None or len(built) < len(models):
             continue
         try:
             values = [checked_value(value) for value in proxy.together(built, inputs)]
         except FAILURES as error:
-            log.info("%s one by one: %s", proxy.name, fault(error))
+            log.info("%s network by network: %s", proxy.name, fault(error))
             continue
         finite = [v for v in values if not isinstance(v, str) and math.isfinite(v)]
         if len(finite) == len(values) == len(models):
-            ready[proxy.name] = finite
-    return ready
+            results[proxy.name] = finite
+    return results
 
 
-def _measure_one(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float | str:
-    """The finite value of a measure, or the reason why there is none."""
+def _value_of(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float | str:
+    """The value of a measure, or the reason why it failed."""
     if isinstance(model, str):
         return model
     try:
@@ -267,18 +267,18 @@ def _measure_one(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float 
 
 
 def checked_value(value: Any) -> float | str:
-    """A measure's value, NaN if it is undefined, or the reason why it is none.
+    """A measure's value, NaN if undefined, or the reason why it is invalid.
 
     Raises:
-        TypeError: If it is no number.
+        TypeError: If it is not a number.
     """
     if math.isinf(value):
         return "the value is infinite"
-    # Numbers of 32 bits cannot be compared with so large ones.
-    found = value if isinstance(value, float | int) else float(value)
-    if abs(found) > LARGEST:
-        return f"the value {found:g} is too large to be averaged; scale it below {LARGEST:g}"
-    return found
+    # Smaller dtypes cannot be compared with LARGEST.
+    number = value if isinstance(value, float | int) else float(value)
+    if abs(number) > LARGEST:
+        return f"the value {number:g} is too large to be averaged; scale it below {LARGEST:g}"
+    return number
 
 
 @functools.lru_cache(maxsize=32)

@@ -233,7 +233,7 @@ def curve_speeds(models: Sequence[nn.Module], circles: Sequence[Circle]) -> Tens
     stack = Stack(models)
     load_rules()
     points = zip(*(_on_device(circle, like) for circle in circles), strict=True)
-    images, tangents = (torch.stack(found) for found in points)
+    images, tangents = (torch.stack(tensors) for tensors in points)
     state = measured(model, norms="bypassed", images=images[0])
     with torch.no_grad(), state, forward_ad.dual_level():
         with StackedDualOperations():

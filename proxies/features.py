@@ -1,11 +1,10 @@
-"""The feature that measures are taken of, and the state of a network and of torch meanwhile.
+"""The feature that measures use, and the state of the network and of torch while measuring.
 
 The feature of a classifier is the input of its head, before the final normalisation: timm's
 ``forward_features``, pooled. The feature of a plain module is its flattened output.
 
-A value must not depend on where it was measured: reduced precision, autocast and inference mode
-of the surrounding code are off during a measurement. Weights in bfloat16 or half precision are
-measured in float32.
+A value must not depend on the calling code: reduced precision, autocast and inference mode are off
+during a measurement. Weights in bfloat16 or half precision are measured in float32.
 """
 
 import re
@@ -33,7 +32,7 @@ _NORM_TYPES: tuple[type[nn.Module], ...] = (
 _NORM_NAMES = re.compile(r"(Rms|Simple|Layer|Group|Batch|FilterResponse)Norm")
 # Attributes of classifiers that hold the normalisation between the last block and the head.
 _FINAL_NORMS = ("norm", "fc_norm", "head.norm")
-# What autograd calls the operations that select, pool, and combine tokens, linearly.
+# Autograd's names of operations that select, pool, and combine tokens, linearly.
 _POOLING = re.compile(
     r"(Mean|Sum|AdaptiveAvgPool2D|AvgPool2D|Select|Slice|Index|Split|SplitWithSizes|Unbind|Cat|"
     r"Stack|Add|Mul|Div|Convolution|View|UnsafeView|Reshape|ReshapeAlias|Permute|Transpose|T|"
@@ -58,15 +57,15 @@ def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
     """
     features: Callable[..., object] | None = getattr(model, "forward_features", None)
     head: Callable[..., object] | None = getattr(model, "forward_head", None)
-    found: object
+    output: object
     with model_errors(model):
         if features is None or head is None:
-            found = model(images)
+            output = model(images)
         elif feature == "tokens":
-            found = features(images)
+            output = features(images)
         else:
-            found = head(features(images), pre_logits=True)
-    return checked_rows(model, found, images).flatten(1)
+            output = head(features(images), pre_logits=True)
+    return checked_rows(model, output, images).flatten(1)
 
 
 def logits(model: nn.Module, images: Tensor) -> Tensor:
@@ -123,8 +122,8 @@ def measured(model: nn.Module, *, norms: Norms, images: Tensor) -> Iterator[nn.M
     As :func:`evaluating`; in addition the final normalisation is the identity, and so are all
     others with ``norms="bypassed"``. An activation that is fused into a normalisation is kept.
 
-    A final normalisation that does not have one of the usual names is found by what becomes of its
-    output, in a pass of the first of ``images``, ``[n, C, H, W]``.
+    A final normalisation without one of the usual names is detected from autograd's graph, in a
+    pass of the first of ``images``, ``[n, C, H, W]``.
     """
     with evaluating(model):
         if norms == "bypassed":
@@ -151,11 +150,11 @@ def _final_norms(model: nn.Module, image: Tensor) -> list[nn.Module]:
     if not hasattr(model, "forward_features"):
         return []
     modules = dict(model.named_modules())
-    found = [norm for name in _FINAL_NORMS for norm in _norms_of(modules.get(name))]
-    if not found and isinstance(stages := modules.get("stages"), nn.Sequential | nn.ModuleList):
+    norms = [norm for name in _FINAL_NORMS for norm in _norms_of(modules.get(name))]
+    if not norms and isinstance(stages := modules.get("stages"), nn.Sequential | nn.ModuleList):
         # In pyramid transformers each stage ends in a norm; the last stage's is the final one.
-        found = _norms_of(getattr(stages[-1], "norm", None))
-    return list(dict.fromkeys(found or _pooled_norms(model, image)))
+        norms = _norms_of(getattr(stages[-1], "norm", None))
+    return list(dict.fromkeys(norms or _pooled_norms(model, image)))
 
 
 def _pooled_norms(model: nn.Module, image: Tensor) -> list[nn.Module]:
@@ -165,15 +164,15 @@ def _pooled_norms(model: nn.Module, image: Tensor) -> list[nn.Module]:
     do not count, being affine maps in evaluation mode, nor do norms with a fused activation. Reads
     no value from the device.
     """
-    made: dict[Node, nn.Module] = {}  # by the node of the output in autograd's graph
+    norm_of: dict[Node, nn.Module] = {}  # node of the output in autograd's graph -> norm
 
-    def note(norm: nn.Module, inputs: object, out: object) -> None:
+    def record(norm: nn.Module, inputs: object, out: object) -> None:
         if isinstance(out, Tensor) and out.grad_fn is not None:
-            made[out.grad_fn] = norm
+            norm_of[out.grad_fn] = norm
 
     with ExitStack() as hooks, torch.enable_grad():
         for norm in filter(_is_plain_norm, model.modules()):
-            hooks.callback(norm.register_forward_hook(note).remove)
+            hooks.callback(norm.register_forward_hook(record).remove)
         image = image.to(reference_tensor(model)).detach().requires_grad_()
         try:
             feature = pooled_feature(model, image)
@@ -181,13 +180,13 @@ def _pooled_norms(model: nn.Module, image: Tensor) -> list[nn.Module]:
             return []  # the measure's own pass gives the reason
     norms: set[nn.Module] = set()
     behind: list[Node | None] = []
-    for node in _graph([feature.grad_fn], until=made):
-        if node in made:
-            norms.add(made[node])
+    for node in _graph([feature.grad_fn], until=norm_of):
+        if node in norm_of:
+            norms.add(norm_of[node])
             behind += [source for source, _ in node.next_functions]
         elif not _POOLING.fullmatch(node.name()) and getattr(node, "variable", image) is image:
             return []
-    return [] if any(made.get(node) in norms for node in _graph(behind)) else list(norms)
+    return [] if any(norm_of.get(node) in norms for node in _graph(behind)) else list(norms)
 
 
 def _is_plain_norm(module: nn.Module) -> bool:
@@ -200,17 +199,17 @@ def _is_plain_norm(module: nn.Module) -> bool:
 
 
 def _graph(starts: Iterable[Node | None], until: Container[Node] = ()) -> Iterator[Node]:
-    """Nodes of autograd's graph behind ``starts``, each once; ``until`` has where to turn back."""
-    seen: set[Node] = set()
-    waiting = list(starts)
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
+    """Nodes of autograd's graph behind ``starts``, each once; not beyond those in ``until``."""
+    visited: set[Node] = set()
+    stack = list(starts)
+    while stack:
+        node = stack.pop()
+        if node is None or node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         yield node
         if node not in until:
-            waiting += [source for source, _ in node.next_functions]
+            stack += [source for source, _ in node.next_functions]
 
 
 def _norms_of(module: object) -> list[nn.Module]:
@@ -221,7 +220,7 @@ def _norms_of(module: object) -> list[nn.Module]:
 
 
 def _without_norm(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """A forward method in place of a norm's, with what is fused into it."""
+    """A forward method that replaces a norm's, and applies what is fused into the norm."""
     parts = (getattr(module, name, None) for name in ("drop", "act"))
     return nn.Sequential(*(part for part in parts if isinstance(part, nn.Module))).forward
 
@@ -239,8 +238,8 @@ def full_precision() -> Iterator[None]:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.no_grad())  # inference mode implies it
-        found = torch.accelerator.current_accelerator()
-        for kind in {"cpu", found.type if found else "cpu"}:
+        accelerator = torch.accelerator.current_accelerator()
+        for kind in {"cpu", accelerator.type if accelerator else "cpu"}:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         backends: Any = torch.backends

@@ -32,7 +32,7 @@ _BLOCK_SCORES_ELSEWHERE = 1 << 28
 # Products with fewer columns than a vector register is wide take up to twice as long.
 _REGISTER_COLUMNS = 16
 
-_blocked: bool | None = None  # as the processor has it
+_blocked: bool | None = None  # None: by the processor's vendor
 
 
 class AttentionCall(NamedTuple):
@@ -98,33 +98,33 @@ def attention(call: AttentionCall) -> Tensor:
 
 
 def blocks_are_faster() -> bool:
-    """Whether narrow heads use blocks: what :func:`use_blocks` said last, else on AMD processors.
+    """Whether narrow heads use blocks: as set by :func:`use_blocks`, else on AMD processors.
 
     On an AMD EPYC, forward and backward pass of the blocks take 0.6 to 0.7 of the time of
     PyTorch's kernel in windows of 784 tokens; on an Intel Xeon 1.4 times as long. The values
-    differ by rounding. Timing both here would not do: beside other programs the faster one changes
-    from run to run, and with it the last digits of what a seed gives.
+    differ by rounding. Timing both here would make results irreproducible: under load the faster
+    kernel changes from run to run, and with it the last digits.
     """
-    return made_by_amd() if _blocked is None else _blocked
+    return is_amd_processor() if _blocked is None else _blocked
 
 
 def use_blocks(blocked: bool | None) -> None:
-    """Choose the kernel of narrow heads for this process; None leaves it to the processor.
+    """Choose the kernel of narrow heads for this process; None decides by the processor.
 
-    Processes that are to agree in the last digits need the same choice.
+    Processes whose last digits should agree need the same choice.
     """
     global _blocked
     _blocked = blocked
 
 
 @cache
-def made_by_amd() -> bool:
-    """Whether the processor is one of AMD's, as far as the system tells."""
+def is_amd_processor() -> bool:
+    """Whether the system names AMD as the processor's vendor."""
     try:
-        told = Path("/proc/cpuinfo").read_text()
+        description = Path("/proc/cpuinfo").read_text()
     except OSError:
-        told = platform.processor()  # not on Linux
-    return "AuthenticAMD" in told
+        description = platform.processor()  # not on Linux
+    return "AuthenticAMD" in description
 
 
 def explicit_attention(call: AttentionCall) -> Tensor:
@@ -276,7 +276,7 @@ def _blocks(maps: int, rows: int, columns: int, device: str) -> Iterator[tuple[s
 def load_rules() -> None:
     """Have torch load its own rules, which it does at its first dual number.
 
-    It warns of its own use of ``torch.jit`` then: nothing that a caller could act on.
+    It then warns of its own use of ``torch.jit``, which a caller cannot change.
     """
     with warnings.catch_warnings(), torch.inference_mode(False), forward_ad.dual_level():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.")

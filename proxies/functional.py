@@ -129,9 +129,9 @@ class Stack:
         self.models = models
         for other in models[1:]:
             _check_same_architecture(models[0], other)
-        held = [[tensor.detach() for _, tensor in named_slots(model)] for model in models]
+        by_model = [[tensor.detach() for _, tensor in named_slots(model)] for model in models]
         stacked: dict[int, Tensor] = {}
-        for (_, first), *tensors in zip(named_slots(models[0]), *held, strict=True):
+        for (_, first), *tensors in zip(named_slots(models[0]), *by_model, strict=True):
             # A tensor in two slots is stacked once, so the slots stay tied.
             if id(first) not in stacked:
                 stacked[id(first)] = widened(torch.stack(tensors))
@@ -158,12 +158,12 @@ class Stack:
         module = FunctionOfModel(self.models[0], function)
         tensors = {f"model.{slot}": tensor for slot, tensor in self.tensors.items()}
 
-        def run_one(tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        def run_network(tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
             if on_tensors is not None:
                 on_tensors({slot.removeprefix("model."): x for slot, x in tensors.items()})
             return cast("Tensor", call_with_tensors(module, tensors, images))
 
-        out: Tensor = vmap(run_one, in_dims=(0, None if shared else 0))(tensors, images)
+        out: Tensor = vmap(run_network, in_dims=(0, None if shared else 0))(tensors, images)
         return out
 
 
@@ -225,9 +225,9 @@ def _check_same_architecture(first: nn.Module, other: nn.Module) -> None:
 
 def _layout(model: nn.Module) -> dict[str, tuple[object, ...]]:
     """Shape, dtype and first slot of the tensor in each slot."""
-    found: dict[int, str] = {}
+    first_slot: dict[int, str] = {}
     return {
-        slot: (tensor.shape, tensor.dtype, found.setdefault(id(tensor), slot))
+        slot: (tensor.shape, tensor.dtype, first_slot.setdefault(id(tensor), slot))
         for slot, tensor in named_slots(model)
     }
 

@@ -1,10 +1,10 @@
-"""What timing a forward pass gave; without torch, as results are read without it."""
+"""The result of timing a forward pass; without torch, as results are read without it."""
 
 from dataclasses import dataclass
 
-#: Value of :attr:`Latency.busy` above which a time says more about other programs.
+#: Value of :attr:`Latency.busy` above which a time is unreliable.
 BUSY = 1.3
-#: Share of the time allowed that is used: times of one network vary, most of them by less.
+#: Share of the allowed time to use: repeated times of a network mostly vary by less than the rest.
 CAREFUL = 0.95
 
 
@@ -43,7 +43,7 @@ class Latency:
         )
 
     def doubts(self, allowed: float) -> list[str]:
-        """Why the network may not keep the milliseconds allowed: warnings in words."""
+        """Warnings that the network may take more than the allowed milliseconds."""
         slow = (
             f"timed again, in a process of its own, it takes {self.milliseconds:.3g} ms, more "
             f"than the {allowed:g} ms allowed"

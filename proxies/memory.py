@@ -1,4 +1,4 @@
-"""Memory: smaller chunks when it runs out, copies to the host, and freeing what is cached."""
+"""Memory: smaller chunks when it runs out, copies to the host, returning freed memory."""
 
 import ctypes
 import functools
@@ -68,8 +68,9 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error means that an accelerator or the host ran out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    known = isinstance(error, RuntimeError)
-    return known and any(words in str(error) for words in OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError) and any(
+        phrase in str(error) for phrase in OUT_OF_MEMORY
+    )
 
 
 def trim_host_memory(*, every: int = 1) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-#: Words of libraries where memory ran out, beside errors of a type of their own. The last are
-#: oneDNN's, which has these for anything that it cannot set up.
+#: Phrases of libraries' errors when memory ran out, besides errors of a type of their own. The
+#: last are oneDNN's, which uses them for anything that it cannot set up.
 OUT_OF_MEMORY = (
     *("can't allocate memory", "Cannot allocate memory"),
     *("std::bad_alloc", "can't start new thread", "could not create a primitive"),
@@ -16,33 +16,29 @@ OUT_OF_MEMORY = (
 
 _MAX_TEXT = 400  # characters of a message that may contain untrusted text
 _MAX_NAME = 200  # of a name; finding close matches of a longer one would take minutes
-_MAX_LIST = 600  # of a list of known names
+_MAX_LIST = 600  # of a list of names
 
-# Where names of one's own come from; by what is named.
+# Kind of name -> where custom names come from.
 _ELSEWHERE = {"proxy": " (modules named in ASVIT_EXTENSIONS register measures of your own)"}
 
-_TOLD = (ValueError, RuntimeError, AssertionError, OSError, ImportError, SyntaxError)
-
-# Names of before, in folders and scripts.
-_RENAMED = {"ntk_condition_number_normed": "feature_condition_number"}
+# Raised on purpose, with a message that says what is wrong.
+_SELF_EXPLANATORY = (ValueError, RuntimeError, AssertionError, OSError, ImportError, SyntaxError)
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = _MAX_NAME
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most similar to ``name``; None if none is similar."""
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of ``names`` that is most similar to ``name``; None if none is similar."""
     if len(name) > _MAX_NAME:
         return None
-    found = get_close_matches(name, list(known), n=1)
-    return found[0] if found else None
+    matches = get_close_matches(name, list(names), n=1)
+    return matches[0] if matches else None
 
 
-def hint(name: str, known: Iterable[str]) -> str:
-    """Suggest the nearest known name instead of ``name``, or list all of them."""
-    names = list(known)
-    if (now := _RENAMED.get(name)) in names:
-        return f"it is called {now!r} now"
+def hint(name: str, choices: Iterable[str]) -> str:
+    """Suggest the nearest of ``choices`` instead of ``name``, or list all of them."""
+    names = list(choices)
     near = nearest(name, names)
     return f"use one of {listed(names)}" if near is None else f"did you mean {shown(near)}?"
 
@@ -52,9 +48,9 @@ def listed(names: Iterable[str]) -> str:
     return one_line(", ".join(names), most=_MAX_LIST)
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def unknown(kind: str, name: str, names: Iterable[str]) -> str:
     """Error message for an unknown name."""
-    return f"unknown {kind} {shown(name)}; {hint(name, known)}{_ELSEWHERE.get(kind, '')}"
+    return f"unknown {kind} {shown(name)}; {hint(name, names)}{_ELSEWHERE.get(kind, '')}"
 
 
 def first_line(error: BaseException) -> str:
@@ -63,17 +59,17 @@ def first_line(error: BaseException) -> str:
 
 
 def fault(error: BaseException) -> str:
-    """What is wrong with code that raised ``error``, for people who may have written it.
+    """Describe an error for the author of the code that raised it.
 
-    The message alone, where it is of a kind that is raised on purpose to say what is wrong; else
-    also its type and where it was raised.
+    The message alone for types that are raised on purpose; else also the type and where it was
+    raised.
     """
-    if isinstance(error, _TOLD):
+    if isinstance(error, _SELF_EXPLANATORY):
         return first_line(error)
-    name, told = type(error).__name__, first_line(error)
+    kind, message = type(error).__name__, first_line(error)
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({one_line(Path(frames[-1].filename).name)}:{frames[-1].lineno})" if frames else ""
-    return f"{name}{where}" if told == name else f"{name}: {told}{where}"
+    return f"{kind}{where}" if message == kind else f"{kind}: {message}{where}"
 
 
 def one_line(text: str, *, most: int = _MAX_TEXT) -> str:
@@ -88,9 +84,9 @@ def legible(text: str) -> str:
     Otherwise untrusted text could move the cursor, rename the window, or reverse the direction of
     writing when it is printed.
     """
-    if text.isprintable():  # as nearly all
+    if text.isprintable():  # nearly always
         return text
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def shown(value: object) -> str:

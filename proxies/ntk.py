@@ -81,9 +81,9 @@ def ntk_condition_numbers(models: Sequence[nn.Module], images: Tensor) -> list[f
     key = ("the tangent kernels", len(models), tuple(images.shape), str(images.device))
     dtype = reference_tensor(models[0]).dtype
     kernels = in_chunks(lambda rows: _stacked_kernels(models[rows], images), len(models), key=key)
-    found, others = kernels.unbind(1)
-    valid = found.isfinite().all(2).all(1) & ~_hides_weights(found, others)
-    spectra = torch.linalg.eigvalsh(found.where(valid[:, None, None], 1))
+    full, others = kernels.unbind(1)
+    valid = full.isfinite().all(2).all(1) & ~_hides_weights(full, others)
+    spectra = torch.linalg.eigvalsh(full.where(valid[:, None, None], 1))
     return [
         condition_number(spectrum, dtype) if is_valid else math.nan
         for spectrum, is_valid in zip(spectra, valid.tolist(), strict=True)
@@ -154,9 +154,10 @@ class _Networks:
         if self.stack is None:
             with GramAccumulator(self.weights, images) as uses:
                 return pooled_feature(self.model, images), uses
-        with StackedGramAccumulator(self.stack, self.weights, images) as several:
-            run, seen = self.stack.run, several.use_tensors
-            return run(pooled_feature, images, shared=True, on_tensors=seen), several
+        with StackedGramAccumulator(self.stack, self.weights, images) as stacked:
+            use = stacked.use_tensors
+            feature = self.stack.run(pooled_feature, images, shared=True, on_tensors=use)
+            return feature, stacked
 
     def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
         """Gram matrix of one weight, for any kind of use."""
@@ -226,10 +227,10 @@ def _mixed_samples(
     Consecutive windows or tokens of each sample are fine. A table that does not depend on the
     images is not, nor is another order of samples. A pass with a single image tells them apart: by
     the lengths of the inputs and, if these are multiples of the sample count, by their values,
-    compared on the device: the second result has weights, and whether they are valid.
+    compared on the device: the second result lists such weights, and whether they are valid.
     """
     pairs = zip(uses.lengths, single.lengths, strict=True)
-    mixed = {name for (name, length), (_, one) in pairs if one * samples != length}
+    mixed = {name for (name, length), (_, own) in pairs if own * samples != length}
     to_verify: list[tuple[str, Tensor]] = []
     for number, x in uses.folded.items():
         name, alone = uses.lengths[number][0], single.folded.get(number)

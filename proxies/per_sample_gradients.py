@@ -206,10 +206,10 @@ class GramAccumulator(InterceptOperations):
             return self._attend(normalize_arguments(*args, **kwargs))
         if func not in RULES:
             return func(*args, **kwargs)
-        found = RULES[func](*args, **kwargs)
-        if found is None or id(found[0]) not in self._names:
+        weight_use = RULES[func](*args, **kwargs)
+        if weight_use is None or id(weight_use[0]) not in self._names:
             return func(*args, **kwargs)
-        weight, use = found
+        weight, use = weight_use
         detached = [self._detached(value) for value in args]
         out = func(*detached, **{key: self._detached(value) for key, value in kwargs.items()})
         return self._record_call(self._names[id(weight)], use, out, (func, args, kwargs))
@@ -284,7 +284,7 @@ class StackedGramAccumulator(GramAccumulator):
     def finish(self) -> None:
         """Raise a ValueError if a use received no gradient.
 
-        Either no output depends on it, or vmap lost it; measuring the networks one by one tells.
+        Either no output depends on it, or vmap lost it; measuring each network alone shows which.
         """
         for name in self._expected:
             raise ValueError(f"no gradient came back to {name} of the stacked networks")
@@ -348,10 +348,10 @@ def _stacked_use(func: Callable[..., Any], x: Tensor, *args: Any, **kwargs: Any)
     # Of the other tensors only the shape is used.
     rest = [value[0] if isinstance(value, Tensor) else value for value in args]
     named = {k: value[0] if isinstance(value, Tensor) else value for k, value in kwargs.items()}
-    found = RULES[func](x.flatten(0, 1), *rest, **named)
-    if found is None:
+    weight_use = RULES[func](x.flatten(0, 1), *rest, **named)
+    if weight_use is None:
         raise ValueError(f"{func.__name__} has no per-sample rule for stacked networks")
-    return found[1]
+    return weight_use[1]
 
 
 def _stacked_batch_norm_use(

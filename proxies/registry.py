@@ -41,22 +41,22 @@ class Registry(UserDict[str, T]):
     """
 
     def __init__(
-        self, kind: str, things: Mapping[str, T] | None = None, *, entries: str | None = None
+        self, kind: str, items: Mapping[str, T] | None = None, *, entries: str | None = None
     ) -> None:
         self.kind = kind
         self._entries = entries
-        self._things = dict(things or {})
+        self._items = dict(items or {})
 
-    def register(self, name: str, thing: T) -> T:
-        """Add ``thing`` under ``name`` and return it.
+    def register(self, name: str, item: T) -> T:
+        """Add ``item`` under ``name`` and return it.
 
         Raises:
             ValueError: If the name is taken.
         """
         if name in self:
             raise ValueError(f"{self.kind} {name!r} is already registered; use another name")
-        self[name] = thing
-        return thing
+        self[name] = item
+        return item
 
     def __missing__(self, name: str) -> T:
         """Raise an UnknownNameError, a KeyError and a ValueError."""
@@ -68,7 +68,7 @@ class Registry(UserDict[str, T]):
         if self._entries is not None:
             module, self._entries = self._entries, None  # the import may look up names itself
             import_module(module)
-        return self._things
+        return self._items
 
 
 @dataclass(frozen=True)
@@ -105,26 +105,26 @@ class Proxy:
     undefined: str = "the value is not finite"  #: why a value is NaN
     random: bool = True  #: whether it depends on the initial weights
     #: Computes the measure for several networks of one architecture in one vectorised pass, each
-    #: with its own inputs (the images are shared); None if there is no such way.
+    #: with its own inputs (the images are shared); None if it cannot.
     together: Callable[[Sequence[nn.Module], Sequence[Inputs]], Sequence[float]] | None = None
-    #: Why values of a network would mean nothing, empty if they do; :mod:`proxies.samples` has
-    #: such checks. Asked of the first network of an architecture that gives a number, once for all
-    #: measures that have the same one.
+    #: Returns why values of a network would be meaningless, or an empty text; see
+    #: :mod:`proxies.samples`. Runs once for the first network of an architecture, for all measures
+    #: with the same check that gave a number.
     check: Callable[[nn.Module, Inputs], str] | None = None
-    #: Whether the measure gives no number where the check finds a fault, so that a number of it
-    #: answers the check for all measures.
+    #: Whether the measure itself fails where the check would, so that its number passes the check
+    #: for all measures.
     checks_itself: bool = False
-    #: Whether it is a time, another one on each machine and at each call. It is taken only where
-    #: it is named, not among all measures.
+    #: Whether it is a time, which differs between machines and calls. Measured only if named, not
+    #: among all measures.
     timed: bool = False
-    #: Digest of the code of a measure of one's own, as it was when this was made; empty for those
-    #: that come with asvit. See :mod:`proxies.sources`.
+    #: Digest of a custom measure's code, taken when the measure is defined; empty for built-in
+    #: measures. See :mod:`proxies.sources`.
     source: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
         if self.better not in get_args(Better):
-            known = ", ".join(map(repr, get_args(Better)))
-            raise ValueError(f"measure {self.name!r} has better={self.better!r}; use {known}")
+            directions = ", ".join(map(repr, get_args(Better)))
+            raise ValueError(f"measure {self.name!r} has better={self.better!r}; use {directions}")
         source = source_of((self.value, self.together, self.check))
         object.__setattr__(self, "source", source)
 
@@ -143,7 +143,7 @@ def register(proxy: Proxy) -> Proxy:
 
 
 def standard_measures() -> tuple[str, ...]:
-    """Names of all measures that a run gives again: what is taken where none is named."""
+    """Names of all reproducible measures: the default where none is named."""
     return tuple(name for name, proxy in PROXIES.items() if not proxy.timed)
 
 
@@ -151,13 +151,13 @@ def get_proxy(name: str) -> Proxy:
     """Look up a measure.
 
     Raises:
-        UnknownNameError: If there is none of this name; a KeyError and a ValueError.
+        UnknownNameError: If the name is unknown; a KeyError and a ValueError.
     """
     return PROXIES[name]
 
 
 def sources_of(names: Iterable[str]) -> dict[str, str]:
-    """The digests of the measures among ``names`` that are one's own, and registered."""
+    """Digests of the registered custom measures among ``names``."""
     return {
         name: PROXIES[name].source for name in names if name in PROXIES and PROXIES[name].source
     }
@@ -181,11 +181,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Readings:
-    """Results of some repeats of measuring one architecture; see :func:`combine`."""
+    """Results of some repeats for one architecture; see :func:`combine`."""
 
     names: tuple[str, ...]  #: names of the requested measures
     repeats: int  #: total number of repeats
-    #: Maps a repeat, from 0, and a measure to a finite value or the reason of a failure. A measure
+    #: Maps a repeat, from 0, and a measure to a finite value or the failure reason. A measure
     #: is missing after its first failure, and after repeat 0 if it does not depend on the initial
     #: weights.
     taken: Mapping[int, Mapping[str, float | str]]
@@ -195,12 +195,12 @@ class Readings:
         return {
             "names": list(self.names),
             "repeats": self.repeats,
-            "taken": {str(repeat): dict(found) for repeat, found in self.taken.items()},
+            "taken": {str(repeat): dict(values) for repeat, values in self.taken.items()},
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Readings from what :meth:`to_json` returned.
+        """Readings from the result of :meth:`to_json`.
 
         Raises:
             ValueError: If ``stored`` has another form.
@@ -208,10 +208,10 @@ class Readings:
         try:
             taken = {
                 int(repeat): {
-                    str(name): what if isinstance(what, str) else float(what)
-                    for name, what in found.items()
+                    str(name): value if isinstance(value, str) else float(value)
+                    for name, value in values.items()
                 }
-                for repeat, found in stored["taken"].items()
+                for repeat, values in stored["taken"].items()
             }
             return cls(tuple(map(str, stored["names"])), int(stored["repeats"]), taken)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -238,23 +238,23 @@ def combine(parts: Sequence[Readings]) -> dict[str, Score]:
     if len(kinds) != 1:
         raise ValueError(f"readings of {len(kinds)} measurements; combine those of one")
     ((names, repeats),) = kinds
-    taken = [repeat for part in parts for repeat in part.taken]
-    if twice := {repeat for repeat in taken if taken.count(repeat) > 1}:
+    indices = [repeat for part in parts for repeat in part.taken]
+    if twice := {repeat for repeat in indices if indices.count(repeat) > 1}:
         raise ValueError(f"repeat {min(twice)} is in two parts; give each repeat once")
-    found = {repeat: values for part in parts for repeat, values in part.taken.items()}
-    return {name: _score(get_proxy(name), repeats, found) for name in names}
+    readings = {repeat: values for part in parts for repeat, values in part.taken.items()}
+    return {name: _score(get_proxy(name), repeats, readings) for name in names}
 
 
-def _score(proxy: Proxy, repeats: int, found: Mapping[int, Mapping[str, float | str]]) -> Score:
+def _score(proxy: Proxy, repeats: int, readings: Mapping[int, Mapping[str, float | str]]) -> Score:
     """Score of one measure from its values up to the first failure."""
     values: list[float] = []
     for repeat in range(repeats if proxy.random else 1):
-        if proxy.name not in found.get(repeat, {}):
+        if proxy.name not in readings.get(repeat, {}):
             raise ValueError(f"{proxy.name} has no reading of repeat {repeat} of {repeats}")
-        what = found[repeat][proxy.name]
-        if isinstance(what, str):
-            reason = f"repeat {repeat + 1} of {repeats}: {what}"
+        value = readings[repeat][proxy.name]
+        if isinstance(value, str):
+            reason = f"repeat {repeat + 1} of {repeats}: {value}"
             return Score(math.nan, math.nan, (*values, math.nan), proxy.better, reason)
-        values.append(what)
+        values.append(value)
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return Score(statistics.fmean(values), spread, tuple(values), proxy.better)

@@ -93,8 +93,8 @@ def _growth_along(
     batch: tuple[Tensor, Tensor],
 ) -> Tensor:
     """``θᵀHv`` of a batch for directions ``v``, from the derivative of ``vᵀg``."""
-    found = _gradients_of(_batch_loss(model, *batch), parameters, create_graph=True)
-    dependent = [(g, v) for g, v in zip(found, directions, strict=True) if g.requires_grad]
+    all_gradients = _gradients_of(_batch_loss(model, *batch), parameters, create_graph=True)
+    dependent = [(g, v) for g, v in zip(all_gradients, directions, strict=True) if g.requires_grad]
     gradients, along = zip(*dependent, strict=True)
     products = _gradients_of(gradients, parameters, along)
     pairs = zip(parameters, products, strict=True)
@@ -102,15 +102,15 @@ def _growth_along(
 
 
 def _gradients_of(
-    outputs: Any, parameters: Sequence[Tensor], *given: Any, create_graph: bool = False
+    outputs: Any, parameters: Sequence[Tensor], *grad_outputs: Any, create_graph: bool = False
 ) -> tuple[Tensor, ...]:
-    """Gradients of a pass, after which others may follow.
+    """Gradients of a pass whose graph is kept.
 
-    A network that caches what it makes of its parameters in evaluation mode, such as TinyViT's
-    position biases, has a part of its first graph in every later one, so no graph is freed early.
+    A network that caches tensors derived from its parameters in evaluation mode, such as TinyViT's
+    position biases, shares a part of its first graph with every later one.
     """
-    kept: Any = {"retain_graph": True, "create_graph": create_graph, "materialize_grads": True}
-    return torch.autograd.grad(outputs, parameters, *given, **kept)
+    options: Any = {"retain_graph": True, "create_graph": create_graph, "materialize_grads": True}
+    return torch.autograd.grad(outputs, parameters, *grad_outputs, **options)
 
 
 def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
@@ -219,20 +219,20 @@ def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[T
     """Each parameter that reaches the loss, with its gradient."""
     with _differentiable(model) as parameters:
         loss = _batch_loss(model, images, labels)
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    pairs = zip(parameters, found, strict=True)
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    pairs = zip(parameters, gradients, strict=True)
     return [(p.detach(), g) for p, g in pairs if g is not None]
 
 
 def _layers(model: nn.Module) -> list[list[nn.Parameter]]:
     """Parameters of each layer; shared ones belong to the first of their layers."""
-    seen: set[nn.Parameter] = set()
+    assigned: set[nn.Parameter] = set()
     layers = []
     for module in model.modules():
         if isinstance(module, LAYERS):
             own = [p for p in module.parameters(recurse=False) if p.requires_grad]
-            layers.append([p for p in own if p not in seen])
-            seen.update(own)
+            layers.append([p for p in own if p not in assigned])
+            assigned.update(own)
     return [layer for layer in layers if layer]
 
 

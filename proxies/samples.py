@@ -1,9 +1,9 @@
-"""Whether a network treats every image by itself, and one image always alike.
+"""Checks that a network is deterministic and treats each image of a batch independently.
 
-Evaluation mode makes most networks do so. A mean over the batch in a forward pass, or a batch norm
+Most networks do so in evaluation mode. A mean over the batch in a forward pass, or a batch norm
 without running statistics, lets samples interact even there; ``F.dropout(x, training=True)`` draws
-random numbers. Checks give the reason why a network cannot be measured, empty if it can. They take
-four images, six where there is one.
+random numbers. A check returns the reason why a network cannot be measured, empty if it can. It
+passes four images, six if there is a reason.
 """
 
 import math
@@ -31,26 +31,26 @@ def independent_images(model: nn.Module, inputs: Inputs) -> str:
 
 
 def repeatable_images(model: nn.Module, inputs: Inputs) -> str:
-    """An image must be treated alike each time; it may interact, as in the loss of a batch."""
+    """The output must be reproducible; images may interact, as in the loss of a batch."""
     with evaluating(model):
         return _fault(model, inputs.images, _feature_and_output, independent=False)
 
 
-def same_rows(one: Tensor, other: Tensor) -> Tensor:
-    """Whether rows ``[..., n, F]`` are the same, all of them; a bool on their device.
+def same_rows(rows: Tensor, other: Tensor) -> Tensor:
+    """Whether all rows ``[..., n, F]`` are equal; a bool on their device.
 
-    Up to rounding, which grows with depth. Rows that are not finite pass: the value tells.
+    Up to rounding, which grows with depth. Rows that are not finite pass: the value shows them.
     """
-    difference = (one - other).abs().amax(-1)
-    tolerance = math.sqrt(torch.finfo(one.dtype).eps)
-    same: Tensor = ~(difference > tolerance * one.abs().amax(-1)).any()
+    difference = (rows - other).abs().amax(-1)
+    tolerance = math.sqrt(torch.finfo(rows.dtype).eps)
+    same: Tensor = ~(difference > tolerance * rows.abs().amax(-1)).any()
     return same
 
 
 def _feature_and_output(model: nn.Module, images: Tensor) -> Tensor:
-    """Both, as a head may start at zero."""
-    found = pooled_feature(model, images), network_output(model, images)
-    return torch.cat([rows.flatten(1) for rows in found], 1)
+    """Both, as the head may start at zero."""
+    outputs = pooled_feature(model, images), network_output(model, images)
+    return torch.cat([rows.flatten(1) for rows in outputs], 1)
 
 
 def _fault(
@@ -60,11 +60,11 @@ def _fault(
     *,
     independent: bool = True,
 ) -> str:
-    """Why the rows of images are not what a measure needs, from that of the first.
+    """Why a network's rows cannot be measured, judged by that of the first image.
 
-    It has to be the same each time and, if ``independent``, beside itself as beside another image.
-    All batches are of two, so that rounding, which some networks amplify by 10,000 times without
-    their norms, is the same.
+    It must be reproducible and, if ``independent``, equal beside itself and another image. All
+    batches have two images for equal rounding, which some networks amplify by 10,000 times without
+    their norms.
     """
     kind = type(model).__name__
 
@@ -77,5 +77,5 @@ def _fault(
         if same_rows(itself, beside(1 if independent else 0)):
             return ""
         if not (independent and same_rows(itself, beside(0))):
-            return f"{kind} draws random numbers: it does not treat an image alike each time"
-    return f"{kind} makes something else of an image beside another one: its samples interact"
+            return f"{kind} draws random numbers: its output for an image is not reproducible"
+    return f"{kind}'s output depends on the other images of a batch: its samples interact"

@@ -1,4 +1,4 @@
-"""Which code a measure is: what scores are stored with, and compared by when they are read."""
+"""Digest of a custom measure's code: stored with its scores, and compared when they are read."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-_OURS = ("proxies", "asvit", "scaling")  # a version of asvit has one code of them
+_OURS = ("proxies", "asvit", "scaling")  # fixed by asvit's version
 
 
 def source_of(functions: Iterable[Callable[..., Any] | None]) -> str:
-    """The digest of the code of a measure of one's own; empty for one that comes with asvit.
+    """Digest of a custom measure's code; empty for a built-in measure.
 
     A module counts as a whole, as its functions call each other. Of a script or a notebook, which
-    change all the time, only the functions count. Code that is in no file is equal to none.
+    change all the time, only the functions count. Code without a file gets a new digest each time.
     """
-    found = [text for one in functions if one is not None for text in _texts(one)]
-    return hashlib.sha256(b"\0".join(found)).hexdigest()[:16] if found else ""
+    codes = [text for function in functions if function is not None for text in _texts(function)]
+    return hashlib.sha256(b"\0".join(codes)).hexdigest()[:16] if codes else ""
 
 
 def _texts(function: Any) -> list[bytes]:
-    """The code of a function; nothing where it is ours."""
+    """The code of a function; empty for asvit's own."""
     if isinstance(function, partial):
-        given = repr((function.args, sorted(function.keywords.items())))
-        return [*_texts(function.func), given.encode()]
-    named = function if hasattr(function, "__qualname__") else type(function)  # or an object
-    module = sys.modules.get(str(named.__module__))
-    if str(named.__module__).partition(".")[0] in _OURS:
+        arguments = repr((function.args, sorted(function.keywords.items())))
+        return [*_texts(function.func), arguments.encode()]
+    definition = function if hasattr(function, "__qualname__") else type(function)  # or an object
+    module = sys.modules.get(str(definition.__module__))
+    if str(definition.__module__).partition(".")[0] in _OURS:
         return []
     try:
         if module is not None and module.__name__ != "__main__" and module.__file__:
             return [Path(module.__file__).read_bytes()]
-        return [inspect.getsource(named).encode()]
+        return [inspect.getsource(definition).encode()]
     except (OSError, TypeError, AttributeError):
         return [uuid4().bytes]

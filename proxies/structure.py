@@ -28,13 +28,13 @@ def residual_blocks(model: nn.Module) -> dict[str, nn.Module]:
     Raises:
         ValueError: If there are none.
     """
-    found = dict(_blocks_below(model, ""))
-    if not found:
+    blocks = dict(_blocks_below(model, ""))
+    if not blocks:
         raise ValueError(
             f"{type(model).__name__} has no list of blocks: "
             "no Sequential or ModuleList named blocks, layers, stages or similar"
         )
-    return found
+    return blocks
 
 
 def depth(model: nn.Module) -> int:
@@ -127,8 +127,8 @@ def _input_width(linear: Map) -> int:
 def _blocks_below(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
     """Blocks in the lists of a module, or of its children if it has no list."""
     lists = _lists(module)
-    for name, found in lists.items():
-        yield from _blocks_in(found, f"{prefix}{name}")
+    for name, container in lists.items():
+        yield from _blocks_in(container, f"{prefix}{name}")
     if not lists:
         for name, child in module.named_children():
             yield from _blocks_below(child, f"{prefix}{name}.")

@@ -240,5 +240,5 @@ def _linear_maps(module: nn.Module) -> list[nn.Parameter]:
     names = ["weight"] if isinstance(module, nn.Linear) else []
     if isinstance(module, nn.MultiheadAttention):
         names = ["in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"]
-    found = (getattr(module, name) for name in names)
-    return [weight for weight in found if isinstance(weight, nn.Parameter)]
+    candidates = (getattr(module, name) for name in names)
+    return [weight for weight in candidates if isinstance(weight, nn.Parameter)]

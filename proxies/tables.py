@@ -14,8 +14,8 @@ from proxies.messages import first_line, shown
 
 T = TypeVar("T")
 
-# Also in the wide form, which some spreadsheets take as well, and what is behind an apostrophe:
-# reading takes one away again.
+# Also full-width characters, which some spreadsheets accept, and text that already begins with an
+# apostrophe, as reading removes one.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
@@ -25,7 +25,7 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
     # Only characters of the line end are quoted, and a carriage return would begin a row.
     writer = csv.writer(_Sink(lines.append), lineterminator="\r\n")
     for row in rows:
-        writer.writerow([_written(value) for value in row])
+        writer.writerow([_escaped(value) for value in row])
     return "".join(f"{line[:-2]}\n" for line in lines)
 
 
@@ -40,9 +40,9 @@ def read_table(
     after: Sequence[str],
     read: Callable[[list[str], list[str]], T],
 ) -> tuple[list[str], list[T]]:
-    """A table of :func:`csv_text`: its columns between those known, and ``read`` of each row.
+    """Read a table of :func:`csv_text`: the columns between ``before`` and ``after``, the rows.
 
-    ``read`` gets the names and the cells of all columns.
+    ``read`` makes a row from the names and the cells of all columns.
 
     Raises:
         ValueError: If ``text`` is not such a table of ``what``; the message names the line.
@@ -67,11 +67,11 @@ def read_table(
 
 
 def read_cells(cells: Iterable[str]) -> list[str]:
-    """The cells of a row as they were given to :func:`csv_text`."""
+    """The cells of a row as passed to :func:`csv_text`."""
     return [cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell for cell in cells]
 
 
-def _written(value: object) -> object:
+def _escaped(value: object) -> object:
     if not isinstance(value, str) or not _FORMULA.match(value):
         return value
     try:

@@ -1,11 +1,11 @@
 """Time of a forward pass, measured between passes of a reference network.
 
 Times differ between machines, and grow while other programs run. The reference network is always
-the same, so its passes show how much of that there was: see :attr:`Latency.busy`.
+the same, so its passes show how much they grew: see :attr:`Latency.busy`.
 
 With one thread on a CPU the clock is that thread's processor time, which leaves out the slices of
-time that other programs get on its core; on an idle machine that is the time on the wall. With
-more threads, or an accelerator, it is the time on the wall.
+time that other programs get on its core; on an idle machine that is wall-clock time. With more
+threads, or an accelerator, it is wall-clock time.
 """
 
 import math
@@ -71,7 +71,7 @@ def _alternate(
 ) -> tuple[list[float], list[float]]:
     """Seconds of single passes of the network and of the reference, taken in turn, by ``clock``.
 
-    When to end is told by ``wall``.
+    ``wall`` decides when to end.
     """
 
     def seconds(call: Callable[[], object]) -> float:
@@ -129,7 +129,7 @@ def milliseconds(model: nn.Module, images: Tensor) -> float:
 
 
 def device_name(device: torch.device) -> str:
-    """What the maker calls a device: the model of the processor or of the accelerator."""
+    """Model name of the processor or the accelerator."""
     if device.type != "cpu":
         named = getattr(torch.get_device_module(device), "get_device_name", None)
         if named is not None:
@@ -138,16 +138,16 @@ def device_name(device: torch.device) -> str:
 
 
 def processor() -> str:
-    """The model of the processor, where the system tells it."""
+    """Model name of the processor, if the system has it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         lines = []
-    told = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    return next(told, "") or platform.processor() or platform.machine()
+    models = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor() or platform.machine()
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until a device has done what it was asked to; a CPU always has."""
+    """Wait until a device has finished its work; a CPU always has."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

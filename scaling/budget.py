@@ -59,7 +59,7 @@ class Budget:
     #: ``"params"``, ``"macs"`` for multiply-adds of one image, or ``"latency"`` for microseconds
     #: of a forward pass.
     unit: Unit
-    amount: int  #: their number, at least 1
+    amount: int  #: number of units, at least 1
 
     def __post_init__(self) -> None:
         if self.unit not in UNIT_NAMES:
@@ -76,17 +76,17 @@ class Budget:
         multiply-adds.
 
         Raises:
-            ValueError: If ``text`` is no budget; a number without its suffix gets a hint.
+            ValueError: If ``text`` is not a budget; a number without its suffix gets a hint.
         """
         if _TIME.fullmatch(text):
             return cls("latency", max(1, round(1000 * parse_milliseconds(text))))
-        found = _TEXT.fullmatch(text)
-        if found is None:
+        match = _TEXT.fullmatch(text)
+        if match is None:
             raise ValueError(
                 f"budget {text[:40]!r} is not a number with K, M, G or ms; write 88M for "
                 "parameters, 22G for multiply-adds or 12ms for the time of a forward pass"
             )
-        number, suffix = Decimal(found[1]), found[2].upper()
+        number, suffix = Decimal(match[1]), match[2].upper()
         if suffix:
             factor, unit = _SUFFIXES[suffix]
         else:
@@ -110,7 +110,7 @@ class Budget:
         return f"{number:f}{suffix}"
 
     def of(self, cost: HasCost) -> int:
-        """The part of ``cost`` in this budget's unit."""
+        """The size of ``cost`` in this budget's unit."""
         if self.unit == "latency":
             milliseconds: float = cost.latency  # type: ignore[attr-defined]
             return round(1000 * milliseconds)
@@ -121,34 +121,34 @@ class Budget:
         return (self.amount - self.of(cost)) / self.amount
 
 
-def parse_amount(given: str | int, *, least: int = 1) -> int:
+def parse_amount(value: str | int, *, least: int = 1) -> int:
     """Read a number such as ``"600M"``: ``K``, ``M`` and ``G`` are 10^3, 10^6 and 10^9.
 
     Raises:
-        ValueError: If it is no whole number from ``least``.
+        ValueError: If it is not a whole number of at least ``least``.
     """
-    found = _TEXT.fullmatch(str(given))
+    match = _TEXT.fullmatch(str(value))
     amount = -1
-    if found is not None and " " not in str(given).strip():
-        factor = _SUFFIXES[found[2].upper()][0] if found[2] else 1
-        amount = round(Decimal(found[1]) * factor)
+    if match is not None and " " not in str(value).strip():
+        factor = _SUFFIXES[match[2].upper()][0] if match[2] else 1
+        amount = round(Decimal(match[1]) * factor)
     if amount < least:
-        raise ValueError(f"{str(given)[:40]!r} is not a number from {least}, such as 600M or 1.2G")
+        raise ValueError(f"{str(value)[:40]!r} is not a number from {least}, such as 600M or 1.2G")
     return amount
 
 
-def parse_milliseconds(given: str | float) -> float:
+def parse_milliseconds(value: str | float) -> float:
     """Read a time such as ``"8ms"`` or ``"0.5s"``; a number is milliseconds.
 
     Raises:
-        ValueError: If it is no time above 0, or a text without its unit.
+        ValueError: If it is not a time above 0, or a text without its unit.
     """
-    if isinstance(given, int | float) and math.isfinite(given) and given > 0:
-        return float(given)
-    found = _TIME.fullmatch(str(given))
-    time = 0.0 if found is None else float(found[1]) * _TIME_UNITS[found[2]]
+    if isinstance(value, int | float) and math.isfinite(value) and value > 0:
+        return float(value)
+    match = _TIME.fullmatch(str(value))
+    time = 0.0 if match is None else float(match[1]) * _TIME_UNITS[match[2]]
     if not 0 < time < math.inf:
-        raise ValueError(f"{str(given)[:40]!r} is not a time above 0, such as 8ms or 0.5s")
+        raise ValueError(f"{str(value)[:40]!r} is not a time above 0, such as 8ms or 0.5s")
     return time
 
 

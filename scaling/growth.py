@@ -23,10 +23,10 @@ from scaling.trajectory import Candidate, Kind, Step, Trajectory
 
 DEFAULT_MEASURES = ("length_distortion", "ntk_condition_number")
 
-# Key of the weight seeds, shared by all models of a growth: ranks then compare like with like,
-# and a shape has the same scores in every step.
+# Key of the weight seeds. All models of a growth share it, so that a shape has the same scores in
+# every step.
 SEED_KEY = "growth"
-MAX_BUDGET_RATIO = 1000  # a budget over the start's size; more is a typo, or weeks of work
+MAX_BUDGET_RATIO = 1000  # budget over the start's size; more is a typo, or takes weeks
 
 Build = Callable[..., nn.Module]  # of a shape: depths, width and, where they grow, expansions
 # Yields the scores of each shape in order; may yield the first before it measures the last.
@@ -61,10 +61,10 @@ class CandidateMeasurer:
         self.better = directions(self.measures)
 
     def __call__(self, shapes: Sequence[tuple[Shape, Cost]]) -> Iterator[Candidate]:
-        """Yield a candidate for each shape and its cost at full width, maybe one by one."""
+        """Yield a candidate for each shape and its cost at full width, as scores arrive."""
         reduced = [measured_shape(shape, self.ratio) for shape, _ in shapes]
         new = [small for small in dict.fromkeys(reduced) if self._cached(small) is None]
-        fresh = iter((self.measure_shapes or self._measure_one_by_one)(new))
+        fresh = iter((self.measure_shapes or self._measure_in_turn)(new))
         for (shape, cost), small in zip(shapes, reduced, strict=True):
             scores = self._cached(small)
             if scores is None:
@@ -72,18 +72,18 @@ class CandidateMeasurer:
                 self.known[small] = scores
                 self.fresh += 1
             if isinstance(cost, TimedCost):
-                took = cost.latency
-                scores = {**scores, "latency": Score(took, 0.0, (took,), "reported")}
+                latency = Score(cost.latency, 0.0, (cost.latency,), "reported")
+                scores = {**scores, "latency": latency}
             yield Candidate(
                 shape.depths, shape.width, small.width, cost, scores, expansions=shape.expansions
             )
 
     def _cached(self, small: Shape) -> Mapping[str, Score] | None:
-        """Known scores of a shape of reduced width, if they include every measure."""
+        """Stored scores of a shape of reduced width, if they include every measure."""
         scores = self.known.get(small)
         return scores if scores is not None and set(self.measures) <= set(scores) else None
 
-    def _measure_one_by_one(self, shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
+    def _measure_in_turn(self, shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
         for shape in shapes:
             build = functools.partial(self.build, *shape)
             yield measure(build, self.measures, key=SEED_KEY, **self.arguments)
@@ -115,7 +115,7 @@ class GrowthEvent:
     chosen: Step | None  #: the step once it is finished; None before
     done: float  #: progress from the start to the budget, 0 to 1 on a logarithmic scale
     seconds: float  #: wall-clock time of this growth so far
-    fresh: int  #: shapes measured in this growth rather than known before
+    fresh: int  #: shapes measured in this growth; other scores were stored before
 
 
 def grow(
@@ -246,7 +246,7 @@ class _Growth:
         self._finish(Step(0, "start", first), candidates=1)
 
     def _step(self, kind: Kind, shapes: Sequence[Shape]) -> None:
-        """Measure the shapes and go on with the best."""
+        """Measure the shapes and continue with the best."""
         candidates = []
         for candidate in self.measurer([(shape, self.cost(*shape)) for shape in shapes]):
             candidates.append(candidate)
@@ -318,11 +318,11 @@ def choose(
     columns = {name: [c.scores[name].value for c in candidates] for name in better}
     ranked_by = [name for name, direction in better.items() if direction != "reported"]
     if all(math.isnan(value) for name in ranked_by for value in columns[name]):
-        one = candidates[-1]
-        why = "; ".join(f"{name}: {one.scores[name].reason}" for name in ranked_by)
+        last = candidates[-1]
+        why = "; ".join(f"{name}: {last.scores[name].reason}" for name in ranked_by)
         raise ValueError(
             f"nothing to choose by: every measure of all {len(candidates)} candidates failed; "
-            f"for depths {','.join(map(str, one.depths))} at width {one.measured_width} {why}"
+            f"for depths {','.join(map(str, last.depths))} at width {last.measured_width} {why}"
         )
     sums = rank_sums(columns, better)
     ranked = tuple(replace(c, rank_sum=total) for c, total in zip(candidates, sums, strict=True))

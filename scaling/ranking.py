@@ -46,7 +46,7 @@ def rank_sums(columns: Mapping[str, Sequence[float]], better: Directions) -> lis
         for name, values in columns.items()
         if better[name] != "reported"
     ]
-    return [sum(of_one) for of_one in zip(*ranks, strict=True)]
+    return [sum(candidate_ranks) for candidate_ranks in zip(*ranks, strict=True)]
 
 
 def best_places(columns: Mapping[str, Sequence[float]], better: Directions) -> list[int]:

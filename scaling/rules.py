@@ -1,6 +1,6 @@
-"""Rules that scale by hand, to compare growth with; they measure nothing.
+"""Manual scaling rules, as baselines of growth; they measure nothing.
 
-A rule is a family of ever larger shapes; it gives the largest of them within a budget.
+A rule is a family of ever larger shapes, of which it returns the largest within a budget.
 """
 
 import math
@@ -19,7 +19,7 @@ CostOf = Callable[..., "Cost"]  # of a shape
 Family = Callable[[Shape], Callable[[int], Shape]]
 
 _PER_DOUBLING = 200  # shapes while the scale doubles
-_MOST_EXPANSION = 6  # of As-ViT's choices; beyond it the other sizes grow on
+_MOST_EXPANSION = 6  # As-ViT's largest; the other sizes grow beyond it
 
 
 def deeper(shape: Shape) -> Callable[[int], Shape]:
@@ -59,18 +59,18 @@ def by_powers(*, depth: float, width: float, expansion: float = 0) -> Family:
 
 @dataclass(frozen=True)
 class Rule:
-    """A way to scale by hand."""
+    """A manual scaling rule."""
 
     description: str
     family: Family
-    expansions: bool = False  #: whether it widens the feed-forward parts by themselves as well
-    #: Whether the width takes what rounded depths and expansions leave of a budget.
+    expansions: bool = False  #: whether it also grows the expansions of the feed-forward parts
+    #: Whether the width then grows into what rounded depths and expansions leave of a budget.
     lands: bool = True
 
     def largest(self, start: Shape, cost: CostOf, budget: Budget) -> Shape:
         """The largest shape within ``budget``; errors as :func:`scale_by_rule`."""
-        found = scale_by_rule(self.family, start, cost, budget)
-        return scale_by_rule(wider, found, cost, budget) if self.lands else found
+        shape = scale_by_rule(self.family, start, cost, budget)
+        return scale_by_rule(wider, shape, cost, budget) if self.lands else shape
 
 
 #: EfficientNet's depth and width for the same compute (arXiv:1905.11946), without its image size.
@@ -96,7 +96,7 @@ RULES: Registry[Rule] = Registry(
 
 
 def within(cost: CostOf, budget: Budget) -> Callable[[Shape], bool]:
-    """Tells whether a shape can be built and is within ``budget``."""
+    """A test whether a shape can be built within ``budget``."""
 
     def fits(shape: Shape) -> bool:
         try:
@@ -113,7 +113,7 @@ def scale_by_rule(family: Family, start: Shape, cost: CostOf, budget: Budget) ->
     Raises:
         ValueError: If the start exceeds the budget, or no shape of the family does.
     """
-    found = largest_fitting(family(start), within(cost, budget))
-    if found is None:
+    shape = largest_fitting(family(start), within(cost, budget))
+    if shape is None:
         raise ValueError(f"no member of this family ends within {budget}")
-    return found
+    return shape

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-Sizes = tuple[int, ...]  # one for each stage
+Sizes = tuple[int, ...]  # by stage
 #: Width factors of a growth step.
 WIDTH_FACTORS = (1.05, 1.10, 1.15, 1.20)
 MAX_EXTRA_BLOCKS = 4  # that a final step may add
@@ -33,8 +33,8 @@ class Shape(NamedTuple):
     def steps(self) -> list["Shape"]:
         """The shapes with one more block, or an expansion larger by one, in one stage."""
         return [
-            *(self.with_(d, self.width, self.expansions) for d in _each_one_more(self.depths)),
-            *(self.with_(self.depths, self.width, e) for e in _each_one_more(self.expansions)),
+            *(self.with_(d, self.width, self.expansions) for d in _increments(self.depths)),
+            *(self.with_(self.depths, self.width, e) for e in _increments(self.expansions)),
         ]
 
 
@@ -42,14 +42,14 @@ class ExpandedShape(Shape):
     """A shape whose expansions grow, too; it unpacks to depths, width and expansions."""
 
     def __new__(cls, depths: Sizes, width: int, expansions: Sizes) -> "ExpandedShape":
-        """Make it; a NamedTuple's own takes as many values as it has fields."""
+        """Bypass the NamedTuple's own, which takes exactly its fields."""
         return tuple.__new__(cls, (depths, width, expansions))
 
     @property
     def expansions(self) -> Sizes:
         """Hidden width of the feed-forward part over the width, in each stage."""
-        found: Sizes = tuple(self)[2]  # type: ignore[assignment]
-        return found
+        expansions: Sizes = tuple(self)[2]  # type: ignore[assignment]
+        return expansions
 
     def with_(self, depths: Sizes, width: int, expansions: Sizes = ()) -> Shape:
         """Another shape of the same kind."""
@@ -99,9 +99,9 @@ def final_step_candidates(
         new = list(dict.fromkeys(step for base in new for step in base.steps()))
         bases += new
         widest = [largest_fitting(wider(base), fits) for base in bases]
-        found = [one for one in widest if one is not None and close_enough(one)]
-        if found:
-            return found
+        candidates = [shape for shape in widest if shape is not None and close_enough(shape)]
+        if candidates:
+            return candidates
         bases = []
     return []
 
@@ -135,8 +135,8 @@ def wider(shape: Shape) -> Callable[[int], Shape]:
     return lambda channels: shape.wider(shape.width + channels)
 
 
-def _each_one_more(sizes: Sizes) -> Iterator[Sizes]:
-    """``sizes`` with the first of them larger by one, then with the second, and so on."""
+def _increments(sizes: Sizes) -> Iterator[Sizes]:
+    """``sizes`` with one entry larger by one, for each entry in order."""
     for place, size in enumerate(sizes):
         yield (*sizes[:place], size + 1, *sizes[place + 1 :])
 

@@ -51,8 +51,8 @@ class Step:
 
     def rows(self, name: NameOf | None = None, *, candidates: bool = False) -> list[Row]:
         """The chosen model, or all candidates, as rows; see :meth:`Trajectory.rows`."""
-        shown = (candidates and self.candidates) or (self.chosen,)
-        return [_row(self, candidate, name or _plain_name) for candidate in shown]
+        models = (candidates and self.candidates) or (self.chosen,)
+        return [_row(self, candidate, name or _plain_name) for candidate in models]
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,12 @@ class Row:
 
     @property
     def latency(self) -> float:
-        """Milliseconds of a forward pass; a KeyError where the budget is no time."""
+        """Milliseconds of a forward pass; a KeyError unless the budget is a time."""
         return self.values["latency"]
 
 
-# How the cells of a column are read; those of other fields of a row are whole numbers.
-_READ: dict[str, Callable[[str], Any]] = {
+# Parsers of columns; cells of other fields are integers.
+_PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("kind", "architecture", "reason"), str),
     "depths": lambda text: tuple(int(depth) for depth in text.split(",")),
     "rank_sum": lambda text: int(text) if text else None,
@@ -142,8 +142,8 @@ def from_csv(text: str) -> list[Row]:
 
 def _parsed(header: Sequence[str], cells: Sequence[str]) -> Row:
     named = dict(zip(header, cells, strict=True))
-    known = {name: _READ.get(name, int)(named.pop(name)) for name in (*_LEADING, *_TRAILING)}
-    return Row(**known, values={name: float(cell) for name, cell in named.items()})
+    fields = {name: _PARSERS.get(name, int)(named.pop(name)) for name in (*_LEADING, *_TRAILING)}
+    return Row(**fields, values={name: float(cell) for name, cell in named.items()})
 
 
 def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:

@@ -13,6 +13,7 @@ from asvit.core.console import clock
 from asvit.core.display import say
 from asvit.core.run_files import REPORT, RESULT, figure_files
 from asvit.core.settings import WrongOption
+from asvit.executors.base import cores
 
 if TYPE_CHECKING:
     from asvit.runs.correlation import CorrelationRun
@@ -104,8 +105,6 @@ def estimate_of(run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool) -> F
 def machine(device: str) -> dict[str, Any]:
     """What a run would be measured on."""
     import torch
-
-    from asvit.executors.base import cores
 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
     return {

@@ -39,15 +39,15 @@ def parse_call(text: str) -> tuple[str, dict[str, Value]]:
         raise wrong from None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
         raise wrong
-    found: dict[str, Value] = {}
-    for one in call.keywords:
-        if one.arg is None or one.arg in found:
+    arguments: dict[str, Value] = {}
+    for argument in call.keywords:
+        if argument.arg is None or argument.arg in arguments:
             raise wrong
         try:
-            found[one.arg] = _value(one.value)
-        except (TypeError, ValueError):  # as of a list as the key of a dictionary
+            arguments[argument.arg] = _value(argument.value)
+        except (TypeError, ValueError):  # such as a list as a dictionary's key
             raise wrong from None
-    return name, found
+    return name, arguments
 
 
 def call_text(name: str, arguments: Mapping[str, Value]) -> str:
@@ -62,7 +62,7 @@ def _value(node: ast.expr) -> Value:
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.List | ast.Tuple):
-        return tuple(_value(one) for one in node.elts)
+        return tuple(_value(element) for element in node.elts)
     value = ast.literal_eval(node)
     if not isinstance(value, bool | int | float | str) or value in (math.inf, -math.inf):
         raise ValueError

@@ -1,4 +1,4 @@
-"""What people are shown: tables, numbers, durations; on a terminal, in a pipe or in a notebook."""
+"""Output for people: tables, numbers, durations; on a terminal, in a pipe or in a notebook."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _SHORT = {"length_distortion": "L^E", "ntk_condition_number": "kappa"}
 ARCHITECTURE = "architecture"  # heading of a column
 _COUNTS = ("params", "multiply-adds")
 MISSING = "–"  # an absent or failed value in a table
-PIPE_WIDTH = 200  # columns of a table nobody watches, unless COLUMNS says: it keeps texts whole
+PIPE_WIDTH = 200  # columns of a table in a pipe, without COLUMNS; wide enough for whole texts
 
 
 def console(*, err: bool = False) -> Console:
-    """A console that takes text as it is: no markup, no highlighting, no emoji codes.
+    """A console that prints text literally: no markup, no highlighting, no emoji codes.
 
-    What a terminal would obey in a text is written out; only ours leave with such characters.
+    Control characters in a text are escaped; only rich's own reach the terminal.
     """
     from rich.console import Console
     from rich.text import Text
@@ -39,10 +39,10 @@ def console(*, err: bool = False) -> Console:
             return super().render_str("\n".join(lines), **options)
 
         def print(self, *objects: Any, **options: Any) -> None:
-            super().print(*objects, **{"crop": False, **options})  # what does not wrap stays whole
+            super().print(*objects, **{"crop": False, **options})  # unwrapped text stays whole
 
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # which ends a command quietly; rich's own ends it as an error
+            raise BrokenPipeError  # ends a command quietly; rich's own handler ends it as an error
 
     stream = sys.stderr if err else sys.stdout
     width = None if stream.isatty() else PIPE_WIDTH
@@ -71,38 +71,38 @@ def table(
     from rich.text import Text
 
     counted = [ARCHITECTURE in columns and column in _COUNTS for column in columns]
-    given = list(rows)
+    records = list(rows)
     cells = [
         [
             legible(cell) if isinstance(cell, str) else (count if rounded else number)(cell)
             for cell, rounded in zip(row, counted, strict=True)
         ]
-        for row in given
+        for row in records
     ]
     headings = [
         legible(column).replace("-", "-\n") if rounded else legible(column)
         for column, rounded in zip(columns, counted, strict=True)
     ]
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for place, (column, heading) in enumerate(zip(columns, headings, strict=True)):
         justify: Any = "left" if column in left else "right"
         # Headings are folded rather than numbers, whose last digits would stand a line below.
         numbers = [
-            cells[at][place] for at, row in enumerate(given) if not isinstance(row[place], str)
+            cells[at][place] for at, row in enumerate(records) if not isinstance(row[place], str)
         ]
         least = max(map(len, numbers), default=0)
-        made.add_column(Text(heading), justify=justify, overflow="fold", min_width=least)
+        grid.add_column(Text(heading), justify=justify, overflow="fold", min_width=least)
     for place, row in enumerate(cells, 1):
-        made.add_row(*map(Text, row), end_section=place == rule)
-    shown = _Whole(headings, cells, made) if ARCHITECTURE in columns else made
+        grid.add_row(*map(Text, row), end_section=place == rule)
+    renderable = _Whole(headings, cells, grid) if ARCHITECTURE in columns else grid
     if title is None:
-        return shown
-    return Group(Text(legible(title), style="bold", no_wrap=True, overflow="ignore"), shown)
+        return renderable
+    return Group(Text(legible(title), style="bold", no_wrap=True, overflow="ignore"), renderable)
 
 
 @dataclass(frozen=True)
 class _Whole:
-    """A table whose cells are never broken: where it has no room, each row is a paragraph."""
+    """A table whose cells are never broken: if it is too wide, each row is a paragraph."""
 
     headings: Sequence[str]
     cells: Sequence[Sequence[str]]
@@ -120,11 +120,13 @@ class _Whole:
         place = self.headings.index(ARCHITECTURE)
         names = [heading.replace("-\n", "-") for heading in self.headings]
         for row in self.cells:
-            told = [f"{name} {cell}".strip() for name, cell in zip(names, row, strict=True)]
-            first = [*told[:place], row[place]]
+            parts = [f"{name} {cell}".strip() for name, cell in zip(names, row, strict=True)]
+            first = [*parts[:place], row[place]]
             yield Text("  ".join(first), no_wrap=True, overflow="ignore")
-            # Only the spaces of ASCII are places to break at.
-            rest = "  ".join(one.replace(" ", "\N{NO-BREAK SPACE}") for one in told[place + 1 :])
+            # textwrap breaks at ASCII spaces only.
+            rest = "  ".join(
+                part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts[place + 1 :]
+            )
             room = max(1, options.max_width - 2)
             lines = textwrap.wrap(rest, room, break_long_words=False, break_on_hyphens=False)
             whole = "\n".join(f"  {line}" for line in lines).replace("\N{NO-BREAK SPACE}", " ")
@@ -132,14 +134,14 @@ class _Whole:
 
 
 def fitting(
-    columns: Iterable[str], made: Callable[[Sequence[str]], RenderableType], screen: Console
+    columns: Iterable[str], draw: Callable[[Sequence[str]], RenderableType], screen: Console
 ) -> list[list[str]]:
-    """The columns in groups, the table ``made`` of each of which fits the screen; one at least."""
+    """The columns in groups such that the table that ``draw`` makes of each fits the screen."""
     groups: list[list[str]] = [[]]
     wide = screen.options.update(width=1000)
     for column in columns:
         more = [*groups[-1], column]
-        if groups[-1] and screen.measure(made(more), options=wide).maximum > screen.width:
+        if groups[-1] and screen.measure(draw(more), options=wide).maximum > screen.width:
             groups.append([column])
         else:
             groups[-1] = more
@@ -198,5 +200,5 @@ def rounded(value: float, digits: int = 3, sign: str = "") -> str:
 
 def with_interval(value: float, low: float, high: float, sign: str = "", digits: int = 3) -> str:
     """A number with the ends of its interval, as ``0.512 [0.38, 0.59]``."""
-    told, ends = rounded(value, digits, sign), f"{sign}.{max(1, digits - 1)}f"
-    return told if math.isnan(low) else f"{told} [{low:{ends}}, {high:{ends}}]"
+    estimate, ends = rounded(value, digits, sign), f"{sign}.{max(1, digits - 1)}f"
+    return estimate if math.isnan(low) else f"{estimate} [{low:{ends}}, {high:{ends}}]"

@@ -33,8 +33,8 @@ _bars: list[Console] = []  # of the bar that is on the screen, if there is one
 def say(line: str) -> None:
     """Write a line for people on stderr: above the bar while there is one.
 
-    Click writes past the stream that a bar puts in the place of stderr, and the bar's next frame
-    wipes what lies below the last one.
+    Click bypasses the stream that a bar puts in place of stderr, and the bar's next frame would
+    erase its text.
     """
     if _bars:
         _bars[-1].print(line, soft_wrap=True)  # whole, so that paths and commands can be copied
@@ -44,10 +44,10 @@ def say(line: str) -> None:
 
 @contextmanager
 def progress_display(title: Title, *, quiet: bool = False) -> Iterator[Tell]:
-    """What to call as a run goes on, for as long as it does.
+    """The function that displays a run's progress, inside this context.
 
-    The title, or what it is called for, is shown with the first progress, so that an error before
-    is the only line.
+    The title, called if it is a function, appears with the first progress, so that an earlier
+    error is the only line.
     """
     if quiet:
         yield ignore
@@ -96,7 +96,7 @@ class Lines:
 
 @dataclass
 class NotebookBar:
-    """A bar below a cell, by what every notebook has: rich's needs ipywidgets."""
+    """A bar below a cell, in plain HTML: rich's needs ipywidgets."""
 
     title: Title
     _opening: str = ""
@@ -111,22 +111,22 @@ class NotebookBar:
         self._last = now
         if not self._opening and progress.unit != "image":
             self._opening = opening(self.title, progress)
-        known = not math.isnan(progress.part)
-        value = f' value="{progress.part:.4f}"' if known else ""
-        told = [*stage_lines(progress), *counted(progress), progress.state]
-        lines = (self._opening, "  ".join(told))
+        is_known = not math.isnan(progress.part)
+        value = f' value="{progress.part:.4f}"' if is_known else ""
+        parts = [*stage_lines(progress), *counted(progress), progress.state]
+        lines = (self._opening, "  ".join(parts))
         above, below = (f"<pre>{escape(legible(line))}</pre>" for line in lines)
-        shown = import_module("IPython.display")
-        bar = shown.HTML(f'{above}<progress style="width: 100%"{value}></progress>{below}')
+        display = import_module("IPython.display")
+        bar = display.HTML(f'{above}<progress style="width: 100%"{value}></progress>{below}')
         if self._handle is None:
-            self._handle = shown.display(bar, display_id=True)
+            self._handle = display.display(bar, display_id=True)
         else:
             self._handle.update(bar)
 
 
 @contextmanager
 def _bar(title: Title) -> Iterator[Tell]:
-    """A bar with count, pace and ETA, and a line below it for what there is to say."""
+    """A bar with count, pace and ETA, and a line below it for the state."""
     from rich.console import Group
     from rich.live import Live
     from rich.progress import BarColumn, TextColumn
@@ -136,10 +136,10 @@ def _bar(title: Title) -> Iterator[Tell]:
     bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[counts]}"),
         expand=True,
     )
-    task = bar.add_task("", total=None, told="")
+    task = bar.add_task("", total=None, counts="")
     state = Text("getting ready", no_wrap=False, overflow="fold")  # also where a line above is not
     screen = console(err=True)
     opened = False
@@ -150,13 +150,13 @@ def _bar(title: Title) -> Iterator[Tell]:
             opened = True
             say(opening(title, progress))
         part = progress.part
-        known = part == part  # not NaN
+        is_known = part == part  # not NaN
         bar.update(
             task,
             description=progress.unit,
-            completed=part if known else 0.0,
-            total=1.0 if known else None,
-            told=count(progress).removeprefix(f"{progress.unit} "),
+            completed=part if is_known else 0.0,
+            total=1.0 if is_known else None,
+            counts=count(progress).removeprefix(f"{progress.unit} "),
         )
         state.plain = "\n".join([*stage_lines(progress), progress.state])
 
@@ -182,26 +182,26 @@ def stage_lines(progress: Progress) -> list[str]:
     stage = progress.stage
     if stage is None:
         return []
-    told = f"{stage.name} ({stage.place} of {stage.total}), {clock(stage.seconds)}"
+    line = f"{stage.name} ({stage.place} of {stage.total}), {clock(stage.seconds)}"
     if not math.isnan(stage.planned):
-        told += f" of {clock(stage.planned)}"
+        line += f" of {clock(stage.planned)}"
     left = "" if math.isnan(stage.left) else f"; {clock(max(0.0, stage.left))} left for all"
-    return [told + left]
+    return [line + left]
 
 
 def counted(progress: Progress) -> list[str]:
-    """The count, but for that of stages, which :func:`stage_lines` have."""
+    """The count, except that of stages, which is in :func:`stage_lines`."""
     return [] if progress.stage is not None and progress.unit == "stage" else [count(progress)]
 
 
 def count(progress: Progress) -> str:
     """Count, pace and ETA, as ``step 5/20  1.2 s each  ETA 0:18``; of unequal steps no pace."""
     of_all = "" if progress.total is None else f"/{progress.total:,}"
-    told = [f"{progress.unit} {progress.done:,}{of_all}"]
+    parts = [f"{progress.unit} {progress.done:,}{of_all}"]
     fresh = progress.done - progress.resumed
     if fresh > 0 and progress.seconds > 0 and progress.share is None:
         each = progress.seconds / fresh
-        told.append(
+        parts.append(
             f"{number(each, 2)} s each" if each >= 1 else f"{number(1 / each, 2)} a second"
         )
-    return "  ".join([*told, f"ETA {clock(progress.remaining)}"])
+    return "  ".join([*parts, f"ETA {clock(progress.remaining)}"])

@@ -1,4 +1,4 @@
-"""What others add: modules that the environment names, and kinds of runs that packages install."""
+"""Extensions: modules that the environment names, and kinds of runs that packages install."""
 
 import os
 import traceback

@@ -1,4 +1,4 @@
-"""How far a run is: one event for every kind of run and every display."""
+"""The progress of a run: one event for every kind of run and every display."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ class StageUnderWay:
     place: int  # from 1
     total: int  # stages of the run
     seconds: float  # since it began
-    planned: float = math.nan  # seconds that it will take; NaN where nothing tells
+    planned: float = math.nan  # seconds that it will take; NaN if unknown
     left: float = math.nan  # seconds of the whole run's time that are left; NaN without a plan
 
 
@@ -23,22 +23,22 @@ class Progress:
 
     unit: str  # what is counted, in a word: ``"architecture"``, ``"epoch"``, ``"image"``
     done: int  # how many are done, of all sessions
-    total: int | None  # how many there will be; None where that is not known
+    total: int | None  # how many there will be; None if unknown
     resumed: int = 0  # how many earlier sessions did
     seconds: float = 0.0  # wall-clock time since this session began with them
-    state: str = ""  # what there is to say, in a few words
+    state: str = ""  # the state in a few words
     # Share of the whole work that is done, where it is not ``done / total``.
     share: float | None = None
     share_resumed: float = 0.0  # share that earlier sessions did, likewise
-    # What follows the last of them, such as finalists, in as many of them as take as long.
+    # Work after the last of them, such as finalists, in units that take as long.
     after: float = 0.0
     stage: StageUnderWay | None = None  # that all this is part of; unit "stage": it has begun
-    # What has just ended, such as a row of the run's table; None between two of them.
+    # The result that has just ended, such as a row of the run's table; None between two results.
     record: object = None
 
     @property
     def part(self) -> float:
-        """Share of the whole work that is done; NaN where nothing tells."""
+        """Share of the whole work that is done; NaN if unknown."""
         if self.share is not None:
             return self.share
         return self.done / self.total if self.total else math.nan
@@ -57,9 +57,9 @@ Tell = Callable[[Progress], None]
 
 
 def ignore(_progress: Progress) -> None:
-    """Tell nobody."""
+    """Report to nobody."""
 
 
 def images_told(tell: Tell) -> Callable[[int, int], None]:
-    """What to call as images are made or read, with how many are ready and will be."""
+    """A callback for images that are generated or read: it takes the numbers done and in total."""
     return lambda done, total: tell(Progress("image", done, total))

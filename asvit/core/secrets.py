@@ -7,22 +7,22 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 HIDDEN = "***"
 
-# Query parameters that are no secret. Any other may be one, such as password, sslpassword, options
-# or those of a driver that we do not know.
+# Query parameters without secrets. Any other may be one, such as password, sslpassword, options
+# or those of an unknown driver.
 _HARMLESS = re.compile(
     "host|hostaddr|port|user|dbname|service|servicefile|passfile|sslmode|sslrootcert|sslcert|sslkey"
     "|connect_timeout|application_name|target_session_attrs|client_encoding|charset|unix_socket"
     "|read_default_file|ssl_ca|ssl_cert|ssl_key|timeout|cache|mode|uri|check_same_thread"
 )
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://.*", re.DOTALL)
-_SHORTEST = 3  # characters of a secret that is hidden wherever it stands
+_SHORTEST = 3  # characters of a secret that is replaced everywhere in a text
 
 
 def public_url(url: str) -> str:
-    """``url`` as a message or a file may hold it: without passwords in any of its parts.
+    """``url`` for messages and files: without passwords in any of its parts.
 
-    One that cannot be read, or whose parts look as if a password was not percent-encoded, keeps
-    its scheme only if there may be a password in it.
+    An address that cannot be parsed, or whose password seems not to be percent-encoded, is cut
+    to its scheme if it may hold a password.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
@@ -40,16 +40,16 @@ def public_url(url: str) -> str:
     }
     if parsed.password is None and query == parsed.query:
         return url
-    told = parsed.set(query=query).render_as_string(hide_password=True)
-    return told.replace(quote_plus(HIDDEN), HIDDEN)
+    public = parsed.set(query=query).render_as_string(hide_password=True)
+    return public.replace(quote_plus(HIDDEN), HIDDEN)
 
 
 def public_words(words: Iterable[str]) -> list[str]:
     """The words of a command, without the passwords of the addresses among them."""
-    told = list(words)
-    for url in list(_addresses(told)):
-        told = [word.replace(url, public_url(url)) for word in told]
-    return told
+    public = list(words)
+    for url in list(_addresses(public)):
+        public = [word.replace(url, public_url(url)) for word in public]
+    return public
 
 
 def has_password(words: Iterable[str]) -> bool:
@@ -63,7 +63,7 @@ def has_password(words: Iterable[str]) -> bool:
 def censored(text: str, words: Iterable[str]) -> str:
     """``text`` without the passwords of the addresses among ``words``.
 
-    Libraries quote what they were given, in part or decoded, so passwords are looked for too.
+    Libraries quote parts of an address, or decode it, so passwords alone are replaced, too.
     """
     for url in _addresses(words):
         text = text.replace(url, public_url(url))
@@ -78,21 +78,21 @@ def _scheme_only(url: str) -> str:
 
 
 def _addresses(words: Iterable[str]) -> Iterator[str]:
-    """The addresses in words of a command, such as ``--storage=URL`` or what follows that option.
+    """The addresses in words of a command, such as ``--storage=URL`` or the word after it.
 
-    Anything may follow ``--storage``: also what a driver takes, but we do not.
+    Any text after ``--storage`` counts: a driver may accept forms that we do not.
     """
     before = ""
     for word in words:
-        if found := _ADDRESS.search(word):
-            yield found[0]
+        if match := _ADDRESS.search(word):
+            yield match[0]
         elif before == "--storage" or word.startswith("--storage="):
             yield word.removeprefix("--storage=")
         before = word
 
 
 def _secrets(url: str) -> set[str]:
-    """What :func:`public_url` hides of ``url``, as it stands there and decoded."""
+    """The secrets that :func:`public_url` hides in ``url``, in every encoding."""
     public = public_url(url)
     if HIDDEN not in public:
         return set()

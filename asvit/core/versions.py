@@ -1,4 +1,4 @@
-"""Versions of the libraries that the numbers of a run depend on, and what installs others."""
+"""Versions of the libraries that the numbers of a run depend on; errors for missing ones."""
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,18 +13,18 @@ _MEASURE = "measure {}"  # key of its code among the versions of a run
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a run's numbers depend on."""
+    """Versions of the libraries that a run's numbers depend on."""
     libraries = {name: version(name) for name in _COMPARED}
     return {"asvit": __version__, "python": platform.python_version(), **libraries}
 
 
 def measure_versions(
-    names: Iterable[str], kept: Mapping[str, str] | None = None
+    names: Iterable[str], stored: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The code of the measures among ``names`` that are one's own: now, or as a run kept it."""
-    if kept is None:
+    """Code digests of the custom measures among ``names``: now, or as a run stored them."""
+    if stored is None:
         return {_MEASURE.format(name): source for name, source in sources_of(names).items()}
-    return {key: kept[key] for key in map(_MEASURE.format, names) if key in kept}
+    return {key: stored[key] for key in map(_MEASURE.format, names) if key in stored}
 
 
 def missing(what: str, library: str, extra: str) -> ImportError:
@@ -37,7 +37,7 @@ def missing(what: str, library: str, extra: str) -> ImportError:
 def changed_versions(
     before: Mapping[str, str], now: Mapping[str, str], libraries: Sequence[str], word: str = "now"
 ) -> str:
-    """What may change numbers, as in ``torch 2.9.0 (now 2.15.0)``; "" for nothing."""
+    """Differences that may change numbers, as in ``torch 2.9.0 (now 2.15.0)``; empty if none."""
     return ", ".join(
         f"{name} {before[name]} ({word} {now[name]})"
         for name in libraries

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from proxies.messages import first_line
 
-# Called with (done, total) as images are made or read.
+# Called with (done, total) as images are generated or read.
 Progress = Callable[[int, int], None]
 Transform = Callable[[Image.Image], Any]
 
@@ -33,7 +33,7 @@ UNREADABLE = (
 
 @contextmanager
 def naming(image: str) -> Iterator[None]:
-    """Name the image in errors of reading it: a ValueError, or a MemoryError."""
+    """Raise errors of reading an image as a ValueError or MemoryError that names it."""
     try:
         yield
     except UNREADABLE as error:
@@ -72,7 +72,7 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         raise NotImplementedError
 
     def check(self, index: int) -> None:
-        """Check of image ``index`` what needs no decoding: the header of its file, if it has one.
+        """Check image ``index`` without decoding it: the header of its file, if it has one.
 
         Raises:
             ValueError: If it cannot be read; the message names it.
@@ -83,7 +83,7 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         return f"image {index}"
 
     def identity(self, index: int) -> str:
-        """Its name, and what is known of its content: for digests."""
+        """Its name, and its stored content digest if there is one: for digests of sets."""
         return self.name(index)
 
     @property
@@ -93,29 +93,29 @@ class LabelledImages(Dataset[tuple[Any, int]]):
 
 
 class SubsetImages(LabelledImages):
-    """Some images of a set, in any order, with all its classes, and their purpose in words."""
+    """Some images of a set, in any order, with all its classes; ``what`` says their purpose."""
 
-    def __init__(self, whole: LabelledImages, chosen: NDArray[np.int64], what: str) -> None:
-        source = f"{whole.source}; {len(chosen)} of them {what}"
-        super().__init__(source, whole.classes, whole.labels[chosen])
+    def __init__(self, whole: LabelledImages, indices: NDArray[np.int64], what: str) -> None:
+        source = f"{whole.source}; {len(indices)} of them {what}"
+        super().__init__(source, whole.classes, whole.labels[indices])
         self._whole = whole
-        self._chosen = chosen
+        self._indices = indices
 
     def picture(self, index: int) -> Image.Image:
         """Return image ``index`` of the subset."""
-        return self._whole.picture(int(self._chosen[index]))
+        return self._whole.picture(int(self._indices[index]))
 
     def check(self, index: int) -> None:
         """Check image ``index`` of the subset."""
-        self._whole.check(int(self._chosen[index]))
+        self._whole.check(int(self._indices[index]))
 
     def name(self, index: int) -> str:
         """Return its name in the whole set."""
-        return self._whole.name(int(self._chosen[index]))
+        return self._whole.name(int(self._indices[index]))
 
     def identity(self, index: int) -> str:
-        """Its name in the whole set, and what is known of its content."""
-        return self._whole.identity(int(self._chosen[index]))
+        """Its identity in the whole set."""
+        return self._whole.identity(int(self._indices[index]))
 
 
 def divide(

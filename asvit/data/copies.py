@@ -1,4 +1,4 @@
-"""Equal pictures under several names: found by content, kept on one side of a division, named."""
+"""Equal pictures under several names: detects them, keeps them in one part, and lists them."""
 
 import hashlib
 import stat
@@ -30,12 +30,12 @@ def equal_files(paths: Sequence[Path]) -> NDArray[np.int64]:
     a whole. One that cannot be read equals no other.
     """
     numbers = np.arange(len(paths))
-    alike = [list(range(len(paths)))]
+    candidates = [list(range(len(paths)))]
     facts: tuple[Callable[[Path], Hashable], ...] = (_size, _middle, file_digest)
     for fact in facts:
-        parts = [part for one in alike for part in _parted(one, paths, fact)]
-        alike = [part for part in parts if len(part) > 1]
-    for part in alike:
+        parts = [part for indices in candidates for part in _parted(indices, paths, fact)]
+        candidates = [part for part in parts if len(part) > 1]
+    for part in candidates:
         numbers[part] = part[0]
     return numbers
 
@@ -43,18 +43,18 @@ def equal_files(paths: Sequence[Path]) -> NDArray[np.int64]:
 def _parted(
     indices: Sequence[int], paths: Sequence[Path], fact: Callable[[Path], Hashable]
 ) -> Iterator[list[int]]:
-    """The files that agree in a fact about them, without those that cannot be read."""
-    found = defaultdict[Hashable, list[int]](list)
+    """Groups of files with the same value of ``fact``, without those that cannot be read."""
+    groups = defaultdict[Hashable, list[int]](list)
     for index in indices:
         with suppress(OSError):
-            found[fact(paths[index])].append(index)
-    yield from found.values()
+            groups[fact(paths[index])].append(index)
+    yield from groups.values()
 
 
 def _size(path: Path) -> int:
     about = path.stat()
     if not stat.S_ISREG(about.st_mode) or not about.st_size:
-        raise OSError(f"{path} is no picture")  # opening a pipe would wait for its writer
+        raise OSError(f"{path} is not a picture")  # opening a pipe would wait for its writer
     return about.st_size
 
 
@@ -66,10 +66,10 @@ def _middle(path: Path) -> bytes:
 
 def distinct(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """Indices of the first of each set of equal images; none of a set with several labels."""
-    _, first, of = np.unique(groups, return_index=True, return_inverse=True)
-    mixed = np.unique(of[labels != labels[first][of]])
-    found: NDArray[np.int64] = np.sort(np.delete(first, mixed))
-    return found
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    mixed = np.unique(group[labels != labels[first][group]])
+    indices: NDArray[np.int64] = np.sort(np.delete(first, mixed))
+    return indices
 
 
 def divide_apart(
@@ -77,8 +77,8 @@ def divide_apart(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """As :func:`asvit.data.base.divide`, with no two equal images in different parts.
 
-    Those held out are distinct: their copies are in neither part. Equal images with several labels
-    stay.
+    Held-out images are distinct, and their copies are in neither part. Equal images with several
+    labels are never held out.
     """
     candidates = distinct(labels, groups)
     held = candidates[divide(labels[candidates], held_out, seed)[1]]
@@ -95,15 +95,15 @@ def kept_apart(
     """
     sound = groups[distinct(labels, groups)]
     stay: list[int] = []
-    taken = np.empty(0, dtype=np.int64)
+    used = np.empty(0, dtype=np.int64)
     for part in ("test", "validation", "train"):
-        own = np.flatnonzero((parts == part) & ~np.isin(groups, taken))
+        own = np.flatnonzero((parts == part) & ~np.isin(groups, used))
         if part != "train":
             own = own[np.isin(groups[own], sound)]
         if part == "test":
             own = own[np.unique(groups[own], return_index=True)[1]]
         stay += own.tolist()
-        taken = np.union1d(taken, groups[own])
+        used = np.union1d(used, groups[own])
     return sorted(stay)
 
 
@@ -111,22 +111,22 @@ def sets_of_equal(groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """The indices of each set of two or more equal images."""
     order = np.argsort(groups, kind="stable")
     ends = np.flatnonzero(np.diff(groups[order])) + 1
-    found = [part for part in np.split(order, ends) if len(part) > 1]
-    return sorted(found, key=lambda part: int(part[0]))
+    sets = [part for part in np.split(order, ends) if len(part) > 1]
+    return sorted(sets, key=lambda part: int(part[0]))
 
 
 def copies_in_words(
     names: Sequence[str], labels: NDArray[np.int64], groups: NDArray[np.int64]
 ) -> Iterator[str]:
-    """What to say of equal images: those with one label, and those with several."""
+    """Warnings about equal images: those with one label, and those with several."""
     alike: dict[bool, list[str]] = {False: [], True: []}
     for part in sets_of_equal(groups):
         several = len(set(labels[part].tolist())) > 1
         alike[several].append(" = ".join(names[index] for index in part))
-    if one := alike[False]:
+    if copies := alike[False]:
         yield (
-            f"{len(one)} picture(s) have copies: {some_of(one)}; none is trained on and held out, "
-            "and none is held out twice"
+            f"{len(copies)} picture(s) have copies: {some_of(copies)}; none is trained on and "
+            "held out, and none is held out twice"
         )
     if mixed := alike[True]:
         yield (

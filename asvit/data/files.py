@@ -31,19 +31,18 @@ MOST_PIXELS = 120_000_000
 
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
 
-_LONGEST = 10  # times its width, of what is resized by the shorter side
+_LONGEST = 10  # longer over shorter side of an image that is resized by the shorter one
 
-# In place of ours, which is an error.
+# MOST_PIXELS raises an error instead.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _MAX_DEPTH = 100  # of nested folders
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-_COLUMNS = ["image", "class", "part"]
-_KNOWN = ["bytes", "sha256"]  # more columns, of a design's table
-_ROOT = "# images in "  # begins a table of images that are not beside it
+_COLUMNS = ["image", "class", "part", "bytes", "sha256"]
+_ROOT = "# images in "  # first line of a table whose images are in another folder
 
-#: What was found of files whose content was compared: path to the state of the file.
+#: Path of a file whose content was compared -> its state then.
 Seen = MutableMapping[Path, tuple[int, ...]]
 
 
@@ -115,8 +114,8 @@ class FolderDataset(LabelledImages):
 
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     """Sorted names of the images and of the folders in ``folder``."""
-    with os.scandir(folder) as found:
-        entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
+    with os.scandir(folder) as scan:
+        entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda e: e.name)
     folders = [e.name for e in entries if e.is_dir()]
     # A broken link counts as an image, so that reading it reports the error.
     images = [e.name for e in entries if e.name.lower().endswith(EXTENSIONS) and not e.is_dir()]
@@ -125,10 +124,10 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
 
 def find_images(folder: Path) -> list[Path]:
     """All images in a folder and in those inside it, sorted by folder; a ValueError if none."""
-    found = [folder / name for name in _walk(folder)]
-    if not found:
+    images = [folder / name for name in _walk(folder)]
+    if not images:
         raise ValueError(f"no images in {str(folder)!r}; use {', '.join(EXTENSIONS)} files")
-    return found
+    return images
 
 
 def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> list[str]:
@@ -150,21 +149,21 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> list[str]:
 
 
 class ListedImage(NamedTuple):
-    """A row of a table of images; without a digest, its content may be any."""
+    """A row of a table of images."""
 
     name: str  # file, relative to the folder of the images
     label: str
     part: str
-    size: int = 0  # bytes of the file
-    digest: str = ""  # SHA-256 of its content, in hexadecimal
+    size: int  # bytes of the file
+    digest: str  # SHA-256 of its content, in hexadecimal
 
 
 class ListedDataset(LabelledImages):
-    """The images of one part of a CSV table with the columns ``image``, ``class`` and ``part``.
+    """The images of one part of a CSV table, as :func:`list_text` writes it.
 
     A part is ``"train"``, ``"validation"`` or ``"test"``. Files are relative to the folder of the
     table, or to the one that its first line names. All parts have all classes, in their order. A
-    file must have the content whose SHA-256 the table has, if it has a column for that.
+    file must have the content whose SHA-256 the table has.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -190,7 +189,7 @@ class ListedDataset(LabelledImages):
         row = self._rows[index]
         path = self.root / row.name
         picture = read_image(path)
-        if row.digest and file_digest(path) != row.digest:
+        if file_digest(path) != row.digest:
             raise ValueError(f"image {str(path)!r} has changed since it was listed")
         return picture
 
@@ -203,9 +202,9 @@ class ListedDataset(LabelledImages):
         return self._rows[index].name
 
     def identity(self, index: int) -> str:
-        """Its file, and its SHA-256 where the table has it."""
+        """Its file, and its SHA-256."""
         row = self._rows[index]
-        return f"{row.name} {row.digest}" if row.digest else row.name
+        return f"{row.name} {row.digest}"
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -221,28 +220,28 @@ def has_part(table: Path, part: str) -> bool:
 def changed_images(
     table: Path, part: str, seen: Seen, *, root: Path | None = None
 ) -> dict[str, str]:
-    """The images of a part that are not as the table lists them: their names, and why.
+    """Images of a part that differ from their row in the table: their names, and why.
 
-    ``seen`` keeps the state of files that were as listed, so that they are not read twice. Images
-    are looked up in ``root``, if given.
+    ``seen`` keeps the state of unchanged files, so that they are not read twice. ``root`` replaces
+    the folder of the images.
     """
     folder, rows = _read_list(table)
-    found = {
+    changes = {
         row.name: _change((root or folder) / row.name, row, seen)
         for row in rows
-        if row.part == part and row.digest
+        if row.part == part
     }
-    return {name: why for name, why in found.items() if why}
+    return {name: why for name, why in changes.items() if why}
 
 
 def _change(path: Path, row: ListedImage, seen: Seen) -> str:
-    """How a file differs from what was listed; empty if it does not."""
+    """How a file differs from its row; empty if it does not."""
     try:
         about = path.stat()
         state = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
         if seen.get(path) != state:
             if about.st_size != row.size or file_digest(path) != row.digest:
-                return "its content is another one"
+                return "its content has changed"
             seen[path] = state
     except FileNotFoundError:
         return "it is missing"
@@ -257,18 +256,18 @@ def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
         first, text = split_list(read_text(table))
         rows = csv.reader(io.StringIO(text, newline=""))
         header = read_cells(next(rows, []))
-        if header not in (_COLUMNS, [*_COLUMNS, *_KNOWN]):
+        if header != _COLUMNS:
             raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
-        found = []
+        images = []
         for cells in map(read_cells, rows):
             if len(cells) != len(header):
                 raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
-            name, label, part, size, digest = [*cells, "0", ""][:5]
-            found.append(ListedImage(name, label, part, int(size), digest))
+            name, label, part, size, digest = cells
+            images.append(ListedImage(name, label, part, int(size), digest))
         root = unquote(first[len(_ROOT) :].rstrip("\n"), errors="surrogateescape")
-        return table.parent / root, found
+        return table.parent / root, images
     except (ValueError, csv.Error) as error:
-        raise ValueError(f"{table} is no table of images: {first_line(error)}") from error
+        raise ValueError(f"{table} is not a table of images: {first_line(error)}") from error
 
 
 def split_list(text: str) -> tuple[str, str]:
@@ -285,7 +284,7 @@ def root_line(table: Path, images: Path) -> str:
 
 def list_text(rows: Iterable[ListedImage]) -> str:
     """The text of a table, without the line that names a folder."""
-    return csv_text([[*_COLUMNS, *_KNOWN], *rows])
+    return csv_text([_COLUMNS, *rows])
 
 
 def read_image(path: Path) -> Image.Image:
@@ -303,7 +302,7 @@ def check_image(path: Path) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
-        raise ValueError("it is no file")
+        raise ValueError("it is not a file")
     # Not by its name: Pillow 13 maps some TIFF files into memory, and then turns them wrongly.
     with path.open("rb") as file, open_image(file) as image:
         yield image
@@ -314,12 +313,14 @@ def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
     """An image of which the header alone has been read.
 
     Raises:
-        ValueError: If it is of no format of ours, or has more than :data:`MOST_PIXELS`.
+        ValueError: If it has none of :data:`FORMATS`, or more than :data:`MOST_PIXELS`.
     """
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise ValueError(f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
+        raise ValueError(
+            f"it is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+        ) from error
     except Image.DecompressionBombError as error:  # twice the pixels that Pillow allows
         raise ValueError(_TOO_LARGE) from error
     with image:
@@ -334,7 +335,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     An image whose EXIF data cannot be read stays as it is stored. Transparent pixels are blended
     with black. 16-bit grey keeps its upper byte.
     """
-    image.load()  # what is damaged in the pixels must not be taken for damaged EXIF data
+    image.load()  # so that damaged pixels are not mistaken for damaged EXIF data
     with suppress(*UNREADABLE):
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode[0] in "IF":  # Pillow's own conversion would clip these at 255
@@ -355,7 +356,7 @@ def square(image: Image.Image, size: int) -> Image.Image:
 
 
 def crop_long(image: Image.Image) -> Image.Image:
-    """The centre of an image that is more than 10 times as long as wide; others as they are.
+    """The centre of an image that is more than 10 times as long as wide; other images unchanged.
 
     Resized by its shorter side, an image of 1 × 60,000 pixels would take gigabytes.
     """

@@ -128,8 +128,8 @@ class FractalDataset(LabelledImages):
     def picture(self, index: int) -> Image.Image:
         """Return image ``index``, from the cache or generated."""
         begin, row = index - index % _SHARD, index % _SHARD
-        _, kept = self._kept(begin, min(begin + _SHARD, len(self)), slice(row, row + 1))
-        return Image.fromarray(self._draw(index) if kept is None else kept[0])
+        _, cached = self._cached(begin, min(begin + _SHARD, len(self)), slice(row, row + 1))
+        return Image.fromarray(self._draw(index) if cached is None else cached[0])
 
     def name(self, index: int) -> str:
         """Return the parameters of image ``index``: generator, set, class and instance."""
@@ -164,7 +164,7 @@ class FractalDataset(LabelledImages):
     ) -> tuple[NDArray[np.uint8], bool]:
         """Images from ``begin`` to the end of their file or ``stop``; whether they are cached."""
         end = min(begin + _SHARD, stop)
-        file, pictures = self._kept(begin, end, slice(None))
+        file, pictures = self._cached(begin, end, slice(None))
         if pictures is not None:
             if progress is not None:
                 progress(end, stop)
@@ -180,7 +180,7 @@ class FractalDataset(LabelledImages):
         instance, label = divmod(index, len(self.classes))
         return fractal_image(self.seed, label, self.first + instance, size=self.image_size)
 
-    def _kept(
+    def _cached(
         self, begin: int, end: int, rows: slice
     ) -> tuple[Path | None, NDArray[np.uint8] | None]:
         """The cached file of images ``begin`` to ``end``, named by their parameters, and some."""

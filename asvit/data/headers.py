@@ -10,7 +10,7 @@ from proxies.messages import listed
 _log = logging.getLogger(__name__)
 
 _THREADS = 8  # which wait for the disk or the network
-_PART = 256  # images that a thread looks at in a row
+_PART = 256  # images that a thread checks in a row
 _MOST_LINES = 100
 
 
@@ -19,7 +19,7 @@ def unreadable_images(
 ) -> dict[str, str]:
     """Names of the images whose header cannot be read, and why; pixels are not decoded."""
 
-    def look(part: range) -> dict[str, str]:
+    def check(part: range) -> dict[str, str]:
         bad = {}
         for index in part:
             try:
@@ -31,8 +31,8 @@ def unreadable_images(
     total, bad = len(images), dict[str, str]()
     parts = [range(start, min(start + _PART, total)) for start in range(0, total, _PART)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        for part, found in zip(parts, pool.map(look, parts), strict=True):
-            bad.update(found)
+        for part, faults in zip(parts, pool.map(check, parts), strict=True):
+            bad.update(faults)
             if progress is not None:
                 progress(part.stop, total)
     return bad
@@ -43,8 +43,8 @@ def refuse_unreadable(bad: Mapping[str, str], total: int, advice: str = "") -> N
 
     Args:
         bad: Names of the images, and why; nothing is raised if there are none.
-        total: Number of images that were looked at.
-        advice: What else can be done than to repair or remove them.
+        total: Number of images that were checked.
+        advice: Alternatives to repairing or removing them.
 
     Raises:
         ValueError: If there are any.

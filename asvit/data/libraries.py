@@ -56,7 +56,7 @@ def open_digits() -> LabelledImages:
     digits = load_digits()
     grey = (digits.images * (255 / 16)).astype(np.uint8)
     source = f"scikit-learn digits, {len(grey)} images"
-    items = [(Image.fromarray(one),) for one in grey]
+    items = [(Image.fromarray(image),) for image in grey]
     return LibraryDataset(source, tuple("0123456789"), digits.target.astype(np.int64), items)
 
 
@@ -82,11 +82,11 @@ def open_torchvision(name: str, *, download: bool = False, **part: Any) -> Label
         raise ValueError(
             f"torchvision:{name} needs {' and '.join(extra)}; save it as a folder of images"
         )
-    given_root = os.environ.get("ASVIT_DATA")
-    root = expanded(given_root) if given_root else cache_folder() / "datasets"
-    given = {"root": root, "download": download, **part}
+    data_root = os.environ.get("ASVIT_DATA")
+    root = expanded(data_root) if data_root else cache_folder() / "datasets"
+    arguments = {"root": root, "download": download, **part}
     try:
-        items = kind(**{key: value for key, value in given.items() if key in accepted})
+        items = kind(**{key: value for key, value in arguments.items() if key in accepted})
     except (*UNREADABLE, RuntimeError, AssertionError) as error:
         reason = first_line(error).partition(". ")[0]  # the rest is about torchvision's arguments
         if download and "download" in accepted:
@@ -129,14 +129,14 @@ def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImage
 def _torchvision_class(name: str) -> Any:
     from torchvision import datasets
 
-    known = {
+    names = {
         other
         for other in datasets.__all__
         if isinstance(kind := getattr(datasets, other), type)
         and issubclass(kind, datasets.VisionDataset)
     } - {"VisionDataset", "DatasetFolder", "ImageFolder"}
-    if name not in known:
-        by_lower = {other.lower(): other for other in sorted(known)}
+    if name not in names:
+        by_lower = {other.lower(): other for other in sorted(names)}
         near = nearest(name.lower(), by_lower)
         hint = "" if near is None else f"; did you mean {by_lower[near]!r}?"
         raise ValueError(f"torchvision has no dataset {shown(name)}{hint}")
@@ -151,12 +151,12 @@ def _torchvision_class(name: str) -> Any:
 def _targets(items: Any, source: str) -> NDArray[np.int64]:
     """Labels of a torchvision dataset, from its attributes or by reading every item."""
     for attribute in ("targets", "labels", "_labels", "y"):
-        if len(found := getattr(items, attribute, ())) == len(items):
+        if len(values := getattr(items, attribute, ())) == len(items):
             break
     else:
         pairs = getattr(items, "_samples", None) or (items[i] for i in range(len(items)))
-        found = [label for _, label in pairs]
-    labels = np.asarray(found)
+        values = [label for _, label in pairs]
+    labels = np.asarray(values)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(f"{source}: it does not have one class per image")
     return labels.astype(np.int64)
@@ -217,22 +217,22 @@ def _hub_table(name: str, part: str | None, download: bool) -> Any:
 
 
 def _check_hub_name(name: str, download: bool) -> None:
-    """Check that ``name`` is a dataset, and that reading it needs no network unless asked for."""
+    """Check that ``name`` is a dataset, and that it needs no network unless ``download``."""
     from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
     folder = expanded(name)
     if folder.is_dir():
-        found = [one for one in _DESCRIPTIONS if _tells_addresses(folder / one)]
-        if found and not download:
+        remote = [file for file in _DESCRIPTIONS if _has_addresses(folder / file)]
+        if remote and not download:
             raise ValueError(
-                f"{str(folder / found[0])!r} has addresses in its head;"
-                f" ask for 'hf:{name}:download' if its files may be fetched from there"
+                f"{str(folder / remote[0])!r} has addresses in its header;"
+                f" ask for 'hf:{name}:download' to fetch its files from there"
             )
     elif not _NAME.fullmatch(name) or name in _PACKAGED_DATASETS_MODULES:
-        raise ValueError(f"{shown(name)} is no name of a dataset; use hf:OWNER/NAME, or a folder")
+        raise ValueError(f"{shown(name)} is not a dataset's name; use hf:OWNER/NAME, or a folder")
 
 
-def _tells_addresses(path: Path) -> bool:
+def _has_addresses(path: Path) -> bool:
     """Whether the part of a description that the library reads contains an address."""
     if not path.is_file():
         return False
@@ -249,8 +249,8 @@ class _Encoded:
     def __init__(self, table: Any, column: str) -> None:
         import datasets
 
-        kept = table.select_columns([column])
-        self._rows = kept.cast_column(column, datasets.Image(decode=False))
+        images = table.select_columns([column])
+        self._rows = images.cast_column(column, datasets.Image(decode=False))
         self._column = column
 
     def __getitem__(self, index: int) -> tuple[Image.Image]:
@@ -260,7 +260,7 @@ class _Encoded:
                 return (to_rgb(image),)
         path = Path(stored["path"])
         if not path.is_file():
-            raise ValueError(f"{shown(stored['path'])} is no file on this machine")
+            raise ValueError(f"{shown(stored['path'])} is not a file on this machine")
         return (read_image(path),)
 
 

@@ -121,14 +121,14 @@ def load_images(
             seed=seed,
             cache=cache or cache_folder(),
         )
-        chosen, pictures = np.arange(count), dataset.load(count, progress=progress)
+        indices, pictures = np.arange(count), dataset.load(count, progress=progress)
     else:
         dataset = open_dataset(spec)
-        chosen, pictures = _chosen(dataset, count, image_size, seed, progress)
+        indices, pictures = _balanced_pictures(dataset, count, image_size, seed, progress)
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     pixels = ((pixels - mean) / std).contiguous()
-    labels = torch.from_numpy(dataset.labels[chosen])
+    labels = torch.from_numpy(dataset.labels[indices])
     return Images(pixels, labels, dataset.classes, dataset.source)
 
 
@@ -191,7 +191,7 @@ def _noise(count: int, size: int, seed: int) -> Images:
     return Images(pixels, labels, ("noise",), f"standard normal noise, seed {seed}")
 
 
-def _chosen(
+def _balanced_pictures(
     dataset: LabelledImages, count: int, size: int, seed: int, progress: Progress | None
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """A balanced random choice of images, and their pictures ``[count, S, S, 3]``."""
@@ -199,14 +199,14 @@ def _chosen(
         raise ValueError(
             f"{count} images are needed, but there are {len(dataset)}: {dataset.source}"
         )
-    chosen = balanced_choice(dataset.labels, count, seed)
+    indices = balanced_choice(dataset.labels, count, seed)
     pictures, bad = np.empty((count, size, size, 3), np.uint8), {}
-    for place, index in enumerate(chosen):
+    for row, index in enumerate(indices):
         try:
-            pictures[place] = np.asarray(square(dataset.picture(int(index)), size))
+            pictures[row] = np.asarray(square(dataset.picture(int(index)), size))
         except ValueError as error:
             bad[dataset.name(int(index))] = str(error)
         if progress is not None:
-            progress(place + 1, count)
+            progress(row + 1, count)
     refuse_unreadable(bad, count)
-    return chosen, pictures
+    return indices, pictures

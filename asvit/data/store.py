@@ -26,8 +26,8 @@ def cache_folder() -> Path:
     ``$ASVIT_CACHE``; else ``asvit`` in ``$XDG_CACHE_HOME``, else in the platform's folder for
     caches. Nothing is created.
     """
-    if chosen := os.environ.get("ASVIT_CACHE"):
-        return expanded(chosen)
+    if folder := os.environ.get("ASVIT_CACHE"):
+        return expanded(folder)
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared) / "asvit"
     try:
@@ -70,7 +70,7 @@ def read_pictures(
 ) -> Pictures | None:
     """Read pictures of a file of the shape ``(n, H, W, 3)``, all or some without the others.
 
-    None if the file is missing, of another shape, or damaged in what was read.
+    None if the file is missing, has another shape, or is damaged in the rows.
     """
     try:
         with safe_open(path, "numpy") as file:

@@ -106,17 +106,17 @@ def open_training_sets(
     if spec.partition(":")[0] == "fractal":
         if validation is not None:
             raise ValueError(f"{spec!r} has images for validation; leave {validation!r} out")
-        made = fractal_classes(spec, classes)
-        if made < 2:
-            raise ValueError(f"training needs two classes or more, got {made} fractal classes")
-        train, other = _fractals(made, counts, image_size, seed, progress)
+        number = fractal_classes(spec, classes)
+        if number < 2:
+            raise ValueError(f"training needs two classes or more, got {number} fractal classes")
+        train, other = _fractals(number, counts, image_size, seed, progress)
     else:
-        train, found = _parts(spec, validation)
+        train, stored = _parts(spec, validation)
         _check_classes(train, classes)
-        train, other = (train, found) if found is not None else _divided(train, held_out, seed)
+        train, other = (train, stored) if stored is not None else _divided(train, held_out, seed)
         _check_same_classes(train, other)
-        train = _chosen(train, train_images, seed, _TRAINED)
-        other = _chosen(other, validation_images, seed, _VALIDATED)
+        train = _balanced(train, train_images, seed, _TRAINED)
+        other = _balanced(other, validation_images, seed, _VALIDATED)
     if len(train) < len(train.classes):
         raise ValueError(
             f"{len(train)} images for training are too few for {len(train.classes)} classes:"
@@ -126,8 +126,8 @@ def open_training_sets(
     for part in (train, other):
         digest.update(repr(part.classes).encode())
         digest.update(np.ascontiguousarray(part.labels, dtype="<i8").data)
-        known = "\n".join(part.identity(index) for index in range(len(part)))
-        digest.update(known.encode(errors="surrogateescape"))
+        identities = "\n".join(part.identity(index) for index in range(len(part)))
+        digest.update(identities.encode(errors="surrogateescape"))
     provenance = {"source": train.source, "validation": other.source}
     provenance["digest"] = digest.hexdigest()
     return TrainingSets(train, other, train.classes, provenance)
@@ -136,8 +136,8 @@ def open_training_sets(
 class PartedPictures(LabelledImages):
     """The pictures of a folder of classes, or of a layout of ``train``, ``val`` and ``test``.
 
-    ``parts`` has the part of each in a layout; None where the folder has none. What is given to
-    validate with is the test where there is no other.
+    ``parts`` has the part of each picture; None if the folder has no parts. The validation part is
+    also the test if there is no other.
 
     Raises:
         FileNotFoundError: As :class:`asvit.data.files.FolderDataset`.
@@ -153,20 +153,20 @@ class PartedPictures(LabelledImages):
         if "train" in inner and others and list_folder(root / "train")[1]:
             named = {name: FolderDataset(root / name) for name in ("train", others[0], others[-1])}
         folders = [*named.values()] or [FolderDataset(root)]
-        for one in folders[1:]:
-            _check_same_classes(folders[0], one)
+        for folder in folders[1:]:
+            _check_same_classes(folders[0], folder)
         if named:
-            tested = [TRAIN] + [VALIDATION] * (len(named) - 2) + [TEST]
-            each = [len(one) for one in folders]
-            self.parts = np.repeat(np.array(tested, dtype=object), each)
+            parts = [TRAIN] + [VALIDATION] * (len(named) - 2) + [TEST]
+            each = [len(folder) for folder in folders]
+            self.parts = np.repeat(np.array(parts, dtype=object), each)
         self._names = [
-            "/".join([*before, one.name(index)])
-            for before, one in zip([[name] for name in named] or [[]], folders, strict=True)
-            for index in range(len(one))
+            "/".join([*before, folder.name(index)])
+            for before, folder in zip([[name] for name in named] or [[]], folders, strict=True)
+            for index in range(len(folder))
         ]
         self.root = root
-        self._paths = tuple(path for one in folders for path in one.paths)
-        labels = np.concatenate([one.labels for one in folders])
+        self._paths = tuple(path for folder in folders for path in folder.paths)
+        labels = np.concatenate([folder.labels for folder in folders])
         super().__init__(folders[0].source, folders[0].classes, labels)
 
     def picture(self, index: int) -> Image.Image:
@@ -188,9 +188,9 @@ class PartedPictures(LabelledImages):
 
 
 def class_count(spec: str) -> int | None:
-    """How many classes a training on the images that ``spec`` names has.
+    """Number of classes of a training on the images that ``spec`` names.
 
-    None where it names none: for noise, for fractals without a number, and for a folder without
+    None if it has none: for noise, for fractals without a number, and for a folder without
     class folders.
 
     Raises:
@@ -269,8 +269,8 @@ def _divided(
     groups = equal_files(images.paths) if images.paths else np.arange(count)
     if len(np.unique(groups)) < count:
         names = [images.name(index) for index in range(count)]
-        for told in copies_in_words(names, images.labels, groups):
-            _log.warning("%s", told)
+        for warning in copies_in_words(names, images.labels, groups):
+            _log.warning("%s", warning)
     own = images.labels[distinct(images.labels, groups)]
     sizes = [(int((own == label).sum()), int(label)) for label in np.unique(images.labels)]
     size, lonely = min(sizes)
@@ -306,7 +306,7 @@ def _check_same_classes(train: LabelledImages, other: LabelledImages) -> None:
     raise ValueError(f"{train.source} and {other.source} number their classes differently")
 
 
-def _chosen(images: LabelledImages, count: int | None, seed: int, what: str) -> LabelledImages:
+def _balanced(images: LabelledImages, count: int | None, seed: int, what: str) -> LabelledImages:
     """A balanced subset of ``count`` images."""
     if count is None or count == len(images):
         return images
@@ -314,5 +314,5 @@ def _chosen(images: LabelledImages, count: int | None, seed: int, what: str) -> 
         raise ValueError(
             f"{count} images {what} were requested, but there are {len(images)}: {images.source}"
         )
-    chosen = np.sort(balanced_choice(images.labels, count, seed))
-    return SubsetImages(images, chosen, what)
+    indices = np.sort(balanced_choice(images.labels, count, seed))
+    return SubsetImages(images, indices, what)

@@ -24,8 +24,8 @@ Worker = Callable[[Task], Any]  # maps a task to its result, JSON types only
 
 RETRIES = 2
 _MIN_PARALLEL_SECONDS = 60.0  # with less work than this, starting workers does not pay off
-_MEMORY_SHARE = 0.5  # of the machine's memory, for workers the user did not ask for
-# Of a container, as it sees them: by cgroup v2 and v1.
+_MEMORY_SHARE = 0.5  # of the machine's memory, for an automatic number of workers
+# Limits of a container: cgroup v2 and v1.
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -39,8 +39,8 @@ def _seconds(value: float) -> float:
 class Workers(Settings):
     """The workers of a run. Results do not depend on them, so they are not part of its settings.
 
-    One job computes in this process. Unless a number is given, one is chosen: on Ray as many as
-    the cluster has room for.
+    One job computes in this process. Without a number, it is chosen: on Ray as many as the cluster
+    has room for.
     """
 
     jobs: int | None = setting(
@@ -90,7 +90,7 @@ class Work:
     # a device. If it raises ``ValueError`` or ``OSError``, the run ends.
     factory: str
     settings: Mapping[str, Any]  # JSON types only
-    # What JSON cannot hold, such as images.
+    # Inputs that JSON cannot hold, such as images.
     arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
     def worker(self, device: str) -> Worker:

@@ -66,7 +66,7 @@ class RayBackend:
 
     def stop(self, slot: int) -> None:
         """Kill the actor; it causes no further events."""
-        self._pending = {future: of for future, of in self._pending.items() if of != slot}
+        self._pending = {future: n for future, n in self._pending.items() if n != slot}
         self._ray.kill(self._actors.pop(slot))
 
     def wait(self, seconds: float | None) -> Event | None:
@@ -100,7 +100,7 @@ class _Actor:
         drivers: dict[str, str],
     ) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        self._made = {"kind": "ready"}
+        self._state = {"kind": "ready"}
         try:
             if changed := changed_versions(drivers, versions(), _LIBRARIES, "there"):
                 raise ValueError(
@@ -109,11 +109,11 @@ class _Actor:
                 )
             self._worker = Work(*work).worker(device)
         except (ValueError, OSError) as error:
-            self._made = {"kind": "refused", "reason": first_line(error)}
+            self._state = {"kind": "refused", "reason": first_line(error)}
 
     def ready(self) -> dict[str, str]:
         """Report whether the worker could be constructed."""
-        return self._made
+        return self._state
 
     def perform(self, task: Task) -> dict[str, Any]:
         """Run a task."""

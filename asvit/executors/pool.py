@@ -62,7 +62,7 @@ def _devices(device: str, jobs: int) -> tuple[str, ...]:
 
 @dataclass
 class _Slot:
-    """A slot and what its worker does; without one it is empty, and unused once it is closed."""
+    """A slot and the state of its worker; empty without a worker, and closed once unusable."""
 
     state: Literal["empty", "starting", "idle", "busy", "closed"] = "empty"
     since: float = 0.0  # when that began, in seconds of time.monotonic
@@ -147,8 +147,8 @@ class Pool:
                 missing -= 1
 
     def _next_task(self, slot: int, usable: Sequence[int]) -> int | None:
-        """The next task for a slot, which is not one that failed there unless it did in all."""
-        busy = [one.task for one in self._slots if one.state == "busy"]
+        """The next task for a slot; not one that failed there, unless it failed in all slots."""
+        busy = [other.task for other in self._slots if other.state == "busy"]
         if any(self._runs_alone(task) for task in busy):
             return None
         for task in self._waiting:
@@ -159,7 +159,7 @@ class Pool:
         return None
 
     def _runs_alone(self, task: int) -> bool:
-        """Whether it is a task's last try, which has the memory of all workers to itself."""
+        """Whether it is a task's last try, during which no other worker runs."""
         return len(self._failed_in.get(task, [])) == self._retries > 0
 
     def _until_deadline(self) -> float | None:

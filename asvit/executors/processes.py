@@ -1,4 +1,4 @@
-"""Workers as processes of this machine; run as ``-m asvit.executors.processes``, one of them.
+"""Workers as processes of this machine; ``python -m asvit.executors.processes`` is one worker.
 
 A process reads its settings and then tasks from stdin, and writes answers to stdout; a message is
 one line of JSON. It exits when stdin closes, so it never outlives its parent, even if that is
@@ -166,12 +166,12 @@ def _read() -> Iterator[bytes]:
 
 
 def _read_ahead() -> Iterator[bytes]:
-    """The same by a thread, so that the process exits even in the middle of a task."""
+    """As :func:`_read`, in a thread, so that the process exits even in the middle of a task."""
     content: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def read() -> None:
-        for one in _read():
-            content.put(one)
+        for message in _read():
+            content.put(message)
 
     threading.Thread(target=read, daemon=True).start()
     return iter(content.get, b"")

@@ -47,8 +47,8 @@ def compare(
     """
     generator = torch.Generator().manual_seed(0)
     images = {
-        str(place): torch.randn(batch, 3, image_size, image_size, generator=generator)
-        for place, batch in enumerate(batches)
+        str(index): torch.randn(batch, 3, image_size, image_size, generator=generator)
+        for index, batch in enumerate(batches)
     }
     with torch.no_grad():
         expected = {name: model(batch) for name, batch in images.items()}
@@ -62,28 +62,29 @@ def compare(
                 "the network gives 0 for every image and class, so that no copy can be verified; "
                 "train it first"
             )
-    found = run_copy(form, path, images)
-    return tuple(difference(found[name], outputs) for name, outputs in expected.items())
+    copied = run_copy(form, path, images)
+    return tuple(difference(copied[name], outputs) for name, outputs in expected.items())
 
 
-def difference(found: Tensor, expected: Tensor) -> Difference:
-    """The difference between ``found`` and ``expected``, both ``[batch, classes]``."""
-    if found.shape != expected.shape:
+def difference(outputs: Tensor, expected: Tensor) -> Difference:
+    """The difference between ``outputs`` and ``expected``, both ``[batch, classes]``."""
+    if outputs.shape != expected.shape:
         raise ValueError(
-            f"the copy gives {tuple(found.shape)} where the network gives {tuple(expected.shape)}"
+            f"the copy gives {tuple(outputs.shape)} where the network gives "
+            f"{tuple(expected.shape)}"
         )
-    absolute = (found.double() - expected.double()).abs().max().item()
+    absolute = (outputs.double() - expected.double()).abs().max().item()
     return Difference(len(expected), absolute, absolute / expected.abs().max().item())
 
 
 def run_copy(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, Tensor]:
     """Outputs of the copy at ``path`` for each batch of ``images``, from a new process."""
     with tempfile.TemporaryDirectory(prefix="asvit-export-") as folder:
-        given, made = Path(folder, "images.safetensors"), Path(folder, "outputs.safetensors")
-        save_file(images, given)
+        inputs, outputs = Path(folder, "images.safetensors"), Path(folder, "outputs.safetensors")
+        save_file(images, inputs)
         words, environment = module_process("asvit.export.reload")
         done = subprocess.run(
-            [*words, form.name, str(path), str(given), str(made)],
+            [*words, form.name, str(path), str(inputs), str(outputs)],
             capture_output=True,
             encoding="utf-8",
             errors="replace",
@@ -91,6 +92,6 @@ def run_copy(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, T
             stdin=subprocess.DEVNULL,
         )
         if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise ChildProcessError(f"the copy cannot be loaded and run: {said[-1]}")
-        return load_file(made)
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise ChildProcessError(f"the copy cannot be loaded and run: {lines[-1]}")
+        return load_file(outputs)

@@ -33,9 +33,9 @@ tags:
 ---
 """
 
-_GIVEN: Final = f"{UNKNOWN.capitalize()}: the architecture was given as a text."
+_FROM_TEXT: Final = f"{UNKNOWN.capitalize()}: the architecture was given as a text."
 
-# Facts whose names are not the words for them.
+# Facts that the card words otherwise.
 _WORDS: Final = {
     "std": "standard deviation",
     "interpolation": "resized by interpolation",
@@ -98,13 +98,13 @@ class Exported:
     card: Path | None  # path of the model card; None for none
     versions: Mapping[str, str]  # versions of the libraries involved
     command: str  # the command that repeats the export
-    licence: str | None = None  # of the weights, as the user names it
+    licence: str | None = None  # of the weights, named by the user
 
     def loading_code(self, place: str) -> str:
         """Python code that loads the copy from ``place`` and runs it on images of zeros."""
         network = self.content.network
         name, arguments = timm_arguments(network)
-        given = {"num_classes": network.num_classes, **arguments}
+        settings = {"num_classes": network.num_classes, **arguments}
         return _CODE[self.form.name].format(
             place=_quoted(place),
             shape=(self.batch or 1, 3, network.image_size, network.image_size),
@@ -112,7 +112,7 @@ class Exported:
             ours=_IMPORT if name == "asvit" else "",
             folder=_quoted(f"local-dir:{place}"),
             name=_quoted(name),
-            arguments="".join(f"    {key}={_quoted(value)},\n" for key, value in given.items()),
+            arguments="".join(f"    {key}={_quoted(value)},\n" for key, value in settings.items()),
             weights=_quoted(f"{place}/{WEIGHTS}"),
         )
 
@@ -129,7 +129,7 @@ class Exported:
             "trained_size": self.trained_size,
             "batch": self.batch,
             "opset": self.opset,
-            "differences": [asdict(one) for one in self.differences],
+            "differences": [asdict(difference) for difference in self.differences],
             "tolerance": TOLERANCE,
             "sha256": dict(self.digests),
             "versions": dict(self.versions),
@@ -153,8 +153,8 @@ def model_card(exported: Exported) -> str:
         "Network": _list(_network(exported)),
         "Input": _list({"shape": shape, **_words(facts, *PREPARATION)}),
         "Training": _training(exported),
-        "How it was found": _told(facts.get("found_by") or {}) or _GIVEN,
-        **({"Limits and what was measured": _told(facts["designed"])} if designed else {}),
+        "How it was found": _section(facts.get("found_by") or {}) or _FROM_TEXT,
+        **({"Limits and what was measured": _section(facts["designed"])} if designed else {}),
         "This copy": _list(_copy(exported)),
         "Loading": f"```python\n{exported.loading_code(exported.out.name)}\n```",
         "Made with": _list(_making(exported)),
@@ -209,17 +209,17 @@ def _accuracy(exported: Exported) -> str:
     top1 = facts.get("top1")
     if not isinstance(top1, int | float):
         return UNKNOWN
-    told = [f"top-1 {top1:.2f} % on the images held out for validation"]
+    parts = [f"top-1 {top1:.2f} % on the images held out for validation"]
     if "epoch" in facts:
-        told.append(f"after epoch {facts['epoch']}")
+        parts.append(f"after epoch {facts['epoch']}")
     if facts.get("weights") == "average":
-        told.append("of the moving average of the weights, which this copy has")
+        parts.append("of the moving average of the weights, which this copy has")
     if exported.trained_size not in (None, exported.content.network.image_size):
-        told.append(f"at {exported.trained_size} px, not at the size of this copy")
-    return ", ".join(told)
+        parts.append(f"at {exported.trained_size} px, not at the size of this copy")
+    return ", ".join(parts)
 
 
-def _told(facts: Mapping[str, Any]) -> str:
+def _section(facts: Mapping[str, Any]) -> str:
     return _list({_plain(name.replace("_", " ")): _text(value) for name, value in facts.items()})
 
 
@@ -227,12 +227,12 @@ def _copy(exported: Exported) -> dict[str, str | None]:
     batch = "any number of images" if exported.batch is None else str(exported.batch)
     opset = f"{exported.opset}; its input is called `{INPUT}`"
     differences = {
-        f"largest difference from the network, batch of {one.batch}": (
-            f"{one.absolute:.2g}, which is {one.relative:.2g} of the largest output"
-            if one.absolute
+        f"largest difference from the network, batch of {difference.batch}": (
+            f"{difference.absolute:.2g}, which is {difference.relative:.2g} of the largest output"
+            if difference.absolute
             else "none, to the last bit"
         )
-        for one in exported.differences
+        for difference in exported.differences
     }
     return {
         "format": exported.form.name,
@@ -267,9 +267,9 @@ def _text(fact: object) -> str:
 
 
 def without_folders(fact: Any) -> Any:
-    """A fact of JSON types with the last part alone of every absolute path in its texts.
+    """A fact of JSON types with every absolute path in its texts cut to its last part.
 
-    Copies and cards are read elsewhere.
+    Copies and cards are read on other machines.
     """
     if isinstance(fact, Mapping):
         return {name: without_folders(value) for name, value in fact.items()}

@@ -38,13 +38,13 @@ class Format:
     def card_path(self, out: Path) -> Path:
         """Path of the model card of a copy at ``out``.
 
-        It is called like the copy, by its whole name where that is the card of another format.
+        Named after the copy, with the suffix kept where the shorter name is another format's card.
         """
         if not self.suffix:
             return out / README
         card = out.with_suffix(".md")
-        taken = _format_of(card) not in (None, self.name)
-        return out.with_name(f"{out.name}.md") if taken else card
+        foreign = _format_of(card) not in (None, self.name)
+        return out.with_name(f"{out.name}.md") if foreign else card
 
     def part_path(self, out: Path) -> Path:
         """Temporary path of a copy, beside ``out``, until it is verified."""
@@ -79,24 +79,24 @@ class Format:
                 f"name it {out.stem + self.suffix!r}"
             )
         if not self.suffix and out.is_dir():
-            strange = sorted({path.name for path in out.iterdir()} - set(FOLDER_FILES))
-            if strange:
+            foreign = sorted({path.name for path in out.iterdir()} - set(FOLDER_FILES))
+            if foreign:
                 raise ValueError(
-                    f"the folder {str(out)!r} holds {strange[0]!r}, which is no part of a model "
+                    f"the folder {str(out)!r} holds {foreign[0]!r}, which is not part of a model "
                     "for timm; name another folder"
                 )
         else:
             check_target(out)
-        there = [path for path in (out, self.card_path(out) if card else out) if path.exists()]
-        if there and not force:
-            raise FileExistsError(f"{str(there[0])!r} exists; name another one or give --force")
+        existing = [path for path in (out, self.card_path(out) if card else out) if path.exists()]
+        if existing and not force:
+            raise FileExistsError(f"{str(existing[0])!r} exists; name another one or give --force")
 
 
 def _format_of(card: Path) -> str | None:
-    """The format that a model card names; None if there is none, or it is no card."""
+    """The format in a model card; None if the file is missing or not a card."""
     with suppress(OSError, UnicodeDecodeError):
-        found = re.search(r"^\* format: (\w+)$", card.read_text(encoding="utf-8"), re.MULTILINE)
-        return None if found is None else found[1]
+        match = re.search(r"^\* format: (\w+)$", card.read_text(encoding="utf-8"), re.MULTILINE)
+        return None if match is None else match[1]
     return None
 
 

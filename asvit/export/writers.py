@@ -56,10 +56,10 @@ def write_copy(
         content.write(path)
     else:
         program = trace(model, image_size=content.network.image_size, batch=batch)
-        known = {"asvit": __version__, **content.description}
+        about = {"asvit": __version__, **content.description}
         if form.name == "onnx":
-            return write_onnx(program, path, about=known, opset=opset)
-        write_pt2(program, path, about=json.dumps(known, allow_nan=False))
+            return write_onnx(program, path, about=about, opset=opset)
+        write_pt2(program, path, about=json.dumps(about, allow_nan=False))
     return None
 
 
@@ -91,7 +91,7 @@ def write_onnx(
 ) -> int:
     """Write the program to ``path`` as an ONNX graph with its weights.
 
-    What the JSON object ``about`` holds becomes metadata, with the digest of the whole file.
+    The JSON object ``about`` becomes metadata, with the digest of the whole file.
     Returns the operator set of the file.
     """
     if opset is not None and opset < LEAST_OPSET:
@@ -103,7 +103,7 @@ def write_onnx(
             "use pt2 or safetensors"
         )
     try:
-        made = torch.onnx.export(
+        exported = torch.onnx.export(
             program,
             dynamo=True,
             dynamic_shapes=({0: "batch"},),
@@ -114,9 +114,9 @@ def write_onnx(
         )
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"PyTorch cannot write this network as ONNX: {error}") from error
-    if made is None:
+    if exported is None:
         raise TypeError("torch.onnx.export gave no program")
-    graph = made.model_proto
+    graph = exported.model_proto
     written = int(graph.opset_import[0].version)
     if opset is not None and written != opset:
         raise ValueError(f"PyTorch cannot write this network for opset {opset}, only {written}")
@@ -137,13 +137,13 @@ def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
     """Content of config.json, in timm's form."""
     network = content.network
     name, arguments = timm_arguments(network)
-    known = timm.get_pretrained_cfg(name).to_dict(remove_source=True)
+    base = timm.get_pretrained_cfg(name).to_dict(remove_source=True)
     side = network.image_size
     entry = {
-        **known,
+        **base,
         "input_size": [3, side, side],
         "num_classes": network.num_classes,
-        "classifier": classifier_name(model) or known.get("classifier"),
+        "classifier": classifier_name(model) or base.get("classifier"),
         **{key: content.facts[key] for key in PREPARATION if key in content.facts},
     }
     entry.pop("test_input_size", None)
@@ -163,11 +163,11 @@ def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:
     An unconverted timm model keeps its own name, so that it loads without asvit.
     """
     if network.architecture.startswith(PREFIX) and network.attention is network.ffn is None:
-        known = TimmModel.parse(network.architecture)
-        name = known.name.partition(".")[0]
+        timm_model = TimmModel.parse(network.architecture)
+        name = timm_model.name.partition(".")[0]
         fixed = timm.get_pretrained_cfg(name).fixed_input_size
         size = {"img_size": network.image_size} if fixed else {}
-        return name, {**known.arguments, **size}
+        return name, {**timm_model.arguments, **size}
     arguments = {"architecture": network.architecture, "img_size": network.image_size}
     parts = {name: getattr(network, name) for name in ("attention", "ffn", "branches")}
     return "asvit", {**arguments, **{name: value for name, value in parts.items() if value}}

@@ -1,4 +1,4 @@
-"""What AsViT, ShiftViT and PSViT share: a stem, stages, a norm and a head, with timm's methods."""
+"""The base of AsViT, ShiftViT and PSViT: stem, stages, norm and head, with timm's methods."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
@@ -52,7 +52,7 @@ class StagedNetwork(nn.Module):
 
         ``[B, in_chans, H, W] -> [B, prefix + N, num_features]``, the tokens of a grid in row
         order: N = H/32 * W/32 in As-ViT, rounded up. In ShiftViT
-        ``[B, num_features, H/32, W/32]``, rounded down. A ValueError tells what H and W fit.
+        ``[B, num_features, H/32, W/32]``, rounded down. A ValueError names sizes that fit.
         """
         x = self._embed(image)
         for stage in self._stages:
@@ -248,10 +248,10 @@ def stage_indices(indices: int | Sequence[int] | None, stages: int) -> list[int]
         if not 1 <= indices <= stages:
             raise ValueError(f"the last {indices} stages do not exist; use 1 to {stages}")
         return list(range(stages - indices, stages))
-    found = [i + stages if i < 0 else i for i in indices]
-    if not found or not all(0 <= i < stages for i in found):
+    resolved = [i + stages if i < 0 else i for i in indices]
+    if not resolved or not all(0 <= i < stages for i in resolved):
         raise ValueError(f"stages {list(indices)} do not all exist; use 0 to {stages - 1}")
-    return found
+    return resolved
 
 
 def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:

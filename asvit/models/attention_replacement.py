@@ -52,16 +52,16 @@ class TokenGrid:
 
     # Hooks are methods, not closures, so that a deep copy of a network gets its own grids.
 
-    def note_channels_first(self, module: nn.Module, args: Any, output: Tensor) -> None:
+    def record_channels_first(self, module: nn.Module, args: Any, output: Tensor) -> None:
         """Forward hook of a module with output ``[B, channels, h, w]``."""
         self.grid = (output.shape[2], output.shape[3])
 
-    def note_tokens(self, module: nn.Module, args: Any, output: Tensor) -> None:
+    def record_tokens(self, module: nn.Module, args: Any, output: Tensor) -> None:
         """Forward hook with output ``[B, h, w, dim]``, or the list of timm's patch embedding."""
         sides = output.shape[1:3] if output.ndim == 4 else cast("Grid", module.grid_size)
         self.grid = (sides[0], sides[1])
 
-    def note_window(self, stage: Stage, args: tuple[Tensor, ...]) -> None:
+    def record_window(self, stage: Stage, args: tuple[Tensor, ...]) -> None:
         """Forward pre-hook of an As-ViT's stage, with input ``[B, h, w, dim]``: its windows."""
         height, width = args[0].shape[1:3]
         splits = fitting_splits(stage.splits, height, width)
@@ -71,11 +71,11 @@ class TokenGrid:
 class ListGrid(TokenGrid):
     """The grid of tokens that are pooled along their list.
 
-    While all rows shrink alike it is known; after that, a nearly square one replaces it.
+    It is exact while all rows shrink alike; after that, a nearly square one replaces it.
     """
 
     def shape(self, tokens: int) -> Grid:
-        """Rows and columns of this many tokens; a ValueError if no image has been seen."""
+        """Rows and columns of this many tokens; a ValueError before the first pass."""
         if self.grid is None or self.grid[0] * self.grid[1] == tokens:
             return super().shape(tokens)
         rows = self.grid[0]
@@ -96,7 +96,7 @@ class Rules(NamedTuple):
     maps: Mapping[str, Any]  # settings of :class:`MapHallucination`
 
     def split(self, heads: int) -> HeadSplit:
-        """How many heads there are to be, and real ones among them."""
+        """The number of heads after replacement, and of real ones among them."""
         return split_heads(heads, self.heads, self.kept)
 
 
@@ -163,17 +163,17 @@ class HallucinatedPooledAttention(HallucinatedHeads):
 
 
 def hallucinate(model: nn.Module, rules: Rules) -> bool:
-    """Replace every attention of a known kind in a network or a part of one, if there is any."""
+    """Replace every supported attention in a network or a part of one; False if there is none."""
     modules = list(model.modules())
     if rules.heads == "double_odd":
-        odd = any(_heads(module) % 2 for module in modules if isinstance(module, _KNOWN))
+        odd = any(_heads(module) % 2 for module in modules if isinstance(module, _ATTENTIONS))
         rules = rules._replace(heads="double" if odd else "double_each")
     for module in modules:
         for kind, replace_in in _REPLACERS.items():
             if isinstance(module, kind):
                 replace_in(module, rules)
-    made = {module for module in model.modules() if isinstance(module, HallucinatedHeads)}
-    return bool(made.difference(modules))
+    replaced = {module for module in model.modules() if isinstance(module, HallucinatedHeads)}
+    return bool(replaced.difference(modules))
 
 
 def _heads(attention: Any) -> int:
@@ -183,7 +183,7 @@ def _heads(attention: Any) -> int:
 
 def _replace_in_vision_transformer(model: Any, rules: Rules) -> None:
     token_grid = TokenGrid(tuple(model.patch_embed.grid_size))
-    model.patch_embed.register_forward_hook(token_grid.note_tokens)
+    model.patch_embed.register_forward_hook(token_grid.record_tokens)
     for block in model.blocks:
         old: Any = getattr(block, "attn", None)
         if isinstance(old, HallucinatedHeads):
@@ -194,7 +194,7 @@ def _replace_in_vision_transformer(model: Any, rules: Rules) -> None:
                 "queries, keys and values in it; only plain attention can be replaced"
             )
         kind, prefix = HallucinatedTokenAttention, model.num_prefix_tokens
-        block.attn = _made(kind, old, old.qkv, rules, prefix, token_grid=token_grid)
+        block.attn = _hallucinated(kind, old, old.qkv, rules, prefix, token_grid=token_grid)
 
 
 def _replace_in_pyramid_block(block: Any, rules: Rules) -> None:
@@ -204,7 +204,7 @@ def _replace_in_pyramid_block(block: Any, rules: Rules) -> None:
     if old.pool is not None:
         raise ValueError("PVTv2 with linear attention cannot be converted; use one without")
     parts = {"sr": old.sr, "norm": old.norm}
-    block.attn = _made(HallucinatedPyramidAttention, old, old.kv, rules, **parts)
+    block.attn = _hallucinated(HallucinatedPyramidAttention, old, old.kv, rules, **parts)
 
 
 def _replace_in_next_block(block: Any, rules: Rules) -> None:
@@ -212,26 +212,26 @@ def _replace_in_next_block(block: Any, rules: Rules) -> None:
     if isinstance(old, HallucinatedHeads):
         return
     grid = TokenGrid()
-    block.patch_embed.register_forward_hook(grid.note_channels_first)
+    block.patch_embed.register_forward_hook(grid.record_channels_first)
     parts = {"sr": old.sr, "norm": old.norm, "sr_ratio": old.sr_ratio, "token_grid": grid}
-    block.e_mhsa = _made(HallucinatedPooledAttention, old, old.v, rules, **parts)
+    block.e_mhsa = _hallucinated(HallucinatedPooledAttention, old, old.v, rules, **parts)
 
 
 def _replace_in_window_stage(stage: Any, rules: Rules) -> None:
     token_grid = TokenGrid()
     replaced = [_replace_in_layer(block, rules, token_grid) for block in stage.blocks]
     if any(replaced):
-        stage.register_forward_pre_hook(token_grid.note_window)
+        stage.register_forward_pre_hook(token_grid.record_window)
 
 
 def _replace_in_psvit(model: Any, rules: Rules) -> None:
     first = ListGrid(model.patch_embed.grid)
-    model.patch_embed.proj.register_forward_hook(first.note_channels_first)
+    model.patch_embed.proj.register_forward_hook(first.record_channels_first)
     for stage in model.stages:
         token_grid: TokenGrid = first
         if model.pooling == "2d":
             token_grid = TokenGrid()
-            stage.downsample.register_forward_hook(token_grid.note_tokens)
+            stage.downsample.register_forward_hook(token_grid.record_tokens)
         for layer in list(stage.modules()):
             old = getattr(layer, "attn", None)
             if isinstance(old, SharedAttention):  # adapt it to the number of its maps
@@ -242,15 +242,17 @@ def _replace_in_psvit(model: Any, rules: Rules) -> None:
 
 
 def _replace_in_layer(layer: Any, rules: Rules, grid: TokenGrid, prefix: int = 0) -> bool:
-    """Replace the attention of a layer of ours, if it has one."""
+    """Replace the attention of one of our layers; False if it has none."""
     old = getattr(layer, "attn", None)
     if not isinstance(old, SelfAttention):
         return False
-    layer.attn = _made(HallucinatedTokenAttention, old, old.qkv, rules, prefix, token_grid=grid)
+    layer.attn = _hallucinated(
+        HallucinatedTokenAttention, old, old.qkv, rules, prefix, token_grid=grid
+    )
     return True
 
 
-_KNOWN = (TokenAttention, PyramidAttention, NextAttention, SelfAttention)
+_ATTENTIONS = (TokenAttention, PyramidAttention, NextAttention, SelfAttention)
 _REPLACERS: dict[type[nn.Module], Callable[[Any, Rules], None]] = {
     VisionTransformer: _replace_in_vision_transformer,
     PyramidBlock: _replace_in_pyramid_block,
@@ -261,7 +263,7 @@ _REPLACERS: dict[type[nn.Module], Callable[[Any, Rules], None]] = {
 
 
 @torch.no_grad()
-def _made(
+def _hallucinated(
     kind: type[HallucinatedHeads],
     old: Any,
     values: nn.Linear,
@@ -269,7 +271,7 @@ def _made(
     prefix: int = 0,
     **parts: Any,
 ) -> HallucinatedHeads:
-    """A hallucinated attention that keeps the values, output map and dropout of the ``old`` one.
+    """A hallucinated attention with the values, output map and dropout of the ``old`` attention.
 
     The last channels of its linear map ``values`` are values; queries and keys come before them.
     ``parts`` are its further attributes.
@@ -282,7 +284,7 @@ def _made(
             f"heads={rules.heads!r} makes {split.heads} heads of {heads}, too many for "
             f"{inner} channels; use 'floor' or 'ceil'"
         )
-    made = kind(
+    attention = kind(
         values.in_features,
         split,
         inner=inner,
@@ -290,17 +292,17 @@ def _made(
         qkv_bias=values.bias is not None,
         **rules.maps,
     )
-    made.proj = old.proj
-    made.attn_drop = getattr(old, "attn_drop", made.attn_drop)
-    made.proj_drop = getattr(old, "proj_drop", made.proj_drop)
-    made.to(values.weight)
-    made.v.weight.copy_(values.weight[-inner:])
+    attention.proj = old.proj
+    attention.attn_drop = getattr(old, "attn_drop", attention.attn_drop)
+    attention.proj_drop = getattr(old, "proj_drop", attention.proj_drop)
+    attention.to(values.weight)
+    attention.v.weight.copy_(values.weight[-inner:])
     if values.bias is not None:
-        made.v.bias.copy_(values.bias[-inner:])
-    made.train(old.training)
+        attention.v.bias.copy_(values.bias[-inner:])
+    attention.train(old.training)
     for name, part in parts.items():
-        setattr(made, name, part)
-    return made
+        setattr(attention, name, part)
+    return attention
 
 
 def _is_plain(old: TokenAttention) -> bool:

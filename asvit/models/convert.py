@@ -35,7 +35,7 @@ def convert(
     branches: int = 2,
     inplace: bool = False,
 ) -> nn.Module:
-    """Make attention hallucinated, the feed-forward parts compact, or both.
+    """Replace attention by hallucinated attention, feed-forward parts by compact ones, or both.
 
     Attention is replaced in timm's DeiT and other plain vision transformers, PVTv2 (without linear
     attention) and Next-ViT, and in As-ViT and PSViT; the second linear map of feed-forward parts
@@ -46,8 +46,8 @@ def convert(
 
     Args:
         model: The network.
-        attention: ``"hallucinated"``, or None to leave it as it is.
-        ffn: ``"compact"``, or None to leave them as they are.
+        attention: ``"hallucinated"``, or None to keep it.
+        ffn: ``"compact"``, or None to keep them.
         heads: Rule for the number of heads and of real ones among them. ``"double_odd"`` doubles
             the heads of all layers if any number is odd, ``"double_each"`` only odd numbers,
             ``"double"`` always; ``"floor"`` and ``"ceil"`` keep the number and round the real
@@ -84,8 +84,8 @@ def convert(
     model = model if inplace else copy.deepcopy(model)
     kind = type(model).__name__
     check_choice("factored", factored, ("second", "first"))
-    made = {"axis": axis, "class_token": class_token, "bias": map_bias, "maps": maps}
-    if attention and not hallucinate(model, Rules(heads, kept, made)):
+    map_settings = {"axis": axis, "class_token": class_token, "bias": map_bias, "maps": maps}
+    if attention and not hallucinate(model, Rules(heads, kept, map_settings)):
         raise ValueError(
             f"{kind} has no attention that can be replaced; "
             "use a DeiT, PVTv2, Next-ViT, As-ViT or PSViT"
@@ -131,10 +131,10 @@ def _compact(model: nn.Module, name: str, *, ratio: float, branches: int) -> int
         (hidden, inputs), (outputs, read) = first.weight.shape[:2], second.weight.shape[:2]
         if hidden == read > inputs == outputs:
             whole, width = getattr(part, name), compact_width(hidden, inputs, ratio)
-            to, of = whole.weight.shape[:2]
+            out_width, in_width = whole.weight.shape[:2]
             images = isinstance(whole, nn.Conv2d)
-            made = CompactMap(of, to, width, branches=branches, images=images)
-            setattr(part, name, made.to(whole.weight).train(whole.training))
+            compact = CompactMap(in_width, out_width, width, branches=branches, images=images)
+            setattr(part, name, compact.to(whole.weight).train(whole.training))
             count += 1
     return count
 
@@ -155,7 +155,7 @@ HALLUCINATED_HOSTS: dict[str, tuple[str, HeadRule]] = {
 }
 
 # Entries of the base model's configuration that hold for the converted network, too.
-_KEPT = (
+_INHERITED = (
     "num_classes",
     "input_size",
     "pool_size",
@@ -167,13 +167,13 @@ _KEPT = (
     "first_conv",
     "classifier",
 )
-_SETTINGS = tuple(inspect.signature(convert).parameters)[1:-1]  # but the model, and inplace
+_SETTINGS = tuple(inspect.signature(convert).parameters)[1:-1]  # without model and inplace
 
 
 def _cfg(base: str) -> dict[str, Any]:
     config = timm.get_pretrained_cfg(base).to_dict()
-    kept = {key: config[key] for key in _KEPT if key in config}
-    return {**kept, "paper_ids": "arXiv:2306.10875"}
+    inherited = {key: config[key] for key in _INHERITED if key in config}
+    return {**inherited, "paper_ids": "arXiv:2306.10875"}
 
 
 def _create(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:

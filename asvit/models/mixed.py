@@ -59,9 +59,9 @@ class MixedViT(AsViT):
             dim = genotype.stage_widths[stage]
             hidden = genotype.expansions[stage] * dim
             blocks = [ShiftBlock(dim, hidden, drop_path=rate) for rate in rates[stage]]
-            made = ShiftStage(blocks, cast("nn.Module", self.layers[stage].downsample))
-            made.blocks.apply(lambda module: init_weights(module, (nn.Conv2d,)))
-            self.layers[stage] = made
+            shift_stage = ShiftStage(blocks, cast("nn.Module", self.layers[stage].downsample))
+            shift_stage.blocks.apply(lambda module: init_weights(module, (nn.Conv2d,)))
+            self.layers[stage] = shift_stage
         for stage in compact:
             convert(self.layers[stage], ffn="compact", branches=0, inplace=True)
         if pooled:

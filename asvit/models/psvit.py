@@ -129,10 +129,10 @@ class PSViT(StagedNetwork):
             downsample: nn.Module = nn.Identity()
             if i > 0:
                 downsample = make_pooling(dims[i - 1], dims[i], stride=pool_stride)
-            own = iter(rates[i])
+            stage_rates = iter(rates[i])
             hidden = int(dims[i] * mlp_ratio)
-            made = [make_cell(kind, dims[i], heads[i], hidden, own) for kind in cells[i]]
-            self.stages.append(PSViTStage(downsample, made))
+            layers = [make_cell(kind, dims[i], heads[i], hidden, stage_rates) for kind in cells[i]]
+            self.stages.append(PSViTStage(downsample, layers))
         self._check_lists(*self.patch_embed.grid)
         pool = global_pool or ("token" if class_token else "avg")
         norm = nn.LayerNorm(self.num_features, eps=1e-6)

@@ -45,8 +45,8 @@ class PSViTSupernet(nn.Module):
         self.downsamples = nn.ModuleList(cast("Any", stage).downsample for stage in frame.stages)
         hidden = [int(dim * options.get("mlp_ratio", 4.0)) for dim in dims]
         self.cells = nn.ModuleList(
-            nn.ModuleList(_choices(*of_stage) for _ in range(cells))
-            for of_stage in zip(dims, heads, hidden, strict=True)
+            nn.ModuleList(_choices(*sizes) for _ in range(cells))
+            for sizes in zip(dims, heads, hidden, strict=True)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=1e-6) for dim in dims)
         self.heads = nn.ModuleList(nn.Linear(dim, self.num_classes) for dim in dims)
@@ -81,7 +81,7 @@ class PSViTSupernet(nn.Module):
         for i in range(used):
             parts[f"stages.{i}.downsample"] = self.downsamples[i]
             layers = self._layers(path, i)
-            parts |= {f"stages.{i}.cells.{place}": layer for place, layer in enumerate(layers)}
+            parts |= {f"stages.{i}.cells.{index}": layer for index, layer in enumerate(layers)}
         weights = {
             f"{name}.{key}": tensor
             for name, part in parts.items()
@@ -91,9 +91,9 @@ class PSViTSupernet(nn.Module):
         single.to(device=like.device, dtype=like.dtype).load_state_dict(weights)
         return single.train(self.training)
 
-    def on(self, path: Sequence[str]) -> OnePath:
+    def on(self, path: Sequence[str]) -> FixedPath:
         """The supernet on a fixed ``path``, as a module that takes images."""
-        return OnePath(self, path)
+        return FixedPath(self, path)
 
     def _single(self, cells: Sequence[str]) -> PSViT:
         """A newly initialised network of the supernet's shape with these cells."""
@@ -107,18 +107,18 @@ class PSViTSupernet(nn.Module):
     def _used(self, path: Sequence[str]) -> int:
         """Number of stages of ``path`` up to its last layer."""
         cells = len(cast("nn.ModuleList", self.cells[0]))
-        known = {BASIC, SHARED, IDENTITY}
+        letters = {BASIC, SHARED, IDENTITY}
         if len(path) != len(self.cells) or any(
-            len(stage) != cells or not set(stage) <= known for stage in path
+            len(stage) != cells or not set(stage) <= letters for stage in path
         ):
             raise ValueError(
-                f"path {'|'.join(path)!r} is none of this supernet; give {len(self.cells)} texts "
-                f"of {cells} letters 'b', 's' or '-'"
+                f"path {'|'.join(path)!r} does not fit this supernet; give {len(self.cells)} "
+                f"texts of {cells} letters 'b', 's' or '-'"
             )
         return last_filled(path, f"path {'|'.join(path)!r} has no layer")
 
 
-class OnePath(nn.Module):
+class FixedPath(nn.Module):
     """A supernet on a fixed path, from :meth:`PSViTSupernet.on`; it is shared, not copied."""
 
     def __init__(self, supernet: PSViTSupernet, path: Sequence[str]) -> None:

@@ -19,7 +19,6 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from asvit.models.asvit import AsViT
-from asvit.models.layers.asvit import same_padding
 from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
 from proxies.messages import first_line
@@ -39,15 +38,6 @@ class Tokens(NamedTuple):
 SCHEDULE: Final = (Tokens(16, 5), Tokens(8, 2), Tokens(4, 1))
 _FACTORS: Final = (4, 2, 1)  # on the stride of any stem
 _SIZE_FREE: Final = (AsViT, ShiftViT, PSViT)
-
-
-def patch_padding(kernel: int, tokens: Tokens) -> tuple[int, int]:
-    """Zeros to the left of (and above) the image and to the right of (and below) it.
-
-    An image whose sides ``tokens.stride`` divides then has exactly one token for each
-    ``tokens.stride`` pixels. At (4,1) the padding is that of the plain As-ViT.
-    """
-    return same_padding(kernel, tokens.stride, tokens.dilation)
 
 
 def token_stages(model: nn.Module) -> tuple[Tokens, ...]:
@@ -78,7 +68,7 @@ def stem_of(model: nn.Module) -> nn.Conv2d:
         raise ValueError(f"{_name(model)} has no convolution that could make coarser tokens")
     if type(stem) not in (nn.Conv2d, Conv2dSame) or stem.padding_mode != "zeros":
         raise ValueError(
-            f"{_name(model)} starts with {stem}, whose padding is its own; "
+            f"{_name(model)} starts with {stem}, which pads in its own way; "
             "only a plain convolution can make coarser tokens"
         )
     (kernel, width), (stride, across) = stem.kernel_size, original(stem, "stride")
@@ -133,14 +123,14 @@ def retokenize(model: nn.Module, tokens: Tokens) -> None:
     try:
         _set_tokens(model, Tokens(*tokens), coarse=tokens != stages[-1])
     except ValueError:
-        _set_tokens(model, before, coarse=before != stages[-1], tried=True)
+        _set_tokens(model, before, coarse=before != stages[-1], checked=True)
         raise
 
 
-def _set_tokens(model: nn.Module, tokens: Tokens, *, coarse: bool, tried: bool = False) -> None:
-    """Restore the plain network, then set its tokens; ``tried`` if it is known to run with them.
+def _set_tokens(model: nn.Module, tokens: Tokens, *, coarse: bool, checked: bool = False) -> None:
+    """Restore the plain network, then set its tokens; ``checked`` if it is known to run with them.
 
-    If it cannot adapt, some of it stays overridden.
+    If it cannot adapt, a part of it stays overridden.
     """
     restore(model)
     stem = stem_of(model)
@@ -158,8 +148,8 @@ def _set_tokens(model: nn.Module, tokens: Tokens, *, coarse: bool, tried: bool =
     ]
     for module, adapt in adapters:
         adapt(module, stem, coarse)
-    known = adapters or any(isinstance(module, _SIZE_FREE) for module in model.modules())
-    if coarse and not known and not tried:
+    adaptable = adapters or any(isinstance(module, _SIZE_FREE) for module in model.modules())
+    if coarse and not adaptable and not checked:
         _dry_run(model, stem, tokens)
 
 
@@ -184,8 +174,8 @@ def _dry_run(model: nn.Module, stem: nn.Conv2d, tokens: Tokens) -> None:
 def _image_side(model: nn.Module) -> int | None:
     """Side of the square images that a network was built for, where it records it."""
     config = getattr(model, "pretrained_cfg", None) or {}  # timm's
-    said = [getattr(module, "img_size", None) for module in model.modules()]
-    pairs = [size for size in said if isinstance(size, tuple)]
+    sizes = [getattr(module, "img_size", None) for module in model.modules()]
+    pairs = [size for size in sizes if isinstance(size, tuple)]
     height, width = (*pairs, config.get("input_size", (3, 0, 1))[1:])[0]
     return int(height) if height == width else None
 

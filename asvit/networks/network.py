@@ -15,7 +15,7 @@ from asvit.spaces.architectures import canonical
 from proxies.messages import shown
 
 #: Kind of converted part -> its settings in :func:`asvit.convert`.
-_OF_PARTS = {
+_PART_SETTINGS = {
     "hallucinated": ("heads", "axis", "class_token", "map_bias", "maps", "kept"),
     "compact": ("ratio", "factored"),
 }
@@ -23,12 +23,12 @@ _OF_PARTS = {
 
 def _part(setting_name: str, kind: str, text: Any) -> str:
     """The text of a converted part in its canonical form."""
-    name, given = parse_call(text) if isinstance(text, str) else (text, {})
+    name, arguments = parse_call(text) if isinstance(text, str) else (text, {})
     if name != kind:
         raise ValueError(f"{setting_name} must be {kind}, got {shown(str(text))}")
-    for argument in given:
-        check_choice(f"a setting of {kind}", argument, _OF_PARTS[kind])
-    return call_text(name, given)
+    for argument in arguments:
+        check_choice(f"a setting of {kind}", argument, _PART_SETTINGS[kind])
+    return call_text(name, arguments)
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ class Network(Settings):
         model = build(self.architecture, *sizes, drop_path=drop_path, drop=drop)
         if self.attention is None and self.ffn is None:
             return model
-        given: dict[str, Any] = {}
+        parts: dict[str, Any] = {}
         for part, text in (("attention", self.attention), ("ffn", self.ffn)):
             if text is not None:
-                given[part], arguments = parse_call(text)
-                given |= arguments
-        return convert(model, **given, branches=self.branches, inplace=True)
+                parts[part], arguments = parse_call(text)
+                parts |= arguments
+        return convert(model, **parts, branches=self.branches, inplace=True)
 
     def merged(self, model: nn.Module) -> tuple[Self, nn.Module]:
         """The form for inference of a model from :meth:`build`, and its settings.

@@ -75,7 +75,7 @@ class Pyramid(nn.Module):
         indices = range(len(levels)) if out_indices is None else sorted(set(out_indices))
         if not indices or not all(0 <= i < len(levels) for i in indices):
             raise ValueError(f"out_indices={out_indices!r}; use some of 0 to {len(levels) - 1}")
-        chosen = [levels[i] for i in indices]
+        selected = [levels[i] for i in indices]
         if not 0 <= frozen_stages <= len(levels):
             raise ValueError(f"frozen_stages={frozen_stages}; use 0 to {len(levels)}")
         self._fixed = None if takes_any_size(model) else image_size
@@ -84,7 +84,7 @@ class Pyramid(nn.Module):
             self._frozen = self._freeze(model, levels[frozen_stages - 1].position)
         self.body = cast("Any", model)
         self._indices = self.body.prune_intermediate_layers(
-            [level.position for level in chosen], prune_norm=True
+            [level.position for level in selected], prune_norm=True
         )
         if grad_checkpointing:
             try:
@@ -94,8 +94,8 @@ class Pyramid(nn.Module):
                 raise ValueError(
                     f"{kind} cannot recompute its blocks; leave out grad_checkpointing"
                 ) from error
-        self.channels = tuple(level.channels for level in chosen)
-        self.strides = tuple(level.stride for level in chosen)
+        self.channels = tuple(level.channels for level in selected)
+        self.strides = tuple(level.stride for level in selected)
         self.out_channels = self.channels[-1]
         self.norms = nn.ModuleList(
             LayerNorm2d(width, eps=1e-5) if norms else nn.Identity() for width in self.channels
@@ -276,13 +276,13 @@ def _build(
     if "strict_img_size" not in inspect.signature(type(model)).parameters:
         return model
     # Swin takes a single size unless built otherwise.
-    known = TimmModel.parse(arch)
+    timm_model = TimmModel.parse(arch)
     resizable: nn.Module = timm.create_model(
-        known.name,
+        timm_model.name,
         img_size=image_size,
         strict_img_size=False,
         drop_path_rate=drop_path,
-        **known.arguments,
+        **timm_model.arguments,
     )
     return resizable
 
@@ -309,7 +309,7 @@ def feature_levels(model: nn.Module) -> list[Level]:
     if len(levels) < 2:
         strides = ", ".join(map(str, sorted(last)))
         raise ValueError(
-            f"{type(model).__name__} has maps of stride {strides} px only, which is no pyramid; "
+            f"{type(model).__name__} has maps of stride {strides} px only; a pyramid needs two; "
             "use an As-ViT, a ShiftViT, a 'psvit2d:' path of several stages, or a timm model such "
             "as a Swin"
         )

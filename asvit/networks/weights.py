@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asvit.core.codec import check_values, content_fault
+from asvit.core.codec import check_schema, check_values, content_fault
 from asvit.core.records import MALFORMED
 from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.networks.network import Network
@@ -26,8 +26,8 @@ KIND = "network"
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # of released checkpoints
 _LEAST_CROP = 0.05  # as in the settings of a training
 _LEAST_STD = 1e-3  # a few times smaller than that of pixels in 0 to 255
-_RESAMPLING = tuple(one.name.lower() for one in Image.Resampling)
-_SHOWN = 3
+_RESAMPLING = tuple(method.name.lower() for method in Image.Resampling)
+_MAX_NAMES = 3  # of weights in a message
 _LONGEST = 100  # characters of a name of weights in a message
 
 # How torch.load names what it would import.
@@ -56,7 +56,7 @@ class WeightsFile:
     weights: Mapping[str, Tensor]  # its state dict
     classes: tuple[str, ...] = ()  # name of each class; empty if unnamed
     # Further facts as JSON types: how images are normalised (``mean``, ``std``, ``interpolation``,
-    # ``crop_pct``), how it was found and trained.
+    # ``crop_pct``), how the network was searched and trained.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> nn.Module:
@@ -71,7 +71,7 @@ class WeightsFile:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What it holds beside the weights, in JSON types; :meth:`described` reads it."""
+        """The content without the weights, in JSON types; :meth:`described` reads it."""
         classes, facts = list(self.classes), dict(self.facts)
         return {"network": self.network.to_json(), "classes": classes, "facts": facts}
 
@@ -92,7 +92,7 @@ class WeightsFile:
 
         Raises:
             FileNotFoundError: If it does not exist.
-            ValueError: If it lacks the settings of its network, is damaged, or is of a newer
+            ValueError: If it lacks the settings of its network, is damaged, or is of another
                 version.
         """
         header, weights = _read_safetensors(path)
@@ -101,10 +101,7 @@ class WeightsFile:
                 f"{path} holds weights but not which network they are of; name the architecture"
             )
         try:
-            if (header["kind"], header["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(
-                    f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"
-                )
+            check_schema(header, KIND, SCHEMA_VERSION)
             return cls.described(header, weights)
         except MALFORMED as error:
             raise ValueError(
@@ -116,7 +113,7 @@ class WeightsFile:
         """The content of a header, with weights.
 
         Raises:
-            ValueError, KeyError, TypeError: If it is none (:data:`asvit.core.codec.MALFORMED`).
+            ValueError, KeyError, TypeError: If malformed (:data:`asvit.core.codec.MALFORMED`).
         """
         check_values(about, {"classes": Sequence[str], "facts": Mapping[str, Any]})
         facts = dict(about["facts"])
@@ -155,23 +152,23 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = content[name]
             break
     if not isinstance(content, Mapping) or not content:
-        raise ValueError(f"{path} holds no state dict, but a {type(content).__name__}")
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a state dict")
     for name, tensor in content.items():
         if not isinstance(name, str):
-            raise ValueError(f"{path} holds no state dict: {shown(name)} is no name")
+            raise ValueError(f"{path} has no state dict: {shown(name)} is not a name")
         if not isinstance(tensor, Tensor):
-            raise ValueError(f"{path} holds no state dict: {shown(name)} is no tensor")
+            raise ValueError(f"{path} has no state dict: {shown(name)} is not a tensor")
     return _plain(path, dict(content))
 
 
 def _why_unloadable(error: BaseException) -> str:
-    """Why ``torch.load`` refused a file, without its advice to run what the file holds."""
+    """Why ``torch.load`` refused a file, without its advice to execute the file's code."""
     text = str(error)
     if "weights_only" not in text:
         return first_line(error)
-    named = _GLOBAL.search(text)
-    held = "other objects than tensors" if named is None else one_line(named[1], most=_LONGEST)
-    return f"it holds {held}, which may run any program, or is damaged; nothing of it was run"
+    match = _GLOBAL.search(text)
+    content = "other objects than tensors" if match is None else one_line(match[1], most=_LONGEST)
+    return f"it holds {content}, which may run any program, or is damaged; nothing of it was run"
 
 
 def load_state(
@@ -196,7 +193,7 @@ def load_state(
     free = tuple(may_lack)
     own = model.state_dict()
     missing = [name for name in own if name not in weights]
-    strange = [name for name in weights if name not in own]
+    unexpected = [name for name in weights if name not in own]
     other = [n for n, t in own.items() if n in weights and weights[n].shape != t.shape]
     whole = [
         name
@@ -205,18 +202,18 @@ def load_state(
     ]
     for names, fault in (
         (missing, "are missing"),
-        (strange, "are unknown to it"),
+        (unexpected, "are unknown to it"),
         (other, "have another shape"),
-        (whole, "are no floating-point numbers"),
+        (whole, "are not floating-point numbers"),
     ):
         faulty = [name for name in names if not (free and name.startswith(free))]
         if faulty:
-            more = f" and {len(faulty) - _SHOWN} more" if len(faulty) > _SHOWN else ""
-            names_shown = ", ".join(one_line(name, most=_LONGEST) for name in faulty[:_SHOWN])
-            raise ValueError(f"{what} do not fit the network: {names_shown}{more} {fault}")
-    kept = {*missing, *other, *whole}
-    model.load_state_dict({**own, **{n: weights[n] for n in own if n not in kept}})
-    return tuple(name for name in own if name in kept)
+            more = f" and {len(faulty) - _MAX_NAMES} more" if len(faulty) > _MAX_NAMES else ""
+            listing = ", ".join(one_line(name, most=_LONGEST) for name in faulty[:_MAX_NAMES])
+            raise ValueError(f"{what} do not fit the network: {listing}{more} {fault}")
+    unchanged = {*missing, *other, *whole}
+    model.load_state_dict({**own, **{n: weights[n] for n in own if n not in unchanged}})
+    return tuple(name for name in own if name in unchanged)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
@@ -254,5 +251,5 @@ def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         if tensor.is_meta:
             raise ValueError(f"{path}: {shown(name)} is a tensor on 'meta', which has no numbers")
         if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
-            raise ValueError(f"{path}: {shown(name)} holds no plain numbers, but {tensor.dtype}")
+            raise ValueError(f"{path}: {shown(name)} has no plain numbers, but {tensor.dtype}")
     return weights

@@ -46,28 +46,30 @@ def predictor_findings(
     ``counts`` are by name, each in the order of ``plan.rows``; without an ``image_size``, in
     pixels, each row has its own; the seed is that of splits and resamples.
     """
-    found = []
+    findings = []
     for target in plan.targets:
-        known = np.isfinite(np.asarray(values.accuracies[target]))
-        if known.sum() < min(TRAININGS) + LEAST_TESTS:
+        trained = np.isfinite(np.asarray(values.accuracies[target]))
+        if trained.sum() < min(TRAININGS) + LEAST_TESTS:
             continue
         rows = gather_rows(plan.table, target, image_size, among=plan.rows, counts=counts)
-        own = {name: column[known] for name, column in counts.items()}
+        own = {name: column[trained] for name, column in counts.items()}
         n = len(rows.accuracies)
         for trainings in TRAININGS:
             if trainings + LEAST_TESTS <= n and np.ptp(rows.accuracies) > 0:
                 ranked = _correlation(Splits(rows, trainings, SPLITS, seed), own)
-                found.append(Finding(f"{PREDICTOR}{trainings}", target, "higher", False, ranked))
-    return found
+                name = f"{PREDICTOR}{trainings}"
+                findings.append(Finding(name, target, "higher", False, ranked))
+    return findings
 
 
-def _correlation(made: Splits, counts: Mapping[str, Array]) -> Correlation:
-    y, drawn = made.rows.accuracies, made.drawn
+def _correlation(splits: Splits, counts: Mapping[str, Array]) -> Correlation:
+    y, resamples = splits.rows.accuracies, splits.resamples
+    estimate = resamples.estimate
 
     def mean(statistic: Any) -> float:
         """Mean over the splits of a statistic of prediction, accuracy and the test rows."""
-        found = [statistic(split.mean, y[split.test], split.test) for split in made.splits]
-        return float(np.mean(found))
+        values = [statistic(split.mean, y[split.test], split.test) for split in splits.splits]
+        return float(np.mean(values))
 
     def inside(groups: Sequence[NDArray[np.bool_]], column: Array | None) -> Array:
         """Tau over the pairs inside groups of rows, in every resample."""
@@ -76,25 +78,25 @@ def _correlation(made: Splits, counts: Mapping[str, Array]) -> Correlation:
                 split.mean if column is None else column[split.test],
                 y[split.test],
                 [group[split.test] for group in groups],
-                drawn.rows[:, split.test],
+                resamples.rows[:, split.test],
             )
-            for split in made.splits
+            for split in splits.splits
         ]
-        return drawn.mean(np.column_stack(taus))
+        return resamples.mean(np.column_stack(taus))
 
-    taus = made.each(resampled_kendall)
-    tau, tau_interval = drawn.estimate(taus)
+    taus = splits.each(resampled_kendall)
+    tau, tau_interval = estimate(taus)
     rival, _ = best_count(counts, y)
     beside = np.full_like(taus, np.nan)
     if rival:
-        beside = made.each(resampled_kendall, [counts[rival]] * SPLITS)
-    difference, difference_interval = drawn.estimate(taus - beside)
+        beside = splits.each(resampled_kendall, [counts[rival]] * SPLITS)
+    difference, difference_interval = estimate(taus - beside)
     return Correlation(
         n=len(y),
         dropped=0,
         tau=tau,
         tau_interval=tau_interval,
-        spearman=drawn.estimate(made.each(resampled_spearman))[0],
+        spearman=estimate(splits.each(resampled_spearman))[0],
         weighted_tau=mean(lambda x, y, _: stats.weightedtau(x, y).statistic),
         partial_tau=mean(lambda x, y, test: partial_kendall(x, y, counts["params"][test]))
         if "params" in counts
@@ -103,6 +105,6 @@ def _correlation(made: Splits, counts: Mapping[str, Array]) -> Correlation:
         difference=difference,
         difference_interval=difference_interval,
         in_bands=taus_in_bands(counts, lambda rows: float(inside([rows], None)[0])),
-        regret={k: drawn.estimate(made.each(partial(resampled_regret, k=k)))[0] for k in TOP},
+        regret={k: estimate(splits.each(partial(resampled_regret, k=k)))[0] for k in TOP},
         within=taus_within(counts, inside),
     )

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 #: The features that every architecture has: logarithms to base 2.
 SIZES = ("params", "macs", "depth", "width")
-#: Start of the names of columns that say of which kind an architecture is.
+#: Prefix of the names of columns for the kind of an architecture.
 KIND = "kind="
 DEFAULT_IMAGE_SIZE = 224
 
@@ -28,7 +28,7 @@ def features(
     counts: Mapping[str, ArrayLike] | None = None,
     measures: Mapping[str, ArrayLike] | None = None,
 ) -> tuple[list[str], Array]:
-    """What a predictor of accuracy sees of architectures.
+    """The input of a predictor of accuracy.
 
     The sizes come first: logarithms to base 2 of parameters, multiply-adds, number of blocks and
     channels of the first block. Then come the choices, as
@@ -54,16 +54,16 @@ def features(
     """
     parsed = list(map(parse, architectures))
     sides = list(image_size) if isinstance(image_size, Sequence) else [image_size] * len(parsed)
-    known, own = (
-        {name: column_of(name, values, len(parsed)) for name, values in (given or {}).items()}
-        for given in (counts, measures)
+    count_columns, measure_columns = (
+        {name: column_of(name, values, len(parsed)) for name, values in (columns or {}).items()}
+        for columns in (counts, measures)
     )
     if len(sides) != len(parsed):
         raise ValueError(f"image_size has {len(sides)} value(s) for {len(parsed)} architecture(s)")
     rows = []
     for i, (arch, side) in enumerate(zip(parsed, sides, strict=True)):
         kind, choices = choice_features(arch)
-        sizes = {name: math.log2(column[i]) for name, column in known.items() if column[i] > 0}
+        sizes = {name: math.log2(c[i]) for name, c in count_columns.items() if c[i] > 0}
         row = {**choices, **sizes, KIND + kind: 1.0}
         for name in SIZES:
             if name not in row:
@@ -72,7 +72,7 @@ def features(
     names = list(dict.fromkeys([*SIZES, *(name for row in rows for name in row)]))
     table = [[row.get(name, missing(name)) for name in names] for row in rows]
     values = np.array(table, dtype=np.float64).reshape(len(rows), len(names))
-    return [*names, *own], np.column_stack([values, *own.values()])
+    return [*names, *measure_columns], np.column_stack([values, *measure_columns.values()])
 
 
 def missing(name: str) -> float:
@@ -110,10 +110,10 @@ def expansions(arch: Architecture, side: int) -> float:
 def _structure(arch: Architecture, side: int) -> dict[str, float]:
     """Depth and width of a network whose text does not have them; NaN where it has no blocks."""
     network = build_on_meta(arch, image_size=side)
-    found = dict.fromkeys(("depth", "width"), math.nan)
+    structure = dict.fromkeys(("depth", "width"), math.nan)
     for name, measure in (("depth", depth), ("width", embedding_width)):
         try:
-            found[name] = math.log2(measure(network))
+            structure[name] = math.log2(measure(network))
         except ValueError:
             continue
-    return found
+    return structure

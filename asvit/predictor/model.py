@@ -26,8 +26,8 @@ class Predictor:
     Args:
         image_size: Side in pixels of the images that multiply-adds are counted for; None for 224.
         num_classes: Classes of the networks whose parameters are counted.
-        per_cent: Whether accuracies are known to be in per cent. Otherwise those that are all at
-            most 1 are taken for a mistake.
+        per_cent: Whether accuracies are certainly in per cent. Otherwise values that are all at
+            most 1 are refused as fractions.
 
     References:
         White et al. 2021, arXiv:2104.01177, compare predictors of accuracy.
@@ -61,27 +61,27 @@ class Predictor:
             ValueError: If an architecture or an accuracy is wrong, lengths differ, fewer than 5
                 accuracies are known, or all of them are at most 1.
         """
-        given = list(architectures)
-        known = column_of("accuracies", accuracies, len(given))
-        kept = np.flatnonzero(~np.isnan(known))
-        wrong = known[kept][~((known[kept] >= 0) & (known[kept] <= 100))]
+        networks = list(architectures)
+        column = column_of("accuracies", accuracies, len(networks))
+        rows = np.flatnonzero(~np.isnan(column))
+        wrong = column[rows][~((column[rows] >= 0) & (column[rows] <= 100))]
         if len(wrong):
             raise ValueError(f"accuracy {wrong[0]:g} is not in per cent; use 0 to 100")
         if not self.per_cent:
-            check_per_cent(known)
-        if len(kept) < LEAST_TRAININGS:
+            check_per_cent(column)
+        if len(rows) < LEAST_TRAININGS:
             raise ValueError(
-                f"{len(kept)} architecture(s) have an accuracy; "
+                f"{len(rows)} architecture(s) have an accuracy; "
                 f"a predictor needs at least {LEAST_TRAININGS}"
             )
         between = None
         if noise is not None:
-            of_each = np.full(len(given), noise) if np.ndim(noise) == 0 else noise
-            between = column_of("noise", of_each, len(given))[kept]
+            deviations = np.full(len(networks), noise) if np.ndim(noise) == 0 else noise
+            between = column_of("noise", deviations, len(networks))[rows]
             if not (np.isfinite(between) & (between >= 0)).all():
                 raise ValueError("noise must be 0 or more points for every known accuracy")
-        names, values = self._features([given[i] for i in kept])
-        self._process = Process().fit(names, values, known[kept], between)
+        names, values = self._features([networks[i] for i in rows])
+        self._process = Process().fit(names, values, column[rows], between)
         return self
 
     def predict(self, architectures: Iterable[str | Architecture]) -> tuple[Array, Array]:
@@ -104,7 +104,7 @@ class Predictor:
         *,
         noise: float = 0.0,
     ) -> Array:
-        """Quantiles of the accuracies that architectures would have, as far as is known.
+        """Quantiles of the accuracies that architectures would have.
 
         Args:
             architectures: Texts or architectures.
@@ -120,15 +120,15 @@ class Predictor:
         Raises:
             ValueError: As :meth:`predict`, or if a level or the noise is out of its range.
         """
-        given = np.asarray(levels, dtype=np.float64)
-        if not ((given > 0) & (given < 1)).all():
-            raise ValueError(f"levels={given.tolist()} must be between 0 and 1")
+        checked = np.asarray(levels, dtype=np.float64)
+        if not ((checked > 0) & (checked < 1)).all():
+            raise ValueError(f"levels={checked.tolist()} must be between 0 and 1")
         if not 0 <= noise < np.inf:
             raise ValueError(f"noise={noise} must be 0 or more points")
-        return self._fitted().quantiles(*self._features(architectures), given, noise=noise)
+        return self._fitted().quantiles(*self._features(architectures), checked, noise=noise)
 
     def sample(self, architectures: Iterable[str | Architecture], n: int, seed: int = 0) -> Array:
-        """Draw accuracies of all architectures at once, as far as the trainings leave them open.
+        """Draw joint samples of the accuracies of architectures.
 
         Returns:
             ``n`` joint draws from the posterior, in per cent, ``[n, architectures]``.

@@ -34,7 +34,7 @@ _VARIANCE_SPREAD: Final = 2.0
 _LENGTH_SPREAD: Final = 0.7
 _OWN_SPREAD: Final = 1.0
 _BOUNDS: Final = (1e-6, 1e3)
-#: Length scale at which only equal rows have anything in common.
+#: Length scale at which only equal rows correlate.
 _EQUAL: Final = 1e-3
 # The parameters are those of the highest density, as if they were known. Deviations are therefore
 # wider by a share that falls with the rows; 3 is from 8 columns of two tables, and held on others
@@ -63,17 +63,17 @@ class Process:
         between training seeds, or one for all; None if unknown.
         """
         self._names = list(names)
-        known = np.isfinite(values)
-        filled = np.where(known, values, 0.0)
-        self._mean = filled.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        self._std = np.where(known, values, self._mean).std(axis=0)
+        finite = np.isfinite(values)
+        filled = np.where(finite, values, 0.0)
+        self._mean = filled.sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
+        self._std = np.where(finite, values, self._mean).std(axis=0)
         varied = self._std > 1e-9
         self._varied = np.flatnonzero(varied if varied.any() else ~varied)
         self._scale = NormalScores(accuracies)
         alpha = np.full(len(accuracies), 1e-8)
         if noise is not None and self._scale.spread > 0:
             alpha += (noise / self._scale.spread) ** 2
-        kernel, spreads = self._kernel(known_noise=noise is not None)
+        kernel, spreads = self._kernel(has_noise=noise is not None)
         self._process = GaussianProcessWithPriors(kernel, spreads=spreads, alpha=alpha)
         with threadpool_limits(1, "blas"):
             self._process.fit(self._columns(values), self._scale.scores)
@@ -127,27 +127,27 @@ class Process:
             )
             rng = np.random.default_rng(seed)
             wider = covariance * self._widening**2
-            drawn = rng.multivariate_normal(mean, wider, size=n, method="eigh")
-        return self._scale.accuracies(drawn)
+            draws = rng.multivariate_normal(mean, wider, size=n, method="eigh")
+        return self._scale.accuracies(draws)
 
     def _aligned(self, names: Sequence[str], values: Array) -> Array:
         """The columns that the process was fitted to, ``[rows, columns]``."""
-        known, rows = dict(zip(names, values.T, strict=True)), len(values)
+        columns, rows = dict(zip(names, values.T, strict=True)), len(values)
         return np.column_stack(
-            [known.get(name, np.full(rows, missing(name))) for name in self._names]
+            [columns.get(name, np.full(rows, missing(name))) for name in self._names]
         )
 
     def _columns(self, values: Array) -> Array:
         """The columns that vary, standardised by the rows fitted to."""
         deviations = np.where(np.isfinite(values), values - self._mean, 0.0)
-        found: Array = (deviations / np.where(self._std > 0, self._std, 1.0))[:, self._varied]
-        return found
+        columns: Array = (deviations / np.where(self._std > 0, self._std, 1.0))[:, self._varied]
+        return columns
 
-    def _kernel(self, *, known_noise: bool) -> tuple[Kernel, tuple[float, ...]]:
+    def _kernel(self, *, has_noise: bool) -> tuple[Kernel, tuple[float, ...]]:
         """The kernel at the medians of the priors, and the spreads of the priors."""
         kernel = (
             ConstantKernel(_OWN_BESIDE_NOISE, _BOUNDS) * RBF(_EQUAL, "fixed")
-            if known_noise
+            if has_noise
             else WhiteKernel(_OWN, _BOUNDS)
         )
         spreads = [_OWN_SPREAD]
@@ -175,32 +175,32 @@ class NormalScores:
     """The map between accuracies and the normal scores of their ranks, of variance 1.
 
     Ranks keep a few networks that failed to train from outweighing all others. Between accuracies
-    the map is linear, and beyond them it goes on with the slope of the whole.
+    the map is linear; beyond them it continues with the slope of the whole.
     """
 
     def __init__(self, accuracies: Array) -> None:
         n = len(accuracies)
         scores = stats.norm.ppf((stats.rankdata(accuracies) - 0.5) / n)
-        self.spread = float(accuracies.std())  #: one unit of score is about as much
-        #: Of the accuracies given, ``[rows]``; equal ones have equal scores.
+        self.spread = float(accuracies.std())  #: points of accuracy per unit of score, about
+        #: Scores of ``accuracies``, ``[rows]``; equal accuracies have equal scores.
         self.scores: Array = scores / scores.std() if self.spread > 0 else np.zeros(n)
         self._accuracies, first = np.unique(accuracies, return_index=True)
         self._scores = self.scores[first]
 
     def accuracies(self, scores: Array) -> Array:
-        """The accuracies that stand at these scores, per cent, of any shape."""
+        """The accuracies of these scores, per cent, of any shape."""
         low, high = self._scores[0], self._scores[-1]
         above = self._beyond(scores - high, 100 - self._accuracies[-1])
         below = self._beyond(low - scores, self._accuracies[0])
-        found: Array = np.interp(scores, self._scores, self._accuracies) + above - below
-        return found
+        accuracies: Array = np.interp(scores, self._scores, self._accuracies) + above - below
+        return accuracies
 
     def _beyond(self, away: Array, room: float) -> Array:
         """Points of accuracy at scores ``away`` from the outermost one; less than ``room``."""
         if room <= 0:
             return np.zeros_like(away)
-        found: Array = -room * np.expm1(-self.spread * np.maximum(away, 0) / room)
-        return found
+        points: Array = -room * np.expm1(-self.spread * np.maximum(away, 0) / room)
+        return points
 
 
 class OnColumns(Exponentiation):  # type: ignore[misc]  # scikit-learn has no types
@@ -251,12 +251,12 @@ class GaussianProcessWithPriors(GaussianProcessRegressor):  # type: ignore[misc]
         self, theta: Array | None = None, eval_gradient: bool = False, clone_kernel: bool = True
     ) -> Any:
         """The logarithm of likelihood times prior, up to a constant."""
-        found = super().log_marginal_likelihood(theta, eval_gradient, clone_kernel)
+        result = super().log_marginal_likelihood(theta, eval_gradient, clone_kernel)
         if theta is None:
-            return found
+            return result
         away = (theta - self.kernel.theta) / self.spreads
         prior = -0.5 * float(away @ away)
         if not eval_gradient:
-            return found + prior
-        likelihood, gradient = found
+            return result + prior
+        likelihood, gradient = result
         return likelihood + prior, gradient - away / self.spreads

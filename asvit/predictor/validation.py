@@ -31,12 +31,12 @@ _SEED = re.compile(r"(.+)_seed\d+")
 
 @dataclass(frozen=True)
 class Rival:
-    """What a predictor is compared with, on the same test rows."""
+    """The rank correlation of a rival of the predictor, on the same test rows."""
 
-    #: The count or measure that was chosen, most often if every split chooses; empty if there was
-    #: none to choose from.
+    #: The count or measure, the most frequent one if every split chooses; empty if there was none
+    #: to choose from.
     name: str
-    tau: float  #: Kendall's tau-b between what was chosen and accuracy
+    tau: float  #: Kendall's tau-b between the count or measure and accuracy
     tau_interval: Interval  #: its interval
     difference: float  #: tau of the predictor minus ``tau``
     difference_interval: Interval  #: its interval over the same resamples
@@ -61,9 +61,9 @@ class CrossValidation:
     tau_interval: Interval  #: its interval
     spearman: float  #: Spearman's rank correlation between them
     spearman_interval: Interval  #: its interval
-    #: k -> the best accuracy minus the best one among the k rows predicted best, in points.
+    #: k -> the best accuracy minus the best one among the k rows predicted best, in points; no
+    #: interval of it, as resamples of an extreme do not cover.
     regret: Mapping[int, float]
-    regret_intervals: Mapping[int, Interval]  #: k -> its interval
     #: Share of accuracies inside the 90 % interval of their prediction, between its quantiles at
     #: 5 and 95 %. These include the noise between training seeds if the table has columns of
     #: single seeds.
@@ -95,7 +95,7 @@ class CrossValidation:
 
 @dataclass(frozen=True)
 class Split:
-    """What was predicted after fitting to some rows of a table."""
+    """Predictions for the test rows, after fitting to the others."""
 
     train: NDArray[np.int64]  # the rows fitted to
     test: NDArray[np.int64]  # the others, ``[tests]``
@@ -119,11 +119,11 @@ class Rows:
 
     def noise(self, rows: NDArray[np.int64]) -> float | None:
         """Standard deviation of an accuracy between seeds, pooled over rows; None if unknown."""
-        of_seeds = self.by_seed[:, rows]
-        enough = np.isfinite(of_seeds).sum(axis=0) > 1
+        by_seed = self.by_seed[:, rows]
+        enough = np.isfinite(by_seed).sum(axis=0) > 1
         if not enough.any():
             return None
-        pooled = np.nanvar(of_seeds[:, enough], axis=0, ddof=1).mean()
+        pooled = np.nanvar(by_seed[:, enough], axis=0, ddof=1).mean()
         return math.sqrt(pooled / self.seeds)
 
 
@@ -154,29 +154,29 @@ def cross_validate(
         ValueError: If the table or the target is wrong, fewer than ``trainings`` + 5 rows have an
             accuracy, or the accuracies are all equal.
     """
-    found = load_reference(table, check=False)
-    rows = gather_rows(found, target, image_size, measures or {})
+    reference = load_reference(table, check=False)
+    rows = gather_rows(reference, target, image_size, measures or {})
     _check(rows, trainings, splits)
-    made = Splits(rows, trainings, splits, seed)
-    estimate = made.drawn.estimate
+    fits = Splits(rows, trainings, splits, seed)
+    estimate = fits.resamples.estimate
 
-    def rival(columns: Mapping[str, Array], chosen: Sequence[str]) -> Rival:
+    def rival(columns: Mapping[str, Array], names: Sequence[str]) -> Rival:
         unknown = np.full(len(rows.accuracies), math.nan)
-        own = made.each(resampled_kendall, [columns.get(name, unknown) for name in chosen])
-        name = Counter(chosen).most_common(1)[0][0]
+        own = fits.each(resampled_kendall, [columns.get(name, unknown) for name in names])
+        name = Counter(names).most_common(1)[0][0]
         return Rival(name, *estimate(own), *estimate(taus - own))
 
     def best(columns: Mapping[str, Array]) -> list[str]:
-        return [_best(columns, rows.accuracies, split.train) for split in made.splits]
+        return [_best(columns, rows.accuracies, split.train) for split in fits.splits]
 
-    taus = made.each(resampled_kendall)
+    taus = fits.each(resampled_kendall)
     tau, tau_interval = estimate(taus)
-    spearman, spearman_interval = estimate(made.each(resampled_spearman))
-    regrets = {k: estimate(made.each(partial(resampled_regret, k=k))) for k in TOP}
-    coverage, coverage_interval = estimate(made.covered())
+    spearman, spearman_interval = estimate(fits.each(resampled_spearman))
+    regrets = {k: fits.each(partial(resampled_regret, k=k)) for k in TOP}
+    coverage, coverage_interval = estimate(fits.covered())
     overall = _best(rows.counts, rows.accuracies, np.arange(len(rows.accuracies)))
     return CrossValidation(
-        reference=found.name,
+        reference=reference.name,
         target=rows.target,
         rows=len(rows.accuracies),
         trainings=trainings,
@@ -185,8 +185,7 @@ def cross_validate(
         tau_interval=tau_interval,
         spearman=spearman,
         spearman_interval=spearman_interval,
-        regret={k: value for k, (value, _) in regrets.items()},
-        regret_intervals={k: interval for k, (_, interval) in regrets.items()},
+        regret={k: estimate(samples)[0] for k, samples in regrets.items()},
         coverage=coverage,
         coverage_interval=coverage_interval,
         count=rival(rows.counts, best(rows.counts)),
@@ -206,25 +205,25 @@ def gather_rows(
 ) -> Rows:
     """The rows of a table, or of those ``among`` it, that have an accuracy.
 
-    ``counts`` has what was counted of these rows already. The other arguments are those of
+    ``counts`` are those of these rows that are known already. The other arguments are those of
     :func:`cross_validate`.
     """
     name = table.target(target).name
     accuracies = np.asarray(table.accuracies[name])
     usable = np.arange(len(table)) if among is None else np.asarray(among, dtype=np.int64)
-    kept = usable[np.isfinite(accuracies[usable])]
+    selected = usable[np.isfinite(accuracies[usable])]
     columns = {**table.counts, "params": table.params, "macs": table.macs}
-    known = {name: column for name, column in columns.items() if column is not None}
+    available = {name: column for name, column in columns.items() if column is not None}
     if image_size is not None:
-        known.pop("macs", None)
-    inside = {name: np.asarray(column)[kept] for name, column in known.items()}
-    inside |= {name: column[np.isin(usable, kept)] for name, column in (counts or {}).items()}
-    given = {key: np.asarray(column, dtype=np.float64) for key, column in (measures or {}).items()}
-    for key, column in given.items():
+        available.pop("macs", None)
+    inside = {name: np.asarray(column)[selected] for name, column in available.items()}
+    inside |= {name: column[np.isin(usable, selected)] for name, column in (counts or {}).items()}
+    measured = {key: np.asarray(c, dtype=np.float64) for key, c in (measures or {}).items()}
+    for key, column in measured.items():
         if column.shape != (len(table),):
             raise ValueError(f"measure {key} has shape {column.shape} for {len(table)} rows")
-    texts = [table.architectures[row] for row in kept]
-    sides = [image_size or table.image_sizes[row] for row in kept]
+    texts = [table.architectures[row] for row in selected]
+    sides = [image_size or table.image_sizes[row] for row in selected]
     if "expansions" not in inside:
         each = zip(map(parse, texts), sides, strict=True)
         inside["expansions"] = np.array([expansions(arch, side) for arch, side in each])
@@ -234,20 +233,22 @@ def gather_rows(
         num_classes=table.num_classes,
         counts={size: inside[size] for size in SIZES if size in inside},
     )
-    found = _SEED.fullmatch(name)
-    stem = found[1] if found else name
+    match = _SEED.fullmatch(name)
+    stem = match[1] if match else name
     by_seed = [
-        of for key, of in table.accuracies.items() if (s := _SEED.fullmatch(key)) and s[1] == stem
+        column
+        for key, column in table.accuracies.items()
+        if (seed := _SEED.fullmatch(key)) and seed[1] == stem
     ]
     return Rows(
         target=name,
         names=names,
         values=values,
-        accuracies=accuracies[kept],
-        by_seed=np.array(by_seed, dtype=np.float64).reshape(-1, len(table))[:, kept],
-        seeds=1 if found else max(len(by_seed), 1),
+        accuracies=accuracies[selected],
+        by_seed=np.array(by_seed, dtype=np.float64).reshape(-1, len(table))[:, selected],
+        seeds=1 if match else max(len(by_seed), 1),
         counts={**inside, **{size: values[:, names.index(size)] for size in SIZES}},
-        measures={key: column[kept] for key, column in given.items()},
+        measures={key: column[selected] for key, column in measured.items()},
     )
 
 
@@ -273,34 +274,35 @@ class Splits:
     def __init__(self, rows: Rows, trainings: int, splits: int, seed: int) -> None:
         self.rows = rows
         self.splits = [make_split(rows, trainings, seed, number) for number in range(splits)]
-        self.drawn = Resamples(len(rows.accuracies), splits, seed=seed)
+        self.resamples = Resamples(len(rows.accuracies), splits, seed=seed)
 
     def each(self, statistic: Statistic, columns: Sequence[Array] | None = None) -> Array:
         """A statistic on the test rows, ``[samples, splits]``.
 
         It is that of the predictions, or of a column ``[rows]`` for each split.
         """
-        found = []
-        for place, split in enumerate(self.splits):
-            x = split.mean if columns is None else columns[place][split.test]
-            y, drawn = self.rows.accuracies[split.test], self.drawn.rows[:, split.test]
-            found.append(statistic(np.nan_to_num(x, nan=-np.inf), y, drawn))
-        return np.column_stack(found)
+        samples = []
+        for index, split in enumerate(self.splits):
+            x = split.mean if columns is None else columns[index][split.test]
+            y, weights = self.rows.accuracies[split.test], self.resamples.rows[:, split.test]
+            samples.append(statistic(np.nan_to_num(x, nan=-np.inf), y, weights))
+        return np.column_stack(samples)
 
     def covered(self) -> Array:
         """Share of test rows inside the interval of their prediction, ``[samples, splits]``."""
-        found = []
+        samples = []
         for split in self.splits:
             accuracies = self.rows.accuracies[split.test]
             inside = (split.low <= accuracies) & (accuracies <= split.high)
-            weights = self.drawn.rows[:, split.test]
-            found.append((weights @ inside) / np.maximum(weights.sum(axis=1), 1))
-        return np.column_stack(found)
+            weights = self.resamples.rows[:, split.test]
+            samples.append((weights @ inside) / np.maximum(weights.sum(axis=1), 1))
+        return np.column_stack(samples)
 
 
 def _best(columns: Mapping[str, Array], accuracies: Array, rows: NDArray[np.int64]) -> str:
     """The column that ranks some rows best; empty if none ranks them at all."""
-    return best_count({name: of[rows] for name, of in columns.items()}, accuracies[rows])[0]
+    selected = {name: column[rows] for name, column in columns.items()}
+    return best_count(selected, accuracies[rows])[0]
 
 
 def _check(rows: Rows, trainings: int, splits: int) -> None:

@@ -77,7 +77,7 @@ class Correlation:
     regret: Mapping[int, Nullable]
     reason: str = ""  # why there are no correlations; empty if there are
     # Tau among rows of about the same parameters, and of about the same multiply-adds: what counts
-    # where the size is given. Empty in results of earlier versions.
+    # where the size is given.
     within: tuple[Within, ...] = ()
 
 

@@ -134,7 +134,7 @@ def _target(result: CorrelationResult, target: Target) -> str:
 
 
 def _at_the_same_size(found: Sequence[Finding]) -> list[str]:
-    """What ranks networks of about the same size; nothing in results of earlier versions."""
+    """What ranks networks of about the same size; nothing where there are none."""
     sizes = dict.fromkeys(part.count for one in found for part in one.correlation.within)
     if not sizes:
         return []

@@ -76,6 +76,3 @@ class Picture:
     def _repr_svg_(self) -> str:
         """How a notebook shows it."""
         return self.svg
-
-
-make_picture = Picture  # the name that extensions know

@@ -8,6 +8,7 @@ from itertools import cycle, groupby, pairwise
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from asvit.report import style
 from asvit.report.style import COLOUR
@@ -216,8 +217,6 @@ def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
 
 def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
     """Candidates of one step: colour for the deepened stage, size for the width."""
-    from matplotlib.ticker import MaxNLocator
-
     styles = style.series_styles()
     widths = sorted({row.width for row in rows})
     for stage in sorted({row.stage for row in rows}):

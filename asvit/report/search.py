@@ -25,6 +25,7 @@ from asvit.search.front import objectives, pareto_front
 from asvit.search.result import SearchResult
 from asvit.search.rows import read_trials, without_sizes
 from asvit.search.settings import ACCURACY
+from proxies import get_proxy
 
 if TYPE_CHECKING:
     from asvit.search import SearchSettings, TrialRow
@@ -133,8 +134,6 @@ def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
 
 def direction(measure: str) -> Better:
     """The direction of ``measure``; merely reported where it is not known here."""
-    from proxies import get_proxy
-
     if measure == ACCURACY:
         return "higher"
     try:
@@ -281,8 +280,8 @@ def dimensions(space: SearchSpace | None) -> str:
 
 
 def _finalists(result: SearchResult | None) -> str:
-    """What the search could hand on, the seed first; empty where there were no finalists."""
-    if result is None or not result.finalists:
+    """What the search could hand on, the seed first; empty before it has finished."""
+    if result is None:
         return ""
     if result.settings.trainings is not None:
         return search_trained.finalists(result)

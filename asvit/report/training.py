@@ -1,7 +1,7 @@
 """The reports of trainings: epochs, the plan of tokens, and what a network takes images for.
 
-They need a result.json; predictions.json beside it, which folders of earlier versions lack, has
-the confusion matrix and the worst mistakes.
+They need a result.json; predictions.json beside it, which may have been removed, has the
+confusion matrix and the worst mistakes.
 """
 
 import math
@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from asvit.core.run_files import PREDICTIONS
 from asvit.report import html
@@ -110,8 +111,6 @@ def draw_epochs(rows: Sequence[Any], shown: Mapping[str, Sequence[str]]) -> Figu
 
 def draw_confusion(kept: Predictions) -> Figure:
     """The confusion matrix: a row for each class, a column for what it was taken for."""
-    from matplotlib.patches import Rectangle
-
     place = {name: at for at, name in enumerate(kept.classes)}
     sizes, count = _sizes(kept), len(kept.classes)
     shades = [levels(5)[place] for place in (0, 1, 4)]  # on others no ink stands out enough

@@ -612,8 +612,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             mean, low, high = tested[name]
             return f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
 
-        kept = tested.get("pictures", self._found["pictures"]["test"])
-        by_hand = "none is within the same limits"
+        kept, by_hand = tested["pictures"], "none is within the same limits"
         if _RIVAL in self._trained:
             by_hand = f"{share(_RIVAL)}: a network made by hand within the same limits"
         return {
@@ -662,10 +661,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             epochs=found["epochs"]["epochs"],
             classes=pictures["classes"],
             train_pictures=pictures["train"],
-            test_pictures=found["test"].get("pictures", pictures["test"]),
+            test_pictures=found["test"]["pictures"],
             unreadable=pictures["unreadable"],
-            equal=pictures.get("equal", ()),
-            left_out=found["test"].get("left_out", {}),
+            equal=pictures["equal"],
+            left_out=found["test"]["left_out"],
             measured_on=f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}",
             exports=found["export"]["copies"],
             commands=[*trained, *found["export"]["commands"], predict],
@@ -786,7 +785,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def _affordable(self, arch: Architecture, side: int) -> float:
         """Epochs of a network that there is time for, where one of its kind is trained beside."""
         plan = self._training_of(str(arch), side, 2, "training").plan()
-        networks = 2 if self._found["plan"].get("rival", True) else 1
+        networks = 2 if self._found["plan"]["rival"] else 1
         return self._left / (networks * float(plan["time"]["epoch"]))
 
     @property

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_UNCHECKED = "damage to it would not be noticed; export it again"
 _ONNX, _PROGRAM = (FORMATS[name].suffix for name in ("onnx", "pt2"))
 
 
@@ -181,15 +180,13 @@ class _Classifier:
             about = session.get_modelmeta().custom_metadata_map.get(ABOUT)
             if about is None:
                 raise ValueError("it does not say which network it is of")
-            known = without_digest(parse_json(about), checked=checked, older=["asvit"])
+            known = without_digest(parse_json(about), checked=checked)
             content = WeightsFile.described(known, {})
             batch = _check_graph(session, content.network)
         except MALFORMED as error:
             raise ValueError(
                 f"{path} is no copy of asvit export: {content_fault(error)}"
             ) from error
-        if not checked:
-            logger.warning("%s has no digest, as copies of earlier versions: %s", path, _UNCHECKED)
         return cls._made(path, content, _checked(path, run_onnx(session)), batch)
 
     @classmethod

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 from asvit.core.display import in_notebook, progress_display
 from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.results import data_frames
 from asvit.core.settings import MeasuringSettings, fields_of, proxy_names
 from proxies.messages import unknown
+from proxies.registry import get_proxy, standard_measures
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -65,8 +67,6 @@ class Scores(Sequence[ScoreRow]):
         Raises:
             ImportError: If pandas is not installed.
         """
-        from asvit.core.results import data_frames
-
         rows = ({"architecture": r.architecture, **r.values, "reason": r.reason} for r in self)
         return cast("DataFrame", data_frames().DataFrame(list(rows)))
 
@@ -102,7 +102,6 @@ def score(
     from asvit.spaces import build, cost
     from asvit.spaces.architectures import canonical
     from proxies import measure
-    from proxies.registry import get_proxy, standard_measures
 
     for name in given:
         if name not in fields_of(MeasuringSettings):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from asvit.core.codec import to_json
 from asvit.core.console import clock, networks, short, table
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
@@ -277,11 +278,6 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         kept: Mapping[str, str] | None = journal.user_attrs.get("versions")
         return kept
 
-    def changed_measures(self, journal: Study) -> list[str]:
-        """As the base finds them; a study of an older asvit has no code to compare."""
-        kept = self.stored_versions(journal) or {}
-        return [one for one in super().changed_measures(journal) if one in kept]
-
     def start_values(self) -> Mapping[str, Any]:
         """Images and device; None with a function of the caller."""
         if self.evaluate is not None:
@@ -324,9 +320,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     def _check_same_trainings(self, stored: Before) -> None:
         from asvit.search.trained import known_before
 
-        known = known_before(stored), known_before(self.before)  # older runs stored no others
-        if known[0] != known[1]:
-            counts = (sum(map(len, one.values())) for one in known)
+        if stored != to_json(self.before):
+            counts = (sum(map(len, known_before(one).values())) for one in (stored, self.before))
             raise ValueError(
                 "run folder {} was started from {} trainings of a table (now {}); {}".format(
                     self.folder, *counts, ELSEWHERE
@@ -561,10 +556,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """The seed, and what it could have been."""
         yield ""
         trains = result.settings.trainings is not None
-        if trains:
-            yield _trained(result)
-        else:
-            yield _finalists(result) if result.finalists else _front(result)
+        yield _trained(result) if trains else _finalists(result)
         count = result.steps + result.retrainings
         told = [f"{count} {result.settings.counted} in {clock(result.wall_seconds)}"]
         first, last = result.entropy
@@ -629,21 +621,6 @@ def _trained(result: SearchResult) -> RenderableType:
 def _milliseconds(one: Finalist) -> list[object]:
     """The cell of the latency, where there is one."""
     return [] if one.latency is None else [one.latency.milliseconds]
-
-
-def _front(result: SearchResult) -> RenderableType:
-    """The seed and the best measured, of results from before there were finalists."""
-    measures = without_sizes(result.values)
-    columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
-
-    def line(name: str, of: SearchResult | TrialRow, architecture: str) -> list[object]:
-        values = [of.values[measure] for measure in measures]
-        return [name, architecture, of.params, of.macs, *values]
-
-    rows = [line("seed", result, result.seed_architecture)]
-    rows += [line(f"step {row.number}", row, row.architecture) for row in result.front]
-    title = "The seed architecture, and the best of those measured"
-    return table(columns, rows, title=title, left=("", "architecture"), rule=1)
 
 
 def _budget(params: int) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from asvit.core.codec import from_json
 from asvit.core.processes import module_process
+from asvit.export.formats import FORMATS
 from asvit.spaces import build
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.features import in_evaluation_mode
@@ -72,8 +73,6 @@ def _onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
 
 
 def _without_onnx(device: torch.device) -> str:
-    from asvit.export.formats import FORMATS
-
     if device.type != "cpu":
         return "ONNX Runtime runs on the CPU here"
     try:

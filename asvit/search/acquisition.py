@@ -114,23 +114,18 @@ def seed_noise(known: Sequence[tuple[str, float]]) -> float:
     :data:`PRIOR_SHARE` of the variance of all accuracies counts as :data:`PRIOR_REPEATS` more
     repeats. ``known`` has each training's architecture and accuracy.
     """
-    return pooled_noise(known)[0]
+    squares, repeats = pooled_squares(known)
+    prior = PRIOR_SHARE * float(np.var([value for _, value in known]))
+    return float(np.sqrt((squares + PRIOR_REPEATS * prior) / (repeats + PRIOR_REPEATS)))
 
 
-def pooled_noise(known: Sequence[tuple[str, float]]) -> tuple[float, int]:
-    """:func:`seed_noise`, and its degrees of freedom."""
+def pooled_squares(known: Sequence[tuple[str, float]]) -> tuple[float, int]:
+    """The sum of squared deviations from each architecture's mean, and its degrees of freedom."""
     groups: dict[str, list[float]] = {}
     for text, value in known:
         groups.setdefault(text, []).append(value)
-    means = [float(np.mean(values)) for values in groups.values()]
-    squares = sum(
-        sum((value - mean) ** 2 for value in values)
-        for mean, values in zip(means, groups.values(), strict=True)
-    )
-    repeats = len(known) - len(groups)
-    prior = PRIOR_SHARE * float(np.var([value for _, value in known]))
-    freedom = repeats + PRIOR_REPEATS
-    return float(np.sqrt((squares + PRIOR_REPEATS * prior) / freedom)), freedom
+    squares = sum(float(np.var(values)) * len(values) for values in groups.values())
+    return squares, len(known) - len(groups)
 
 
 def farthest(points: Array, others: Array) -> int:

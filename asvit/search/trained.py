@@ -14,7 +14,7 @@ from scipy import stats
 from asvit.core.codec import from_json
 from asvit.reference.findings import NO_INTERVAL
 from asvit.reference.statistics import interval_of, signs, weighed
-from asvit.search.acquisition import Fitted, pooled_noise, seed_noise
+from asvit.search.acquisition import Fitted, pooled_squares, seed_noise
 from asvit.search.front import non_dominated
 from asvit.search.rows import (
     LEAST_JUDGED,
@@ -179,13 +179,14 @@ def confirmed(fresh: Sequence[float], trained: Mapping[str, Trained]) -> Confirm
     """What fresh trainings of a finalist tell of its accuracy.
 
     They had no part in its choice, so their mean is not too high, as that of the trainings that it
-    was chosen by. The interval is Student's, with the deviation between seeds of all trainings.
+    was chosen by. The interval is Student's, with the deviation between seeds of all architectures
+    that were trained several times; where these agree exactly, that of :func:`seed_noise`.
     """
-    noise, freedom = pooled_noise(
-        [(text, value) for text, one in trained.items() for value in one.accuracies]
-    )
+    trainings = [(text, value) for text, one in trained.items() for value in one.accuracies]
+    squares, freedom = pooled_squares(trainings)
+    noise = math.sqrt(squares / freedom) if squares else seed_noise(trainings)
     mean = statistics.fmean(fresh)
-    away = float(stats.t.ppf((1 + _WITHIN) / 2, freedom)) * noise / math.sqrt(len(fresh))
+    away = float(stats.t.ppf((1 + _WITHIN) / 2, max(freedom, 1))) * noise / math.sqrt(len(fresh))
     return Confirmed(mean, max(mean - away, 0.0), min(mean + away, 100.0), len(fresh))
 
 

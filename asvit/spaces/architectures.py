@@ -43,15 +43,15 @@ def build(
     Raises:
         ValueError: If the text is wrong, timm has no such model, or the sizes do not fit.
     """
-    given = {"drop_path": drop_path, "drop": drop}
-    rates = {name: rate for name, rate in given.items() if rate is not None}
+    requested = {"drop_path": drop_path, "drop": drop}
+    rates = {name: rate for name, rate in requested.items() if rate is not None}
     if (fixed := _fixed(arch)) is not None:
         if depths is not None or width is not None:
             raise ValueError(f"{shown(str(arch))} has its own depths and width; leave both out")
         return fixed.build(image_size=image_size, num_classes=num_classes, **rates)
-    space, known = find(arch)
+    space, parsed = find(arch)
     return space.build(
-        known, image_size=image_size, num_classes=num_classes, depths=depths, width=width, **rates
+        parsed, image_size=image_size, num_classes=num_classes, depths=depths, width=width, **rates
     )
 
 
@@ -79,8 +79,8 @@ def cost(
 def _cost(arch: Architecture, image_size: int, num_classes: int) -> Cost:
     if type(arch) is Genotype:  # a subclass may build another network
         return asvit_cost(arch, image_size, num_classes)
-    built = build_on_meta(arch, image_size=image_size, num_classes=num_classes)
-    return count(built, image_size)
+    network = build_on_meta(arch, image_size=image_size, num_classes=num_classes)
+    return count(network, image_size)
 
 
 def build_on_meta(
@@ -141,8 +141,8 @@ def stage_table(
     if type(g) is not Genotype:  # stages of a subclass may have neither windows nor heads
         total = cost(g, image_size, num_classes)
         return [StageRow("network", None, None, None, None, None, total.params, total.macs)]
-    built = build_on_meta(g, image_size=image_size, num_classes=num_classes)
-    parts = count_by_module(built, image_size)
+    network = build_on_meta(g, image_size=image_size, num_classes=num_classes)
+    parts = count_by_module(network, image_size)
     embedding = ["patch_embed", *(f"layers.{i}.downsample" for i in range(STAGES - 1))]
     rows = []
     for i, side in enumerate(g.token_sides(image_size)):
@@ -156,7 +156,7 @@ def stage_table(
 
 
 def parse(arch: str | Architecture) -> Architecture:
-    """The architecture that a text describes; an architecture is returned as it is.
+    """The architecture that a text describes; an architecture is returned unchanged.
 
     Raises:
         ValueError: If :func:`build` would reject it; one line that says what would be right.
@@ -175,8 +175,8 @@ def choice_features(arch: str | Architecture) -> tuple[str, dict[str, float]]:
     """
     if (fixed := _fixed(arch)) is not None:
         return fixed.prefix.removesuffix(":"), fixed.features()
-    space, known = find(arch)
-    return space.name, space.features(known)
+    space, parsed = find(arch)
+    return space.name, space.features(parsed)
 
 
 def canonical(text: str) -> str:
@@ -185,7 +185,7 @@ def canonical(text: str) -> str:
 
 
 def is_fixed(text: str) -> bool:
-    """Whether ``text`` is meant for a family or timm, whose depths and width are fixed."""
+    """Whether ``text`` has the prefix of a family or of timm, whose depths and width are fixed."""
     return text.startswith(tuple(kind.prefix for kind in FIXED))
 
 
@@ -202,7 +202,7 @@ def _fixed(arch: str | Architecture) -> FixedArchitecture | None:
 def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
     """The search space of an architecture or text, and the architecture.
 
-    Where several spaces would do, the one registered first.
+    If several spaces have it, the first registered one counts.
 
     Raises:
         ValueError: If it belongs to no space. For a text with the prefix of a space, the message
@@ -216,7 +216,7 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
         spaces = [space for space in SPACES.values() if isinstance(arch, space.architecture)]
         if not spaces:
             raise ValueError(
-                f"{type(arch).__name__} is no architecture; use a Genotype, its text or "
+                f"{type(arch).__name__} is not an architecture; use a Genotype, its text or "
                 f"{PREFIX}NAME"
             )
         # Its own class takes precedence over a parent class.

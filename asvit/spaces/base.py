@@ -1,4 +1,4 @@
-"""The interface of a search space, a base for those of users, and the registry of spaces."""
+"""The interface of a search space, a base for custom ones, and the registry of spaces."""
 
 import math
 from abc import ABC, abstractmethod
@@ -46,8 +46,8 @@ class SearchSpace(ABC):
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draw an architecture uniformly."""
-        every = self.dimensions.items()
-        return self.decode({name: known[rng.integers(len(known))] for name, known in every})
+        params = {name: c[rng.integers(len(c))] for name, c in self.dimensions.items()}
+        return self.decode(params)
 
     def values(self, arch: Architecture) -> Iterable[Choice]:
         """The choices of an architecture, in the order of the dimensions."""
@@ -86,22 +86,22 @@ class SearchSpace(ABC):
         A dimension of numbers is a number, its logarithm to base 2 where the largest choice is at
         least four times the smallest; a dimension of texts has a 0 or 1 for every choice.
 
-        A space may override this: with what is known about its choices, less data is needed.
+        A space may override this: features that suit its choices need less data.
         ``"depth"`` and ``"width"`` stand for all blocks and for the channels of the first; where
-        they are missing, they are found by building the network.
+        they are missing, the network is built to count them.
         """
-        found: dict[str, float] = {}
+        features: dict[str, float] = {}
         for (name, choices), choice in zip(
             self.dimensions.items(), self.values(arch), strict=True
         ):
-            numbers = [one for one in choices if not isinstance(one, str)]
+            numbers = [option for option in choices if not isinstance(option, str)]
             if isinstance(choice, str) or len(numbers) < len(choices):
-                found |= {f"{name}={one}": float(choice == one) for one in choices}
+                features |= {f"{name}={option}": float(choice == option) for option in choices}
             elif min(numbers) > 0 and max(numbers) >= _WIDE * min(numbers):
-                found[name] = math.log2(choice)
+                features[name] = math.log2(choice)
             else:
-                found[name] = float(choice)
-        return found
+                features[name] = float(choice)
+        return features
 
     def decode(self, params: Mapping[str, Choice]) -> Architecture:
         """The architecture with these choices.
@@ -141,12 +141,12 @@ class SearchSpace(ABC):
             ValueError: If the text is wrong, depths or width are out of range or cannot be set,
                 or :meth:`check` fails.
         """
-        known = self.read(arch)
+        parsed = self.read(arch)
         if depths is not None or width is not None:
-            known = known.with_(depths=depths, width=width)
-        self.check(known, image_size)
+            parsed = parsed.with_(depths=depths, width=width)
+        self.check(parsed, image_size)
         return self.make_network(
-            known, image_size, num_classes=num_classes, drop_rate=drop, drop_path_rate=drop_path
+            parsed, image_size, num_classes=num_classes, drop_rate=drop, drop_path_rate=drop_path
         )
 
     @abstractmethod
@@ -207,7 +207,7 @@ def load_space(name: str) -> SearchSpace:
     """The space of that name.
 
     Raises:
-        UnknownNameError: If there is none; a KeyError and a ValueError.
+        UnknownNameError: If the name is unknown; a KeyError and a ValueError.
     """
     return SPACES[name]
 
@@ -292,14 +292,14 @@ class PlainSpace(SearchSpace):
         parts = [part.strip() for part in text.removeprefix(self.prefix).split(",")]
         if not text.startswith(self.prefix) or len(parts) != len(self.dimensions):
             raise ValueError(f"{shown(text)} is not {self._form}")
-        for (name, known), part in zip(self._choices.items(), parts, strict=True):
-            if part not in known:
+        for (name, choices), part in zip(self._choices.items(), parts, strict=True):
+            if part not in choices:
                 raise ValueError(
                     f"{name}={shown(part)} in {shown(text)} is not in space {self.name!r}; "
-                    f"use one of {', '.join(known)}"
+                    f"use one of {', '.join(choices)}"
                 )
         return self.from_values(
-            [known[part] for known, part in zip(self._choices.values(), parts, strict=True)]
+            [choices[part] for choices, part in zip(self._choices.values(), parts, strict=True)]
         )
 
     def build(self, arch: PlainArchitecture | str, **sizes: Any) -> nn.Module:

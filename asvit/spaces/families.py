@@ -1,6 +1,6 @@
-"""Architectures of no search space: those of PiT and AutoFormer, and timm's models by name.
+"""Architectures outside the search spaces: PiT, AutoFormer, and timm's models by name.
 
-PiT and AutoFormer are as ViT-Bench-101 trained them; their texts stand in reference tables.
+PiT and AutoFormer are those that ViT-Bench-101 trained; reference tables have their texts.
 """
 
 import math
@@ -28,13 +28,14 @@ PIT_STRIDE: Final = 8  # pixels from one patch of a PiT to the next
 PIT_STAGES: Final = 3
 _THIRDS: Final = 3  # groups of blocks of an AutoFormer
 
-_OF_COMMANDS, _OF_WEIGHTS = "is for the command to say", "is about weights, which have options"
-#: Arguments of timm's models that a text does not have -> why.
-_NOT_GIVEN: Final = {
-    **dict.fromkeys(("num_classes", "img_size", "in_chans", "features_only"), _OF_COMMANDS),
-    **dict.fromkeys(("drop_rate", "drop_path_rate", "scriptable", "exportable"), _OF_COMMANDS),
-    **dict.fromkeys(("pretrained", "pretrained_cfg", "pretrained_cfg_overlay"), _OF_WEIGHTS),
-    **dict.fromkeys(("checkpoint_path", "cache_dir"), _OF_WEIGHTS),
+_COMMAND_OPTION = "is an option of the command"
+_WEIGHTS_OPTION = "concerns weights, which have options"
+#: Arguments of timm's models that a text must not have -> why.
+_RESERVED: Final = {
+    **dict.fromkeys(("num_classes", "img_size", "in_chans", "features_only"), _COMMAND_OPTION),
+    **dict.fromkeys(("drop_rate", "drop_path_rate", "scriptable", "exportable"), _COMMAND_OPTION),
+    **dict.fromkeys(("pretrained", "pretrained_cfg", "pretrained_cfg_overlay"), _WEIGHTS_OPTION),
+    **dict.fromkeys(("checkpoint_path", "cache_dir"), _WEIGHTS_OPTION),
 }
 
 #: Wide limits that catch typos before they exhaust memory.
@@ -64,20 +65,20 @@ class _Family:
         """Read the text; spaces around numbers are fine."""
         kinds = {n: kind for n, kind in get_type_hints(cls).items() if n in cls.__annotations__}
         kinds = {n: kind for n, kind in kinds.items() if get_origin(kind) is not ClassVar}
-        lists = {name: get_args(of)[0] for name, of in kinds.items() if get_origin(of) is tuple}
+        lists = {n: get_args(kind)[0] for n, kind in kinds.items() if get_origin(kind) is tuple}
         single = {name: kind for name, kind in kinds.items() if name not in lists}
         parts = [part.split(",") for part in text.removeprefix(cls.prefix).split("|")]
         least = sum(not hasattr(cls, name) for name in single)
-        given = text.startswith(cls.prefix) and least <= len(parts[0]) <= len(single)
-        if not given or len(parts) != 1 + len(lists):
+        well_formed = text.startswith(cls.prefix) and least <= len(parts[0]) <= len(single)
+        if not well_formed or len(parts) != 1 + len(lists):
             raise ValueError(f"{short(text)} is not {cls.form}")
         numbers = {
             name: _read(kind, text, part)
             for (name, kind), part in zip(single.items(), parts[0], strict=False)
         }
         listed = {
-            name: tuple(_read(kind, text, part) for part in own)
-            for (name, kind), own in zip(lists.items(), parts[1:], strict=True)
+            name: tuple(_read(kind, text, part) for part in cells)
+            for (name, kind), cells in zip(lists.items(), parts[1:], strict=True)
         }
         return cls(**numbers, **listed)
 
@@ -249,20 +250,20 @@ class AutoFormerArchitecture(_Family):
 
     def _blocks(self) -> Callable[..., nn.Module]:
         """A block constructor for timm: each call makes the next block of the network."""
-        own = (
+        block_settings = (
             {"num_heads": heads, "mlp_ratio": ratio}
             for heads, ratio in zip(self.heads, self.mlp_ratios, strict=True)
         )
 
         def block(**settings: Any) -> nn.Module:
-            given = {**settings, **next(own)}
+            arguments = {**settings, **next(block_settings)}
             if not self.head_width:
-                plain: nn.Module = Block(**given)
+                plain: nn.Module = Block(**arguments)
                 return plain
             # timm's block hands its attention no width of a head.
-            wide: nn.Module = Block(**{**given, "num_heads": 1})
-            sizes = self.width, given["num_heads"], self.head_width
-            wide.attn = Attention(*sizes, qkv_bias=given["qkv_bias"])
+            wide: nn.Module = Block(**{**arguments, "num_heads": 1})
+            sizes = self.width, arguments["num_heads"], self.head_width
+            wide.attn = Attention(*sizes, qkv_bias=arguments["qkv_bias"])
             return wide
 
         return block
@@ -271,7 +272,7 @@ class AutoFormerArchitecture(_Family):
 def _read(kind: type, text: str, part: str) -> Any:
     form, words = _FORMS[kind]
     if not re.fullmatch(form, part.strip()):
-        raise ValueError(f"{short(part)} in {short(text)} is no {words}")
+        raise ValueError(f"{short(part)} in {short(text)} is not a {words}")
     return kind(part)
 
 
@@ -302,16 +303,16 @@ class TimmModel:
     # timm's name of the model. A tag after a dot names pretrained weights, which are never loaded.
     name: str
     # Names and values of arguments of its constructor, in alphabetical order.
-    given: tuple[tuple[str, Value], ...] = ()
+    options: tuple[tuple[str, Value], ...] = ()
 
     def __post_init__(self) -> None:
         if not is_timm_model(self.name):
             near = nearest(self.name, timm.list_models())
             hint = f"did you mean {PREFIX + near!r}?" if near else "see asvit list models"
             raise ValueError(f"timm has no model {shown(self.name)}; {hint}")
-        for name, _ in self.given:
-            if name in _NOT_GIVEN:
-                raise ValueError(f"{name} in {shown(str(self))} {_NOT_GIVEN[name]}; leave it out")
+        for name, _ in self.options:
+            if name in _RESERVED:
+                raise ValueError(f"{name} in {shown(str(self))} {_RESERVED[name]}; leave it out")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -322,7 +323,7 @@ class TimmModel:
     @property
     def arguments(self) -> dict[str, Value]:
         """The arguments of its constructor, by name."""
-        return dict(self.given)
+        return dict(self.options)
 
     def __str__(self) -> str:
         return PREFIX + call_text(self.name, self.arguments)
@@ -358,7 +359,7 @@ class TimmModel:
             if rates[missing]:
                 words = {"drop_path_rate": "drop-path", "drop_rate": "dropout"}[missing]
                 raise ValueError(f"timm model {self.name!r} has no {words}; use 0") from error
-            rates[missing] = None  # 0 was asked for, and the model has none
+            rates[missing] = None  # 0 was requested, and the model has none
             drop_path, drop = rates.values()
             return self.build(
                 image_size=image_size, num_classes=num_classes, drop_path=drop_path, drop=drop
@@ -366,10 +367,10 @@ class TimmModel:
         return model
 
     def _refusal(self, error: Exception, image_size: int) -> ValueError | None:
-        """What is wrong with the text or the image size; None for an error that is neither's."""
+        """The error of a wrong text or image size; None if ``error`` has another cause."""
         if out_of_memory(error):
             return None
-        if self.given:  # which timm does not check: anything may come of them
+        if self.options:  # timm does not check them, and any error may follow
             return ValueError(f"{one_line(str(self))} cannot be built: {fault(error)}")
         if isinstance(error, ArithmeticError | AssertionError | LookupError) or (
             isinstance(error, RuntimeError) and "negative dimension" in str(error)

@@ -1,4 +1,4 @@
-"""As-ViTs mixed with parts of the other systems, searched as one space."""
+"""As-ViTs with parts of ShiftViT, PSViT and compact networks, as one search space."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ class MixedArchitecture(Genotype):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, (known, count) in _PARTS.items():
+        for name, (allowed, count) in _PARTS.items():
             letters = getattr(self, name)
-            if len(letters) != count or not set(letters) <= set(known):
-                listed = " or ".join(known)
+            if len(letters) != count or not set(letters) <= set(allowed):
+                listed = " or ".join(allowed)
                 raise ValueError(f"{name}={shown(letters)} is not {count} of {listed}; use {FORM}")
 
     @classmethod
@@ -57,8 +57,8 @@ class MixedArchitecture(Genotype):
         if not text.startswith(PREFIX) or topology.count("|") != STAGES:
             raise ValueError(f"{shown(text)} is not {FORM}")
         mixing, ffns, last = map(str.strip, letters)
-        known = vars(Genotype.parse(topology))
-        return cls(**known, mixing=mixing, ffns=ffns, last=last)
+        fields = vars(Genotype.parse(topology))
+        return cls(**fields, mixing=mixing, ffns=ffns, last=last)
 
     def __str__(self) -> str:
         """The canonical text."""
@@ -97,9 +97,9 @@ class MixedSpace(AsVitSpace):
     def from_values(self, values: Sequence[Any]) -> MixedArchitecture:
         """See :meth:`SearchSpace.from_values`."""
         *topology, m1, m2, m3, f2, f3, f4, last = values
-        known = vars(super().from_values(topology))
+        fields = vars(super().from_values(topology))
         return MixedArchitecture(
-            **known, mixing=m1 + m2 + m3 + ATTENTION, ffns=FULL + f2 + f3 + f4, last=last
+            **fields, mixing=m1 + m2 + m3 + ATTENTION, ffns=FULL + f2 + f3 + f4, last=last
         )
 
     def parse(self, text: str) -> MixedArchitecture:

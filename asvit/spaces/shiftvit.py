@@ -62,10 +62,10 @@ class ShiftArchitecture(Growable):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse ``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``; spaces around numbers are fine."""
-        found = _TEXT.fullmatch(text)
-        if found is None:
+        match = _TEXT.fullmatch(text)
+        if match is None:
             raise ValueError(f"{shown(text)} is not {FORM}")
-        *depths, ratio, n_div, step, width = found.groups()
+        *depths, ratio, n_div, step, width = match.groups()
         a, b, c, d = map(int, depths)
         return cls((a, b, c, d), float(ratio), int(n_div), int(step), int(width))
 

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asvit.core.codec import from_json, to_json, value_from_json
+from asvit.core.codec import check_schema, content_fault, from_json, to_json, value_from_json
 from asvit.core.files import sync_folder
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import previous
@@ -21,7 +21,7 @@ from asvit.core.tensor_files import read_tensors, write_tensors
 from asvit.networks import load_state
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
-from proxies.messages import first_line, one_line, shown
+from proxies.messages import first_line, one_line
 
 T = TypeVar("T")
 
@@ -46,21 +46,21 @@ class _Numbers(TypedDict):
 
 @dataclass(frozen=True)
 class Origin:
-    """What a training was started with."""
+    """The settings, data and environment that a training started with."""
 
     settings: Any
     images: Mapping[str, str]  # their source and SHA-256 (digest)
     classes: tuple[str, ...]
     device: str  # its type, such as "cpu"
     stages: tuple[Mapping[str, Any], ...]  # measured costs of the stages of tokens
-    versions: Mapping[str, str] | None = None  # of libraries; older versions of asvit kept none
+    versions: Mapping[str, str]  # of libraries
 
 
 @dataclass(frozen=True)
 class EngineState:
-    """The state dicts of a network and of its moving average, and what the optimiser holds.
+    """The state dicts of a network and of its moving average, and the optimiser's state.
 
-    The average is empty without one; the rest is of :func:`optimizer_state`.
+    The average is empty without one; ``moments`` and ``numbers`` are of :func:`optimizer_state`.
     """
 
     weights: Mapping[str, Tensor]
@@ -84,9 +84,9 @@ class Checkpoint:
     origin: Origin
     history: tuple[Any, ...]  # a row an epoch
     seconds: float  # wall-clock time of all sessions
-    bad_images: Mapping[str, int]  # name of each unreadable one to how often it was replaced
+    bad_images: Mapping[str, int]  # name of each unreadable image -> times it was replaced
     state: EngineState  # without the optimiser's once all epochs are done
-    kind: str = KIND  # what the file says that it is
+    kind: str = KIND  # kind of the file
 
     @property
     def finished(self) -> bool:
@@ -117,9 +117,9 @@ class Checkpoint:
 
         def parse(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
             value_from_json(header["numbers"], _Numbers)
-            known = settings.from_json(header["settings"])
+            own = settings.from_json(header["settings"])
             return cls(
-                origin=replace(from_json(header, Origin), settings=known),
+                origin=replace(from_json(header, Origin), settings=own),
                 history=value_from_json(header["history"], tuple[row, ...]),
                 seconds=value_from_json(header["seconds"], float),
                 bad_images=value_from_json(header["bad_images"], Mapping[str, int]),
@@ -149,41 +149,39 @@ def read_training(
     Raises:
         FileNotFoundError: If there is none.
         DamagedFileError: If it is damaged.
-        ValueError: If it is of another kind or of a newer version, too.
+        ValueError: If it is of another kind or version, too.
     """
     unread = True
     try:
         header, tensors = read_tensors(path)
         unread = False
-        known = header["kind"], header["schema_version"]
-        if known != (kind, SCHEMA_VERSION):
-            raise ValueError(f"kind {shown(known[0])}, schema {shown(known[1])}")
+        check_schema(header, kind, SCHEMA_VERSION)
         value_from_json(header["images"], Images)
         return parse(header, tensors)
     except FileNotFoundError:
         raise FileNotFoundError(f"no {noun} {str(path)!r}") from None
     except (SafetensorError, *MALFORMED) as error:
         raise (DamagedFileError if unread else ValueError)(
-            f"{path} is not a {noun} that this version can read ({first_line(error)}); "
+            f"{path} is not a {noun} that this version can read ({content_fault(error)}); "
             "restore it from a copy, or give --fresh to start over (nothing was changed)"
         ) from error
 
 
 def read_or_restore(path: Path, read: Callable[[Path], T]) -> T | None:
-    """What ``read`` makes of a run's own checkpoint; None if there is none yet.
+    """A run's own checkpoint by ``read``; None if there is none yet.
 
-    If it is damaged, or a kill left the one before alone, that one takes its place: the run does
-    again what came after it. The caller must hold the run folder's lock.
+    If it is damaged or missing, the previous checkpoint takes its place, and the run repeats the
+    epochs since then. The caller must hold the run folder's lock.
 
     Raises:
-        ValueError: As ``read``, if neither is whole. Nothing is changed then.
+        ValueError: As ``read``, if both are damaged. Nothing is changed then.
     """
     before = path.with_name(previous(path.name))
     try:
         return read(path)
     except (FileNotFoundError, DamagedFileError) as error:
         try:
-            found = read(before)
+            restored = read(before)
         except (FileNotFoundError, ValueError):
             if isinstance(error, FileNotFoundError):
                 if not before.exists():
@@ -194,7 +192,7 @@ def read_or_restore(path: Path, read: Callable[[Path], T]) -> T | None:
         sync_folder(path.parent)
         if isinstance(error, DamagedFileError):
             logger.warning("%s was damaged; the one before it is used", path)
-        return found
+        return restored
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -208,14 +206,15 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors on the CPU; tensors that share memory, such as tied weights, are copied."""
-    taken: set[int] = set()
-    kept: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    copies: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         own = tensor.detach().cpu().contiguous()
-        place = own.untyped_storage().data_ptr()
-        kept[name] = own.clone(memory_format=torch.contiguous_format) if place in taken else own
-        taken.add(place)
-    return kept
+        storage = own.untyped_storage().data_ptr()
+        shared = storage in storages
+        copies[name] = own.clone(memory_format=torch.contiguous_format) if shared else own
+        storages.add(storage)
+    return copies
 
 
 def check_finite(tensors: Mapping[str, Tensor], *, what: str) -> None:
@@ -243,9 +242,9 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
             else:
                 numbers.setdefault(str(parameter), {})[name] = value
     for number, group in enumerate(full["param_groups"]):
-        kept = {name: value for name, value in group.items() if name != "params"}
-        groups.append({name: value for name, value in kept.items() if _is_json(value)})
-        for name, value in kept.items():
+        options = {name: value for name, value in group.items() if name != "params"}
+        groups.append({name: value for name, value in options.items() if _is_json(value)})
+        for name, value in options.items():
             if isinstance(value, Tensor):
                 tensors[f"{_GROUP}{number}/{name}"] = value
     return tensors, {"groups": groups, "state": numbers}

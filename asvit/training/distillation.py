@@ -15,7 +15,7 @@ from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
 from proxies.messages import first_line
 
-PUBLISHED = "timm"  # instead of a file: the weights that timm publishes
+PUBLISHED = "timm"  # in place of a file: timm's published weights
 
 Outputs = Tensor | tuple[Tensor, Tensor]
 
@@ -112,8 +112,7 @@ def load_teacher(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher |
     wanted = Network(name).architecture
     if file.network.architecture != wanted:
         raise ValueError(
-            f"{path} holds {file.network.architecture}, not the teacher {wanted}; name the right "
-            "one of both"
+            f"{path} holds {file.network.architecture}, not the teacher {wanted}; correct either"
         )
     _check_classes(name, file.network.num_classes, classes)
     if file.classes and file.classes != classes:
@@ -127,10 +126,10 @@ def load_teacher(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher |
 def _published(name: str, classes: tuple[str, ...]) -> Teacher:
     if not name.startswith(PREFIX):
         raise ValueError(f"timm publishes no weights of {name!r}; give teacher_weights a file")
-    known = TimmModel.parse(name)
-    model_name = known.name
+    timm_model = TimmModel.parse(name)
+    model_name = timm_model.name
     try:
-        model = timm.create_model(model_name, pretrained=True, **known.arguments)
+        model = timm.create_model(model_name, pretrained=True, **timm_model.arguments)
     except RuntimeError as error:  # timm has none
         raise ValueError(
             f"timm publishes no weights of {model_name!r}: {first_line(error)}"
@@ -149,9 +148,9 @@ def _of_plain_weights(settings: TrainSettings, classes: tuple[str, ...]) -> Teac
     return Teacher(model, side, mean=config.get("mean", MEAN), std=config.get("std", STD))
 
 
-def _check_classes(name: str, known: int, classes: tuple[str, ...]) -> None:
-    if known != len(classes):
+def _check_classes(name: str, taught: int, classes: tuple[str, ...]) -> None:
+    if taught != len(classes):
         raise ValueError(
-            f"teacher {name} knows {known} classes, the images have {len(classes)}; use a teacher "
-            "of these classes"
+            f"teacher {name} knows {taught} classes, the images have {len(classes)}; use a "
+            "teacher of these classes"
         )

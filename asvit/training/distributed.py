@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class ProcessGroup:
     """One process, or several started by ``accelerate launch`` or ``torchrun``.
 
-    With several processes, each takes a device of the kind asked for.
+    With several processes, each takes a device of the requested kind.
 
     Raises:
         ImportError: If accelerate is not installed.
@@ -32,13 +32,13 @@ class ProcessGroup:
         except ImportError as error:
             raise missing("training", "accelerate", "train") from error
         launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
-        asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
-        where = resolve_device("cpu" if launched and asked_for_cpu else device)
+        cpu_requested = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+        where = resolve_device("cpu" if launched and cpu_requested else device)
         # An Accelerator's settings are global and final. So a single process chooses its device
         # without it, and may train on several in turn; precision is always handled by the engine.
         cpu = launched and where.type == "cpu"
         self._accelerator: Any = Accelerator(cpu=cpu, device_placement=False, mixed_precision="no")
-        if asked_for_cpu and not launched and "MASTER_ADDR" in os.environ:
+        if cpu_requested and not launched and "MASTER_ADDR" in os.environ:
             logger.warning(
                 "accelerate launch --cpu has started one process; for several use --multi_gpu "
                 "without --cpu, which works on CPUs, too, or torchrun --nproc-per-node"
@@ -100,6 +100,6 @@ class ProcessGroup:
         """Collect ``value`` from all processes, by rank; every process must call it."""
         if self.world == 1:
             return [value]
-        held: list[Any] = [None] * self.world
-        torch.distributed.all_gather_object(held, value)
-        return held
+        values: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(values, value)
+        return values

@@ -137,7 +137,7 @@ class Engine:
         losses = torch.zeros(steps, device=self._device)
         self._hits = torch.zeros((), device=self._device)
         mixed = False
-        seen, checked, began = 0, 0, time.monotonic()
+        trained, checked, began = 0, 0, time.monotonic()
         rate = 0.0
         # Losses are read after every step where none waits in a queue: on one CPU.
         unqueued = self._device.type == "cpu" and self.processes.world == 1
@@ -150,9 +150,10 @@ class Engine:
                     losses[step] = self._update(images, targets, epoch * steps + step)
                 except (RuntimeError, MemoryError) as error:
                     if settings.compile and type(error).__module__.startswith(_COMPILERS):
-                        told = " ".join(str(error).partition("\n\n")[0].split())  # advice follows
+                        # Advice follows an empty line.
+                        message = " ".join(str(error).partition("\n\n")[0].split())
                         raise ValueError(
-                            f"torch.compile failed ({one_line(told)}); leave out --compile"
+                            f"torch.compile failed ({one_line(message)}); leave out --compile"
                         ) from error
                     if not out_of_memory(error):
                         raise
@@ -161,7 +162,7 @@ class Engine:
                         f"({first_line(error)}); nothing of this epoch was kept; use a larger "
                         "accumulate or a smaller batch_size"
                     ) from error
-                seen += len(images) * self.processes.world
+                trained += len(images) * self.processes.world
                 mixed = targets.is_floating_point()
                 due = unqueued or (step + 1) % CHECK_EVERY == 0 or step + 1 == steps
                 if not due:
@@ -170,19 +171,19 @@ class Engine:
                 losses[checked : step + 1] = recent
                 checked = step + 1
                 if progress is not None:
-                    speed = seen / (time.monotonic() - began)
+                    speed = trained / (time.monotonic() - began)
                     progress(Step(epoch, checked, steps, float(recent.mean()), speed))
         if self.processes.world > 1:
             for network in self._networks:  # their running statistics
                 distribute_bn(network, self.processes.world, reduce=True)
-        mean, speed = float(losses.mean()), seen / (time.monotonic() - began)
+        mean, speed = float(losses.mean()), trained / (time.monotonic() - began)
         finite = torch.stack([p.detach().isfinite().all() for p in self.network.parameters()])
         if not bool(finite.all()):  # after the last step, no loss would show it
             raise ValueError(
                 f"weights became infinite or NaN in epoch {epoch + 1}, step {steps}; "
                 f"{self._advice}"
             )
-        top1 = 100 * float(self.processes.sum(self._hits)) / seen
+        top1 = 100 * float(self.processes.sum(self._hits)) / trained
         return EpochResult(mean, speed, rate, None if mixed else top1)
 
     def validate(self, batches: Batches) -> tuple[Accuracy, Accuracy | None]:

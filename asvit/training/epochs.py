@@ -1,4 +1,4 @@
-"""What trainings of any model have in common, from the checkpoint to the last epoch."""
+"""The part of a training that does not depend on the model: epochs and checkpoints."""
 
 import time
 from abc import ABC, abstractmethod
@@ -26,7 +26,7 @@ class EpochSession(ABC, Generic[Row]):
     stored: Checkpoint | None = None  # of earlier sessions
     workers: int = 0  # processes that prepare images
     file: str = CHECKPOINT  # name of the checkpoint
-    kind: str = KIND  # what the checkpoint says that it is
+    kind: str = KIND  # kind of the checkpoint
 
     def _begin(self) -> None:
         """Start the clock, and take over the history of earlier sessions."""
@@ -42,7 +42,7 @@ class EpochSession(ABC, Generic[Row]):
         return before + time.monotonic() - self._began
 
     def batching(self, **more: Any) -> Batching:
-        """How this process's batches are made, by the settings and ``more``."""
+        """How to make this process's batches, from the settings and ``more``."""
         settings, processes = self.origin.settings, self.processes
         return Batching(
             image_size=settings.image_size,
@@ -60,14 +60,14 @@ class EpochSession(ABC, Generic[Row]):
         """Everything that later epochs depend on."""
 
     def write_outputs(self) -> None:
-        """Write what follows from the last checkpoint: the metrics."""
+        """Write the files that are derived from the last checkpoint: the metrics."""
         write_metrics(self.folder, self.history)
 
     def epochs(self, train: Callable[[int], Row]) -> Iterator[Row]:
-        """Train the epochs that are left, each from 0, and yield each once it is kept.
+        """Train the remaining epochs, numbered from 0; yield each once its checkpoint is written.
 
         Raises:
-            OSError: If an epoch cannot be written; those before it are kept.
+            OSError: If an epoch cannot be written; the checkpoint before it stays.
         """
         first = self.processes.first
         if first and self.history:
@@ -79,10 +79,10 @@ class EpochSession(ABC, Generic[Row]):
             yield self.history[-1]
 
     def _save(self) -> None:
-        """Write the checkpoint of an epoch, then all that follows from it."""
-        known = self.origin, tuple(self.history), self.seconds, self.bad_images
+        """Write the checkpoint of an epoch, then the files derived from it."""
+        progress = self.origin, tuple(self.history), self.seconds, self.bad_images
         try:
-            Checkpoint(*known, self.state(), self.kind).write(self.folder / self.file)
+            Checkpoint(*progress, self.state(), self.kind).write(self.folder / self.file)
             self.write_outputs()
         except OSError as error:
             message = (

@@ -1,4 +1,4 @@
-"""Accuracy of networks on labelled images, what they take them for, and the files of both."""
+"""Accuracy of networks on labelled images, their predictions, and the files of both."""
 
 import base64
 import io
@@ -57,7 +57,7 @@ def evaluate(
     have different numbers of batches.
     """
     device = processes.device
-    seen = 0
+    count = 0
     # [networks, 3]: top-1 hits, top-5 hits, summed loss
     sums = torch.zeros(len(networks), 3, dtype=torch.float64, device=device)
     for network in networks:
@@ -68,8 +68,8 @@ def evaluate(
             inputs, targets = (x.to(device, non_blocking=True) for x in (images, labels))
             for network, total in zip(networks, sums, strict=True):
                 total += _hits(network(inputs).float(), targets)
-            seen += len(targets)
-    images_seen = int(processes.sum(torch.tensor(seen, device=device)))
+            count += len(targets)
+    images_seen = int(processes.sum(torch.tensor(count, device=device)))
     if not images_seen:
         raise ValueError("there are no images to validate on; give some")
     return [
@@ -95,7 +95,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How many images of a class were taken for a class, which may be their own."""
+    """Number of images of class ``label`` classified as ``predicted``, maybe the same."""
 
     label: str
     predicted: str
@@ -104,19 +104,19 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image that was taken for one of another class."""
+    """A misclassified image."""
 
     name: str
     label: str
     predicted: str
-    confidence: Nullable  # probability of the class that it was taken for, per cent
+    confidence: Nullable  # probability of the predicted class, per cent
     loss: Nullable  # cross-entropy, nats
     picture: str  # JPEG, base64
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What images were taken for: every pair of classes that occurs, and the worst mistakes."""
+    """Predicted classes: every pair of true and predicted class, and the worst mistakes."""
 
     classes: tuple[str, ...]
     confusion: tuple[Confusion, ...]
@@ -128,10 +128,10 @@ class Predictions:
 
 
 def read_predictions(path: Path) -> Predictions | None:
-    """Read the file; None if there is none, as in the folders of earlier versions.
+    """Read the file; None if there is none: it has pictures, which may not be for others.
 
     Raises:
-        ValueError: If it is not what it should be.
+        ValueError: If it is malformed.
     """
     try:
         return from_json(parse_json(read_text(path)), Predictions)
@@ -149,41 +149,48 @@ def predict(
     *,
     precision: str = "fp32",
 ) -> Predictions:
-    """What ``network`` takes ``images`` for; it stays in evaluation mode.
+    """Predict the classes of ``images``; the network stays in evaluation mode.
 
     Every process must call this with its share of the batches, dealt in turn as by
     :func:`asvit.training.images.loaders.validation_loader`.
     """
     network.eval()
-    seen = [torch.empty(0, 4, dtype=torch.float64)]  # label, prediction, its probability, loss
+    parts = [torch.empty(0, 4, dtype=torch.float64)]  # label, prediction, its probability, loss
     with torch.no_grad(), autocast(processes.device, precision):
         for inputs, labels in batches:
             log: Tensor = network(inputs.to(processes.device)).float().log_softmax(1)
             best, loss = log.max(1), -log.gather(1, labels.to(log.device)[:, None])[:, 0]
             columns = [labels, best.indices, best.values.exp(), loss]
-            seen.append(torch.stack([column.cpu().double() for column in columns], 1))
-    shares = processes.gather(torch.cat(seen).numpy())
+            parts.append(torch.stack([column.cpu().double() for column in columns], 1))
+    shares = processes.gather(torch.cat(parts).numpy())
     rows = np.empty((sum(map(len, shares)), 4))
     for rank, share in enumerate(shares):
         rows[rank :: processes.world] = share
     names, pairs = images.classes, rows[:, :2].astype(int).tolist()
     mistakes: list[Mistake] = []
     for index in np.argsort(-rows[:, 3], kind="stable").tolist() if processes.first else ():
-        label, taken = pairs[index]
-        if label == taken or len(mistakes) == MOST_PICTURES:
+        label, predicted = pairs[index]
+        if label == predicted or len(mistakes) == MOST_PICTURES:
             continue
         try:
             picture = images.picture(index)
-        except ValueError:  # another image took its place
+        except ValueError:  # unreadable, and replaced in its batch
             continue
         picture.thumbnail((SIDE, SIDE))
         picture.save(jpeg := io.BytesIO(), "JPEG")
-        shown = base64.b64encode(jpeg.getvalue()).decode()
-        known = round(100 * float(rows[index, 2]), 2), round(float(rows[index, 3]), 4)
-        mistakes.append(Mistake(images.name(index), names[label], names[taken], *known, shown))
+        mistakes.append(
+            Mistake(
+                name=images.name(index),
+                label=names[label],
+                predicted=names[predicted],
+                confidence=round(100 * float(rows[index, 2]), 2),
+                loss=round(float(rows[index, 3]), 4),
+                picture=base64.b64encode(jpeg.getvalue()).decode(),
+            )
+        )
     confusion = (
-        Confusion(names[label], names[taken], count)
-        for (label, taken), count in sorted(Counter(map(tuple, pairs)).items())
+        Confusion(names[label], names[predicted], count)
+        for (label, predicted), count in sorted(Counter(map(tuple, pairs)).items())
     )
     return Predictions(names, tuple(confusion), tuple(mistakes))
 

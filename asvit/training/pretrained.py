@@ -24,10 +24,10 @@ def weights_path(text: str) -> Path:
     path = path.parent if path.name == RESULT else path
     if not path.is_dir():
         return path
-    known = (path / name for name in (MODEL, RETRAINED, INHERITED))
-    found = next((one for one in known if one.exists()), path / MODEL)
-    check_plain(found)
-    return found
+    candidates = (path / name for name in (MODEL, RETRAINED, INHERITED))
+    file = next((candidate for candidate in candidates if candidate.exists()), path / MODEL)
+    check_plain(file)
+    return file
 
 
 def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str, ...]:
@@ -62,8 +62,8 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
 
 def _head_names(model: Any) -> tuple[str, ...]:
     """Names of the weights of the classifier, or of both classifiers."""
-    found = model.get_classifier() if hasattr(model, "get_classifier") else ()
-    heads = found if isinstance(found, tuple) else (found,)
+    classifier = model.get_classifier() if hasattr(model, "get_classifier") else ()
+    heads = classifier if isinstance(classifier, tuple) else (classifier,)
     return tuple(
         f"{name}.{weight}"
         for name, module in model.named_modules()
@@ -73,9 +73,9 @@ def _head_names(model: Any) -> tuple[str, ...]:
 
 
 def _resized(name: str, tensor: Tensor, own: Tensor, model: nn.Module) -> Tensor:
-    """Resample a position tensor to the shape of ``own``; others are returned as they are."""
+    """Resample a position tensor to the shape of ``own``; other tensors are unchanged."""
     if tensor.shape == own.shape or not tensor.is_floating_point():
-        return tensor  # load_state will refuse what is no float
+        return tensor  # load_state will refuse integers
     place, _, kind = name.rpartition(".")
     if kind == _BIAS_TABLE and tensor.shape[1:] == own.shape[1:]:
         window = getattr(model.get_submodule(place), "window_size", None)

@@ -5,9 +5,8 @@ from typing import Any
 
 from proxies.registry import Registry
 
-# DeiT's values, which the others kept. Of other settings they kept those that are the default of
-# TrainSettings; its colour jitter has no effect beside the random augmentation: timm jitters only
-# without one.
+# DeiT's values, which the others share; further settings are the defaults of TrainSettings. DeiT's
+# colour jitter has no effect: timm jitters only without a random augmentation.
 _COMMON: Mapping[str, Any] = {
     "epochs": 300,
     "batch_size": 1024,

@@ -32,7 +32,7 @@ _TIMED = 3  # batches
 
 @dataclass(eq=False, kw_only=True)
 class Session(EpochSession[EpochRow]):
-    """Trains a network, and keeps its best weights beside the checkpoint."""
+    """Trains a network, and writes its best weights beside the checkpoint."""
 
     network: Network
     model: InitVar[nn.Module]  # with its initial weights
@@ -75,14 +75,14 @@ class Session(EpochSession[EpochRow]):
         }
 
     def run(self, tell: Tell, *, tensorboard: bool = False) -> None:
-        """Train to the end, and tell of every epoch, and in between when the losses are read.
+        """Train to the end; report every epoch, and in between whenever the losses are read.
 
-        The share that is told accounts for cheaper steps with coarser tokens.
+        The reported share accounts for cheaper steps with coarser tokens.
 
         Raises:
             ValueError: If the loss is no longer finite, or an image cannot be read.
-            OSError: If an epoch cannot be written; those before it are kept.
-            ImportError: If TensorBoard is asked for and not installed.
+            OSError: If an epoch cannot be written; the checkpoint before it stays.
+            ImportError: If TensorBoard is requested and not installed.
         """
         wanted = tensorboard and self.processes.first
         board = TensorBoard(self.folder, self.history) if wanted else None
@@ -98,7 +98,7 @@ class Session(EpochSession[EpochRow]):
             board.close()
 
     def _write_predictions(self) -> None:
-        """Write what the trained network takes the validation images for; likewise."""
+        """Write the predictions of the trained network for the validation images."""
         last, engine = self.history[-1], self._engine
         tokens = self._tokens(last.epoch - 1)
         if tokens is not None:
@@ -106,20 +106,20 @@ class Session(EpochSession[EpochRow]):
         average = engine.average if last.average_is_better else None
         network = engine.network if average is None else average
         precision = self.origin.settings.precision
-        found = predict(
+        predictions = predict(
             network, self._validation, self.sets.validation, self.processes, precision=precision
         )
         if self.processes.first:
-            found.write(self.folder / PREDICTIONS)
+            predictions.write(self.folder / PREDICTIONS)
 
     def images_per_second(self) -> float:
-        """Throughput of a few batches, images prepared by this process; the weights are spent."""
+        """Throughput of a few batches, prepared by this process; it changes the weights."""
         with closing(self._train):
             self._engine.train(0, islice(self._train, 1))  # warms up
             return self._engine.train(0, islice(self._train, _TIMED)).images_per_second
 
     def finish(self) -> None:
-        """Write the trained network; it follows from the checkpoint."""
+        """Write the trained network, which is derived from the checkpoint."""
         self._weights(self.history[-1]).write(self.folder / MODEL)
 
     @property
@@ -135,7 +135,7 @@ class Session(EpochSession[EpochRow]):
         if tokens is not None:
             self._engine.use_tokens(tokens)
         self._train.set_epoch(epoch)
-        trained = self._engine.train(epoch, self._train, progress=follow)
+        result = self._engine.train(epoch, self._train, progress=follow)
         accuracy, average = self._engine.validate(self._validation)
         bad = self.processes.gather(self._train.bad + self._validation.bad)
         before = {} if self.stored is None else self.stored.bad_images
@@ -143,17 +143,17 @@ class Session(EpochSession[EpochRow]):
         return EpochRow(
             epoch=epoch + 1,
             tokens="" if tokens is None else str(tokens),
-            learning_rate=trained.learning_rate,
-            train_loss=trained.loss,
+            learning_rate=result.learning_rate,
+            train_loss=result.loss,
             loss=accuracy.loss,
             top1=accuracy.top1,
             top5=accuracy.top5,
             average_loss=None if average is None else average.loss,
             average_top1=None if average is None else average.top1,
             average_top5=None if average is None else average.top5,
-            images_per_second=trained.images_per_second,
+            images_per_second=result.images_per_second,
             seconds=time.monotonic() - began,
-            train_top1=trained.top1,
+            train_top1=result.top1,
         )
 
     def state(self) -> EngineState:
@@ -186,13 +186,13 @@ class Session(EpochSession[EpochRow]):
 
         def follow(step: Step, row: EpochRow | None = None) -> None:
             if row is None and step.done == step.steps:
-                return  # the last step of an epoch is told with its accuracy
+                return  # the last step of an epoch is reported with its accuracy
             words = [] if row else [f"step {step.done}/{step.steps} of epoch {step.epoch + 1}"]
             words += [f"loss {step.loss:.3f}", f"{number(step.images_per_second)} images/s"]
             if self.history:
                 last = self.history[-1]
-                told = _accuracy(last, self.network.num_classes)
-                words.append(told if row else f"epoch {last.epoch}: {told}")
+                accuracy = _accuracy(last, self.network.num_classes)
+                words.append(accuracy if row else f"epoch {last.epoch}: {accuracy}")
             tell(
                 Progress(
                     "epoch",

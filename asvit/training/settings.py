@@ -24,9 +24,9 @@ _RECIPE = "the recipe's"
 _ZERO_TO_ONE: Mapping[str, Any] = {"at_least": 0, "at_most": 1}
 
 
-def _by_recipe(default: Any, help: str, **known: Any) -> Any:
+def _by_recipe(default: Any, help: str, **options: Any) -> Any:
     """A setting whose value is the recipe's unless it is given."""
-    return setting(default, help, shown=_RECIPE, **known)
+    return setting(default, help, shown=_RECIPE, **options)
 
 
 def _fine_tuning(side: int, classes: int) -> Mapping[str, Any]:
@@ -270,7 +270,7 @@ class TrainSettings(Settings):
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
-        """Settings of a preset and its recipe, with some of them given anew.
+        """Settings of a preset and its recipe, with the given ones in their place.
 
         The learning rate follows the batch: the recipe's for 512 images, times ``batch_size`` /
         512; the rates at the start and the end are lowered to it. If the epochs are given, but
@@ -280,23 +280,23 @@ class TrainSettings(Settings):
             ValueError: If the preset or recipe is unknown or a value is not allowed.
             TypeError: If there is no such setting.
         """
-        asked = {**cls.presets[preset], **given}
-        return super().make(**_filled_in(asked, RECIPES[asked.get("recipe", "swin")]))
+        requested = {**cls.presets[preset], **given}
+        return super().make(**_filled_in(requested, RECIPES[requested.get("recipe", "swin")]))
 
 
-def _filled_in(asked: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What is asked for, with the recipe's values and those that follow from others.
+def _filled_in(requested: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The requested values, with the recipe's and those derived from others.
 
     Values of a wrong type are left for the settings to refuse.
     """
-    values = {**recipe, **asked}
+    values = {**recipe, **requested}
     base = values.pop("base_rate")
     if isinstance(values["batch_size"], int):
         values.setdefault("learning_rate", base * values["batch_size"] / REFERENCE_BATCH)
     rate = values.get("learning_rate")
     if isinstance(rate, int | float):
-        values.update({name: min(values[name], rate) for name in _BELOW if name not in asked})
-    if isinstance(values["epochs"], int) and "warmup_epochs" not in asked:
+        values.update({name: min(values[name], rate) for name in _BELOW if name not in requested})
+    if isinstance(values["epochs"], int) and "warmup_epochs" not in requested:
         values["warmup_epochs"] = min(values["warmup_epochs"], values["epochs"] // _WARMUP_SHARE)
     if values.get("ffn") is not None:
         values.setdefault("branches", _BRANCHES)

@@ -81,7 +81,7 @@ class TokenPlan:
             return plan
         if len(parts) != STAGES or not all(map(_SHARE.fullmatch, parts)):
             raise ValueError(
-                f"{shown(text)} is no plan of {STAGES} stages of tokens; use {_FORMS}"
+                f"{shown(text)} is not a plan of {STAGES} stages of tokens; use {_FORMS}"
             )
         shares = [Fraction(part) for part in parts]
         if sum(shares) != 1:
@@ -114,7 +114,7 @@ class TokenPlan:
     def stage(self, epoch: int) -> int:
         """The stage of an epoch, both from 0."""
         if not 0 <= epoch < self.total:
-            raise ValueError(f"epoch {epoch} is none of {self.total}; they count from 0")
+            raise ValueError(f"epoch {epoch} is out of range; use 0 to {self.total - 1}")
         return next(i for i, end in enumerate(accumulate(self.epochs)) if epoch < end)
 
 

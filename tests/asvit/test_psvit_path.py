@@ -154,10 +154,10 @@ def test_images_that_do_not_suit(side, message):
         (f"{TEXT}|2", "stage 1 width=2 is not allowed; use a whole number from 3 to 4096"),
         (f"{TEXT}|0", "stage 1 width=0 is not allowed"),
         (f"{TEXT}|4097", "stage 1 width=4097 is not allowed"),
-        (f"{TEXT}|x", "'x' in 'psvit2d:.*' is no whole number of up to 5 digits"),
-        (f"{TEXT}|1,-2,3", "'-2' in 'psvit2d:.*' is no whole number"),
-        (f"{TEXT}|٣", "is no whole number"),
-        (f"{TEXT}|", "'' in 'psvit2d:.*' is no whole number"),
+        (f"{TEXT}|x", "'x' in 'psvit2d:.*' is not a whole number of up to 5 digits"),
+        (f"{TEXT}|1,-2,3", "'-2' in 'psvit2d:.*' is not a whole number"),
+        (f"{TEXT}|٣", "is not a whole number"),
+        (f"{TEXT}|", "'' in 'psvit2d:.*' is not a whole number"),
     ],
 )
 def test_texts_that_are_refused(text, message):

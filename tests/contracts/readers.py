@@ -16,7 +16,6 @@ from rich.console import Console
 import asvit.runs.kinds  # noqa: F401 - every kind of result, settings and journal
 from asvit.core.journal import Journal
 from asvit.core.results import Result
-from asvit.core.run_files import STUDY
 from asvit.core.settings import (
     Settings,
     check_same_device,
@@ -42,7 +41,7 @@ from asvit.runs.search import SearchRun
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.rows import read_trials, write_trials
 from asvit.search.settings import SearchSettings
-from asvit.search.study import create_study, find_study, keep_start
+from asvit.search.study import create_study, first_study, keep_start
 from asvit.search.supernet_result import (
     AccuracyJournal,
     PathRow,
@@ -70,6 +69,8 @@ from tests.contracts.formats import Format, Json, Lines, Table, Tensors, Value
 SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
 IMAGES = {"source": "fractals", "digest": "12" * 32}
 SCORE = Score(1 / 3, 0.1, (0.25, 5 / 12), "higher")
+VERSIONS = {"torch": "2.15.0", "timm": "1.0.27"}
+_images = {"images": IMAGES, "device": "cpu", "versions": VERSIONS}
 FAILED = Score(math.nan, math.nan, (), "higher", "singular")
 
 
@@ -155,8 +156,8 @@ def has_accuracy(journal: AccuracyJournal, at: int) -> bool:
 
 
 def write_study(path: Path) -> None:
-    study = create_study(open_journal(path), STUDY, {"x": "higher", "y": "lower"})
-    keep_start(study, study.user_attrs, SearchSettings(steps=2), IMAGES, "cpu")
+    study = create_study(open_journal(path), "run", {"x": "higher", "y": "lower"})
+    keep_start(study, study.user_attrs, SearchSettings(steps=2), **_images)
     add_trial(study)
 
 
@@ -168,7 +169,7 @@ def add_trial(study: Any) -> None:
 
 
 def use_study(storage: Any, path: Path) -> None:
-    study = find_study(storage, STUDY)
+    study = first_study(storage)
     if study is None:
         return
     check_same_device(Path(), study.user_attrs.get("device"), "cpu")
@@ -177,10 +178,9 @@ def use_study(storage: Any, path: Path) -> None:
     stored = SearchRun(settings=wanted, out=Path()).stored_settings(study)
     check_same_settings(Path(), stored, wanted, growing=["steps"])
     add_trial(study)
-    assert find_study(open_journal(path), STUDY) is not None
+    assert first_study(open_journal(path)) is not None
 
 
-_images = {"images": IMAGES, "device": "cpu"}
 JOURNALS = {
     "journal of a toy": journal(
         ToyJournal, ToySettings("x"), _images,
@@ -201,17 +201,19 @@ JOURNALS = {
     ),
     "journal of an evolution": journal(
         AccuracyJournal, EvolutionSettings(),
-        {"supernet": {"folder": "runs/a", "digest": "d"}, "device": "cpu"},
+        {"supernet": {"folder": "runs/a", "digest": "d"}, "device": "cpu", "versions": VERSIONS},
         lambda journal, at: journal.add("test", ("b" * at,), 1 / 3),
         has_accuracy,
         lambda journal: journal.add_retrained(Retrained(50.0, None, 1.0, "")),
     ),
     "journal of a correlation": journal(
-        ScoreJournal, CorrelationSettings(), {"table": table_id(TABLE), "device": "cpu"},
+        ScoreJournal, CorrelationSettings(),
+        {"table": table_id(TABLE), "device": "cpu", "versions": VERSIONS},
         add_scores, has_scores,
     ),
     "journal of a design": journal(
-        DesignJournal, DesignSettings("pets", max_params=10**6), {"device": "cpu"},
+        DesignJournal, DesignSettings("pets", max_params=10**6),
+        {"device": "cpu", "versions": VERSIONS},
         lambda journal, at: journal.add_record(Stage(f"stage {at}", {"seconds": 1.5})),
         lambda journal, at: journal.found(f"stage {at}") is not None,
     ),
@@ -321,7 +323,7 @@ def network() -> torch.nn.Module:
 def checkpoint(epochs: int = 3) -> Checkpoint:
     weight = torch.arange(12.0).reshape(3, 4)
     settings = TrainSettings.make(architecture="timm:resnet18", epochs=epochs)
-    origin = Origin(settings, IMAGES, ("a", "b"), "cpu", ({"stride": 4, "fraction": 1.0},))
+    origin = Origin(settings, IMAGES, ("a", "b"), "cpu", ({"stride": 4, "fraction": 1.0},), {})
     state = EngineState(
         weights={"w": weight, "tied": weight, "count": torch.tensor(7)},
         average={"w": weight + 1},
@@ -341,7 +343,7 @@ def use_checkpoint(found: Checkpoint, path: Path) -> None:
 
 
 def write_supernet(path: Path) -> None:
-    origin = SupernetOrigin(SupernetSettings(), IMAGES, 10, "cpu")
+    origin = SupernetOrigin(SupernetSettings(), IMAGES, 10, "cpu", {})
     state = {"weights/w": torch.zeros(2), "losses": torch.tensor([1.0, 0.5])}
     SupernetFile(origin, 2.5, state).write(path)
 

@@ -22,7 +22,7 @@ from proxies.forward_mode import (
     attention_with_tangent,
     blocks_are_faster,
     explicit_attention,
-    made_by_amd,
+    is_amd_processor,
     pack,
     unpack,
     use_blocks,
@@ -144,14 +144,14 @@ def test_the_processor_decides_on_the_kernel(
 
     monkeypatch.setattr(Path, "read_text", read)
     monkeypatch.setattr("platform.processor", lambda: "AMD64 Family 25 Model 17, AuthenticAMD")
-    made_by_amd.cache_clear()
+    is_amd_processor.cache_clear()
     try:
         assert blocks_are_faster() is blocked
         use_blocks(not blocked)
         assert blocks_are_faster() is not blocked
     finally:
         use_blocks(None)
-        made_by_amd.cache_clear()
+        is_amd_processor.cache_clear()
 
 
 @pytest.fixture(

@@ -55,7 +55,7 @@ def test_random_networks_have_no_value(together: bool) -> None:
     own = found.pop("ntk_condition_number")
     assert "gives an image alone another feature than in a batch" in own
     told = (
-        "repeat 1 of 2: Twisted draws random numbers: it does not treat an image alike each time"
+        "repeat 1 of 2: Twisted draws random numbers: its output for an image is not reproducible"
     )
     assert {reason for name, reason in found.items() if name not in COUNTS} == {told}
 
@@ -64,9 +64,9 @@ def test_random_networks_have_no_value(together: bool) -> None:
 def test_measures_of_single_images_refuse_samples_that_interact(together: bool) -> None:
     found = reasons(mixed, *standard_measures(), together=together)
     assert {name for name, reason in found.items() if reason} == OF_SINGLE_IMAGES
-    told = "something else of an image beside another one: its samples interact"
+    told = "output depends on the other images of a batch: its samples interact"
     for name in OF_SINGLE_IMAGES - {"ntk_condition_number"}:
-        assert found[name] == f"repeat 1 of 2: Twisted makes {told}"
+        assert found[name] == f"repeat 1 of 2: Twisted's {told}"
 
 
 def test_ordinary_networks_have_values() -> None:

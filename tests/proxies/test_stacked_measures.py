@@ -183,7 +183,7 @@ def test_what_cannot_be_stacked_is_measured_one_by_one(
     with caplog.at_level(logging.INFO, "proxies"):
         together = measure(build, NAMES[:2], **settings, together=True)
     last = caplog.messages[-1]
-    assert last.startswith("ntk_condition_number one by one: ")
+    assert last.startswith("ntk_condition_number network by network: ")
     assert reason.replace("\\", "") in last
     assert together["ntk_condition_number"] == apart["ntk_condition_number"]
     expected = apart["length_distortion"].values

@@ -1,4 +1,4 @@
-"""What the blocks of several networks share."""
+"""Attention, block stages and initial weights that several networks share."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -78,13 +78,13 @@ def init_weights(module: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Lin
     of ``torch.nn.init.trunc_normal_`` changed between PyTorch 2.9 and 2.15.
     """
     if isinstance(module, kinds):
-        made = cast("nn.Linear", module)
-        trunc_normal_(made.weight, std=0.02)
-        if made.bias is not None:
-            nn.init.zeros_(made.bias)
+        linear = cast("nn.Linear", module)
+        trunc_normal_(linear.weight, std=0.02)
+        if linear.bias is not None:
+            nn.init.zeros_(linear.bias)
 
 
-def check_choice(name: str, value: object, known: Iterable[object]) -> None:
-    """Refuse an argument that is not one of the known values, and list them."""
-    if value not in known:
-        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, known))}")
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Refuse an argument that is not one of ``choices``, and list them."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}")

@@ -90,10 +90,10 @@ class BranchedMap(nn.Module):
         like = branches[0].linear.weight
         outputs, inputs, *kernel = like.shape
         with torch.device("meta"):  # which draws no random numbers
-            one = _map(inputs, outputs, images=bool(kernel), bias=True)
-        one.to(like.dtype).to_empty(device=like.device)
-        one.load_state_dict({"weight": sum(weights), "bias": sum(biases)})
-        return one.train(self.training)
+            merged = _map(inputs, outputs, images=bool(kernel), bias=True)
+        merged.to(like.dtype).to_empty(device=like.device)
+        merged.load_state_dict({"weight": sum(weights), "bias": sum(biases)})
+        return merged.train(self.training)
 
 
 class CompactMap(nn.Module):
@@ -133,10 +133,10 @@ def _map(
 ) -> nn.Linear | nn.Conv2d:
     """A newly initialised linear map or 1 × 1 convolution."""
     if images:
-        made: nn.Linear | nn.Conv2d = nn.Conv2d(inputs, outputs, 1, bias=bias)
+        linear: nn.Linear | nn.Conv2d = nn.Conv2d(inputs, outputs, 1, bias=bias)
     else:
-        made = nn.Linear(inputs, outputs, bias=bias)
-    nn.init.normal_(made.weight, std=std)
-    if made.bias is not None:
-        nn.init.zeros_(made.bias)
-    return made
+        linear = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.normal_(linear.weight, std=std)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
+    return linear

@@ -47,7 +47,7 @@ def split_heads(heads: int, rule: HeadRule = "double_odd", kept: float = 0.5) ->
 
 
 class MapHallucination(nn.Module):
-    """Computes further attention maps from given ones, before the softmax.
+    """Computes further attention maps from real ones, before the softmax.
 
     Intra-head: one axis of each map stays a list, the other is unfolded to the grid of its tokens;
     a depthwise 3 × 3 convolution over the grid, with one kernel per head, mixes neighbouring
@@ -98,12 +98,12 @@ class MapHallucination(nn.Module):
         The unfolded axis has ``prefix`` class tokens, then a ``grid`` of rows and columns.
         """
         x = scores if self.axis == "key" else scores.transpose(2, 3)  # [B, real, listed, unfolded]
-        made = self._across(x) if self.maps == "across_within" else x
+        new = self._across(x) if self.maps == "across_within" else x
         if self.intra is not None:
-            made = self._within(self.intra, made, grid, prefix)
+            new = self._within(self.intra, new, grid, prefix)
         if self.maps != "across_within":
-            made = self._across(made)
-        return torch.cat([scores, made if self.axis == "key" else made.transpose(2, 3)], 1)
+            new = self._across(new)
+        return torch.cat([scores, new if self.axis == "key" else new.transpose(2, 3)], 1)
 
     def _across(self, x: Tensor) -> Tensor:
         """``[B, real, ...] -> [B, hallucinated, ...]``."""
@@ -113,13 +113,13 @@ class MapHallucination(nn.Module):
         return x.repeat(1, times, 1, 1)[:, : self.hallucinated]
 
     def _within(self, intra: nn.Conv2d, x: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:
-        """``[B, heads, listed, unfolded]``, as it was, with neighbouring scores mixed."""
+        """``[B, heads, listed, unfolded]`` with neighbouring scores mixed."""
         y = convolve_maps(x[..., prefix:].unflatten(-1, grid), intra.weight, intra.bias).flatten(3)
         if not prefix:
             return y
         off = x[..., :prefix]
         if self.class_token == "isolated":
-            middle = intra.weight[:, :, 1:2, 1:2]  # all that acts on a grid of one
+            middle = intra.weight[:, :, 1:2, 1:2]  # the only weight that acts on a grid of one
             off = convolve_maps(off.unsqueeze(-1), middle, intra.bias).squeeze(-1)
         return torch.cat([off, y], -1)
 
@@ -215,9 +215,9 @@ def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     grids as batch, it would take ten times as long on a CPU, which works on 16 channels at a time.
     There is one kernel per head, ``[heads, 1, k, k]`` with an odd k.
     """
-    if has_torch_function((x, weight)):  # seen as one operation by a mode that follows weights
-        seen: Tensor = handle_torch_function(convolve_maps, (x, weight), x, weight, bias)
-        return seen
+    if has_torch_function((x, weight)):  # a mode that follows weights intercepts this as one call
+        result: Tensor = handle_torch_function(convolve_maps, (x, weight), x, weight, bias)
+        return result
     heads, lists = x.shape[1:3]
     kernels = weight[:, None].expand(-1, lists, -1, -1, -1).flatten(0, 1)
     offsets = None if bias is None else bias[:, None].expand(-1, lists).flatten()
@@ -230,10 +230,10 @@ def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def _map_use(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, WeightUse] | None:
     """:func:`convolve_maps` as a convolution of ``B * lists`` grids with heads as channels."""
     padding = (weight.shape[2] // 2, weight.shape[3] // 2)
-    found = convolution_use(_grids_first(x), weight, padding=padding, groups=x.shape[1])
-    if found is None:
+    weight_use = convolution_use(_grids_first(x), weight, padding=padding, groups=x.shape[1])
+    if weight_use is None:
         return None
-    use = found[1]
+    use = weight_use[1]
 
     def gradient(grads: Tensor, rows: slice, samples: int) -> Tensor:
         return use.gradient(_grids_first(grads), rows, samples)

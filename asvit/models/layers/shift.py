@@ -59,19 +59,19 @@ def _differentiable(x: Tensor, group: int, step: int) -> Tensor:
     """The shift; recorded for autograd only where a gradient is needed."""
     if x.requires_grad and torch.is_grad_enabled():
         return cast("Tensor", _Shift.apply(x, group, step))
-    return _moved(x, group, step)
+    return _shifted(x, group, step)
 
 
-def _moved(x: Tensor, group: int, step: int) -> Tensor:
+def _shifted(x: Tensor, group: int, step: int) -> Tensor:
     """The shift into a new tensor; a negative step reverses every direction."""
     out = torch.empty_like(x)
     for i, (axis, sense) in enumerate(DIRECTIONS):
         source, target = (t[:, i * group : (i + 1) * group] for t in (x, out))
         gap = min(abs(step), x.shape[axis])
-        kept = x.shape[axis] - gap
+        length = x.shape[axis] - gap
         forward = sense * step > 0
-        read, write, blank = (0, gap, 0) if forward else (gap, 0, kept)
-        target.narrow(axis, write, kept).copy_(source.narrow(axis, read, kept))
+        read, write, blank = (0, gap, 0) if forward else (gap, 0, length)
+        target.narrow(axis, write, length).copy_(source.narrow(axis, read, length))
         target.narrow(axis, blank, gap).zero_()
     rest = len(DIRECTIONS) * group
     out[:, rest:].copy_(x[:, rest:])
@@ -105,7 +105,7 @@ class _Shift(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, group: int, step: int) -> Tensor:
-        return _moved(x, group, step)
+        return _shifted(x, group, step)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, int, int], output: Tensor) -> None:

@@ -59,9 +59,9 @@ class Augmentation:
         from timm.data import create_transform
         from timm.data.auto_augment import NAME_TO_OP
 
-        kept = [name for name in NAME_TO_OP if name.startswith("Posterize")]
+        operations = [name for name in NAME_TO_OP if name.startswith("Posterize")]
         try:
-            with patch.dict(NAME_TO_OP, dict.fromkeys(kept, _posterize)):
+            with patch.dict(NAME_TO_OP, dict.fromkeys(operations, _posterize)):
                 transform: PictureTransform = create_transform(
                     image_size,
                     is_training=True,

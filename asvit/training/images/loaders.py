@@ -1,6 +1,6 @@
 """Data loaders whose batches depend only on the seed and the epoch, not on worker processes.
 
-Data workers read, augment and mix whole batches. Seeds are derived from what they are for, never
+Data workers read, augment and mix whole batches. Seeds are derived from their purpose, never
 from a generator's state, so that the number of workers and processes changes no draw.
 """
 
@@ -65,12 +65,12 @@ class Batching:
 
 
 class BatchPlan(NamedTuple):
-    """What a batch holds: everything a data worker has to know."""
+    """The content of a batch: all that a data worker needs."""
 
     epoch: int  # from 0
     number: int  # of the batch in its epoch, from 0
     indices: Indices  # of the images, [b]
-    copies: Indices  # which copy of its image each one is, [b]
+    copies: Indices  # number of the copy of each image, [b]
 
 
 class Batch(NamedTuple):
@@ -105,13 +105,13 @@ class _ImageBatches(Dataset[Batch]):
         mean = 255 * torch.tensor(self.batching.mean).view(3, 1, 1)
         scale = 1 / (255 * torch.tensor(self.batching.std).view(3, 1, 1))
         with preserved_random_state():
-            for place, (index, copy) in enumerate(zip(plan.indices, plan.copies, strict=True)):
+            for row, (index, copy) in enumerate(zip(plan.indices, plan.copies, strict=True)):
                 try:
-                    picture, labels[place] = self._read(int(index), bad)
+                    picture, labels[row] = self._read(int(index), bad)
                 except ValueError as error:
                     return Batch(torch.empty(0), torch.empty(0), failure=str(error))
                 seed_all(derive_seed(_IMAGE, seed, plan.epoch, int(index), int(copy)))
-                image = images[place].copy_(self.transform(picture))
+                image = images[row].copy_(self.transform(picture))
                 image.sub_(mean).mul_(scale)  # per image, while it is in the cache
                 if self.erase is not None:
                     self.erase(image)
@@ -179,7 +179,7 @@ class Loader:
         self._dataset, self._batching = batches, batching
         self._plans = plans
         self._epoch = plans(0)
-        self._left: list[BatchPlan] = []  # what the workers go through
+        self._left: list[BatchPlan] = []  # the batches that the workers prepare
         workers = batching.workers
         if workers and not _room_for_locks(workers):
             _log.warning(
@@ -407,12 +407,12 @@ def training_plans(
 
     With several copies of each image, an epoch has fewer different ones: its length stays.
     """
-    drawn = derive_seed(_ORDER, seed, epoch)
-    indices, numbers = epoch_order(count, batch_size, copies=copies, seed=drawn)
+    order_seed = derive_seed(_ORDER, seed, epoch)
+    indices, numbers = epoch_order(count, batch_size, copies=copies, seed=order_seed)
     own = batch_share(batch_size, rank, world)
     return [
-        BatchPlan(epoch, number, images[own], which[own])
-        for number, (images, which) in enumerate(zip(indices, numbers, strict=True))
+        BatchPlan(epoch, number, images[own], copy_numbers[own])
+        for number, (images, copy_numbers) in enumerate(zip(indices, numbers, strict=True))
     ]
 
 

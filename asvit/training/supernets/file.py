@@ -1,4 +1,4 @@
-"""``supernet.safetensors``: a supernet, finished or on the way, in one file that is whole."""
+"""``supernet.safetensors``: a supernet, finished or in training, in one file."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _WEIGHTS, _LOSSES = "weights/", "losses"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a supernet is trained with."""
+    """The settings, data and environment that a supernet is trained with."""
 
     settings: SupernetSettings
     images: Mapping[str, str]  # their source and SHA-256 (digest)
     num_classes: int
     device: str  # its type, such as "cpu"
-    versions: Mapping[str, str] | None = None  # of libraries; older versions of asvit kept none
+    versions: Mapping[str, str]  # of libraries
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ class SupernetFile:
 
     def write(self, path: Path) -> None:
         """Write the file as a whole or not at all (an OSError), and keep the one before."""
-        kept = {
+        tensors = {
             name: tensor
             for name, tensor in self.state.items()
             if not self.finished or name == _LOSSES or name.startswith(_WEIGHTS)
         }
         header = header_of(KIND, self.origin, self.seconds)
-        write_tensors(path, kept, header, previous=path.with_name(previous(path.name)))
+        write_tensors(path, tensors, header, previous=path.with_name(previous(path.name)))
 
     @classmethod
     def read(cls, path: Path) -> SupernetFile:

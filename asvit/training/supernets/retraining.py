@@ -41,19 +41,19 @@ def train_alone(
 ) -> Trained:
     """Train an architecture from fresh weights as its supernet was trained, and test it.
 
-    It has as many steps as the supernet had for all paths, and the images that paths were chosen
-    by to train on as well. The file ``state`` holds how far training is, replaced as a whole at
-    the end of every epoch and each minute within longer ones. With it the same call goes on after
-    a kill, on a CPU to the same bits; what it holds of another training is not used.
+    It has as many steps as the supernet had for all paths, and also trains on the images that
+    ranked paths. The file ``state`` stores the state of training, replaced as a whole at the end
+    of every epoch and each minute within longer ones. With it the same call resumes after a kill,
+    on a CPU to the same bits; the state of another training is ignored.
     """
     images, labels = (torch.cat(both) for both in zip(parts.train, parts.validation, strict=True))
-    drawn = seed_for(settings.seed, f"alone {architecture}", seed)
+    training_seed = seed_for(settings.seed, f"alone {architecture}", seed)
     with torch.random.fork_rng([]):
-        torch.manual_seed(drawn)  # initial weights that every device gets alike
+        torch.manual_seed(training_seed)  # the same initial weights on every device
         model = build(architecture, settings.image_size, parts.classes)
     only = _OnlyPath(model.to(images.device))
     training = SupernetTraining(
-        only, (images, labels), settings.recipe, draw=lambda _rng: None, seed=drawn
+        only, (images, labels), settings.recipe, draw=lambda _rng: None, seed=training_seed
     )
     what = {
         "architecture": architecture,
@@ -62,27 +62,27 @@ def train_alone(
         "images": parts.provenance["digest"],
         "device": images.device.type,
     }
-    kept = None if state is None else _read(state, what)
+    stored = None if state is None else _read(state, what)
     before, began = 0.0, time.monotonic()
-    if kept is not None:
-        before, tensors = kept
+    if stored is not None:
+        before, tensors = stored
         training.load_state(tensors)
 
     def seconds() -> float:
         return before + time.monotonic() - began
 
-    def keep() -> None:
+    def save() -> None:
         if state is not None:
             write_tensors(state, training.state(), {**what, "seconds": round(seconds(), 3)})
 
     reason = None
     try:
-        training.run(keep, progress=lambda step: progress(replace(step, unit="training step")))
+        training.run(save, progress=lambda step: progress(replace(step, unit="training step")))
     except NonFiniteLossError as error:
         reason = str(error)
-    right = math.nan if reason else accuracy(model, *parts.test)
+    top1 = math.nan if reason else accuracy(model, *parts.test)
     losses = tuple(training.losses)
-    return Trained(right, losses, reason, model=model.eval(), seconds=seconds())
+    return Trained(top1, losses, reason, model=model.eval(), seconds=seconds())
 
 
 class _OnlyPath(nn.Module):
@@ -97,7 +97,7 @@ class _OnlyPath(nn.Module):
 
 
 def _read(path: Path, what: Mapping[str, Any]) -> tuple[float, dict[str, Tensor]] | None:
-    """Seconds so far and the state of the training ``what``; None if the file holds none of it."""
+    """Seconds so far and the state of the training ``what``; None if the file is not of it."""
     try:
         header, tensors = read_tensors(path)
         seconds = header.pop("seconds")
@@ -105,4 +105,4 @@ def _read(path: Path, what: Mapping[str, Any]) -> tuple[float, dict[str, Tensor]
             return None
         return value_from_json(seconds, float), tensors
     except (FileNotFoundError, SafetensorError, *MALFORMED):
-        return None  # training starts over, and replaces what is there
+        return None  # training starts over and replaces the file

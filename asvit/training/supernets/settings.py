@@ -1,4 +1,4 @@
-"""Settings of training a supernet, kept with its weights, and the result."""
+"""Settings of training a supernet, stored with its weights, and the result."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ class SupernetSettings(ShortTrainingSettings):
     """Settings of a supernet. Two runs with equal settings on one CPU give equal weights.
 
     The paper gives no recipe. This one is DeiT's at the size of a laptop, with the gradient
-    clipped at 1 and without its augmentation; all images are kept in memory.
+    clipped at 1 and without its augmentation; all images stay in memory.
     """
 
     presets: ClassVar[Presets] = presets_with(
@@ -64,7 +64,7 @@ class SupernetSettings(ShortTrainingSettings):
 
     @property
     def recipe(self) -> Recipe:
-        """How the supernet is trained, and how a network alone is with the same effort."""
+        """The recipe of the supernet, and of a network trained alone for as many steps."""
         return self.short_recipe(self.epochs * self.steps_per_epoch)
 
 

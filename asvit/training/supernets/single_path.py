@@ -145,7 +145,7 @@ class SupernetTraining(Generic[P]):
         return {**copies, _LOSSES: torch.tensor(self.losses, dtype=torch.float64)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Resume from what :meth:`state` returned."""
+        """Resume from a result of :meth:`state`."""
         if _LOSSES not in state:
             raise ValueError("the state of the training has no losses")
         weights = under("weights/", state)
@@ -166,9 +166,9 @@ class SupernetTraining(Generic[P]):
         epoch, place = divmod(step, self.steps_per_epoch)
         size = self.recipe.batch_size
         order = torch.randperm(len(self._labels), generator=self._generator("order", epoch))
-        chosen = order[place * size : (place + 1) * size].to(self._labels.device)
-        pixels = augment(self._images[chosen], self.recipe, self._generator("images", step))
-        return pixels, self._labels[chosen]
+        indices = order[place * size : (place + 1) * size].to(self._labels.device)
+        pixels = augment(self._images[indices], self.recipe, self._generator("images", step))
+        return pixels, self._labels[indices]
 
     def _generator(self, purpose: str, count: int) -> torch.Generator:
         # On the CPU, so that draws are the same for all devices.

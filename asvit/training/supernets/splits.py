@@ -40,7 +40,7 @@ class Splits:
 def load_splits(settings: SupernetSettings, *, progress: Progress | None = None) -> Splits:
     """Load and split the images of a supernet; the same settings give the same splits.
 
-    The splits are stratified by class. ``progress`` hears of the images loaded, and to load.
+    The splits are stratified by class. ``progress`` gets the numbers of images loaded and to load.
 
     Raises:
         ValueError: If there are too few images, one is unreadable, or a class has no training

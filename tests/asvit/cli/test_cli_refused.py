@@ -142,7 +142,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--preset quik", 2, "unknown preset 'quik'; did you mean 'quick'?"),
         ("--recipe swim", 2, "unknown recipe 'swim'; did you mean 'swin'?"),
         ("--learning-rate 0", 2, "--learning-rate must be a number above 0, got 0.0"),
-        ("--retokenize 1/1", 2, "'1/1' is no plan of 3 stages of tokens"),
+        ("--retokenize 1/1", 2, "'1/1' is not a plan of 3 stages of tokens"),
         ("--teacher timm:resnet18", 2, "knows nothing without weights"),
         ("--resume --fresh", 2, "--fresh and --resume contradict each other"),
         ("--resume --out new", 3, "no training to go on with"),

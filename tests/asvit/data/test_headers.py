@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 def listed(folder: Path) -> LabelledImages:
     images = FolderDataset(folder)
     rows = [
-        ListedImage(images.name(i), name, "train")
+        ListedImage(images.name(i), name, "train", 1, "")
         for i, name in enumerate(["a"] * 10 + ["b"] * 10)
     ]
     (folder / "list.csv").write_text(list_text(rows))
@@ -40,7 +40,7 @@ def test_all_are_found_in_order(folder: Path, part: int, monkeypatch: pytest.Mon
         bad = unreadable_images(images, progress=lambda *told: seen.append(told))
         names = [str(Path(name).with_suffix("")) for name in bad]
         assert [name[-5:] for name in names] == ["a/001", "a/005", "b/003", "b/004", "b/009"]
-        assert all("it is no BMP" in why for why in bad.values())
+        assert all("it is not a BMP" in why for why in bad.values())
     assert seen[-1] == (20, 20)
     some = SubsetImages(FolderDataset(folder), np.array([5, 6, 13]), "for training")
     assert list(unreadable_images(some)) == ["a/005.png", "b/003.png"]

@@ -66,7 +66,7 @@ def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path: Path) -> 
     with pytest.raises(FileExistsError, match="exists"):
         TIMM.check_out(tmp_path, card=True, force=False)
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(ValueError, match=r"holds 'thesis\.tex', which is no part of a model"):
+    with pytest.raises(ValueError, match=r"holds 'thesis\.tex', which is not part of a model"):
         TIMM.check_out(tmp_path, card=True, force=True)
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asvit.models.psvit_supernet import OnePath, PSViTSupernet
+from asvit.models.psvit_supernet import FixedPath, PSViTSupernet
 from asvit.psvit_path import layers_of
 from proxies import count
 
@@ -112,7 +112,7 @@ def test_a_path_costs_what_it_does_alone(kind: str) -> None:
 def test_paths_that_are_none_are_refused() -> None:
     net = NETS["2d"]
     for path in [("b" * 6,) * 2, ("b" * 5, "b" * 6, "b" * 6), ("bbbbbx",) * 3]:
-        with pytest.raises(ValueError, match="none of this supernet; give 3 texts of 6 letters"):
+        with pytest.raises(ValueError, match="does not fit this supernet; give 3 texts of 6"):
             net(images(), path)
     for call in (net.on, net.extract, lambda path: net(images(), path)):
         with pytest.raises(ValueError, match="has no layer; use at least one 'b' or 's'"):
@@ -131,4 +131,4 @@ def test_sizes_that_do_not_suit_are_refused() -> None:
 def test_other_numbers_of_stages_and_cells_work() -> None:
     net = PSViTSupernet((8, 12), (1, 2), pooling="2d", cells=2, img_size=16, num_classes=3)
     assert net(torch.zeros(1, 3, 16, 16), ("b-", "-s")).shape == (1, 3)
-    assert isinstance(net.on(("--", "ss")), OnePath)
+    assert isinstance(net.on(("--", "ss")), FixedPath)

@@ -111,7 +111,7 @@ def test_whole_numbers_in_the_place_of_floats(
         torch.save(tensors(**{"head.bias": head}), path)
     else:
         path.write_bytes(save(tensors(**{"head.bias": head})))
-    right = "do not fit the network: head.bias are no floating-point numbers$"
+    right = "do not fit the network: head.bias are not floating-point numbers$"
     with pytest.raises(ValueError, match=right):
         load_state(network(), read_state(path), what="the weights")
     with pytest.raises(ValueError, match=right):

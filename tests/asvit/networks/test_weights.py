@@ -66,8 +66,8 @@ def test_a_file_of_weights_alone_is_read(name: str, content: Any, tmp_path: Path
     ("content", "message"),
     [
         ({"w": Path("a")}, "cannot be read as weights"),
-        ([1, 2], "holds no state dict, but a list"),
-        ({"epoch": 3}, "'epoch' is no tensor"),
+        ([1, 2], "holds a list, not a state dict"),
+        ({"epoch": 3}, "'epoch' is not a tensor"),
     ],
 )
 def test_what_are_no_weights_is_refused(content: object, message: str, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from asvit.runs.run import write_report
 from asvit.search.supernet_result import EvolutionResult, PathRow, generations_of, write_paths
 from experiments.sample_runs import MEASURES, write_sample
 from proxies.messages import legible
-from tests.hostile import FIXED, changed_json, refused_or
+from tests.hostile import FIXED, changed_json, refused_or, sealed_result
 
 PAGES: dict[str, Callable[[Path], str]] = {
     "search": lambda folder: search.page(read_run(folder), []),
@@ -127,13 +127,13 @@ def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @given(data=st.data())
 def test_a_page_is_made_or_refused_in_one_line(sample: Path, data: DataObject) -> None:
     result = sample / "result.json"
-    right = result.read_text(encoding="utf-8")
-    changed = data.draw(changed_json(json.loads(right)))
+    right = result.read_bytes()
+    changed = data.draw(changed_json(stored_content(result)))
     try:
-        result.write_text(json.dumps(changed), encoding="utf-8")
+        result.write_bytes(sealed_result(changed))
         page = refused_or(lambda: PAGES[sample.name](sample))
     finally:
-        result.write_text(right, encoding="utf-8")
+        result.write_bytes(right)
     assert page is None or page.startswith("<!DOCTYPE html>")
 
 
@@ -153,7 +153,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, object], words
     right = stored_content(folder / "result.json")
 
     def refused(content: dict[str, object], words: str) -> None:
-        (folder / "result.json").write_text(json.dumps(content))
+        (folder / "result.json").write_bytes(sealed_result(content))
         with pytest.raises(ValueError, match=words) as caught:
             read_run(folder)
         assert "\n" not in str(caught.value)
@@ -179,7 +179,7 @@ def long_evolution(folder: Path, paths: int) -> int:
     content = stored_content(folder / "result.json")
     content |= {"architecture": f"psvit2d:{winner}", "evaluated": paths}
     content["generations"] = [vars(one) for one in generations_of(rows)]
-    (folder / "result.json").write_text(json.dumps(content))
+    (folder / "result.json").write_bytes(sealed_result(content))
     return winner
 
 

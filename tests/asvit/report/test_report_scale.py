@@ -99,7 +99,7 @@ def test_a_finished_run(finished: Path) -> None:
 
 def test_a_result_gives_its_trajectory(finished: Path) -> None:
     result = ScaleResult.read(finished / "result.json")
-    assert result.plot("trajectory").svg == (finished / "growth.svg").read_text(encoding="utf-8")
+    assert result.plot("growth").svg == (finished / "growth.svg").read_text(encoding="utf-8")
     assert result.to_dataframe().width.tolist() == [32, 34, 37]
     assert len(result.to_dataframe("candidates")) == len(CANDIDATES)
 

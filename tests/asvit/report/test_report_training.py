@@ -91,7 +91,7 @@ def test_of_many_classes_the_most_confused_are_listed(tmp_path: Path) -> None:
     assert cells[1] == ("class 1", "class 0")
 
 
-def test_folders_of_earlier_versions_have_a_report_without_what_they_lack(tmp_path: Path) -> None:
+def test_without_predictions_the_report_has_the_rest(tmp_path: Path) -> None:
     text = page(tmp_path / "run", RIGHT[TrainResult][0])
     assert "Loss and accuracy" in text
     assert "Confusion" not in text

@@ -19,6 +19,7 @@ from scaling import Budget
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import SEED
 from tests.asvit.runs.stored_results import content_of
+from tests.hostile import sealed_result
 
 SETTINGS = {
     "budget": "2M,8M", "data": "gaussian", "image_size": 32,
@@ -50,8 +51,9 @@ def nothing_made(tmp_path: Path) -> Iterator[Path]:
 
 def make_search(folder: Path, seed: str, space: str = "asvit") -> None:
     folder.mkdir(parents=True)
-    changed = {"seed_architecture": seed, "settings": {"space": space}}
-    (folder / "result.json").write_text(json.dumps({**content_of(SearchResult), **changed}))
+    right = content_of(SearchResult)
+    changed = {"seed_architecture": seed, "settings": {**right["settings"], "space": space}}
+    (folder / "result.json").write_bytes(sealed_result({**right, **changed}))
 
 
 def test_a_run_folder_holds_the_series(tmp_path: Path) -> None:
@@ -98,9 +100,8 @@ def test_the_newest_search_is_the_start_and_is_named() -> None:
 
 
 def test_the_start_may_be_a_run_that_ended_in_one(tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text(
-        json.dumps({"kind": "search", "seed_architecture": SEED})
-    )
+    found = {"kind": "search", "seed_architecture": SEED}
+    (tmp_path / "result.json").write_bytes(sealed_result(found))
     assert ScaleRun.make(architecture=str(tmp_path)).settings.architecture == SEED
 
 

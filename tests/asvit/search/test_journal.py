@@ -60,7 +60,7 @@ def test_the_zeros_of_a_power_cut_are_cut_off(tmp_path: Path) -> None:
     assert path.read_bytes() == content
 
 
-def test_optunas_tools_read_and_write_it_and_so_did_earlier_versions(tmp_path: Path) -> None:
+def test_optunas_tools_read_and_write_it(tmp_path: Path) -> None:
     path = tmp_path / "study.journal"
     path.write_bytes(unsummed(record(path)))
     ours = optuna.load_study(study_name="s", storage=open_journal(path))

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from asvit.search import Measurement, SearchSettings, TrialRow
-from asvit.search.acquisition import PRIOR_REPEATS
 from asvit.search.limits import Limits
 from asvit.search.trained import (
     Trained,
@@ -107,13 +106,19 @@ def test_fresh_trainings_have_a_student_interval_of_all_repeats() -> None:
         "b": Trained("b", 1, Cost(1, 2), (61.0, 63.0)),
     }
     found = confirmed([60.0, 62.0], trained)
-    values = [70.0, 60.0, 62.0, 61.0, 63.0]
-    prior = PRIOR_REPEATS * np.var(values) / 4
     squares = 3 * np.var([70.0, 60.0, 62.0]) + 2 * np.var([61.0, 63.0])
-    freedom = 3 + PRIOR_REPEATS
-    away = stats.t.ppf(0.95, freedom) * math.sqrt((squares + prior) / freedom) / math.sqrt(2)
+    away = stats.t.ppf(0.95, 3) * math.sqrt(squares / 3) / math.sqrt(2)
     assert (found.mean, found.trainings) == (61.0, 2)
     assert (found.low, found.high) == pytest.approx((61 - away, 61 + away))
+
+
+def test_equal_trainings_do_not_make_an_accuracy_sure() -> None:
+    trained = {
+        "a": Trained("a", 0, Cost(1, 2), (60.0, 60.0, 60.0)),
+        "b": Trained("b", 1, Cost(1, 2), (50.0,)),
+    }
+    found = confirmed([60.0, 60.0], trained)
+    assert found.low < 59 < 61 < found.high
 
 
 @given(st.lists(st.tuples(st.integers(50, 60), st.integers(1, 6)), min_size=1, max_size=12))

@@ -123,7 +123,7 @@ def test_networks_that_cannot_be_built_without_memory_are_counted_too(monkeypatc
         ("", "has 1 part"),
         ("resnet18", "'resnet18' is a timm model; write 'timm:resnet18'"),
         ("timm:resnet81", "timm has no model 'resnet81'; did you mean 'timm:resnet.*'"),
-        (7, "int is no architecture; use a Genotype, its text or timm:NAME"),
+        (7, "int is not an architecture; use a Genotype, its text or timm:NAME"),
     ],
 )
 @pytest.mark.parametrize("function", [asvit.build, asvit.cost, stage_table])

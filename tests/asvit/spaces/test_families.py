@@ -145,8 +145,8 @@ def test_the_commands_take_them():
         ("pit:32,4|2,6|2,4,8", "has 2 depths; give one for each of 3 stages"),
         ("pit:32,4|2,6,4|2,4,8,8", "has 4 heads; give one for each of 3 stages"),
         ("pit:32,4|2,6,4|2,4,6", "6 heads after 4; .* use a multiple of 4"),
-        ("pit:x,4|2,6,4|2,4,8", "'x' in 'pit:x.*' is no whole number of up to 5 digits"),
-        ("pit:32,-4|2,6,4|2,4,8", "'-4' in .* is no number such as 4 or 3.5"),
+        ("pit:x,4|2,6,4|2,4,8", "'x' in 'pit:x.*' is not a whole number of up to 5 digits"),
+        ("pit:32,-4|2,6,4|2,4,8", "'-4' in .* is not a number such as 4 or 3.5"),
         ("pit:32,4|2,0,4|2,4,8", "depth=0 is not allowed; use 1 to 256"),
         ("pit:9999,4|2,6,4|2,4,8", "base_dim=9999 is not allowed; use 1 to 4096"),
         ("autoformer:192|3,4", r"is not autoformer:WIDTH\|H1,H2,...\|R1,R2,..."),
@@ -156,9 +156,9 @@ def test_the_commands_take_them():
         ("autoformer:192|3,4|4", "has heads for 2 blocks and ratios for 1; give both"),
         ("autoformer:192|3,5|4,4", "5 heads do not divide a width of 192; use 4 or 6"),
         ("autoformer:8|9|4", "9 heads do not divide a width of 8; use 8"),
-        ("autoformer:192|3|1_0", "'1_0' in .* is no number"),
+        ("autoformer:192|3|1_0", "'1_0' in .* is not a number"),
         ("autoformer:192|3|0.01", "mlp_ratio=0.01 is not allowed; use 0.125 to 64"),
-        ("autoformer:192||", "'' in 'autoformer:192||' is no whole number"),
+        ("autoformer:192||", "'' in 'autoformer:192||' is not a whole number"),
     ],
 )
 def test_what_is_no_architecture(text, message):

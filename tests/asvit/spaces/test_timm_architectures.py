@@ -126,9 +126,9 @@ def test_arguments_of_a_model_are_part_of_its_text():
         ("step=x", r"cannot be built: "),
         ("depths=[-1,1,1,1]", r"cannot be built: "),
         ("global_pool=True", r"cannot be built: "),
-        ("num_classes=2", r"num_classes in .* is for the command to say; leave it out"),
-        ("pretrained=True", r"pretrained in .* is about weights, which have options"),
-        ("checkpoint_path='x'", r"checkpoint_path in .* is about weights"),
+        ("num_classes=2", r"num_classes in .* is an option of the command; leave it out"),
+        ("pretrained=True", r"pretrained in .* concerns weights, which have options"),
+        ("checkpoint_path='x'", r"checkpoint_path in .* concerns weights"),
         ("norm_layer=nope", r"'nope'"),
     ],
 )

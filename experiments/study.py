@@ -1,0 +1,448 @@
+"""Studies: cases that are computed once each, stored row by row, and compared with intervals.
+
+A study is a short file of choices::
+
+    @dataclass(frozen=True)
+    class Row:
+        pictures: str
+        family: str
+        stem: str
+        seed: int
+        accuracy: float
+
+    def train(pictures: str, family: str, stem: str, seed: int) -> Mapping[str, object]:
+        task, parts = load_task(pictures)
+
+        def network() -> nn.Module:
+            return asvit.build(FAMILIES[family], task.side, parts.classes, stem=stem)
+
+        return {"accuracy": fit_fresh(network, parts, task.recipe(1_400), seed=seed)}
+
+    STUDY = Study(
+        Row,
+        Path(__file__).with_name("stems.csv"),
+        cases(pictures=("digits", "drawn-300"), family=FAMILIES, stem=STEMS, seed=range(3)),
+        train,
+        repeat="seed",
+    )
+
+    if __name__ == "__main__":
+        rows = STUDY.main(__doc__)
+        print(pivot(rows, ("family", "stem"), "pictures", mean_cell))
+        print(gains(rows, "stem", "patch", lines=("family",), column="pictures"))
+
+Its command trains what the CSV file lacks (``--jobs 4`` in four processes, ``--only
+pictures=digits`` some of it) and prints the tables; with ``--print`` it only prints. A row is
+stored as soon as it is known, so a stopped study continues when the command is given again.
+Commands for different cases may share a file at the same time.
+"""
+
+import argparse
+import itertools
+import math
+import multiprocessing
+import os
+import statistics
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fcntl import LOCK_EX, flock
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic
+
+from asvit.reference.intervals import Estimate, contrast
+from experiments.tables import R, markdown, read_rows, write_rows
+from proxies import Cost
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Case = Mapping[str, Any]  # column to value; the columns that identify a row
+
+
+def cases(**factors: Iterable[object]) -> list[Case]:
+    """Every combination of levels; those of the last factor change fastest."""
+    levels = itertools.product(*factors.values())
+    return [dict(zip(factors, chosen, strict=True)) for chosen in levels]
+
+
+@dataclass(frozen=True)
+class Study(Generic[R]):
+    """What is compared, and the file of its rows.
+
+    Attributes:
+        row: Dataclass of a row, of texts and numbers: first what identifies it, then its values.
+        table: CSV file, in the order in which values come up in ``cases``.
+        cases: All cases.
+        measure: Computes the values of a case, given as keywords. For several processes it is a
+            function of a module.
+        repeat: A column, such as the seed: every case is computed once before any is repeated.
+    """
+
+    row: type[R]
+    table: Path
+    cases: Sequence[Case]
+    measure: Callable[..., Case]
+    repeat: str = ""
+
+    def rows(self) -> list[R]:
+        """The stored rows."""
+        return read_rows(self.table, self.row)
+
+    def missing(self, chosen: Sequence[Case] | None = None) -> list[Case]:
+        """Cases, or those of ``chosen``, without a row, in the order of computing."""
+        stored = {self._key(vars(row)) for row in self.rows()}
+        wanted = self.cases if chosen is None else chosen
+        missing = [case for case in wanted if self._key(case) not in stored]
+        if self.repeat:
+            missing.sort(key=lambda case: case[self.repeat])
+        return missing
+
+    def run(self, jobs: int = 1, chosen: Sequence[Case] | None = None) -> list[R]:
+        """Compute and store what is missing, in so many processes; returns all rows.
+
+        After a failure, cases that have begun are still stored, and no other begins.
+        """
+        if jobs == 1:
+            while missing := self.missing(chosen):  # other commands may store some of them
+                self._store(missing[0], self.measure(**missing[0]))
+            return self.rows()
+        spawned = multiprocessing.get_context("spawn")
+        failed: BaseException | None = None
+        with ProcessPoolExecutor(jobs, mp_context=spawned) as pool:
+            running = {pool.submit(self.measure, **case): case for case in self.missing(chosen)}
+            try:
+                for done in as_completed(running):
+                    if done.cancelled():
+                        continue
+                    failed = failed or done.exception()
+                    if done.exception() is None:
+                        self._store(running[done], done.result())
+                    else:
+                        pool.shutdown(wait=False, cancel_futures=True)
+            finally:  # of Ctrl-C, too
+                pool.shutdown(cancel_futures=True)
+        if failed is not None:
+            raise failed
+        return self.rows()
+
+    def main(self, doc: str | None) -> list[R]:
+        """Read the command line, compute what is asked for, and return all rows."""
+        parser = argparse.ArgumentParser(description=doc)
+        add_table_options(parser, self.table)
+        parser.add_argument("--jobs", type=int, default=1, help="processes")
+        parser.add_argument(
+            "--only", nargs="+", default=[], metavar="COLUMN=VALUE", help="compute only these"
+        )
+        options = parser.parse_args()
+        chosen = [case for case in self.cases if all(_is_of(case, one) for one in options.only)]
+        if not chosen:
+            raise SystemExit(f"no case is {' and '.join(options.only)}")
+        study = replace(self, table=options.table)
+        return study.rows() if options.print else study.run(options.jobs, chosen)
+
+    def _store(self, case: Case, values: Case) -> None:
+        """Add a row to the file, which other processes may change, too."""
+        row = self.row(**case, **values)
+        with _locked(self.table.parent):
+            rows = [one for one in self.rows() if self._key(vars(one)) != self._key(case)]
+            write_rows(self.table, sorted([*rows, row], key=lambda one: self._place(vars(one))))
+        print(", ".join(f"{name} {value}" for name, value in vars(row).items()), flush=True)
+
+    def _key(self, row: Case) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self.cases[0])
+
+    def _place(self, row: Case) -> list[tuple[int, Any]]:
+        """Where a row is in the table: by the order of levels, those of no case by themselves."""
+        return [
+            (levels.index(value), 0) if value in levels else (len(levels), value)
+            for levels, value in zip(self._levels, self._key(row), strict=True)
+        ]
+
+    @cached_property
+    def _levels(self) -> list[list[Any]]:
+        """The values of each column that identifies a row, as they come up in the cases."""
+        columns = zip(*map(self._key, self.cases), strict=True)
+        return [list(dict.fromkeys(column)) for column in columns]
+
+
+def add_table_options(parser: argparse.ArgumentParser, table: Path | None) -> None:
+    """The options of every command with stored rows."""
+    parser.add_argument("--print", action="store_true", help="only print what the table has")
+    parser.add_argument("--table", type=Path, default=table, help="CSV file")
+
+
+def _is_of(case: Case, condition: str) -> bool:
+    name, _, value = condition.partition("=")
+    if name not in case:
+        raise SystemExit(f"--only {condition}: no column {name!r}; columns: {', '.join(case)}")
+    return str(case[name]) == value
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Exclude other processes that do the same with this folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        flock(descriptor, LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+# ---- Differences and tables of any rows
+
+
+def gain(
+    rows: Sequence["DataclassInstance"],
+    others: Sequence["DataclassInstance"],
+    *,
+    pair: Sequence[str] = (),
+    value: str = "accuracy",
+) -> Estimate:
+    """Mean value of ``rows`` minus that of ``others``, with its 95 % interval.
+
+    Args:
+        rows: Rows of one level.
+        others: Rows that they are compared with.
+        pair: Columns that pair them, such as the seed: the interval is Student's, of differences
+            of means over rows that agree in these columns. Without any it is Welch's.
+        value: The column that is compared.
+    """
+    if not pair:
+        left, right = ([float(getattr(row, value)) for row in side] for side in (rows, others))
+        return contrast((1, left), (-1, right))
+    means = [
+        {
+            key: statistics.fmean(getattr(row, value) for row in own)
+            for key, own in grouped(side, pair).items()
+        }
+        for side in (rows, others)
+    ]
+    both = [key for key in means[0] if key in means[1]]
+    return contrast((1, [means[0][key] - means[1][key] for key in both]))
+
+
+def grouped(rows: Iterable[R], columns: Sequence[str]) -> dict[tuple[Any, ...], list[R]]:
+    """Rows by their values in some columns, in the order in which these come up."""
+    groups: dict[tuple[Any, ...], list[R]] = {}
+    for row in rows:
+        groups.setdefault(tuple(getattr(row, name) for name in columns), []).append(row)
+    return groups
+
+
+def pivot(
+    rows: Sequence[R], lines: Sequence[str], column: str, cell: Callable[[Sequence[R]], str]
+) -> str:
+    """A Markdown table with a line for every value of ``lines`` and a column for each of one."""
+    cells = grouped(rows, (*lines, column))
+    names = dict.fromkeys(getattr(row, column) for row in rows)
+    table = [
+        [*line, *(cell(own) if (own := cells.get((*line, name))) else "" for name in names)]
+        for line in grouped(rows, lines)
+    ]
+    return markdown({**dict.fromkeys(lines, "l"), **dict.fromkeys(map(str, names), "r")}, table)
+
+
+def mean_cell(rows: Sequence["DataclassInstance"], value: str = "accuracy") -> str:
+    """The mean of a column, its standard deviation and the number of rows."""
+    values = [float(getattr(row, value)) for row in rows]
+    apart = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.1f}{apart} ({len(values)})"
+
+
+def gains(
+    rows: Sequence[R],
+    factor: str,
+    base: object,
+    *,
+    lines: Sequence[str],
+    column: str,
+    pair: Sequence[str] = ("seed",),
+) -> str:
+    """How many points every level of ``factor`` is ahead of its level ``base``, as Markdown.
+
+    A cell compares rows that agree in ``lines`` and ``column``; see :func:`gain`.
+    """
+    bases = grouped([row for row in rows if getattr(row, factor) == base], (*lines, column))
+
+    def cell(own: Sequence[R]) -> str:
+        (key,) = grouped(own, (*lines, column))
+        return in_a_cell(gain(own, bases[key], pair=pair)) if key in bases else ""
+
+    others = [row for row in rows if getattr(row, factor) != base]
+    return pivot(others, (*lines, factor), column, cell)
+
+
+def points(estimate: Estimate) -> tuple[str, str]:
+    """Points more and their interval, as cells of a table; bold where it excludes 0."""
+    low, high = estimate.interval
+    mark = "**" if low > 0 or high < 0 else ""
+    interval = f"{low:+.1f} to {high:+.1f}" if math.isfinite(low) else "-"
+    return f"{mark}{estimate.value:+.1f}{mark}", f"{mark}{interval}{mark}"
+
+
+def in_a_cell(estimate: Estimate) -> str:
+    """The same as one cell."""
+    value, interval = points(estimate)
+    text = value if interval == "-" else f"{value} ({interval})"
+    return text.replace("** (**", " (").replace("**)", ")**").replace("-", "−")
+
+
+# ---- Trainings of architectures that searches, growths and rules end in
+
+#: Kind to the number of its architectures, and what gives the text of each by its number.
+Kinds = Mapping[str, tuple[int, Callable[[int], str]]]
+
+RANDOM = "random"
+#: Columns of a table of architectures with their sizes, and how they are aligned.
+SIZED = dict.fromkeys(("architecture", "seed", "text"), "l") | {"params": "r", "MACs": "r"}
+SIZED |= {"accuracies": "l", "mean": "r"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training: test accuracy in per cent."""
+
+    kind: str
+    search: int  # seed of the search or growth, or number of the draw
+    architecture: str
+    training: int  # seed of the training
+    accuracy: float
+
+
+def train_kinds(
+    table: Path,
+    trainings: int,
+    kinds: Kinds,
+    train: Callable[[str, int], float],
+    *,
+    only: Collection[str] | None = None,
+) -> list[Row]:
+    """The rows of ``table`` after training what it lacks of ``kinds``.
+
+    All architectures are trained once before any is trained again. An architecture that the table
+    names is not looked for again, and one of several kinds is trained once for all.
+
+    Args:
+        table: CSV file of rows.
+        trainings: Seeds of each architecture.
+        kinds: What to train.
+        train: Gives the accuracy of an architecture trained with a seed.
+        only: Kinds to train now.
+    """
+
+    def measure(kind: str, search: int, training: int) -> Case:
+        rows = read_rows(table, Row)
+        texts = {(row.kind, row.search): row.architecture for row in rows}
+        text = texts.get((kind, search)) or kinds[kind][1](search)
+        known = {(row.architecture, row.training): row.accuracy for row in rows}
+        accuracy = known.get((text, training))
+        return {
+            "architecture": text,
+            "accuracy": train(text, training) if accuracy is None else accuracy,
+        }
+
+    every: list[Case] = [
+        {"kind": kind, "search": search, "training": training}
+        for kind, (count, _) in kinds.items()
+        for search in range(count)
+        for training in range(trainings)
+    ]
+    chosen = [case for case in every if only is None or case["kind"] in only]
+    return Study(Row, table, every, measure, repeat="training").run(chosen=chosen)
+
+
+def kinds_parser(
+    doc: str | None, *, out: str = "", table: Path | None = None
+) -> argparse.ArgumentParser:
+    """A parser with the options of every command that trains kinds of architectures.
+
+    Args:
+        doc: Description.
+        out: Folder below ``runs``, of commands that search or grow.
+        table: CSV file of the rows, where it does not depend on options.
+    """
+    parser = argparse.ArgumentParser(description=doc)
+    add_table_options(parser, table)
+    parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
+    if out:
+        parser.add_argument("--out", type=Path, default=Path("runs") / out)
+    return parser
+
+
+def accuracies(rows: Sequence[Row], kind: str) -> Mapping[int, Sequence[float]]:
+    """Search or draw to the accuracies of its trainings."""
+    values: dict[int, list[float]] = {}
+    for row in sorted(rows, key=lambda row: (row.search, row.training)):
+        if row.kind == kind:
+            values.setdefault(row.search, []).append(row.accuracy)
+    return values
+
+
+def architectures(rows: Sequence[Row], kind: str) -> Iterator[tuple[int, str, Sequence[float]]]:
+    """Search or draw, architecture, and the accuracies of its trainings."""
+    texts = {row.search: row.architecture for row in rows if row.kind == kind}
+    for search, values in accuracies(rows, kind).items():
+        yield search, texts[search], values
+
+
+def accuracy_cells(values: Sequence[float]) -> tuple[str, str]:
+    """Accuracies and their mean as cells of a table."""
+    return ", ".join(f"{value:.1f}" for value in values), f"{statistics.fmean(values):.1f}"
+
+
+def sized_line(
+    kind: str, number: object, text: str, size: Cost, values: Sequence[float], *, digits: int = 1
+) -> tuple[object, ...]:
+    """The cells of an architecture under :data:`SIZED`; ``digits`` are those of its millions."""
+    costs = f"{size.params / 1e6:.2f}M", f"{size.macs / 1e6:.{digits}f}M"
+    return kind, number, f"`{text}`", *costs, *accuracy_cells(values)
+
+
+def difference(
+    rows: Sequence[Row], pairs: Sequence[tuple[str, str]], *, paired: Collection[str] = ()
+) -> Estimate:
+    """Mean accuracy of one kind minus that of another, with Welch's or Student's 95 % interval.
+
+    Of several pairs of kinds, it is the mean of their differences. A kind has a value for each of
+    its architectures, the mean over trainings, or where it has one architecture for each training;
+    an architecture that several searches or growths end in counts once. Two outcomes of searches
+    with one seed share what they are judged by, such as the images and initial weights of the
+    measures; of kinds in ``paired``, their differences are the values.
+    """
+    terms: list[tuple[float, Sequence[float]]] = []
+    for pair in pairs:
+        weight = 1 / len(pairs)
+        left, right = (accuracies(rows, kind) for kind in pair)
+        if left.keys() == right.keys() and len(left) > 1 and {*pair} <= {*paired}:
+            means = ([statistics.fmean(side[n]) for n in left] for side in (left, right))
+            terms.append((weight, [one - other for one, other in zip(*means, strict=True)]))
+        else:
+            terms += [(weight, values_of(rows, pair[0])), (-weight, values_of(rows, pair[1]))]
+    return contrast(*terms)
+
+
+def values_of(rows: Sequence[Row], kind: str) -> Sequence[float]:
+    """Mean of each architecture of a kind, or the accuracies of its only one."""
+    distinct = {text: values for _, text, values in architectures(rows, kind)}
+    if len(distinct) > 1:
+        return [statistics.fmean(values) for values in distinct.values()]
+    return next(iter(distinct.values()))
+
+
+def differences(
+    compared: Mapping[str, Sequence[tuple[str, str]]],
+    rows: Sequence[Row],
+    *,
+    paired: Collection[str] = (),
+) -> str:
+    """The differences of labelled pairs of kinds, as Markdown; see :func:`difference`."""
+    lines = [
+        (label, *points(difference(rows, pairs, paired=paired)))
+        for label, pairs in compared.items()
+    ]
+    return markdown({"points more": "l", "mean": "r", "95 % interval": "r"}, lines)

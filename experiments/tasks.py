@@ -1,0 +1,188 @@
+"""Pictures that networks are trained on, by name, and the training that all of them get.
+
+A task has pictures to train on and others to test on. ``find_task`` also takes ``folder:PATH``, a
+folder of class folders, a fifth of which is tested on.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from asvit.core.files import write_bytes
+from asvit.data import FolderDataset, FractalDataset, load_images
+from asvit.data.base import LabelledImages, SubsetImages
+from asvit.data.sources import open_dataset
+from asvit.executors import one_thread
+from asvit.models.shiftvit import ShiftViT
+from asvit.reference.build_settings import BuildSettings
+from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
+from experiments.drawn import DrawnPictures
+from proxies.messages import unknown
+
+RECIPE = BuildSettings.make("asvit-fractal")  # also has the width and images of that table
+PICTURES = Path("runs/pictures")
+FOLDER = "folder:"
+TEST_SHARE = 0.2  # of the pictures of a folder
+_FIRST_TESTED = 100_000  # number of the first drawn picture to test on, in every set
+
+
+class Parts(NamedTuple):
+    """The pictures of a task, in memory."""
+
+    train: LabelledTensors
+    test: LabelledTensors
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return int(self.train[1].max()) + 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """Pictures to train on and others to test on.
+
+    Attributes:
+        images: Gives so many to train on, and after them so many to test on.
+        train: Pictures to train on.
+        test: Pictures to test on.
+        side: Pixels per side.
+        learning_rate: Highest one of a training.
+    """
+
+    images: Callable[[int, int], LabelledImages]
+    train: int
+    test: int
+    side: int = 32
+    learning_rate: float = 2e-3
+
+    def load(self, folder: Path) -> Parts:
+        """The pictures, after writing them to ``folder/train`` and ``folder/test``."""
+        images, parts = self.images(self.train, self.test), []
+        for name, places in (
+            ("train", range(self.train)),
+            ("test", range(self.train, len(images))),
+        ):
+            write_pictures(images, places, folder / name)
+            read = load_images(str(folder / name), count=len(places), image_size=self.side, seed=0)
+            parts.append((read.pixels, read.labels))
+        return Parts(*parts)
+
+    def recipe(self, steps: int) -> Recipe:
+        """A training of so many steps."""
+        return replace(RECIPE, steps=steps, learning_rate=self.learning_rate).recipe
+
+
+class ScatteredDigits(LabelledImages):
+    """Scikit-learn's handwritten digits in random places, sizes and angles on black.
+
+    Where it lies in the middle at full size, every architecture reads a digit; here they differ.
+    Pictures to train on are made from two thirds of the digits, the others from the rest.
+    """
+
+    def __init__(self, train: int, test: int, side: int = 32) -> None:
+        self._digits, self._side = open_dataset("digits"), side
+        rng = np.random.default_rng(0)
+        parts = np.split(rng.permutation(len(self._digits)), [2 * len(self._digits) // 3])
+        drawn = [rng.choice(part, size) for part, size in zip(parts, (train, test), strict=True)]
+        self.drawn = np.concatenate(drawn)
+        source = "scikit-learn's digits, scattered"
+        super().__init__(source, self._digits.classes, self._digits.labels[self.drawn])
+
+    def picture(self, index: int) -> Image.Image:
+        """Return image ``index``: the digit turned by up to 20°, 12 to 22 pixels before that."""
+        rng = np.random.default_rng([1, index])
+        size = int(rng.integers(12, 23))
+        digit = self._digits.picture(int(self.drawn[index])).resize((size, size))
+        digit = digit.rotate(rng.uniform(-20, 20), Image.Resampling.BICUBIC, expand=True)
+        x, y = (int(rng.integers(self._side - length + 1)) for length in digit.size)
+        whole = Image.new("RGB", (self._side, self._side))
+        whole.paste(digit, (x, y))
+        return whole
+
+
+def _fractals(classes: int, train: int, test: int) -> LabelledImages:
+    return FractalDataset(classes, (train + test) // classes, 32, seed=1)
+
+
+def _drawn(train: int, test: int) -> LabelledImages:
+    """All sets are tested on the same pictures, and a smaller set is part of a larger one."""
+    return DrawnPictures([*range(train), *range(_FIRST_TESTED, _FIRST_TESTED + test)], 64)
+
+
+TASKS: Mapping[str, Task] = {
+    "fractals": Task(partial(_fractals, 40), 8_000, 5_000, learning_rate=1e-3),
+    "hard-fractals": Task(partial(_fractals, 100), 8_000, 5_000),
+    "digits": Task(ScatteredDigits, 8_000, 5_000),
+    "drawn-300": Task(_drawn, 300, 2_000, side=64),
+    "drawn-3000": Task(_drawn, 3_000, 2_000, side=64),
+}
+
+
+def find_task(name: str, side: int = 64) -> Task:
+    """The task of a name, or one of a folder, at ``side`` pixels.
+
+    Raises:
+        ValueError: If there is no such task.
+    """
+    if not name.startswith(FOLDER):
+        if name not in TASKS:
+            raise ValueError(unknown("task", name, [*TASKS, f"{FOLDER}PATH"]))
+        return TASKS[name]
+    whole = FolderDataset(Path(name.removeprefix(FOLDER)))
+    shuffled = np.random.default_rng(0).permutation(len(whole))
+    test = round(TEST_SHARE * len(whole))
+    images = SubsetImages(whole, shuffled, "in random order")
+    return Task(lambda *_: images, len(whole) - test, test, side)
+
+
+@cache
+def load_task(name: str) -> tuple[Task, Parts]:
+    """A task and its pictures, which are loaded once in a process, from ``runs/pictures``."""
+    task = find_task(name)
+    folder = "".join(c if c.isalnum() else "-" for c in name)
+    return task, task.load(PICTURES / folder)
+
+
+def write_pictures(images: LabelledImages, places: Sequence[int], folder: Path) -> None:
+    """Write the images at ``places`` to class folders; those that are there stay."""
+    for place in places:
+        path = folder / images.classes[images.labels[place]] / f"{place:05d}.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = BytesIO()
+            images.picture(place).save(content, "PNG")
+            write_bytes(path, content.getbuffer(), cached=True)
+
+
+def fit_fresh(
+    network: Callable[[], nn.Module],
+    parts: Parts,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: str = "cpu",
+) -> float:
+    """Test accuracy of a network after a training from scratch, per cent; NaN if that failed.
+
+    Weights are drawn on the CPU, so every device gets the same ones; those of linear layers suit
+    any width, also where they are 1 x 1 convolutions, as in ShiftViT.
+    """
+    with one_thread(torch.device(device).type), torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        fresh = network()
+        draw_linear_weights(fresh)
+        if isinstance(fresh, ShiftViT):
+            for module in fresh.modules():
+                if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+                    nn.init.xavier_uniform_(module.weight)
+        train, test = ((pixels.to(device), labels.to(device)) for pixels, labels in parts)
+        return fit(fresh.to(device), train, test, recipe, seed=seed).accuracy

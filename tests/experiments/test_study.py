@@ -1,0 +1,146 @@
+"""Studies compute every case once, whatever stops them; differences have the right intervals."""
+
+import csv
+import statistics
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from run_script import Script
+from scipy.stats import ttest_ind, ttest_rel
+
+from experiments.study import Study, cases, gain, gains, in_a_cell, mean_cell, pivot
+from experiments.tables import read_rows, write_rows
+
+FAMILIES, STEMS = ("vit", "resnet"), ("patch", "conv")
+MORE = {"vit": 0.0, "resnet": 5.0, "patch": 0.0, "conv": 3.0, "digits": 10.0, "drawn": 0.0}
+
+
+@dataclass(frozen=True)
+class Row:
+    pictures: str
+    family: str
+    stem: str
+    seed: int
+    accuracy: float
+
+
+def trained(pictures: str, family: str, stem: str, seed: int) -> Mapping[str, object]:
+    """A training whose accuracy is known."""
+    noise = (7 * seed + len(family)) % 3
+    return {"accuracy": 50.0 + MORE[pictures] + MORE[family] + MORE[stem] + noise}
+
+
+def study(table: Path) -> Study[Row]:
+    every = cases(pictures=("digits", "drawn"), family=FAMILIES, stem=STEMS, seed=range(3))
+    return Study(Row, table, every, trained, repeat="seed")
+
+
+def keys(table: Path) -> list[tuple[str, ...]]:
+    with table.open(newline="") as file:
+        return [tuple(line)[:4] for line in csv.reader(file)][1:]
+
+
+def test_a_stopped_study_goes_on_and_repeats_come_last(tmp_path: Path) -> None:
+    whole = study(tmp_path / "table.csv")
+    computed: list[dict[str, object]] = []
+
+    def interrupted(**case: object) -> Mapping[str, object]:
+        if len(computed) == 11:
+            raise KeyboardInterrupt
+        computed.append(case)
+        return trained(**case)  # type: ignore[arg-type]
+
+    stopped = Study(Row, whole.table, whole.cases, interrupted, repeat="seed")
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    assert [case["seed"] for case in computed] == [0] * 8 + [1] * 3
+    computed.clear()
+    stopped.run(chosen=whole.missing()[:8])
+    assert len(whole.run()) == 24
+    assert keys(whole.table) == [tuple(map(str, case.values())) for case in whole.cases]
+
+
+def test_several_processes_give_the_same_table(tmp_path: Path) -> None:
+    for jobs in (1, 2):
+        study(tmp_path / f"{jobs}.csv").run(jobs)
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+
+
+def failing(pictures: str, family: str, stem: str, seed: int) -> Mapping[str, object]:
+    if seed == 1:
+        raise RuntimeError("out of memory")
+    return trained(pictures, family, stem, seed)
+
+
+def test_a_failure_in_one_process_loses_no_row_and_ends_the_study(tmp_path: Path) -> None:
+    whole = study(tmp_path / "table.csv")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        Study(Row, whole.table, whole.cases, failing, repeat="seed").run(2)
+    seeds = [row.seed for row in whole.rows()]
+    assert seeds.count(0) == 8  # begun before
+    assert seeds.count(1) == 0
+
+
+def test_rows_of_no_case_stay_in_order(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    others = [Row("digits", "vit", "patch", 7, 1.0), Row("digits", "pit", "patch", 0, 2.0)]
+    write_rows(table, [*others, Row("photos", "vit", "patch", 0, 3.0)])
+    study(table).run()
+    found = keys(table)
+    assert len(found) == 27
+    assert found.index(("digits", "vit", "patch", "7")) == 3
+    assert found[13] == ("digits", "pit", "patch", "0")
+    assert found[-1] == ("photos", "vit", "patch", "0")
+
+
+def test_a_command_computes_a_part_and_prints_the_rest(tmp_path: Path, script: Script) -> None:
+    whole = study(tmp_path / "table.csv")
+
+    def main() -> None:
+        sys.stdout.write(f"{len(whole.main(__doc__))} rows\n")
+
+    assert script(main, "--only pictures=digits stem=conv").endswith("6 rows\n")
+    assert script(main, "--print") == "6 rows\n"
+    assert "digits, family vit, stem patch" in script(main)
+    assert len(read_rows(whole.table, Row)) == 24
+    with pytest.raises(SystemExit, match="no case is seed=9"):
+        script(main, "--only seed=9")
+    with pytest.raises(SystemExit, match=r"no column 'sed'; columns: pictures, family, stem"):
+        script(main, "--only sed=1")
+
+
+def test_intervals_are_students_of_pairs_and_else_welchs() -> None:
+    ours, theirs = [80.0, 84.0, 85.0], [78.0, 83.0, 82.0]
+    rows, others = (
+        [Row("digits", "vit", stem, seed, value) for seed, value in enumerate(values)]
+        for stem, values in (("conv", ours), ("patch", theirs))
+    )
+    paired, welch = gain(rows, others, pair=["seed"]), gain(rows, others)
+    assert paired.value == welch.value == pytest.approx(2.0)
+    assert paired.interval == pytest.approx(tuple(ttest_rel(ours, theirs).confidence_interval()))
+    expected = ttest_ind(ours, theirs, equal_var=False).confidence_interval()
+    assert welch.interval == pytest.approx(tuple(expected))
+    more = [Row("drawn", "vit", "conv", seed, value + 2) for seed, value in enumerate(ours)]
+    both = gain([*rows, *more], others, pair=["seed"])  # a mean over pictures for every seed
+    assert both.value == pytest.approx(3.0)
+    assert (
+        in_a_cell(paired) == f"+2.0 (−{-paired.interval.low:.1f} to {paired.interval.high:+.1f})"
+    )
+    assert in_a_cell(gain(rows[:1], others)) == "−1.0"
+
+
+def test_tables_have_a_line_for_each_combination(tmp_path: Path) -> None:
+    rows = study(tmp_path / "table.csv").run()
+    lines = pivot(rows, ("family", "stem"), "pictures", mean_cell).splitlines()
+    assert lines[0] == "| family | stem | digits | drawn |"
+    own = [row.accuracy for row in rows if row.pictures == "digits" and row.stem == "patch"][:3]
+    told = f"{statistics.fmean(own):.1f} ± {statistics.stdev(own):.1f} (3)"
+    assert lines[2].startswith(f"| vit | patch | {told} | ")
+    lines = gains(rows, "stem", "patch", lines=["family"], column="pictures").splitlines()
+    assert lines[2:] == [
+        "| vit | conv | **+3.0 (+3.0 to +3.0)** | **+3.0 (+3.0 to +3.0)** |",
+        "| resnet | conv | **+3.0 (+3.0 to +3.0)** | **+3.0 (+3.0 to +3.0)** |",
+    ]

@@ -1,0 +1,80 @@
+"""Pictures of tasks are the same again, and none to train on is tested on."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from run_script import Script
+from torch import nn
+
+from asvit.training.short import Recipe
+from experiments import drawn
+from experiments.drawn import SHAPES, DrawnPictures
+from experiments.tasks import TASKS, Parts, ScatteredDigits, find_task, fit_fresh, write_pictures
+
+
+def test_scattered_digits_are_tested_by_digits_that_no_training_saw() -> None:
+    images = ScatteredDigits(8_000, 5_000)
+    trained, tested = ({*map(int, part)} for part in np.split(images.drawn, [8_000]))
+    assert len(images) == 13_000
+    assert trained.isdisjoint(tested)
+    assert len(trained) > 1_150
+    assert len(tested) > 550
+    pictures = [np.asarray(images.picture(index)) for index in (0, 0, 1)]
+    assert pictures[0].shape == (32, 32, 3)
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    centres = [np.argwhere(one[..., 0] > 128).mean(axis=0) for one in pictures[1:]]
+    assert abs(centres[0] - centres[1]).max() > 1
+
+
+def test_drawn_pictures_are_the_same_again_and_all_differ() -> None:
+    pictures = [np.asarray(DrawnPictures(range(20), 64).picture(n)) for n in range(20)]
+    again = DrawnPictures([19, 3], 64)
+    np.testing.assert_array_equal(np.asarray(again.picture(0)), pictures[19])
+    assert {one.shape for one in pictures} == {(64, 64, 3)}
+    assert len({one.tobytes() for one in pictures}) == 20
+    other = np.asarray(DrawnPictures(range(20), 64, seed=1).picture(0))
+    assert (other != pictures[0]).any()
+    assert np.asarray(again.labels).tolist() == [19 % len(SHAPES), 3]
+
+
+def test_drawn_sets_share_their_test_and_the_larger_has_the_smaller() -> None:
+    few, many = (TASKS[name].images(TASKS[name].train, 3) for name in ("drawn-300", "drawn-3000"))
+    for one, other in ((0, 0), (299, 299), (300, 3_000), (302, 3_002)):
+        assert few.picture(one).tobytes() == many.picture(other).tobytes()
+    assert few.picture(300).tobytes() != few.picture(0).tobytes()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_all_classes_in_both_parts(name: str, tmp_path: Path) -> None:
+    classes = len(TASKS[name].images(TASKS[name].train, TASKS[name].test).classes)
+    task = replace(TASKS[name], train=2 * classes, test=classes)
+    parts = task.load(tmp_path)
+    assert parts.train[0].shape == (2 * classes, 3, task.side, task.side)
+    assert parts.test[0].shape[0] == classes
+    again = task.load(tmp_path)
+    assert torch.equal(parts.train[0], again.train[0])
+
+
+def test_a_folder_is_a_task_of_which_a_fifth_is_tested(tmp_path: Path, script: Script) -> None:
+    script(drawn.main, f"{tmp_path / 'pictures'} --count 20 --side 40")
+    task = find_task(f"folder:{tmp_path / 'pictures'}", 32)
+    parts = task.load(tmp_path / "parts")
+    assert [len(part[1]) for part in parts] == [16, 4]
+    every = torch.cat([part[0] for part in parts]).flatten(1)
+    assert len(every.unique(dim=0)) == 20
+    with pytest.raises(ValueError, match=r"unknown task 'digts'; .*'digits'"):
+        find_task("digts")
+
+
+def test_a_training_is_the_same_again_and_learns(tmp_path: Path) -> None:
+    write_pictures(DrawnPictures(range(10)), range(10), tmp_path / "pictures")
+    parts = find_task(f"folder:{tmp_path / 'pictures'}", 16).load(tmp_path / "parts")
+    network = partial(nn.Sequential, nn.Flatten(), nn.Linear(3 * 16 * 16, 5))
+    recipe = Recipe(30, batch_size=8)
+    found = {fit_fresh(network, Parts(parts.train, parts.train), recipe, seed=3) for _ in range(2)}
+    assert len(found) == 1
+    assert found.pop() > 60
