@@ -200,7 +200,8 @@ class ControllerContract:
     def test_a_search_that_was_killed_draws_what_it_would_have(self) -> None:
         from optuna.trial import TrialState
 
-        expected, found, study = self.drawn(self.study(), 70), [], self.study()
+        expected, study = self.drawn(self.study(), 70), self.study()
+        found: list[dict[str, int]] = []
         while len(found) < 70:
             found += self.drawn(study, 5)
             study.tell(self.ask(study), state=TrialState.FAIL)  # killed in flight
@@ -248,7 +249,7 @@ class RunContract:
 
 
 class ImagesContract:
-    """A labelled set of images has known labels, and the same pictures every time, in worker processes, too."""
+    """A set of images has known labels and the same pictures every time; workers can get it."""
 
     def images(self, folder: Path) -> LabelledImages:
         """The set; ``folder`` is empty at first."""
