@@ -104,7 +104,12 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class DesignResult(Result, Model):
-    """What a design ended in: the network, and more."""
+    """What a design ended in: the network, and more.
+
+    Example:
+        >>> result = asvit.design("pictures", max_params="5M", hours=1)  # doctest: +SKIP
+        >>> result.accuracy_interval  # doctest: +SKIP
+    """
 
     kind = "design"
     noun = "design"

@@ -2,32 +2,26 @@
 
 Run from a checkout: ``OMP_NUM_THREADS=1 python -m experiments.bench_cost_growth``. One setting at
 a time is changed, from the published seed architecture at 128 px, 16 images and 10 points. Times
-are those of :mod:`experiments.timing`; ratios are to a forward pass of the same images. Writes a
-table and a figure, and prints the table. ``--jobs 1,2`` also measures the wall-clock time of a
-small search with one and two workers: run nothing else meanwhile.
+are those of :mod:`experiments.bench`; ratios are to a forward pass of the same images. Writes a
+table and a figure, and prints the table.
 """
 
 import argparse
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from matplotlib.figure import Figure
 
 import asvit
 import proxies
-from asvit.executors import Workers
 from asvit.report.style import COLOUR, legend, log_scale, style
-from asvit.runs.search import run_search
+from experiments.bench import bench_parser, forward, shortest, start
 from experiments.growing import SEED
 from experiments.tables import markdown, write_rows
-from experiments.timing import forward, hardware, shortest
-from proxies.evaluation import resolve_device
 
 MEASURES = ("length_distortion", "ntk_condition_number")
 
@@ -82,44 +76,27 @@ LINES = {
 def main() -> None:
     """Time every case, then write the table and the figure."""
     options = _options()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    device = resolve_device(options.device)
-    print(hardware(device))
+    device = start(options)
     options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     timed: dict[Case, list[float]] = {}  # the unchanged case comes up several times
-    for changed, value, case in cases(options.base, list(filter(None, options.only.split(",")))):
+    for changed, value, case in cases(options.base, options.only.split(",")):
         if case not in timed:
             timed[case] = _times(case, device, options.runs)
         rows.append(Row(changed, value, *timed[case]))
         write_rows(options.out / "cost-growth.csv", rows)
         print(f"  {changed} {value}: {rows[-1].candidate:.3f} s", flush=True)
-    if rows:
-        print(table(rows))
-        with style("cost-growth"):
-            figure(rows).savefig(options.out / "cost-growth.svg", metadata={"Date": None})
-    for jobs in options.jobs:
-        print(f"search, workers {jobs}: {_search(jobs, device, options.steps):.1f} s", flush=True)
+    print(table(rows))
+    with style("cost-growth"):
+        figure(rows).savefig(options.out / "cost-growth.svg", metadata={"Date": None})
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = bench_parser(__doc__, runs=3, device="auto")
     parser.add_argument("--base", type=int, default=128, help="image size, unless that is changed")
-    parser.add_argument(
-        "--only", default=",".join(AXES), help="what to change, with commas; empty for nothing"
-    )
-    parser.add_argument("--runs", type=int, default=3, help="runs, of which the shortest counts")
-    parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--jobs", type=_numbers, default=[], help="workers, such as 1,2,4")
-    parser.add_argument("--steps", type=int, default=24, help="of the search with workers")
+    parser.add_argument("--only", default=",".join(AXES), help="what to change, with commas")
     parser.add_argument("--out", type=Path, default=Path("runs/cost-growth"))
     return parser.parse_args()
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
 
 
 def cases(base: int, only: Sequence[str]) -> Iterator[tuple[str, int, Case]]:
@@ -220,22 +197,6 @@ def figure(rows: Sequence[Row]) -> Figure:
     made.axes[3].set_ylabel("seconds")
     legend(made)
     return made
-
-
-def _search(jobs: int, device: torch.device, steps: int) -> float:
-    """Wall-clock seconds of a search with ``jobs`` workers, in batches of eight."""
-    with TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        run_search(
-            preset="quick",
-            steps=steps,
-            batch=8,
-            data="gaussian",
-            device=str(device),
-            out=folder,
-            workers=Workers(jobs=jobs),
-        )
-        return time.perf_counter() - started
 
 
 if __name__ == "__main__":

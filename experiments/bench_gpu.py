@@ -17,15 +17,14 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 
 import asvit
 import proxies
 from asvit.executors import Workers
+from experiments.bench import bench_parser, forward, random_networks, shortest, start
 from experiments.growing import SEED
 from experiments.tables import markdown
-from experiments.timing import forward, hardware, shortest
 from scaling.growth import DEFAULT_MEASURES
 
 PARTS = ("ratios", "waits", "search", "scale")
@@ -48,8 +47,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         print("skipped: no CUDA device here")
         return
-    device = torch.device(options.device)
-    print(hardware(device))
+    device = start(options)
     measure = {
         "ratios": partial(_ratios, options, device),
         "waits": partial(_waits, options, device),
@@ -69,11 +67,9 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = bench_parser(__doc__, runs=5, device="cuda")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas")
-    parser.add_argument("--device", default="cuda")
     parser.add_argument("--topologies", type=int, default=16, help="random ones, for the ratios")
-    parser.add_argument("--runs", type=int, default=5, help="runs, of which the shortest counts")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--budget", default="88M")
@@ -163,16 +159,7 @@ def _scale(options: argparse.Namespace) -> list[Finding]:
 def _networks(
     options: argparse.Namespace, device: torch.device
 ) -> Iterator[tuple[str, torch.nn.Module, proxies.Circle, torch.Tensor]]:
-    """Random architectures from the seed: text, network, circle and images."""
-    space = asvit.load_space("asvit")
-    rng = np.random.default_rng(options.seed)
-    side = options.image_size
-    for _ in range(options.topologies):
-        text = str(space.sample(rng))
-        torch.manual_seed(options.seed)
-        model = space.build(text, image_size=side).to(device).eval()
-        circle = proxies.Circle.random((3, side, side), 10)
-        yield text, model, circle, torch.randn(16, 3, side, side, device=device)
+    return random_networks(options.topologies, options.image_size, device, seed=options.seed)
 
 
 def _candidate(

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from timm.data import Mixup, create_dataset
 from timm.data.loader import PrefetchLoader, fast_collate
 from torch.utils.data import DataLoader, Dataset
@@ -32,6 +29,7 @@ from asvit.training.images.loaders import (
     train_loader,
     training_plans,
 )
+from experiments.bench import alternating, write_pictures
 
 CLASSES = 8
 SIDES = (500, 375)  # of most pictures in ImageNet
@@ -47,26 +45,17 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        write_pictures(Path(folder), asked.images)
-        ways = [way(Path(folder), asked.image_size, asked.batch) for way in (ours, timms)]
-        times = [alternating(ways, epoch) for epoch in range(asked.epochs + 1)][
-            1:
-        ]  # the first one warms up
-    made = asked.images // asked.batch * asked.batch
+        write_pictures(Path(folder), asked.images, classes=CLASSES, size=SIDES)
+        ways = {
+            way.__name__: way(Path(folder), asked.image_size, asked.batch) for way in (ours, timms)
+        }
+        times = alternating(ways, asked.epochs, torch.device("cpu"))
+    images = asked.images // asked.batch * asked.batch
     print("epoch   asvit    timm   ms an image")
-    for number, (mine, other) in enumerate(times):
-        print(f"{number:5d}  {1e3 * mine / made:6.2f}  {1e3 * other / made:6.2f}")
-    print(f"ratio {sum(mine for mine, _ in times) / sum(other for _, other in times):.3f}")
-
-
-def alternating(ways: list[Callable[[int], None]], epoch: int) -> list[float]:
-    """Seconds of an epoch of each loader; each is first as often as second."""
-    seconds = [0.0] * len(ways)
-    for place in (0, 1) if epoch % 2 else (1, 0):
-        began = time.process_time()
-        ways[place](epoch)
-        seconds[place] = time.process_time() - began
-    return seconds
+    for number, pair in enumerate(zip(*times.values(), strict=True)):
+        print(f"{number:5d}  " + "  ".join(f"{1e3 * seconds / images:6.2f}" for seconds in pair))
+    mine, other = map(sum, times.values())
+    print(f"ratio {mine / other:.3f}")
 
 
 def ours(folder: Path, image_size: int, batch: int) -> Callable[[int], None]:
@@ -126,19 +115,6 @@ def timms(folder: Path, image_size: int, batch: int) -> Callable[[int], None]:
             mixup(images, labels)
 
     return epoch
-
-
-def write_pictures(folder: Path, count: int) -> None:
-    """Write JPEG files of smooth pictures with some noise into class folders."""
-    generator = np.random.default_rng(0)
-    for number in range(count):
-        coarse = generator.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-        smooth = Image.fromarray(coarse).resize(SIDES, Image.Resampling.BICUBIC)
-        noisy = np.asarray(smooth) + generator.normal(0, 8, (*reversed(SIDES), 3))
-        place = folder / f"class{number % CLASSES}"
-        place.mkdir(exist_ok=True)
-        picture = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
-        picture.save(place / f"{number}.jpg", quality=90)
 
 
 if __name__ == "__main__":

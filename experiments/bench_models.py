@@ -6,8 +6,8 @@ pass of the training form; inference and MACs use the merged form.
 """
 
 import argparse
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import asvit
+from experiments.bench import bench_parser, shortest, start
 
 
 class Entry(NamedTuple):
@@ -65,40 +66,30 @@ ENTRIES = (
 
 def main() -> None:
     """Print one row for each model."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = bench_parser(__doc__, runs=7)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--runs", type=int, default=7, help="runs, of which the shortest counts")
-    parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", default="", help="part of a name")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads or torch.get_num_threads())
-    print(
-        f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads, "
-        f"batch {options.batch}, 224 px, float32; throughput over that of the baseline"
-    )
+    device = start(options, f"batch {options.batch}, 224 px, float32; throughput over a baseline")
     print(f"{'model':50}{'baseline':32}{'MACs':>7}{'inference':>11}{'training':>10}")
     for entry in ENTRIES:
         if options.only in entry.name:
-            print(_row(entry, options), flush=True)
+            print(_row(entry, options, device), flush=True)
 
 
-def _row(entry: Entry, options: argparse.Namespace) -> str:
+def _row(entry: Entry, options: argparse.Namespace, device: torch.device) -> str:
     """The line of one model in the table."""
     trained = [entry.build(), Entry(entry.baseline, entry.baseline).build()]
     merged = [asvit.merge(model) for model in trained]
     macs = [asvit.cost(model).macs for model in merged]
+    images = torch.randn(options.batch, 3, 224, 224, device=device)
+    memory = torch.channels_last if entry.channels_last else torch.contiguous_format
+    inputs = images.to(memory_format=memory), images
     ratios = []
     for run, models in ((_infer, merged), (_train, trained)):
-        models = [model.to(options.device) for model in models]
-        images = torch.randn(options.batch, 3, 224, 224, device=options.device)
-        memory = torch.channels_last if entry.channels_last else torch.contiguous_format
-        inputs = [images.to(memory_format=memory), images]
-        best = [float("inf"), float("inf")]
-        for _ in range(options.runs + 1):  # the first one warms up
-            for place, (model, some) in enumerate(zip(models, inputs, strict=True)):
-                best[place] = min(best[place], _seconds(run, model, some))
-        ratios.append(best[1] / best[0])
+        calls = [partial(run, m.to(device), x) for m, x in zip(models, inputs, strict=True)]
+        own, baseline = shortest(device, options.runs, *calls)
+        ratios.append(baseline / own)
     return (
         f"{entry.label:50}{entry.baseline:32}{macs[0] / macs[1]:7.2f}"
         f"{ratios[0]:11.2f}{ratios[1]:10.2f}"
@@ -113,14 +104,6 @@ def _infer(model: nn.Module, images: Tensor) -> None:
 def _train(model: nn.Module, images: Tensor) -> None:
     model.train()(images).square().mean().backward()
     model.zero_grad(set_to_none=True)
-
-
-def _seconds(run: Callable[[nn.Module, Tensor], None], model: nn.Module, images: Tensor) -> float:
-    started = time.perf_counter()
-    run(model, images)
-    if images.device.type != "cpu":
-        torch.accelerator.synchronize()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -5,18 +5,14 @@ interleaved runs in one process, for forward passes and measures alike: the time
 interference from other programs.
 """
 
-import argparse
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
+from torch import Tensor, nn
 
-import asvit
 import proxies
-from experiments.timing import forward, hardware, seconds, shortest
-from proxies.evaluation import resolve_device
+from experiments.bench import bench_parser, forward, random_networks, seconds, shortest, start
 from tests.proxies.oracles import curve_speed_by_rows, ntk_by_images, ntk_by_single_images
 
 
@@ -40,49 +36,34 @@ class Row:
 
 def main() -> None:
     """Print the table and its averages."""
-    options = _options()
-    torch.set_num_threads(options.threads or torch.get_num_threads())
-    device = resolve_device(options.device)
-    print(
-        f"{hardware(device)}, {options.image_size} px, {options.points} points, "
-        f"{options.images} images, float32"
-    )
-    space = asvit.load_space("asvit")
-    rng = np.random.default_rng(options.seed)
-    rows = []
-    for index in range(options.topologies):
-        architecture = str(space.sample(rng))
-        rows.append(_time_topology(architecture, options, device, slow=index < options.slow))
-        print(_line(rows[-1]), flush=True)
-    _summary(rows)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = bench_parser(__doc__, runs=5)
     parser.add_argument("--topologies", type=int, default=16, help="random topologies")
     parser.add_argument("--slow", type=int, default=2, help="also time this many by definition")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--images", type=int, default=16, help="images in the kernel's batch")
     parser.add_argument("--points", type=int, default=10, help="points of the circle")
-    parser.add_argument("--runs", type=int, default=5, help="runs, of which the shortest counts")
-    parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    options = parser.parse_args()
+    side, points, images = options.image_size, options.points, options.images
+    device = start(options, f"{side} px, {points} points, {images} images, float32")
+    drawn = random_networks(
+        options.topologies, side, device, points=points, images=images, seed=options.seed
+    )
+    rows: list[Row] = []
+    for text, model, circle, batch in drawn:
+        slow = len(rows) < options.slow
+        rows.append(_timed(text, model, circle, batch, runs=options.runs, slow=slow))
+        print(_line(rows[-1]), flush=True)
+    _summary(rows)
 
 
-def _time_topology(
-    architecture: str, options: argparse.Namespace, device: torch.device, *, slow: bool
+def _timed(
+    text: str, model: nn.Module, circle: proxies.Circle, images: Tensor, *, runs: int, slow: bool
 ) -> Row:
-    torch.manual_seed(options.seed)
-    model = asvit.build(architecture, image_size=options.image_size).to(device).eval()
-    shape = (3, options.image_size, options.image_size)
-    circle = proxies.Circle.random(shape, options.points)
     points = circle.images(next(model.parameters()))
-    images = torch.randn(options.images, *shape, device=device)
     fast = shortest(
-        device,
-        options.runs,
+        images.device,
+        runs,
         lambda: forward(model, points),
         lambda: proxies.curve_speed(model, circle),
         lambda: forward(model, images),
@@ -93,7 +74,7 @@ def _time_topology(
         lambda: ntk_by_images(model, images),
         lambda: ntk_by_single_images(model, images),
     ]
-    return Row(architecture, *fast, *(seconds(device, run) for run in definitions if slow))
+    return Row(text, *fast, *(seconds(images.device, run) for run in definitions if slow))
 
 
 def _line(row: Row) -> str:
@@ -112,7 +93,7 @@ def _line(row: Row) -> str:
     return text
 
 
-def _summary(rows: list[Row]) -> None:
+def _summary(rows: Sequence[Row]) -> None:
     expansion = [row.expansion / row.forward_circle for row in rows]
     kernel = [row.ntk / row.forward_images for row in rows]
     print(

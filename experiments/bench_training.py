@@ -11,17 +11,13 @@ clock is process time, which excludes other programs.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from timm.data import Mixup, create_dataset, create_loader
 from timm.loss import SoftTargetCrossEntropy
 from timm.optim import create_optimizer_v2
@@ -35,6 +31,7 @@ from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine
 from asvit.training.images.loaders import Batching, train_loader
 from asvit.training.settings import TrainSettings
+from experiments.bench import alternating, bench_parser, start, write_pictures
 
 CLASSES = 4
 EMA = 0.9999
@@ -44,50 +41,33 @@ WAYS = ("plain timm loop", "asvit")
 
 def main() -> None:
     """Print the time per image of both, and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = bench_parser(__doc__, runs=5, threads=1)  # runs are epochs of each
     parser.add_argument("--arch", default="timm:deit_tiny_patch16_224")
     parser.add_argument("--image-size", type=int, default=112)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=4, help="updates of an epoch")
-    parser.add_argument("--epochs", type=int, default=5, help="epochs of each, after a warm-up")
     parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    side, images = asked.image_size, asked.batch * asked.steps
+    what = f"{asked.arch}, {side} px, batches of {asked.batch}, {asked.workers} workers"
+    device = start(asked, f"{what}; ms an image")
     settings = TrainSettings.make(
         architecture=asked.arch,
-        image_size=asked.image_size,
+        image_size=side,
         batch_size=asked.batch,
-        epochs=asked.epochs + 1,
+        epochs=asked.runs + 1,
         ema=EMA,
         auto_augment=AUGMENT,
     )
     with tempfile.TemporaryDirectory() as folder:
-        write_pictures(Path(folder), asked.batch * asked.steps, side=asked.image_size * 2)
-        times = measured(settings, Path(folder), asked.workers, asked.device)
-    images = asked.batch * asked.steps
-    print(
-        f"{asked.arch}, {asked.image_size} px, batches of {asked.batch}, {asked.device}, "
-        f"{asked.threads} threads, {asked.workers} workers; ms an image"
-    )
-    for name in WAYS:
-        shortest, median = min(times[name]), statistics.median(times[name])
-        print(f"{name:>16}  {1e3 * shortest / images:8.2f}  median {1e3 * median / images:8.2f}")
-    ours, plain = (min(times[name]) for name in reversed(WAYS))
-    ours_median, plain_median = (statistics.median(times[name]) for name in reversed(WAYS))
-    print(f"ratio {ours / plain:.3f}, of the medians {ours_median / plain_median:.3f}")
-
-
-def write_pictures(folder: Path, count: int, *, side: int) -> None:
-    """Write JPEG files of smooth noise into a folder of class folders."""
-    generator = np.random.default_rng(0)
-    for number in range(count):
-        coarse = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        place = folder / f"class{number % CLASSES}"
-        place.mkdir(exist_ok=True)
-        picture = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
-        picture.save(place / f"{number}.jpg", quality=90)
+        write_pictures(Path(folder), images, classes=CLASSES, size=(2 * side, 2 * side))
+        times = measured(settings, Path(folder), asked.workers, str(device))
+    for name, own in times.items():
+        shortest, median = (1e3 * of(own) / images for of in (min, statistics.median))
+        print(f"{name:>16}  {shortest:8.2f}  median {median:8.2f}")
+    plain, ours = times.values()
+    medians = statistics.median(ours) / statistics.median(plain)
+    print(f"ratio {min(ours) / min(plain):.3f}, of the medians {medians:.3f}")
 
 
 def measured(
@@ -95,18 +75,11 @@ def measured(
 ) -> dict[str, list[float]]:
     """Seconds of each epoch but the first; epochs of both ways alternate."""
     processes = ProcessGroup(device)
-    made = (way(settings, folder, workers, processes) for way in (plain, ours))
-    epochs = dict(zip(WAYS, made, strict=True))
-    alone = processes.device.type == "cpu" and not workers
-    clock = time.process_time if alone else time.perf_counter
-    times: dict[str, list[float]] = {name: [] for name in WAYS}
-    for epoch in range(settings.epochs):
-        # Each is first as often as second.
-        for name in WAYS if epoch % 2 else reversed(WAYS):
-            began = clock()
-            epochs[name](epoch)
-            times[name].append(clock() - began)
-    return {name: some[1:] for name, some in times.items()}
+    ways = {
+        name: way(settings, folder, workers, processes)
+        for name, way in zip(WAYS, (plain, ours), strict=True)
+    }
+    return alternating(ways, settings.epochs - 1, processes.device, wall=workers > 0)
 
 
 def ours(

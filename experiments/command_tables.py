@@ -6,21 +6,19 @@ Run from a checkout: ``python -m experiments.command_tables``. A table stands be
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
 from asvit.cli.app import app
+from experiments.tables import fill_tables
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
-
-_TABLE = re.compile(r"(<!-- options of ([a-z ]+) -->\n)(?:\|.*\n)*")
 
 
 def rewritten(page: str) -> str:
     """``page`` with every table as the commands have it now."""
-    return _TABLE.sub(lambda found: found[1] + table(found[2]), page)
+    return fill_tables(page, "options of", table)
 
 
 def table(words: str) -> str:

@@ -24,7 +24,7 @@ from experiments.study import (
     train_kinds,
 )
 from experiments.tables import markdown, read_rows
-from experiments.tasks import TASKS, fit_fresh
+from experiments.tasks import fit_fresh, load_task
 from proxies import count
 from proxies.evaluation import seed_for
 
@@ -64,12 +64,12 @@ GROUPS: Mapping[str, Mapping[str, Network]] = {
 
 def main() -> None:
     """Run the missing trainings, then print the table."""
-    options = kinds_parser(__doc__, "compare-ablations", table=TABLE).parse_args()
+    options = kinds_parser(__doc__, table=TABLE).parse_args()
     if options.print:
         rows = read_rows(options.table, Row)
     else:
-        task = TASKS["hard-fractals"]
-        parts, recipe = task.load(options.out / "images"), task.recipe(STEPS)
+        task, parts = load_task("hard-fractals")
+        recipe = task.recipe(STEPS)
 
         def train(variant: str, training: int) -> float:
             network = partial(_network(variant).build, drop_path=0.0)

@@ -58,7 +58,6 @@ def main() -> None:
     trials = {key: read_trials(result.folder / "trials.csv") for key, result in runs.items()}
     ranks = _pooled_ranks(runs, trials)
     rows = [_row(key, runs[key], trials[key], ranks, options.window) for key in runs]
-    options.out.mkdir(parents=True, exist_ok=True)
     write_rows(options.out / "controllers.csv", rows)
     _figure(trials, ranks, options.window).savefig(options.out / "controllers.svg")
     print(_table(rows, settings, options.window))

@@ -149,7 +149,7 @@ def table_of(data: str) -> Path:
 
 
 def _options() -> argparse.Namespace:
-    parser = kinds_parser(__doc__, "compare-designs")
+    parser = kinds_parser(__doc__, out="compare-designs")
     parser.add_argument("--data", choices=BY_TRAININGS, default="hard-fractals")
     parser.add_argument("--searches", type=int, default=5, help="seeds 0, 1, ... of each kind")
     parser.add_argument("--random", type=int, default=10, help="plain random draws")

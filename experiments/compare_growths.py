@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = kinds_parser(__doc__, "compare-growths", table=TABLE)
+    parser = kinds_parser(__doc__, out="compare-growths", table=TABLE)
     parser.add_argument("--growths", type=int, default=3, help="growths by the measures")
     parser.add_argument("--random", type=int, default=5, help="random growths of each start")
     parser.add_argument("--budget", default="1.5M")

@@ -2,11 +2,12 @@
 
 A small DeiT with 4 heads, the same with half of its maps hallucinated, and the same with compact
 FFNs as well, learn scikit-learn's digits. Their heads are then compared on the test images. Run
-from a checkout: ``python -m experiments.compare_heads --out FOLDER`` writes a table and figures.
+from a checkout: ``python -m experiments.compare_heads`` stores rows and figures in ``runs/heads``.
 """
 
-import argparse
-import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ from sklearn.datasets import load_digits
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from asvit.core.files import write_text
 from asvit.models import convert
 from asvit.training.short import Recipe, fit
 from experiments.head_similarity import similarity_picture
+from experiments.study import Case, Study, cases, pivot
 from proxies import contribution_cosine_similarity, head_similarities
 
+OUT = Path("runs/heads")
+STEPS = 400
 TRAINED = 1440  # training images; the others are test images
 PARTS: dict[str, dict[str, Any]] = {
     "ordinary": {},
@@ -37,6 +42,7 @@ def network(parts: dict[str, Any], seed: int) -> nn.Module:
     return convert(host, **parts) if parts else host
 
 
+@cache
 def digits() -> tuple[Tensor, Tensor]:
     """Images ``[1797, 1, 8, 8]`` in [-1, 1], and labels."""
     loaded = load_digits()
@@ -44,36 +50,43 @@ def digits() -> tuple[Tensor, Tensor]:
     return pixels, torch.tensor(loaded.target)
 
 
-def main() -> None:
-    """Train the networks, compare their heads, and write the table and the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("heads"), help="output folder")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=400)
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(steps=options.steps, learning_rate=3e-3)
+@dataclass(frozen=True)
+class Row:
+    """One training: accuracy in per cent, and similarity of the heads before and after it."""
+
+    parts: str
+    seed: int
+    accuracy: float
+    ccs_fresh: float
+    ccs_trained: float
+
+
+def train(parts: str, seed: int) -> Case:
+    """Train a network and compare its heads; of the first seed, draw them."""
     pixels, labels = digits()
     train, test = (pixels[:TRAINED], labels[:TRAINED]), (pixels[TRAINED:], labels[TRAINED:])
-    rows = []
-    for seed in range(options.seeds):
-        for name, parts in PARTS.items():
-            model = network(parts, seed)
-            fresh = contribution_cosine_similarity(model, test[0])
-            fitted = fit(model, train, test, recipe, seed=seed)
-            trained = contribution_cosine_similarity(model, test[0])
-            rows.append((name, seed, f"{fitted.accuracy:.1f}", f"{fresh:.3f}", f"{trained:.3f}"))
-            print(*rows[-1], sep="\t", flush=True)
-            if seed == 0:
-                picture = similarity_picture(head_similarities(model, test[0]))
-                file = options.out / f"head-similarity-{name.replace(' ', '-')}.svg"
-                file.write_text(picture.svg, encoding="utf-8")
-    with (options.out / "heads.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("parts", "seed", "accuracy", "ccs_fresh", "ccs_trained"))
-        writer.writerows(rows)
+    model = network(PARTS[parts], seed)
+    fresh = contribution_cosine_similarity(model, test[0])
+    fitted = fit(model, train, test, Recipe(steps=STEPS, learning_rate=3e-3), seed=seed)
+    trained = contribution_cosine_similarity(model, test[0])
+    if seed == 0:
+        OUT.mkdir(parents=True, exist_ok=True)
+        picture = similarity_picture(head_similarities(model, test[0]))
+        write_text(OUT / f"head-similarity-{parts.replace(' ', '-')}.svg", picture.svg)
+    return {"accuracy": fitted.accuracy, "ccs_fresh": fresh, "ccs_trained": trained}
+
+
+STUDY = Study(Row, OUT / "heads.csv", cases(seed=range(3), parts=PARTS), train)
+
+
+def main() -> None:
+    """Train the networks that lack, and print the accuracy and similarity of each."""
+
+    def cell(rows: Sequence[Row]) -> str:
+        (row,) = rows
+        return f"{row.accuracy:.1f} %, {row.ccs_fresh:.3f}, {row.ccs_trained:.3f}"
+
+    print(pivot(STUDY.main(__doc__), ["parts"], "seed", cell))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ rows the best of the measures is judged, chosen in hindsight on the whole table,
 advantage. The measures of every row are kept in ``measures/``, as ``asvit correlate`` wrote them,
 and what comes of the comparison in ``compare_measures.csv``.
 
-Run from a checkout: ``python -m experiments.compare_measures`` (two minutes of one core).
+Run from a checkout: ``python -m experiments.compare_measures`` (two minutes of one core); with
+``--print`` it only prints.
 """
 
 import csv
@@ -17,7 +18,8 @@ import numpy as np
 import asvit
 from asvit.reference import load_reference
 from asvit.reference.statistics import kendall
-from experiments.tables import markdown, read_rows, write_rows
+from experiments.study import Case, Study, cases
+from experiments.tables import markdown, read_rows
 
 FOLDER = Path(__file__).with_name("measures")
 TABLE = Path(__file__).with_name("compare_measures.csv")
@@ -47,42 +49,40 @@ class Row:
 
 
 def main() -> None:
-    """Compare, keep and print."""
-    kept = [name for name in TARGETS if _measures_of(name).exists()]
-    write_rows(TABLE, [one for name in kept for one in compared(name)])
+    """Compare, store and print."""
+    study().main(__doc__)
     print(table())
 
 
-def compared(name: str) -> list[Row]:
-    """The comparisons on a reference table."""
-    reference, target = load_reference(name), TARGETS[name]
-    with _measures_of(name).open(newline="", encoding="utf-8") as file:
+def study() -> Study[Row]:
+    """The comparisons on all tables whose measures are stored."""
+    stored = [name for name in TARGETS if _measures_of(name).exists()]
+    return Study(Row, TABLE, cases(reference=stored, trainings=TRAININGS), compare)
+
+
+def compare(reference: str, trainings: int) -> Case:
+    """The predictor on a reference table, beside the best measure on it."""
+    table, target = load_reference(reference), TARGETS[reference]
+    with _measures_of(reference).open(newline="", encoding="utf-8") as file:
         lines = {line["architecture"]: line for line in csv.DictReader(file)}
     columns = {
-        measure: np.array(
-            [float(lines[text][measure] or "nan") for text in reference.architectures]
-        )
+        measure: np.array([float(lines[text][measure] or "nan") for text in table.architectures])
         for measure in MEASURES
     }
-    accuracies = reference.accuracies[target]
+    accuracies = table.accuracies[target]
     taus = {measure: kendall(values, accuracies) for measure, values in columns.items()}
     best = max(taus, key=lambda measure: taus[measure])
-    found = []
-    for trainings in TRAININGS:
-        one = asvit.cross_validate(reference, target, trainings, measures={best: columns[best]})
-        low, high = one.measure.difference_interval
-        numbers = one.tau, one.measure.difference, low, high
-        found.append(
-            Row(
-                name,
-                target,
-                best,
-                round(taus[best], 4),
-                trainings,
-                *(round(x, 4) for x in numbers),
-            )
-        )
-    return found
+    found = asvit.cross_validate(table, target, trainings, measures={best: columns[best]})
+    low, high = found.measure.difference_interval
+    numbers = {
+        "measure_tau": taus[best],
+        "tau": found.tau,
+        "difference": found.measure.difference,
+        "low": low,
+        "high": high,
+    }
+    rounded = {name: round(float(value), 4) for name, value in numbers.items()}
+    return {"target": target, "measure": best, **rounded}
 
 
 def _measures_of(name: str) -> Path:

@@ -69,7 +69,7 @@ def trainer() -> Callable[[str, int], float]:
 
 
 def _options() -> argparse.Namespace:
-    parser = kinds_parser(__doc__, "compare-outcomes", table=TABLE)
+    parser = kinds_parser(__doc__, out="compare-outcomes", table=TABLE)
     parser.add_argument("--searches", type=int, default=5, help="seeds 0, 1, ... of each kind")
     parser.add_argument("--steps", type=int, default=500, help="draws of each search")
     parser.add_argument("--random", type=int, default=10, help="plain random draws")

@@ -27,9 +27,8 @@ import asvit
 import proxies
 from asvit.data import load_images
 from asvit.spaces import SearchSpace
+from experiments.bench import start
 from experiments.tables import markdown, write_rows
-from experiments.timing import hardware
-from proxies.evaluation import resolve_device
 from scaling.growth import DEFAULT_MEASURES
 from scaling.ranking import best_places
 
@@ -52,10 +51,7 @@ COMPARED = tuple(one.name for one in fields(Row))[3:]
 def main() -> None:
     """Measure the architectures, write the values and print the table."""
     options = _options()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    device = resolve_device(options.device)
-    print(f"{hardware(device)}, {options.image_size} px, {options.images} images")
+    device = start(options, f"{options.image_size} px, {options.images} images")
     space = asvit.load_space(options.space)
     rng = np.random.default_rng(options.seed)
     images = load_images(
@@ -65,7 +61,6 @@ def main() -> None:
     for _ in range(options.architectures):
         text = str(space.sample(rng))
         rows += _measured(text, space, images.pixels.to(device), options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
     write_rows(options.out / "precision.csv", rows)
     print(table(rows))
     print(f"best by both measures: {best(rows)}")

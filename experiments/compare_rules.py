@@ -59,7 +59,7 @@ def table_of(budget: str) -> Path:
 
 
 def _options() -> argparse.Namespace:
-    parser = kinds_parser(__doc__, "compare-rules")
+    parser = kinds_parser(__doc__, out="compare-rules")
     parser.add_argument("--budget", default="1M")
     parser.add_argument("--growths", type=int, default=3, help="growths with other seeds")
     parser.add_argument("--random", type=int, default=3, help="random growths")
@@ -75,7 +75,7 @@ def _kinds_of(options: argparse.Namespace) -> Kinds:
         "ratio": 1,  # these models are small enough to be measured at their own width
     }
 
-    def scaled(seed: int, **how: str) -> str:
+    def scaled(seed: int, **how: Any) -> str:
         result = asvit.run_scaling(
             START,
             **measured,

@@ -5,7 +5,6 @@ Run from a checkout: ``python -m experiments.complexity_study --reference asvit-
 run continues when the command is given again.
 """
 
-import argparse
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -15,7 +14,7 @@ from asvit.reference.result import CorrelationResult
 from asvit.report.correlate_figures import PairRow, draw_panel, measure_label, pair_rows
 from asvit.report.pictures import Picture
 from asvit.report.style import figure, panels
-from asvit.runs.correlation import run_correlation
+from experiments.ranking import ranked, ranking_parser, tau_cell
 
 MEASURES = (
     "length_distortion",
@@ -30,25 +29,16 @@ COLUMNS = 3
 
 def main() -> None:
     """Run the missing measurements, then write the figure."""
-    made = argparse.ArgumentParser(description=__doc__)
-    made.add_argument("--reference", default="asvit-sizes", help="name of a table, or a CSV file")
-    made.add_argument("--target", default="accuracy", help="the accuracy to show")
-    made.add_argument("--preset", default="default")
-    made.add_argument("--out", type=Path, default=Path("runs/complexity-study"))
-    made.add_argument("--figure", type=Path, default=Path("complexity-study.svg"))
-    options = made.parse_args()
-    result = run_correlation(
-        options.reference,
-        target=options.target,
-        proxies=MEASURES[:4],
-        preset=options.preset,
-        out=options.out / Path(options.reference).stem,
-    )
+    parser = ranking_parser(__doc__, "complexity-study", reference="asvit-sizes")
+    parser.add_argument("--target", default="accuracy", help="the accuracy to show")
+    parser.add_argument("--preset", default="default")
+    parser.add_argument("--figure", type=Path, default=Path("complexity-study.svg"))
+    options = parser.parse_args()
+    measures, targets = MEASURES[:4], [options.target]
+    result = ranked(options, options.preset, measures, targets, preset=options.preset)
     write_text(options.figure, study_picture(result, options.target).svg)
     for finding in result.correlations:
-        found = finding.correlation
-        low, high = found.tau_interval
-        print(f"{finding.measure}: tau {found.tau:.3f} ({low:.2f} to {high:.2f})")
+        print(f"{finding.measure}: tau {tau_cell(finding.correlation)}")
 
 
 def study_picture(result: CorrelationResult, target: str) -> Picture:

@@ -16,17 +16,16 @@ import argparse
 import random
 import shutil
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from asvit.core.run_files import previous
 from experiments import forked
+from experiments.campaign import ANYWHERE, IN_LINES, begin, outcomes_table
 from experiments.kill_runs import RUN, Campaign, words
 
 REFUSED, SAME = "refused, file named", "same result"
-SECTOR = 512
 
 #: Command and a file that it goes on from, or begins with.
 FILES: Sequence[tuple[str, str]] = (
@@ -39,59 +38,6 @@ FILES: Sequence[tuple[str, str]] = (
     ("supernet evolve", f"{RUN}/accuracies.jsonl"),
     ("supernet evolve", "supernet/supernet.safetensors"),
 )
-
-
-def flip_bits(content: bytes, draw: random.Random) -> bytes:
-    """One to three flipped bits."""
-    damaged = bytearray(content)
-    for _ in range(draw.randint(1, 3)):
-        damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
-    return bytes(damaged)
-
-
-def zero_sector(content: bytes, draw: random.Random) -> bytes:
-    """A sector of zeros."""
-    start = draw.randrange(0, len(content), SECTOR)
-    size = min(SECTOR, len(content) - start)
-    return content[:start] + bytes(size) + content[start + size :]
-
-
-def stale_sector(content: bytes, draw: random.Random) -> bytes:
-    """A sector with what is elsewhere in the file."""
-    start, other = (draw.randrange(0, len(content), SECTOR) for _ in range(2))
-    old = content[other : other + min(SECTOR, len(content) - start)]
-    return content[:start] + old + content[start + len(old) :]
-
-
-def cut_tail(content: bytes, draw: random.Random) -> bytes:
-    """The end is missing."""
-    return content[: draw.randrange(len(content))]
-
-
-def zero_tail(content: bytes, draw: random.Random) -> bytes:
-    """The end is zeros."""
-    left = draw.randrange(len(content))
-    return content[:left] + bytes(len(content) - left)
-
-
-def lose_line(content: bytes, draw: random.Random) -> bytes:
-    """A line is missing."""
-    lines = content.splitlines(keepends=True)
-    del lines[draw.randrange(len(lines))]
-    return b"".join(lines)
-
-
-def swap_lines(content: bytes, draw: random.Random) -> bytes:
-    """Two lines have changed places."""
-    lines = content.splitlines(keepends=True)
-    first, second = (draw.randrange(len(lines)) for _ in range(2))
-    lines[first], lines[second] = lines[second], lines[first]
-    return b"".join(lines)
-
-
-Damage = Callable[[bytes, random.Random], bytes]
-ANYWHERE: Sequence[Damage] = (flip_bits, zero_sector, stale_sector, cut_tail, zero_tail)
-IN_LINES: Sequence[Damage] = (*ANYWHERE, lose_line, swap_lines)
 
 
 def half_done(path: Path, draw: random.Random) -> None:
@@ -150,15 +96,12 @@ def _outcome(campaign: Campaign, name: str, folder: Path, path: Path, how: str) 
     return REFUSED
 
 
-def markdown(counts: Mapping[tuple[str, str], Counter[str]]) -> Iterator[str]:
-    """The results as lines of a Markdown table."""
-    yield f"| command | file | {REFUSED} | {SAME} | tries | another result |"
-    yield "|---|---|--:|--:|--:|--:|"
-    for (name, file), found in counts.items():
-        numbers = f"{found[REFUSED]} | {found[SAME]} | {found.total()}"
-        yield f"| {name} | `{file.removeprefix(f'{RUN}/')}` | {numbers} | 0 |"
-    total = sum(counts.values(), Counter[str]())
-    yield f"| all | | {total[REFUSED]} | {total[SAME]} | {total.total()} | 0 |"
+def table(counts: Mapping[tuple[str, str], Counter[str]]) -> str:
+    """The results as a Markdown table."""
+    named = {
+        (name, f"`{file.removeprefix(f'{RUN}/')}`"): own for (name, file), own in counts.items()
+    }
+    return outcomes_table(("command", "file"), (REFUSED, SAME), named)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -170,15 +113,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=names, action="append", help="only this command")
     asked = parser.parse_args(arguments)
     files = [one for one in FILES if one[0] in (asked.only or names)]
-    forked.run(int)
-    campaign = Campaign(Path(tempfile.mkdtemp(prefix="damage-runs-")), seed=asked.seed)
+    campaign = Campaign(begin("damage-runs"), seed=asked.seed)
     counts = {}
     for name, file in files:
         counts[name, file] = damage(
             campaign, name, file, -(-asked.tries // len(files)), asked.seed
         )
         print(f"{name}, {file}: {dict(counts[name, file])}", file=sys.stderr)
-    print("\n".join(markdown(counts)))
+    print(table(counts))
 
 
 if __name__ == "__main__":

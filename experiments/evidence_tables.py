@@ -7,7 +7,6 @@ this script; the scripts that made it train what it lacks.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,17 +18,18 @@ from experiments import (
     compare_outcomes,
     compare_psvit,
     compare_rules,
+    measure_ranks,
+    predictor_table,
     study_fidelity,
 )
 from experiments.compare_designs import AT_CAP, BEST, BY_HAND, FREE, PREDICTED, SHORTER
 from experiments.study import RANDOM, Row, difference, in_a_cell
-from experiments.tables import markdown, read_rows
+from experiments.tables import fill_tables, markdown, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = tuple(DOCS / f"{name}.md" for name in ("evidence", "evidence_searches", "supernet"))
+NAMES = "evidence", "evidence_measures", "evidence_searches", "predictor", "supernet"
+PAGES = tuple(DOCS / f"{name}.md" for name in NAMES)
 BUDGETS = "0.8M", "1.5M", "0.005G"
-
-_TABLE = re.compile(r"^( *)<!-- table ([a-z, ]+) -->\n(?:\1\|.*\n)*", re.MULTILINE)
 
 #: What searches are compared with: words of the page -> the kind.
 _OTHERS: Mapping[str, str] = {
@@ -42,13 +42,7 @@ _OTHERS: Mapping[str, str] = {
 
 def rewritten(page: str) -> str:
     """``page`` with every table as the files have it now."""
-
-    def table(found: re.Match[str]) -> str:
-        indent, name = found[1], found[2]
-        lines = [f"<!-- table {name} -->", *TABLES[name]().splitlines()]
-        return "".join(f"{indent}{line}\n" for line in lines)
-
-    return _TABLE.sub(table, page)
+    return fill_tables(page, "table", lambda name: TABLES[name]())
 
 
 def _designs(columns: Mapping[str, tuple[str, str]]) -> str:
@@ -113,7 +107,10 @@ def _part(module: object, file: Path, number: int) -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "ranks": measure_ranks.short,
     "measures": compare_measures.table,
+    "measures, all": measure_ranks.everything,
+    "predictor": predictor_table.table,
     "designs": lambda: _designs(
         {
             "digits, at the cap": ("digits", AT_CAP),
@@ -128,8 +125,6 @@ TABLES: Mapping[str, Callable[[], str]] = {
             "1,400 steps, at the cap (5)": ("hard-fractals", AT_CAP),
         }
     ),
-    "fidelity, digits": partial(_fidelity, "digits"),
-    "fidelity, fractals": partial(_fidelity, "fractals"),
     "fidelity, hard fractals": partial(_fidelity, "hard-fractals"),
     **{
         f"outcomes, {name}": partial(_part, compare_outcomes, compare_outcomes.TABLE, number)

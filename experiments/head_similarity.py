@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from asvit.report.pictures import Picture, make_picture
+from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, LONGEST, SMALL, figure, levels, note
 from proxies.messages import one_line
 
@@ -52,7 +52,7 @@ def similarity_rows(similarities: Mapping[str, Tensor]) -> list[SimilarityRow]:
 def similarity_picture(similarities: Mapping[str, Tensor]) -> Picture:
     """Draw what :func:`proxies.activations.head_similarities` gives."""
     rows = similarity_rows(similarities)
-    return make_picture(
+    return Picture(
         "head_similarity",
         "Similarity of attention heads",
         "Every head of an attention against every other: the cosine between the rows of their "

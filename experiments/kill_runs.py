@@ -22,7 +22,6 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +29,6 @@ from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import onnx
 from safetensors import safe_open
@@ -39,8 +37,8 @@ from asvit.core.run_files import DESIGNED
 from asvit.core.versions import versions
 from asvit.data import FractalDataset
 from asvit.designs import DesignJournal
-from asvit.runs import designing
 from experiments import forked
+from experiments.campaign import begin, outcomes_table, shorten_designs, write_fractals
 
 RUN = "run"
 
@@ -219,7 +217,7 @@ class Campaign:
         folder = self._parent(name) / which
         folder.mkdir(parents=True)
         if name == DESIGN:
-            _write_pictures(folder / "pictures")
+            write_fractals(folder / "pictures")
         if name == "transfer segment":
             _write_scenes(folder / "scenes")
         if name in NEEDS:
@@ -254,7 +252,7 @@ class Campaign:
     def _start(self, name: str, folder: Path) -> ForkServerProcess:
         prepare = forked.fork_workers if "--jobs" in _EVERY[name] else None
         if name == DESIGN:
-            prepare = _design_briefly
+            prepare = shorten_designs
         return forked.start(forked.command, words(name), folder, prepare=prepare)
 
     def _check_workers_exit(self, name: str, folder: Path) -> None:
@@ -288,15 +286,6 @@ def _wait_for_stage(process: ForkServerProcess, journal: Path, moments: random.R
     process.join(moments.uniform(0, _MOMENT))
 
 
-def _write_pictures(folder: Path) -> None:
-    """Fractals of two classes, as files."""
-    images = FractalDataset(2, 12, 40)
-    for index in range(len(images)):
-        path = folder / images.classes[images.labels[index]] / f"{index:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        images.picture(index).save(path)
-
-
 def _write_scenes(folder: Path) -> None:
     """Fractals in ADE20K's format, whose bright pixels are of the second class."""
     images = FractalDataset(2, 8, 40)
@@ -308,17 +297,6 @@ def _write_scenes(folder: Path) -> None:
             path = folder / kind / part / f"{index:02d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             image.save(path)
-
-
-def _design_briefly() -> None:
-    """Shorten the trainings of a design, which has no option for it."""
-    plan = designing.DesignRun._plan
-
-    def brief(run: designing.DesignRun) -> Mapping[str, Any]:
-        return {**plan(run), "training_steps": 3}
-
-    mock.patch.object(designing.DesignRun, "_plan", brief).start()
-    mock.patch.object(designing, "_EPOCHS", (2, 2)).start()
 
 
 def words(name: str) -> list[str]:
@@ -426,19 +404,15 @@ def shares(kills: int, tallies: Mapping[str, Tally]) -> Iterator[tuple[str, int]
         yield name, math.ceil(kills * rate / sum(rates.values()))
 
 
-def markdown(tallies: Mapping[str, Tally]) -> Iterator[str]:
-    """The results as lines of a Markdown table."""
-    columns = (*STAGES, WORKER)
-    yield f"| command | {' | '.join(columns)} | kills | runs compared | differing |"
-    yield "|---|" + "--:|" * (len(columns) + 3)
-    totals = [0] * len(columns)
+def table(tallies: Mapping[str, Tally]) -> str:
+    """The results as a Markdown table; stages of a design count as working."""
+    columns, counts = (*STAGES, WORKER), {}
     for name, tally in tallies.items():
-        counts = [tally.stages[stage] for stage in columns]
-        counts[STAGES.index("while working")] += tally.kills - sum(counts)  # stages of a design
-        yield f"| {name} | {' | '.join(map(str, counts))} | {tally.kills} | {tally.runs} | 0 |"
-        totals = [sum(pair) for pair in zip(totals, counts, strict=True)]
-    runs = sum(tally.runs for tally in tallies.values())
-    yield f"| all | {' | '.join(map(str, totals))} | {sum(totals)} | {runs} | 0 |"
+        own = Counter(
+            stage if stage in columns else "while working" for stage in tally.stages.elements()
+        )
+        counts[name, str(tally.runs)] = own
+    return outcomes_table(("command", "runs compared"), columns, counts)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -449,8 +423,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=list(_EVERY), action="append", help="only this command")
     asked = parser.parse_args(arguments)
     names = asked.only or list(COMMANDS)
-    forked.run(int)  # the server takes seconds to start, which would delay the first run
-    campaign = Campaign(Path(tempfile.mkdtemp(prefix="kill-runs-")), seed=asked.seed)
+    campaign = Campaign(begin("kill-runs"), seed=asked.seed)
     for name in names:
         campaign.reference(name)
     for name, kills in shares(asked.kills, {name: campaign.tallies[name] for name in names}):
@@ -461,7 +434,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"  {', '.join(told)}", file=sys.stderr)
     libraries = ", ".join(f"{name} {version}" for name, version in versions().items())
     print(f"seed {asked.seed}, {platform.machine()}, {libraries}\n")
-    print("\n".join(markdown({name: campaign.tallies[name] for name in names})))
+    print(table({name: campaign.tallies[name] for name in names}))
 
 
 if __name__ == "__main__":

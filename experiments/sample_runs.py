@@ -6,7 +6,6 @@ many columns, values over several decades, several budgets.
 
 import base64
 import io
-import json
 import math
 import random
 import statistics
@@ -19,17 +18,20 @@ import numpy as np
 from PIL import Image
 
 from asvit.core.codec import from_json
+from asvit.core.digests import sealed_json
+from asvit.core.files import write_bytes
 from asvit.growth import ScaleResult, ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.findings import Finding, Reliability, in_order
 from asvit.reference.result import Values
+from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
-from asvit.search.rows import write_trials
+from asvit.search.rows import Finalist, write_trials
 from asvit.search.supernet_result import (
     EvolutionResult,
     Generation,
@@ -90,6 +92,19 @@ def _search(folder: Path) -> None:
         failures=3,
         entropy=(15.3, 4.1),
         front=trials[-10:],
+        finalists=[
+            Finalist(
+                architecture=row.architecture,
+                number=row.number,
+                likeliest=row is best,
+                params=row.params,
+                macs=row.macs,
+                values=row.values,
+                again=row.values,
+                reason=row.reason,
+            )
+            for row in trials[-3:]
+        ],
         wall_seconds=1563.2,
         provenance={**_ORIGIN, "command": command},
         reliability=from_json(_reliability(), Reliability),
@@ -228,7 +243,8 @@ def _correlate(folder: Path) -> None:
         "digest": "a1b2" * 16, "targets": [asdict(target) for target in targets], "rows": count,
         "excluded": {"above 100M parameters": 41}, "wall_seconds": 823.0,
         "correlations": [one.to_json() for one in in_order(found)],
-        "settings": {"image_size": None, "repeats": 2, "seed": 7}, "question": {"rows": None},
+        "settings": CorrelationSettings(repeats=2, seed=7).to_json(),
+        "question": CorrelationQuery().to_json(),
         **_ORIGIN, "images": {"224": {"source": "fractal", "digest": "5f0c" * 16}},
         "command": "asvit correlate --reference timm-in1k --proxies length_distortion,zico",
     }  # fmt: skip
@@ -419,7 +435,7 @@ def _reliability() -> dict[str, Any]:
 
 
 def _write_result(folder: Path, result: dict[str, Any]) -> None:
-    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    write_bytes(folder / "result.json", *sealed_json(result))
 
 
 KINDS: dict[str, Callable[[Path], None]] = {

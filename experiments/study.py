@@ -11,11 +11,12 @@ A study is a short file of choices::
         accuracy: float
 
     def train(pictures: str, family: str, stem: str, seed: int) -> Mapping[str, object]:
-        def network() -> nn.Module:
-            return asvit.build(FAMILIES[family], image_size=64, num_classes=5, stem=stem)
+        task, parts = load_task(pictures)
 
-        task = TASKS[pictures]
-        return {"accuracy": fit_fresh(network, task.load(), task.recipe(1_400), seed=seed)}
+        def network() -> nn.Module:
+            return asvit.build(FAMILIES[family], task.side, parts.classes, stem=stem)
+
+        return {"accuracy": fit_fresh(network, parts, task.recipe(1_400), seed=seed)}
 
     STUDY = Study(
         Row,
@@ -32,8 +33,8 @@ A study is a short file of choices::
 
 Its command trains what the CSV file lacks (``--jobs 4`` in four processes, ``--only
 pictures=digits`` some of it) and prints the tables; with ``--print`` it only prints. A row is
-stored as soon as it is known, so a stopped study continues when the command is given again, and
-several commands may share a file.
+stored as soon as it is known, so a stopped study continues when the command is given again.
+Commands for different cases may share a file at the same time.
 """
 
 import argparse
@@ -100,16 +101,31 @@ class Study(Generic[R]):
         return missing
 
     def run(self, jobs: int = 1, chosen: Sequence[Case] | None = None) -> list[R]:
-        """Compute and store what is missing, in so many processes; returns all rows."""
+        """Compute and store what is missing, in so many processes; returns all rows.
+
+        After a failure, cases that have begun are still stored, and no other begins.
+        """
         if jobs == 1:
             while missing := self.missing(chosen):  # other commands may store some of them
                 self._store(missing[0], self.measure(**missing[0]))
             return self.rows()
         spawned = multiprocessing.get_context("spawn")
+        failed: BaseException | None = None
         with ProcessPoolExecutor(jobs, mp_context=spawned) as pool:
             running = {pool.submit(self.measure, **case): case for case in self.missing(chosen)}
-            for done in as_completed(running):
-                self._store(running[done], done.result())
+            try:
+                for done in as_completed(running):
+                    if done.cancelled():
+                        continue
+                    failed = failed or done.exception()
+                    if done.exception() is None:
+                        self._store(running[done], done.result())
+                    else:
+                        pool.shutdown(wait=False, cancel_futures=True)
+            finally:  # of Ctrl-C, too
+                pool.shutdown(cancel_futures=True)
+        if failed is not None:
+            raise failed
         return self.rows()
 
     def main(self, doc: str | None) -> list[R]:
@@ -341,13 +357,20 @@ def train_kinds(
 
 
 def kinds_parser(
-    doc: str | None, out: str, *, table: Path | None = None
+    doc: str | None, *, out: str = "", table: Path | None = None
 ) -> argparse.ArgumentParser:
-    """A parser with the options of every command that trains kinds of architectures."""
+    """A parser with the options of every command that trains kinds of architectures.
+
+    Args:
+        doc: Description.
+        out: Folder below ``runs``, of commands that search or grow.
+        table: CSV file of the rows, where it does not depend on options.
+    """
     parser = argparse.ArgumentParser(description=doc)
     add_table_options(parser, table)
     parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
-    parser.add_argument("--out", type=Path, default=Path("runs") / out)
+    if out:
+        parser.add_argument("--out", type=Path, default=Path("runs") / out)
     return parser
 
 

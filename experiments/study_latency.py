@@ -59,7 +59,6 @@ def main() -> None:
         order = [texts[place] for place in rng.permutation(len(texts))]
         times.append({text: timed(text, options) for text in order})
     rows = [row(text, options.image_size, *(one[text] for one in times)) for text in texts]
-    options.out.mkdir(parents=True, exist_ok=True)
     write_rows(options.out / "latency.csv", rows)
     told = times[0][texts[0]]
     print(

@@ -14,20 +14,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from asvit.core.progress import Progress
 from asvit.core.run_files import SCORES
 from asvit.reference.findings import Correlation
 from asvit.reference.loading import load_reference
 from asvit.reference.result import CorrelationResult
 from asvit.reference.scores import ScoreJournal
 from asvit.reference.statistics import correlate
-from asvit.runs.correlation import run_correlation
+from experiments.ranking import difference_cell, ranked, ranking_parser, tau_cell
 from experiments.tables import markdown
 from proxies import Inputs, Proxy, length_distortion
 from proxies.features import Feature, Norms
@@ -119,54 +117,33 @@ def _registered(*variants: Proxy) -> Iterator[None]:
 
 def _study(options: argparse.Namespace) -> tuple[list[str], list[Row]]:
     """The targets, and the correlations of every variant."""
+    targets = options.targets.split(",") if options.targets else _from_scratch(options.reference)
+    seeds = {"repeats": options.repeats, "seed": options.seed}
     named = [name for name in LABELS if name not in COUNTS]
-    base = _run(options, "default", [*named, *SUMS], {})
+    base = ranked(options, "default", [*named, *SUMS], targets, **seeds)
     rows = [_findings(base, name, _label(name)) for name in (*COUNTS, *named)]
     for name in (KERNEL, GRAM):
         logs = _of_logarithms(base, name, seed=options.seed)
         rows.append((f"{_label(name)}, mean of logarithms", logs))
     for variant in VARIANTS:
-        result = _run(options, variant.label, [variant.measure], variant.settings)
+        settings = {**seeds, **variant.settings}
+        result = ranked(options, variant.label, [variant.measure], targets, **settings)
         rows.append(_findings(result, variant.measure, variant.label))
     rows += [_findings(base, name, f"ranks of {_label(name)}") for name in SUMS]
     return [target.name for target in base.targets], rows
 
 
 def _options() -> argparse.Namespace:
-    made = argparse.ArgumentParser(description=__doc__)
-    made.add_argument("--reference", required=True, help="name of a table, or a CSV file")
-    made.add_argument("--targets", help="accuracies, separated by commas [all from scratch]")
-    made.add_argument("--repeats", type=int, default=2)
-    made.add_argument("--image-size", type=int, help="for all rows, in place of their own")
-    made.add_argument("--rows", type=int, help="only so many rows, drawn by the seed")
-    made.add_argument("--max-params", help="only rows of at most so many, such as 30M")
-    made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--out", type=Path, default=Path("runs/study-measures"))
-    options = made.parse_args()
-    table = load_reference(options.reference)
-    scratch = [name for name, target in table.targets.items() if target.training == "scratch"]
-    options.targets = (options.targets or "").split(",") if options.targets else scratch
-    options.table = table
-    return options
+    parser = ranking_parser(__doc__, "study-measures")
+    parser.add_argument("--targets", help="accuracies, separated by commas [all from scratch]")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
 
 
-def _run(
-    options: argparse.Namespace, label: str, proxies: Sequence[str], settings: dict[str, Any]
-) -> CorrelationResult:
-    folder = "".join(c if c.isalnum() else "-" for c in label.replace("κ", "k"))
-    return run_correlation(
-        options.table,
-        target=options.targets,
-        proxies=proxies,
-        out=options.out / options.table.name / folder,
-        progress=partial(_print_progress, label),
-        repeats=options.repeats,
-        image_size=options.image_size,
-        rows=options.rows,
-        max_params=options.max_params,
-        seed=options.seed,
-        **settings,
-    )
+def _from_scratch(reference: str) -> list[str]:
+    targets = load_reference(reference).targets
+    return [name for name, target in targets.items() if target.training == "scratch"]
 
 
 def _findings(result: CorrelationResult, measure: str, label: str) -> Row:
@@ -199,30 +176,13 @@ def _table(targets: Sequence[str], rows: Sequence[Row]) -> str:
     for label, found in rows:
         line = [label]
         for target in targets:
-            line += _cells(found[target])
+            line += [tau_cell(found[target]), difference_cell(found[target])]
         cells.append(line)
     return markdown(columns, cells)
 
 
-def _cells(found: Correlation) -> list[str]:
-    if found.reason:
-        return ["-", "-"]
-    tau, apart = found.tau_interval, found.difference_interval
-    dropped = f", {found.dropped} failed" if found.dropped else ""
-    return [
-        f"{found.tau:.3f} ({tau.low:.2f} to {tau.high:.2f}{dropped})",
-        f"{found.difference:+.3f} ({apart.low:+.2f} to {apart.high:+.2f})",
-    ]
-
-
 def _label(name: str) -> str:
     return " + ".join(LABELS[part] for part in name.split("+"))
-
-
-def _print_progress(label: str, progress: Progress) -> None:
-    if progress.unit == "row" and (progress.done % 10 == 0 or progress.done == progress.total):
-        done = f"{progress.done} of {progress.total}"
-        print(f"{label}: {done}, {progress.seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Rows of dataclasses as CSV files, and Markdown tables; for all experiments."""
+"""Rows of dataclasses as CSV files, Markdown tables, and pages that have such tables."""
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_type_hints
@@ -44,3 +45,17 @@ def markdown(columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> st
     lines = [list(columns), [rule[align] for align in columns.values()]]
     lines += [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def fill_tables(page: str, words: str, table: Callable[[str], str]) -> str:
+    """``page`` with the table below every line ``<!-- WORDS NAME -->`` made anew from its name.
+
+    Tables are indented as their line is.
+    """
+
+    def filled(match: re.Match[str]) -> str:
+        lines = [f"<!-- {words} {match[2]} -->", *table(match[2]).splitlines()]
+        return "".join(f"{match[1]}{line}\n" for line in lines)
+
+    pattern = rf"^( *)<!-- {words} ([a-z, ]+) -->\n(?:\1\|.*\n)*"
+    return re.sub(pattern, filled, page, flags=re.MULTILINE)

@@ -19,7 +19,6 @@ import json
 import random
 import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -39,7 +38,7 @@ from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
 from experiments import forked
-from experiments.damage_runs import ANYWHERE, flip_bits
+from experiments.campaign import ANYWHERE, begin, flip_bits, outcomes_table
 
 REFUSED, SAME, SILENT, BROKEN = "refused", "same result", "another result", "traceback or crash"
 OUTCOMES = (REFUSED, SAME, SILENT, BROKEN)
@@ -238,28 +237,16 @@ def campaign(folder: Path, tries: int, seed: int) -> dict[tuple[str, str], Count
     return counts
 
 
-def markdown(counts: Mapping[tuple[str, str], Counter[str]]) -> Iterator[str]:
-    """The outcomes as lines of a Markdown table."""
-    yield f"| file | what was done | {' | '.join(OUTCOMES)} | tries |"
-    yield f"|---|---|{'--:|' * (len(OUTCOMES) + 1)}"
-    total = sum(counts.values(), Counter[str]())
-    for (file, how), found in (*counts.items(), (("all", ""), total)):
-        numbers = " | ".join(str(found[one]) for one in OUTCOMES)
-        name = f"`{file}`" if how else file
-        yield f"| {name} | {how} | {numbers} | {found.total()} |"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; exit code 1 if anything was used unnoticed, or ended in a traceback."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tries", type=int, default=300, help="over all files")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(prefix="tamper-copies-"))
-    forked.run(int)
+    folder = begin("tamper-copies")
     counts = campaign(folder, -(-asked.tries // len(FILES)), asked.seed)
     shutil.rmtree(folder)
-    print("\n".join(markdown(counts)))
+    print(outcomes_table(("file", "what was done"), OUTCOMES, counts))
     wrong = sum(found[one] for found in counts.values() for one in (SILENT, BROKEN))
     return int(wrong > 0)
 

@@ -21,9 +21,8 @@ import random
 import shlex
 import shutil
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,7 +32,6 @@ from unittest import mock
 from safetensors import safe_open
 
 from asvit.core.run_files import PICTURES
-from asvit.data import FractalDataset
 from asvit.data.files import TEST, TRAIN, ListedDataset
 from asvit.designs import DesignJournal, DesignResult, Stage
 from asvit.runs import designing
@@ -41,7 +39,15 @@ from asvit.runs.run import Run
 from asvit.runs.search import SearchRun
 from asvit.training.checkpoint import Checkpoint
 from experiments import forked
-from experiments.damage_runs import ANYWHERE, IN_LINES, Damage
+from experiments.campaign import (
+    ANYWHERE,
+    IN_LINES,
+    Damage,
+    begin,
+    outcomes_table,
+    shorten_designs,
+    write_fractals,
+)
 
 RUN, DATA = "run", "pictures"
 REFUSED, NAMED, SAME, WRONG = "refused in a line", "named, left out", "same numbers", "WRONG"
@@ -266,19 +272,9 @@ def _damaged(name: str, how: Damage) -> Change:
     return change
 
 
-def write_pictures(folder: Path, each: int = _EACH) -> None:
-    """Fractals of two classes, as files."""
-    images = FractalDataset(2, each, 40)
-    for index in range(len(images)):
-        path = folder / images.classes[images.labels[index]] / f"{index:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        images.picture(index).save(path)
-
-
 def _briefly(folder: Path | None = None) -> None:
     """Shorten a design, and copy it to ``folder`` after its stages and in the midst of two."""
-    plan, tell, write = designing.DesignRun._plan, Run.tell, Checkpoint.write
-    add = DesignJournal.add_record
+    tell, write, add = Run.tell, Checkpoint.write, DesignJournal.add_record
 
     def keep(stop: str) -> None:
         if folder is not None and not (folder / stop).exists():
@@ -299,11 +295,10 @@ def _briefly(folder: Path | None = None) -> None:
         if path.parent.name == "training":
             keep(IN_TRAINING)
 
+    shorten_designs()
     run, patch = designing.DesignRun, mock.patch.object
-    patch(run, "_plan", lambda run: {**plan(run), "training_steps": 3}).start()
     patch(run, "_fresh_latency", lambda *_: _TIMED).start()
     patch(run, "_export", lambda _: {"copies": [], "commands": [], "missing": []}).start()
-    patch(designing, "_EPOCHS", (2, 2)).start()
     patch(DesignJournal, "add_record", adding).start()
     patch(Run, "tell", telling).start()
     patch(Checkpoint, "write", writing).start()
@@ -335,7 +330,7 @@ class Campaign:
         self.counts: dict[str, Counter[str]] = {}
         self.wrong: list[str] = []
         whole = Place(folder / "whole", random.Random(seed))
-        write_pictures(whole.folder / DATA)
+        write_fractals(whole.folder / DATA)
         copies = folder / _COPIES
         code = self._run(whole, copies)
         if code != 0:
@@ -400,7 +395,7 @@ class Campaign:
     def copies(self, kind: str) -> str:
         """A new design of pictures of which some are equal: on one side, and named."""
         place = self._new(kind)
-        write_pictures(place.folder / DATA, 2 * _EACH)
+        write_fractals(place.folder / DATA, 2 * _EACH)
         one, other = sorted((place.folder / DATA).iterdir())
         files = sorted(one.iterdir())
         for path in files[:_EACH]:
@@ -435,16 +430,6 @@ KINDS_OF_COPIES = (
 )
 
 
-def markdown(counts: Mapping[str, Counter[str]]) -> Iterator[str]:
-    """The outcomes as lines of a Markdown table."""
-    outcomes = (REFUSED, NAMED, SAME, WRONG)
-    yield f"| change | {' | '.join(outcomes)} |"
-    yield "|---|" + "--:|" * len(outcomes)
-    total = sum(counts.values(), Counter[str]())
-    for name, found in {**counts, f"all {total.total()}": total}.items():
-        yield f"| {name} | {' | '.join(str(found[one]) for one in outcomes)} |"
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Change designs in every way, and print what became of them."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -453,8 +438,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="only changes whose name has this in it")
     parser.add_argument("--stop", choices=STOPS, action="append", help="only after this stage")
     asked = parser.parse_args(arguments)
-    forked.run(int)
-    campaign = Campaign(Path(tempfile.mkdtemp(prefix="tamper-designs-")), seed=asked.seed)
+    campaign = Campaign(begin("tamper-designs"), seed=asked.seed)
     for case in CASES:
         for stop in case.stops if asked.only in case.name else ():
             if stop in (asked.stop or STOPS):
@@ -463,7 +447,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if asked.only in kind:
             print(f"{kind}: {campaign.copies(kind)}", file=sys.stderr)
     campaign.damage(asked.damages)
-    print("\n".join(markdown(campaign.counts)))
+    named = {(name,): found for name, found in campaign.counts.items()}
+    print(outcomes_table(("change",), (REFUSED, NAMED, SAME, WRONG), named))
     print("\n".join(campaign.wrong), file=sys.stderr)
     sys.exit(1 if campaign.wrong else 0)
 

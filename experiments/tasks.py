@@ -6,7 +6,7 @@ folder of class folders, a fifth of which is tested on.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,7 @@ from experiments.drawn import DrawnPictures
 from proxies.messages import unknown
 
 RECIPE = BuildSettings.make("asvit-fractal")  # also has the width and images of that table
+PICTURES = Path("runs/pictures")
 FOLDER = "folder:"
 TEST_SHARE = 0.2  # of the pictures of a folder
 _FIRST_TESTED = 100_000  # number of the first drawn picture to test on, in every set
@@ -141,6 +142,14 @@ def find_task(name: str, side: int = 64) -> Task:
     test = round(TEST_SHARE * len(whole))
     images = SubsetImages(whole, shuffled, "in random order")
     return Task(lambda *_: images, len(whole) - test, test, side)
+
+
+@cache
+def load_task(name: str) -> tuple[Task, Parts]:
+    """A task and its pictures, which are loaded once in a process, from ``runs/pictures``."""
+    task = find_task(name)
+    folder = "".join(c if c.isalnum() else "-" for c in name)
+    return task, task.load(PICTURES / folder)
 
 
 def write_pictures(images: LabelledImages, places: Sequence[int], folder: Path) -> None:

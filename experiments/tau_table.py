@@ -6,14 +6,10 @@ the rows, one column per target. Bold means that a measure beats the best count 
 the difference excludes zero. A stopped run continues when the command is given again.
 """
 
-import argparse
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
-from asvit.core.progress import Progress
 from asvit.reference.findings import Finding, winners
-from asvit.runs.correlation import run_correlation
+from experiments.ranking import ranked, ranking_parser, tau_cell
 from experiments.tables import markdown
 
 MAIN = (
@@ -48,39 +44,19 @@ RIVALS = (
 
 def main() -> None:
     """Run the missing measurements, then print the table."""
-    made = argparse.ArgumentParser(description=__doc__)
-    made.add_argument("--reference", required=True, help="name of a table, or a CSV file")
-    made.add_argument("--target", default="all", help="accuracies, separated by commas")
-    made.add_argument("--proxy", help="measures, separated by commas")
-    made.add_argument("--rivals", action="store_true", help="the measures of others, too")
-    made.add_argument("--preset", default="default")
-    made.add_argument("--data", default="fractal", help="images to measure on")
-    made.add_argument("--image-size", type=int, help="pixels per side; the table's own by default")
-    made.add_argument("--rows", type=int, help="only so many rows, drawn by the seed")
-    made.add_argument("--max-params", help="only rows of at most so many, such as 30M")
-    made.add_argument("--out", type=Path, default=Path("runs/tau-table"))
-    options = made.parse_args()
+    parser = ranking_parser(__doc__, "tau-table")
+    parser.add_argument("--target", default="all", help="accuracies, separated by commas")
+    parser.add_argument("--proxy", help="measures, separated by commas")
+    parser.add_argument("--rivals", action="store_true", help="the measures of others, too")
+    parser.add_argument("--preset", default="default")
+    parser.add_argument("--data", default="fractal", help="images to measure on")
+    options = parser.parse_args()
     names = options.proxy.split(",") if options.proxy else [*MAIN, *options.rivals * RIVALS]
-    side = [] if options.image_size is None else [f"{options.image_size}px"]
-    result = run_correlation(
-        options.reference,
-        target=options.target.split(","),
-        proxies=names,
-        preset=options.preset,
-        data=options.data,
-        image_size=options.image_size,
-        rows=options.rows,
-        max_params=options.max_params,
-        out=options.out / _folder(options.reference, options.preset, options.data, *side),
-        progress=partial(_print_progress, options.reference),
-    )
+    label = f"{options.preset}-{options.data}-{options.image_size or 'own'}px"
+    targets = options.target.split(",")
+    result = ranked(options, label, names, targets, preset=options.preset, data=options.data)
     print(_table(result.correlations, [target.name for target in result.targets]))
     print(f"\n{result.rows} rows; best counts: {_rivals(result.correlations)}")
-
-
-def _folder(*words: str) -> str:
-    """The name of a run folder."""
-    return "-".join(Path(word).stem for word in words)
 
 
 def _table(findings: Sequence[Finding], targets: Sequence[str]) -> str:
@@ -97,32 +73,20 @@ def _table(findings: Sequence[Finding], targets: Sequence[str]) -> str:
     rows = [
         (
             measure.replace("+", " + "),
-            *(_cell(cells[measure, target], (measure, target) in best) for target in targets),
+            *(
+                tau_cell(cells[measure, target].correlation, bold=(measure, target) in best)
+                for target in targets
+            ),
         )
         for measure in sorted(measures, key=place)
     ]
     return markdown({"measure": "l", **dict.fromkeys(targets, "r")}, rows)
 
 
-def _cell(finding: Finding, beats: bool) -> str:
-    found = finding.correlation
-    if found.reason:
-        return "-"
-    tau = f"**{found.tau:.3f}**" if beats else f"{found.tau:.3f}"
-    dropped = f", {found.dropped} failed" if found.dropped else ""
-    return f"{tau} ({found.tau_interval.low:.2f} to {found.tau_interval.high:.2f}{dropped})"
-
-
 def _rivals(findings: Sequence[Finding]) -> str:
     """The best count for every target."""
     known = {one.target: one.correlation.rival for one in findings if one.correlation.rival}
     return ", ".join(f"{rival} for {target}" for target, rival in known.items())
-
-
-def _print_progress(name: str, progress: Progress) -> None:
-    if progress.unit == "row" and (progress.done % 10 == 0 or progress.done == progress.total):
-        done = f"{progress.done} of {progress.total}"
-        print(f"{name}: {done}, {progress.seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,6 @@ _ELSEWHERE = {"proxy": " (modules named in ASVIT_EXTENSIONS register measures of
 # Raised on purpose, with a message that says what is wrong.
 _SELF_EXPLANATORY = (ValueError, RuntimeError, AssertionError, OSError, ImportError, SyntaxError)
 
-# Former names, in folders and scripts.
-_RENAMED = {"ntk_condition_number_normed": "feature_condition_number"}
-
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = _MAX_NAME
 
@@ -42,8 +39,6 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 def hint(name: str, choices: Iterable[str]) -> str:
     """Suggest the nearest of ``choices`` instead of ``name``, or list all of them."""
     names = list(choices)
-    if (now := _RENAMED.get(name)) in names:
-        return f"it is called {now!r} now"
     near = nearest(name, names)
     return f"use one of {listed(names)}" if near is None else f"did you mean {shown(near)}?"
 

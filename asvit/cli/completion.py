@@ -3,6 +3,7 @@
 import click
 from click.shell_completion import get_completion_class
 
+from asvit.cli.app import app
 from asvit.cli.manual import Documented
 
 SHELLS = ("bash", "zsh", "fish")
@@ -20,8 +21,6 @@ def command(shell: str) -> None:
         raise ValueError(
             f"click knows no completion for {shell!r}; use one of {', '.join(SHELLS)}"
         )
-    from asvit.cli.app import app
-
     source = kind(app, {}, "asvit", "_ASVIT_COMPLETE").source()
     # click's script for fish loses what stands behind a comma in a value, as in a list of names.
     click.echo(source.replace('string split ","', 'string split --max 1 ","'))

@@ -10,6 +10,7 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import TIMM, completes, emit_json, json_option, known, timm_models
 from asvit.core.console import console, table
 from asvit.core.display import say
+from asvit.core.settings import MeasuringSettings
 from proxies.messages import nearest, shown
 
 Row = dict[str, object]
@@ -23,7 +24,6 @@ def _described(place: str, *columns: str) -> Callable[[], list[Row]]:
 
 
 def _presets() -> list[Row]:
-    from asvit.core.settings import MeasuringSettings
     from asvit.runs.run import RUNS
 
     kinds = {command: kind.settings_type for command, kind in RUNS.items()}

@@ -25,6 +25,8 @@ from asvit.core.console import console, fitting, networks, number, table
 from asvit.core.display import progress_display
 from asvit.core.files import check_target
 from asvit.core.settings import MeasuringSettings
+from asvit.runs.scoring import score
+from proxies.registry import PROXIES, standard_measures
 from proxies.tables import csv_text
 
 if TYPE_CHECKING:
@@ -73,9 +75,6 @@ def command(
     ARCH is an architecture text, quoted because of its bars, timm:NAME, or the folder of a run
     that ended in an architecture. A measure that fails has no value but a reason.
     """
-    from asvit.runs.scoring import score
-    from proxies.registry import PROXIES, standard_measures
-
     if as_csv and as_json:
         raise click.UsageError("--csv and --json write on stdout alike; give one of them")
     given: dict[str, Any] = {name: one for name, one in options.items() if one is not None}
@@ -133,9 +132,9 @@ def _show(found: Scores, settings: MeasuringSettings) -> None:
         for columns in fitting(places, made, screen):
             screen.print(made(columns))
     for place, row in places.items():
-        for name, score in row.scores.items():
-            if score.reason:
-                screen.print(f"{name} of {place}: {score.reason}")
+        for name, value in row.scores.items():
+            if value.reason:
+                screen.print(f"{name} of {place}: {value.reason}")
     screen.print(
         f"{networks(settings.repeats)} each, {settings.image_size} px, {settings.images} images "
         f"({settings.data}), {settings.points} points, seed {settings.seed}"

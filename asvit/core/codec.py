@@ -31,6 +31,9 @@ MALFORMED = (
     *(RecursionError, TypeError, ValueError),
 )
 
+#: What wrote content that is well formed, but of another form than ours.
+OTHER_VERSION = "another version of asvit may have written it"
+
 _FLAT: dict[type, str] = {}
 
 
@@ -90,6 +93,13 @@ def check_values(content: Mapping[str, Any], declared: Mapping[str, Any]) -> Non
     for name, kind in declared.items():
         if not is_of(content[name], kind):
             raise ValueError(f"{name} may not be {shown(content[name])}")
+
+
+def check_schema(content: Mapping[str, Any], kind: str, version: int) -> None:
+    """Check that a file says of itself that it is of a kind, in the form of this version."""
+    known = content["kind"], content["schema_version"]
+    if known != (kind, version):
+        raise ValueError(f"kind {shown(known[0])}, schema {shown(known[1])}; {OTHER_VERSION}")
 
 
 def content_fault(error: BaseException) -> str:

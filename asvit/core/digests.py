@@ -3,10 +3,11 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from io import BufferedReader
 from typing import Any, Final
 
+from asvit.core.codec import OTHER_VERSION
 from asvit.core.records import parse_json
 
 #: The first key of the JSON object in which the digest stands.
@@ -15,7 +16,6 @@ UNKNOWN: Final = "0" * 64  #: stands for the digest in what the digest is of
 
 # The object itself, or as a text in JSON.
 _WRITTEN = re.compile(rb'\{\s*(\\?)"sha256\1": \1"([0-9a-f]{64})\1"')
-_HEX = re.compile("[0-9a-f]{64}")
 
 
 def sealed(content: bytes) -> tuple[bytes | memoryview, ...]:
@@ -46,23 +46,15 @@ def check_digest(content: bytes, rest: BufferedReader | None = None) -> bool:
     return True
 
 
-def without_digest(
-    about: Mapping[str, Any], *, checked: bool, older: Iterable[str]
-) -> dict[str, Any]:
-    """The object in which the digest stood, without it.
-
-    Args:
-        about: The object.
-        checked: Whether there was a digest.
-        older: First keys of such objects in files of versions without digests.
+def without_digest(about: Mapping[str, Any], *, checked: bool) -> dict[str, Any]:
+    """The object in which a digest that was ``checked`` stands, without it.
 
     Raises:
-        ValueError: If the file is of neither kind: the digest's place is damaged.
+        ValueError: If there is none, or it stands elsewhere.
     """
-    first = next(iter(about), None)
-    if first != FIELD if checked else first not in tuple(older):
-        raise ValueError("the header is damaged")
-    return {name: value for name, value in about.items() if not (checked and name == FIELD)}
+    if not checked or next(iter(about), None) != FIELD:
+        raise ValueError(f"it has no digest: it is damaged, or {OTHER_VERSION}")
+    return {name: value for name, value in about.items() if name != FIELD}
 
 
 def sealed_json(content: Mapping[str, Any]) -> tuple[bytes | memoryview, ...]:
@@ -71,18 +63,11 @@ def sealed_json(content: Mapping[str, Any]) -> tuple[bytes | memoryview, ...]:
     return sealed(f"{text}\n".encode())
 
 
-def read_sealed_json(data: bytes) -> Any:
-    """The content of :func:`sealed_json`, or of JSON without a digest.
+def read_sealed_json(data: bytes) -> dict[str, Any]:
+    """The content of :func:`sealed_json`.
 
     Raises:
-        ValueError: If it is damaged.
+        ValueError: If it is damaged, or has no digest.
         RecursionError: If it is nested a thousand times.
     """
-    checked = _WRITTEN.match(data) is not None and check_digest(data)
-    content = parse_json(data)
-    if not (isinstance(content, dict) and content):
-        return content
-    first, value = next(iter(content.items()))
-    if not checked and (FIELD in content or _HEX.fullmatch(str(value))):
-        raise ValueError("its digest is damaged")
-    return {name: one for name, one in content.items() if not (checked and name == first)}
+    return without_digest(parse_json(data), checked=check_digest(data))

@@ -10,11 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from asvit.core.codec import MALFORMED, from_json, to_json, value_from_json
+from asvit.core.codec import MALFORMED, check_schema, from_json, to_json, value_from_json
 from asvit.core.records import SummedFile, append_record, parse_json, read_records
 from asvit.core.results import article
 from asvit.core.settings import Images, Settings
-from proxies.messages import shown
 
 S = TypeVar("S", bound=Settings)
 
@@ -78,7 +77,7 @@ class Journal(Generic[S]):
 
     @property
     def versions(self) -> Mapping[str, str] | None:
-        """Versions of the libraries it was started with; None in a journal of an older asvit."""
+        """Versions of the libraries it was started with; None in a new journal."""
         return self.start_values.get("versions")
 
     @property
@@ -122,14 +121,10 @@ class Journal(Generic[S]):
             if self.clock:
                 self.seconds = value_from_json(record[self.clock], float)
             return
-        if (record["kind"], record["schema_version"]) != (self.kind, self.schema_version):
-            raise ValueError(
-                f"kind {shown(record['kind'])}, schema {shown(record['schema_version'])}"
-            )
+        check_schema(record, self.kind, self.schema_version)
         self.settings = self.settings_type.from_json(record["settings"])  # type: ignore[assignment]
         self.start_values = {
             name: value_from_json(record[name], declared)
             for name, declared in {**self.start_types, "versions": Mapping[str, str]}.items()
-            if name in record or name != "versions"  # older versions of asvit kept none
         }
         self.started()

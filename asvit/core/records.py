@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from asvit.core.codec import MALFORMED as MALFORMED
-from asvit.core.codec import Nullable, from_json, to_json
+from asvit.core.codec import OTHER_VERSION, Nullable, content_fault, from_json, to_json
 from asvit.core.files import check_plain, sync_folder
 from proxies import Score
 from proxies.messages import one_line
@@ -27,7 +27,6 @@ _LOST_NOTHING = (
 )
 
 _SEAL = re.compile(rb'\{"crc32":"([0-9a-f]{8})",')
-_OLDER = b'{"schema_version"'  # starts files of versions without check sums
 _BLOCK = 1 << 20
 
 
@@ -139,8 +138,7 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
     """Hand every record of the file to ``take``, in order; then cut off an unfinished last one.
 
     Only a process that was killed while it wrote leaves such a one: it lacks its line end. What
-    ``take`` raises on a record that is none of its own, of ``what``, makes the error below. Files
-    of earlier versions begin with lines without check sums.
+    ``take`` raises on a record that is none of its own, of ``what``, makes the error below.
 
     Raises:
         ValueError: If a line is no record, or not what was written. Nothing is changed then.
@@ -151,16 +149,15 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
         return
     content = path.read_bytes()
     whole, end, tail = content.rpartition(b"\n")
-    may_lack = whole.startswith(_OLDER)
     for number, (line, right) in enumerate(unsealed(whole.split(b"\n") if end else ()), start=1):
         try:
             take(parse_json(line))
         except MALFORMED as error:
+            why = content_fault(error)
             raise ValueError(
-                f"{path}, line {number} is not a record of {what}; {ADVICE}"
+                f"{path}, line {number} is not a record of {what}: {why}; {ADVICE}"
             ) from error
-        may_lack = may_lack and right is None
-        if not (right or may_lack):
+        if not right:
             raise ValueError(changed_line(path, number))
     cut_off(path, len(content), tail)
 
@@ -178,8 +175,8 @@ def cut_off(path: Path, size: int, tail: bytes) -> None:
 def changed_line(path: Path, number: int) -> str:
     """The message for a line whose check sum is another one."""
     return (
-        f"{path}, line {number} is not what was written there: it was changed, or a line before "
-        f"it was changed, is missing or out of order; {ADVICE}"
+        f"{path}, line {number} is not what was written there: it was changed, a line before it "
+        f"was changed, is missing or out of order, or {OTHER_VERSION}; {ADVICE}"
     )
 
 
@@ -201,6 +198,4 @@ def score_to_json(score: Score) -> dict[str, Any]:
 
 def score_from_json(content: Mapping[str, Any]) -> Score:
     """Undo :func:`score_to_json`."""
-    from proxies import Score  # torch, which reading settings alone does not need
-
     return Score(**vars(from_json(content, _Score)))

@@ -8,11 +8,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from asvit.core.codec import MALFORMED, check_values, content_fault, from_json, to_json
+from asvit.core.codec import (
+    MALFORMED,
+    check_schema,
+    check_values,
+    content_fault,
+    from_json,
+    to_json,
+)
 from asvit.core.digests import read_sealed_json, sealed_json
 from asvit.core.files import check_plain, read_text, write_bytes
 from asvit.core.run_files import RESULT
-from proxies.messages import shown
 from proxies.registry import Registry
 from proxies.tables import read_cells
 
@@ -52,7 +58,6 @@ class Result:
     provenance_keys: ClassVar[tuple[str, ...]] = ("images", "device", "versions", "command")
     hidden: ClassVar[tuple[str, ...]] = ()  # fields that stand in the file in another form
     rows_in: ClassVar[str] = ""  # the table of the run folder with its rows, without ending
-    also_called: ClassVar[Mapping[str, str]] = {}  # other names of figures
 
     folder: Path  #: run folder
     settings: Any  #: settings of the run
@@ -107,7 +112,7 @@ class Result:
         Args:
             figure: Its name, that of its files in the run folder: a search has ``"entropy"``,
                 ``"reward"``, ``"measures"``, ``"front"`` and ``"choices"``, a scaling
-                ``"trajectory"``, ``"sizes"``, ``"measures"`` and ``"clouds"``, a correlation
+                ``"growth"``, ``"sizes"``, ``"measures"`` and ``"clouds"``, a correlation
                 ``"tau"`` and a ``"scatter-..."`` for each measure.
 
         Raises:
@@ -117,7 +122,7 @@ class Result:
         kind = next(kinds, None)
         drawn = (kind.pictures(self) if kind else None) or ()
         named: Registry[Any] = Registry("figure", {one.name: one for one in drawn})
-        return named[self.also_called.get(figure, figure)]
+        return named[figure]
 
     def derived(self) -> Mapping[str, Any]:
         """What follows from the fields and stands in the file, too."""
@@ -143,9 +148,7 @@ class Result:
     @classmethod
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
         """Undo :meth:`to_json` for a file in ``folder``."""
-        known = content["kind"], content["schema_version"]
-        if known != (cls.kind, cls.schema_version):
-            raise ValueError(f"kind {shown(known[0])}, schema {shown(known[1])}")
+        check_schema(content, cls.kind, cls.schema_version)
         provenance = {name: content[name] for name in cls.provenance_keys}
         check_values(provenance, {n: _PROVENANCE.get(n, Any) for n in provenance})
         whole = {**cls.unfold(content), "folder": str(folder), "provenance": provenance}
@@ -175,8 +178,8 @@ class Result:
             ) from error
 
 
-def stored_content(path: Path) -> Any:
-    """What a ``result.json`` holds, of whatever kind and version.
+def stored_content(path: Path) -> dict[str, Any]:
+    """What a ``result.json`` holds, of whatever kind.
 
     Raises:
         FileNotFoundError: If there is none.

@@ -7,7 +7,6 @@ REPORT = "report.html"
 
 # Of a search.
 JOURNAL = "study.journal"
-STUDY = "search"  # name of the Optuna study in one of earlier versions
 TRIALS = "trials.csv"
 TRAINED = "trainings.csv"  # as a reference table
 SEARCH_FIGURES = ("entropy", "reward", "measures", "front", "choices")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
 
-from asvit.core.codec import MALFORMED, is_of, to_json
+from asvit.core.codec import MALFORMED, OTHER_VERSION, is_of, to_json
 from asvit.core.console import networks
 from asvit.core.versions import changed_versions, versions
 from proxies.messages import first_line, one_line, shown, unknown
@@ -94,8 +94,6 @@ class Settings:
     """
 
     presets: ClassVar[Presets] = presets_with()
-    #: What held before a field was there, where that is not its default.
-    older: ClassVar[Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
         for name, field in fields_of(type(self)).items():
@@ -123,21 +121,22 @@ class Settings:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
-        """Read settings back; a field that an older version did not know is as it was then.
+        """Read settings back.
 
         Raises:
-            ValueError: If a field is unknown, as when a newer version wrote it, or a value is not
-                allowed.
+            ValueError: If a field is unknown or missing, as when another version wrote it, or a
+                value is not allowed.
         """
         if not isinstance(stored, Mapping):
             raise ValueError(f"settings must be names and their values, got {shown(stored)}")
-        strange = sorted(set(stored) - set(fields_of(cls)))
-        if strange:
-            raise ValueError(
-                f"unknown setting {shown(strange[0])}; a newer asvit may have written it"
-            )
+        for what, names in (
+            ("unknown", set(stored) - set(fields_of(cls))),
+            ("missing", set(fields_of(cls)) - set(stored)),
+        ):
+            if names:
+                raise ValueError(f"{what} setting {shown(min(names))}; {OTHER_VERSION}")
         try:
-            return cls(**{**cls.older, **stored})
+            return cls(**stored)
         except MALFORMED as error:
             raise ValueError(first_line(error)) from error
 
@@ -250,7 +249,7 @@ class WrongOption(ValueError):
     """A value is allowed as such, but does not suit what it is to be used with."""
 
 
-def proxy_names(proxies: object) -> tuple[str, ...]:
+def proxy_names(proxies: str | Sequence[str]) -> tuple[str, ...]:
     """One name or several as a tuple."""
     names = (proxies,) if isinstance(proxies, str) else proxies
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
@@ -410,18 +409,12 @@ def check_same_versions(
 ) -> None:
     """Check that a run goes on with the versions of ``libraries`` that it was started with.
 
-    Earlier versions of asvit did not keep them; a run of theirs goes on with a warning.
+    What is stored may be anything: it comes from a file.
     """
-    known = is_of(stored, Mapping[str, str] | None)
-    if not known or (stored is not None and not stored.keys() >= set(libraries)):
+    whole = is_of(stored, Mapping[str, str])
+    if stored is None or not whole or not stored.keys() >= set(libraries):
         raise ValueError(f"run folder {folder} may not have the versions {shown(stored)}")
-    if stored is None:
-        logger.warning(
-            "run folder %s does not say which versions of torch and timm it was started with; "
-            "networks may start from other weights now (--fresh starts over)",
-            folder,
-        )
-    elif changed := changed_versions(stored, versions(), libraries):
+    if changed := changed_versions(stored, versions(), libraries):
         raise ValueError(
             f"run folder {folder} was started with {one_line(changed)}; results may differ "
             f"with other versions: install those again, {ELSEWHERE}"

@@ -16,7 +16,6 @@ from asvit.core.files import check_plain, write_bytes
 from asvit.core.records import parse_json
 
 _HEADER = "asvit"  # key in the metadata of safetensors, which holds strings only
-_OLDER = ("schema_version", "architecture")  # first keys of it in versions without digests
 
 
 def write_tensors(
@@ -60,9 +59,7 @@ def read_any_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tenso
     with _openable(path) as name, safe_open(name, "pt") as file:
         checked = _check_file(path)
         text = (file.metadata() or {}).get(_HEADER)
-        header = None if text is None else parse_json(text)
-        if header is not None:
-            header = without_digest(header, checked=checked, older=_OLDER)
+        header = None if text is None else without_digest(parse_json(text), checked=checked)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if sys.platform == "win32":  # which lets nobody replace a mapped file, as these are
             tensors = {name: tensor.clone() for name, tensor in tensors.items()}

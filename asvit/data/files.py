@@ -39,8 +39,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _MAX_DEPTH = 100  # of nested folders
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-_COLUMNS = ["image", "class", "part"]
-_CONTENT_COLUMNS = ["bytes", "sha256"]  # further columns, in a design's table
+_COLUMNS = ["image", "class", "part", "bytes", "sha256"]
 _ROOT = "# images in "  # first line of a table whose images are in another folder
 
 #: Path of a file whose content was compared -> its state then.
@@ -150,21 +149,21 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> list[str]:
 
 
 class ListedImage(NamedTuple):
-    """A row of a table of images; without a digest, any content is accepted."""
+    """A row of a table of images."""
 
     name: str  # file, relative to the folder of the images
     label: str
     part: str
-    size: int = 0  # bytes of the file
-    digest: str = ""  # SHA-256 of its content, in hexadecimal
+    size: int  # bytes of the file
+    digest: str  # SHA-256 of its content, in hexadecimal
 
 
 class ListedDataset(LabelledImages):
-    """The images of one part of a CSV table with the columns ``image``, ``class`` and ``part``.
+    """The images of one part of a CSV table, as :func:`list_text` writes it.
 
     A part is ``"train"``, ``"validation"`` or ``"test"``. Files are relative to the folder of the
     table, or to the one that its first line names. All parts have all classes, in their order. A
-    file must have the content whose SHA-256 the table has, if it has a column for that.
+    file must have the content whose SHA-256 the table has.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -190,7 +189,7 @@ class ListedDataset(LabelledImages):
         row = self._rows[index]
         path = self.root / row.name
         picture = read_image(path)
-        if row.digest and file_digest(path) != row.digest:
+        if file_digest(path) != row.digest:
             raise ValueError(f"image {str(path)!r} has changed since it was listed")
         return picture
 
@@ -203,9 +202,9 @@ class ListedDataset(LabelledImages):
         return self._rows[index].name
 
     def identity(self, index: int) -> str:
-        """Its file, and its SHA-256 where the table has it."""
+        """Its file, and its SHA-256."""
         row = self._rows[index]
-        return f"{row.name} {row.digest}" if row.digest else row.name
+        return f"{row.name} {row.digest}"
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -230,7 +229,7 @@ def changed_images(
     changes = {
         row.name: _change((root or folder) / row.name, row, seen)
         for row in rows
-        if row.part == part and row.digest
+        if row.part == part
     }
     return {name: why for name, why in changes.items() if why}
 
@@ -257,13 +256,13 @@ def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
         first, text = split_list(read_text(table))
         rows = csv.reader(io.StringIO(text, newline=""))
         header = read_cells(next(rows, []))
-        if header not in (_COLUMNS, [*_COLUMNS, *_CONTENT_COLUMNS]):
+        if header != _COLUMNS:
             raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
         images = []
         for cells in map(read_cells, rows):
             if len(cells) != len(header):
                 raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
-            name, label, part, size, digest = [*cells, "0", ""][:5]
+            name, label, part, size, digest = cells
             images.append(ListedImage(name, label, part, int(size), digest))
         root = unquote(first[len(_ROOT) :].rstrip("\n"), errors="surrogateescape")
         return table.parent / root, images
@@ -285,7 +284,7 @@ def root_line(table: Path, images: Path) -> str:
 
 def list_text(rows: Iterable[ListedImage]) -> str:
     """The text of a table, without the line that names a folder."""
-    return csv_text([[*_COLUMNS, *_CONTENT_COLUMNS], *rows])
+    return csv_text([_COLUMNS, *rows])
 
 
 def read_image(path: Path) -> Image.Image:

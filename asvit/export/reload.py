@@ -6,6 +6,7 @@ of the safetensors file IMAGES, and writes the outputs to OUTPUTS under the same
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -63,8 +64,6 @@ def _safetensors(path: Path) -> Run:
 
 def _timm(path: Path) -> Run:
     """With timm, in both ways of loading weights, which must agree to the last bit."""
-    import json
-
     import numpy as np
     import timm
 

@@ -19,7 +19,6 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from asvit.models.asvit import AsViT
-from asvit.models.layers.asvit import same_padding
 from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
 from proxies.messages import first_line
@@ -39,15 +38,6 @@ class Tokens(NamedTuple):
 SCHEDULE: Final = (Tokens(16, 5), Tokens(8, 2), Tokens(4, 1))
 _FACTORS: Final = (4, 2, 1)  # on the stride of any stem
 _SIZE_FREE: Final = (AsViT, ShiftViT, PSViT)
-
-
-def patch_padding(kernel: int, tokens: Tokens) -> tuple[int, int]:
-    """Zeros to the left of (and above) the image and to the right of (and below) it.
-
-    An image whose sides ``tokens.stride`` divides then has exactly one token for each
-    ``tokens.stride`` pixels. At (4,1) the padding is that of the plain As-ViT.
-    """
-    return same_padding(kernel, tokens.stride, tokens.dilation)
 
 
 def token_stages(model: nn.Module) -> tuple[Tokens, ...]:
@@ -120,6 +110,12 @@ def retokenize(model: nn.Module, tokens: Tokens) -> None:
     References:
         Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
         The adaptation to the grid is ours; the paper does not describe it.
+
+    Example:
+        >>> network = asvit.build("8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=64)
+        >>> asvit.retokenize(network, asvit.models.token_stages(network)[0])
+        >>> network(torch.randn(1, 3, 64, 64)).shape
+        torch.Size([1, 1000])
     """
     stages = token_stages(model)
     if tokens not in stages:

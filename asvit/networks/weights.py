@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asvit.core.codec import check_values, content_fault
+from asvit.core.codec import check_schema, check_values, content_fault
 from asvit.core.records import MALFORMED
 from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.networks.network import Network
@@ -92,7 +92,7 @@ class WeightsFile:
 
         Raises:
             FileNotFoundError: If it does not exist.
-            ValueError: If it lacks the settings of its network, is damaged, or is of a newer
+            ValueError: If it lacks the settings of its network, is damaged, or is of another
                 version.
         """
         header, weights = _read_safetensors(path)
@@ -101,10 +101,7 @@ class WeightsFile:
                 f"{path} holds weights but not which network they are of; name the architecture"
             )
         try:
-            if (header["kind"], header["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(
-                    f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"
-                )
+            check_schema(header, KIND, SCHEMA_VERSION)
             return cls.described(header, weights)
         except MALFORMED as error:
             raise ValueError(

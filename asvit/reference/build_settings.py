@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -71,8 +70,6 @@ class BuildSettings(ShortTrainingSettings):
             },
         },
     )
-
-    older: ClassVar[Mapping[str, Any]] = {"init": "own"}
 
     space: str = setting(
         "asvit",

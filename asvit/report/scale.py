@@ -208,7 +208,6 @@ def _candidates(run: Scaling) -> str:
 def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
     measures = list(run.better)
     counts = [UNIT_NAMES["params"], UNIT_NAMES["macs"]]
-    numeric = ["step", "width", *counts, *map(label, measures), "rank sum"]
     columns = ["step", "kind", "architecture", "depths", "width", *counts]
     columns += [*map(label, measures), "rank sum", *(["chosen"] if chosen else [])]
     failed = {place for place, row in enumerate(shown) if row.reason}
@@ -225,7 +224,7 @@ def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
         ]
         for row in shown
     ]
-    return html.table(columns, cells, numeric=set(numeric), failed=failed, long=chosen)
+    return html.table(columns, cells, failed=failed, long=chosen)
 
 
 def _ways(run: Scaling) -> str:

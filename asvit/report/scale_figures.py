@@ -8,6 +8,7 @@ from itertools import cycle, groupby, pairwise
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from asvit.report import style
 from asvit.report.style import COLOUR
@@ -175,9 +176,8 @@ def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
 
     def draw(axes: Axes, _: Sequence[ScoreRow], good: Sequence[ScoreRow]) -> None:
         others = [row for row in good if not row.chosen]
-        told = (f"step {row.step}: {row.value:.4g}" for row in others)
         places = style.pairs(others, "step", "value")
-        style.dots(axes, *places, told, s=9, alpha=0.6, label="other candidates")
+        style.dots(axes, *places, s=9, alpha=0.6, label="other candidates")
         chosen = style.pairs([row for row in good if row.chosen], "step", "value")
         axes.plot(*chosen, color=COLOUR["second"], marker="o", markersize=3.5, label="chosen")
 
@@ -216,8 +216,6 @@ def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
 
 def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
     """Candidates of one step: colour for the deepened stage, size for the width."""
-    from matplotlib.ticker import MaxNLocator
-
     styles = style.series_styles()
     widths = sorted({row.width for row in rows})
     for stage in sorted({row.stage for row in rows}):
@@ -227,7 +225,6 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
         style.dots(
             axes,
             *style.pairs(own, "x", "y"),
-            (f"{row.architecture} ({row.x:.4g}, {row.y:.4g})" for row in own),
             s=[14 + 34 * (widths.index(row.width) + 1) / len(widths) for row in own],
             alpha=None,
             color=COLOUR["muted"] if alone else colour,

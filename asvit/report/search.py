@@ -25,6 +25,7 @@ from asvit.search.front import objectives, pareto_front
 from asvit.search.result import SearchResult
 from asvit.search.rows import read_trials, without_sizes
 from asvit.search.settings import ACCURACY
+from proxies import get_proxy
 
 if TYPE_CHECKING:
     from asvit.search import SearchSettings, TrialRow
@@ -133,8 +134,6 @@ def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
 
 def direction(measure: str) -> Better:
     """The direction of ``measure``; merely reported where it is not known here."""
-    from proxies import get_proxy
-
     if measure == ACCURACY:
         return "higher"
     try:
@@ -281,16 +280,16 @@ def dimensions(space: SearchSpace | None) -> str:
 
 
 def _finalists(result: SearchResult | None) -> str:
-    """What the search could hand on, the seed first; empty where there were no finalists."""
-    if result is None or not result.finalists:
+    """What the search could hand on, the seed first; empty before it has finished."""
+    if result is None:
         return ""
     if result.settings.trainings is not None:
         return search_trained.finalists(result)
     measures = without_sizes(result.values)
     again = any(one.again for one in result.finalists)
-    numeric = ["parameters", "multiply-adds"]
+    columns = ["from", "architecture", "parameters", "multiply-adds"]
     for measure in measures:
-        numeric += [label(measure), f"{label(measure)}, again"] if again else [label(measure)]
+        columns += [label(measure), f"{label(measure)}, again"] if again else [label(measure)]
     cells: list[list[html.Cell]] = []
     for one in result.seed_first:
         cells.append([one.origin, one.architecture, one.params, one.macs])
@@ -306,7 +305,7 @@ def _finalists(result: SearchResult | None) -> str:
             f"Measured again on {networks(result.settings.recheck)} each, with fresh initial "
             f"weights and another circle. The best of many noisy values owes much to luck. {words}"
         )
-    shown = html.table(["from", "architecture", *numeric], cells, numeric=set(numeric))
+    shown = html.table(columns, cells)
     return html.section("Finalists", html.paragraph(words), html.card(shown))
 
 
@@ -335,8 +334,7 @@ def _trials(run: SearchTrials) -> str:
 def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False) -> str:
     """A table of ``trials``; the short one leaves out how they came about."""
     measures = without_sizes(run.better)
-    numeric = ["parameters", "multiply-adds", *map(label, measures), "reward", "entropy"]
-    columns = ["step", "architecture", *numeric, "state", "reason"]
+    columns = ["step", "architecture", "parameters", "multiply-adds", *map(label, measures)]
     cells: list[list[html.Cell]] = [
         [
             *(t.number, t.architecture, t.params, t.macs),
@@ -346,9 +344,8 @@ def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False
         for t in trials
     ]
     return html.table(
-        columns[:-4] if short else columns,
+        columns if short else [*columns, "reward", "entropy", "state", "reason"],
         cells,
-        numeric={"step", *numeric},
         failed={place for place, t in enumerate(trials) if t.state == "failed"},
         long=not short,
     )

@@ -106,9 +106,6 @@ def _result(folder: Path) -> dict[str, Any]:
             f"{folder} has no {RESULT}: it is no finished run; name an architecture"
         )
     try:
-        content = stored_content(path)
+        return stored_content(path)
     except MALFORMED as error:
         raise ValueError(f"{path} is damaged: {first_line(error)}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is no result of a run")
-    return content

@@ -20,6 +20,7 @@ from asvit.core.files import expanded, read_text, write_text
 from asvit.core.progress import Progress, StageUnderWay, Tell, images_told
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
 from asvit.core.settings import ELSEWHERE, WrongOption, fields_of
+from asvit.core.signatures import CallOptions, with_options
 from asvit.designs import (
     DesignJournal,
     DesignResult,
@@ -452,13 +453,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         Raises:
             ValueError: If the least that can be done takes longer than the hours.
         """
-        from asvit.runs.estimate import estimate_search
+        from asvit.runs.estimate import training_seconds
         from asvit.spaces import cost
 
         hours, side, classes = self.settings.hours, self._own_side, self._classes
-        search = estimate_search(
-            replace(settings, data=str(data)), self.workers, candidates=3, seconds=2
-        ).seconds
+        search = training_seconds(replace(settings, data=str(data)), self.workers)
         network = self._limits(side, classes).network
         sizes = sorted(map(network, drawn), key=lambda one: cost(one, side, classes).macs)
         typical = str(sizes[len(sizes) // 2])
@@ -612,8 +611,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             mean, low, high = tested[name]
             return f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
 
-        kept = tested.get("pictures", self._found["pictures"]["test"])
-        by_hand = "none is within the same limits"
+        kept, by_hand = tested["pictures"], "none is within the same limits"
         if _RIVAL in self._trained:
             by_hand = f"{share(_RIVAL)}: a network made by hand within the same limits"
         return {
@@ -662,10 +660,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             epochs=found["epochs"]["epochs"],
             classes=pictures["classes"],
             train_pictures=pictures["train"],
-            test_pictures=found["test"].get("pictures", pictures["test"]),
+            test_pictures=found["test"]["pictures"],
             unreadable=pictures["unreadable"],
-            equal=pictures.get("equal", ()),
-            left_out=found["test"].get("left_out", {}),
+            equal=pictures["equal"],
+            left_out=found["test"]["left_out"],
             measured_on=f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}",
             exports=found["export"]["copies"],
             commands=[*trained, *found["export"]["commands"], predict],
@@ -786,7 +784,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def _affordable(self, arch: Architecture, side: int) -> float:
         """Epochs of a network that there is time for, where one of its kind is trained beside."""
         plan = self._training_of(str(arch), side, 2, "training").plan()
-        networks = 2 if self._found["plan"].get("rival", True) else 1
+        networks = 2 if self._found["plan"]["rival"] else 1
         return self._left / (networks * float(plan["time"]["epoch"]))
 
     @property
@@ -935,7 +933,8 @@ def _narrower(arch: Architecture, share: float) -> Architecture | None:
     return None
 
 
-def design(data: str | Path, **given: Any) -> DesignResult:
+@with_options(DesignSettings, DesignRun, CallOptions)
+def design(data: str | Path, *, workers: Workers | None = None, **given: Any) -> DesignResult:
     """Find, train, test and export a network for pictures, within limits.
 
     The run folder holds the search, the trainings, ``model.safetensors``, ``model.onnx``, the
@@ -944,10 +943,13 @@ def design(data: str | Path, **given: Any) -> DesignResult:
 
     Args:
         data: A folder with a folder for each class, or ``train``, ``val`` and ``test`` of these.
-        **given: The fields of :class:`asvit.designs.DesignSettings`, such as ``max_params="5M"``
-            and ``hours=0.5``; what :mod:`asvit.runs` tells of; and ``workers`` of the search.
+        workers: Processes of the search; the result does not depend on them.
 
     Raises:
         ValueError: If there are too few pictures, or nothing is within the limits, too.
+
+    Example:
+        >>> result = asvit.design("pictures", max_params="5M", hours=1)  # doctest: +SKIP
+        >>> result.architecture  # doctest: +SKIP
     """
-    return DesignRun.make(data=str(data), **given).run()
+    return DesignRun.make(data=str(data), workers=workers, **given).run()

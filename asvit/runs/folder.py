@@ -25,7 +25,6 @@ from asvit.core.run_files import (
     JOURNAL,
     REPORT,
     RESULT,
-    STUDY,
     TENSORBOARD,
     figure_files,
     previous,
@@ -198,7 +197,7 @@ def kinds_in(folder: Path, *own: RunFiles) -> set[str]:
     """The kinds of runs whose files lie in ``folder``; empty where there is none.
 
     A result, the first line of a journal and the header of a checkpoint name their kind, those of
-    kinds that this version does not know as well. A damaged state counts as its name says, and
+    kinds that are not known here as well. A damaged state counts as its name says, and
     where several kinds call it so, as ``own``.
     """
     if not folder.is_dir():
@@ -244,9 +243,7 @@ def _kind(path: Path) -> object:
                 return content.get("kind", "unnamed") if "schema_version" in content else None
             line = file.readline(_LONGEST_HEADER)
             if path.name == JOURNAL:
-                # Ours begin with a check sum; those of earlier versions have one name for all.
-                begun = parse_json(line) if line else {"crc32": ""}
-                return "search" if "crc32" in begun or begun["study_name"] == STUDY else None
+                return "search" if not line or "crc32" in parse_json(line) else None
             content = parse_json(line)
             return content.get("kind") if "schema_version" in content else None
     except (*MALFORMED, OSError):

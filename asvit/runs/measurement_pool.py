@@ -75,9 +75,10 @@ def with_kernel(kept: Mapping[str, str] | None) -> Mapping[str, str]:
 
     All sessions and processes of a run use one kernel: they agree to the last digit.
     """
-    if kept is not None and "attention" in kept:
-        use_blocks(kept["attention"] == "blocks")
-    return kept or {**versions(), "attention": "blocks" if blocks_are_faster() else "torch"}
+    if kept is None:
+        return {**versions(), "attention": "blocks" if blocks_are_faster() else "torch"}
+    use_blocks(kept.get("attention") == "blocks")
+    return kept
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_UNCHECKED = "damage to it would not be noticed; export it again"
 _ONNX, _PROGRAM = (FORMATS[name].suffix for name in ("onnx", "pt2"))
 
 
@@ -84,6 +83,15 @@ def predict(
         FileNotFoundError: If weights or pictures do not exist.
         ValueError: If the weights cannot be read, or do not say which network they are of.
         ImportError: If ONNX Runtime is needed and not installed.
+
+    Example:
+        >>> result = asvit.run_training(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=32, classes=2, train_images=20,
+        ...     validation_images=10, epochs=1, batch_size=10, out="training",
+        ... )
+        >>> (prediction,) = asvit.predict("training", ["pictures/cat/0.png"], top=1)
+        >>> len(prediction.guesses)
+        1
     """
     for name, number in {"top": top, "batch_size": batch_size}.items():
         if number < 1:
@@ -181,15 +189,13 @@ class _Classifier:
             about = session.get_modelmeta().custom_metadata_map.get(ABOUT)
             if about is None:
                 raise ValueError("it does not say which network it is of")
-            known = without_digest(parse_json(about), checked=checked, older=["asvit"])
+            known = without_digest(parse_json(about), checked=checked)
             content = WeightsFile.described(known, {})
             batch = _check_graph(session, content.network)
         except MALFORMED as error:
             raise ValueError(
                 f"{path} is no copy of asvit export: {content_fault(error)}"
             ) from error
-        if not checked:
-            logger.warning("%s has no digest, as copies of earlier versions: %s", path, _UNCHECKED)
         return cls._made(path, content, _checked(path, run_onnx(session)), batch)
 
     @classmethod

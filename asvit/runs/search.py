@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from asvit.core.codec import to_json
 from asvit.core.console import clock, networks, short, table
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
@@ -33,6 +34,7 @@ from asvit.core.settings import (
     fields_of,
     setting,
 )
+from asvit.core.signatures import CallOptions, with_options
 from asvit.reference import REFERENCES
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.runs.folder import RunFiles
@@ -48,8 +50,9 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from rich.console import Console, RenderableType
 
+    from asvit.executors import Workers
     from asvit.report.pictures import Picture
-    from asvit.runs.estimate import Estimate
+    from asvit.runs.estimate import Remaining
     from asvit.search import Evaluate, Measurement, TrialRow
     from asvit.search.limits import Limits
     from asvit.search.loop import Search
@@ -277,11 +280,6 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         kept: Mapping[str, str] | None = journal.user_attrs.get("versions")
         return kept
 
-    def changed_measures(self, journal: Study) -> list[str]:
-        """As the base finds them; a study of an older asvit has no code to compare."""
-        kept = self.stored_versions(journal) or {}
-        return [one for one in super().changed_measures(journal) if one in kept]
-
     def start_values(self) -> Mapping[str, Any]:
         """Images and device; None with a function of the caller."""
         if self.evaluate is not None:
@@ -324,9 +322,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     def _check_same_trainings(self, stored: Before) -> None:
         from asvit.search.trained import known_before
 
-        known = known_before(stored), known_before(self.before)  # older runs stored no others
-        if known[0] != known[1]:
-            counts = (sum(map(len, one.values())) for one in known)
+        if stored != to_json(self.before):
+            counts = (sum(map(len, known_before(one).values())) for one in (stored, self.before))
             raise ValueError(
                 "run folder {} was started from {} trainings of a table (now {}); {}".format(
                     self.folder, *counts, ELSEWHERE
@@ -524,12 +521,23 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """A search that trains is known by its trainings."""
         return () if self.judged else ("trainings",)
 
-    def estimate(self) -> Estimate:
-        """The time that the run would take; a storage of its own is not opened."""
-        from asvit.runs.estimate import estimate_search
+    def remaining(self) -> Remaining:
+        """What is left to do; a storage of its own is not opened."""
+        import numpy as np
 
-        done = 0 if self.fresh or self.outside else self.steps_done()
-        return estimate_search(self.settings, self.workers, done=done)
+        from asvit.runs.estimate import Remaining, training_seconds, with_example
+        from asvit.runs.measurement_pool import MeasurementJob
+
+        s, done = self.settings, 0 if self.fresh or self.outside else self.steps_done()
+        left = max(0, s.trials - done)
+        if not left:
+            return Remaining(done, 0)
+        if not self.judged:
+            seconds = training_seconds(s, self.workers, done=done) / left
+            return Remaining(done, left, seconds)
+        arch = self.limits.sample(np.random.default_rng(s.seed))
+        job = MeasurementJob(arch, s.proxies, str(arch), s.image_size)
+        return with_example(Remaining(done, left), job, s, space=self.space)
 
     def steps_done(self) -> int:
         """Steps that the run in the folder has measured; nothing there is touched."""
@@ -561,10 +569,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """The seed, and what it could have been."""
         yield ""
         trains = result.settings.trainings is not None
-        if trains:
-            yield _trained(result)
-        else:
-            yield _finalists(result) if result.finalists else _front(result)
+        yield _trained(result) if trains else _finalists(result)
         count = result.steps + result.retrainings
         told = [f"{count} {result.settings.counted} in {clock(result.wall_seconds)}"]
         first, last = result.entropy
@@ -631,21 +636,6 @@ def _milliseconds(one: Finalist) -> list[object]:
     return [] if one.latency is None else [one.latency.milliseconds]
 
 
-def _front(result: SearchResult) -> RenderableType:
-    """The seed and the best measured, of results from before there were finalists."""
-    measures = without_sizes(result.values)
-    columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
-
-    def line(name: str, of: SearchResult | TrialRow, architecture: str) -> list[object]:
-        values = [of.values[measure] for measure in measures]
-        return [name, architecture, of.params, of.macs, *values]
-
-    rows = [line("seed", result, result.seed_architecture)]
-    rows += [line(f"step {row.number}", row, row.architecture) for row in result.front]
-    title = "The seed architecture, and the best of those measured"
-    return table(columns, rows, title=title, left=("", "architecture"), rule=1)
-
-
 def _budget(params: int) -> str:
     """The budget of the next command: ten times the seed's parameters, in two digits.
 
@@ -656,7 +646,10 @@ def _budget(params: int) -> str:
     return str(Budget("params", max(1, round(float(f"{_GROWTH * params:.2g}")))))
 
 
-def run_search(**given: Any) -> SearchResult:
+@with_options(SearchSettings, SearchRun, CallOptions)
+def run_search(
+    *, workers: Workers | None = None, evaluate: Evaluate | None = None, **given: Any
+) -> SearchResult:
     """Search a space for a seed architecture; the same call continues a run that was stopped.
 
     The run folder holds ``study.journal`` (the Optuna study), ``trials.csv``, ``result.json``
@@ -665,12 +658,16 @@ def run_search(**given: Any) -> SearchResult:
     a run; a finished one only gives its result.
 
     Args:
-        **given: The fields of :class:`asvit.search.SearchSettings`; what :mod:`asvit.runs` tells
-            of; ``reference``, ``workers``; ``storage``, the URL of any Optuna storage, in which
-            the study is named after the run folder, so that runs of that name in other folders
-            share it; and ``evaluate``, a function that measures the architecture of a text in
-            place of the proxies, called in this process. It gives an
-            :class:`asvit.search.Measurement`; an architecture for which it raises an error, or
-            gives no number, has failed with the reason.
+        workers: Processes that measure; the result does not depend on them.
+        evaluate: A function that measures the architecture of a text in place of the proxies,
+            called in this process. It gives an :class:`asvit.search.Measurement`; an architecture
+            for which it raises an error, or gives no number, has failed with the reason.
+
+    Example:
+        >>> result = asvit.run_search(
+        ...     steps=2, image_size=32, images=2, points=3, repeats=1, recheck=1, out="search"
+        ... )
+        >>> asvit.cost(result.seed_architecture).params == result.params
+        True
     """
-    return SearchRun.make(**given).run()
+    return SearchRun.make(workers=workers, evaluate=evaluate, **given).run()

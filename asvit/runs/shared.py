@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from asvit.core.results import Result
 from asvit.core.settings import Settings, setting
+from asvit.executors.base import cores
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -114,7 +115,5 @@ class SharedRun(Run[S, R, "Checkpoint | None"]):
         """Processes that prepare so many images beside each training process."""
         if self.workers is not None:
             return self.workers
-        from asvit.executors.base import cores
-
         here = int(os.environ.get("LOCAL_WORLD_SIZE", self.processes.world))
         return 0 if images < FEW_IMAGES else min(MOST_WORKERS, cores() // here)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from asvit.core.codec import from_json
 from asvit.core.processes import module_process
+from asvit.export.formats import FORMATS
 from asvit.spaces import build
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.features import in_evaluation_mode
@@ -72,8 +73,6 @@ def _onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
 
 
 def _without_onnx(device: torch.device) -> str:
-    from asvit.export.formats import FORMATS
-
     if device.type != "cpu":
         return "ONNX Runtime runs on the CPU here"
     try:
@@ -124,6 +123,10 @@ def latency(
     Raises:
         ValueError: If the architecture, the runtime or a number is wrong, the device or the
             runtime is not available, or the network does not run on such images.
+
+    Example:
+        >>> asvit.latency("8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=32).milliseconds > 0
+        True
     """
     for name, value in {"image_size": image_size, "batch": batch}.items():
         if value < 1:

@@ -19,7 +19,7 @@ from proxies.messages import one_line
 
 logger = logging.getLogger(__name__)
 
-_RECORD_STARTS = (b'{"op_code"', b'{"crc32":"')  # the first is of earlier versions or others
+_RECORD_STARTS = (b'{"op_code"', b'{"crc32":"')  # the first is of other writers
 _STALE_SECONDS = 1.0  # a record is written in milliseconds
 
 

@@ -15,7 +15,15 @@ from proxies.latency import Latency
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult(Result):
-    """What a search ended in."""
+    """What a search ended in.
+
+    Example:
+        >>> result = asvit.run_search(
+        ...     steps=2, image_size=32, images=2, points=3, repeats=1, recheck=1, out="search"
+        ... )
+        >>> len(result.to_dataframe())
+        2
+    """
 
     kind = "search"
     noun = "search"
@@ -23,8 +31,7 @@ class SearchResult(Result):
     rows_in = "trials"
 
     settings: SearchSettings
-    #: Text of the finalist that the search hands on, as the settings' ``pick`` says; the policy's
-    #: likeliest one in results of before there were finalists.
+    #: Text of the finalist that the search hands on, as the settings' ``pick`` says.
     seed_architecture: str
     params: int  #: its parameters
     macs: int  #: its multiply-adds for one image
@@ -39,7 +46,7 @@ class SearchResult(Result):
     #: The best measured architectures, those on the front of the objectives first.
     front: Sequence[TrialRow]
     #: What it could have been, with what measuring them again gave.
-    finalists: Sequence[Finalist] = ()
+    finalists: Sequence[Finalist]
     #: Trained architectures that none with as few multiply-adds beats in predicted accuracy (mean
     #: accuracy without a predictor), cheapest first.
     tradeoff: Sequence[Finalist] = ()
@@ -116,7 +123,7 @@ class SearchResult(Result):
             "entropy": (entropy["first"], entropy["last"]),
             **{
                 name: [{**one, "values": own(one["values"])} for one in content.get(name, ())]
-                for name in ("finalists", "tradeoff")  # results of earlier versions lack them
+                for name in ("finalists", "tradeoff")  # only a search that trains has the latter
             },
             "front": [{**row, "values": own(row)} for row in content["front"]],
         }

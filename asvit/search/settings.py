@@ -4,7 +4,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from asvit.core.settings import MeasuringSettings, proxy_names, setting
 from asvit.reference.build_settings import BuildSettings, initial_weights
@@ -71,8 +71,6 @@ class SearchSettings(MeasuringSettings):
 
     A search that trains has ``trainings``, and one objective: the accuracy on images held out.
     """
-
-    older: ClassVar[Mapping[str, Any]] = BuildSettings.older
 
     space: str = setting(
         "asvit",

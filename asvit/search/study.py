@@ -181,8 +181,8 @@ def keep_start(
     now = {"images": images, "device": device, "versions": versions, BEFORE: trainings}
     known = set() if before is None else kept.keys()
     missing = {name: now[name] for name in now if now[name] is not None and name not in known}
-    if before is None:
-        missing = {"settings": settings.to_json(), **missing}
+    if before is None:  # last: a study with settings has all of it, whenever the process ends
+        missing["settings"] = settings.to_json()
     if not _add(study, missing, shared):
         return False
     if before not in (None, settings):

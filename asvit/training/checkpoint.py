@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asvit.core.codec import from_json, to_json, value_from_json
+from asvit.core.codec import check_schema, content_fault, from_json, to_json, value_from_json
 from asvit.core.files import sync_folder
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import previous
@@ -21,7 +21,7 @@ from asvit.core.tensor_files import read_tensors, write_tensors
 from asvit.networks import load_state
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
-from proxies.messages import first_line, one_line, shown
+from proxies.messages import first_line, one_line
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class Origin:
     classes: tuple[str, ...]
     device: str  # its type, such as "cpu"
     stages: tuple[Mapping[str, Any], ...]  # measured costs of the stages of tokens
-    versions: Mapping[str, str] | None = None  # of libraries; older versions of asvit stored none
+    versions: Mapping[str, str]  # of libraries
 
 
 @dataclass(frozen=True)
@@ -149,22 +149,20 @@ def read_training(
     Raises:
         FileNotFoundError: If there is none.
         DamagedFileError: If it is damaged.
-        ValueError: If it is of another kind or of a newer version, too.
+        ValueError: If it is of another kind or version, too.
     """
     unread = True
     try:
         header, tensors = read_tensors(path)
         unread = False
-        version = header["kind"], header["schema_version"]
-        if version != (kind, SCHEMA_VERSION):
-            raise ValueError(f"kind {shown(version[0])}, schema {shown(version[1])}")
+        check_schema(header, kind, SCHEMA_VERSION)
         value_from_json(header["images"], Images)
         return parse(header, tensors)
     except FileNotFoundError:
         raise FileNotFoundError(f"no {noun} {str(path)!r}") from None
     except (SafetensorError, *MALFORMED) as error:
         raise (DamagedFileError if unread else ValueError)(
-            f"{path} is not a {noun} that this version can read ({first_line(error)}); "
+            f"{path} is not a {noun} that this version can read ({content_fault(error)}); "
             "restore it from a copy, or give --fresh to start over (nothing was changed)"
         ) from error
 

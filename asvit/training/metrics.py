@@ -128,7 +128,7 @@ class Predictions:
 
 
 def read_predictions(path: Path) -> Predictions | None:
-    """Read the file; None if there is none, as in the folders of earlier versions.
+    """Read the file; None if there is none: it has pictures, which may not be for others.
 
     Raises:
         ValueError: If it is malformed.

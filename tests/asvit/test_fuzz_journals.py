@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asvit.core.run_files import STUDY
 from asvit.core.settings import check_same_device, check_same_images, check_same_settings
 from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationSettings
@@ -20,12 +19,12 @@ from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.search import SearchRun
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.settings import SearchSettings
-from asvit.search.study import create_study, find_study, keep_start
+from asvit.search.study import create_study, first_study, keep_start
 from asvit.search.supernet_result import Retrained
 from proxies import Score
 from tests.asvit import test_run_journals
-from tests.asvit.test_run_journals import IMAGES, SCORE, Kind
-from tests.hostile import FIXED, changed_bytes, changed_json, refused_or, unsummed
+from tests.asvit.test_run_journals import IMAGES, SCORE, VERSIONS, Kind
+from tests.hostile import FIXED, changed_bytes, changed_json, refused_or, summed, unsummed
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 MANY = settings(
@@ -61,19 +60,19 @@ class StudyJournal:
         self.storage = open_journal(path)
 
     def __getattr__(self, name: str) -> Any:
-        study = find_study(self.storage, STUDY)
+        study = first_study(self.storage)
         return None if study is None else study.user_attrs.get(name)
 
     def start(self, wanted: SearchSettings, **values: Any) -> None:
-        study = find_study(self.storage, STUDY)
+        study = first_study(self.storage)
         if study is None:
-            study = create_study(self.storage, STUDY, {"x": "higher", "y": "lower"})
-            keep_start(study, study.user_attrs, wanted, values["images"], values["device"])
+            study = create_study(self.storage, "run", {"x": "higher", "y": "lower"})
+            keep_start(study, study.user_attrs, wanted, **values)
         stored = SearchRun(settings=wanted, out=Path()).stored_settings(study)
         check_same_settings(Path(), stored, wanted, growing=["steps"])
 
     def add(self, number: int) -> None:
-        study = find_study(self.storage, STUDY)
+        study = first_study(self.storage)
         assert study is not None
         trial = study.ask()
         trial.suggest_categorical("a", [1, 2])
@@ -81,7 +80,7 @@ class StudyJournal:
         study.tell(trial, [1.0] * len(study.directions))
 
     def has(self, number: int) -> bool:
-        study = find_study(self.storage, STUDY)
+        study = first_study(self.storage)
         return study is not None and any(trial.number >= number for trial in study.trials)
 
 
@@ -89,7 +88,7 @@ KINDS: Mapping[str, Kind] = {
     "search": Kind(
         StudyJournal,  # type: ignore[arg-type]
         SearchSettings(steps=2),
-        {"images": IMAGES, "device": "cpu"},
+        {"images": IMAGES, "device": "cpu", "versions": VERSIONS},
         StudyJournal.add,
         StudyJournal.has,
         "a search",
@@ -98,7 +97,7 @@ KINDS: Mapping[str, Kind] = {
     "correlation": Kind(
         ScoreJournal,
         CorrelationSettings(),
-        {"table": table_id(TABLE), "device": "cpu"},
+        {"table": table_id(TABLE), "device": "cpu", "versions": VERSIONS},
         add_scores,
         looked_up,
         "a correlation",
@@ -148,6 +147,7 @@ def go_on(name: str, journal: Any) -> None:
 def check(name: str, folder: Path, data: bytes) -> bool:
     """Whether a journal is taken: then its run can go on with it."""
     path = folder / "journal.jsonl"
+    data = summed(data)
     path.write_bytes(data)
     journal = refused_or(lambda: KINDS[name].journal(path))
     if journal is None:
@@ -161,7 +161,7 @@ def check(name: str, folder: Path, data: bytes) -> bool:
 @each
 def test_right_ones_are_taken(name: str, tmp_path: Path) -> None:
     assert check(name, tmp_path, right(name))
-    (tmp_path / "journal.jsonl").write_bytes(right(name))
+    (tmp_path / "journal.jsonl").write_bytes(summed(right(name)))
     go_on(name, KINDS[name].journal(tmp_path / "journal.jsonl"))
 
 

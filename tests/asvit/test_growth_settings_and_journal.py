@@ -24,7 +24,7 @@ SCORES = {
 def test_what_was_measured_is_read_back_exactly(tmp_path: Path) -> None:
     path = tmp_path / "measured.jsonl"
     journal = GrowthJournal(path)
-    journal.start(SETTINGS, images=IMAGES, device="cpu")
+    journal.start(SETTINGS, images=IMAGES, device="cpu", versions={})
     journal[SHAPE] = SCORES
     journal = GrowthJournal(path)
     assert str(journal.get(SHAPE)) == str(SCORES)  # NaN is not equal to itself, but looks it
@@ -32,7 +32,9 @@ def test_what_was_measured_is_read_back_exactly(tmp_path: Path) -> None:
     start, measured = (
         json.loads(line, parse_constant=pytest.fail) for line in path.read_text().splitlines()
     )
-    assert set(start) == {"crc32", "schema_version", "kind", "settings", "images", "device"}
+    assert set(start) == {
+        *("crc32", "schema_version", "kind", "settings", "images", "device", "versions")
+    }
     assert set(measured) == {"crc32", "depths", "width", "scores", "seconds"}
 
 

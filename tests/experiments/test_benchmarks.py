@@ -12,31 +12,25 @@ from run_script import Script, read_rows
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
 from experiments import (
-    bench_cost_estimate,
     bench_cost_growth,
     bench_gpu,
     bench_loader,
     bench_models,
     bench_proxies,
-    bench_repeats,
-    bench_shift,
     bench_training,
     compare_controllers,
     compare_heads,
     simulate_trainings,
 )
+from experiments.bench import write_pictures
 from experiments.bench_cost_growth import AXES, Case, Row, table
 from experiments.bench_gpu import waits
-from experiments.bench_training import WAYS, measured, write_pictures
+from experiments.bench_training import WAYS, measured
 
 # timm leaves the files of its pictures to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
-TINY_SEARCH = {
-    **{"space": "asvit-tiny", "data": "gaussian", "image_size": 32},
-    **{"images": 2, "points": 3, "steps": 3, "repeats": 1},
-}
 
 
 def test_bench_prints_ratios_and_speed_ups(script: Script) -> None:
@@ -77,13 +71,16 @@ def test_rules_that_spend_trainings_are_compared(script: Script) -> None:
     assert "| a random row | 74." in printed  # the mean of the table
 
 
-def test_heads_are_compared_in_a_table_and_figures(script: Script) -> None:
-    printed = script(compare_heads.main, "--out heads --seeds 1 --steps 2")
+def test_heads_are_compared_in_a_table_and_figures(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    monkeypatch.setattr(compare_heads, "STEPS", 2)
+    printed = script(compare_heads.main, "--only seed=0")
     assert "hallucinated" in printed
-    rows = read_rows("heads/heads.csv")
+    rows = read_rows("runs/heads/heads.csv")
     assert [row["parts"] for row in rows] == list(compare_heads.PARTS)
     assert all(0 < float(row["ccs_trained"]) <= 1 for row in rows)
-    assert len(list(Path("heads").glob("head-similarity-*.svg"))) == 3
+    assert len(list(Path("runs/heads").glob("head-similarity-*.svg"))) == 3
 
 
 def test_loaders_are_timed_with_their_ratio(script: Script) -> None:
@@ -107,56 +104,6 @@ def test_a_model_has_a_cost_and_both_ratios(
     assert macs == pytest.approx(0.91, abs=0.01)
     assert inference > 0
     assert training > 0
-
-
-def test_every_way_to_shift_is_timed_in_either_format(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
-    printed = script(bench_shift.main, "--batch 1 --runs 1").splitlines()
-    for way in bench_shift.WAYS:
-        lines = [line for line in printed if line.startswith(way)]
-        assert len(lines) == 2
-        assert all(line.count("|") == 4 for line in lines)
-    formats = [line.split(":")[0] for line in printed if "forward |" in line]
-    assert formats == ["contiguous_format", "channels_last"]
-    monkeypatch.setitem(bench_shift.WAYS, "wrong", lambda x: x.roll(1, 3))
-    with pytest.raises(RuntimeError, match="wrong gives other numbers"):
-        script(bench_shift.main, "--batch 1 --runs 1")
-
-
-def test_a_search_is_estimated_and_run(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
-    runs = dict.fromkeys(("tiny", "left out"), TINY_SEARCH)
-    monkeypatch.setattr(bench_cost_estimate, "RUNS", runs)
-    assert "| tiny |" in script(bench_cost_estimate.main, "--only tiny")
-    made = bench_cost_estimate.Row("one", 6.0, 5.0, 7.0, 9.5, 4.0, 10, 4.5)
-    assert bench_cost_estimate.table([made]).splitlines()[2] == (
-        "| one | 6.0 | 5.0 to 7.0 | 4.0 | +50% | 10, 10 | 4.5 |"
-    )
-    (row,) = read_rows("runs/cost-estimates/estimates.csv")
-    assert row["name"] == "tiny"
-    assert 1 <= int(row["measured_architectures"]) <= 3
-    assert 0 < float(row["low"]) <= float(row["seconds"]) <= float(row["high"])
-    assert 0 < float(row["measured_seconds"]) < float(row["all_seconds"])
-
-
-def test_repeats_have_times_and_operations(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
-    entries = [
-        bench_repeats.Entry(*of) for of in (("5,2,2|3,1,2|2,1,2|2,1,3|16", 32), ("resnet10t", 64))
-    ]
-    monkeypatch.setattr(bench_repeats, "ENTRIES", entries)
-    line = "--repeats 3 --images 2 --points 3 --runs 1 --device cpu --only 32"
-    _, _, *rows = script(bench_repeats.main, line).splitlines()
-    for row, measure in zip(rows, ("L^E", "kernel"), strict=True):
-        label, *cells = row.removeprefix(entries[0].label).split()
-        assert label == measure
-        apart, together, gain, one_by_one, at_once, fewer = map(float, cells)
-        assert min(apart, together) > 0
-        assert gain == pytest.approx(apart / together, rel=0.02)
-        # Three networks at once take fewer operations than two of them one by one.
-        assert at_once < one_by_one * 2 / 3
-        assert fewer == pytest.approx(one_by_one / at_once, abs=0.01)
 
 
 def quadratic(value: int) -> Row:
@@ -237,7 +184,7 @@ SETTINGS = TrainSettings.make(
 
 
 def test_both_ways_are_timed_in_every_epoch_on_classes_of_equal_size(tmp_path: Path) -> None:
-    write_pictures(tmp_path, 8, side=40)
+    write_pictures(tmp_path, 8, classes=bench_training.CLASSES, size=(40, 40))
     found = [len(list(path.iterdir())) for path in sorted(tmp_path.iterdir())]
     assert found == [8 // bench_training.CLASSES] * bench_training.CLASSES
     times = measured(SETTINGS, tmp_path, 0, "cpu")
@@ -252,7 +199,7 @@ def test_both_start_from_the_same_weights() -> None:
 
 
 def test_the_script_prints_both_and_their_ratio(script: Script) -> None:
-    line = "--image-size 32 --batch 4 --steps 1 --epochs 1"
+    line = "--image-size 32 --batch 4 --steps 1 --runs 1"
     threads = torch.get_num_threads()
     try:
         lines = script(bench_training.main, line).splitlines()

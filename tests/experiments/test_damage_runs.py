@@ -1,6 +1,7 @@
 """The campaign of damages: what it does to files, and that it notices what it is for."""
 
 import random
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from experiments import damage_runs, forked
-from experiments.damage_runs import ANYWHERE, IN_LINES, REFUSED, SAME, Damage, damage, markdown
+from experiments.campaign import ANYWHERE, IN_LINES, Damage, outcomes_table
+from experiments.damage_runs import REFUSED, SAME, damage, table
 from experiments.kill_runs import RUN
 
 CONTENT = b"".join(b'{"a":%d}\n' % number for number in range(200))
@@ -50,7 +52,16 @@ def test_only_refusals_that_name_the_file_and_equal_ends_count(
     if (code, line) == (3, "run/a.jsonl, line 2") or (code == 0 and not differs):
         found = damage(campaign, "toy", f"{RUN}/a.jsonl", 5, seed=1)
         assert found == {SAME if code == 0 else REFUSED: 5}
-        assert "| toy | `a.jsonl` | " in "\n".join(markdown({("toy", f"{RUN}/a.jsonl"): found}))
+        assert "| toy | `a.jsonl` | " in table({("toy", f"{RUN}/a.jsonl"): found})
     else:
         with pytest.raises(RuntimeError, match=r"ended differently|asvit toy ended with \d after"):
             damage(campaign, "toy", f"{RUN}/a.jsonl", 5, seed=1)
+
+
+def test_the_table_counts_every_outcome_and_their_sum() -> None:
+    counts = {("a", "damaged"): Counter({REFUSED: 3, SAME: 1}), ("b", ""): Counter({SAME: 2})}
+    *_, first, _, everything = outcomes_table(
+        ("file", "how"), (REFUSED, SAME), counts
+    ).splitlines()
+    assert first == "| a | damaged | 3 | 1 | 4 |"
+    assert everything == "| all |  | 3 | 3 | 6 |"

@@ -80,16 +80,16 @@ def test_landings_in_a_design(tmp_path: Path) -> None:
     run = tmp_path / kill_runs.RUN
     journal = DesignJournal(run / DESIGNED)
     run.mkdir()
-    journal.start(DesignSettings(data="pictures", max_params=9), device="cpu")
+    journal.start(DesignSettings(data="pictures", max_params=9), device="cpu", versions={})
     assert stage_of_kill(tmp_path, set()) == "while working"
     journal.add_record(Stage("pictures", {}))
     journal.add_record(Stage("plan", {}))
     assert stage_of_kill(tmp_path, set()) == "in the stage after plan"
-    table = "\n".join(
-        kill_runs.markdown({"design": Tally(Counter({"in the stage after plan": 2, WORKER: 1}))})
+    table = kill_runs.table(
+        {"design": Tally(Counter({"in the stage after plan": 2, WORKER: 1}), runs=3)}
     )
-    assert "| design | 0 | 2 | 0 | 0 | 1 | 3 | 0 | 0 |" in table
-    assert "| all | 0 | 2 | 0 | 0 | 1 | 3 | 0 | 0 |" in table
+    assert "| design | 3 | 0 | 2 | 0 | 0 | 1 | 3 |" in table
+    assert "| all |  | 0 | 2 | 0 | 0 | 1 | 3 |" in table
 
 
 class Finished:

@@ -47,13 +47,13 @@ def test_a_stopped_study_goes_on_and_repeats_come_last(tmp_path: Path) -> None:
     whole = study(tmp_path / "table.csv")
     computed: list[dict[str, object]] = []
 
-    def failing(**case: object) -> Mapping[str, object]:
+    def interrupted(**case: object) -> Mapping[str, object]:
         if len(computed) == 11:
             raise KeyboardInterrupt
         computed.append(case)
         return trained(**case)  # type: ignore[arg-type]
 
-    stopped = Study(Row, whole.table, whole.cases, failing, repeat="seed")
+    stopped = Study(Row, whole.table, whole.cases, interrupted, repeat="seed")
     with pytest.raises(KeyboardInterrupt):
         stopped.run()
     assert [case["seed"] for case in computed] == [0] * 8 + [1] * 3
@@ -67,6 +67,21 @@ def test_several_processes_give_the_same_table(tmp_path: Path) -> None:
     for jobs in (1, 2):
         study(tmp_path / f"{jobs}.csv").run(jobs)
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+
+
+def failing(pictures: str, family: str, stem: str, seed: int) -> Mapping[str, object]:
+    if seed == 1:
+        raise RuntimeError("out of memory")
+    return trained(pictures, family, stem, seed)
+
+
+def test_a_failure_in_one_process_loses_no_row_and_ends_the_study(tmp_path: Path) -> None:
+    whole = study(tmp_path / "table.csv")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        Study(Row, whole.table, whole.cases, failing, repeat="seed").run(2)
+    seeds = [row.seed for row in whole.rows()]
+    assert seeds.count(0) == 8  # begun before
+    assert seeds.count(1) == 0
 
 
 def test_rows_of_no_case_stay_in_order(tmp_path: Path) -> None:

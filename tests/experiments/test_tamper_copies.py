@@ -1,6 +1,5 @@
 """The campaign of damaged and forged copies, in small, and that it notices what it is for."""
 
-from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
@@ -49,10 +48,3 @@ def test_a_program_is_told_by_its_card(tmp_path: Path, monkeypatch: pytest.Monke
     assert outcome(tmp_path, "model.pt2", "") == SILENT
     (tmp_path / "model.pt2").write_bytes(b"wrong")
     assert outcome(tmp_path, "model.pt2", "") == REFUSED
-
-
-def test_the_table_has_every_outcome() -> None:
-    counts = {("a", "damaged"): Counter({REFUSED: 3, SILENT: 1})}
-    *_, row, total = tamper_copies.markdown(counts)
-    assert row == "| `a` | damaged | 3 | 0 | 1 | 0 | 4 |"
-    assert total == "| all |  | 3 | 0 | 1 | 0 | 4 |"

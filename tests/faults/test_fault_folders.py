@@ -15,10 +15,12 @@ import pytest
 from tiny_runs import ALONE, LONG, QUICK, begun, fails, goes_on, left_alone, marked, told
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from asvit.core.results import stored_content
 from asvit.core.run_files import previous
 from asvit.training.images import loaders
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, words
+from tests.hostile import sealed_result
 from tests.traps import limit_memory, mislead_clock
 
 RESTORE = "restore it from a copy, or give --fresh to start over"
@@ -71,13 +73,14 @@ def test_a_result_that_is_half_written_or_another_versions_is_written_again(
     folder = finished(campaign, name, "result")
     path = folder / RUN / "result.json"
     content = path.read_bytes()
-    right = json.loads(content)
+    right = stored_content(path)
     wrongs = (
         content[: len(content) // 2],
         b"",
-        json.dumps({**right, "schema_version": right["schema_version"] + 1}).encode(),
-        json.dumps({**right, "schema_version": 0}).encode(),
-        json.dumps({key: right[key] for key in ("schema_version", "kind")}).encode(),
+        sealed_result({**right, "schema_version": right["schema_version"] + 1}),
+        sealed_result({**right, "schema_version": 0}),
+        sealed_result({key: right[key] for key in ("schema_version", "kind")}),
+        json.dumps(right).encode(),
     )
     for wrong in wrongs if name in QUICK else wrongs[::2]:
         path.write_bytes(wrong)
@@ -97,7 +100,8 @@ def test_a_result_of_a_newer_version_is_no_start(
     folder = tmp_path
     for run in (folder / RUN, folder / "runs" / "a"):
         run.mkdir(parents=True)
-        (run / "result.json").write_text('{"schema_version": 99, "kind": "search"}')
+        newer = {"schema_version": 99, "kind": "search"}
+        (run / "result.json").write_bytes(sealed_result(newer))
     assert forked.run(forked.command, [*command.split(), "--device", "cpu"], folder) == code
     (line,) = forked.printed(folder).splitlines()
     assert told_of in line

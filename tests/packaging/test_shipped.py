@@ -112,7 +112,7 @@ def test_every_source_file_and_its_data_are_in(wheel: zipfile.ZipFile) -> None:
         sources = {
             path.relative_to(ROOT).as_posix()
             for path in (ROOT / package).rglob("*")
-            if path.suffix in (".py", ".html", ".css", ".js", ".txt") or path.name == "py.typed"
+            if path.suffix in (".py", ".pyi", ".typed", ".html", ".css", ".js", ".txt")
         }
         assert sources <= names
 
@@ -185,15 +185,23 @@ def test_every_documentation_page_is_linked() -> None:
     assert pages - {"docs/index.md"} <= linked  # which is the README with tables of contents
 
 
-def test_the_readme_takes_a_minute() -> None:
+def test_the_readme_starts_with_one_line_that_installs_and_searches() -> None:
     opening, _, rest = README.partition("\n## Sixty seconds\n")
     assert "**For you**" in opening
     assert "fine-tune a pretrained model" in opening
-    lines, output = (rest.split(f"```{kind}\n")[1].split("```")[0] for kind in ("sh", "text"))
-    assert len(lines.splitlines()) == 4
+    assert opening.count("](docs/images/") == 1
+    line, output = (rest.split(f"```{kind}\n")[1].split("```")[0] for kind in ("sh", "text"))
+    assert line.count("\n") == 1
+    assert "pip install" in line
+    assert "&& asvit search --preset quick" in line
+    assert "--data" not in line  # nothing to download
     assert "The finalists" in output
+
+
+def test_the_readme_states_the_evidence_in_three_sentences() -> None:
     trust = README.split("## How far to trust it\n")[1].split("\n## ")[0]
-    assert len([line for line in trust.splitlines() if line.startswith("* ")]) == 5
+    assert "](docs/evidence.md)" in trust
+    assert len(re.findall(r"[.](?=\s|$)", trust)) == 3
 
 
 def test_ci_runs_the_readme_s_test_command() -> None:

@@ -2,7 +2,6 @@
 
 import pytest
 
-from proxies import get_proxy
 from proxies.messages import first_line, hint, nearest, unknown
 
 
@@ -15,11 +14,6 @@ def test_the_nearest_name_or_all_of_them() -> None:
     assert unknown("controller", "xyzzy", names) == (
         "unknown controller 'xyzzy'; use one of reinforce, random"
     )
-
-
-def test_a_name_of_before_leads_to_the_one_of_now() -> None:
-    with pytest.raises(KeyError, match="it is called 'feature_condition_number' now"):
-        get_proxy("ntk_condition_number_normed")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class Origin:
     images: Mapping[str, str]  # their source and SHA-256 (digest)
     num_classes: int
     device: str  # its type, such as "cpu"
-    versions: Mapping[str, str] | None = None  # of libraries; older versions of asvit stored none
+    versions: Mapping[str, str]  # of libraries
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from asvit.runs.training import TrainRun
 from tests.asvit.cli.commands import RUNS as SMALL_RUNS
 from tests.asvit.cli.commands import SEED, run
 from tests.asvit.runs.test_runs_designing import Fakes, fakes, pictures  # noqa: F401 - fixtures
+from tests.hostile import sealed_result
 
 Read = Callable[[str], Run[Any, Any, Any]]
 
@@ -258,7 +259,7 @@ def test_a_message_names_a_folder_as_it_is_typed(tmp_path: Path) -> None:
     folder = tmp_path / "it's mine"
     folder.mkdir()
     result = {"kind": "search", "seed_architecture": SEED}
-    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "result.json").write_bytes(sealed_result(result))
     told = re.search(
         r"train it first \((.*)\), or give", run("export", folder, "--to", "pt2").stderr
     )

@@ -13,6 +13,7 @@ from asvit import BuildResult, DesignResult, ScaleResult, SupernetResult, TrainR
 from asvit.cli.app import app
 from asvit.transfer.settings import DetectionResult, SegmentationResult
 from tests.asvit.runs.stored_results import RIGHT, content_of
+from tests.hostile import sealed_result
 
 NASTY = "x\x1b]0;owned\x07\n\u202e<b>"
 DEEP = b"[" * 10**5
@@ -78,9 +79,9 @@ RESULTS = {
     "huge": b'{"kind": ' + b"9" * 10**5 + b"}",
     "kind": json.dumps({"kind": [NASTY]}).encode(),
     "no text": b"\xff\xfe\0",
-    "search": json.dumps({"kind": "search", "schema_version": 1, "steps": NASTY}).encode(),
-    "architecture": json.dumps({"kind": "search", "seed_architecture": NASTY * 99}).encode(),
-    "steps": json.dumps({"kind": "scale", "architecture": SEED, "steps": NASTY}).encode(),
+    "search": sealed_result({"kind": "search", "schema_version": 1, "steps": NASTY}),
+    "architecture": sealed_result({"kind": "search", "seed_architecture": NASTY * 99}),
+    "steps": sealed_result({"kind": "scale", "architecture": SEED, "steps": NASTY}),
 }
 
 
@@ -99,7 +100,7 @@ def test_results_of_other_runs(tmp_path: Path, data: bytes) -> None:
 def test_results_of_every_kind_without_the_rest(tmp_path: Path, kind: type) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "result.json").write_text(json.dumps(content_of(kind)))
+    (folder / "result.json").write_bytes(sealed_result(content_of(kind)))
     needs_nothing_else = (
         *(DesignResult, ScaleResult, TrainResult, SupernetResult, BuildResult),
         *(DetectionResult, SegmentationResult),

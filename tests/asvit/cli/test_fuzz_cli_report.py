@@ -1,6 +1,5 @@
 """``asvit report`` on folders of strangers: a page, or one line, never a traceback."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from tests.asvit.runs.stored_results import (
     step,
     trial,
 )
-from tests.hostile import FIXED, changed_bytes, changed_json
+from tests.hostile import FIXED, changed_bytes, changed_json, sealed_result
 
 SOME = settings(FIXED, max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 KINDS = (SearchResult, ScaleResult, CorrelationResult, EvolutionResult)
@@ -36,7 +35,7 @@ each = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def files(kind: Kind, folder: Path) -> Path:
     """A run folder of this kind; returns its table."""
     folder.mkdir(exist_ok=True)
-    (folder / "result.json").write_text(json.dumps(content_of(kind)))
+    (folder / "result.json").write_bytes(sealed_result(content_of(kind)))
     if kind is SearchResult:
         write_trials(folder / "trials.csv", [trial(0), trial(1)], MEASURES)
     elif kind is ScaleResult:
@@ -75,7 +74,7 @@ def test_right_ones_have_a_report(kind: Kind, tmp_path: Path) -> None:
 def test_any_result(kind: Kind, tmp_path: Path, data: st.DataObject) -> None:
     files(kind, tmp_path / "run")
     changed = data.draw(changed_json(content_of(kind)))
-    (tmp_path / "run" / "result.json").write_text(json.dumps(changed))
+    (tmp_path / "run" / "result.json").write_bytes(sealed_result(changed))
     check(tmp_path / "run")
 
 
@@ -97,7 +96,7 @@ def test_odd_settings_and_measures(kind: Kind, odd: Any, tmp_path: Path) -> None
     files(kind, tmp_path / "run")
     content = dict.fromkeys(content_of(kind), odd)
     kept = {"kind": content_of(kind)["kind"], "schema_version": 1}
-    (tmp_path / "run" / "result.json").write_text(json.dumps({**content, **kept}))
+    (tmp_path / "run" / "result.json").write_bytes(sealed_result({**content, **kept}))
     check(tmp_path / "run")
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.asvit.toy_run import IMAGES, ToyJournal, ToyRow, ToySettings
-from tests.hostile import unsummed
+from tests.hostile import summed, unsummed
 
 SETTINGS = ToySettings("x")
+START = {"images": IMAGES, "device": "cpu", "versions": {"torch": "2.15.0"}}
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     journal = ToyJournal(tmp_path / "toy.jsonl")
-    journal.start(SETTINGS, images=IMAGES, device="cpu")
+    journal.start(SETTINGS, **START)
     journal.add_record(ToyRow(0, math.nan))
     return tmp_path / "toy.jsonl"
 
@@ -32,7 +33,7 @@ def test_what_was_kept_is_read_back(path: Path) -> None:
 
 def test_a_later_start_replaces_the_earlier(path: Path) -> None:
     larger = ToySettings("x", steps=9)
-    ToyJournal(path).start(larger, images=IMAGES, device="cpu")
+    ToyJournal(path).start(larger, **START)
     assert ToyJournal(path).settings == larger
     assert len(ToyJournal(path).records) == 1
 
@@ -47,7 +48,7 @@ def test_a_record_cut_short_at_any_byte_is_dropped(path: Path) -> None:
         journal = ToyJournal(path)
         assert journal.records == []
         assert (journal.settings is None) == (end < first)
-        journal.start(SETTINGS, images=IMAGES, device="cpu")
+        journal.start(SETTINGS, **START)
         journal.add_record(ToyRow(0, 1.0))
         assert ToyJournal(path).records == [ToyRow(0, 1.0)]
 
@@ -104,17 +105,27 @@ def test_a_line_that_is_missing_or_out_of_order_is_named(
         ToyJournal(path)
 
 
-def test_a_journal_of_an_earlier_version_is_continued_with_sums(
-    path: Path, lines: list[bytes]
-) -> None:
-    path.write_bytes(b"".join(map(unsummed, lines)))
-    journal = ToyJournal(path)
-    assert len(journal.records) == 5
-    journal.add_record(ToyRow(5, 1.0))
-    assert len(ToyJournal(path).records) == 6
-    path.write_bytes(path.read_bytes().replace(b'"step":3', b'"step":7'))
-    with pytest.raises(ValueError, match=r"toy\.jsonl, line 7 is not what was written"):
-        ToyJournal(path)
+def test_a_journal_of_another_version_is_refused_and_left_alone(path: Path) -> None:
+    whole = path.read_bytes()
+    older, newer, less = (
+        summed(whole.replace(before, after))
+        for before, after in (
+            (b'"schema_version":1', b'"schema_version":0'),
+            (b'"schema_version":1', b'"schema_version":2'),
+            (b',"versions":{"torch":"2.15.0"}', b""),
+        )
+    )
+    for content, words in (
+        (unsummed(whole), "line 1 is not what was written .* another version of asvit may"),
+        (older, "line 1 .*: kind 'toy', schema 0; another version of asvit may have written it"),
+        (newer, "line 1 .*: kind 'toy', schema 2; another version of asvit may have written it"),
+        (less, "line 1 is not a record of a toy: it has no 'versions'"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=words) as caught:
+            ToyJournal(path)
+        assert "\n" not in str(caught.value)
+        assert path.read_bytes() == content
 
 
 def test_what_was_added_by_another_object_is_summed_too(path: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from asvit.core.results import stored_content
 from tests.asvit.toy_run import IMAGES, ToyResult, ToyRow, ToySettings
+from tests.hostile import sealed_result
 
+SETTINGS = ToySettings("x").to_json()
 RIGHT = ToyResult(
     folder=Path("run"),
     settings=ToySettings("x"),
@@ -40,10 +42,11 @@ def test_it_is_read_back_and_written_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"kind": "search"}, "kind 'search', schema 1"),
+        ({"kind": "search"}, "kind 'search', schema 1; another version of asvit may have"),
         ({"schema_version": 2}, "kind 'toy', schema 2"),
-        ({"settings": {"name": 3}}, "settings name must be a name"),
-        ({"settings": {"name": "x", "depth": 1}}, "a newer asvit may have written it"),
+        ({"settings": {**SETTINGS, "name": 3}}, "settings name must be a name"),
+        ({"settings": {**SETTINGS, "depth": 1}}, "unknown setting 'depth'; another version of"),
+        ({"settings": {"name": "x"}}, "missing setting 'again'; another version of asvit may"),
         ({"table": [{"step": "x", "value": 1}]}, "rows.step may not be 'x'"),
         ({"images": []}, r"images may not be \[\]"),
         ({"device": 5}, "device may not be 5"),
@@ -53,7 +56,7 @@ def test_it_is_read_back_and_written_the_same(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, object], words: str) -> None:
     path = tmp_path / "result.json"
-    path.write_text(json.dumps({**RIGHT.to_json(), **change}))
+    path.write_bytes(sealed_result({**RIGHT.to_json(), **change}))
     with pytest.raises(ValueError, match=f"is not the result of a toy .* can read: .*{words}"):
         ToyResult.read(path)
 
@@ -63,7 +66,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         ToyResult.read(tmp_path / "result.json")
     for name in ("table", "settings", "command", "kind"):
         content = {key: one for key, one in RIGHT.to_json().items() if key != name}
-        (tmp_path / "result.json").write_text(json.dumps(content))
+        (tmp_path / "result.json").write_bytes(sealed_result(content))
         with pytest.raises(ValueError, match=name):
             ToyResult.read(tmp_path / "result.json")
 
@@ -110,6 +113,7 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
     assert ToyResult.read(path).to_json() == right.to_json() == stored_content(path)
 
 
-def test_a_file_without_a_digest_is_of_an_earlier_version(tmp_path: Path) -> None:
+def test_a_file_without_a_digest_is_refused(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(json.dumps(RIGHT.to_json()))
-    assert ToyResult.read(tmp_path / "result.json").to_json() == RIGHT.to_json()
+    with pytest.raises(ValueError, match=r"it has no digest: .*, or another version of asvit"):
+        ToyResult.read(tmp_path / "result.json")

@@ -66,12 +66,13 @@ def test_settings_survive_json(made: ToySettings) -> None:
     assert made.difference(made) == {}
 
 
-def test_what_an_older_version_did_not_know_has_its_default() -> None:
-    assert ToySettings.from_json({"name": "x"}) == ToySettings("x")
-    with pytest.raises(ValueError, match="unknown setting 'depth'; a newer asvit may have"):
-        ToySettings.from_json({"name": "x", "depth": 3})
-    with pytest.raises(ValueError, match="'name'"):
-        ToySettings.from_json({})
+def test_settings_of_another_version_are_refused() -> None:
+    right = ToySettings("x").to_json()
+    with pytest.raises(ValueError, match="unknown setting 'depth'; another version of asvit may"):
+        ToySettings.from_json({**right, "depth": 3})
+    del right["steps"]
+    with pytest.raises(ValueError, match="missing setting 'steps'; another version of asvit may"):
+        ToySettings.from_json(right)
 
 
 def test_given_settings_win_over_a_preset() -> None:

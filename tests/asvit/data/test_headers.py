@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 def listed(folder: Path) -> LabelledImages:
     images = FolderDataset(folder)
     rows = [
-        ListedImage(images.name(i), name, "train")
+        ListedImage(images.name(i), name, "train", 1, "")
         for i, name in enumerate(["a"] * 10 + ["b"] * 10)
     ]
     (folder / "list.csv").write_text(list_text(rows))

@@ -13,11 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from asvit.models import AsViT
-from asvit.models.layers.asvit import PatchEmbedding
+from asvit.models.layers.asvit import PatchEmbedding, same_padding
 from asvit.models.retokenization import (
     SCHEDULE,
     Tokens,
-    patch_padding,
     retokenize,
     token_stages,
     tokens_of,
@@ -44,7 +43,7 @@ every_network = pytest.mark.parametrize("name", NETWORKS)
 
 @pytest.mark.parametrize(("kernel", "tokens", "padding"), CASES)
 def test_padding_of_every_kernel_at_every_stage(kernel, tokens, padding):
-    assert patch_padding(kernel, tokens) == padding
+    assert same_padding(kernel, tokens.stride, tokens.dilation) == padding
 
 
 @pytest.mark.parametrize(("kernel", "tokens", "padding"), CASES)

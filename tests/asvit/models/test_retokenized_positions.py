@@ -6,9 +6,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from asvit.models.layers.asvit import same_padding
 from asvit.models.retokenization import (
     SCHEDULE,
-    patch_padding,
     retokenize,
     stem_of,
     token_stages,
@@ -20,7 +20,7 @@ COARSER = (0, 1)
 
 def stem_tokens(conv, image, tokens):
     """``[B, dim, h, w]``: the kernel at other strides, padded by hand."""
-    before, after = patch_padding(conv.kernel_size[0], tokens)
+    before, after = same_padding(conv.kernel_size[0], tokens.stride, tokens.dilation)
     padded = F.pad(image, (before, after, before, after))
     return F.conv2d(padded, conv.weight, conv.bias, tokens.stride, 0, tokens.dilation)
 

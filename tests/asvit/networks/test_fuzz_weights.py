@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import Tensor
 
+from asvit.core.digests import FIELD, UNKNOWN
 from asvit.data.store import read_pictures, write_pictures
 from asvit.networks import Network, WeightsFile, load_state, read_state
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.pretrained import load_pretrained
 from asvit.training.supernets.file import SupernetFile
-from tests.hostile import FIXED, changed_bytes, changed_json, refused_or
+from tests.hostile import FIXED, changed_bytes, changed_json, refused_or, sealed_bytes
 
 MANY = settings(
     FIXED, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -60,20 +61,23 @@ def pictures() -> bytes:
 
 
 def header_of(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """The JSON header of a safetensors file, and what is behind it."""
+    """The JSON header of a safetensors file, with a place for the digest; what is behind it."""
     (size,) = struct.unpack("<Q", data[:8])
-    return json.loads(data[8 : 8 + size]), data[8 + size :]
+    header = json.loads(data[8 : 8 + size])
+    if "__metadata__" in header:  # pictures have none
+        own = json.loads(header["__metadata__"]["asvit"])
+        header["__metadata__"]["asvit"] = json.dumps({**own, FIELD: UNKNOWN})
+    return header, data[8 + size :]
 
 
 def file_of(header: object, tensors: bytes) -> bytes:
     text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + tensors
+    return sealed_bytes(struct.pack("<Q", len(text)) + text + tensors)
 
 
 def ours(**changes: Any) -> dict[str, Any]:
     """Our own header of the right file, with parts of it changed."""
     own = json.loads(header_of(right())[0]["__metadata__"]["asvit"])
-    del own["sha256"]  # which hides the rest
     return {**own, **changes}
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from asvit.core.codec import from_json
+from asvit.core.results import stored_content
 from asvit.reference.findings import Finding, Reliability, in_order
 from asvit.reference.result import CorrelationResult, Values
+from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
 from asvit.report import correlate_figures as draw
@@ -19,6 +21,7 @@ from asvit.report.correlate import page, trust, write_correlation_report
 from asvit.report.style import style
 from asvit.runs.run import write_report
 from tests.asvit.runs import stored_results
+from tests.hostile import sealed_result
 
 NAN = math.nan
 NAMES = [f"net <{place}>" for place in range(8)]
@@ -66,7 +69,8 @@ def make_run(folder: Path, measures: tuple[str, ...] = tuple(MEASURES), targets:
         "targets": [asdict(target) for target in shown], "rows": 8,
         "excluded": {"above 100M parameters": 3}, "wall_seconds": 1563.2,
         "correlations": [one.to_json() for one in found],
-        "settings": {"image_size": None, "repeats": 2, "seed": 7}, "question": {"rows": None},
+        "settings": CorrelationSettings(repeats=2, seed=7).to_json(),
+        "question": CorrelationQuery().to_json(),
         "images": {"32": {"source": "frac <tal>", "digest": "b" * 64}}, "device": "cpu",
         "versions": {"torch": "2.15.0"}, "command": "asvit correlate --reference 'my <b>.csv'",
     }  # fmt: skip
@@ -78,7 +82,7 @@ def make_run(folder: Path, measures: tuple[str, ...] = tuple(MEASURES), targets:
         REASONS,
     )
     (folder / "scores.jsonl").touch()
-    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "result.json").write_bytes(sealed_result(result))
     (folder / "values.csv").write_text(values.to_csv())
     return folder
 
@@ -92,7 +96,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_is_on_one_page_and_escaped(finished: Path) -> None:
     text = (finished / "report.html").read_text(encoding="utf-8")
-    assert text.count("<svg ") == 1 + len(MEASURES)
+    assert text.count("data:image/svg+xml") == 1 + len(MEASURES)
     for words in ("net &lt;3&gt;", "ImageNet &lt;b&gt;val&lt;/b&gt;", "it is &lt;singular&gt;"):
         assert words in text
     for words in ("frac &lt;tal&gt;", "my &lt;b&gt;.csv", "2 row(s)"):
@@ -143,8 +147,9 @@ def test_without_failures_there_is_no_word_of_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "key"), [("zico", "measure"), ("top1", "target")])
 def test_a_result_of_other_values_is_refused(tmp_path: Path, name: str, key: str) -> None:
     folder = make_run(tmp_path / "run")
-    text = (folder / "result.json").read_text()
-    (folder / "result.json").write_text(text.replace(f'"{key}": "{name}"', f'"{key}": "b\\ud800"'))
+    content = json.dumps(stored_content(folder / "result.json"))
+    changed = json.loads(content.replace(f'"{key}": "{name}"', f'"{key}": "b\\ud800"'))
+    (folder / "result.json").write_bytes(sealed_result(changed))
     with pytest.raises(ValueError, match=r"values\.csv has no column 'b\\ud800', as result"):
         write_report(folder)
 

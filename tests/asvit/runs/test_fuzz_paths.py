@@ -1,6 +1,5 @@
 """Names and contents that others made never lead out of the folder of a run."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -16,7 +15,7 @@ from asvit.reference.settings import CorrelationSettings
 from asvit.runs import correlation as module
 from asvit.runs.folder import named_folder, newest_run, plain_name
 from asvit.search.rows import TrialRow, write_trials
-from tests.hostile import FEW, refused_or, texts
+from tests.hostile import FEW, refused_or, sealed_result, texts
 
 SEEDS = [f"4,2,2|2,1,2|2,1,{i % 4 + 2}|2,1,{i % 3 + 2}|16" for i in range(6)]
 
@@ -85,7 +84,7 @@ def test_a_report_of_a_hostile_run_writes_inside_it_only(tmp_path: Path, text: s
         "settings": {"space": text, "proxies": [text, "length_distortion"], "out": text},
         "folder": text, "table": text, "out": text, "reliability": None, "reason": text,
     }  # fmt: skip
-    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "result.json").write_bytes(sealed_result(result))
     before = everything(tmp_path)
     done = CliRunner().invoke(app, ["report", str(folder)])
     assert done.exit_code in (0, 3), done.output
@@ -97,7 +96,7 @@ def test_results_of_others_do_not_choose_a_folder(tmp_path: Path) -> None:
     for name, kind in (("a", "search"), ("b", "scale"), ("c", ["search"]), ("d", {"x": 1})):
         (tmp_path / name).mkdir()
         content = {"kind": kind, "folder": "../../out", "run": "/etc"}
-        (tmp_path / name / "result.json").write_text(json.dumps(content))
+        (tmp_path / name / "result.json").write_bytes(sealed_result(content))
     (tmp_path / "e").mkdir()
     (tmp_path / "e" / "result.json").write_bytes(b"[" * 10**5)
     assert newest_run("search", tmp_path) == tmp_path / "a"

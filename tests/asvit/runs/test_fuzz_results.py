@@ -20,7 +20,15 @@ from asvit.runs.architectures import find_architecture
 from asvit.runs.folder import newest_run
 from asvit.training.result import TrainResult
 from tests.asvit.runs.stored_results import RIGHT, SEED, VALUES, Kind, content_of
-from tests.hostile import FIXED, changed_bytes, changed_json, refused_or
+from tests.hostile import (
+    FIXED,
+    changed_bytes,
+    changed_json,
+    refused_or,
+    sealed_bytes,
+    sealed_result,
+    with_digest,
+)
 
 MANY = settings(
     FIXED, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -60,7 +68,7 @@ def test_every_kind_of_result_is_here() -> None:
 
 @each
 def test_right_ones_come_back(kind: Kind, tmp_path: Path) -> None:
-    assert check(kind, tmp_path, json.dumps(content_of(kind)).encode())
+    assert check(kind, tmp_path, sealed_result(content_of(kind)))
     right = dataclasses.replace(RIGHT[kind][0], folder=tmp_path)
     if isinstance(right, DesignResult):  # which may be moved
         right = dataclasses.replace(right, next_command=predict_command(tmp_path))
@@ -95,14 +103,15 @@ def test_names_of_files_forge_no_line(kind: Kind) -> None:
 @given(data=st.data())
 def test_any_content(kind: Kind, tmp_path: Path, data: st.DataObject) -> None:
     content = data.draw(changed_json(content_of(kind)))
-    check(kind, tmp_path, json.dumps(content).encode())
+    check(kind, tmp_path, sealed_result(content))
 
 
 @each
 @MANY
 @given(data=st.data())
 def test_any_bytes(kind: Kind, tmp_path: Path, data: st.DataObject) -> None:
-    check(kind, tmp_path, data.draw(changed_bytes(json.dumps(content_of(kind)).encode())))
+    right = with_digest(content_of(kind)).encode()
+    check(kind, tmp_path, sealed_bytes(data.draw(changed_bytes(right))))
 
 
 #: Each of them in each place, as a file that somebody changed by hand may have it.
@@ -114,17 +123,17 @@ def test_odd_values_in_every_place(kind: Kind, tmp_path: Path) -> None:
     content = content_of(kind)
     for name in content:
         for odd in ODD:
-            check(kind, tmp_path, json.dumps({**content, name: odd}).encode())
-        check(kind, tmp_path, json.dumps({**content, name: [content[name]]}).encode())
+            check(kind, tmp_path, sealed_result({**content, name: odd}))
+        check(kind, tmp_path, sealed_result({**content, name: [content[name]]}))
 
 
 DAMAGED = (
     *(b"", b"\xff\xfe", b"nul", b"[]", b"3", b'"x"', b"{}", b"NaN", b"\0" * 4096),
     *(b"[" * 10**5, b'{"a":' * 10**5, b'{"kind":' + b"9" * 10**5 + b"}", b'{"kind": 1e999}'),
-    *(b'{"kind": [], "schema_version": 1}', b'{"kind": {}}', b'{"kind": "' + b"x" * 10**6),
-    b'{"kind": "search", "seed_architecture": ["x"]}',
-    b'{"kind": "scale", "architecture": "4,2,2|2,1,2|2,1,2|2,1,2|16", "steps": 3}',
-    b'{"kind": "scale", "architecture": "4,2,2|2,1,2|2,1,2|2,1,2|16", "steps": [[]]}',
+    *(sealed_result({"kind": odd, "schema_version": 1}) for odd in ([], {}, "x" * 10**6)),
+    sealed_result({"kind": "search", "seed_architecture": ["x"]}),
+    sealed_result({"kind": "scale", "architecture": SEED, "steps": 3}),
+    sealed_result({"kind": "scale", "architecture": SEED, "steps": [[]]}),
 )
 
 
@@ -159,4 +168,4 @@ def test_files_of_others(tmp_path: Path, data: st.DataObject) -> None:
     right = {"kind": kind, name: SEED, "length_distortion": 1.0, "ntk_condition_number": None}
     if kind == "scale":
         right["steps"] = [{"length_distortion": 1.0}]
-    looked_at(tmp_path, json.dumps(data.draw(changed_json(right))).encode())
+    looked_at(tmp_path, sealed_result(data.draw(changed_json(right))))

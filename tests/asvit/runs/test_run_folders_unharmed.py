@@ -19,7 +19,7 @@ from asvit.runs.run import RUNS
 from experiments.kill_runs import COMMANDS, differences, outcome
 from tests.asvit.runs.fakes import fake_design, write_pictures
 from tests.asvit.transfer.tiny_scenes import make_data
-from tests.hostile import unsummed
+from tests.hostile import summed, unsummed
 
 _SCENES = (
     "4,2,2|4,1,2|4,1,2|4,1,2|16,8 --data data --image-size 32 --scale 1,1 --epochs 1"
@@ -233,7 +233,8 @@ def test_another_device_and_other_images_are_refused(
     state = folder / KINDS[kind].state
     lines = unsummed(state.read_bytes()).decode().splitlines(keepends=True)
     lines = lines[:-1]  # so that something is to be done
-    state.write_text(re.sub(f"(?s)(.*){old}", rf"\g<1>{new}", "".join(lines)))  # the last one
+    changed = re.sub(f"(?s)(.*){old}", rf"\g<1>{new}", "".join(lines))  # the last one
+    state.write_bytes(summed(changed.encode()))
     before = content(folder)
     assert call(kind, folder) == 3
     assert told in capsys.readouterr().err

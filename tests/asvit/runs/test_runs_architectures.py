@@ -1,12 +1,12 @@
 """The architecture to train: a text, or what an earlier run ended in."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asvit.runs.architectures import FoundArchitecture, find_architecture
+from tests.hostile import sealed_result
 
 ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 GROWN = "8,2,3,2|4,1,2,1|4,1,4,1|4,1,6,1|32,40"
@@ -25,7 +25,7 @@ RESULTS: dict[str, dict[str, Any]] = {
 
 
 def finished(folder: Path, content: object) -> str:
-    (folder / "result.json").write_text(json.dumps(content))
+    (folder / "result.json").write_bytes(sealed_result(content))
     return str(folder)
 
 
@@ -59,11 +59,10 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         content = {"kind": "training", "architecture": ARCH, "network": network}
         with pytest.raises(ValueError, match="ends in no architecture that is known here"):
             find_architecture(finished(tmp_path, content))
-    with pytest.raises(ValueError, match="is no result of a run"):
-        find_architecture(finished(tmp_path, [1, 2]))
-    (tmp_path / "result.json").write_text("{")
-    with pytest.raises(ValueError, match="is damaged"):
-        find_architecture(str(tmp_path))
+    for content in ("{", "[1, 2]", '{"kind": "search"}'):
+        (tmp_path / "result.json").write_text(content)
+        with pytest.raises(ValueError, match="is damaged"):
+            find_architecture(str(tmp_path))
 
 
 def test_an_unknown_text() -> None:

@@ -23,7 +23,7 @@ from proxies import Score
 from proxies.registry import standard_measures
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, FAILING, fake_measure, write_table
-from tests.hostile import unsummed
+from tests.hostile import summed
 
 SETTINGS = {"data": "gaussian", "images": 2, "points": 3}
 
@@ -311,8 +311,8 @@ def test_what_is_known_can_be_asked_for_on_another_device(
 ) -> None:
     correlate(table, tmp_path)
     journal = tmp_path / "scores.jsonl"
-    content = unsummed(journal.read_bytes())
-    journal.write_bytes(content.replace(b'"device":"cpu"', b'"device":"cuda"'))
+    content = journal.read_bytes().replace(b'"device":"cpu"', b'"device":"cuda"')
+    journal.write_bytes(summed(content))
     with pytest.raises(ValueError, match=r"started on device cuda \(now cpu\)"):
         correlate(table, tmp_path, "snip")
     assert correlate(table, tmp_path).rows == len(ARCHITECTURES)

@@ -1,17 +1,14 @@
 """The pictures of a design: a list that cannot change unnoticed, copies, and folders that move."""
 
 import csv
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from asvit.designs import DesignJournal, DesignResult
+from asvit.designs import DesignResult
 from asvit.runs.designing import design
-from asvit.runs.run import write_report
 from tests.asvit.runs.fakes import write_pictures
 from tests.asvit.runs.test_runs_designing import Fakes, fakes, without_times
 
@@ -216,30 +213,3 @@ def test_no_absolute_path_is_stored(stopped: Callable[[str], Path], tmp_path: Pa
     for path in Path("run").rglob("*"):
         if path.is_file():
             assert str(tmp_path) not in path.read_text(), path
-
-
-def test_a_design_of_an_earlier_version_goes_on(
-    stopped: Callable[[str], Path], fakes: Fakes, tmp_path: Path
-) -> None:
-    """Its list has absolute paths and neither sizes nor digests."""
-    table = stopped("training")
-    lines = [
-        f"{tmp_path}/pictures/{row['image']},{row['class']},{row['part']}" for row in rows(table)
-    ]
-    text = "\n".join(["image,class,part", *lines, ""])
-    journal = DesignJournal(tmp_path / "run" / "design.jsonl")
-    digest = (journal.found("pictures") or {})["digest"]
-    before = journal._file.path.read_text()
-    assert digest in before
-    table.write_text(text)
-    kept = before.replace(digest, hashlib.sha256(text.encode()).hexdigest())
-    fresh = [
-        {k: v for k, v in json.loads(line).items() if k != "crc32"} for line in kept.splitlines()
-    ]
-    (tmp_path / "run" / "design.jsonl").write_text(
-        "".join(json.dumps(one) + "\n" for one in fresh)
-    )
-    result = design("pictures", out="run", **LIMIT)
-    assert result.test_pictures == 8
-    assert table.read_text() == text
-    assert write_report(tmp_path / "run")

@@ -24,6 +24,7 @@ from asvit.runs.exporting import export_network, name_weights
 from asvit.runs.run import typed_options
 from asvit.runs.training import run_training
 from asvit.training.pretrained import weights_path
+from tests.hostile import sealed_result
 
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
 GRID = Network("psvit2d:b-----|b-----|------", image_size=32, num_classes=3)
@@ -60,7 +61,7 @@ def names(folder: Path) -> set[str]:
 
 def test_random_weights_of_what_a_run_ended_in(tmp_path: Path) -> None:
     found = {"kind": "search", "seed_architecture": NETWORK.architecture}
-    (tmp_path / "result.json").write_text(json.dumps(found))
+    (tmp_path / "result.json").write_bytes(sealed_result(found))
     sizes = {"image_size": 32, "num_classes": 3}
     made = export_network(str(tmp_path), to="pt2", random=True, out="random.pt2", **sizes)
     assert made.content.network == NETWORK

@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from asvit.runs import folder as folders
 from asvit.runs.folder import RUNS, check_folder, claimed, newest_run, remove_files
 from asvit.runs.search import SearchRun
 from proxies import PROXIES
+from tests.hostile import sealed_result
 
 SEARCH = SearchRun.files
 
@@ -20,7 +20,7 @@ SEARCH = SearchRun.files
 def make_run(root: Path, name: str, *, age: float, kind: str = "search") -> Path:
     folder = root / name
     folder.mkdir()
-    (folder / "result.json").write_text(json.dumps({"kind": kind}))
+    (folder / "result.json").write_bytes(sealed_result({"kind": kind}))
     os.utime(folder / "result.json", (1e9 - age, 1e9 - age))
     return folder
 

@@ -13,9 +13,7 @@ import optuna
 import pytest
 import torch
 
-from asvit.core.console import console
 from asvit.core.progress import Progress
-from asvit.core.results import stored_content
 from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
 from asvit.core.versions import versions
 from asvit.data import load_images
@@ -117,19 +115,6 @@ def test_what_is_handed_on_can_be_chosen_after_the_search(tmp_path: Path) -> Non
         search(tmp_path, steps=60, pick="policy", seed=1)
 
 
-def test_results_from_before_there_were_finalists_are_shown_as_they_are(tmp_path: Path) -> None:
-    search(tmp_path)
-    path = tmp_path / "result.json"
-    content = stored_content(path)
-    del content["finalists"], content["settings"]["pick"], content["settings"]["recheck"]
-    path.write_text(json.dumps(content))
-    result = search(tmp_path)
-    assert result.finalists == ()
-    with (screen := console()).capture() as shown:
-        SearchRun.show(result, screen)
-    assert "The seed architecture, and the best of those measured" in shown.get()
-
-
 def test_the_entropy_is_that_of_the_first_and_the_last_trial(tmp_path: Path) -> None:
     result = search(tmp_path)
     rows = read_trials(tmp_path / "trials.csv")
@@ -207,20 +192,14 @@ def test_fresh_removes_nothing_before_all_is_checked(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("of_an_earlier_version", [False, True])
-def test_a_run_folder_can_be_moved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_an_earlier_version: bool
-) -> None:
-    with monkeypatch.context() as patch:
-        if of_an_earlier_version:
-            patch.setattr(SearchRun, "study_name", "search")
-        search(tmp_path / "here", steps=4)
+def test_a_run_folder_can_be_moved(tmp_path: Path) -> None:
+    search(tmp_path / "here", steps=4)
     (tmp_path / "here").rename(tmp_path / "there")
     events: list[Progress] = []
     search(tmp_path / "there", steps=6, progress=events.append)
     assert [event.resumed for event in events] == [4, 4]
     names = optuna.get_all_study_names(read_journal(tmp_path / "there" / "study.journal"))
-    assert names == ["search" if of_an_earlier_version else "here"]
+    assert names == ["here"]
 
 
 def test_another_storage_gives_the_same_trials(tmp_path: Path) -> None:

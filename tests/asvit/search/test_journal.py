@@ -127,7 +127,7 @@ def test_a_line_that_is_missing_or_out_of_order_is_named(
         opened(path)
 
 
-def test_optunas_tools_read_and_write_it_and_so_did_earlier_versions(tmp_path: Path) -> None:
+def test_optunas_tools_read_and_write_it(tmp_path: Path) -> None:
     path = tmp_path / "study.journal"
     path.write_bytes(unsummed(record(path)))
     ours = optuna.load_study(study_name="s", storage=open_journal(path))

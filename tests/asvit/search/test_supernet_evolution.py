@@ -164,7 +164,7 @@ def test_a_journal_keeps_each_part_and_the_retrained_winner_until_a_run_is_exten
 ) -> None:
     path, values = tmp_path / "accuracies.jsonl", {"supernet": {"folder": "a", "digest": "d"}}
     journal, (here, there) = AccuracyJournal(path), (("bs----", "b-----"), ("------", "b-----"))
-    journal.start(EvolutionSettings(), device="cpu", **values)
+    journal.start(EvolutionSettings(), device="cpu", versions={}, **values)
     journal.add("validation", here, 1 / 3)
     journal.add("test", here, 50.0)
     outcome = Retrained(60.0, 1.0, 2.0, "", "psvit2d:b-----|------|------|6")
@@ -173,6 +173,6 @@ def test_a_journal_keeps_each_part_and_the_retrained_winner_until_a_run_is_exten
     assert (again.get("validation", here), again.get("test", here)) == (1 / 3, 50.0)
     assert again.get("validation", there) is None
     assert (again.retrained, again.start_values["supernet"]) == (outcome, values["supernet"])
-    journal.start(EvolutionSettings(generations=21), device="cpu", **values)
+    journal.start(EvolutionSettings(generations=21), device="cpu", versions={}, **values)
     assert journal.retrained is None
     assert AccuracyJournal(path).retrained is None

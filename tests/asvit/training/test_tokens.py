@@ -34,7 +34,9 @@ def test_every_epoch_has_its_stage(plan):
     changes = [e for e in range(1, plan.total) if stages[e] != stages[e - 1]]
     assert list(plan.switches) == changes
     for outside in (-1, plan.total):
-        with pytest.raises(ValueError, match=f"epoch {outside} is out of range; use 0 to "):
+        with pytest.raises(
+            ValueError, match=f"epoch {outside} is out of range; use 0 to {plan.total - 1}"
+        ):
             plan.stage(outside)
 
 

@@ -1,7 +1,6 @@
 """Detectors and segmenters from the command line and from Python, from start to report."""
 
 import itertools
-import json
 import os
 import shutil
 import subprocess
@@ -39,6 +38,7 @@ from asvit.transfer.settings import (
 )
 from tests.asvit.cli.commands import check_refused, run, strict
 from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data
+from tests.hostile import sealed_result
 
 SHIFT = "shift:1,1,1,1|2|12|1|24"
 
@@ -194,7 +194,7 @@ def test_a_segmenter_learns_more_than_chance(arch: str) -> None:
 def test_the_folder_of_a_run_names_the_network() -> None:
     Path("found").mkdir()
     content = {"kind": "search", "seed_architecture": ARCH}
-    Path("found/result.json").write_text(json.dumps(content))
+    Path("found/result.json").write_bytes(sealed_result(content))
     made = SegmentationRun.make(architecture="found", data="scenes", seed=4)
     assert made.settings.architecture == ARCH
     assert made.found_by == {"kind": "search", "run": "found"}

@@ -122,7 +122,7 @@ def run(
 ) -> list[dict[str, Any]]:
     Path(folder).mkdir(exist_ok=True)
     stored = read(folder)
-    origin = Origin(settings, {"source": "points", "digest": "0"}, (), "cpu", ())
+    origin = Origin(settings, {"source": "points", "digest": "0"}, (), "cpu", (), {})
     session = Session(
         folder=Path(folder),
         origin=origin,

@@ -207,7 +207,7 @@ def test_images_without_classes_are_refused() -> None:
 
 def a_file(steps: int, **changes: Any) -> SupernetFile:
     settings = SupernetSettings.make(**SMALL)  # four steps
-    origin = Origin(settings, {"source": "fractals", "digest": "d"}, 3, "cpu")
+    origin = Origin(settings, {"source": "fractals", "digest": "d"}, 3, "cpu", {})
     state = {
         "weights/a": torch.arange(3.0),
         "exp_avg/a": torch.ones(3),
