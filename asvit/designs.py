@@ -59,7 +59,7 @@ class DesignSettings(Settings):
     )
     teacher: str | None = _of(TrainSettings, "teacher")
     teacher_weights: str | None = _of(TrainSettings, "teacher_weights")
-    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
     seed: int = seed_setting()
 
     def check(self) -> None:
@@ -104,7 +104,12 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class DesignResult(Result, Model):
-    """What a design ended in: the network, and more."""
+    """What a design ended in: the network, and more.
+
+    Example:
+        >>> result = asvit.design("pictures", max_params="5M", hours=1)  # doctest: +SKIP
+        >>> result.accuracy_interval  # doctest: +SKIP
+    """
 
     kind = "design"
     noun = "design"

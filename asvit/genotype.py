@@ -78,6 +78,13 @@ class Genotype(Growable):
 
     References:
         Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
+
+    Example:
+        >>> genotype = asvit.Genotype.parse("8,2,3|4,1,2|4,1,4|4,1,6|32")
+        >>> genotype.depths, genotype.width
+        ((1, 1, 1, 1), 32)
+        >>> str(genotype)
+        '8,2,3|4,1,2|4,1,4|4,1,6|32'
     """
 
     #: Kernel side of the stem (stride 4), then of the re-embeddings before stages 2 to 4 (stride

@@ -4,7 +4,7 @@ The growth itself is the package ``scaling``, which knows no architecture by nam
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -39,6 +39,10 @@ def parse_share(text: str) -> float:
     return share
 
 
+def _budgets(given: str | Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(str, parse_budgets(given)))
+
+
 @dataclass(frozen=True)
 class ScaleSettings(MeasuringSettings):
     """Settings of a scaling. Two runs with equal settings give equal series."""
@@ -59,7 +63,7 @@ class ScaleSettings(MeasuringSettings):
         "(12ms); or several, as 30M,50M,88M.",
         name="budget",
         metavar="BUDGET",
-        convert=lambda given: tuple(map(str, parse_budgets(given))),
+        convert=_budgets,
         parse=str,
     )
     rule: str = setting(
@@ -223,7 +227,16 @@ _MODEL = ("architecture", "params", "macs")
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleResult(Result):
-    """What a scaling ended in."""
+    """What a scaling ended in.
+
+    Example:
+        >>> result = asvit.run_scaling(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", budget="3M", stop_within=0.1,
+        ...     image_size=32, images=2, points=3, repeats=1, out="scaling",
+        ... )
+        >>> [row.step for row in result.series][0]
+        0
+    """
 
     kind = "scale"
     noun = "scaling"

@@ -60,7 +60,7 @@ def alternating(
     """Seconds of every epoch of each way, after one that warms up; each is as often first."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for epoch in range(epochs + 1):
-        for name in ways if epoch % 2 else reversed(ways):
+        for name in ways if epoch % 2 else reversed([*ways]):
             times[name].append(seconds(device, partial(ways[name], epoch), wall=wall))
     return {name: own[1:] for name, own in times.items()}
 

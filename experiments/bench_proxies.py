@@ -49,7 +49,7 @@ def main() -> None:
     drawn = random_networks(
         options.topologies, side, device, points=points, images=images, seed=options.seed
     )
-    rows = []
+    rows: list[Row] = []
     for text, model, circle, batch in drawn:
         slow = len(rows) < options.slow
         rows.append(_timed(text, model, circle, batch, runs=options.runs, slow=slow))

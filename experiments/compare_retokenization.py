@@ -21,14 +21,25 @@ from matplotlib.figure import Figure
 from asvit.models.retokenization import Tokens
 from asvit.runs.training import run_training
 from asvit.training.result import TrainResult
+from experiments.growing import SEED
 from experiments.tables import write_rows
 
-SEED_ARCHITECTURE = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 PLAIN, COARSE = "plain", "re-tokenized"
 SHORT, LONG = "plain, fewer epochs", "re-tokenized, more epochs"
 COLOURS = {PLAIN: "#66707b", COARSE: "#bd5519", LONG: "#2862a5", SHORT: "#3f7d4e"}
+EPOCHS = 60
+STAGES = "0.4/0.3/0.3"  # of tokens, in shares of the epochs
 #: There are only a few thousand updates, so the learning rate is higher than that of "small".
-RECIPE = {"recipe": "small", "learning_rate": 2e-3, "drop_path": 0.0}
+SETTINGS: Mapping[str, Any] = {
+    "recipe": "small",
+    "learning_rate": 2e-3,
+    "drop_path": 0.0,
+    "data": "fractal:10",
+    "train_images": 2000,
+    "validation_images": 500,
+    "image_size": 64,
+    "batch_size": 50,
+}
 
 
 @dataclass(frozen=True)
@@ -51,13 +62,13 @@ def main() -> None:
     options = _options()
     runs: dict[tuple[str, int], TrainResult] = {}
     for seed in range(options.seeds):
-        plain = _train(options, PLAIN, seed, options.epochs)
-        coarse = _train(options, COARSE, seed, options.epochs)
+        plain = _train(options.out, PLAIN, seed, EPOCHS)
+        coarse = _train(options.out, COARSE, seed, EPOCHS)
         share = _macs(coarse)[-1] / _macs(plain)[-1]
-        short = _train(options, SHORT, seed, max(1, round(options.epochs * share)))
+        short = _train(options.out, SHORT, seed, max(1, round(EPOCHS * share)))
         runs |= {(PLAIN, seed): plain, (COARSE, seed): coarse, (SHORT, seed): short}
         if options.long:
-            runs[LONG, seed] = _train(options, LONG, seed, round(options.epochs / share))
+            runs[LONG, seed] = _train(options.out, LONG, seed, round(EPOCHS / share))
     rows = [_row(key, result, runs[PLAIN, key[1]]) for key, result in runs.items()]
     write_rows(options.out / "retokenization.csv", rows)
     _figure(runs).savefig(options.out / "retokenization.svg")
@@ -66,35 +77,18 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--architecture", default=SEED_ARCHITECTURE)
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of each schedule")
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--retokenize", default="0.4/0.3/0.3", help="the stages of tokens")
     parser.add_argument("--long", action="store_true", help="also for the plain one's cost")
-    parser.add_argument("--image-size", type=int, default=64)
-    parser.add_argument("--data", default="fractal:10")
-    parser.add_argument("--train-images", type=int, default=2000)
-    parser.add_argument("--validation-images", type=int, default=500)
-    parser.add_argument("--batch-size", type=int, default=50)
     parser.add_argument("--out", type=Path, default=Path("runs/retokenization"))
     return parser.parse_args()
 
 
-def _train(options: argparse.Namespace, schedule: str, seed: int, epochs: int) -> TrainResult:
-    folder = options.out / f"{schedule.replace(',', '').replace(' ', '-')}-seed{seed}"
+def _train(out: Path, schedule: str, seed: int, epochs: int) -> TrainResult:
+    folder = out / f"{schedule.replace(',', '').replace(' ', '-')}-seed{seed}"
     print(f"{schedule}, seed {seed}: {folder}", flush=True)
-    settings: dict[str, Any] = {
-        **RECIPE,
-        "data": options.data,
-        "train_images": options.train_images,
-        "validation_images": options.validation_images,
-        "image_size": options.image_size,
-        "batch_size": options.batch_size,
-        "epochs": epochs,
-        "retokenize": options.retokenize if schedule in (COARSE, LONG) else "off",
-        "seed": seed,
-    }
-    return run_training(options.architecture, out=folder, workers=0, **settings)
+    stages = STAGES if schedule in (COARSE, LONG) else "off"
+    varied: dict[str, Any] = {"epochs": epochs, "retokenize": stages, "seed": seed}
+    return run_training(SEED, out=folder, workers=0, **SETTINGS, **varied)
 
 
 def _macs(result: TrainResult) -> list[float]:

@@ -1,8 +1,7 @@
 """Draws the block diagrams of ShiftViT and PSViT for the docs.
 
 Run from a checkout: ``python -m experiments.draw_blocks`` writes into ``docs/images``. The numbers
-in the picture of the shift are computed by the operation itself. The pictures follow the reader's
-light or dark theme.
+in the picture of the shift are computed by the operation itself.
 """
 
 import argparse
@@ -13,7 +12,7 @@ import torch
 
 from asvit.core.files import write_text
 from asvit.models.layers.shift import shift
-from asvit.report.style import PALETTE
+from asvit.report.style import COLOUR
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
@@ -24,7 +23,7 @@ _SHAPES = {
     "made": ("second-faint", "second"),
     "page": ("card", "card"),
 }
-_COLOURS = {**PALETTE, "second-faint": ("#fbe9dc", "#4a2f1d")}
+_COLOURS = {**COLOUR, "second-faint": "#fbe9dc"}
 
 
 class Canvas:
@@ -103,29 +102,21 @@ class Canvas:
 
 
 def _head() -> str:
-    """Styles of both themes, and the arrowhead."""
-
-    def rules(theme: int) -> str:
-        colour = {role: both[theme] for role, both in _COLOURS.items()}
-        shapes = [
-            f".{name} {{ fill: {colour[inside]}; stroke: {colour[edge]}; }}"
-            for name, (inside, edge) in _SHAPES.items()
-        ]
-        others = [
-            f".way {{ fill: none; stroke: {colour['muted']}; stroke-width: 1.3; }}",
-            f".tip {{ fill: {colour['muted']}; }}",
-            f"text {{ fill: {colour['ink']}; text-anchor: middle; }}",
-            f".small {{ fill: {colour['muted']}; }}",
-        ]
-        return " ".join([*shapes, *others])
-
+    """The styles, and the arrowhead."""
+    shapes = " ".join(
+        f".{name} {{ fill: {_COLOURS[inside]}; stroke: {_COLOURS[edge]}; }}"
+        for name, (inside, edge) in _SHAPES.items()
+    )
     return (
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path class="tip" d="M0 0L8 4L0 8z"/></marker><style>'
-        f"{rules(0)} .to {{ marker-end: url(#tip); }} .small {{ font-size: 10.5px; }} "
+        f"{shapes} .way {{ fill: none; stroke: {_COLOURS['muted']}; stroke-width: 1.3; }} "
+        f".tip {{ fill: {_COLOURS['muted']}; }} "
+        f"text {{ fill: {_COLOURS['ink']}; text-anchor: middle; }} "
+        f".small {{ fill: {_COLOURS['muted']}; }} "
+        ".to { marker-end: url(#tip); } .small { font-size: 10.5px; } "
         ".number { font-size: 11px; } .title { font-size: 14px; font-weight: bold; } "
-        ".title, .left { text-anchor: start; } "
-        f"@media (prefers-color-scheme: dark) {{ {rules(1)} }}</style></defs>"
+        ".title, .left { text-anchor: start; }</style></defs>"
     )
 
 

@@ -18,6 +18,8 @@ from experiments import (
     compare_outcomes,
     compare_psvit,
     compare_rules,
+    measure_ranks,
+    predictor_table,
     study_fidelity,
 )
 from experiments.compare_designs import AT_CAP, BEST, BY_HAND, FREE, PREDICTED, SHORTER
@@ -25,7 +27,8 @@ from experiments.study import RANDOM, Row, difference, in_a_cell
 from experiments.tables import fill_tables, markdown, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = tuple(DOCS / f"{name}.md" for name in ("evidence", "evidence_searches", "supernet"))
+NAMES = "evidence", "evidence_measures", "evidence_searches", "predictor", "supernet"
+PAGES = tuple(DOCS / f"{name}.md" for name in NAMES)
 BUDGETS = "0.8M", "1.5M", "0.005G"
 
 #: What searches are compared with: words of the page -> the kind.
@@ -104,7 +107,10 @@ def _part(module: object, file: Path, number: int) -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "ranks": measure_ranks.short,
     "measures": compare_measures.table,
+    "measures, all": measure_ranks.everything,
+    "predictor": predictor_table.table,
     "designs": lambda: _designs(
         {
             "digits, at the cap": ("digits", AT_CAP),
@@ -119,8 +125,6 @@ TABLES: Mapping[str, Callable[[], str]] = {
             "1,400 steps, at the cap (5)": ("hard-fractals", AT_CAP),
         }
     ),
-    "fidelity, digits": partial(_fidelity, "digits"),
-    "fidelity, fractals": partial(_fidelity, "fractals"),
     "fidelity, hard fractals": partial(_fidelity, "hard-fractals"),
     **{
         f"outcomes, {name}": partial(_part, compare_outcomes, compare_outcomes.TABLE, number)

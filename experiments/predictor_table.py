@@ -1,179 +1,73 @@
-"""How well does a predictor rank after a few trainings? Tables of docs/predictor.md.
+"""How well does the predictor rank after a few trainings? A table of docs/predictor.md.
 
-Run from a checkout: ``python -m experiments.predictor_table`` prints what
-``asvit.cross_validate`` finds on every table that comes along, and ``--rivals`` compares the
-Gaussian process with other models on the same splits: mean tau, share of accuracies inside the
-90 % interval where the model has one, and processor time of a fit with its predictions. BoTorch is
-compared where it is installed. Takes about 10 minutes of one core.
+Run from a checkout: ``python -m experiments.predictor_table`` stores what
+``asvit.cross_validate`` finds of every accuracy of every table that comes along, in
+``predictor.csv``; about 10 minutes of one core.
 """
 
-import argparse
-import time
-from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
-from sklearn.linear_model import RidgeCV
 
 import asvit
-from asvit.predictor.process import NormalScores, Process
-from asvit.predictor.validation import Rows, gather_rows
 from asvit.reference import REFERENCES, load_reference
-from asvit.reference.findings import Interval
-from asvit.reference.statistics import kendall
-from experiments.tables import markdown
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
-#: Features, accuracies and noise of the rows fitted to, features of the others -> mean and, if
-#: known, the ends of the 90 % interval.
-Model = Callable[[Rows, Indices, Indices], tuple[Array, tuple[Array, Array] | None]]
+from experiments.study import Case, Study
+from experiments.tables import markdown, read_rows
 
 TRAININGS = (12, 25, 50)
 LEAST_TESTS = 10
+TABLE = Path(__file__).with_name("predictor.csv")
 
 
-def main() -> None:
-    """Print the table."""
-    made = argparse.ArgumentParser(description=__doc__)
-    made.add_argument("--reference", help="names of tables or CSV files, separated by commas")
-    made.add_argument("--splits", type=int, default=30)
-    made.add_argument("--rivals", action="store_true", help="compare with other models")
-    given = made.parse_args()
-    names = given.reference.split(",") if given.reference else list(REFERENCES)
-    columns, rows = (compared if given.rivals else validated)(names, given.splits)
-    print(markdown(dict.fromkeys(columns, "l"), rows))
+@dataclass(frozen=True)
+class Row:
+    """A predictor fitted to so many rows of a table, beside the best count."""
+
+    reference: str
+    target: str
+    trainings: int
+    tau: float
+    low: float
+    high: float
+    difference: float  # of tau to that of the count chosen on the rows fitted to
+    difference_low: float
+    difference_high: float
+    count: str  # that ranks all rows best, in hindsight
+    count_tau: float  # its tau on the test rows
+    coverage: float  # of the 90 % interval
 
 
-def validated(names: list[str], splits: int) -> tuple[list[str], list[list[str]]]:
-    """One row per table, target and number of trainings."""
-    columns = ["table, target", "trained", "τ", "best count", "difference", "hindsight count"]
-    columns += ["difference ", "coverage", "regret 1 5 10"]
-    cells = []
-    for name in names:
-        table = load_reference(name)
-        for target in table.targets:
-            for trainings in usable(table.accuracies[target]):
-                found = asvit.cross_validate(table, target, trainings, splits)
-                cells.append(
-                    [
-                        f"{table.name}, {target}",
-                        f"{trainings}",
-                        within(found.tau, found.tau_interval),
-                        f"{found.best_count} {found.best_count_tau:.3f}",
-                        within(found.count.difference, found.count.difference_interval),
-                        f"{found.overall_count.name} {found.overall_count.tau:.3f}",
-                        within(
-                            found.overall_count.difference,
-                            found.overall_count.difference_interval,
-                        ),
-                        f"{found.coverage:.2f}",
-                        " ".join(f"{points:.2f}" for points in found.regret.values()),
-                    ]
-                )
-                print("...", *cells[-1], flush=True)
-    return columns, cells
+def study() -> Study[Row]:
+    """All accuracies of all tables."""
+    found: list[Case] = [
+        {"reference": name, "target": target, "trainings": trainings}
+        for name in REFERENCES
+        for target, accuracies in load_reference(name).accuracies.items()
+        if "_seed" not in target
+        for trainings in usable(accuracies)
+    ]
+    return Study(Row, TABLE, found, validate)
 
 
-def compared(names: list[str], splits: int) -> tuple[list[str], list[list[str]]]:
-    """One row per model, one column per table and number of trainings."""
-    models: dict[str, Model] = {
-        "Gaussian process": ours,
-        "ridge": by(lambda: RidgeCV(np.logspace(-2, 4, 25))),
-        "random forest": by(lambda: RandomForestRegressor(200, random_state=0)),
-        "gradient boosting": by(lambda: GradientBoostingRegressor(random_state=0)),
+def validate(reference: str, target: str, trainings: int) -> Case:
+    """The predictor on the rows of a table that it was not fitted to."""
+    result = asvit.cross_validate(reference, target, trainings)
+    low, high = result.tau_interval
+    difference_low, difference_high = result.count.difference_interval
+    numbers = {
+        "tau": result.tau,
+        "low": low,
+        "high": high,
+        "difference": result.count.difference,
+        "difference_low": difference_low,
+        "difference_high": difference_high,
+        "count_tau": result.overall_count.tau,
+        "coverage": result.coverage,
     }
-    if find_spec("botorch"):
-        models["BoTorch SingleTaskGP"] = botorch
-    cells = {model: [model] for model in models}
-    columns = ["model"]
-    for name in names:
-        rows = gather_rows(load_reference(name), None)
-        for trainings in usable(rows.accuracies):
-            columns.append(f"{name}, {trainings}")
-            for model, fit in models.items():
-                cells[model].append(judged(fit, rows, trainings, splits))
-                print("...", name, trainings, model, cells[model][-1], flush=True)
-    return columns, list(cells.values())
-
-
-def judged(fit: Model, rows: Rows, trainings: int, splits: int) -> str:
-    """Mean tau, coverage and time of a model."""
-    taus, inside = [], []
-    began = time.process_time()
-    for number in range(splits):
-        order = np.random.default_rng([0, number]).permutation(len(rows.accuracies))
-        train, test = np.sort(order[:trainings]), np.sort(order[trainings:])
-        mean, ends = fit(rows, train, test)
-        accuracies = rows.accuracies[test]
-        taus.append(kendall(mean, accuracies))
-        if ends is not None:
-            inside.append(np.mean((ends[0] <= accuracies) & (accuracies <= ends[1])))
-    took = (time.process_time() - began) / splits
-    covered = f", {np.mean(inside):.2f}" if inside else ""
-    return f"{np.nanmean(taus):.3f}{covered}, {1000 * took:.0f} ms"
-
-
-def ours(rows: Rows, train: Indices, test: Indices) -> tuple[Array, tuple[Array, Array]]:
-    """The predictor."""
-    noise = rows.noise(train)
-    process = Process().fit(rows.names, rows.values[train], rows.accuracies[train], noise)
-    levels = (0.05, 0.5, 0.95)
-    low, mean, high = process.quantiles(rows.names, rows.values[test], levels, noise=noise or 0.0)
-    return mean, (low, high)
-
-
-def by(make: Callable[[], object]) -> Model:
-    """A model of scikit-learn, on the same columns and scores."""
-
-    def fit(rows: Rows, train: Indices, test: Indices) -> tuple[Array, None]:
-        scores = NormalScores(rows.accuracies[train]).scores
-        known, new = standardised(rows.values, train, test)
-        return make().fit(known, scores).predict(new), None  # type: ignore[attr-defined]
-
-    return fit
-
-
-def botorch(rows: Rows, train: Indices, test: Indices) -> tuple[Array, tuple[Array, Array]]:
-    """BoTorch's usual model with its own priors, on the same columns and scores."""
-    import torch
-    from botorch.fit import fit_gpytorch_mll
-    from botorch.models import SingleTaskGP
-    from gpytorch.mlls import ExactMarginalLogLikelihood
-
-    torch.set_num_threads(1)
-    scale = NormalScores(rows.accuracies[train])
-    known, new = standardised(rows.values, train, test)
-    low, wide = known.min(axis=0), np.ptp(known, axis=0)
-    noise = rows.noise(train)
-    given = {}
-    if noise is not None:
-        variance = (noise / scale.spread) ** 2
-        given["train_Yvar"] = torch.full((len(train), 1), variance, dtype=torch.float64)
-    model = SingleTaskGP(
-        torch.tensor((known - low) / wide),
-        torch.tensor(scale.scores)[:, None],
-        outcome_transform=None,
-        **given,
-    )
-    fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
-    found = model.posterior(torch.tensor((new - low) / wide), observation_noise=noise is None)
-    mean, std = (
-        part[:, 0].detach().numpy() for part in (found.mean, found.variance.clamp_min(0).sqrt())
-    )
-    away = 1.645 * np.hypot(std, (noise or 0.0) / scale.spread)
-    low_end, middle, high_end = map(scale.accuracies, (mean - away, mean, mean + away))
-    return middle, (low_end, high_end)
-
-
-def standardised(values: Array, train: Indices, test: Indices) -> tuple[Array, Array]:
-    """The columns that vary among the rows fitted to, by their mean and deviation."""
-    known = values[train]
-    varied = known.std(axis=0) > 1e-9
-    mean, std = known[:, varied].mean(axis=0), known[:, varied].std(axis=0)
-    return (known[:, varied] - mean) / std, (values[test][:, varied] - mean) / std
+    rounded = {name: round(float(value), 4) for name, value in numbers.items()}
+    return {"count": result.overall_count.name, **rounded}
 
 
 def usable(accuracies: object) -> Iterator[int]:
@@ -182,9 +76,28 @@ def usable(accuracies: object) -> Iterator[int]:
     return (trainings for trainings in TRAININGS if trainings + LEAST_TESTS <= known)
 
 
-def within(value: float, interval: Interval) -> str:
-    """A value with its interval."""
-    return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+def table() -> str:
+    """The stored rows as Markdown: a line for each accuracy."""
+    rows = read_rows(TABLE, Row)
+    lines = []
+    for name, target in dict.fromkeys((row.reference, row.target) for row in rows):
+        own = [row for row in rows if (row.reference, row.target) == (name, target)]
+        cells = [f"{name}, {target}", f"{own[0].count} {own[0].count_tau:.2f}"]
+        for row in own:
+            mark = "**" if row.difference_low > 0 else ""
+            interval = f"[{row.difference_low:+.2f}, {row.difference_high:+.2f}]"
+            cells += [f"{row.tau:.2f}", f"{mark}{row.difference:+.2f} {interval}{mark}"]
+        lines.append([cell.replace("-0.", "−0.") for cell in cells])
+    columns = {"table, target": "l", "best count, in hindsight": "l"}
+    for trainings in TRAININGS:
+        columns |= {f"{trainings} trained": "r", f"{trainings}, − count's": "r"}
+    return markdown(columns, lines)
+
+
+def main() -> None:
+    """Compute what is missing, and print the table."""
+    study().main(__doc__)
+    print(table())
 
 
 if __name__ == "__main__":

@@ -37,6 +37,12 @@ def feature_condition_number(model: nn.Module, images: Tensor) -> float:
     Raises:
         ValueError: If there is no image, there are more images than features, or the features are
             not finite.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> proxies.feature_condition_number(network, images) >= 1
+        True
     """
     if not len(images):
         raise ValueError("0 images have no Gram matrix; use at least 1")
@@ -73,6 +79,11 @@ def jacobian_covariance(model: nn.Module, images: Tensor) -> float:
     References:
         Mellor et al. 2020, "Neural Architecture Search without Training", in its first version,
         arXiv:2006.04647v1; named jacob_cov by Abdelfattah et al. 2021, arXiv:2101.08134.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> score = proxies.jacobian_covariance(network, images)
     """
     images = _at_least_two(images).to(reference_tensor(model))
     key = ("the input gradients", tuple(images.shape), str(images.device))
@@ -113,6 +124,11 @@ def naswot(model: nn.Module, images: Tensor) -> float:
     References:
         Mellor et al. 2021, "Neural Architecture Search without Training", arXiv:2006.04647v3,
         for ReLU.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> score = proxies.naswot(network, images)
     """
     images = _at_least_two(images).to(reference_tensor(model))
     agreements = _SignAgreements(images)
@@ -213,6 +229,13 @@ def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
     References:
         arXiv:2306.10875.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> similarities = proxies.head_similarities(network, images)
+        >>> {name: tuple(values.shape) for name, values in similarities.items()}
+        {'blocks.0.attn': (3, 3), 'blocks.1.attn': (3, 3)}
     """
     similarities: dict[str, Tensor] = {}
 
@@ -266,6 +289,12 @@ def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
 
     References:
         arXiv:2306.10875.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> -1 <= proxies.contribution_cosine_similarity(network, images) <= 1
+        True
     """
     scores = [pair_mean(similarity) for similarity in head_similarities(model, images).values()]
     paired = [score for score in scores if not math.isnan(score)]

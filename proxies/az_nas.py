@@ -43,6 +43,12 @@ def az_expressivity(model: nn.Module, images: Tensor) -> float:
 
     References:
         Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> proxies.az_expressivity(network, images) > 0
+        True
     """
     return float(_entropies(model, images).sum())
 
@@ -52,6 +58,11 @@ def az_progressivity(model: nn.Module, images: Tensor) -> float:
 
     In nats; higher is better. The paper omits it for vision transformers. Arguments, cost, errors
     and source as :func:`az_expressivity`; at least two primary blocks are needed.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> score = proxies.az_progressivity(network, images)
     """
     entropies = _entropies(model, images)
     if len(entropies) < 2:
@@ -80,6 +91,12 @@ def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float
 
     References:
         Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> proxies.az_trainability(network, images, seed=0) <= 0
+        True
     """
     images = images.to(reference_tensor(model))
     generator = torch.Generator(images.device).manual_seed(seed)
@@ -119,6 +136,11 @@ def az_nas_aggregate(*measures: ArrayLike) -> NDArray[np.float64]:
 
     References:
         Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
+
+    Example:
+        >>> expressivity, trainability = [3.0, 1.0, 2.0], [0.1, 0.2, 0.3]
+        >>> proxies.az_nas_aggregate(expressivity, trainability).round(2)
+        array([-1.1 , -1.5 , -0.41])
     """
     from scipy.stats import rankdata  # slow to import, and no measure of a network needs it
 

@@ -31,7 +31,13 @@ so only for attention that is written out, and counts the fused function as 0.
 
 @dataclass(frozen=True)
 class Cost:
-    """Size of a network."""
+    """Size of a network.
+
+    Example:
+        >>> cost = proxies.count(torch.nn.Conv2d(3, 8, 3, padding=1), image_size=32)
+        >>> cost.params, cost.macs
+        (224, 221184)
+    """
 
     params: int  #: number of parameters; shared ones count once
     #: Multiply-adds of one forward pass of one image, by the chosen rules; see :data:`Rules`.
@@ -65,6 +71,10 @@ def count(
     Raises:
         ValueError: If the module cannot run on such an image or needs values to run, or the rules
             are unknown.
+
+    Example:
+        >>> proxies.count(torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), image_size=32)
+        Cost(params=216, macs=221184)
     """
     return count_by_module(module, image_size, channels, rules=rules)[""]
 

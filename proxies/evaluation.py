@@ -72,6 +72,12 @@ def measure(
         KeyError: If a name is unknown.
         ValueError: If ``repeats < 1``, the images do not have the image size, or there is not one
             label for each image.
+
+    Example:
+        >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> scores = proxies.measure(build, ["length_distortion"], repeats=2, image_size=32)
+        >>> scores["length_distortion"].better
+        'higher'
     """
     return combine([measure_repeats(**locals())])  # all arguments by name
 
@@ -107,6 +113,14 @@ def measure_repeats(
     Raises:
         KeyError: If a name is unknown.
         ValueError: As :func:`measure`, or if ``only`` contains a repeat that does not exist.
+
+    Example:
+        >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> readings = proxies.measure_repeats(
+        ...     build, ["naswot"], repeats=2, only=[1], image_size=32
+        ... )
+        >>> list(readings.taken)
+        [1]
     """
     proxies = [get_proxy(name) for name in names]
     indices = _checked_repeats(repeats, only)
@@ -156,7 +170,12 @@ def resolve_device(device: str, *, float64: bool = True) -> torch.device:
 
 
 def seed_for(seed: int, key: str, repeat: int = 0) -> int:
-    """Derive a seed from its purpose, so that order and number of workers do not matter."""
+    """Derive a seed from its purpose, so that order and number of workers do not matter.
+
+    Example:
+        >>> proxies.seed_for(0, "circle", 1) == proxies.seed_for(0, "circle", 1)
+        True
+    """
     entropy = [seed, zlib.crc32(key.encode()), repeat]
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
 

@@ -43,6 +43,11 @@ class Circle:
 
     References:
         Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921.
+
+    Example:
+        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
+        >>> circle.images(torch.empty(0)).shape
+        torch.Size([5, 3, 32, 32])
     """
 
     #: ``[N, 2]``, the orthonormal pair ``(u⁰, u¹)``; N is channels times height times width.
@@ -170,6 +175,12 @@ def curve_velocity(
 
     Raises:
         ValueError: If the model does not return a differentiable row for each image.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
+        >>> proxies.curve_velocity(network, circle).shape
+        torch.Size([5, 192])
     """
     with torch.no_grad(), measured(model, norms=norms, images=circle.at(circle.angles[:1])):
         images, tangents = _on_device(circle, reference_tensor(model))
@@ -191,6 +202,12 @@ def curve_speed(
 
     References:
         Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921, section 3.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
+        >>> proxies.curve_speed(network, circle).shape
+        torch.Size([5])
     """
     velocity = curve_velocity(model, circle, norms=norms, feature=feature)
     return cast("Tensor", torch.linalg.vector_norm(velocity, dim=1))
@@ -205,6 +222,11 @@ def length_distortion(
 
     References:
         As-ViT, arXiv:2202.11921, section 3.
+
+    Example:
+        >>> circle = proxies.Circle.random((3, 32, 32), points=5, radius=1.0)
+        >>> round(proxies.length_distortion(torch.nn.Flatten(), circle), 3)
+        6.283
     """
     return circle.integrate(curve_speed(model, circle, norms=norms, feature=feature))
 
@@ -251,6 +273,12 @@ def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "byp
 
     References:
         Poole et al. 2016, arXiv:1606.05340.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
+        >>> proxies.extrinsic_curvature(network, circle).shape
+        torch.Size([5])
     """
     speed, turning = _speed_and_turning(model, circle, norms)
     return turning / speed
@@ -264,12 +292,25 @@ def gauss_map_length(model: nn.Module, circle: Circle, *, norms: Norms = "bypass
 
     References:
         Poole et al. 2016, arXiv:1606.05340.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
+        >>> proxies.gauss_map_length(network, circle) > 0
+        True
     """
     return circle.integrate(gauss_map_speed(model, circle, norms=norms))
 
 
 def gauss_map_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
-    """Speed ``‖∂v̂/∂θ‖`` of the unit tangent at each angle, ``[points]``; equals κ‖v‖."""
+    """Speed ``‖∂v̂/∂θ‖`` of the unit tangent at each angle, ``[points]``; equals κ‖v‖.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
+        >>> proxies.gauss_map_speed(network, circle).shape
+        torch.Size([5])
+    """
     return _speed_and_turning(model, circle, norms)[1]
 
 

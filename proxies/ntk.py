@@ -38,12 +38,25 @@ def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ValueError: If there is no image, no weight reaches the feature, or the per-sample gradient
             of a weight cannot be formed.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> proxies.ntk_matrix(network, images).shape
+        torch.Size([4, 4])
     """
     return _kernels(model, images)[0]
 
 
 def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
-    """Eigenvalues of the kernel, ``[n]`` float64, ascending; arguments as :func:`ntk_matrix`."""
+    """Eigenvalues of the kernel, ``[n]`` float64, ascending; arguments as :func:`ntk_matrix`.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> proxies.ntk_spectrum(network, images).shape
+        torch.Size([4])
+    """
     return _spectrum(ntk_matrix(model, images))
 
 
@@ -60,6 +73,12 @@ def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
 
     References:
         As-ViT, arXiv:2202.11921, section 3; Xiao et al. 2020, arXiv:1912.13053.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> proxies.ntk_condition_number(network, images) >= 1
+        True
     """
     kernel, others = _kernels(model, images)
     spectrum = _spectrum(kernel)

@@ -73,7 +73,17 @@ class Registry(UserDict[str, T]):
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs of a measure besides the network."""
+    """Inputs of a measure besides the network.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> circle = proxies.Circle.random((3, 32, 32), points=5)
+        >>> labels = torch.arange(4)
+        >>> inputs = proxies.Inputs(circle, images, labels, seed=1)
+        >>> proxies.get_proxy("snip").value(network, inputs) > 0
+        True
+    """
 
     circle: Circle  #: circle of inputs
     images: Tensor  #: ``[n, C, H, W]``, on the network's device
@@ -94,6 +104,10 @@ class Proxy:
 
     Raises:
         ValueError: If there is no such direction.
+
+    Example:
+        >>> proxies.get_proxy("ntk_condition_number").better
+        'lower'
     """
 
     name: str  #: name to look it up by
@@ -152,6 +166,10 @@ def get_proxy(name: str) -> Proxy:
 
     Raises:
         UnknownNameError: If the name is unknown; a KeyError and a ValueError.
+
+    Example:
+        >>> proxies.get_proxy("length_distortion").paper
+        'As-ViT, arXiv:2202.11921'
     """
     return PROXIES[name]
 
@@ -165,7 +183,13 @@ def sources_of(names: Iterable[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Score:
-    """A measure of an architecture over repeated initialisations."""
+    """A measure of an architecture over repeated initialisations.
+
+    Example:
+        >>> score = proxies.Score(value=2.0, std=0.5, values=(1.5, 2.5), better="higher")
+        >>> score.valid
+        True
+    """
 
     value: float  #: mean over the repeats; NaN if any repeat failed
     std: float  #: sample standard deviation over the repeats, 0 for one repeat
@@ -181,7 +205,16 @@ class Score:
 
 @dataclass(frozen=True)
 class Readings:
-    """Results of some repeats for one architecture; see :func:`combine`."""
+    """Results of some repeats for one architecture; see :func:`combine`.
+
+    Example:
+        >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> readings = proxies.measure_repeats(
+        ...     build, ["naswot"], repeats=3, only=[0, 1], image_size=32
+        ... )
+        >>> sorted(readings.taken)
+        [0, 1]
+    """
 
     names: tuple[str, ...]  #: names of the requested measures
     repeats: int  #: total number of repeats
@@ -233,6 +266,15 @@ def combine(parts: Sequence[Readings]) -> dict[str, Score]:
         KeyError: If a measure is unknown.
         ValueError: If the parts are of different measurements, or a repeat is missing or
             duplicated.
+
+    Example:
+        >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> shares = [
+        ...     proxies.measure_repeats(build, ["naswot"], repeats=2, only=[repeat], image_size=32)
+        ...     for repeat in range(2)
+        ... ]
+        >>> len(proxies.combine(shares)["naswot"].values)
+        2
     """
     kinds = {(part.names, part.repeats) for part in parts}
     if len(kinds) != 1:

@@ -42,6 +42,13 @@ def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 
     References:
         Lee et al. 2019, arXiv:1810.02340; summed over a network in arXiv:2101.08134.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> labels = torch.arange(4)
+        >>> proxies.snip(network, images, labels) > 0
+        True
     """
     pairs = _gradients(model, images, labels)
     return total((parameter * gradient).abs() for parameter, gradient in pairs)
@@ -55,6 +62,13 @@ def gradient_norm(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 
     References:
         Abdelfattah et al. 2021, arXiv:2101.08134.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> labels = torch.arange(4)
+        >>> proxies.gradient_norm(network, images, labels) > 0
+        True
     """
     pairs = _gradients(model, images, labels)
     return total(torch.linalg.vector_norm(g, dtype=torch.float64) for _, g in pairs)
@@ -74,6 +88,12 @@ def grasp(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 
     References:
         Wang et al. 2020, arXiv:2002.07376; as a rank in arXiv:2101.08134.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> labels = torch.arange(4)
+        >>> score = proxies.grasp(network, images, labels)
     """
     with _differentiable(model) as parameters:
         directions = _gradients_of(_batch_loss(model, images, labels), parameters)
@@ -125,6 +145,13 @@ def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 
     References:
         Abdelfattah et al. 2021, arXiv:2101.08134; for pruning, arXiv:1801.05787.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> labels = torch.arange(4)
+        >>> proxies.fisher(network, images, labels) > 0
+        True
     """
     outputs: list[Tensor] = []
 
@@ -168,6 +195,12 @@ def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) 
 
     References:
         Li et al. 2023, arXiv:2301.11300.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> labels = torch.arange(4)
+        >>> score = proxies.zico(network, images, labels, batches=2)
     """
     if batches < 2:
         raise ValueError(f"batches={batches}; use at least 2")

@@ -27,6 +27,11 @@ def residual_blocks(model: nn.Module) -> dict[str, nn.Module]:
 
     Raises:
         ValueError: If there are none.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> list(proxies.residual_blocks(network))
+        ['blocks.0', 'blocks.1']
     """
     blocks = dict(_blocks_below(model, ""))
     if not blocks:
@@ -42,6 +47,11 @@ def depth(model: nn.Module) -> int:
 
     Raises:
         ValueError: If the model has no list of blocks.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> proxies.depth(network)
+        2
     """
     return len(residual_blocks(model))
 
@@ -55,6 +65,11 @@ def embedding_width(model: nn.Module) -> int:
     Raises:
         ValueError: If the model has no list of blocks, or the first block neither a linear map nor
             a convolution.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> proxies.embedding_width(network)
+        192
     """
     name, block = next(iter(residual_blocks(model).items()))
     maps = [part for part in block.modules() if isinstance(part, Map)]
@@ -73,6 +88,11 @@ def total_expansion(model: nn.Module) -> float:
 
     Raises:
         ValueError: If the model has no list of blocks, or no known feed-forward part in any.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> proxies.total_expansion(network)
+        8.0
     """
     blocks = residual_blocks(model).values()
     pairs = [maps for block in blocks for part in block.modules() if (maps := feed_forward(part))]

@@ -51,6 +51,11 @@ def synflow(model: nn.Module, images: Tensor) -> float:
 
     References:
         Tanaka et al. 2020, arXiv:2006.05467; summed over a network in arXiv:2101.08134.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> score = proxies.synflow(network, images)
     """
     state = measured(model, norms="bypassed", images=images)
     with state, torch.enable_grad(), _OnlyWeightsAct():
@@ -170,6 +175,12 @@ def dss(model: nn.Module, images: Tensor) -> float:
 
     References:
         Zhou et al. 2022, arXiv:2203.12217.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> images = torch.randn(4, 3, 32, 32)
+        >>> proxies.dss(network, images) > 0
+        True
     """
     parts = _parts(model)
     if "attention" not in parts.values():

@@ -126,6 +126,10 @@ def parse_amount(value: str | int, *, least: int = 1) -> int:
 
     Raises:
         ValueError: If it is not a whole number of at least ``least``.
+
+    Example:
+        >>> scaling.parse_amount("1.2G")
+        1200000000
     """
     match = _TEXT.fullmatch(str(value))
     amount = -1
@@ -142,6 +146,10 @@ def parse_milliseconds(value: str | float) -> float:
 
     Raises:
         ValueError: If it is not a time above 0, or a text without its unit.
+
+    Example:
+        >>> scaling.parse_milliseconds("0.5s")
+        500.0
     """
     if isinstance(value, int | float) and math.isfinite(value) and value > 0:
         return float(value)
@@ -160,6 +168,10 @@ def parse_budgets(texts: str | Iterable[str]) -> tuple[Budget, ...]:
 
     Raises:
         ValueError: If one cannot be read, there is none, or the units differ.
+
+    Example:
+        >>> [str(budget) for budget in scaling.parse_budgets("88M,30M")]
+        ['30M', '88M']
     """
     parts = texts.split(",") if isinstance(texts, str) else list(texts)
     budgets = sorted({Budget.parse(part) for part in parts})

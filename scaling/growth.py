@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from proxies import Cost, Score, get_proxy, measure
 from proxies.counts import TimedCost
+from proxies.expansion import Radius
 from proxies.registry import Better
 from scaling.budget import UNIT_NAMES, Budget
 from scaling.ranking import Directions, best_places, rank_sums
@@ -107,7 +108,23 @@ def directions(measures: Sequence[str]) -> dict[str, Better]:
 
 @dataclass(frozen=True)
 class GrowthEvent:
-    """Progress of a growth: sent after each measured candidate and after each finished step."""
+    """Progress of a growth: sent after each measured candidate and after each finished step.
+
+    Example:
+        >>> def build(depths, width):
+        ...     layers = [torch.nn.Conv2d(width, width, 1) for _ in range(sum(depths))]
+        ...     return torch.nn.Sequential(torch.nn.Conv2d(3, width, 4, 4), *layers)
+        >>> def cost(depths, width):
+        ...     return proxies.count(build(depths, width), image_size=8)
+        >>> events = []
+        >>> trajectory = scaling.grow(
+        ...     build, cost, depths=[1, 1], width=8, budget="1.2K", stop_within=0.2,
+        ...     image_size=8, repeats=1,
+        ...     progress=events.append,
+        ... )
+        >>> events[0].step, events[0].chosen is None
+        (0, False)
+    """
 
     step: int  #: number of the step
     measured: int  #: candidates of the step measured so far
@@ -135,7 +152,15 @@ def grow(
     known: ScoreCache | None = None,
     measure_shapes: MeasureShapes | None = None,
     progress: Callable[[GrowthEvent], None] | None = None,
-    **measuring: Any,
+    repeats: int = 5,
+    seed: int = 0,
+    image_size: int | None = None,
+    images: Tensor | None = None,
+    labels: Tensor | None = None,
+    device: str = "auto",
+    points: int = 10,
+    radius: Radius = "sqrt_n",
+    together: bool = False,
 ) -> Trajectory:
     """Grow a model to a budget without training, one block and a little width at a time.
 
@@ -166,10 +191,17 @@ def grow(
         known: Scores measured before; new ones are added. With a persistent one a growth can be
             resumed.
         measure_shapes: Measures all candidates of a step, given at reduced width, for instance in
-            parallel. Replaces ``build`` and ``measuring``.
+            parallel. Replaces ``build`` and the arguments below.
         progress: Called after each candidate and each step.
-        **measuring: Further arguments of :func:`proxies.measure`: ``repeats``, ``seed``,
-            ``images``, ``device``, ...
+        repeats: As the following ones, an argument of :func:`proxies.measure`.
+        seed: Seed of networks, circles and images.
+        image_size: Side of the images in pixels.
+        images: Images of the kernel.
+        labels: Their classes.
+        device: A torch device, or ``"auto"``.
+        points: Points on the circle.
+        radius: Radius of the circle.
+        together: Whether to measure the repeats in one vectorised pass.
 
     Returns:
         The series, which begins with the start.
@@ -181,6 +213,19 @@ def grow(
 
     References:
         Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
+
+    Example:
+        >>> def build(depths, width):
+        ...     layers = [torch.nn.Conv2d(width, width, 1) for _ in range(sum(depths))]
+        ...     return torch.nn.Sequential(torch.nn.Conv2d(3, width, 4, 4), *layers)
+        >>> def cost(depths, width):
+        ...     return proxies.count(build(depths, width), image_size=8)
+        >>> trajectory = scaling.grow(
+        ...     build, cost, depths=[1, 1], width=8, budget="1.2K", stop_within=0.2,
+        ...     image_size=8, repeats=1,
+        ... )
+        >>> trajectory.steps[0].chosen.depths
+        (1, 1)
     """
     if width_multiple < 1:
         raise ValueError(f"width_multiple must be at least 1, got {width_multiple}")
@@ -196,7 +241,17 @@ def grow(
             measures,
             ratio,
             known=scores,
-            arguments=measuring,
+            arguments={
+                "repeats": repeats,
+                "seed": seed,
+                "image_size": image_size,
+                "images": images,
+                "labels": labels,
+                "device": device,
+                "points": points,
+                "radius": radius,
+                "together": together,
+            },
             measure_shapes=measure_shapes,
         ),
         stop_within=float(stop_within),

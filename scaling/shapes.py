@@ -12,7 +12,12 @@ MAX_EXTRA_CHANNELS = 2**20  # if a model this much wider still fits, its cost ig
 
 
 class Shape(NamedTuple):
-    """What growth changes: blocks in each stage, and the width of the first stage in channels."""
+    """What growth changes: blocks in each stage, and the width of the first stage in channels.
+
+    Example:
+        >>> scaling.Shape(depths=(1, 1, 1, 1), width=32).width
+        32
+    """
 
     depths: Sizes
     width: int
@@ -80,6 +85,10 @@ def proposals(
     References:
         Chen et al. 2022, arXiv:2202.11921. The released code rounds the quarter of the width that
         it measures at, which is ``multiple=4``.
+
+    Example:
+        >>> scaling.proposals(scaling.Shape((1, 1), 40))[0]
+        Shape(depths=(2, 1), width=42)
     """
     widths = sorted({_scaled_width(shape.width, factor, multiple) for factor in factors})
     return [step.wider(width) for step in shape.steps() for width in widths]

@@ -19,7 +19,13 @@ NameOf = Callable[..., str]  # of a shape to the text of a model
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that growth considered."""
+    """A model that growth considered.
+
+    Example:
+        >>> candidate = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
+        >>> candidate.cost.params
+        100
+    """
 
     depths: tuple[int, ...]  #: blocks in each stage
     width: int  #: channels of the first stage
@@ -39,7 +45,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of growth."""
+    """One step of growth.
+
+    Example:
+        >>> candidate = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
+        >>> scaling.Step(0, "start", candidate).chosen.width
+        8
+    """
 
     number: int  #: index of the step; 0 is the start
     #: ``"start"``; ``"grow"`` for a step by the paper's rule; ``"land"`` for a finer final step
@@ -57,7 +69,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A whole growth, from the start to the budget."""
+    """A whole growth, from the start to the budget.
+
+    Example:
+        >>> candidate = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
+        >>> step = scaling.Step(0, "start", candidate)
+        >>> trajectory = scaling.Trajectory(scaling.Budget.parse("1M"), 0.02, (step,))
+        >>> trajectory.steps[-1].chosen.cost.params
+        100
+    """
 
     budget: Budget  #: target size
     stop_within: float  #: tolerance, as a fraction of the budget
@@ -85,7 +105,15 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Row:
-    """A model as a row of a table or file."""
+    """A model as a row of a table or file.
+
+    Example:
+        >>> candidate = scaling.Candidate((1, 1), 8, 8, proxies.Cost(100, 2000), scores={})
+        >>> step = scaling.Step(0, "start", candidate)
+        >>> trajectory = scaling.Trajectory(scaling.Budget.parse("1M"), 0.02, (step,))
+        >>> trajectory.rows()[0].params
+        100
+    """
 
     step: int  #: number of the step
     kind: str  #: kind of the step

@@ -1,9 +1,7 @@
-"""What ``--dry-run`` shows: what a run would do, what it would write and how long it takes."""
+"""What ``--dry-run`` shows: what a run would do and write, how much is left, and a rough time."""
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +11,11 @@ from asvit.core.console import clock
 from asvit.core.display import say
 from asvit.core.run_files import REPORT, RESULT, figure_files
 from asvit.core.settings import WrongOption
-from asvit.executors.base import cores
 
 if TYPE_CHECKING:
     from asvit.runs.correlation import CorrelationRun
     from asvit.runs.designing import DesignRun
-    from asvit.runs.estimate import Estimate
+    from asvit.runs.estimate import Remaining
     from asvit.runs.run import Run
     from asvit.runs.scaling import ScaleRun
     from asvit.runs.search import SearchRun
@@ -61,6 +58,67 @@ def plan_of_design(run: DesignRun, *, quiet: bool) -> Found:
     return data, _lines(run.title, told)
 
 
+def plan_of_measures(run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool) -> Found:
+    """What a run would do; a storage of a search of its own is not opened."""
+    from asvit.runs.estimate import peak_memory
+    from asvit.runs.folder import LOCK
+    from proxies.evaluation import resolve_device
+
+    _checked(run)
+    if not quiet:
+        say("timing a network; nothing is written")
+    remaining, files = run.remaining(), run.files
+    tables = [name for name in files.outputs if name not in figure_files(files.figures)]
+    state = [] if run.outside else [files.state]
+    memory = peak_memory(str(resolve_device(run.settings.device)))
+    data = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": files.kind,
+        "dry_run": True,
+        "settings": run.settings.to_json(),
+        **run.plan_facts(),
+        "folder": str(run.folder),
+        "files": [*state, *tables, RESULT, REPORT, "*.svg", "*.csv", LOCK],
+        "remaining": remaining,
+        "memory": memory,
+    }
+    told = {
+        "settings": ", ".join(f"{k} {_plain(v)}" for k, v in run.settings.effective().items()),
+        "space": f"{data['space_size']:,} architectures" if "space_size" in data else "",
+        "writes": f"{run.folder}/: {', '.join(data['files'])}",
+        "steps": _steps(remaining),
+        "example": _example(remaining),
+        "time": _time(remaining),
+        "memory": f"{(memory or 0) / 1e9:.2f} GB at most so far" * (memory is not None),
+    }
+    return data, _lines(run.title, told)
+
+
+def _plain(value: object) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _steps(remaining: Remaining) -> str:
+    if remaining.left == 0:
+        return "all are done: the run would only show its result"
+    left = "as many as the budget takes" if remaining.left is None else str(remaining.left)
+    return left + f", after {remaining.done} that are done" * bool(remaining.done)
+
+
+def _example(remaining: Remaining) -> str:
+    cost = remaining.cost
+    size = f": {cost.params:,} params, {cost.macs:,} multiply-adds" if cost else ""
+    return remaining.example + size + f"; failed: {remaining.reason}" * bool(remaining.reason)
+
+
+def _time(remaining: Remaining) -> str:
+    seconds, left = remaining.seconds, remaining.left
+    if seconds is None:
+        return ""
+    told = f"about {seconds:.2g} s a network"
+    return told if left is None else f"{told}, {clock(left * seconds)} for {left} of them"
+
+
 def _lines(title: str, told: Mapping[str, str]) -> list[str]:
     return [title, *(f"{name:9}{text}" for name, text in told.items() if text)]
 
@@ -74,100 +132,3 @@ def _checked(run: Run[Any, Any, Any]) -> None:
     except WrongOption as error:
         raise click.UsageError(str(error)) from error
     check_folder(run.folder, run.files, fresh=run.fresh, elsewhere=run.outside)
-
-
-def estimate_of(run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool) -> Found:
-    """What a run would do and take; a storage of a search of its own is not opened."""
-    from asvit.runs.folder import LOCK
-
-    _checked(run)
-    if not quiet:
-        say("measuring a few architectures; nothing is written")
-    found = run.estimate()
-    files = run.files
-    tables = [name for name in files.outputs if name not in figure_files(files.figures)]
-    state = [] if run.outside else [files.state]
-    data = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": files.kind,
-        "dry_run": True,
-        "settings": run.settings.to_json(),
-        **run.plan_facts(),
-        "folder": str(run.folder),
-        "files": [*state, *tables, RESULT, REPORT, "*.svg", "*.csv", LOCK],
-        "steps_done": found.done,
-        "estimate": found,
-        "machine": machine(found.device),
-    }
-    return data, _lines(run.title, _told({**data, "settings": run.settings.effective()}, found))
-
-
-def machine(device: str) -> dict[str, Any]:
-    """What a run would be measured on."""
-    import torch
-
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": cores(),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "device": device,
-        "device_name": name,
-        "torch": torch.__version__,
-    }
-
-
-def _told(data: dict[str, Any], found: Estimate) -> dict[str, str]:
-    trains = data["settings"].get("trainings") is not None
-    return {
-        "settings": ", ".join(f"{k} {_plain(v)}" for k, v in data["settings"].items()),
-        "space": f"{data['space_size']:,} architectures" if "space_size" in data else "",
-        "writes": f"{data['folder']}/: {', '.join(data['files'])}",
-        "trials" if trains else "steps": _steps(data["steps_done"], found, trains=trains),
-        "time": _time(found, trains=trains),
-        "memory": _memory(found),
-        "machine": _machine(data["machine"]),
-    }
-
-
-def _plain(value: object) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _steps(done: int, found: Estimate, *, trains: bool) -> str:
-    if not found.steps:
-        return "all are done: the run would only show its result"
-    again = f", after {done} that are done" if done else ""
-    if trains:
-        return f"{found.steps} trainings{again}"
-    fresh = round(found.architectures)
-    return f"{found.steps}{again}; about {fresh:,} different architectures to measure"
-
-
-def _time(found: Estimate, *, trains: bool) -> str:
-    if not found.steps:
-        return "none"
-    mean = sum(sample.seconds for sample in found.samples) / len(found.samples)
-    told = (
-        f"about {clock(found.seconds)} ({clock(found.low)} to {clock(found.high)}) and a few "
-        f"seconds for start and report; from {len(found.samples)} architectures, {mean:.2g} s each"
-    )
-    if not trains:
-        told += f" with one network, {found.growth:.2g} times that with all"
-    if found.jobs > 1:
-        told += f"; {found.jobs} workers, together {found.speed:.2g} times as fast at best"
-    if found.failures:
-        told += f"; {found.failures} of them failed"
-    return told
-
-
-def _memory(found: Estimate) -> str:
-    if found.memory is None:
-        return "not known on this system"
-    return f"{found.memory / 1e9:.2f} GB at most so far; the largest architectures may take more"
-
-
-def _machine(about: dict[str, Any]) -> str:
-    on = about["device"] if about["device_name"] is None else about["device_name"]
-    load = "" if about["load"] is None else f", load {about['load']:.1f}"
-    return f"{about['system']}, cores {about['cores']}{load}; on {on}, torch {about['torch']}"

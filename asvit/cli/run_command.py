@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from asvit.cli.dry_run import Found, estimate_of, plan_of_design, plan_of_training
+from asvit.cli.dry_run import Found, plan_of_design, plan_of_measures, plan_of_training
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Session,
@@ -36,7 +36,7 @@ Kind = type[Run[Any, Any, Any]]
 _DRY_RUNS: dict[str, tuple[str, Callable[..., Found]]] = {
     **dict.fromkeys(
         ("search", "scale", "correlate"),
-        ("Only tell what the run would do and take; write nothing.", estimate_of),
+        ("Only tell what the run would do and take; write nothing.", plan_of_measures),
     ),
     "design": ("Only tell what would be done, and what of it is done.", plan_of_design),
     "train": ("Only tell what would be done and how long it would take.", plan_of_training),

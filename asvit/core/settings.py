@@ -249,7 +249,7 @@ class WrongOption(ValueError):
     """A value is allowed as such, but does not suit what it is to be used with."""
 
 
-def proxy_names(proxies: object) -> tuple[str, ...]:
+def proxy_names(proxies: str | Sequence[str]) -> tuple[str, ...]:
     """One name or several as a tuple."""
     names = (proxies,) if isinstance(proxies, str) else proxies
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):

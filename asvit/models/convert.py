@@ -76,6 +76,12 @@ def convert(
     References:
         arXiv:2306.10875. ``ratio`` and ``branches`` default to the paper's values; the other
         defaults are ours, where the paper leaves the choice open.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> converted = asvit.convert(network, attention="hallucinated", ffn="compact")
+        >>> converted(torch.randn(1, 3, 32, 32)).shape
+        torch.Size([1, 1000])
     """
     check_choice("attention", attention, ("hallucinated", None))
     check_choice("ffn", ffn, ("compact", None))
@@ -107,6 +113,13 @@ def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
 
     Returns:
         The merged network, in the mode of ``model``.
+
+    Example:
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> trained = asvit.convert(network, ffn="compact", branches=2)
+        >>> merged = asvit.merge(trained)
+        >>> proxies.count(merged, 32).params < proxies.count(trained, 32).params
+        True
     """
     model = model if inplace else copy.deepcopy(model)
     if isinstance(model, BranchedMap):

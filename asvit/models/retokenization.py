@@ -110,6 +110,12 @@ def retokenize(model: nn.Module, tokens: Tokens) -> None:
     References:
         Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
         The adaptation to the grid is ours; the paper does not describe it.
+
+    Example:
+        >>> network = asvit.build("8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=64)
+        >>> asvit.retokenize(network, asvit.models.token_stages(network)[0])
+        >>> network(torch.randn(1, 3, 64, 64)).shape
+        torch.Size([1, 1000])
     """
     stages = token_stages(model)
     if tokens not in stages:

@@ -238,6 +238,12 @@ def backbone(
         ValueError: If the architecture is wrong or has no pyramid, a value is out of range, or
             the weights do not fit the network.
         FileNotFoundError: If the file of weights does not exist.
+
+    Example:
+        >>> pyramid = asvit.backbone("8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=64)
+        >>> levels = pyramid(torch.randn(1, 3, 64, 64))
+        >>> [tuple(level.shape[1:]) for level in levels.values()]
+        [(32, 16, 16), (64, 8, 8), (128, 4, 4), (256, 2, 2)]
     """
     model = _build(arch, image_size, drop_path)
     if isinstance(arch, Network):

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from asvit.predictor.validation import LEAST_TESTS, Splits, gather_rows
 from asvit.reference.findings import PREDICTOR, Correlation, Finding
-from asvit.reference.resampling import resampled_regret, resampled_spearman
 from asvit.reference.statistics import (
-    TOP,
     best_count,
-    partial_kendall,
     pooled_kendall,
     resampled_kendall,
-    taus_in_bands,
     taus_within,
 )
 
@@ -66,11 +60,6 @@ def _correlation(splits: Splits, counts: Mapping[str, Array]) -> Correlation:
     y, resamples = splits.rows.accuracies, splits.resamples
     estimate = resamples.estimate
 
-    def mean(statistic: Any) -> float:
-        """Mean over the splits of a statistic of prediction, accuracy and the test rows."""
-        values = [statistic(split.mean, y[split.test], split.test) for split in splits.splits]
-        return float(np.mean(values))
-
     def inside(groups: Sequence[NDArray[np.bool_]], column: Array | None) -> Array:
         """Tau over the pairs inside groups of rows, in every resample."""
         taus = [
@@ -96,15 +85,8 @@ def _correlation(splits: Splits, counts: Mapping[str, Array]) -> Correlation:
         dropped=0,
         tau=tau,
         tau_interval=tau_interval,
-        spearman=estimate(splits.each(resampled_spearman))[0],
-        weighted_tau=mean(lambda x, y, _: stats.weightedtau(x, y).statistic),
-        partial_tau=mean(lambda x, y, test: partial_kendall(x, y, counts["params"][test]))
-        if "params" in counts
-        else np.nan,
         rival=rival,
         difference=difference,
         difference_interval=difference_interval,
-        in_bands=taus_in_bands(counts, lambda rows: float(inside([rows], None)[0])),
-        regret={k: estimate(splits.each(partial(resampled_regret, k=k)))[0] for k in TOP},
         within=taus_within(counts, inside),
     )

@@ -31,6 +31,15 @@ class Predictor:
 
     References:
         White et al. 2021, arXiv:2104.01177, compare predictors of accuracy.
+
+    Example:
+        >>> space = asvit.load_space("asvit")
+        >>> architectures = [space.sample(np.random.default_rng(seed)) for seed in range(8)]
+        >>> accuracies = [60, 62, 58, 65, 61, 63]
+        >>> predictor = asvit.Predictor(image_size=32).fit(architectures[:6], accuracies)
+        >>> mean, std = predictor.predict(architectures[6:])
+        >>> mean.shape, std.shape
+        ((2,), (2,))
     """
 
     def __init__(

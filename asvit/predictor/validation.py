@@ -16,7 +16,7 @@ from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.findings import LEAST_TRAININGS, Interval
 from asvit.reference.resampling import Resamples, resampled_regret, resampled_spearman
-from asvit.reference.statistics import TOP, best_count, resampled_kendall
+from asvit.reference.statistics import best_count, resampled_kendall
 from asvit.spaces.architectures import parse
 from proxies.messages import shown
 
@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 LEAST_TESTS = 5
 #: Of the interval whose coverage is reported.
 COVERED = 0.90
+#: Numbers of rows whose best accuracy is compared with the best of all.
+TOP = (1, 5, 10)
 _SEED = re.compile(r"(.+)_seed\d+")
 
 
@@ -153,6 +155,11 @@ def cross_validate(
         FileNotFoundError: If there is no such table.
         ValueError: If the table or the target is wrong, fewer than ``trainings`` + 5 rows have an
             accuracy, or the accuracies are all equal.
+
+    Example:
+        >>> found = asvit.cross_validate("asvit-fractal", splits=2)
+        >>> -1 <= found.tau <= 1
+        True
     """
     reference = load_reference(table, check=False)
     rows = gather_rows(reference, target, image_size, measures or {})

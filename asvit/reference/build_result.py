@@ -98,7 +98,16 @@ def reachable(ceiling: float, seeds: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult(Result):
-    """A reference table that was built."""
+    """A reference table that was built.
+
+    Example:
+        >>> result = asvit.build_reference(
+        ...     n=2, seeds=1, train_images=200, test_images=100, image_size=32, width=8,
+        ...     steps=2, batch_size=4, out="table",
+        ... )
+        >>> (result.folder / "table.csv").exists()
+        True
+    """
 
     kind = "reference"
     noun = "reference table"

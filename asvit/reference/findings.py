@@ -10,17 +10,6 @@ from proxies.registry import Better
 from proxies.tables import csv_text
 
 
-@dataclass(frozen=True)
-class Band:
-    """Kendall's tau among the rows of about the same size."""
-
-    count: str  # name of the count that measures the size
-    low: float  # its smallest value in the band
-    high: float  # its largest value in the band
-    n: int  # number of rows in the band
-    tau: Nullable  # tau-b of measure and accuracy among them; NaN below 5 rows
-
-
 class Interval(NamedTuple):
     """A 95 % percentile bootstrap interval; both ends are NaN where there is none."""
 
@@ -61,24 +50,15 @@ class Correlation:
     dropped: int  # rows with an accuracy, but without a finite value
     tau: Nullable  # Kendall's tau-b
     tau_interval: Interval  # its bootstrap interval
-    spearman: Nullable  # Spearman's rank correlation
-    # Tau that gives more weight to pairs of high rank; scipy's ``weightedtau``.
-    weighted_tau: Nullable
-    # Kendall's partial tau given ``params``; NaN without that count, or where the measure ranks
-    # exactly as it does.
-    partial_tau: Nullable
     rival: str  # the count with the highest tau on the same rows; empty without one
     difference: Nullable  # ``tau`` minus the tau of the rival
     # Its interval over the same resamples. The rival is chosen once, on all rows, which favours it
     # slightly.
     difference_interval: Interval
-    in_bands: tuple[Band, ...]  # tau within bands of parameters and of multiply-adds
-    # k -> :func:`asvit.reference.statistics.top_regret`, in points of accuracy.
-    regret: Mapping[int, Nullable]
-    reason: str = ""  # why there are no correlations; empty if there are
     # Tau among rows of about the same parameters, and of about the same multiply-adds: what counts
-    # where the size is given.
-    within: tuple[Within, ...] = ()
+    # where the size is given. Empty without these counts.
+    within: tuple[Within, ...]
+    reason: str = ""  # why there are no correlations; empty if there are
 
 
 @dataclass(frozen=True)
@@ -111,8 +91,7 @@ class Finding:
             ValueError: If a part is of another type, as the others of ``MALFORMED``.
         """
         own = {name: value_from_json(content[name], kind) for name, kind in _OWN.items()}
-        regret = {int(k): points for k, points in content["regret"].items()}
-        return cls(**own, correlation=from_json({**content, "regret": regret}, Correlation))
+        return cls(**own, correlation=from_json(content, Correlation))
 
 
 _OWN: Mapping[str, Any] = {"measure": str, "target": str, "better": Better, "trivial": bool}
@@ -217,25 +196,14 @@ def _row(finding: Finding) -> dict[str, object]:
         if isinstance(value, Interval):
             whole = name.removesuffix("_interval")
             row |= {f"{whole}_low": value.low, f"{whole}_high": value.high}
-        elif name not in ("in_bands", "regret", "reason", "within"):
+        elif name not in ("reason", "within"):
             row[name] = value
-    row |= {f"regret_{k}": points for k, points in found.regret.items()}
-    row |= {name: band.tau for name, band in band_names(found).items()}
     for one in found.within:
         cells = {name: getattr(one, name) for name in _WITHIN}
         cells["low"], cells["high"] = one.tau_interval
         cells["difference_low"], cells["difference_high"] = one.difference_interval
         row |= {f"within_{one.count}_{name}": value for name, value in cells.items()}
     return {**row, "reason": found.reason}
-
-
-def band_names(correlation: Correlation) -> dict[str, Band]:
-    """The bands by name: ``tau_params_1`` is the one of the fewest parameters."""
-    named: dict[str, Band] = {}
-    for count in dict.fromkeys(band.count for band in correlation.in_bands):
-        own = [band for band in correlation.in_bands if band.count == count]
-        named |= {f"tau_{count}_{place}": band for place, band in enumerate(own, start=1)}
-    return named
 
 
 @dataclass(frozen=True)

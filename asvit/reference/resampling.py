@@ -72,7 +72,11 @@ def resampled_spearman(x: Array, y: Array, drawn: Array) -> Array:
 
 
 def resampled_regret(x: Array, y: Array, drawn: Array, k: int) -> Array:
-    """See :func:`asvit.reference.statistics.top_regret`; of every resample, ``[samples]``."""
+    """The best accuracy minus the best one among the k rows ranked highest, ``[samples]``.
+
+    Both are of the rows in each resample; 0 is best. Ties in ``x`` count against it. NaN where no
+    row is drawn.
+    """
     order = np.lexsort((y, -x))
     there = drawn[:, order] > 0
     picked = there & (there.cumsum(axis=1) <= k)

@@ -69,7 +69,16 @@ class Values:
 
 @dataclass(frozen=True, kw_only=True)
 class CorrelationResult(Result):
-    """How well measures rank a reference table."""
+    """How well measures rank a reference table.
+
+    Example:
+        >>> result = asvit.run_correlation(
+        ...     "vitbench101-pit", proxies="naswot", rows=5, image_size=32, repeats=1,
+        ...     out="correlation",
+        ... )
+        >>> result.finding("naswot").measure
+        'naswot'
+    """
 
     kind = "correlation"
     noun = "correlation"

@@ -33,7 +33,7 @@ class CorrelationSettings(MeasuringSettings):
     )
 
 
-def _names(targets: object) -> tuple[str, ...]:
+def _names(targets: str | Sequence[str]) -> tuple[str, ...]:
     names = (targets,) if isinstance(targets, str) else targets
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"targets must be names of accuracies, got {targets!r}")
@@ -47,6 +47,10 @@ def _params(text: object) -> Budget:
     if budget.unit != "params":
         raise ValueError(f"max_params must count parameters, such as '100M', got {text!r}")
     return budget
+
+
+def _size(text: str) -> str:
+    return str(_params(text))
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class CorrelationQuery(Settings):
         None,
         "Take only rows of at most so many parameters: 100M.",
         metavar="SIZE",
-        convert=lambda text: str(_params(text)),
+        convert=_size,
     )
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from asvit.reference.findings import NO_INTERVAL, Band, Correlation, Interval, Within, highest
+from asvit.reference.findings import NO_INTERVAL, Correlation, Interval, Within, highest
 from asvit.reference.table import LEAST_ROWS
 from proxies.registry import Better
 
@@ -17,15 +17,14 @@ Rows = NDArray[np.bool_]  # which ones are in a group
 
 #: Coverage of the percentile intervals.
 CONFIDENCE = 0.95
-#: Values of k for :func:`top_regret`.
-TOP = (1, 5, 10)
 #: Counts that bands are made of.
 BANDED = ("params", "macs")
 
 _UNRANKED: Mapping[str, Any] = {
-    **dict.fromkeys(("tau", "spearman", "weighted_tau", "partial_tau", "difference"), math.nan),
+    **dict.fromkeys(("tau", "difference"), math.nan),
     **dict.fromkeys(("tau_interval", "difference_interval"), NO_INTERVAL),
     "rival": "",
+    "within": (),
 }
 
 
@@ -39,7 +38,7 @@ def correlate(
     seed: int = 0,
     bands: int = 3,
 ) -> Correlation:
-    """Compute every statistic of how a measure ranks accuracies.
+    """Tell how well a measure ranks accuracies, overall and among rows of about the same size.
 
     Takes about 0.1 s for 200 rows and 2000 resamples.
 
@@ -64,36 +63,31 @@ def correlate(
         if column.shape != x.shape:
             raise ValueError(f"{name} has shape {column.shape}, the values {x.shape}")
     ranked = np.isfinite(y)
-    regret = {k: top_regret(x, y, k) for k in TOP}
     kept = ranked & np.isfinite(x)
     x, y = x[kept], y[kept]
     columns = {name: count[kept] for name, count in columns.items()}
     dropped = int(ranked.sum() - kept.sum())
-    known: dict[str, Any] = {"n": len(x), "dropped": dropped, "regret": regret}
-    known["in_bands"] = taus_in_bands(columns, lambda rows: kendall(x[rows], y[rows]), bands=bands)
     if reason := _nothing_to_rank(x, y):
-        return Correlation(**known, **_UNRANKED, reason=reason)
+        return Correlation(n=len(x), dropped=dropped, **_UNRANKED, reason=reason)
     drawn = resamples(len(x), samples, seed=seed)
     once = np.vstack([np.ones(len(x)), drawn])
 
     def taus_inside(groups: Sequence[Rows], column: Array | None) -> Array:
         return pooled_kendall(x if column is None else column, y, groups, once)
 
-    known["within"] = taus_within(columns, taus_inside, bands=bands)
     taus = resampled_kendall(x, y, drawn)
     tau = kendall(x, y)
     rival, of_rival = best_count(columns, y)
     by_resample = resampled_kendall(columns[rival], y, drawn) if rival else np.array([math.nan])
     return Correlation(
-        **known,
+        n=len(x),
+        dropped=dropped,
         tau=tau,
         tau_interval=interval_of(taus),
-        spearman=float(stats.spearmanr(x, y).statistic),
-        weighted_tau=float(stats.weightedtau(x, y).statistic),
-        partial_tau=partial_kendall(x, y, columns["params"]) if "params" in columns else math.nan,
         rival=rival,
         difference=tau - of_rival,
         difference_interval=interval_of(taus - by_resample),
+        within=taus_within(columns, taus_inside, bands=bands),
     )
 
 
@@ -157,19 +151,6 @@ def kendall(x: ArrayLike, y: ArrayLike) -> float:
     return float(stats.kendalltau(left, right).statistic)
 
 
-def partial_kendall(x: ArrayLike, y: ArrayLike, given: ArrayLike) -> float:
-    """Kendall's partial tau of x and y, controlling for ``given``: what x adds to it.
-
-    NaN where x or y ranks exactly as ``given`` does, or in reverse.
-
-    References:
-        Kendall 1942, "Partial rank correlation", Biometrika 32, doi:10.1093/biomet/32.3-4.277.
-    """
-    xy, xz, yz = kendall(x, y), kendall(x, given), kendall(y, given)
-    left = (1 - xz**2) * (1 - yz**2)
-    return (xy - xz * yz) / math.sqrt(left) if left > 1e-12 else math.nan
-
-
 def resamples(rows: int, samples: int, *, seed: int) -> Array:
     """How often each row is drawn in each bootstrap resample, ``[samples, rows]``.
 
@@ -220,28 +201,6 @@ def signs(values: Array) -> Array:
     # Compared, not subtracted: differences of large values overflow.
     above = values[:, None] > values
     return above.astype(np.float64) - above.T
-
-
-def taus_in_bands(
-    counts: Mapping[str, Array], tau: Callable[[Rows], float], *, bands: int = 3
-) -> tuple[Band, ...]:
-    """Tau in quantile bands of parameters and of multiply-adds, of about as many rows each.
-
-    Rows of equal count share a band, so there may be fewer bands than requested. A row whose count
-    is unknown is in none.
-
-    Args:
-        counts: Counts by name, ``[rows]`` each.
-        tau: Gives tau among some rows; only asked for bands that can be ranked.
-        bands: Number of bands of each count.
-    """
-    found = []
-    for name in BANDED:
-        for inside in in_bands(counts[name], bands) if name in counts else ():
-            n, own = int(inside.sum()), counts[name][inside]
-            ranked = tau(inside) if n >= LEAST_ROWS else math.nan
-            found.append(Band(name, float(own.min()), float(own.max()), n, ranked))
-    return tuple(found)
 
 
 def in_bands(count: Array, bands: int) -> list[Rows]:
@@ -300,23 +259,6 @@ def taus_within(
             )
         )
     return tuple(found)
-
-
-def top_regret(x: ArrayLike, y: ArrayLike, k: int) -> float:
-    """The best accuracy minus the best one among the k rows ranked highest, in points.
-
-    0 is best. Ties count against the measure. A row whose value is missing is never picked, but
-    its accuracy may be the best. NaN if no row has both a value and an accuracy.
-
-    ``x`` is the oriented measure and ``y`` the accuracies, ``[rows]`` each.
-    """
-    values, accuracies = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    ranked = np.isfinite(values) & np.isfinite(accuracies)
-    if not ranked.any():
-        return math.nan
-    order = np.lexsort((accuracies[ranked], -values[ranked]))
-    picked = accuracies[ranked][order[:k]]
-    return float(np.nanmax(accuracies) - picked.max())
 
 
 def rank_sum(columns: Sequence[Array]) -> Array:

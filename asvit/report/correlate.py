@@ -9,14 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from asvit.core.run_files import VALUES
-from asvit.reference.findings import (
-    Finding,
-    Reliability,
-    band_names,
-    by_size,
-    size_verdict,
-    verdict,
-)
+from asvit.core.summary import Cell
+from asvit.reference.findings import Finding, Reliability, by_size, size_verdict, verdict
 from asvit.reference.result import CorrelationResult, scatter_name
 from asvit.reference.table import Target
 from asvit.report import correlate_figures as draw
@@ -121,34 +115,25 @@ def _target(result: CorrelationResult, target: Target) -> str:
             "and high bound 95 % bootstrap intervals.",
             "quiet",
         ),
-        html.folded(
-            "Spearman, weighted and partial τ, τ in bands, regret", _other_statistics_table(found)
-        ),
-        html.paragraph(
-            "Partial τ is given the parameters. Bands hold equally many architectures, from the "
-            "smallest. Regret is what the best of the k ranked highest lacks to the best of all, "
-            "in points of accuracy.",
-            "quiet",
-        ),
     )
 
 
 def _at_the_same_size(found: Sequence[Finding]) -> list[str]:
-    """What ranks networks of about the same size; nothing where there are none."""
+    """What ranks networks of about the same size; nothing where nothing can be ranked."""
     sizes = dict.fromkeys(part.count for one in found for part in one.correlation.within)
     if not sizes:
         return []
     columns = ["τ", "low", "high", "difference", "low ", "high "]
     tables = []
     for size in sizes:
-        cells: list[list[html.Cell]] = []
+        cells: list[list[Cell]] = []
         for one in by_size(found):
             parts = {part.count: part for part in one.correlation.within}
             part = parts.get(size)
             numbers = [math.nan] * len(columns) if part is None else _with_intervals(part)
             cells.append([_label(one.measure, one.trivial), *map(_rounded, numbers)])
         first = f"in thirds of {measure_label(size)}"
-        tables.append(html.card(html.table([first, *columns], cells, numeric=set(columns))))
+        tables.append(html.card(html.table([first, *columns], cells)))
     return [
         html.paragraph(size_verdict(found)),
         *tables,
@@ -175,15 +160,15 @@ def _findings_table(found: Sequence[Finding]) -> str:
     failed = {place for place, one in enumerate(found) if one.correlation.reason}
     if failed:
         columns.append("reason")
-    cells: list[list[html.Cell]] = []
+    cells: list[list[Cell]] = []
     for one in found:
         it = one.correlation
         words = [measure_label(it.rival), it.reason][: 2 if failed else 1]
         cells.append([_label(one.measure, one.trivial), one.better, *_taus(it), *words])
-    return html.table(columns, cells, numeric=set(_TAUS), failed=failed)
+    return html.table(columns, cells, failed=failed)
 
 
-def _taus(found: Any) -> Iterator[html.Cell]:
+def _taus(found: Any) -> Iterator[Cell]:
     """The cells of a correlation under the headings that tables of tau have in common."""
     yield from (found.n, found.dropped, *map(_rounded, _with_intervals(found)))
 
@@ -193,23 +178,6 @@ def _with_intervals(found: Any) -> list[float]:
     return [found.tau, *found.tau_interval, found.difference, *found.difference_interval]
 
 
-def _other_statistics_table(found: Sequence[Finding]) -> str:
-    """Correlations of other kinds, tau in bands of equal size, and regret."""
-    bands = list(dict.fromkeys(name for one in found for name in band_names(one.correlation)))
-    regrets = list(dict.fromkeys(k for one in found for k in one.correlation.regret))
-    numeric = ["Spearman", "weighted τ", "partial τ", *map(_band_label, bands)]
-    numeric += [f"regret at {k}" for k in regrets]
-    cells: list[list[html.Cell]] = []
-    for one in found:
-        it = one.correlation
-        in_band = {name: band.tau for name, band in band_names(it).items()}
-        numbers = [it.spearman, it.weighted_tau, it.partial_tau]
-        numbers += [in_band.get(name, math.nan) for name in bands]
-        regret = (it.regret.get(k, math.nan) for k in regrets)
-        cells.append([_label(one.measure, one.trivial), *map(_rounded, numbers), *regret])
-    return html.table(["measure", *numeric], cells, numeric=set(numeric))
-
-
 def _label(measure: str, trivial: bool) -> str:
     return measure_label(measure) + (" (count)" if trivial else "")
 
@@ -217,11 +185,6 @@ def _label(measure: str, trivial: bool) -> str:
 def _rounded(value: float) -> float:
     """A correlation to the digits that mean something."""
     return value if math.isnan(value) else round(value, 3)
-
-
-def _band_label(name: str) -> str:
-    count, _, place = name.removeprefix("tau_").rpartition("_")
-    return f"τ, {measure_label(count)} band {place}"
 
 
 def _failures(result: CorrelationResult) -> str:
@@ -244,8 +207,7 @@ def _values(result: CorrelationResult) -> str:
     columns = accuracies | measures
     table = html.table(
         ["architecture", "image size", *columns],
-        zip(values.architectures, values.image_sizes, *columns.values(), strict=True),
-        numeric={"image size", *columns},
+        list(zip(values.architectures, values.image_sizes, *columns.values(), strict=True)),
         long=True,
     )
     words = f"{len(values.architectures)} architectures; values.csv has all digits"
@@ -279,7 +241,7 @@ def trust(found: Reliability | None) -> str:
     shown = [*found.measures, *([best] if best else [])]
     cells = [[_label(one.measure, one is best), *_taus(one), one.reason] for one in shown]
     failed = {place for place, one in enumerate(shown) if one.reason}
-    table = html.table(["measure", *_TAUS, "reason"], cells, numeric=set(_TAUS), failed=failed)
+    table = html.table(["measure", *_TAUS, "reason"], cells, failed=failed)
     return html.section("How far to trust the measures", html.paragraph(words), html.card(table))
 
 

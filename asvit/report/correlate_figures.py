@@ -152,7 +152,6 @@ def draw_pairs(rows: Sequence[PairRow], measure: str, titles: Mapping[str, str])
 
 def draw_panel(axes: Axes, rows: Sequence[PairRow]) -> None:
     """Accuracies over a measure, for one target; there are rows."""
-    told = (f"{row.architecture}: {row.value:.4g}, {row.accuracy:.4g} %" for row in rows)
-    style.dots(axes, *style.pairs(rows, "value", "accuracy"), told)
+    style.dots(axes, *style.pairs(rows, "value", "accuracy"))
     style.log_scale(axes, "x", [row.value for row in rows])
     axes.set_ylabel(f"{one_line(rows[0].target, most=style.LONGEST)} (%)")

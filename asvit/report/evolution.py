@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asvit.core.run_files import TRIALS
+from asvit.core.summary import Section, Summary
 from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, dots, empty, figure, legend, pairs, remark, thinned, whole
@@ -59,8 +60,7 @@ def draw_generations(
         return empty("no path has been evaluated yet", height=3.4)
     made = figure(height=3.4)
     axes = made.subplots()
-    told = (f"{one.architecture}: {one.validation:.4g} %" for one in candidates)
-    dots(axes, *pairs(candidates, "generation", "validation"), told)
+    dots(axes, *pairs(candidates, "generation", "validation"))
     shape: Any = {"marker": "o" if len(rows) == 1 else ""}
     name = "median of the generation"
     axes.plot(*pairs(rows, "generation", "median"), color=COLOUR["muted"], label=name, **shape)
@@ -123,9 +123,10 @@ def _accuracies(axes: Axes, candidates: Sequence[PathRow]) -> None:
     axes.set_ylabel("validation accuracy (%)")
 
 
-def _facts(result: EvolutionResult) -> dict[str, str]:
+def summary(result: EvolutionResult) -> Summary:
+    """The winner, the generations, and random paths with the same weights."""
     limit, winner, again = html.number(result.settings.max_macs), result.winner, result.retrained
-    told = {
+    facts = {
         "winner": winner.architecture,
         "parameters": html.number(winner.params),
         "multiply-adds": f"{html.number(winner.macs)} of {limit} allowed",
@@ -136,43 +137,39 @@ def _facts(result: EvolutionResult) -> dict[str, str]:
         "supernet": result.provenance["supernet"]["folder"],
     }
     if again is not None:
-        told["test, trained from scratch"] = again.reason or f"{html.number(again.accuracy)} %"
-    return {**told, "ended early": result.reason} if result.reason else told
-
-
-def _more(result: EvolutionResult) -> Iterator[str]:
-    """The winner beside random paths with the same weights, and every path."""
+        facts["test, trained from scratch"] = again.reason or f"{html.number(again.accuracy)} %"
+    if result.reason:
+        facts["ended early"] = result.reason
+    columns = ["generation", "paths", "best", "median", "best so far"]
+    rows = [list(vars(row).values()) for row in result.generations]
+    generations = Section("Generations: validation accuracy, per cent", "", columns, rows)
     columns = ["paths", "images", "number", "lowest", "median", "highest", "winner"]
-    cells: list[list[html.Cell]] = [
+    rows = [
         [f"random, {words}", part, *vars(getattr(paths, part)).values(), reached]
         for words, paths in result.random_paths.items()
-        for part, reached in (
-            ("validation", result.winner.validation),
-            ("test", result.winner.test),
-        )
+        for part, reached in (("validation", winner.validation), ("test", winner.test))
     ]
-    yield html.section(
-        "Beside random paths",
-        html.paragraph(
-            "Accuracy in per cent with the same inherited weights. The winner was chosen by the "
-            "validation images, so that only the test images compare fairly."
-        ),
-        html.card(html.table(columns, cells, numeric=set(columns[2:]))),
+    about = (
+        "Accuracy in per cent with the same inherited weights. The winner was chosen by the "
+        "validation images, so that only the test images compare fairly."
     )
+    return Summary(facts, [generations, Section("Beside random paths", about, columns, rows)])
+
+
+def _paths(result: EvolutionResult) -> Iterator[str]:
+    """Every path."""
     columns = ["number", "generation", "origin", "architecture", "cells", "multiply-adds"]
     columns.append("validation")
     shown, every = result.paths[-MOST_ROWS:], len(result.paths)
-    cells = [list(vars(one).values()) for one in shown]
-    numeric = {"number", "generation", "multiply-adds", "validation"}
-    table = html.table(columns, cells, numeric=numeric, long=True)
-    words = f"{len(cells)} paths"
-    if len(cells) < every:
-        words = f"The last {len(cells)} of {every} paths; trials.csv has all"
+    table = html.table(columns, [list(vars(one).values()) for one in shown], long=True)
+    words = f"{len(shown)} paths"
+    if len(shown) < every:
+        words = f"The last {len(shown)} of {every} paths; trials.csv has all"
     left_out = html.paragraph(html.left_out(MOST_PATHS, every, "paths", "the winner"))
-    unfolded = len(cells) <= OPEN_CANDIDATES
+    unfolded = len(shown) <= OPEN_CANDIDATES
     yield html.section("Paths", left_out, html.folded(words, table, unfolded=unfolded))
 
 
 write_evolution_report = html.result_report(
-    "asvit supernet evolve", EvolutionResult, _facts, evolution_pictures, _more, (TRIALS,)
+    "asvit supernet evolve", EvolutionResult, summary, evolution_pictures, _paths, (TRIALS,)
 )

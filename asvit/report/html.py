@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,10 @@ from asvit.core.files import write_text
 from asvit.core.results import Result
 from asvit.core.run_files import REPORT, RESULT
 from asvit.core.settings import Settings
+from asvit.core.summary import Cell, Section, Summary, columns_of_numbers
 from asvit.report.pictures import Picture
-from asvit.report.style import PALETTE
 from proxies.messages import legible
 
-PAGE = {"page": ("#f6f7f8", "#0e1217")}  # behind the cards
-
-Cell = str | int | float | None
 R = TypeVar("R", bound=Result)
 T = TypeVar("T")
 
@@ -69,31 +65,37 @@ def read_result(folder: Path, kind: type[R], command: str, *beside: str) -> R:
 def result_report(
     command: str,
     kind: type[R],
-    told: Callable[[R], Mapping[str, str]],
+    summary: Callable[[R], Summary],
     pictures: Callable[[R], Sequence[Picture]],
     more: Callable[[R], Iterable[str]] = lambda _: (),
     beside: Sequence[str] = (),
 ) -> Report[R]:
-    """The report of finished runs from their results; for the rest see :func:`result_page`."""
-    return Report(
-        lambda folder: read_result(folder, kind, command, *beside),
-        pictures,
-        lambda result, drawn: result_page(command, result, told(result), drawn, more(result)),
-    )
+    """The report of finished runs from their results: :func:`result_page` of their summary.
+
+    ``more`` has parts of the page below its sections, as HTML; the folder has the files ``beside``
+    the result, too.
+    """
+
+    def page_of(result: R, drawn: Sequence[Picture]) -> str:
+        known = summary(result)
+        parts = [*map(section_of, known.sections), *more(result)]
+        return result_page(command, result, known.facts, drawn, parts)
+
+    return Report(lambda folder: read_result(folder, kind, command, *beside), pictures, page_of)
 
 
 def result_page(
     command: str,
     result: Result,
-    told: Mapping[str, str],
+    known: Mapping[str, str],
     drawn: Sequence[Picture],
     more: Iterable[str] = (),
 ) -> str:
-    """The page of what a run came to, its figures, and ``more`` sections below them."""
+    """The page of what is ``known`` of a run, its figures, and ``more`` sections below them."""
     name = result.folder.resolve().name
     parts = [
         header(command, name, (), f"Finished in {duration(result.wall_seconds)}."),
-        section("Result", card(facts(told.items()))),
+        section("Result", card(facts(known.items()))),
         figures(drawn) if drawn else "",
         *more,
         origin(result.settings, result),
@@ -113,10 +115,6 @@ def write_files(folder: Path, drawn: Sequence[Picture], text: str = "") -> list[
 
 def page(title: str, sections: Iterable[str]) -> str:
     """The whole document around ``sections``, which are HTML already."""
-    colours = PALETTE | PAGE
-    light, dark = (
-        " ".join(f"--{role}: {pair[theme]};" for role, pair in colours.items()) for theme in (0, 1)
-    )
     here = files("asvit.report")
     text, style, script = (
         here.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
@@ -130,50 +128,26 @@ def page(title: str, sections: Iterable[str]) -> str:
     return Template(text).substitute(
         title=_text(title),
         policy=policy,
-        light=light,
-        dark=dark,
         style=style,
         script=script,
         body="\n".join(sections),
     )
 
 
-def inline_svg(svg: str, *, name: str, title: str) -> str:
-    """A figure's file as part of the page: ids of its own, colours that follow the theme.
-
-    Its ids begin with ``name``, so that those of two figures on a page differ; ``title`` says what
-    it shows, for those who cannot see it.
-    """
-    body = svg[svg.index("<svg") :].strip()
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    # In its tags only: what looks like an id or a colour between them is text.
-    body = re.sub(r"<[^>]*>", lambda tag: _themed(tag[0], name), body)
-    width = re.match(r'<svg [^>]*?\bwidth="([\d.]+pt)"', body)
-    body = re.sub(
-        r"^<svg [^>]*>", lambda tag: re.sub(r' (width|height)="[^"]*"', "", tag[0]), body
-    )
-    own = f' style="--natural: {width[1]}"' if width else ""
-    return body.replace("<svg", f'<svg role="img" aria-label="{_text(title)}"{own}', 1)
-
-
-def _themed(tag: str, name: str) -> str:
-    """A tag of a figure as :func:`inline_svg` wants it."""
-    tag = re.sub(r'\bid="', f'id="{name}-', tag)
-    tag = re.sub(r'(xlink:href="|url\()#', rf"\1#{name}-", tag)
-    for role, (light, _) in PALETTE.items():
-        tag = tag.replace(light, f"var(--{role})")
-    return tag
-
-
 def figures(drawn: Sequence[Picture], remark: str = "") -> str:
     """The section of the figures below a ``remark``, each on a card with the words below it."""
-    cards = (
-        f'<figure class="{"card wide" if picture.wide else "card"}"><div class="scroll">'
-        f"{inline_svg(picture.svg, name=f'figure{place}', title=picture.title)}</div>"
+    cards = "".join(map(_figure, drawn))
+    return section("Figures", paragraph(remark), f'<div class="figures">{cards}</div>')
+
+
+def _figure(picture: Picture) -> str:
+    kinds = "card" + " wide" * picture.wide + " photograph" * picture.photograph
+    svg = base64.b64encode(picture.svg.encode()).decode()
+    return (
+        f'<figure class="{kinds}"><div class="scroll">'
+        f'<img src="data:image/svg+xml;base64,{svg}" alt="{_text(picture.title)}"></div>'
         f"<figcaption><b>{_text(picture.title)}</b>{_text(picture.caption)}</figcaption></figure>"
-        for place, picture in enumerate(drawn)
     )
-    return section("Figures", paragraph(remark), f'<div class="figures">{"".join(cards)}</div>')
 
 
 def left_out(most: int, every: int, noun: str, beside: str) -> str:
@@ -219,6 +193,12 @@ def section(title: str, *parts: str) -> str:
     return f"<section><h2>{_text(title)}</h2>{''.join(parts)}</section>"
 
 
+def section_of(one: Section) -> str:
+    """A section of a summary."""
+    shown = card(table(one.columns, one.rows)) if one.rows else ""
+    return section(one.title, paragraph(one.words), shown)
+
+
 def card(*parts: str) -> str:
     """``parts``, which are HTML already, on a card."""
     return f'<div class="card">{"".join(parts)}</div>'
@@ -260,18 +240,17 @@ def facts(pairs: Iterable[tuple[str, str]], *, small: bool = False) -> str:
 
 def table(
     columns: Sequence[str],
-    rows: Iterable[Sequence[Cell]],
+    rows: Sequence[Sequence[Cell]],
     *,
-    numeric: frozenset[str] | set[str] = frozenset(),
     failed: frozenset[int] | set[int] = frozenset(),
     long: bool = False,
 ) -> str:
     """A table whose headings sort it; None and NaN are empty cells that sort last either way.
 
-    ``numeric`` columns stand to the right and sort by value, the rows at the places ``failed`` are
+    Columns of numbers stand to the right and sort by value, the rows at the places ``failed`` are
     marked, and a ``long`` table has a height of its own and scrolls.
     """
-    kinds = ["number" if column in numeric else "" for column in columns]
+    kinds = ["number" if right else "" for right in columns_of_numbers(columns, rows)]
     heads = "".join(
         f'<th scope="col"{_class(kind)}><button type="button">{_text(column)}</button></th>'
         for column, kind in zip(columns, kinds, strict=True)

@@ -22,11 +22,3 @@ for (const button of document.querySelectorAll("th button")) {
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
   });
 }
-// What is wider than its box says so: phones show no bar to scroll with.
-const hint = () => {
-  for (const box of document.querySelectorAll(".scroll"))
-    box.classList.toggle("more", box.scrollWidth > box.clientWidth + 1);
-};
-addEventListener("resize", hint);
-document.addEventListener("toggle", hint, true);
-hint();

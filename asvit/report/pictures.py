@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asvit.report.style import ALIKE, FONT, style, titled, with_titles
+from asvit.report.style import style
 from proxies.tables import csv_text
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Picture:
     # The rows that it shows, and their class.
     shown: tuple[Sequence[DataclassInstance], type[DataclassInstance]] = field(repr=False)
     wide: bool = False  # whether it takes the whole width of a page
+    photograph: bool = False  # whether it shows a photograph, which no dark page should invert
 
     @cached_property
     def svg(self) -> str:
@@ -37,12 +38,10 @@ class Picture:
 
         buffer = io.StringIO()
         with self._drawn() as figure:
-            points = titled(figure)
             # No date and no version: the same run gives the same file. `savefig` draws it twice.
             canvas: Any = FigureCanvasSVG(figure)
             canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
-        text = buffer.getvalue().replace(f"'{FONT}'", f"'{FONT}', {ALIKE}")
-        return with_titles(text, points)
+        return buffer.getvalue()
 
     def savefig(self, file: Any, **options: Any) -> None:
         """Draw the figure and write it, as matplotlib's ``Figure.savefig`` does.

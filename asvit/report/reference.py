@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from asvit.core.summary import Cell, Section, Summary
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, dots, figure, note
+
+BEST = 10  # architectures of a summary
 
 
 @dataclass(frozen=True)
@@ -21,18 +24,36 @@ class SeedRow:
     accuracy: float
 
 
-def _facts(result: BuildResult) -> dict[str, str]:
-    apart = result.spread
-    told = {
+def summary(result: BuildResult) -> Summary:
+    """Spread and noise of the table, its best architectures, and the trainings that failed."""
+    apart, seeds = result.spread, result.settings.seeds
+    facts = {
         "architectures": html.number(len(result.rows)),
-        "failed trainings": html.number(len(result.failures)),
+        "trainings": f"{result.settings.n * seeds} in {html.duration(result.wall_seconds)}, "
+        f"{len(result.failures)} failed",
         "accuracy": f"{apart.lowest:.1f} to {apart.highest:.1f} %, median {apart.median:.1f}",
         "std between architectures": f"{apart.between:.2f} points",
     }
-    if result.settings.seeds > 1:
-        told["std between seeds"] = f"{apart.within:.2f} points"
-        told["tau between seeds"] = html.number(result.noise_ceiling, 3)
-    return told
+    if seeds > 1:
+        facts["std between seeds"] = f"{apart.within:.2f} points"
+    if math.isfinite(result.noise_ceiling):
+        facts["noise ceiling"] = f"tau between two training seeds is {result.noise_ceiling:.3f}"
+    if math.isfinite(result.reachable):
+        facts["reachable"] = (
+            f"tau {result.reachable:.3f} with the means over {seeds} seeds, by a measure that "
+            "knew every expected accuracy"
+        )
+    best = sorted(result.rows, key=lambda row: (row.mean != row.mean, -row.mean))[:BEST]
+    columns = ["architecture", "params", "multiply-adds", "accuracy", "std"]
+    rows: list[list[Cell]] = [
+        [row.architecture, row.params, row.macs, row.mean, row.std] for row in best
+    ]
+    title = f"The best {len(best)} of {len(result.rows)} architectures, per cent"
+    sections = [Section(title, "", columns, rows)]
+    if result.failures:
+        failed = list(result.failures.items())
+        sections.append(Section("Failed trainings", "", ["training", "reason"], failed))
+    return Summary(facts, sections)
 
 
 def _pictures(result: BuildResult) -> list[Picture]:
@@ -93,5 +114,5 @@ def draw_seeds(rows: Sequence[BuiltRow]) -> Figure:
 
 
 write_reference_report = html.result_report(
-    "asvit reference build", BuildResult, _facts, _pictures
+    "asvit reference build", BuildResult, summary, _pictures
 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from asvit.core.files import read_text
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SERIES
+from asvit.core.summary import Cell
 from asvit.growth import GrowthJournal, ScaleResult, ScaleSettings
 from asvit.report import html
 from asvit.report import scale_figures as draw
@@ -208,13 +209,12 @@ def _candidates(run: Scaling) -> str:
 def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
     measures = list(run.better)
     counts = [UNIT_NAMES["params"], UNIT_NAMES["macs"]]
-    numeric = ["step", "width", *counts, *map(label, measures), "rank sum"]
     columns = ["step", "kind", "architecture", "depths", "width", *counts]
     columns += [*map(label, measures), "rank sum", *(["chosen"] if chosen else [])]
     failed = {place for place, row in enumerate(shown) if row.reason}
     if failed:
         columns.append("reason")
-    cells: list[list[html.Cell]] = [
+    cells: list[list[Cell]] = [
         [
             *(row.step, row.kind, row.architecture, ", ".join(map(str, row.depths))),
             *(row.width, row.params, row.macs),
@@ -225,7 +225,7 @@ def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
         ]
         for row in shown
     ]
-    return html.table(columns, cells, numeric=set(numeric), failed=failed, long=chosen)
+    return html.table(columns, cells, failed=failed, long=chosen)
 
 
 def _ways(run: Scaling) -> str:

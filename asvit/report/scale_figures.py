@@ -176,9 +176,8 @@ def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
 
     def draw(axes: Axes, _: Sequence[ScoreRow], good: Sequence[ScoreRow]) -> None:
         others = [row for row in good if not row.chosen]
-        told = (f"step {row.step}: {row.value:.4g}" for row in others)
         places = style.pairs(others, "step", "value")
-        style.dots(axes, *places, told, s=9, alpha=0.6, label="other candidates")
+        style.dots(axes, *places, s=9, alpha=0.6, label="other candidates")
         chosen = style.pairs([row for row in good if row.chosen], "step", "value")
         axes.plot(*chosen, color=COLOUR["second"], marker="o", markersize=3.5, label="chosen")
 
@@ -226,7 +225,6 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
         style.dots(
             axes,
             *style.pairs(own, "x", "y"),
-            (f"{row.architecture} ({row.x:.4g}, {row.y:.4g})" for row in own),
             s=[14 + 34 * (widths.index(row.width) + 1) / len(widths) for row in own],
             alpha=None,
             color=COLOUR["muted"] if alone else colour,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from asvit.core.console import networks
 from asvit.core.run_files import JOURNAL, RESULT, TRIALS
+from asvit.core.summary import Cell
 from asvit.report import html, search_trained
 from asvit.report import search_figures as draw
 from asvit.report.correlate import trust
@@ -287,10 +288,10 @@ def _finalists(result: SearchResult | None) -> str:
         return search_trained.finalists(result)
     measures = without_sizes(result.values)
     again = any(one.again for one in result.finalists)
-    numeric = ["parameters", "multiply-adds"]
+    columns = ["from", "architecture", "parameters", "multiply-adds"]
     for measure in measures:
-        numeric += [label(measure), f"{label(measure)}, again"] if again else [label(measure)]
-    cells: list[list[html.Cell]] = []
+        columns += [label(measure), f"{label(measure)}, again"] if again else [label(measure)]
+    cells: list[list[Cell]] = []
     for one in result.seed_first:
         cells.append([one.origin, one.architecture, one.params, one.macs])
         for measure in measures:
@@ -305,7 +306,7 @@ def _finalists(result: SearchResult | None) -> str:
             f"Measured again on {networks(result.settings.recheck)} each, with fresh initial "
             f"weights and another circle. The best of many noisy values owes much to luck. {words}"
         )
-    shown = html.table(["from", "architecture", *numeric], cells, numeric=set(numeric))
+    shown = html.table(columns, cells)
     return html.section("Finalists", html.paragraph(words), html.card(shown))
 
 
@@ -334,9 +335,8 @@ def _trials(run: SearchTrials) -> str:
 def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False) -> str:
     """A table of ``trials``; the short one leaves out how they came about."""
     measures = without_sizes(run.better)
-    numeric = ["parameters", "multiply-adds", *map(label, measures), "reward", "entropy"]
-    columns = ["step", "architecture", *numeric, "state", "reason"]
-    cells: list[list[html.Cell]] = [
+    columns = ["step", "architecture", "parameters", "multiply-adds", *map(label, measures)]
+    cells: list[list[Cell]] = [
         [
             *(t.number, t.architecture, t.params, t.macs),
             *(t.values.get(name) for name in measures),
@@ -345,9 +345,8 @@ def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False
         for t in trials
     ]
     return html.table(
-        columns[:-4] if short else columns,
+        columns if short else [*columns, "reward", "entropy", "state", "reason"],
         cells,
-        numeric={"step", *numeric},
         failed={place for place, t in enumerate(trials) if t.state == "failed"},
         long=not short,
     )

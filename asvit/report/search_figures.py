@@ -181,8 +181,7 @@ def draw_measures(rows: Sequence[MeasureRow]) -> Figure:
     """Every measure over steps, one below the other, with its moving median and its failures."""
 
     def draw(axes: Axes, group: Sequence[MeasureRow], good: Sequence[MeasureRow]) -> None:
-        told = (f"step {row.step}: {row.value:.4g}" for row in good)
-        style.dots(axes, *style.pairs(good, "step", "value"), told)
+        style.dots(axes, *style.pairs(good, "step", "value"))
         medians = style.pairs(group, "step", "median")
         axes.plot(*medians, color=COLOUR["second"], label="moving median")
         failed = [row.step for row in group if not math.isfinite(row.value)]
@@ -245,11 +244,10 @@ def draw_points(
     quarter = math.ceil(len(rows) / 4)
     for start, colour in zip(range(0, len(rows), quarter), style.levels(5)[1:], strict=False):
         part = rows[start : start + quarter]
-        told = (f"step {r.step}: {r.architecture} ({r.x:.4g}, {r.y:.4g})" for r in part)
         name = f"steps {part[0].step}–{part[-1].step}" if part[1:] else f"step {part[0].step}"
         size = 24 if len(rows) <= 60 else 14
         places = style.pairs(part, "x", "y")
-        style.dots(axes, *places, told, s=size, alpha=None, color=colour, label=name)
+        style.dots(axes, *places, s=size, alpha=None, color=colour, label=name)
     best = sorted({(row.x, row.y) for row in rows if row.on_front})
     axes.plot(
         [x for x, _ in best],

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asvit.core.summary import Cell
 from asvit.report import html
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, empty, figure, log_scale, pairs, tell
+from asvit.report.style import COLOUR, empty, figure, log_scale, pairs
 from asvit.search.rows import Confirmed, HeldOut, PredictorCheck
 from asvit.search.settings import ACCURACY
 
@@ -47,18 +48,13 @@ def draw_predicted(rows: Sequence[HeldOut]) -> Figure:
             one.predicted, one.accuracy, xerr=std, color=colour, elinewidth=0.6, alpha=0.5
         )
     filled = [colour if one.trainings > 1 else "none" for one in rows]
-    drawn = axes.scatter(
+    axes.scatter(
         *pairs(rows, "predicted", "accuracy"),
         s=22,
         facecolors=filled,
         edgecolors=colour,
         zorder=3,
     )
-    told = (
-        f"{one.architecture}: measured {one.accuracy:.4g} %, predicted {one.predicted:.4g} %"
-        for one in rows
-    )
-    tell(drawn, told)
     axes.set(xlabel="predicted accuracy (%)", ylabel="measured accuracy (%)")
     return made
 
@@ -121,8 +117,7 @@ def draw_costs(rows: Sequence[CostRow], expected: str) -> Figure:
             mfc="none",
             elinewidth=0.8,
         )
-    drawn = axes.scatter(macs, means, s=26, color=COLOUR["first"], zorder=3)
-    tell(drawn, (f"{one.architecture}: {one.accuracy:.4g} %" for one in rows))
+    axes.scatter(macs, means, s=26, color=COLOUR["first"], zorder=3)
     axes.set(xlabel="multiply-adds (million)", ylabel=f"{expected} (%)")
     log_scale(axes, "x", macs)
     return made
@@ -130,10 +125,10 @@ def draw_costs(rows: Sequence[CostRow], expected: str) -> Figure:
 
 def finalists(result: SearchResult) -> str:
     """The best architectures, the seed first, and how far their predictions can be trusted."""
-    columns, numeric = ["architecture"], ["parameters", "multiply-adds", "trainings", "mean"]
+    columns = ["architecture", "parameters", "multiply-adds", "trainings", "mean"]
     predicted = any(math.isfinite(one.predicted) for one in result.finalists)
     again = result.confirmed is not None
-    cells: list[list[html.Cell]] = [
+    cells: list[list[Cell]] = [
         [
             *(one.architecture, one.params, one.macs, one.trainings, one.values[ACCURACY]),
             *([one.predicted] * predicted),
@@ -141,12 +136,11 @@ def finalists(result: SearchResult) -> str:
         ]
         for one in result.seed_first
     ]
-    numeric += ["predicted"] * predicted
-    columns += [*numeric, *["retrained [90 %]"] * again]
+    columns += ["predicted"] * predicted + ["retrained [90 %]"] * again
     words = f"The first is the seed architecture. {result.accuracies_in_words}"
     parts = [html.paragraph(f"Accuracies are per cent, on images held out. {words}")]
     if result.predictor is not None:
         told = result.predictor.in_words
         parts.append(html.paragraph(f"{told[0].upper()}{told[1:]}."))
-    shown = html.table(columns, cells, numeric=set(numeric))
+    shown = html.table(columns, cells)
     return html.section("Finalists", *parts, html.card(shown))

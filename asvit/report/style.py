@@ -1,17 +1,14 @@
 """How figures look: one palette by role, text kept as text, the same bytes for the same rows.
 
-A figure names colours by role. The files on disk carry the light values; the HTML report puts a
-CSS variable in the place of each value, so that the page's light and dark themes colour the
-figures too.
+A figure is drawn once, dark on a light ground of its own, which reads on any page. The dark theme
+of a report inverts it (page.css).
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -25,30 +22,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Role -> (light, dark). Every light value is used by one role only: the report finds it by value.
-PALETTE = {
-    "card": ("#fefefe", "#161b22"),
-    "ink": ("#1f2429", "#e4e8ec"),
-    "muted": ("#66707b", "#98a2ad"),
-    "grid": ("#e3e7eb", "#2b323a"),
-    "first": ("#2862a5", "#6ba6e8"),
-    "second": ("#bd5519", "#ee9a5c"),
-    "bad": ("#b3243b", "#f2788a"),
+# Role -> colour. Lines have a contrast of 3 to the card, and texts, which are ink or muted, 4.5.
+COLOUR = {
+    "card": "#fefefe",
+    "ink": "#1f2429",
+    "muted": "#66707b",
+    "grid": "#e3e7eb",
+    "first": "#2862a5",
+    "second": "#bd5519",
+    "bad": "#b3243b",
     # Series without an order: apart in lightness, too, for grey paper and colour-blind readers.
-    "series1": ("#2a1a70", "#6a5ae6"),
-    "series2": ("#a3307f", "#d05cba"),
-    "series3": ("#dc6a3c", "#f0986a"),
-    "series4": ("#d9a520", "#fae28a"),
-    "level0": ("#dfeaf4", "#2a3b4d"),
-    "level1": ("#93bade", "#42698f"),
-    "level2": ("#6499cb", "#5586b5"),
-    "level3": ("#447cb3", "#6d9fcd"),
-    "level4": ("#1f5187", "#a9ccee"),
+    "series1": "#180d50",
+    "series2": "#af539b",
+    "series3": "#a33512",
+    "series4": "#af8e13",
+    "level0": "#dfeaf4",
+    "level1": "#93bade",
+    "level2": "#6499cb",
+    "level3": "#447cb3",
+    "level4": "#1f5187",
 }
-COLOUR = {role: light for role, (light, _) in PALETTE.items()}
 SMALL = 9  # points, 12 pixels: the smallest text of a figure
-FONT = "DejaVu Sans"  # comes with matplotlib, so that layouts are the same everywhere
-ALIKE = "Verdana, sans-serif"  # as wide, for screens without it
+# The first comes with matplotlib, so that layouts are the same everywhere; the others are as wide.
+FONTS = ["DejaVu Sans", "Verdana"]
 
 LABELS = {
     "length_distortion": "length distortion",
@@ -109,7 +105,8 @@ def style(salt: str) -> Iterator[None]:
         "ytick.color": COLOUR["muted"],
         "xtick.labelsize": SMALL,
         "ytick.labelsize": SMALL,
-        "font.family": FONT,
+        "font.family": "sans-serif",
+        "font.sans-serif": FONTS,
         "legend.frameon": False,
         "legend.fontsize": SMALL,
         "lines.linewidth": 1.6,
@@ -143,65 +140,14 @@ def empty(text: str, **size: float) -> Figure:
     return made
 
 
-def dots(
-    axes: Axes, x: Sequence[float], y: Sequence[float], titles: Iterable[str] = (), **look: Any
-) -> None:
-    """Single observations, faint enough to show where they crowd; ``titles`` tell of each.
+def dots(axes: Axes, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
+    """Single observations, faint enough to show where they crowd.
 
     They may ``look`` otherwise: those are arguments of matplotlib's ``scatter``.
     """
     few = len(x) <= 60
     usual = {"color": COLOUR["first"], "s": 20 if few else 9, "alpha": 0.8 if few else 0.5}
-    tell(axes.scatter(x, y, **{"linewidths": 0, **usual, **look}), titles)
-
-
-def tell(points: Artist, titles: Iterable[str]) -> None:
-    """Give each point what a browser tells where the pointer hovers over it."""
-    setattr(points, _TITLES, list(titles))
-
-
-def titled(figure: Figure) -> list[Artist]:
-    """The points of a figure that have titles; each gets an id to find them by in an SVG."""
-    found = [one for one in figure.findobj() if getattr(one, _TITLES, None)]
-    for place, points in enumerate(found):
-        points.set_gid(f"titled-{place}")
-    return found
-
-
-def with_titles(svg: str, points: Iterable[Artist]) -> str:
-    """``svg`` with the titles of these points in it, which :func:`titled` gave their ids."""
-    for artist in points:
-        group = f'<g id="{artist.get_gid()}">'
-        before, found, rest = svg.partition(group)
-        marked = rest.lstrip().startswith("<defs>")  # a marker that the points use
-        defined, mark, drawn = rest.partition("</defs>") if marked else ("", "", rest)
-        length = _length_of_group(drawn, depth=1)
-        shapes = _SHAPE.split(drawn[:length])
-        titles: list[str] = getattr(artist, _TITLES)
-        if found and len(shapes) // 3 == len(titles):
-            told = iter(titles)
-            for place in range(1, len(shapes), 3):
-                name, rest_of_tag = shapes[place : place + 2]
-                words = escape(one_line(next(told), most=_LONGEST_TITLE))
-                shapes[place : place + 2] = [
-                    "", f"<{name}{rest_of_tag}><title>{words}</title></{name}>"
-                ]  # fmt: skip
-            svg = "".join((before, group, defined, mark, *shapes, drawn[length:]))
-    return svg
-
-
-_TITLES = "asvit_titles"  # attribute of an artist
-_LONGEST_TITLE = 300  # characters: names may come from outside
-_SHAPE = re.compile(r"<(use|path)\b([^>]*)/>")
-
-
-def _length_of_group(text: str, depth: int) -> int:
-    """Where the group that ``text`` is in ends, ``depth`` groups deep."""
-    for tag in re.finditer(r"<g\b|</g>", text):
-        depth += 1 if tag[0] == "<g" else -1
-        if depth == 0:
-            return tag.start()
-    return len(text)
+    axes.scatter(x, y, **{"linewidths": 0, **usual, **look})
 
 
 def log_scale(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:

@@ -6,7 +6,7 @@ confusion matrix and the worst mistakes.
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from asvit.core.run_files import PREDICTIONS
+from asvit.core.summary import Cell, Section, Summary
 from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
@@ -34,8 +35,9 @@ _CURVES = {
 _PACE = {"learning rate": ("", "learning_rate"), "images a second": ("", "images_per_second")}
 
 
-def _facts(result: TrainResult) -> dict[str, str]:
-    told = {
+def summary(result: TrainResult) -> Summary:
+    """The accuracy, the plan of tokens, and the classes that are most confused."""
+    facts = {
         "architecture": result.network.architecture,
         "parameters": html.number(result.params),
         "multiply-adds": html.number(result.macs),
@@ -43,8 +45,8 @@ def _facts(result: TrainResult) -> dict[str, str]:
     }
     for name, row in (("best", result.best_row), ("last", result.last)):
         if row is not None:
-            told[f"accuracy, {name} epoch ({row.epoch})"] = f"{html.number(row.best_top1)} %"
-    return told
+            facts[f"accuracy, {name} epoch ({row.epoch})"] = f"{html.number(row.best_top1)} %"
+    return Summary(facts, [*_tokens(result), *_confused(_kept(result))])
 
 
 def _kept(result: TrainResult) -> Predictions | None:
@@ -138,19 +140,12 @@ def _sizes(kept: Predictions) -> Counter[str]:
     return sizes
 
 
-def _tokens(result: TrainResult) -> str:
+def _tokens(result: TrainResult) -> Iterator[Section]:
     """The plan of tokens; nothing for a training without."""
     if result.saved is None:
-        return ""
-    columns = [
-        "tokens",
-        "epochs",
-        "multiply-adds",
-        "of full (%)",
-        "ms an image",
-        "of full time (%)",
-    ]
-    cells: list[list[html.Cell]] = [
+        return
+    columns = ["tokens", "epochs", "multiply-adds", "of full (%)", "ms an image"]
+    rows: list[list[Cell]] = [
         [
             f"({stage['stride']},{stage['dilation']})",
             *(stage["epochs"], stage["macs"], 100 * stage["fraction"]),
@@ -162,43 +157,46 @@ def _tokens(result: TrainResult) -> str:
         f"Coarser tokens saved {result.saved['macs']:.1%} of the multiply-adds of the training "
         f"and about {result.saved['time']:.1%} of its time."
     )
-    table = html.table(columns, cells, numeric=set(columns[1:]))
-    return html.section("Tokens", html.paragraph(words), html.card(table))
+    yield Section("Tokens", words, [*columns, "of full time (%)"], rows)
 
 
-def _mistakes(kept: Predictions | None) -> list[str]:
-    """The most confused pairs of classes, and the images with the highest loss."""
+def _confused(kept: Predictions | None) -> Iterator[Section]:
+    """The most confused pairs of classes."""
     if kept is None or not kept.mistakes:
-        return []
+        return
     sizes = _sizes(kept)
     wrong = [pair for pair in kept.confusion if pair.label != pair.predicted]
     wrong.sort(key=lambda pair: -pair.images)
     columns = ["class", "taken for", "images", "of the class (%)"]
-    cells: list[list[html.Cell]] = [
+    rows: list[list[Cell]] = [
         [pair.label, pair.predicted, pair.images, 100 * pair.images / sizes[pair.label]]
         for pair in wrong[:MOST_PAIRS]
     ]
-    pictures = (
-        (one.picture, one.name, f"{one.label}, taken for {one.predicted} ({one.confidence:.0f} %)")
-        for one in kept.mistakes
-    )
+    yield Section("Most confused classes", "", columns, rows)
+
+
+def _mistakes(result: TrainResult) -> Iterator[str]:
+    """The images with the highest loss."""
+    kept = _kept(result)
+    if kept is None or not kept.mistakes:
+        return
     about = (
         "The validation images with the highest loss among those taken for another class, with "
         "its probability. Often the label is wrong, or the image shows both."
     )
-    table = html.table(columns, cells, numeric=set(columns[2:]))
-    return [
-        html.section("Most confused classes", html.card(table)),
-        html.section("Worst mistakes", html.paragraph(about), html.thumbnails(pictures)),
-    ]
+    pictures = (
+        (one.picture, one.name, f"{one.label}, taken for {one.predicted} ({one.confidence:.0f} %)")
+        for one in kept.mistakes
+    )
+    yield html.section("Worst mistakes", html.paragraph(about), html.thumbnails(pictures))
 
 
 write_training_report = html.result_report(
     "asvit train",
     TrainResult,
-    _facts,
+    summary,
     lambda result: training_pictures(result.history, _kept(result)),
-    lambda result: [_tokens(result), *_mistakes(_kept(result))],
+    _mistakes,
 )
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import fitting, number, rounded, short, table, with_interval
+from asvit.core.console import fitting, number, short, table, with_interval
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, ignore, images_told
 from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCORES, VALUES
@@ -26,6 +26,7 @@ from asvit.core.settings import (
     setting,
     warn_of_changes,
 )
+from asvit.core.signatures import CallOptions, with_options
 from asvit.reference import REFERENCES
 from asvit.reference.findings import (
     Finding,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from asvit.reference import ReferenceTable
     from asvit.reference.query import Plan
     from asvit.reference.scores import ScoreJournal
-    from asvit.runs.estimate import Estimate
+    from asvit.runs.estimate import Remaining
     from asvit.runs.measurement_pool import EvalContext, MeasurementJob, Workload
 
 _GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
@@ -275,21 +276,16 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
                 del due[row]
                 self.tell(Progress("row", total - len(due), total, state=texts[row]))
 
-    def estimate(self) -> Estimate:
-        """The time that the run would take."""
-        from asvit.runs.estimate import estimate_jobs
+    def remaining(self) -> Remaining:
+        """What is left to do; of the networks the one in the middle of the table is timed."""
+        from asvit.runs.estimate import Remaining, with_example
 
         journal = self.peeked()
         self.check_settings(journal.settings)
-        due = {
-            row: [name for name in names if math.isnan(self._counted(row, name))]
-            for row, names in self._missing(journal).items()
-        }
-        jobs = self._jobs({row: names for row, names in due.items() if names})
-        load = _workload(jobs)
-        classes = self.table.num_classes
-        found = estimate_jobs(jobs, self.settings, load, self.workers, num_classes=classes)
-        return replace(found, done=len(self.plan.rows) - len(jobs))
+        jobs = self._jobs(self._missing(journal))
+        found = Remaining(len(self.plan.rows) - len(jobs), len(jobs))
+        job = jobs[len(jobs) // 2] if jobs else None
+        return with_example(found, job, self.settings, num_classes=self.table.num_classes)
 
     def _missing(self, journal: ScoreJournal) -> dict[int, list[str]]:
         """What has to be measured: row to measures."""
@@ -400,15 +396,9 @@ def _state(row: ScoreRow, failures: int) -> str:
     return f"{row.architecture} ({measured}){f'  failed {failures}' if failures else ''}"
 
 
-_COLUMNS = (
-    *("n", "dropped", "τ [95 %]", "Spearman", "weighted τ", "partial τ", "τ − count's"),
-    *("τ in params bands", "τ in MACs bands", "regret 1 5 10"),
-)
 _LEGEND = (
     "thirds: τ over the pairs of rows in the same third by size; {}[95 %]: bootstrap intervals; "
-    "partial τ: given params; τ − count's: to the best count's on the same rows; bands: thirds of "
-    "the rows by size, from the smallest; regret: what the best of the 1, 5 and 10 ranked highest "
-    "lacks to the best of all, in points of accuracy"
+    "τ − count's: to the best count's on the same rows"
 )
 _OF_PREDICTOR = "predictor@12: fitted to 12 rows, judged on the others, mean over splits; "
 
@@ -455,26 +445,24 @@ def _size_cells(one: Finding) -> dict[str, object]:
 def _cells(one: Finding) -> dict[str, object]:
     """The columns of a finding."""
     it = one.correlation
-    in_bands = [
-        " ".join(rounded(band.tau, 2) for band in it.in_bands if band.count == count)
-        for count in ("params", "macs")
-    ]
-    numbers: list[object] = [
-        it.n,
-        it.dropped,
-        with_interval(it.tau, *it.tau_interval),
-        rounded(it.spearman),
-        rounded(it.weighted_tau),
-        rounded(it.partial_tau),
-        with_interval(it.difference, *it.difference_interval, sign="+"),
-        *in_bands,
-        " ".join(rounded(points, 2) for points in it.regret.values()),
-    ]
-    return dict(zip(_COLUMNS, numbers, strict=True))
+    return {
+        "n": it.n,
+        "dropped": it.dropped,
+        "τ [95 %]": with_interval(it.tau, *it.tau_interval),
+        "τ − count's": with_interval(it.difference, *it.difference_interval, sign="+"),
+    }
 
 
+@with_options(
+    *(CorrelationQuery, CorrelationSettings, CorrelationRun, CallOptions),
+    names={"targets": "target"},
+)
 def run_correlation(
-    reference: str | Path | ReferenceTable, *, target: Any = None, **given: Any
+    reference: str | Path | ReferenceTable,
+    *,
+    target: str | Sequence[str] | None = None,
+    workers: Workers | None = None,
+    **given: Any,
 ) -> CorrelationResult:
     """Tell how well measures rank the architectures of a reference table by accuracy.
 
@@ -487,17 +475,21 @@ def run_correlation(
         reference: Name of a table, path of a CSV file, or the table itself.
         target: Accuracies to correlate with, or several; ``"all"`` for all of the table; its
             default one where none is named.
-        **given: ``proxies`` (measures; ``"all"`` for every registered one, ``"a+b"`` for the sum
-            of the ranks by a and by b), ``rows`` (only so many rows, drawn by the seed) and
-            ``max_params`` (only rows of at most so many parameters, such as ``"100M"``);
-            ``retry`` (measure again what failed); the fields of
-            :class:`asvit.reference.settings.CorrelationSettings`; what :mod:`asvit.runs` tells
-            of; and ``workers``.
+        workers: Processes that measure; the result does not depend on them.
 
     Raises:
         ValueError: If the table is none, a name in it is unknown, or too few rows are left, too.
+
+    Example:
+        >>> result = asvit.run_correlation(
+        ...     "vitbench101-pit", proxies="naswot", rows=5, image_size=32, repeats=1,
+        ...     out="correlation",
+        ... )
+        >>> result.rows
+        5
     """
-    return CorrelationRun.make(reference=reference, targets=target, **given).run()
+    made = CorrelationRun.make(reference=reference, targets=target, workers=workers, **given)
+    return made.run()
 
 
 def reliability(

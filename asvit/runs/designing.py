@@ -20,6 +20,7 @@ from asvit.core.files import expanded, read_text, write_text
 from asvit.core.progress import Progress, StageUnderWay, Tell, images_told
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
 from asvit.core.settings import ELSEWHERE, WrongOption, fields_of
+from asvit.core.signatures import CallOptions, with_options
 from asvit.designs import (
     DesignJournal,
     DesignResult,
@@ -452,13 +453,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         Raises:
             ValueError: If the least that can be done takes longer than the hours.
         """
-        from asvit.runs.estimate import estimate_search
+        from asvit.runs.estimate import training_seconds
         from asvit.spaces import cost
 
         hours, side, classes = self.settings.hours, self._own_side, self._classes
-        search = estimate_search(
-            replace(settings, data=str(data)), self.workers, candidates=3, seconds=2
-        ).seconds
+        search = training_seconds(replace(settings, data=str(data)), self.workers)
         network = self._limits(side, classes).network
         sizes = sorted(map(network, drawn), key=lambda one: cost(one, side, classes).macs)
         typical = str(sizes[len(sizes) // 2])
@@ -934,7 +933,8 @@ def _narrower(arch: Architecture, share: float) -> Architecture | None:
     return None
 
 
-def design(data: str | Path, **given: Any) -> DesignResult:
+@with_options(DesignSettings, DesignRun, CallOptions)
+def design(data: str | Path, *, workers: Workers | None = None, **given: Any) -> DesignResult:
     """Find, train, test and export a network for pictures, within limits.
 
     The run folder holds the search, the trainings, ``model.safetensors``, ``model.onnx``, the
@@ -943,10 +943,13 @@ def design(data: str | Path, **given: Any) -> DesignResult:
 
     Args:
         data: A folder with a folder for each class, or ``train``, ``val`` and ``test`` of these.
-        **given: The fields of :class:`asvit.designs.DesignSettings`, such as ``max_params="5M"``
-            and ``hours=0.5``; what :mod:`asvit.runs` tells of; and ``workers`` of the search.
+        workers: Processes of the search; the result does not depend on them.
 
     Raises:
         ValueError: If there are too few pictures, or nothing is within the limits, too.
+
+    Example:
+        >>> result = asvit.design("pictures", max_params="5M", hours=1)  # doctest: +SKIP
+        >>> result.architecture  # doctest: +SKIP
     """
-    return DesignRun.make(data=str(data), **given).run()
+    return DesignRun.make(data=str(data), workers=workers, **given).run()

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import clock, percent, table
+from asvit.core.console import clock, percent
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import (
@@ -23,6 +23,8 @@ from asvit.core.run_files import (
     TRIALS,
 )
 from asvit.core.settings import check_same_digest, check_same_images, setting
+from asvit.core.signatures import CallOptions, with_options
+from asvit.core.summary import on_console
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.run import Run, imported
 from asvit.search.supernet_result import (
@@ -87,7 +89,9 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     retrain: bool = setting(
         False, "Then train the winner from scratch, with as many steps as the supernet had."
     )
-    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
+    )
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
@@ -320,29 +324,13 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     @classmethod
     def told(cls, result: EvolutionResult, screen: Console) -> Iterator[RenderableType]:
         """The generations, and the winner beside random paths."""
-        columns = ["generation", "paths", "best", "median", "best so far"]
-        cells = [list(vars(row).values()) for row in result.generations]
-        yield ""
-        yield table(columns, cells, title="Validation accuracy, inherited weights, per cent")
-        winner = result.winner
-        rows: list[list[object]] = [["winner", winner.validation, winner.test]]
-        for words, paths in result.random_paths.items():
-            name = f"median of {paths.test.paths} random paths {words}"
-            rows.append([name, paths.validation.median, paths.test.median])
-        title = "The winner beside random paths with the same weights"
-        yield table(["", "validation", "test"], rows, title=title, left=("",), rule=1)
-        yield (
-            f"winner: {winner.architecture} ({winner.params:,} params, {winner.macs:,} of "
-            f"{result.settings.max_macs:,} multiply-adds)"
-        )
-        if result.retrained is not None:
-            told = result.retrained.reason or percent(result.retrained.accuracy)
-            yield f"trained from scratch: {told} on the test images"
+        from asvit.report.evolution import summary
+
+        yield from on_console(summary(result))
         yield f"{result.evaluated} paths in {clock(result.wall_seconds)}"
-        if result.reason:
-            yield f"ended early: {result.reason}"
 
 
+@with_options(EvolutionSettings, EvolutionRun, CallOptions)
 def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> EvolutionResult:
     """Search a trained supernet for its best path; the same call continues a run.
 
@@ -355,12 +343,21 @@ def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> Evoluti
 
     Args:
         supernet: Run folder of the supernet; the newest finished one in ``runs`` by default.
-        **given: The fields of :class:`asvit.search.supernet_settings.EvolutionSettings`; what
-            :mod:`asvit.runs` tells of; ``device``; and ``retrain`` (then train the winner from
-            scratch, with as many steps as the supernet had).
 
     Raises:
         ValueError: If the supernet is unfinished, or no path costs as little or as much as asked,
             too.
+
+    Example:
+        >>> supernet = asvit.train_supernet(
+        ...     train_images=60, validation_images=40, test_images=40, image_size=32, width=24,
+        ...     epochs=1, batch_size=30, out="supernet",
+        ... )
+        >>> result = asvit.evolve_supernet(
+        ...     "supernet", population=4, generations=2, keep=2, crossovers=1, mutations=1,
+        ...     random_paths=2, out="evolution",
+        ... )
+        >>> result.winner.path.count("|")
+        2
     """
     return EvolutionRun.make(supernet=supernet, **given).run()

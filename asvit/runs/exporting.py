@@ -16,6 +16,7 @@ from torch import nn
 
 from asvit.core.files import expanded, sync_folder, write_text
 from asvit.core.run_files import RESULT
+from asvit.core.signatures import with_options
 from asvit.core.versions import versions
 from asvit.export.comparison import TOLERANCE, compare
 from asvit.export.exported import Exported, model_card, without_folders
@@ -39,6 +40,7 @@ Source = tuple[WeightsFile, nn.Module, int | None]
 _OF_NETWORK = ("num_classes", "attention", "ffn", "branches")
 
 
+@with_options(ExportSettings)
 def export_network(
     architecture: str | None = None,
     *,
@@ -58,7 +60,6 @@ def export_network(
         to: Format: ``"timm"``, ``"onnx"``, ``"pt2"`` or ``"safetensors"``.
         facts: More of what the copy and its card say of the network, of JSON types.
         progress: Called with each step, in words.
-        **settings: Other fields of :class:`asvit.export.settings.ExportSettings`.
 
     Returns:
         The result, with the differences that were found.
@@ -70,8 +71,16 @@ def export_network(
         OSError: If the copy cannot be written, or cannot be loaded.
         ImportError: If a library is missing.
         TypeError: If there is no such setting.
+
+    Example:
+        >>> exported = asvit.export_network(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", to="safetensors", random=True, image_size=32,
+        ...     out="network.safetensors",
+        ... )
+        >>> exported.out.exists()
+        True
     """
-    chosen = name_weights(ExportSettings(to, architecture, **settings))
+    chosen = name_weights(ExportSettings.make(to=to, architecture=architecture, **settings))
     form = FORMATS[chosen.to]
     form.check_libraries()
     weights = None if chosen.weights is None else weights_path(chosen.weights)

@@ -31,7 +31,9 @@ def attention_maps(
     layers: Sequence[str | int] = (),
     query: tuple[int, int] | None = None,
     image_size: int | None = None,
-    **settings: Any,
+    weights: str | None = None,
+    attention: str | None = None,
+    ffn: str | None = None,
 ) -> list[Picture]:
     """Pictures of where the heads of a network look in images; of a PSViT, of its tokens, too.
 
@@ -43,20 +45,35 @@ def attention_maps(
             module that they are or are in; by default four from the first to the last.
         query: As :func:`asvit.report.attention_maps.layer_maps`.
         image_size: Side of the images in pixels; by default that of the weights, else 224.
-        **settings: ``weights``, ``attention`` and ``ffn`` of an export.
+        weights: File of weights, or run folder of a training.
+        attention: ``"hallucinated"``, as of :func:`asvit.export_network`.
+        ffn: ``"compact"``, likewise.
 
     Raises:
         ValueError: As there; also if a layer does not exist, or a file cannot be read.
         FileNotFoundError: If pictures or weights do not exist.
+
+    Example:
+        >>> pictures = asvit.attention_maps("timm:vit_tiny_patch16_224", ["pictures/cat/0.png"])
+        >>> pictures[0].name
+        '0-maps'
     """
     facts: Any = {}
     if isinstance(network, nn.Module):
         model, size = network, image_size or 224
     else:
         text = str(network)
-        random = not (settings.get("weights") or weights_path(text).is_file())
-        settings |= {"random": random, "image_size": image_size, "out": text}
-        content, model, _ = find_source(name_weights(ExportSettings("timm", text, **settings)))
+        chosen = ExportSettings(
+            "timm",
+            text,
+            weights,
+            random=not (weights or weights_path(text).is_file()),
+            out=text,
+            image_size=image_size,
+            attention=attention,
+            ffn=ffn,
+        )
+        content, model, _ = find_source(name_weights(chosen))
         size, facts = content.network.image_size, content.facts
     paths = list(find_pictures(images))
     unique = len({path.stem for path in paths}) == len(paths)

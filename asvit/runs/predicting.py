@@ -83,6 +83,15 @@ def predict(
         FileNotFoundError: If weights or pictures do not exist.
         ValueError: If the weights cannot be read, or do not say which network they are of.
         ImportError: If ONNX Runtime is needed and not installed.
+
+    Example:
+        >>> result = asvit.run_training(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=32, classes=2, train_images=20,
+        ...     validation_images=10, epochs=1, batch_size=10, out="training",
+        ... )
+        >>> (prediction,) = asvit.predict("training", ["pictures/cat/0.png"], top=1)
+        >>> len(prediction.guesses)
+        1
     """
     for name, number in {"top": top, "batch_size": batch_size}.items():
         if number < 1:

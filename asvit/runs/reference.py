@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -11,11 +10,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, percent, table
+from asvit.core.console import percent
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import REFERENCE_FIGURES, TABLE, TRAININGS
 from asvit.core.settings import setting
+from asvit.core.signatures import CallOptions, with_options
+from asvit.core.summary import on_console
 from asvit.core.versions import versions
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from asvit.reference.build import Outcome, Training, TrainingJournal
     from asvit.reference.trainer import Trainer
-
-_SHOWN = 10  # rows of a table that are shown; all are in the file
 
 
 @dataclass(kw_only=True)
@@ -182,29 +181,9 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
     @classmethod
     def told(cls, result: BuildResult, screen: Console) -> Iterator[RenderableType]:
         """The best of the table, its spread and noise."""
-        columns = ["architecture", "params", "multiply-adds", "accuracy", "std"]
-        best = sorted(result.rows, key=lambda row: (row.mean != row.mean, -row.mean))[:_SHOWN]
-        cells = [[row.architecture, row.params, row.macs, row.mean, row.std] for row in best]
-        title = f"The best {len(best)} of {len(result.rows)} architectures, per cent"
-        yield ""
-        yield table(columns, cells, title=title, left=("architecture",))
-        apart = result.spread
-        yield (
-            f"{apart.lowest:.1f} to {apart.highest:.1f} %, median {apart.median:.1f}; standard "
-            f"deviation {apart.between:.2f} points between architectures"
-            + (f", {apart.within:.2f} between seeds" if math.isfinite(apart.within) else "")
-        )
-        if math.isfinite(result.noise_ceiling):
-            line = f"noise ceiling: tau between two training seeds is {result.noise_ceiling:.3f}"
-            if math.isfinite(result.reachable):
-                line += (
-                    "; a measure that knew every expected accuracy would reach a tau of about "
-                    f"{result.reachable:.3f} with the means over {result.settings.seeds} seeds"
-                )
-            yield line
-        told = f"{result.settings.n * result.settings.seeds} trainings"
-        yield f"{told} in {clock(result.wall_seconds)}, {len(result.failures)} failed"
-        yield from (f"failed: {one}: {reason}" for one, reason in result.failures.items())
+        from asvit.report.reference import summary
+
+        yield from on_console(summary(result))
 
 
 def find_devices(names: str, jobs: int) -> tuple[str, ...]:
@@ -223,6 +202,7 @@ def find_devices(names: str, jobs: int) -> tuple[str, ...]:
     return tuple(found[job % len(found)] for job in range(max(jobs, len(found))))
 
 
+@with_options(BuildSettings, BuildRun, CallOptions)
 def build_reference(**given: Any) -> BuildResult:
     """Train random architectures of a space and write their accuracies as a reference table.
 
@@ -231,13 +211,15 @@ def build_reference(**given: Any) -> BuildResult:
     reads it) and ``result.json``. After a stop at most the trainings in flight are done again; the
     table is the same whatever the number of jobs. More architectures or seeds extend a run.
 
-    Args:
-        **given: The fields of :class:`asvit.reference.build_settings.BuildSettings`; what
-            :mod:`asvit.runs` tells of; ``device`` (or several of a kind, as ``"cuda:0,cuda:1"``;
-            on ``"cpu"`` a training keeps to one thread); and ``jobs`` (processes, at least one
-            for each device).
-
     Raises:
         OSError: If a process died, too.
+
+    Example:
+        >>> result = asvit.build_reference(
+        ...     n=2, seeds=1, train_images=200, test_images=100, image_size=32, width=8,
+        ...     steps=2, batch_size=4, out="table",
+        ... )
+        >>> len(result.rows)
+        2
     """
     return BuildRun.make(**given).run()

@@ -16,6 +16,7 @@ from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
 from asvit.core.settings import fields_of, setting, warn_of_changes
+from asvit.core.signatures import CallOptions, with_options
 from asvit.growth import ScaleResult, ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.measuring_run import MeasuringRun, rank_table
@@ -25,8 +26,9 @@ from scaling.rules import RULES
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from asvit.executors import Workers
     from asvit.growth import GrowthJournal
-    from asvit.runs.estimate import Estimate
+    from asvit.runs.estimate import Remaining
     from asvit.runs.growable import Growable
     from asvit.runs.measurement_pool import EvalContext, MeasurementPool
     from proxies import Score
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 _NETWORKS = 150  # that a growth measures, about
 _AT_ONCE = 16  # of them in a step
 _GIGABYTES = 4.0  # that measuring one of the largest may need at 224 px
-_SIMULATIONS = 3  # of a growth, for an estimate of its time
 _STEP_RATIO = 1.1  # of the time of a step to that of the one before, about
 
 
@@ -255,76 +256,20 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
                 jobs.append(MeasurementJob("", names, SEED_KEY, side, refused=first_line(error)))
         return (measured.scores for measured in in_order(pool.measure(jobs)))
 
-    def estimate(self) -> Estimate:
-        """The time that the run would take, along simulated growths."""
-        from asvit.runs.estimate import estimate_jobs
-        from asvit.runs.measurement_pool import MeasurementJob, Workload
-        from scaling.growth import SEED_KEY
+    def remaining(self) -> Remaining:
+        """What is left to do; the network that is timed is the first one."""
+        from asvit.runs.estimate import Remaining, with_example
+        from asvit.runs.measurement_pool import MeasurementJob
+        from scaling.growth import SEED_KEY, measured_shape
 
         journal = self.peeked()
         self.check_settings(self.stored_settings(journal))
-        done = len(journal)
-        if self.settings.timed:
-            self._guess_times()
+        done, s = len(journal), self.settings
         if done and self._stored_result(journal) is not None:
-            paths: list[list[Shape]] = [[]]
-        else:
-            paths = [self._simulated(seed)[done:] for seed in range(_SIMULATIONS)]
-        paths.sort(key=len)
-        names, side = self.settings.proxies, self.settings.image_size
-        jobs = [
-            MeasurementJob(self.growable.name(*shape), names, SEED_KEY, side)
-            for shape in paths[len(paths) // 2]
-        ]
-        load = Workload(_NETWORKS, _AT_ONCE, _GIGABYTES)
-        counts = [len(path) for path in paths]
-        found = estimate_jobs(jobs, self.settings, load, self.workers, counts=counts)
-        return replace(found, done=done)
-
-    def _simulated(self, seed: int) -> list[Shape]:
-        """The shapes that a growth measures which deepens a random stage, in their order.
-
-        It takes the widest that fits: the published series grows from 32 channels to 180 in ten
-        steps, by 19 % in each.
-        """
-        import numpy as np
-
-        from scaling.growth import measured_shape
-        from scaling.shapes import proposals
-
-        rng, settings = np.random.default_rng(seed), self.settings
-        if settings.by_hand:
-            return self._simulated_rule()
-        budget, current = settings.targets[-1], self.growable.start
-        known = {measured_shape(current, settings.ratio): None}
-        while abs(budget.gap(self.growable.cost(*current))) > settings.stop_within:
-            proposed = proposals(current, multiple=settings.width_multiple)
-            shuffled = [proposed[int(place)] for place in rng.permutation(len(proposed))]
-            chosen = sorted(shuffled, key=lambda shape: -shape.width)
-            following = next(
-                (one for one in chosen if budget.gap(self.growable.cost(*one)) >= 0), None
-            )
-            if following is None:
-                break
-            known.update(dict.fromkeys(measured_shape(one, settings.ratio) for one in proposed))
-            current = following
-        return list(known)
-
-    def _simulated_rule(self) -> list[Shape]:
-        """The shapes that a rule measures."""
-        from scaling.growth import measured_shape
-
-        start, settings = self.growable.start, self.settings
-        rule, cost = RULES[settings.rule], self.growable.cost
-        taken = [start, *(rule.largest(start, cost, limit) for limit in settings.targets)]
-        return list(dict.fromkeys(measured_shape(shape, settings.ratio) for shape in taken))
-
-    def _guess_times(self) -> None:
-        """Let networks take times in proportion to their multiply-adds, for an estimate."""
-        growable = self.growable
-        text = growable.name(*growable.start)
-        each = self._latency(text).milliseconds / growable.counted(text).macs
-        growable.time = lambda other: each * growable.counted(other).macs
+            return Remaining(done, 0)
+        text = self.growable.name(*measured_shape(self.growable.start, s.ratio))
+        job = MeasurementJob(text, s.proxies, SEED_KEY, s.image_size)
+        return with_example(Remaining(done, None), job, s)
 
     @classmethod
     def told(cls, result: ScaleResult, screen: Console) -> Iterator[RenderableType]:
@@ -403,7 +348,13 @@ def _model(step: Step) -> str:
     return f"depths {depths} width {chosen.width} ({size}, {', '.join(values)})"
 
 
-def run_scaling(architecture: str | None = None, **given: Any) -> ScaleResult:
+@with_options(
+    *(ScaleSettings, ScaleRun, CallOptions),
+    names={"arch": "architecture", "budgets": "budget"},
+)
+def run_scaling(
+    architecture: str | None = None, *, workers: Workers | None = None, **given: Any
+) -> ScaleResult:
     """Grow an architecture to a budget; the same call continues a run that was stopped.
 
     The run folder holds ``measured.jsonl`` (everything measured), ``steps.csv``,
@@ -413,11 +364,16 @@ def run_scaling(architecture: str | None = None, **given: Any) -> ScaleResult:
     Args:
         architecture: Text of the architecture to start from; by default what the newest finished
             search in ``runs`` ended in.
-        **given: ``budget`` (``"88M"`` parameters, ``"22G"`` multiply-adds, or several: growth ends
-            at the largest, and the model nearest to each is named); the other fields of
-            :class:`asvit.growth.ScaleSettings`; what :mod:`asvit.runs` tells of; ``reference``
-            and ``workers``.
+        workers: Processes that measure; the result does not depend on them.
+
+    Example:
+        >>> result = asvit.run_scaling(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", budget="3M", stop_within=0.1,
+        ...     image_size=32, images=2, points=3, repeats=1, out="scaling",
+        ... )
+        >>> result.series[-1].params <= 3.3e6
+        True
     """
     if "budget" in given:
         given["budgets"] = given.pop("budget")
-    return ScaleRun.make(architecture=architecture, **given).run()
+    return ScaleRun.make(architecture=architecture, workers=workers, **given).run()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from asvit.core.display import in_notebook, progress_display
 from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.results import data_frames
-from asvit.core.settings import MeasuringSettings, fields_of, proxy_names
-from proxies.messages import unknown
+from asvit.core.settings import MeasuringSettings, proxy_names
+from asvit.core.signatures import CallOptions, with_options
 from proxies.registry import get_proxy, standard_measures
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Scores(Sequence[ScoreRow]):
         return cast("DataFrame", data_frames().DataFrame(list(rows)))
 
 
+@with_options(MeasuringSettings, CallOptions)
 def score(
     architectures: str | Architecture | Sequence[str | Architecture],
     proxies: str | Sequence[str] | None = None,
@@ -86,8 +87,6 @@ def score(
         proxies: Measures; by default all registered ones but ``"latency"``.
         progress: Called with a :class:`asvit.core.progress.Progress` as it goes on; unless it is
             given, a notebook shows a bar.
-        **given: ``image_size``, ``repeats``, ``data`` and the other fields of
-            :class:`asvit.core.settings.MeasuringSettings`.
 
     Returns:
         A :class:`Scores`: a sequence of :class:`ScoreRow`, with ``to_dataframe()``.
@@ -97,16 +96,18 @@ def score(
             not suit.
         TypeError: If there is no such setting.
         OSError: If images cannot be found.
+
+    Example:
+        >>> scores = asvit.score("timm:resnet10t", proxies="naswot", image_size=32, repeats=1)
+        >>> scores.to_dataframe().columns[0]
+        'architecture'
     """
     from asvit.runs.measurement_pool import EvalContext
     from asvit.spaces import build, cost
     from asvit.spaces.architectures import canonical
     from proxies import measure
 
-    for name in given:
-        if name not in fields_of(MeasuringSettings):
-            raise TypeError(unknown("setting", name, fields_of(MeasuringSettings)))
-    settings = MeasuringSettings(**given)
+    settings = MeasuringSettings.make(**given)
     names = proxy_names(standard_measures() if proxies is None else proxies)
     for name in names:
         get_proxy(name)

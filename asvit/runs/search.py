@@ -34,6 +34,7 @@ from asvit.core.settings import (
     fields_of,
     setting,
 )
+from asvit.core.signatures import CallOptions, with_options
 from asvit.reference import REFERENCES
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.runs.folder import RunFiles
@@ -49,8 +50,9 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from rich.console import Console, RenderableType
 
+    from asvit.executors import Workers
     from asvit.report.pictures import Picture
-    from asvit.runs.estimate import Estimate
+    from asvit.runs.estimate import Remaining
     from asvit.search import Evaluate, Measurement, TrialRow
     from asvit.search.limits import Limits
     from asvit.search.loop import Search
@@ -519,12 +521,23 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """A search that trains is known by its trainings."""
         return () if self.judged else ("trainings",)
 
-    def estimate(self) -> Estimate:
-        """The time that the run would take; a storage of its own is not opened."""
-        from asvit.runs.estimate import estimate_search
+    def remaining(self) -> Remaining:
+        """What is left to do; a storage of its own is not opened."""
+        import numpy as np
 
-        done = 0 if self.fresh or self.outside else self.steps_done()
-        return estimate_search(self.settings, self.workers, done=done)
+        from asvit.runs.estimate import Remaining, training_seconds, with_example
+        from asvit.runs.measurement_pool import MeasurementJob
+
+        s, done = self.settings, 0 if self.fresh or self.outside else self.steps_done()
+        left = max(0, s.trials - done)
+        if not left:
+            return Remaining(done, 0)
+        if not self.judged:
+            seconds = training_seconds(s, self.workers, done=done) / left
+            return Remaining(done, left, seconds)
+        arch = self.limits.sample(np.random.default_rng(s.seed))
+        job = MeasurementJob(arch, s.proxies, str(arch), s.image_size)
+        return with_example(Remaining(done, left), job, s, space=self.space)
 
     def steps_done(self) -> int:
         """Steps that the run in the folder has measured; nothing there is touched."""
@@ -633,7 +646,10 @@ def _budget(params: int) -> str:
     return str(Budget("params", max(1, round(float(f"{_GROWTH * params:.2g}")))))
 
 
-def run_search(**given: Any) -> SearchResult:
+@with_options(SearchSettings, SearchRun, CallOptions)
+def run_search(
+    *, workers: Workers | None = None, evaluate: Evaluate | None = None, **given: Any
+) -> SearchResult:
     """Search a space for a seed architecture; the same call continues a run that was stopped.
 
     The run folder holds ``study.journal`` (the Optuna study), ``trials.csv``, ``result.json``
@@ -642,12 +658,16 @@ def run_search(**given: Any) -> SearchResult:
     a run; a finished one only gives its result.
 
     Args:
-        **given: The fields of :class:`asvit.search.SearchSettings`; what :mod:`asvit.runs` tells
-            of; ``reference``, ``workers``; ``storage``, the URL of any Optuna storage, in which
-            the study is named after the run folder, so that runs of that name in other folders
-            share it; and ``evaluate``, a function that measures the architecture of a text in
-            place of the proxies, called in this process. It gives an
-            :class:`asvit.search.Measurement`; an architecture for which it raises an error, or
-            gives no number, has failed with the reason.
+        workers: Processes that measure; the result does not depend on them.
+        evaluate: A function that measures the architecture of a text in place of the proxies,
+            called in this process. It gives an :class:`asvit.search.Measurement`; an architecture
+            for which it raises an error, or gives no number, has failed with the reason.
+
+    Example:
+        >>> result = asvit.run_search(
+        ...     steps=2, image_size=32, images=2, points=3, repeats=1, recheck=1, out="search"
+        ... )
+        >>> asvit.cost(result.seed_architecture).params == result.params
+        True
     """
-    return SearchRun.make(**given).run()
+    return SearchRun.make(workers=workers, evaluate=evaluate, **given).run()

@@ -15,6 +15,7 @@ from asvit.core.files import write_text
 from asvit.core.progress import images_told
 from asvit.core.run_files import LOSSES, SUPERNET_FIGURES, SUPERNET_WEIGHTS, previous
 from asvit.core.settings import setting
+from asvit.core.signatures import CallOptions, with_options
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run
@@ -61,7 +62,9 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
     needs, inputs = ("space", "where"), ("parts",)
     written = "report.html, supernet.safetensors, losses.csv, result.json"
 
-    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
+    )
 
     @cached_property
     def space(self) -> SupernetSpace:
@@ -189,6 +192,7 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         return supernet_pictures(result)
 
 
+@with_options(SupernetSettings, SupernetRun, CallOptions)
 def train_supernet(**given: Any) -> SupernetResult:
     """Train the supernet of a space, one path at a time; the same call continues a run.
 
@@ -196,11 +200,15 @@ def train_supernet(**given: Any) -> SupernetResult:
     unfinished), ``losses.csv`` and ``result.json``. After a stop at most an epoch is trained
     again, and of a long one at most a minute; the weights are the same on a CPU.
 
-    Args:
-        **given: The fields of :class:`asvit.training.supernets.settings.SupernetSettings`; what
-            :mod:`asvit.runs` tells of; and ``device``.
-
     Raises:
         ValueError: If the loss is not finite, too.
+
+    Example:
+        >>> result = asvit.train_supernet(
+        ...     train_images=60, validation_images=40, test_images=40, image_size=32, width=24,
+        ...     epochs=1, batch_size=30, out="supernet",
+        ... )
+        >>> len(result.losses)
+        1
     """
     return SupernetRun.make(**given).run()

@@ -123,6 +123,10 @@ def latency(
     Raises:
         ValueError: If the architecture, the runtime or a number is wrong, the device or the
             runtime is not available, or the network does not run on such images.
+
+    Example:
+        >>> asvit.latency("8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=32).milliseconds > 0
+        True
     """
     for name, value in {"image_size": image_size, "batch": batch}.items():
         if value < 1:

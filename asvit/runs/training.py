@@ -24,6 +24,7 @@ from asvit.core.run_files import (
     previous,
 )
 from asvit.core.settings import fields_of, setting
+from asvit.core.signatures import CallOptions, with_options
 from asvit.core.versions import versions
 from asvit.runs.folder import LOCK, RunFiles
 from asvit.runs.run import imported
@@ -417,6 +418,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+@with_options(TrainSettings, TrainRun, CallOptions)
 def run_training(architecture: str, **given: Any) -> TrainResult:
     """Train a network on labelled images; the same call continues a run that was stopped.
 
@@ -432,14 +434,17 @@ def run_training(architecture: str, **given: Any) -> TrainResult:
     Args:
         architecture: Text of any space or family, ``"timm:NAME"``, or the folder of a search, a
             scaling or another run that ended in an architecture.
-        **given: The fields of :class:`asvit.training.settings.TrainSettings`, on top of those of
-            the preset and its recipe; what :mod:`asvit.runs` tells of; ``device``; ``workers``
-            (processes that prepare images beside each training process; by default one a core, at
-            most 8, and none for fewer than 2,000 images); ``tensorboard`` (also write the epochs
-            for it); and ``resume`` (only continue).
 
     Raises:
         ValueError: If weights do not suit, or the loss is not finite, too.
         ImportError: If a library is missing.
+
+    Example:
+        >>> result = asvit.run_training(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=32, classes=2, train_images=20,
+        ...     validation_images=10, epochs=1, batch_size=10, out="training",
+        ... )
+        >>> len(result.history)
+        1
     """
     return TrainRun.make(architecture=architecture, **given).run()

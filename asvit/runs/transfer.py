@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from asvit.core.progress import ignore
 from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, previous
+from asvit.core.signatures import CallOptions, with_options
 from asvit.core.versions import missing, versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
@@ -131,6 +132,7 @@ class TransferRun(SharedRun[S, TransferResult]):
                 lambda: draw_photograph(photograph),
                 (rows[-1:], kind),
                 wide=True,
+                photograph=True,
             ),
         ]
 
@@ -188,6 +190,7 @@ def draw_photograph(path: Path) -> Figure:
     return made
 
 
+@with_options(DetectionSettings, DetectionRun, CallOptions)
 def run_detection(architecture: str | None = None, **given: Any) -> DetectionResult:
     """Train a detector on images in COCO's format; the same call continues a stopped run.
 
@@ -199,22 +202,31 @@ def run_detection(architecture: str | None = None, **given: Any) -> DetectionRes
 
     Args:
         architecture: As there, of a network with feature maps; None for that of ``weights``.
-        **given: The fields of :class:`asvit.transfer.settings.DetectionSettings`; what
-            :mod:`asvit.runs` tells of; ``device``; and ``workers``.
 
     Raises:
         ValueError: If weights do not suit, or the loss is not finite, too.
         ImportError: If a library is missing.
+
+    Example:
+        >>> result = asvit.run_detection(
+        ...     weights="runs/trained", data="coco", epochs=12, batch_size=4
+        ... )  # doctest: +SKIP
     """
     made = DetectionRun.make(architecture=architecture, **given).run()
     return cast("DetectionResult", made)
 
 
+@with_options(SegmentationSettings, SegmentationRun, CallOptions)
 def run_segmentation(architecture: str | None = None, **given: Any) -> SegmentationResult:
     """Train a segmenter on images in ADE20K's format, in the manner of :func:`run_detection`.
 
     The file of weights is ``segmenter.safetensors``; the settings are those of
     :class:`asvit.transfer.settings.SegmentationSettings`.
+
+    Example:
+        >>> result = asvit.run_segmentation(
+        ...     weights="runs/trained", data="ade", epochs=12, batch_size=4
+        ... )  # doctest: +SKIP
     """
     made = SegmentationRun.make(architecture=architecture, **given).run()
     return cast("SegmentationResult", made)

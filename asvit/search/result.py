@@ -15,7 +15,15 @@ from proxies.latency import Latency
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult(Result):
-    """What a search ended in."""
+    """What a search ended in.
+
+    Example:
+        >>> result = asvit.run_search(
+        ...     steps=2, image_size=32, images=2, points=3, repeats=1, recheck=1, out="search"
+        ... )
+        >>> len(result.to_dataframe())
+        2
+    """
 
     kind = "search"
     noun = "search"

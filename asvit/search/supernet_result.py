@@ -148,7 +148,20 @@ class PathRow:
 
 @dataclass(frozen=True, kw_only=True)
 class EvolutionResult(Result):
-    """The result of an evolution."""
+    """The result of an evolution.
+
+    Example:
+        >>> supernet = asvit.train_supernet(
+        ...     train_images=60, validation_images=40, test_images=40, image_size=32, width=24,
+        ...     epochs=1, batch_size=30, out="supernet",
+        ... )
+        >>> result = asvit.evolve_supernet(
+        ...     "supernet", population=4, generations=2, keep=2, crossovers=1, mutations=1,
+        ...     random_paths=2, out="evolution",
+        ... )
+        >>> result.space
+        'psvit2d'
+    """
 
     kind = "evolution"
     noun = "evolution"

@@ -42,6 +42,11 @@ def build(
 
     Raises:
         ValueError: If the text is wrong, timm has no such model, or the sizes do not fit.
+
+    Example:
+        >>> network = asvit.build("8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=64, num_classes=10)
+        >>> network(torch.randn(2, 3, 64, 64)).shape
+        torch.Size([2, 10])
     """
     requested = {"drop_path": drop_path, "drop": drop}
     rates = {name: rate for name, rate in requested.items() if rate is not None}
@@ -69,6 +74,10 @@ def cost(
 
     Raises:
         ValueError: As :func:`build`, or if the module cannot be counted.
+
+    Example:
+        >>> asvit.cost("8,2,3|4,1,2|4,1,4|4,1,6|32")
+        Cost(params=2319624, macs=491469312)
     """
     if isinstance(arch, nn.Module):
         return count(arch, image_size)

@@ -208,6 +208,11 @@ def load_space(name: str) -> SearchSpace:
 
     Raises:
         UnknownNameError: If the name is unknown; a KeyError and a ValueError.
+
+    Example:
+        >>> space = asvit.load_space("asvit")
+        >>> str(space.sample(np.random.default_rng(0)))
+        '8,2,2|3,1,2|3,1,6|2,1,5|64'
     """
     return SPACES[name]
 

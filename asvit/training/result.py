@@ -13,7 +13,16 @@ from asvit.training.settings import TrainSettings
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult(Result):
-    """A trained network."""
+    """A trained network.
+
+    Example:
+        >>> result = asvit.run_training(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=32, classes=2, train_images=20,
+        ...     validation_images=10, epochs=1, batch_size=10, out="training",
+        ... )
+        >>> result.network.num_classes
+        2
+    """
 
     kind = "training"
     noun = "training"

@@ -1,7 +1,7 @@
 """Settings of training detectors and segmenters, and what it comes to."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ IGNORED = 255  # label of pixels without a class
 _OF_TRAINING = ("epoch", "learning_rate", "seconds")  # columns, beside the losses
 
 
-def _scale(given: Any) -> tuple[float, float]:
+def _scale(given: Iterable[float | str]) -> tuple[float, float]:
     try:
         least, most = map(float, given)
     except (OverflowError, TypeError, ValueError):
@@ -190,7 +190,12 @@ class TransferResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionResult(TransferResult):
-    """A trained detector."""
+    """A trained detector.
+
+    Example:
+        >>> result = asvit.run_detection(weights="runs/trained", data="coco")  # doctest: +SKIP
+        >>> result.plot()  # doctest: +SKIP
+    """
 
     kind, noun, row_type = "detection", "detector", DetectionRow
 
@@ -200,7 +205,12 @@ class DetectionResult(TransferResult):
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationResult(TransferResult):
-    """A trained segmenter."""
+    """A trained segmenter.
+
+    Example:
+        >>> result = asvit.run_segmentation(weights="runs/trained", data="ade")  # doctest: +SKIP
+        >>> result.plot()  # doctest: +SKIP
+    """
 
     kind, noun, row_type = "segmentation", "segmenter", SegmentationRow
 

@@ -5,7 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 from asvit.data import FractalDataset
@@ -13,6 +13,8 @@ from asvit.runs import designing
 from experiments.tables import markdown
 from experiments.tasks import write_pictures
 from tests.campaigns import forked
+
+Key = TypeVar("Key", bound=tuple[str, ...])
 
 SECTOR = 512
 
@@ -94,13 +96,13 @@ def shorten_designs() -> None:
 
 
 def outcomes_table(
-    heads: Sequence[str], outcomes: Sequence[str], counts: Mapping[tuple[str, ...], Counter[str]]
+    heads: Sequence[str], outcomes: Sequence[str], counts: Mapping[Key, Counter[str]]
 ) -> str:
     """How often every outcome came up, as Markdown; a line for each key, and their sum."""
     columns = {**dict.fromkeys(heads, "l"), **dict.fromkeys((*outcomes, "all"), "r")}
-    everything = ("all", *[""] * (len(heads) - 1)), sum(counts.values(), Counter[str]())
+    every: list[tuple[tuple[str, ...], Counter[str]]] = [*counts.items()]
+    every.append((("all", *[""] * (len(heads) - 1)), sum(counts.values(), Counter[str]())))
     lines = [
-        (*key, *(found[outcome] for outcome in outcomes), found.total())
-        for key, found in (*counts.items(), everything)
+        (*key, *(found[outcome] for outcome in outcomes), found.total()) for key, found in every
     ]
     return markdown(columns, lines)

@@ -161,19 +161,6 @@ def test_measures_of_single_images_refuse_batches_that_interact() -> None:
     assert all(math.isfinite(found[name].value) for name in valid)
 
 
-def test_the_correlations_are_those_of_the_evidence() -> None:
-    headings = "PiT, 100", "AutoFormer, 100", "As-ViT, 60"
-    tables = [EVIDENCE.split(f"## {one} ")[1].split("\n## ")[0] for one in headings]
-    columns = 1, 2, 1  # CIFAR-100, distilled, the one there is
-    table = PAGE.split("## How well each ranks")[1].split("## When each fails")[0]
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|$", table, re.MULTILINE)
-    assert len(rows) == 22
-    for name, *said in rows:
-        for value, page, column in zip(said, tables, columns, strict=True):
-            (found,) = (line for line in page.splitlines() if line.startswith(f"| {name} |"))
-            assert found.split(" | ")[column].split()[0].strip("*") == value
-
-
 def test_every_measure_has_its_correlations() -> None:
     assert [name for name in standard_measures() if f"\n| {name} |" not in EVIDENCE] == ["ccs"]
     assert {*standard_measures()} - COUNTS - {"ccs"} <= {*tau_table.MAIN, *tau_table.RIVALS}

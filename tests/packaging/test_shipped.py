@@ -112,7 +112,7 @@ def test_every_source_file_and_its_data_are_in(wheel: zipfile.ZipFile) -> None:
         sources = {
             path.relative_to(ROOT).as_posix()
             for path in (ROOT / package).rglob("*")
-            if path.suffix in (".py", ".html", ".css", ".js", ".txt") or path.name == "py.typed"
+            if path.suffix in (".py", ".pyi", ".typed", ".html", ".css", ".js", ".txt")
         }
         assert sources <= names
 

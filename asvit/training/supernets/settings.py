@@ -86,7 +86,16 @@ class PathAccuracies:
 
 @dataclass(frozen=True, kw_only=True)
 class SupernetResult(Result):
-    """A supernet that was trained."""
+    """A supernet that was trained.
+
+    Example:
+        >>> result = asvit.train_supernet(
+        ...     train_images=60, validation_images=40, test_images=40, image_size=32, width=24,
+        ...     epochs=1, batch_size=30, out="supernet",
+        ... )
+        >>> result.num_classes
+        20
+    """
 
     kind = "supernet"
     noun = "supernet"

@@ -20,10 +20,6 @@ FILES = {
     "scale": ("scale", ["measured.jsonl", "steps.csv", "candidates.csv", "result.json"]),
     "correlate": ("correlation", ["scores.jsonl", "values.csv", "correlations.csv"]),
 }
-MEASURED = {
-    "scale": lambda result: sum(len(step["candidates"]) or 1 for step in result["steps"]),
-    "correlate": lambda result: result["rows"],
-}
 
 
 def in_a_world(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -70,18 +66,20 @@ def test_it_tells_people_all_there_is_and_writes_nothing(tmp_path: Path) -> None
     assert result.returncode == 0, result.stderr
     assert not files(tmp_path)
     assert not (tmp_path / "runs").exists()
-    assert result.stderr == "measuring a few architectures; nothing is written\n"
+    assert result.stderr == "timing a network; nothing is written\n"
     title, *lines = result.stdout.splitlines()
     assert title.startswith("searching asvit-tiny by reinforce: 7 architectures, 2 networks each")
     parts = {line[:9].strip(): line[9:] for line in lines}
-    assert list(parts) == ["settings", "space", "writes", "steps", "time", "memory", "machine"]
+    assert list(parts) == ["settings", "space", "writes", "steps", "example", "time", "memory"]
     assert "image_size 32, " in parts["settings"]
     assert "repeats 2, images 2, points 3" in parts["settings"]
     assert parts["writes"].startswith(
         "runs/search-asvit-tiny-reinforce-32px-seed0/: study.journal"
     )
-    assert parts["steps"].startswith("7; about ")
-    assert "each with one network" in parts["time"]
+    assert parts["steps"] == "7"
+    assert " params, " in parts["example"]
+    assert " s a network, " in parts["time"]
+    assert parts["time"].endswith(" for 7 of them")
 
 
 def test_a_search_by_trainings_names_no_settings_of_measures(tmp_path: Path) -> None:
@@ -91,7 +89,8 @@ def test_a_search_by_trainings_names_no_settings_of_measures(tmp_path: Path) -> 
     )
     assert result.returncode == 0, result.stderr
     parts = {line[:9].strip(): line[9:] for line in result.stdout.splitlines()[1:]}
-    assert parts["trials"] == "6 trainings"
+    assert parts["steps"] == "6"
+    assert parts["time"].endswith(" for 6 of them")
     assert "width 8, " in parts["settings"]
     assert "points" not in parts["settings"]
     assert "trials.csv, trainings.csv, " in parts["writes"]
@@ -99,32 +98,30 @@ def test_a_search_by_trainings_names_no_settings_of_measures(tmp_path: Path) -> 
 
 def test_it_gives_the_same_as_json() -> None:
     data = told("--storage", "sqlite:///not-opened.db")
-    estimate = data["estimate"]
-    assert (data["kind"], data["dry_run"], estimate["jobs"]) == ("search", True, 1)
+    remaining = data["remaining"]
+    assert (data["kind"], data["dry_run"]) == ("search", True)
     assert data["settings"]["repeats"] == 2
     assert "study.journal" not in data["files"]
-    assert 0 <= estimate["low"] <= estimate["seconds"] <= estimate["high"]
-    assert 1 <= estimate["architectures"] <= estimate["steps"] == 7
-    assert len(estimate["samples"]) in (6, 7)
-    assert estimate["memory"] > 1e8
-    assert data["machine"]["cores"] >= 1
+    assert (remaining["done"], remaining["left"], remaining["reason"]) == (0, 7, "")
+    assert remaining["seconds"] > 0
+    assert remaining["cost"]["params"] > 0
+    assert data["memory"] > 1e8
     assert not Path("not-opened.db").exists()
 
 
 @pytest.mark.parametrize("kind", ["scale", "correlate"])
-def test_other_runs_are_estimated_alike(kind: str, words: Any, finished: Any) -> None:
+def test_other_runs_are_told_alike(kind: str, words: Any, finished: Any) -> None:
     place, done = finished(kind)
     before = files(place)
     new = [*words(kind)[:-2], "--out", str(place.with_name(f"{kind}-new")), "--jobs", "1"]
     result = CliRunner().invoke(app, [*new, "--dry-run", "--json", "--quiet"])
     assert (result.exit_code, result.stderr) == (0, "")
     data = json.loads(result.stdout, parse_constant=pytest.fail)
-    estimate = data["estimate"]
-    assert (data["kind"], data["dry_run"], data["steps_done"]) == (FILES[kind][0], True, 0)
+    remaining = data["remaining"]
+    assert (data["kind"], data["dry_run"], remaining["done"]) == (FILES[kind][0], True, 0)
     assert data["files"][: len(FILES[kind][1])] == FILES[kind][1]
-    assert 0 < estimate["low"] <= estimate["seconds"] <= estimate["high"] or kind == "correlate"
-    networks = MEASURED[kind](json.loads(done.stdout))
-    assert 0.4 * networks <= estimate["architectures"] <= 2.5 * networks
+    assert remaining["seconds"] > 0
+    assert remaining["left"] == json.loads(done.stdout).get("rows")  # of a scaling not known
     assert not place.with_name(f"{kind}-new").exists()
     again = CliRunner().invoke(app, [*words(kind), "--dry-run", "--quiet"])
     assert "all are done: the run would only show its result" in again.stdout
@@ -134,12 +131,10 @@ def test_other_runs_are_estimated_alike(kind: str, words: Any, finished: Any) ->
 def test_a_run_that_is_there_is_looked_at_and_left_alone(folder: Path) -> None:
     before = files(folder)
     known = ("--data", "gaussian", "--out", folder)
-    left = told(*known)
-    assert (left["steps_done"], left["estimate"]["steps"]) == (5, 2)
-    finished = told(*known, "--steps", "5")
-    assert (finished["estimate"]["steps"], finished["estimate"]["seconds"]) == (0, 0)
-    over = told(*known, "--fresh")
-    assert (over["steps_done"], over["estimate"]["steps"]) == (0, 7)
+    for more, expected in (((), (5, 2)), (("--steps", "5"), (5, 0)), (("--fresh",), (0, 7))):
+        remaining = told(*known, *more)["remaining"]
+        assert (remaining["done"], remaining["left"]) == expected
+        assert (remaining["seconds"] is None) == (expected[1] == 0)
     other = run(*known, "--dry-run", "--seed", "5")
     assert other.exit_code == 3
     assert "seed 0 (now 5)" in other.stderr

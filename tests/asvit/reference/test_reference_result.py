@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from asvit.reference.findings import (
     Finding,
     Interval,
-    band_names,
     in_order,
     to_csv,
     verdict,
@@ -70,16 +69,9 @@ def test_the_table_has_a_row_each_and_all_digits() -> None:
     assert list(rows[0])[-1] == "reason"
     assert float(rows[0]["tau"]) == COUNT.correlation.tau
     assert float(rows[1]["difference_low"]) == GOOD.correlation.difference_interval.low
-    assert float(rows[1]["tau_params_2"]) == pytest.approx(1.0)
     assert rows[0]["rival"] == "params"
     assert (rows[2]["n"], rows[2]["dropped"], rows[2]["tau"]) == ("4", "11", "nan")
     assert "4 row(s)" in rows[2]["reason"]
-
-
-def test_bands_are_named_from_the_fewest() -> None:
-    named = band_names(GOOD.correlation)
-    assert list(named) == ["tau_params_1", "tau_params_2", "tau_params_3"]
-    assert [band.low for band in named.values()] == sorted(band.low for band in named.values())
 
 
 def test_a_winner_is_clear_of_zero() -> None:

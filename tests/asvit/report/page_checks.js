@@ -5,8 +5,6 @@ const named = node => {
   return `${node.nodeName.toLowerCase()} ${JSON.stringify(says.trim().slice(0, 40))}`;
 };
 
-const inFigure = node => node instanceof SVGElement;
-
 // Every text that takes room: the element that it is in, and its box.
 const texts = () => {
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
@@ -30,11 +28,8 @@ const over = (top, below) => below.map((v, i) => i < 3 ? top[i] * top[3] + v * (
 
 // What an element fills its place with, as red, green, blue and how much of it covers.
 const paint = node => {
-  const style = getComputedStyle(node), shape = node.matches("svg :is(path, rect, use)");
-  const colour = shape ? style.fill : style.backgroundColor;
-  if (!colour.startsWith("rgb")) return [0, 0, 0, 0];
-  const [r, g, b, a] = parse(colour);
-  return [r, g, b, a * (shape ? style.fillOpacity : 1) * style.opacity];
+  const style = getComputedStyle(node), [r, g, b, a] = parse(style.backgroundColor);
+  return [r, g, b, a * style.opacity];
 };
 
 // The colour behind a text: what is painted below its middle, laid over each other. Of a text
@@ -43,7 +38,7 @@ const ground = (parent, box) => {
   const stack = document.elementsFromPoint(box.x + box.width / 2, box.y + box.height / 2);
   const place = stack.indexOf(parent), below = [];
   if (place < 0) for (let up = parent; up; up = up.parentElement) below.push(up);
-  else below.push(...stack.slice(inFigure(parent) ? place + 1 : place));
+  else below.push(...stack.slice(place));
   return below.map(paint).reduceRight((under, top) => over(top, under), [255, 255, 255, 1]);
 };
 
@@ -54,24 +49,33 @@ const luminance = colour => colour.slice(0, 3)
   .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
 
 const checks = {
+  // Of the figures of a page.
   figures() {
-    const wrong = [];
-    for (const svg of document.querySelectorAll("figure svg")) {
-      const box = svg.getBoundingClientRect(), drawn = svg.getBBox(), name = named(svg);
-      const frame = svg.closest(".scroll").getBoundingClientRect();
-      if (!(box.width && box.height && drawn.width && drawn.height)) wrong.push(`${name} is empty`);
-      if (frame.left < 0 || frame.right > document.documentElement.clientWidth)
-        wrong.push(`${name} is beside the page`);
-      for (const use of svg.querySelectorAll("use")) {
-        const part = use.getAttribute("xlink:href");
-        if (!document.querySelector(part)) wrong.push(`${name} lacks ${part}`);
-      }
-      for (const text of svg.querySelectorAll("text")) {
-        const own = text.getBoundingClientRect();
-        if (own.left < box.left - 1 || own.right > box.right + 1 ||
-            own.top < box.top - 1 || own.bottom > box.bottom + 1)
-          wrong.push(`${name}: ${named(text)} is cut off`);
-      }
+    const wrong = [], width = document.documentElement.clientWidth;
+    for (const image of document.querySelectorAll(".scroll > img")) {
+      const frame = image.closest(".scroll").getBoundingClientRect();
+      if (!(image.complete && image.naturalWidth && image.width)) wrong.push(`${image.alt} is empty`);
+      if (frame.left < 0 || frame.right > width) wrong.push(`${image.alt} is beside the page`);
+    }
+    return wrong;
+  },
+
+  // Of the file of a figure, opened by itself.
+  drawing(least) {
+    const svg = document.documentElement, wrong = [];
+    const box = svg.getBoundingClientRect(), drawn = svg.getBBox();
+    if (!(box.width && box.height && drawn.width && drawn.height)) wrong.push("it is empty");
+    for (const use of svg.querySelectorAll("use")) {
+      const part = use.getAttribute("xlink:href");
+      if (!document.querySelector(part)) wrong.push(`it lacks ${part}`);
+    }
+    for (const text of svg.querySelectorAll("text")) {
+      const own = text.getBoundingClientRect(), scale = text.getScreenCTM();
+      const size = parseFloat(getComputedStyle(text).fontSize) * Math.hypot(scale.a, scale.b);
+      if (size < least - 0.01) wrong.push(`${named(text)} is of ${size.toFixed(1)} px`);
+      if (own.left < box.left - 1 || own.right > box.right + 1 ||
+          own.top < box.top - 1 || own.bottom > box.bottom + 1)
+        wrong.push(`${named(text)} is cut off`);
     }
     return wrong;
   },
@@ -80,7 +84,7 @@ const checks = {
     const wrong = [];
     for (const [parent, box] of texts()) {
       const style = getComputedStyle(parent), behind = ground(parent, box);
-      const colour = over(parse(inFigure(parent) ? style.fill : style.color), behind);
+      const colour = over(parse(style.color), behind);
       const [light, dark] = [luminance(colour), luminance(behind)].sort((a, b) => b - a);
       const ratio = (light + 0.05) / (dark + 0.05);
       if (!(ratio >= least)) wrong.push(`${named(parent)} has a contrast of ${ratio.toFixed(2)}`);
@@ -92,8 +96,7 @@ const checks = {
     const wrong = [], page = document.documentElement;
     if (page.scrollWidth > page.clientWidth) wrong.push(`the page is ${page.scrollWidth} px wide`);
     for (const [parent, box] of texts()) {
-      const scale = inFigure(parent) ? Math.hypot(parent.getScreenCTM().a, parent.getScreenCTM().b) : 1;
-      const size = parseFloat(getComputedStyle(parent).fontSize) * scale;
+      const size = parseFloat(getComputedStyle(parent).fontSize);
       if (size < least - 0.01) wrong.push(`${named(parent)} is of ${size.toFixed(1)} px`);
       if (!parent.closest(".scroll") && (box.left < 0 || box.right > page.clientWidth))
         wrong.push(`${named(parent)} sticks out`);

@@ -11,8 +11,13 @@ _CHECKS = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 
 
 def figures_that_do_not_show(browser: Browser) -> list[str]:
-    """Figures that are empty, beside the page, or lack a part; texts cut off at their edges."""
+    """Figures that are empty or beside the page."""
     return _ask(browser, "figures")
+
+
+def faults_of_drawing(browser: Browser, least: float = 12.0) -> list[str]:
+    """Of the file of a figure: texts cut off, or below ``least`` pixels, and parts it lacks."""
+    return _ask(browser, "drawing", least)
 
 
 def faint_texts(browser: Browser, least: float = 4.5) -> list[str]:

@@ -3,16 +3,16 @@
 import io
 import math
 import re
+from collections.abc import Callable
 from itertools import combinations
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from page_colours import THEMES, Colour, contrast, in_dark, linear, rgb
 
 from asvit.report import correlate_figures, evolution, scale_figures
 from asvit.report import search_figures as figures
-from asvit.report.pictures import Picture
 from asvit.report.search_figures import (
     CHOICE_WINDOW,
     WINDOW,
@@ -28,8 +28,8 @@ from asvit.report.search_figures import (
     standing_rows,
 )
 from asvit.report.style import (
+    COLOUR,
     LONGEST,
-    PALETTE,
     label,
     levels,
     log_scale,
@@ -74,12 +74,10 @@ def test_the_line_of_a_run_that_learns_rises() -> None:
     assert averages[-1] > 85
 
 
-def lab(colour: str, seen: str = "by all") -> list[float]:
+def lab(colour: Colour, seen: str = "by all") -> list[float]:
     """CIE L*a*b* of a colour as someone sees it (Machado et al. 2009)."""
-    share = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
-    linear = np.clip(np.array(SEEN[seen]) @ linear, 0, 1)
-    x, y, z = np.cbrt(np.array(XYZ) @ linear / np.array([0.9505, 1, 1.089]))
+    light = np.clip(np.array(SEEN[seen]) @ linear(colour), 0, 1)
+    x, y, z = np.cbrt(np.array(XYZ) @ light / np.array([0.9505, 1, 1.089]))
     return [116 * y - 16, 500 * (x - y), 200 * (y - z)]
 
 
@@ -92,9 +90,28 @@ SEEN = {
 }
 
 
-@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_series_are_told_apart_without_colour_too(theme: int) -> None:
-    colours = [PALETTE[f"series{place}"][theme] for place in range(1, 5)]
+LINES = ("first", "second", "bad", "series1", "series2", "series3", "series4")
+# A text, and what it stands on.
+WORDS = [("ink", "card"), ("muted", "card"), ("card", "level4")]
+WORDS += [("ink", "level0"), ("ink", "level1")]
+
+
+@pytest.mark.parametrize("shown", [lambda colour: colour, in_dark], ids=["light", "dark"])
+def test_lines_and_texts_stand_out(shown: Callable[[Colour], Colour]) -> None:
+    colours = {role: shown(rgb(text)) for role, text in COLOUR.items()}
+    assert [one for one in LINES if contrast(colours[one], colours["card"]) < 3] == []
+    assert [pair for pair in WORDS if contrast(*(colours[one] for one in pair)) < 4.5] == []
+
+
+def test_the_ground_of_a_figure_is_that_of_its_card() -> None:
+    grounds = [rgb(COLOUR["card"]), in_dark(rgb(COLOUR["card"]))]
+    cards = [rgb(theme["card"]) for theme in THEMES]
+    assert np.array(grounds) == pytest.approx(np.array(cards), abs=0.5 / 255)
+
+
+@pytest.mark.parametrize("shown", [lambda colour: colour, in_dark], ids=["light", "dark"])
+def test_series_are_told_apart_without_colour_too(shown: Callable[[Colour], Colour]) -> None:
+    colours = [shown(rgb(COLOUR[f"series{place}"])) for place in range(1, 5)]
     for one, other in combinations(colours, 2):
         assert abs(lab(one)[0] - lab(other)[0]) > 9  # on grey paper
         for seen in SEEN:
@@ -240,9 +257,12 @@ def test_figures_draw_twice_the_same(name: str, part: slice) -> None:
 
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_figures_use_only_colours_of_the_palette(name: str) -> None:
-    known = {light for light, _ in PALETTE.values()}
-    used = set(re.findall(r"#[0-9a-f]{6}\b", svg(name, slice(None))))
-    assert used <= known | {"#000000"}  # black is matplotlib's own default in unused definitions
+    text = svg(name, slice(None))
+    used = set(re.findall(r"#[0-9a-f]{6}\b", text))
+    # Black is matplotlib's own default in unused definitions.
+    assert used <= {*COLOUR.values(), "#000000"}
+    words = set(re.findall(r"<text[^>]*fill: (#[0-9a-f]{6})", text))
+    assert words <= {COLOUR["ink"], COLOUR["muted"]}
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
@@ -328,29 +348,3 @@ def test_levels(count: int) -> None:
     assert len(levels(count)) == count
     if 2 <= count <= 5:
         assert len(set(levels(count))) == count
-
-
-def test_palette_values_are_unique_so_that_a_theme_can_find_them() -> None:
-    light = [pair[0] for pair in PALETTE.values()]
-    assert len(set(light)) == len(light)
-
-
-TITLED = {"measures": 14, "points": 8, "scores": 4, "clouds": 8, "pairs": 8, "generations": 8}
-
-
-@pytest.mark.parametrize("name", TITLED)
-def test_points_tell_what_they_are_where_the_pointer_hovers(name: str) -> None:
-    picture = Picture(name, "", "", lambda: DRAWINGS[name](slice(None)), ((), EntropyRow))
-    titles = re.findall(r"<(use|path)[^>]*><title>([^<]+)</title></\1>", picture.svg)
-    assert len(titles) == TITLED[name]
-    ElementTree.fromstring(picture.svg)  # well-formed
-    assert picture.svg.count("<title>") == len(titles)
-
-
-def test_titles_are_of_their_points_and_safe() -> None:
-    rows = [PointRow(1, "a<b>", 1.0, 2.0, True), PointRow(2, "\x1b[2J", 3.0, 4.0, False)]
-    picture = Picture("p", "", "", lambda: figures.draw_points(rows, NAMES), ((), PointRow))
-    found = re.findall(r'x="([\d.]+)" y="[\d.]+"[^>]*><title>([^<]+)', picture.svg)
-    assert [words for _, words in sorted(found, key=lambda pair: float(pair[0]))] == [
-        "step 1: a&lt;b&gt; (1, 2)", "step 2: \\x1b[2J (3, 4)",
-    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The parts of the page: escaping, theming, sorting keys."""
 
+import base64
 import math
 import re
 from html.parser import HTMLParser
@@ -7,9 +8,11 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from page_colours import CSS, THEMES, contrast, rgb
 
 from asvit.report import html
-from asvit.report.style import PALETTE
+from asvit.report.pictures import Picture
 from proxies.messages import legible
 
 NASTY = '<script>alert("1")</script>&amp;\'"'
@@ -51,11 +54,10 @@ def test_cells_are_text_whatever_they_hold(text: str) -> None:
 
 
 def test_everything_is_escaped() -> None:
-    svg = "<svg></svg>"
     parts = [
         html.table([NASTY], [[NASTY]]),
         html.facts([(NASTY, NASTY)]),
-        html.inline_svg(svg, name="n", title=NASTY),
+        html.figures([picture(NASTY)]),
         html.header(NASTY, NASTY, [NASTY], NASTY),
         html.origin({NASTY: NASTY}, None),
     ]
@@ -68,7 +70,7 @@ def test_everything_is_escaped() -> None:
 def test_numbers_sort_by_value_and_absent_ones_have_no_key() -> None:
     cells = re.findall(
         r'data-value="([^"]*)">([^<]*)<',
-        html.table(["n"], [[1234567], [0.5], [math.nan], [None]], numeric={"n"}),
+        html.table(["n"], [[1234567], [0.5], [math.nan], [None]]),
     )
     assert cells == [("1234567", "1,234,567"), ("0.5", "0.5"), ("", ""), ("", "")]
 
@@ -78,28 +80,30 @@ def test_failed_rows_are_marked() -> None:
     assert re.findall(r'<tr( class="failed")?><td', text) == ["", ' class="failed"']
 
 
-def test_inline_svg_follows_the_theme_and_keeps_its_ids_apart() -> None:
-    source = (
-        '<?xml version="1.0"?>\n<!DOCTYPE svg>\n<svg xmlns:xlink="x" width="6pt" height="3pt" '
-        'viewBox="0 0 6 3"><defs><path id="m1"/></defs>'
-        f'<use xlink:href="#m1" style="fill: {PALETTE["first"][0]}"/>'
-        '<g clip-path="url(#m1)"/></svg>'
-    )
-    made = html.inline_svg(source, name="front", title="The front")
-    assert made.startswith('<svg role="img" aria-label="The front"')
-    assert 'id="front-m1"' in made
-    assert 'xlink:href="#front-m1"' in made
-    assert "url(#front-m1)" in made
-    assert "fill: var(--first)" in made
-    assert re.findall(r'"[^"]*6pt[^"]*"', made) == ['"--natural: 6pt"']
-    assert "viewBox" in made
+def picture(svg: str, **kind: bool) -> Picture:
+    made = Picture("name", NASTY, NASTY, Figure, ((), Picture), **kind)
+    vars(made)["svg"] = svg
+    return made
+
+
+def test_a_figure_stands_on_the_page_as_its_file() -> None:
+    made = html.figures([picture("<svg/>", wide=True), picture("<b/>", photograph=True)])
+    sources = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', made)
+    assert [base64.b64decode(one) for one in sources] == [b"<svg/>", b"<b/>"]
+    assert re.findall('figure class="([^"]*)"', made) == ["card wide", "card photograph"]
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=["light", "dark"])
+def test_texts_of_the_page_stand_out(theme: dict[str, str]) -> None:
+    assert {"ink", "muted", "first", "bad", "card", "page", "grid"} == set(theme)
+    for role in ("ink", "muted", "first", "bad"):
+        assert contrast(rgb(theme[role]), rgb(theme["card"])) > 4.5
+        assert contrast(rgb(theme[role]), rgb(theme["page"])) > 4.5
 
 
 def test_page_has_both_themes_and_asks_nobody() -> None:
     page = html.page("t", ["<p>x</p>"])
-    for light, dark in PALETTE.values():
-        assert light in page
-        assert dark in page
+    assert CSS in page
     assert "prefers-color-scheme: dark" in page
     assert not re.search(r'(src|href)="|@import|https?://', page)
 

@@ -115,7 +115,7 @@ def test_a_finished_run(finished: Path) -> None:
     assert ARCHITECTURES[0] in text
     assert "Measured again on 8 networks each" in text
     assert text.index("Finalists") < text.index(">step 3<") < text.index(">policy<")
-    assert text.count("<svg ") == len(FILES)
+    assert text.count("data:image/svg+xml") == len(FILES)
     assert text.index("Versions") > text.index("Trials")
 
 

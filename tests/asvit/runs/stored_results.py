@@ -16,7 +16,7 @@ from asvit.growth import ScaleResult, ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.findings import Band, Correlation, Finding, Interval, Reliability
+from asvit.reference.findings import Correlation, Finding, Interval, Reliability, Within
 from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
@@ -91,8 +91,8 @@ def step(number: int) -> Row:
 def finding(measure: str) -> Finding:
     interval = Interval(*INTERVAL)
     found = Correlation(
-        9, 0, 0.5, interval, 0.6, 0.5, 0.1, "macs", 0.1, interval,
-        (Band("params", 1.0, 2.0, 3, 0.5),), {1: 0.1, 5: 0.0, 10: 0.0}, "",
+        9, 0, 0.5, interval, "macs", 0.1, interval,
+        (Within("params", 0.4, interval, "macs", 0.3, 0.1, interval),), "",
     )  # fmt: skip
     return Finding(measure, "top1", "higher", measure == "macs", found)
 

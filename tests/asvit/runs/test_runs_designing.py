@@ -105,8 +105,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     monkeypatch.setattr(TrainRun, "run", lambda run: made.train(run))
     monkeypatch.setattr(TrainRun, "plan", lambda run: made.plan(run))
     monkeypatch.setattr(predicting, "predict", made.predict)
-    found = SimpleNamespace(seconds=600.0)
-    monkeypatch.setattr("asvit.runs.estimate.estimate_search", lambda *_, **__: found)
+    monkeypatch.setattr("asvit.runs.estimate.training_seconds", lambda *_: 600.0)
     monkeypatch.setattr(exporting, "export_network", made.export)
     monkeypatch.setattr(DesignRun, "_fresh_latency", lambda *given: made.latency(*given))
     return made
@@ -323,11 +322,11 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
 ) -> None:
     told: list[int] = []
 
-    def estimate(settings: Any, *_: object, **__: object) -> object:
+    def estimate(settings: Any, *_: object) -> float:
         told.append(settings.trainings)
-        return SimpleNamespace(seconds=1_000.0)
+        return 1_000.0
 
-    monkeypatch.setattr("asvit.runs.estimate.estimate_search", estimate)
+    monkeypatch.setattr("asvit.runs.estimate.training_seconds", estimate)
     result = design(pictures, max_params="9M", hours=0.05, image_size=64, out=tmp_path)
     journal = DesignJournal(tmp_path / "design.jsonl")
     plan = journal.found("plan") or {}

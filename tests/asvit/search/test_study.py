@@ -43,7 +43,31 @@ def test_what_a_study_was_started_with_comes_back() -> None:
     assert (study.user_attrs["images"], study.user_attrs["device"]) == (images, "cuda")
 
 
-def test_a_study_of_an_older_version_may_lack_images_and_device() -> None:
+@pytest.mark.parametrize("written", range(4))
+def test_a_start_that_was_cut_short_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    study, settings = make_study(), SearchSettings(steps=10)
+    start = {"images": {"source": "fractal", "digest": "a" * 64}, "device": "cpu"}
+    start["versions"] = {"torch": "2.15.0"}
+    own, calls = study.set_user_attr, []
+
+    def killed(name: str, value: object) -> None:
+        if len(calls) == written:
+            raise KeyboardInterrupt
+        calls.append(name)
+        own(name, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "set_user_attr", killed)
+        with pytest.raises(KeyboardInterrupt):
+            keep_start(study, study.user_attrs, settings, **start)
+    assert stored_settings(study.user_attrs) is None
+    assert keep_start(study, study.user_attrs, settings, **start)
+    assert study.user_attrs == {**start, "settings": settings.to_json()}
+
+
+def test_a_study_that_a_function_measured_may_lack_images_and_device() -> None:
     kept = make_study().user_attrs
     check_same_images(Path("run"), kept.get("images"), {"source": "fractal", "digest": "a" * 64})
     check_same_device(Path("run"), kept.get("device"), "cpu")

@@ -1,0 +1,50 @@
+"""The examples in the docstrings of the public names run."""
+
+import doctest
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+import asvit
+import proxies
+import scaling
+
+PUBLIC: dict[str, Any] = {
+    f"{package.__name__}.{name}": getattr(package, name)
+    for package in (asvit, proxies, scaling)
+    for name in package.__all__
+    if name not in ("__version__", "PROXIES")
+}
+IMPORTED = {
+    **{"asvit": asvit, "proxies": proxies, "scaling": scaling},
+    **{"np": np, "partial": partial, "timm": timm, "torch": torch},
+}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a few pictures, in which a run of one example is that of the next."""
+    folder = tmp_path_factory.mktemp("examples")
+    for number, kind in enumerate(("cat", "dog")):
+        place = folder / "pictures" / kind
+        place.mkdir(parents=True)
+        Image.new("RGB", (40, 40), (90, 200 * number, 50)).save(place / "0.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_example_of_a_public_name_runs(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(verbose=False)
+    example = parser.get_doctest(PUBLIC[name].__doc__, dict(IMPORTED), name, None, 0)
+    assert example.examples, f"{name} has no example"
+    said: list[str] = []
+    assert runner.run(example, out=said.append).failed == 0, "".join(said)
