@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from asvit.core.run_files import VALUES
+from asvit.core.summary import Cell
 from asvit.reference.findings import Finding, Reliability, by_size, size_verdict, verdict
 from asvit.reference.result import CorrelationResult, scatter_name
 from asvit.reference.table import Target
@@ -125,7 +126,7 @@ def _at_the_same_size(found: Sequence[Finding]) -> list[str]:
     columns = ["τ", "low", "high", "difference", "low ", "high "]
     tables = []
     for size in sizes:
-        cells: list[list[html.Cell]] = []
+        cells: list[list[Cell]] = []
         for one in by_size(found):
             parts = {part.count: part for part in one.correlation.within}
             part = parts.get(size)
@@ -159,7 +160,7 @@ def _findings_table(found: Sequence[Finding]) -> str:
     failed = {place for place, one in enumerate(found) if one.correlation.reason}
     if failed:
         columns.append("reason")
-    cells: list[list[html.Cell]] = []
+    cells: list[list[Cell]] = []
     for one in found:
         it = one.correlation
         words = [measure_label(it.rival), it.reason][: 2 if failed else 1]
@@ -167,7 +168,7 @@ def _findings_table(found: Sequence[Finding]) -> str:
     return html.table(columns, cells, failed=failed)
 
 
-def _taus(found: Any) -> Iterator[html.Cell]:
+def _taus(found: Any) -> Iterator[Cell]:
     """The cells of a correlation under the headings that tables of tau have in common."""
     yield from (found.n, found.dropped, *map(_rounded, _with_intervals(found)))
 

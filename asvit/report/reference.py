@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from asvit.core.summary import Section, Summary
+from asvit.core.summary import Cell, Section, Summary
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.report import html
 from asvit.report.pictures import Picture
@@ -45,7 +45,7 @@ def summary(result: BuildResult) -> Summary:
         )
     best = sorted(result.rows, key=lambda row: (row.mean != row.mean, -row.mean))[:BEST]
     columns = ["architecture", "params", "multiply-adds", "accuracy", "std"]
-    rows: list[list[html.Cell]] = [
+    rows: list[list[Cell]] = [
         [row.architecture, row.params, row.macs, row.mean, row.std] for row in best
     ]
     title = f"The best {len(best)} of {len(result.rows)} architectures, per cent"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from asvit.core.files import read_text
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SERIES
+from asvit.core.summary import Cell
 from asvit.growth import GrowthJournal, ScaleResult, ScaleSettings
 from asvit.report import html
 from asvit.report import scale_figures as draw
@@ -213,7 +214,7 @@ def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
     failed = {place for place, row in enumerate(shown) if row.reason}
     if failed:
         columns.append("reason")
-    cells: list[list[html.Cell]] = [
+    cells: list[list[Cell]] = [
         [
             *(row.step, row.kind, row.architecture, ", ".join(map(str, row.depths))),
             *(row.width, row.params, row.macs),

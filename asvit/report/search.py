@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from asvit.core.console import networks
 from asvit.core.run_files import JOURNAL, RESULT, TRIALS
+from asvit.core.summary import Cell
 from asvit.report import html, search_trained
 from asvit.report import search_figures as draw
 from asvit.report.correlate import trust
@@ -291,7 +292,7 @@ def _finalists(result: SearchResult | None) -> str:
     columns = ["from", "architecture", "parameters", "multiply-adds"]
     for measure in measures:
         columns += [label(measure), f"{label(measure)}, again"] if again else [label(measure)]
-    cells: list[list[html.Cell]] = []
+    cells: list[list[Cell]] = []
     for one in result.seed_first:
         cells.append([one.origin, one.architecture, one.params, one.macs])
         for measure in measures:
@@ -336,7 +337,7 @@ def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False
     """A table of ``trials``; the short one leaves out how they came about."""
     measures = without_sizes(run.better)
     columns = ["step", "architecture", "parameters", "multiply-adds", *map(label, measures)]
-    cells: list[list[html.Cell]] = [
+    cells: list[list[Cell]] = [
         [
             *(t.number, t.architecture, t.params, t.macs),
             *(t.values.get(name) for name in measures),

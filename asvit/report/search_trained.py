@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asvit.core.summary import Cell
 from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, empty, figure, log_scale, pairs
@@ -127,7 +128,7 @@ def finalists(result: SearchResult) -> str:
     columns = ["architecture", "parameters", "multiply-adds", "trainings", "mean"]
     predicted = any(math.isfinite(one.predicted) for one in result.finalists)
     again = result.confirmed is not None
-    cells: list[list[html.Cell]] = [
+    cells: list[list[Cell]] = [
         [
             *(one.architecture, one.params, one.macs, one.trainings, one.values[ACCURACY]),
             *([one.predicted] * predicted),

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from asvit.core.run_files import PREDICTIONS
-from asvit.core.summary import Section, Summary
+from asvit.core.summary import Cell, Section, Summary
 from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
@@ -145,7 +145,7 @@ def _tokens(result: TrainResult) -> Iterator[Section]:
     if result.saved is None:
         return
     columns = ["tokens", "epochs", "multiply-adds", "of full (%)", "ms an image"]
-    rows = [
+    rows: list[list[Cell]] = [
         [
             f"({stage['stride']},{stage['dilation']})",
             *(stage["epochs"], stage["macs"], 100 * stage["fraction"]),
@@ -168,7 +168,7 @@ def _confused(kept: Predictions | None) -> Iterator[Section]:
     wrong = [pair for pair in kept.confusion if pair.label != pair.predicted]
     wrong.sort(key=lambda pair: -pair.images)
     columns = ["class", "taken for", "images", "of the class (%)"]
-    rows: list[list[html.Cell]] = [
+    rows: list[list[Cell]] = [
         [pair.label, pair.predicted, pair.images, 100 * pair.images / sizes[pair.label]]
         for pair in wrong[:MOST_PAIRS]
     ]

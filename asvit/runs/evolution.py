@@ -87,7 +87,9 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     retrain: bool = setting(
         False, "Then train the winner from scratch, with as many steps as the supernet had."
     )
-    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
+    )
     file: SupernetFile | None = None  # the supernet, where it is read already
 
     @classmethod

@@ -33,7 +33,9 @@ class SharedRun(Run[S, R, "Saved[Checkpoint]"]):
     Its network is given as an architecture, or as the folder of a run that ended in one.
     """
 
-    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
+    )
     workers: int | None = setting(
         None,
         "Processes that prepare images; none for fewer than 2,000 images.",

@@ -62,7 +62,9 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "Saved[SupernetFile]"]):
     )
     written = "report.html, supernet.safetensors, losses.csv, result.json"
 
-    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
+    )
 
     @cached_property
     def space(self) -> SupernetSpace:

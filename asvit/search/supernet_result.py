@@ -243,5 +243,5 @@ def read_paths(text: str) -> list[PathRow]:
             PathRow(**{name: kind(*read_cells([row[name]])) for name, kind in kinds.items()})
             for row in csv.DictReader(io.StringIO(text))
         ]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, csv.Error) as error:
         raise ValueError(f"no table of paths: {error!r}") from error

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from asvit.core.tensor_files import read_any_tensors, read_tensors, write_tensors
@@ -59,29 +58,8 @@ def test_what_is_not_finite_is_not_written(tmp_path: Path) -> None:
     assert not (tmp_path / "file").exists()
 
 
-def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_tensors(path, {"a": torch.ones(3), "b": torch.zeros(2)}, HEADER)
-    whole = path.read_bytes()
-    for place in range(0, 8 * len(whole), 7):  # each bit of a byte in its turn
-        damaged = bytearray(whole)
-        damaged[place // 8] ^= 1 << place % 8
-        path.write_bytes(damaged)
-        with pytest.raises((SafetensorError, ValueError)):
-            read_any_tensors(path)
-    path.write_bytes(whole)
-    assert read_tensors(path)[0] == HEADER
-
-
 def test_a_file_of_ours_without_a_digest_is_refused(tmp_path: Path) -> None:
     for header in (HEADER, {"sha256": "0", **HEADER}, {}):
         save_file({"a": torch.ones(2)}, tmp_path / "file", {"asvit": json.dumps(header)})
         with pytest.raises(ValueError, match=r"it has no digest: .*, or another version of asvit"):
             read_any_tensors(tmp_path / "file")
-
-
-def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
-    write_tensors(tmp_path / "file", {"a": torch.ones(100)}, HEADER)
-    (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes()[:-8])
-    with pytest.raises(SafetensorError):
-        read_tensors(tmp_path / "file")

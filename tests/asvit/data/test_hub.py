@@ -9,7 +9,7 @@ import pytest
 from image_folders import fill
 from PIL import Image
 
-from asvit.data.libraries import _tells_addresses, open_hub, open_hub_parts
+from asvit.data.libraries import _has_addresses, open_hub, open_hub_parts
 from tests.hostile import refused_or
 
 datasets = pytest.importorskip("datasets")
@@ -107,10 +107,10 @@ def test_a_folder_that_only_tells_of_an_address(tmp_path: Path) -> None:
     fill(folder / "train", cat=1, dog=1)
     readme = folder / "README.md"
     readme.write_text("---\nlicense: mit\n---\nSee https://a.b/c")
-    assert not _tells_addresses(readme)
+    assert not _has_addresses(readme)
     assert open_hub(str(folder)).classes == ("cat", "dog")
     readme.write_text("# Cats\nSee https://a.b/c\n")
-    assert not _tells_addresses(readme)
+    assert not _has_addresses(readme)
 
 
 @pytest.mark.parametrize(

@@ -157,11 +157,11 @@ def test_a_result_of_other_values_is_refused(tmp_path: Path, name: str, key: str
 @pytest.mark.parametrize("measure", ["../zico", "a/b", 'zico"><b>', "x" * 5000])
 def test_no_name_of_a_measure_leads_out_of_the_folder(tmp_path: Path, measure: str) -> None:
     folder = make_run(tmp_path / "run", ("params", "zico"), 1)
-    for name in ("result.json", "values.csv"):
-        text = (folder / name).read_text()
-        inside = json.dumps(measure)[1:-1] if name == "result.json" else measure.replace('"', '""')
-        cell = f'"{inside}"' if name == "values.csv" else inside
-        (folder / name).write_text(text.replace("zico", cell))
+    result, values = folder / "result.json", folder / "values.csv"
+    content = json.dumps(stored_content(result)).replace("zico", json.dumps(measure)[1:-1])
+    result.write_bytes(sealed_result(json.loads(content)))
+    cell = measure.replace('"', '""')
+    values.write_text(values.read_text().replace("zico", f'"{cell}"'))
     written = write_report(folder)
     assert {path.parent for path in written} == {folder}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]

@@ -1,4 +1,4 @@
-"""Links, pipes and devices in the place of a run's files: refused, never opened."""
+"""Links, pipes and devices in the place of a run's files; for readers: tests/contracts."""
 
 import os
 import socket
@@ -9,17 +9,8 @@ import pytest
 
 from asvit.cli.app import app
 from asvit.core.files import check_plain, write_text
-from asvit.core.records import read_records
-from asvit.core.results import Result
-from asvit.core.tensor_files import read_tensors
-from asvit.runs.architectures import find_architecture
 from asvit.runs.folder import LOCK, check_folder, claimed, kinds_in, newest_run
 from asvit.runs.run import RUNS
-from asvit.search.journal import open_journal, read_journal
-from asvit.search.rows import read_trials
-from asvit.training.checkpoint import Checkpoint
-from asvit.training.pretrained import weights_path
-from asvit.training.supernets.file import SupernetFile
 
 MINE = b"keep this\n"
 
@@ -77,29 +68,6 @@ def test_no_run_begins(kind: str, name: str, put: Callable[[Path], str], tmp_pat
         ):
             pytest.fail("claimed")
     assert [path.name for path in folder.iterdir()] == [name]
-
-
-READERS: Mapping[str, tuple[str, Callable[[Path], object]]] = {
-    "a result": ("result.json", lambda path: Result.read(path)),
-    "an architecture": ("result.json", lambda path: find_architecture(str(path.parent))),
-    "a journal": ("measured.jsonl", lambda path: read_records(path, dict, what="a run")),
-    "a study": ("study.journal", open_journal),
-    "a study that is written to": ("study.journal", read_journal),
-    "tensors": ("checkpoint.safetensors", read_tensors),
-    "a checkpoint": ("checkpoint.safetensors", Checkpoint.read),
-    "a supernet": ("supernet.safetensors", SupernetFile.read),
-    "the weights of a run": ("model.safetensors", lambda path: weights_path(str(path.parent))),
-    "trials": ("trials.csv", read_trials),
-    "a kind": ("result.json", lambda path: kinds_in(path.parent)),
-}
-
-
-@pytest.mark.parametrize("reader", READERS)
-def test_no_reader_opens_it(reader: str, put: Callable[[Path], str], tmp_path: Path) -> None:
-    name, read = READERS[reader]
-    told = put(tmp_path / "run" / name)
-    with pytest.raises(ValueError, match=f"{name} is {told}"):
-        read(tmp_path / "run" / name)
 
 
 @pytest.mark.parametrize("name", ["result.json", "trials.csv", "measured.jsonl", "report.html"])

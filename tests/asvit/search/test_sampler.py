@@ -1,4 +1,4 @@
-"""Every controller behind the same ask and tell; the policy's state against a replay by hand."""
+"""Controllers that learn; the policy's state against a replay by hand. All: tests/contracts."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -28,10 +28,6 @@ SPACE: dict[str, BaseDistribution] = {
 }
 
 
-# The predictor has tests of its own: it needs architectures, and one objective.
-MEASURING = [name for name in CONTROLLERS if name != "predictor"]
-
-
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -57,38 +53,6 @@ def go_on(study: Study, steps: int) -> list[dict[str, int]]:
         study.tell(trial, values_of(trial.params))
         drawn.append(trial.params)
     return drawn
-
-
-@pytest.mark.parametrize("controller", MEASURING)
-def test_the_same_seed_draws_the_same_and_another_does_not(controller: str) -> None:
-    runs = [go_on(make_study(make_sampler(controller, seed=s)), 20) for s in (3, 3, 4)]
-    assert runs[0] == runs[1]
-    assert runs[0] != runs[2]
-
-
-@pytest.mark.parametrize("controller", MEASURING)
-def test_a_sampler_made_anew_at_any_point_goes_on_identically(controller: str) -> None:
-    expected = go_on(make_study(make_sampler(controller)), 70)
-    study = make_study(make_sampler(controller))
-    found = []
-    while len(found) < 70:
-        found += go_on(study, 5)
-        # Killed in flight; also as the first of a generation of 50.
-        left = study.ask(SPACE)
-        study.tell(left, state=TrialState.FAIL)
-        study.sampler = make_sampler(controller)
-    assert found == expected
-
-
-@pytest.mark.parametrize("bad_starts", [0, 20])
-@pytest.mark.parametrize("controller", MEASURING)
-def test_every_controller_stays_in_the_space_and_moves(controller: str, bad_starts: int) -> None:
-    study = make_study(make_sampler(controller))
-    for _ in range(bad_starts):
-        study.tell(study.ask(SPACE), [float("-inf"), float("inf")])
-    drawn = go_on(study, 60)
-    assert all(p.keys() == DIMENSIONS.keys() and set(p.values()) <= {1, 2, 3, 4} for p in drawn)
-    assert len({tuple(p.values()) for p in drawn}) > (1 if bad_starts else 30)
 
 
 @pytest.mark.parametrize("controller", ["reinforce", "evolution", "tpe", "nsga2"])

@@ -23,8 +23,8 @@ from asvit.runs import lifecycle
 from asvit.runs.search import run_search
 from asvit.search import Measurement, study
 from asvit.search.study import StudyLease, open_url
-from experiments import forked
 from tests.asvit.runs.fakes import fake_evaluate as fake_measure
+from tests.campaigns import forked
 
 SETTINGS = {"space": "asvit-tiny", "steps": 16, "image_size": 32}
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments import tamper_copies
-from experiments.tamper_copies import BROKEN, FILES, FORGED, REFUSED, SAME, SILENT, outcome
+from tests.campaigns import tamper_copies
+from tests.campaigns.tamper_copies import BROKEN, FILES, FORGED, REFUSED, SAME, SILENT, outcome
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_nothing_is_used_unnoticed_and_nothing_ends_in_a_traceback(tmp_path: Path) -> None:
     counts = tamper_copies.campaign(tmp_path, 2, seed=1)
     assert set(counts) == {(f, "damaged") for f in FILES} | {(f, "forged") for f in FORGED}

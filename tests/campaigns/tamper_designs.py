@@ -2,7 +2,7 @@
 
 Usage::
 
-    python -m experiments.tamper_designs [--damages 40] [--seed 0] [--only "rows"]
+    python -m tests.campaigns.tamper_designs [--damages 40] [--seed 0] [--only "rows"]
 
 One design is copied after its stages, and in the middle of its search and of its training. In
 every copy one thing is changed: rows of its list, pictures, places, or bytes of a file that it
@@ -38,8 +38,8 @@ from asvit.designs import DesignJournal, DesignResult, Stage
 from asvit.runs import designing, lifecycle
 from asvit.runs.search import SearchRun
 from asvit.training.checkpoint import Checkpoint
-from experiments import forked
-from experiments.campaign import (
+from tests.campaigns import forked
+from tests.campaigns.campaign import (
     ANYWHERE,
     IN_LINES,
     Damage,

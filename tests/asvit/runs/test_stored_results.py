@@ -1,0 +1,59 @@
+"""Results of every kind as they are stored: shown, and equal when they are read again."""
+
+import contextlib
+import dataclasses
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import asvit
+from asvit.core.console import console
+from asvit.designs import DesignResult, predict_command
+from asvit.training.result import TrainResult
+from tests.asvit.runs.stored_results import RIGHT, VALUES, Kind
+
+each = pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
+
+
+@each
+def test_it_is_shown_in_a_line_and_importable_from_asvit(kind: Kind) -> None:
+    line = repr(RIGHT[kind][0])
+    assert line.startswith(f"{kind.__name__}(")
+    assert "'run'" in line
+    assert len(line) < 400  # not a page of nested dataclasses
+    assert getattr(asvit, kind.__name__) is kind
+
+
+@each
+def test_what_is_read_is_what_was_written(kind: Kind, tmp_path: Path) -> None:
+    right = dataclasses.replace(RIGHT[kind][0], folder=tmp_path)
+    right.write()
+    (tmp_path / "values.csv").write_text(VALUES.to_csv())
+    if isinstance(right, DesignResult):  # which may be moved
+        right = dataclasses.replace(right, next_command=predict_command(tmp_path))
+    assert kind.read(tmp_path / "result.json").to_json() == right.to_json()
+
+
+@pytest.mark.parametrize(("classes", "told"), [(5, False), (6, True)])
+def test_top_5_is_told_of_more_than_five_classes(classes: int, told: bool) -> None:
+    right, show = RIGHT[TrainResult]
+    network = dataclasses.replace(right.network, num_classes=classes)
+    screen = Console(file=io.StringIO(), width=200, record=True)
+    show(dataclasses.replace(right, network=network), screen)
+    assert ("top-5" in screen.export_text()) == told
+
+
+@each
+def test_names_of_files_forge_no_line(kind: Kind) -> None:
+    forged = "a\nnext:   evil"
+    named = {"unreadable": {forged: forged}, "bad_images": {forged: 2}, "folder": Path(forged)}
+    fields = {field.name for field in dataclasses.fields(kind)}
+    result = dataclasses.replace(
+        RIGHT[kind][0], **{name: value for name, value in named.items() if name in fields}
+    )
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        RIGHT[kind][1](result, console())
+    assert r"a\nnext:   evil" in stdout.getvalue()
+    assert "\nnext:   evil" not in stdout.getvalue()

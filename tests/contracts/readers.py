@@ -1,0 +1,502 @@
+"""Every reader of files that somebody else may have written. A new one is a new entry here."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+import asvit.runs.kinds  # noqa: F401 - every kind of result, settings and journal
+from asvit.core.journal import Journal
+from asvit.core.results import Result
+from asvit.core.settings import (
+    Settings,
+    check_same_device,
+    check_same_images,
+    check_same_settings,
+)
+from asvit.core.tensor_files import write_tensors
+from asvit.data.store import read_pictures, write_pictures
+from asvit.designs import DesignJournal, DesignSettings, Stage
+from asvit.export.settings import ExportSettings
+from asvit.growth import GrowthJournal, ScaleSettings
+from asvit.networks import Network, WeightsFile, read_state
+from asvit.reference.build import Outcome, Training, TrainingJournal
+from asvit.reference.build_settings import BuildSettings
+from asvit.reference.loading import read_reference
+from asvit.reference.result import Values
+from asvit.reference.scores import ScoreJournal, table_id
+from asvit.reference.settings import CorrelationQuery, CorrelationSettings
+from asvit.reference.table import ReferenceTable, Target
+from asvit.runs.architectures import find_architecture
+from asvit.runs.folder import kinds_in, newest_run
+from asvit.search.journal import open_journal, read_journal
+from asvit.search.rows import read_trials, write_trials
+from asvit.search.settings import MeasureSearchSettings, TrainingSearchSettings
+from asvit.search.study import StudyStore, create_study, first_study
+from asvit.search.supernet_result import (
+    AccuracyJournal,
+    PathRow,
+    Retrained,
+    read_paths,
+    write_paths,
+)
+from asvit.search.supernet_settings import EvolutionSettings
+from asvit.training.checkpoint import Checkpoint, EngineState, Origin
+from asvit.training.metrics import EpochRow
+from asvit.training.pretrained import load_pretrained, weights_path
+from asvit.training.settings import TrainSettings
+from asvit.training.supernets.file import Origin as SupernetOrigin
+from asvit.training.supernets.file import SupernetFile
+from asvit.training.supernets.retraining import _read as read_retraining
+from asvit.training.supernets.settings import SupernetSettings
+from asvit.transfer.settings import DetectionSettings, SegmentationSettings
+from proxies import Score
+from scaling import Shape
+from scaling.trajectory import from_csv, to_csv
+from tests.asvit.runs import stored_results
+from tests.asvit.toy_run import ToyJournal, ToyRow, ToySettings
+from tests.contracts.formats import Format, Json, Lines, Table, Tensors, Value
+
+SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
+IMAGES = {"source": "fractals", "digest": "12" * 32}
+SCORE = Score(1 / 3, 0.1, (0.25, 5 / 12), "higher")
+VERSIONS = {"torch": "2.15.0", "timm": "1.0.27"}
+_images = {"images": IMAGES, "device": "cpu", "versions": VERSIONS}
+FAILED = Score(math.nan, math.nan, (), "higher", "singular")
+
+
+def nothing(_found: Any, _path: Path) -> None: ...
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a valid file comes about, how it is read, and what is done with what was read."""
+
+    format: Format
+    write: Callable[[Path], object]
+    read: Callable[[Path], Any]
+    use: Callable[[Any, Path], object] = nothing  # may refuse as well
+    name: str = "file"
+    of_run: bool = True  # lies in a run folder, where a link or a device is refused
+    refusal: str = ""  # part of every message about damage, a regular expression
+    tolerant: bool = False  # damage is as if there were no file, and is logged
+    foreign: bool = False  # files of others are read as well
+
+
+# Journals
+
+
+TABLE = ReferenceTable(
+    "mine", Path("mine.csv"), "12" * 32, {}, 10, (SEED,), (32,), None, None,
+    {"top1": Target("top1", "", "scratch")}, {"top1": (50.0,)}, "top1",
+)  # fmt: skip
+
+
+def journal(
+    kind: type[Journal[Any]],
+    settings: Settings,
+    values: Mapping[str, Any],
+    add: Callable[[Any, int], object],
+    has: Callable[[Any, int], object],
+    also: Callable[[Any], object] = lambda _journal: None,
+) -> Reader:
+    """A journal of a start and two records, which a run continues."""
+
+    def write(path: Path) -> None:
+        first = kind(path)
+        assert (first.settings, first.start_values) == (None, {})
+        first.start(settings, **values)
+        add(first, 1)
+        also(first)
+
+    def use(found: Any, path: Path) -> None:
+        check_same_device(Path(), found.device, "cpu")
+        if "images" in values:
+            check_same_images(Path(), found.images, IMAGES)
+        there = has(found, 1)
+        found.start(settings, **values)
+        add(found, 2)
+        again = kind(path)  # what was added is read again
+        assert not there or has(again, 1)
+        assert has(again, 2)
+        assert (again.settings, again.start_values) == (settings, values)
+
+    refusal = r"line \d+ is not (a record of an? [a-z ]+|what was written)"
+    return Reader(Lines(), write, kind, use, "journal.jsonl", refusal=refusal)
+
+
+def add_scores(journal: ScoreJournal, at: int) -> None:
+    journal.add_images(32, IMAGES)
+    journal.add(f"{SEED}{at}", {"x": SCORE, "y": FAILED}, 1.5)
+
+
+def has_scores(journal: ScoreJournal, at: int) -> bool:
+    journal.check_table(TABLE)
+    check_same_images(Path(), journal.images_of.get(32), IMAGES)
+    return journal.missing(f"{SEED}{at}", ["x", "y"]) == []
+
+
+def has_outcome(journal: TrainingJournal, at: int) -> bool:
+    sum(one.accuracy + one.loss + one.seconds for one in journal.outcomes.values())
+    return Training("a", at) in journal.outcomes
+
+
+def has_accuracy(journal: AccuracyJournal, at: int) -> bool:
+    len(journal.retrained.reason if journal.retrained else "")
+    return journal.get("test", ("b" * at,)) is not None
+
+
+def write_study(path: Path) -> None:
+    study = create_study(open_journal(path), "run", {"x": "higher", "y": "lower"})
+    StudyStore(study).start(MeasureSearchSettings(steps=2), **_images)
+    add_trial(study)
+
+
+def add_trial(study: Any) -> None:
+    trial = study.ask()
+    trial.suggest_categorical("a", [1, 2])
+    trial.set_user_attr("params", 1)
+    study.tell(trial, [1.0] * len(study.directions))
+
+
+def use_study(storage: Any, path: Path) -> None:
+    study = first_study(storage)
+    if study is None:
+        return
+    check_same_device(Path(), study.user_attrs.get("device"), "cpu")
+    check_same_images(Path(), study.user_attrs.get("images"), IMAGES)
+    wanted, stored = MeasureSearchSettings(steps=2), StudyStore(study).settings
+    check_same_settings(Path(), stored, wanted, growing=["steps"])
+    add_trial(study)
+    assert first_study(open_journal(path)) is not None
+
+
+JOURNALS = {
+    "journal of a toy": journal(
+        ToyJournal, ToySettings("x"), _images,
+        lambda journal, at: journal.add_record(ToyRow(at, math.nan)),
+        lambda journal, at: at in [row.step for row in journal.records],
+    ),
+    "journal of a scaling": journal(
+        GrowthJournal, ScaleSettings(SEED), _images,
+        lambda journal, at: journal.__setitem__(Shape((at,), 8), {"x": SCORE, "y": FAILED}),
+        lambda journal, at: str(journal.get(Shape((at,), 8))) == str({"x": SCORE, "y": FAILED}),
+    ),
+    "journal of a reference table": journal(
+        TrainingJournal, BuildSettings(), {**_images, "num_classes": 10},
+        lambda journal, at: journal.add(
+            Training("a", at), Outcome(math.nan, math.nan, 1.5, "the loss became nan in step 3")
+        ),
+        has_outcome,
+    ),
+    "journal of an evolution": journal(
+        AccuracyJournal, EvolutionSettings(),
+        {"supernet": {"folder": "runs/a", "digest": "d"}, "device": "cpu", "versions": VERSIONS},
+        lambda journal, at: journal.add("test", ("b" * at,), 1 / 3),
+        has_accuracy,
+        lambda journal: journal.add_retrained(Retrained(50.0, None, 1.0, "")),
+    ),
+    "journal of a correlation": journal(
+        ScoreJournal, CorrelationSettings(),
+        {"table": table_id(TABLE), "device": "cpu", "versions": VERSIONS},
+        add_scores, has_scores,
+    ),
+    "journal of a design": journal(
+        DesignJournal, DesignSettings("pets", max_params=10**6),
+        {"device": "cpu", "versions": VERSIONS},
+        lambda journal, at: journal.add_record(Stage(f"stage {at}", {"seconds": 1.5})),
+        lambda journal, at: journal.found(f"stage {at}") is not None,
+    ),
+    "study of a search": Reader(
+        Lines(), write_study, open_journal, use_study, "study.journal",
+        refusal=r"line \d+ is not |is corrupt",
+    ),
+    "study that is written to": Reader(
+        Lines(), write_study, read_journal, name="study.journal",
+        refusal=r"line \d+ is not |is corrupt",
+    ),
+}  # fmt: skip
+
+
+# Results
+
+
+def result(kind: type[Result]) -> Reader:
+    right, show = stored_results.RIGHT[kind]
+
+    def write(path: Path) -> None:
+        replace(right, folder=path.parent).write()
+        (path.parent / "values.csv").write_text(stored_results.VALUES.to_csv())
+
+    def use(found: Any, path: Path) -> None:
+        show(found, Console(file=StringIO(), width=200))
+        json.dumps(found.to_json(), allow_nan=False)
+
+    refusal = "result.json is not the result of an? "
+    return Reader(Json(), write, kind.read, use, "result.json", refusal=refusal)
+
+
+RESULTS = {f"result: {kind.__name__}": result(kind) for kind in stored_results.RIGHT}
+
+
+def write_search(path: Path) -> None:
+    write = next(one.write for name, one in RESULTS.items() if name == "result: SearchResult")
+    write(path)
+
+
+OF_OTHERS = {
+    "architecture of a run": Reader(
+        Json(), write_search, lambda path: find_architecture(str(path.parent)),
+        lambda found, path: json.dumps(found.by, allow_nan=False), "result.json",
+    ),
+    "newest run": Reader(
+        Json(), write_search, lambda path: newest_run("search", path.parents[1]),
+        name="result.json", of_run=False,
+    ),
+}  # fmt: skip
+
+
+# Settings, as they stand in each of the others
+
+
+RIGHT_SETTINGS = (
+    MeasureSearchSettings(),
+    TrainingSearchSettings(trainings=9),
+    DesignSettings("pets", max_params=10**6),
+    ScaleSettings(SEED),
+    EvolutionSettings(max_macs=10**9),
+    SupernetSettings(),
+    BuildSettings(),
+    CorrelationSettings(image_size=64),
+    CorrelationQuery(targets=("top1",), rows=5, max_params="100M"),
+    TrainSettings(SEED, validation="val", classes=3, train_images=9),
+    DetectionSettings(architecture=SEED, data="coco"),
+    SegmentationSettings(data="scenes", weights="a.safetensors", train="."),
+    Network(SEED, ffn="compact", branches=2),
+    ExportSettings("onnx", SEED, weights="a.safetensors", batch=2, opset=18),
+)
+
+
+def settings(right: Settings) -> Reader:
+    kind = type(right)
+
+    def use(found: Any, path: Path) -> None:
+        stored = json.dumps(found.to_json(), allow_nan=False)
+        assert kind.from_json(json.loads(stored)) == found
+        hash(found)  # lists and objects cannot be
+
+    return Reader(
+        Value(),
+        lambda path: path.write_text(json.dumps(right.to_json())),
+        lambda path: kind.from_json(json.loads(path.read_text())),
+        use,
+        of_run=False,
+    )
+
+
+SETTINGS = {f"settings: {type(one).__name__}": settings(one) for one in RIGHT_SETTINGS}
+
+
+# Weights and checkpoints
+
+
+NETWORK = Network("pit:16,2|1,1,1|1,1,1", 32, 3)
+ROW = EpochRow(1, "(4,1)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.25, 52.0, 91.0, 300.0, 4.5)
+RETRAINED = {"architecture": "x"}
+
+
+@cache
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return NETWORK.build()
+
+
+def checkpoint(epochs: int = 3) -> Checkpoint:
+    weight = torch.arange(12.0).reshape(3, 4)
+    settings = TrainSettings.make(architecture="timm:resnet18", epochs=epochs)
+    origin = Origin(settings, IMAGES, ("a", "b"), "cpu", ({"stride": 4, "fraction": 1.0},), {})
+    state = EngineState(
+        weights={"w": weight, "tied": weight, "count": torch.tensor(7)},
+        average={"w": weight + 1},
+        moments={"0/exp_avg": torch.ones(4, 3).T, "0/step": torch.tensor(5.0)},
+        numbers={"groups": [{"lr": 0.1, "betas": [0.9, 0.999]}], "state": {}},
+    )
+    return Checkpoint(origin, (ROW,), 12.5, {"a.png": 2}, state)
+
+
+def use_checkpoint(found: Checkpoint, path: Path) -> None:
+    check_same_images(Path("run"), found.origin.images, IMAGES)
+    check_same_device(Path("run"), found.origin.device, "cpu")
+    assert found.finished in (True, False)
+    assert isinstance(found.seconds + 1, float | int)
+    assert sum(row.best_top1 + row.seconds for row in found.history) is not None
+    assert isinstance(sum(found.bad_images.values()), int)
+
+
+def write_supernet(path: Path) -> None:
+    origin = SupernetOrigin(SupernetSettings(), IMAGES, 10, "cpu", {})
+    state = {"weights/w": torch.zeros(2), "losses": torch.tensor([1.0, 0.5])}
+    SupernetFile(origin, 2.5, state).write(path)
+
+
+def use_supernet(found: SupernetFile, path: Path) -> None:
+    check_same_images(Path("run"), found.origin.images, IMAGES)
+    check_same_device(Path("run"), found.origin.device, "cpu")
+    assert found.finished in (True, False)
+    assert found.steps == len(found.state["losses"].tolist())
+    assert found.seconds + found.origin.num_classes is not None
+    assert len(found.digest) == 64
+
+
+def write_weights(path: Path) -> None:
+    WeightsFile(NETWORK, network().state_dict(), ("a", "b", "c"), {"seconds": 3}).write(path)
+
+
+def use_weights(found: WeightsFile, path: Path) -> None:
+    assert all(isinstance(name, str) for name in found.classes)
+    assert len(found.classes) in (0, found.network.num_classes)
+    found.load()
+
+
+PICTURES = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
+TENSORS = {
+    "checkpoint": Reader(
+        Tensors(), lambda path: checkpoint().write(path), Checkpoint.read, use_checkpoint,
+        "checkpoint.safetensors", refusal="is not a checkpoint that .*restore it from a copy, or",
+    ),
+    "supernet": Reader(
+        Tensors(), write_supernet, SupernetFile.read, use_supernet, "supernet.safetensors",
+        refusal="is not a supernet that .*restore it from a copy, or give --fresh",
+    ),
+    "path trained alone": Reader(
+        Tensors(),
+        lambda path: write_tensors(path, {"a": torch.ones(3)}, {**RETRAINED, "seconds": 1.5}),
+        lambda path: read_retraining(path, RETRAINED),
+        name="alone.safetensors", of_run=False, tolerant=True,
+    ),
+    "weights with their network": Reader(
+        Tensors(), write_weights, WeightsFile.read, use_weights, "a.safetensors", of_run=False,
+    ),
+    "weights": Reader(
+        Tensors(), write_weights, read_state, name="a.safetensors", of_run=False, foreign=True,
+    ),
+    "weights of a run": Reader(
+        Tensors(), write_weights, lambda path: read_state(weights_path(str(path.parent))),
+        name="model.safetensors", foreign=True,
+    ),
+    "weights to start from": Reader(
+        Tensors(), write_weights,
+        lambda path: load_pretrained(network(), str(path), new_head=False) == () or None,
+        name="a.safetensors", of_run=False,
+    ),
+    "cached pictures": Reader(
+        Tensors(), lambda path: write_pictures(path, PICTURES),
+        lambda path: read_pictures(path, PICTURES.shape), name="a.safetensors",
+        of_run=False, tolerant=True,
+    ),
+}  # fmt: skip
+
+
+# Tables
+
+
+SEEDS = [f"4,2,2|2,1,2|2,1,{i % 4 + 2}|2,1,{i % 3 + 2}|16" for i in range(6)]
+#: A table with everything that one may hold.
+OWN = "\n".join(
+    [
+        *("# title: six networks", "# num_classes: 10", "# image_size: 32"),
+        *("# default_target: top1", "# target: top1 | of the last step | scratch"),
+        *("# target: kd | with a teacher | distilled", "# noise_ceiling: top1 | 0.9"),
+        "architecture,image_size,top1,kd",
+        *(f'"{text}",32,{50 + i},{60 - i}' for i, text in enumerate(SEEDS)),
+        "",
+    ]
+)
+PIT = "base_dim,mlp_ratio,depth,num_heads,acc\n" + "".join(
+    f'{16 * i},4,"[2, 6, 4]","[2, 4, 8]",{70 + i}\n' for i in range(1, 7)
+)
+FORMER = "hidden_dim,mlp_ratio,depth,num_heads,acc\n" + "".join(
+    f'{192 + 12 * i},"3.5 4",2,"3 4",{70 + i}\n' for i in range(6)
+)
+TIMM = "arch,model,primary,top1,params_M\n" + "".join(
+    f"{name},{name}.a,True,{80 + i},1.5\n"
+    for i, name in enumerate(
+        ("resnet18", "resnet34", "resnet50", "vit_tiny_patch16_224", "pit_b_224")
+    )
+)
+#: What belongs into no text of a table: a terminal obeys it.
+UNWANTED = {*map(chr, (*range(32), *range(127, 160), *range(0x2028, 0x202F)))}
+
+
+def use_reference(table: ReferenceTable, path: Path) -> None:
+    """What is taken in can be shown and computed with."""
+    said: Iterable[Iterable[str]] = (
+        *(table.architectures, table.targets, table.provenance.values()),
+        [one.description for one in table.targets.values()],
+    )
+    for words in said:
+        assert not any(map(UNWANTED.intersection, words))
+    assert table.default_target in table.targets
+    for column in table.accuracies.values():
+        assert len(column) == len(table) >= 5
+        assert all(value != value or 0 <= value <= 100 for value in column)
+    assert all(side > 0 for side in table.image_sizes)
+
+
+def reference(text: str) -> Reader:
+    return Reader(
+        Table(),
+        lambda path: path.write_text(text),
+        lambda path: read_reference(path, name="mine", shipped=False, check=False),
+        use_reference,
+        "table.csv",
+        of_run=False,
+    )
+
+
+def in_memory(read: Callable[[str], Any]) -> Callable[[Path], Any]:
+    return lambda path: read(path.read_text(encoding="utf-8"))
+
+
+TABLES = {
+    "table of trials": Reader(
+        Table(),
+        lambda path: write_trials(
+            path, [stored_results.trial(0), stored_results.trial(1)], stored_results.MEASURES
+        ),
+        read_trials, name="trials.csv",
+    ),
+    "table of values": Reader(
+        Table(), lambda path: path.write_text(stored_results.VALUES.to_csv()),
+        in_memory(Values.from_csv), of_run=False,
+    ),
+    "table of a scaling": Reader(
+        Table(),
+        lambda path: path.write_text(to_csv([stored_results.step(at) for at in range(3)])),
+        in_memory(from_csv), of_run=False,
+    ),
+    "table of paths": Reader(
+        Table(),
+        lambda path: path.write_text(
+            write_paths([PathRow(0, 1, "random", SEED, "bb----|------", 10, 50.0)])
+        ),
+        in_memory(lambda text: read_paths(text) or None), of_run=False, tolerant=True,
+    ),
+    "reference table": reference(OWN),
+    "reference table of PiTs": reference(PIT),
+    "reference table of AutoFormers": reference(FORMER),
+    "reference table of timm's": reference(TIMM),
+}  # fmt: skip
+
+KIND = Reader(Json(), write_search, lambda path: kinds_in(path.parent), name="result.json")
+READERS: Mapping[str, Reader] = {
+    **JOURNALS, **RESULTS, **OF_OTHERS, **SETTINGS, **TENSORS, **TABLES
+}  # fmt: skip

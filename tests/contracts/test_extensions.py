@@ -1,0 +1,55 @@
+"""asvit's own measures, spaces, controllers, runs and images keep the contracts for extensions."""
+
+from pathlib import Path
+
+import pytest
+
+from asvit.data import LabelledImages
+from asvit.data.sources import open_dataset
+from asvit.search import CONTROLLERS
+from asvit.spaces import SPACES
+from asvit.testing import (
+    ControllerContract,
+    ImagesContract,
+    MeasureContract,
+    RunContract,
+    SpaceContract,
+)
+from proxies.registry import PROXIES
+from tests.asvit.data.image_folders import fill
+from tests.asvit.toy_run import ToyRun
+
+
+class TestMeasures(MeasureContract):
+    @pytest.fixture(autouse=True, params=PROXIES)
+    def _each(self, request: pytest.FixtureRequest) -> None:
+        self.measure = request.param
+
+
+class TestSpaces(SpaceContract):
+    @pytest.fixture(autouse=True, params=SPACES)
+    def _each(self, request: pytest.FixtureRequest) -> None:
+        self.space = request.param
+
+
+class TestControllers(ControllerContract):
+    # The predictor needs architectures and one objective: tests/asvit/search.
+    @pytest.fixture(autouse=True, params=sorted({*CONTROLLERS} - {"predictor"}))
+    def _each(self, request: pytest.FixtureRequest) -> None:
+        self.controller = request.param
+
+
+class TestToyRun(RunContract):
+    kind = ToyRun
+    options = {"name": "a", "steps": 3}  # noqa: RUF012
+
+
+class TestImages(ImagesContract):
+    @pytest.fixture(autouse=True, params=["folder", "digits"])
+    def _each(self, request: pytest.FixtureRequest) -> None:
+        self.spec = request.param
+
+    def images(self, folder: Path) -> LabelledImages:
+        return open_dataset(
+            str(fill(folder / "set", a=1, b=2)) if self.spec == "folder" else "digits"
+        )

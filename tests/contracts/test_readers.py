@@ -1,0 +1,286 @@
+"""What every reader of files promises: valid ones are read, others refused in one line, intact."""
+
+import json
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from asvit.core.journal import Journal
+from asvit.core.results import Result
+from asvit.core.settings import MeasuringSettings, Settings, fields_of, option_of
+from asvit.executors import Workers
+from asvit.runs.run import RUNS
+from asvit.training.short_settings import ShortTrainingSettings
+from asvit.transfer.settings import TransferSettings
+from tests.asvit.runs.stored_results import RIGHT as RIGHT_RESULTS
+from tests.contracts.formats import Lines, Table
+from tests.contracts.readers import JOURNALS, KIND, READERS, RIGHT_SETTINGS, Reader
+from tests.hostile import FIXED, changed_bytes, changed_json, refused_or, texts
+
+SOME = settings(
+    FIXED, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+each = pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for the disk, as no test takes the power away."""
+    monkeypatch.setattr("os.fsync", lambda _file: None)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@cache
+def valid(reader: Reader) -> bytes:
+    """A valid file; every example begins with the same, as times are in some."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "run" / reader.name
+        path.parent.mkdir()
+        reader.write(path)
+        return path.read_bytes()
+
+
+@pytest.fixture
+def path(reader: Reader, tmp_path: Path) -> Path:
+    """A valid file, and what lies beside it."""
+    path = tmp_path / "run" / reader.name
+    path.parent.mkdir()
+    reader.write(path)
+    return path
+
+
+def taken(reader: Reader, path: Path, data: bytes) -> bool:
+    """Whether ``data`` is read; then it is used as well, or refused after all in one line."""
+    path.write_bytes(data)
+    found = refused_or(lambda: reader.read(path))
+    if found is None:
+        assert path.read_bytes() == data
+        return False
+    refused_or(lambda: reader.use(found, path))
+    return True
+
+
+def refusal(reader: Reader, path: Path) -> str:
+    """Why the file is not read."""
+    if reader.tolerant:
+        assert refused_or(lambda: reader.read(path)) is None
+        return ""
+    with pytest.raises((ValueError, OSError)) as caught:
+        reader.read(path)
+    return str(caught.value)
+
+
+@each
+def test_a_valid_file_is_read_and_used(reader: Reader, path: Path) -> None:
+    found = reader.read(path)
+    assert found is not None
+    reader.use(found, path)
+
+
+@each
+@SOME
+@given(data=st.data())
+def test_any_bytes(reader: Reader, path: Path, data: st.DataObject) -> None:
+    changed = data.draw(changed_bytes(valid(reader)))
+    taken(reader, path, changed)
+    taken(reader, path, reader.format.sealed(changed))
+
+
+hold_json = [name for name, one in READERS.items() if not isinstance(one.format, Table)]
+with_json = pytest.mark.parametrize("reader", [READERS[n] for n in hold_json], ids=hold_json)
+
+
+@with_json
+@SOME
+@given(data=st.data())
+def test_any_content(reader: Reader, path: Path, data: st.DataObject) -> None:
+    parts = reader.format.parts(valid(reader))
+    at = data.draw(st.sampled_from([at for at, part in enumerate(parts) if part]))
+    parts[at] = data.draw(changed_json(parts[at]))
+    taken(reader, path, reader.format.joined(valid(reader), parts))
+
+
+#: What a value may be in a file that somebody changed by hand.
+ODD: tuple[Any, ...] = (
+    *(None, True, 0, -1, 10**400, 1e300, "", "x\x1b[2J\n", "x" * 5_000, "5"),
+    *([], [None], ["x"], [["a"]], {}, {"a": []}, {"source": 1, "digest": 1}),
+)
+
+
+@with_json
+def test_odd_values_in_every_place_and_none_there(reader: Reader, path: Path) -> None:
+    parts = reader.format.parts(valid(reader))
+    for at, part in enumerate(parts):
+        before, after = parts[:at], parts[at + 1 :]
+        for name in part:
+            for odd in (*ODD, [part[name]]):
+                changed = [*before, {**part, name: odd}, *after]
+                taken(reader, path, reader.format.joined(valid(reader), changed))
+            left = {other: value for other, value in part.items() if other != name}
+            taken(reader, path, reader.format.joined(valid(reader), [*before, left, *after]))
+
+
+@each
+def test_damage_is_refused(reader: Reader, path: Path) -> None:
+    whole = valid(reader)
+    for data in reader.format.damaged:
+        if taken(reader, path, data):
+            assert reader.foreign
+        else:
+            assert re.search(reader.refusal, refusal(reader, path))
+        if isinstance(reader.format, Lines):  # before or behind right lines, too
+            assert not taken(reader, path, whole + data)
+            assert not taken(reader, path, data + whole)
+
+
+summed = [name for name, one in READERS.items() if one.format.summed and not one.tolerant]
+
+
+@pytest.mark.parametrize("reader", [READERS[name] for name in summed], ids=summed)
+def test_a_flipped_bit_is_noticed(reader: Reader, path: Path) -> None:
+    whole = valid(reader)
+    last = len(whole) - 1  # without a line end, the last record of a journal is cut off
+    for place in range(0, 8 * last, 8 * last // 60 | 1):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        assert not taken(reader, path, bytes(damaged))
+
+
+@pytest.mark.parametrize("reader", JOURNALS.values(), ids=JOURNALS)
+def test_a_line_of_a_journal_that_is_missing_or_elsewhere_is_named(
+    reader: Reader, path: Path
+) -> None:
+    first, second, *rest = valid(reader).splitlines(keepends=True)
+    for lines, number in (([second, *rest], 1), ([first, first, second, *rest], 2)):
+        path.write_bytes(b"".join(lines))
+        assert f"{reader.name}, line {number} is not" in refusal(reader, path)
+
+
+@each
+def test_a_missing_file_or_a_folder_in_its_place_is_no_crash(reader: Reader, path: Path) -> None:
+    path.unlink()
+    refused_or(lambda: reader.read(path))
+    path.unlink(missing_ok=True)  # what opens a journal starts one
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    path.mkdir()
+    assert refused_or(lambda: reader.read(path)) is None
+
+
+# Links, pipes and devices in the place of a run's files
+
+
+def _pipe(path: Path, mine: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path, mine: Path) -> None:
+    here = Path.cwd()
+    os.chdir(path.parent)  # a socket's name may have some 100 characters
+    try:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+PUT: Mapping[str, Callable[[Path, Path], None]] = {
+    "a link": lambda path, mine: path.symlink_to(mine),
+    "a hard link to a file elsewhere": lambda path, mine: path.hardlink_to(mine),
+    "a pipe": _pipe,
+    "a socket": _socket,
+    "a link to nothing": lambda path, mine: path.symlink_to("nowhere"),
+    "a link to a device": lambda path, mine: path.symlink_to("/dev/zero"),
+}
+OF_RUNS = {**{name: one for name, one in READERS.items() if one.of_run}, "kind of a run": KIND}
+
+
+@pytest.mark.parametrize("put", PUT)
+@pytest.mark.parametrize("reader", OF_RUNS.values(), ids=OF_RUNS)
+def test_links_and_devices_in_run_folders_are_not_opened(
+    reader: Reader, path: Path, put: str, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_bytes(data := valid(reader))
+    path.unlink()
+    PUT[put](path, mine)
+    assert f"{reader.name} is {put.split(' to ')[0]}" in refusal(reader, path)
+    assert mine.read_bytes() == data
+
+
+# Everything is here
+
+
+def below(base: type) -> Iterator[type]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from below(kind)
+
+
+def ours(base: type) -> set[type]:
+    return {kind for kind in below(base) if kind.__module__.startswith("asvit.")}
+
+
+def test_every_settings_result_and_journal_of_asvit_is_here() -> None:
+    no_file_has_them = {MeasuringSettings, ShortTrainingSettings, TransferSettings, Workers}
+    assert ours(Settings) - no_file_has_them == {type(one) for one in RIGHT_SETTINGS}
+    results = {kind for kind in ours(Result) if not kind.__subclasses__()}
+    assert results == set(RIGHT_RESULTS)
+    assert ours(Journal) <= {one.read for one in JOURNALS.values()}
+    assert {one.result_type for one in RUNS.values()} <= results
+
+
+# Texts above and inside reference tables
+
+
+ESCAPES = "\x1b]0;x\x07\x9b2J\u202e"
+NASTY = (ESCAPES, "\x00", "x" * 5_000, "\r", "\u2028", '"', "nan", "1e999", "-1", "9" * 5_000, "٣")
+TABLES = {name: one for name, one in READERS.items() if "reference table" in name[:16]}
+
+
+@pytest.mark.parametrize("reader", TABLES.values(), ids=TABLES)
+def test_odd_words_in_every_cell_and_comment_of_a_table(reader: Reader, path: Path) -> None:
+    whole = valid(reader).decode()
+    words = list(re.finditer(r"[^,\n|#:\" ]+(?= ?[,\n|:\"])", whole))
+    for word in words[:: max(1, len(words) // 25)]:
+        for odd in NASTY:
+            changed = whole[: word.start()] + odd + whole[word.end() :]
+            taken(reader, path, changed.encode())
+    for comment in ("target", "noise_ceiling", "default_target", "num_classes", "image_size", "x"):
+        for odd in NASTY:
+            for form in ("{}", "{} | a | scratch", "a | {} | scratch", "{} | 0.5"):
+                taken(reader, path, f"# {comment}: {form.format(odd)}\n{whole}".encode())
+
+
+@pytest.mark.parametrize("reader", TABLES.values(), ids=TABLES)
+@SOME
+@given(data=st.data())
+def test_any_text_of_a_table(reader: Reader, path: Path, data: st.DataObject) -> None:
+    text = data.draw(texts(valid(reader).decode()))
+    taken(reader, path, text.encode("utf-8", "surrogatepass"))
+
+
+# Seeds
+
+
+def test_seeds_that_no_generator_takes_are_refused() -> None:
+    seeded = [one for one in RIGHT_SETTINGS if "seed" in fields_of(type(one))]
+    assert len(seeded) >= 7
+    for right in seeded:
+        option = option_of(fields_of(type(right))["seed"])
+        assert option is not None
+        assert (option.at_least, option.at_most) == (0, 2**63 - 1)
+        content = json.loads(json.dumps(right.to_json()))
+        assert type(right).from_json({**content, "seed": 2**63 - 1}).to_json()["seed"] == 2**63 - 1
+        for seed in (2**63, 10**300, -1, 1.5, "1", True):
+            with pytest.raises(ValueError, match=r"seed|'int' object"):
+                type(right).from_json({**content, "seed": seed})
