@@ -80,7 +80,7 @@ def check(result: SearchResult, measured: list[str], out: Path) -> None:
     texts = {row.architecture for row in read_trials(out / "trials.csv")}
     reported = {one.architecture for one in (*result.finalists, *result.front)}
     for text in (texts | reported | {*measured}) - {""}:
-        size = cost(text, s.image_size, 1000 if s.trainings is None else s.classes)
+        size = cost(text, s.image_size, s.classes)
         assert size.params <= (s.max_params or size.params), text
         assert size.macs <= (s.max_macs or size.macs), text
     for one in result.finalists:
