@@ -14,13 +14,8 @@ from asvit.runs.measurement_pool import MeasurementJob
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings, TrainingSearchSettings
 
-SMALL: dict[str, Any] = {
-    "space": "asvit-tiny",
-    "image_size": 32,
-    "images": 2,
-    "points": 3,
-    "device": "cpu",
-}
+PLACE: dict[str, Any] = {"space": "asvit-tiny", "image_size": 32, "device": "cpu"}
+SMALL = {**PLACE, "images": 2, "points": 3}
 
 
 @pytest.mark.parametrize(("workers", "rounds"), [(1, 4), (2, 2), (3, 2), (64, 1)])
