@@ -201,11 +201,6 @@ class SearchSettings(Settings, ABC):
 
     @property
     @abstractmethod
-    def amount(self) -> int:
-        """How many architectures are measured, or networks trained."""
-
-    @property
-    @abstractmethod
     def sized(self) -> bool:
         """Whether networks are as wide as limits allow."""
 
@@ -237,9 +232,9 @@ class SearchSettings(Settings, ABC):
                     raise ValueError(f"{name}={value} is for max_latency; give that, too")
 
     @property
+    @abstractmethod
     def size_in_words(self) -> str:
         """How much is measured or trained, such as ``24 trainings``."""
-        return f"{self.amount} {self.counted}"
 
     @property
     def unused(self) -> Sequence[str]:
@@ -318,9 +313,9 @@ class MeasureSearchSettings(SearchSettings, MeasuringSettings):
         )
 
     @property
-    def amount(self) -> int:
-        """Architectures that are measured."""
-        return self.steps
+    def size_in_words(self) -> str:
+        """The architectures that are measured."""
+        return f"{self.steps} architectures"
 
     @property
     def trials(self) -> int:
@@ -423,9 +418,9 @@ class TrainingSearchSettings(SearchSettings):
         return (ACCURACY,)
 
     @property
-    def amount(self) -> int:
+    def size_in_words(self) -> str:
         """All trainings, those of finalists among them."""
-        return self.trainings
+        return f"{self.trainings} trainings"
 
     @property
     def final_trainings(self) -> int:

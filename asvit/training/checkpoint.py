@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypedDict, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError
@@ -27,33 +27,6 @@ from proxies.messages import first_line, one_line
 
 T = TypeVar("T")
 
-
-class _Start(Protocol):
-    """What a training was started with."""
-
-    @property
-    def settings(self) -> Any: ...
-    @property
-    def images(self) -> Mapping[str, str]: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def versions(self) -> Mapping[str, str] | None: ...
-
-
-class TrainingFile(Protocol):
-    """The file of a training, finished or on its way."""
-
-    @property
-    def origin(self) -> _Start:
-        """What it was started with."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether it is at its end."""
-
-
-F = TypeVar("F", bound=TrainingFile)
 
 logger = logging.getLogger(__name__)
 
@@ -232,25 +205,25 @@ def read_or_restore(path: Path, read: Callable[[Path], T]) -> T | None:
         return restored
 
 
-class Saved(Store[Any], Generic[F]):
+class Saved(Store[Any], Generic[T]):
     """The file of a training as the store of its run.
 
     Attributes:
         file: What it holds; None in a new run, whose first file has what it was started with.
     """
 
-    def __init__(self, file: F | None) -> None:
+    def __init__(self, file: T | None) -> None:
         self.file = file
         if file is not None:
-            start = file.origin
+            start = cast("Any", file).origin
             self.settings = start.settings
-            known = {"images": start.images, "device": start.device, "versions": start.versions}
-            self.start_values = known
+            names = ("images", "device", "versions")
+            self.start_values = {name: getattr(start, name) for name in names}
 
     @property
     def finished(self) -> bool:
         """Whether the training is at its end."""
-        return self.file is not None and self.file.finished
+        return self.file is not None and bool(cast("Any", self.file).finished)
 
     def start(self, settings: Settings, **values: Any) -> bool:
         """Nothing is written: every file has it."""
