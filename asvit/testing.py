@@ -161,7 +161,7 @@ class ControllerContract:
         """The controller for these dimensions."""
         from asvit.search import SearchSettings, get_controller
 
-        settings = SearchSettings(controller=self.controller, seed=seed)
+        settings = SearchSettings.make(controller=self.controller, seed=seed)
         better: Any = {"length": "higher", "kappa": "lower"}
         return get_controller(self.controller).make(self.dimensions, better, settings)
 
