@@ -72,9 +72,10 @@ def commands() -> dict[str, str]:
     imported here.
     """
     module = sys.modules.get("asvit.runs.run")
-    runs = {} if module is None else module.RUNS
     more = {run.name.split()[0]: f"Installed by {run.module}." for run in installed_runs()}
-    more |= {name: run.summary for name, run in runs.items() if " " not in name}
+    if module is not None:
+        kinds = module.RUNS.items()
+        more |= {name: module.headline_of(kind) for name, kind in kinds if " " not in name}
     return {**COMMANDS, **{name: line for name, line in more.items() if name not in COMMANDS}}
 
 
