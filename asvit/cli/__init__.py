@@ -12,9 +12,9 @@ def main() -> None:
     """Run the command line on ``sys.argv`` and exit with the code of :mod:`asvit.cli.app`."""
     from asvit.cli.app import app
 
-    # By default threads that wait for each other spin for milliseconds. Where another process
-    # wants the cores, that is most of the time: a search took six times as long beside one.
+    # By default, waiting threads of OpenMP spin for milliseconds. Beside a process that uses all
+    # cores, a search took six times as long.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    # Python processes that libraries start do not import from the working directory.
+    # Keep Python processes of libraries from importing from the working directory.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     app.main(prog_name="asvit")

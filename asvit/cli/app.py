@@ -1,6 +1,6 @@
-"""The root command: finds a command's module by name and turns its end into an exit code.
+"""The root command: imports a command by its name and maps its outcome to an exit code.
 
-0 done, 2 usage, 3 expected failure, 130 interrupted, 1 a bug of ours.
+0 done, 2 usage, 3 expected failure, 130 interrupted, 1 a bug in asvit.
 """
 
 import logging
@@ -32,22 +32,22 @@ from proxies.messages import OUT_OF_MEMORY, fault, hint, legible, one_line, show
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
 
-_LONGEST = 4_000  # characters of a message: as long as a path, whatever else went wrong before
+_LONGEST = 4_000  # characters of a message: the longest path
 
-# Command -> its line in `asvit --help`. The module asvit.cli.NAME holds it as `command`, or it is
-# made of a kind of run.
+# Command -> its line in `asvit --help`. The command is `command` in the module asvit.cli.NAME, or
+# generated from a kind of run.
 COMMANDS = {
     "design": "Make a network for your pictures, within limits.",
-    "predict": "Tell what classes pictures are of.",
+    "predict": "Classify pictures.",
     "search": "Search for a seed architecture without training.",
     "scale": "Grow an architecture to a budget without training.",
     "train": "Train a network on your images.",
-    "export": "Export a network and prove the copy equal.",
+    "export": "Export a network and verify the copy.",
     "transfer": "Train a detector or a segmenter on a network.",
     "cost": "Count parameters and multiply-adds, stage by stage.",
     "score": "Measure one or more architectures.",
-    "maps": "Draw where the attention of a network looks.",
-    "correlate": "Tell how well measures rank a reference table.",
+    "maps": "Draw the attention maps of a network.",
+    "correlate": "Test how well measures rank a reference table.",
     "reference": "Train random architectures into a reference table.",
     "supernet": "Train a space's supernet, then find its best path.",
     "report": "Rebuild the figures and report.html of a run folder.",
@@ -55,7 +55,7 @@ COMMANDS = {
     "completion": "Print the completion script of a shell.",
 }
 
-# What is raised when the user's input or machine is at fault, not our code.
+# Errors of the user's input or machine, not of asvit.
 EXPECTED = (ValueError, OSError)
 
 _MEMORY = "memory ran out"
@@ -66,12 +66,13 @@ _LESS_MEMORY = (
 
 
 def commands() -> dict[str, str]:
-    """Every command with its line of help: ours, and the kinds of runs that others add.
+    """Every command with its line of help, those of extensions included.
 
-    An extension that registers one has imported its base; without one nothing is imported here.
+    An extension that registers a kind of run has imported asvit.runs.run; otherwise nothing is
+    imported here.
     """
     module = sys.modules.get("asvit.runs.run")
-    more = {one.name.split()[0]: f"Installed by {one.module}." for one in installed_runs()}
+    more = {run.name.split()[0]: f"Installed by {run.module}." for run in installed_runs()}
     if module is not None:
         kinds = module.RUNS.items()
         more |= {name: module.headline_of(kind) for name, kind in kinds if " " not in name}
@@ -79,10 +80,10 @@ def commands() -> dict[str, str]:
 
 
 class Program(click.Group):
-    """A group that imports a command when it is called, and ends with our exit codes."""
+    """A group that imports a command when it is called, and exits with asvit's codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the commands, in the order in which a user meets them."""
+        """Names of the commands, in the order of a typical workflow."""
         return list(commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -104,7 +105,7 @@ class Program(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command ``args`` starts with; a miss names the nearest one."""
+        """Find the command that ``args`` starts with; errors suggest the nearest name."""
         name = args[0]
         if name not in commands() and not name.startswith("-") and not ctx.resilient_parsing:
             raise click.UsageError(f"no command {shown(name)}; {hint(name, commands())}", ctx)
@@ -116,7 +117,7 @@ class Program(click.Group):
             formatter.write_dl(list(commands().items()))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what holds for all commands."""
+        """Write the sections about all commands."""
         write_section(formatter, "First steps", FIRST_STEPS)
         write_section(formatter, "Exit codes", EXIT_CODES)
         write_section(formatter, "Environment", ENVIRONMENT)
@@ -131,15 +132,15 @@ class Program(click.Group):
         _accept_any_character()
         try:
             with _logging_on_stderr(session), warnings.catch_warnings():
-                # PyTorch's own, about itself: nothing that a user of ours could act on.
+                # Warnings of PyTorch about itself, which users cannot act on.
                 warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
                 try:
                     load_extensions()
                     code = super().main(args, *rest, **kwargs)
-                    sys.stdout.flush()  # a full disk or a reader that left is noticed here
+                    sys.stdout.flush()  # detects a full disk or a closed pipe
                 except (Exception, SystemExit) as error:  # noqa: BLE001 - last line of defence
                     code = _explain(error, session)
-        except KeyboardInterrupt:  # a second one, while the first was told of
+        except KeyboardInterrupt:  # a second one, while the first was reported
             code = INTERRUPTED
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -161,18 +162,18 @@ def app(context: click.Context) -> None:
 
 
 def _explain(error: BaseException, session: Session) -> int:
-    """Say in one line on stderr what went wrong, and return the exit code that says the same."""
+    """Write what went wrong in one line on stderr, and return its exit code."""
     if isinstance(error, SystemExit) and _is_clicks(error):
         return 0
     if isinstance(error, BrokenPipeError):
-        # The same, found out by us; flushing at exit must not complain again.
+        # Python flushes stdout at exit; that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     code, line = _verdict(error)
-    with suppress(OSError):  # where nothing can be told the code still says it
+    with suppress(OSError):  # stderr may be closed; the exit code remains
         if session.debug and not isinstance(error, click.ClickException | click.Abort):
-            for told in "".join(traceback.format_exception(error)).splitlines():
-                say(legible(censored(told, session.arguments)))
+            for text in "".join(traceback.format_exception(error)).splitlines():
+                say(legible(censored(text, session.arguments)))
         if line:
             say(f"asvit: {censored(line, session.arguments)}")
     return code
@@ -188,14 +189,14 @@ def _verdict(error: BaseException) -> tuple[int, str]:
     if isinstance(error, click.ClickException):
         return FAILED, _one_line(error.format_message()) or type(error).__name__
     if _is_out_of_memory(error):
-        told = _one_line(str(error))
-        if told.startswith(_MEMORY):  # with advice of its own
-            return FAILED, told
-        told = f"{_MEMORY} ({told})" if told else _MEMORY
-        return FAILED, f"{told}; what was saved is whole: {_LESS_MEMORY}"
+        message = _one_line(str(error))
+        if message.startswith(_MEMORY):  # with advice of its own
+            return FAILED, message
+        message = f"{_MEMORY} ({message})" if message else _MEMORY
+        return FAILED, f"{message}; what was saved is whole: {_LESS_MEMORY}"
     if isinstance(error, OSError) and error.strerror:
-        named = "" if error.filename is None else f": {legible(str(error.filename))}"
-        return FAILED, _one_line(f"{error.strerror}{named}")
+        place = "" if error.filename is None else f": {legible(str(error.filename))}"
+        return FAILED, _one_line(f"{error.strerror}{place}")
     if isinstance(error, EXPECTED) or _is_missing_extra(error):
         return FAILED, _one_line(str(error)) or type(error).__name__
     if isinstance(error, SystemExit):
@@ -207,50 +208,50 @@ def _verdict(error: BaseException) -> tuple[int, str]:
 
 
 def _is_clicks(error: SystemExit) -> bool:
-    """Whether click ends the program: its reader has left, like `head`, or a shell completes."""
+    """Whether click ends the program: stdout is a closed pipe, or a shell completes."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return str(frame.f_globals.get("__name__")).startswith("click.")
 
 
 def _is_missing_extra(error: BaseException) -> bool:
-    """Whether a library that is not ours to bring is missing, and the message says which.
+    """Whether an optional library is missing, with a message of asvit.
 
-    The import statement itself sets the name; then an installed package is broken.
+    A failed import statement sets the name: then an installed package is broken.
     """
     return isinstance(error, ImportError) and error.name is None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: torch's own error, whose import would take seconds, or its words."""
+    """Whether memory ran out; by name and message, as importing torch takes seconds."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    known = isinstance(error, RuntimeError | OSError)
-    return known and any(words in str(error) for words in OUT_OF_MEMORY)
+    message = str(error) if isinstance(error, RuntimeError | OSError) else ""
+    return any(words in message for words in OUT_OF_MEMORY)
 
 
 def _one_line(text: str) -> str:
-    """``text`` without line ends, and without anything that a terminal obeys."""
+    """``text`` in one line, without control characters."""
     return one_line(" ".join(text.split()), most=_LONGEST)
 
 
 class _Stderr(logging.Handler):
-    """Writes on whatever stderr is at the time, above a progress bar."""
+    """Writes on the current stderr, above a progress bar."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(logging.INFO)
         self._session = session
 
     def emit(self, record: logging.LogRecord) -> None:
-        told = censored(_one_line(self.format(record)), self._session.arguments)
-        say(f"asvit: {told}")
+        message = censored(_one_line(self.format(record)), self._session.arguments)
+        say(f"asvit: {message}")
 
 
 @contextmanager
 def _logging_on_stderr(session: Session) -> Iterator[None]:
-    """Show what our packages log, from notices up, for as long as a command runs."""
+    """Show the log of asvit's packages, from INFO up, while a command runs."""
     handler = _Stderr(session)
     loggers = [logging.getLogger(name) for name in ("asvit", "scaling", "proxies")]
-    matplotlib = logging.getLogger("matplotlib")  # warns of its own folders that it can do without
+    matplotlib = logging.getLogger("matplotlib")  # warns about folders that it does not need
     before = [(logger.level, logger.propagate) for logger in (*loggers, matplotlib)]
     matplotlib.setLevel(logging.ERROR)
     for logger in loggers:
@@ -267,7 +268,7 @@ def _logging_on_stderr(session: Session) -> Iterator[None]:
 
 
 def _open_closed_streams() -> None:
-    """Give a stream that the caller has closed (``>&-``) somewhere to go."""
+    """Redirect streams that the caller has closed (``>&-``) to the null device."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             nowhere = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - stays open
@@ -275,7 +276,7 @@ def _open_closed_streams() -> None:
 
 
 def _accept_any_character() -> None:
-    """Let a terminal that knows only ASCII get a question mark instead of an error."""
+    """Write question marks for characters that the terminal's encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

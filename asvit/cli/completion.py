@@ -22,7 +22,7 @@ def command(shell: str) -> None:
             f"click knows no completion for {shell!r}; use one of {', '.join(SHELLS)}"
         )
     source = kind(app, {}, "asvit", "_ASVIT_COMPLETE").source()
-    # click's script for fish loses what stands behind a comma in a value, as in a list of names.
+    # click's script for fish cuts values at commas, which separate names in a list.
     click.echo(source.replace('string split ","', 'string split --max 1 ","'))
-    if shell == "bash":  # which takes a colon for the end of a word, as in timm:NAME
+    if shell == "bash":  # which breaks words at colons, as in timm:NAME
         click.echo("COMP_WORDBREAKS=${COMP_WORDBREAKS//:}")

@@ -33,7 +33,7 @@ HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs":
 
 @dataclass
 class Options:
-    """What to count with, and how to time; without a default where that is for others to say."""
+    """What to count with, and how to time; None for defaults that depend on other values."""
 
     image_size: int | None = setting(
         None,
@@ -91,22 +91,22 @@ def command(
     """
     from asvit.spaces import cost
 
-    given = {name: value for name, value in timing.items() if value is not None}
-    if given and not latency:
-        raise click.UsageError(f"--{min(given)} says how to time; give --latency, too")
+    timing_options = {name: value for name, value in timing.items() if value is not None}
+    if timing_options and not latency:
+        raise click.UsageError(f"--{min(timing_options)} says how to time; give --latency, too")
     texts = canonical(architectures)
     if classes is None and data is not None:
         from asvit.data.training_sets import class_count
 
         classes = class_count(data)
-    usual = _trained_at(architectures)
-    side = usual[0] if image_size is None else image_size
-    classes = usual[1] if classes is None else classes
+    defaults = _trained_at(architectures)
+    side = defaults[0] if image_size is None else image_size
+    classes = defaults[1] if classes is None else classes
     parts = {text: _parts(text, side, classes) for text in texts}
     totals = {text: asdict(cost(text, side, classes)) for text in parts}
-    times = _timed(texts, side, classes, given) if latency else {}
+    times = _timed(texts, side, classes, timing_options) if latency else {}
     if as_json:
-        counted = [
+        records = [
             {
                 "architecture": text,
                 "image_size": side,
@@ -117,7 +117,7 @@ def command(
             }
             for text in parts
         ]
-        emit_json({"schema_version": SCHEMA_VERSION, "architectures": counted})
+        emit_json({"schema_version": SCHEMA_VERSION, "architectures": records})
         return
     screen = console()
     for text, rows in parts.items():
@@ -129,7 +129,7 @@ def command(
             table(headings, [*cells, total], title=text, left=headings[:1], rule=len(rows))
         )
         if times:
-            screen.print(_told(times[text]), soft_wrap=True)
+            screen.print(_latency_line(times[text]), soft_wrap=True)
     screen.print(f"multiply-adds, batch 1, {side} px, {classes} classes")
 
 
@@ -137,36 +137,39 @@ command.params[1:1] = parameters(Options)
 
 
 def _trained_at(texts: Sequence[str]) -> tuple[int, int]:
-    """Image size and classes of the trained networks named, where they agree, else ImageNet's."""
+    """Image size and classes of the trained networks, if they agree, else ImageNet's."""
     from asvit.runs.architectures import find_architecture
 
-    found = {find_architecture(text).trained_at for text in texts} - {None}
-    return (found.pop() if len(found) == 1 else None) or (224, 1000)
+    sizes = {find_architecture(text).trained_at for text in texts} - {None}
+    return (sizes.pop() if len(sizes) == 1 else None) or (224, 1000)
 
 
-def _timed(texts: list[str], side: int, classes: int, given: dict[str, Any]) -> dict[str, Latency]:
-    """The latency of each architecture, with a warning where other programs ran meanwhile."""
+def _timed(
+    texts: list[str], side: int, classes: int, options: dict[str, Any]
+) -> dict[str, Latency]:
+    """The latency of each architecture, with a warning if other programs ran meanwhile."""
     from asvit.runs.timing import RUNTIMES
     from asvit.runs.timing import latency as measured
 
-    known("runtime", given.get("runtime", "eager"), list(RUNTIMES))
-    found = {text: measured(text, side, num_classes=classes, **given) for text in texts}
-    if (worst := max(found.values(), key=lambda one: one.busy)).is_busy:
+    known("runtime", options.get("runtime", "eager"), list(RUNTIMES))
+    latencies = {text: measured(text, side, num_classes=classes, **options) for text in texts}
+    if (worst := max(latencies.values(), key=lambda latency: latency.busy)).is_busy:
         say(f"warning: {worst.busy_in_words}")
-    return found
+    return latencies
 
 
-def _told(found: Latency) -> str:
+def _latency_line(latency: Latency) -> str:
     """The line about a latency."""
-    threads = f"{found.threads} thread{'s' * (found.threads > 1)}"
+    threads = f"{latency.threads} thread{'s' * (latency.threads > 1)}"
     return (
-        f"latency {number(found.milliseconds)} ms (interquartile range {number(found.spread, 2)}, "
-        f"{found.passes} passes), batch {found.batch}, {found.runtime}, {found.device}, {threads}"
+        f"latency {number(latency.milliseconds)} ms (interquartile range "
+        f"{number(latency.spread, 2)}, {latency.passes} passes), batch {latency.batch}, "
+        f"{latency.runtime}, {latency.device}, {threads}"
     )
 
 
 def _parts(text: str, side: int, classes: int) -> list[Part]:
-    """The stages of an architecture of ours; what a timm model is put together of."""
+    """The stages of an architecture, or the top-level modules of a timm model."""
     from asvit.spaces import build, stage_table
     from proxies.counts import Cost, count_by_module
 
@@ -174,7 +177,7 @@ def _parts(text: str, side: int, classes: int) -> list[Part]:
         return [asdict(row) for row in stage_table(text, image_size=side, num_classes=classes)]
     counted = count_by_module(build(text, side, classes), side)
     parts = {name: cost for name, cost in counted.items() if name and "." not in name}
-    # Tokens and positions are parameters of the network itself; it may multiply by itself, too.
+    # The root module has parameters (tokens, positions) and multiply-adds of its own.
     parts["other"] = Cost(
         counted[""].params - sum(cost.params for cost in parts.values()),
         counted[""].macs - sum(cost.macs for cost in parts.values()),

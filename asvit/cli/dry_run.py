@@ -1,4 +1,4 @@
-"""What ``--dry-run`` shows: what a run would do and write, how much is left, and a rough time."""
+"""``--dry-run``: what a run would do and write, the remaining steps, and a rough time."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
-#: What a dry run finds, in JSON types, and its lines for people.
+#: The plan of a run as JSON, and as lines for people.
 Found = tuple[Mapping[str, Any], Iterable[str]]
 
 
 def plan_of_training(run: TrainRun, *, quiet: bool) -> Found:
-    """What a training would do."""
+    """The plan of a training."""
     from asvit.runs.training import plan_lines
 
     plan = run.plan()
@@ -34,34 +34,34 @@ def plan_of_training(run: TrainRun, *, quiet: bool) -> Found:
 
 
 def plan_of_design(run: DesignRun, *, quiet: bool) -> Found:
-    """What a design would look at and do, and what of it is done."""
-    _checked(run)
+    """The plan of a design: its pictures, and which stages are done."""
+    _check(run)
     if not quiet:
         say("timing a few networks; nothing is written")
     run.load()
     plan = run.plan_facts()
     seconds = plan["seconds"]
-    each = (f"{name} {clock(took)}" for name, took in seconds.items())
-    told = {
+    times = (f"{name} {clock(took)}" for name, took in seconds.items())
+    lines = {
         "pictures": f"{plan['pictures']:,} of {len(plan['classes'])} classes",
         "done": ", ".join(plan["done"]) or "nothing",
         "next": ", ".join(plan["next"]) or "nothing",
-        "time": f"about {clock(sum(seconds.values()))} if nothing is cut short: {', '.join(each)}"
+        "time": f"about {clock(sum(seconds.values()))} if nothing is cut short: {', '.join(times)}"
         * bool(seconds),
         "writes": f"{run.folder}/",
     }
     about = {"schema_version": SCHEMA_VERSION, "kind": run.files.kind, "dry_run": True}
     data = {**about, "settings": run.settings, "folder": str(run.folder), **plan}
-    return data, _lines(run.title, told)
+    return data, _lines(run.title, lines)
 
 
 def plan_of_measures(run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool) -> Found:
-    """What a run would do; a storage of a search of its own is not opened."""
+    """The plan of a run that measures; an external storage of a search is not opened."""
     from asvit.runs.estimate import peak_memory
     from asvit.runs.folder import LOCK
     from proxies.evaluation import resolve_device
 
-    _checked(run)
+    _check(run)
     if not quiet:
         say("timing a network; nothing is written")
     remaining, files = run.remaining(), run.files
@@ -79,7 +79,7 @@ def plan_of_measures(run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool)
         "remaining": remaining,
         "memory": memory,
     }
-    told = {
+    lines = {
         "settings": ", ".join(f"{k} {_plain(v)}" for k, v in run.settings.effective().items()),
         "space": f"{data['space_size']:,} architectures" if "space_size" in data else "",
         "writes": f"{run.folder}/: {', '.join(data['files'])}",
@@ -88,7 +88,7 @@ def plan_of_measures(run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool)
         "time": _time(remaining),
         "memory": f"{(memory or 0) / 1e9:.2f} GB at most so far" * (memory is not None),
     }
-    return data, _lines(run.title, told)
+    return data, _lines(run.title, lines)
 
 
 def _plain(value: object) -> str:
@@ -112,16 +112,16 @@ def _time(remaining: Remaining) -> str:
     seconds, left = remaining.seconds, remaining.left
     if seconds is None:
         return ""
-    told = f"about {seconds:.2g} s a network"
-    return told if left is None else f"{told}, {clock(left * seconds)} for {left} of them"
+    estimate = f"about {seconds:.2g} s a network"
+    return estimate if left is None else f"{estimate}, {clock(left * seconds)} for {left} of them"
 
 
-def _lines(title: str, told: Mapping[str, str]) -> list[str]:
-    return [title, *(f"{name:9}{text}" for name, text in told.items() if text)]
+def _lines(title: str, values: Mapping[str, str]) -> list[str]:
+    return [title, *(f"{name:9}{text}" for name, text in values.items() if text)]
 
 
-def _checked(run: Run[Any, Any, Any]) -> None:
-    """Check what a run is to do, and its folder."""
+def _check(run: Run[Any, Any, Any]) -> None:
+    """Check the settings of a run, and its folder."""
     from asvit.runs.folder import check_folder
 
     run.check()

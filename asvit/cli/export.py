@@ -1,4 +1,4 @@
-"""``asvit export``: a network in a form that others read, proved equal."""
+"""``asvit export``: a network in a format of other programs, verified to be equal."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 @quiet_option
 @json_option
 def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Export a network and prove the copy equal.
+    """Export a network and verify the copy.
 
     ARCH is an architecture text, quoted because of its bars, or timm:NAME; leave it out if the
     weights record it, as those of asvit train do. The copy is reloaded in a new process and
     compared with the network before it is put in place.
     """
-    given = {name: value for name, value in options.items() if value is not None}
-    _check(given)
+    values = {name: value for name, value in options.items() if value is not None}
+    _check(values)
     from asvit.runs.exporting import export_network
 
-    exported = export_network(**given, progress=None if quiet else say)
+    exported = export_network(**values, progress=None if quiet else say)
     if as_json:
         emit_json(exported.to_json())
     if not (as_json and quiet):
@@ -43,20 +43,20 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
 command.params[:0] = parameters(ExportSettings)
 
 
-def _check(given: dict[str, Any]) -> None:
-    """Check what the options ask for."""
+def _check(values: dict[str, Any]) -> None:
+    """Check the options."""
     from asvit.runs.exporting import name_weights
 
     try:
-        asked = name_weights(ExportSettings(**given))
+        settings = name_weights(ExportSettings(**values))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    if asked.architecture is not None:
-        canonical([asked.architecture])
+    if settings.architecture is not None:
+        canonical([settings.architecture])
 
 
 def show_export(exported: Exported, screen: Console) -> None:
-    """Write what was exported on ``screen``, how equal it is, and how to load it."""
+    """Print the exported network, its largest differences, and how to load it."""
     network = exported.content.network
     screen.print(
         f"{network.architecture}: {exported.cost.params:,} parameters, "
@@ -64,8 +64,8 @@ def show_export(exported: Exported, screen: Console) -> None:
         f"{network.num_classes} classes"
     )
     cells = [
-        [one.batch, number(one.absolute, 2), number(one.relative, 2)]
-        for one in exported.differences
+        [difference.batch, number(difference.absolute, 2), number(difference.relative, 2)]
+        for difference in exported.differences
     ]
     columns = ("images", "largest difference", "over the largest output")
     screen.print(table(columns, cells, title="The copy beside the network"))

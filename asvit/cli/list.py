@@ -1,4 +1,4 @@
-"""``asvit list``: what can be named in the other commands."""
+"""``asvit list``: the names that other commands accept."""
 
 from collections.abc import Callable
 from fnmatch import fnmatch
@@ -17,7 +17,7 @@ Row = dict[str, object]
 
 
 def _described(place: str, *columns: str) -> Callable[[], list[Row]]:
-    """The entries of a registry, with some of their attributes."""
+    """A function that lists the entries of a registry with these attributes."""
     return lambda: [
         {name: getattr(entry, name) for name in columns} for entry in resolve_name(place).values()
     ]
@@ -63,9 +63,9 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
     PATTERN is a wildcard on the names, such as "ntk*" or "*vit*", without the timm: of models;
     quote it, or the shell may take it for files.
     """
-    wanted = pattern.lower().removeprefix(TIMM)
+    wildcard = pattern.lower().removeprefix(TIMM)
     every = KINDS[known("kind", kind, list(KINDS))]()
-    rows = [row for row in every if fnmatch(_bare(row), wanted)]
+    rows = [row for row in every if fnmatch(_bare(row), wildcard)]
     if as_json:
         emit_json(rows)
     elif rows:
@@ -74,18 +74,18 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
         words = [name for name in columns if not isinstance(rows[0][name], int)]
         console().print(table([name.replace("_", " ") for name in columns], cells, left=words))
     if not rows:
-        near = nearest(wanted, map(_bare, every))
-        told = "" if near is None else f"; did you mean {shown(near)}?"
-        say(f"no {kind} match {shown(pattern)}{told}")
+        near = nearest(wildcard, map(_bare, every))
+        suggestion = "" if near is None else f"; did you mean {shown(near)}?"
+        say(f"no {kind} match {shown(pattern)}{suggestion}")
 
 
 def _bare(row: Row) -> str:
-    """The name of a row as patterns are compared with."""
+    """The name of a row, in lower case and without prefix, to match patterns."""
     return str(row["name"]).lower().removeprefix(TIMM)
 
 
 def _cell(value: object) -> object:
-    """What a table shows of a value."""
+    """The cell of a value."""
     if not isinstance(value, dict):
         return value
     return ", ".join(f"{name} {setting}" for name, setting in value.items()) or "as in --help"

@@ -1,4 +1,4 @@
-"""What ``--help`` says behind the options: examples, what is written where, what comes next."""
+"""The end of ``--help``: examples, files, and related commands."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ ENVIRONMENT: Rows = (
 
 @dataclass(frozen=True)
 class Page:
-    """What the help of a command says behind its options."""
+    """The help of a command after its options."""
 
     examples: Rows
     files: Rows = ()
@@ -39,14 +39,14 @@ class Page:
 
 
 def _rows(text: str) -> Rows:
-    found = re.findall(r"^ +(\S.*?)(?:\s+# (.*))?$", text, re.MULTILINE)
-    return tuple((line, words or RUN_FILES[line]) for line, words in found)
+    lines = re.findall(r"^ +(\S.*?)(?:\s+# (.*))?$", text, re.MULTILINE)
+    return tuple((line, words or RUN_FILES[line]) for line, words in lines)
 
 
 def _pages() -> Iterator[tuple[str, Page]]:
-    """Each command with its page in manual.txt: examples, what it writes and what goes with it.
+    """Each command with its page in manual.txt: examples, files, and related commands.
 
-    Words stand behind a #; those of :data:`RUN_FILES` are known.
+    Descriptions follow a #; those of :data:`RUN_FILES` are the default.
     """
     manual = files("asvit.cli").joinpath("manual.txt").read_text(encoding="utf-8")
     for block in manual.strip().split("\n\n"):
@@ -72,7 +72,7 @@ FIRST_STEPS: Rows = (
 class Documented(click.Command):
     """A command whose help ends with its page of the manual, and whose errors name its options.
 
-    What it calls names settings as functions take them.
+    The functions that it calls name their keyword arguments in errors.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -80,30 +80,32 @@ class Documented(click.Command):
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            told = self._with_options(error.format_message())
-            raise click.UsageError(told, error.ctx) from error
+            message = self._with_options(error.format_message())
+            raise click.UsageError(message, error.ctx) from error
         except ValueError as error:
             if len(error.args) == 1:
                 error.args = (self._with_options(str(error)),)
             raise
 
     def _with_options(self, message: str) -> str:
-        """A message with options in the place of the settings that it names.
+        """A message with options in place of the settings that it names.
 
-        Names with an underscore are no other words; others are settings before a value, where the
-        message begins with what they must be, and where they are to be given, too.
+        Names with an underscore are always settings. Others are settings before ``=``, at the
+        start of "... must", and in "give ..., too".
         """
         spelled = {
-            str(one.name): one.opts[0] for one in self.params if isinstance(one, click.Option)
+            str(option.name): option.opts[0]
+            for option in self.params
+            if isinstance(option, click.Option)
         }
-        known = "|".join(spelled)
+        names = "|".join(spelled)
         long = "|".join(name for name in spelled if "_" in name) or "$^"
         word = r"(?<![\w(='\"./:-])({})(?![\w'\"./:(-])"
         for pattern, more in (
-            (word.format(known) + "=", " "),
+            (word.format(names) + "=", " "),
             (word.format(long), ""),
-            (rf"^({known})(?= must )", ""),
-            (rf"(?<=; give )({known})(?=, too)", ""),
+            (rf"^({names})(?= must )", ""),
+            (rf"(?<=; give )({names})(?=, too)", ""),
         ):
             parts = re.split(pattern, message)
             parts[1::2] = [spelled[name] + more for name in parts[1::2]]
@@ -111,7 +113,7 @@ class Documented(click.Command):
         return message
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, those of a group under its heading."""
+        """Write the options, with a heading for each group."""
         groups: dict[str, list[tuple[str, str]]] = {"": []}
         for parameter in self.get_params(ctx):
             if (record := parameter.get_help_record(ctx)) is not None:
@@ -120,7 +122,7 @@ class Documented(click.Command):
             write_section(formatter, name or "Options", rows)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write examples, files and what else to read."""
+        """Write examples, files and related commands."""
         page = PAGES.get(ctx.command_path.partition(" ")[2], _NO_PAGE)  # of an extension
         write_section(formatter, "Examples", page.examples)
         write_section(formatter, "Writes", page.files)
@@ -130,7 +132,7 @@ class Documented(click.Command):
 
 
 def write_section(formatter: click.HelpFormatter, title: str, rows: Rows) -> None:
-    """Write rows of two columns under a title; nothing where there are none."""
+    """Write rows of two columns under a title, if there are any."""
     if rows:
         with formatter.section(title):
             formatter.write_dl(rows)

@@ -1,4 +1,4 @@
-"""``asvit maps``: pictures of where the attention of a network looks."""
+"""``asvit maps``: attention maps of a network."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ def _cell(text: str) -> tuple[int, ...]:
 
 @dataclass
 class Options:
-    """What to draw, and where to."""
+    """Layers and query to draw, and the target."""
 
     layers: tuple[str, ...] = setting(
         (),
@@ -51,16 +51,16 @@ class Options:
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=paths)
 @json_option
 def command(model: str, images: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
-    """Draw where each attention head of a network looks in pictures.
+    """Draw the attention map of each head of a network on pictures.
 
     MODEL is an architecture text, timm:NAME, the folder of a run, or a file of weights; without
     weights it is freshly initialised. IMAGE is a picture, or a folder of them.
     """
     from asvit.runs.mapping import attention_maps, write_pictures
 
-    given = {name: value for name, value in options.items() if value is not None}
-    out = given.pop("out", Options.out)
-    files = write_pictures(attention_maps(model, images, **given), out)
+    values = {name: value for name, value in options.items() if value is not None}
+    out = values.pop("out", Options.out)
+    files = write_pictures(attention_maps(model, images, **values), out)
     if as_json:
         emit_json({"schema_version": SCHEMA_VERSION, "model": model, "files": files})
     else:
@@ -69,4 +69,6 @@ def command(model: str, images: tuple[str, ...], *, as_json: bool, **options: An
 
 _SHARED = ("weights", "image_size", "attention", "ffn")
 command.params[2:2] = parameters(Options)
-command.params[5:5] = [one for one in parameters(ExportSettings) if one.name in _SHARED]
+command.params[5:5] = [
+    parameter for parameter in parameters(ExportSettings) if parameter.name in _SHARED
+]

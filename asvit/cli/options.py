@@ -1,6 +1,6 @@
-"""Options that several commands share, the checks of their values, and JSON as they write it.
+"""Options and checks that several commands share, and their JSON output.
 
-An option that was not given is None, so that a command passes on only what its user typed.
+An absent option is None, so that a command passes on only what its user typed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _METAVARS = {int: "N", float: "X"}
 
 @dataclass
 class Session:
-    """What holds for one call of the program."""
+    """The state of one call of the program."""
 
     arguments: tuple[str, ...] = ()
     debug: bool = False
@@ -53,7 +53,7 @@ def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool)
 
 
 def debug_option() -> click.Option:
-    """``--debug``, as the program and every command take it."""
+    """``--debug`` of the program and of every command."""
     return click.Option(
         ["--debug"],
         is_flag=True,
@@ -75,21 +75,21 @@ def names(
 
 
 def completes(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
-    """A completion from ``names``, which are gathered only when a shell asks for them."""
+    """A completion from ``names``, which is called only when a shell completes."""
 
     def complete(
         _context: click.Context, _parameter: click.Parameter, incomplete: str
     ) -> list[str]:
-        done, comma, begun = incomplete.rpartition(",")
-        return [f"{done}{comma}{name}" for name in names() if name.startswith(begun)]
+        head, comma, prefix = incomplete.rpartition(",")
+        return [f"{head}{comma}{name}" for name in names() if name.startswith(prefix)]
 
     return complete
 
 
 def names_in(module: str, registry: str) -> list[str]:
-    """The names in ``registry`` of ``module``, or that it gives when called."""
-    found = getattr(import_module(module), registry)
-    return list(cast("Iterable[str]", found() if callable(found) else found))
+    """The names in ``registry`` of ``module``; a function is called for them."""
+    entries = getattr(import_module(module), registry)
+    return list(cast("Iterable[str]", entries() if callable(entries) else entries))
 
 
 def registered(module: str, registry: str) -> Callable[..., list[str]]:
@@ -100,17 +100,17 @@ def registered(module: str, registry: str) -> Callable[..., list[str]]:
 def paths(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """A completion left to the shell, which knows the files there are."""
+    """A completion of files by the shell."""
     return [CompletionItem(incomplete, type="file")]
 
 
 def data_names(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """A completion of images: those that have a name of their own, and folders."""
-    named = [name for name in ("fractal", "gaussian", "digits") if name.startswith(incomplete)]
-    found = [CompletionItem(name) for name in named]
-    return found or paths(context, parameter, incomplete)
+    """A completion of images: built-in names, and folders."""
+    matches = [name for name in ("fractal", "gaussian", "digits") if name.startswith(incomplete)]
+    items = [CompletionItem(name) for name in matches]
+    return items or paths(context, parameter, incomplete)
 
 
 def run_folders() -> list[str]:
@@ -120,30 +120,30 @@ def run_folders() -> list[str]:
 
 def timm_models() -> list[str]:
     """The models of timm, as architectures."""
-    import timm  # with ours, which asvit registers
+    import timm  # includes those that asvit registers
 
     return [f"{TIMM}{name}" for name in timm.list_models()]
 
 
 def timm_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """A completion of models of timm; it takes long to import, so only once they are begun."""
-    begun = incomplete.startswith(TIMM) or (incomplete and TIMM.startswith(incomplete))
-    return completes(timm_models)(context, parameter, incomplete) if begun else []
+    """A completion of models of timm, whose slow import waits for a first letter."""
+    started = incomplete.startswith(TIMM) or (incomplete and TIMM.startswith(incomplete))
+    return completes(timm_models)(context, parameter, incomplete) if started else []
 
 
 def architecture_names(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    """A completion of what names an architecture: finished runs, and models of timm."""
+    """A completion of architectures: finished runs, and models of timm."""
     runs = completes(run_folders)(context, parameter, incomplete)
     return [*runs, *timm_names(context, parameter, incomplete)]
 
 
 class Setting(click.Option):
-    """An option whose default is that of the settings: not given it is None, and help tells."""
+    """An option that is None by default; its help shows the default of the settings."""
 
     def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
-        """What follows the help of the option, with the default as it would be typed."""
+        """The extra help of the option, with the default as a user would type it."""
         extra = super().get_help_extra(ctx)
         if "default" in extra:
             extra["default"] = extra["default"].strip("()")
@@ -157,10 +157,10 @@ quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 
 def with_workers(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a command, with what was given of :class:`Workers` as ``workers``."""
-    given = {name: options.pop(name) for name in fields_of(Workers) if name in options}
+    """Collect the options of :class:`Workers` as ``workers``."""
+    values = {name: options.pop(name) for name in fields_of(Workers) if name in options}
     try:
-        return {**options, "workers": Workers(**given)} if given else options
+        return {**options, "workers": Workers(**values)} if values else options
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
@@ -182,10 +182,10 @@ architectures_argument = click.argument(
 
 
 def canonical(texts: Sequence[str]) -> list[str]:
-    """The architectures of texts and of runs that ended in one, each once.
+    """The architectures of texts and of finished runs, without repeats.
 
     Raises:
-        click.UsageError: If one is no architecture of a space or a family and no model of timm.
+        click.UsageError: If a text is no architecture of a space or a family and no model of timm.
         FileNotFoundError: If a folder holds no finished run.
     """
     from asvit.runs.architectures import find_architecture
@@ -197,14 +197,14 @@ def canonical(texts: Sequence[str]) -> list[str]:
 
 
 def parameters(*owners: Any) -> list[click.Parameter]:
-    """A parameter for each field of settings, or of a run, that has an option."""
-    made = []
+    """A click parameter for each field with an option, of settings or of a run."""
+    result = []
     for owner in owners:
         for name, (declaring, field) in option_fields(owner).items():
             if (option := option_of(field)) is not None:
-                made.append(_parameter(field, option, hints_of(declaring)[name]))
-                made[-1].group = option.group  # type: ignore[attr-defined]
-    return made
+                result.append(_parameter(field, option, hints_of(declaring)[name]))
+                result[-1].group = option.group  # type: ignore[attr-defined]
+    return result
 
 
 def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> click.Parameter:
@@ -245,7 +245,7 @@ def _type(kind: Any, option: Option) -> Any:
 
 
 class _Parsed(click.ParamType[Any]):
-    """A value that a setting reads from its text."""
+    """The parameter type of a setting that parses its text."""
 
     def __init__(self, parse: Callable[[str], Any], name: str) -> None:
         self.name = name.lower()
@@ -263,17 +263,17 @@ def _completion(option: Option) -> Any:
     module, _, registry = option.complete.partition(":")
     if registry:
         return registered(module, registry)
-    known_kinds = {
+    completions = {
         "paths": paths,
         "data": data_names,
         "runs": completes(run_folders),
         "architectures": architecture_names,
     }
-    return known_kinds.get(option.complete)
+    return completions.get(option.complete)
 
 
 def _shown(default: Any) -> str | bool:
-    """A default as it would be typed; nothing where there is none."""
+    """A default as a user would type it; False if there is none."""
     if default is None or default is dataclasses.MISSING:
         return False
     if isinstance(default, tuple):
@@ -282,7 +282,7 @@ def _shown(default: Any) -> str | bool:
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:
-    """Whether a command cannot do without an option: there is no default, nor words for one."""
+    """Whether an option is required: it has no default, not even a description of one."""
     option = option_of(field)
     return option is not None and field.default is dataclasses.MISSING and not option.shown
 
@@ -295,18 +295,18 @@ def preset_option(settings: type[Settings]) -> click.Option:
         metavar="NAME",
         default="default",
         show_default=True,
-        shell_complete=lambda _c, _p, begun: [n for n in presets if n.startswith(begun)],
+        shell_complete=lambda _c, _p, prefix: [n for n in presets if n.startswith(prefix)],
         help="Settings to start from; options given beside it win (see asvit list presets).",
     )
 
 
 def emit_json(data: object) -> None:
-    """Write ``data`` on stdout as JSON that every parser takes: NaN and infinity become null."""
+    """Write ``data`` on stdout as strict JSON: NaN and infinity become null."""
     click.echo(_json(data))
 
 
 def write_json(path: Path, data: object) -> None:
-    """Write ``data`` at ``path`` in the same form, as a whole or not at all (an OSError)."""
+    """Write ``data`` at ``path`` in the same form, atomically."""
     write_text(path, _json(data) + "\n")
 
 

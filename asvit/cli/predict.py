@@ -44,37 +44,37 @@ class Options:
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=paths)
 @json_option
 def command(images: tuple[str, ...], *, weights: str, as_json: bool, **options: Any) -> None:
-    """Tell what classes pictures are of, with probabilities.
+    """Classify pictures, with probabilities.
 
     IMAGE is a picture, or a folder of them. They are prepared as the images on which the network
-    was tested. If one cannot be read, the others are told all the same, and the exit code is 3.
+    was tested. If one cannot be read, the others are still classified, and the exit code is 3.
     """
     from asvit.runs.predicting import predict
 
-    given = {name: value for name, value in options.items() if value is not None}
-    found = predict(weights, images, **given)
+    values = {name: value for name, value in options.items() if value is not None}
+    predictions = predict(weights, images, **values)
     if as_json:
-        told = [asdict(one) for one in found]
-        emit_json({"schema_version": SCHEMA_VERSION, "weights": weights, "images": told})
+        records = [asdict(prediction) for prediction in predictions]
+        emit_json({"schema_version": SCHEMA_VERSION, "weights": weights, "images": records})
     else:
-        _show(found)
-    unread = [one.reason for one in found if one.reason]
+        _show(predictions)
+    unread = [prediction.reason for prediction in predictions if prediction.reason]
     for reason in unread[:-1]:
         logger.warning(reason)
     if unread:
-        more = f" ({len(unread)} of {len(found)} pictures)" if len(unread) > 1 else ""
+        more = f" ({len(unread)} of {len(predictions)} pictures)" if len(unread) > 1 else ""
         raise ValueError(f"{unread[-1]}{more}")
 
 
 command.params[1:1] = parameters(Options)
 
 
-def _show(found: Sequence[PicturePrediction]) -> None:
-    """Write the guesses of each picture that could be read."""
+def _show(predictions: Sequence[PicturePrediction]) -> None:
+    """Print the predictions of each readable picture."""
     rows = [
-        ["" if place else one.image, guess.label, f"{guess.probability:.1%}"]
-        for one in found
-        for place, guess in enumerate(one.guesses)
+        ["" if place else prediction.image, guess.label, f"{guess.probability:.1%}"]
+        for prediction in predictions
+        for place, guess in enumerate(prediction.guesses)
     ]
     if rows:
         console().print(

@@ -1,4 +1,4 @@
-"""``asvit report``: the figures and the page of a run folder, made again."""
+"""``asvit report``: rebuilds the figures and the page of a run folder."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from proxies.messages import first_line, legible
 
 def _runs() -> list[str]:
     tables = (TRIALS, SERIES, CORRELATIONS)
-    found = (path for name in tables for path in Path("runs").glob(f"*/{name}"))
-    return sorted({str(path.parent) for path in found})
+    paths = (path for name in tables for path in Path("runs").glob(f"*/{name}"))
+    return sorted({str(path.parent) for path in paths})
 
 
 @click.command(cls=Documented)
@@ -32,16 +32,16 @@ def command(run: Path | None, as_json: bool) -> None:
 
     folder = newest_run() if run is None else run
     try:
-        written = write_report(folder)
+        files = write_report(folder)
     except MALFORMED as error:
         if isinstance(error, ValueError):
             raise
-        # What the page is made of is no more than looked at, so this is where a gap shows.
+        # Reports read files without validating all of them, so damage may show only here.
         raise ValueError(
             f"a file in {folder} is not as asvit wrote it ({type(error).__name__}: "
             f"{first_line(error)}); restore it from a copy, or run the same command again"
         ) from error
     if as_json:
-        emit_json({"folder": folder, "files": [path.name for path in written]})
+        emit_json({"folder": folder, "files": [path.name for path in files]})
     else:
-        click.echo(legible(str(written[-1])))
+        click.echo(legible(str(files[-1])))

@@ -77,13 +77,13 @@ def command(
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json write on stdout alike; give one of them")
-    given: dict[str, Any] = {name: one for name, one in options.items() if one is not None}
-    measures = given.pop("proxies", standard_measures())
+    values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    measures = values.pop("proxies", standard_measures())
     for name in measures:
         known("proxy", name, list(PROXIES))
     known("preset", preset, list(MeasuringSettings.presets))
     try:
-        settings = MeasuringSettings.make(preset, **given)
+        settings = MeasuringSettings.make(preset, **values)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if out is not None:
@@ -91,17 +91,17 @@ def command(
     texts = canonical(architectures)
     title = f"measuring {len(texts)} architecture{'s' * (len(texts) > 1)}"
     with progress_display(lambda: f"{title}: {settings.in_words()}", quiet=quiet) as tell:
-        found = score(texts, measures, progress=tell, **vars(settings))
-    rows = [{"architecture": row.architecture, "scores": row.scores} for row in found]
+        scores = score(texts, measures, progress=tell, **vars(settings))
+    rows = [{"architecture": row.architecture, "scores": row.scores} for row in scores]
     data = {"schema_version": SCHEMA_VERSION, "settings": settings, "architectures": rows}
     try:
         if as_json:
             emit_json(data)
         elif as_csv:
-            click.echo(_csv(found, with_std=settings.repeats > 1), nl=False)
+            click.echo(_csv(scores, with_std=settings.repeats > 1), nl=False)
         else:
-            _show(found, settings)
-    finally:  # also when the reader of our output has left
+            _show(scores, settings)
+    finally:  # also if stdout is a closed pipe
         if out is not None:
             write_json(out, data)
 
@@ -109,28 +109,28 @@ def command(
 command.params[2:2] = [*parameters(MeasuringSettings), preset_option(MeasuringSettings)]
 
 
-def _show(found: Scores, settings: MeasuringSettings) -> None:
-    """Write the scores side by side on stdout, and what was measured on."""
+def _show(scores: Scores, settings: MeasuringSettings) -> None:
+    """Print the scores side by side, and the settings of the measurement."""
     screen = console()
-    places = {str(place): row for place, row in enumerate(found, 1)}
+    places = {str(place): row for place, row in enumerate(scores, 1)}
 
-    def made(columns: Sequence[str], title: str | None = None) -> RenderableType:
+    def score_table(columns: Sequence[str], title: str | None = None) -> RenderableType:
         cells = [
-            [name, *(_cell(places[one].scores[name]) for one in columns), score.better]
-            for name, score in found[0].scores.items()
+            [name, *(_cell(places[place].scores[name]) for place in columns), score.better]
+            for name, score in scores[0].scores.items()
         ]
         headings = ["value"] if title else columns
         return table(
             ["measure", *headings, "better"], cells, title=title, left=("measure", "better")
         )
 
-    if len(found) == 1:
-        screen.print(made(["1"], found[0].architecture))
+    if len(scores) == 1:
+        screen.print(score_table(["1"], scores[0].architecture))
     else:
         for place, row in places.items():
             screen.print(f"{place}  {row.architecture}", soft_wrap=True)
-        for columns in fitting(places, made, screen):
-            screen.print(made(columns))
+        for columns in fitting(places, score_table, screen):
+            screen.print(score_table(columns))
     for place, row in places.items():
         for name, value in row.scores.items():
             if value.reason:
@@ -142,20 +142,22 @@ def _show(found: Scores, settings: MeasuringSettings) -> None:
 
 
 def _cell(score: Score) -> str:
-    """The value, with the standard deviation over several networks."""
-    told = number(score.value)
-    return f"{told} ± {number(score.std, 2)}" if len(score.values) > 1 and score.std > 0 else told
+    """The value, with the standard deviation over networks, if there are several."""
+    value = number(score.value)
+    return (
+        f"{value} ± {number(score.std, 2)}" if len(score.values) > 1 and score.std > 0 else value
+    )
 
 
-def _csv(found: Scores, *, with_std: bool) -> str:
-    """A row for each architecture: values, standard deviations, and why others failed."""
-    measures = list(found[0].scores)
+def _csv(scores: Scores, *, with_std: bool) -> str:
+    """A row for each architecture: values, standard deviations, and reasons of failures."""
+    measures = list(scores[0].scores)
     stds = measures if with_std else []
     rows: list[list[object]] = [
         ["architecture", *measures, *(f"{name}_std" for name in stds), "reason"]
     ]
     rows += [
         [row.architecture, *row.values.values(), *(row.scores[n].std for n in stds), row.reason]
-        for row in found
+        for row in scores
     ]
     return csv_text(rows)

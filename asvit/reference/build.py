@@ -1,7 +1,6 @@
-"""Building a table of reference accuracies: what is trained, the journal, the rows and the file.
+"""Building a table of reference accuracies: its trainings, the journal, the rows and the file.
 
-``trainings.jsonl`` keeps what the table is built with and every finished training; the table
-follows from it.
+``trainings.jsonl`` records the settings and every finished training; the table is derived from it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _WIDTHS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of architectures of varied sizes, over t
 
 
 class Training(NamedTuple):
-    """One training of a table: of which architecture, by its text, and with which seed."""
+    """One training of a table: the text of an architecture, and the seed."""
 
     architecture: str
     seed: int
@@ -60,34 +59,36 @@ class TrainingJournal(Journal[BuildSettings]):
         return int(self.start_values.get("num_classes", 0))
 
     def add(self, training: Training, outcome: Outcome) -> None:
-        """Keep the outcome of a training."""
+        """Record the outcome of a training."""
         self.append({**training._asdict(), **to_json(outcome)})
         self.outcomes[training] = outcome
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the file."""
+        """Read a record of the file."""
         training = value_from_json([record["architecture"], record["seed"]], tuple[str, int])
         self.outcomes[Training(*training)] = from_json(record, Outcome)
 
 
 def draw(space: SearchSpace, settings: BuildSettings) -> tuple[str, ...]:
-    """Texts of the architectures of a table: the same for the same space, seed and sizes.
+    """Draw the architectures of a table, as texts; the same for the same space, seed and sizes.
 
     A larger table begins with the architectures of a smaller one.
 
     Raises:
-        ValueError: If there are too few, or one does not suit the width or the image size.
+        ValueError: If there are too few architectures, or one does not suit the width or the image
+            size.
     """
     if settings.n > space.size:
         raise ValueError(
             f"n={settings.n}, but space {space.name!r} has {space.size} architectures; use fewer"
         )
     rng, sizes = (np.random.default_rng((settings.seed, *key)) for key in ((), (1,)))
-    drawn: dict[str, None] = {}
-    while len(drawn) < settings.n:
+    architectures: dict[str, None] = {}
+    while len(architectures) < settings.n:
         architecture = space.sample(rng)
         space.check(architecture, settings.image_size)
-        varies = int((len(drawn) + 1) * settings.varied) > int(len(drawn) * settings.varied)
+        count = len(architectures)
+        varies = int((count + 1) * settings.varied) > int(count * settings.varied)
         if isinstance(architecture, Growable):
             shape = _varied(architecture, settings, sizes) if varies else {}
             architecture = architecture.with_(**{"width": settings.width, **shape})
@@ -96,8 +97,8 @@ def draw(space: SearchSpace, settings: BuildSettings) -> tuple[str, ...]:
                 f"varied={settings.varied:g} does not suit space {space.name!r}, whose "
                 "architectures have their own depths and width; use 0"
             )
-        drawn[str(architecture)] = None
-    return tuple(drawn)
+        architectures[str(architecture)] = None
+    return tuple(architectures)
 
 
 def _varied(
@@ -129,13 +130,13 @@ def rows_of(
 
 
 def to_csv(rows: Sequence[BuiltRow], provenance: Mapping[str, str], *, seeds: int) -> str:
-    """The table as a file: where it comes from, then one row an architecture.
+    """The table as a file: its provenance, then a row for each architecture.
 
-    The mean over the seeds is its default target; each seed is one, too, where enough rows have
-    it. Rows may have been trained with fewer seeds than others.
+    The mean over the seeds is the default target. Each seed is a target, too, if enough rows have
+    it: rows may differ in their number of seeds.
     """
-    ceiling = noise_ceiling(rows)
-    known = None if math.isnan(ceiling) else ceiling
+    tau = noise_ceiling(rows)
+    ceiling = None if math.isnan(tau) else tau
     each = {
         f"accuracy_seed{seed}": [
             round(row.accuracies[seed], 3) if seed < len(row.accuracies) else math.nan
@@ -146,9 +147,11 @@ def to_csv(rows: Sequence[BuiltRow], provenance: Mapping[str, str], *, seeds: in
     fewest = min((len(row.accuracies) for row in rows), default=seeds)
     several = f"{seeds}" if fewest == seeds else f"{fewest} to {seeds}"
     targets = [
-        Target("accuracy", f"test accuracy, mean of {several} training seed(s)", "scratch", known),
+        Target(
+            "accuracy", f"test accuracy, mean of {several} training seed(s)", "scratch", ceiling
+        ),
         *(
-            Target(name, "the same of one training seed", "scratch", known)
+            Target(name, "the same of one training seed", "scratch", ceiling)
             for name, cells in each.items()
             if np.isfinite(cells).sum() >= LEAST_ROWS
         ),
@@ -165,19 +168,19 @@ def to_csv(rows: Sequence[BuiltRow], provenance: Mapping[str, str], *, seeds: in
 
 
 def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
-    """The lines above a table that say how networks were trained, on the images of ``source``.
+    """The lines above a table about the recipe and the images, which come from ``source``.
 
-    Trainings of tables, and of searches, compare only where both lines are equal.
+    Trainings of tables and of searches are comparable only if both lines are equal.
     """
     s = settings
-    varied = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip
+    augmentation = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip
     rate = f"{s.learning_rate:g}" + f" times {s.width}/C" * s.rate_by_width
     return {
         "recipe": (
             f"AdamW, {s.steps} steps of {s.batch_size} images, learning rate "
             f"{rate} ({s.warmup:.0%} linear warm-up, then a cosine), weight decay "
             f"{s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at most "
-            f"{s.clip:g}, {' and '.join(varied) or 'no augmentation'}"
+            f"{s.clip:g}, {' and '.join(augmentation) or 'no augmentation'}"
             f"{', Xavier initialisation' * (s.init == 'xavier')}; the same for all"
         ),
         "images": (
@@ -195,11 +198,11 @@ def provenance_of(
     versions: Mapping[str, str],
     command: str,
 ) -> dict[str, str]:
-    """The lines above the table: what it is, and how to make it again.
+    """The lines above the table: what it is, and how to reproduce it.
 
-    They hold nothing that differs between two runs of the same command, such as times.
+    Two runs of the same command give equal lines: they have no times.
     """
-    s, apart, ceiling = settings, spread(rows), noise_ceiling(rows)
+    s, deviation, ceiling = settings, spread(rows), noise_ceiling(rows)
     images = s.images if journal.images is None else journal.images["source"]
     sized = f"width C={s.width}"
     if s.varied:
@@ -213,8 +216,8 @@ def provenance_of(
         "accuracies": "top-1 on the test images after the last step, per cent",
         "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}, at {sized}",
         "spread": (
-            f"standard deviation {apart.between:.2f} points between architectures, "
-            f"{apart.within:.2f} between training seeds"
+            f"standard deviation {deviation.between:.2f} points between architectures, "
+            f"{deviation.within:.2f} between training seeds"
         ),
         "noise": (
             f"tau between two training seeds {ceiling:.3f}; of the expected accuracies with the "

@@ -38,10 +38,10 @@ class BuiltRow:
 
 @dataclass(frozen=True)
 class Spread:
-    """How far the accuracies of a table lie apart, in points of per cent."""
+    """The spread of the accuracies of a table, in percentage points."""
 
     lowest: float  # lowest mean accuracy, per cent
-    median: float  # their median, per cent
+    median: float  # median of the means, per cent
     highest: float  # highest mean accuracy, per cent
     between: float  # standard deviation of the means between architectures
     # Standard deviation between the seeds of one architecture (root mean square over the
@@ -50,7 +50,7 @@ class Spread:
 
 
 def spread(rows: Sequence[BuiltRow]) -> Spread:
-    """The spread of the rows without a failure; NaN with fewer than two of them."""
+    """The spread of the rows without a failure; NaN with fewer than two such rows."""
     whole = [row for row in rows if not math.isnan(row.mean)]
     if len(whole) < 2:
         return Spread(*[math.nan] * 5)
@@ -65,10 +65,11 @@ def spread(rows: Sequence[BuiltRow]) -> Spread:
 
 
 def noise_ceiling(rows: Sequence[BuiltRow]) -> float:
-    """How far one training of the architectures predicts the ranking of another.
+    """How well one training of the architectures predicts the ranking of another.
 
-    Kendall's tau-b between the accuracies of two seeds, the mean over all pairs of seeds; NaN
-    where there is one seed, rows differ in how many they have, or fewer than two did not fail.
+    Kendall's tau-b between the accuracies of two seeds, averaged over all pairs of seeds; NaN with
+    one seed, with rows of different numbers of seeds, or with fewer than two rows without a
+    failure.
     """
     whole = [row.accuracies for row in rows if not math.isnan(row.mean)]
     seeds = {len(row.accuracies) for row in rows}
@@ -83,22 +84,22 @@ def noise_ceiling(rows: Sequence[BuiltRow]) -> float:
 def reachable(ceiling: float, seeds: int) -> float:
     """The tau that a noise-free measure could reach on the mean of so many seeds.
 
-    The noise ceiling itself compares two noisy columns; expected accuracies rank the mean over
-    the seeds better than another training does. Accuracies and noise are taken as normal: tau is
-    then that of a correlation ``r`` with ``tau = 2/pi arcsin(r)`` (Greiner), of ``k`` trainings
-    on average ``k r / (1 + (k - 1) r)`` (Spearman, Brown), and the expected accuracies correlate
-    with them by its root. NaN where the ceiling, tau between two seeds, is not above 0.
+    The noise ceiling compares two noisy columns; expected accuracies rank the mean over the seeds
+    better than another training does. Assuming normal accuracies and noise, two seeds correlate
+    by ``r`` with ``tau = 2/pi arcsin(r)`` (Greiner), means of ``k`` trainings by ``k r / (1 + (k -
+    1) r)`` (Spearman, Brown), and expected accuracies with such a mean by the root of that. NaN
+    unless the ceiling, tau between two seeds, is above 0.
     """
     if not ceiling > 0:
         return math.nan
-    one = math.sin(math.pi / 2 * ceiling)
-    several = seeds * one / (1 + (seeds - 1) * one)
-    return 2 / math.pi * math.asin(math.sqrt(several))
+    single = math.sin(math.pi / 2 * ceiling)
+    averaged = seeds * single / (1 + (seeds - 1) * single)
+    return 2 / math.pi * math.asin(math.sqrt(averaged))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult(Result):
-    """A reference table that was built.
+    """The result of building a reference table.
 
     Example:
         >>> result = asvit.build_reference(

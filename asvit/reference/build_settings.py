@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def initial_weights(**options: Any) -> Any:
-    """The setting ``init`` of a run that trains networks of any width, with options of its own."""
+    """The setting ``init`` of runs that train networks of any width."""
     return setting(
         "xavier",
         "Initial weights of linear layers: xavier, which suits every width, or own, those of the "
@@ -29,8 +29,8 @@ def initial_weights(**options: Any) -> Any:
 class BuildSettings(ShortTrainingSettings):
     """Settings of a table. Two runs with equal settings on one kind of device give equal tables.
 
-    The preset ``default`` is for a GPU or a night, ``quick`` for a minute or two, and
-    ``asvit-fractal`` and ``asvit-sizes`` give the tables of these names.
+    The preset ``default`` is for a GPU or a night, ``quick`` for a minute or two;
+    ``asvit-fractal`` and ``asvit-sizes`` reproduce the tables of these names.
     """
 
     presets: ClassVar[Presets] = Registry(
@@ -112,11 +112,11 @@ class BuildSettings(ShortTrainingSettings):
 
     @property
     def recipe(self) -> Recipe:
-        """How a network of the width of the table is trained."""
+        """The recipe for networks of the width of the table."""
         return self.short_recipe(self.steps)
 
     def recipe_of(self, architecture: str) -> Recipe:
-        """How the network of an architecture's text is trained."""
+        """The recipe for the network of an architecture's text."""
         if not self.rate_by_width:
             return self.recipe
         from asvit.spaces.architectures import parse

@@ -1,4 +1,4 @@
-"""What a correlation finds out about a measure, in result.json and in ``correlations.csv``."""
+"""The findings of a correlation about a measure, in result.json and ``correlations.csv``."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from proxies.tables import csv_text
 
 
 class Interval(NamedTuple):
-    """A 95 % percentile bootstrap interval; both ends are NaN where there is none."""
+    """A 95 % percentile bootstrap interval; both ends are NaN if there is none."""
 
     low: Nullable
     high: Nullable
@@ -21,7 +21,7 @@ NO_INTERVAL = Interval(math.nan, math.nan)
 
 #: Start of the name of a predictor; the number of trainings follows.
 PREDICTOR: Final = "predictor@"
-#: A predictor is not fitted to fewer networks.
+#: The fewest networks that a predictor is fitted to.
 LEAST_TRAININGS: Final = 5
 
 
@@ -33,7 +33,7 @@ class Within:
     tau: Nullable  # tau-b of measure and accuracy over these pairs
     tau_interval: Interval  # its bootstrap interval
     rival: str  # the count with the highest such tau on the same rows; empty without one
-    rival_tau: Nullable  # its tau
+    rival_tau: Nullable  # tau of the rival
     difference: Nullable  # ``tau`` minus ``rival_tau``
     difference_interval: Interval  # its interval over the same resamples
 
@@ -42,8 +42,8 @@ class Within:
 class Correlation:
     """How well a measure ranks a column of accuracies.
 
-    All correlations are of the oriented measure, so that positive is good; they are NaN with a
-    ``reason`` where there is nothing to rank.
+    All correlations are of the oriented measure, so that positive is good. They are NaN, with a
+    ``reason``, if the rows cannot be ranked.
     """
 
     n: int  # rows with both a value and an accuracy
@@ -55,8 +55,8 @@ class Correlation:
     # Its interval over the same resamples. The rival is chosen once, on all rows, which favours it
     # slightly.
     difference_interval: Interval
-    # Tau among rows of about the same parameters, and of about the same multiply-adds: what counts
-    # where the size is given. Empty without these counts.
+    # Tau among rows of about the same parameters, and of about the same multiply-adds, which
+    # matters at a given size. Empty without these counts.
     within: tuple[Within, ...]
     reason: str = ""  # why there are no correlations; empty if there are
 
@@ -75,7 +75,7 @@ class Finding:
 
     @property
     def predicted(self) -> bool:
-        """Whether it is of a predictor, whose values differ from split to split."""
+        """Whether the measure is a predictor, whose values differ from split to split."""
         return self.measure.startswith(PREDICTOR)
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Finding:
         """Undo :meth:`to_json`.
 
         Raises:
-            ValueError: If a part is of another type, as the others of ``MALFORMED``.
+            ValueError: If a field has another type, or another error of ``MALFORMED``.
         """
         own = {name: value_from_json(content[name], kind) for name, kind in _OWN.items()}
         return cls(**own, correlation=from_json(content, Correlation))
@@ -105,37 +105,37 @@ def by_size(findings: Sequence[Finding]) -> list[Finding]:
     """The findings of a target: counts first, then by tau among rows of about the same size."""
 
     def tau(finding: Finding) -> float:
-        taus = [one.tau for one in finding.correlation.within]
-        return known_or_least(sum(taus) / len(taus) if taus else math.nan)
+        taus = [part.tau for part in finding.correlation.within]
+        return sort_key(sum(taus) / len(taus) if taus else math.nan)
 
     return sorted(findings, key=lambda finding: (not finding.trivial, -tau(finding)))
 
 
 def size_verdict(findings: Sequence[Finding]) -> str:
-    """What ranks networks of about the same size, in a sentence for each count of size."""
-    told = []
-    for count in dict.fromkeys(part.count for one in findings for part in one.correlation.within):
+    """The conclusion about networks of about the same size, a sentence for each count."""
+    sentences = []
+    for count in dict.fromkeys(part.count for row in findings for part in row.correlation.within):
         own = [
-            (one, part)
-            for one in findings
-            for part in one.correlation.within
+            (row, part)
+            for row in findings
+            for part in row.correlation.within
             if part.count == count and not math.isnan(part.tau)
         ]
-        taus = [(part.tau, one.measure) for one, part in own if one.trivial]
+        taus = [(part.tau, row.measure) for row, part in own if row.trivial]
         best = "no count can be ranked by"
         if taus:
             tau, name = max(taus)
             best = f"the best count is {name} with tau {tau:.3f}"
         better = [
-            f"{one.measure} ({part.tau:.3f})"
-            for one, part in own
-            if not one.trivial and part.difference_interval.low > 0
+            f"{row.measure} ({part.tau:.3f})"
+            for row, part in own
+            if not row.trivial and part.difference_interval.low > 0
         ]
-        told.append(
+        sentences.append(
             f"Among networks with about as many {_SIZES.get(count, count)}, {best}; "
             f"significantly better: {', '.join(better) or 'none'}."
         )
-    return " ".join(told)
+    return " ".join(sentences)
 
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
@@ -144,71 +144,71 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
 
     def place(finding: Finding) -> tuple[int, bool, float]:
         at = targets.index(finding.target)
-        return at, not finding.trivial, -known_or_least(finding.correlation.tau)
+        return at, not finding.trivial, -sort_key(finding.correlation.tau)
 
     return sorted(findings, key=place)
 
 
-def known_or_least(tau: float) -> float:
-    """A tau to order by: NaN is below all others."""
+def sort_key(tau: float) -> float:
+    """A tau to sort by: NaN is below all others."""
     return -math.inf if math.isnan(tau) else tau
 
 
 def highest(taus: Mapping[str, float]) -> str:
-    """The name of the highest tau, of equal ones the first; empty where none is known."""
-    known = {name: tau for name, tau in taus.items() if not math.isnan(tau)}
-    return max(known, key=lambda name: known[name], default="")
+    """The name of the highest tau, the first among equals; empty if all are NaN."""
+    ranked = {name: tau for name, tau in taus.items() if not math.isnan(tau)}
+    return max(ranked, key=lambda name: ranked[name], default="")
 
 
 def winners(findings: Sequence[Finding]) -> list[Finding]:
     """The measures that rank significantly better than the best count."""
     return [
-        one for one in findings if not one.trivial and one.correlation.difference_interval.low > 0
+        row for row in findings if not row.trivial and row.correlation.difference_interval.low > 0
     ]
 
 
 def verdict(findings: Sequence[Finding]) -> str:
     """The conclusion from the findings of one target, in a sentence."""
-    taus = {one.measure: one.correlation.tau for one in findings if one.trivial}
+    taus = {row.measure: row.correlation.tau for row in findings if row.trivial}
     best = highest(taus)
     if not best:
         return "No count can be ranked by."
-    told = f"The best count is {best} with tau {taus[best]:.3f};"
-    better = [f"{one.measure} ({one.correlation.tau:.3f})" for one in winners(findings)]
+    start = f"The best count is {best} with tau {taus[best]:.3f};"
+    better = [f"{row.measure} ({row.correlation.tau:.3f})" for row in winners(findings)]
     meaning = "the 95 % interval of the difference is above 0"
     if not better:
-        return f"{told} no measure ranks significantly better ({meaning} for none)."
-    return f"{told} significantly better: {', '.join(better)} ({meaning})."
+        return f"{start} no measure ranks significantly better ({meaning} for none)."
+    return f"{start} significantly better: {', '.join(better)} ({meaning})."
 
 
 def to_csv(findings: Sequence[Finding]) -> str:
     """The content of correlations.csv: one row per finding, with all digits."""
-    rows = [_row(one) for one in findings]
+    rows = [_row(finding) for finding in findings]
     others = dict.fromkeys(name for row in rows for name in row if name != "reason")
     columns = [*others, "reason"]
     return csv_text([columns, *([row.get(name, math.nan) for name in columns] for row in rows)])
 
 
 def _row(finding: Finding) -> dict[str, object]:
-    found = finding.correlation
+    correlation = finding.correlation
     row: dict[str, object] = {name: getattr(finding, name) for name in ("target", *_OWN)}
-    for name, value in vars(found).items():
+    for name, value in vars(correlation).items():
         if isinstance(value, Interval):
             whole = name.removesuffix("_interval")
             row |= {f"{whole}_low": value.low, f"{whole}_high": value.high}
         elif name not in ("reason", "within"):
             row[name] = value
-    for one in found.within:
-        cells = {name: getattr(one, name) for name in _WITHIN}
-        cells["low"], cells["high"] = one.tau_interval
-        cells["difference_low"], cells["difference_high"] = one.difference_interval
-        row |= {f"within_{one.count}_{name}": value for name, value in cells.items()}
-    return {**row, "reason": found.reason}
+    for part in correlation.within:
+        cells = {name: getattr(part, name) for name in _WITHIN}
+        cells["low"], cells["high"] = part.tau_interval
+        cells["difference_low"], cells["difference_high"] = part.difference_interval
+        row |= {f"within_{part.count}_{name}": value for name, value in cells.items()}
+    return {**row, "reason": correlation.reason}
 
 
 @dataclass(frozen=True)
 class RankedMeasure:
-    """What a run keeps of a :class:`Finding` on one of its measures, under the same names."""
+    """The part of a :class:`Finding` that a run stores for each of its measures."""
 
     measure: str
     better: Better
@@ -228,9 +228,9 @@ class Reliability:
     reference: str  # name of the table
     digest: str  # SHA-256 of its file
     target: str  # the accuracies
-    description: str  # what they are, in words
+    description: str  # of the accuracies
     noise_ceiling: float | None  # τ between two training seeds; None where it is not known
     rows: int  # rows measured
     folder: str  # folder of the correlation, inside the run's
     measures: Sequence[RankedMeasure]  # the run's measures, and the sum of their ranks
-    best_count: RankedMeasure | None  # the best plain count beside them; None without one
+    best_count: RankedMeasure | None  # the count that ranks best; None without one

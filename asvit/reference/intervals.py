@@ -20,21 +20,21 @@ class Estimate:
     """A value with its 95 % interval."""
 
     value: float
-    interval: Interval  # both ends are NaN where a sample has a single value
+    interval: Interval  # both ends are NaN if a sample has a single value
 
 
 @dataclass(frozen=True)
 class PairedDifference(Estimate):
-    """A difference of two shares of the same cases."""
+    """A difference between two proportions of the same cases."""
 
-    p: float  # of McNemar's exact test that there is none
+    p: float  # of McNemar's exact test of no difference
 
 
 def contrast(*terms: tuple[float, ArrayLike]) -> Estimate:
     """A weighted sum of means of independent samples.
 
-    Of one sample the interval is Student's, of the difference of two Welch's. They cover what they
-    say with three values, where resampled ones are too narrow.
+    The interval is Student's for one sample and Welch's for a difference of two. Their coverage
+    holds even for three values, where bootstrap intervals are too narrow.
 
     Args:
         terms: Weight of each mean, and the values of its sample, ``[values]``.
@@ -51,7 +51,7 @@ def contrast(*terms: tuple[float, ArrayLike]) -> Estimate:
 
 
 def around(value: float, *errors: tuple[float, int]) -> Estimate:
-    """A sum with independent errors, each with its variance and the degrees of freedom of that.
+    """The interval of a sum with independent errors: each a variance and its degrees of freedom.
 
     References:
         Welch 1947, "The generalization of 'Student's' problem when several different population
@@ -66,20 +66,20 @@ def around(value: float, *errors: tuple[float, int]) -> Estimate:
 
 
 def wilson(successes: int, cases: int) -> Interval:
-    """Wilson's interval of a share, between 0 and 1."""
+    """Wilson's interval of a proportion, between 0 and 1."""
     share = stats.binomtest(successes, cases).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(float(share.low), float(share.high))
 
 
 def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> PairedDifference:
-    """How much more often one of two was right, of the same cases.
+    """The difference between the shares of right answers of two classifiers on the same cases.
 
-    Newcombe's interval holds for few cases, and where the two differ in none; its width follows
-    from how often they differ.
+    Newcombe's interval holds for few cases, and if the two never differ; its width depends on how
+    often they differ.
 
     Args:
-        ours: Whether it was right, of each case, ``[cases]``.
-        theirs: The same of the other.
+        ours: Whether the first was right in each case, ``[cases]``.
+        theirs: The same of the second.
 
     References:
         Newcombe 1998, "Improved confidence intervals for the difference between binomial

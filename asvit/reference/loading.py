@@ -1,4 +1,4 @@
-"""Loads reference tables, by name or from files: texts made canonical, rows checked."""
+"""Loads reference tables by name or from files, with canonical texts and checked rows."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from proxies.registry import Registry
 _LOG = logging.getLogger(__name__)
 
 DEFAULT_IMAGE_SIZE = 224
-_BELOW = 10**6  # pixels of a side and classes; more is a slip, or meant to take all memory
-# Rounded counts from elsewhere may be of other heads; warn about larger differences.
+_BELOW = 10**6  # pixels of a side, and classes; more is a typo or an attack on memory
+# Rounded counts of other sources may have other heads; warn about larger relative differences.
 _CLOSE = 0.01
 # What building a network for an unsuitable image size may raise.
 _FAILURES = (
@@ -43,10 +43,10 @@ REFERENCES: Registry[str] = Registry(
 )
 
 
-#: Measures that do not depend on the weights, which a table that comes along may have as columns.
+#: Measures independent of the weights that the tables of asvit may have as columns.
 COUNTS = ("params", "macs", "depth", "width", "expansions")
 
-#: Chooses rows of a table whose architectures are still as the file has them.
+#: Selects rows of a table whose architecture texts are not parsed yet.
 Use = Callable[[ReferenceTable], Sequence[int]]
 
 
@@ -57,18 +57,18 @@ def load_reference(
 
     Every row of your own file is built on the meta device, about 0.1 s each, to report
     architectures that cannot be built before anything is measured. The tables that come with
-    asvit were checked when they were made.
+    asvit were checked when they were built.
 
     Args:
         name_or_path: Name of a table, or path of a CSV file as described in docs/reference.md; a
             table is returned as it is.
         check: Whether to build the rows of your own file.
-        use: Chooses the rows of your own file that will be used. The architectures of others are
-            neither parsed nor built: they stay as the file has them, and their parameters are
-            known only if it has these.
+        use: Selects the rows of your own file to use. The architectures of others are neither
+            parsed nor built: their texts stay as in the file, and their parameters are known only
+            if it has them.
 
     Raises:
-        FileNotFoundError: If it is neither.
+        FileNotFoundError: If it is neither a table nor a file.
         ValueError: If the file is not such a table; one line that names the file, the line, the
             value and what would be right.
     """
@@ -90,7 +90,7 @@ def load_reference(
 def read_reference(
     path: Path, *, name: str, shipped: bool, check: bool, use: Use | None = None
 ) -> ReferenceTable:
-    """Read the table in a file; one that comes along (``shipped``) has canonical texts.
+    """Read the table in a file; those of asvit (``shipped``) have canonical texts.
 
     With ``check``, every row to ``use`` is built on the meta device, and its parameters counted.
 
@@ -130,15 +130,15 @@ def read_reference(
         default_target=find_default(sheet, targets),
         counts=_counts(sheet) if shipped else {},
     )
-    used: Sequence[int] = range(len(texts))
+    places: Sequence[int] = range(len(texts))
     if use is not None:
-        used = use(table)
-        own = {place: _text(layout, sheet.rows[place], plain=False) for place in used}
-        texts = tuple(own.get(place, text) for place, text in enumerate(texts))
+        places = use(table)
+        selected = {place: _text(layout, sheet.rows[place], plain=False) for place in places}
+        texts = tuple(selected.get(place, text) for place, text in enumerate(texts))
         _check_distinct(sheet, texts)
     if check:
-        counts = _counted(sheet, used, texts, sides, params, num_classes)
-        params = counts if len(used) == len(texts) else params
+        counts = _counted(sheet, places, texts, sides, params, num_classes)
+        params = counts if len(places) == len(texts) else params
     return replace(table, architectures=texts, params=params)
 
 
@@ -146,8 +146,8 @@ def _check_distinct(sheet: Sheet, texts: Sequence[str]) -> None:
     first: dict[str, Row] = {}
     for row, text in zip(sheet.rows, texts, strict=True):
         if first.setdefault(text, row) is not row:
-            told = f"architecture {one_line(text)} is that of line {first[text].line} again"
-            raise row.fault(f"{told}; keep one")
+            problem = f"architecture {one_line(text)} is that of line {first[text].line} again"
+            raise row.fault(f"{problem}; keep one")
 
 
 def _text(layout: Layout, row: Row, *, plain: bool) -> str:
@@ -164,7 +164,7 @@ def _text(layout: Layout, row: Row, *, plain: bool) -> str:
 
         if not text:
             raise ValueError("no architecture; write a text that asvit.build takes")
-        # Our own texts have bars; anything else is meant as the name of a timm model.
+        # Architecture texts have bars; everything else is the name of a timm model.
         return canonical(text if "|" in text or is_fixed(text) else PREFIX + text)
     except ValueError as error:
         raise row.fault(first_line(error)) from error
@@ -178,7 +178,7 @@ def _image_sizes(sheet: Sheet) -> tuple[int, ...]:
 
 
 def _number_above(sheet: Sheet, key: str, default: int) -> int:
-    """The number that a line above the header gives for ``key``."""
+    """The number of ``key`` in the lines above the header."""
     text = sheet.provenance.get(key)
     if text is None:
         return default
@@ -196,23 +196,23 @@ def _wholes(
     """A column whose cells must hold whole numbers above 0; None if there is no such column.
 
     Raises:
-        ValueError: If one does not; one line with ``example``, a valid cell.
+        ValueError: If a cell does not; one line with ``example``, a valid cell.
     """
 
     def read(row: Row) -> int:
         text = row.cells[name]
         value = as_number(text)
         if value is None or not value.is_integer() or not 1 <= value < below:
-            told = f"{one_line(name)} {shown(text)} is no whole number above 0"
-            raise row.fault(f"{told}; write {example}")
-        # Through float only where it was written as one: floats are exact up to 2**53.
+            problem = f"{one_line(name)} {shown(text)} is no whole number above 0"
+            raise row.fault(f"{problem}; write {example}")
+        # Not through float, which is exact only up to 2**53.
         return int(text) if text.isdecimal() else int(value)
 
     return tuple(map(read, sheet.rows)) if name in sheet.columns else None
 
 
 def _counts(sheet: Sheet) -> dict[str, tuple[float, ...]]:
-    """The columns of a table that comes along that hold counts."""
+    """The columns of counts in a table of asvit."""
     return {
         name: tuple(float(row.cells[name] or "nan") for row in sheet.rows)
         for name in COUNTS
@@ -222,31 +222,33 @@ def _counts(sheet: Sheet) -> dict[str, tuple[float, ...]]:
 
 def _counted(
     sheet: Sheet,
-    used: Sequence[int],
+    places: Sequence[int],
     texts: Sequence[str],
     sides: Sequence[int],
-    given: Sequence[int] | None,
+    expected: Sequence[int] | None,
     num_classes: int,
 ) -> tuple[int, ...]:
-    """The parameters of the network of every row used, which proves that it can be built.
+    """The parameters of the networks of the rows at ``places``, all of which are built.
 
-    Wrong exact counts are refused; the first wrong rounded one makes a warning.
+    Wrong exact counts are refused; the first wrong rounded count is logged as a warning.
     """
     from asvit.spaces.architectures import build_on_meta
 
     counts, warned = [], "params_M" not in sheet.columns
-    for place in used:
+    for place in places:
         row, text, side = sheet.rows[place], texts[place], sides[place]
         try:
             network = build_on_meta(text, image_size=side, num_classes=num_classes)
         except _FAILURES as error:
-            told = f"{one_line(text)} cannot be built for {side} px"
-            raise row.fault(f"{told}: {first_line(error)}") from error
+            problem = f"{one_line(text)} cannot be built for {side} px"
+            raise row.fault(f"{problem}: {first_line(error)}") from error
         count = sum(parameter.numel() for parameter in network.parameters())
-        if given is not None and given[place] != count:
-            told = f"params is {given[place]}, but the network with {num_classes} classes has"
+        if expected is not None and expected[place] != count:
+            problem = (
+                f"params is {expected[place]}, but the network with {num_classes} classes has"
+            )
             advice = "correct it, or give the classes in a line '# num_classes: N'"
-            raise row.fault(f"{told} {count}; {advice}")
+            raise row.fault(f"{problem} {count}; {advice}")
         millions = None if warned else as_number(row.cells["params_M"])
         if millions is not None and abs(millions * 1e6 - count) > _CLOSE * count:
             warned = True
@@ -262,7 +264,7 @@ def _counted(
 
 @dataclass(frozen=True)
 class Layout:
-    """One way of naming architectures: the columns that such a table has, and what they say."""
+    """A way to name architectures: the columns of such a table, and how to read them."""
 
     columns: tuple[str, ...]
     text: Callable[[Cells], str]
@@ -300,12 +302,13 @@ LAYOUTS = (
 
 
 def find_layout(sheet: Sheet) -> tuple[Layout, Sheet]:
-    """How a sheet names its architectures, and the sheet without the rows to ignore.
+    """The layout of a sheet, and the sheet without the rows to ignore.
 
-    A column ``primary`` selects the rows in which it is true. If several of them share an
-    ``arch``, as weights of different recipes do, ``model`` names the architecture if there is one.
+    A column ``primary`` selects the rows in which it is true. If several rows share an ``arch``,
+    as weights of different recipes do, the column ``model``, if any, names the architecture.
     """
-    layout = next((one for one in LAYOUTS if set(one.columns) <= set(sheet.columns)), None)
+    columns = set(sheet.columns)
+    layout = next((layout for layout in LAYOUTS if columns.issuperset(layout.columns)), None)
     if layout is None:
         raise ValueError(
             f"{sheet.path} has no column 'architecture', only {listed(sheet.columns)}; "
@@ -346,9 +349,9 @@ _NO_VALUE = ("", "nan", "na", "n/a", "-")
 
 
 def find_targets(sheet: Sheet) -> tuple[Target, ...]:
-    """The targets that the file declares, or else those guessed from its columns.
+    """The targets that the file declares, or else guesses from its columns.
 
-    Without ``# target`` lines, a column is a target if its name is not a known other one and it
+    Without ``# target`` lines, a column is a target if its name is not reserved and it
     either is named like an accuracy (``accuracy``, ``acc``, ``top1``, ``..._acc``) or holds
     numbers from 0 to 100 in at least half of its cells.
     """
@@ -360,20 +363,20 @@ def find_targets(sheet: Sheet) -> tuple[Target, ...]:
             )
     if sheet.targets:
         return sheet.targets
-    found = [name for name in sheet.columns if _is_accuracy(sheet, name)]
-    if not found:
+    names = [name for name in sheet.columns if _is_accuracy(sheet, name)]
+    if not names:
         raise ValueError(
             f"{sheet.path} has no column of accuracies, only {listed(sheet.columns)}; "
             "call one accuracy, or name it in a line '# target: NAME | description | unknown'"
         )
-    return tuple(Target(name, name, training_of(name)) for name in found)
+    return tuple(Target(name, name, training_of(name)) for name in names)
 
 
 def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:
-    """The default target that the file declares, or else the most likely one.
+    """The default target that the file declares, or else the most likely target.
 
-    The most likely one is the first named like an accuracy that is not known to be distilled or
-    inherited; if there is none, the first of all.
+    That is the first target named like an accuracy that is not known to be distilled or
+    inherited; if there is none, the first target.
     """
     names = [target.name for target in targets]
     default = sheet.provenance.get("default_target")
@@ -388,7 +391,7 @@ def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:
 
 
 def training_of(name: str) -> Training:
-    """How the networks were trained, as far as the name of the column says."""
+    """How the networks were trained, guessed from the name of the column."""
     words = set(name.lower().split("_"))
     if words & {"kd", "distilled", "distill"}:
         return "distilled"
@@ -400,26 +403,26 @@ def training_of(name: str) -> Training:
 def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
     """The accuracies of a column in per cent, NaN where a cell is empty.
 
-    If no value of a column is above 1, they are taken as fractions and multiplied by 100, with a
-    warning, unless the file says that its accuracies are per cent.
+    If no value of a column is above 1, the values are taken as fractions and multiplied by 100,
+    with a warning, unless the file says that its accuracies are per cent.
     """
 
     def read(row: Row) -> float:
         text = row.cells[target.name]
         value = as_number(text)
         if value is None or (not math.isnan(value) and not 0 <= value <= 100):
-            told = f"{one_line(target.name)} {shown(text)} is no accuracy"
-            raise row.fault(f"{told}; write a number from 0 to 100 (per cent), or nothing")
+            problem = f"{one_line(target.name)} {shown(text)} is no accuracy"
+            raise row.fault(f"{problem}; write a number from 0 to 100 (per cent), or nothing")
         return value
 
     values = tuple(map(read, sheet.rows))
-    known = [value for value in values if not math.isnan(value)]
-    if len(known) < LEAST_ROWS:
+    numbers = [value for value in values if not math.isnan(value)]
+    if len(numbers) < LEAST_ROWS:
         raise ValueError(
-            f"{sheet.path} has {len(known)} row(s) with a value of {shown(target.name)}; "
+            f"{sheet.path} has {len(numbers)} row(s) with a value of {shown(target.name)}; "
             f"a ranking needs at least {LEAST_ROWS}"
         )
-    if max(known) > 1 or "per cent" in sheet.provenance.get("accuracies", ""):
+    if max(numbers) > 1 or "per cent" in sheet.provenance.get("accuracies", ""):
         return values
     _LOG.warning(
         "%s: all of %s are at most 1, and so are taken as fractions, times 100",
@@ -437,7 +440,7 @@ def as_number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    # float() accepts underscores, which no table means.
+    # float() accepts underscores; tables do not.
     return None if "_" in text else value
 
 

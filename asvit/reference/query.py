@@ -1,4 +1,4 @@
-"""Answers a query: which rows, measures and accuracies, their values, and what these show."""
+"""Answers a query: its rows, measures and accuracies, their values, and the findings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,19 +20,19 @@ from proxies.registry import Better, Proxy, standard_measures
 
 
 def measures() -> list[str]:
-    """What a query can name, beside rank sums."""
+    """The names that a query accepts, beside rank sums."""
     return [ALL, *PROXIES]
 
 
 def direction(name: str) -> Better:
-    """Which values of a measure are better; rank sums are better when higher."""
+    """The direction of a measure; rank sums are better when higher."""
     return "higher" if PLUS in name else get_proxy(name).better
 
 
 def counts() -> list[Proxy]:
     """The measures that do not depend on the weights, params and macs first: the baselines."""
-    found = [get_proxy(name) for name in standard_measures() if not get_proxy(name).random]
-    return sorted(found, key=lambda proxy: proxy.name not in ("params", "macs"))
+    proxies = [get_proxy(name) for name in standard_measures() if not get_proxy(name).random]
+    return sorted(proxies, key=lambda proxy: proxy.name not in ("params", "macs"))
 
 
 def is_trivial(name: str) -> bool:
@@ -42,38 +42,39 @@ def is_trivial(name: str) -> bool:
 
 def resolve(proxies: Sequence[str]) -> tuple[str, ...]:
     """The counts, then the requested measures, each once; ``"all"`` is all but the timed ones."""
-    first = [proxy.name for proxy in counts()]
+    names = [proxy.name for proxy in counts()]
     every = standard_measures()
-    rest = [one for name in proxies for one in (every if name == ALL else (_checked(name),))]
-    return tuple(dict.fromkeys([*first, *rest]))
+    for name in proxies:
+        names += every if name == ALL else [_checked(name)]
+    return tuple(dict.fromkeys(names))
 
 
 def _checked(name: str) -> str:
     """``name`` without spaces, if every part of it is a measure that can be ranked."""
-    found = [part.strip() for part in parts(name)]
-    for part in found:
+    measures = [part.strip() for part in parts(name)]
+    for part in measures:
         if part not in PROXIES:
             raise ValueError(unknown("proxy", part, [*PROXIES, ALL]))
-        if len(found) > 1 and PROXIES[part].better == "reported":
+        if len(measures) > 1 and PROXIES[part].better == "reported":
             raise ValueError(f"proxy {name!r}: {part!r} is only reported and cannot be ranked")
-    if len(set(found)) < len(found):
+    if len(set(measures)) < len(measures):
         raise ValueError(f"proxy {name!r} names a measure more than once")
-    return PLUS.join(found)
+    return PLUS.join(measures)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured and shown to answer a query."""
+    """The measurements and findings that answer a query."""
 
     table: ReferenceTable
     targets: tuple[str, ...]  # names of its accuracies, in its order
     shown: tuple[str, ...]  # measures and rank sums, the counts first
     rows: tuple[int, ...]  # indices into the table, ascending
-    excluded: Mapping[str, int]  # why rows are left out, in words -> how many
+    excluded: Mapping[str, int]  # reason for leaving rows out, in words -> number of rows
 
     @cached_property
     def measures(self) -> tuple[str, ...]:
-        """What is measured: everything shown, with rank sums split into their measures."""
+        """The measures to compute: all of ``shown``, with rank sums split into their measures."""
         return tuple(dict.fromkeys(part for name in self.shown for part in parts(name)))
 
 
@@ -82,7 +83,7 @@ def make_plan(table: ReferenceTable, query: CorrelationQuery, *, seed: int) -> P
 
     Raises:
         ValueError: If the table has no such accuracy, there is no such measure, a rank sum
-            has a measure without a direction, or too few rows are left.
+            has a measure without a direction, or too few rows remain.
     """
     targets = _targets(table, query.targets)
     shown = resolve(query.proxies)
@@ -96,47 +97,47 @@ def make_plan(table: ReferenceTable, query: CorrelationQuery, *, seed: int) -> P
     return Plan(table, targets, shown, rows, excluded)
 
 
-def _targets(table: ReferenceTable, asked: Sequence[str]) -> tuple[str, ...]:
-    if not asked:
+def _targets(table: ReferenceTable, requested: Sequence[str]) -> tuple[str, ...]:
+    if not requested:
         return (table.default_target,)
-    for name in asked:
+    for name in requested:
         if name != ALL and name not in table.targets:
             raise ValueError(
                 f"table {table.name}: {unknown('target', name, [*table.targets, ALL])}"
             )
-    return tuple(name for name in table.targets if ALL in asked or name in asked)
+    return tuple(name for name in table.targets if ALL in requested or name in requested)
 
 
 def _rows(
     table: ReferenceTable, query: CorrelationQuery, targets: Sequence[str], seed: int
 ) -> tuple[tuple[int, ...], dict[str, int]]:
-    """The requested rows, and how many are left out for each reason."""
+    """The selected rows, and the number of rows left out for each reason."""
     every = range(len(table.architectures))
-    known = [
+    rated = [
         row
         for row in every
         if any(math.isfinite(table.accuracies[target][row]) for target in targets)
     ]
-    small = known
+    small = rated
     if query.most_params is not None:
         if table.params is None:
             raise ValueError(f"table {table.name} has no parameter counts; leave max_params out")
-        small = [row for row in known if table.params[row] <= query.most_params]
+        small = [row for row in rated if table.params[row] <= query.most_params]
     # A permutation of the whole table makes a smaller draw a subset of a larger one.
     draws = np.random.default_rng(np.random.SeedSequence([seed, len(every)]))
     drawable = set(small)
     order = [int(row) for row in draws.permutation(len(every)) if row in drawable]
-    chosen = sorted(order[: query.rows])
+    rows = sorted(order[: query.rows])
     left_out = {
-        "without an accuracy": len(every) - len(known),
-        f"above {query.max_params} parameters": len(known) - len(small),
-        "not drawn": len(small) - len(chosen),
+        "without an accuracy": len(every) - len(rated),
+        f"above {query.max_params} parameters": len(rated) - len(small),
+        "not drawn": len(small) - len(rows),
     }
-    return tuple(chosen), {why: count for why, count in left_out.items() if count}
+    return tuple(rows), {why: count for why, count in left_out.items() if count}
 
 
 def gather(plan: Plan, settings: CorrelationSettings, journal: ScoreJournal) -> Values:
-    """The values that ``plan`` needs, all of whose scores are in ``journal``."""
+    """The values of ``plan``; ``journal`` must have all their scores."""
     table = plan.table
     texts = [table.architectures[row] for row in plan.rows]
     scores = [{name: journal.scores[text][name] for name in plan.measures} for text in texts]
@@ -160,7 +161,7 @@ def gather(plan: Plan, settings: CorrelationSettings, journal: ScoreJournal) -> 
 
 
 def _reason(scores: Mapping[str, Score]) -> str:
-    """Why measures of a row failed, in a line; empty if none did."""
+    """The failures of a row's measures and their reasons, in a line; empty without any."""
     failures = (
         f"{name}: {score.reason or f'the value is {score.value}'}"
         for name, score in scores.items()
@@ -170,7 +171,7 @@ def _reason(scores: Mapping[str, Score]) -> str:
 
 
 def count_columns(values: Values) -> dict[str, NDArray[np.float64]]:
-    """The counts of the rows, which every measure is compared with: name -> ``[rows]``."""
+    """The counts of the rows, the baselines of every measure: name -> ``[rows]``."""
     ranked = (proxy.name for proxy in counts() if proxy.better != "reported")
     return {name: np.asarray(values.measures[name], dtype=np.float64) for name in ranked}
 
@@ -182,9 +183,9 @@ def correlate_all(plan: Plan, values: Values, *, seed: int) -> list[Finding]:
     """
     rivals = count_columns(values)
 
-    def found(name: str, target: str) -> Finding:
+    def finding(name: str, target: str) -> Finding:
         x, y, better = values.measures[name], values.accuracies[target], direction(name)
         correlation = correlate(x, y, better=better, counts=rivals, seed=seed)
         return Finding(name, target, better, is_trivial(name), correlation)
 
-    return in_order([found(name, target) for target in plan.targets for name in plan.shown])
+    return in_order([finding(name, target) for target in plan.targets for name in plan.shown])

@@ -1,4 +1,4 @@
-"""The result of a correlation, and ``values.csv`` beside it: what was correlated, row by row."""
+"""The result of a correlation, and ``values.csv`` beside it: the values, row by row."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,11 +28,11 @@ class Values:
     architectures: tuple[str, ...] = ()  # the text of each row's architecture
     # Sides of the images that the rows were measured on, in pixels.
     image_sizes: tuple[int, ...] = ()
-    # Target to accuracies in per cent; NaN where there is none.
+    # Target to accuracies in per cent, or NaN.
     accuracies: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     # Measure or rank sum to values; NaN where it failed.
     measures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    # Why measures of a row failed, in one line; empty where none did.
+    # Failures of a row's measures, in one line; empty without any.
     reasons: tuple[str, ...] = ()
 
     def to_csv(self) -> str:
@@ -61,9 +61,12 @@ class Values:
         columns, rows = read_table(text, "values", _BEFORE, _AFTER, read)
         by_column = zip(*rows, strict=True) if rows else [()] * (len(columns) + 3)
         texts, sizes, *numbers, reasons = by_column
-        found = list(zip(columns, numbers, strict=True))
-        accuracies = {n.removeprefix(ACCURACY): c for n, c in found if n.startswith(ACCURACY)}
-        measures = {n: c for n, c in found if not n.startswith(ACCURACY)}
+        accuracies, measures = {}, {}
+        for name, column in zip(columns, numbers, strict=True):
+            if name.startswith(ACCURACY):
+                accuracies[name.removeprefix(ACCURACY)] = column
+            else:
+                measures[name] = column
         return cls(texts, sizes, accuracies, measures, reasons)
 
 
@@ -95,8 +98,8 @@ class CorrelationResult(Result):
     #: One finding per measure and target: target after target, in each the counts first, then the
     #: measures by tau.
     correlations: Sequence[Finding]
-    question: CorrelationQuery  #: what was correlated
-    #: The values that were correlated, row by row; they are in values.csv.
+    question: CorrelationQuery  #: the query
+    #: The correlated values, row by row, of values.csv.
     values: Values = field(default_factory=Values)
 
     @classmethod
@@ -110,29 +113,29 @@ class CorrelationResult(Result):
     @property
     def figures(self) -> tuple[str, ...]:
         """The files of its figures: the taus, and a scatter plot for each measure."""
-        names = (scatter_name(one.measure) for one in self.correlations if not one.predicted)
+        names = (scatter_name(row.measure) for row in self.correlations if not row.predicted)
         return figure_files([*CORRELATION_FIGURES, *dict.fromkeys(names)])
 
     def finding(self, measure: str, target: str | None = None) -> Finding:
         """How well a measure ranks a target, by default the first one.
 
         Raises:
-            KeyError: If that was not correlated.
+            KeyError: If they were not correlated.
         """
-        wanted = self.targets[0].name if target is None else target
-        for one in self.correlations:
-            if (one.measure, one.target) == (measure, wanted):
-                return one
-        raise KeyError(f"nothing was asked of {measure!r} and {wanted!r}")
+        name = self.targets[0].name if target is None else target
+        for row in self.correlations:
+            if (row.measure, row.target) == (measure, name):
+                return row
+        raise KeyError(f"nothing was asked of {measure!r} and {name!r}")
 
     def facts(self) -> dict[str, Any]:
-        """As the base has them, with tau of each measure for the first target."""
+        """The facts of the base class, and tau of each measure for the first target."""
         first = self.targets[0].name
-        found = (one for one in self.correlations if one.target == first)
+        rows = (row for row in self.correlations if row.target == first)
         return {
             **super().facts(),
             "target": first,
-            **{f"tau of {one.measure}": one.correlation.tau for one in found},
+            **{f"tau of {row.measure}": row.correlation.tau for row in rows},
         }
 
     @classmethod
@@ -140,19 +143,19 @@ class CorrelationResult(Result):
         """Undo :meth:`to_json` for a file in ``folder``, which has values.csv, too.
 
         Raises:
-            FileNotFoundError: If it has not.
+            FileNotFoundError: If there is no values.csv.
             ValueError: If either is malformed, or they do not belong together.
         """
-        found = super().parse(content, folder)
+        result = super().parse(content, folder)
         try:
             values = Values.from_csv(read_text(folder / VALUES))
         except ValueError as error:
             raise ValueError(f"{VALUES}: {error}") from error
-        measured = (one for one in found.correlations if not one.predicted)
-        for name in (name for one in measured for name in (one.measure, one.target)):
+        measured = (row for row in result.correlations if not row.predicted)
+        for name in (name for row in measured for name in (row.measure, row.target)):
             if name not in values.measures and name not in values.accuracies:
                 raise ValueError(f"{VALUES} has no column {shown(name)}, as {RESULT} has")
-        return replace(found, values=values)
+        return replace(result, values=values)
 
 
 def scatter_name(measure: str) -> str:

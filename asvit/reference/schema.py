@@ -22,7 +22,7 @@ _KEYED = re.compile(r"#\s*([a-z][a-z0-9_]*)\s*:\s*(.*)")
 _TRAININGS = get_args(Training)
 _TARGET_FORM = "'# target: NAME | description | scratch, distilled, inherited or unknown'"
 _CEILING_FORM = "'# noise_ceiling: NAME | TAU'"
-_MOST_BYTES = 2**26  # half a million rows; another file named by mistake fails fast
+_MOST_BYTES = 2**26  # half a million rows; fails fast on large files named by mistake
 # Line ends, control characters and changes of the writing direction.
 _UNWANTED = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
@@ -33,7 +33,7 @@ Cell = str | float | None
 
 @dataclass(frozen=True)
 class Row:
-    """One architecture: its file, the line it starts on, counted from 1, its cells by column."""
+    """An architecture: its file, its first line, counted from 1, and its cells by column."""
 
     path: Path
     line: int
@@ -51,9 +51,9 @@ class Sheet:
     path: Path
     digest: str  # SHA-256 of the file, in hexadecimal digits
     provenance: Mapping[str, str]  # key -> value above the header; other comments: ``notes``
-    targets: tuple[Target, ...]  # the columns of accuracies that are declared there, in order
+    targets: tuple[Target, ...]  # the declared columns of accuracies, in order
     columns: tuple[str, ...]  # names in the header, in their order
-    rows: tuple[Row, ...]  # those that are not empty
+    rows: tuple[Row, ...]  # without empty rows
 
 
 def _fault(path: Path, line: int, problem: str) -> ValueError:
@@ -85,9 +85,9 @@ def read_sheet(path: Path) -> Sheet:
     rows = (i for i, line in enumerate(lines) if line.strip() and not line.startswith("#"))
     above = next(rows, len(lines))
     provenance, targets = _read_above(path, lines[:above])
-    columns, found = _read_rows(path, lines[above:], above)
+    columns, records = _read_rows(path, lines[above:], above)
     digest = hashlib.sha256(data).hexdigest()
-    return Sheet(path, digest, provenance, targets, columns, found)
+    return Sheet(path, digest, provenance, targets, columns, records)
 
 
 def _read_above(path: Path, lines: Sequence[str]) -> tuple[dict[str, str], tuple[Target, ...]]:
@@ -96,8 +96,8 @@ def _read_above(path: Path, lines: Sequence[str]) -> tuple[dict[str, str], tuple
     targets: dict[str, Target] = {}
     ceilings: dict[str, tuple[int, float]] = {}
     for number, line in enumerate(lines, 1):
-        found = _KEYED.fullmatch(line.strip())
-        key, value = found.groups() if found else ("notes", line.strip().lstrip("# "))
+        match = _KEYED.fullmatch(line.strip())
+        key, value = match.groups() if match else ("notes", line.strip().lstrip("# "))
         if key == "target":
             target = _read_target(path, number, value)
             if target.name in targets:
@@ -110,8 +110,8 @@ def _read_above(path: Path, lines: Sequence[str]) -> tuple[dict[str, str], tuple
             provenance[key] = f"{provenance[key]} {value}" if key in provenance else value
     for name, (number, ceiling) in ceilings.items():
         if name not in targets:
-            known = hint(name, targets) if targets else f"say what it is with {_TARGET_FORM}"
-            problem = f"noise_ceiling of {shown(name)}, which is no target; {known}"
+            advice = hint(name, targets) if targets else f"say what it is with {_TARGET_FORM}"
+            problem = f"noise_ceiling of {shown(name)}, which is no target; {advice}"
             raise _fault(path, number, problem)
         targets[name] = replace(targets[name], noise_ceiling=ceiling)
     return provenance, tuple(targets.values())
@@ -139,7 +139,7 @@ def _read_ceiling(path: Path, line: int, value: str) -> tuple[str, float]:
 def _read_rows(
     path: Path, lines: Sequence[str], above: int
 ) -> tuple[tuple[str, ...], tuple[Row, ...]]:
-    """The columns and the rows, from the lines below ``above`` others."""
+    """The columns and the rows; ``above`` lines of the file come before ``lines``."""
     numbered = _cells(path, lines, above)
     number, names = next(numbered, (0, []))
     if not names:
@@ -155,7 +155,7 @@ def _read_rows(
         if len(cells) != len(names):
             problem = f"{len(cells)} cells under a header of {len(names)}"
             raise _fault(path, line, f"{problem}; quote cells that hold commas")
-        # A column without a name is an index that a tool wrote.
+        # A column without a name is an index, as pandas writes it.
         by_name = {name: cell for name, cell in zip(names, cells, strict=True) if name}
         rows.append(Row(path, line, by_name))
     return tuple(name for name in names if name), tuple(rows)
@@ -167,9 +167,9 @@ def _cells(path: Path, lines: Sequence[str], above: int) -> Iterator[tuple[int, 
     line = above + 1  # where the row starts: a quoted cell may span several lines
     try:
         for cells in reader:
-            found = read_cells(cell.strip() for cell in cells)
-            if any(found):
-                yield line, found
+            stripped = read_cells(cell.strip() for cell in cells)
+            if any(stripped):
+                yield line, stripped
             line = above + reader.line_num + 1
     except csv.Error as error:
         raise _fault(path, line, f"no CSV: {error}") from error

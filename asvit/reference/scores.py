@@ -1,7 +1,7 @@
-"""``scores.jsonl``: how the networks of a reference table are measured, and every score.
+"""``scores.jsonl``: the settings of a correlation, and every score of its networks.
 
-One record per row of the table and batch of measures. A query for one more measure adds records;
-all else in the run folder follows from them.
+One record per row of the table and batch of measures. A query for another measure adds records;
+the other files of the run folder are derived from them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ class _Scored(TypedDict):
     architecture: str
     seconds: float
     scores: Mapping[str, Any]
-    sources: NotRequired[Mapping[str, str]]  # of the measures that are one's own
+    sources: NotRequired[Mapping[str, str]]  # of the user's own measures
 
 
 class ScoreJournal(Journal[CorrelationSettings]):
@@ -40,9 +40,8 @@ class ScoreJournal(Journal[CorrelationSettings]):
 
     Attributes:
         scores: Architecture to measure to score.
-        images_of: Image size to where its images came from and what they are, as far as they
-            were needed.
-        changed: Architecture to the measures whose scores are of other code than is here now.
+        images_of: Image size to the source and digest of its images.
+        changed: Architecture to the measures whose scores are of other code than the present.
         seconds: Time spent measuring, over all sessions.
     """
 
@@ -62,46 +61,46 @@ class ScoreJournal(Journal[CorrelationSettings]):
         self, architecture: str, measures: Iterable[str], *, failed: bool = False
     ) -> list[str]:
         """The measures without a score; with ``failed`` also those with an invalid one."""
-        known = self.scores.get(architecture, {})
+        scores = self.scores.get(architecture, {})
         return [
-            name for name in measures if name not in known or (failed and not known[name].valid)
+            name for name in measures if name not in scores or (failed and not scores[name].valid)
         ]
 
     def check_table(self, table: ReferenceTable) -> None:
-        """Check that the scores are of this table, or that there are none yet."""
+        """Check that scores, if any, are of this table."""
         folder, stored = self._file.path.parent, self.start_values.get("table")
         check_same_digest(folder, "with another table", "name", stored, table_id(table))
 
     def add_images(self, image_size: int, images: Mapping[str, str]) -> None:
-        """Store what the images of this size are, if that is not stored yet."""
+        """Store the provenance of the images of this size, once."""
         if image_size not in self.images_of:
             self.append({"image_size": image_size, "images": dict(images)})
             self.images_of[image_size] = dict(images)
 
     def add(self, architecture: str, scores: Mapping[str, Score], seconds: float) -> None:
         """Store the scores of an architecture, which took ``seconds`` to measure."""
-        found = {name: score_to_json(score) for name, score in scores.items()}
+        records = {name: score_to_json(score) for name, score in scores.items()}
         seconds = round(seconds, 3)
         code = {"sources": own} if (own := sources_of(scores)) else {}
-        self.append({"architecture": architecture, "seconds": seconds, "scores": found, **code})
+        self.append({"architecture": architecture, "seconds": seconds, "scores": records, **code})
         self._take_scores(architecture, scores)
         self.seconds += seconds
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the file."""
+        """Read a record of the file."""
         if "images" in record:
             images = from_json(record, _OfSize)
             self.images_of[images["image_size"]] = cast("Mapping[str, str]", images["images"])
         else:
-            found = from_json(record, _Scored)
-            scores = {name: score_from_json(of) for name, of in found["scores"].items()}
-            self._take_scores(found["architecture"], scores, found.get("sources", {}))
-            self.seconds += found["seconds"]
+            entry = from_json(record, _Scored)
+            scores = {name: score_from_json(of) for name, of in entry["scores"].items()}
+            self._take_scores(entry["architecture"], scores, entry.get("sources", {}))
+            self.seconds += entry["seconds"]
 
     def _take_scores(
         self, text: str, scores: Mapping[str, Score], sources: Mapping[str, str] | None = None
     ) -> None:
-        """Take in scores of measures with these sources, those of now unless given."""
+        """Add scores; ``sources`` is the code of their measures, the present code by default."""
         now = sources_of(scores)
         changed = self.changed.setdefault(text, set())
         for name, score in scores.items():

@@ -1,4 +1,4 @@
-"""Settings of a correlation, and the query that its stored scores answer."""
+"""Settings of a correlation, and the query of its stored scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -13,11 +13,11 @@ from asvit.reference.table import LEAST_ROWS
 from proxies.registry import Better
 
 Array = NDArray[np.float64]
-Rows = NDArray[np.bool_]  # which ones are in a group
+Rows = NDArray[np.bool_]  # mask of the rows in a group
 
 #: Coverage of the percentile intervals.
 CONFIDENCE = 0.95
-#: Counts that bands are made of.
+#: Counts by which rows are divided into bands.
 BANDED = ("params", "macs")
 
 _UNRANKED: Mapping[str, Any] = {
@@ -38,7 +38,7 @@ def correlate(
     seed: int = 0,
     bands: int = 3,
 ) -> Correlation:
-    """Tell how well a measure ranks accuracies, overall and among rows of about the same size.
+    """Compute how well a measure ranks accuracies, overall and among rows of about equal size.
 
     Takes about 0.1 s for 200 rows and 2000 resamples.
 
@@ -46,8 +46,8 @@ def correlate(
         values: The measure, ``[rows]``; values that are not finite count as failed.
         accuracies: In per cent, ``[rows]``; rows where it is NaN are ignored.
         better: Direction of the measure; values that are only reported are not negated.
-        counts: Trivial counts by name, ``[rows]`` each; higher counts as better. A count that is
-            unknown for a row is not compared with.
+        counts: Trivial counts by name, ``[rows]`` each; higher is better. A count with a
+            missing value is not compared with.
         samples: Number of bootstrap resamples of the rows.
         seed: Seed of the resamples.
         bands: Number of quantile bands for each of ``params`` and ``macs`` among the counts.
@@ -63,22 +63,22 @@ def correlate(
         if column.shape != x.shape:
             raise ValueError(f"{name} has shape {column.shape}, the values {x.shape}")
     ranked = np.isfinite(y)
-    kept = ranked & np.isfinite(x)
-    x, y = x[kept], y[kept]
-    columns = {name: count[kept] for name, count in columns.items()}
-    dropped = int(ranked.sum() - kept.sum())
+    complete = ranked & np.isfinite(x)
+    x, y = x[complete], y[complete]
+    columns = {name: count[complete] for name, count in columns.items()}
+    dropped = int(ranked.sum() - complete.sum())
     if reason := _nothing_to_rank(x, y):
         return Correlation(n=len(x), dropped=dropped, **_UNRANKED, reason=reason)
-    drawn = resamples(len(x), samples, seed=seed)
-    once = np.vstack([np.ones(len(x)), drawn])
+    weights = resamples(len(x), samples, seed=seed)
+    with_table = np.vstack([np.ones(len(x)), weights])
 
     def taus_inside(groups: Sequence[Rows], column: Array | None) -> Array:
-        return pooled_kendall(x if column is None else column, y, groups, once)
+        return pooled_kendall(x if column is None else column, y, groups, with_table)
 
-    taus = resampled_kendall(x, y, drawn)
+    taus = resampled_kendall(x, y, weights)
     tau = kendall(x, y)
     rival, of_rival = best_count(columns, y)
-    by_resample = resampled_kendall(columns[rival], y, drawn) if rival else np.array([math.nan])
+    by_resample = resampled_kendall(columns[rival], y, weights) if rival else np.array([math.nan])
     return Correlation(
         n=len(x),
         dropped=dropped,
@@ -92,22 +92,22 @@ def correlate(
 
 
 def check_per_cent(accuracies: ArrayLike) -> None:
-    """Refuse accuracies that are shares: all known ones at most 1, and some above 0.
+    """Refuse accuracies that are fractions.
 
     Raises:
-        ValueError: If they are.
+        ValueError: If the highest finite accuracy is above 0 and at most 1.
     """
-    given = np.asarray(accuracies, dtype=np.float64)
-    known = given[np.isfinite(given)]
-    if len(known) and 0 < known.max() <= 1:
+    values = np.asarray(accuracies, dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    if len(finite) and 0 < finite.max() <= 1:
         raise ValueError(
-            f"all {len(known)} accuracies are at most 1, the highest {known.max():g}; use per "
+            f"all {len(finite)} accuracies are at most 1, the highest {finite.max():g}; use per "
             "cent, 0 to 100"
         )
 
 
 def best_count(counts: Mapping[str, Array], accuracies: Array) -> tuple[str, float]:
-    """Name and tau of the count that ranks best; ``("", nan)`` if none ranks at all."""
+    """Name and tau of the count that ranks best; ``("", nan)`` if no count can rank."""
     taus = {
         name: kendall(count, accuracies)
         for name, count in counts.items()
@@ -130,19 +130,19 @@ def _nothing_to_rank(x: Array, y: Array) -> str:
 
 def interval_of(taus: Array) -> Interval:
     """The percentile interval of the resampled taus, without those that are NaN."""
-    known = taus[~np.isnan(taus)]
-    if not len(known):
+    finite = taus[~np.isnan(taus)]
+    if not len(finite):
         return NO_INTERVAL
-    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(low), float(high))
 
 
 def oriented(values: ArrayLike, better: Better) -> Array:
-    """Values for which more is better, ``[rows]``; those only reported are returned unchanged."""
+    """Values negated if lower is better, so that higher is better, ``[rows]``."""
     if better not in ("higher", "lower", "reported"):
         raise ValueError(f"better={better!r} is no direction; use 'higher', 'lower' or 'reported'")
-    given = np.asarray(values, dtype=np.float64)
-    return -given if better == "lower" else given
+    array = np.asarray(values, dtype=np.float64)
+    return -array if better == "lower" else array
 
 
 def kendall(x: ArrayLike, y: ArrayLike) -> float:
@@ -160,62 +160,61 @@ def resamples(rows: int, samples: int, *, seed: int) -> Array:
     return rng.multinomial(rows, np.full(rows, 1 / rows), size=samples).astype(np.float64)
 
 
-def resampled_kendall(x: Array, y: Array, drawn: Array) -> Array:
+def resampled_kendall(x: Array, y: Array, weights: Array) -> Array:
     """Kendall's tau-b of every resample, ``[samples]``; NaN where x or y is constant in it.
 
-    ``x`` and ``y`` are ``[rows]`` and finite, ``drawn`` is ``[samples, rows]``. Time grows with
+    ``x`` and ``y`` are ``[rows]`` and finite, ``weights`` is ``[samples, rows]``. Time grows with
     samples times rows squared: 0.05 s for 2000 resamples of 200 rows.
     """
-    return tau_of(pair_counts(x, y, drawn))
+    return tau_of(pair_counts(x, y, weights))
 
 
-def pair_counts(x: Array, y: Array, drawn: Array) -> Array:
-    """Weighed pairs that Kendall's tau-b is made of, in every resample: ``[3, samples]``.
+def pair_counts(x: Array, y: Array, weights: Array) -> Array:
+    """The weighted counts of pairs for Kendall's tau-b, in every resample: ``[3, samples]``.
 
-    Those that agree minus those that disagree, those untied in x, and those untied in y. With w
-    the number of times that each row was drawn, the first is the sum over pairs of
+    Concordant minus discordant pairs, pairs untied in x, and pairs untied in y. With w the number
+    of times that each row was drawn, the first is the sum over pairs of
     w_i w_j sign(x_i - x_j) sign(y_i - y_j). A row drawn twice is tied with itself.
     """
     in_x, in_y = signs(x), signs(y)
     pairs = (in_x * in_y, np.abs(in_x), np.abs(in_y))
-    return np.array([weighed(matrix, drawn) for matrix in pairs])
+    return np.array([weighed(matrix, weights) for matrix in pairs])
 
 
-def weighed(pairs: Array, drawn: Array) -> Array:
-    """Sum of a matrix over pairs of rows, ``w @ pairs @ w``, for every row w of ``drawn``."""
-    return cast("Array", np.einsum("sr,sr->s", drawn @ pairs, drawn))
+def weighed(pairs: Array, weights: Array) -> Array:
+    """Sum of a matrix over pairs of rows, ``w @ pairs @ w``, for every row w of ``weights``."""
+    return cast("Array", np.einsum("sr,sr->s", weights @ pairs, weights))
 
 
 def tau_of(pairs: Array) -> Array:
     """Tau-b from :func:`pair_counts`, or from sums of them over groups of rows, ``[samples]``."""
-    agreeing, untied_x, untied_y = pairs
+    concordant, untied_x, untied_y = pairs
     untied = untied_x * untied_y
-    taus: Array = np.divide(
-        agreeing, np.sqrt(untied), out=np.full(len(agreeing), np.nan), where=untied > 0
-    )
+    undefined = np.full(len(concordant), np.nan)
+    taus: Array = np.divide(concordant, np.sqrt(untied), out=undefined, where=untied > 0)
     return taus
 
 
 def signs(values: Array) -> Array:
     """The sign of ``values[i] - values[j]``, ``[rows, rows]``."""
-    # Compared, not subtracted: differences of large values overflow.
+    # Compare: differences of large values overflow.
     above = values[:, None] > values
     return above.astype(np.float64) - above.T
 
 
 def in_bands(count: Array, bands: int) -> list[Rows]:
-    """Which rows are in each quantile band of a count, ``[rows]`` each."""
-    known = np.isfinite(count)
-    if not known.any():
+    """The mask of the rows in each quantile band of a count, ``[rows]`` each."""
+    finite = np.isfinite(count)
+    if not finite.any():
         return []
-    edges = np.quantile(count[known], np.arange(1, bands) / bands)
+    edges = np.quantile(count[finite], np.arange(1, bands) / bands)
     place = np.searchsorted(edges, count, side="left")
-    return [known & (place == band) for band in np.unique(place[known])]
+    return [finite & (place == band) for band in np.unique(place[finite])]
 
 
-def pooled_kendall(x: Array, y: Array, groups: Sequence[Rows], drawn: Array) -> Array:
+def pooled_kendall(x: Array, y: Array, groups: Sequence[Rows], weights: Array) -> Array:
     """Kendall's tau-b over the pairs inside groups of rows, of every resample, ``[samples]``."""
-    pairs = [pair_counts(x[rows], y[rows], drawn[:, rows]) for rows in groups]
+    pairs = [pair_counts(x[rows], y[rows], weights[:, rows]) for rows in groups]
     return tau_of(np.sum(pairs, axis=0))
 
 
@@ -231,23 +230,22 @@ def taus_within(
 
     Args:
         counts: Counts by name, ``[rows]`` each.
-        taus: Gives tau over the pairs inside groups of rows, as :func:`pooled_kendall`, of the
-            measure (None) or of a count: first of the table, then of its resamples,
-            ``[1 + samples]``.
+        taus: Returns tau over the pairs inside groups of rows, as :func:`pooled_kendall`, of the
+            measure (None) or of a count: of the table, then of its resamples, ``[1 + samples]``.
         bands: Number of bands.
     """
-    known = {name: count for name, count in counts.items() if np.isfinite(count).all()}
-    found = []
+    columns = {name: count for name, count in counts.items() if np.isfinite(count).all()}
+    results = []
     for name in BANDED:
-        if name not in known:
+        if name not in columns:
             continue
-        inside = in_bands(known[name], bands)
+        inside = in_bands(columns[name], bands)
         own = taus(inside, None)
-        rivals = {key: taus(inside, count) for key, count in known.items()}
+        rivals = {key: taus(inside, count) for key, count in columns.items()}
         rival = highest({key: of[0] for key, of in rivals.items()})
         beside = rivals[rival] if rival else np.full_like(own, math.nan)
         difference = own - beside
-        found.append(
+        results.append(
             Within(
                 count=name,
                 tau=float(own[0]),
@@ -258,14 +256,14 @@ def taus_within(
                 difference_interval=interval_of(difference[1:]),
             )
         )
-    return tuple(found)
+    return tuple(results)
 
 
 def rank_sum(columns: Sequence[Array]) -> Array:
     """Sum of the ranks by several oriented measures, ``[rows]``; higher is better.
 
-    Equal values share the mean of their ranks. Rows where a measure failed are NaN and are left
-    out of the ranks by the other measures, too.
+    Ties share their mean rank. Rows with a failed measure are NaN and are left out of the ranks by
+    the other measures, too.
     """
     table = np.array(columns)
     complete = np.isfinite(table).all(axis=0)

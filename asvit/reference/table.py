@@ -1,4 +1,4 @@
-"""Reference tables: architectures with the accuracies that they reached in training."""
+"""Reference tables: architectures and their accuracies after training."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ReferenceTable:
     name: str  # name of the table
     path: Path  # the file that it was read from
     digest: str  # SHA-256 of the file, in hexadecimal digits
-    provenance: Mapping[str, str]  # what the file says about its source, licence, recipe and so on
+    provenance: Mapping[str, str]  # of the file: its source, licence, recipe and so on
     num_classes: int  # number of classes of the heads that ``params`` counts
     architectures: tuple[str, ...]  # distinct canonical texts that :func:`asvit.build` takes
     image_sizes: tuple[int, ...]  # side in pixels of the images that each row was trained on
@@ -47,13 +47,13 @@ class ReferenceTable:
     params: tuple[int, ...] | None
     # Multiply-adds for one image of that side; None if the file has none.
     macs: tuple[int, ...] | None
-    targets: Mapping[str, Target]  # name -> what the column is
-    # Name of a target -> one accuracy per row in per cent, NaN where there is none.
+    targets: Mapping[str, Target]  # by name
+    # Name of a target -> one accuracy per row in per cent, or NaN.
     accuracies: Mapping[str, tuple[float, ...]]
-    default_target: str  # the target used where none is named
-    # Count -> its value of each row at that image size and with these classes, NaN where it has
-    # none: ``params``, ``macs``, ``depth`` and others, of tables that come with asvit. Other
-    # tables have none: theirs may have been counted by other rules.
+    default_target: str  # the name of the target to use by default
+    # Count -> its value of each row at that image size and with these classes, or NaN: ``params``,
+    # ``macs``, ``depth`` and others. Only of tables that come with asvit: others may have been
+    # counted by other rules.
     counts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -65,13 +65,12 @@ class ReferenceTable:
         Raises:
             ValueError: If there is no such target; the message suggests the nearest one.
         """
-        wanted = self.default_target if name is None else name
-        if wanted not in self.targets:
+        key = self.default_target if name is None else name
+        if key not in self.targets:
             raise ValueError(
-                f"reference {self.name} has no target {shown(wanted)}; "
-                f"{hint(wanted, self.targets)}"
+                f"reference {self.name} has no target {shown(key)}; {hint(key, self.targets)}"
             )
-        return self.targets[wanted]
+        return self.targets[key]
 
     def build(self, row: int, image_size: int | None = None) -> nn.Module:
         """The freshly initialised network of a row, with the table's number of classes.

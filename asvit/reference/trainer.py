@@ -1,4 +1,4 @@
-"""Trains the networks of a table: one at a time, or in several processes of this machine."""
+"""Trains the networks of a table, one at a time or in several local processes."""
 
 import math
 import statistics
@@ -27,18 +27,18 @@ from proxies.evaluation import seed_for
 
 
 class Trainer:
-    """Trains networks on the images of a table; the same training, the same outcome.
+    """Trains networks on the images of a table; equal trainings have equal outcomes.
 
     Args:
         settings: Settings of the table.
         device: Where to train, such as ``"cpu"`` or ``"cuda:1"``.
-        progress: Called with how many images are ready, and how many there will be.
+        progress: Called with the number of images that are ready, and their total.
         images: Images to use instead of loading those of the settings.
 
     Attributes:
         device: Where networks are trained.
         num_classes: Classes of the images.
-        provenance: Where the images came from (``source``) and what they are (``digest``).
+        provenance: The ``source`` and the ``digest`` of the images.
 
     Raises:
         ValueError: If there are too few images, one cannot be read, or they have no classes.
@@ -66,7 +66,7 @@ class Trainer:
     def __call__(self, training: Training) -> Outcome:
         """Train one network from scratch and test it.
 
-        Cost: three forward passes of one image for each image of each step, and what is loaded.
+        Cost: three forward passes for each image of each step.
         """
         started = time.monotonic()
         seed = seed_for(self._settings.seed, training.architecture, training.seed)
@@ -83,7 +83,7 @@ class Trainer:
         )
 
     def _fresh(self, architecture: str, seed: int) -> nn.Module:
-        """A network with initial weights that every device gets alike."""
+        """A network whose initial weights are the same on every device."""
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             model = build(architecture, self._settings.image_size, self.num_classes)
@@ -93,7 +93,7 @@ class Trainer:
 
 
 def load_all(settings: BuildSettings, progress: Progress | None = None) -> Images:
-    """The images of a table, to train and to test on."""
+    """The training and test images of a table."""
     return load_images(
         settings.images,
         count=settings.train_images + settings.test_images,
@@ -109,7 +109,7 @@ def train_all(
     """Train in one process for each of ``devices``, which may name one several times.
 
     Yields:
-        Each training with its outcome, as they end. Leaving the iteration ends the processes.
+        Each training and its outcome, as they end. Leaving the iteration ends the processes.
 
     Raises:
         ChildProcessError: If a training ended several processes, as too little memory does.
@@ -130,6 +130,6 @@ def train_all(
 def worker(
     settings: Mapping[str, Any], _arrays: Mapping[str, NDArray[np.generic]], device: str
 ) -> Callable[[Task], Any]:
-    """What trains on one device; made and called as executors do it."""
+    """The function that trains on a device, for executors."""
     train = Trainer(BuildSettings.from_json(settings), device)
     return lambda task: to_json(train(Training(**task)))

@@ -1,4 +1,4 @@
-"""Where attention looks, and the tokens that pooling leaves, on the cells of an image."""
+"""Attention maps, and the tokens that pooling leaves, on the grid of an image."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class CellMaps:
     name: str  # of the layer
     # Title to ``[rows, columns]``; NaN where pooling has dropped a token.
     panels: dict[str, Tensor]
-    query: tuple[float, float] | None = None  # place of what looks, as shares of the sides
+    query: tuple[float, float] | None = None  # where the query is, as fractions of the sides
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,16 @@ class CellRow:
 def layer_maps(
     model: nn.Module, image: Tensor, query: tuple[int, int] | None = None
 ) -> list[CellMaps]:
-    """Where a query of each attention layer looks, in the order of the forward pass.
+    """The attention map of a query in each layer, in the order of the forward pass.
 
-    Without a ``query`` it is the class token, or the mean over all tokens where there is none. A
-    query is a row and a column in the grid of the first layer; layers with fewer tokens take the
-    one in its place. Windows are joined, each with its own mean. The image is ``[1, C, S, S]``.
+    The default query is the class token, or the mean over all tokens if there is none. A ``query``
+    is a row and a column in the grid of the first layer; layers with fewer tokens take the token
+    at the same place. Windows are joined, each with its own mean. The image is ``[1, C, S, S]``.
 
     Raises:
         ValueError: If there is no attention, no such query, or tokens have no known place.
     """
-    found: list[CellMaps] = []
+    layers: list[CellMaps] = []
     first = 0  # rows, and columns, in the grid of the first layer
 
     def visit(name: str, maps: Tensor) -> None:
@@ -68,14 +68,14 @@ def layer_maps(
         path: list[Any] = list(accumulate(modules, nn.Module.get_submodule, initial=model))
         pair = isinstance(path[-1], SharingPair)
         queries, keys = (_cells(path, maps, image, axis) for axis in (2, 3))
-        place = None
+        focus = None
         looks = maps[:, :, 0] if len(maps) == 1 and 0 not in queries else maps.mean(dim=2)
         if query is not None:
             first = first or len(queries)
             if not all(0 <= number < first for number in query):
                 raise ValueError(f"no token {query}; use rows and columns from 0 to {first - 1}")
-            place = (query[0] + 0.5) / first, (query[1] + 0.5) / first
-            token = queries[int(place[0] * len(queries)), int(place[1] * len(queries))]
+            focus = (query[0] + 0.5) / first, (query[1] + 0.5) / first
+            token = queries[int(focus[0] * len(queries)), int(focus[1] * len(queries))]
             window, row = divmod(int(token), maps.shape[2])
             looks = torch.zeros_like(looks)
             looks[window] = maps[window, :, row]
@@ -84,13 +84,13 @@ def layer_maps(
         real = attention.real if isinstance(attention, HallucinatedHeads) else len(values)
         kinds = ["" if head < real else ", hallucinated" for head in range(len(values))]
         heads = {f"head {head}{kind}": values[head] for head, kind in enumerate(kinds)}
-        found.append(CellMaps(f"{name}.first.attn" if pair else name, heads, place))
+        layers.append(CellMaps(f"{name}.first.attn" if pair else name, heads, focus))
         if pair:
             shared = {f"{title}, shared": value for title, value in heads.items()}
-            found.append(CellMaps(f"{name}.second.attn", shared, place))
+            layers.append(CellMaps(f"{name}.second.attn", shared, focus))
 
     visit_attention_maps(model, image, visit)
-    return found
+    return layers
 
 
 @torch.no_grad()
@@ -153,12 +153,12 @@ def cell_picture(name: str, pixels: Tensor, lines: Sequence[CellMaps]) -> Pictur
 
 
 def draw_cells(pixels: Tensor, lines: Sequence[CellMaps]) -> Figure:
-    """The image, and each panel on a scale of its own from 0; what looks is marked."""
+    """The image, and each panel on a scale of its own from 0; the query is marked."""
     counts = [1 + len(line.panels) for line in lines]
     wide = min(_COLUMNS, max(counts))
     heights = [0.4 + 1.6 * math.ceil(count / wide) for count in counts]  # inches
-    made = figure(width=1.25 * wide, height=sum(heights))
-    parts = made.subfigures(len(lines), 1, squeeze=False, height_ratios=heights)
+    fig = figure(width=1.25 * wide, height=sum(heights))
+    parts = fig.subfigures(len(lines), 1, squeeze=False, height_ratios=heights)
     for part, line, count in zip(parts[:, 0], lines, counts, strict=True):
         part.suptitle(line.name, x=0.01, ha="left", fontsize=SMALL, fontweight="bold")
         first, *rest = panels(part, count, columns=wide)
@@ -171,4 +171,4 @@ def draw_cells(pixels: Tensor, lines: Sequence[CellMaps]) -> Figure:
             axes.set_title(title.replace(", ", "\n"), fontsize=SMALL)
             axes.imshow(values.numpy(), cmap="Blues", vmin=0, interpolation="nearest")
             axes.set_axis_off()
-    return made
+    return fig

@@ -44,39 +44,39 @@ def correlation_pictures(result: CorrelationResult) -> list[Picture]:
         (taus, draw.TauRow),
         wide=True,
     )
-    measures = dict.fromkeys(one.measure for one in result.correlations if not one.predicted)
+    measures = dict.fromkeys(row.measure for row in result.correlations if not row.predicted)
     return [bars, *(_scatter(result, name) for name in measures)]
 
 
 def _scatter(result: CorrelationResult, measure: str) -> Picture:
-    found = draw.pair_rows(result.values, measure)
-    own = {one.target: one for one in result.correlations if one.measure == measure}
-    many = len(own) > 1
+    pairs = draw.pair_rows(result.values, measure)
+    own = {row.target: row for row in result.correlations if row.measure == measure}
+    several = len(own) > 1
     titles = {
-        target: f"{one_line(target, most=LONGEST)}: {draw.tau_text(one)}"
-        if many
-        else draw.tau_text(one)
-        for target, one in own.items()
+        target: f"{one_line(target, most=LONGEST)}: {draw.tau_text(finding)}"
+        if several
+        else draw.tau_text(finding)
+        for target, finding in own.items()
     }
     ways = {"higher": "Higher is better.", "lower": "Lower is better.", "reported": ""}
     return Picture(
         scatter_name(measure),
         measure_label(measure),
-        " ".join(["Each point is an architecture.", *{ways[one.better] for one in own.values()}]),
-        lambda: draw.draw_pairs(found, measure, titles),
-        (found, draw.PairRow),
-        wide=many,
+        " ".join(["Each point is an architecture.", *{ways[row.better] for row in own.values()}]),
+        lambda: draw.draw_pairs(pairs, measure, titles),
+        (pairs, draw.PairRow),
+        wide=several,
     )
 
 
-def page(result: CorrelationResult, drawn: Sequence[Picture]) -> str:
-    """The whole page of ``result`` around the pictures ``drawn`` of it."""
+def page(result: CorrelationResult, pictures: Sequence[Picture]) -> str:
+    """The whole page of ``result`` with its ``pictures``."""
     return html.page(
         f"{result.folder.resolve().name}: measures against accuracies",
         [
             _header(result),
             *(_target(result, target) for target in result.targets),
-            html.figures(drawn),
+            html.figures(pictures),
             _failures(result),
             _values(result),
             _origin(result),
@@ -97,7 +97,7 @@ def _header(result: CorrelationResult) -> str:
 
 def _target(result: CorrelationResult, target: Target) -> str:
     """The verdict on a target and the table of its findings."""
-    found = [one for one in result.correlations if one.target == target.name]
+    findings = [finding for finding in result.correlations if finding.target == target.name]
     words = [f"{_described(target)}."]
     if target.noise_ceiling is not None:
         words.append(
@@ -107,9 +107,9 @@ def _target(result: CorrelationResult, target: Target) -> str:
     return html.section(
         target.name,
         html.paragraph(" ".join(words)),
-        *_at_the_same_size(found),
-        html.paragraph(verdict(found)),
-        html.card(_findings_table(found)),
+        *_at_the_same_size(findings),
+        html.paragraph(verdict(findings)),
+        html.card(_findings_table(findings)),
         html.paragraph(
             "τ is Kendall's τ-b; the difference is to the best count's τ on the same rows. low "
             "and high bound 95 % bootstrap intervals.",
@@ -118,24 +118,24 @@ def _target(result: CorrelationResult, target: Target) -> str:
     )
 
 
-def _at_the_same_size(found: Sequence[Finding]) -> list[str]:
-    """What ranks networks of about the same size; nothing where nothing can be ranked."""
-    sizes = dict.fromkeys(part.count for one in found for part in one.correlation.within)
+def _at_the_same_size(findings: Sequence[Finding]) -> list[str]:
+    """Tau within thirds of the sizes; empty where no measure has one."""
+    sizes = dict.fromkeys(part.count for row in findings for part in row.correlation.within)
     if not sizes:
         return []
     columns = ["τ", "low", "high", "difference", "low ", "high "]
     tables = []
     for size in sizes:
         cells: list[list[Cell]] = []
-        for one in by_size(found):
-            parts = {part.count: part for part in one.correlation.within}
+        for finding in by_size(findings):
+            parts = {part.count: part for part in finding.correlation.within}
             part = parts.get(size)
             numbers = [math.nan] * len(columns) if part is None else _with_intervals(part)
-            cells.append([_label(one.measure, one.trivial), *map(_rounded, numbers)])
+            cells.append([_label(finding.measure, finding.trivial), *map(_rounded, numbers)])
         first = f"in thirds of {measure_label(size)}"
         tables.append(html.card(html.table([first, *columns], cells)))
     return [
-        html.paragraph(size_verdict(found)),
+        html.paragraph(size_verdict(findings)),
         *tables,
         html.paragraph(
             "Over all pairs of architectures in the same third by parameters, or by "
@@ -148,34 +148,37 @@ def _at_the_same_size(found: Sequence[Finding]) -> list[str]:
 
 
 def _described(target: Target) -> str:
-    """What a target is, and how its networks were trained, which the former may say already."""
+    """The description of a target, with how its networks were trained unless it says so."""
     trained = _TRAINED[target.training]
-    told = trained in target.description or target.training in target.description
-    return target.description if told else f"{target.description}; {trained}"
+    stated = trained in target.description or target.training in target.description
+    return target.description if stated else f"{target.description}; {trained}"
 
 
-def _findings_table(found: Sequence[Finding]) -> str:
+def _findings_table(findings: Sequence[Finding]) -> str:
     """Tau, its interval, and what it is beside the best count."""
     columns = ["measure", "better", *_TAUS, "compared with"]
-    failed = {place for place, one in enumerate(found) if one.correlation.reason}
+    failed = {place for place, finding in enumerate(findings) if finding.correlation.reason}
     if failed:
         columns.append("reason")
-    cells: list[list[Cell]] = []
-    for one in found:
-        it = one.correlation
-        words = [measure_label(it.rival), it.reason][: 2 if failed else 1]
-        cells.append([_label(one.measure, one.trivial), one.better, *_taus(it), *words])
-    return html.table(columns, cells, failed=failed)
+    rows: list[list[Cell]] = []
+    for finding in findings:
+        correlation = finding.correlation
+        name = _label(finding.measure, finding.trivial)
+        rows.append(
+            [name, finding.better, *_taus(correlation), measure_label(correlation.rival)]
+            + [correlation.reason] * bool(failed)
+        )
+    return html.table(columns, rows, failed=failed)
 
 
-def _taus(found: Any) -> Iterator[Cell]:
-    """The cells of a correlation under the headings that tables of tau have in common."""
-    yield from (found.n, found.dropped, *map(_rounded, _with_intervals(found)))
+def _taus(row: Any) -> Iterator[Cell]:
+    """The cells of a correlation in the columns ``_TAUS``."""
+    yield from (row.n, row.dropped, *map(_rounded, _with_intervals(row)))
 
 
-def _with_intervals(found: Any) -> list[float]:
+def _with_intervals(row: Any) -> list[float]:
     """Tau and the difference to the rival's, each with its interval."""
-    return [found.tau, *found.tau_interval, found.difference, *found.difference_interval]
+    return [row.tau, *row.tau_interval, row.difference, *row.difference_interval]
 
 
 def _label(measure: str, trivial: bool) -> str:
@@ -183,12 +186,12 @@ def _label(measure: str, trivial: bool) -> str:
 
 
 def _rounded(value: float) -> float:
-    """A correlation to the digits that mean something."""
+    """``value`` to three decimals."""
     return value if math.isnan(value) else round(value, 3)
 
 
 def _failures(result: CorrelationResult) -> str:
-    """The architectures of which a measure failed, and why."""
+    """The architectures with a failed measure, and the reasons."""
     pairs = zip(result.values.architectures, result.values.reasons, strict=True)
     failed = [(text, reason) for text, reason in pairs if reason]
     if not failed:
@@ -200,7 +203,7 @@ def _failures(result: CorrelationResult) -> str:
 
 
 def _values(result: CorrelationResult) -> str:
-    """What was correlated, row by row."""
+    """The measured values and the accuracies, row by row."""
     values = result.values
     measures = {measure_label(name): column for name, column in values.measures.items()}
     accuracies = {f"{name} (%)": column for name, column in values.accuracies.items()}
@@ -219,28 +222,28 @@ def _origin(result: CorrelationResult) -> str:
         f"{size} px": f"{of['source']}, digest {of['digest'][:12]}"
         for size, of in result.provenance["images"].items()
     }
-    asked = {name: value for name, value in result.question.to_json().items() if value}
-    settings = {**asked, **result.settings.to_json(), "table digest": result.digest[:12]}
-    kept = {**result.provenance, "images": images}
-    return html.origin(settings, replace(result, provenance=kept))
+    question = {name: value for name, value in result.question.to_json().items() if value}
+    settings = {**question, **result.settings.to_json(), "table digest": result.digest[:12]}
+    provenance = {**result.provenance, "images": images}
+    return html.origin(settings, replace(result, provenance=provenance))
 
 
-def trust(found: Reliability | None) -> str:
-    """How far to trust the measures of a search or a scaling; empty where no table was asked."""
-    if found is None:
+def trust(reliability: Reliability | None) -> str:
+    """How well the measures of a run rank a reference table; empty without ``--reference``."""
+    if reliability is None:
         return ""
     words = (
-        f"How well the run's measures rank the {found.rows} architectures of {found.reference} by "
-        f"{found.target} ({found.description}), measured as the run measured. low and high bound "
-        "95 % intervals; the difference is to the τ of the best count, the last row. All of it is "
-        f"in {found.folder}."
+        f"How well the run's measures rank the {reliability.rows} architectures of "
+        f"{reliability.reference} by {reliability.target} ({reliability.description}), measured "
+        "as the run measured. low and high bound 95 % intervals; the difference is to the τ of "
+        f"the best count, the last row. All of it is in {reliability.folder}."
     )
-    if found.noise_ceiling is not None:
-        words += f" Two training seeds agree with tau {found.noise_ceiling:.2f}."
-    best = found.best_count
-    shown = [*found.measures, *([best] if best else [])]
-    cells = [[_label(one.measure, one is best), *_taus(one), one.reason] for one in shown]
-    failed = {place for place, one in enumerate(shown) if one.reason}
+    if reliability.noise_ceiling is not None:
+        words += f" Two training seeds agree with tau {reliability.noise_ceiling:.2f}."
+    best = reliability.best_count
+    rows = [*reliability.measures, *([best] if best else [])]
+    cells = [[_label(row.measure, row is best), *_taus(row), row.reason] for row in rows]
+    failed = {place for place, row in enumerate(rows) if row.reason}
     table = html.table(["measure", *_TAUS, "reason"], cells, failed=failed)
     return html.section("How far to trust the measures", html.paragraph(words), html.card(table))
 

@@ -26,7 +26,7 @@ BAR_COLUMNS, PAIR_COLUMNS = 2, 3  # panels side by side
 class TauRow:
     """Kendall's tau of one measure and one target, with its 95 % interval.
 
-    ``trivial`` tells a count, which every other measure has to beat.
+    ``trivial`` marks counts, which every other measure has to beat.
     """
 
     target: str
@@ -49,11 +49,17 @@ class PairRow:
 
 
 def tau_rows(findings: Iterable[Finding]) -> list[TauRow]:
-    """Target after target, in each the measures by tau from the best; those without one last."""
+    """Target after target, in each the measures by tau from the best; those without a tau last."""
     rows = [
-        TauRow(one.target, one.measure, one.trivial, it.n, it.tau, *it.tau_interval)
-        for one in findings
-        for it in [one.correlation]
+        TauRow(
+            finding.target,
+            finding.measure,
+            finding.trivial,
+            finding.correlation.n,
+            finding.correlation.tau,
+            *finding.correlation.tau_interval,
+        )
+        for finding in findings
     ]
     targets = list(dict.fromkeys(row.target for row in rows))
     best = {row: math.inf if math.isnan(row.tau) else -row.tau for row in rows}
@@ -79,11 +85,11 @@ def measure_label(name: str) -> str:
 
 def tau_text(finding: Finding) -> str:
     """Tau and its interval, or why there is none."""
-    found = finding.correlation
-    if math.isnan(found.tau):
-        return one_line(found.reason, most=style.LONGEST)
-    interval = found.tau_interval
-    return f"τ {found.tau:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    correlation = finding.correlation
+    if math.isnan(correlation.tau):
+        return one_line(correlation.reason, most=style.LONGEST)
+    interval = correlation.tau_interval
+    return f"τ {correlation.tau:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def draw_taus(rows: Sequence[TauRow], *, ceilings: Mapping[str, float] | None = None) -> Figure:
@@ -92,19 +98,19 @@ def draw_taus(rows: Sequence[TauRow], *, ceilings: Mapping[str, float] | None = 
     tallest = max((len(group) for group in series.values()), default=0)
     lines = math.ceil(len(series) / BAR_COLUMNS) or 1
     wide = min(BAR_COLUMNS, max(1, len(series)))
-    made = style.figure(width=1.4 + 4.2 * wide, height=lines * (0.9 + 0.24 * tallest) + 0.4)
+    fig = style.figure(width=1.4 + 4.2 * wide, height=lines * (0.9 + 0.24 * tallest) + 0.4)
     if not series:
-        style.note(made.subplots(), "nothing has been correlated")
-        return made
-    grid = style.panels(made, len(series), columns=wide)
+        style.note(fig.subplots(), "nothing has been correlated")
+        return fig
+    grid = style.panels(fig, len(series), columns=wide)
     for axes, (name, group) in zip(grid, series.items(), strict=True):
         axes.set_title(one_line(name, most=style.LONGEST))
         _bars(axes, group)
         ceiling = (ceilings or {}).get(name)
         if ceiling is not None:
             axes.axvline(ceiling, color=COLOUR["bad"], linewidth=1, label="noise ceiling")
-    style.legend(made)
-    return made
+    style.legend(fig)
+    return fig
 
 
 def _bars(axes: Axes, rows: Sequence[TauRow]) -> None:
@@ -135,10 +141,10 @@ def _bars(axes: Axes, rows: Sequence[TauRow]) -> None:
 
 
 def draw_pairs(rows: Sequence[PairRow], measure: str, titles: Mapping[str, str]) -> Figure:
-    """Accuracies over a measure: a panel for each target of ``titles``, with a row or not."""
+    """Accuracies over a measure: a panel for each target of ``titles``, even without rows."""
     lines, wide = math.ceil(len(titles) / PAIR_COLUMNS), min(PAIR_COLUMNS, len(titles))
-    made = style.figure(width=1.4 + 3.1 * wide, height=0.3 + 3.1 * lines)
-    grid = style.panels(made, len(titles), columns=wide)
+    fig = style.figure(width=1.4 + 3.1 * wide, height=0.3 + 3.1 * lines)
+    grid = style.panels(fig, len(titles), columns=wide)
     for axes, (name, title) in zip(grid, titles.items(), strict=True):
         axes.set_title(title)
         group = [row for row in rows if row.target == name]
@@ -146,12 +152,12 @@ def draw_pairs(rows: Sequence[PairRow], measure: str, titles: Mapping[str, str])
             style.note(axes, "no architecture has both")
             continue
         draw_panel(axes, group)
-    made.supxlabel(measure_label(measure), fontsize=style.SMALL, color=COLOUR["muted"])
-    return made
+    fig.supxlabel(measure_label(measure), fontsize=style.SMALL, color=COLOUR["muted"])
+    return fig
 
 
 def draw_panel(axes: Axes, rows: Sequence[PairRow]) -> None:
-    """Accuracies over a measure, for one target; there are rows."""
+    """Accuracies over a measure, for the target of ``rows``, which are not empty."""
     style.dots(axes, *style.pairs(rows, "value", "accuracy"))
     style.log_scale(axes, "x", [row.value for row in rows])
     axes.set_ylabel(f"{one_line(rows[0].target, most=style.LONGEST)} (%)")

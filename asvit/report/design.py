@@ -1,4 +1,4 @@
-"""The report of a design: what was found, how good, how fast and how big it is."""
+"""The report of a design: the network, its accuracy, speed and size."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,7 +9,7 @@ from asvit.report import html
 
 
 def summary(result: DesignResult) -> Summary:
-    """The network, beside one made by hand, and the pictures that did not count."""
+    """The network beside a hand-made baseline, and the pictures left out."""
     low, high = result.accuracy_interval
     facts = {
         "accuracy": f"{result.accuracy:.1f} % ({low:.1f} to {high:.1f})",

@@ -25,8 +25,8 @@ def evolution_pictures(result: EvolutionResult) -> list[Picture]:
     """Draw every picture of ``result``."""
     winner, limit = result.winner.architecture, result.settings.max_macs or 0
     even = thinned(result.paths, MOST_PATHS)
-    won = (one for one in result.paths if one.architecture == winner)
-    shown = sorted({one.number: one for one in (*even, *won)}.values(), key=lambda one: one.number)
+    best = (row for row in result.paths if row.architecture == winner)
+    rows = sorted({row.number: row for row in (*even, *best)}.values(), key=lambda row: row.number)
     generations = thinned(result.generations, MOST_PATHS)
     random = {words: paths.validation.median for words, paths in result.random_paths.items()}
     return [
@@ -35,7 +35,7 @@ def evolution_pictures(result: EvolutionResult) -> list[Picture]:
             "Generations",
             "Accuracy of every path with inherited weights, on the images that it is chosen by. "
             "The first generation is random.",
-            lambda: draw_generations(generations, shown, random=random),
+            lambda: draw_generations(generations, rows, random=random),
             (generations, Generation),
         ),
         Picture(
@@ -43,8 +43,8 @@ def evolution_pictures(result: EvolutionResult) -> list[Picture]:
             "Cost",
             "The same accuracy over the cost of each path alone; the line is the most that was "
             "allowed.",
-            lambda: draw_costs(shown, limit=limit, winner=winner),
-            (shown, PathRow),
+            lambda: draw_costs(rows, limit=limit, winner=winner),
+            (rows, PathRow),
         ),
     ]
 
@@ -54,12 +54,12 @@ def draw_generations(
 ) -> Figure:
     """Accuracy over generations: every path, the median of each, and the best so far.
 
-    ``random`` are median accuracies of random paths, by what these are.
+    ``random`` maps a description of random paths to their median accuracy.
     """
     if not rows:
         return empty("no path has been evaluated yet", height=3.4)
-    made = figure(height=3.4)
-    axes = made.subplots()
+    fig = figure(height=3.4)
+    axes = fig.subplots()
     dots(axes, *pairs(candidates, "generation", "validation"))
     shape: Any = {"marker": "o" if len(rows) == 1 else ""}
     name = "median of the generation"
@@ -77,22 +77,22 @@ def draw_generations(
     axes.set_xlabel("generation")
     whole(axes.xaxis, nbins=10)
     _accuracies(axes, candidates)
-    legend(made)
-    return made
+    legend(fig)
+    return fig
 
 
 def draw_costs(candidates: Sequence[PathRow], *, limit: int, winner: str) -> Figure:
     """Accuracy over multiply-adds of every path, the winner and the limit marked."""
     if not candidates:
         return empty("no path has been evaluated yet", height=3.4)
-    made = figure(height=3.4)
-    axes = made.subplots()
+    fig = figure(height=3.4)
+    axes = fig.subplots()
     for name, colour, first in (("later", "first", False), ("first generation", "muted", True)):
-        own = [one for one in candidates if (one.generation == 1) is first]
-        label = name if own else None
-        dots(axes, *_costs(own), s=14, alpha=0.6, color=COLOUR[colour], label=label)
+        points = [row for row in candidates if (row.generation == 1) is first]
+        label = name if points else None
+        dots(axes, *_costs(points), s=14, alpha=0.6, color=COLOUR[colour], label=label)
     axes.scatter(
-        *_costs([one for one in candidates if one.architecture == winner]),
+        *_costs([row for row in candidates if row.architecture == winner]),
         s=70,
         facecolors="none",
         edgecolors=COLOUR["second"],
@@ -102,18 +102,18 @@ def draw_costs(candidates: Sequence[PathRow], *, limit: int, winner: str) -> Fig
     axes.axvline(limit / 1e6, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
     axes.set_xlabel("multiply-adds (million)")
     _accuracies(axes, candidates)
-    legend(made)
-    return made
+    legend(fig)
+    return fig
 
 
 def _costs(paths: Sequence[PathRow]) -> tuple[list[float], list[float]]:
     """Millions of multiply-adds, and accuracies."""
-    return [one.macs / 1e6 for one in paths], [one.validation for one in paths]
+    return [path.macs / 1e6 for path in paths], [path.validation for path in paths]
 
 
 def _accuracies(axes: Axes, candidates: Sequence[PathRow]) -> None:
     """Scale the upward axis for most of the paths; a few whose head never learnt lie far below."""
-    values = sorted(one.validation for one in candidates)
+    values = sorted(row.validation for row in candidates)
     low, high = values[len(values) // 50], values[-1]
     margin = 0.08 * (high - low) or 1.0
     axes.set_ylim(low - margin, high + margin)
@@ -157,16 +157,16 @@ def summary(result: EvolutionResult) -> Summary:
 
 
 def _paths(result: EvolutionResult) -> Iterator[str]:
-    """Every path."""
+    """The table of paths."""
     columns = ["number", "generation", "origin", "architecture", "cells", "multiply-adds"]
     columns.append("validation")
-    shown, every = result.paths[-MOST_ROWS:], len(result.paths)
-    table = html.table(columns, [list(vars(one).values()) for one in shown], long=True)
-    words = f"{len(shown)} paths"
-    if len(shown) < every:
-        words = f"The last {len(shown)} of {every} paths; trials.csv has all"
+    last, every = result.paths[-MOST_ROWS:], len(result.paths)
+    table = html.table(columns, [list(vars(path).values()) for path in last], long=True)
+    words = f"{len(last)} paths"
+    if len(last) < every:
+        words = f"The last {len(last)} of {every} paths; trials.csv has all"
     left_out = html.paragraph(html.left_out(MOST_PATHS, every, "paths", "the winner"))
-    unfolded = len(shown) <= OPEN_CANDIDATES
+    unfolded = len(last) <= OPEN_CANDIDATES
     yield html.section("Paths", left_out, html.folded(words, table, unfolded=unfolded))
 
 

@@ -29,8 +29,8 @@ T = TypeVar("T")
 class Report(Generic[T]):
     """The report of a kind of run: called with a run folder, it writes the report there."""
 
-    # What the report shows of a run folder. It raises FileNotFoundError where that is none, or has
-    # nothing to show yet, and ValueError where a file is not what it should be.
+    # Reads a run folder. Raises FileNotFoundError if there is no folder, or nothing to show yet,
+    # and ValueError if a file is malformed.
     read: Callable[[Path], T]
     pictures: Callable[[T], Sequence[Picture]]
     page: Callable[[T, Sequence[Picture]], str]  # the page around them
@@ -38,8 +38,8 @@ class Report(Generic[T]):
     def __call__(self, folder: Path | str) -> list[Path]:
         """Write the figures, their rows and the page; return these files, the page last."""
         run = self.read(Path(folder))
-        drawn = self.pictures(run)
-        return write_files(Path(folder), drawn, self.page(run, drawn))
+        pictures = self.pictures(run)
+        return write_files(Path(folder), pictures, self.page(run, pictures))
 
 
 def check_run(folder: Path, command: str) -> None:
@@ -49,7 +49,7 @@ def check_run(folder: Path, command: str) -> None:
 
 
 def read_result(folder: Path, kind: type[R], command: str, *beside: str) -> R:
-    """The result of a finished run, which has the files ``beside`` it, too.
+    """The result of a finished run, whose folder must also have the files ``beside``.
 
     Raises:
         FileNotFoundError: If it has not finished.
@@ -71,16 +71,15 @@ def result_report(
     more: Callable[[R], Iterable[str]] = lambda _: (),
     beside: Sequence[str] = (),
 ) -> Report[R]:
-    """The report of finished runs from their results: :func:`result_page` of their summary.
+    """The report of finished runs, made from their results by :func:`result_page`.
 
-    ``more`` has parts of the page below its sections, as HTML; the folder has the files ``beside``
-    the result, too.
+    ``more`` returns HTML for the end of the page; the folder must also have the files ``beside``.
     """
 
-    def page_of(result: R, drawn: Sequence[Picture]) -> str:
-        known = summary(result)
-        parts = [*map(section_of, known.sections), *more(result)]
-        return result_page(command, result, known.facts, drawn, parts)
+    def page_of(result: R, figures: Sequence[Picture]) -> str:
+        content = summary(result)
+        parts = [*map(section_of, content.sections), *more(result)]
+        return result_page(command, result, content.facts, figures, parts)
 
     return Report(lambda folder: read_result(folder, kind, command, *beside), pictures, page_of)
 
@@ -88,16 +87,16 @@ def result_report(
 def result_page(
     command: str,
     result: Result,
-    known: Mapping[str, str],
-    drawn: Sequence[Picture],
+    values: Mapping[str, str],
+    pictures: Sequence[Picture],
     more: Iterable[str] = (),
 ) -> str:
-    """The page of what is ``known`` of a run, its figures, and ``more`` sections below them."""
+    """The page of a run: its facts, its figures, and ``more`` sections as HTML below them."""
     name = result.folder.resolve().name
     parts = [
         header(command, name, (), f"Finished in {duration(result.wall_seconds)}."),
-        section("Result", card(facts(known.items()))),
-        figures(drawn) if drawn else "",
+        section("Result", card(facts(values.items()))),
+        figures(pictures) if pictures else "",
         *more,
         origin(result.settings, result),
     ]
@@ -110,13 +109,19 @@ def summary_parts(parts: Iterable[str | Table]) -> Iterator[str]:
         if isinstance(part, str):
             yield paragraph(part)
             continue
-        cells = [[one if isinstance(one, Cell) else str(one) for one in row] for row in part.rows]
-        yield section(part.title or "", card(table(part.columns, cells)))
+        rows = [
+            [cell if isinstance(cell, Cell) else str(cell) for cell in row] for row in part.rows
+        ]
+        yield section(part.title or "", card(table(part.columns, rows)))
 
 
-def write_files(folder: Path, drawn: Sequence[Picture], text: str = "") -> list[Path]:
+def write_files(folder: Path, pictures: Sequence[Picture], text: str = "") -> list[Path]:
     """Write figures, their rows and a page; each file is there as a whole or not at all."""
-    texts = {f"{p.name}.{kind}": getattr(p, kind) for p in drawn for kind in ("svg", "csv")}
+    texts = {
+        f"{picture.name}.{kind}": getattr(picture, kind)
+        for picture in pictures
+        for kind in ("svg", "csv")
+    }
     if text:
         texts[REPORT] = text
     for name, content in texts.items():
@@ -130,7 +135,7 @@ def page(title: str, sections: Iterable[str]) -> str:
     text, style, script = (
         here.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
     )
-    # A browser may run this script, and ask nobody for anything.
+    # The browser may run this script alone and load nothing.
     digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
     policy = (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
@@ -145,9 +150,9 @@ def page(title: str, sections: Iterable[str]) -> str:
     )
 
 
-def figures(drawn: Sequence[Picture], remark: str = "") -> str:
-    """The section of the figures below a ``remark``, each on a card with the words below it."""
-    cards = "".join(map(_figure, drawn))
+def figures(pictures: Sequence[Picture], remark: str = "") -> str:
+    """The section of the figures below a ``remark``, each on a card with its caption."""
+    cards = "".join(map(_figure, pictures))
     return section("Figures", paragraph(remark), f'<div class="figures">{cards}</div>')
 
 
@@ -162,7 +167,7 @@ def _figure(picture: Picture) -> str:
 
 
 def left_out(most: int, every: int, noun: str, beside: str) -> str:
-    """What figures leave out that show ``most`` of ``every`` trial; empty if they show all."""
+    """Says that figures show ``most`` of ``every`` trial; empty if they show all."""
     if every <= most:
         return ""
     return (
@@ -172,16 +177,17 @@ def left_out(most: int, every: int, noun: str, beside: str) -> str:
 
 
 def origin(settings: Settings | Mapping[str, object] | None, result: Result | None) -> str:
-    """Everything that is needed to get a run again: settings, images, versions, the command."""
-    known = result.provenance if result else {}
-    told = {"Settings": settings.effective() if isinstance(settings, Settings) else settings or {}}
-    told |= {name.capitalize(): known.get(name) or {} for name in ("images", "versions")}
+    """Everything needed to reproduce a run: settings, images, versions, the command."""
+    provenance = result.provenance if result else {}
+    values = settings.effective() if isinstance(settings, Settings) else settings or {}
+    tables = {"Settings": values}
+    tables |= {name.capitalize(): provenance.get(name) or {} for name in ("images", "versions")}
     parts = [
-        section(title, card(facts(map(_pair, found.items()), small=True)))
-        for title, found in told.items()
-        if found
+        section(title, card(facts(map(_pair, values.items()), small=True)))
+        for title, values in tables.items()
+        if values
     ]
-    command = known.get("command")
+    command = provenance.get("command")
     if command:
         parts.append(section("Command", card(code(command))))
     return "".join(parts)
@@ -193,10 +199,10 @@ def _pair(item: tuple[str, object]) -> tuple[str, str]:
     return name.replace("_", " "), "not given" if value is None else words
 
 
-def header(command: str, name: str, told: Iterable[str], what: str) -> str:
-    """The title of the page: the run, what it was asked, and how far it came."""
+def header(command: str, name: str, facts: Iterable[str], what: str) -> str:
+    """The title of the page: the run, its main settings, and its progress."""
     title = f"{paragraph(command, 'quiet')}<h1>{_text(name)}</h1>"
-    return title + paragraph(" · ".join(told), "quiet") + paragraph(what)
+    return title + paragraph(" · ".join(facts), "quiet") + paragraph(what)
 
 
 def section(title: str, *parts: str) -> str:
@@ -204,10 +210,10 @@ def section(title: str, *parts: str) -> str:
     return f"<section><h2>{_text(title)}</h2>{''.join(parts)}</section>"
 
 
-def section_of(one: Section) -> str:
+def section_of(part: Section) -> str:
     """A section of a summary."""
-    shown = card(table(one.columns, one.rows)) if one.rows else ""
-    return section(one.title, paragraph(one.words), shown)
+    body = card(table(part.columns, part.rows)) if part.rows else ""
+    return section(part.title, paragraph(part.words), body)
 
 
 def card(*parts: str) -> str:
@@ -216,7 +222,7 @@ def card(*parts: str) -> str:
 
 
 def thumbnails(pictures: Iterable[tuple[str, str, str]]) -> str:
-    """Small pictures, each a JPEG in base64, its name, and the words below it."""
+    """Small pictures: each a JPEG in base64, a name, and a caption."""
     cards = (
         f'<figure class="card"><img src="data:image/jpeg;base64,{_text(jpeg)}" alt="">'
         f"<figcaption><b>{_text(name)}</b>{_text(words)}</figcaption></figure>"
@@ -231,7 +237,7 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def code(command: str | Sequence[str]) -> str:
-    """What to type."""
+    """Command lines."""
     text = command if isinstance(command, str) else shlex.join(command)
     lines = "\n".join(map(_text, text.split("\n")))
     return f"<pre>{lines}</pre>"
@@ -280,7 +286,7 @@ def table(
 
 
 def number(value: float | int | None, digits: int = 4) -> str:
-    """``value`` with ``digits`` significant digits, whole numbers whole, nothing as empty text."""
+    """``value`` with ``digits`` significant digits, integers in full, None and NaN empty."""
     text = console.number(value, digits)
     return "" if text == console.MISSING else text
 
@@ -291,7 +297,7 @@ def count(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration as people say it: ``42 s``, ``26 min``, ``3 h 5 min``."""
+    """A duration for people: ``42 s``, ``26 min``, ``3 h 5 min``."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
@@ -308,7 +314,7 @@ def _cell(cell: Cell, kind: str) -> str:
 
 
 def _text(text: str) -> str:
-    """``text`` as it may stand between tags or in an attribute, with nothing invisible in it."""
+    """``text`` escaped for a tag or an attribute, with non-printable characters escaped, too."""
     return escape(legible(text))
 
 

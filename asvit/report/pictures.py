@@ -1,4 +1,4 @@
-"""A figure with its words and its rows, from which its files and its place on a page follow."""
+"""A figure with its title, caption and rows; its files and its place on a page follow."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Picture:
     """A figure, drawn when it is first needed."""
 
     name: str  # name of its files, without their ending
-    title: str  # what it shows, in a few words
+    title: str
     caption: str  # how to read it
     draw: Callable[[], Figure] = field(compare=False, repr=False)  # makes the figure
-    # The rows that it shows, and their class.
-    shown: tuple[Sequence[DataclassInstance], type[DataclassInstance]] = field(repr=False)
-    wide: bool = False  # whether it takes the whole width of a page
-    photograph: bool = False  # whether it shows a photograph, which no dark page should invert
+    # Its rows, and their class.
+    data: tuple[Sequence[DataclassInstance], type[DataclassInstance]] = field(repr=False)
+    wide: bool = False  # takes the whole width of a page
+    photograph: bool = False  # a dark page does not invert photographs
 
     @cached_property
     def svg(self) -> str:
@@ -37,7 +37,7 @@ class Picture:
         from matplotlib.backends.backend_svg import FigureCanvasSVG
 
         buffer = io.StringIO()
-        with self._drawn() as figure:
+        with self._styled() as figure:
             # No date and no version: the same run gives the same file. `savefig` draws it twice.
             canvas: Any = FigureCanvasSVG(figure)
             canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
@@ -47,29 +47,29 @@ class Picture:
         """Draw the figure and write it, as matplotlib's ``Figure.savefig`` does.
 
         Args:
-            file: Path, whose ending tells the format (``.png``, ``.pdf``, ``.svg``), or an open
+            file: Path, whose suffix selects the format (``.png``, ``.pdf``, ``.svg``), or an open
                 file.
-            **options: As matplotlib has them: ``dpi``, ``format`` and others.
+            **options: Of matplotlib: ``dpi``, ``format`` and others.
         """
-        with self._drawn() as figure:
+        with self._styled() as figure:
             figure.savefig(file, **options)
 
     @contextmanager
-    def _drawn(self) -> Iterator[Figure]:
-        """The figure, and the settings to write it with."""
+    def _styled(self) -> Iterator[Figure]:
+        """The figure, under the settings to write it with."""
         with style(self.name), warnings.catch_warnings():
             # A viewer may lack the font that the text was laid out with.
             warnings.filterwarnings("ignore", r"Glyph .* missing from font")
-            # Names of any length may leave no room for axes; the page has them as text as well.
+            # Long names may leave no room for axes; the page also has them as text.
             warnings.filterwarnings("ignore", "constrained_layout not applied")
             yield self.draw()
 
     @property
     def csv(self) -> str:
-        """The rows that the figure shows, under the names of their fields."""
-        rows, kind = self.shown
-        text = csv_text([[one.name for one in fields(kind)], *map(astuple, rows)])
-        # JSON can hold halves of characters, which UTF-8 has no form for.
+        """The rows of the figure under the names of their fields."""
+        rows, kind = self.data
+        text = csv_text([[column.name for column in fields(kind)], *map(astuple, rows)])
+        # JSON can hold lone surrogates, which UTF-8 cannot encode.
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def _repr_svg_(self) -> str:

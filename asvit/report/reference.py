@@ -1,4 +1,4 @@
-"""The report of a reference table: how far its accuracies lie apart, and how far seeds agree."""
+"""The report of a reference table: the spread of its accuracies, and how far seeds agree."""
 
 import math
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def _pictures(result: BuildResult) -> list[Picture]:
         for row in result.rows
         for seed, accuracy in enumerate(row.accuracies)
     ]
-    drawn = [
+    pictures = [
         Picture(
             "spread",
             "Distribution of accuracies",
@@ -80,13 +80,13 @@ def _pictures(result: BuildResult) -> list[Picture]:
             (rows, SeedRow),
         ),
     ]
-    return drawn if result.settings.seeds > 1 else drawn[:1]
+    return pictures if result.settings.seeds > 1 else pictures[:1]
 
 
 def draw_spread(rows: Sequence[BuiltRow]) -> Figure:
-    """How many architectures have which mean accuracy, per cent."""
-    made = figure()
-    axes = made.subplots()
+    """Histogram of mean accuracies, per cent."""
+    fig = figure()
+    axes = fig.subplots()
     means = [row.mean for row in rows if math.isfinite(row.mean)]
     if means:
         bins = min(40, max(5, round(1.5 * math.sqrt(len(means)))))
@@ -94,13 +94,13 @@ def draw_spread(rows: Sequence[BuiltRow]) -> Figure:
         axes.set(xlabel="mean accuracy (%)", ylabel="architectures")
     else:
         note(axes, "no architecture without a failed training")
-    return made
+    return fig
 
 
 def draw_seeds(rows: Sequence[BuiltRow]) -> Figure:
-    """Accuracy with every other seed over that with the first, per cent."""
-    made = figure(height=3.4)
-    axes = made.subplots()
+    """Accuracy with the other seeds over accuracy with the first, per cent."""
+    fig = figure(height=3.4)
+    axes = fig.subplots()
     points = [(row.accuracies[0], other) for row in rows for other in row.accuracies[1:]]
     points = [point for point in points if all(map(math.isfinite, point))]
     if points:
@@ -110,7 +110,7 @@ def draw_seeds(rows: Sequence[BuiltRow]) -> Figure:
         axes.set(xlabel="accuracy, first seed (%)", ylabel="accuracy, other seeds (%)")
     else:
         note(axes, "no architecture was trained with two seeds")
-    return made
+    return fig
 
 
 write_reference_report = html.result_report(

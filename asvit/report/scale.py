@@ -35,9 +35,9 @@ OPEN_CANDIDATES = 40  # candidates up to which their table is shown unfolded
 
 @dataclass(frozen=True)
 class Scaling:
-    """A scaling that has finished, or that was stopped on the way.
+    """A finished or unfinished scaling.
 
-    There are no settings where the folder does not tell them, no result while it is unfinished.
+    ``settings`` is None if the folder lacks them, ``result`` while the run is unfinished.
     """
 
     name: str
@@ -48,13 +48,13 @@ class Scaling:
 
     @property
     def better(self) -> Directions:
-        """Measure to its direction; one that did not rank has none."""
+        """The direction of each measure; "reported" for those that do not rank."""
         names = self.series[0].values if self.series else ()
         ranking = names if self.settings is None else self.settings.proxies
         return {name: direction(name) if name in ranking else "reported" for name in names}
 
     def space(self) -> SearchSpace | None:
-        """The space of the architectures; None where it is not known here."""
+        """The space of the architectures; None if it is not registered here."""
         from asvit.spaces.architectures import find
 
         try:
@@ -71,7 +71,7 @@ def read_scaling(folder: Path) -> Scaling:
         result = ScaleResult.read(folder / RESULT)
         if settings in (None, result.settings):
             return Scaling(name, result.series, result.candidates, result.settings, result)
-    # Without a result, or with that of a smaller budget: the run goes on.
+    # No result, or one of a smaller budget: the run is unfinished.
     if not (folder / SERIES).is_file():
         raise FileNotFoundError(f"{folder} is not the folder of a scaling: it has no {SERIES}")
     series, candidates = (_read_rows(folder / table) for table in (SERIES, CANDIDATES))
@@ -88,7 +88,7 @@ def _read_rows(path: Path) -> list[Row]:
 
 
 def scale_pictures(run: Scaling) -> list[Picture]:
-    """Draw every picture of ``run``; one without anything to show says so."""
+    """Draw every picture of ``run``; pictures without data say so."""
     stages, sizes = draw.stage_rows(run.series), draw.size_rows(run.series)
     scores = draw.score_rows(run.candidates)
     clouds = draw.cloud_rows(run.series, run.candidates, run.better)
@@ -132,15 +132,15 @@ def scale_pictures(run: Scaling) -> list[Picture]:
     ]
 
 
-def page(run: Scaling, drawn: Sequence[Picture]) -> str:
-    """The whole page of ``run`` around the pictures ``drawn`` of it."""
+def page(run: Scaling, pictures: Sequence[Picture]) -> str:
+    """The whole page of ``run`` with its ``pictures``."""
     return html.page(
         f"{run.name}: scaling",
         [
             _header(run),
             _nearest(run),
             _series(run),
-            html.figures(drawn),
+            html.figures(pictures),
             dimensions(run.space()),
             trust(run.result.reliability if run.result else None),
             _candidates(run),
@@ -150,9 +150,9 @@ def page(run: Scaling, drawn: Sequence[Picture]) -> str:
 
 
 def _header(run: Scaling) -> str:
-    told, goal, steps = [], "", html.count(max(0, len(run.series) - 1), "step")
+    facts, goal, steps = [], "", html.count(max(0, len(run.series) - 1), "step")
     if run.settings is not None:
-        told = [
+        facts = [
             f"measured at {run.settings.image_size} px",
             f"width ratio {run.settings.ratio}",
             f"seed {run.settings.seed}",
@@ -166,11 +166,11 @@ def _header(run: Scaling) -> str:
     else:
         where = f" on the way to {goal}" if goal else ""
         what = f"Not finished: {steps}{where}. The same command continues it."
-    return html.header("asvit scale", run.name, told, what)
+    return html.header("asvit scale", run.name, facts, what)
 
 
 def _nearest(run: Scaling) -> str:
-    """One card a budget, with the model of the series that is nearest to it."""
+    """A card for each budget with the model of the series that is nearest to it."""
     cards = []
     for budget, row in run.result.nearest() if run.result else ():
         pairs = [
@@ -206,15 +206,15 @@ def _candidates(run: Scaling) -> str:
     return html.section("Candidates", html.folded(words, table, unfolded=unfolded))
 
 
-def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
+def _table(run: Scaling, rows: Sequence[Row], *, chosen: bool = False) -> str:
     measures = list(run.better)
     counts = [UNIT_NAMES["params"], UNIT_NAMES["macs"]]
     columns = ["step", "kind", "architecture", "depths", "width", *counts]
     columns += [*map(label, measures), "rank sum", *(["chosen"] if chosen else [])]
-    failed = {place for place, row in enumerate(shown) if row.reason}
+    failed = {place for place, row in enumerate(rows) if row.reason}
     if failed:
         columns.append("reason")
-    cells: list[list[Cell]] = [
+    table: list[list[Cell]] = [
         [
             *(row.step, row.kind, row.architecture, ", ".join(map(str, row.depths))),
             *(row.width, row.params, row.macs),
@@ -223,14 +223,14 @@ def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
             *(["chosen" if row.chosen else ""] if chosen else []),
             *([row.reason] if failed else []),
         ]
-        for row in shown
+        for row in rows
     ]
-    return html.table(columns, cells, failed=failed, long=chosen)
+    return html.table(columns, table, failed=failed, long=chosen)
 
 
 def _ways(run: Scaling) -> str:
-    known = {name: way for name, way in run.better.items() if way != "reported"}
-    parts = [f"{label(name)}: {way} is better" for name, way in known.items()]
+    ranking = {name: way for name, way in run.better.items() if way != "reported"}
+    parts = [f"{label(name)}: {way} is better" for name, way in ranking.items()]
     return f"{'; '.join(parts)}." if parts else ""
 
 

@@ -31,7 +31,7 @@ class StageRow:
 
 @dataclass(frozen=True)
 class SizeRow:
-    """Size of the model that a step ended in; the budget is 0 where it is of the other unit."""
+    """Size of the model that a step ended in."""
 
     step: int
     params: int
@@ -52,7 +52,7 @@ class ScoreRow:
 class CloudRow:
     """A candidate in the plane of two measures.
 
-    ``stage`` has more blocks than before, counted from 1; it is 0 for none. ``width`` counts the
+    ``stage``, counted from 1, is the one that got more blocks, or 0. ``width`` is the number of
     channels of the first stage.
     """
 
@@ -94,7 +94,7 @@ def cloud_rows(
 ) -> list[CloudRow]:
     """The candidates of every step in the plane of the first two measures that rank them.
 
-    The start and those that failed are left out; all are where fewer than two measures rank.
+    The start and failed candidates are left out. Empty if fewer than two measures rank.
     """
     names = [name for name, way in better.items() if way != "reported"][:2]
     if len(names) < 2:
@@ -111,7 +111,7 @@ def cloud_rows(
 
 
 def _deepened(before: Sequence[int], after: Sequence[int]) -> int:
-    """The stage with more blocks than before, counted from 1."""
+    """The stage with more blocks than before, counted from 1; ``WIDTH_ALONE`` for none."""
     more = (stage for stage, (a, b) in enumerate(zip(before, after, strict=True), 1) if b > a)
     return next(more, WIDTH_ALONE)
 
@@ -120,14 +120,14 @@ def draw_growth(rows: Sequence[StageRow]) -> Figure:
     """Depth of every stage, and the width, over the parameters of the series."""
     if not rows:
         return style.empty("no step is finished yet", height=4.2)
-    made = style.figure(height=4.2)
-    above, below = made.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    fig = style.figure(height=4.2)
+    above, below = fig.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     stages = sorted({row.stage for row in rows})
     for stage, (colour, line, mark) in zip(stages, cycle(style.series_styles()), strict=False):
         own = [row for row in rows if row.stage == stage]
         above.plot(
             [row.params / 1e6 for row in own],
-            # Depths are whole and often equal; a little apart they are all to be seen.
+            # Offset the depths, which are integers and often equal.
             [row.depth + 0.05 * (stage - (1 + len(stages)) / 2) for row in own],
             color=colour,
             drawstyle="steps-post",
@@ -144,8 +144,8 @@ def draw_growth(rows: Sequence[StageRow]) -> Figure:
     below.set_ylabel("width")
     below.set_xlabel("parameters (million)")
     style.log_scale(below, "x", params)
-    style.legend(made)
-    return made
+    style.legend(fig)
+    return fig
 
 
 def draw_sizes(
@@ -154,8 +154,8 @@ def draw_sizes(
     """Parameters and multiply-adds over steps; each budget, in its ``unit``, is a dashed line."""
     if not rows:
         return style.empty("no step is finished yet", height=4.2)
-    made = style.figure(height=4.2)
-    steps, both = [row.step for row in rows], style.panels(made, 2, columns=1, sharex=True)
+    fig = style.figure(height=4.2)
+    steps, both = [row.step for row in rows], style.panels(fig, 2, columns=1, sharex=True)
     units = (("params", "parameters (million)", 1e6), ("macs", "multiply-adds (billion)", 1e9))
     for axes, (name, words, scale) in zip(both, units, strict=True):
         values = [getattr(row, name) / scale for row in rows]
@@ -168,7 +168,7 @@ def draw_sizes(
         axes.set_ylabel(words)
         style.log_scale(axes, "y", [*values, *(amount for _, amount in lines)])
     style.count_steps(both[-1])
-    return made
+    return fig
 
 
 def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
@@ -185,33 +185,33 @@ def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
 
 
 def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
-    """The candidates of a step in the plane of two measures, with the chosen one: a panel a step.
+    """The candidates of each step in the plane of two measures: a panel a step.
 
-    ``measures`` are named across and up.
+    ``measures`` are those of the x and the y axis.
     """
     steps = {step: list(group) for step, group in groupby(rows, key=lambda row: row.step)}
     if not steps:
         return style.empty("there are no steps with two measures to show", height=1.2)
-    shown = style.thinned(list(steps), MOST_CLOUDS)
-    made = style.figure(width=10.4, height=1.0 + 2.1 * math.ceil(len(shown) / 4))
-    named: dict[str, Artist] = {}
-    for axes, step in zip(style.panels(made, len(shown), columns=4), shown, strict=True):
+    selected = style.thinned(list(steps), MOST_CLOUDS)
+    fig = style.figure(width=10.4, height=1.0 + 2.1 * math.ceil(len(selected) / 4))
+    handles_by_name: dict[str, Artist] = {}
+    for axes, step in zip(style.panels(fig, len(selected), columns=4), selected, strict=True):
         axes.set_title(f"step {step}")
         _cloud(axes, steps[step])
         handles, texts = axes.get_legend_handles_labels()
-        named |= dict(zip(texts, handles, strict=True))
-    made.supxlabel(style.label(measures[0]), fontsize=style.SMALL, color=COLOUR["muted"])
-    made.supylabel(style.label(measures[1]), fontsize=style.SMALL, color=COLOUR["muted"])
-    order = sorted(named)
-    made.legend(
-        [named[text] for text in order],
+        handles_by_name |= dict(zip(texts, handles, strict=True))
+    fig.supxlabel(style.label(measures[0]), fontsize=style.SMALL, color=COLOUR["muted"])
+    fig.supylabel(style.label(measures[1]), fontsize=style.SMALL, color=COLOUR["muted"])
+    order = sorted(handles_by_name)
+    fig.legend(
+        [handles_by_name[text] for text in order],
         order,
         loc="outside upper right",
         ncols=len(order),
         handletextpad=0.2,
         columnspacing=1.0,
     )
-    return made
+    return fig
 
 
 def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:

@@ -1,7 +1,7 @@
-"""The report of a search: figures with their rows beside them, and one page that holds it all.
+"""The report of a search: figures with their rows, and one page with everything.
 
-It needs a trials.csv and takes whatever else the run folder has, so an unfinished run has a report
-too. The same folder gives the same bytes.
+It needs a trials.csv and uses whatever else the run folder has, so that unfinished runs have a
+report, too. The same folder gives the same bytes.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _WHERE = {"higher": ("right", "up"), "lower": ("left", "down")}
 
 @dataclass(frozen=True)
 class SearchTrials:
-    """A search that has finished, or that was stopped on the way.
+    """A finished or unfinished search.
 
-    Trials are in order; ``better`` has the direction of each measure. There are no settings where
-    the folder does not tell them, and no result while it is unfinished.
+    Trials are in order; ``better`` has the direction of each measure. ``settings`` is None if the
+    folder lacks them, ``result`` while the run is unfinished.
     """
 
     name: str
@@ -58,16 +58,16 @@ class SearchTrials:
 
     @property
     def objectives(self) -> dict[str, Better]:
-        """The measures that the search was to improve, with their directions."""
+        """The measures that the search optimises, with their directions."""
         return objectives(self.better)
 
     @property
     def trains(self) -> bool:
-        """Whether it trained networks in place of measuring them."""
+        """Whether it trains networks instead of measuring them."""
         return ACCURACY in self.better
 
     def space(self) -> SearchSpace | None:
-        """The search space; None where it is not known here."""
+        """The search space; None if it is not registered here."""
         from asvit.spaces import load_space
 
         try:
@@ -79,8 +79,8 @@ class SearchTrials:
 def read_run(folder: Path) -> SearchTrials:
     """Read the run folder of a search.
 
-    The table of trials is as good as the study once a search is finished. Before that the study
-    is ahead of it, while the search is running or after it was stopped.
+    The table of trials equals the study once a search is finished. While the search is running,
+    or after it was stopped, the study is ahead.
     """
     html.check_run(folder, "asvit search")
 
@@ -98,7 +98,7 @@ def read_run(folder: Path) -> SearchTrials:
         except ValueError:
             if trials is None:
                 raise
-            settings, measured = None, []  # a report of what can be read is better than none
+            settings, measured = None, []  # report what can be read
         rows = table()
         if rows is None and settings is None:
             raise FileNotFoundError(f"{folder} is not the folder of a search: it has no {TRIALS}")
@@ -111,8 +111,8 @@ def read_run(folder: Path) -> SearchTrials:
 def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
     """The settings and measured architectures of the study in ``journal``, if there is one.
 
-    There are no architectures where the space or the controller are not known here. The journal
-    is left as it is, so a search may be writing to it.
+    No architectures if the space or the controller is not registered here. The journal is only
+    read, so a search may be writing to it.
     """
     if not journal.is_file():
         return None, []
@@ -134,7 +134,7 @@ def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
 
 
 def direction(measure: str) -> Better:
-    """The direction of ``measure``; merely reported where it is not known here."""
+    """The direction of ``measure``; "reported" if it is not registered here."""
     if measure == ACCURACY:
         return "higher"
     try:
@@ -144,14 +144,14 @@ def direction(measure: str) -> Better:
 
 
 def pictures(run: SearchTrials) -> list[Picture]:
-    """Every picture of ``run``; one without anything to show says so."""
+    """Every picture of ``run``; pictures without data say so."""
     space, trials, better = run.space(), run.trials, run.better
     uniform = sum(math.log(len(c)) for c in space.dimensions.values()) if space else None
     directions = ", ".join(f"{label(name)} ({_GOOD[way]})" for name, way in better.items())
     plane = run.objectives if len(run.objectives) > 1 else better
     first, second, *_ = (*plane, "", "")
     points = draw.point_rows(trials, plane)
-    steps = draw.shown_steps(trials, better, points)
+    steps = draw.thinned_steps(trials, better, points)
     points = [row for row in points if row.step in steps]
     entropies = [row for row in draw.entropy_rows(trials) if row.step in steps]
     standings = draw.standing_rows(trials, better, steps)
@@ -161,10 +161,10 @@ def pictures(run: SearchTrials) -> list[Picture]:
     across, up = (values.get(name, math.nan) for name in (first, second))
     choices: list[draw.ChoiceRow] = []
     if space is not None:
-        # A search may have drawn one text many times.
+        # A search may draw an architecture many times.
         encode = cache(lambda text: space.encode(space.parse(text)))
         choices = draw.choice_rows(trials, encode, space.dimensions)
-    made = [
+    figures = [
         Picture(
             "entropy",
             "Entropy of the policy",
@@ -207,17 +207,17 @@ def pictures(run: SearchTrials) -> list[Picture]:
         ),
     ]
     if not run.trains:
-        return made
+        return figures
     # There is no policy, and the second objective is the cost.
-    made = [one for one in made if one.name not in ("entropy", "front")]
+    figures = [figure for figure in figures if figure.name not in ("entropy", "front")]
     if run.result is not None:
-        made.append(search_trained.cost_picture(run.result))
+        figures.append(search_trained.cost_picture(run.result))
     check = run.result.predictor if run.result else None
-    return [*made, *([] if check is None else [predicted_picture(check)])]
+    return [*figures, *([] if check is None else [predicted_picture(check)])]
 
 
-def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
-    """The whole page of ``run`` around the pictures ``drawn`` of it."""
+def page(run: SearchTrials, pictures: Sequence[Picture]) -> str:
+    """The whole page of ``run`` with its ``pictures``."""
     beside = "those of the front beside them"
     left_out = html.left_out(draw.MOST_STEPS, len(run.trials), "architectures", beside)
     return html.page(
@@ -226,7 +226,7 @@ def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
             _header(run),
             _seed(run.result),
             _finalists(run.result),
-            html.figures(drawn, left_out),
+            html.figures(pictures, left_out),
             dimensions(run.space()),
             _front(run),
             trust(run.result.reliability if run.result else None),
@@ -240,7 +240,7 @@ def _header(run: SearchTrials) -> str:
     done, settings, result = len(run.trials), run.settings, run.result
     what = "training" if run.trains else "architecture"
     lines = ("space {s.space}", "controller {s.controller}", "{s.image_size} px", "seed {s.seed}")
-    told = [line.format(s=settings) for line in lines if settings is not None]
+    facts = [line.format(s=settings) for line in lines if settings is not None]
     whole = html.count(done + (result.retrainings if result else 0), what)
     if result is not None:
         words = f"Finished: {whole} in {html.duration(result.wall_seconds)}."
@@ -248,7 +248,7 @@ def _header(run: SearchTrials) -> str:
         if settings is not None:
             whole = f"{done} of {html.count(settings.trials, what)}"
         words = f"Not finished: {whole}. The same command continues it."
-    return html.header("asvit search", run.name, told, words)
+    return html.header("asvit search", run.name, facts, words)
 
 
 def _seed(result: SearchResult | None) -> str:
@@ -272,31 +272,34 @@ def _seed(result: SearchResult | None) -> str:
 
 
 def dimensions(space: SearchSpace | None) -> str:
-    """What the names of a space's dimensions stand for; empty where it does not say."""
+    """The legend of a space's dimensions; empty if it has none."""
     if space is None or not space.legend:
         return ""
-    shown = html.table(["name", "what it is"], [*space.legend.items()])
+    table = html.table(["name", "what it is"], [*space.legend.items()])
     words = f"Space {space.name}: {space.description}."
-    return html.section("What the letters mean", html.paragraph(words), html.card(shown))
+    return html.section("What the letters mean", html.paragraph(words), html.card(table))
 
 
 def _finalists(result: SearchResult | None) -> str:
-    """What the search could hand on, the seed first; empty before it has finished."""
+    """The finalists, the seed first; empty before the search has finished."""
     if result is None:
         return ""
     settings = result.settings
     if not isinstance(settings, MeasureSearchSettings):
         return search_trained.finalists(result)
     measures = without_sizes(result.values)
-    again = any(one.again for one in result.finalists)
+    again = any(finalist.again for finalist in result.finalists)
     columns = ["from", "architecture", "parameters", "multiply-adds"]
     for measure in measures:
         columns += [label(measure), f"{label(measure)}, again"] if again else [label(measure)]
     cells: list[list[Cell]] = []
-    for one in result.seed_first:
-        cells.append([one.origin, one.architecture, one.params, one.macs])
+    for finalist in result.seed_first:
+        cells.append([finalist.origin, finalist.architecture, finalist.params, finalist.macs])
         for measure in measures:
-            cells[-1] += [one.values[measure], *([one.again.get(measure)] if again else [])]
+            cells[-1] += [
+                finalist.values[measure],
+                *([finalist.again.get(measure)] if again else []),
+            ]
     words = "The first is the seed architecture: " + (
         "the policy's likeliest, as --pick policy asks."
         if settings.pick == "policy"
@@ -307,8 +310,8 @@ def _finalists(result: SearchResult | None) -> str:
             f"Measured again on {networks(settings.recheck)} each, with fresh initial "
             f"weights and another circle. The best of many noisy values owes much to luck. {words}"
         )
-    shown = html.table(columns, cells)
-    return html.section("Finalists", html.paragraph(words), html.card(shown))
+    table = html.table(columns, cells)
+    return html.section("Finalists", html.paragraph(words), html.card(table))
 
 
 def _front(run: SearchTrials) -> str:
@@ -325,16 +328,16 @@ def _front(run: SearchTrials) -> str:
 
 
 def _trials(run: SearchTrials) -> str:
-    shown = run.trials[-MOST_TRIALS:]
+    rows = run.trials[-MOST_TRIALS:]
     words = html.count(len(run.trials), "architecture")
-    if len(shown) < len(run.trials):
-        words = f"The last {len(shown)} of {len(run.trials)} architectures; trials.csv has all"
-    unfolded = len(shown) <= OPEN_TRIALS
-    return html.section("Trials", html.folded(words, _table(run, shown), unfolded=unfolded))
+    if len(rows) < len(run.trials):
+        words = f"The last {len(rows)} of {len(run.trials)} architectures; trials.csv has all"
+    unfolded = len(rows) <= OPEN_TRIALS
+    return html.section("Trials", html.folded(words, _table(run, rows), unfolded=unfolded))
 
 
 def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False) -> str:
-    """A table of ``trials``; the short one leaves out how they came about."""
+    """A table of ``trials``; ``short`` leaves out reward, entropy, state and reason."""
     measures = without_sizes(run.better)
     columns = ["step", "architecture", "parameters", "multiply-adds", *map(label, measures)]
     cells: list[list[Cell]] = [

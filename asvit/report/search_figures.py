@@ -1,7 +1,7 @@
-"""The figures of a search: the rows, which JSON, CSV, HTML and tests see, and their drawings.
+"""The figures of a search: their rows and how these are drawn.
 
-A step is the number of a trial in trials.csv, from 0. A trial that failed keeps its
-place, so that gaps in a curve are where the failures were.
+A step is the number of a trial in trials.csv, from 0. Failed trials keep their number and show as
+gaps in a curve.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from scaling.ranking import Directions
 
 WINDOW = 20  # trials; also the window over which the search scales its rewards
-CHOICE_WINDOW = 50  # trials a choice's frequency is taken over
-MOST_STEPS = 2000  # that figures show; more are thinned
+CHOICE_WINDOW = 50  # trials over which frequencies of choices are counted
+MOST_STEPS = 2000  # in figures; more are thinned
 
 
-def shown_steps(trials: Trials, better: Directions, points: Sequence[PointRow]) -> frozenset[int]:
+def thinned_steps(
+    trials: Trials, better: Directions, points: Sequence[PointRow]
+) -> frozenset[int]:
     """The steps that figures show: all, or ``MOST_STEPS`` evenly spaced ones and the best.
 
     The best are those of the front among ``points``, thinned like the steps if there are more, and
@@ -42,8 +44,8 @@ def shown_steps(trials: Trials, better: Directions, points: Sequence[PointRow]) 
     ends = []
     for name in better:
         values = [(trial.values.get(name, math.nan), step) for step, trial in enumerate(trials)]
-        known = [pair for pair in values if math.isfinite(pair[0])]
-        ends += [min(known)[1], max(known)[1]] if known else []
+        finite = [pair for pair in values if math.isfinite(pair[0])]
+        ends += [min(finite)[1], max(finite)[1]] if finite else []
     best = [row.step for row in style.thinned(front, MOST_STEPS)]
     return frozenset([*style.thinned(every, MOST_STEPS), *best, *ends])
 
@@ -66,11 +68,11 @@ def entropy_rows(trials: Trials) -> list[EntropyRow]:
 
 
 def draw_entropy(rows: Sequence[EntropyRow], *, uniform: float | None = None) -> Figure:
-    """Entropy of the policy over steps; ``uniform`` marks that of the uniform one, in nats."""
+    """Entropy of the policy over steps, in nats; ``uniform`` is that of the uniform policy."""
     if not rows:
         return style.empty("this controller has no policy whose entropy could be shown")
-    made = style.figure()
-    axes = made.subplots()
+    fig = style.figure()
+    axes = fig.subplots()
     if uniform is not None:
         axes.axhline(uniform, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
         where = ("axes fraction", "data")
@@ -82,16 +84,15 @@ def draw_entropy(rows: Sequence[EntropyRow], *, uniform: float | None = None) ->
     axes.set_ylim(0, 1.08 * max(*values, uniform or 0.0, 1e-9))
     axes.set_ylabel("entropy of the policy (nats)")
     style.count_steps(axes)
-    return made
+    return fig
 
 
 @dataclass(frozen=True)
 class StandingRow:
-    """How an architecture stands among all of the run by one measure, and a moving mean of that.
+    """The percentile of an architecture within the run by one measure, and a moving mean of it.
 
-    ``standing`` is the share of them, in per cent, that it is better than, half of its equals
-    among them: 50 is the middle of the run, and 0 what failed. ``average`` is over the last
-    ``WINDOW`` steps.
+    ``standing`` is the share of the run's architectures, in per cent, that it beats, ties counted
+    half: 50 is the median, and 0 a failure. ``average`` is over the last ``WINDOW`` steps.
     """
 
     step: int
@@ -103,15 +104,15 @@ class StandingRow:
 def standing_rows(
     trials: Trials, better: Directions, steps: Iterable[int] | None = None
 ) -> list[StandingRow]:
-    """The standings over ``steps``, or all, by every measure that has a better side."""
+    """The standings over ``steps``, or all, by every measure that has a direction."""
     rows = []
-    shown = range(len(trials)) if steps is None else sorted(steps)
+    numbers = range(len(trials)) if steps is None else sorted(steps)
     for name, way in better.items():
         if way == "reported":
             continue
         sign = 1.0 if way == "higher" else -1.0
-        found = (sign * trial.values.get(name, math.nan) for trial in trials)
-        values = [value if math.isfinite(value) else -math.inf for value in found]
+        signed = (sign * trial.values.get(name, math.nan) for trial in trials)
+        values = [value if math.isfinite(value) else -math.inf for value in signed]
         order = sorted(values)
         half = 50 / len(values) if values else 0.0
         standings = [
@@ -120,7 +121,7 @@ def standing_rows(
             else 0.0
             for value in values
         ]
-        for step in shown:
+        for step in numbers:
             window = standings[max(0, step + 1 - WINDOW) : step + 1]
             rows.append(StandingRow(step, name, standings[step], statistics.fmean(window)))
     return rows
@@ -130,8 +131,8 @@ def draw_standings(rows: Sequence[StandingRow]) -> Figure:
     """The moving means of the standings over steps: a line for each measure."""
     if not rows:
         return style.empty("no measure has a better side")
-    made = style.figure()
-    axes = made.subplots()
+    fig = style.figure()
+    axes = fig.subplots()
     axes.axhline(50, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
     series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.measure)}
     for (name, group), (colour, line, mark) in zip(
@@ -143,15 +144,15 @@ def draw_standings(rows: Sequence[StandingRow]) -> Figure:
     axes.set_ylim(0, 100)
     axes.set_ylabel("better than ... % of the run")
     style.count_steps(axes)
-    style.legend(made)
-    return made
+    style.legend(fig)
+    return fig
 
 
 @dataclass(frozen=True)
 class MeasureRow:
     """One measure of one architecture, and its median over the last ``WINDOW`` trials.
 
-    ``value`` is NaN where the measure failed, ``median`` where no value of the window is there.
+    ``value`` is NaN where the measure failed, ``median`` where all values of the window are NaN.
     """
 
     step: int
@@ -165,10 +166,10 @@ def measure_rows(
 ) -> list[MeasureRow]:
     """Every measure over ``steps``, or all, with its moving median, measure by measure."""
     rows = []
-    shown = range(len(trials)) if steps is None else sorted(steps)
+    numbers = range(len(trials)) if steps is None else sorted(steps)
     for name in measures:
         values = [trial.values.get(name, math.nan) for trial in trials]
-        for step in shown:
+        for step in numbers:
             value = values[step]
             recent = values[max(0, step + 1 - WINDOW) : step + 1]
             window = [v for v in recent if math.isfinite(v)]
@@ -202,7 +203,7 @@ def draw_measures(rows: Sequence[MeasureRow]) -> Figure:
 
 @dataclass(frozen=True)
 class PointRow:
-    """An architecture in the plane of two measures, and whether any other is better in both."""
+    """An architecture in the plane of two measures, and whether it is on their Pareto front."""
 
     step: int
     architecture: str
@@ -214,8 +215,8 @@ class PointRow:
 def point_rows(trials: Trials, better: Directions) -> list[PointRow]:
     """Architectures in the plane of the first two measures of ``better``, in order of the steps.
 
-    Those without both values are left out. A measure that is merely reported decides nothing, so
-    every point that is best in the other one is on the front.
+    Architectures without both values are left out. A measure that is only reported does not
+    count, so every point that is best in the other measure is on the front.
     """
     if len(better) < 2:
         return []
@@ -235,12 +236,12 @@ def draw_points(
 ) -> Figure:
     """Architectures in the plane of two measures: shade is time, the line is the front.
 
-    ``measures`` are named across and up, ``seed`` has the values of the search's result.
+    ``measures`` are those of the x and the y axis, ``seed`` the values of the search's result.
     """
     if not rows:
         return style.empty("no architecture has both measures", height=3.8)
-    made = style.figure(height=3.8)
-    axes = made.subplots()
+    fig = style.figure(height=3.8)
+    axes = fig.subplots()
     quarter = math.ceil(len(rows) / 4)
     for start, colour in zip(range(0, len(rows), quarter), style.levels(5)[1:], strict=False):
         part = rows[start : start + quarter]
@@ -273,8 +274,8 @@ def draw_points(
     style.log_scale(axes, "y", [row.y for row in rows])
     axes.set_xlabel(style.label(measures[0]))
     axes.set_ylabel(style.label(measures[1]))
-    style.legend(made)
-    return made
+    style.legend(fig)
+    return fig
 
 
 @dataclass(frozen=True)
@@ -294,10 +295,10 @@ def choice_rows(
     *,
     most: int = 100,
 ) -> list[ChoiceRow]:
-    """How often each choice was drawn lately, at no more than ``most`` evenly spaced steps.
+    """The recent frequency of each choice, at no more than ``most`` evenly spaced steps.
 
-    ``encode`` gives the choices of an architecture's text, ``dimensions`` all there are, in their
-    order. The last step is always reported.
+    ``encode`` maps an architecture's text to its choices; ``dimensions`` lists all choices in
+    order. The last step is always included.
     """
     count = len(trials)
     ends = sorted({round((i + 1) * count / min(count, most)) for i in range(min(count, most))})
@@ -310,9 +311,9 @@ def choice_rows(
     rows = []
     for name, choices in dimensions.items():
         for step, window in windows.items():
-            drawn = Counter(str(params[name]) for params in window)
+            counts = Counter(str(params[name]) for params in window)
             rows += [
-                ChoiceRow(step, name, str(choice), drawn[str(choice)] / len(window))
+                ChoiceRow(step, name, str(choice), counts[str(choice)] / len(window))
                 for choice in choices
             ]
     return rows
@@ -323,15 +324,15 @@ def draw_choices(rows: Sequence[ChoiceRow]) -> Figure:
     series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.dimension)}
     if not series:
         return style.empty("nothing has been drawn yet", height=1.2)
-    made = style.figure(width=10.4, height=0.5 + 1.6 * math.ceil(len(series) / 4))
+    fig = style.figure(width=10.4, height=0.5 + 1.6 * math.ceil(len(series) / 4))
     words = f"share of the last {CHOICE_WINDOW} architectures"
-    made.supylabel(words, fontsize=style.SMALL, color=COLOUR["muted"])
-    made.supxlabel("step", fontsize=style.SMALL, color=COLOUR["muted"])
-    grid = style.panels(made, len(series), columns=4, sharex=True, sharey=True)
+    fig.supylabel(words, fontsize=style.SMALL, color=COLOUR["muted"])
+    fig.supxlabel("step", fontsize=style.SMALL, color=COLOUR["muted"])
+    grid = style.panels(fig, len(series), columns=4, sharex=True, sharey=True)
     for axes, (name, group) in zip(grid, series.items(), strict=True):
         axes.set_title(name)
         _stack(axes, group)
-    return made
+    return fig
 
 
 def _stack(axes: Axes, rows: Sequence[ChoiceRow]) -> None:

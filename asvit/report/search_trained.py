@@ -1,4 +1,4 @@
-"""What the report of a search that trains has of its own: the predictions, and their trust."""
+"""The parts of a report that only searches with trainings have: predictions and costs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def predicted_picture(check: PredictorCheck) -> Picture:
-    """Accuracies beside what predictors expected that were not shown them."""
+    """Measured accuracies over the predictions of predictors fitted without them."""
     return Picture(
         "predicted",
         "Predicted and measured",
@@ -37,17 +37,17 @@ def draw_predicted(rows: Sequence[HeldOut]) -> Figure:
     """Measured over predicted accuracy, per cent."""
     if not rows:
         return empty("too few architectures were trained", height=3.8)
-    made = figure(height=3.8)
-    axes = made.subplots()
-    ends = [f(f(one.accuracy, one.predicted) for one in rows) for f in (min, max)]
+    fig = figure(height=3.8)
+    axes = fig.subplots()
+    ends = [f(f(row.accuracy, row.predicted) for row in rows) for f in (min, max)]
     axes.plot(ends, ends, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
     colour = COLOUR["first"]
-    for one in rows:
-        std = one.std if math.isfinite(one.std) else 0.0
+    for row in rows:
+        std = row.std if math.isfinite(row.std) else 0.0
         axes.errorbar(
-            one.predicted, one.accuracy, xerr=std, color=colour, elinewidth=0.6, alpha=0.5
+            row.predicted, row.accuracy, xerr=std, color=colour, elinewidth=0.6, alpha=0.5
         )
-    filled = [colour if one.trainings > 1 else "none" for one in rows]
+    filled = [colour if row.trainings > 1 else "none" for row in rows]
     axes.scatter(
         *pairs(rows, "predicted", "accuracy"),
         s=22,
@@ -56,33 +56,35 @@ def draw_predicted(rows: Sequence[HeldOut]) -> Figure:
         zorder=3,
     )
     axes.set(xlabel="predicted accuracy (%)", ylabel="measured accuracy (%)")
-    return made
+    return fig
 
 
 @dataclass(frozen=True)
 class CostRow:
-    """An architecture that none with as few multiply-adds beats."""
+    """An architecture that no other with as few multiply-adds beats."""
 
     architecture: str
     params: int
     macs: int
     trainings: int
     accuracy: float  # per cent: predicted, or the mean of its trainings without a predictor
-    retrained: float  # mean of fresh trainings; NaN where it had none, as are the ends
+    retrained: float  # mean of fresh trainings; NaN without any, as are the ends
     low: float  # lower end of their 90 % interval
     high: float  # upper end
 
 
 def cost_picture(result: SearchResult) -> Picture:
-    """The best accuracy to expect for so many multiply-adds."""
+    """The best expected accuracy over multiply-adds."""
     rows = []
-    for one in result.tradeoff:
-        accuracy = one.predicted if math.isfinite(one.predicted) else one.values[ACCURACY]
-        again = one.confirmed or Confirmed(math.nan, math.nan, math.nan, 0)
-        size = one.params, one.macs, one.trainings
+    for finalist in result.tradeoff:
+        accuracy = (
+            finalist.predicted if math.isfinite(finalist.predicted) else finalist.values[ACCURACY]
+        )
+        again = finalist.confirmed or Confirmed(math.nan, math.nan, math.nan, 0)
+        size = finalist.params, finalist.macs, finalist.trainings
         ends = again.mean, again.low, again.high
-        rows.append(CostRow(one.architecture, *size, accuracy, *ends))
-    predicted = any(math.isfinite(one.predicted) for one in result.tradeoff)
+        rows.append(CostRow(finalist.architecture, *size, accuracy, *ends))
+    predicted = any(math.isfinite(finalist.predicted) for finalist in result.tradeoff)
     expected = "predicted accuracy" if predicted else "mean accuracy"
     return Picture(
         "front",
@@ -99,18 +101,18 @@ def draw_costs(rows: Sequence[CostRow], expected: str) -> Figure:
     """Expected accuracy, per cent, over multiply-adds."""
     if not rows:
         return empty("no training succeeded", height=3.8)
-    made = figure(height=3.8)
-    axes = made.subplots()
-    macs, means = [one.macs / 1e6 for one in rows], [one.accuracy for one in rows]
+    fig = figure(height=3.8)
+    axes = fig.subplots()
+    macs, means = [row.macs / 1e6 for row in rows], [row.accuracy for row in rows]
     axes.plot(macs, means, color=COLOUR["first"], linewidth=1.2)
-    again = [one for one in rows if math.isfinite(one.retrained)]
+    again = [row for row in rows if math.isfinite(row.retrained)]
     if again:
         axes.errorbar(
-            [one.macs / 1e6 for one in again],
-            [one.retrained for one in again],
+            [row.macs / 1e6 for row in again],
+            [row.retrained for row in again],
             yerr=[
-                [one.retrained - one.low for one in again],
-                [one.high - one.retrained for one in again],
+                [row.retrained - row.low for row in again],
+                [row.high - row.retrained for row in again],
             ],
             color=COLOUR["first"],
             fmt="o",
@@ -120,27 +122,33 @@ def draw_costs(rows: Sequence[CostRow], expected: str) -> Figure:
     axes.scatter(macs, means, s=26, color=COLOUR["first"], zorder=3)
     axes.set(xlabel="multiply-adds (million)", ylabel=f"{expected} (%)")
     log_scale(axes, "x", macs)
-    return made
+    return fig
 
 
 def finalists(result: SearchResult) -> str:
-    """The best architectures, the seed first, and how far their predictions can be trusted."""
+    """The best architectures, the seed first, and the accuracy of their predictions."""
     columns = ["architecture", "parameters", "multiply-adds", "trainings", "mean"]
-    predicted = any(math.isfinite(one.predicted) for one in result.finalists)
+    predicted = any(math.isfinite(finalist.predicted) for finalist in result.finalists)
     again = result.confirmed is not None
     cells: list[list[Cell]] = [
         [
-            *(one.architecture, one.params, one.macs, one.trainings, one.values[ACCURACY]),
-            *([one.predicted] * predicted),
-            *([one.confirmed.in_words if one.confirmed else ""] * again),
+            *(
+                finalist.architecture,
+                finalist.params,
+                finalist.macs,
+                finalist.trainings,
+                finalist.values[ACCURACY],
+            ),
+            *([finalist.predicted] * predicted),
+            *([finalist.confirmed.in_words if finalist.confirmed else ""] * again),
         ]
-        for one in result.seed_first
+        for finalist in result.seed_first
     ]
     columns += ["predicted"] * predicted + ["retrained [90 %]"] * again
     words = f"The first is the seed architecture. {result.accuracies_in_words}"
     parts = [html.paragraph(f"Accuracies are per cent, on images held out. {words}")]
     if result.predictor is not None:
-        told = result.predictor.in_words
-        parts.append(html.paragraph(f"{told[0].upper()}{told[1:]}."))
-    shown = html.table(columns, cells)
-    return html.section("Finalists", *parts, html.card(shown))
+        sentence = result.predictor.in_words
+        parts.append(html.paragraph(f"{sentence[0].upper()}{sentence[1:]}."))
+    table = html.table(columns, cells)
+    return html.section("Finalists", *parts, html.card(table))

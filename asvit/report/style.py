@@ -1,7 +1,7 @@
-"""How figures look: one palette by role, text kept as text, the same bytes for the same rows.
+"""The style of figures: a palette by role, text as text, the same bytes for the same rows.
 
-A figure is drawn once, dark on a light ground of its own, which reads on any page. The dark theme
-of a report inverts it (page.css).
+A figure is drawn once, dark on a light background. The dark theme of a report inverts it
+(page.css).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COLOUR = {
     "first": "#2862a5",
     "second": "#bd5519",
     "bad": "#b3243b",
-    # Series without an order: apart in lightness, too, for grey paper and colour-blind readers.
+    # Unordered series; they differ in lightness for greyscale and colour-blind readers.
     "series1": "#180d50",
     "series2": "#af539b",
     "series3": "#a33512",
@@ -43,7 +43,7 @@ COLOUR = {
     "level4": "#1f5187",
 }
 SMALL = 9  # points, 12 pixels: the smallest text of a figure
-# The first comes with matplotlib, so that layouts are the same everywhere; the others are as wide.
+# The first comes with matplotlib, so that layouts are the same everywhere; the other is as wide.
 FONTS = ["DejaVu Sans", "Verdana"]
 
 LABELS = {
@@ -55,11 +55,11 @@ LABELS = {
     "macs": "multiply-adds",
 }
 
-LONGEST = 40  # characters of a name from outside that a figure has room for
+LONGEST = 40  # characters of a name that a figure has room for
 
 
 def label(measure: str) -> str:
-    """The name of ``measure`` as people write it."""
+    """The display name of ``measure``."""
     return LABELS.get(measure) or one_line(measure.replace("_", " "), most=LONGEST)
 
 
@@ -72,7 +72,7 @@ def levels(count: int) -> list[str]:
 
 
 def series_styles() -> list[tuple[str, Any, str]]:
-    """Colour, line and marker of each of four series, which any one of them tells apart."""
+    """Colour, line and marker of four series; each of the three is different in each series."""
     lines: list[Any] = ["-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))]
     colours = [COLOUR[f"series{place}"] for place in range(1, 5)]
     return list(zip(colours, lines, "os^D", strict=True))
@@ -110,7 +110,7 @@ def style(salt: str) -> Iterator[None]:
         "legend.frameon": False,
         "legend.fontsize": SMALL,
         "lines.linewidth": 1.6,
-        "text.parse_math": False,  # a dollar sign in a name is one
+        "text.parse_math": False,  # names may have dollar signs
         "svg.fonttype": "none",
         "svg.hashsalt": salt,
     }
@@ -119,14 +119,14 @@ def style(salt: str) -> Iterator[None]:
 
 
 def figure(width: float = 5.2, height: float = 2.9) -> Figure:
-    """An empty figure of ``width`` by ``height`` inches, owned by nobody's global state."""
+    """An empty figure of ``width`` by ``height`` inches, outside pyplot's global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def note(axes: Axes, text: str) -> None:
-    """Say in the middle of ``axes`` why there is nothing to see."""
+    """Write in the middle of ``axes`` why there is nothing to see."""
     axes.set_axis_off()
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=COLOUR["muted"]
@@ -135,15 +135,15 @@ def note(axes: Axes, text: str) -> None:
 
 def empty(text: str, **size: float) -> Figure:
     """A figure that only says why there is nothing to see."""
-    made = figure(**size)
-    note(made.subplots(), text)
-    return made
+    fig = figure(**size)
+    note(fig.subplots(), text)
+    return fig
 
 
 def dots(axes: Axes, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
-    """Single observations, faint enough to show where they crowd.
+    """Scatter single observations, faint enough to show where they crowd.
 
-    They may ``look`` otherwise: those are arguments of matplotlib's ``scatter``.
+    ``look`` overrides arguments of matplotlib's ``scatter``.
     """
     few = len(x) <= 60
     usual = {"color": COLOUR["first"], "s": 20 if few else 9, "alpha": 0.8 if few else 0.5}
@@ -151,7 +151,7 @@ def dots(axes: Axes, x: Sequence[float], y: Sequence[float], **look: Any) -> Non
 
 
 def log_scale(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
-    """Make one axis logarithmic, with plain numbers, when ``values`` span more than a decade."""
+    """Make an axis logarithmic, with plain numbers, if ``values`` span more than a decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     if not values or min(values) <= 0 or max(values) <= 10 * min(values):
@@ -178,11 +178,11 @@ def count_steps(axes: Axes) -> None:
 
 
 def remark(
-    axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **known: Any
+    axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **options: Any
 ) -> None:
-    """Write a few words ``offset`` points from a place on ``axes``."""
+    """Write ``text`` ``offset`` points from ``at`` on ``axes``."""
     settings: Any = {"textcoords": "offset points", "fontsize": SMALL, "color": COLOUR["muted"]}
-    axes.annotate(text, at, xytext=offset, **settings, **known)
+    axes.annotate(text, at, xytext=offset, **settings, **options)
 
 
 def pairs(rows: Sequence[object], x: str, y: str) -> tuple[list[Any], list[Any]]:
@@ -190,39 +190,36 @@ def pairs(rows: Sequence[object], x: str, y: str) -> tuple[list[Any], list[Any]]
     return [getattr(row, x) for row in rows], [getattr(row, y) for row in rows]
 
 
-def panels(made: Figure, count: int, *, columns: int, **shared: Any) -> list[Axes]:
-    """``count`` axes in lines of ``columns``; nothing is shown in what is left of the last one."""
+def panels(fig: Figure, count: int, *, columns: int, **shared: Any) -> list[Axes]:
+    """``count`` axes in lines of ``columns``; the rest of the last line stays empty."""
     lines = math.ceil(count / columns)
-    grid: list[Axes] = made.subplots(lines, columns, squeeze=False, **shared).ravel().tolist()
+    grid: list[Axes] = fig.subplots(lines, columns, squeeze=False, **shared).ravel().tolist()
     for axes in grid[count:]:
         axes.set_axis_off()
     return grid[:count]
 
 
 def legend(figure: Figure) -> None:
-    """Say below the axes of ``figure``, clear of what they show, what their lines and points are.
-
-    What has the same name in several axes is named once.
-    """
-    named: dict[str, Artist] = {}
+    """Put one legend for all axes below them; names in several axes are listed once."""
+    by_name: dict[str, Artist] = {}
     for axes in figure.axes:
         handles, names = axes.get_legend_handles_labels()
-        named = dict(zip(names, handles, strict=True)) | named
-    if not named:
+        by_name = dict(zip(names, handles, strict=True)) | by_name
+    if not by_name:
         return
-    one_line = len(named) == 1 or sum(map(len, named)) + 6 * len(named) <= 66
+    single = len(by_name) == 1 or sum(map(len, by_name)) + 6 * len(by_name) <= 66
     figure.legend(
-        list(named.values()),
-        list(named),
+        list(by_name.values()),
+        list(by_name),
         loc="outside lower center",
-        ncols=len(named) if one_line else math.ceil(len(named) / 2),
+        ncols=len(by_name) if single else math.ceil(len(by_name) / 2),
         handletextpad=0.4,
         columnspacing=1.4,
     )
 
 
 def _plain(value: float) -> str:
-    """A number as an axis has it: 0.02, 500, 20,000, 3M, 5G."""
+    """A tick label: 0.02, 500, 20,000, 3M, 5G."""
     for unit, letter in ((1e9, "G"), (1e6, "M")):
         if value >= unit:
             return f"{value / unit:,.6g}{letter}"
@@ -230,24 +227,23 @@ def _plain(value: float) -> str:
 
 
 def draw_series(rows: Sequence[Any], draw: Callable[..., None], *, each: float) -> Figure:
-    """Every measure of rows over their steps, one below the other.
+    """Every measure of ``rows`` over steps, one below the other, ``each`` inches high.
 
-    ``draw`` fills the axes of a measure: it is called with them, the rows of the measure, and
-    those of them whose value is finite. A measure takes a height of ``each`` inches.
+    ``draw`` is called with the axes of a measure, its rows, and those with a finite value.
     """
     series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.measure)}
     if not series:
         return empty("nothing has been measured yet", height=2.2)
-    made = figure(height=max(2.2, each * len(series)))
-    lines = panels(made, len(series), columns=1, sharex=True)
+    fig = figure(height=max(2.2, each * len(series)))
+    lines = panels(fig, len(series), columns=1, sharex=True)
     for axes, (name, group) in zip(lines, series.items(), strict=True):
         axes.set_title(label(name))
         good = [row for row in group if math.isfinite(row.value)]
         draw(axes, group, good)
         log_scale(axes, "y", [row.value for row in good])
     count_steps(lines[-1])
-    legend(made)
-    return made
+    legend(fig)
+    return fig
 
 
 def thinned(rows: Sequence[T], most: int) -> Sequence[T]:

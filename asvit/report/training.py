@@ -1,7 +1,7 @@
-"""The reports of trainings: epochs, the plan of tokens, and what a network takes images for.
+"""The reports of trainings: epochs, the plan of tokens, and the confusion matrix.
 
-They need a result.json; predictions.json beside it, which may have been removed, has the
-confusion matrix and the worst mistakes.
+They need a result.json. An optional predictions.json beside it has the confusion matrix and the
+worst mistakes.
 """
 
 import math
@@ -46,16 +46,16 @@ def summary(result: TrainResult) -> Summary:
     for name, row in (("best", result.best_row), ("last", result.last)):
         if row is not None:
             facts[f"accuracy, {name} epoch ({row.epoch})"] = f"{html.number(row.best_top1)} %"
-    return Summary(facts, [*_tokens(result), *_confused(_kept(result))])
+    return Summary(facts, [*_tokens(result), *_confused(_predictions(result))])
 
 
-def _kept(result: TrainResult) -> Predictions | None:
+def _predictions(result: TrainResult) -> Predictions | None:
     return read_predictions(result.folder / PREDICTIONS)
 
 
-def training_pictures(rows: Sequence[EpochRow], kept: Predictions | None) -> list[Picture]:
-    """The pictures of a training with these epochs; no matrix of many classes, or of none."""
-    made = [
+def training_pictures(rows: Sequence[EpochRow], predictions: Predictions | None) -> list[Picture]:
+    """The pictures of a training; a confusion matrix only of at most ``MOST_CLASSES`` classes."""
+    pictures = [
         Picture(
             "curves",
             "Loss and accuracy",
@@ -74,31 +74,31 @@ def training_pictures(rows: Sequence[EpochRow], kept: Predictions | None) -> lis
             (rows, EpochRow),
         ),
     ]
-    if kept is not None and len(kept.classes) <= MOST_CLASSES:
+    if predictions is not None and len(predictions.classes) <= MOST_CLASSES:
         matrix = Picture(
             "confusion",
             "Confusion matrix",
             "Validation images of each class (row) by the class that the trained network takes "
             "them for (column); the stronger, the larger its share of the row.",
-            lambda: draw_confusion(kept),
-            (kept.confusion, Confusion),
+            lambda: draw_confusion(predictions),
+            (predictions.confusion, Confusion),
         )
-        made.append(matrix)
-    return made
+        pictures.append(matrix)
+    return pictures
 
 
-def draw_epochs(rows: Sequence[Any], shown: Mapping[str, Sequence[str]]) -> Figure:
-    """Values over epochs in panels: the title of each, and the fields of ``rows`` in it.
+def draw_epochs(rows: Sequence[Any], panel_fields: Mapping[str, Sequence[str]]) -> Figure:
+    """Values over epochs: a panel for each title, with fields of ``rows``.
 
-    Fields are of training, validation and averaged weights; one that is empty is left out.
+    The fields are of training, validation and averaged weights; empty names are left out.
     """
-    made, epochs = figure(height=2.1 * len(shown)), [row.epoch for row in rows]
-    grid = panels(made, len(shown), columns=1, sharex=True)
-    for axes, (title, fields) in zip(grid, shown.items(), strict=True):
+    fig, epochs = figure(height=2.1 * len(panel_fields)), [row.epoch for row in rows]
+    grid = panels(fig, len(panel_fields), columns=1, sharex=True)
+    for axes, (title, fields) in zip(grid, panel_fields.items(), strict=True):
         axes.set_title(title)
         for field, (name, colour) in zip(fields, _LINES.items(), strict=False):
-            found = [getattr(row, field, None) for row in rows]
-            values = [math.nan if value is None else value for value in found]
+            raw = [getattr(row, field, None) for row in rows]
+            values = [math.nan if value is None else value for value in raw]
             if any(map(math.isfinite, values)):
                 look: Any = {"color": COLOUR[colour], "marker": "o" if len(rows) == 1 else ""}
                 axes.plot(epochs, values, label=name if len(fields) > 2 else None, **look)
@@ -107,41 +107,41 @@ def draw_epochs(rows: Sequence[Any], shown: Mapping[str, Sequence[str]]) -> Figu
                 axes.axvline(row.epoch - 0.5, color=COLOUR["muted"], linewidth=1, linestyle=":")
     grid[-1].set_xlabel("epoch")
     whole(grid[-1].xaxis)
-    legend(made)
-    return made
+    legend(fig)
+    return fig
 
 
-def draw_confusion(kept: Predictions) -> Figure:
-    """The confusion matrix: a row for each class, a column for what it was taken for."""
-    place = {name: at for at, name in enumerate(kept.classes)}
-    sizes, count = _sizes(kept), len(kept.classes)
-    shades = [levels(5)[place] for place in (0, 1, 4)]  # on others no ink stands out enough
-    made = figure(max(5.2, 1.6 + 0.44 * count), max(2.4, 1.4 + 0.3 * count))
-    axes = made.subplots()
-    for pair in kept.confusion:
+def draw_confusion(predictions: Predictions) -> Figure:
+    """The confusion matrix: true classes in rows, predicted classes in columns."""
+    place = {name: at for at, name in enumerate(predictions.classes)}
+    sizes, count = _sizes(predictions), len(predictions.classes)
+    shades = [levels(5)[place] for place in (0, 1, 4)]  # text has enough contrast on these
+    fig = figure(max(5.2, 1.6 + 0.44 * count), max(2.4, 1.4 + 0.3 * count))
+    axes = fig.subplots()
+    for pair in predictions.confusion:
         x, y = place[pair.predicted], place[pair.label]
         level = min(2, int(3 * pair.images / sizes[pair.label]))
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=shades[level], linewidth=0))
         ink = COLOUR["card" if level > 1 else "ink"]
         axes.text(x, y, f"{pair.images}", ha="center", va="center", color=ink, fontsize=9)
-    names = [one_line(name, most=20) for name in kept.classes]
+    names = [one_line(name, most=20) for name in predictions.classes]
     axes.set_xticks(range(count), names, rotation=90)
     axes.set_yticks(range(count), names)
     axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), xlabel="taken for")
     axes.grid(visible=False)
-    return made
+    return fig
 
 
-def _sizes(kept: Predictions) -> Counter[str]:
+def _sizes(predictions: Predictions) -> Counter[str]:
     """Images of each class."""
     sizes = Counter[str]()
-    for pair in kept.confusion:
+    for pair in predictions.confusion:
         sizes[pair.label] += pair.images
     return sizes
 
 
 def _tokens(result: TrainResult) -> Iterator[Section]:
-    """The plan of tokens; nothing for a training without."""
+    """The plan of tokens, if there is one."""
     if result.saved is None:
         return
     columns = ["tokens", "epochs", "multiply-adds", "of full (%)", "ms an image"]
@@ -160,12 +160,12 @@ def _tokens(result: TrainResult) -> Iterator[Section]:
     yield Section("Tokens", words, [*columns, "of full time (%)"], rows)
 
 
-def _confused(kept: Predictions | None) -> Iterator[Section]:
+def _confused(predictions: Predictions | None) -> Iterator[Section]:
     """The most confused pairs of classes."""
-    if kept is None or not kept.mistakes:
+    if predictions is None or not predictions.mistakes:
         return
-    sizes = _sizes(kept)
-    wrong = [pair for pair in kept.confusion if pair.label != pair.predicted]
+    sizes = _sizes(predictions)
+    wrong = [pair for pair in predictions.confusion if pair.label != pair.predicted]
     wrong.sort(key=lambda pair: -pair.images)
     columns = ["class", "taken for", "images", "of the class (%)"]
     rows: list[list[Cell]] = [
@@ -177,16 +177,20 @@ def _confused(kept: Predictions | None) -> Iterator[Section]:
 
 def _mistakes(result: TrainResult) -> Iterator[str]:
     """The images with the highest loss."""
-    kept = _kept(result)
-    if kept is None or not kept.mistakes:
+    predictions = _predictions(result)
+    if predictions is None or not predictions.mistakes:
         return
     about = (
         "The validation images with the highest loss among those taken for another class, with "
         "its probability. Often the label is wrong, or the image shows both."
     )
     pictures = (
-        (one.picture, one.name, f"{one.label}, taken for {one.predicted} ({one.confidence:.0f} %)")
-        for one in kept.mistakes
+        (
+            mistake.picture,
+            mistake.name,
+            f"{mistake.label}, taken for {mistake.predicted} ({mistake.confidence:.0f} %)",
+        )
+        for mistake in predictions.mistakes
     )
     yield html.section("Worst mistakes", html.paragraph(about), html.thumbnails(pictures))
 
@@ -195,7 +199,7 @@ write_training_report = html.result_report(
     "asvit train",
     TrainResult,
     summary,
-    lambda result: training_pictures(result.history, _kept(result)),
+    lambda result: training_pictures(result.history, _predictions(result)),
     _mistakes,
 )
 
@@ -212,7 +216,7 @@ def supernet_pictures(result: SupernetResult) -> list[Picture]:
     """The mean loss over epochs."""
     rows = [LossRow(epoch, loss) for epoch, loss in enumerate(result.losses, 1)]
     about = "Mean over the steps of an epoch, each of which trains one random path."
-    shown = {"loss (nats)": ("loss",)}
+    fields = {"loss (nats)": ("loss",)}
     return [
-        Picture("loss", "Training loss", about, lambda: draw_epochs(rows, shown), (rows, LossRow))
+        Picture("loss", "Training loss", about, lambda: draw_epochs(rows, fields), (rows, LossRow))
     ]

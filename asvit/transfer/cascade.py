@@ -14,8 +14,8 @@ from torchvision.models.detection.roi_heads import (
 )
 from torchvision.ops import clip_boxes_to_image
 
-#: Of each stage: the IoU with an object from which a box counts as one, the scale of x and y in
-#: regression targets, twice that of width and height, and the weight of its losses.
+#: Of each stage: the least IoU of a box with its object, the scale of x and y in regression
+#: targets (twice that of width and height), and the weight of its losses.
 STAGES = ((0.5, 10.0, 1.0), (0.6, 20.0, 0.5), (0.7, 30.0, 0.25))
 LOSSES = ("loss_classifier", "loss_box_reg", "loss_mask")
 HIDDEN = 1024  # features of a box head
@@ -27,7 +27,7 @@ Sizes = list[tuple[int, int]]  # height and width of each image
 
 
 class AgnosticPredictor(nn.Module):
-    """Class logits, and one refinement of a box, repeated for all classes as heads expect it."""
+    """Class logits, and a class-agnostic refinement of boxes, repeated for each class."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ class AgnosticPredictor(nn.Module):
 class CascadeHeads(nn.Module):
     """Three stages, each with a box head and a mask head, in place of a Mask R-CNN's heads.
 
-    A stage refines the boxes of the one before, and is trained to find objects by a higher
-    overlap. Class scores and masks are averages over the stages, boxes are the last one's. Pooling
-    and thresholds are those of the ``plain`` heads; ``classes`` count the background.
+    A stage refines the boxes of the previous stage and is trained with a higher overlap. Class
+    scores and masks are averages over the stages, boxes are those of the last. Pooling and
+    thresholds are those of the ``plain`` heads; ``classes`` includes the background.
 
     References:
         Cai and Vasconcelos 2018, "Cascade R-CNN: Delving into High Quality Object Detection",
@@ -75,7 +75,7 @@ class CascadeHeads(nn.Module):
     def forward(
         self, features: dict[str, Tensor], boxes: Boxes, sizes: Sizes, targets: Any = None
     ) -> tuple[Objects, dict[str, Tensor]]:
-        """As torchvision's heads: the objects found in evaluation, losses by name in training."""
+        """As torchvision's heads: detected objects in evaluation, losses by name in training."""
 
         def masks(stage: RoIHeads, regions: Boxes) -> Tensor:
             pooled = stage.mask_roi_pool(features, regions, sizes)
@@ -86,38 +86,38 @@ class CascadeHeads(nn.Module):
         losses: dict[str, Tensor] = {}
         for stage, (_, _, weight) in zip(self.stages, STAGES, strict=True):
             if self.training:
-                boxes, matches, labels, wanted = stage.select_training_samples(boxes, targets)
+                boxes, matches, labels, offsets = stage.select_training_samples(boxes, targets)
             pooled = stage.box_roi_pool(features, boxes, sizes)
             logits, deltas = stage.box_predictor(stage.box_head(pooled))
             if self.training:
-                # Masks are learnt in boxes that count as objects.
+                # Only boxes of objects train masks.
                 regions, objects = (
-                    [one[label > 0] for one, label in zip(ones, labels, strict=True)]
-                    for ones in (boxes, matches)
+                    [values[label > 0] for values, label in zip(images, labels, strict=True)]
+                    for images in (boxes, matches)
                 )
                 truth = ([target[name] for target in targets] for name in ("masks", "labels"))
-                found = (
-                    *fastrcnn_loss(logits, deltas, labels, wanted),
+                stage_losses = (
+                    *fastrcnn_loss(logits, deltas, labels, offsets),
                     maskrcnn_loss(masks(stage, regions), regions, *truth, objects),
                 )
-                for name, loss in zip(LOSSES, found, strict=True):
+                for name, loss in zip(LOSSES, stage_losses, strict=True):
                     losses[name] = losses.get(name, 0) + weight * loss
             scores.append(logits.softmax(-1))
-            given, boxes = boxes, refined(stage, boxes, deltas, sizes)
+            proposals, boxes = boxes, refined(stage, boxes, deltas, sizes)
         if self.training:
             return [], losses
-        # The last stage takes a softmax, which the logarithm undoes.
+        # The last stage applies a softmax, which the logarithm undoes.
         mean = torch.stack(scores).mean(0).log()
-        boxes, best, classes = stage.postprocess_detections(mean, deltas, given, sizes)
-        drawn = (maskrcnn_inference(masks(stage, boxes), classes) for stage in self.stages)
-        shapes = [torch.stack(of_image).mean(0) for of_image in zip(*drawn, strict=True)]
+        boxes, best, classes = stage.postprocess_detections(mean, deltas, proposals, sizes)
+        shapes = (maskrcnn_inference(masks(stage, boxes), classes) for stage in self.stages)
+        averages = [torch.stack(image).mean(0) for image in zip(*shapes, strict=True)]
         names = ("boxes", "scores", "labels", "masks")
-        images = zip(boxes, best, classes, shapes, strict=True)
+        images = zip(boxes, best, classes, averages, strict=True)
         return [dict(zip(names, image, strict=True)) for image in images], {}
 
 
 def refined(stage: RoIHeads, boxes: Boxes, deltas: Tensor, sizes: Sizes) -> Boxes:
-    """The boxes as a stage refines them, within the images; without gradients."""
+    """The boxes refined by a stage and clipped to the images; without gradients."""
     moved = stage.box_coder.decode(deltas.detach(), boxes)[:, 0]
-    parts = moved.split([len(one) for one in boxes])
-    return [clip_boxes_to_image(one, size) for one, size in zip(parts, sizes, strict=True)]
+    parts = moved.split([len(part) for part in boxes])
+    return [clip_boxes_to_image(part, size) for part, size in zip(parts, sizes, strict=True)]

@@ -30,7 +30,7 @@ from proxies.messages import first_line
 
 Sample = tuple[Tensor, Any]
 
-_LONGEST = 50  # times its width: an image is enlarged until that is the image size
+_LONGEST = 50  # largest aspect ratio: the shorter side is resized to the image size
 
 
 class CocoImages(Dataset[Sample]):
@@ -39,7 +39,7 @@ class CocoImages(Dataset[Sample]):
     An item is the image, ``[3, H, W]`` uint8, and a dictionary of its n objects: ``boxes``
     ``[n, 4]`` (left, top, right, bottom, pixels), ``labels`` ``[n]`` int64 from 1 in the order of
     ``classes``, ``masks`` ``[n, H, W]``, and for evaluation ``iscrowd`` and ``area``. Crowds are
-    left out unless asked for.
+    left out unless ``crowds``.
 
     Attributes:
         classes: Names of the categories, sorted by id.
@@ -58,8 +58,8 @@ class CocoImages(Dataset[Sample]):
             if not path.exists():
                 raise FileNotFoundError(f"no {str(path)!r}; give a folder in COCO's format")
         self._coco = _read_coco(file)
-        with file.open("rb") as opened:
-            self.digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        with file.open("rb") as stream:
+            self.digest = hashlib.file_digest(stream, "sha256").hexdigest()
         categories = sorted(self._coco.cats.values(), key=lambda category: category["id"])
         self.classes = tuple(str(category["name"]) for category in categories)
         self._labels = {category["id"]: i for i, category in enumerate(categories, 1)}
@@ -92,7 +92,7 @@ class CocoImages(Dataset[Sample]):
         }
 
     def _objects(self, index: int) -> list[dict[str, Any]]:
-        """The annotations of an image whose boxes are not empty."""
+        """The annotations of an image with nonempty boxes."""
         return [
             o
             for o in self._coco.imgToAnns.get(self._ids[index], [])
@@ -122,7 +122,7 @@ def _read_coco(file: Path) -> Any:
 
 
 class SceneImages(Dataset[Sample]):
-    """One split of a folder in ADE20K's format, of images with a class for every pixel.
+    """One split of a folder in ADE20K's format: images with a class for every pixel.
 
     ``images`` and ``annotations``, or a subfolder of each per split, hold files of the same names
     except for suffixes. Annotations number the classes from 1, with 0 for no class. An item is the
@@ -136,9 +136,9 @@ class SceneImages(Dataset[Sample]):
 
     def __init__(self, folder: Path, split: str, *, classes: int) -> None:
         images, annotations = folder / "images" / split, folder / "annotations" / split
-        for each in (images, annotations):
-            if not each.is_dir():
-                raise FileNotFoundError(f"no folder {str(each)!r}; give one in ADE20K's format")
+        for path in (images, annotations):
+            if not path.is_dir():
+                raise FileNotFoundError(f"no folder {str(path)!r}; give one in ADE20K's format")
         by_stem = {Path(name).stem: annotations / name for name in list_folder(annotations)[0]}
         self._files: list[tuple[Path, Path]] = []
         for name in list_folder(images)[0]:
@@ -185,13 +185,13 @@ def _read_classes(path: Path) -> np.ndarray[Any, Any]:
 
 @dataclass(eq=False)
 class AugmentedBatches(Dataset[Batch]):
-    """The batch of each plan: a list of images, and one of their annotations.
+    """The batch of each plan: a list of images, and a list of their annotations.
 
-    Their variation follows from the seed, the epoch and the image alone.
+    Augmentation depends only on the seed, the epoch and the image.
     """
 
     images: Dataset[Sample]
-    indices: Sequence[int]  # of the images to train on, among which plans number theirs
+    indices: Sequence[int]  # of the training images; plans index into these
     transform: Callable[[Tensor, Any], Sample]  # draws from the global generators
     seed: int
 

@@ -17,15 +17,15 @@ from asvit.transfer.datasets import CocoImages
 from asvit.transfer.session import Task, build_pyramid, colours
 from asvit.transfer.settings import DetectionSettings
 
-MARKS = (27 / 36, 33 / 36)  # of the training; after each, the learning rate is divided by 10
-LIKELY = 0.5  # score from which objects are drawn
+MARKS = (27 / 36, 33 / 36)  # fractions of the training; each divides the learning rate by 10
+LIKELY = 0.5  # least score of objects to draw
 
 
 def detector(settings: DetectionSettings, classes: int) -> MaskRCNN:
     """A detector with a feature pyramid network.
 
     In training it maps images ``[3, H, W]`` in [0, 1] and their objects to losses by name; in
-    evaluation, images to the objects found in each.
+    evaluation, images to detected objects.
 
     References:
         He et al. 2017, "Mask R-CNN", arXiv:1703.06870, and for a cascade :class:`CascadeHeads`.
@@ -92,34 +92,34 @@ class Detection(Task[DetectionSettings]):
         return float(0.1 ** sum(step >= mark * steps for mark in MARKS))
 
     def predict(self, image: Tensor, device: torch.device) -> dict[str, Tensor]:
-        """The objects found, with their scores."""
-        found = self.model([v2.functional.to_dtype(image, scale=True).to(device)])[0]
+        """The detected objects, with their scores."""
+        objects = self.model([v2.functional.to_dtype(image, scale=True).to(device)])[0]
         size = (image.shape[-2], image.shape[-1])
-        boxes = tv_tensors.BoundingBoxes(found["boxes"], format="XYXY", canvas_size=size)
-        return {**found, "boxes": boxes, "masks": tv_tensors.Mask(found["masks"][:, 0] > 0.5)}
+        boxes = tv_tensors.BoundingBoxes(objects["boxes"], format="XYXY", canvas_size=size)
+        return {**objects, "boxes": boxes, "masks": tv_tensors.Mask(objects["masks"][:, 0] > 0.5)}
 
-    def compare(self, found: Any, annotation: Any, device: torch.device) -> None:
-        """Objects found and wanted, for COCO's average precision of boxes and masks."""
-        wanted = {name: value.to(device) for name, value in annotation.items()}
-        self.metric.update([found], [{**wanted, "masks": wanted["masks"].bool()}])
+    def compare(self, prediction: Any, annotation: Any, device: torch.device) -> None:
+        """Update COCO's average precision of boxes and masks."""
+        target = {name: value.to(device) for name, value in annotation.items()}
+        self.metric.update([prediction], [{**target, "masks": target["masks"].bool()}])
 
     def draw(self, image: Tensor, annotation: dict[str, Tensor]) -> Tensor:
-        """Masks, and boxes with their class, of the likely objects."""
-        known = {name: value.cpu() for name, value in annotation.items()}
-        scores = known.get("scores", torch.ones(len(known["labels"])))
+        """Draw the masks of likely objects, and their boxes with the class."""
+        objects = {name: value.cpu() for name, value in annotation.items()}
+        scores = objects.get("scores", torch.ones(len(objects["labels"])))
         likely = scores >= LIKELY
         if not likely.any():
             return image
-        labels = (known["labels"][likely] - 1).tolist()
+        labels = (objects["labels"][likely] - 1).tolist()
         shades = colours(self.classes)
         inks = [shades[label] for label in labels]
         words = [self._names[label] for label in labels]
-        masks = known["masks"][likely].bool()
+        masks = objects["masks"][likely].bool()
         alone = masks & (masks.cumsum(0) == 1)  # where they overlap, torchvision draws black
         tinted = draw_segmentation_masks(image, alone, 0.5, inks)
         boxed: Tensor = draw_bounding_boxes(
             tinted,
-            known["boxes"][likely],
+            objects["boxes"][likely],
             words,
             inks,
             width=2,

@@ -16,13 +16,13 @@ from asvit.transfer.session import Task, build_pyramid, colours
 from asvit.transfer.settings import IGNORED, SegmentationSettings
 
 AUXILIARY = 0.4  # weight of the loss of the auxiliary head
-SIZES = 16  # sides to choose from in random resizing
+SIZES = 16  # number of sides in random resizing
 
 
 class UperNet(nn.Module):
     """UperNet on a feature pyramid, with an auxiliary head on the second coarsest map.
 
-    The full model of transformers builds its own backbone, so only its heads are used.
+    Only the heads are from transformers, whose full model builds its own backbone.
 
     Args:
         pyramid: The pyramid.
@@ -87,12 +87,12 @@ class Segmentation(Task[SegmentationSettings]):
         self.validation = SceneImages(folder, settings.validation, classes=self.classes)
         self.indices = range(len(self.images))
         self.model = UperNet(*build_pyramid(settings), self.classes, head=settings.head)
-        counted: Any = {"num_classes": self.classes, "ignore_index": IGNORED}
+        options: Any = {"num_classes": self.classes, "ignore_index": IGNORED}
         # Classes that are neither in the labels nor predicted do not count.
         self.metric = MetricCollection(
             {
-                "mean_iou": MulticlassJaccardIndex(**counted),
-                "pixel_accuracy": MulticlassAccuracy(**counted, average="micro"),
+                "mean_iou": MulticlassJaccardIndex(**options),
+                "pixel_accuracy": MulticlassAccuracy(**options, average="micro"),
             }
         )
         sides = (side * torch.linspace(*settings.scale, SIZES)).round().clamp(min=1)
@@ -122,15 +122,15 @@ class Segmentation(Task[SegmentationSettings]):
         """The class of each pixel, ``[1, H, W]``, with the shorter side at the image size."""
         small = v2.functional.resize(image, [self.settings.image_size], antialias=True)
         small = v2.functional.to_dtype(small, scale=True).to(device)
-        found: Tensor = tv_tensors.Mask(_upsampled(self.model(small[None]), image).argmax(dim=1))
-        return found
+        classes: Tensor = tv_tensors.Mask(_upsampled(self.model(small[None]), image).argmax(dim=1))
+        return classes
 
-    def compare(self, found: Tensor, annotation: Tensor, device: torch.device) -> None:
-        """Classes found and wanted."""
-        self.metric.update(found, annotation.to(device).long())
+    def compare(self, prediction: Tensor, annotation: Tensor, device: torch.device) -> None:
+        """Update the metrics."""
+        self.metric.update(prediction, annotation.to(device).long())
 
     def draw(self, image: Tensor, annotation: Tensor) -> Tensor:
-        """The classes as colours, pixels without a class as they are."""
+        """Draw the classes as colours; pixels without a class stay as they are."""
         masks = annotation.cpu() == torch.arange(self.classes).view(-1, 1, 1)
-        drawn: Tensor = draw_segmentation_masks(image, masks, 0.5, colours(self.classes))
-        return drawn
+        blended: Tensor = draw_segmentation_masks(image, masks, 0.5, colours(self.classes))
+        return blended

@@ -40,7 +40,7 @@ from asvit.transfer.datasets import AugmentedBatches, Sample
 from asvit.transfer.settings import DRAWING, TransferRow, TransferSettings
 from proxies.evaluation import seed_for
 
-EXAMPLES = 6  # images whose annotation and prediction are drawn
+EXAMPLES = 6  # images to draw with their annotation and prediction
 SIDE = 320  # pixels of a drawing
 
 S = TypeVar("S", bound=TransferSettings)
@@ -55,7 +55,7 @@ class Task(ABC, Generic[S]):
         validation: The images to evaluate on.
         classes: Number of classes.
         transform: Random augmentation of an image and its annotation.
-        metric: What predictions and annotations are compared with; its values are in [0, 1].
+        metric: Compares predictions with annotations; its values are in [0, 1].
     """
 
     model: nn.Module
@@ -71,7 +71,7 @@ class Task(ABC, Generic[S]):
 
     @abstractmethod
     def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
-        """What the model takes: images and targets on the device."""
+        """The inputs of the model: images and targets on the device."""
 
     @abstractmethod
     def decay(self, step: int, steps: int) -> float:
@@ -79,43 +79,43 @@ class Task(ABC, Generic[S]):
 
     @abstractmethod
     def predict(self, image: Tensor, device: torch.device) -> Any:
-        """What the model finds in an image ``[3, H, W]`` uint8, in the form of an annotation."""
+        """The prediction for an image ``[3, H, W]`` uint8, in the form of an annotation."""
 
     @abstractmethod
-    def compare(self, found: Any, annotation: Any, device: torch.device) -> None:
+    def compare(self, prediction: Any, annotation: Any, device: torch.device) -> None:
         """Update the metric with a prediction."""
 
     @abstractmethod
     def draw(self, image: Tensor, annotation: Any) -> Tensor:
-        """An image, ``[3, H, W]`` uint8, with an annotation or a prediction drawn on it."""
+        """Draw an annotation or a prediction on an image ``[3, H, W]`` uint8."""
 
     def lr_factor(self, step: int, steps: int) -> float:
         """The learning rate of a step as a fraction of the highest: linear warm-up, then decay."""
         return min((step + 1) / (self.settings.warmup + 1), 1.0) * self.decay(step, steps)
 
-    @torch.no_grad()  # not inference mode: training could not use what a network caches
+    @torch.no_grad()  # inference mode would cache tensors that training cannot use
     def evaluate(self, processes: ProcessGroup) -> dict[str, float]:
         """Metrics on the validation images, per cent; every process must call this."""
         self.model.eval()
         self.metric.to(processes.device).reset()
         for index in range(processes.rank, len(self.validation), processes.world):
             image, annotation = self.validation[index]
-            found = self.predict(image, processes.device)
-            self.compare(found, annotation, processes.device)
+            prediction = self.predict(image, processes.device)
+            self.compare(prediction, annotation, processes.device)
         values = self.metric.compute().items()
-        return {name: round(100 * float(one), 3) for name, one in values if one.ndim == 0}
+        return {name: round(100 * float(value), 3) for name, value in values if value.ndim == 0}
 
     @torch.no_grad()
     def drawing(self, device: torch.device) -> bytes:
-        """A JPEG of the first validation images: each annotation, and the prediction beside it."""
+        """A JPEG of the first validation images, with annotations and predictions side by side."""
         self.model.eval()
-        resize, shown = v2.Resize(None, max_size=SIDE), list[Tensor]()
+        resize, tiles = v2.Resize(None, max_size=SIDE), list[Tensor]()
         for index in range(min(EXAMPLES, len(self.validation))):
             image, annotation = self.validation[index]
-            for one in (annotation, self.predict(image, device)):
-                drawn = tvf.to_pil_image(self.draw(*resize(image, one)))
-                shown.append(tvf.pil_to_tensor(ImageOps.pad(drawn, (SIDE, SIDE), color="white")))
-        grid = make_grid(shown, nrow=4, padding=8, pad_value=255)
+            for target in (annotation, self.predict(image, device)):
+                tile = tvf.to_pil_image(self.draw(*resize(image, target)))
+                tiles.append(tvf.pil_to_tensor(ImageOps.pad(tile, (SIDE, SIDE), color="white")))
+        grid = make_grid(tiles, nrow=4, padding=8, pad_value=255)
         tvf.to_pil_image(grid).save(jpeg := io.BytesIO(), "JPEG")
         return jpeg.getvalue()
 
@@ -128,7 +128,7 @@ def colours(classes: int) -> list[str]:
 def build_pyramid(settings: TransferSettings, fpn: int | None = None) -> tuple[Any, v2.Normalize]:
     """The network as a feature pyramid, and the normalisation of pixels in [0, 1].
 
-    With weights that tell of their network these are its own, otherwise ImageNet's.
+    The normalisation is that of the weights, if their file records it, otherwise ImageNet's.
 
     Raises:
         ValueError: As in :func:`asvit.networks.pyramid.backbone`.
@@ -139,19 +139,19 @@ def build_pyramid(settings: TransferSettings, fpn: int | None = None) -> tuple[A
     if settings.weights is not None:
         weights = weights_path(settings.weights)
         try:
-            known = WeightsFile.read(weights)
-            facts = dict(known.facts)
-            arch = arch or replace(known.network, image_size=settings.image_size)
+            file = WeightsFile.read(weights)
+            facts = dict(file.facts)
+            arch = arch or replace(file.network, image_size=settings.image_size)
         except ValueError:
             if arch is None:
                 raise
     if arch is None:
         raise ValueError("name an architecture, or weights that say theirs")
     names = ("norms", "frozen_stages", "drop_path", "grad_checkpointing")
-    chosen = {name: getattr(settings, name) for name in names}
+    options = {name: getattr(settings, name) for name in names}
     windows = settings.windows or None
     pyramid = backbone(
-        arch, settings.image_size, weights=weights, windows=windows, fpn=fpn, **chosen
+        arch, settings.image_size, weights=weights, windows=windows, fpn=fpn, **options
     )
     normalize = v2.Normalize(
         facts.get("mean", IMAGENET_DEFAULT_MEAN), facts.get("std", IMAGENET_DEFAULT_STD)
@@ -188,21 +188,21 @@ class Session(EpochSession[TransferRow]):
         return EngineState(self.task.model.state_dict(), {}, *optimizer_state(self._optimizer))
 
     def run(self, tell: Tell) -> None:
-        """Train to the end, telling of every step and epoch; then draw some predictions.
+        """Train to the end, report every step and epoch to ``tell``, then draw predictions.
 
         Raises:
             ValueError: If the loss or a weight is not finite, or an image cannot be read; the last
-                checkpoint then stays.
+                checkpoint stays.
         """
         total = self.origin.settings.epochs
-        begun = len(self.history)
+        resumed = len(self.history)
 
         def follow(epochs: float, loss: float, row: TransferRow | None = None) -> None:
             values = {"loss": loss, **(row.metrics if row else {})}
             words = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items()]
-            known: Any = {"share": epochs / total, "share_resumed": begun / total, "record": row}
             done, state = len(self.history), "  ".join(words)
-            tell(Progress("epoch", done, total, begun, state=state, **known))
+            shares: Any = {"share": epochs / total, "share_resumed": resumed / total}
+            tell(Progress("epoch", done, total, resumed, state=state, record=row, **shares))
 
         with closing(self._batches):
             for row in self.epochs(partial(self._epoch, follow=follow)):
@@ -212,7 +212,7 @@ class Session(EpochSession[TransferRow]):
 
     def _epoch(self, epoch: int, follow: Callable[[float, float], None]) -> TransferRow:
         """Train for one epoch, and evaluate."""
-        began, device, model = time.monotonic(), self.processes.device, self.task.model
+        started, device, model = time.monotonic(), self.processes.device, self.task.model
         self._batches.set_epoch(epoch)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             losses = self._train(epoch, follow)
@@ -220,11 +220,11 @@ class Session(EpochSession[TransferRow]):
             distribute_bn(model, self.processes.world, reduce=True)
         check_finite(model.state_dict(), what=f"after epoch {epoch + 1} the weights")
         metrics = self.task.evaluate(self.processes)
-        names = {one.name for one in fields(self.row_type)}
+        names = {column.name for column in fields(self.row_type)}
         return self.row_type(
             epoch=epoch + 1,
             learning_rate=self._optimizer.param_groups[0]["lr"],
-            seconds=round(time.monotonic() - began, 3),
+            seconds=round(time.monotonic() - started, 3),
             **losses,
             **{name: value for name, value in metrics.items() if name in names},
         )
@@ -234,7 +234,7 @@ class Session(EpochSession[TransferRow]):
         settings, task, processes = self.task.settings, self.task, self.processes
         steps, sums = len(self._batches), Counter[str]()
         self._wrapped.train()
-        # For drop-path and the draws of the detector.
+        # For drop-path, and for the detector's sampling of regions.
         torch.manual_seed(seed_for(settings.seed, f"rank {processes.rank}", epoch))
         for number, (images, targets) in enumerate(self._batches, 1):
             step = epoch * steps + number
@@ -257,6 +257,6 @@ class Session(EpochSession[TransferRow]):
             if settings.clip:
                 nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
             self._optimizer.step()
-            if number < steps:  # the last step is told with the metrics
+            if number < steps:  # the last step is reported with the metrics
                 follow(epoch + number / steps, means[0])
         return {name: round(total / steps, 6) for name, total in sums.items()}

@@ -1,4 +1,4 @@
-"""Settings of training detectors and segmenters, and what it comes to."""
+"""Settings and results of training detectors and segmenters."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -16,24 +16,24 @@ IGNORED = 255  # label of pixels without a class
 _OF_TRAINING = ("epoch", "learning_rate", "seconds")  # columns, beside the losses
 
 
-def _scale(given: Iterable[float | str]) -> tuple[float, float]:
+def _scale(values: Iterable[float | str]) -> tuple[float, float]:
     try:
-        least, most = map(float, given)
+        least, most = map(float, values)
     except (OverflowError, TypeError, ValueError):
         least = most = math.nan
     if not 0 < least <= most < math.inf:
-        raise ValueError(f"scale must be two numbers, least first, got {shown(given)}")
+        raise ValueError(f"scale must be two numbers, least first, got {shown(values)}")
     return least, most
 
 
 def _otherwise(name: str, default: Any) -> Any:
-    """The setting ``name`` of every transfer with another default."""
+    """The setting ``name`` of every transfer, with another default."""
     return field(default=default, metadata=TransferSettings.__dataclass_fields__[name].metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferSettings(Settings):
-    """Settings of a training, by default of a detector. Equal ones give equal weights on a CPU."""
+    """Settings of a training; equal settings give equal weights on a CPU."""
 
     architecture: str | None = setting(
         None,
@@ -83,8 +83,8 @@ class TransferSettings(Settings):
 class DetectionSettings(TransferSettings):
     """Settings of a detector.
 
-    The defaults are what is published of As-ViT Large's (arXiv:2202.11921), by its size a cascade,
-    and otherwise those of Swin's (arXiv:2103.14030).
+    The defaults are the published settings of As-ViT Large (arXiv:2202.11921), which by its size
+    is a cascade, and otherwise those of Swin (arXiv:2103.14030).
     """
 
     presets: ClassVar[Presets] = presets_with(
@@ -130,7 +130,7 @@ class TransferRow:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What was measured on the validation images, by name."""
+        """The metrics on the validation images, by name."""
         return {
             name: value
             for name, value in vars(self).items()
@@ -157,7 +157,7 @@ class DetectionRow(TransferRow):
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationRow(TransferRow):
-    """An epoch of a segmenter; classes that are neither there nor found do not count."""
+    """An epoch of a segmenter; classes absent from labels and predictions do not count."""
 
     loss_decode: float
     loss_auxiliary: float

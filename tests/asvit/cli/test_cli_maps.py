@@ -105,5 +105,5 @@ def test_networks_without_attention_and_missing_pictures_are_refused() -> None:
 
 def test_layers_by_the_name_of_a_module() -> None:
     (found,) = asvit.attention_maps(DEIT, ["red.png"], layers=["blocks.1", 0], image_size=32)
-    names = [row.layer for row in found.shown[0]]  # type: ignore[attr-defined]
+    names = [row.layer for row in found.data[0]]  # type: ignore[attr-defined]
     assert list(dict.fromkeys(names)) == ["blocks.1.attn", "blocks.0.attn"]
