@@ -17,13 +17,8 @@ from proxies import PROXIES, Proxy, Readings, Score, combine, get_proxy, measure
 from proxies.registry import Registry, UnknownNameError, register
 
 
-@pytest.mark.parametrize("name", PROXIES)
-def test_every_measure_says_what_it_is(name: str) -> None:
-    proxy = get_proxy(name)
-    assert proxy.name == name
-    assert proxy.better in ("higher", "lower", "reported")
-    assert proxy.description
-    assert proxy.paper
+def test_every_measure_names_its_paper() -> None:
+    assert [name for name in PROXIES if not get_proxy(name).paper] == []
 
 
 def test_a_name_is_taken_once() -> None:

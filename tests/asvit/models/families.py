@@ -1,7 +1,12 @@
-"""Small networks of every family, by name."""
+"""Small networks of every family, by name; and those of the released code."""
+
+import json
+from pathlib import Path
 
 import timm
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from timm.models.convnext import ConvNeXt
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.nextvit import NextViT
@@ -10,6 +15,7 @@ from timm.models.pvt_v2 import PyramidVisionTransformerV2
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 
+from asvit.genotype import Genotype
 from asvit.models import AsViT, PSViT, ShiftViT, convert
 
 SIDE = 64
@@ -80,6 +86,25 @@ def make(name):
 def images(count=2, side=SIDE):
     """``[count, 3, side, side]``."""
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+# Weights, images and outputs of the released code (VITA-Group/AsViT), made on CPU in float32.
+GOLDEN = sorted((Path(__file__).parents[2] / "data" / "golden").glob("*.safetensors"))
+
+
+def released(path):
+    """The network of a golden file in evaluation mode, all tensors of the file, and its facts."""
+    with safe_open(path, "pt") as file:
+        facts = file.metadata()
+    genotype = Genotype.parse(facts["arch"]).with_(
+        depths=json.loads(facts["depths"]), width=int(facts["width"])
+    )
+    model = AsViT(genotype, img_size=int(facts["image_size"])).eval()
+    assert sum(p.numel() for p in model.parameters()) == int(facts["params"])
+    tensors = load_file(path)
+    weights = {name: t for name, t in tensors.items() if name.startswith("weights.")}
+    model.load_state_dict({name.removeprefix("weights."): t for name, t in weights.items()})
+    return model, tensors, facts
 
 
 def deit(**changes):

@@ -1,8 +1,6 @@
 """The whole As-ViT network: released numbers, shapes, any image, derivatives, compilation."""
 
-import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +8,7 @@ import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from asvit.genotype import Genotype
 from asvit.models import AsViT
@@ -20,26 +16,10 @@ from asvit.models.asvit import SIZES, asvit_cost
 from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta
 from proxies.counts import count
+from tests.asvit.models.families import GOLDEN, released
 
-# Weights, images and outputs of the released code (VITA-Group/AsViT), made on CPU in float32.
-GOLDEN = sorted((Path(__file__).parents[2] / "data" / "golden").glob("*.safetensors"))
 SMALL = "6,2,3|3,1,2|2,1,2|4,1,2|16,8"
 DEEP = "5,4,2,2|2,2,3,1|3,1,2,2|2,1,2,1|32,12"
-
-
-def released(path: Path) -> tuple[AsViT, dict[str, Tensor]]:
-    """The network of a golden file in evaluation mode, and the tensors beside its weights."""
-    with safe_open(path, "pt") as file:
-        facts = file.metadata()
-    genotype = Genotype.parse(facts["arch"]).with_(
-        depths=json.loads(facts["depths"]), width=int(facts["width"])
-    )
-    model = AsViT(genotype, img_size=int(facts["image_size"])).eval()
-    assert sum(p.numel() for p in model.parameters()) == int(facts["params"])
-    tensors = load_file(path)
-    weights = {name: t for name, t in tensors.items() if name.startswith("weights.")}
-    model.load_state_dict({name.removeprefix("weights."): t for name, t in weights.items()})
-    return model, tensors
 
 
 def test_both_golden_files_are_here():
@@ -48,7 +28,7 @@ def test_both_golden_files_are_here():
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_released_weights_give_the_released_outputs(path):
-    model, tensors = released(path)
+    model, tensors, _ = released(path)
     images = tensors["images"][:2].float()
     with torch.no_grad():
         torch.testing.assert_close(model(images), tensors["logits_first_two"], atol=1e-6, rtol=0)
