@@ -14,6 +14,7 @@ from timm.models.pit import PoolingVisionTransformer
 from timm.models.pvt_v2 import PyramidVisionTransformerV2
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
 from asvit.genotype import Genotype
 from asvit.models import AsViT, PSViT, ShiftViT, convert
@@ -126,6 +127,16 @@ def tiny_pyramid(**changes):
 def psvit(cells, dims, heads, pooling, **settings):
     shape = {"img_size": 64, "num_classes": 5}
     return PSViT(cells, dims, heads, pooling=pooling, **{**shape, **settings})
+
+
+def with_statistics(model):
+    """The network in evaluation mode, with batch norms that have seen something."""
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            nn.init.uniform_(part.running_var, 0.5, 2)
+            nn.init.normal_(part.running_mean)
+            nn.init.uniform_(part.weight, 0.5, 2)
+    return model.eval()
 
 
 #: Networks whose attention can be replaced -> (builder, height and width of an image).

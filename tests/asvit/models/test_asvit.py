@@ -41,8 +41,6 @@ def test_published_sizes():
     for name, text in SIZES.items():
         with torch.device("meta"):
             assert str(timm.create_model(name).genotype) == text == str(Genotype.parse(text))
-    model = timm.create_model("asvit_seed", in_chans=1, num_classes=10, drop_path_rate=0.1)
-    assert model(torch.zeros(2, 1, 64, 96)).shape == (2, 10)
 
 
 def test_a_replaced_classifier_keeps_the_hidden_layer():
@@ -51,8 +49,6 @@ def test_a_replaced_classifier_keeps_the_hidden_layer():
     model.reset_classifier(7)
     assert model.head[0].weight is hidden  # as timm does when it loads a checkpoint
     assert model.get_classifier().weight.shape == (7, 64)
-    with pytest.raises(ValueError, match="global_pool='token'"):
-        AsViT(SMALL, global_pool="token")
 
 
 def test_widths_stop_at_the_cap():
@@ -84,8 +80,6 @@ def test_images_that_do_not_fit_are_refused():
         AsViT("6,2,3|3,2,2|2,1,2|4,1,2|16,8", img_size=40)
     with pytest.raises(ValueError, match="an image of 30 px"):
         AsViT(SMALL)(torch.randn(1, 3, 32, 30))
-    with pytest.raises(ValueError, match=r"shape \(3, 32, 32\); use \[batch, channels"):
-        AsViT(SMALL)(torch.randn(3, 32, 32))
 
 
 def test_stages_differ_from_the_input_only_through_their_windows():
