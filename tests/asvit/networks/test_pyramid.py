@@ -13,7 +13,6 @@ from torchvision.models.detection import MaskRCNN
 import asvit
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import (
-    Pyramid,
     PyramidWithFpn,
     backbone,
     feature_levels,
@@ -229,12 +228,6 @@ def test_with_a_feature_pyramid_network_under_mask_rcnn() -> None:
     assert all(p.grad is not None for p in pyramid.parameters())
     found = detector.eval()([torch.rand(3, 50, 60)])
     assert found[0]["masks"].shape[-2:] == (50, 60)
-
-
-def test_one_map_under_a_detector() -> None:
-    pyramid = backbone(AS_VIT, 64, out_indices=(2,))
-    assert isinstance(pyramid, Pyramid)
-    assert pyramid.out_channels == pyramid.channels[0] == 64
 
 
 def test_timms_own_feature_extraction_gives_the_same() -> None:
