@@ -97,7 +97,7 @@ def test_stages_differ_from_the_input_only_through_their_windows():
     assert not differs[:, 8:].any()
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**32 - 1),
     st.one_of(st.sampled_from([32, 64, 96, 160, 224]), st.integers(1, 60).map(lambda n: 4 * n)),

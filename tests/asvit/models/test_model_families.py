@@ -113,10 +113,9 @@ def test_channels_may_come_last(name):
         assert all(level.is_contiguous(memory_format=torch.channels_last) for level in maps)
 
 
-GRAPHS = ("asvit", "shiftvit", "psvit 1d", "psvit 2d", "deit, converted", "pvt, converted")
-
-
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize(
+    "name", ["asvit", "shiftvit", "psvit 1d", "psvit 2d", "deit, converted", "pvt, converted"]
+)
 def test_compiles_as_one_graph(name):
     model, image = make(name)
     torch._dynamo.reset()

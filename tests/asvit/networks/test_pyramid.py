@@ -26,7 +26,7 @@ SHIFT_VIT = "shift:1,1,1,1|2|12|1|24"
 MIXED = "mixed:8,4,2|4,4,2|2,1,2|2,1,2|16,16|saaa|fffc|p"
 GRIDS = "psvit2d:b-----|b-----|b-----|16"
 PIT = "pit:16,2|1,1,1|1,2,4"
-SWIN = "timm:swin_tiny_patch4_window7_224"
+SWIN = "timm:swin_tiny_patch4_window7_224(depths=[1,1,1,1],embed_dim=24)"
 
 
 @pytest.mark.parametrize(
