@@ -21,6 +21,7 @@ from proxies import (
     curve_speed,
     extrinsic_curvature,
     gauss_map_speed,
+    get_proxy,
     ntk_condition_number,
     ntk_matrix,
 )
@@ -225,6 +226,11 @@ def test_az_nas_measures_noise_and_not_the_images(measure: str) -> None:
     value = PROXIES[measure].value
     assert value(model, inputs(side)) == value(model, inputs(side))
     assert value(model, inputs(side)) != value(model, inputs(side, seed=1))
+
+
+@pytest.mark.parametrize("measure", PROXIES)
+def test_every_measure_names_its_paper(measure: str) -> None:
+    assert get_proxy(measure).paper
 
 
 @pytest.mark.parametrize("measure", STRUCTURE)

@@ -13,12 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import proxies
-from proxies import PROXIES, Proxy, Readings, Score, combine, get_proxy, measure, measure_repeats
+from proxies import Proxy, Readings, Score, combine, measure, measure_repeats
 from proxies.registry import Registry, UnknownNameError, register
-
-
-def test_every_measure_names_its_paper() -> None:
-    assert [name for name in PROXIES if not get_proxy(name).paper] == []
 
 
 def test_a_name_is_taken_once() -> None:
