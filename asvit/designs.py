@@ -59,7 +59,7 @@ class DesignSettings(Settings):
     )
     teacher: str | None = _of(TrainSettings, "teacher")
     teacher_weights: str | None = _of(TrainSettings, "teacher_weights")
-    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
     seed: int = seed_setting()
 
     def check(self) -> None:

@@ -1,11 +1,15 @@
 """Writes the option tables of docs/commands.md from the commands themselves.
 
 Run from a checkout: ``python -m experiments.command_tables``. A table stands below a line
-``<!-- options of search -->``, whose words are those of the command.
+``<!-- options of search -->``, whose words are those of the command. Options that are the same in
+several commands are in one table, below ``<!-- options of several commands -->``; the others name
+them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import click
@@ -14,6 +18,15 @@ from asvit.cli.app import app
 from experiments.tables import fill_tables
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
+SEVERAL = "several commands"
+COMMANDS = (
+    *("design", "search", "scale", "train", "reference build", "correlate"),
+    *("transfer detect", "transfer segment", "supernet train", "supernet evolve"),
+    *("export", "predict", "maps", "cost", "score"),
+)
+LEAST = 4  # commands that share an option
+
+Row = tuple[str, str, str]  # names, default, meaning
 
 
 def rewritten(page: str) -> str:
@@ -22,30 +35,50 @@ def rewritten(page: str) -> str:
 
 
 def table(words: str) -> str:
-    """The options of a command as a table in Markdown.
+    """The options of a command, or those of several, as a table in Markdown.
 
     Raises:
         ValueError: If there is no such command.
     """
+    common = shared()
+    rows = common if words == SEVERAL else [row for row in _rows(words) if row not in common]
+    if words != SEVERAL and (names := [row[0] for row in _rows(words) if row in common]):
+        rows = [*rows, (", ".join(names), "", "[as elsewhere](#options-of-several-commands)")]
     lines = ["| option | default | meaning |", "|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+@cache
+def shared() -> list[Row]:
+    """The options that are the same in several commands."""
+    count = Counter(row for words in COMMANDS for row in _rows(words))
+    return [row for row, commands in count.items() if commands >= LEAST]
+
+
+def _rows(words: str) -> list[Row]:
+    rows = []
     for option in _command(words).params:
         if isinstance(option, click.Option) and option.name != "debug":
             names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
-            words = option.help or ""
-            told = words if words.endswith("...") else words.removesuffix(".")
-            cells = (names, _default(option), told)
-            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    return "\n".join(lines) + "\n"
+            text = option.help or ""
+            meaning = text if text.endswith("...") else text.removesuffix(".")
+            rows.append((names, _escaped(_default(option)), _escaped(meaning)))
+    return rows
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")
 
 
 def _command(words: str) -> click.Command:
     context = click.Context(app, info_name="asvit")
-    found: click.Command | None = app
+    command: click.Command | None = app
     for word in words.split():
-        found = found.get_command(context, word) if isinstance(found, click.Group) else None
-    if found is None:
+        command = command.get_command(context, word) if isinstance(command, click.Group) else None
+    if command is None:
         raise ValueError(f"no command asvit {words}")
-    return found
+    return command
 
 
 def _default(option: click.Option) -> str:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 import asvit
 from asvit.runs.search import SearchRun
-from asvit.search import SearchSettings, TrialRow, read_trials
+from asvit.search import MeasureSearchSettings, TrialRow, read_trials
 from asvit.search.result import SearchResult
 from experiments.tables import write_rows
 from scaling.ranking import Better, dense_ranks, rank_sums
@@ -49,7 +49,9 @@ class Row:
 def main() -> None:
     """Run the missing searches, then write the table and the figure."""
     options = _options()
-    settings = SearchSettings.make(options.preset, steps=options.steps, repeats=options.repeats)
+    settings = MeasureSearchSettings.make(
+        options.preset, steps=options.steps, repeats=options.repeats
+    )
     runs = {
         (controller, seed): _search(options, controller, seed)
         for seed in range(options.seeds)
@@ -146,7 +148,7 @@ def _row(
     )
 
 
-def _table(rows: Sequence[Row], settings: SearchSettings, window: int) -> str:
+def _table(rows: Sequence[Row], settings: MeasureSearchSettings, window: int) -> str:
     lines = [
         f"{settings.steps} draws a run, {settings.image_size} px, {settings.repeats} networks "
         f"each, {settings.images} images; ranks from 0 (best of the seed's draws) to 1",

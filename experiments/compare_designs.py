@@ -209,7 +209,7 @@ def _kinds_of(options: argparse.Namespace, folder: Path) -> Kinds:
 
 def widest(text: str) -> str:
     """The architecture as wide as the cap allows."""
-    below = SearchSettings(trainings=1, image_size=SIDE, classes=CLASSES, max_macs=CAP)
+    below = SearchSettings.make(trainings=1, image_size=SIDE, classes=CLASSES, max_macs=CAP)
     return str(Limits(load_space("asvit"), below).network(Genotype.parse(text)))
 
 

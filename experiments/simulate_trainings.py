@@ -24,7 +24,7 @@ from scipy import stats
 from asvit.predictor import features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
-from asvit.search import SearchSettings
+from asvit.search import TrainingSearchSettings
 from asvit.search.acquisition import Acquisition, Fitted, farthest
 from asvit.search.settings import FINALISTS
 from asvit.search.trained import Trained, finalists_of
@@ -147,7 +147,7 @@ def simulate(rows: Rows, rule: Acquisition | None, trainings: int, seed: int) ->
     rng = np.random.default_rng([seed, trainings])
     order = rng.permutation(len(rows.truth))
     noise = rng.normal(0, rows.noise, (len(order), trainings))
-    settings = SearchSettings(controller="predictor", trainings=trainings)
+    settings = TrainingSearchSettings(controller="predictor", trainings=trainings)
     known: list[tuple[str, float]] = []
     count: defaultdict[str, int] = defaultdict(int)
 

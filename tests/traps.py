@@ -22,9 +22,9 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from asvit.search import predictor_sampler
-from experiments import forked
 from proxies import counts
 from proxies.registry import PROXIES, Inputs
+from tests.campaigns import forked
 
 T = TypeVar("T")
 

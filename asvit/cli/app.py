@@ -71,9 +71,10 @@ def commands() -> dict[str, str]:
     An extension that registers one has imported its base; without one nothing is imported here.
     """
     module = sys.modules.get("asvit.runs.run")
-    runs = {} if module is None else module.RUNS
     more = {one.name.split()[0]: f"Installed by {one.module}." for one in installed_runs()}
-    more |= {name: run.summary for name, run in runs.items() if " " not in name}
+    if module is not None:
+        kinds = module.RUNS.items()
+        more |= {name: module.headline_of(kind) for name, kind in kinds if " " not in name}
     return {**COMMANDS, **{name: line for name, line in more.items() if name not in COMMANDS}}
 
 

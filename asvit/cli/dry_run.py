@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from asvit.core.console import clock
 from asvit.core.display import say
 from asvit.core.run_files import REPORT, RESULT, figure_files
-from asvit.core.settings import WrongOption
 
 if TYPE_CHECKING:
     from asvit.runs.correlation import CorrelationRun
@@ -41,7 +38,7 @@ def plan_of_design(run: DesignRun, *, quiet: bool) -> Found:
     _checked(run)
     if not quiet:
         say("timing a few networks; nothing is written")
-    run.prepare()
+    run.load()
     plan = run.plan_facts()
     seconds = plan["seconds"]
     each = (f"{name} {clock(took)}" for name, took in seconds.items())
@@ -127,8 +124,5 @@ def _checked(run: Run[Any, Any, Any]) -> None:
     """Check what a run is to do, and its folder."""
     from asvit.runs.folder import check_folder
 
-    try:
-        run.check()
-    except WrongOption as error:
-        raise click.UsageError(str(error)) from error
+    run.check()
     check_folder(run.folder, run.files, fresh=run.fresh, elsewhere=run.outside)

@@ -19,7 +19,15 @@ from click.shell_completion import CompletionItem
 from asvit.core.codec import to_json
 from asvit.core.files import write_text
 from asvit.core.run_files import RESULT
-from asvit.core.settings import Option, Settings, fields_of, hints_of, option_of, plain_type
+from asvit.core.settings import (
+    Option,
+    Settings,
+    fields_of,
+    hints_of,
+    option_fields,
+    option_of,
+    plain_type,
+)
 from asvit.executors.base import Workers
 from proxies.messages import shown, unknown
 
@@ -192,9 +200,9 @@ def parameters(*owners: Any) -> list[click.Parameter]:
     """A parameter for each field of settings, or of a run, that has an option."""
     made = []
     for owner in owners:
-        for name, field in fields_of(owner).items():
+        for name, (declaring, field) in option_fields(owner).items():
             if (option := option_of(field)) is not None:
-                made.append(_parameter(field, option, hints_of(owner)[name]))
+                made.append(_parameter(field, option, hints_of(declaring)[name]))
                 made[-1].group = option.group  # type: ignore[attr-defined]
     return made
 

@@ -25,9 +25,11 @@ from asvit.core.console import console
 from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress
 from asvit.core.secrets import has_password, public_words
-from asvit.core.settings import Option, WrongOption, fields_of, option_of
+from asvit.core.settings import Option, WrongOption, fields_of, option_fields, option_of
 from asvit.executors.base import Workers
-from asvit.runs.run import RUNS, Run, UnusableRunError
+from asvit.runs.lifecycle import perform
+from asvit.runs.reporting import show
+from asvit.runs.run import RUNS, Run, headline_of
 
 logger = logging.getLogger(__name__)
 
@@ -82,13 +84,12 @@ def run_command(kind: Kind) -> click.Command:
         if measuring:
             given = with_workers(given)
         dry = given.pop("dry_run", False)
-        run = _made(kind, preset, given)
         if dry:
-            data, lines = _DRY_RUNS[kind.command][1](run, quiet=quiet)
+            data, lines = _dry_run(kind, preset, given, quiet=quiet)
         else:
-            result = _followed(context, run, quiet=quiet or not run.first)
+            result = _followed(context, kind, preset, given, quiet=quiet or not kind.first())
             data, lines = {"folder": result.folder, **result.to_json()}, ()
-        if not run.first:
+        if not kind.first():
             return
         if as_json:
             emit_json(data)
@@ -98,7 +99,7 @@ def run_command(kind: Kind) -> click.Command:
         for line in lines:
             screen.print(line, soft_wrap=True)
         if not dry:
-            kind.show(result, screen)
+            show(kind, result, screen)
 
     workers = fields_of(kind).get("workers")
     measuring = workers is not None and option_of(workers) is None
@@ -106,8 +107,8 @@ def run_command(kind: Kind) -> click.Command:
     command = click.command(
         cls=Documented,
         name=kind.command.split()[-1],
-        help=(kind.__doc__ or kind.summary).partition("\n\n    Attributes:")[0],
-        short_help=kind.summary,
+        help=(kind.__doc__ or "").partition("\n\n    Attributes:")[0],
+        short_help=headline_of(kind),
     )(call)
     command.params = [
         *parameters(*kind.option_types()[:-1]),
@@ -120,20 +121,23 @@ def run_command(kind: Kind) -> click.Command:
     return command
 
 
+def _dry_run(kind: Kind, preset: str, given: dict[str, Any], *, quiet: bool) -> Found:
+    """What the run that the options ask for would do."""
+    try:
+        return _DRY_RUNS[kind.command][1](_made(kind, preset, given).resolved(), quiet=quiet)
+    except WrongOption as error:
+        raise click.UsageError(str(error)) from error
+
+
 def _made(kind: Kind, preset: str, given: dict[str, Any]) -> Run[Any, Any, Any]:
     """The run that the options ask for."""
     known("preset", preset, list(kind.settings_type.presets))
     for owner in kind.option_types():
-        for name, field in fields_of(owner).items():
+        for name, (_, field) in option_fields(owner).items():
             option = option_of(field)
             if option is not None and ":" in option.complete and name in given:
                 _check_known(option, name, given[name])
-    try:
-        return kind.make(preset, **given)
-    except UnusableRunError:
-        raise
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    return kind.make(preset, **given)
 
 
 def _check_known(option: Option, name: str, value: object) -> None:
@@ -146,24 +150,30 @@ def _check_known(option: Option, name: str, value: object) -> None:
         known(option.name or name, str(one), choices)
 
 
-def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -> Any:
-    """The result of a run, with its progress on stderr.
+def _followed(
+    context: click.Context, kind: Kind, preset: str, given: dict[str, Any], *, quiet: bool
+) -> Any:
+    """The result of the run that the options ask for, with its progress on stderr.
 
     Raises:
         KeyboardInterrupt: If it was interrupted; what to type to continue has been shown.
-        click.UsageError: If an option does not suit what it is to be used with.
+        click.UsageError: If an option is not allowed, or does not suit what it is used with.
     """
     last: Progress | None = None
+    run: Run[Any, Any, Any] | None = None
 
     def follow(progress: Progress) -> None:
         nonlocal last
         last = progress
         tell(progress)
 
+    def title() -> str:
+        return "" if run is None else run.title
+
     try:
-        with progress_display(lambda: run.title, quiet=quiet) as tell:
-            run.progress = follow
-            result = run.run()
+        with progress_display(title, quiet=quiet) as tell:
+            run = _made(kind, preset, {**given, "progress": follow}).resolved()
+            result = perform(run)
     except KeyboardInterrupt:
         where = "before its first step"
         if last is not None and last.unit not in ("image", "stage"):

@@ -8,17 +8,18 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from asvit.core.codec import MALFORMED, check_schema, from_json, to_json, value_from_json
 from asvit.core.records import SummedFile, append_record, parse_json, read_records
-from asvit.core.results import article
+from asvit.core.results import Result, article
 from asvit.core.settings import Images, Settings
+from asvit.core.store import Store
 
 S = TypeVar("S", bound=Settings)
 
 
-class Journal(Generic[S]):
+class Journal(Store[S]):
     """Records in a file. A kind of run says what they hold, and what it makes of them.
 
     The file need not be there. A record that was being written when its process was killed is cut
@@ -43,13 +44,24 @@ class Journal(Generic[S]):
         self._file = SummedFile(path)
         self._started = time.monotonic()
         self._before = 0.0
-        #: What the run was started with, or last extended to; None in a new journal.
-        self.settings: S | None = None
-        self.start_values: dict[str, Any] = {}  #: what else, by name: images, device, versions
         self.records: list[Any] = []  #: of class ``record_type``, where the kind has one
         self.seconds = 0.0  #: wall-clock time of all sessions up to the last record
         read_records(path, self._take, what=article(self.noun))
         self._before = self.seconds
+
+    @classmethod
+    def of(cls, result: type[Result], settings: type[Settings], record: Any, **start: Any) -> Any:
+        """The class of journals of a kind of run that hold records of one class.
+
+        Args:
+            result: The kind's result, which has its name and noun.
+            settings: Its settings.
+            record: A dataclass: what is known of one step.
+            **start: Types of what else a run is started with, by name.
+        """
+        own = {"kind": result.kind, "noun": result.noun, "settings_type": settings}
+        own |= {"record_type": record, "start_types": start}
+        return type(f"{record.__name__}Journal", (cls,), own)
 
     @classmethod
     def peek(cls, path: Path) -> S | None:
@@ -85,15 +97,16 @@ class Journal(Generic[S]):
         """Wall-clock time of all sessions until now."""
         return self._before + time.monotonic() - self._started
 
-    def start(self, settings: S, **values: Any) -> None:
-        """Keep what the run is started with or extended to, after all of it was checked."""
+    def start(self, settings: S, **values: Any) -> bool:
+        """As the base says; nothing is written where nothing has changed."""
         if (settings, values) == (self.settings, self.start_values):
-            return
+            return True
         head = {"schema_version": self.schema_version, "kind": self.kind}
         stamp = {self.clock: round(self.elapsed, 3)} if self.timed_start else {}
         append_record(self._file, {**head, "settings": settings.to_json(), **values, **stamp})
         self.settings, self.start_values = settings, values
         self.started()
+        return True
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Keep a record with the time that all sessions took."""

@@ -1,8 +1,16 @@
-"""New Python processes of ours."""
+"""New Python processes of ours; as a module that is run, the other end of :func:`call`."""
 
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from asvit.core.codec import to_json
+from asvit.core.extensions import load_extensions
+from proxies.messages import one_line
 
 
 def module_process(module: str) -> tuple[list[str], dict[str, str]]:
@@ -15,6 +23,35 @@ def module_process(module: str) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "-P", "-m", module], environment
 
 
+def call(function: str, *, environment: dict[str, str], **given: Any) -> Any:
+    """Call a function, ``"module:name"``, in a new process, where the extensions are loaded, too.
+
+    Args:
+        function: Whose arguments and result have a form in JSON.
+        environment: Variables to set beside those of this process.
+        **given: The arguments, by name.
+
+    Returns:
+        The result in the types of JSON.
+
+    Raises:
+        ChildProcessError: If it raises an error, with the last line of what it writes.
+    """
+    words, variables = module_process("asvit.core.processes")
+    ended = subprocess.run(
+        [*words, function],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=variables | environment,
+    )
+    if ended.returncode:
+        lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+        raise ChildProcessError(one_line(lines[-1]))
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
 def imports_here() -> bool:
     """Whether this process imports from its working directory."""
     return str(Path.cwd()) in _folders()
@@ -22,3 +59,8 @@ def imports_here() -> bool:
 
 def _folders() -> list[str]:
     return [str(Path(folder).absolute()) for folder in sys.path if isinstance(folder, str)]
+
+
+if __name__ == "__main__":
+    load_extensions()
+    print(json.dumps(to_json(resolve_name(sys.argv[1])(**json.load(sys.stdin)))))  # noqa: T201

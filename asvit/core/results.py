@@ -128,6 +128,11 @@ class Result:
         """What follows from the fields and stands in the file, too."""
         return {}
 
+    @classmethod
+    def figure_files(cls, folder: Path) -> Sequence[str]:
+        """The files in ``folder`` whose names only the result there tells."""
+        return ()
+
     def to_json(self) -> dict[str, Any]:
         """The content of result.json."""
         values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}

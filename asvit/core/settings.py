@@ -9,7 +9,8 @@ import operator
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
@@ -115,6 +116,11 @@ class Settings:
                 raise TypeError(unknown("setting", name, fields_of(cls)))
         return cls(**{**values, **given})
 
+    @classmethod
+    def kinds(cls) -> "Sequence[type[Settings]]":
+        """The classes that :meth:`make` chooses among by what is given; most have no other."""
+        return (cls,)
+
     def to_json(self) -> dict[str, Any]:
         """The settings in the types of JSON."""
         return {name: to_json(getattr(self, name)) for name in fields_of(type(self))}
@@ -167,6 +173,21 @@ def fields_of(cls: Any) -> dict[str, dataclasses.Field[Any]]:
         order = (name for base in cls.__mro__ for name in inspect.get_annotations(base))
         _FIELDS[cls] = {name: known[name] for name in dict.fromkeys(order) if name in known}
     return _FIELDS[cls]
+
+
+def option_fields(cls: Any) -> dict[str, tuple[Any, dataclasses.Field[Any]]]:
+    """The fields of a dataclass, or of settings of all their kinds, each with its class.
+
+    Those that stand below a heading of their own are the last.
+    """
+    classes = (cls, *cls.kinds()) if issubclass(cls, Settings) else (cls,)
+    found: dict[str, tuple[Any, dataclasses.Field[Any]]] = {}
+    for one in classes:
+        for name, field in fields_of(one).items():
+            found.setdefault(name, (one, field))
+    known = {name: option_of(field) for name, (_, field) in found.items()}
+    below = {name for name, option in known.items() if option is not None and option.group}
+    return {name: found[name] for name in sorted(found, key=below.__contains__)}
 
 
 def hints_of(cls: Any) -> dict[str, Any]:
@@ -246,7 +267,16 @@ def _check_number(name: str, value: Any, option: Option) -> None:
 
 
 class WrongOption(ValueError):
-    """A value is allowed as such, but does not suit what it is to be used with."""
+    """An option is not allowed, or does not suit what it is to be used with."""
+
+
+@contextmanager
+def wrong_option() -> Iterator[None]:
+    """A context in which a value that is not allowed is the fault of an option."""
+    try:
+        yield
+    except ValueError as error:
+        raise WrongOption(str(error)) from error
 
 
 def proxy_names(proxies: str | Sequence[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 from asvit.core.progress import Tell
-from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type, setting
+from asvit.core.settings import Option, hints_of, option_fields, option_of, plain_type, setting
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,9 +71,9 @@ def with_options(*owners: Any, names: Mapping[str, str] = _UNCHANGED) -> Callabl
 
 def _options(owners: tuple[Any, ...]) -> Iterator[tuple[Any, Field[Any], Option]]:
     for owner in owners:
-        for field in fields_of(owner).values():
+        for declaring, field in option_fields(owner).values():
             if (option := option_of(field)) is not None:
-                yield owner, field, option
+                yield declaring, field, option
 
 
 def _parameter(name: str, field: Field[Any], annotation: Any) -> inspect.Parameter:

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from asvit.core.console import table
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from asvit.core.console import number
 
 Cell = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts and numbers, as :func:`asvit.core.console.table` draws them."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    title: str | None = None
+    left: Sequence[str] = ()  # columns of texts
+    rule: int = 0  # rows above a line across the table
+    divided: bool = False  # into several where there is little room, each with the first column
+
+
+#: Facts by their names, a line, or a table.
+SummaryPart = Mapping[str, object] | str | Table
 
 
 @dataclass(frozen=True)
@@ -42,15 +54,19 @@ def _is_number(cell: Cell) -> bool:
     return isinstance(cell, int | float)
 
 
-def on_console(summary: Summary) -> Iterator[RenderableType]:
-    """The lines and tables of ``summary`` for a console."""
-    yield ""
-    yield from (f"{name}: {value}" for name, value in summary.facts.items())
+def fact_lines(facts: Mapping[str, object]) -> list[str]:
+    """A line for each fact."""
+    return [f"{name}: {number(value)}" for name, value in facts.items()]
+
+
+def parts_of(summary: Summary) -> Iterator[SummaryPart]:
+    """The facts, tables and words of ``summary`` in their order."""
+    yield summary.facts
     for one in summary.sections:
         if one.rows:
             numbers = columns_of_numbers(one.columns, one.rows)
             left = [name for name, right in zip(one.columns, numbers, strict=True) if not right]
             yield ""
-            yield table(one.columns, one.rows, title=one.title, left=left)
+            yield Table(one.columns, one.rows, one.title, left=left)
         if one.words:
             yield one.words

@@ -48,6 +48,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, tensors
 
 
+def read_header(path: Path) -> dict[str, Any]:
+    """Read the header of a file written by :func:`write_tensors`, whatever its tensors are.
+
+    Raises:
+        SafetensorError, ValueError: If it has none, too.
+    """
+    check_plain(path)
+    with _openable(path) as name, safe_open(name, "pt") as file:
+        header: dict[str, Any] = parse_json((file.metadata() or {}).get(_HEADER, ""))
+    return header
+
+
 def read_any_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
     """Read any safetensors file; the header is None if :func:`write_tensors` did not write it.
 

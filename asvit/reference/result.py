@@ -99,6 +99,14 @@ class CorrelationResult(Result):
     #: The values that were correlated, row by row; they are in values.csv.
     values: Values = field(default_factory=Values)
 
+    @classmethod
+    def figure_files(cls, folder: Path) -> Sequence[str]:
+        """The figures of the measures that the result in ``folder`` has."""
+        try:
+            return cls.read(folder / RESULT).figures
+        except (FileNotFoundError, ValueError):
+            return ()
+
     @property
     def figures(self) -> tuple[str, ...]:
         """The files of its figures: the taus, and a scatter plot for each measure."""

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -16,7 +16,8 @@ from asvit.core.files import write_text
 from asvit.core.results import Result
 from asvit.core.run_files import REPORT, RESULT
 from asvit.core.settings import Settings
-from asvit.core.summary import Cell, Section, Summary, columns_of_numbers
+from asvit.core.summary import Cell as Cell
+from asvit.core.summary import Section, Summary, Table, columns_of_numbers
 from asvit.report.pictures import Picture
 from proxies.messages import legible
 
@@ -101,6 +102,16 @@ def result_page(
         origin(result.settings, result),
     ]
     return page(f"{name}: {result.noun}", parts)
+
+
+def summary_parts(parts: Iterable[str | Table]) -> Iterator[str]:
+    """The lines and tables of a summary as sections of a page."""
+    for part in parts:
+        if isinstance(part, str):
+            yield paragraph(part)
+            continue
+        cells = [[one if isinstance(one, Cell) else str(one) for one in row] for row in part.rows]
+        yield section(part.title or "", card(table(part.columns, cells)))
 
 
 def write_files(folder: Path, drawn: Sequence[Picture], text: str = "") -> list[Path]:

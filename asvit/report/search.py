@@ -25,7 +25,7 @@ from asvit.report.style import label
 from asvit.search.front import objectives, pareto_front
 from asvit.search.result import SearchResult
 from asvit.search.rows import read_trials, without_sizes
-from asvit.search.settings import ACCURACY
+from asvit.search.settings import ACCURACY, MeasureSearchSettings
 from proxies import get_proxy
 
 if TYPE_CHECKING:
@@ -284,7 +284,8 @@ def _finalists(result: SearchResult | None) -> str:
     """What the search could hand on, the seed first; empty before it has finished."""
     if result is None:
         return ""
-    if result.settings.trainings is not None:
+    settings = result.settings
+    if not isinstance(settings, MeasureSearchSettings):
         return search_trained.finalists(result)
     measures = without_sizes(result.values)
     again = any(one.again for one in result.finalists)
@@ -298,12 +299,12 @@ def _finalists(result: SearchResult | None) -> str:
             cells[-1] += [one.values[measure], *([one.again.get(measure)] if again else [])]
     words = "The first is the seed architecture: " + (
         "the policy's likeliest, as --pick policy asks."
-        if result.settings.pick == "policy"
+        if settings.pick == "policy"
         else "the one with the smallest sum of ranks among them."
     )
     if again:
         words = (
-            f"Measured again on {networks(result.settings.recheck)} each, with fresh initial "
+            f"Measured again on {networks(settings.recheck)} each, with fresh initial "
             f"weights and another circle. The best of many noisy values owes much to luck. {words}"
         )
     shown = html.table(columns, cells)

@@ -5,28 +5,27 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import fitting, number, short, table, with_interval
+from asvit.core.console import number, short, with_interval
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, ignore, images_told
 from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCORES, VALUES
 from asvit.core.settings import (
     MeasuringSettings,
-    WrongOption,
-    check_same_device,
     check_same_images,
-    check_same_versions,
     fields_of,
     setting,
     warn_of_changes,
+    wrong_option,
 )
 from asvit.core.signatures import CallOptions, with_options
+from asvit.core.summary import SummaryPart, Table
 from asvit.reference import REFERENCES
 from asvit.reference.findings import (
     Finding,
@@ -41,12 +40,11 @@ from asvit.reference.findings import (
 from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings
 from asvit.runs.folder import RunFiles, plain_name, remove_files
+from asvit.runs.lifecycle import check_settings, peeked
 from asvit.runs.run import Run, imported
 from asvit.runs.scoring import ScoreRow
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from asvit.executors import Workers
     from asvit.reference import ReferenceTable
     from asvit.reference.query import Plan
@@ -68,7 +66,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     """
 
     command = "correlate"
-    summary = "Tell how well measures rank the architectures of a reference table by accuracy."
+    headline = "Tell how well measures rank the architectures of a reference table by accuracy."
     files = RunFiles(
         "correlation", "correlation", SCORES, (VALUES, CORRELATIONS), figures=CORRELATION_FIGURES
     )
@@ -96,17 +94,29 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     def make(cls, preset: str = "default", **given: Any) -> Self:
         """As the base does, with the fields of the query beside those of the settings."""
         own = {name: given.pop(name) for name in fields_of(CorrelationQuery) if name in given}
-        asked = {name: value for name, value in own.items() if value is not None}
-        return super().make(preset, query=CorrelationQuery(**asked), **given)
+        with wrong_option():
+            query = CorrelationQuery(**{name: own[name] for name in own if own[name] is not None})
+        return super().make(preset, query=query, **given)
+
+    def resolved(self) -> Self:
+        """An image size that every row of the table has anyway is left to the rows."""
+        settings = own_sizes(self.settings, self.table)
+        return self if settings == self.settings else replace(self, settings=settings)
 
     @classmethod
     def option_types(cls) -> Sequence[Any]:
         """As the base has them, after the query."""
         return CorrelationQuery, *super().option_types()
 
-    def typed_names(self) -> Sequence[tuple[Any, Collection[str] | None]]:
+    def option_owners(self) -> Sequence[Any]:
         """As the base has them, after the query."""
-        return (self.query, None), *super().typed_names()
+        return self.query, *super().option_owners()
+
+    @property
+    def typed_otherwise(self) -> Mapping[str, str]:
+        """The table by its name, or its path."""
+        found = self.table
+        return {"reference": str(found.name if found.name in REFERENCES else found.path)}
 
     @cached_property
     def table(self) -> ReferenceTable:
@@ -130,16 +140,12 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     def _plan_of(self, table: ReferenceTable) -> Plan:
         from asvit.reference.query import make_plan
 
-        try:
+        with wrong_option():
             return make_plan(table, self.query, seed=self.settings.seed)
-        except ValueError as error:
-            raise WrongOption(str(error)) from error
 
     def check(self) -> None:
-        """Read the table and find what to measure."""
-        found = self.plan.table
-        self.settings = own_sizes(self.settings, found)
-        self.reference = found.name if found.name in REFERENCES else found.path
+        """Find what to measure."""
+        _ = self.plan
 
     def default_name(self) -> str:
         """Named after the table, the image sizes and the seed.
@@ -173,59 +179,59 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             )
         return self._contexts[side]
 
-    def prepare(self) -> None:
-        """Have images ready where nothing has been measured yet."""
+    def load(self) -> Mapping[str, Any] | None:
+        """The table and the device, with images where nothing is known to be measured yet."""
+        from asvit.reference.scores import table_id
+        from proxies.evaluation import resolve_device
+
         if self._due is None:
             self._context(self._side(self.plan.rows[0]))
+        elif not self._due:
+            return None
+        device = str(resolve_device(self.settings.device))
+        return {"table": table_id(self.table), "device": device}
+
+    def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
+        """As the base does, with the attention kernel that all sessions measure with."""
+        from asvit.runs.measurement_pool import with_kernel
+
+        return with_kernel(stored)
 
     def open(self) -> ScoreJournal:
-        """The journal of scores, if it is of this table."""
-        journal = super().open()
-        journal.check_table(self.table)
-        self._due = self._missing(journal)
-        return journal
+        """The store of scores, if it is of this table."""
+        store = super().open()
+        store.check_table(self.table)
+        self._due = self._missing(store)
+        return store
 
-    def settled(self, journal: ScoreJournal, result: CorrelationResult) -> bool:
+    def settled(self, store: ScoreJournal, result: CorrelationResult) -> bool:
         """Whether ``result`` answers the query by all measures that are registered now."""
         same = (result.settings, result.question) == (self.settings, self.query)
         shown = {one.measure for one in result.correlations if not one.predicted}
         complete = shown == set(self.plan.shown) and (self.folder / CORRELATIONS).exists()
         return same and complete and not self._due
 
-    def begin(self, journal: ScoreJournal) -> None:
-        """Check the device, and keep what the scores are measured with."""
-        from asvit.reference.scores import table_id
-        from asvit.runs.measurement_pool import with_kernel
-        from proxies.evaluation import resolve_device
-
-        if not self._due:
-            return
-        device = str(resolve_device(self.settings.device))
-        check_same_device(self.folder, journal.device, device)
-        if journal.settings is not None:
-            check_same_versions(self.folder, journal.versions, self.libraries)
-        known = with_kernel(journal.versions)
-        if journal.settings is None:
-            table = table_id(self.table)
-            journal.start(self.settings, table=table, device=device, versions=known)
-        stale, texts = journal.changed, self.table.architectures
-        again = [stale.get(texts[row], set()) & {*names} for row, names in self._due.items()]
+    def check_store(self, store: ScoreJournal) -> None:
+        """What was made of scores that are measured again is stale, wherever this stops."""
+        stale, texts = store.changed, self.table.architectures
+        due = self._due or {}
+        again = [stale.get(texts[row], set()) & {*names} for row, names in due.items()]
         changed = {f"measure {name}" for names in again for name in names}
         warn_of_changes(changed, f"{sum(map(bool, again))} architectures")
-        if self.retry or any(again):  # what was made of them is stale, wherever this stops
+        if self.retry or any(again):
             remove_files(self.folder, [RESULT])
 
-    def execute(self, journal: ScoreJournal) -> CorrelationResult:
+    def execute(self, store: ScoreJournal, tell: Tell) -> CorrelationResult:
         """Measure what is missing, then correlate."""
         from asvit.predictor.correlation import predictor_findings
         from asvit.reference.query import correlate_all, count_columns, gather
 
         if self._due:
-            self._take_counts(journal, self._due)
+            self._take_counts(store, self._due, tell)
         if self._due:
-            self._measure(journal, self._due)
+            self._measure(store, self._due, tell)
         plan, found = self.plan, self.table
-        values = gather(plan, self.settings, journal)
+        values = gather(plan, self.settings, store)
         measured = correlate_all(plan, values, seed=self.settings.seed)
         predicted = predictor_findings(
             plan,
@@ -234,10 +240,10 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             image_size=self.settings.image_size,
             seed=self.settings.seed,
         )
-        images = {str(size): dict(of) for size, of in sorted(journal.images_of.items())}
-        return self.result(
-            journal,
-            {"images": images, "device": journal.device},
+        images = {str(size): dict(of) for size, of in sorted(store.images_of.items())}
+        result: CorrelationResult = self.result(
+            store,
+            {"images": images, "device": store.device},
             reference=found.name,
             digest=found.digest,
             targets=tuple(found.targets[name] for name in plan.targets),
@@ -245,9 +251,13 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             excluded=plan.excluded,
             correlations=in_order([*measured, *predicted]),
             values=values,
-            wall_seconds=journal.seconds,
+            wall_seconds=store.seconds,
             question=self.query,
         )
+        remove_files(self.folder, [*result.figure_files(self.folder), RESULT])
+        write_text(self.folder / VALUES, values.to_csv())
+        write_text(self.folder / CORRELATIONS, to_csv(result.correlations))
+        return result
 
     def _counted(self, row: int, name: str) -> float:
         """What a table that comes along has at the image size asked for; NaN if it has not."""
@@ -255,7 +265,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             return math.nan
         return self.table.counts[name][row]
 
-    def _take_counts(self, journal: ScoreJournal, due: dict[int, list[str]]) -> None:
+    def _take_counts(self, journal: ScoreJournal, due: dict[int, list[str]], tell: Tell) -> None:
         """Take from the table what need not be counted again."""
         from asvit.reference.query import direction
         from proxies import Score
@@ -274,15 +284,15 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             due[row] = [name for name in names if name not in found]
             if not due[row]:
                 del due[row]
-                self.tell(Progress("row", total - len(due), total, state=texts[row]))
+                tell(Progress("row", total - len(due), total, state=texts[row]))
 
     def remaining(self) -> Remaining:
         """What is left to do; of the networks the one in the middle of the table is timed."""
         from asvit.runs.estimate import Remaining, with_example
 
-        journal = self.peeked()
-        self.check_settings(journal.settings)
-        jobs = self._jobs(self._missing(journal))
+        store = peeked(self)
+        check_settings(self, store)
+        jobs = self._jobs(self._missing(store))
         found = Remaining(len(self.plan.rows) - len(jobs), len(jobs))
         job = jobs[len(jobs) // 2] if jobs else None
         return with_example(found, job, self.settings, num_classes=self.table.num_classes)
@@ -305,7 +315,9 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             for row, names in due.items()
         ]
 
-    def _measure(self, journal: ScoreJournal, due: Mapping[int, Sequence[str]]) -> None:
+    def _measure(
+        self, journal: ScoreJournal, due: Mapping[int, Sequence[str]], tell: Tell
+    ) -> None:
         """Measure what is due: row to measures. Every row is kept as soon as it is there."""
         from asvit.runs.measurement_pool import MeasurementPool
 
@@ -327,24 +339,10 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
                 began = now
                 failures += not all(score.valid for score in row.scores.values())
                 state = _state(row, failures)
-                self.tell(Progress("row", done, total, resumed, now - started, state, record=row))
-
-    def finish(self, result: CorrelationResult) -> None:
-        """Write the tables before the result, so that everything is there with it."""
-        remove_files(self.folder, [*self.extra_files(self.folder), RESULT])
-        write_text(self.folder / VALUES, result.values.to_csv())
-        write_text(self.folder / CORRELATIONS, to_csv(result.correlations))
-        super().finish(result)
-
-    def extra_files(self, folder: Path) -> Sequence[str]:
-        """The figures of the measures that the result in ``folder`` has."""
-        try:
-            return self.result_type.read(folder / RESULT).figures
-        except (FileNotFoundError, ValueError):
-            return ()
+                tell(Progress("row", done, total, resumed, now - started, state, record=row))
 
     @classmethod
-    def told(cls, result: CorrelationResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: CorrelationResult) -> Iterator[SummaryPart]:
         """A table and a conclusion for each target."""
         for target in result.targets:
             found = [one for one in result.correlations if one.target == target.name]
@@ -353,12 +351,10 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
                 heading += f"; noise ceiling {target.noise_ceiling:.3f}"
             if any(one.correlation.within for one in found):
                 yield ""
-                yield from _tables(
-                    by_size(found), f"{heading}; at the same size", screen, _size_cells
-                )
+                yield _table(by_size(found), f"{heading}; at the same size", _size_cells)
                 yield size_verdict(found)
             yield ""
-            yield from _tables(found, heading, screen, _cells)
+            yield _table(found, heading, _cells)
             for one in found:
                 if one.correlation.reason:
                     yield f"{one.measure}: {one.correlation.reason}"
@@ -403,28 +399,19 @@ _LEGEND = (
 _OF_PREDICTOR = "predictor@12: fitted to 12 rows, judged on the others, mean over splits; "
 
 
-def _tables(
-    found: Sequence[Finding],
-    title: str,
-    screen: Console,
-    columns_of: Callable[[Finding], dict[str, object]],
-) -> list[RenderableType]:
-    """The findings of a target, the counts above the line; several tables on a narrow screen."""
+def _table(
+    found: Sequence[Finding], title: str, columns_of: Callable[[Finding], dict[str, object]]
+) -> Table:
+    """The findings of a target, the counts above the line."""
     cells = [columns_of(one) for one in found]
+    columns = list(dict.fromkeys(name for row in cells for name in row))
     counts = sum(one.trivial for one in found)
-
-    def made(columns: Sequence[str], title: str | None = None) -> RenderableType:
-        rows = zip(found, cells, strict=True)
-        return table(
-            ["measure", *columns],
-            [[one.measure, *(row.get(name, "") for name in columns)] for one, row in rows],
-            title=title,
-            left=("measure",),
-            rule=counts if counts < len(found) else 0,
-        )
-
-    groups = fitting(list(dict.fromkeys(name for row in cells for name in row)), made, screen)
-    return [made(columns, None if place else title) for place, columns in enumerate(groups)]
+    rows = [
+        [one.measure, *(row.get(name, "") for name in columns)]
+        for one, row in zip(found, cells, strict=True)
+    ]
+    rule = counts if counts < len(found) else 0
+    return Table(["measure", *columns], rows, title, left=("measure",), rule=rule, divided=True)
 
 
 _SIZES = {"params": "params", "macs": "MACs"}

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.codec import to_json
-from asvit.core.console import clock, table
+from asvit.core.console import clock
 from asvit.core.files import expanded, read_text, write_text
-from asvit.core.progress import Progress, StageUnderWay, Tell, images_told
+from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, images_told
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
 from asvit.core.settings import ELSEWHERE, WrongOption, fields_of
 from asvit.core.signatures import CallOptions, with_options
+from asvit.core.summary import SummaryPart, Table
 from asvit.designs import (
     DesignJournal,
     DesignResult,
@@ -32,20 +33,21 @@ from asvit.designs import (
 from asvit.genotype import Genotype, Growable
 from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
+from asvit.runs.lifecycle import peeked
 from asvit.runs.run import Run, imported
-from asvit.search.settings import LIMITS, SearchSettings
+from asvit.runs.search import SearchRun
+from asvit.runs.training import TrainRun, few_told, small_batch
+from asvit.search.settings import LIMITS, TrainingSearchSettings
+from asvit.training.settings import TrainSettings
 from proxies.latency import CAREFUL, Latency
 from proxies.messages import first_line, legible, one_line
 
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from asvit.data.files import Seen
     from asvit.data.training_sets import PartedPictures
     from asvit.executors import Workers
-    from asvit.runs.training import TrainRun
     from asvit.search.limits import Limits
     from asvit.spaces.base import Architecture
 
@@ -86,7 +88,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     """
 
     command = "design"
-    summary = "Make a network for your pictures, within limits."
+    headline = "Make a network for your pictures, within limits."
     files = RunFiles("design", "design", DESIGNED, (PICTURES, MODEL, "model.onnx"))
     settings_type = DesignSettings
     result_type = DesignResult
@@ -98,6 +100,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     workers: Workers | None = None  # of the search; the result does not depend on them
     _seen: Seen = field(default_factory=dict, init=False)
     _named: set[str] = field(default_factory=set, init=False)  # pictures that had changed
+    _tell: Tell = field(default=ignore, init=False)  # of the stage under way
 
     def default_name(self) -> str:
         """Named after the pictures."""
@@ -107,7 +110,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def title(self) -> str:
         """What is asked for, the time of each stage, and whether there are few pictures."""
         from asvit.data.training_sets import PartedPictures
-        from asvit.runs.training import few_told
 
         s, more = self.settings, list[str]()
         limits = self._asked.sizes_in_words
@@ -139,34 +141,28 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             np.random.default_rng(0)
         )
 
-    def prepare(self) -> None:
-        """Read the weights of a teacher that is still to teach."""
+    def load(self) -> Mapping[str, Any]:
+        """The kind of device; the weights of a teacher are read that is still to teach."""
         from asvit.data.training_sets import PartedPictures
+        from proxies.evaluation import resolve_device
 
         s = self.settings
-        if s.teacher is None or self.peeked().found(_RIVAL) is not None:
-            return
+        start = {"device": resolve_device(s.device).type}
+        if s.teacher is None or peeked(self).found(_RIVAL) is not None:
+            return start
         from asvit.training.distillation import load_teacher
-        from asvit.training.settings import TrainSettings
 
         classes = PartedPictures(expanded(s.data)).classes
         asked: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
         for side in (s.image_size,) if s.image_size else (_SIDES[0], _SIDES[-1]):
             how = TrainSettings.make(architecture=s.teacher, image_size=side, **asked)
             load_teacher(how, classes)
+        return start
 
-    def start_values(self) -> Mapping[str, Any]:
-        """The kind of device."""
-        from proxies.evaluation import resolve_device
-
-        return {"device": resolve_device(self.settings.device).type}
-
-    def stored_settings(self, journal: DesignJournal) -> DesignSettings | None:
-        """What the run was started with; limits may be other ones until a network is chosen."""
-        stored = super().stored_settings(journal)
-        if stored is None or journal.found("size") is not None:
-            return stored
-        return replace(stored, **{name: getattr(self.settings, name) for name in _CHOOSING})
+    def free_settings(self, store: DesignJournal) -> Sequence[str]:
+        """As the base has them; limits may be other ones until a network is chosen."""
+        chosen = store.found("size") is not None
+        return self.may_change if chosen else (*self.may_change, *_CHOOSING)
 
     def plan_facts(self) -> Mapping[str, Any]:
         """Pictures and classes, which stages are done, and about how long all takes.
@@ -176,7 +172,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         """
         from asvit.data.training_sets import PartedPictures
 
-        images, journal = PartedPictures(expanded(self.settings.data)), self.peeked()
+        images, journal = PartedPictures(expanded(self.settings.data)), peeked(self)
         self._found = {one.name: one.found for one in journal.records}
         if "pictures" not in self._found:
             self._found["pictures"] = _glance(images)
@@ -188,11 +184,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         known = {"pictures": len(images), "classes": images.classes, "done": done, "next": left}
         return {**known, "seconds": seconds}
 
-    def begin(self, journal: DesignJournal) -> None:
-        """As the base does; pictures in another folder have to be the same."""
+    def check_store(self, store: DesignJournal) -> None:
+        """Check that pictures in another folder are the same."""
         from asvit.data.files import TEST, TRAIN, VALIDATION
 
-        begun, pictures = journal.settings, journal.found("pictures")
+        begun, pictures = store.settings, store.found("pictures")
         before, now = (expanded(s.data).resolve() for s in (begun or self.settings, self.settings))
         if pictures and before != now:
             self._check_list(pictures["digest"])
@@ -202,23 +198,22 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
                     f"run folder {self.folder} was started with other pictures than those in "
                     f"{self.settings.data}: {_told(changed.items())}; {ELSEWHERE}"
                 )
-        super().begin(journal)
 
-    def execute(self, journal: DesignJournal) -> DesignResult:
+    def execute(self, store: DesignJournal, tell: Tell) -> DesignResult:
         """Go through the stages; those in the journal are not run again."""
-        self._journal, self._found = journal, dict[str, Mapping[str, Any]]()
-        stages, tell, resumed = self._stages, self.progress, len(journal.records)
+        self._journal, self._found = store, dict[str, Mapping[str, Any]]()
+        stages, resumed = self._stages, len(store.records)
         for place, (name, work) in enumerate(stages.items(), 1):
-            found = journal.found(name)
+            found = store.found(name)
             if found is None:
                 self._check_pictures(name)
-                self.progress = self._of_stage(name, place, tell)
-                self.tell(Progress("stage", place - 1, len(stages), resumed=resumed))
+                self._tell = self._of_stage(name, place, self.progress)
+                begun = Progress("stage", place - 1, len(stages), resumed=resumed)
+                self._of_stage(name, place, tell)(begun)
                 found = work()
-                journal.add_record(Stage(name, found))
+                store.add_record(Stage(name, found))
             self._found[name] = found
-        self._mend_list(journal)
-        return self._concluded(journal)
+        return self._concluded(store)
 
     def _of_stage(self, name: str, place: int, tell: Tell) -> Tell:
         """What tells of the progress of a stage, and of the stage with it."""
@@ -237,10 +232,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
         return told
 
-    def complete(self, journal: DesignJournal, result: DesignResult) -> None:
-        """As the base does, with the list of pictures where it is not there."""
-        self._mend_list(journal)
-        super().complete(journal, result)
+    def conclude(self, store: DesignJournal, result: DesignResult) -> DesignResult:
+        """Write the list of pictures where it is not there."""
+        self._mend_list(store)
+        return result
 
     def _mend_list(self, journal: DesignJournal) -> None:
         """Write the list of a finished design where it is missing; its result needs none."""
@@ -364,7 +359,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         sides: list[int] = []
         read: list[int] = []
         files: list[tuple[int, str]] = []  # bytes and SHA-256
-        told = images_told(self.progress)
+        told = images_told(self._tell)
         for index, path in enumerate(images.paths):
             try:
                 sides.append(min(images.picture(index).size))
@@ -429,7 +424,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         chosen = ("trainings", "training_steps", "max_macs", "max_params")
         return {**{name: getattr(settings, name) for name in chosen}, "rival": rival is None}
 
-    def _searching(self) -> tuple[SearchSettings, Sequence[Architecture]]:
+    def _searching(self) -> tuple[TrainingSearchSettings, Sequence[Architecture]]:
         """The search that there would be time for without a limit, and architectures drawn."""
         import numpy as np
 
@@ -444,7 +439,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         return replace(settings, max_macs=round(statistics.median(sizes))), drawn
 
     def _estimate(
-        self, data: Path, settings: SearchSettings, drawn: Sequence[Architecture]
+        self, data: Path, settings: TrainingSearchSettings, drawn: Sequence[Architecture]
     ) -> Mapping[str, float]:
         """About how many seconds the parts take, with nothing cut short.
 
@@ -480,9 +475,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def _search(self) -> Mapping[str, Any]:
         """Short trainings, and what they make one expect."""
-        from asvit.runs.search import SearchRun
-
-        known = fields_of(SearchSettings)
+        known = fields_of(TrainingSearchSettings)
         planned = {name: one for name, one in self._found["plan"].items() if name in known}
         settings = replace(self._search_settings, **planned)
         result = SearchRun(
@@ -673,10 +666,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     # What the stages need.
 
     @property
-    def _search_settings(self) -> SearchSettings:
+    def _search_settings(self) -> TrainingSearchSettings:
         """The search of a design, at its own image size; its multiply-adds are planned."""
         s = self.settings
-        return SearchSettings(
+        return TrainingSearchSettings(
             space=s.space,
             controller="predictor",
             trainings=s.trainings,
@@ -806,8 +799,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def _training_of(
         self, text: str, side: int, epochs: int, folder: str, *, data: Path | None = None
     ) -> TrainRun:
-        from asvit.runs.training import TrainRun
-
         s = self.settings
         made: TrainRun = TrainRun.make(
             architecture=text,
@@ -826,11 +817,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         return made
 
     @property
-    def _asked(self) -> SearchSettings:
+    def _asked(self) -> TrainingSearchSettings:
         """Settings with the limits alone."""
         s = self.settings
         given = {name: getattr(s, name) for name in (*LIMITS, "latency_batch", "latency_runtime")}
-        return SearchSettings(trainings=1, **given)
+        return TrainingSearchSettings(trainings=1, **given)
 
     @property
     def _classes(self) -> int:
@@ -845,8 +836,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     @property
     def _batch(self) -> int:
         """Images in a batch: fewer pictures would make few updates of large ones."""
-        from asvit.runs.training import small_batch
-
         return min(small_batch(int(0.9 * self._found["pictures"]["train"])), 64)
 
     def _options(self, name: str) -> dict[str, Any]:
@@ -854,18 +843,17 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         begun = name in self._found
         return {
             "out": self.folder / name,
-            "progress": self.progress,
+            "progress": self._tell,
             "fresh": self.fresh and not begun,
             "may_move": ("data",),  # with the folder; the list has digests of the pictures
         }
 
     @classmethod
-    def told(cls, result: DesignResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: DesignResult) -> Iterator[SummaryPart]:
         """The networks, and the difference."""
-        yield ""
         columns = ["", "architecture", "params", "multiply-adds", "ms", "accuracy [95 %]"]
         title = f"On {result.test_pictures} pictures that were kept aside, per cent"
-        yield table(columns, result.lines, title=title, left=("", "architecture"))
+        yield Table(columns, result.lines, title=title, left=("", "architecture"))
         yield result.difference_in_words
         if result.hand_made_in_words:
             yield result.hand_made_in_words

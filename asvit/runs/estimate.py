@@ -18,7 +18,7 @@ from asvit.reference.trainer import Trainer
 from asvit.runs.checks import find_space
 from asvit.runs.measurement_pool import EvalContext, MeasurementJob, MeasurementPool, Workload
 from asvit.runs.training_pool import training_workers
-from asvit.search import SearchSettings
+from asvit.search import TrainingSearchSettings
 from asvit.search.limits import Limits
 from asvit.search.seeds import seed_for
 from proxies import Cost
@@ -72,7 +72,7 @@ def with_example(
 
 
 def training_seconds(
-    settings: SearchSettings, workers: Workers | None = None, *, done: int = 0
+    settings: TrainingSearchSettings, workers: Workers | None = None, *, done: int = 0
 ) -> float:
     """About how long a search's trainings take after the first ``done``.
 
@@ -95,7 +95,7 @@ def training_seconds(
     jobs = training_workers(workers, settings, device).jobs or 1
     at_once = min(jobs, cores()) if device == "cpu" else jobs
     rounds = math.ceil(settings.batch / at_once) / settings.batch  # of the workers, a training
-    left = (settings.trainings or 0) - done
+    left = settings.trainings - done
     return left * rounds * statistics.fmean(times) * passes / probed
 
 

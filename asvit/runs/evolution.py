@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from asvit.core.console import clock, percent
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, images_told
+from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import (
     ACCURACIES,
     EVOLUTION_FIGURES,
@@ -24,7 +24,7 @@ from asvit.core.run_files import (
 )
 from asvit.core.settings import check_same_digest, check_same_images, setting
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import on_console
+from asvit.core.summary import SummaryPart, parts_of
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.run import Run, imported
 from asvit.search.supernet_result import (
@@ -43,7 +43,6 @@ from asvit.training.supernets.settings import PathAccuracies
 
 if TYPE_CHECKING:
     import torch
-    from rich.console import Console, RenderableType
     from torch import nn
 
     from asvit.models.psvit_supernet import PSViTSupernet
@@ -63,7 +62,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     """
 
     command = "supernet evolve"
-    summary = "Find the best path of a supernet."
+    headline = "Find the best path of a supernet."
     files = RunFiles(
         "evolution",
         "evolution",
@@ -74,7 +73,6 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     settings_type = EvolutionSettings
     result_type = EvolutionResult
     journal_type = imported("asvit.search.supernet_result:AccuracyJournal")
-    inputs = ("parts",)
     report = imported("asvit.report.evolution:write_evolution_report")  # imports matplotlib
     written = "report.html, trials.csv, result.json, weights, figures"
     may_grow = ("generations", "random_paths")
@@ -89,15 +87,26 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     retrain: bool = setting(
         False, "Then train the winner from scratch, with as many steps as the supernet had."
     )
-    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
+    )
+    file: SupernetFile | None = None  # the supernet, where it is read already
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
         """As the base does; without a supernet, with the newest finished one."""
         made = super().make(preset, **given)
-        if made.supernet is None:
-            made.supernet = newest_run("supernet")
-        return made
+        return made if made.supernet else replace(made, supernet=newest_run("supernet"))
+
+    def resolved(self) -> Self:
+        """With the limit of multiply-adds that follows from the supernet, unless one was given."""
+        if self.settings.max_macs is not None:
+            return self
+        from asvit.search.supernet_space import SupernetSpace
+
+        origin = self.trained.origin
+        most = SupernetSpace(origin.settings).deit_macs(origin.num_classes)
+        return replace(self, settings=replace(self.settings, max_macs=most), file=self.trained)
 
     @cached_property
     def source(self) -> Path:
@@ -109,7 +118,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         """The supernet, which must be finished."""
         from asvit.training.supernets.file import SupernetFile
 
-        return SupernetFile.read_finished(self.source)
+        return self.file or SupernetFile.read_finished(self.source)
 
     @cached_property
     def allowed(self) -> AllowedPaths:
@@ -146,9 +155,13 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         return made.to(self.where)
 
     def check(self) -> None:
-        """Read the supernet, and take the limit of multiply-adds from it where none is given."""
-        self.settings = self.allowed.settings
-        _ = self.where
+        """Read the supernet, and find the device."""
+        _ = self.allowed, self.where
+
+    def load(self) -> Mapping[str, Any]:
+        """The supernet and the kind of device, with the images."""
+        _ = self.parts
+        return {"supernet": self._origin, "device": self.where.type}
 
     def default_name(self) -> str:
         """Named after the supernet and the seed."""
@@ -166,21 +179,17 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
 
     def open(self) -> AccuracyJournal:
         """The journal of the accuracies, which must be of the same supernet."""
-        journal = super().open()
-        what, stored = "on another supernet", journal.start_values.get("supernet")
+        store = super().open()
+        what, stored = "on another supernet", store.start_values.get("supernet")
         check_same_digest(self.folder, what, "folder", stored, self._origin)
-        return journal
+        return store
 
-    def settled(self, journal: AccuracyJournal, result: EvolutionResult) -> bool:
+    def settled(self, store: AccuracyJournal, result: EvolutionResult) -> bool:
         """Whether all paths are evaluated, and the winner is trained if that is asked for."""
         trained = result.retrained is not None or not self.retrain
-        return trained and super().settled(journal, result) and (self.folder / TRIALS).exists()
+        return trained and super().settled(store, result) and (self.folder / TRIALS).exists()
 
-    def start_values(self) -> Mapping[str, Any]:
-        """The supernet and the kind of device."""
-        return {"supernet": self._origin, "device": self.where.type}
-
-    def execute(self, journal: AccuracyJournal) -> EvolutionResult:
+    def execute(self, store: AccuracyJournal, tell: Tell) -> EvolutionResult:
         """Evolve, and then train the winner if that is asked for."""
         import numpy as np
 
@@ -188,11 +197,11 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         from proxies.evaluation import seed_for
 
         settings, space = self.settings, self.allowed.space
-        rows = self._evolve(journal)
+        rows = self._evolve(store, tell)
         best = ranked(rows)[0]
-        if self.retrain and journal.retrained is None:
-            self._train_alone(journal, best)
-        if journal.retrained is not None:
+        if self.retrain and store.retrained is None:
+            self._train_alone(store, best, tell)
+        if store.retrained is not None:
             remove_files(self.folder, [RETRAINING])
         winner = Winner(
             architecture=best.architecture,
@@ -200,7 +209,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
             params=self.allowed.costs(best.cells).params,
             macs=best.macs,
             validation=best.validation,
-            test=self._accuracy(journal, "test", best.cells),
+            test=self._accuracy(store, "test", best.cells),
         )
         self._write(INHERITED, self.network.extract(best.cells), best, test=winner.test)
         generations = generations_of(rows)
@@ -210,22 +219,22 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         cost = shlex.join(["asvit", "cost", best.architecture])
         origin = self.trained.origin
         return self.result(
-            journal,
+            store,
             {"supernet": self._origin, "images": origin.images, "device": self.where.type},
             space=origin.settings.space,
             winner=winner,
             generations=generations,
-            in_window=self._random(journal, [row.cells for row in rows if row.generation == 1]),
-            anywhere=self._random(journal, drawn),
+            in_window=self._random(store, [row.cells for row in rows if row.generation == 1]),
+            anywhere=self._random(store, drawn),
             deit_macs=self.allowed.deit_macs,
             evaluated=len(rows),
             reason="no new path was found any more" if short else "",
-            retrained=journal.retrained,
-            wall_seconds=journal.seconds,
-            next_command=cost if journal.retrained else f"{self.command_line()} --retrain",
+            retrained=store.retrained,
+            wall_seconds=store.seconds,
+            next_command=cost if store.retrained else f"{self.command_line()} --retrain",
         )
 
-    def _evolve(self, journal: AccuracyJournal) -> Sequence[PathRow]:
+    def _evolve(self, store: AccuracyJournal, tell: Tell) -> Sequence[PathRow]:
         """The paths of all generations, or of those up to one without anything new."""
         from asvit.search.supernet_space import ranked
 
@@ -233,13 +242,13 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         known, began = 0, time.monotonic()
         for generation in range(1, settings.generations + 1):
             for row in self.allowed.propose(generation, rows):
-                fresh = journal.get("validation", row.cells) is None
-                accuracy = self._accuracy(journal, "validation", row.cells)
+                fresh = store.get("validation", row.cells) is None
+                accuracy = self._accuracy(store, "validation", row.cells)
                 rows.append(replace(row, validation=accuracy))
                 known += not fresh
                 if fresh:
                     best = ranked(rows)[0]
-                    self.tell(
+                    tell(
                         Progress(
                             "path",
                             len(rows),
@@ -259,21 +268,21 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
             )
         return rows
 
-    def _accuracy(self, journal: AccuracyJournal, part: Part, path: Cells) -> float:
+    def _accuracy(self, store: AccuracyJournal, part: Part, path: Cells) -> float:
         """Accuracy of ``path`` with inherited weights, per cent; measured once, and kept."""
-        known = journal.get(part, path)
+        known = store.get(part, path)
         if known is None:
             known = self.allowed.space.accuracy(self.network, path, getattr(self.parts, part))
-            journal.add(part, path, known)
+            store.add(part, path, known)
         return known
 
-    def _random(self, journal: AccuracyJournal, paths: Sequence[Cells]) -> RandomPaths:
+    def _random(self, store: AccuracyJournal, paths: Sequence[Cells]) -> RandomPaths:
         """What random paths reach."""
         parts: Sequence[Part] = ("validation", "test")
-        found = ([self._accuracy(journal, part, path) for path in paths] for part in parts)
+        found = ([self._accuracy(store, part, path) for path in paths] for part in parts)
         return RandomPaths(*map(PathAccuracies.of, found))
 
-    def _train_alone(self, journal: AccuracyJournal, best: PathRow) -> None:
+    def _train_alone(self, store: AccuracyJournal, best: PathRow, tell: Tell) -> None:
         """Train the winner from scratch, and keep its weights and the outcome.
 
         Training is saved as it goes on, so that a kill costs an epoch at most, and of a long one
@@ -283,11 +292,11 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
 
         winner, settings = best.architecture, self.trained.origin.settings
         state = self.folder / RETRAINING
-        trained = train_alone(winner, settings, self.parts, state=state, progress=self.tell)
+        trained = train_alone(winner, settings, self.parts, state=state, progress=tell)
         failed = trained.reason is not None
         accuracy = None if failed else trained.accuracy
         self._write(RETRAINED, trained.model, best, test=accuracy)
-        journal.add_retrained(
+        store.add_retrained(
             Retrained(
                 architecture=winner,
                 accuracy=accuracy,
@@ -320,11 +329,11 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         return {"folder": str(self.source), "digest": self.trained.digest}
 
     @classmethod
-    def told(cls, result: EvolutionResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: EvolutionResult) -> Iterator[SummaryPart]:
         """The generations, and the winner beside random paths."""
         from asvit.report.evolution import summary
 
-        yield from on_console(summary(result))
+        yield from parts_of(summary(result))
         yield f"{result.evaluated} paths in {clock(result.wall_seconds)}"
 
 

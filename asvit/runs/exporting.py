@@ -25,7 +25,7 @@ from asvit.export.settings import ExportSettings
 from asvit.export.writers import classifier_name, write_copy
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.runs.architectures import find_architecture, run_folder
-from asvit.runs.run import typed_options
+from asvit.runs.command_line import typed_options
 from asvit.spaces.architectures import canonical
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.result import TrainResult

@@ -15,7 +15,7 @@ from asvit.data.base import Progress
 from asvit.executors import Pool, Task, Workers, one_thread, open_pool
 from asvit.executors.base import Answer
 from asvit.runs.measurement_worker import counted, measuring_work, network, takes_all
-from asvit.search import Measurement, SearchSettings
+from asvit.search import Measurement, MeasureSearchSettings
 from asvit.search.limits import Limits
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.base import Architecture
@@ -285,7 +285,7 @@ class Evaluator(MeasurementPool):
     def __init__(
         self,
         space: SearchSpace,
-        settings: SearchSettings,
+        settings: MeasureSearchSettings,
         *,
         workers: Workers | None = None,
         progress: Progress | None = None,

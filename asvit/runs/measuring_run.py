@@ -7,26 +7,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asvit.core.codec import to_json
-from asvit.core.console import table, with_interval
+from asvit.core.console import with_interval
 from asvit.core.progress import Progress
 from asvit.core.results import Result
-from asvit.core.settings import MeasuringSettings, check_same_device, setting
+from asvit.core.settings import MeasuringSettings, Settings, check_same_device, setting
+from asvit.core.store import Store
+from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import measure_versions
+from asvit.runs.correlation import reliability
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from asvit.executors import Workers
     from asvit.reference import ReferenceTable
     from asvit.reference.findings import Reliability
 
-S = TypeVar("S", bound=MeasuringSettings)
+S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
-J = TypeVar("J")
+J = TypeVar("J", bound=Store[Any])
 
 #: Key under which a run that times networks keeps what it times them on.
 TIMED_ON = "timed_on"
@@ -48,8 +49,6 @@ class MeasuringRun(Run[S, R, J]):
     )
     workers: Workers | None = None  # the result does not depend on them
 
-    needs: ClassVar[Sequence[str]] = ("table",)
-
     @property
     def judged(self) -> bool:
         """Whether a reference table judges the measures of this run."""
@@ -65,7 +64,11 @@ class MeasuringRun(Run[S, R, J]):
                 words += [f"--{name.replace('_', '-')}", str(value)]
         return shlex.join(words)
 
-    def versions(self, kept: Mapping[str, str] | None) -> Mapping[str, str]:
+    def check(self) -> None:
+        """Read the reference table, if there is one."""
+        _ = self.table
+
+    def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
         """As the base does, with what all sessions measure with on a CPU: a kernel, a processor.
 
         Raises:
@@ -77,35 +80,30 @@ class MeasuringRun(Run[S, R, J]):
         proxies = self.measures
         timed = any(name in PROXIES and PROXIES[name].timed for name in proxies)
         if not timed and getattr(self.settings, "max_latency", None) is None:
-            return {**with_kernel(kept), **measure_versions(proxies)}
+            return {**with_kernel(stored), **measure_versions(proxies)}
         from proxies.evaluation import resolve_device
         from proxies.timing import device_name
 
-        now = device_name(resolve_device(self.settings.device))
-        check_same_device(self.folder, None if kept is None else kept.get(TIMED_ON), now)
-        return {**with_kernel(kept), **measure_versions(proxies), TIMED_ON: now}
+        now = device_name(resolve_device(cast("Any", self.settings).device))
+        check_same_device(self.folder, None if stored is None else stored.get(TIMED_ON), now)
+        return {**with_kernel(stored), **measure_versions(proxies), TIMED_ON: now}
 
     @property
     def measures(self) -> Sequence[str]:
         """What is measured; a search by trainings names the accuracy, which is no measure."""
         return getattr(self.settings, "proxies", ())
 
-    def stored_versions(self, journal: J) -> Mapping[str, str] | None:
-        """The versions that the folder's run was started with."""
-        kept: Mapping[str, str] | None = cast("Any", journal).versions
-        return kept
-
-    def changed_measures(self, journal: J) -> list[str]:
+    def changed_measures(self, store: J) -> list[str]:
         """The measures whose code is not that which the run has measured with."""
-        if self.stored_settings(journal) is None:
+        if store.settings is None:
             return []
-        before = measure_versions(self.measures, self.stored_versions(journal) or {})
+        before = measure_versions(self.measures, store.start_values.get("versions") or {})
         now = measure_versions(self.measures)
         return [one for one in before | now if before.get(one) != now.get(one)]
 
-    def settled(self, journal: J, result: R) -> bool:
+    def settled(self, store: J, result: R) -> bool:
         """As the base says, and measured by the code that is here."""
-        return super().settled(journal, result) and not self.changed_measures(journal)
+        return super().settled(store, result) and not self.changed_measures(store)
 
     @cached_property
     def table(self) -> ReferenceTable | None:
@@ -114,13 +112,10 @@ class MeasuringRun(Run[S, R, J]):
 
         return None if self.reference is None else load_reference(self.reference)
 
-    def perform(self) -> R:
-        """As the base does, then correlate the measures with the table if there is one."""
-        result = super().perform()
+    def conclude(self, store: J, result: R) -> R:
+        """Correlate the measures with the table, if there is one."""
         if self.table is None or not self.judged:
             return result
-        from asvit.runs.correlation import reliability
-
         chosen, settings = self.table, cast("Any", self.settings)
 
         def tell(progress: Progress) -> None:
@@ -129,14 +124,13 @@ class MeasuringRun(Run[S, R, J]):
 
         found = reliability(result.folder, chosen, settings, workers=self.workers, tell=tell)
         judged: Any = result
-        if to_json(found) != to_json(judged.reliability):  # NaN differs from itself
-            result = replace(judged, reliability=found)
-            result.write()
-            self.write_report(result.folder)
-        return result
+        if to_json(found) == to_json(judged.reliability):  # NaN differs from itself
+            return result
+        whole: R = replace(judged, reliability=found)
+        return whole
 
 
-def rank_table(told: Reliability | None) -> Iterator[RenderableType]:
+def rank_table(told: Reliability | None) -> Iterator[SummaryPart]:
     """How well the measures of a run rank a table, if there is one."""
     if told is None:
         return
@@ -153,7 +147,7 @@ def rank_table(told: Reliability | None) -> Iterator[RenderableType]:
     ]
     ceiling = "" if told.noise_ceiling is None else f"; noise ceiling {told.noise_ceiling:.3f}"
     yield ""
-    yield table(
+    yield Table(
         ["measure", "n", "dropped", "τ [95 %]", "τ − count's"],
         cells,
         title=f"How the measures rank {told.reference}, {told.target}{ceiling}",

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import percent
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, images_told
+from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import REFERENCE_FIGURES, TABLE, TRAININGS
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import on_console
+from asvit.core.summary import SummaryPart, parts_of
 from asvit.core.versions import versions
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
@@ -24,8 +24,6 @@ from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from asvit.reference.build import Outcome, Training, TrainingJournal
     from asvit.reference.trainer import Trainer
 
@@ -40,7 +38,7 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
     """
 
     command = "reference build"
-    summary = "Train random architectures of a space."
+    headline = "Train random architectures of a space."
     files = RunFiles(
         "reference", "reference table", TRAININGS, (TABLE,), figures=REFERENCE_FIGURES
     )
@@ -52,7 +50,6 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         "training {s.n} architectures of {s.space}, {s.seeds} seed(s) each: {s.steps} steps of "
         "{s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
     )
-    needs, inputs = ("architectures", "devices"), ("trainer",)
     report = imported("asvit.report.reference:write_reference_report")  # imports matplotlib
     written = "report.html, table.csv, result.json"
     may_grow = ("n", "seeds")
@@ -92,21 +89,25 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         progress = images_told(self.progress)
         return trainer.Trainer(self.settings, self.devices[0], progress=progress)
 
-    def start_values(self) -> Mapping[str, Any]:
+    def check(self) -> None:
+        """Draw the architectures, and find the devices."""
+        _ = self.architectures, self.devices
+
+    def load(self) -> Mapping[str, Any]:
         """Images, their classes and the kind of device."""
         trained, kind = self.trainer, self.devices[0].partition(":")[0]
         return {"images": trained.provenance, "num_classes": trained.num_classes, "device": kind}
 
-    def execute(self, journal: TrainingJournal) -> BuildResult:
+    def execute(self, store: TrainingJournal, tell: Tell) -> BuildResult:
         """Train what the journal does not have, and write the table after each training."""
-        trainings, todo = self._trainings(), self._missing(journal)
+        trainings, todo = self._trainings(), self._missing(store)
         before, began = len(trainings) - len(todo), time.monotonic()
         with closing(self._outcomes(todo)) as outcomes:
             for done, (training, outcome) in enumerate(outcomes, before + 1):
-                journal.add(training, outcome)
-                self._write_table(journal)
+                store.add(training, outcome)
+                self._write_table(store)
                 told = outcome.reason or percent(outcome.accuracy)
-                self.tell(
+                tell(
                     Progress(
                         "training",
                         done,
@@ -117,32 +118,32 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
                         record=(training, outcome),
                     )
                 )
-        found = {one: journal.outcomes[one] for one in trainings}
+        found = {one: store.outcomes[one] for one in trainings}
         return self.result(
-            journal,
-            {"images": journal.images, "device": journal.device},
-            rows=self._rows(journal),
+            store,
+            {"images": store.images, "device": store.device},
+            rows=self._rows(store),
             failures={
                 f"{one.architecture}, seed {one.seed}": outcome.reason
                 for one, outcome in found.items()
                 if outcome.reason
             },
-            num_classes=journal.num_classes,
-            wall_seconds=journal.seconds,
+            num_classes=store.num_classes,
+            wall_seconds=store.seconds,
             training_seconds=round(sum(outcome.seconds for outcome in found.values()), 3),
             next_command=shlex.join(
                 ["asvit", "correlate", "--reference", str(self.folder / TABLE)]
             ),
         )
 
-    def settled(self, journal: TrainingJournal, result: BuildResult) -> bool:
+    def settled(self, store: TrainingJournal, result: BuildResult) -> bool:
         """Whether nothing is left to train."""
-        return super().settled(journal, result) and not self._missing(journal)
+        return super().settled(store, result) and not self._missing(store)
 
-    def complete(self, journal: TrainingJournal, result: BuildResult) -> None:
-        """Write the table, which a kill may have left behind the journal, and the report."""
-        self._write_table(journal)
-        super().complete(journal, result)
+    def conclude(self, store: TrainingJournal, result: BuildResult) -> BuildResult:
+        """Write the table, which a kill may have left behind the journal."""
+        self._write_table(store)
+        return result
 
     def _trainings(self) -> list[Training]:
         """All trainings, architecture by architecture: a part of them makes whole rows."""
@@ -151,8 +152,8 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         seeds = range(self.settings.seeds)
         return [Training(text, seed) for text in self.architectures for seed in seeds]
 
-    def _missing(self, journal: TrainingJournal) -> list[Training]:
-        return [one for one in self._trainings() if one not in journal.outcomes]
+    def _missing(self, store: TrainingJournal) -> list[Training]:
+        return [one for one in self._trainings() if one not in store.outcomes]
 
     def _outcomes(self, todo: Sequence[Training]) -> Generator[tuple[Training, Outcome]]:
         from asvit.reference.trainer import train_all
@@ -163,27 +164,27 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
             for training in todo:
                 yield training, self.trainer(training)
 
-    def _rows(self, journal: TrainingJournal) -> list[BuiltRow]:
+    def _rows(self, store: TrainingJournal) -> list[BuiltRow]:
         from asvit.reference.build import rows_of
 
-        classes = journal.num_classes
-        return rows_of(self.architectures, journal.outcomes, self.settings, classes)
+        classes = store.num_classes
+        return rows_of(self.architectures, store.outcomes, self.settings, classes)
 
-    def _write_table(self, journal: TrainingJournal) -> None:
+    def _write_table(self, store: TrainingJournal) -> None:
         """Write the rows whose trainings are all finished."""
         from asvit.reference.build import provenance_of, to_csv
 
-        rows = self._rows(journal)
+        rows = self._rows(store)
         command = replace(self, out=None).command_line()
-        lines = provenance_of(rows, journal, self.settings, versions=versions(), command=command)
+        lines = provenance_of(rows, store, self.settings, versions=versions(), command=command)
         write_text(self.folder / TABLE, to_csv(rows, lines, seeds=self.settings.seeds))
 
     @classmethod
-    def told(cls, result: BuildResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: BuildResult) -> Iterator[SummaryPart]:
         """The best of the table, its spread and noise."""
         from asvit.report.reference import summary
 
-        yield from on_console(summary(result))
+        yield from parts_of(summary(result))
 
 
 def find_devices(names: str, jobs: int) -> tuple[str, ...]:

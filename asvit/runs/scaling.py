@@ -11,21 +11,30 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import clock, number, short, table
+from asvit.core.console import clock, number, short
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, images_told
+from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
-from asvit.core.settings import fields_of, setting, warn_of_changes
+from asvit.core.settings import (
+    WrongOption,
+    fields_of,
+    setting,
+    warn_of_changes,
+    wrong_option,
+)
 from asvit.core.signatures import CallOptions, with_options
+from asvit.core.summary import SummaryPart, Table
 from asvit.growth import ScaleResult, ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run, remove_files
+from asvit.runs.lifecycle import check_settings, peeked, stored_result
 from asvit.runs.measuring_run import MeasuringRun, rank_table
-from asvit.runs.run import UnusableRunError, imported
+from asvit.runs.run import imported
+from asvit.search.result import SearchResult
+from proxies.messages import first_line
 from scaling.rules import RULES
+from scaling.trajectory import to_csv
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from asvit.executors import Workers
     from asvit.growth import GrowthJournal
     from asvit.runs.estimate import Remaining
@@ -55,7 +64,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     settings_type = ScaleSettings
     result_type = ScaleResult
     journal_type = imported("asvit.growth:GrowthJournal")
-    needs, inputs = ("table", "growable"), ("context",)
     report = imported("asvit.report.scale:write_scale_report")  # imports matplotlib
     written = "report.html, steps.csv, result.json, figures"
 
@@ -73,37 +81,41 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
         """As the base does; without an architecture, from the newest finished search."""
-        named = {given.pop("arch", None), given.get("architecture")} - {None}
-        if len(named) > 1:
-            raise ValueError(f"two architectures, {' and '.join(sorted(named))}; give one")
-        given["architecture"] = next(iter(named), None)
-        if given["architecture"] is None:
-            given["seed_run"] = newest_run("search")
-            given["architecture"] = _seed_of(given["seed_run"])
         from asvit.runs.architectures import find_architecture
         from asvit.runs.growable import find_growable
 
-        given["architecture"] = find_architecture(str(given["architecture"])).text
-        made = super().make(preset, **given)
-        made.classes_of_data = "classes" not in given
-        _, architecture = find_growable(made.settings.architecture)
-        made.settings = replace(made.settings, architecture=str(architecture))
-        return made
+        named = {given.pop("arch", None), given.pop("architecture", None)} - {None}
+        if len(named) > 1:
+            raise WrongOption(f"two architectures, {' and '.join(sorted(named))}; give one")
+        text = next(iter(named), None)
+        if text is None:
+            given["seed_run"] = newest_run("search")
+            text = _seed_of(given["seed_run"])
+        with wrong_option():
+            found = find_growable(find_architecture(str(text)).text)
+        given |= {"architecture": str(found[1]), "classes_of_data": "classes" not in given}
+        return super().make(preset, **given)
+
+    def resolved(self) -> Self:
+        """With the classes of the data, unless a number was given."""
+        from asvit.data.training_sets import class_count
+
+        classes = class_count(self.settings.data) if self.classes_of_data else None
+        if classes is None:
+            return self
+        return replace(self, settings=replace(self.settings, classes=classes))
 
     @property
-    def always_typed(self) -> Sequence[str]:  # type: ignore[override]
+    def always_typed(self) -> Sequence[str]:
         """The budget, and the classes where they need not be those of the data."""
         return ("budgets",) if self.classes_of_data else ("budgets", "classes")
 
     def check(self) -> None:
         """Refuse unknown measures, and a start that cannot be grown as asked."""
-        from asvit.data.training_sets import class_count
         from scaling.growth import directions
 
-        if self.classes_of_data:
-            found = class_count(self.settings.data)
-            self.settings = replace(self.settings, classes=found or self.settings.classes)
         super().check()
+        _ = self.growable
         directions(self.settings.proxies)
 
     @cached_property
@@ -139,43 +151,40 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             grown += f" with {chosen.classes:,} classes"
         return f"{grown}: {chosen.in_words()}"
 
-    def stored_settings(self, journal: GrowthJournal) -> ScaleSettings | None:
-        """What the run was started with; a larger budget of the same unit extends it."""
-        stored = journal.settings
-        if stored is None:
-            return None
-        before, now = stored.limits[-1], self.settings.limits[-1]
+    def free_settings(self, store: GrowthJournal) -> Sequence[str]:
+        """The budget, where it is larger than before and of the same unit."""
+        if store.settings is None:
+            return ()
+        before, now = store.settings.limits[-1], self.settings.limits[-1]
         extends = before.unit == now.unit and before.amount <= now.amount
-        return replace(stored, budgets=self.settings.budgets) if extends else stored
+        return ("budgets",) if extends else ()
 
-    def start_values(self) -> Mapping[str, Any]:
+    def load(self) -> Mapping[str, Any]:
         """Images and device."""
         return {"images": dict(self.context.provenance), "device": self.context.device}
 
-    def begin(self, journal: GrowthJournal) -> None:
-        """As the base does; what measures of other code made of the run is stale."""
-        changed = self.changed_measures(journal)
-        super().begin(journal)
-        if changed:
+    def check_store(self, store: GrowthJournal) -> None:
+        """Of a run that was measured by other code, what follows from the measures is stale."""
+        if changed := self.changed_measures(store):
             warn_of_changes(changed, "every network")
             remove_files(self.folder, [RESULT])
 
-    def execute(self, journal: GrowthJournal) -> ScaleResult:
+    def execute(self, store: GrowthJournal, tell: Tell) -> ScaleResult:
         """Grow to the largest budget."""
         from asvit.runs.measurement_pool import MeasurementPool, Workload
 
         load = Workload(_NETWORKS, _AT_ONCE, _GIGABYTES)
         contexts = {self.settings.image_size: self.context}
         if self.settings.timed:
-            self.growable.time = partial(self._time, journal)
+            self.growable.time = partial(self._time, store)
         pool = MeasurementPool(contexts, self.workers, load, space=self.growable.space)
         with closing(pool):
-            grown = self._grow(journal, pool)
+            grown = self._grow(store, pool, tell)
         series = grown.rows(self.growable.name)
         seed_run = None if self.seed_run is None else str(self.seed_run)
         return self.result(
-            journal,
-            {"seed_run": seed_run, **self.start_values()},
+            store,
+            {"seed_run": seed_run, **self.load()},
             space=self.growable.space.name,
             series=series,
             candidates=grown.rows(self.growable.name, candidates=True),
@@ -184,11 +193,11 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             latency=self._latency_again(series[-1].architecture) if self.settings.timed else None,
         )
 
-    def _time(self, journal: GrowthJournal, text: str) -> float:
+    def _time(self, store: GrowthJournal, text: str) -> float:
         """Milliseconds of a forward pass of a network, timed once."""
-        if text not in journal.latencies:
-            journal.keep_latency(text, self._latency(text))
-        return journal.latencies[text].milliseconds
+        if text not in store.latencies:
+            store.keep_latency(text, self._latency(text))
+        return store.latencies[text].milliseconds
 
     def _latency(self, text: str) -> Latency:
         from asvit.runs.timing import latency
@@ -205,10 +214,9 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         s = self.settings
         return s.count_size, s.latency_batch, s.device, s.latency_runtime
 
-    def _grow(self, journal: GrowthJournal, pool: MeasurementPool) -> Trajectory:
+    def _grow(self, store: GrowthJournal, pool: MeasurementPool, tell: Tell) -> Trajectory:
         """Grow, and write the tables of the run folder anew after every step."""
         from scaling import grow
-        from scaling.trajectory import to_csv
 
         settings, start = self.settings, self.growable.start
         steps: list[Step] = []
@@ -219,7 +227,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
                 for name, every in ((CANDIDATES, True), (SERIES, False)):
                     shown = [step.rows(self.growable.name, candidates=every) for step in steps]
                     write_text(self.folder / name, to_csv(list(chain.from_iterable(shown))))
-            self.tell(_progress(event, steps[-1:]))
+            tell(_progress(event, steps[-1:]))
 
         return grow(
             self.growable.build,
@@ -234,7 +242,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             ratio=settings.ratio,
             width_multiple=settings.width_multiple,
             measures=settings.proxies,
-            known=journal,
+            known=store,
             measure_shapes=partial(self._measure_shapes, pool),
             progress=follow,
         )
@@ -244,7 +252,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     ) -> Iterator[Mapping[str, Score]]:
         """The scores of each shape; all failed where there is no such network."""
         from asvit.runs.measurement_pool import MeasurementJob, in_order
-        from proxies.messages import first_line
         from scaling.growth import SEED_KEY
 
         names, side = self.settings.proxies, self.settings.image_size
@@ -262,17 +269,17 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         from asvit.runs.measurement_pool import MeasurementJob
         from scaling.growth import SEED_KEY, measured_shape
 
-        journal = self.peeked()
-        self.check_settings(self.stored_settings(journal))
-        done, s = len(journal), self.settings
-        if done and self._stored_result(journal) is not None:
+        store = peeked(self)
+        check_settings(self, store)
+        done, s = len(store), self.settings
+        if done and stored_result(self, store) is not None:
             return Remaining(done, 0)
         text = self.growable.name(*measured_shape(self.growable.start, s.ratio))
         job = MeasurementJob(text, s.proxies, SEED_KEY, s.image_size)
         return with_example(Remaining(done, None), job, s)
 
     @classmethod
-    def told(cls, result: ScaleResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: ScaleResult) -> Iterator[SummaryPart]:
         """The series, and the model nearest to each budget."""
         measures = map(short, result.series[0].values)
         columns = ["step", "architecture", "width", "params", "multiply-adds", *measures]
@@ -280,8 +287,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             [row.step, row.architecture, row.width, row.params, row.macs, *row.values.values()]
             for row in result.series
         ]
-        yield ""
-        yield table(columns, cells, title="The series", left=("architecture",))
+        yield Table(columns, cells, title="The series", left=("architecture",))
         for budget, row in result.nearest():
             side = "below" if budget.gap(row) >= 0 else "above"
             yield (
@@ -300,17 +306,13 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
 
 def _seed_of(run: Path) -> str:
     """The architecture that the search in ``run`` ended in."""
-    from asvit.search.result import SearchResult
     from asvit.spaces.architectures import find
 
-    try:
-        result = SearchResult.read(run / RESULT)
-    except ValueError as error:
-        raise UnusableRunError(str(error)) from error
+    result = SearchResult.read(run / RESULT)
     try:
         find(result.seed_architecture)
     except ValueError as error:
-        raise UnusableRunError(
+        raise ValueError(
             f"the seed of {run}, a search of space {result.settings.space!r}, is not an "
             f"architecture that is known here ({error}); name another one with --arch"
         ) from error

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import math
 import os
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from asvit.core.codec import to_json
-from asvit.core.console import clock, networks, short, table
+from asvit.core.console import clock, networks, short
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, images_told
+from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import (
     JOURNAL,
     PREDICTED,
@@ -25,30 +23,38 @@ from asvit.core.run_files import (
     TRAINED,
     TRIALS,
 )
+from asvit.core.secrets import public_url
 from asvit.core.settings import (
     ELSEWHERE,
     MeasuringSettings,
-    check_same_device,
-    check_same_images,
-    check_same_versions,
     fields_of,
     setting,
 )
 from asvit.core.signatures import CallOptions, with_options
+from asvit.core.summary import SummaryPart, Table
 from asvit.reference import REFERENCES
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.runs.folder import RunFiles
+from asvit.runs.lifecycle import check_settings
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
+from asvit.runs.scaling import ScaleRun
+from asvit.search.controllers import get_controller
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, without_sizes, write_trials
-from asvit.search.settings import ACCURACY, PREDICTOR, SearchSettings
+from asvit.search.settings import (
+    ACCURACY,
+    PREDICTOR,
+    MeasureSearchSettings,
+    SearchSettings,
+    TrainingSearchSettings,
+)
 from proxies.messages import one_line
+from scaling import Budget
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
     from optuna.study import Study
-    from rich.console import Console, RenderableType
 
     from asvit.executors import Workers
     from asvit.report.pictures import Picture
@@ -57,6 +63,7 @@ if TYPE_CHECKING:
     from asvit.search.limits import Limits
     from asvit.search.loop import Search
     from asvit.search.rows import Finalist
+    from asvit.search.study import StudyStore
     from asvit.search.trained import Before
     from asvit.spaces import SearchSpace
     from asvit.spaces.base import Architecture
@@ -70,7 +77,7 @@ _GROWTH = 10  # the budget of the next command over the seed's parameters
 
 
 @dataclass(kw_only=True)
-class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
+class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
     """Search for a seed architecture: without training, or by short trainings on your images.
 
     Given again, the same command continues a run that was stopped, or shows the result of a
@@ -78,7 +85,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     """
 
     command = "search"
-    summary = "Search a space for a seed architecture."
+    headline = "Search a space for a seed architecture."
     files = RunFiles(
         "search", "search", JOURNAL, (TRIALS, TRAINED), figures=(*SEARCH_FIGURES, PREDICTED)
     )
@@ -100,8 +107,6 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit; a storage is not opened."""
-        from asvit.search.controllers import get_controller
-
         super().check()
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
@@ -119,7 +124,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     @property
     def judged(self) -> bool:
         """Whether the run measures; a table is where its trainings start from otherwise."""
-        return self.settings.trainings is None
+        return not self.settings.trains
 
     @cached_property
     def before(self) -> Before:
@@ -186,8 +191,9 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         from asvit.runs.measurement_pool import Evaluator
         from asvit.runs.training_pool import TrainingPool
 
-        kind, told = Evaluator if self.judged else TrainingPool, images_told(self.progress)
-        return kind(self.space, self.settings, workers=self.workers, progress=told)
+        kind, settings = Evaluator if self.judged else TrainingPool, cast("Any", self.settings)
+        told = images_told(self.progress)
+        return kind(self.space, settings, workers=self.workers, progress=told)
 
     @property
     def title(self) -> str:
@@ -195,16 +201,24 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         s = self.settings
         return f"searching {s.space} by {s.controller}: {s.size_in_words}, {s.in_words()}"
 
-    def prepare(self) -> None:
-        """Have the images ready, and check that a table to start from was trained on them."""
+    def load(self) -> Mapping[str, Any]:
+        """Images and device, and the trainings of a table, which are of the same images.
+
+        A function of the caller needs none.
+        """
+        from asvit.search.trained import BEFORE
+
         self._check_latency()
         if self.evaluate is not None:
-            return
+            return {}
         pool = self.pool
         if self.table is not None and not self.judged:
             from asvit.search.training_tables import check_recipe
 
             check_recipe(self.table, pool.lines)
+        context = pool.context
+        images = dict(context.provenance)
+        return {"images": images, "device": context.device, BEFORE: self.before or None}
 
     def _check_latency(self) -> None:
         """Refuse a latency that small networks are far from, before there is a folder."""
@@ -231,93 +245,59 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         check_latency(drawn, lambda one: cost(one, s.image_size, limits.classes).macs, fast_enough)
 
     @contextlib.contextmanager
-    def claim(self) -> Iterator[None]:
-        """Keep the folder; with ``fresh``, remove a study in another storage, too."""
-        import optuna
-
+    def session(self) -> Iterator[None]:
+        """Keep Optuna quiet and its errors short, and stop the workers in the end."""
         from asvit.search.study import quiet_optuna, storing
 
-        with super().claim(), quiet_optuna(), storing(), contextlib.ExitStack() as stack:
+        with quiet_optuna(), storing(), contextlib.ExitStack() as stack:
             stack.callback(self._stop_workers)
-            if self.fresh and self.shared is not None and self.elsewhere:
-                optuna.delete_study(study_name=self.study_name, storage=self.shared)
             yield
 
     def _stop_workers(self) -> None:
         if "pool" in self.__dict__:
             self.pool.close()
 
-    def open(self) -> Study:
-        """The study, a new one if there is none."""
+    def open(self) -> StudyStore:
+        """The study, a new one if there is none; ``fresh`` removes one in another storage."""
+        import optuna
+
         from asvit.search.front import objectives
         from asvit.search.journal import open_journal
-        from asvit.search.study import create_study, find_study, first_study
+        from asvit.search.study import StudyStore, create_study, find_study, first_study
 
         if self.shared is None:
             storage: BaseStorage = open_journal(self.folder / JOURNAL)
             study = first_study(storage)
         else:
             storage = self.shared
+            if self.fresh and self.elsewhere:
+                optuna.delete_study(study_name=self.study_name, storage=storage)
             study = find_study(storage, self.study_name)
-        return study or create_study(storage, self.study_name, objectives(self.better))
+        study = study or create_study(storage, self.study_name, objectives(self.better))
+        return self._ours(StudyStore(study, self.shared))
 
-    def stored_settings(self, journal: Study) -> SearchSettings | None:
-        """What the study was started with."""
-        from asvit.search.study import stored_settings
-
-        stored = stored_settings(journal.user_attrs)
-        if stored is None and journal.trials:
+    def _ours(self, store: StudyStore) -> StudyStore:
+        if store.settings is None and store.study.trials:
             raise ValueError(f"{self.folder} holds an Optuna study that asvit did not start")
-        return stored
+        return store
 
     @property
     def measures(self) -> Sequence[str]:
         """As the base has them; none where a function of the caller stands in for them."""
         return () if self.evaluate is not None else super().measures
 
-    def stored_versions(self, journal: Study) -> Mapping[str, str] | None:
-        """What the study was started with."""
-        kept: Mapping[str, str] | None = journal.user_attrs.get("versions")
-        return kept
-
-    def start_values(self) -> Mapping[str, Any]:
-        """Images and device; None with a function of the caller."""
-        if self.evaluate is not None:
-            return {"images": None, "device": None}
-        context = self.pool.context
-        return {"images": dict(context.provenance), "device": context.device}
-
-    def begin(self, journal: Study) -> None:
-        """Check images, device and versions, and keep them; of several processes, one is first."""
-        from asvit.search.study import keep_start, stored_settings
+    def check_store(self, store: StudyStore) -> None:
+        """Check the code of measures, and the trainings of a table to start from."""
+        if store.settings is None:
+            return
         from asvit.search.trained import BEFORE
 
-        now, kept = self.start_values(), False
-        while not kept:
-            stored = journal.user_attrs
-            settings = stored_settings(stored)
-            self.check_settings(settings)
-            if settings is not None:
-                if self.evaluate is None:
-                    check_same_device(self.folder, stored.get("device"), now["device"])
-                    check_same_images(self.folder, stored.get("images"), now["images"])
-                check_same_versions(self.folder, stored.get("versions"), self.libraries)
-                if changed := self.changed_measures(journal):
-                    raise ValueError(
-                        f"run folder {self.folder} was measured with other code of "
-                        f"{one_line(', '.join(changed))}, which every step follows from; "
-                        f"{ELSEWHERE}"
-                    )
-                self._check_same_trainings(stored.get(BEFORE) or {})
-            kept = keep_start(
-                journal,
-                stored,
-                self.settings,
-                **now,
-                versions=self.versions(stored.get("versions")),
-                trainings=self.before or None,
-                shared=self.shared,
+        if changed := self.changed_measures(store):
+            raise ValueError(
+                f"run folder {self.folder} was measured with other code of "
+                f"{one_line(', '.join(changed))}, which every step follows from; {ELSEWHERE}"
             )
+        self._check_same_trainings(store.start_values.get(BEFORE) or {})
 
     def _check_same_trainings(self, stored: Before) -> None:
         from asvit.search.trained import known_before
@@ -330,7 +310,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
                 )
             )
 
-    def execute(self, journal: Study) -> SearchResult:
+    def execute(self, store: StudyStore, tell: Tell) -> SearchResult:
         """Search until the steps are done, and measure what the search ends in."""
         from asvit.search.front import pareto_front
         from asvit.search.loop import Search, TrainingSearch
@@ -338,25 +318,25 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
         again, timed = partial(self._measure, again=True), self.settings.max_latency is not None
         search = (Search if self.judged else TrainingSearch)(
-            journal,
+            store.study,
             self.space,
-            self.settings,
+            cast("Any", self.settings),
             self.better,
             evaluate=self._measure,
             evaluate_again=again if self.evaluate is None else None,
             time=self._latency if timed else None,
             time_again=self._latency_again if timed else None,
-            lease=StudyLease(journal, self.shared, self.folder),
+            lease=StudyLease(store.study, self.shared, self.folder),
         )
-        self._follow(search)
+        self._follow(search, tell)
         for progress in search.conclude():
-            self.tell(progress)
+            tell(progress)
         rows, seed = search.rows, search.seed
         if TRAINED in self._tables:
-            self._save_trainings(rows, journal)
+            self._save_trainings(rows, store.study)
         return self.result(
-            journal,
-            self.start_values(),
+            store,
+            {name: store.start_values.get(name) for name in ("images", "device")},
             seed_architecture=seed.architecture,
             params=seed.params,
             macs=seed.macs,
@@ -381,14 +361,12 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
         One that was found by training is trained on the same images.
         """
-        from asvit.runs.scaling import ScaleRun
-
         if not self.judged:
             return self.training_command
         names = (*fields_of(MeasuringSettings), "proxies")
-        kept = {name: getattr(self.settings, name) for name in names}
+        same = {name: getattr(self.settings, name) for name in names}
         try:
-            grown = ScaleRun.make(architecture=arch, budgets=_budget(params), **kept)
+            grown = ScaleRun.make(architecture=arch, budgets=_budget(params), **same)
         except ValueError:
             return self.training_command
         return grown.command_line()
@@ -430,7 +408,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             return fresh_latency(str(arch), *how, num_classes=self.limits.classes)
         return latency(arch, *how, num_classes=self.limits.classes)
 
-    def _follow(self, search: Search) -> None:
+    def _follow(self, search: Search, tell: Tell) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
         before = len(search.rows)
         self._last = Progress(search.unit, before, self.settings.trials, resumed=before)
@@ -442,7 +420,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
                 self._check_per_cent(search.rows)
                 if progress.done == 1 or progress.done % SAVE_EVERY == 0:
                     self._save(search.rows)
-                self.tell(progress)
+                tell(progress)
         except OSError:
             raise  # a disk that refuses the study would refuse the table, too
         except BaseException:
@@ -464,60 +442,57 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     def _save(self, rows: Sequence[TrialRow]) -> None:
         write_trials(self.folder / TRIALS, rows, self.settings.proxies)
 
-    def complete(self, journal: Study, result: SearchResult) -> None:
-        """Write the tables and the report of a finished search, where they are not there."""
+    def conclude(self, store: StudyStore, result: SearchResult) -> SearchResult:
+        """As the base does; write the tables of a finished search where they are not there."""
         from asvit.search.loop import History
 
         if not all((self.folder / name).exists() for name in self._tables):
-            rows = History(journal, self.space, self.settings, self.better).rows
+            rows = History(store.study, self.space, self.settings, self.better).rows
             self._save(rows)
             if TRAINED in self._tables:
-                self._save_trainings(rows, journal)
-        super().complete(journal, result)
+                self._save_trainings(rows, store.study)
+        return super().conclude(store, result)
 
     @property
     def _tables(self) -> Sequence[str]:
         """The tables of a finished run."""
         return [TRIALS] if self.judged or self.evaluate is not None else [TRIALS, TRAINED]
 
-    def _save_trainings(self, rows: Sequence[TrialRow], journal: Study) -> None:
+    def _save_trainings(self, rows: Sequence[TrialRow], study: Study) -> None:
         """Write all trainings as a reference table."""
         from asvit.search.trained import gathered, trained_again
         from asvit.search.training_tables import to_csv
 
         side = self.settings.image_size
-        again = trained_again(journal)
+        again = trained_again(study)
         trained = gathered(rows, self.before, self.space, self.limits, side, again)
         pool = self.pool
         content = to_csv(trained, pool.lines, self.settings, pool.context.num_classes)
         write_text(self.folder / TRAINED, content)
 
-    def command_line(self) -> str:
-        """As the base does; passwords in the storage's URL are left out."""
-        public = copy.copy(self)
+    @property
+    def typed_otherwise(self) -> Mapping[str, str]:
+        """The storage without passwords, and the table that trainings start from by its name."""
+        otherwise = {}
         if self.storage is not None:
-            from asvit.core.secrets import public_url
-
-            public.storage = public_url(self.storage)
-        command = super(SearchRun, public).command_line()
-        if self.judged or self.table is None:
-            return command
-        table = self.table
-        name = table.name if table.name in REFERENCES else table.path
-        return f"{command} {shlex.join(['--reference', str(name)])}"
+            otherwise["storage"] = public_url(self.storage)
+        if self.table is not None and not self.judged:
+            table = self.table
+            otherwise["reference"] = str(table.name if table.name in REFERENCES else table.path)
+        return otherwise
 
     @property
     def training_command(self) -> str:
         """As the base does; what was trained briefly goes on with as many images, for longer."""
         s, command = self.settings, super().training_command
-        if self.judged:
+        if not isinstance(s, TrainingSearchSettings):
             return command
         if s.data == "fractal":
             command += f" --classes {s.classes} --train-images {s.train_images}"
         return f"{command} --recipe small"
 
     @property
-    def always_typed(self) -> Sequence[str]:  # type: ignore[override]
+    def always_typed(self) -> Sequence[str]:
         """A search that trains is known by its trainings."""
         return () if self.judged else ("trainings",)
 
@@ -532,7 +507,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         left = max(0, s.trials - done)
         if not left:
             return Remaining(done, 0)
-        if not self.judged:
+        if isinstance(s, TrainingSearchSettings):
             seconds = training_seconds(s, self.workers, done=done) / left
             return Remaining(done, left, seconds)
         arch = self.limits.sample(np.random.default_rng(s.seed))
@@ -543,7 +518,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """Steps that the run in the folder has measured; nothing there is touched."""
         from asvit.search.journal import read_journal
         from asvit.search.sampler import measured_trials
-        from asvit.search.study import first_study
+        from asvit.search.study import StudyStore, first_study
 
         with contextlib.suppress(FileNotFoundError, ValueError):  # it follows from the journal
             if SearchResult.read(self.folder / RESULT).settings == self.settings:
@@ -553,8 +528,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         study = first_study(read_journal(self.folder / JOURNAL))
         if study is None:
             return 0
-        stored = self.stored_settings(study)
-        self.check_settings(stored)
+        check_settings(self, self._ours(StudyStore(study)))
         return len(measured_trials(study))
 
     @classmethod
@@ -565,11 +539,14 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return pictures(read_run(result.folder))
 
     @classmethod
-    def told(cls, result: SearchResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: SearchResult) -> Iterator[SummaryPart]:
         """The seed, and what it could have been."""
-        yield ""
-        trains = result.settings.trainings is not None
-        yield _trained(result) if trains else _finalists(result)
+        settings = result.settings
+        trains = settings.trains
+        if isinstance(settings, MeasureSearchSettings):
+            yield _finalists(result, settings)
+        else:
+            yield _trained(result)
         count = result.steps + result.retrainings
         told = [f"{count} {result.settings.counted} in {clock(result.wall_seconds)}"]
         first, last = result.entropy
@@ -591,7 +568,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
 
-def _finalists(result: SearchResult) -> RenderableType:
+def _finalists(result: SearchResult, settings: MeasureSearchSettings) -> Table:
     """What the search could hand on, the seed first, with both values of each measure."""
     measures = without_sizes(result.values)
     again = any(one.again for one in result.finalists)
@@ -607,14 +584,14 @@ def _finalists(result: SearchResult) -> RenderableType:
         lines.append([*line, *_milliseconds(one)])
     title = "The finalists; the first is the seed architecture"
     if again:
-        title = f"The finalists, measured again on {networks(result.settings.recheck)}; the first "
+        title = f"The finalists, measured again on {networks(settings.recheck)}; the first "
         title += "is the seed architecture"
-    if result.settings.pick == "policy":
+    if settings.pick == "policy":
         title += " (--pick policy)"
-    return table(columns, lines, title=title, left=("", "architecture"), rule=1)
+    return Table(columns, lines, title=title, left=("", "architecture"), rule=1)
 
 
-def _trained(result: SearchResult) -> RenderableType:
+def _trained(result: SearchResult) -> Table:
     """What a search that trains could hand on, the seed first."""
     predicted = any(math.isfinite(one.predicted) for one in result.finalists)
     again = result.confirmed is not None
@@ -628,7 +605,7 @@ def _trained(result: SearchResult) -> RenderableType:
     columns += ["predicted"] * predicted + ["retrained [90 %]"] * again
     columns += ["ms"] * (result.latency is not None)
     title = "The best architectures (accuracies in %); the first is the seed architecture"
-    return table(columns, lines, title=title, left=("architecture",), rule=1)
+    return Table(columns, lines, title=title, left=("architecture",), rule=1)
 
 
 def _milliseconds(one: Finalist) -> list[object]:
@@ -641,8 +618,6 @@ def _budget(params: int) -> str:
 
     The paper goes to 38 times, in hours; this is a first step at any image size.
     """
-    from scaling import Budget
-
     return str(Budget("params", max(1, round(float(f"{_GROWTH * params:.2g}")))))
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from asvit.core.results import Result
-from asvit.core.settings import Settings, setting
+from asvit.core.settings import Settings, setting, wrong_option
 from asvit.executors.base import cores
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
-    from asvit.training.checkpoint import Checkpoint
+    from asvit.training.checkpoint import Checkpoint, Saved
     from asvit.training.distributed import ProcessGroup
 
 S = TypeVar("S", bound=Settings)
@@ -28,13 +27,15 @@ FEW_IMAGES = 2000  # with fewer, worker processes cost more than they save
 
 
 @dataclass(kw_only=True)
-class SharedRun(Run[S, R, "Checkpoint | None"]):
+class SharedRun(Run[S, R, "Saved[Checkpoint]"]):
     """A run whose processes, started by accelerate or torchrun, share every batch.
 
     Its network is given as an architecture, or as the folder of a run that ended in one.
     """
 
-    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
+    )
     workers: int | None = setting(
         None,
         "Processes that prepare images; none for fewer than 2,000 images.",
@@ -44,6 +45,7 @@ class SharedRun(Run[S, R, "Checkpoint | None"]):
     )
     typed: str = ""  # what was given for the architecture: its text, or a run folder
     found_by: Mapping[str, Any] | None = None  # the run of that folder
+    group: ProcessGroup | None = None  # the processes, where they have met already
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
@@ -53,13 +55,14 @@ class SharedRun(Run[S, R, "Checkpoint | None"]):
         if given.get("architecture") is None:
             return super().make(preset, **given)
         typed = str(given["architecture"])
-        found = find_architecture(typed)
-        made = super().make(preset, **{**given, "architecture": found.text})
-        made.typed, made.found_by = typed, found.by
-        return made
+        with wrong_option():
+            found = find_architecture(typed)
+        return super().make(
+            preset, **{**given, "architecture": found.text, "typed": typed, "found_by": found.by}
+        )
 
-    @property
-    def first(self) -> bool:
+    @classmethod
+    def first(cls) -> bool:
         """Whether this is the process that writes and tells."""
         return os.environ.get("RANK", "0") == "0"
 
@@ -68,20 +71,19 @@ class SharedRun(Run[S, R, "Checkpoint | None"]):
         """The processes that train together."""
         from asvit.training.distributed import ProcessGroup
 
-        return ProcessGroup(self.device)
+        return self.group or ProcessGroup(self.device)
 
     @contextmanager
-    def claim(self) -> Iterator[None]:
-        """Claim the folder in the first process, for all of them."""
-        claim = super().claim() if self.processes.first else nullcontext()
-        with self.processes.losses_noticed(), claim:
+    def session(self) -> Iterator[None]:
+        """All processes begin once the first one has claimed the folder, and end together."""
+        with self.processes.losses_noticed():
             self.processes.wait()
             yield
             self.processes.wait()
 
-    def open(self) -> Checkpoint | None:
-        """The checkpoint; None in a new run."""
-        from asvit.training.checkpoint import Checkpoint, read_or_restore
+    def open(self) -> Saved[Checkpoint]:
+        """The checkpoint, if there is one."""
+        from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
 
         read = partial(
             Checkpoint.read,
@@ -90,19 +92,12 @@ class SharedRun(Run[S, R, "Checkpoint | None"]):
             row=self.result_type.row_type,
         )
         with self.processes.first_before_others():
-            return read_or_restore(self.folder / self.files.state, read)
+            return Saved(read_or_restore(self.folder / self.files.state, read))
 
-    def finish(self, result: R) -> None:
-        """Write the result, in the first process."""
-        if self.processes.first:
-            super().finish(result)
-
-    def command_line(self) -> str:
-        """As the base does, with the architecture as it was given."""
-        words = shlex.split(super().command_line())
-        if self.typed:
-            words[1 + len(self.command.split())] = self.typed
-        return shlex.join(words)
+    @property
+    def typed_otherwise(self) -> Mapping[str, str]:
+        """The architecture as it was given."""
+        return {"architecture": self.typed} if self.typed else {}
 
     def named(self, network: str) -> str:
         """The name of a folder, after the network, the image size and the seed."""

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock
 from asvit.core.files import write_text
-from asvit.core.progress import images_told
+from asvit.core.progress import Tell, images_told
 from asvit.core.run_files import LOSSES, SUPERNET_FIGURES, SUPERNET_WEIGHTS, previous
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
+from asvit.core.summary import SummaryPart
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run
@@ -23,11 +24,11 @@ from asvit.training.supernets.settings import PathAccuracies, SupernetResult, Su
 
 if TYPE_CHECKING:
     import torch
-    from rich.console import Console, RenderableType
 
     from asvit.models.psvit_supernet import PSViTSupernet
     from asvit.report.pictures import Picture
     from asvit.search.supernet_space import SupernetSpace
+    from asvit.training.checkpoint import Saved
     from asvit.training.supernets.file import SupernetFile
     from asvit.training.supernets.single_path import SupernetTraining
     from asvit.training.supernets.splits import Splits
@@ -36,7 +37,7 @@ EVALUATED_PATHS = 20  # random ones, whose accuracies tell how far training has 
 
 
 @dataclass(kw_only=True)
-class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
+class SupernetRun(Run[SupernetSettings, SupernetResult, "Saved[SupernetFile]"]):
     """Train the supernet of a space: every batch trains one path drawn at random.
 
     Given again, the same command continues a run that was stopped, or shows the result of a
@@ -44,7 +45,7 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
     """
 
     command = "supernet train"
-    summary = "Train all paths of a space at once."
+    headline = "Train all paths of a space at once."
     files = RunFiles(
         "supernet",
         "supernet",
@@ -59,10 +60,11 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         "training the supernet of {s.space}: {s.epochs} epochs of {s.train_images} images in "
         "batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, seed {s.seed}"
     )
-    needs, inputs = ("space", "where"), ("parts",)
     written = "report.html, supernet.safetensors, losses.csv, result.json"
 
-    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
+    )
 
     @cached_property
     def space(self) -> SupernetSpace:
@@ -85,31 +87,36 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
 
         return load_splits(self.settings, progress=images_told(self.progress)).to(self.where)
 
-    def open(self) -> SupernetFile | None:
-        """The weights so far."""
-        from asvit.training.checkpoint import read_or_restore
-        from asvit.training.supernets.file import SupernetFile
+    def check(self) -> None:
+        """Find the space and the device."""
+        _ = self.space, self.where
 
-        return read_or_restore(self.folder / SUPERNET_WEIGHTS, SupernetFile.read)
-
-    def settled(self, journal: SupernetFile | None, result: SupernetResult) -> bool:
-        """Whether all steps are done."""
-        return journal is not None and journal.finished and super().settled(journal, result)
-
-    def start_values(self) -> Mapping[str, Any]:
+    def load(self) -> Mapping[str, Any]:
         """Images and the kind of device."""
         return {"images": self.parts.provenance, "device": self.where.type}
 
-    def execute(self, journal: SupernetFile | None) -> SupernetResult:
+    def open(self) -> Saved[SupernetFile]:
+        """The weights so far."""
+        from asvit.training.checkpoint import Saved, read_or_restore
+        from asvit.training.supernets.file import SupernetFile
+
+        return Saved(read_or_restore(self.folder / SUPERNET_WEIGHTS, SupernetFile.read))
+
+    def settled(self, store: Saved[SupernetFile], result: SupernetResult) -> bool:
+        """Whether all steps are done."""
+        return store.finished and super().settled(store, result)
+
+    def execute(self, store: Saved[SupernetFile], tell: Tell) -> SupernetResult:
         """Train to the end; save at the end of every epoch, and within long ones."""
         from asvit.training.checkpoint import check_finite
         from asvit.training.supernets.file import Origin, SupernetFile
         from asvit.training.supernets.single_path import SupernetTraining
 
+        begun = store.file
         chosen, parts, space = self.settings, self.parts, self.space
-        kept = versions() if journal is None else journal.origin.versions
+        kept = versions() if begun is None else begun.origin.versions
         origin = Origin(chosen, parts.provenance, parts.classes, self.where.type, kept)
-        before, began = 0.0 if journal is None else journal.seconds, time.monotonic()
+        before, began = 0.0 if begun is None else begun.seconds, time.monotonic()
         supernet = space.build(origin.num_classes, seed=chosen.seed).to(self.where)
         training: SupernetTraining[tuple[str, ...]] = SupernetTraining(
             supernet, parts.train, chosen.recipe, draw=space.draw, seed=chosen.seed
@@ -124,15 +131,15 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
             file.write(self.folder / SUPERNET_WEIGHTS)
             self._write_losses(training)
 
-        if journal is None:
+        if begun is None:
             save()  # so that the folder tells what is trained in it
         else:
-            training.load_state(journal.state)
-        training.run(save, progress=self.tell)
+            training.load_state(begun.state)
+        training.run(save, progress=tell)
         losses = self._write_losses(training)  # a kill may have left them behind the weights
         accuracy = self._random_paths(supernet)
         return self.result(
-            journal,
+            store,
             {"images": origin.images, "device": origin.device},
             losses=[round(loss, 6) for loss in losses],
             num_classes=origin.num_classes,
@@ -163,7 +170,7 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         return PathAccuracies.of([space.accuracy(supernet, path, images) for path in paths])
 
     @classmethod
-    def facts(cls, result: SupernetResult) -> Mapping[str, object]:
+    def _facts(cls, result: SupernetResult) -> Mapping[str, object]:
         """The loss, and random paths."""
         found, losses = result.accuracy, result.losses
         return {
@@ -177,9 +184,9 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         }
 
     @classmethod
-    def told(cls, result: SupernetResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: SupernetResult) -> Iterator[SummaryPart]:
         """The facts, and how long it took."""
-        yield from super().told(result, screen)
+        yield cls._facts(result)
         yield f"trained in {clock(result.wall_seconds)}"
 
     @classmethod

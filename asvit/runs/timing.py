@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from asvit.core.codec import from_json
-from asvit.core.processes import module_process
+from asvit.core.processes import call
 from asvit.export.formats import FORMATS
 from asvit.spaces import build
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.features import in_evaluation_mode
 from proxies.latency import Latency
-from proxies.messages import fault, one_line
+from proxies.messages import fault
 from proxies.registry import Registry
 from proxies.timing import device_name, time_passes
 
@@ -170,21 +168,20 @@ def fresh_latency(
     What this process has done before, such as filling the memory, has no part in it. Where that
     process fails, as with a space that only this one knows, it is timed here.
     """
-    words, environment = module_process("asvit")
-    words += ["cost", text, "--latency", "--json"]
-    given = {
-        "image-size": image_size, "classes": num_classes, "batch": batch, "runtime": runtime,
-        "device": device,
-    }  # fmt: skip
-    for name, value in given.items():
-        words += [f"--{name}", str(value)]
-    environment |= {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    ended = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-    if ended.returncode:
-        why = one_line(ended.stderr)
-        logger.warning("%s is timed in this process, as another one cannot: %s", text, why)
+    given = {"image_size": image_size, "batch": batch, "device": device, "runtime": runtime}
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    try:
+        found = call(
+            "asvit.runs.timing:latency",
+            environment=threads,
+            network=text,
+            num_classes=num_classes,
+            **given,
+        )
+    except OSError as error:
+        logger.warning("%s is timed in this process, as another one cannot: %s", text, error)
         return latency(text, image_size, batch, device, runtime, num_classes=num_classes)
-    return from_json(json.loads(ended.stdout)["architectures"][0]["latency"], Latency)
+    return from_json(found, Latency)
 
 
 def devices() -> list[dict[str, object]]:

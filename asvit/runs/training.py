@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import logging
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from asvit._version import __version__
-from asvit.core.console import clock, number, table
-from asvit.core.progress import ignore, images_told
+from asvit.core.console import clock, number
+from asvit.core.progress import Tell, ignore, images_told
 from asvit.core.run_files import (
     BEST,
     CHECKPOINT,
@@ -23,21 +23,20 @@ from asvit.core.run_files import (
     TRAINING_FIGURES,
     previous,
 )
-from asvit.core.settings import fields_of, setting
+from asvit.core.settings import WrongOption, fields_of, setting
 from asvit.core.signatures import CallOptions, with_options
+from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
-from asvit.runs.folder import LOCK, RunFiles
+from asvit.runs.folder import LOCK, RunFiles, seems_usable
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
 from asvit.training.settings import TrainSettings
 from proxies.messages import legible
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from asvit.data import TrainingSets
     from asvit.networks import Network
-    from asvit.training.checkpoint import Checkpoint
+    from asvit.training.checkpoint import Checkpoint, Saved
     from asvit.training.distillation import Teacher
     from asvit.training.result import TrainResult
     from asvit.training.session import Session
@@ -60,7 +59,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     """
 
     command = "train"
-    summary = "Train a network on your images."
+    headline = "Train a network on your images."
     files = RunFiles(
         "training",
         "training",
@@ -71,28 +70,67 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     )
     settings_type = TrainSettings
     result_type = imported("asvit.training.result:TrainResult")
-    inputs = ("sets", "teacher", "fresh_weights")
     report = imported("asvit.report.training:write_training_report")  # imports matplotlib
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
-    always_typed = ("recipe", "epochs", "batch_size")
+    may_change = ("bad_images",)  # they may be replaced from now on
 
     tensorboard: bool = setting(False, "Also write the epochs for TensorBoard.", repeats=False)
     resume: bool = setting(False, "Only continue; an error where there is no run.", repeats=False)
     asked: Mapping[str, Any] | None = None  # settings given, where the batch may follow the data
+    opened: TrainingSets | None = None  # the images, where they are open already
     planned: Mapping[str, Any] | None = None
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
-        """As the base does, and keep what was asked for."""
+        """As the base does, and store what is asked for."""
         if given.get("fresh") and given.get("resume"):
-            raise ValueError("--fresh and --resume contradict each other; give one of them")
-        made = super().make(preset, **given)
+            raise WrongOption("--fresh and --resume contradict each other; give one of them")
         if "batch_size" not in given:
             known = fields_of(TrainSettings)
             asked = {name: value for name, value in given.items() if name in known}
-            found = made.settings.architecture
-            made.asked = {**asked, "architecture": found, "preset": preset}
-        return made
+            given["asked"] = {**asked, "preset": preset}
+        return super().make(preset, **given)
+
+    def resolved(self) -> Self:
+        """As the base does; where images are fewer than the recipe's batch, with a smaller one."""
+        if self.asked is None:
+            return self
+        size = self._batch()
+        given = {**self.asked, "architecture": self.settings.architecture, "batch_size": size}
+        whole = replace(self, settings=TrainSettings.make(**given), asked=None)
+        if "sets" in vars(self):  # which had to be opened to know how many there are
+            return replace(whole, opened=self.sets, group=self.processes)
+        return whole
+
+    def _batch(self) -> int:
+        """Images in a batch that nobody has named; a run that goes on takes as many as before."""
+        from asvit.training.checkpoint import settings_in
+
+        batch = self.settings.batch_size
+        states = [self.folder / name for name in (CHECKPOINT, previous(CHECKPOINT))]
+        begun = [] if self.fresh else [path for path in states if os.path.lexists(path)]
+        if begun:
+            stored = [one for one in map(settings_in, begun) if one is not None]
+            return min(batch, stored[0].batch_size) if stored else batch
+        if not seems_usable(self.folder, self.files, fresh=self.fresh):
+            return batch
+        self.check()
+        images, size = len(self.sets.train), 4 * self.processes.world  # mixing takes pairs
+        if batch <= images or images < size:
+            return batch
+        size = small_batch(images, size)
+        if self.first():
+            logger.warning(
+                "%d images to train on are fewer than the usual batch of %d; going on with "
+                "batches of %d and a learning rate for them (--batch-size takes another size)",
+                *(images, batch, size),
+            )
+        return size
+
+    @property
+    def always_typed(self) -> Sequence[str]:
+        """The recipe, and what it leaves to the user."""
+        return "recipe", "epochs", "batch_size"
 
     @cached_property
     def sets(self) -> TrainingSets:
@@ -100,6 +138,8 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         from asvit.data import open_training_sets
 
         chosen = self.settings
+        if self.opened is not None:
+            return self.opened
         with self.processes.first_before_others():
             return open_training_sets(
                 chosen.data,
@@ -164,55 +204,26 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
                 f"no training to go on with in {self.folder}; leave out --resume to start one"
             )
 
-    def prepare(self) -> None:
-        """Open the images; where they are fewer than the recipe's batch, take a smaller one."""
-        super().prepare()
-        images, batch = len(self.sets.train), self.settings.batch_size
-        size = 4 * self.processes.world  # mixing takes pairs in every process
-        if self.asked is None or batch <= images or images < size:
-            return
-        size = small_batch(images, size)
-        self._use_batch(size)
-        if self.first:
-            logger.warning(
-                "%d images to train on are fewer than the usual batch of %d; going on with "
-                "batches of %d and a learning rate for them (--batch-size takes another size)",
-                *(images, batch, size),
-            )
-
-    def _use_batch(self, size: int) -> None:
-        """Take batches of so many images, and the settings that follow from them."""
-        if self.asked is not None and size != self.settings.batch_size:
-            self.settings = TrainSettings.make(**{**self.asked, "batch_size": size})
-
-    def stored_settings(self, journal: Checkpoint | None) -> TrainSettings | None:
-        """What the run was started with; bad images may be replaced from now on."""
-        stored = super().stored_settings(journal)
-        if stored is None:
-            return None
-        if stored.batch_size < self.settings.batch_size:
-            self._use_batch(stored.batch_size)
-        return replace(stored, bad_images=self.settings.bad_images)
-
-    def settled(self, journal: Checkpoint | None, result: TrainResult) -> bool:
-        """Whether every epoch is done and the network is written."""
-        return journal is not None and journal.finished and (self.folder / MODEL).exists()
-
-    def start_values(self) -> Mapping[str, Any]:
-        """Images and the kind of device."""
+    def load(self) -> Mapping[str, Any]:
+        """Images, with teacher and weights to start from, and the kind of device."""
+        _ = self.sets, self.teacher, self.fresh_weights
         return {"images": self.sets.provenance, "device": self.processes.device.type}
 
-    def execute(self, journal: Checkpoint | None) -> TrainResult:
+    def settled(self, store: Saved[Checkpoint], result: TrainResult) -> bool:
+        """Whether every epoch is done and the network is written."""
+        return store.finished and (self.folder / MODEL).exists()
+
+    def execute(self, store: Saved[Checkpoint], tell: Tell) -> TrainResult:
         """Train to the last epoch."""
-        if journal is None and self.settings.bad_images == "stop":
+        if store.file is None and self.settings.bad_images == "stop":
             self._check_images()
-        session = self._session(journal, self.workers_for(len(self.sets.train)))
+        session = self._session(self.settings, store.file, self.workers_for(len(self.sets.train)))
         self.planned = self._plan(session)
-        session.run(self.tell if self.processes.first else ignore, tensorboard=self.tensorboard)
+        session.run(tell if self.processes.first else ignore, tensorboard=self.tensorboard)
         if self.processes.first:
             session.finish()
         return self.result(
-            journal,
+            store,
             {
                 "found_by": self.found_by,
                 "images": dict(self.sets.provenance),
@@ -247,8 +258,8 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
 
     def plan(self) -> dict[str, Any]:
         """What the run would do and how long it would take; coarser tokens are timed."""
-        self.prepare()
-        session = self._session(None, 0)
+        self.load()
+        session = self._session(self.settings, None, 0)
         speed = self._images_per_second()
         # An image to validate with takes a forward pass, one to train on about three.
         images = session.steps * self.settings.batch_size + len(self.sets.validation) / 3
@@ -258,13 +269,12 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
 
     def _images_per_second(self) -> float:
         """Throughput of a few small batches at the network's own tokens."""
-        probe, world = copy.copy(self), self.processes.world
-        batch = min(self.settings.batch_size, _TIMED_BATCH * world)
-        whole = {"accumulate": 1, "compile": False, "retokenize": "off"}
-        probe.settings = replace(self.settings, batch_size=batch, **cast("Any", whole))
-        return probe._session(None, 0).images_per_second()
+        batch = min(self.settings.batch_size, _TIMED_BATCH * self.processes.world)
+        whole: Any = {"accumulate": 1, "compile": False, "retokenize": "off"}
+        probed = replace(self.settings, batch_size=batch, **whole)
+        return self._session(probed, None, 0).images_per_second()
 
-    def _session(self, stored: Checkpoint | None, workers: int) -> Session:
+    def _session(self, chosen: TrainSettings, stored: Checkpoint | None, workers: int) -> Session:
         """A session that continues from a checkpoint."""
         import torch
 
@@ -274,7 +284,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         from asvit.training.token_costs import stages_of
         from proxies.evaluation import seed_for
 
-        chosen, sets, processes = self.settings, self.sets, self.processes
+        sets, processes = self.sets, self.processes
         with torch.random.fork_rng([]):  # equal in every process
             torch.manual_seed(seed_for(chosen.seed, "weights"))
             model = self.network.build(
@@ -336,7 +346,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         }
 
     @classmethod
-    def told(cls, result: TrainResult, screen: Console) -> Iterator[RenderableType]:
+    def summary(cls, result: TrainResult) -> Iterator[SummaryPart]:
         """The best and the last epoch."""
         from asvit.training.metrics import TOP
 
@@ -350,8 +360,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             for name, row in (*best, ("last", result.last))
         ]
         columns.insert(0, "epoch")
-        yield ""
-        yield table(columns, rows, title="On the validation images, per cent", left=("epoch",))
+        yield Table(columns, rows, title="On the validation images, per cent", left=("epoch",))
         for name, times in result.bad_images.items():
             yield legible(f"could not be read and was replaced {times} times: {name}")
         yield f"{len(result.history)} epochs in {clock(result.wall_seconds)}"

@@ -20,7 +20,7 @@ from asvit.reference.build import Outcome, Training, how_trained
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.measurement_pool import in_order
 from asvit.runs.measurement_worker import counted, known_space, out_of_memory
-from asvit.search import Measurement, SearchSettings
+from asvit.search import Measurement, TrainingSearchSettings
 from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
@@ -53,7 +53,7 @@ class TrainingPool:
     def __init__(
         self,
         space: SearchSpace,
-        settings: SearchSettings,
+        settings: TrainingSearchSettings,
         *,
         workers: Workers | None = None,
         progress: Progress | None = None,
@@ -131,10 +131,12 @@ class TrainingPool:
         return self._stack.enter_context(open_pool(self.workers, work, self.context.device))
 
 
-def training_workers(workers: Workers | None, settings: SearchSettings, device: str) -> Workers:
+def training_workers(
+    workers: Workers | None, settings: TrainingSearchSettings, device: str
+) -> Workers:
     """The workers of a search that trains: as many as it deserves, unless given."""
     s = settings.training
-    pixels = (settings.trainings or 0) * s.steps * s.batch_size * s.image_size**2
+    pixels = settings.trainings * s.steps * s.batch_size * s.image_size**2
     return (workers or Workers()).resolved(
         device,
         tasks=settings.batch,

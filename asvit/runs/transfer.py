@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from asvit.core.progress import ignore
+from asvit.core.progress import Tell, ignore
 from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, previous
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.versions import missing, versions
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from asvit.report.pictures import Picture
-    from asvit.training.checkpoint import Checkpoint
+    from asvit.training.checkpoint import Checkpoint, Saved
     from asvit.transfer.session import Task
 
 S = TypeVar("S", bound=TransferSettings)
@@ -46,8 +46,6 @@ def _files(kind: str, noun: str) -> RunFiles:
 class TransferRun(SharedRun[S, TransferResult]):
     """Train a model on images with annotations, from a network."""
 
-    needs, inputs = ("processes",), ("task",)
-    always_typed = ("architecture",)
     about = (
         "training on {s.data}, {s.image_size} px: {s.epochs} epochs in batches of {s.batch_size}, "
         "learning rate {s.learning_rate:g}, seed {s.seed}"
@@ -72,7 +70,16 @@ class TransferRun(SharedRun[S, TransferResult]):
         """Named after the network, or its weights, the image size and the seed."""
         return self.named(self.settings.architecture or Path(self.settings.weights or "").stem)
 
-    def start_values(self) -> Mapping[str, Any]:
+    @property
+    def always_typed(self) -> Sequence[str]:
+        """The network, which weights may bring along."""
+        return ("architecture",)
+
+    def check(self) -> None:
+        """Find the device and libraries."""
+        _ = self.processes
+
+    def load(self) -> Mapping[str, Any]:
         """Annotations and the kind of device."""
         parts = (self.task.images, self.task.validation)
         source = f"{self.settings.data}: {' and '.join(f'{len(part)} images' for part in parts)}"
@@ -80,27 +87,27 @@ class TransferRun(SharedRun[S, TransferResult]):
         images = {"source": source, "digest": digest}
         return {"images": images, "device": self.processes.device.type}
 
-    def execute(self, journal: Checkpoint | None) -> TransferResult:
+    def execute(self, store: Saved[Checkpoint], tell: Tell) -> TransferResult:
         """Train to the last epoch."""
         from asvit.training.checkpoint import Origin
         from asvit.transfer.session import Session
 
-        task, begun = self.task, self.start_values()
+        task, begun = self.task, self.load()
         origin = Origin(self.settings, begun["images"], (), begun["device"], (), versions())
         session = Session(
             folder=self.folder,
-            origin=origin if journal is None else journal.origin,
+            origin=origin if store.file is None else store.file.origin,
             processes=self.processes,
-            stored=journal,
+            stored=store.file,
             workers=self.workers_for(len(task.indices)),
             file=self.files.state,
             kind=self.files.kind,
             task=task,
             row_type=self.result_type.row_type,
         )
-        session.run(self.tell if self.processes.first else ignore)
+        session.run(tell if self.processes.first else ignore)
         return self.result(
-            journal,
+            store,
             {"found_by": self.found_by, **begun, "processes": self.processes.world},
             classes=task.classes,
             params=sum(parameter.numel() for parameter in task.model.parameters()),
@@ -147,7 +154,7 @@ class DetectionRun(TransferRun[DetectionSettings]):
     """
 
     command = "transfer detect"
-    summary = "Train a detector of objects and their masks."
+    headline = "Train a detector of objects and their masks."
     files = _files("detection", "detector")
     settings_type = DetectionSettings
     result_type = DetectionResult
@@ -166,7 +173,7 @@ class SegmentationRun(TransferRun[SegmentationSettings]):
     """
 
     command = "transfer segment"
-    summary = "Train a segmenter, which tells the class of each pixel."
+    headline = "Train a segmenter, which tells the class of each pixel."
     files = _files("segmentation", "segmenter")
     settings_type = SegmentationSettings
     result_type = SegmentationResult

@@ -94,7 +94,7 @@ class Limits:
         s = self._settings
         if not s.limited:
             return 1000
-        return _classes(s.data) or (1000 if s.trainings is None else s.classes)
+        return _classes(s.data) or s.classes
 
     def excess(self, arch: Architecture, *, timed: bool = True) -> Excess | None:
         """How far the network of an architecture is above a limit; None if it is not.

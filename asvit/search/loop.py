@@ -29,7 +29,14 @@ from asvit.search.sampler import (
     distributions,
     measured_trials,
 )
-from asvit.search.settings import ACCURACY, FINALISTS, PREDICTOR, SearchSettings
+from asvit.search.settings import (
+    ACCURACY,
+    FINALISTS,
+    PREDICTOR,
+    MeasureSearchSettings,
+    SearchSettings,
+    TrainingSearchSettings,
+)
 from asvit.search.study import StudyLease, storing
 from asvit.search.trained import (
     AGAIN,
@@ -141,7 +148,7 @@ class Search:
 
     study: Study  #: with the measured trials so far
     space: SearchSpace  #: what is searched
-    settings: SearchSettings
+    settings: MeasureSearchSettings
     #: Measure to its direction; the measures with one are the objectives.
     better: Directions
     evaluate: EvaluateAll = field(kw_only=True)  #: measures architectures
@@ -391,6 +398,8 @@ class TrainingSearch(Search):
     """
 
     unit: ClassVar = "training"
+
+    settings: TrainingSearchSettings  # type: ignore[assignment]  # which has no measures
 
     @property
     def _after(self) -> float:

@@ -97,11 +97,7 @@ class SearchResult(Result):
         return {
             "space": self.settings.space,
             "controller": self.settings.controller,
-            **(
-                {}
-                if self.settings.trainings is None
-                else {"trainings": self.steps + self.retrainings}
-            ),
+            **({"trainings": self.steps + self.retrainings} if self.settings.trains else {}),
             "length_distortion": self.length_distortion,
             "ntk_condition_number": self.ntk_condition_number,
             "entropy": dict(zip(("first", "last"), self.entropy, strict=True)),

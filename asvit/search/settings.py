@@ -1,12 +1,23 @@
-"""What a search is asked to do: one frozen set of settings, kept with its results."""
+"""What a search is asked to do: by measures of fresh networks, or by short trainings."""
 
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from asvit.core.settings import MeasuringSettings, proxy_names, setting
+from asvit.core.settings import (
+    MeasuringSettings,
+    Presets,
+    Settings,
+    fields_of,
+    option_fields,
+    presets_with,
+    proxy_names,
+    seed_setting,
+    setting,
+)
 from asvit.reference.build_settings import BuildSettings, initial_weights
 from asvit.reference.findings import LEAST_TRAININGS
 from scaling import parse_amount, parse_milliseconds
@@ -17,9 +28,6 @@ ACCURACY = "accuracy"  # per cent: the objective of a search that trains
 PREDICTOR = "predictor"  # the controller that needs it
 
 _MEASURES = ("length_distortion", "ntk_condition_number")
-# Where the default depends on what is measured: without training, and with it.
-_SIZES = {"image_size": (224, 32), "batch": (1, 4)}
-_TRAININGS = 24
 _TRAINING = "Search by short trainings"  # headings of their options
 _LIMITS = "Limits of the networks"
 _WIDTH = 16  # of trainings, channels of the first stage
@@ -29,22 +37,11 @@ _FINAL = ((12, 2), (40, 3))  # from so many trainings on, how often each of them
 
 LIMITS = ("max_params", "max_macs", "max_latency")
 _OF_LATENCY = ("latency_batch", "latency_runtime")
-_OF_MEASURES = ("steps", "proxies", "recheck", "pick", "repeats", "images", "points", "radius")
-_OF_TRAININGS = (
-    *("training_steps", "batch_size", "learning_rate", "width"),
-    *("train_images", "test_images"),
+#: Settings of trainings that a reference table has, too, by the same names.
+_OF_TABLES = (
+    *("batch_size", "learning_rate", "train_images", "test_images"),
     *("classes", "shift", "flip", "init"),
 )
-_OTHERWISE = ("training_steps", "width")  # of them that a table calls otherwise, or always has
-
-#: The preset ``quick`` of a search that trains.
-_QUICK = {
-    "classes": 10,
-    "training_steps": 150,
-    "batch_size": 32,
-    "train_images": 1_000,
-    "test_images": 500,
-}
 
 _of_training = partial(setting, group=_TRAINING)
 
@@ -66,11 +63,16 @@ def _depths(given: str | Iterable[int]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class SearchSettings(MeasuringSettings):
-    """Settings of a search. Two runs with equal settings measure the same architectures.
+class SearchSettings(Settings, ABC):
+    """What both kinds of search are asked. Equal settings draw the same architectures.
 
-    A search that trains has ``trainings``, and one objective: the accuracy on images held out.
+    :meth:`make` and :meth:`from_json` give settings of the kind that the values are of.
     """
+
+    presets: ClassVar[Presets] = MeasuringSettings.presets
+    trains: ClassVar[bool]  #: whether networks are trained
+    counted: ClassVar[str]  #: what a search counts, in a word
+    usual: ClassVar[Mapping[str, int]]  # defaults, where they depend on the kind
 
     space: str = setting(
         "asvit",
@@ -84,16 +86,6 @@ class SearchSettings(MeasuringSettings):
         metavar="NAME",
         complete="asvit.search:CONTROLLERS",
     )
-    proxies: tuple[str, ...] = setting(
-        _MEASURES,
-        "Measure to use; repeat it or separate names by commas (see asvit list proxies). Those "
-        "with a direction are the objectives, in this order.",
-        name="proxy",
-        metavar="NAME",
-        convert=proxy_names,
-        complete="proxies:PROXIES",
-    )
-    steps: int = setting(500, "Architectures to measure.", at_least=1)
     image_size: int = setting(
         None,
         "Side of the square images, in pixels.",
@@ -106,52 +98,6 @@ class SearchSettings(MeasuringSettings):
         shown="1; 4 with --trainings",
         at_least=1,
     )
-    recheck: int = setting(
-        8,
-        "Fresh networks on which the finalists are measured again in the end: what the policy "
-        "ends in, and the ten best by the sum of their ranks.",
-        at_least=1,
-    )
-    pick: Literal["measured", "policy"] = setting(
-        "measured",
-        "Which finalist the search hands on: the best when measured again (measured), or the "
-        "policy's likeliest architecture, as in the paper (policy; for a controller without a "
-        "policy the best drawn).",
-        choices=("measured", "policy"),
-    )
-    trainings: int | None = _of_training(
-        None,
-        "Search by short trainings, so many, in place of measures: the objective is the accuracy "
-        "on images held out. From 12 on, the last ones train two finalists again.",
-        shown=f"{_TRAININGS} with --controller predictor",
-        at_least=1,
-    )
-    training_steps: int = _of_training(1_400, "Batches of each training.", at_least=1)
-    batch_size: int = _of_training(64, "Images in a batch of a training.", at_least=1)
-    learning_rate: float = _of_training(
-        2e-3, "Highest learning rate of a training.", metavar="N", above=0
-    )
-    width: int | None = _of_training(
-        None,
-        "Channels of the first stage in trainings; spaces whose networks have no width of their "
-        "own are left as they are.",
-        shown=f"{_WIDTH}; with --max-params or --max-macs as wide as they allow",
-        at_least=1,
-    )
-    train_images: int = _of_training(
-        8_000, "Images to train on; four fifths of them all where there are fewer.", at_least=2
-    )
-    test_images: int = _of_training(
-        5_000, "Other images to test on; those left where there are fewer.", at_least=1
-    )
-    classes: int = _of_training(
-        20, "Classes of the fractals to train on; other images have their own.", at_least=2
-    )
-    shift: int = _of_training(
-        0, "Shift training images by up to N pixels along each axis.", at_least=0
-    )
-    flip: bool = _of_training(False, "Mirror half of the training images.")
-    init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
     depths: tuple[int, ...] | None = setting(
         None,
         "Blocks in each stage of every network, such as 2,2,6,2: these are searched, and limits "
@@ -180,48 +126,98 @@ class SearchSettings(MeasuringSettings):
     latency_runtime: Literal["eager", "compile", "onnx"] = setting(
         "eager", "What runs that pass.", choices=("eager", "compile", "onnx"), group=_LIMITS
     )
+    data: str = setting(
+        "fractal",
+        "fractal, gaussian, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
+        metavar="DATA",
+        complete="data",
+    )
+    seed: int = seed_setting()
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
 
     def __post_init__(self) -> None:
-        trains = _trains(vars(self))
-        if trains and self.width is None and not self.sized:
-            object.__setattr__(self, "width", _WIDTH)
-        if trains:
-            object.__setattr__(self, "proxies", self._objective())
-            if self.trainings is None:
-                object.__setattr__(self, "trainings", _TRAININGS)
-        for name, defaults in _SIZES.items():
+        alone = {"batch": 1} if self.controller in _ONE_BY_ONE else {}
+        for name, value in {**self.usual, **alone}.items():
             if getattr(self, name) is None:
-                alone = name == "batch" and self.controller in _ONE_BY_ONE
-                object.__setattr__(self, name, defaults[trains and not alone])
+                object.__setattr__(self, name, value)
         super().__post_init__()
 
-    def _objective(self) -> tuple[str, ...]:
-        measures = proxy_names(self.proxies)
-        if measures not in (_MEASURES, (ACCURACY,)):
-            raise ValueError(
-                f"measures {', '.join(measures)} beside trainings, which search by accuracy; "
-                "leave out the measures, or trainings and controller predictor"
-            )
-        return (ACCURACY,)
+    @classmethod
+    def kinds(cls) -> Sequence[type[Settings]]:
+        """The settings of a search by measures, and by trainings."""
+        return MeasureSearchSettings, TrainingSearchSettings
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
-        """As the base does; a preset may be another one for a search that trains."""
-        if preset == "quick" and _trains(given):
-            return super().make(**{**_QUICK, **given})
-        return super().make(preset, **given)
+        """Settings of the kind of search that anything given asks for."""
+        if cls is not SearchSettings:
+            return super().make(preset, **given)
+        asked = {name: one for name, one in given.items() if one is not None}
+        trains = (
+            asked.get("controller") == PREDICTOR
+            or "trainings" in asked
+            or asked.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY])
+        )
+        kind: Any = TrainingSearchSettings if trains else MeasureSearchSettings
+        if trains and asked.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY]):
+            del asked["proxies"]
+        fields = option_fields(cls)
+        other = {name for name in asked if name in fields and name not in fields_of(kind)}
+        for name in asked:
+            if name in other and asked[name] != fields[name][1].default:
+                raise ValueError(kind.refusal(name, asked[name]))
+        made: Self = kind.make(preset, **{n: one for n, one in asked.items() if n not in other})
+        return made
+
+    @classmethod
+    @abstractmethod
+    def refusal(cls, name: str, value: Any) -> str:
+        """What to say where a setting of the other kind of search is given."""
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
-        """As the base does; how a search would train that does not is nothing to go by."""
-        if isinstance(stored, Mapping) and not _trains(stored):
-            stored = {**stored, **{name: getattr(cls, name) for name in _OF_TRAININGS}}
-        return super().from_json(stored)
+        """Read settings of either kind back."""
+        if cls is not SearchSettings or not isinstance(stored, Mapping):
+            return super().from_json(stored)
+        kind: Any = TrainingSearchSettings if "trainings" in stored else MeasureSearchSettings
+        found: Self = kind.from_json(stored)
+        return found
+
+    def difference(self, other: Self) -> dict[str, tuple[Any, Any]]:
+        """As the base finds it; between searches of two kinds, in what they count."""
+        if type(self) is type(other):
+            return super().difference(other)
+        return {"search": (f"by {self.counted}", f"by {other.counted}")}
 
     @property
+    @abstractmethod
+    def proxies(self) -> tuple[str, ...]:
+        """The objectives and what is measured beside them, by name."""
+
+    @property
+    @abstractmethod
+    def trials(self) -> int:
+        """How many architectures are drawn, to be measured or trained."""
+
+    @property
+    @abstractmethod
+    def amount(self) -> int:
+        """How many architectures are measured, or networks trained."""
+
+    @property
+    @abstractmethod
     def sized(self) -> bool:
         """Whether networks are as wide as limits allow."""
-        return self.width is None and (self.max_params is not None or self.max_macs is not None)
+
+    @property
+    @abstractmethod
+    def width(self) -> int | None:
+        """Channels of the first stage, where they are the same in all networks."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> int:
+        """Classes that networks have where the data do not tell."""
 
     @property
     def limited(self) -> bool:
@@ -239,26 +235,197 @@ class SearchSettings(MeasuringSettings):
             for name in _OF_LATENCY:
                 if (value := getattr(self, name)) != getattr(type(self), name):
                     raise ValueError(f"{name}={value} is for max_latency; give that, too")
-        if self.trainings is None:
-            for name in _OF_TRAININGS:
-                if (value := getattr(self, name)) != getattr(type(self), name):
-                    raise ValueError(
-                        f"{name}={value} is for trainings, and this search measures without; "
-                        "give trainings, too"
-                    )
-            return
-        if self.steps != type(self).steps:
+
+    @property
+    def size_in_words(self) -> str:
+        """How much is measured or trained, such as ``24 trainings``."""
+        return f"{self.amount} {self.counted}"
+
+    @property
+    def unused(self) -> Sequence[str]:
+        """Limits that are none, and how a latency is taken that is not limited."""
+        limits = () if self.limited else LIMITS
+        return (*limits, *(() if self.max_latency is not None else _OF_LATENCY))
+
+    @property
+    def sizes_in_words(self) -> str:
+        """How wide networks are, and what limits them, in words."""
+        told = []
+        if self.depths is not None:
+            told.append(f"depths {','.join(map(str, self.depths))}")
+        if self.max_params is not None:
+            told.append(f"at most {self.max_params:,} parameters")
+        if self.max_macs is not None:
+            told.append(f"at most {self.max_macs:,} multiply-adds")
+        if self.max_latency is not None:
+            told.append(f"at most {self.max_latency:g} ms for {self.latency_batch} image(s)")
+        return ", ".join(told)
+
+    @abstractmethod
+    def in_words(self) -> str:
+        """How networks are about to be measured or trained, for the title of a run."""
+
+
+@dataclass(frozen=True)
+class MeasureSearchSettings(SearchSettings, MeasuringSettings):
+    """Settings of a search by measures of fresh networks."""
+
+    trains = False
+    counted = "architectures"
+    usual: ClassVar[Mapping[str, int]] = {"image_size": 224, "batch": 1}
+    width = None
+    classes = 1000
+
+    proxies: tuple[str, ...] = setting(
+        _MEASURES,
+        "Measure to use; repeat it or separate names by commas (see asvit list proxies). Those "
+        "with a direction are the objectives, in this order.",
+        name="proxy",
+        metavar="NAME",
+        convert=proxy_names,
+        complete="proxies:PROXIES",
+    )
+    steps: int = setting(500, "Architectures to measure.", at_least=1)
+    recheck: int = setting(
+        8,
+        "Fresh networks on which the finalists are measured again in the end: what the policy "
+        "ends in, and the ten best by the sum of their ranks.",
+        at_least=1,
+    )
+    pick: Literal["measured", "policy"] = setting(
+        "measured",
+        "Which finalist the search hands on: the best when measured again (measured), or the "
+        "policy's likeliest architecture, as in the paper (policy; for a controller without a "
+        "policy the best drawn).",
+        choices=("measured", "policy"),
+    )
+
+    def check(self) -> None:
+        """As the base does; the predictor learns from trainings."""
+        super().check()
+        if self.controller == PREDICTOR or ACCURACY in self.proxies:
             raise ValueError(
-                f"steps={self.steps} counts architectures that are measured, and this search "
-                f"trains; use trainings={self.steps}, or training_steps for batches"
+                f"a search for the {ACCURACY}, or by controller {PREDICTOR!r}, trains networks; "
+                "give trainings, too, and no other measures"
             )
-        if self.pick == "policy":
-            raise ValueError("pick='policy' does not suit trainings; use 'measured'")
+
+    @classmethod
+    def refusal(cls, name: str, value: Any) -> str:
+        """As the base says."""
+        return (
+            f"{name}={value} is for trainings, and this search measures without; give trainings, "
+            "too"
+        )
+
+    @property
+    def amount(self) -> int:
+        """Architectures that are measured."""
+        return self.steps
+
+    @property
+    def trials(self) -> int:
+        """All of them are drawn."""
+        return self.steps
+
+    @property
+    def sized(self) -> bool:
+        """Whether there is a limit of parameters or multiply-adds."""
+        return self.max_params is not None or self.max_macs is not None
+
+    def in_words(self) -> str:
+        """As measuring settings say it, with the limits."""
+        return ", ".join(filter(None, [MeasuringSettings.in_words(self), self.sizes_in_words]))
+
+
+@dataclass(frozen=True)
+class TrainingSearchSettings(SearchSettings):
+    """Settings of a search by short trainings: its objective is the accuracy on other images."""
+
+    presets: ClassVar[Presets] = presets_with(
+        quick={
+            "classes": 10,
+            "training_steps": 150,
+            "batch_size": 32,
+            "train_images": 1_000,
+            "test_images": 500,
+        }
+    )
+    trains = True
+    counted = "trainings"
+    usual: ClassVar[Mapping[str, int]] = {"image_size": 32, "batch": 4, "trainings": 24}
+
+    trainings: int = _of_training(
+        None,
+        "Search by short trainings, so many, in place of measures: the objective is the accuracy "
+        "on images held out. From 12 on, the last ones train two finalists again.",
+        shown="24 with --controller predictor",
+        at_least=1,
+    )
+    training_steps: int = _of_training(1_400, "Batches of each training.", at_least=1)
+    batch_size: int = _of_training(64, "Images in a batch of a training.", at_least=1)
+    learning_rate: float = _of_training(
+        2e-3, "Highest learning rate of a training.", metavar="N", above=0
+    )
+    width: int | None = _of_training(
+        None,
+        "Channels of the first stage in trainings; spaces whose networks have no width of their "
+        "own are left as they are.",
+        shown=f"{_WIDTH}; with --max-params or --max-macs as wide as they allow",
+        at_least=1,
+    )
+    train_images: int = _of_training(
+        8_000, "Images to train on; four fifths of them all where there are fewer.", at_least=2
+    )
+    test_images: int = _of_training(
+        5_000, "Other images to test on; those left where there are fewer.", at_least=1
+    )
+    classes: int = _of_training(
+        20, "Classes of the fractals to train on; other images have their own.", at_least=2
+    )
+    shift: int = _of_training(
+        0, "Shift training images by up to N pixels along each axis.", at_least=0
+    )
+    flip: bool = _of_training(False, "Mirror half of the training images.")
+    init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
+
+    def __post_init__(self) -> None:
+        if self.width is None and not self.sized:
+            object.__setattr__(self, "width", _WIDTH)
+        super().__post_init__()
+
+    def check(self) -> None:
+        """As the base does; the predictor needs enough trainings."""
+        super().check()
         if self.controller == PREDICTOR and self.trainings < LEAST_TRAININGS:
             raise ValueError(
                 f"trainings={self.trainings} are too few to learn from; use at least "
                 f"{LEAST_TRAININGS}"
             )
+
+    @classmethod
+    def refusal(cls, name: str, value: Any) -> str:
+        """As the base says."""
+        if name == "proxies":
+            return (
+                f"measures {', '.join(proxy_names(value))} beside trainings, which search by "
+                "accuracy; leave out the measures, or trainings and controller predictor"
+            )
+        if name == "steps":
+            return (
+                f"steps={value} counts architectures that are measured, and this search "
+                f"trains; use trainings={value}, or training_steps for batches"
+            )
+        return f"{name}={value} is for measures, and this search trains; leave it out"
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The accuracy alone."""
+        return (ACCURACY,)
+
+    @property
+    def amount(self) -> int:
+        """All trainings, those of finalists among them."""
+        return self.trainings
 
     @property
     def final_trainings(self) -> int:
@@ -266,34 +433,19 @@ class SearchSettings(MeasuringSettings):
 
         The best of noisy accuracies owes much to luck; those of fresh seeds do not.
         """
-        if self.trainings is None or self.trainings < _FINAL[0][0]:
+        if self.trainings < _FINAL[0][0]:
             return 0
         return max(times for least, times in _FINAL if self.trainings >= least)
 
     @property
     def trials(self) -> int:
-        """How many architectures are drawn, to be measured or trained."""
-        if self.trainings is None:
-            return self.steps
+        """Those that are left for drawn architectures."""
         return self.trainings - FINALISTS * self.final_trainings
 
     @property
-    def size_in_words(self) -> str:
-        """How much is measured or trained, such as ``24 trainings``."""
-        return f"{self.steps if self.trainings is None else self.trainings} {self.counted}"
-
-    @property
-    def unused(self) -> Sequence[str]:
-        """Settings of the other kind of search: by measures or by trainings."""
-        limits = () if self.limited else LIMITS
-        latency = () if self.max_latency is not None else _OF_LATENCY
-        other = ("trainings", *_OF_TRAININGS) if self.trainings is None else _OF_MEASURES
-        return (*other, *limits, *latency)
-
-    @property
-    def counted(self) -> str:
-        """What a search counts, in a word."""
-        return "architectures" if self.trainings is None else "trainings"
+    def sized(self) -> bool:
+        """Whether there is such a limit in the place of a width."""
+        return self.width is None and (self.max_params is not None or self.max_macs is not None)
 
     @property
     def training(self) -> BuildSettings:
@@ -305,39 +457,20 @@ class SearchSettings(MeasuringSettings):
             image_size=self.image_size,
             seed=self.seed,
             width=self.width or _WIDTH,
-            **{name: getattr(self, name) for name in _OF_TRAININGS if name not in _OTHERWISE},
+            **{name: getattr(self, name) for name in _OF_TABLES},
         )
 
     @property
     def sizes_in_words(self) -> str:
-        """How wide networks are, and what limits them, in words."""
-        told = ["" if self.width is None else f"width C={self.width}"]
-        if self.depths is not None:
-            told.append(f"depths {','.join(map(str, self.depths))}")
-        if self.max_params is not None:
-            told.append(f"at most {self.max_params:,} parameters")
-        if self.max_macs is not None:
-            told.append(f"at most {self.max_macs:,} multiply-adds")
-        if self.max_latency is not None:
-            told.append(f"at most {self.max_latency:g} ms for {self.latency_batch} image(s)")
-        return ", ".join(filter(None, told))
+        """As the base says it, with the width."""
+        width = "" if self.width is None else f"width C={self.width}"
+        return ", ".join(filter(None, [width, super().sizes_in_words]))
 
     def in_words(self) -> str:
-        """How networks are about to be measured or trained, for the title of a run."""
-        if self.trainings is None:
-            return ", ".join(filter(None, [super().in_words(), self.sizes_in_words]))
+        """How networks are trained."""
         from proxies.evaluation import resolve_device
 
         return (
             f"{self.training_steps} steps of {self.batch_size} images each, {self.image_size} px, "
             f"{self.sizes_in_words}, device {resolve_device(self.device)}, seed {self.seed}"
         )
-
-
-def _trains(given: Mapping[str, Any]) -> bool:
-    """Whether settings with these values train networks."""
-    return (
-        given.get("controller") == PREDICTOR
-        or given.get("trainings") is not None
-        or given.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY])
-    )

@@ -32,10 +32,10 @@ from sqlalchemy import column, exc, insert, table
 from sqlalchemy.pool import NullPool
 
 from asvit.core.secrets import HIDDEN, censored, public_url
+from asvit.core.store import Store
 from asvit.search.limits import Excess, Limits
 from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
-from asvit.search.trained import BEFORE, Before
 from proxies.messages import first_line, one_line
 from scaling.ranking import Directions
 
@@ -161,33 +161,44 @@ def create_study(storage: BaseStorage, name: str, objectives: Directions) -> Stu
     return study
 
 
-def keep_start(
-    study: Study,
-    kept: Mapping[str, Any],
-    settings: SearchSettings,
-    images: Mapping[str, str] | None,
-    device: str | None = None,
-    versions: Mapping[str, str] | None = None,
-    trainings: Before | None = None,
-    shared: RDBStorage | None = None,
-) -> bool:
-    """Keep with ``study`` what it was started with, after its attributes ``kept`` were checked.
+class StudyStore(Store[SearchSettings]):
+    """A study with what the search was started with, its attributes.
 
-    Returns:
-        Whether it is kept; False where another process was faster, in the database ``shared``:
-        what that process has kept has to be checked.
+    Attributes:
+        study: The Optuna study: what has been measured, and where more is stored.
+        shared: The database that it is in; None for a journal in the folder of one process.
     """
-    before = stored_settings(kept)
-    now = {"images": images, "device": device, "versions": versions, BEFORE: trainings}
-    known = set() if before is None else kept.keys()
-    missing = {name: now[name] for name in now if now[name] is not None and name not in known}
-    if before is None:  # last: a study with settings has all of it, whenever the process ends
-        missing["settings"] = settings.to_json()
-    if not _add(study, missing, shared):
-        return False
-    if before not in (None, settings):
-        study.set_user_attr("settings", settings.to_json())
-    return True
+
+    def __init__(self, study: Study, shared: RDBStorage | None = None) -> None:
+        self.study = study
+        self.shared = shared
+        self._read()
+
+    def _read(self) -> None:
+        stored = self.study.user_attrs
+        self.settings = stored_settings(stored)
+        self.start_values = {name: stored[name] for name in stored if name != "settings"}
+
+    def start(self, settings: SearchSettings, **values: Any) -> bool:
+        """As the base says; of several processes that share a database one is first."""
+        checked = self.settings
+        self._read()
+        if self.settings != checked:  # another process has started or extended it meanwhile
+            return False
+        started = self.settings is not None
+        known = self.start_values.keys() if started else ()
+        missing = {
+            name: one for name, one in values.items() if one is not None and name not in known
+        }
+        if not started:  # last: a study with settings has all of it, whenever the process ends
+            missing["settings"] = settings.to_json()
+        if not _add(self.study, missing, self.shared):
+            self._read()
+            return False
+        if started and self.settings != settings:
+            self.study.set_user_attr("settings", settings.to_json())
+        self._read()
+        return True
 
 
 def _add(study: Study, attributes: Mapping[str, Any], shared: RDBStorage | None) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -16,14 +17,43 @@ from asvit.core.codec import check_schema, content_fault, from_json, to_json, va
 from asvit.core.files import sync_folder
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import previous
-from asvit.core.settings import Images
-from asvit.core.tensor_files import read_tensors, write_tensors
+from asvit.core.settings import Images, Settings
+from asvit.core.store import Store
+from asvit.core.tensor_files import read_header, read_tensors, write_tensors
 from asvit.networks import load_state
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
 from proxies.messages import first_line, one_line
 
 T = TypeVar("T")
+
+
+class _Start(Protocol):
+    """What a training was started with."""
+
+    @property
+    def settings(self) -> Any: ...
+    @property
+    def images(self) -> Mapping[str, str]: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def versions(self) -> Mapping[str, str] | None: ...
+
+
+class TrainingFile(Protocol):
+    """The file of a training, finished or on its way."""
+
+    @property
+    def origin(self) -> _Start:
+        """What it was started with."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is at its end."""
+
+
+F = TypeVar("F", bound=TrainingFile)
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +165,13 @@ class Checkpoint:
         return read_training(path, kind, "checkpoint", parse)
 
 
+def settings_in(path: Path) -> TrainSettings | None:
+    """The settings that a checkpoint was started with; None where it cannot be read."""
+    with suppress(OSError, SafetensorError, *MALFORMED):
+        return TrainSettings.from_json(read_header(path)["settings"])
+    return None
+
+
 def header_of(kind: str, origin: Any, seconds: float) -> dict[str, Any]:
     """The header of a file of a training, of which :func:`read_training` checks the first two."""
     fixed = {"schema_version": SCHEMA_VERSION, "kind": kind}
@@ -193,6 +230,31 @@ def read_or_restore(path: Path, read: Callable[[Path], T]) -> T | None:
         if isinstance(error, DamagedFileError):
             logger.warning("%s was damaged; the one before it is used", path)
         return restored
+
+
+class Saved(Store[Any], Generic[F]):
+    """The file of a training as the store of its run.
+
+    Attributes:
+        file: What it holds; None in a new run, whose first file has what it was started with.
+    """
+
+    def __init__(self, file: F | None) -> None:
+        self.file = file
+        if file is not None:
+            start = file.origin
+            self.settings = start.settings
+            known = {"images": start.images, "device": start.device, "versions": start.versions}
+            self.start_values = known
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training is at its end."""
+        return self.file is not None and self.file.finished
+
+    def start(self, settings: Settings, **values: Any) -> bool:
+        """Nothing is written: every file has it."""
+        return True
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

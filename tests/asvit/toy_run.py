@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from asvit.core.codec import Nullable
 from asvit.core.journal import Journal
-from asvit.core.progress import Progress
+from asvit.core.progress import Progress, Tell
 from asvit.core.results import Result
-from asvit.core.settings import Presets, Settings, proxy_names, setting
+from asvit.core.settings import Images, Presets, Settings, proxy_names, setting
 from asvit.report.pictures import Picture
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run
@@ -70,15 +70,11 @@ class ToyResult(Result):
         return {**content, "rows": content["table"]}
 
 
-class ToyJournal(Journal[ToySettings]):
-    kind = "toy"
-    noun = "toy"
-    settings_type = ToySettings
-    record_type = ToyRow
+ToyJournal = Journal.of(ToyResult, ToySettings, ToyRow, images=Images, device=str)
 
 
 @dataclass(kw_only=True)
-class ToyRun(Run[ToySettings, ToyResult, ToyJournal]):
+class ToyRun(Run[ToySettings, ToyResult, Journal[ToySettings]]):
     """Add up numbers.
 
     A toy.
@@ -95,19 +91,19 @@ class ToyRun(Run[ToySettings, ToyResult, ToyJournal]):
 
     hint: str = setting("", "A word.", shown="none", repeats=False)
 
-    def start_values(self) -> Mapping[str, Any]:
+    def load(self) -> Mapping[str, Any]:
         return {"images": dict(self.images), "device": self.device}
 
-    def execute(self, journal: ToyJournal) -> ToyResult:
-        resumed = len(journal.records)
+    def execute(self, store: Journal[ToySettings], tell: Tell) -> ToyResult:
+        resumed = len(store.records)
         for step in range(resumed, self.settings.steps):
             self.worked.append(step)
-            journal.add_record(ToyRow(step, self.settings.rate * step))
-            self.tell(Progress("step", step + 1, self.settings.steps, resumed, state=f"at {step}"))
+            store.add_record(ToyRow(step, self.settings.rate * step))
+            tell(Progress("step", step + 1, self.settings.steps, resumed, state=f"at {step}"))
         return self.result(
-            journal,
-            {"images": journal.images, "device": journal.device},
-            rows=tuple(journal.records),
+            store,
+            {"images": store.images, "device": store.device},
+            rows=tuple(store.records),
             next_command="asvit list data",
         )
 

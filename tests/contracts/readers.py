@@ -37,11 +37,10 @@ from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.architectures import find_architecture
 from asvit.runs.folder import kinds_in, newest_run
-from asvit.runs.search import SearchRun
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.rows import read_trials, write_trials
-from asvit.search.settings import SearchSettings
-from asvit.search.study import create_study, first_study, keep_start
+from asvit.search.settings import MeasureSearchSettings, TrainingSearchSettings
+from asvit.search.study import StudyStore, create_study, first_study
 from asvit.search.supernet_result import (
     AccuracyJournal,
     PathRow,
@@ -157,7 +156,7 @@ def has_accuracy(journal: AccuracyJournal, at: int) -> bool:
 
 def write_study(path: Path) -> None:
     study = create_study(open_journal(path), "run", {"x": "higher", "y": "lower"})
-    keep_start(study, study.user_attrs, SearchSettings(steps=2), **_images)
+    StudyStore(study).start(MeasureSearchSettings(steps=2), **_images)
     add_trial(study)
 
 
@@ -174,8 +173,7 @@ def use_study(storage: Any, path: Path) -> None:
         return
     check_same_device(Path(), study.user_attrs.get("device"), "cpu")
     check_same_images(Path(), study.user_attrs.get("images"), IMAGES)
-    wanted = SearchSettings(steps=2)
-    stored = SearchRun(settings=wanted, out=Path()).stored_settings(study)
+    wanted, stored = MeasureSearchSettings(steps=2), StudyStore(study).settings
     check_same_settings(Path(), stored, wanted, growing=["steps"])
     add_trial(study)
     assert first_study(open_journal(path)) is not None
@@ -270,7 +268,8 @@ OF_OTHERS = {
 
 
 RIGHT_SETTINGS = (
-    SearchSettings(),
+    MeasureSearchSettings(),
+    TrainingSearchSettings(trainings=9),
     DesignSettings("pets", max_params=10**6),
     ScaleSettings(SEED),
     EvolutionSettings(max_macs=10**9),

@@ -20,6 +20,7 @@ from asvit.core.results import Result
 from asvit.core.settings import MeasuringSettings, Settings, fields_of, option_of
 from asvit.executors import Workers
 from asvit.runs.run import RUNS
+from asvit.search.settings import SearchSettings
 from asvit.training.short_settings import ShortTrainingSettings
 from asvit.transfer.settings import TransferSettings
 from tests.asvit.runs.stored_results import RIGHT as RIGHT_RESULTS
@@ -231,8 +232,8 @@ def ours(base: type) -> set[type]:
 
 
 def test_every_settings_result_and_journal_of_asvit_is_here() -> None:
-    no_file_has_them = {MeasuringSettings, ShortTrainingSettings, TransferSettings, Workers}
-    assert ours(Settings) - no_file_has_them == {type(one) for one in RIGHT_SETTINGS}
+    bases = {MeasuringSettings, SearchSettings, ShortTrainingSettings, TransferSettings}
+    assert ours(Settings) - {*bases, Workers} == {type(one) for one in RIGHT_SETTINGS}
     results = {kind for kind in ours(Result) if not kind.__subclasses__()}
     assert results == set(RIGHT_RESULTS)
     assert ours(Journal) <= {one.read for one in JOURNALS.values()}

@@ -32,7 +32,7 @@ from asvit.core.settings import Settings
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.run import RUNS
 from asvit.search.controllers import CONTROLLERS
-from asvit.search.settings import SearchSettings
+from asvit.search.settings import MeasureSearchSettings
 from asvit.spaces import SPACES
 from proxies import PROXIES
 
@@ -72,7 +72,7 @@ def _quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def _small_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Examples in Python take the preset ``quick``, which is for people."""
     smaller: Sequence[tuple[type[Settings], dict[str, Any]]] = [
-        (SearchSettings, {"image_size": 32, "images": 2, "points": 3, "repeats": 1}),
+        (MeasureSearchSettings, {"image_size": 32, "images": 2, "points": 3, "repeats": 1}),
         (BuildSettings, {"train_images": 200, "test_images": 100, "width": 8}),
     ]
     for settings, small in smaller:

@@ -12,7 +12,7 @@ import pytest
 from doc_examples import read
 
 from asvit.core.results import stored_content
-from experiments import forked
+from tests.campaigns import forked
 
 ARCHITECTURE = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 

@@ -19,8 +19,7 @@ from scipy import stats
 import asvit
 from asvit.genotype import Genotype
 from asvit.reference import load_reference
-from asvit.runs.scaling import ScaleRun
-from asvit.runs.search import SearchRun
+from asvit.runs import lifecycle
 from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.settings import SupernetSettings
@@ -218,7 +217,7 @@ def test_outcomes_are_trained_once_each_and_kept(
 def test_finalists_are_measured_once_more(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
     small = partial(asvit.run_search, images=2, points=3, repeats=1, recheck=1)
     monkeypatch.setattr(asvit, "run_search", small, raising=False)
-    monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     write_rows(
         Path("table.csv"),
         [TrainedRow(k, n, "x", 0, 50.0 + n) for k in compare_outcomes.KINDS for n in (0, 1)],
@@ -274,7 +273,7 @@ def test_growths_to_one_budget_are_trained(
 ) -> None:
     small = partial(asvit.run_scaling, images=2, points=3, repeats=1)
     monkeypatch.setattr(asvit, "run_scaling", small, raising=False)
-    monkeypatch.setattr(ScaleRun, "write_report", lambda _self, _folder=None: None)
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     line = "--growths 1 --random 2 --trainings 1 --budget 600K --table table.csv"
     printed = script(compare_growths.main, line).splitlines()
     rows = read_rows("table.csv")
@@ -301,7 +300,7 @@ def test_rules_and_growth_to_one_budget_are_trained(
 ) -> None:
     small = partial(asvit.run_scaling, images=2, points=3, repeats=1)
     monkeypatch.setattr(asvit, "run_scaling", small, raising=False)
-    monkeypatch.setattr(ScaleRun, "write_report", lambda _self, _folder=None: None)
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     taught: list[Any] = []
 
     def train(text: str, seed: int) -> float:
@@ -502,7 +501,7 @@ def test_designs_are_compared_below_one_cap(
         return search(**{**settings, **quick}, device="cpu")
 
     monkeypatch.setattr(asvit, "run_search", small, raising=False)
-    monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     monkeypatch.setattr(compare_designs, "TRAININGS", 5)
     monkeypatch.setattr(compare_designs, "STEPS", 2)
     few = replace(TASKS["digits"], train=300, test=100)

@@ -17,13 +17,14 @@ from asvit.report.scale import read_scaling
 from asvit.report.search import read_run
 from asvit.report.style import COLOUR, levels
 from asvit.search.supernet_result import EvolutionResult
-from experiments import draw_blocks, screenshot_reports
-from experiments.browser import DESKTOP, PHONE, missing, open_browser
+from experiments import draw_blocks
 from experiments.draw_blocks import IMAGES, PICTURES
 from experiments.head_similarity import draw_similarity, similarity_picture, similarity_rows
 from experiments.notebook_pages import NOTEBOOKS, page, read, run
-from experiments.sample_runs import KINDS, write_sample
-from experiments.screenshot_reports import VIEWS
+from tests.asvit.report import screenshot_reports
+from tests.asvit.report.browser import DESKTOP, PHONE, missing, open_browser
+from tests.asvit.report.sample_runs import KINDS, write_sample
+from tests.asvit.report.screenshot_reports import VIEWS
 
 TEXT = "{http://www.w3.org/2000/svg}text"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import forked
-from experiments.kill_runs import Campaign
+from tests.campaigns import forked
+from tests.campaigns.kill_runs import Campaign
 
 forked.PRELOADED.append("tests.quick_figures")
 

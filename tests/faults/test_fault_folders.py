@@ -18,8 +18,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from asvit.core.results import stored_content
 from asvit.core.run_files import previous
 from asvit.training.images import loaders
-from experiments import forked
-from experiments.kill_runs import RUN, Campaign, words
+from tests.campaigns import forked
+from tests.campaigns.kill_runs import RUN, Campaign, words
 from tests.hostile import sealed_result
 from tests.traps import limit_memory, mislead_clock
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import forked
-from experiments.sample_runs import write_sample
+from tests.asvit.report.sample_runs import write_sample
+from tests.campaigns import forked
 
 
 def is_installed(name: str) -> bool:

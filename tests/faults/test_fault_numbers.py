@@ -13,9 +13,9 @@ from PIL import Image
 from tiny_runs import fails
 
 from asvit.core.tensor_files import read_tensors, write_tensors
-from experiments import forked
-from experiments.kill_runs import RUN, Campaign, words
 from proxies.registry import PROXIES, Inputs
+from tests.campaigns import forked
+from tests.campaigns.kill_runs import RUN, Campaign, words
 
 NOT_FINITE = [float("nan"), float("inf")]
 

@@ -14,8 +14,8 @@ import torch
 from tiny_runs import ALONE, QUICK, fails, goes_on, marked
 
 import asvit
-from experiments import forked
-from experiments.kill_runs import RUN, Campaign, differences, outcome, words
+from tests.campaigns import forked
+from tests.campaigns.kill_runs import RUN, Campaign, differences, outcome, words
 from tests.traps import become_nobody, drop_privileges, nobody_may_read, small_disk
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux' system calls")

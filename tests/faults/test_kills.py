@@ -15,8 +15,8 @@ from tiny_runs import LONG, marked
 from asvit.report.search import read_run
 from asvit.runs.folder import RUNS
 from asvit.search import CONTROLLERS
-from experiments import forked
-from experiments.kill_runs import (
+from tests.campaigns import forked
+from tests.campaigns.kill_runs import (
     COMMANDS,
     NEEDS,
     RUN,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from experiments import forked
-from experiments.kill_runs import COMMANDS, RUN, Campaign, words
+from tests.campaigns import forked
+from tests.campaigns.kill_runs import COMMANDS, RUN, Campaign, words
 
 LONG = 300.0  # seconds; no run takes that long
 

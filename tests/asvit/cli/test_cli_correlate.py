@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from asvit.core.console import console
 from asvit.reference.result import CorrelationResult
 from asvit.runs.correlation import CorrelationRun, _state
+from asvit.runs.reporting import show
 from asvit.runs.scoring import ScoreRow
 from proxies import Score
 from tests.asvit.cli.commands import SMALL, run, strict
@@ -71,7 +71,7 @@ def test_on_a_narrow_screen_there_are_several_tables(known: Path) -> None:
     from rich.console import Console
 
     screen = Console(file=io.StringIO(), width=90)
-    CorrelationRun.show(CorrelationResult.read(known / "result.json"), screen)
+    show(CorrelationRun, CorrelationResult.read(known / "result.json"), screen)
     assert isinstance(screen.file, io.StringIO)
     lines = screen.file.getvalue().splitlines()
     assert [line.split()[0] for line in lines if line.strip()].count("params") > 1
@@ -100,7 +100,7 @@ def test_the_predictor_is_explained_where_it_is_in_the_table(known: Path) -> Non
     first, *others = result.correlations
     learned = replace(result, correlations=[replace(first, measure="predictor@12"), *others])
     explained = [
-        any("predictor@12: fitted" in str(part) for part in CorrelationRun.told(one, console()))
+        any("predictor@12: fitted" in str(part) for part in CorrelationRun.summary(one))
         for one in (result, learned)
     ]
     assert explained == [False, True]

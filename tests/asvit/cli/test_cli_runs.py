@@ -55,7 +55,7 @@ SHOWN = {
     "correlate": "noise ceiling 0.900",
     "reference build": "The best 5 of 5 architectures",
     "supernet train": "random paths on the validation images",
-    "supernet evolve": "The winner beside random paths with the same weights",
+    "supernet evolve": "Generations: validation accuracy, per cent",
     "train": "On the validation images",
 }
 each = pytest.mark.parametrize("kind", RUNS)
@@ -146,7 +146,7 @@ def test_an_interrupt_says_how_to_go_on(
     def stop(_run: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs.RUNS[kind], "run", stop)
+    monkeypatch.setattr(runs.RUNS[kind], "resolved", stop)
     result = run(*words(kind), "--fresh")
     assert result.exit_code == 130
     command = shlex.join(["asvit", *words(kind)])
@@ -187,7 +187,7 @@ def test_only_given_options_and_workers_reach_the_run(
         seen.append(replace(started, progress=MADE[command].progress))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(type(MADE[command]), "run", stop)
+    monkeypatch.setattr(type(MADE[command]), "resolved", stop)
     assert run(*shlex.split(command), *more.split()).exit_code == 130
     assert seen == [replace(MADE[command], workers=workers)]
 

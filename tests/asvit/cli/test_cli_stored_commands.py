@@ -21,10 +21,19 @@ from rich.console import Console
 import asvit
 from asvit.cli.app import app
 from asvit.cli.options import names_in
-from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type
+from asvit.core.settings import (
+    Option,
+    fields_of,
+    hints_of,
+    option_fields,
+    option_of,
+    plain_type,
+)
 from asvit.export.settings import ExportSettings
+from asvit.runs.command_line import typed_options
 from asvit.runs.designing import DesignRun, design
-from asvit.runs.run import RUNS, Run, typed_options
+from asvit.runs.reporting import show
+from asvit.runs.run import RUNS, Run
 from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun
 from tests.asvit.cli.commands import RUNS as SMALL_RUNS
@@ -84,7 +93,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
         name, *words = shlex.split(line)
         assert name == "asvit"
         with monkeypatch.context() as patch:
-            patch.setattr(Run, "run", stop)
+            for kind in RUNS.values():
+                patch.setattr(kind, "resolved", stop)
             ended = run(*words)
         assert ended.exit_code == 130, f"{line}: {ended.stderr}"
         return seen[0]
@@ -114,9 +124,9 @@ def made(command: str) -> Iterator[Run[Any, Any, Any]]:
     """Runs of a kind with a few options each; what does not fit together is left out."""
     kind, draw = RUNS[command], random.Random(command)
     options = {
-        name: (field, option, plain_type(hints_of(owner)[name])[0])
+        name: (field, option, plain_type(hints_of(declaring)[name])[0])
         for owner in kind.option_types()
-        for name, field in fields_of(owner).items()
+        for name, (declaring, field) in option_fields(owner).items()
         if (option := option_of(field)) is not None and option.repeats
     }
     base = _BASES.get(command, {})
@@ -189,7 +199,7 @@ def check_lines(lines: Sequence[str], settings: Mapping[str, Any]) -> None:
         if command not in RUNS:
             continue
         types = RUNS[command].option_types()
-        usual = {name: field.default for one in types for name, field in fields_of(one).items()}
+        usual = {n: field.default for one in types for n, (_, field) in option_fields(one).items()}
         for name in {"data", "seed", "image_size"} & usual.keys() & settings.keys():
             if settings[name] != "gaussian":  # noise has no classes to train on
                 assert given.get(name, usual[name]) in (settings[name], None), line
@@ -227,14 +237,14 @@ def test_what_a_design_tells_to_type(
     monkeypatch.chdir(tmp_path)
     result = design(pictures, max_params="150K", max_latency="0.9ms", out="my run", seed=3)
     screen = Console(file=io.StringIO(), width=80)
-    DesignRun.show(result, screen)
+    show(DesignRun, result, screen)
     texts = [result.to_json(), screen.file.getvalue()]  # type: ignore[attr-defined]
     lines = [*lines_in(texts), *lines_in(page_of(tmp_path / "my run"))]
     assert lines.count(result.next_command) >= 3
     for line in dict.fromkeys(filter(None, lines)):
         command, given = given_in(line)
         if command in ("search", "train"):
-            known = fields_of(RUNS[command].settings_type)
+            known = option_fields(RUNS[command].settings_type)
             asked = {name: value for name, value in given.items() if name in known}
             assert RUNS[command].make(**asked).settings == runs.pop(given["out"]).settings
     assert not runs

@@ -1,6 +1,7 @@
 """The command that follows from the fields of a kind of run."""
 
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from asvit.cli.run_command import command_of, run_command
 from asvit.core.results import stored_content
-from asvit.core.settings import fields_of, option_of
+from asvit.core.settings import option_fields, option_of
 from asvit.runs.run import RUNS, register_run
 from tests.asvit.cli.commands import run
 from tests.asvit.toy_run import ToyRun
@@ -126,7 +127,8 @@ def test_a_kind_without_a_report_says_so(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_help_states_the_real_defaults(name: str) -> None:
     kind = RUNS[name]
     parameters = {p.name: p for p in run_command(kind).params}
-    for field in (*fields_of(kind.settings_type).values(), *fields_of(kind).values()):
+    owners = (option_fields(owner).values() for owner in kind.option_types())
+    for _, field in itertools.chain.from_iterable(owners):
         option = option_of(field)
         if option is None:
             continue

@@ -19,7 +19,7 @@ import asvit
 from asvit.core.console import clock
 from asvit.core.display import progress_display
 from asvit.core.progress import Progress, StageUnderWay
-from experiments import forked
+from tests.campaigns import forked
 
 
 class Terminal(io.StringIO):

@@ -7,8 +7,8 @@ import pytest
 from hostile_runs import NAME, TEXTS, write_hostile
 
 from asvit.runs.run import write_report
-from experiments.browser import Browser, missing, open_browser
-from experiments.sample_runs import KINDS, write_sample
+from tests.asvit.report.browser import Browser, missing, open_browser
+from tests.asvit.report.sample_runs import KINDS, write_sample
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asvit.core.results import stored_content
-from experiments.sample_runs import write_sample
+from tests.asvit.report.sample_runs import write_sample
 from tests.hostile import sealed_result
 
 #: Leaves a trace where it runs as a script; closes whatever it may stand in; is no formula that

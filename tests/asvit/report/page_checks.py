@@ -5,7 +5,7 @@ Each check gives a list of complaints, so that a failure names what is wrong and
 
 from pathlib import Path
 
-from experiments.browser import Browser
+from tests.asvit.report.browser import Browser
 
 _CHECKS = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 

@@ -16,8 +16,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from asvit.report import html
-from experiments.browser import DESKTOP, PHONE, Browser
 from proxies.messages import legible
+from tests.asvit.report.browser import DESKTOP, PHONE, Browser
 
 PAPER = 718  # pixels: A4 less its margins
 

@@ -16,7 +16,7 @@ from asvit.search import SearchSettings
 from asvit.search.journal import open_journal
 from asvit.search.result import SearchResult
 from asvit.search.rows import Finalist, TrialRow, write_trials
-from asvit.search.study import create_study, keep_start, quiet_optuna
+from asvit.search.study import StudyStore, create_study, quiet_optuna
 from asvit.spaces.asvit import AsVitSpace
 from tests.asvit.runs.stored_results import ORIGIN, RIGHT
 
@@ -53,11 +53,11 @@ def make_run(
 ) -> Path:
     folder.mkdir()
     write_trials(folder / "trials.csv", rows, names)
-    settings_ = SearchSettings(proxies=names, **{"steps": max(1, len(rows)), **settings})
+    settings_ = SearchSettings.make(proxies=names, **{"steps": max(1, len(rows)), **settings})
     if not finished:
         with quiet_optuna():
             study = create_study(open_journal(folder / "study.journal"), "any", {"x": "higher"})
-        keep_start(study, {}, settings_, None)
+        StudyStore(study).start(settings_)
         with (folder / "study.journal").open("a") as journal:
             journal.write('{"op_co')  # being written
         return folder

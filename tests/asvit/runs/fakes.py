@@ -12,10 +12,9 @@ import numpy as np
 from PIL import Image
 
 import asvit.reference.trainer as reference_trainer
-import asvit.runs.scaling as runs_scaling
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
-from asvit.runs import correlation, measurement_pool
+from asvit.runs import lifecycle, measurement_pool
 from asvit.runs.designing import DesignRun
 from asvit.runs.growable import Growable
 from asvit.runs.measurement_pool import Measured, MeasurementJob
@@ -75,7 +74,7 @@ def fake_scaling(setattr_: SetAttribute) -> None:
     """Build no networks, and write no report."""
     setattr_(Growable, "cost", fake_cost)
     setattr_(measurement_pool, "MeasurementPool", FakePool)
-    setattr_(runs_scaling.ScaleRun, "write_report", lambda _self, _folder=None: None)
+    setattr_(lifecycle, "write_report", lambda *_: None)
 
 
 def write_table(path: Path, *, change: float = 0.0) -> Path:
@@ -109,7 +108,7 @@ def fake_measure(
 def fake_correlation(setattr_: SetAttribute) -> None:
     """Build no networks, and write no report."""
     setattr_(measurement_pool, "measure", fake_measure)
-    setattr_(correlation.CorrelationRun, "write_report", staticmethod(lambda _folder: None))
+    setattr_(lifecycle, "write_report", lambda *_: None)
 
 
 class FakeTrainer:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from asvit.runs.correlation import CorrelationRun
 from asvit.runs.designing import DesignRun
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.reference import BuildRun
+from asvit.runs.reporting import show
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
@@ -116,18 +118,18 @@ FINALIST = Finalist(SEED, 0, True, 10, 20, dict.fromkeys(MEASURES, 1.0), FAILED,
 Show = Callable[[Any, Console], None]
 Kind = type[Result]
 RIGHT: Mapping[Kind, tuple[Any, Show]] = {
-    type(result): (result, show)
-    for result, show in (
+    type(result): (result, shown)
+    for result, shown in (
         (
             SearchResult(
-                folder=HERE, settings=SearchSettings(steps=2, proxies=MEASURES),
+                folder=HERE, settings=SearchSettings.make(steps=2, proxies=MEASURES),
                 seed_architecture=SEED, params=10, macs=20, values=dict.fromkeys(MEASURES, 1.0),
                 reason="", steps=2, failures=1, entropy=(9.0, math.nan), wall_seconds=3.5,
                 front=(trial(0), trial(1)), finalists=(FINALIST,), provenance=ORIGIN,
                 next_command="asvit scale",
                 reliability=from_json(RELIABILITY, Reliability),
             ),
-            SearchRun.show,
+            partial(show, SearchRun),
         ),
         (
             ScaleResult(
@@ -136,7 +138,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 reason="", wall_seconds=2.0, provenance={"seed_run": None, **ORIGIN},
                 next_command="asvit train", reliability=from_json(RELIABILITY, Reliability),
             ),
-            ScaleRun.show,
+            partial(show, ScaleRun),
         ),
         (
             CorrelationResult(
@@ -148,7 +150,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 question=CorrelationQuery(),
                 provenance={**ORIGIN, "images": {"32": ORIGIN["images"]}},
             ),
-            CorrelationRun.show,
+            partial(show, CorrelationRun),
         ),
         (
             BuildResult(
@@ -162,7 +164,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 provenance=ORIGIN,
                 next_command="asvit correlate",
             ),
-            BuildRun.show,
+            partial(show, BuildRun),
         ),
         (
             DesignResult(
@@ -177,7 +179,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 exports=["timm"], commands=["asvit search"], wall_seconds=3.0,
                 provenance=ORIGIN, next_command="asvit predict",
             ),
-            DesignRun.show,
+            partial(show, DesignRun),
         ),
         (
             SupernetResult(
@@ -191,7 +193,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 provenance=ORIGIN,
                 next_command="asvit",
             ),
-            SupernetRun.show,
+            partial(show, SupernetRun),
         ),
         (
             EvolutionResult(
@@ -210,7 +212,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 provenance={"supernet": {"folder": "s", "digest": "12"}, **ORIGIN},
                 next_command="asvit train",
             ),
-            EvolutionRun.show,
+            partial(show, EvolutionRun),
         ),
         (
             TrainResult(
@@ -221,7 +223,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 provenance={"found_by": None, "processes": 1, **ORIGIN},
                 next_command="asvit export",
             ),
-            TrainRun.show,
+            partial(show, TrainRun),
         ),
         (
             DetectionResult(
@@ -230,7 +232,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 settings=DetectionSettings(architecture=SEED, data="coco", epochs=2),
                 provenance={"found_by": None, "processes": 1, **ORIGIN},
             ),
-            DetectionRun.show,
+            partial(show, DetectionRun),
         ),
         (
             SegmentationResult(
@@ -239,7 +241,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 settings=SegmentationSettings(architecture=SEED, data="scenes", epochs=1),
                 provenance={"found_by": None, "processes": 1, **ORIGIN},
             ),
-            SegmentationRun.show,
+            partial(show, SegmentationRun),
         ),
     )
 }  # fmt: skip

@@ -16,7 +16,7 @@ from asvit.core.progress import Progress
 from asvit.core.settings import Settings, fields_of, option_of
 from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
-from asvit.runs.run import RUNS, kind_of, register_run
+from asvit.runs.run import RUNS, headline_of, kind_of, register_run
 from asvit.runs.scaling import ScaleRun
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
 from tests.hostile import summed, unsummed
@@ -137,7 +137,7 @@ def test_a_refusal_before_the_start_leaves_nothing(
     def refuse(_self: ToyRun) -> None:
         raise ValueError("no")
 
-    for step in ("check", "prepare"):
+    for step in ("check", "load"):
         with monkeypatch.context() as patch:
             patch.setattr(ToyRun, step, refuse)
             with pytest.raises(ValueError, match="no"):
@@ -186,8 +186,8 @@ def test_an_unknown_setting_is_a_type_error() -> None:
 
 
 def test_its_line_of_help_is_the_first_of_its_docstring() -> None:
-    assert ToyRun.summary == "Add up numbers."
-    assert ScaleRun.summary == "Grow an architecture to a budget without training."
+    assert headline_of(ToyRun) == "Add up numbers."
+    assert headline_of(ScaleRun) == "Grow an architecture to a budget without training."
 
 
 @pytest.mark.parametrize("kind", RUNS.values(), ids=lambda kind: kind.command)

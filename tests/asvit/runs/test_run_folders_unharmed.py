@@ -16,9 +16,9 @@ from asvit.cli.app import app
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import RUNS
-from experiments.kill_runs import COMMANDS, differences, outcome
 from tests.asvit.runs.fakes import fake_design, write_pictures
 from tests.asvit.transfer.tiny_scenes import make_data
+from tests.campaigns.kill_runs import COMMANDS, differences, outcome
 from tests.hostile import summed, unsummed
 
 _SCENES = (

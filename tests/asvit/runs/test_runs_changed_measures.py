@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 import asvit
+from asvit.runs import lifecycle
 from asvit.runs.measurement_worker import MeasurementWorker, measuring_work
-from asvit.runs.scaling import ScaleRun
-from asvit.runs.search import SearchRun
 from proxies import PROXIES
 from tests.asvit.runs.fakes import ARCHITECTURES, SEED, write_table
 
@@ -39,8 +38,7 @@ Edit = Callable[[int], list[Any]]
 def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edit]:
     """Write the measure ``mine`` with a factor, and import it as a new process would."""
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(SearchRun, "write_report", lambda *_: None)
-    monkeypatch.setattr(ScaleRun, "write_report", lambda *_: None)
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
 
     def written(factor: int) -> list[Any]:
         path = tmp_path / "my_measure.py"

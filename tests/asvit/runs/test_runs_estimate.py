@@ -1,6 +1,7 @@
 """Rough times of runs, from a network of theirs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,10 @@ from asvit.reference.trainer import Trainer
 from asvit.runs.estimate import Remaining, training_seconds, with_example
 from asvit.runs.measurement_pool import MeasurementJob
 from asvit.runs.search import SearchRun
-from asvit.search import SearchSettings
+from asvit.search import SearchSettings, TrainingSearchSettings
 
-SMALL = {"space": "asvit-tiny", "image_size": 32, "images": 2, "points": 3, "device": "cpu"}
+PLACE: dict[str, Any] = {"space": "asvit-tiny", "image_size": 32, "device": "cpu"}
+SMALL = {**PLACE, "images": 2, "points": 3}
 
 
 @pytest.mark.parametrize(("workers", "rounds"), [(1, 4), (2, 2), (3, 2), (64, 1)])
@@ -27,8 +29,8 @@ def test_trainings_take_the_time_of_their_steps(
 
     monkeypatch.setattr(Trainer, "__call__", train)
     monkeypatch.setattr(module, "cores", lambda: 8)
-    settings = SearchSettings.make(
-        **SMALL, trainings=24, training_steps=100, batch_size=4, batch=4, test_images=8
+    settings = TrainingSearchSettings(
+        **PLACE, trainings=24, training_steps=100, batch_size=4, batch=4, test_images=8
     )
     found = training_seconds(settings, Workers(jobs=workers), done=4)
     longer = (3 * 100 * 4 + 8) / (3 * 5 * 4 + 2)  # images that pass, beside those of the probe

@@ -20,8 +20,8 @@ from asvit.export.formats import Format
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
 from asvit.runs import exporting
+from asvit.runs.command_line import typed_options
 from asvit.runs.exporting import export_network, name_weights
-from asvit.runs.run import typed_options
 from asvit.runs.training import run_training
 from asvit.training.pretrained import weights_path
 from tests.hostile import sealed_result

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from asvit.core.progress import Progress
+from asvit.runs import lifecycle
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import CONTROLLERS, Measurement, predictor_sampler, read_trials
 from asvit.search.result import SearchResult
@@ -39,7 +39,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", s.latency_batch, s.image_size)
 
     monkeypatch.setattr(SearchRun, "_time", time)
-    monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     monkeypatch.setattr("asvit.predictor.Predictor", Ridge)
     monkeypatch.setattr(predictor_sampler, "Predictor", Ridge)
     monkeypatch.setattr(predictor_sampler, "_SAMPLED", 40)
@@ -80,7 +80,7 @@ def check(result: SearchResult, measured: list[str], out: Path) -> None:
     texts = {row.architecture for row in read_trials(out / "trials.csv")}
     reported = {one.architecture for one in (*result.finalists, *result.front)}
     for text in (texts | reported | {*measured}) - {""}:
-        size = cost(text, s.image_size, 1000 if s.trainings is None else s.classes)
+        size = cost(text, s.image_size, s.classes)
         assert size.params <= (s.max_params or size.params), text
         assert size.macs <= (s.max_macs or size.macs), text
     for one in result.finalists:
@@ -220,6 +220,6 @@ def test_finalists_are_timed_again_and_slow_ones_not_handed_on(
     slow |= {""}  # all of them
     none = search(tmp_path / "none", max_latency=LIMIT_MS, **many)[0]
     assert none.seed_architecture == once.seed_architecture
-    told = [str(line) for line in SearchRun.told(none, Console())]
+    told = [str(line) for line in SearchRun.summary(none)]
     assert any("process of its own, it takes 6.5 ms, more than the 6 ms" in line for line in told)
     assert any("the machine was busy: a network" in line for line in told)

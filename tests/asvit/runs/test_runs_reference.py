@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from asvit.core.progress import Progress
 from asvit.reference.build_result import BuildResult
@@ -45,7 +44,7 @@ def test_a_run_folder_holds_the_table(tmp_path: Path) -> None:
 
 def test_one_seed_has_no_noise_to_tell_of(tmp_path: Path) -> None:
     one, two = (build(tmp_path / str(seeds), n=9, seeds=seeds) for seeds in (1, 2))
-    lines = ["\n".join(map(str, BuildRun.told(result, Console()))) for result in (one, two)]
+    lines = ["\n".join(map(str, BuildRun.summary(result))) for result in (one, two)]
     assert "noise ceiling" not in lines[0]
     assert "between seeds" not in lines[0]
     assert "noise ceiling: tau between two training seeds is" in lines[1]

@@ -10,10 +10,10 @@ import pytest
 from asvit.core.progress import Progress
 from asvit.growth import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
-from asvit.runs import measurement_pool
-from asvit.runs.correlation import CorrelationRun, reliability, run_correlation
+from asvit.runs import lifecycle, measurement_pool
+from asvit.runs.correlation import reliability, run_correlation
 from asvit.runs.scaling import run_scaling
-from asvit.runs.search import SearchRun, run_search
+from asvit.runs.search import run_search
 from asvit.search import Measurement
 from asvit.search.result import SearchResult
 from tests.asvit.runs import fakes
@@ -52,7 +52,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
     fakes.fake_scaling(monkeypatch.setattr)
     monkeypatch.setattr(measurement_pool, "MeasurementPool", pool)
     monkeypatch.setattr(measurement_pool, "measure", counted)
-    monkeypatch.setattr(CorrelationRun, "write_report", staticmethod(lambda _folder: None))
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     return seen
 
 
@@ -72,7 +72,7 @@ def scale(**settings: Any) -> ScaleResult:
 
 @pytest.fixture(params=[search, scale], ids=["search", "scale"])
 def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Start:
-    monkeypatch.setattr(SearchRun, "write_report", staticmethod(lambda _folder: None))
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     chosen: Start = request.param
     return chosen
 
@@ -183,7 +183,9 @@ def test_a_measure_that_is_only_reported_takes_no_part_in_the_sum(
 ) -> None:
     from asvit.search import SearchSettings
 
-    settings = SearchSettings(proxies=("extrinsic_curvature", "length_distortion"), **SETTINGS)
+    settings = SearchSettings.make(
+        proxies=("extrinsic_curvature", "length_distortion"), **SETTINGS
+    )
     found = reliability(tmp_path, table, settings)
     assert [one.measure for one in found.measures] == list(settings.proxies)
     assert len(asked) == len(ARCHITECTURES)

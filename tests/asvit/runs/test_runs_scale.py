@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from asvit.core.run_files import SCALING_FIGURES
 from asvit.genotype import Genotype
@@ -194,7 +193,7 @@ def test_real_growth_to_a_time_takes_each_time_once(tmp_path: Path, timed: list[
     assert 0.98 * 5.7 <= whole.series[-1].latency <= 5.7  # times vary
     assert whole.latency is not None
     assert (whole.latency.batch, whole.latency.milliseconds) == (4, 6.5)
-    told = [str(line) for line in ScaleRun.told(whole, Console())]
+    told = [str(line) for line in ScaleRun.summary(whole)]
     assert any("it takes 6.5 ms, more than the 6 ms allowed" in line for line in told)
     assert any("the machine was busy: a network" in line for line in told)
     assert timed.pop() == whole.series[-1].architecture  # again

@@ -17,7 +17,7 @@ from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
 from asvit.core.versions import versions
 from asvit.data import load_images
-from asvit.runs import measurement_pool
+from asvit.runs import lifecycle, measurement_pool
 from asvit.runs.checks import find_space
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import (
@@ -26,11 +26,10 @@ from asvit.search import (
     SearchSettings,
     read_trials,
 )
-from asvit.search import study as study_module
 from asvit.search.front import picked
 from asvit.search.journal import read_journal
 from asvit.search.result import SearchResult
-from asvit.search.study import open_url, quiet_optuna
+from asvit.search.study import StudyStore, open_url, quiet_optuna
 from asvit.spaces import SPACES, build, cost, load_space
 from proxies import measure
 from proxies.evaluation import seed_for
@@ -52,7 +51,7 @@ def search(out: Path | None = None, **settings: Any) -> SearchResult:
 @pytest.fixture(autouse=True)
 def _no_report(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "report" not in request.node.name:
-        monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
+        monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
 
 
 @pytest.mark.parametrize("controller", sorted({*CONTROLLERS} - {"predictor"}))
@@ -131,7 +130,7 @@ def test_the_next_command_and_this_one_can_be_pasted(tmp_path: Path) -> None:
         "--proxy length_distortion --seed 7"
     )
     assert result.provenance["command"] == (
-        "asvit search --space asvit-tiny --proxy length_distortion --steps 6 --seed 7 "
+        "asvit search --proxy length_distortion --steps 6 --space asvit-tiny --seed 7 "
         f"--out '{tmp_path}/my run'"
     )
 
@@ -229,16 +228,16 @@ def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
     url = f"sqlite:///{tmp_path}/studies.db"
     here, there = (tmp_path / machine / "run" for machine in ("here", "there"))
     seed, torch, now = theirs.get("seed", 0), theirs.get("torch", version("torch")), versions()
-    keep = study_module.keep_start
+    start = StudyStore.start
 
     def later(*given: Any, **named: Any) -> bool:  # all was checked, and nothing was there
-        monkeypatch.setattr(study_module, "keep_start", keep)
+        monkeypatch.setattr(StudyStore, "start", start)
         with monkeypatch.context() as changed:
             changed.setattr(measurement_pool, "versions", lambda: {**now, "torch": torch})
             search(there, storage=url, seed=seed, steps=2)
-        return keep(*given, **named)
+        return start(*given, **named)
 
-    monkeypatch.setattr(study_module, "keep_start", later)
+    monkeypatch.setattr(StudyStore, "start", later)
     if told is None:
         assert search(here, storage=url, steps=2).steps == 2
     else:

@@ -133,7 +133,7 @@ def test_few_pictures_of_ones_own_are_a_word_on_fine_tuning(tmp_path: Path) -> N
     data = write_pictures(tmp_path / "pictures", each=9)  # one of them cannot be read
     asked: dict[str, Any] = {"architecture": ARCH, "image_size": 32, "recipe": "small"}
     given = {**asked, "data": str(data), "bad_images": "replace", "device": "cpu"}
-    made = TrainRun.make(**given).plan()
+    made = TrainRun.make(**given).resolved().plan()
     words = "16 pictures are few to train on from scratch; fine-tuning pretrained weights"
     assert any(line.startswith(words) for line in plan_lines(made))
     for more in ({"data": "fractal"}, {"weights": "theirs"}, {"teacher": ARCH}):

@@ -13,11 +13,12 @@ from asvit.core.codec import to_json
 from asvit.executors import Task, Workers
 from asvit.executors.base import Answer
 from asvit.reference import load_reference
-from asvit.runs.correlation import CorrelationRun, run_correlation
+from asvit.runs import lifecycle
+from asvit.runs.correlation import run_correlation
 from asvit.runs.measurement_pool import EvalContext, MeasurementJob, MeasurementPool, Workload
 from asvit.runs.measurement_worker import measuring_work
-from asvit.runs.scaling import ScaleRun, run_scaling
-from asvit.runs.search import SearchRun, run_search
+from asvit.runs.scaling import run_scaling
+from asvit.runs.search import run_search
 from asvit.search import SearchSettings
 
 SMALL: dict[str, Any] = {
@@ -28,8 +29,7 @@ SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 
 @pytest.fixture(autouse=True)
 def _no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in (ScaleRun, SearchRun, CorrelationRun):
-        monkeypatch.setattr(kind, "write_report", lambda _self, _folder=None: None)
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
 
 
 def trials(
@@ -46,7 +46,7 @@ def trials(
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
+        patch.setattr(lifecycle, "write_report", lambda *_: None)
         return trials(tmp_path_factory.mktemp("alone") / "run", Workers(jobs=1))
 
 
@@ -55,7 +55,7 @@ def test_a_search_does_not_depend_on_its_workers(tmp_path: Path, alone: bytes) -
 
 
 def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = SearchSettings(space="asvit-tiny", **SMALL)
+    settings = SearchSettings.make(space="asvit-tiny", **SMALL)
     pool = MeasurementPool({32: EvalContext(settings)}, Workers(jobs=2), Workload(1, 1, 1.0))
     job = MeasurementJob(SEED, settings.proxies, SEED, 32, counted=True)
     sent: list[tuple[list[int], tuple[str, ...], bool]] = []

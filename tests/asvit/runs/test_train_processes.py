@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 import asvit
 from asvit.core.results import stored_content
-from experiments import forked
+from tests.campaigns import forked
 
 ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 ASKED = [

@@ -22,7 +22,7 @@ TINY: dict[str, Any] = {
 
 
 def make_pool(workers: Workers | None = None, **settings: Any) -> TrainingPool:
-    return TrainingPool(SPACE, SearchSettings(**{**TINY, **settings}), workers=workers)
+    return TrainingPool(SPACE, SearchSettings.make(**{**TINY, **settings}), workers=workers)
 
 
 def train(pool: TrainingPool, *given: tuple[str, int]) -> list[Measurement]:
@@ -33,7 +33,7 @@ def train(pool: TrainingPool, *given: tuple[str, int]) -> list[Measurement]:
 def test_a_training_is_that_of_a_reference_table() -> None:
     pool = make_pool(Workers(jobs=1))
     (found,) = train(pool, (FIRST, 1))
-    table = Trainer(SearchSettings(**TINY).training, "cpu")
+    table = Trainer(SearchSettings.make(**TINY).training, "cpu")
     assert found.values == {"accuracy": table(Training(f"{FIRST},8", 1)).accuracy}
     size = cost(FIRST, 32)
     assert (found.params, found.macs, found.reasons) == (size.params, size.macs, {})
@@ -90,7 +90,7 @@ def test_no_more_images_are_asked_for_than_there_are(
     monkeypatch: pytest.MonkeyPatch, there: int, train: int, test: int
 ) -> None:
     monkeypatch.setattr("asvit.runs.training_pool.open_dataset", lambda _spec: range(there))
-    found = affordable(SearchSettings(trainings=4, data="folder").training)
+    found = affordable(SearchSettings.make(trainings=4, data="folder").training)
     assert (found.train_images, found.test_images) == (train, test)
 
 

@@ -81,7 +81,7 @@ def make_search(
     return Search(
         study,
         FakeSpace(),  # type: ignore[arg-type]
-        SearchSettings(**{"steps": 12, "proxies": tuple(better), **settings}),
+        SearchSettings.make(**{"steps": 12, "proxies": tuple(better), **settings}),
         better,
         evaluate=lambda architectures: map(evaluate, map(str, architectures)),
         evaluate_again=None if again is None else lambda found: map(again, map(str, found)),

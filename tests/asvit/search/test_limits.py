@@ -18,7 +18,7 @@ FIRST = "4,4,2|2,2,2|2,1,2|2,1,2|16"
 
 
 def limits(**given: Any) -> Limits:
-    return Limits(TINY, SearchSettings(space="asvit-tiny", image_size=32, **given))
+    return Limits(TINY, SearchSettings.make(space="asvit-tiny", image_size=32, **given))
 
 
 def test_without_limits_networks_have_the_width_of_trainings_or_their_own() -> None:
@@ -117,7 +117,9 @@ def test_only_what_is_small_enough_is_timed() -> None:
         timed.append(str(network))
         return 9.0
 
-    chosen = SearchSettings(space="asvit-tiny", trainings=9, max_latency="8ms", max_params="40K")
+    chosen = SearchSettings.make(
+        space="asvit-tiny", trainings=9, max_latency="8ms", max_params="40K"
+    )
     below, arch = Limits(TINY, chosen, time), TINY.parse(FIRST)
     told = "9 ms, more than 95% of the 8 ms allowed"
     assert below.excess(arch) == Excess(pytest.approx(9 / 7.6 - 1), told)
@@ -125,7 +127,7 @@ def test_only_what_is_small_enough_is_timed() -> None:
     assert timed == [str(below.network(arch))]
     assert Limits(TINY, chosen, lambda _one: 7.61).excess(arch) is not None  # times vary
     assert Limits(TINY, chosen, lambda _one: 7.59).excess(arch) is None
-    tiny = Limits(TINY, SearchSettings(space="asvit-tiny", max_latency=8, max_params=9), time)
+    tiny = Limits(TINY, SearchSettings.make(space="asvit-tiny", max_latency=8, max_params=9), time)
     excess = tiny.excess(arch)
     assert excess is not None
     assert "parameters" in excess.reason

@@ -40,7 +40,7 @@ def make_study(**settings: Any) -> Study:
 
 
 def give_sampler(study: Study, **given: Any) -> None:
-    settings = SearchSettings(space="asvit-tiny", controller="predictor", **given)
+    settings = SearchSettings.make(space="asvit-tiny", controller="predictor", **given)
     make = get_controller("predictor").make
     study.sampler = make(SPACE.dimensions, {"accuracy": "higher"}, settings)
 

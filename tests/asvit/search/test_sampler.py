@@ -34,7 +34,7 @@ def _quiet() -> None:
 
 
 def make_sampler(controller: str = "reinforce", *, seed: int = 0, batch: int = 1) -> BaseSampler:
-    settings = SearchSettings(controller=controller, seed=seed, batch=batch)
+    settings = SearchSettings.make(controller=controller, seed=seed, batch=batch)
     return get_controller(controller).make(DIMENSIONS, BETTER, settings)
 
 

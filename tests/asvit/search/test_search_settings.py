@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from asvit.reference.build_settings import BuildSettings
-from asvit.search import SearchSettings
+from asvit.search import MeasureSearchSettings, SearchSettings, TrainingSearchSettings
 
 
 @pytest.mark.parametrize(
@@ -28,23 +28,28 @@ from asvit.search import SearchSettings
         ({"controller": "predictor", "trainings": 4}, "trainings=4 are too few to learn from"),
         ({"controller": "predictor", "steps": 30}, "use trainings=30, or training_steps"),
         ({"trainings": 9, "proxies": ("snip",)}, "measures snip beside trainings"),
-        ({"trainings": 9, "pick": "policy"}, "pick='policy' does not suit trainings"),
+        (
+            {"trainings": 9, "pick": "policy"},
+            "pick=policy is for measures, and this",
+        ),
+        ({"trainings": 9, "repeats": 2}, "repeats=2 is for measures"),
+        ({"proxies": ("accuracy", "params")}, "give trainings, too, and no other measures"),
         ({"trainings": 9, "batch": 2, "controller": "tpe"}, "batch=2 does not suit"),
         ({"width": 8}, "width=8 is for trainings, and this search measures without"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is compared below
-        SearchSettings(**given)
+        SearchSettings.make(**given)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_preset_sets_some_and_one_name_is_a_list_of_one() -> None:
     quick = SearchSettings.make("quick", repeats=3)
-    changed = SearchSettings(repeats=3, image_size=64, images=8)
-    assert (quick, SearchSettings.make()) == (changed, SearchSettings())
-    assert SearchSettings(proxies="length_distortion").proxies == ("length_distortion",)
+    changed = SearchSettings.make(repeats=3, image_size=64, images=8)
+    assert (quick, SearchSettings.make()) == (changed, SearchSettings.make())
+    assert SearchSettings.make(proxies="length_distortion").proxies == ("length_distortion",)
 
 
 @pytest.mark.parametrize(
@@ -56,29 +61,31 @@ def test_a_preset_sets_some_and_one_name_is_a_list_of_one() -> None:
     ],
 )
 def test_a_search_trains_where_anything_asks_for_trainings(given: dict[str, Any]) -> None:
-    made = SearchSettings(**given)
+    made = SearchSettings.make(**given)
+    assert isinstance(made, TrainingSearchSettings)
     assert (made.proxies, made.trainings, made.trials) == (("accuracy",), 24, 20)
     assert (made.image_size, made.batch) == (32, 4)
     assert SearchSettings.from_json(made.to_json()) == made
-    assert SearchSettings(**given, image_size=48, batch=2).image_size == 48
+    assert SearchSettings.make(**given, image_size=48, batch=2).image_size == 48
 
 
 def test_a_search_that_measures_has_its_own_defaults() -> None:
-    made = SearchSettings()
-    assert (made.trainings, made.trials, made.image_size, made.batch) == (None, 500, 224, 1)
-    assert SearchSettings(controller="tpe", trainings=9).batch == 1
+    made = SearchSettings.make()
+    assert made == MeasureSearchSettings()
+    assert (made.trials, made.image_size, made.batch) == (500, 224, 1)
+    assert SearchSettings.make(controller="tpe", trainings=9).batch == 1
 
 
 def test_trainings_are_those_of_a_reference_table() -> None:
-    made = SearchSettings(trainings=9, flip=True, data="digits", seed=3, learning_rate=0.1)
+    made = TrainingSearchSettings(trainings=9, flip=True, data="digits", seed=3, learning_rate=0.1)
     assert (made.training.flip, made.training.data, made.training.seed) == (True, "digits", 3)
     assert made.training.recipe.learning_rate == 0.1
     table = BuildSettings.make(
         "asvit-fractal", steps=1_400, learning_rate=2e-3, train_images=8_000, init="xavier"
     )
-    default = SearchSettings(controller="predictor").training
+    default = TrainingSearchSettings(controller="predictor").training
     assert (default.recipe, default.images) == (table.recipe, table.images)
-    assert (default.init, SearchSettings(trainings=9, init="own").training.init) == (
+    assert (default.init, TrainingSearchSettings(trainings=9, init="own").training.init) == (
         table.init,
         "own",
     )
@@ -86,63 +93,52 @@ def test_trainings_are_those_of_a_reference_table() -> None:
 
 
 def test_a_limit_takes_the_place_of_the_width() -> None:
-    made = SearchSettings(controller="predictor", max_macs="1.72M", max_params=5_000)
+    made = TrainingSearchSettings(controller="predictor", max_macs="1.72M", max_params=5_000)
     assert (made.max_macs, made.max_params, made.width) == (1_720_000, 5_000, None)
     assert made.sized
     assert made.limited
     assert SearchSettings.from_json(made.to_json()) == made
     assert "at most 5,000 parameters, at most 1,720,000 multiply-adds" in made.in_words()
-    given = SearchSettings(controller="predictor", max_macs="1.72M", width=8)
+    given = TrainingSearchSettings(controller="predictor", max_macs="1.72M", width=8)
     assert given.limited
     assert not given.sized
-    assert SearchSettings(max_macs="1.72M").sized  # of a search by measures, too
-    assert SearchSettings(trainings=9).width == SearchSettings(trainings=9).training.width == 16
+    assert SearchSettings.make(max_macs="1.72M").sized  # of a search by measures, too
+    assert (
+        SearchSettings.make(trainings=9).width
+        == SearchSettings.make(trainings=9).training.width
+        == 16
+    )
     assert made.training.width == 16
 
 
 def test_a_limit_of_time_has_a_unit() -> None:
-    made = SearchSettings(max_latency="0.5s", latency_batch=4)
+    made = SearchSettings.make(max_latency="0.5s", latency_batch=4)
     assert made.max_latency == 500.0
     assert made.limited
     assert not made.sized
     assert "at most 500 ms for 4 image(s)" in made.in_words()
     assert SearchSettings.from_json(made.to_json()) == made
     with pytest.raises(ValueError, match="latency_batch=4 is for max_latency"):
-        SearchSettings(latency_batch=4)
+        SearchSettings.make(latency_batch=4)
     for wrong in ("0ms", "8", "8 ms s", "8min", "-1ms", 0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=r"is not a time above 0, such as 8ms or 0\.5s"):
-            SearchSettings(max_latency=wrong)
+            SearchSettings.make(max_latency=wrong)
     for wrong in ("5 M", "5X", "0", "M", -3, "5m!"):
         with pytest.raises(ValueError, match="is not a number from 1, such as 600M"):
-            SearchSettings(max_params=wrong)
-
-
-def test_settings_of_before_are_read() -> None:
-    measured = SearchSettings().to_json() | {"training_steps": 700}
-    del measured["init"]
-    assert SearchSettings.from_json(measured) == SearchSettings()
-    trained = SearchSettings(trainings=9, training_steps=700).to_json()
-    assert SearchSettings.from_json(trained).init == "xavier"
-    del trained["init"]
-    assert SearchSettings.from_json(trained) == SearchSettings(
-        trainings=9, training_steps=700, init="own"
-    )
+            SearchSettings.make(max_params=wrong)
 
 
 def test_the_quick_preset_of_trainings_is_another_one() -> None:
     quick = SearchSettings.make("quick", controller="predictor", classes=4)
+    assert isinstance(quick, TrainingSearchSettings)
     assert (quick.image_size, quick.training_steps, quick.classes) == (32, 150, 4)
-    assert quick.repeats == SearchSettings().repeats
 
 
-def test_settings_of_the_other_kind_of_search_have_no_effect() -> None:
-    measures, trainings = SearchSettings(), SearchSettings(trainings=9)
-    assert {"steps", "proxies", "points"} <= measures.effective().keys()
-    assert {"trainings", "width", "flip"} <= trainings.effective().keys()
-    for made, other in ((measures, trainings), (trainings, measures)):
-        assert made.effective().items() <= made.to_json().items()
-        hidden = made.to_json().keys() - made.effective().keys()
-        assert hidden == {*made.unused}
-        assert {n for n in hidden if not n.startswith(("max_", "latency_"))} <= {
-            *other.effective()
-        }
+def test_each_kind_of_search_has_its_own_settings_and_is_another_run() -> None:
+    measures, trainings = SearchSettings.make(), SearchSettings.make(trainings=9)
+    assert {"steps", "proxies", "points"} <= measures.to_json().keys() - trainings.to_json().keys()
+    assert {"trainings", "width", "flip"} <= trainings.to_json().keys() - measures.to_json().keys()
+    for made in (measures, trainings):
+        assert SearchSettings.from_json(made.to_json()) == made
+        assert made.to_json().keys() - made.effective().keys() == {*made.unused}
+    assert measures.difference(trainings) == {"search": ("by architectures", "by trainings")}

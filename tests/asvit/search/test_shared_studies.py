@@ -19,11 +19,12 @@ import pytest
 from fake_search import fake_evaluate, make_search
 from optuna.trial import TrialState
 
-from asvit.runs.search import SearchRun, run_search
+from asvit.runs import lifecycle
+from asvit.runs.search import run_search
 from asvit.search import Measurement, study
 from asvit.search.study import StudyLease, open_url
-from experiments import forked
 from tests.asvit.runs.fakes import fake_evaluate as fake_measure
+from tests.campaigns import forked
 
 SETTINGS = {"space": "asvit-tiny", "steps": 16, "image_size": 32}
 
@@ -52,7 +53,7 @@ def _nobody_left() -> Iterator[None]:
 def search(folder: Path, url: str, pace: float, settings: dict[str, Any]) -> None:
     """Search with short times, and write down what is measured."""
     study.BEAT_SECONDS, study.GONE_SECONDS, study.POLL_SECONDS = 1, 3, 0.1
-    SearchRun.write_report = lambda *_: None  # type: ignore[method-assign]
+    lifecycle.write_report = lambda *_: None  # type: ignore[assignment]
 
     def evaluate(text: str) -> Measurement:
         with (folder.parent / "log").open("a") as file:

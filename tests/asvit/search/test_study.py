@@ -6,12 +6,11 @@ import pytest
 from asvit.core.settings import check_same_device, check_same_images
 from asvit.search import SearchSettings
 from asvit.search.study import (
+    StudyStore,
     create_study,
     find_study,
-    keep_start,
     open_url,
     quiet_optuna,
-    stored_settings,
 )
 
 
@@ -28,18 +27,12 @@ def make_study() -> optuna.Study:
 
 def test_what_a_study_was_started_with_comes_back() -> None:
     study, images = make_study(), {"source": "fractal", "digest": "a" * 64}
-    assert stored_settings(study.user_attrs) is None
-    keep_start(study, study.user_attrs, SearchSettings(steps=10), images, "cuda")
-    keep_start(
-        study,
-        study.user_attrs,
-        SearchSettings(steps=20),
-        {"source": "mine", "digest": "b" * 64},
-        "cpu",
-    )
-    assert stored_settings(study.user_attrs) == SearchSettings(
-        steps=20
-    )  # extended; the rest stays
+    assert StudyStore(study).settings is None
+    assert StudyStore(study).start(SearchSettings.make(steps=10), images=images, device="cuda")
+    other = {"source": "mine", "digest": "b" * 64}
+    store = StudyStore(study)
+    assert store.start(SearchSettings.make(steps=20), images=other, device="cpu")
+    assert StudyStore(study).settings == SearchSettings.make(steps=20)  # extended; the rest stays
     assert (study.user_attrs["images"], study.user_attrs["device"]) == (images, "cuda")
 
 
@@ -47,7 +40,7 @@ def test_what_a_study_was_started_with_comes_back() -> None:
 def test_a_start_that_was_cut_short_is_made_again(
     monkeypatch: pytest.MonkeyPatch, written: int
 ) -> None:
-    study, settings = make_study(), SearchSettings(steps=10)
+    study, settings = make_study(), SearchSettings.make(steps=10)
     start = {"images": {"source": "fractal", "digest": "a" * 64}, "device": "cpu"}
     start["versions"] = {"torch": "2.15.0"}
     own, calls = study.set_user_attr, []
@@ -61,9 +54,9 @@ def test_a_start_that_was_cut_short_is_made_again(
     with monkeypatch.context() as patch:
         patch.setattr(study, "set_user_attr", killed)
         with pytest.raises(KeyboardInterrupt):
-            keep_start(study, study.user_attrs, settings, **start)
-    assert stored_settings(study.user_attrs) is None
-    assert keep_start(study, study.user_attrs, settings, **start)
+            StudyStore(study).start(settings, **start)
+    assert StudyStore(study).settings is None
+    assert StudyStore(study).start(settings, **start)
     assert study.user_attrs == {**start, "settings": settings.to_json()}
 
 

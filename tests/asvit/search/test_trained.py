@@ -27,7 +27,7 @@ from asvit.spaces import cost, load_space
 from proxies import Cost
 
 SPACE = load_space("asvit-tiny")
-LIMITS = Limits(SPACE, SearchSettings(space="asvit-tiny", controller="predictor", width=8))
+LIMITS = Limits(SPACE, SearchSettings.make(space="asvit-tiny", controller="predictor", width=8))
 FIRST, SECOND = "4,4,2|2,2,2|2,1,2|2,1,2|16", "8,8,4|3,4,2|2,2,2|2,1,4|32"
 
 

@@ -7,7 +7,8 @@ from click.testing import CliRunner
 
 import asvit
 from asvit.cli.app import app
-from asvit.runs.scaling import ScaleRun, run_scaling
+from asvit.runs import lifecycle
+from asvit.runs.scaling import run_scaling
 from asvit.spaces import load_space
 
 SETTINGS = {"image_size": 32, "repeats": 1, "images": 3, "points": 3, "data": "gaussian"}
@@ -31,7 +32,7 @@ class Stopped(Exception):
 @pytest.fixture(autouse=True)
 def _without_reports(monkeypatch, request):
     if "command" not in request.node.name:
-        monkeypatch.setattr(ScaleRun, "write_report", lambda *_: None)
+        monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
 
 
 def stop_after(events):

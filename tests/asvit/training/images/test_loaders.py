@@ -36,7 +36,7 @@ from asvit.training.images.loaders import (
     train_loader,
     validation_loader,
 )
-from experiments import forked
+from tests.campaigns import forked
 from tests.traps import small_shared_memory
 
 HALF = (0.5, 0.5, 0.5)

@@ -2,7 +2,7 @@
 
 Usage::
 
-    python -m experiments.tamper_copies [--tries 300] [--seed 0]
+    python -m tests.campaigns.tamper_copies [--tries 300] [--seed 0]
 
 A copy in every format, and the ``result.json`` of a search, get flipped bits, other bytes, zeroed
 or stale sectors, or lose their end. Others are forged: well formed and with the right digest, but
@@ -37,8 +37,8 @@ from asvit.core.run_files import RESULT
 from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
-from experiments import forked
-from experiments.campaign import ANYWHERE, begin, flip_bits, outcomes_table
+from tests.campaigns import forked
+from tests.campaigns.campaign import ANYWHERE, begin, flip_bits, outcomes_table
 
 REFUSED, SAME, SILENT, BROKEN = "refused", "same result", "another result", "traceback or crash"
 OUTCOMES = (REFUSED, SAME, SILENT, BROKEN)

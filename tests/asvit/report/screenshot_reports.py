@@ -1,8 +1,8 @@
 """Screenshots of every kind of report, to review changes of their layout.
 
-Run from a checkout: ``python -m experiments.screenshot_reports OUT``. It writes a run of every
-kind with made-up numbers to ``OUT/runs`` and renders its report in headless Chromium: light, dark,
-on a phone, and on paper. See :mod:`experiments.browser` for what it needs.
+Run from a checkout: ``python -m tests.asvit.report.screenshot_reports OUT``. It writes a run of
+every kind with made-up numbers to ``OUT/runs`` and renders its report in headless Chromium: light,
+dark, on a phone, and on paper. See :mod:`tests.asvit.report.browser` for what it needs.
 """
 
 import argparse
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from asvit.runs.run import write_report
-from experiments.browser import DESKTOP, PHONE, Browser, open_browser
-from experiments.sample_runs import KINDS, write_sample
+from tests.asvit.report.browser import DESKTOP, PHONE, Browser, open_browser
+from tests.asvit.report.sample_runs import KINDS, write_sample
 
 # Name -> width in pixels, and whether dark.
 VIEWS = {

@@ -2,7 +2,7 @@
 
 Usage::
 
-    python -m experiments.damage_runs [--tries 320] [--seed 0] [--only train]
+    python -m tests.campaigns.damage_runs [--tries 320] [--seed 0] [--only train]
 
 Every run is half done or finished but for its result. One of its files then gets flipped bits,
 zeroed or stale sectors, a tail that is cut off or zeroed, or its lines are lost or out of order.
@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from asvit.core.run_files import previous
-from experiments import forked
-from experiments.campaign import ANYWHERE, IN_LINES, begin, outcomes_table
-from experiments.kill_runs import RUN, Campaign, words
+from tests.campaigns import forked
+from tests.campaigns.campaign import ANYWHERE, IN_LINES, begin, outcomes_table
+from tests.campaigns.kill_runs import RUN, Campaign, words
 
 REFUSED, SAME = "refused, file named", "same result"
 

@@ -25,11 +25,11 @@ STDOUT, STDERR = "stdout.txt", "stderr.txt"
 WORKERS = "workers.txt"
 CACHE = "cache"
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 #: Imported before the first fork; every process has to import all other modules itself.
 PRELOADED = [
-    "experiments.forked",
+    "tests.campaigns.forked",
     "asvit.cli.app",
     "asvit.cli.run_command",
     "asvit.core.codec",

@@ -82,7 +82,7 @@ def _search(folder: Path) -> None:
     best, command = trials[-1], "asvit search --steps 120 --repeats 5 --seed 0 --out runs/search"
     SearchResult(
         folder=folder,
-        settings=SearchSettings(steps=len(trials)),
+        settings=SearchSettings.make(steps=len(trials)),
         seed_architecture=best.architecture,
         params=best.params,
         macs=best.macs,

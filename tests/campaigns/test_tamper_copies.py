@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import tamper_copies
-from experiments.tamper_copies import BROKEN, FILES, FORGED, REFUSED, SAME, SILENT, outcome
+from tests.campaigns import tamper_copies
+from tests.campaigns.tamper_copies import BROKEN, FILES, FORGED, REFUSED, SAME, SILENT, outcome
 
 
 @pytest.mark.nightly

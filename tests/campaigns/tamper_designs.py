@@ -2,7 +2,7 @@
 
 Usage::
 
-    python -m experiments.tamper_designs [--damages 40] [--seed 0] [--only "rows"]
+    python -m tests.campaigns.tamper_designs [--damages 40] [--seed 0] [--only "rows"]
 
 One design is copied after its stages, and in the middle of its search and of its training. In
 every copy one thing is changed: rows of its list, pictures, places, or bytes of a file that it
@@ -31,15 +31,15 @@ from unittest import mock
 
 from safetensors import safe_open
 
+from asvit.core.progress import Progress, Tell
 from asvit.core.run_files import PICTURES
 from asvit.data.files import TEST, TRAIN, ListedDataset
 from asvit.designs import DesignJournal, DesignResult, Stage
-from asvit.runs import designing
-from asvit.runs.run import Run
+from asvit.runs import designing, lifecycle
 from asvit.runs.search import SearchRun
 from asvit.training.checkpoint import Checkpoint
-from experiments import forked
-from experiments.campaign import (
+from tests.campaigns import forked
+from tests.campaigns.campaign import (
     ANYWHERE,
     IN_LINES,
     Damage,
@@ -274,7 +274,8 @@ def _damaged(name: str, how: Damage) -> Change:
 
 def _briefly(folder: Path | None = None) -> None:
     """Shorten a design, and copy it to ``folder`` after its stages and in the midst of two."""
-    tell, write, add = Run.tell, Checkpoint.write, DesignJournal.add_record
+    timed, write = lifecycle._timed, Checkpoint.write
+    add = DesignJournal.add_record
 
     def keep(stop: str) -> None:
         if folder is not None and not (folder / stop).exists():
@@ -285,10 +286,15 @@ def _briefly(folder: Path | None = None) -> None:
         add(journal, stage)
         keep(stage.name)
 
-    def telling(run: Any, progress: Any) -> None:
-        if isinstance(run, SearchRun) and progress.done == 3:
-            keep(IN_SEARCH)
-        tell(run, progress)
+    def telling(run: Any) -> Tell:
+        tell = timed(run)
+
+        def told(progress: Progress) -> None:
+            if isinstance(run, SearchRun) and progress.done == 3:
+                keep(IN_SEARCH)
+            tell(progress)
+
+        return told
 
     def writing(checkpoint: Checkpoint, path: Path) -> None:
         write(checkpoint, path)
@@ -300,7 +306,7 @@ def _briefly(folder: Path | None = None) -> None:
     patch(run, "_fresh_latency", lambda *_: _TIMED).start()
     patch(run, "_export", lambda _: {"copies": [], "commands": [], "missing": []}).start()
     patch(DesignJournal, "add_record", adding).start()
-    patch(Run, "tell", telling).start()
+    patch(lifecycle, "_timed", telling).start()
     patch(Checkpoint, "write", writing).start()
 
 

@@ -1,10 +1,10 @@
 """Kills runs at random moments, and compares their results with runs that were never killed.
 
-Run from a checkout: ``python -m experiments.kill_runs --kills 1000``. Every command runs in its
-own process, which is killed with SIGKILL at a random moment and started again in the same folder.
-After at most five kills it may finish. Its files must then equal those of a run that was never
-killed: tables and pictures byte by byte, weights bit by bit, result.json except for times. A kill
-counts if the process was still running.
+Run from a checkout: ``python -m tests.campaigns.kill_runs --kills 1000``. Every command runs in
+its own process, which is killed with SIGKILL at a random moment and started again in the same
+folder. After at most five kills it may finish. Its files must then equal those of a run that was
+never killed: tables and pictures byte by byte, weights bit by bit, result.json except for times. A
+kill counts if the process was still running.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from asvit.core.run_files import DESIGNED
 from asvit.core.versions import versions
 from asvit.data import FractalDataset
 from asvit.designs import DesignJournal
-from experiments import forked
-from experiments.campaign import begin, outcomes_table, shorten_designs, write_fractals
+from tests.campaigns import forked
+from tests.campaigns.campaign import begin, outcomes_table, shorten_designs, write_fractals
 
 RUN = "run"
 

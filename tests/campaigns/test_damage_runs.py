@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from experiments import damage_runs, forked
-from experiments.campaign import ANYWHERE, IN_LINES, Damage, outcomes_table
-from experiments.damage_runs import REFUSED, SAME, damage, table
-from experiments.kill_runs import RUN
+from tests.campaigns import damage_runs, forked
+from tests.campaigns.campaign import ANYWHERE, IN_LINES, Damage, outcomes_table
+from tests.campaigns.damage_runs import REFUSED, SAME, damage, table
+from tests.campaigns.kill_runs import RUN
 
 CONTENT = b"".join(b'{"a":%d}\n' % number for number in range(200))
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import forked, tamper_designs
-from experiments.tamper_designs import (
+from tests.campaigns import forked, tamper_designs
+from tests.campaigns.tamper_designs import (
     CASES,
     IN_TRAINING,
     NAMED,

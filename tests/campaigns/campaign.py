@@ -10,9 +10,9 @@ from unittest import mock
 
 from asvit.data import FractalDataset
 from asvit.runs import designing
-from experiments import forked
 from experiments.tables import markdown
 from experiments.tasks import write_pictures
+from tests.campaigns import forked
 
 Key = TypeVar("Key", bound=tuple[str, ...])
 

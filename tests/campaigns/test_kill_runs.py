@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from asvit.core.run_files import DESIGNED
 from asvit.designs import DesignJournal, DesignSettings, Stage
-from experiments import forked, kill_runs
-from experiments.kill_runs import (
+from tests.campaigns import forked, kill_runs
+from tests.campaigns.kill_runs import (
     WORKER,
     Campaign,
     Tally,

@@ -1,0 +1,156 @@
+"""How a run of any kind goes: claim the folder, continue what is there, write the result.
+
+No kind of run overrides any of it; what a kind supplies are the methods of
+:class:`asvit.runs.run.Run`.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+import shutil
+import time
+from contextlib import AbstractContextManager, nullcontext
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asvit.core.display import in_notebook, progress_display
+from asvit.core.files import check_plain
+from asvit.core.progress import Progress, Tell, ignore
+from asvit.core.results import Result
+from asvit.core.run_files import REPORT, RESULT
+from asvit.core.settings import (
+    Settings,
+    check_same_device,
+    check_same_images,
+    check_same_settings,
+    check_same_versions,
+)
+from asvit.core.store import Store
+from asvit.runs.folder import claimed, remove_files, seems_usable
+from asvit.runs.reporting import write_report
+
+if TYPE_CHECKING:
+    from asvit.runs.run import Run
+
+S = TypeVar("S", bound=Settings)
+R = TypeVar("R", bound=Result)
+J = TypeVar("J", bound=Store[Any])
+
+
+def perform(run: Run[S, R, J]) -> R:
+    """Start, continue or extend a run, or find that it has finished.
+
+    A notebook shows a bar meanwhile, unless the run tells of its progress otherwise.
+
+    Raises:
+        ValueError: If the folder's run has other settings, images or device, or is in use, or
+            something does not suit.
+        OSError: If the folder cannot be written to, or something cannot be found.
+    """
+    if run.progress is not ignore or not in_notebook():
+        return _perform(run)
+    with progress_display(lambda: run.title) as run.progress:
+        return _perform(run)
+
+
+def _perform(run: Run[S, R, J]) -> R:
+    run.check()
+    folder, files = run.folder, run.files
+    usable = seems_usable(folder, files, fresh=run.fresh, elsewhere=run.elsewhere)
+    if usable and (run.fresh or not os.path.lexists(folder / files.state)):
+        run.load()  # before anything is made or removed
+    with _claim(run), run.session():
+        store = run.open()
+        check_settings(run, store)
+        result = stored_result(run, store)
+        if result is None:
+            _start(run, store)
+            result = run.execute(store, _timed(run))
+            _finish(run, result)
+        whole = run.conclude(store, result)
+        if whole is not result:
+            _finish(run, whole)
+        if run.first() and not (folder / REPORT).exists():
+            write_report(type(run), folder)
+    return whole
+
+
+def _claim(run: Run[Any, Any, Any]) -> AbstractContextManager[None]:
+    """The claim of the folder, in the first process of several."""
+    if not run.first():
+        return nullcontext()
+    return claimed(
+        run.folder,
+        run.files,
+        fresh=run.fresh,
+        elsewhere=run.elsewhere,
+        more=run.result_type.figure_files,
+    )
+
+
+def check_settings(run: Run[S, Any, J], store: J) -> None:
+    """Check that the settings are those that the run was started with, if it was."""
+    changing = (*run.free_settings(store), *run.may_move)
+    check_same_settings(
+        run.folder, store.settings, run.settings, growing=run.may_grow, changing=changing
+    )
+
+
+def stored_result(run: Run[S, R, J], store: J) -> R | None:
+    """The result that the folder holds, if it is all that is asked for."""
+    try:
+        result: Any = run.result_type.read(run.folder / RESULT)
+    except (FileNotFoundError, ValueError):
+        return None  # it follows from the store and is written again
+    return result if run.settled(store, result) else None
+
+
+def peeked(run: Run[Any, Any, J]) -> J:
+    """What the folder of a run holds, read from a copy: opening it may repair it."""
+    state = run.folder / run.files.state
+    with TemporaryDirectory() as place:
+        if state.exists() and not run.fresh:
+            check_plain(state)
+            shutil.copy(state, place)
+        copied = copy.copy(run)
+        copied.out = place
+        return copied.open()
+
+
+def _start(run: Run[S, Any, J], store: J) -> None:
+    """Check that the run goes on as it was started, and store what it is started with."""
+    now = run.load()
+    while now is not None:
+        check_settings(run, store)
+        before, folder = store.start_values, run.folder
+        if "device" in now:
+            check_same_device(folder, before.get("device"), now["device"])
+        if "images" in now:
+            check_same_images(folder, before.get("images"), now["images"])
+        if store.settings is not None:
+            check_same_versions(folder, before.get("versions"), run.libraries)
+        run.check_store(store)
+        if store.start(run.settings, **now, versions=run.versions(before.get("versions"))):
+            return
+
+
+def _timed(run: Run[Any, Any, Any]) -> Tell:
+    """What tells of the progress of a run, with the time since now where it is not given."""
+    started = time.monotonic()
+
+    def tell(progress: Progress) -> None:
+        run.work_done = True
+        if not progress.seconds:
+            progress = dataclasses.replace(progress, seconds=time.monotonic() - started)
+        run.progress(progress)
+
+    return tell
+
+
+def _finish(run: Run[Any, R, Any], result: R) -> None:
+    """Write the result; the report of an earlier one goes."""
+    if run.first():
+        remove_files(run.folder, [REPORT])
+        result.write()
