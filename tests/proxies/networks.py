@@ -144,7 +144,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "img_size": 64, "window_size": 4, "embed_dim": 12, "depths": (2, 2, 1, 1),
     },
     "pvt_v2_b0": {"depths": (1, 1, 1, 1), "embed_dims": (8, 16, 40, 64)},
-    "pit_ti_224": {"img_size": 64, "depth": [1, 1, 1]},
+    "pit_ti_224": {"img_size": 64, "depth": [1, 1, 1], "base_dims": [8, 8, 8]},
     "convnext_atto": {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 48)},
     "resnet18": {"channels": (8, 16, 24, 32)},
     "vit_small_patch16_dinov3": VIT,

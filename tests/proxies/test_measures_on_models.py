@@ -1,20 +1,19 @@
 """Every measure on every kind of network: a value or one line why not, and nothing left behind."""
 
-import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import asvit
 import proxies
+from asvit.models import ShiftViT, convert
 from proxies import (
     PROXIES,
     Circle,
@@ -22,10 +21,12 @@ from proxies import (
     curve_speed,
     extrinsic_curvature,
     gauss_map_speed,
+    get_proxy,
     ntk_condition_number,
     ntk_matrix,
 )
 from proxies.registry import standard_measures
+from tests.asvit.models.families import GOLDEN, TINY_HOSTS, psvit, released
 from tests.proxies.networks import (
     MODELS,
     NETWORKS,
@@ -53,6 +54,35 @@ NOT_DEFINED = {
     ("shared", "feature_condition_number"): "4 images have 3 features each",
     **{("shared", name): "Shared has no list of blocks" for name in (*AZ_NAS, *STRUCTURE)},
 }
+
+
+CONVERTED: dict[str, dict[str, Any]] = {
+    "training form": {"attention": "hallucinated", "ffn": "compact"},
+    "by queries": {"attention": "hallucinated", "axis": "query", "class_token": "isolated"},
+    "merged form": {"attention": "hallucinated", "ffn": "compact", "branches": 0},
+}
+SMALL_PSVIT = partial(
+    psvit, dims=(8, 12, 16), heads=(2, 3, 4), img_size=32, patch_size=8, num_classes=3
+)
+GRIDS = partial(SMALL_PSVIT, ("s", "b-", "s"), pooling="2d")
+LISTS = partial(SMALL_PSVIT, ("s", "b-", "s"), pooling="1d")
+SMALL_SHIFTVIT = partial(ShiftViT, depths=(1, 1, 1, 1), width=24, num_classes=5)
+# Name -> (builder, pixels per side).
+OURS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "psvit 1d": (LISTS, 32),
+    "psvit 1d, kernel": (partial(LISTS, conv_kernel=3, pool_class_token=True), 32),
+    "psvit 2d": (GRIDS, 32),
+    "psvit 2d, tail": (partial(SMALL_PSVIT, ("bs", "", ""), pooling="2d"), 32),
+    "shiftvit": (SMALL_SHIFTVIT, 32),
+    "shiftvit, norms": (partial(SMALL_SHIFTVIT, norm_layer="batchnorm2d", act_layer="relu"), 32),
+    "shiftvit, no shift": (partial(SMALL_SHIFTVIT, step=0), 32),
+    "shiftvit, ratio": (partial(SMALL_SHIFTVIT, ratio=1.5), 32),
+} | {
+    f"{name}, {form}": (lambda make=make, own=own: convert(make(), **own), side)
+    for name, (make, side) in TINY_HOSTS.items()
+    for form, own in CONVERTED.items()
+}
+TRAINED = [name for name in OURS if name.endswith("training form")]
 
 
 class AttentionBlock(nn.Module):
@@ -93,7 +123,9 @@ class Interrupts(nn.Module):
 def builder(name: str) -> tuple[Callable[[], nn.Module], int]:
     if name == "as-vit":
         return asvit_network("8,2,3|4,1,2|4,1,2|4,1,2|16,8", 32), 32
-    return (Shared, 12) if name == "shared" else timm_network(name)
+    if name == "shared":
+        return Shared, 12
+    return (NETWORKS | OURS).get(name) or timm_network(name)
 
 
 def inputs(side: int, images: int = 4, seed: int = 0) -> Inputs:
@@ -127,7 +159,7 @@ def used_before(name: str) -> tuple[nn.Module, int]:
     return model, side
 
 
-@pytest.mark.parametrize("name", ["as-vit", "shared", *MODELS])
+@pytest.mark.parametrize("name", ["as-vit", "shared", *MODELS, "psvit 1d", "psvit 2d", *TRAINED])
 def test_a_finite_value_or_a_reason(name: str) -> None:
     build, side = builder(name)
     images = torch.randn(4, 3, side, side)
@@ -196,14 +228,31 @@ def test_az_nas_measures_noise_and_not_the_images(measure: str) -> None:
     assert value(model, inputs(side)) != value(model, inputs(side, seed=1))
 
 
+@pytest.mark.parametrize("measure", PROXIES)
+def test_every_measure_names_its_paper(measure: str) -> None:
+    assert get_proxy(measure).paper
+
+
 @pytest.mark.parametrize("measure", STRUCTURE)
 def test_structure_does_not_depend_on_initial_weights(measure: str) -> None:
     assert not PROXIES[measure].random
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *MODELS])
+@pytest.mark.parametrize("name", TRAINED)
+def test_kernel_reads_every_weight_off_one_backward_pass(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a weight took a pass of its own")
+
+    monkeypatch.setattr("proxies.ntk._gram_by_vmap", refuse)
+    build, side = builder(name)
+    ntk_matrix(build(), torch.randn(3, 3, side, side))
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *MODELS, *OURS])
 def test_expansion_and_kernel_equal_their_definitions(name: str) -> None:
-    build, side = NETWORKS[name] if name in NETWORKS else timm_network(name)
+    build, side = builder(name)
     model = build().double()
     circle = Circle.random((3, side, side), 3, generator=torch.Generator().manual_seed(0))
     expected = curve_speed_by_rows(model, circle)
@@ -305,19 +354,9 @@ def test_too_few_images(measure: str, images: int, message: str) -> None:
         PROXIES[measure].value(linear(3), inputs(8, images))
 
 
-FILES = sorted((Path(__file__).parents[1] / "data" / "golden").glob("*.safetensors"))
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_released_numbers(path: Path) -> None:
-    with safe_open(path, "pt") as file:
-        about = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    depths, width = tuple(json.loads(about["depths"])), int(about["width"])
-    genotype = replace(asvit.Genotype.parse(about["arch"]), depths=depths, width=width)
-    model = asvit.build(genotype, image_size=int(about["image_size"]))
-    weights = {k.removeprefix("weights."): v for k, v in tensors.items() if "weights." in k}
-    model.load_state_dict(weights)
+    model, tensors, about = released(path)
     angles = torch.linspace(0, 2 * math.pi, int(about["n_theta"]))
     circle = Circle(tensors["circle_basis"], angles)
     for name, found, rel in (

@@ -64,6 +64,8 @@ def test_random_networks_have_no_value(together: bool) -> None:
 def test_measures_of_single_images_refuse_samples_that_interact(together: bool) -> None:
     found = reasons(mixed, *standard_measures(), together=together)
     assert {name for name, reason in found.items() if reason} == OF_SINGLE_IMAGES
+    own = found["ntk_condition_number"]
+    assert "gives an image alone another feature than in a batch" in own
     told = "output depends on the other images of a batch: its samples interact"
     for name in OF_SINGLE_IMAGES - {"ntk_condition_number"}:
         assert found[name] == f"repeat 1 of 2: Twisted's {told}"

@@ -17,7 +17,7 @@ EXPECTED: dict[str, tuple[int, int, float | None]] = {
     "deit_tiny_distilled_patch16_224": (2, 48, 8),
     "swin_tiny_patch4_window7_224": (6, 12, 24),
     "pvt_v2_b0": (4, 8, 8 + 8 + 4 + 4),
-    "pit_ti_224": (3, 64, 12),
+    "pit_ti_224": (3, 16, 12),
     "convnext_atto": (4, 8, 16),
     "resnet18": (8, 8, None),
     "vit_small_patch16_dinov3": (2, 48, 8),

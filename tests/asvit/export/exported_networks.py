@@ -75,6 +75,12 @@ MORE: dict[str, Callable[[], nn.Module]] = {
     "shiftvit, ablated": lambda: _of_text(
         "timm:shiftvit_r2_tiny(act_layer=relu,depths=[1,1,1,1],norm_layer=layernorm2d,step=2,width=16)"
     ),
+    "psvit1d, ablated": lambda: _of_text(
+        "timm:psvit_1d_tiny(cells=[b,s,b],dims=[12,16,24],patch_size=8,pool_class_token=True)"
+    ),
+    "psvit2d, ablated": lambda: _of_text(
+        "timm:psvit_2d_tiny(cells=[b,s,b],conv_kernel=1,dims=[12,12,12],heads=[3,3,3])"
+    ),
     "deit, ablated": lambda: _of_text(
         "timm:hallucinated_deit_tiny_patch16_224(depth=1,factored=first,kept=0.25,maps=across_within)"
     ),

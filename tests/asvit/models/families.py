@@ -1,7 +1,12 @@
-"""Small networks of every family, by name."""
+"""Small networks of every family, by name; and those of the released code."""
+
+import json
+from pathlib import Path
 
 import timm
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from timm.models.convnext import ConvNeXt
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.nextvit import NextViT
@@ -9,7 +14,9 @@ from timm.models.pit import PoolingVisionTransformer
 from timm.models.pvt_v2 import PyramidVisionTransformerV2
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
+from asvit.genotype import Genotype
 from asvit.models import AsViT, PSViT, ShiftViT, convert
 
 SIDE = 64
@@ -82,6 +89,25 @@ def images(count=2, side=SIDE):
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
+# Weights, images and outputs of the released code (VITA-Group/AsViT), made on CPU in float32.
+GOLDEN = sorted((Path(__file__).parents[2] / "data" / "golden").glob("*.safetensors"))
+
+
+def released(path):
+    """The network of a golden file in evaluation mode, all tensors of the file, and its facts."""
+    with safe_open(path, "pt") as file:
+        facts = file.metadata()
+    genotype = Genotype.parse(facts["arch"]).with_(
+        depths=json.loads(facts["depths"]), width=int(facts["width"])
+    )
+    model = AsViT(genotype, img_size=int(facts["image_size"])).eval()
+    assert sum(p.numel() for p in model.parameters()) == int(facts["params"])
+    tensors = load_file(path)
+    weights = {name: t for name, t in tensors.items() if name.startswith("weights.")}
+    model.load_state_dict({name.removeprefix("weights."): t for name, t in weights.items()})
+    return model, tensors, facts
+
+
 def deit(**changes):
     shape = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
     return VisionTransformer(**{**shape, "num_classes": 5, **changes})
@@ -101,6 +127,16 @@ def tiny_pyramid(**changes):
 def psvit(cells, dims, heads, pooling, **settings):
     shape = {"img_size": 64, "num_classes": 5}
     return PSViT(cells, dims, heads, pooling=pooling, **{**shape, **settings})
+
+
+def with_statistics(model):
+    """The network in evaluation mode, with batch norms that have seen something."""
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            nn.init.uniform_(part.running_var, 0.5, 2)
+            nn.init.normal_(part.running_mean)
+            nn.init.uniform_(part.weight, 0.5, 2)
+    return model.eval()
 
 
 #: Networks whose attention can be replaced -> (builder, height and width of an image).

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 import asvit
-from asvit.export.reload import onnx_session, run_onnx
-from asvit.export.writers import trace, write_onnx
 from asvit.models.layers.hallucinated import Maps, split_heads
 from asvit.models.layers.shift import ACTIVATIONS, NORMS
 from asvit.networks import Network
@@ -130,21 +128,11 @@ PSVITS = {
 
 
 @pytest.mark.parametrize("text", PSVITS.values(), ids=PSVITS)
-def test_psvits_of_the_ablations_learn_and_export(text: str, tmp_path: Path) -> None:
+def test_psvits_of_the_ablations_learn(text: str) -> None:
     network = Network(text, 64, 3)
     assert network.architecture == text
-    assert Network.from_json(network.to_json()) == network
-    losses, model = trained(network)
+    losses, _ = trained(network)
     assert min(losses) < losses[0]
-    model.eval()
-    path = tmp_path / "network.onnx"
-    write_onnx(trace(model, image_size=64), path, about={})
-    session = onnx_session(path)
-    images = torch.randn(3, 3, 64, 64)
-    with torch.no_grad():
-        expected = model(images)
-    found = torch.from_numpy(run_onnx(session)(images.numpy()))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """The whole As-ViT network: released numbers, shapes, any image, derivatives, compilation."""
 
-import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +8,7 @@ import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from asvit.genotype import Genotype
 from asvit.models import AsViT
@@ -20,26 +16,10 @@ from asvit.models.asvit import SIZES, asvit_cost
 from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta
 from proxies.counts import count
+from tests.asvit.models.families import GOLDEN, released
 
-# Weights, images and outputs of the released code (VITA-Group/AsViT), made on CPU in float32.
-GOLDEN = sorted((Path(__file__).parents[2] / "data" / "golden").glob("*.safetensors"))
 SMALL = "6,2,3|3,1,2|2,1,2|4,1,2|16,8"
 DEEP = "5,4,2,2|2,2,3,1|3,1,2,2|2,1,2,1|32,12"
-
-
-def released(path: Path) -> tuple[AsViT, dict[str, Tensor]]:
-    """The network of a golden file in evaluation mode, and the tensors beside its weights."""
-    with safe_open(path, "pt") as file:
-        facts = file.metadata()
-    genotype = Genotype.parse(facts["arch"]).with_(
-        depths=json.loads(facts["depths"]), width=int(facts["width"])
-    )
-    model = AsViT(genotype, img_size=int(facts["image_size"])).eval()
-    assert sum(p.numel() for p in model.parameters()) == int(facts["params"])
-    tensors = load_file(path)
-    weights = {name: t for name, t in tensors.items() if name.startswith("weights.")}
-    model.load_state_dict({name.removeprefix("weights."): t for name, t in weights.items()})
-    return model, tensors
 
 
 def test_both_golden_files_are_here():
@@ -48,7 +28,7 @@ def test_both_golden_files_are_here():
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_released_weights_give_the_released_outputs(path):
-    model, tensors = released(path)
+    model, tensors, _ = released(path)
     images = tensors["images"][:2].float()
     with torch.no_grad():
         torch.testing.assert_close(model(images), tensors["logits_first_two"], atol=1e-6, rtol=0)
@@ -61,8 +41,6 @@ def test_published_sizes():
     for name, text in SIZES.items():
         with torch.device("meta"):
             assert str(timm.create_model(name).genotype) == text == str(Genotype.parse(text))
-    model = timm.create_model("asvit_seed", in_chans=1, num_classes=10, drop_path_rate=0.1)
-    assert model(torch.zeros(2, 1, 64, 96)).shape == (2, 10)
 
 
 def test_a_replaced_classifier_keeps_the_hidden_layer():
@@ -71,8 +49,6 @@ def test_a_replaced_classifier_keeps_the_hidden_layer():
     model.reset_classifier(7)
     assert model.head[0].weight is hidden  # as timm does when it loads a checkpoint
     assert model.get_classifier().weight.shape == (7, 64)
-    with pytest.raises(ValueError, match="global_pool='token'"):
-        AsViT(SMALL, global_pool="token")
 
 
 def test_widths_stop_at_the_cap():
@@ -104,8 +80,6 @@ def test_images_that_do_not_fit_are_refused():
         AsViT("6,2,3|3,2,2|2,1,2|4,1,2|16,8", img_size=40)
     with pytest.raises(ValueError, match="an image of 30 px"):
         AsViT(SMALL)(torch.randn(1, 3, 32, 30))
-    with pytest.raises(ValueError, match=r"shape \(3, 32, 32\); use \[batch, channels"):
-        AsViT(SMALL)(torch.randn(3, 32, 32))
 
 
 def test_stages_differ_from_the_input_only_through_their_windows():
@@ -123,7 +97,7 @@ def test_stages_differ_from_the_input_only_through_their_windows():
     assert not differs[:, 8:].any()
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**32 - 1),
     st.one_of(st.sampled_from([32, 64, 96, 160, 224]), st.integers(1, 60).map(lambda n: 4 * n)),

@@ -13,7 +13,7 @@ from asvit.models.attention_replacement import ListGrid
 from asvit.models.layers.compact import BranchedMap, CompactMap
 from asvit.models.layers.hallucinated import HallucinatedHeads, MapHallucination
 from proxies.counts import Cost, count
-from tests.asvit.models.families import HOSTS, deit, pyramid
+from tests.asvit.models.families import HOSTS, deit, pyramid, with_statistics
 
 # Multiply-adds by fvcore's rules of the merged network at 224 px, and parameters; exact.
 COUNTS = [
@@ -36,13 +36,7 @@ COUNTS = [
 def converted(name: str, **settings) -> nn.Module:
     """A converted model whose batch norms have non-trivial statistics."""
     torch.manual_seed(0)
-    model = convert(HOSTS[name][0](), "hallucinated", "compact", **settings)
-    for part in model.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            nn.init.uniform_(part.running_var, 0.5, 2)
-            nn.init.normal_(part.running_mean)
-            nn.init.uniform_(part.weight, 0.5, 2)
-    return model.eval()
+    return with_statistics(convert(HOSTS[name][0](), "hallucinated", "compact", **settings))
 
 
 def image_of(name: str, batch: int = 2) -> torch.Tensor:
@@ -234,14 +228,8 @@ def test_merged_from_the_start_they_have_the_published_savings(name, row):
 
 
 def test_arguments_go_to_the_base_model_and_to_the_conversion():
-    model = timm.create_model(
-        "hallucinated_deit_small_patch16_224",
-        img_size=32,
-        depth=1,
-        num_classes=3,
-        ffn=False,
-        axis="query",
-    )
+    text = "timm:hallucinated_deit_small_patch16_224(axis=query,depth=1,ffn=False)"
+    model = asvit.build(text, 32, 3)
     assert model.blocks[0].attn.heads == 12
     assert model.blocks[0].attn.axis == "query"
     assert model.blocks[0].mlp.fc2.weight.shape == (384, 1536)
@@ -257,16 +245,6 @@ def test_features():
         (4, 6),
         (2, 3),
     ]
-
-
-def test_they_are_architectures_of_every_command():
-    text = "timm:hallucinated_deit_tiny_patch16_224"
-    cost = asvit.cost(text, image_size=64)
-    assert asvit.build(text, image_size=64, num_classes=4)(torch.randn(2, 3, 64, 64)).shape == (
-        2,
-        4,
-    )
-    assert cost.params > 4_600_000
 
 
 def test_there_are_no_weights_to_load():

@@ -159,6 +159,16 @@ def test_the_classifier_can_be_replaced(kind):
         model.reset_classifier(5, "max")
 
 
+@pytest.mark.parametrize("kind", ["asvit_seed", "shiftvit", "psvit 2d", "psvit 1d"])
+def test_settings_go_through_timm_and_images_come_in_batches(kind):
+    model = make(kind, in_chans=1, drop_path_rate=0.1)
+    assert model(IMAGE[:, :1]).shape == (2, 5)
+    with pytest.raises(ValueError, match=r"shape \(1, 64, 96\); use \[batch, channels"):
+        model(IMAGE[0, :1])
+    with pytest.raises(ValueError, match=r"global_pool='max' is not one of .*'avg', ''"):
+        make(kind, global_pool="max")
+
+
 @every_network
 def test_gradient_checkpointing_gives_the_same_gradients(kind):
     model = make(kind, drop_path_rate=0.3)
@@ -237,9 +247,7 @@ def test_checkpoints_of_other_classes_load_all_but_the_classifier(tmp_path, kind
 def test_published_networks_are_registered(pattern, names):
     assert timm.list_models(pattern) == sorted(names)
     for name in names:
-        with torch.device("meta"):
-            model = timm.create_model(name)
-        assert model.default_cfg["input_size"] == (3, 224, 224)
+        assert timm.get_pretrained_cfg(name).input_size == (3, 224, 224)
         assert timm.list_models(module=timm.model_entrypoint(name).__module__.split(".")[-1]) == (
             sorted(names)
         )

@@ -9,7 +9,7 @@ from torch import nn
 import asvit
 from asvit.genotype import Genotype
 from asvit.models import AsViT
-from asvit.spaces import SPACES, stage_table
+from asvit.spaces import SPACES, load_space, stage_table
 from asvit.spaces.architectures import _cost, build_on_meta, parse
 from asvit.spaces.families import TimmModel
 from proxies.counts import Cost
@@ -99,13 +99,6 @@ def test_build_takes_text_or_genotype_and_grows_it():
     assert asvit.cost(SEED, 32) == asvit.cost(SEED, image_size=32)
 
 
-def test_timm_models_by_name():
-    model = asvit.build("timm:resnet18", num_classes=3)
-    assert model(torch.randn(1, 3, 64, 64)).shape == (1, 3)
-    assert asvit.cost("timm:deit_tiny_patch16_224") == Cost(5_717_416, 1_253_683_200)
-    assert asvit.cost("timm:asvit_seed") == COSTS[SEED]
-
-
 def test_networks_that_cannot_be_built_without_memory_are_counted_too(monkeypatch):
     def build(self, **settings):
         model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
@@ -133,8 +126,9 @@ def test_what_is_no_architecture(function, arch, message):
 
 
 def test_sizes_that_do_not_suit():
-    with pytest.raises(ValueError, match="stage 1 splits=2 does not divide 25 tokens"):
-        asvit.cost(SEED, image_size=100)
+    for use in (asvit.cost, asvit.build, load_space("asvit").check):
+        with pytest.raises(ValueError, match="stage 1 splits=2 does not divide 25 tokens"):
+            use(SEED, 100)
     with pytest.raises(ValueError, match="'timm:resnet18' has its own depths and width"):
         asvit.build("timm:resnet18", width=8)
     with pytest.raises(ValueError, match="stage 1 width=2 is less than its 4 heads"):

@@ -58,12 +58,3 @@ def test_grown_architectures_belong_to_the_space():
     space = load_space("asvit")
     grown = space.parse("8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180")
     assert space.encode(grown) == space.encode(Genotype.parse(SEED))
-
-
-def test_check_names_stage_and_splits():
-    space = load_space("asvit")
-    space.check(Genotype.parse(SEED), 224)
-    with pytest.raises(ValueError, match="stage 1 splits=2 does not divide 25 tokens per side"):
-        space.check(Genotype.parse(SEED), 100)
-    with pytest.raises(ValueError, match="stage 1 splits=2 does not divide 25 tokens per side"):
-        space.build(Genotype.parse(SEED), image_size=100)

@@ -13,12 +13,6 @@ def space(request) -> SearchSpace:
     return load_space(request.param)
 
 
-def test_names_lead_to_spaces(space):
-    assert load_space(space.name) is space
-    assert space.description
-    assert "arXiv" in space.paper
-
-
 def test_a_text_belongs_to_one_space(space):
     rng = np.random.default_rng(0)
     for arch in (space.sample(rng) for _ in range(10)):

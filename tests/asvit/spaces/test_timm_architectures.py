@@ -51,10 +51,10 @@ def test_a_model_that_refuses_its_images_is_a_value_error(monkeypatch):
 
 
 def test_a_model_without_drop_path_takes_none_but_0():
-    vgg = TimmModel("vgg11")
-    vgg.build(image_size=32, num_classes=5, drop_path=0.0)
-    with pytest.raises(ValueError, match="timm model 'vgg11' has no drop-path; use 0"):
-        vgg.build(image_size=32, num_classes=5, drop_path=0.1)
+    dla = TimmModel("dla46_c")
+    dla.build(image_size=32, num_classes=5, drop_path=0.0)
+    with pytest.raises(ValueError, match="timm model 'dla46_c' has no drop-path; use 0"):
+        dla.build(image_size=32, num_classes=5, drop_path=0.1)
 
 
 def test_drop_path_of_0_stands_against_the_model_s_own():
