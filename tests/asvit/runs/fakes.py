@@ -137,13 +137,13 @@ def fake_design(setattr_: SetAttribute) -> None:
     size = {"params": 10, "macs": 20, "command": "asvit train"}
     timed = {"milliseconds": 1.5, "device": "fake", "threads": 1, "runtime": "eager"}
     found: dict[str, dict[str, Any]] = {
-        "_plan": {"trainings": 5, "training_steps": 2, "max_macs": 100},
+        "_plan": {"trainings": 5, "training_steps": 2, "max_macs": 100, "rival": True},
         "_search": {"finalists": [SEED], "prediction": "", "command": "asvit search"},
         "_size": {"side": 64, "training": SEED, "hand-made": SEED},
         "_epochs": {"epochs": 2},
         "_test": {
             "training": [80.0, 70.0, 90.0], "hand-made": [75.0, 65.0, 85.0],
-            "difference": [5.0, -3.0, 13.0],
+            "difference": [5.0, -3.0, 13.0], "pictures": 3, "left_out": {},
         },
         "_export": {"copies": [], "commands": [], "missing": []},
         "_time": {"training": timed, "hand-made": timed},
