@@ -100,7 +100,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     workers: Workers | None = None  # of the search; the result does not depend on them
     _seen: Seen = field(default_factory=dict, init=False)
     _named: set[str] = field(default_factory=set, init=False)  # pictures that had changed
-    _tell: Tell = field(default=ignore, init=False)  # of the stage under way
+    _tell: Tell = field(default_factory=lambda: ignore, init=False)  # of the stage under way
 
     def default_name(self) -> str:
         """Named after the pictures."""
