@@ -68,14 +68,12 @@ def test_sizes_are_those_of_the_network_that_is_trained(
     for number in range(4):
         (tmp_path / f"class{number}").mkdir()
         (tmp_path / f"class{number}" / "1.png").touch()
-    run = ScaleRun.make(architecture=SEED, budgets="2M", data=str(tmp_path), **given)
-    run.check()
+    run = ScaleRun.make(architecture=SEED, budgets="2M", data=str(tmp_path), **given).resolved()
     assert run.settings.classes == classes
     start = run.growable.start
     trained = Network(SEED, 224, classes).build()
     assert run.growable.cost(*start).params == sum(p.numel() for p in trained.parameters())
-    plain = ScaleRun.make(architecture=SEED, budgets="2M")
-    plain.check()
+    plain = ScaleRun.make(architecture=SEED, budgets="2M").resolved()
     assert plain.settings.classes == 1000
 
 

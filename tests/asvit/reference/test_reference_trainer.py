@@ -72,13 +72,6 @@ def test_networks_begin_with_weights_that_suit_their_width(trainer: Trainer) -> 
     assert own(Training(TEXT, 0)).loss != trainer(Training(TEXT, 0)).loss
 
 
-def test_a_table_that_does_not_tell_began_with_own_weights() -> None:
-    stored = SETTINGS.to_json()
-    assert BuildSettings.from_json(stored) == SETTINGS
-    del stored["init"]
-    assert BuildSettings.from_json(stored) == dataclasses.replace(SETTINGS, init="own")
-
-
 def test_what_the_images_are_is_known(trainer: Trainer) -> None:
     assert trainer.num_classes == 3
     assert trainer.provenance["source"] == "fractal images, 3 classes, seed 0, generator 1"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from asvit.core.versions import versions
 from asvit.growth import GrowthJournal, ScaleResult, ScaleSettings
 from asvit.report import scale_figures as draw
 from asvit.report.scale import page, read_scaling, write_scale_report
@@ -59,7 +60,9 @@ def make_run(folder: Path, *, finished: bool = True, reason: str = "") -> Path:
     folder.mkdir(parents=True)
     (folder / "steps.csv").write_text(to_csv(SERIES))
     (folder / "candidates.csv").write_text(to_csv(CANDIDATES))
-    GrowthJournal(folder / "measured.jsonl").start(SETTINGS, images=IMAGES, device="cpu")
+    GrowthJournal(folder / "measured.jsonl").start(
+        SETTINGS, images=IMAGES, device="cpu", versions=versions()
+    )
     if finished:
         ScaleResult(
             folder=folder, settings=SETTINGS, space="asvit", series=SERIES, candidates=CANDIDATES,
@@ -141,7 +144,8 @@ def test_an_unfinished_run_has_its_settings_from_the_journal(tmp_path: Path) -> 
 def test_a_run_that_is_being_extended_is_unfinished(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     larger = replace(SETTINGS, budgets=("9M",))
-    GrowthJournal(folder / "measured.jsonl").start(larger, images=IMAGES, device="cpu")
+    journal = GrowthJournal(folder / "measured.jsonl")
+    journal.start(larger, images=IMAGES, device="cpu", versions=versions())
     assert "on the way to 9M" in words_of(folder)
 
 
