@@ -33,7 +33,6 @@ myst_heading_anchors = 3
 
 # Signatures stay short: types stand beside the descriptions of the arguments.
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_typehints_format = "short"
