@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from asvit.core.versions import versions
 from asvit.growth import GrowthJournal, ScaleSettings
 from asvit.runs.growable import Growable
 from asvit.runs.measurement_pool import EvalContext
@@ -116,7 +117,8 @@ def growth_setup(settings: ScaleSettings, folder: Path) -> GrowthSetup:
     known = GrowthJournal(folder / f"measured-seed{settings.seed}.jsonl")
     if known.settings is not None and known.settings != settings:
         raise SystemExit(f"{folder} has measurements of other settings; give --out another folder")
-    known.start(settings, images=dict(context.provenance), device=context.device)
+    images = dict(context.provenance)
+    known.start(settings, images=images, device=context.device, versions=versions())
     return GrowthSetup(settings, Growable(settings), context, known)
 
 

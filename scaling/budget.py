@@ -50,9 +50,9 @@ class Budget:
         ValueError: If the amount is not a positive whole number or there is no such unit.
 
     Examples:
-        >>> Budget.parse("88e6")
+        >>> scaling.Budget.parse("88e6")
         Budget(unit='params', amount=88000000)
-        >>> str(Budget("macs", 500_000_000))
+        >>> str(scaling.Budget("macs", 500_000_000))
         '0.5G'
     """
 

@@ -70,7 +70,7 @@ def test_figures() -> None:
         name: str
         value: float
 
-    picture = SimpleNamespace(shown=([Shown(BAD, -1.5), Shown("x", math.nan)], Shown))
+    picture = SimpleNamespace(data=([Shown(BAD, -1.5), Shown("x", math.nan)], Shown))
     text = Picture.csv.fget(picture)  # type: ignore[attr-defined]
     check(text, times=1)
     assert next(csv.reader(io.StringIO(text))) == ["name", "value"]

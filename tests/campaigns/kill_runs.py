@@ -108,7 +108,8 @@ _TIMES = frozenset(
 )
 #: Of a report: durations, and figures, which are files of their own.
 _TIMED = re.compile(
-    r" in \d+ (h \d+ min|min|s)\.|<svg.*?</svg>|<h2>Tokens</h2>.*?</section>", re.DOTALL
+    r" in \d+ (h \d+ min|min|s)\.|trained in [\d:]+|<img [^>]*>|<h2>Tokens</h2>.*?</section>",
+    re.DOTALL,
 )
 # The study also records trials in flight, and trials.csv all others; pace.svg shows throughput.
 _NOT_COMPARED = ("study.journal", "pace.svg")

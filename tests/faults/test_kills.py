@@ -20,7 +20,6 @@ from tests.campaigns.kill_runs import (
     COMMANDS,
     NEEDS,
     RUN,
-    TRAINED,
     Campaign,
     differences,
     outcome,
@@ -85,7 +84,7 @@ OTHERS: Sequence[tuple[str, str, Stop]] = [
         if name != "predictor"
     ),
     *(
-        ("search", f"--steps 500 {TRAINED}", (point, count, KILL))
+        ("search, trainings", "", (point, count, KILL))
         for point, count in (("step", 7), ("fsync", 23), ("trainings.csv", 1), ("result.json", 1))
     ),
     *(

@@ -47,7 +47,7 @@ def test_one_seed_has_no_noise_to_tell_of(tmp_path: Path) -> None:
     lines = ["\n".join(map(str, BuildRun.summary(result))) for result in (one, two)]
     assert "noise ceiling" not in lines[0]
     assert "between seeds" not in lines[0]
-    assert "noise ceiling: tau between two training seeds is" in lines[1]
+    assert "'noise ceiling': 'tau between two training seeds is" in lines[1]
 
 
 def test_a_failed_training_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
