@@ -9,19 +9,16 @@ Run from a checkout: ``python -m experiments.compare_measures`` (two minutes of 
 ``--print`` it only prints.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 import asvit
 from asvit.reference import load_reference
 from asvit.reference.statistics import kendall
+from experiments.ranking import stored_values
 from experiments.study import Case, Study, cases
 from experiments.tables import markdown, read_rows
 
-FOLDER = Path(__file__).with_name("measures")
 TABLE = Path(__file__).with_name("compare_measures.csv")
 TARGETS = {
     "vitbench101-pit": "c100_base_acc",
@@ -56,19 +53,14 @@ def main() -> None:
 
 def study() -> Study[Row]:
     """The comparisons on all tables whose measures are stored."""
-    stored = [name for name in TARGETS if _measures_of(name).exists()]
-    return Study(Row, TABLE, cases(reference=stored, trainings=TRAININGS), compare)
+    return Study(Row, TABLE, cases(reference=TARGETS, trainings=TRAININGS), compare)
 
 
 def compare(reference: str, trainings: int) -> Case:
     """The predictor on a reference table, beside the best measure on it."""
     table, target = load_reference(reference), TARGETS[reference]
-    with _measures_of(reference).open(newline="", encoding="utf-8") as file:
-        lines = {line["architecture"]: line for line in csv.DictReader(file)}
-    columns = {
-        measure: np.array([float(lines[text][measure] or "nan") for text in table.architectures])
-        for measure in MEASURES
-    }
+    stored = stored_values(table)
+    columns = {measure: stored[measure] for measure in MEASURES}
     accuracies = table.accuracies[target]
     taus = {measure: kendall(values, accuracies) for measure, values in columns.items()}
     best = max(taus, key=lambda measure: taus[measure])
@@ -83,10 +75,6 @@ def compare(reference: str, trainings: int) -> Case:
     }
     rounded = {name: round(float(value), 4) for name, value in numbers.items()}
     return {"target": target, "measure": best, **rounded}
-
-
-def _measures_of(name: str) -> Path:
-    return FOLDER / f"{name}.csv"
 
 
 def table() -> str:

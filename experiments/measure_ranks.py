@@ -7,23 +7,21 @@ were stored, in ``measures/timm-in1k-taus.csv``.
 Run from a checkout: ``python -m experiments.measure_ranks`` prints every measure on every table.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from asvit.reference import load_reference
 from asvit.reference.statistics import correlate
 from experiments import predictor_table
+from experiments.ranking import MEASURES, stored_values
 from experiments.tables import markdown, read_rows
 from proxies.registry import get_proxy
 
-FOLDER = Path(__file__).with_name("measures")
-TIMM = FOLDER / "timm-in1k-taus.csv"
+TIMM = MEASURES / "timm-in1k-taus.csv"
 COUNTS = ("params", "macs", "depth", "width", "expansions")
 #: Reference table -> the accuracies that are ranked, and a heading.
 TABLES: Mapping[str, tuple[str, str]] = {
@@ -62,14 +60,7 @@ def ranks_of(name: str) -> Mapping[str, Rank]:
     if name == "timm-in1k":
         return {row.measure: row for row in read_rows(TIMM, Rank)}
     table, (target, _) = load_reference(name), TABLES[name]
-    with (FOLDER / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        lines = {line["architecture"]: line for line in csv.DictReader(file)}
-    stored = [lines[text] for text in table.architectures]
-    columns = {
-        measure: np.array([float(line[measure] or "nan") for line in stored])
-        for measure in stored[0]
-        if measure != "architecture"
-    }
+    columns = stored_values(table)
     counts = {count: columns[count] for count in COUNTS}
     ranks = {}
     for measure, values in columns.items():

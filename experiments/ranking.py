@@ -1,15 +1,22 @@
 """How well measures rank the networks of a table: runs of ``asvit correlate``, and their cells."""
 
 import argparse
+import csv
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asvit.core.progress import Progress
+from asvit.reference import ReferenceTable
 from asvit.reference.findings import Correlation
 from asvit.reference.result import CorrelationResult
 from asvit.runs.correlation import run_correlation
+
+MEASURES = Path(__file__).with_name("measures")  # what tau_table measured, a file for each table
 
 
 def ranking_parser(
@@ -50,6 +57,18 @@ def ranked(
         progress=partial(_print_progress, f"{table}, {label}"),
         **settings,
     )
+
+
+def stored_values(table: ReferenceTable) -> dict[str, NDArray[np.float64]]:
+    """Every stored measure and count of a table by name, ``[rows]``; NaN where one failed."""
+    with (MEASURES / f"{table.name}.csv").open(newline="", encoding="utf-8") as file:
+        lines = {line["architecture"]: line for line in csv.DictReader(file)}
+    rows = [lines[text] for text in table.architectures]
+    return {
+        name: np.array([float(row[name] or "nan") for row in rows])
+        for name in rows[0]
+        if name != "architecture"
+    }
 
 
 def tau_cell(correlation: Correlation, *, bold: bool = False) -> str:

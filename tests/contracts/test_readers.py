@@ -1,10 +1,8 @@
 """What every reader of files promises: valid ones are read, others refused in one line, intact."""
 
 import json
-import os
 import re
-import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +24,7 @@ from asvit.transfer.settings import TransferSettings
 from tests.asvit.runs.stored_results import RIGHT as RIGHT_RESULTS
 from tests.contracts.formats import Lines, Table
 from tests.contracts.readers import JOURNALS, KIND, READERS, RIGHT_SETTINGS, Reader
-from tests.hostile import FIXED, changed_bytes, changed_json, refused_or, texts
+from tests.hostile import FIXED, PUT, changed_bytes, changed_json, refused_or, texts
 
 SOME = settings(
     FIXED, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -180,28 +178,6 @@ def test_a_missing_file_or_a_folder_in_its_place_is_no_crash(reader: Reader, pat
 # Links, pipes and devices in the place of a run's files
 
 
-def _pipe(path: Path, mine: Path) -> None:
-    os.mkfifo(path)
-
-
-def _socket(path: Path, mine: Path) -> None:
-    here = Path.cwd()
-    os.chdir(path.parent)  # a socket's name may have some 100 characters
-    try:
-        with socket.socket(socket.AF_UNIX) as one:
-            one.bind(path.name)
-    finally:
-        os.chdir(here)
-
-
-PUT: Mapping[str, Callable[[Path, Path], None]] = {
-    "a link": lambda path, mine: path.symlink_to(mine),
-    "a hard link to a file elsewhere": lambda path, mine: path.hardlink_to(mine),
-    "a pipe": _pipe,
-    "a socket": _socket,
-    "a link to nothing": lambda path, mine: path.symlink_to("nowhere"),
-    "a link to a device": lambda path, mine: path.symlink_to("/dev/zero"),
-}
 OF_RUNS = {**{name: one for name, one in READERS.items() if one.of_run}, "kind of a run": KIND}
 
 

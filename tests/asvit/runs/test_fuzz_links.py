@@ -1,8 +1,6 @@
 """Links, pipes and devices in the place of a run's files; for readers: tests/contracts."""
 
-import os
-import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,32 +9,11 @@ from asvit.cli.app import app
 from asvit.core.files import check_plain, write_text
 from asvit.runs.folder import LOCK, check_folder, claimed, kinds_in, newest_run
 from asvit.runs.run import RUNS
+from tests.hostile import PUT
 
 MINE = b"keep this\n"
 
 
-def _pipe(path: Path, mine: Path) -> None:
-    os.mkfifo(path)
-
-
-def _socket(path: Path, mine: Path) -> None:
-    here = Path.cwd()
-    os.chdir(path.parent)  # a socket's name may have some 100 characters
-    try:
-        with socket.socket(socket.AF_UNIX) as one:
-            one.bind(path.name)
-    finally:
-        os.chdir(here)
-
-
-PUT: Mapping[str, Callable[[Path, Path], None]] = {
-    "a link": lambda path, mine: path.symlink_to(mine),
-    "a hard link to a file elsewhere": lambda path, mine: path.hardlink_to(mine),
-    "a pipe": _pipe,
-    "a socket": _socket,
-    "a link to nothing": lambda path, mine: path.symlink_to("nowhere"),
-    "a link to a device": lambda path, mine: path.symlink_to("/dev/zero"),
-}
 NAMES = sorted({(kind, name) for kind, run in RUNS.items() for name in run.files.names})
 
 
