@@ -2,7 +2,8 @@
 
 ``K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|H[,C]``: for each of four stages the embedding kernel K,
 the attention splits per side S, the feed-forward expansion E and the number of blocks L; then the
-heads H of stage 4 and the width C of stage 1.
+heads H of stage 4 and the width C of stage 1. Parts other than the published ones follow, as in
+``...|32,64;stem=conv,head=linear``.
 """
 
 import operator
@@ -44,6 +45,56 @@ _STAGE_FIELDS: Final[dict[str, tuple[str, Sequence[Choices]]]] = {
 #: ASCII digits only, since int() also takes signs, underscores and other scripts. Five are more
 #: than any choice has, and int() rejects texts of thousands.
 NUMBER: Final = re.compile(r"[0-9]{1,5}")
+
+
+#: Part -> its choices, the published one first.
+PART_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "stem": ("patch", "conv", "conv-ln"),
+    "head": ("mlp", "linear"),
+    "mixing": ("none", "block", "ffn", "both"),
+    "positions": ("none", "bias"),
+    "init": ("0.02", "width", "mimetic"),
+    "scale": ("none", "0.1", "1e-4"),
+}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an As-ViT is made of beside its topology; by default as published.
+
+    Raises:
+        ValueError: If a part is not one of its choices.
+    """
+
+    stem: str = "patch"
+    head: str = "mlp"
+    mixing: str = "none"
+    positions: str = "none"
+    init: str = "0.02"
+    scale: str = "none"
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value not in PART_CHOICES[name]:
+                listed = ", ".join(PART_CHOICES[name])
+                raise ValueError(f"{name}={shown(value)} is not a part; use one of {listed}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse ``name=value,...``; parts that are left out are the published ones."""
+        parts = {}
+        for entry in text.split(","):
+            name, _, value = (cell.strip() for cell in entry.partition("="))
+            if name not in PART_CHOICES or name in parts:
+                listed = ", ".join(PART_CHOICES)
+                raise ValueError(f"{shown(entry)} names no part; use each of {listed} once")
+            parts[name] = value
+        return cls(**parts)
+
+    def __str__(self) -> str:
+        """The parts that are not the published ones; empty if there are none."""
+        own = vars(self).items()
+        return ",".join(f"{k}={v}" for k, v in own if v != PART_CHOICES[k][0])
 
 
 class Growable:
@@ -98,8 +149,12 @@ class Genotype(Growable):
     depths: Four = (1, 1, 1, 1)  #: blocks in each stage, 1 to 256
     #: Channels of stage 1, 1 to 1024; each later stage doubles them, up to 1024.
     width: int = DEFAULT_WIDTH
+    #: What it is made of. A convolutional stem has no kernel to choose: K1 is then 4.
+    parts: Parts = Parts()
 
     def __post_init__(self) -> None:
+        if self.parts.stem != "patch":
+            object.__setattr__(self, "kernels", (STEM_STRIDE, *list(self.kernels)[1:]))
         # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
         for name, (field, choices) in _STAGE_FIELDS.items():
             values = checked_stages(name, field, getattr(self, name), choices)
@@ -127,7 +182,8 @@ class Genotype(Growable):
             ValueError: If ``text`` is anything else; one line that names the stage, the value and
                 the allowed ones.
         """
-        parts = text.split("|")
+        topology, semicolon, made_of = text.partition(";")
+        parts = topology.split("|")
         if len(parts) != STAGES + 1:
             raise ValueError(
                 f"architecture text {shown(text)} has {len(parts)} part(s) between '|'; "
@@ -142,7 +198,15 @@ class Genotype(Growable):
         fields = {"stage 4 heads": HEAD_CHOICES, "stage 1 width": WIDTH_CHOICES}
         heads, *width = _integers("the last part", last, fields, form="heads[,width]")
         kernels, splits, expansions, depths = zip(*rows, strict=True)
-        return cls(kernels, splits, expansions, heads, depths, *width)
+        return cls(
+            kernels,
+            splits,
+            expansions,
+            heads,
+            depths,
+            *(width or [DEFAULT_WIDTH]),
+            parts=Parts.parse(made_of) if semicolon else Parts(),
+        )
 
     def __str__(self) -> str:
         """The canonical text, which omits depths of 1 and a width of 32."""
@@ -150,7 +214,9 @@ class Genotype(Growable):
         if self.depths != (1, 1, 1, 1):
             columns.append(self.depths)
         last = [self.heads] if self.width == DEFAULT_WIDTH else [self.heads, self.width]
-        return "|".join(",".join(map(str, part)) for part in (*zip(*columns, strict=True), last))
+        stages = (*zip(*columns, strict=True), last)
+        topology = "|".join(",".join(map(str, part)) for part in stages)
+        return f"{topology};{self.parts}" if self.parts != Parts() else topology
 
     @property
     def stage_widths(self) -> Four:

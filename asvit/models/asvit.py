@@ -1,14 +1,17 @@
 """The As-ViT network and its four published sizes in timm's registry."""
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
+
+from timm.layers import LayerNorm2d
 
 from torch import Tensor, nn
 
 from asvit.genotype import Genotype
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
-from asvit.models.layers.asvit import Block, PatchEmbedding, ReEmbedding, Stage
+from asvit.models.layers.blocks import SelfAttention, init_mimetic
+from asvit.models.layers.asvit import Block, ConvolutionalStem, LocalBlock, PatchEmbedding, ReEmbedding, Stage, stem_width
 from proxies.counts import Cost
 
 __all__ = ["SIZES", "AsViT", "asvit_cost"]
@@ -54,8 +57,13 @@ class AsViT(StagedNetwork):
             g.token_sides(side)
         super().__init__(g.stage_widths, (4, 8, 16, 32))
         self.genotype = g
-        self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0])
-        self.layers = nn.ModuleList(_make_stages(g, drop_path_rate))
+        norms = {"conv": nn.BatchNorm2d, "conv-ln": LayerNorm2d}
+        if g.parts.stem in norms:
+            self.patch_embed = ConvolutionalStem(in_chans, g.width, norms[g.parts.stem])
+        else:
+            self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0])
+        side = img_size if isinstance(img_size, int) else img_size[0]
+        self.layers = nn.ModuleList(_make_stages(g, drop_path_rate, side))
         self._add_head(nn.LayerNorm(self.num_features), num_classes, global_pool, drop_rate)
 
     def get_classifier(self) -> nn.Module:
@@ -92,18 +100,44 @@ class AsViT(StagedNetwork):
         dim = self.num_features
         if num_classes == 0:
             return nn.Identity()
+        if self.genotype.parts.head == "linear":
+            return nn.Linear(dim, num_classes)
         return nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, num_classes))
 
 
-def _make_stages(g: Genotype, drop_path_rate: float) -> Iterable[Stage]:
+    def _init_weights(self, module: nn.Module) -> None:
+        init = self.genotype.parts.init
+        if init == "0.02":
+            super()._init_weights(module)
+        elif isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, SelfAttention) and init == "mimetic":
+            init_mimetic(module)
+
+
+def _make_stages(g: Genotype, drop_path_rate: float, side: int) -> Iterable[Stage]:
+    p = g.parts
+    options: dict[str, Any] = {"scale": None if p.scale == "none" else float(p.scale)}
+    sides = g.token_sides(side)
     for i, rates in enumerate(drop_path_rates(drop_path_rate, g.depths)):
         dim = g.stage_widths[i]
         hidden = g.expansions[i] * dim
-        blocks = [Block(dim, g.stage_heads[i], hidden, drop_path=rate) for rate in rates]
+        sizes = dim, g.stage_heads[i], hidden
+        if p.positions == "bias":
+            options["window"] = sides[i] // g.splits[i]
+        local = p.mixing != "none"
+        blocks = [
+            LocalBlock(*sizes, g.splits[i], p.mixing, drop_path=rate, **options)
+            if local
+            else Block(*sizes, drop_path=rate, **options)
+            for rate in rates
+        ]
         downsample: nn.Module = nn.Identity()
         if i < 3:
             downsample = ReEmbedding(dim, g.stage_widths[i + 1], g.kernels[i + 1])
-        yield Stage(blocks, g.splits[i], downsample)
+        yield Stage(blocks, 0 if local else g.splits[i], downsample)
 
 
 def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
@@ -114,6 +148,7 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
     Raises:
         ValueError: If the architecture does not take images of this size.
     """
+    p = g.parts
     params = macs = 0
     dims = (3, *g.stage_widths)
     for i, side in enumerate(g.token_sides(image_size)):
@@ -122,11 +157,22 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
         weights = dim * (4 * inner + 2 * hidden)  # of attention and feed-forward part
         biases = 3 * inner + hidden + 2 * dim
         window = tokens // g.splits[i] ** 2
+        mixed = 10 * dim * (p.mixing in ("block", "both")) + 10 * hidden * (p.mixing in ("ffn", "both"))
+        positions = 0
+        if p.positions == "bias":
+            positions = (2 * side // g.splits[i] - 1) ** 2 * g.stage_heads[i]
+        extra = mixed + positions + (2 * dim if p.scale != "none" else 0)
         # The stem has a bias and a norm of its channels, the others a norm of their patches.
         params += patch * dim + (2 * patch if i else 3 * dim)
-        params += g.depths[i] * (weights + biases + 4 * dim)  # 4: two norms
-        macs += tokens * (patch * dim + g.depths[i] * (weights + 2 * window * inner))
+        if not i and p.stem != "patch":
+            hidden_stem = stem_width(dim)
+            patch = 9 * hidden_stem + 4 * 27 * hidden_stem / dim
+            params += int(9 * hidden_stem * dim + 27 * hidden_stem + 2 * hidden_stem) - dims[0] * g.kernels[0]**2 * dim
+        params += g.depths[i] * (weights + biases + extra + 4 * dim)  # 4: two norms
+        macs += round(tokens * (patch * dim + g.depths[i] * (weights + mixed * 9 // 10 + 2 * window * inner)))
     head = [(dim, dim), (dim, num_classes)] if num_classes else []
+    if p.head == "linear":
+        head = head[1:]
     params += 2 * dim + sum((before + 1) * after for before, after in head)
     return Cost(params, macs + sum(before * after for before, after in head))
 

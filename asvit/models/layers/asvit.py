@@ -4,10 +4,10 @@ Windows are squares of a token grid, without shift or positions.
 """
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
-from timm.layers import Conv2dSame, DropPath, Mlp
+from timm.layers import Conv2dSame, DropPath, LayerScale, Mlp, RelPosBias
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,6 +40,32 @@ class PatchEmbedding(nn.Module):
         x = self.proj(image)
         # Contiguous even if the norm is replaced by a module that does not copy.
         return cast("Tensor", self.norm(x.permute(0, 2, 3, 1).contiguous()))
+
+
+class ConvolutionalStem(nn.Module):
+    """Two 3 x 3 convolutions of stride 2 with a norm and GELU between them, then a norm.
+
+    References:
+        Xiao et al. 2021, "Early Convolutions Help Transformers See Better", arXiv:2106.14881.
+    """
+
+    def __init__(self, channels: int, dim: int, norm: type[nn.Module]) -> None:
+        super().__init__()
+        hidden = stem_width(dim)
+        self.proj = nn.Conv2d(channels, hidden, 3, stride=2, padding=1, bias=False)
+        self.norm1 = norm(hidden)
+        self.conv = nn.Conv2d(hidden, dim, 3, stride=2, padding=1)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, channels, 4h, 4w] -> [B, h, w, dim]``."""
+        x = self.conv(F.gelu(self.norm1(self.proj(image))))
+        return cast("Tensor", self.norm(x.permute(0, 2, 3, 1).contiguous()))
+
+
+def stem_width(dim: int) -> int:
+    """Channels between the two convolutions of a stem."""
+    return max(dim // 2, 1)
 
 
 class ReEmbedding(nn.Module):
@@ -106,18 +132,85 @@ def join_windows(x: Tensor, splits: int, height: int, width: int) -> Tensor:
 class Block(nn.Module):
     """Pre-norm transformer block: attention in windows, then the feed-forward part."""
 
-    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        hidden: int,
+        *,
+        drop_path: float = 0.0,
+        scale: float | None = None,
+        window: int = 0,
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
         self.attn = SelfAttention(dim, heads)
+        if window:
+            self.attn = BiasedAttention(dim, heads, window)
         # The nesting matches the parameter names of the released code.
         self.mlps = nn.ModuleList([nn.Sequential(nn.LayerNorm(dim), Mlp(dim, hidden))])
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.ls1 = LayerScale(dim, scale) if scale else nn.Identity()
+        self.ls2 = LayerScale(dim, scale) if scale else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, windows, tokens, dim] -> [B, windows, tokens, dim]``."""
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        return cast("Tensor", x + self.drop_path(self.mlps[0](x)))
+        x = x + self.drop_path(self.ls1(self.attn(self.norm1(x))))
+        return cast("Tensor", x + self.drop_path(self.ls2(self.mlps[0](x))))
+
+
+class BiasedAttention(SelfAttention):
+    """Self-attention inside windows with a learned bias for each distance, as in Swin."""
+
+    def __init__(self, dim: int, heads: int, window: int) -> None:
+        super().__init__(dim, heads)
+        self.positions = RelPosBias((window, window), heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., N, dim] -> [..., N, dim]``."""
+        q, k, v = self._queries_keys_values(x)
+        bias = self.positions.get_bias()
+        return self._project(F.scaled_dot_product_attention(q, k, v, attn_mask=bias), x)
+
+
+class LocalBlock(Block):
+    """A block on the whole grid that also mixes neighbours by 3 x 3 depthwise convolutions.
+
+    One before the attention, whose output is added (arXiv:2102.10882), and one in the
+    feed-forward part, between its first map and GELU (as PVTv2, arXiv:2106.13797).
+    """
+
+    def __init__(
+        self, dim: int, heads: int, hidden: int, splits: int, mixing: str, **options: Any
+    ) -> None:
+        super().__init__(dim, heads, hidden, **options)
+        self.splits = splits
+        self.local = depthwise(dim) if mixing in ("block", "both") else None
+        self.inner = depthwise(hidden) if mixing in ("ffn", "both") else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, h, w, dim] -> [B, h, w, dim]``."""
+        if self.local is not None:
+            x = x + on_channels_last(self.local, x)
+        height, width = x.shape[1:3]
+        splits = fitting_splits(self.splits, height, width)
+        mixed = self.attn(split_windows(self.norm1(x), splits))
+        x = x + self.drop_path(self.ls1(join_windows(mixed, splits, height, width)))
+        norm, mlp = self.mlps[0]
+        hidden = mlp.fc1(norm(x))
+        if self.inner is not None:
+            hidden = on_channels_last(self.inner, hidden)
+        return cast("Tensor", x + self.drop_path(self.ls2(mlp.fc2(mlp.act(hidden)))))
+
+
+def depthwise(dim: int) -> nn.Conv2d:
+    """A 3 x 3 convolution of each channel by itself."""
+    return nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+
+
+def on_channels_last(convolution: nn.Module, x: Tensor) -> Tensor:
+    """``[B, h, w, dim] -> [B, h, w, dim]``."""
+    return cast("Tensor", convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
 
 class Stage(BlockStage):
@@ -133,6 +226,8 @@ class Stage(BlockStage):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, h, w, dim] -> [B, h, w, dim]``."""
+        if self.splits == 0:
+            return super().forward(x)
         height, width = x.shape[1:3]
         splits = fitting_splits(self.splits, height, width)
         # Windows do not shift, so one reordering per stage is enough.

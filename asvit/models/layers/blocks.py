@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import cast
 
+import torch
 from timm.layers import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -82,6 +83,33 @@ def init_weights(module: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Lin
         trunc_normal_(linear.weight, std=0.02)
         if linear.bias is not None:
             nn.init.zeros_(linear.bias)
+
+
+@torch.no_grad()
+def init_mimetic(attention: SelfAttention) -> None:
+    """Initialise an attention so that tokens attend to their like, and values change sign.
+
+    The product of the query and key weights of a head is near the identity, that of the value and
+    output weights near its negative, as they are in trained networks.
+
+    References:
+        Trockman and Kolter 2023, "Mimetic Initialization of Self-Attention Layers",
+        arXiv:2305.09828.
+    """
+    dim, inner = attention.proj.out_features, attention.proj.in_features
+
+    def factors(spread: float, diagonal: float, rank: int) -> tuple[Tensor, Tensor]:
+        product = spread * torch.randn(dim, dim) / dim**0.5 + diagonal * torch.eye(dim)
+        left, values, right = torch.linalg.svd(product)
+        roots = values[:rank].sqrt()
+        return roots[:, None] * left[:, :rank].T, roots[:, None] * right[:rank]
+
+    queries, keys = zip(
+        *(factors(0.7, 0.7, attention.head_dim) for _ in range(attention.heads)), strict=True
+    )
+    value, output = factors(0.4, -0.4, inner)
+    attention.qkv.weight.copy_(torch.cat([*queries, *keys, value]))
+    attention.proj.weight.copy_(output.T)
 
 
 def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
