@@ -1,0 +1,219 @@
+"""timm's own networks as search spaces: one entry of a table for each family."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Self
+
+from torch import nn
+
+from asvit.core.calls import Value
+from asvit.genotype import Growable
+from asvit.spaces.base import SPACES, Choice, SearchSpace, size_features
+from asvit.spaces.families import PREFIX, TimmModel
+from proxies.messages import shown
+
+Depths = tuple[int, ...]
+Arguments = Mapping[str, Value]
+
+_PYRAMID: Final = (1, 2, 4, 8)  # channels of the stages over those of the first
+_WIDEST: Final = 4096
+
+
+@dataclass(frozen=True)
+class TimmFamily:
+    """How width and depths of a family enter ``timm.create_model``.
+
+    Attributes:
+        model: timm's name of the network whose arguments are set.
+        width: Argument with the channels of the stages, or with those of all blocks.
+        depth: Argument with the blocks of the stages, or with all blocks.
+        depths: Choices of the blocks of each stage.
+        title: What it is, in a line.
+        paper: Where it was published.
+        factors: Channels of the stages over the width; empty where all have the same.
+        options: Further arguments and their choices.
+        others: Arguments that follow from width and options.
+        multiple: What the width is a multiple of.
+        least: Smallest image, in pixels.
+    """
+
+    model: str
+    width: str
+    depth: str
+    depths: tuple[tuple[int, ...], ...]
+    title: str
+    paper: str
+    factors: tuple[int, ...] = _PYRAMID
+    options: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    others: Callable[[int], Arguments] = lambda _width: {}
+    multiple: int = 1
+    least: int = 32
+
+    def arguments(self, width: int, depths: Depths, options: Arguments) -> Arguments:
+        """The arguments of timm's constructor."""
+        return {
+            self.width: tuple(f * width for f in self.factors) if self.factors else width,
+            self.depth: depths if len(self.depths) > 1 else depths[0],
+            **self.others(width),
+            **options,
+        }
+
+
+def _heads(width: int, least: int = 8) -> int:
+    """As many attention heads as leave each ``least`` channels, and that divide the width."""
+    return next(n for n in range(max(width // least, 1), 0, -1) if width % n == 0)
+
+
+#: Name of the space -> the family.
+TIMM_FAMILIES: Final[Mapping[str, TimmFamily]] = {
+    "resnet": TimmFamily(
+        *("resnet10t", "channels", "layers", ((1, 2), (1, 2), (1, 2, 3), (1, 2))),
+        *("residual networks of two 3 x 3 convolutions", "ResNet, arXiv:1512.03385"),
+        others=lambda width: {"stem_width": max(4, width // 2 // 4 * 4)},
+    ),
+    "convnext": TimmFamily(
+        *("convnext_atto", "dims", "depths", ((1, 2, 3), (1, 2, 3), (2, 4, 6), (1, 2, 3))),
+        *("depthwise 7 x 7 convolutions and a feed-forward part", "ConvNeXt, arXiv:2201.03545"),
+        options={"stem_type": ("patch", "overlap_tiered")},
+    ),
+    "repvit": TimmFamily(
+        *("repvit_m0_9", "embed_dim", "depth", ((1, 2), (1, 2), (2, 4, 8), (1, 2))),
+        *("MobileNetV3-like blocks in the shape of a ViT", "RepViT, arXiv:2307.09283"),
+        multiple=2,
+    ),
+    "starnet": TimmFamily(
+        *("starnet_s1", "base_dim", "depths", ((1, 2), (1, 2), (2, 4, 8), (1, 2, 3))),
+        *("depthwise convolutions and products of two maps", "StarNet, arXiv:2403.19967"),
+        factors=(),
+    ),
+    "swin": TimmFamily(
+        *("swin_tiny_patch4_window7_224", "embed_dim", "depths"),
+        ((1, 2), (1, 2), (2, 4, 6), (1, 2)),
+        *("attention in shifted windows, positions as biases", "Swin, arXiv:2103.14030"),
+        factors=(),
+        options={"window_size": (4, 8)},
+        others=lambda width: {"num_heads": tuple(f * _heads(width) for f in _PYRAMID)},
+        multiple=2,
+    ),
+    "deit": TimmFamily(
+        *("deit_tiny_patch16_224", "embed_dim", "depth", ((3, 4, 6, 8, 12),)),
+        *("plain vision transformers", "DeiT, arXiv:2012.12877"),
+        factors=(),
+        options={"patch_size": (4, 8, 16)},
+        others=lambda width: {"num_heads": _heads(width, 16)},
+        multiple=4,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class TimmArchitecture(Growable):
+    """A network of a family of timm's: ``timm:NAME(ARGUMENT=VALUE,...)``."""
+
+    family: ClassVar[TimmFamily]
+
+    depths: Depths
+    width: int
+    options: tuple[tuple[str, Value], ...] = ()
+
+    def __post_init__(self) -> None:
+        f = self.family
+        depths = tuple(int(depth) for depth in self.depths)
+        if len(depths) != len(f.depths) or not all(1 <= depth <= 256 for depth in depths):
+            raise ValueError(
+                f"depths {shown(str(self.depths))} do not suit {f.model}; give {len(f.depths)} of "
+                "1 to 256"
+            )
+        width = int(self.width) // f.multiple * f.multiple
+        if not f.multiple <= width <= _WIDEST:
+            raise ValueError(
+                f"width={self.width} is not allowed; {f.model} has {f.multiple} to {_WIDEST}"
+            )
+        options = {name: choices[0] for name, choices in f.options.items()} | dict(self.options)
+        object.__setattr__(self, "depths", depths)
+        object.__setattr__(self, "width", width)
+        object.__setattr__(self, "options", tuple(sorted(options.items())))
+
+    @property
+    def model(self) -> TimmModel:
+        """The model of timm's registry with its arguments."""
+        arguments = self.family.arguments(self.width, self.depths, dict(self.options))
+        return TimmModel(self.family.model, tuple(sorted(arguments.items())))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the text; its arguments have to be those of a width and depths."""
+        model, f = TimmModel.parse(text), cls.family
+        given = model.arguments
+        try:
+            width, depths = given[f.width], given[f.depth]
+            arch = cls(
+                depths if isinstance(depths, tuple) else (depths,),
+                width[0] if isinstance(width, tuple) else width,
+                tuple((name, given[name]) for name in f.options),
+            )
+        except (KeyError, TypeError, IndexError):
+            arch = None
+        if model.name != f.model or arch is None or arch.model != model:
+            example = cls(tuple(choices[0] for choices in f.depths), 6 * f.multiple)
+            raise ValueError(f"{shown(text)} is not of this family, as {example} is")
+        return arch
+
+    def __str__(self) -> str:
+        """The canonical text."""
+        return str(self.model)
+
+
+class TimmSpace(SearchSpace):
+    """The networks of a family; the width is that of a limit."""
+
+    def __init__(self, name: str, family: TimmFamily) -> None:
+        names = [f"L{i}" for i in range(1, len(family.depths) + 1)]
+        self.name, self.family = name, family  # type: ignore[misc]
+        self.description, self.paper = family.title, family.paper  # type: ignore[misc]
+        self.prefix = f"{PREFIX}{family.model}("  # type: ignore[misc]
+        self.dimensions = {**dict(zip(names, family.depths)), **family.options}  # type: ignore
+        self.legend = {"L1 to L4": "blocks in each stage"}  # type: ignore[misc]
+        self.architecture = type(  # type: ignore[misc]
+            f"{name.title()}Architecture", (TimmArchitecture,), {"family": family}
+        )
+
+    def values(self, arch: TimmArchitecture) -> Iterable[Choice]:
+        """See :meth:`SearchSpace.values`."""
+        options = dict(arch.options)
+        return (*arch.depths, *(options[name] for name in self.family.options))
+
+    def from_values(self, values: Sequence[Any]) -> TimmArchitecture:
+        """See :meth:`SearchSpace.from_values`."""
+        stages = len(self.family.depths)
+        options = zip(self.family.options, values[stages:], strict=True)
+        return self.architecture(tuple(values[:stages]), self._width, tuple(options))
+
+    @property
+    def _width(self) -> int:
+        return max(self.family.multiple, 32)
+
+    def features(self, arch: TimmArchitecture) -> dict[str, float]:
+        """See :meth:`SearchSpace.features`; with the number of blocks and the width."""
+        return super().features(arch) | size_features(sum(arch.depths), arch.width)
+
+    def make_network(self, arch: TimmArchitecture, image_size: int, **options: Any) -> nn.Module:
+        """See :meth:`SearchSpace.make_network`."""
+        return arch.model.build(
+            image_size=image_size,
+            num_classes=options["num_classes"],
+            drop=options["drop_rate"],
+            drop_path=options["drop_path_rate"],
+        )
+
+    def check(self, arch: TimmArchitecture | str, image_size: int) -> None:
+        """See :meth:`SearchSpace.check`."""
+        self.read(arch)
+        if image_size < self.family.least:
+            raise ValueError(
+                f"{self.name} takes images of {self.family.least} px or more, not {image_size}"
+            )
+
+
+for _name, _family in TIMM_FAMILIES.items():
+    SPACES.register(_name, TimmSpace(_name, _family))
