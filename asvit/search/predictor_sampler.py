@@ -28,6 +28,8 @@ from proxies.evaluation import FAILURES
 
 _SPREAD = 256  # random draws of which one is farthest from those before
 _SAMPLED = 200  # candidates drawn from the space, the same in a whole run: counting takes time
+_OF_FAMILY = 2  # first trainings of each family, where there are several
+_APART = 10.0  # distance between families, more than there is within one
 _PARENTS, _CHILDREN = 5, 10  # architectures that are mutated, and into how many candidates
 
 
@@ -43,7 +45,8 @@ class PredictorSampler(SpaceSampler):
         super().__init__(*args)
         self._space = load_space(self._settings.space)
         self.limits: Limits = Limits(self._space, self._settings)
-        self._acquisition = Acquisition()
+        families = len(self._dimensions.get(self._space.branch, ()))
+        self._acquisition = Acquisition(first=max(Acquisition.first, _OF_FAMILY * families))
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
         """Draw far from all others at first, then what the predictor chooses."""
@@ -115,12 +118,21 @@ class PredictorSampler(SpaceSampler):
         return self.limits.first(lambda: self._draw(rng), dict)
 
     def _points(self, many: Sequence[Params]) -> NDArray[np.float64]:
-        """Architectures ``[many, dimensions]`` by the places of their choices, in [0, 1]."""
-        places = [
-            [c.index(one[name]) / max(1, len(c) - 1) for name, c in self._dimensions.items()]
-            for one in many
-        ]
-        return np.array(places, dtype=np.float64).reshape(len(many), len(self._dimensions))
+        """Architectures ``[many, dimensions]`` by the places of their choices, in [0, 1].
+
+        Where it depends on a dimension which others count, its choices are equally far apart.
+        """
+        branch, dimensions = self._space.branch, self._dimensions
+        rows = []
+        for one in many:
+            active = set(self._space.active(one))
+            row = [
+                c.index(one[name]) / max(1, len(c) - 1) if name in active else 0.0
+                for name, c in dimensions.items()
+            ]
+            rows.append(row + [_APART * (one[branch] == c) for c in dimensions.get(branch, ())])
+        columns = len(dimensions) + len(dimensions.get(branch, ()))
+        return np.array(rows, dtype=np.float64).reshape(len(many), columns)
 
     def _candidates(self, start: int, known: Sequence[tuple[str, float]]) -> Iterator[Params]:
         """Random architectures, and mutants of the most accurate ones."""
@@ -130,7 +142,8 @@ class PredictorSampler(SpaceSampler):
         best = dict.fromkeys(text for text, _ in sorted(known, key=lambda one: -one[1]))
         for text in list(best)[:_PARENTS]:
             parent = self._space.encode(self._space.parse(text))
-            yield from (self._mutate(parent, rng) for _ in range(_CHILDREN))
+            names = list(self._space.active(parent))
+            yield from (self._mutate(parent, rng, names) for _ in range(_CHILDREN))
 
     def _rng(self, purpose: str, count: int) -> np.random.Generator:
         return np.random.default_rng(self._seed(f"predictor {purpose}", count))

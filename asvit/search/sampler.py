@@ -5,7 +5,7 @@ the number of architectures before it, so a killed search continues as if it had
 Trial numbers would not work as seeds: a trial killed in flight has used one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -119,9 +119,15 @@ class SpaceSampler(BaseSampler):
             name: choices[rng.integers(len(choices))] for name, choices in self._dimensions.items()
         }
 
-    def _mutate(self, parent: Mapping[str, Any], rng: np.random.Generator) -> Params:
-        """``parent`` with another choice in one dimension."""
-        changeable = [name for name, choices in self._dimensions.items() if len(choices) > 1]
+    def _mutate(
+        self,
+        parent: Mapping[str, Any],
+        rng: np.random.Generator,
+        names: Iterable[str] | None = None,
+    ) -> Params:
+        """``parent`` with another choice in one dimension, or in one of ``names``."""
+        among = self._dimensions if names is None else names
+        changeable = [name for name in among if len(self._dimensions[name]) > 1]
         if not changeable:
             return dict(parent)
         name = changeable[rng.integers(len(changeable))]

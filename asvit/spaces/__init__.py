@@ -14,9 +14,12 @@ from asvit.spaces.base import (
 from asvit.spaces.mixed import MixedSpace
 from asvit.spaces.psvit import PSViT1dSpace, PSViT2dSpace
 from asvit.spaces.shiftvit import ShiftViTSpace
+from asvit.spaces.timm_families import TIMM_FAMILIES, TimmFamily, TimmSpace
+from asvit.spaces.union import UnionSpace
 
 __all__ = [
     "SPACES",
+    "TIMM_FAMILIES",
     "AsVitSpace",
     "AsVitTinySpace",
     "MixedSpace",
@@ -27,11 +30,16 @@ __all__ = [
     "SearchSpace",
     "ShiftViTSpace",
     "StageRow",
+    "TimmFamily",
+    "TimmSpace",
+    "UnionSpace",
     "build",
     "cost",
     "load_space",
     "register_space",
     "stage_table",
 ]
+
+SPACES.register("families", UnionSpace(("asvit", "shiftvit", *TIMM_FAMILIES), "families"))
 
 load_extensions()  # last: they import what is above

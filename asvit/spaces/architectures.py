@@ -1,6 +1,7 @@
 """Networks and their costs from an architecture or its text: a space's, a family's or timm's."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -195,17 +196,25 @@ def canonical(text: str) -> str:
 
 def is_fixed(text: str) -> bool:
     """Whether ``text`` has the prefix of a family or of timm, whose depths and width are fixed."""
-    return text.startswith(tuple(kind.prefix for kind in FIXED))
+    return text.startswith(tuple(kind.prefix for kind in FIXED)) and not _of_space(text)
 
 
 def _fixed(arch: str | Architecture) -> FixedArchitecture | None:
     """The architecture of a family or of timm; None for one of a search space."""
     if not isinstance(arch, str):
         return arch if isinstance(arch, FIXED) else None
-    for kind in FIXED:
-        if arch.startswith(kind.prefix):
-            return kind.parse(arch)
-    return None
+    kind = next((kind for kind in FIXED if arch.startswith(kind.prefix)), None)
+    return None if kind is None or _of_space(arch) else kind.parse(arch)
+
+
+def _of_space(text: str) -> bool:
+    """Whether a text is of a family of timm's that is a space."""
+    for space in SPACES.values():
+        if space.prefix and text.startswith(space.prefix):
+            with suppress(ValueError):
+                space.parse(text)
+                return True
+    return False
 
 
 def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:

@@ -38,6 +38,8 @@ class SearchSpace(ABC):
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]]
     #: Names of dimensions, such as ``"K1 to K4"`` -> what they are; reports show it.
     legend: ClassVar[Mapping[str, str]] = {}
+    #: Dimension on whose choice it depends which others count; empty where all always do.
+    branch: ClassVar[str] = ""
 
     @property
     def size(self) -> int:
@@ -48,6 +50,10 @@ class SearchSpace(ABC):
         """Draw an architecture uniformly."""
         params = {name: c[rng.integers(len(c))] for name, c in self.dimensions.items()}
         return self.decode(params)
+
+    def active(self, params: Mapping[str, Choice]) -> Iterable[str]:
+        """The dimensions that count for these choices, beside :attr:`branch`."""
+        return self.dimensions
 
     def values(self, arch: Architecture) -> Iterable[Choice]:
         """The choices of an architecture, in the order of the dimensions."""
@@ -204,16 +210,20 @@ def register_space(cls: type[S]) -> type[S]:
 
 
 def load_space(name: str) -> SearchSpace:
-    """The space of that name.
+    """The space of that name, or all of several, as in ``"asvit,shiftvit,resnet"``.
 
     Raises:
-        UnknownNameError: If the name is unknown; a KeyError and a ValueError.
+        UnknownNameError: If a name is unknown; a KeyError and a ValueError.
 
     Example:
         >>> space = asvit.load_space("asvit")
         >>> str(space.sample(np.random.default_rng(0)))
         '8,2,2|3,1,2|3,1,6|2,1,5|64'
     """
+    if "," in name:
+        from asvit.spaces.union import UnionSpace  # which is one of these spaces
+
+        return UnionSpace([part.strip() for part in name.split(",")])
     return SPACES[name]
 
 

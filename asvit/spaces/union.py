@@ -1,0 +1,124 @@
+"""Several spaces as one, such as families of networks that are compared at equal limits."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import nn
+
+from asvit.spaces.base import SPACES, Architecture, Choice, SearchSpace
+
+FAMILY = "family"
+
+
+class _OfMembers:
+    """Stands for the class of the architectures, which are those of the members."""
+
+
+class UnionSpace(SearchSpace):
+    """The architectures of several spaces.
+
+    Its dimensions are the family, the name of a member, and the dimensions of every member under
+    ``MEMBER.DIMENSION``. Those of the other members do not count.
+
+    Args:
+        members: Names of spaces.
+        name: Its own name; by default those of its members.
+
+    Raises:
+        ValueError: If a name is unknown, is given twice, or is that of another union.
+    """
+
+    branch: ClassVar[str] = FAMILY
+    architecture: ClassVar[type] = _OfMembers
+
+    def __init__(self, members: Sequence[str], name: str = "") -> None:
+        for member in members:
+            if members.count(member) > 1 or isinstance(SPACES[member], UnionSpace):
+                raise ValueError(
+                    f"{member!r} cannot be part of {','.join(members)}; name each space once"
+                )
+        self._members = {member: SPACES[member] for member in members}
+        self.name = name or ",".join(members)  # type: ignore[misc]
+        self.description = f"the spaces {', '.join(members)}"  # type: ignore[misc]
+        self.paper = "; ".join(  # type: ignore[misc]
+            dict.fromkeys(space.paper for space in self._members.values())
+        )
+        self.dimensions = {  # type: ignore[misc]
+            FAMILY: tuple(members),
+            **{
+                f"{member}.{dimension}": choices
+                for member, space in self._members.items()
+                for dimension, choices in space.dimensions.items()
+            },
+        }
+        self.legend = {FAMILY: "the space of an architecture"}  # type: ignore[misc]
+
+    @property
+    def size(self) -> int:
+        """Number of architectures."""
+        return sum(space.size for space in self._members.values())
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draw a family, and an architecture of it, both uniformly."""
+        names = list(self._members)
+        return self._members[names[rng.integers(len(names))]].sample(rng)
+
+    def active(self, params: Mapping[str, Choice]) -> Iterable[str]:
+        """See :meth:`SearchSpace.active`: the dimensions of the family."""
+        family = params[FAMILY]
+        return [f"{family}.{name}" for name in self._members[str(family)].dimensions]
+
+    def encode(self, arch: Architecture) -> dict[str, Choice]:
+        """See :meth:`SearchSpace.encode`; dimensions of other families have their first choice."""
+        family, space = self._member(arch)
+        own = {f"{family}.{name}": choice for name, choice in space.encode(arch).items()}
+        params = {name: choices[0] for name, choices in self.dimensions.items()}
+        return {**params, FAMILY: family, **own}
+
+    def decode(self, params: Mapping[str, Choice]) -> Architecture:
+        """See :meth:`SearchSpace.decode`."""
+        self.check_choices(params)
+        names = self.active(params)
+        own = {name.partition(".")[2]: params[name] for name in names}
+        return self._members[str(params[FAMILY])].decode(own)
+
+    def values(self, arch: Architecture) -> Iterable[Choice]:
+        """See :meth:`SearchSpace.values`."""
+        return self.encode(arch).values()
+
+    def from_values(self, values: Sequence[Any]) -> Architecture:
+        """See :meth:`SearchSpace.from_values`."""
+        return self.decode(dict(zip(self.dimensions, values, strict=True)))
+
+    def features(self, arch: Architecture) -> dict[str, float]:
+        """See :meth:`SearchSpace.features`: those of its family."""
+        return self._member(arch)[1].features(arch)
+
+    def parse(self, text: str) -> Architecture:
+        """See :meth:`SearchSpace.parse`."""
+        errors = []
+        for space in self._members.values():
+            try:
+                return space.parse(text)
+            except ValueError as error:
+                if space.prefix and text.startswith(space.prefix):
+                    raise
+                errors.append(error)
+        raise errors[0]
+
+    def make_network(self, arch: Architecture, image_size: int, **options: Any) -> nn.Module:
+        """See :meth:`SearchSpace.make_network`."""
+        return self._member(arch)[1].make_network(arch, image_size, **options)
+
+    def check(self, arch: Architecture | str, image_size: int) -> None:
+        """See :meth:`SearchSpace.check`."""
+        parsed = self.read(arch)
+        self._member(parsed)[1].check(parsed, image_size)
+
+    def _member(self, arch: Architecture) -> tuple[str, SearchSpace]:
+        """The name and the space of the family of an architecture."""
+        for name, space in self._members.items():
+            if type(arch) is space.architecture:
+                return name, space
+        raise ValueError(f"{arch} is of none of the spaces {', '.join(self._members)}")
