@@ -24,7 +24,8 @@ from asvit.core.settings import (
 )
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.lifecycle import check_settings, peeked, stored_result
 from asvit.runs.measuring_run import MeasuringRun, rank_table
@@ -36,7 +37,7 @@ from scaling.trajectory import to_csv
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
-    from asvit.growth import GrowthJournal
+    from asvit.growth.journal import GrowthJournal
     from asvit.runs.estimate import Remaining
     from asvit.runs.growable import Growable
     from asvit.runs.measurement_pool import EvalContext, MeasurementPool
@@ -63,7 +64,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     files = RunFiles("scale", "scaling", MEASURED, (SERIES, CANDIDATES), figures=SCALING_FIGURES)
     settings_type = ScaleSettings
     result_type = ScaleResult
-    journal_type = imported("asvit.growth:GrowthJournal")
+    journal_type = imported("asvit.growth.journal:GrowthJournal")
     report = imported("asvit.report.scale:write_scale_report")  # imports matplotlib
     written = "report.html, steps.csv, result.json, figures"
 
