@@ -48,10 +48,10 @@ class GrowthJournal(Journal[ScaleSettings]):
 
     def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
         """Keep the scores of ``shape``."""
-        found = {name: score_to_json(score) for name, score in scores.items()}
+        stored = {name: score_to_json(score) for name, score in scores.items()}
         more = {"expansions": list(shape.expansions)} if shape.expansions else {}
         sizes = {"depths": list(shape.depths), "width": shape.width, **more}
-        self.append({**sizes, "scores": found})
+        self.append({**sizes, "scores": stored})
         self._scores[shape] = scores
 
     def keep_latency(self, architecture: str, latency: Latency) -> None:
@@ -69,9 +69,9 @@ class GrowthJournal(Journal[ScaleSettings]):
             timed = from_json(record, _Timed)
             self.latencies[timed["architecture"]] = timed["latency"]
             return
-        found = from_json(record, _Measured)
-        shape = shape_of(found["depths"], found["width"], found.get("expansions", ()))
-        now = measure_versions(found["scores"])
-        if measure_versions(found["scores"], self.versions or {}) == now:
-            scores = {name: score_from_json(of) for name, of in found["scores"].items()}
+        measured = from_json(record, _Measured)
+        shape = shape_of(measured["depths"], measured["width"], measured.get("expansions", ()))
+        now = measure_versions(measured["scores"])
+        if measure_versions(measured["scores"], self.versions or {}) == now:
+            scores = {name: score_from_json(score) for name, score in measured["scores"].items()}
             self._scores[shape] = scores

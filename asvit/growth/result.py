@@ -82,9 +82,9 @@ class ScaleResult(Result):
                 {
                     **to_json(row),
                     "candidates": [
-                        to_json(one)
-                        for one in self.candidates
-                        if one.step == row.step and row.kind != "start"
+                        to_json(candidate)
+                        for candidate in self.candidates
+                        if candidate.step == row.step and row.kind != "start"
                     ],
                 }
                 for row in self.series
@@ -98,9 +98,9 @@ class ScaleResult(Result):
             {k: v for k, v in step.items() if k != "candidates"} for step in content["steps"]
         ]
         candidates = [
-            one
+            candidate
             for step, row in zip(content["steps"], series, strict=True)
-            for one in (step["candidates"] or [row])
+            for candidate in (step["candidates"] or [row])
         ]
         if len({frozenset(row) for row in (*series, *candidates)}) > 1:
             raise ValueError("its steps and candidates differ in their columns")

@@ -28,8 +28,8 @@ def parse_share(text: str) -> float:
     return share
 
 
-def _budgets(given: str | Iterable[str]) -> tuple[str, ...]:
-    return tuple(map(str, parse_budgets(given)))
+def _budgets(texts: str | Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(str, parse_budgets(texts)))
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ class ScaleSettings(MeasuringSettings):
         if not self.timed:
             return self.limits
         return tuple(
-            replace(one, amount=max(1, math.floor(CAREFUL * one.amount))) for one in self.limits
+            replace(limit, amount=max(1, math.floor(CAREFUL * limit.amount)))
+            for limit in self.limits
         )
 
     @property
