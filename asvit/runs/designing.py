@@ -84,10 +84,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     """
 
     command = "design"
-    headline = "Make a network for your pictures, within limits."
     files = RunFiles("design", "design", DESIGNED, (PICTURES, MODEL, "model.onnx"))
-    settings_type = DesignSettings
-    result_type = DesignResult
     journal_type = DesignJournal
     report = imported("asvit.report.design:write_design_report")
     written = "report.html, model.safetensors, model.onnx, timm, result.json"
@@ -474,7 +471,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         known = fields_of(TrainingSearchSettings)
         planned = {name: one for name, one in self._found["plan"].items() if name in known}
         settings = replace(self._search_settings, **planned)
-        result = SearchRun(
+        result = SearchRun.algorithm(
             settings=settings, workers=self.workers, **self._options("search")
         ).run()
         told = "" if result.confirmed is None else result.confirmed.in_words

@@ -29,8 +29,8 @@ def check(folder: Path) -> None:
 
 @pytest.mark.parametrize("text", NASTY)
 def test_settings_do_not_lead_out_of_the_folder_of_runs(text: str) -> None:
-    check(SearchRun(settings=SearchSettings.make(space=text, controller=text)).folder)
-    check(ScaleRun(settings=ScaleSettings(text)).folder)
+    check(SearchRun.algorithm(settings=SearchSettings.make(space=text, controller=text)).folder)
+    check(ScaleRun.algorithm(settings=ScaleSettings(text)).folder)
     for kind in (BuildRun, SupernetRun):
         check(kind.make(space=text).folder)
     check(TrainRun(settings=TrainSettings(text)).folder)
@@ -39,8 +39,8 @@ def test_settings_do_not_lead_out_of_the_folder_of_runs(text: str) -> None:
 @pytest.mark.parametrize("text", [*NASTY, "CON", "aux.txt", "a:b", "a.", "a ", "größe", "a|b"])
 def test_any_system_takes_the_names_of_folders(text: str) -> None:
     runs = [
-        SearchRun(settings=SearchSettings.make(space=text, controller=text)),
-        ScaleRun(settings=ScaleSettings(text)),
+        SearchRun.algorithm(settings=SearchSettings.make(space=text, controller=text)),
+        ScaleRun.algorithm(settings=ScaleSettings(text)),
         BuildRun.make(space=text),
         SupernetRun.make(space=text),
         TrainRun(settings=TrainSettings(text)),

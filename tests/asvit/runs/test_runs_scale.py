@@ -174,9 +174,9 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         took = cost(text, side, num_classes).macs / 1e6
         return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, runtime, batch, side)
 
-    monkeypatch.setattr("asvit.runs.timing.latency", latency)
+    monkeypatch.setattr("asvit.runs.algorithms.scaling.latency", latency)
     monkeypatch.setattr(
-        "asvit.runs.timing.fresh_latency",
+        "asvit.runs.algorithms.scaling.fresh_latency",
         lambda *given, **more: replace(latency(*given, **more), busy=1.5, milliseconds=6.5),
     )
     return found
