@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from asvit.data import FractalDataset
-from asvit.runs import designing
+from asvit.runs.algorithms import design_plan
 from experiments.tables import markdown
 from experiments.tasks import write_pictures
 from tests.campaigns import forked
@@ -86,13 +86,13 @@ def write_fractals(folder: Path, each: int = 12) -> None:
 
 def shorten_designs() -> None:
     """Make the trainings of designs in this process brief; there is no option for it."""
-    plan = designing.DesignRun._plan
+    search = design_plan.DesignPlan.search
 
-    def brief(run: designing.DesignRun) -> Mapping[str, Any]:
-        return {**plan(run), "training_steps": 3}
+    def brief(plan: design_plan.DesignPlan) -> Mapping[str, Any]:
+        return {**search(plan), "training_steps": 3}
 
-    mock.patch.object(designing.DesignRun, "_plan", brief).start()
-    mock.patch.object(designing, "_EPOCHS", (2, 2)).start()
+    mock.patch.object(design_plan.DesignPlan, "search", brief).start()
+    mock.patch.object(design_plan, "_EPOCHS", (2, 2)).start()
 
 
 def outcomes_table(

@@ -36,7 +36,9 @@ from asvit.core.run_files import PICTURES
 from asvit.data.files import TEST, TRAIN, ListedDataset
 from asvit.designs.journal import DesignJournal, Stage
 from asvit.designs.result import DesignResult
-from asvit.runs import designing, lifecycle
+from asvit.runs import lifecycle
+from asvit.runs.algorithms.design_plan import DesignPlan
+from asvit.runs.algorithms.designing import DesignAlgorithm
 from asvit.runs.search import SearchRun
 from asvit.training.checkpoint import Checkpoint
 from tests.campaigns import forked
@@ -303,9 +305,11 @@ def _briefly(folder: Path | None = None) -> None:
             keep(IN_TRAINING)
 
     shorten_designs()
-    run, patch = designing.DesignRun, mock.patch.object
-    patch(run, "_fresh_latency", lambda *_: _TIMED).start()
-    patch(run, "_export", lambda _: {"copies": [], "commands": [], "missing": []}).start()
+    patch = mock.patch.object
+    patch(DesignPlan, "latency", lambda *_: _TIMED).start()
+    patch(
+        DesignAlgorithm, "_export", lambda _: {"copies": [], "commands": [], "missing": []}
+    ).start()
     patch(DesignJournal, "add_record", adding).start()
     patch(lifecycle, "_timed", telling).start()
     patch(Checkpoint, "write", writing).start()

@@ -215,7 +215,7 @@ JOURNALS = {
         DesignJournal, DesignSettings("pets", max_params=10**6),
         {"device": "cpu", "versions": VERSIONS},
         lambda journal, at: journal.add_record(Stage(f"stage {at}", {"seconds": 1.5})),
-        lambda journal, at: journal.found(f"stage {at}") is not None,
+        lambda journal, at: journal.result_of(f"stage {at}") is not None,
     ),
     "study of a search": Reader(
         Lines(), write_study, open_journal, use_study, "study.journal",

@@ -33,7 +33,7 @@ def test_settings_do_not_lead_out_of_the_folder_of_runs(text: str) -> None:
     check(ScaleRun.algorithm(settings=ScaleSettings(text)).folder)
     for kind in (BuildRun, SupernetRun):
         check(kind.make(space=text).folder)
-    check(TrainRun(settings=TrainSettings(text)).folder)
+    check(TrainRun.algorithm(settings=TrainSettings(text)).folder)
 
 
 @pytest.mark.parametrize("text", [*NASTY, "CON", "aux.txt", "a:b", "a.", "a ", "größe", "a|b"])
@@ -43,7 +43,7 @@ def test_any_system_takes_the_names_of_folders(text: str) -> None:
         ScaleRun.algorithm(settings=ScaleSettings(text)),
         BuildRun.make(space=text),
         SupernetRun.make(space=text),
-        TrainRun(settings=TrainSettings(text)),
+        TrainRun.algorithm(settings=TrainSettings(text)),
     ]
     for run in runs:
         name = run.folder.name
