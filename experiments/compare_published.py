@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.models.asvit import SIZES
 from experiments.growing import (
     MODEL_COLUMNS,

@@ -19,7 +19,7 @@ import numpy as np
 from timm.layers import trunc_normal_
 from torch import nn
 
-from asvit.genotype import KERNEL_CHOICES, Genotype
+from asvit.architectures.genotype import KERNEL_CHOICES, Genotype
 from asvit.reference import load_reference
 from asvit.reference.statistics import correlate
 from asvit.runs.measurement_pool import EvalContext

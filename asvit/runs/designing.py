@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asvit.architectures.base import Growable
+from asvit.architectures.genotype import Genotype
 from asvit.core.codec import to_json
 from asvit.core.console import clock
 from asvit.core.files import expanded, read_text, write_text
@@ -22,15 +24,9 @@ from asvit.core.run_files import DESIGNED, MODEL, PICTURES
 from asvit.core.settings import ELSEWHERE, WrongOption, fields_of
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
-from asvit.designs import (
-    DesignJournal,
-    DesignResult,
-    DesignSettings,
-    Model,
-    Stage,
-    predict_command,
-)
-from asvit.genotype import Genotype, Growable
+from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.result import DesignResult, Model, predict_command
+from asvit.designs.settings import DesignSettings
 from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.lifecycle import peeked

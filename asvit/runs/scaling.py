@@ -12,7 +12,8 @@ from asvit.core.run_files import CANDIDATES, MEASURED, SCALING_FIGURES, SERIES
 from asvit.core.settings import fields_of, setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported

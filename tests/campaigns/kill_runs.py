@@ -36,7 +36,7 @@ from safetensors import safe_open
 from asvit.core.run_files import DESIGNED
 from asvit.core.versions import versions
 from asvit.data import FractalDataset
-from asvit.designs import DesignJournal
+from asvit.designs.journal import DesignJournal
 from tests.campaigns import forked
 from tests.campaigns.campaign import begin, outcomes_table, shorten_designs, write_fractals
 

@@ -34,7 +34,8 @@ from safetensors import safe_open
 from asvit.core.progress import Progress, Tell
 from asvit.core.run_files import PICTURES
 from asvit.data.files import TEST, TRAIN, ListedDataset
-from asvit.designs import DesignJournal, DesignResult, Stage
+from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.result import DesignResult
 from asvit.runs import designing, lifecycle
 from asvit.runs.search import SearchRun
 from asvit.training.checkpoint import Checkpoint

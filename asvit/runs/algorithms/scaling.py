@@ -17,7 +17,9 @@ from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import CANDIDATES, RESULT, SERIES
 from asvit.core.settings import WrongOption, warn_of_changes, wrong_option
 from asvit.data.training_sets import class_count
-from asvit.growth import GrowthJournal, ScaleResult, ScaleSettings
+from asvit.growth.journal import GrowthJournal
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.architectures import find_architecture
 from asvit.runs.estimate import Remaining, with_example

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asvit.growth import ScaleSettings
+from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import named_folder
 from asvit.runs.reference import BuildRun
 from asvit.runs.scaling import ScaleRun

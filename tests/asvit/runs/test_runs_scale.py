@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from asvit.architectures.genotype import Genotype
 from asvit.core.run_files import SCALING_FIGURES
-from asvit.genotype import Genotype
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.runs.estimate import Remaining
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from asvit.growth import GrowthJournal, ScaleSettings
+from asvit.growth.journal import GrowthJournal
+from asvit.growth.settings import ScaleSettings
 from proxies import Score
 from scaling import Shape
 
