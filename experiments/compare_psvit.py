@@ -16,9 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 import asvit
 from asvit.core.run_files import TRIALS
@@ -27,12 +29,14 @@ from asvit.runs.supernet import train_supernet
 from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta
-from asvit.training.supernets.retraining import train_alone
+from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings
-from asvit.training.supernets.splits import load_splits
+from asvit.training.supernets.single_path import SupernetTraining
+from asvit.training.supernets.splits import Splits, load_splits
 from experiments.study import Case, Study, add_table_options, cases, gain, points
 from experiments.tables import read_rows
 from proxies import count
+from proxies.evaluation import seed_for
 
 # So many classes that no network learns all of them.
 TRAINING: dict[str, Any] = {
@@ -78,10 +82,10 @@ def main() -> None:
         settings, limit, texts = seeded(seed)
         parts = load_splits(settings)
         text = at_limit(texts[origin], settings, parts.classes, limit)
-        trained = train_alone(text, settings, parts)
-        cost = count(trained.model, settings.image_size)
-        values = {"params": cost.params, "macs": cost.macs, "accuracy": trained.accuracy}
-        return {"architecture": text, **values}
+        model = train_alone(text, settings, parts)
+        cost = count(model, settings.image_size)
+        top1 = accuracy(model, *parts.test)
+        return {"architecture": text, "params": cost.params, "macs": cost.macs, "accuracy": top1}
 
     if not options.print:
         every = cases(seed=range(options.seeds), origin=origins)
@@ -93,6 +97,35 @@ def tables(table: Path = TABLE) -> tuple[str, str]:
     """Every training, and the differences between the kinds, as Markdown."""
     rows = read_rows(table, Row)
     return _trainings(rows), "\n".join(_differences(rows))
+
+
+class OnlyPath(nn.Module):
+    """A network as a supernet with one path."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, _path: None) -> Tensor:  # noqa: D102
+        return cast("Tensor", self.network(images))
+
+
+def train_alone(architecture: str, settings: SupernetSettings, parts: Splits) -> nn.Module:
+    """Train an architecture from fresh weights by its supernet's recipe.
+
+    It takes as many steps as the supernet for all paths, also on the images that ranked paths.
+    """
+    images, labels = (torch.cat(both) for both in zip(parts.train, parts.validation, strict=True))
+    seed = seed_for(settings.seed, f"alone {architecture}", 0)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        model = asvit.build(architecture, settings.image_size, parts.classes)
+    network, recipe = OnlyPath(model), settings.recipe
+    training = SupernetTraining(
+        network, (images, labels), recipe, draw=lambda _rng: None, seed=seed
+    )
+    training.run(save=lambda: None)
+    return model
 
 
 def at_limit(text: str, settings: SupernetSettings, num_classes: int, limit: int) -> str:

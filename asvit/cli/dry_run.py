@@ -10,11 +10,11 @@ from asvit.core.display import say
 from asvit.core.run_files import REPORT, RESULT, figure_files
 
 if TYPE_CHECKING:
+    from asvit.runs.algorithms.correlation import CorrelationAlgorithm
     from asvit.runs.algorithms.designing import DesignAlgorithm
     from asvit.runs.algorithms.scaling import ScaleAlgorithm
     from asvit.runs.algorithms.search import SearchAlgorithm
     from asvit.runs.algorithms.training import TrainAlgorithm
-    from asvit.runs.correlation import CorrelationRun
     from asvit.runs.estimate import Remaining
     from asvit.runs.run import Run
 
@@ -56,7 +56,7 @@ def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Found:
 
 
 def plan_of_measures(
-    run: SearchAlgorithm | ScaleAlgorithm | CorrelationRun, *, quiet: bool
+    run: SearchAlgorithm | ScaleAlgorithm | CorrelationAlgorithm, *, quiet: bool
 ) -> Found:
     """The plan of a run that measures; an external storage of a search is not opened."""
     from asvit.runs.algorithms.search import SearchAlgorithm
