@@ -56,12 +56,7 @@ def to_json(made: object) -> Any:
 
 
 def from_json(content: object, declared: type[T]) -> T:
-    """Undo :func:`to_json`; keys that the class does not have are left aside.
-
-    Raises:
-        ValueError: If something is missing, or of another type than it is declared with; one line
-            that says where, and what is there.
-    """
+    """Undo :func:`to_json`; keys that the class does not have are left aside."""
     if not isinstance(content, Mapping):
         raise ValueError(f"it may not be {shown(content)}")
     return cast("T", value_from_json(content, declared))

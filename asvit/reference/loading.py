@@ -93,10 +93,6 @@ def read_reference(
     """Read the table in a file; those of asvit (``shipped``) have canonical texts.
 
     With ``check``, every row to ``use`` is built on the meta device, and its parameters counted.
-
-    Raises:
-        OSError: If the file cannot be read.
-        ValueError: As :func:`load_reference`.
     """
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a CSV file")
@@ -193,11 +189,7 @@ def _number_above(sheet: Sheet, key: str, default: int) -> int:
 def _wholes(
     sheet: Sheet, name: str, example: str, *, below: float = math.inf
 ) -> tuple[int, ...] | None:
-    """A column whose cells must hold whole numbers above 0; None if there is no such column.
-
-    Raises:
-        ValueError: If a cell does not; one line with ``example``, a valid cell.
-    """
+    """A column whose cells must hold whole numbers above 0; None if there is no such column."""
 
     def read(row: Row) -> int:
         text = row.cells[name]

@@ -19,9 +19,6 @@ class JointCategoricalPolicy(nn.Module):
     An architecture is a tuple with the index of one choice in every dimension; ``sizes`` are the
     numbers of choices. Logits are drawn normal with standard deviation ``scale``, which is near 0,
     so that the policy starts uniform.
-
-    Raises:
-        ValueError: If a dimension has no choice.
     """
 
     def __init__(

@@ -78,11 +78,6 @@ class Session(EpochSession[EpochRow]):
         """Train to the end; report every epoch, and in between whenever the losses are read.
 
         The reported share accounts for cheaper steps with coarser tokens.
-
-        Raises:
-            ValueError: If the loss is no longer finite, or an image cannot be read.
-            OSError: If an epoch cannot be written; the checkpoint before it stays.
-            ImportError: If TensorBoard is requested and not installed.
         """
         wanted = tensorboard and self.processes.first
         board = TensorBoard(self.folder, self.history) if wanted else None

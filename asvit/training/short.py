@@ -35,9 +35,6 @@ def fit(
     The model, ``[B, C, H, W] -> [B, classes]``, stays on its device, where the images are. The
     seed is that of their order, augmentation and dropout. On a CPU, equal seeds (and equal initial
     weights, images and threads) give equal bits.
-
-    Raises:
-        ValueError: If there are no images to train or to test on.
     """
     for name, (pixels, labels) in (("train", train), ("test", test)):
         if len(pixels) == 0 or len(pixels) != len(labels):

@@ -26,11 +26,7 @@ _FORMS: Final = f"epochs such as 120/90/90, shares such as {AUTO}, 'auto' or '{O
 
 @dataclass(frozen=True)
 class TokenPlan:
-    """How many epochs to train at each stage of tokens.
-
-    Raises:
-        ValueError: If there are not three whole numbers from 0, or the last one is 0.
-    """
+    """How many epochs to train at each stage of tokens."""
 
     #: Epochs of each stage, coarse to fine. A stage may have none, except the last: the network is
     #: used at full resolution.
@@ -124,9 +120,6 @@ def saved(plan: TokenPlan, fractions: Sequence[float]) -> float:
     The fractions are the costs of an epoch of each stage relative to full resolution, in
     multiply-adds or time: measured (:func:`asvit.training.token_costs.measure_stages`) or
     published (:data:`PUBLISHED_FRACTIONS`).
-
-    Raises:
-        ValueError: If the number of fractions is not the number of stages.
     """
     if len(fractions) != len(plan.epochs):
         raise ValueError(

@@ -40,9 +40,6 @@ class SupernetTraining(Generic[P]):
     from :meth:`state` gives the same bits as one that never stopped (on one CPU, with the same
     number of threads).
 
-    Raises:
-        ValueError: If the batch size exceeds the number of images.
-
     References:
         Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
         arXiv:1904.00420.
@@ -115,11 +112,7 @@ class SupernetTraining(Generic[P]):
         return value
 
     def run(self, save: Callable[[], None], *, progress: Tell = ignore) -> None:
-        """Train to the end, and save after every epoch, and every minute within longer ones.
-
-        Raises:
-            NonFiniteLossError: As :meth:`step`.
-        """
+        """Train to the end, and save after every epoch, and every minute within longer ones."""
         resumed = len(self.losses)
         saved = began = time.monotonic()
         while not self.finished:
