@@ -58,7 +58,7 @@ def plan_of_design(run: DesignRun, *, quiet: bool) -> Found:
 def plan_of_measures(run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool) -> Found:
     """The plan of a run that measures; an external storage of a search is not opened."""
     from asvit.runs.estimate import peak_memory
-    from asvit.runs.folder import LOCK
+    from asvit.runs.folder import LOCK, MARKER
     from proxies.evaluation import resolve_device
 
     _check(run)
@@ -75,7 +75,7 @@ def plan_of_measures(run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool)
         "settings": run.settings.to_json(),
         **run.plan_facts(),
         "folder": str(run.folder),
-        "files": [*state, *tables, RESULT, REPORT, "*.svg", "*.csv", LOCK],
+        "files": [*state, *tables, RESULT, REPORT, "*.svg", "*.csv", MARKER, LOCK],
         "remaining": remaining,
         "memory": memory,
     }

@@ -65,7 +65,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         "training",
         CHECKPOINT,
         (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, previous(CHECKPOINT)),
-        state_kind="training checkpoint",
         figures=TRAINING_FIGURES,
     )
     settings_type = TrainSettings

@@ -36,7 +36,7 @@ from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.architectures import find_architecture
-from asvit.runs.folder import kinds_in, newest_run
+from asvit.runs.folder import MARKER, kind_in
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.rows import read_trials, write_trials
 from asvit.search.settings import MeasureSearchSettings, TrainingSearchSettings
@@ -256,10 +256,6 @@ OF_OTHERS = {
     "architecture of a run": Reader(
         Json(), write_search, lambda path: find_architecture(str(path.parent)),
         lambda found, path: json.dumps(found.by, allow_nan=False), "result.json",
-    ),
-    "newest run": Reader(
-        Json(), write_search, lambda path: newest_run("search", path.parents[1]),
-        name="result.json", of_run=False,
     ),
 }  # fmt: skip
 
@@ -496,7 +492,12 @@ TABLES = {
     "reference table of timm's": reference(TIMM),
 }  # fmt: skip
 
-KIND = Reader(Json(), write_search, lambda path: kinds_in(path.parent), name="result.json")
+KIND = Reader(
+    Json(),
+    lambda path: path.write_text("search\n"),
+    lambda path: kind_in(path.parent),
+    name=MARKER,
+)
 READERS: Mapping[str, Reader] = {
     **JOURNALS, **RESULTS, **OF_OTHERS, **SETTINGS, **TENSORS, **TABLES
 }  # fmt: skip
