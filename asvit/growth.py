@@ -10,11 +10,18 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NotRequired, TypedDict
 
-from asvit.core.codec import flattened, from_json, to_json
+from asvit.core.codec import from_json, to_json
 from asvit.core.journal import Journal
 from asvit.core.records import score_from_json, score_to_json
 from asvit.core.results import Result
-from asvit.core.settings import MeasuringSettings, Presets, presets_with, proxy_names, setting
+from asvit.core.settings import (
+    MeasuringSettings,
+    Presets,
+    fields_of,
+    presets_with,
+    proxy_names,
+    setting,
+)
 from asvit.core.versions import measure_versions
 from asvit.reference.findings import Reliability
 from proxies import Score
@@ -221,7 +228,6 @@ class GrowthJournal(Journal[ScaleSettings]):
             self._scores[shape] = scores
 
 
-flattened("values")(Row)
 _MODEL = ("architecture", "params", "macs")
 
 
@@ -290,9 +296,9 @@ class ScaleResult(Result):
             ],
             "steps": [
                 {
-                    **to_json(row),
+                    **_columns(row),
                     "candidates": [
-                        to_json(one)
+                        _columns(one)
                         for one in self.candidates
                         if one.step == row.step and row.kind != "start"
                     ],
@@ -304,14 +310,26 @@ class ScaleResult(Result):
     @classmethod
     def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
         """The steps as the series and the candidates."""
-        series = [
-            {k: v for k, v in step.items() if k != "candidates"} for step in content["steps"]
-        ]
+        series = [_nested(step) for step in content["steps"]]
         candidates = [
             one
             for step, row in zip(content["steps"], series, strict=True)
-            for one in (step["candidates"] or [row])
+            for one in ([_nested(one) for one in step["candidates"]] or [row])
         ]
-        if len({frozenset(row) for row in (*series, *candidates)}) > 1:
+        if len({frozenset(row["values"]) for row in (*series, *candidates)}) > 1:
             raise ValueError("its steps and candidates differ in their columns")
         return {**content, "series": series, "candidates": candidates}
+
+
+def _columns(row: Row) -> dict[str, Any]:
+    """A row as in the tables: its measures beside the other columns."""
+    content = to_json(row)
+    measures = content.pop("values")
+    return {**content, **measures}
+
+
+def _nested(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo :func:`_columns`."""
+    own = {*fields_of(Row), "candidates"}
+    values = {k: math.nan if v is None else v for k, v in columns.items() if k not in own}
+    return {**columns, "values": values}
