@@ -416,18 +416,6 @@ OWN = "\n".join(
         "",
     ]
 )
-PIT = "base_dim,mlp_ratio,depth,num_heads,acc\n" + "".join(
-    f'{16 * i},4,"[2, 6, 4]","[2, 4, 8]",{70 + i}\n' for i in range(1, 7)
-)
-FORMER = "hidden_dim,mlp_ratio,depth,num_heads,acc\n" + "".join(
-    f'{192 + 12 * i},"3.5 4",2,"3 4",{70 + i}\n' for i in range(6)
-)
-TIMM = "arch,model,primary,top1,params_M\n" + "".join(
-    f"{name},{name}.a,True,{80 + i},1.5\n"
-    for i, name in enumerate(
-        ("resnet18", "resnet34", "resnet50", "vit_tiny_patch16_224", "pit_b_224")
-    )
-)
 #: What belongs into no text of a table: a terminal obeys it.
 UNWANTED = {*map(chr, (*range(32), *range(127, 160), *range(0x2028, 0x202F)))}
 
@@ -487,9 +475,6 @@ TABLES = {
         in_memory(lambda text: read_paths(text) or None), of_run=False, tolerant=True,
     ),
     "reference table": reference(OWN),
-    "reference table of PiTs": reference(PIT),
-    "reference table of AutoFormers": reference(FORMER),
-    "reference table of timm's": reference(TIMM),
 }  # fmt: skip
 
 KIND = Reader(
