@@ -25,8 +25,6 @@ class JointCategoricalPolicy(nn.Module):
         self, sizes: Sequence[int], *, generator: torch.Generator, scale: float = 1e-3
     ) -> None:
         super().__init__()
-        if not sizes or min(sizes) < 1:
-            raise ValueError(f"every dimension needs a choice, got sizes {list(sizes)}")
         self.sizes = list(sizes)
         # One tensor for all dimensions: twelve small ones cost Adam several times the time.
         # float64: rounding should not decide what is drawn on another machine.

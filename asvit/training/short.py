@@ -36,12 +36,6 @@ def fit(
     seed is that of their order, augmentation and dropout. On a CPU, equal seeds (and equal initial
     weights, images and threads) give equal bits.
     """
-    for name, (pixels, labels) in (("train", train), ("test", test)):
-        if len(pixels) == 0 or len(pixels) != len(labels):
-            raise ValueError(
-                f"{len(pixels)} images and {len(labels)} labels to {name} on; "
-                "give one label for each of at least one image"
-            )
     device = train[0].device
     # With few tokens, plain attention is faster on a CPU than the fused kernel.
     plain = device.type == "cpu" and train[0][0, 0].numel() <= _FEW_PIXELS

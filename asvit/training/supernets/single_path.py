@@ -55,11 +55,6 @@ class SupernetTraining(Generic[P]):
 
     def __post_init__(self) -> None:
         self._images, self._labels = self.train
-        if not 1 <= self.recipe.batch_size <= len(self._images):
-            raise ValueError(
-                f"batch_size={self.recipe.batch_size} for {len(self._images)} training images; "
-                "use at most as many"
-            )
         self._names = dict(self.supernet.named_parameters())
         self._optimizer = torch.optim.AdamW(
             parameter_groups(self.supernet, self.recipe.weight_decay), lr=self.recipe.learning_rate
