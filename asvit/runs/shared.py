@@ -87,7 +87,7 @@ class SharedRun(Run[S, R, "Saved[Checkpoint]"]):
 
         read = partial(
             Checkpoint.read,
-            kind=self.files.state_kind or self.files.kind,
+            kind=self.files.kind,
             settings=self.settings_type,
             row=self.result_type.row_type,
         )

@@ -332,7 +332,7 @@ def stage_of_kill(folder: Path, before: set[tuple[str, int]]) -> str:
         return "inside a write"
     if (run / "result.json").exists():
         return "after the result"
-    kept = {path.name for path in run.iterdir()} - {".lock"} if run.exists() else set()
+    kept = {path.name for path in run.iterdir()} - {".kind", ".lock"} if run.exists() else set()
     if DESIGNED in kept and (stages := [*DesignJournal(run / DESIGNED).records]):
         return f"in the stage after {stages[-1].name}"
     return "while working" if kept else "before the first record"
