@@ -61,7 +61,7 @@ def plan_of_measures(
     """The plan of a run that measures; an external storage of a search is not opened."""
     from asvit.runs.algorithms.search import SearchAlgorithm
     from asvit.runs.estimate import peak_memory
-    from asvit.runs.folder import LOCK
+    from asvit.runs.folder import LOCK, MARKER
     from proxies.evaluation import resolve_device
 
     search = run if isinstance(run, SearchAlgorithm) else None
@@ -80,7 +80,7 @@ def plan_of_measures(
         "settings": run.settings.to_json(),
         **({} if search is None else {"space_size": search.space.size}),
         "folder": str(run.folder),
-        "files": [*state, *tables, RESULT, REPORT, "*.svg", "*.csv", LOCK],
+        "files": [*state, *tables, RESULT, REPORT, "*.svg", "*.csv", MARKER, LOCK],
         "remaining": remaining,
         "memory": memory,
     }

@@ -48,7 +48,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         "training",
         CHECKPOINT,
         (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, previous(CHECKPOINT)),
-        state_kind="training checkpoint",
         figures=TRAINING_FIGURES,
     )
     result_type = imported("asvit.training.result:TrainResult")
@@ -77,7 +76,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         values = ["train_loss", "loss", "top1", "top5", "average_top1", "images_per_second"]
         if result.network.num_classes <= TOP:
             del columns[3], values[3]
-        best = [] if result.best_row is None else [("best", result.best_row)]
+        best = [] if result.best is None else [("best", result.best)]
         rows: list[Sequence[object]] = [
             [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
             for name, row in (*best, ("last", result.last))

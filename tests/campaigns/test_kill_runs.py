@@ -63,7 +63,8 @@ def test_landings(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert stage_of_kill(tmp_path, set()) == "before the first record"
     run.mkdir()
-    (run / ".lock").touch()
+    for name in (".lock", ".kind"):
+        (run / name).touch()
     assert stage_of_kill(tmp_path, set()) == "before the first record"
     (run / "scores.jsonl").write_text("{}\n")
     assert stage_of_kill(tmp_path, set()) == "while working"

@@ -60,7 +60,7 @@ class SharedAlgorithm(SharedRun[S, R]):
         """The checkpoint, if there is one."""
         read = partial(
             Checkpoint.read,
-            kind=self.files.state_kind or self.files.kind,
+            kind=self.files.kind,
             settings=self.settings_type,
             row=self.result_type.row_type,
         )
