@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import fmean
 
 import asvit
-from asvit.genotype import Genotype
-from asvit.growth import ScaleSettings
+from asvit.architectures.genotype import Genotype
+from asvit.growth.settings import ScaleSettings
 from asvit.models.asvit import SIZES
 from experiments.growing import SEED, GrowthSetup, growth_setup, measured
 from experiments.study import Case, Study, cases, grouped

@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean
 
-from asvit.genotype import Genotype
-from asvit.growth import ScaleSettings
+from asvit.architectures.genotype import Genotype
+from asvit.growth.settings import ScaleSettings
 from experiments.growing import SEED, GrowthSetup, grown_at_random, growth_setup, measured
 from experiments.study import Case, Study, cases, pivot
 from scaling import Budget, Shape

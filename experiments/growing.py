@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from asvit.core.versions import versions
-from asvit.growth import GrowthJournal, ScaleSettings
+from asvit.growth.journal import GrowthJournal
+from asvit.growth.settings import ScaleSettings
 from asvit.runs.growable import Growable
 from asvit.runs.measurement_pool import EvalContext
 from proxies import Cost, Score

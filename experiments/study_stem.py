@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
-from asvit.genotype import KERNEL_CHOICES, Genotype
+from asvit.architectures.genotype import KERNEL_CHOICES, Genotype
 from asvit.reference import load_reference
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search import MeasureSearchSettings

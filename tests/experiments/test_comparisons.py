@@ -13,7 +13,7 @@ from run_script import Script, read_rows
 from scipy import stats
 
 import asvit
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
 from asvit.runs import lifecycle
 from asvit.search.supernet_result import EvolutionResult
