@@ -1,13 +1,11 @@
 """Settings and journal of a growth."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asvit.growth import GrowthJournal, ScaleSettings
+from asvit.growth import ScaleSettings
 from proxies import Score
 from scaling import Shape
 
@@ -19,23 +17,6 @@ SCORES = {
     "length_distortion": Score(1 / 3, 0.1, (0.25, 5 / 12), "higher"),
     "ntk_condition_number": Score(math.nan, math.nan, (7.0, math.nan), "lower", "it is singular"),
 }
-
-
-def test_what_was_measured_is_read_back_exactly(tmp_path: Path) -> None:
-    path = tmp_path / "measured.jsonl"
-    journal = GrowthJournal(path)
-    journal.start(SETTINGS, images=IMAGES, device="cpu", versions={})
-    journal[SHAPE] = SCORES
-    journal = GrowthJournal(path)
-    assert str(journal.get(SHAPE)) == str(SCORES)  # NaN is not equal to itself, but looks it
-    assert journal.get(Shape((9, 9, 9, 9), 8)) is None
-    start, measured = (
-        json.loads(line, parse_constant=pytest.fail) for line in path.read_text().splitlines()
-    )
-    assert set(start) == {
-        *("crc32", "schema_version", "kind", "settings", "images", "device", "versions")
-    }
-    assert set(measured) == {"crc32", "depths", "width", "scores", "seconds"}
 
 
 def test_budgets_are_kept_in_one_form() -> None:
