@@ -39,7 +39,7 @@ PRELOADED = [
     "asvit.executors.processes",
     *(f"asvit.runs.{name}" for name in ("kinds", "search", "scaling", "correlation", "training")),
     *(f"asvit.runs.{name}" for name in ("checks", "measurement_pool", "measurement_worker")),
-    "asvit.growth",
+    "asvit.growth.journal",
     *(f"asvit.reference.{name}" for name in ("build", "query", "trainer")),
     *(f"asvit.search.{name}" for name in ("journal", "loop", "study", "supernet_space")),
     *(f"asvit.training.{name}" for name in ("result", "session", "token_costs")),

@@ -96,7 +96,7 @@ def prepared(made: Path, kind: str, state: str, folder: Path) -> Path:
     files = KINDS[kind]
     keep = {"finished": None, "result alone": "result.json"}.get(state, files.state)
     for path in list(folder.iterdir()):
-        if keep is not None and path.name not in (keep, ".lock"):
+        if keep is not None and path.name not in (keep, ".lock", ".kind"):
             path.unlink() if path.is_file() else shutil.rmtree(path)
     if state == "damaged state":
         (folder / files.state).write_bytes(b"\0not what was written\n")
@@ -271,7 +271,7 @@ def test_other_versions_of_what_the_numbers_depend_on_are_refused(
 def test_a_run_of_a_kind_that_is_not_known_here_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "log.jsonl").write_text('{"schema_version":1,"kind":"pruning","settings":{}}\n')
+    (tmp_path / ".kind").write_text("pruning\n")
     before = content(tmp_path)
     for fresh in ((), ("--fresh",)):
         assert call("search", tmp_path, *fresh) == 3

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asvit.growth import ScaleSettings
+from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import named_folder
 from asvit.runs.reference import BuildRun
 from asvit.runs.scaling import ScaleRun
@@ -23,8 +23,8 @@ NASTY = ("../../etc", "/tmp/x", "a\\..\\b", "$(touch x)", "a\n;b", "..", "x" * 5
 @pytest.mark.parametrize("text", [*NASTY, "CON", "aux.txt", "a:b", "a.", "a ", "größe", "a|b"])
 def test_folders_are_inside_runs_and_any_system_takes_their_names(text: str) -> None:
     runs = [
-        SearchRun(settings=SearchSettings.make(space=text, controller=text)),
-        ScaleRun(settings=ScaleSettings(text)),
+        SearchRun.algorithm(settings=SearchSettings.make(space=text, controller=text)),
+        ScaleRun.algorithm(settings=ScaleSettings(text)),
         BuildRun.make(space=text),
         SupernetRun.make(space=text),
         TrainRun(settings=TrainSettings(text)),

@@ -14,7 +14,9 @@ from asvit.core.journal import Journal
 from asvit.core.progress import Progress
 from asvit.data.files import TEST, ListedDataset
 from asvit.data.training_sets import open_training_sets
-from asvit.designs import DesignJournal, DesignResult, DesignSettings
+from asvit.designs.journal import DesignJournal
+from asvit.designs.result import DesignResult
+from asvit.designs.settings import DesignSettings
 from asvit.runs import exporting, predicting
 from asvit.runs.designing import HAND_MADE, DesignRun, design
 from asvit.runs.search import SearchRun

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from asvit.architectures.genotype import Genotype
 from asvit.core.run_files import SCALING_FIGURES
-from asvit.genotype import Genotype
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.runs.estimate import Remaining
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
@@ -148,9 +149,9 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         took = cost(text, side, num_classes).macs / 1e6
         return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, runtime, batch, side)
 
-    monkeypatch.setattr("asvit.runs.timing.latency", latency)
+    monkeypatch.setattr("asvit.runs.algorithms.scaling.latency", latency)
     monkeypatch.setattr(
-        "asvit.runs.timing.fresh_latency",
+        "asvit.runs.algorithms.scaling.fresh_latency",
         lambda *given, **more: replace(latency(*given, **more), busy=1.5, milliseconds=6.5),
     )
     return found

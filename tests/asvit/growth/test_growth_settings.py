@@ -1,22 +1,12 @@
-"""Settings and journal of a growth."""
+"""Settings of a growth."""
 
-import math
 from typing import Any
 
 import pytest
 
-from asvit.growth import ScaleSettings
-from proxies import Score
-from scaling import Shape
+from asvit.growth.settings import ScaleSettings
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-SETTINGS = ScaleSettings(SEED)
-IMAGES = {"source": "fractal", "digest": "abc"}
-SHAPE = Shape((1, 2, 1, 1), 8)
-SCORES = {
-    "length_distortion": Score(1 / 3, 0.1, (0.25, 5 / 12), "higher"),
-    "ntk_condition_number": Score(math.nan, math.nan, (7.0, math.nan), "lower", "it is singular"),
-}
 
 
 def test_budgets_are_kept_in_one_form() -> None:
