@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-import asvit.spaces.timm_families
+from asvit.architectures.parts import Parts
 from asvit.executors import one_thread
-from asvit.genotype import Parts
 from asvit.models.shiftvit import ShiftViT
 from asvit.search.limits import _widest
 from asvit.spaces import load_space

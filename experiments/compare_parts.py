@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from asvit.architectures.genotype import Genotype
+from asvit.architectures.parts import Parts
 from asvit.executors import one_thread
-from asvit.genotype import Genotype, Parts
 from asvit.models.asvit import AsViT, asvit_cost
 from asvit.spaces import load_space
 from asvit.training.short import fit

@@ -4,14 +4,21 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from timm.layers import LayerNorm2d
-
 from torch import Tensor, nn
 
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
+from asvit.models.layers.asvit import (
+    Block,
+    ConvolutionalStem,
+    LocalBlock,
+    PatchEmbedding,
+    ReEmbedding,
+    Stage,
+    stem_width,
+)
 from asvit.models.layers.blocks import SelfAttention, init_mimetic
-from asvit.models.layers.asvit import Block, ConvolutionalStem, LocalBlock, PatchEmbedding, ReEmbedding, Stage, stem_width
 from proxies.counts import Cost
 
 __all__ = ["SIZES", "AsViT", "asvit_cost"]
@@ -104,7 +111,6 @@ class AsViT(StagedNetwork):
             return nn.Linear(dim, num_classes)
         return nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, num_classes))
 
-
     def _init_weights(self, module: nn.Module) -> None:
         init = self.genotype.parts.init
         if init == "0.02":
@@ -144,9 +150,6 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
     """Parameters and multiply-adds of an :class:`AsViT` on one square image, by formulas.
 
     The same as :func:`proxies.counts.count` of the network, in a thousandth of the time.
-
-    Raises:
-        ValueError: If the architecture does not take images of this size.
     """
     p = g.parts
     params = macs = 0
@@ -157,7 +160,9 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
         weights = dim * (4 * inner + 2 * hidden)  # of attention and feed-forward part
         biases = 3 * inner + hidden + 2 * dim
         window = tokens // g.splits[i] ** 2
-        mixed = 10 * dim * (p.mixing in ("block", "both")) + 10 * hidden * (p.mixing in ("ffn", "both"))
+        mixed = 10 * dim * (p.mixing in ("block", "both")) + 10 * hidden * (
+            p.mixing in ("ffn", "both")
+        )
         positions = 0
         if p.positions == "bias":
             positions = (2 * side // g.splits[i] - 1) ** 2 * g.stage_heads[i]
@@ -167,9 +172,14 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
         if not i and p.stem != "patch":
             hidden_stem = stem_width(dim)
             patch = 9 * hidden_stem + 4 * 27 * hidden_stem / dim
-            params += int(9 * hidden_stem * dim + 27 * hidden_stem + 2 * hidden_stem) - dims[0] * g.kernels[0]**2 * dim
+            params += (
+                int(9 * hidden_stem * dim + 27 * hidden_stem + 2 * hidden_stem)
+                - dims[0] * g.kernels[0] ** 2 * dim
+            )
         params += g.depths[i] * (weights + biases + extra + 4 * dim)  # 4: two norms
-        macs += round(tokens * (patch * dim + g.depths[i] * (weights + mixed * 9 // 10 + 2 * window * inner)))
+        macs += round(
+            tokens * (patch * dim + g.depths[i] * (weights + mixed * 9 // 10 + 2 * window * inner))
+        )
     head = [(dim, dim), (dim, num_classes)] if num_classes else []
     if p.head == "linear":
         head = head[1:]

@@ -61,7 +61,9 @@ def variance_components(
     designs = [_design(own) for own in levels.values()]
     fitted = _fit(y, designs)
     rng = np.random.default_rng(seed)
-    drawn = np.array([_shares(_fit(_simulate(fitted, designs, rng), designs)) for _ in range(_RESAMPLES)])
+    drawn = np.array(
+        [_shares(_fit(_simulate(fitted, designs, rng), designs)) for _ in range(_RESAMPLES)]
+    )
     low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
     return {
         name: Component(float(deviation), float(share), Interval(float(a), float(b)))
@@ -96,7 +98,10 @@ def _fit(y: Array, designs: Sequence[Array]) -> Array:
 
     fits = [
         optimize.minimize(
-            deviance, np.full(len(designs), start), method="L-BFGS-B", bounds=[(0, 1e3)] * len(designs)
+            deviance,
+            np.full(len(designs), start),
+            method="L-BFGS-B",
+            bounds=[(0, 1e3)] * len(designs),
         )
         for start in _STARTS
     ]

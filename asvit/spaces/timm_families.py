@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Final, Self
 
 from torch import nn
 
+from asvit.architectures.base import Growable
 from asvit.core.calls import Value
-from asvit.genotype import Growable
 from asvit.spaces.base import SPACES, Choice, SearchSpace, size_features
 from asvit.spaces.families import PREFIX, TimmModel
 from proxies.messages import shown

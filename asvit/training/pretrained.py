@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.core.files import check_plain, expanded
-from asvit.core.run_files import INHERITED, MODEL, RESULT, RETRAINED
+from asvit.core.run_files import INHERITED, MODEL, RESULT
 from asvit.networks import load_state, read_state
 
 _BIAS_TABLE = "relative_position_bias_table"
@@ -24,7 +24,7 @@ def weights_path(text: str) -> Path:
     path = path.parent if path.name == RESULT else path
     if not path.is_dir():
         return path
-    candidates = (path / name for name in (MODEL, RETRAINED, INHERITED))
+    candidates = (path / name for name in (MODEL, INHERITED))
     file = next((candidate for candidate in candidates if candidate.exists()), path / MODEL)
     check_plain(file)
     return file
@@ -35,11 +35,6 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
 
     Position embeddings and relative position bias tables of another grid are resampled (bicubic).
     With ``new_head`` the model keeps its classifier.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be read, or its weights belong to another network or
-            another number of classes.
     """
     path = weights_path(text)
     own = model.state_dict()

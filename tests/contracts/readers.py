@@ -22,11 +22,12 @@ from asvit.core.settings import (
     check_same_images,
     check_same_settings,
 )
-from asvit.core.tensor_files import write_tensors
 from asvit.data.store import read_pictures, write_pictures
-from asvit.designs import DesignJournal, DesignSettings, Stage
+from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.settings import DesignSettings
 from asvit.export.settings import ExportSettings
-from asvit.growth import GrowthJournal, ScaleSettings
+from asvit.growth.journal import GrowthJournal
+from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.reference.build import Outcome, Training, TrainingJournal
 from asvit.reference.build_settings import BuildSettings
@@ -36,7 +37,7 @@ from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.architectures import find_architecture
-from asvit.runs.folder import kinds_in, newest_run
+from asvit.runs.folder import MARKER, kind_in
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.rows import read_trials, write_trials
 from asvit.search.settings import MeasureSearchSettings, TrainingSearchSettings
@@ -44,7 +45,6 @@ from asvit.search.study import StudyStore, create_study, first_study
 from asvit.search.supernet_result import (
     AccuracyJournal,
     PathRow,
-    Retrained,
     read_paths,
     write_paths,
 )
@@ -55,7 +55,6 @@ from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.file import Origin as SupernetOrigin
 from asvit.training.supernets.file import SupernetFile
-from asvit.training.supernets.retraining import _read as read_retraining
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from proxies import Score
@@ -150,7 +149,6 @@ def has_outcome(journal: TrainingJournal, at: int) -> bool:
 
 
 def has_accuracy(journal: AccuracyJournal, at: int) -> bool:
-    len(journal.retrained.reason if journal.retrained else "")
     return journal.get("test", ("b" * at,)) is not None
 
 
@@ -202,7 +200,6 @@ JOURNALS = {
         {"supernet": {"folder": "runs/a", "digest": "d"}, "device": "cpu", "versions": VERSIONS},
         lambda journal, at: journal.add("test", ("b" * at,), 1 / 3),
         has_accuracy,
-        lambda journal: journal.add_retrained(Retrained(50.0, None, 1.0, "")),
     ),
     "journal of a correlation": journal(
         ScoreJournal, CorrelationSettings(),
@@ -213,7 +210,7 @@ JOURNALS = {
         DesignJournal, DesignSettings("pets", max_params=10**6),
         {"device": "cpu", "versions": VERSIONS},
         lambda journal, at: journal.add_record(Stage(f"stage {at}", {"seconds": 1.5})),
-        lambda journal, at: journal.found(f"stage {at}") is not None,
+        lambda journal, at: journal.result_of(f"stage {at}") is not None,
     ),
     "study of a search": Reader(
         Lines(), write_study, open_journal, use_study, "study.journal",
@@ -256,10 +253,6 @@ OF_OTHERS = {
     "architecture of a run": Reader(
         Json(), write_search, lambda path: find_architecture(str(path.parent)),
         lambda found, path: json.dumps(found.by, allow_nan=False), "result.json",
-    ),
-    "newest run": Reader(
-        Json(), write_search, lambda path: newest_run("search", path.parents[1]),
-        name="result.json", of_run=False,
     ),
 }  # fmt: skip
 
@@ -310,7 +303,6 @@ SETTINGS = {f"settings: {type(one).__name__}": settings(one) for one in RIGHT_SE
 
 NETWORK = Network("pit:16,2|1,1,1|1,1,1", 32, 3)
 ROW = EpochRow(1, "(4,1)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.25, 52.0, 91.0, 300.0, 4.5)
-RETRAINED = {"architecture": "x"}
 
 
 @cache
@@ -376,12 +368,6 @@ TENSORS = {
         Tensors(), write_supernet, SupernetFile.read, use_supernet, "supernet.safetensors",
         refusal="is not a supernet that .*restore it from a copy, or give --fresh",
     ),
-    "path trained alone": Reader(
-        Tensors(),
-        lambda path: write_tensors(path, {"a": torch.ones(3)}, {**RETRAINED, "seconds": 1.5}),
-        lambda path: read_retraining(path, RETRAINED),
-        name="alone.safetensors", of_run=False, tolerant=True,
-    ),
     "weights with their network": Reader(
         Tensors(), write_weights, WeightsFile.read, use_weights, "a.safetensors", of_run=False,
     ),
@@ -419,18 +405,6 @@ OWN = "\n".join(
         *(f'"{text}",32,{50 + i},{60 - i}' for i, text in enumerate(SEEDS)),
         "",
     ]
-)
-PIT = "base_dim,mlp_ratio,depth,num_heads,acc\n" + "".join(
-    f'{16 * i},4,"[2, 6, 4]","[2, 4, 8]",{70 + i}\n' for i in range(1, 7)
-)
-FORMER = "hidden_dim,mlp_ratio,depth,num_heads,acc\n" + "".join(
-    f'{192 + 12 * i},"3.5 4",2,"3 4",{70 + i}\n' for i in range(6)
-)
-TIMM = "arch,model,primary,top1,params_M\n" + "".join(
-    f"{name},{name}.a,True,{80 + i},1.5\n"
-    for i, name in enumerate(
-        ("resnet18", "resnet34", "resnet50", "vit_tiny_patch16_224", "pit_b_224")
-    )
 )
 #: What belongs into no text of a table: a terminal obeys it.
 UNWANTED = {*map(chr, (*range(32), *range(127, 160), *range(0x2028, 0x202F)))}
@@ -491,12 +465,14 @@ TABLES = {
         in_memory(lambda text: read_paths(text) or None), of_run=False, tolerant=True,
     ),
     "reference table": reference(OWN),
-    "reference table of PiTs": reference(PIT),
-    "reference table of AutoFormers": reference(FORMER),
-    "reference table of timm's": reference(TIMM),
 }  # fmt: skip
 
-KIND = Reader(Json(), write_search, lambda path: kinds_in(path.parent), name="result.json")
+KIND = Reader(
+    Json(),
+    lambda path: path.write_text("search\n"),
+    lambda path: kind_in(path.parent),
+    name=MARKER,
+)
 READERS: Mapping[str, Reader] = {
     **JOURNALS, **RESULTS, **OF_OTHERS, **SETTINGS, **TENSORS, **TABLES
 }  # fmt: skip

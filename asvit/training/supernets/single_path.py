@@ -27,10 +27,6 @@ _LOSSES = "losses"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # AdamW's state of a parameter
 
 
-class NonFiniteLossError(ValueError):
-    """The loss of a step is infinite or NaN."""
-
-
 @dataclass(eq=False)
 class SupernetTraining(Generic[P]):
     """Trains a supernet; can be stopped and resumed after any step.
@@ -39,9 +35,6 @@ class SupernetTraining(Generic[P]):
     weight decay. It depends only on the seed, its number and the state. So training that resumes
     from :meth:`state` gives the same bits as one that never stopped (on one CPU, with the same
     number of threads).
-
-    Raises:
-        ValueError: If the batch size exceeds the number of images.
 
     References:
         Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
@@ -58,11 +51,6 @@ class SupernetTraining(Generic[P]):
 
     def __post_init__(self) -> None:
         self._images, self._labels = self.train
-        if not 1 <= self.recipe.batch_size <= len(self._images):
-            raise ValueError(
-                f"batch_size={self.recipe.batch_size} for {len(self._images)} training images; "
-                "use at most as many"
-            )
         self._names = dict(self.supernet.named_parameters())
         self._optimizer = torch.optim.AdamW(
             parameter_groups(self.supernet, self.recipe.weight_decay), lr=self.recipe.learning_rate
@@ -88,7 +76,7 @@ class SupernetTraining(Generic[P]):
         Cost: about three forward passes of the path per image.
 
         Raises:
-            NonFiniteLossError: If the loss is not finite; the weights then stay unchanged.
+            ValueError: If the loss is not finite; the weights then stay unchanged.
         """
         step = len(self.losses)
         images, labels = self._batch(step)
@@ -100,7 +88,7 @@ class SupernetTraining(Generic[P]):
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise NonFiniteLossError(
+            raise ValueError(
                 f"the loss became {value} in step {step + 1}; use a lower learning rate than "
                 f"{self.recipe.learning_rate:g}"
             )
@@ -115,11 +103,7 @@ class SupernetTraining(Generic[P]):
         return value
 
     def run(self, save: Callable[[], None], *, progress: Tell = ignore) -> None:
-        """Train to the end, and save after every epoch, and every minute within longer ones.
-
-        Raises:
-            NonFiniteLossError: As :meth:`step`.
-        """
+        """Train to the end, and save after every epoch, and every minute within longer ones."""
         resumed = len(self.losses)
         saved = began = time.monotonic()
         while not self.finished:

@@ -20,7 +20,8 @@ from PIL import Image
 from asvit.core.codec import from_json
 from asvit.core.digests import sealed_json
 from asvit.core.files import write_bytes
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
@@ -37,7 +38,6 @@ from asvit.search.supernet_result import (
     Generation,
     PathRow,
     RandomPaths,
-    Retrained,
     Winner,
     write_paths,
 )
@@ -300,12 +300,11 @@ def _evolution(folder: Path) -> None:
         deit_macs=20_000_000,
         evaluated=len(rows),
         reason="",
-        retrained=Retrained(91.25, 0.4, 300.0, "", won.architecture),
         wall_seconds=412.0,
         provenance={
             "supernet": {"folder": "runs/supernet-psvit2d", "digest": "c0de" * 16},
             **_ORIGIN,
-            "command": "asvit supernet evolve runs/supernet-psvit2d --max-macs 20M --retrain",
+            "command": "asvit supernet evolve runs/supernet-psvit2d --max-macs 20M",
         },
     ).write()
 
@@ -343,7 +342,7 @@ def _training(folder: Path) -> None:
         params=2_331_004,
         macs=90_000_000,
         history=tuple(history),
-        best=20,
+        best=history[-1],
         stages=tuple(stages),
         saved={"macs": 0.267, "time": 0.261, "published": 0.2},
         bad_images={"cat/0017.jpg": 3},

@@ -12,8 +12,10 @@ from rich.console import Console
 
 from asvit.core.codec import from_json
 from asvit.core.results import Result
-from asvit.designs import DesignResult, DesignSettings, Model
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.designs.result import DesignResult, Model
+from asvit.designs.settings import DesignSettings
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
@@ -38,7 +40,6 @@ from asvit.search.supernet_result import (
     EvolutionResult,
     Generation,
     RandomPaths,
-    Retrained,
     Winner,
 )
 from asvit.search.supernet_settings import EvolutionSettings
@@ -207,7 +208,6 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 deit_macs=30,
                 evaluated=4,
                 reason="",
-                retrained=Retrained(60.0, 1.0, 2.0, "", PATH),
                 wall_seconds=3.0,
                 provenance={"supernet": {"folder": "s", "digest": "12"}, **ORIGIN},
                 next_command="asvit train",
@@ -217,7 +217,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
         (
             TrainResult(
                 folder=HERE, network=Network(SEED, 32, 10), params=10, macs=20,
-                history=(epoch(1), epoch(2)), best=1, stages=(), saved=None,
+                history=(epoch(1), epoch(2)), best=epoch(1), stages=(), saved=None,
                 bad_images={"a/1.png": 2}, wall_seconds=3.0,
                 settings=TrainSettings(SEED, epochs=2, warmup_epochs=0),
                 provenance={"found_by": None, "processes": 1, **ORIGIN},

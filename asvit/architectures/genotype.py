@@ -1,0 +1,218 @@
+"""The As-ViT architecture as text and as a frozen dataclass.
+
+``K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|H[,C]``: for each of four stages the embedding kernel K,
+the attention splits per side S, the feed-forward expansion E and the number of blocks L; then the
+heads H of stage 4 and the width C of stage 1. Parts other than the published ones follow, as in
+``...|32,64;stem=conv,head=linear``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from reprlib import repr as shown  # escaped, and cut when long
+from typing import Final, Self
+
+from asvit.architectures.base import (
+    DEPTH_CHOICES,
+    NUMBER,
+    Choices,
+    Growable,
+    checked_choice,
+    checked_stages,
+    not_allowed,
+)
+from asvit.architectures.parts import Parts
+
+STAGES: Final = 4
+STEM_STRIDE: Final = 4
+REEMBED_STRIDE: Final = 2
+#: Images with sides of a multiple of this fit every architecture: all splits divide the tokens.
+IMAGE_MULTIPLE: Final = STEM_STRIDE * REEMBED_STRIDE ** (STAGES - 1)
+#: Largest width of a stage.
+WIDTH_CAP: Final = 1024
+DEFAULT_WIDTH: Final = 32
+
+#: Choices of the search space for each stage.
+KERNEL_CHOICES: Final = ((4, 5, 6, 7, 8), (2, 3, 4), (2, 3, 4), (2, 3, 4))
+SPLIT_CHOICES: Final = ((2, 4, 8), (1, 2, 4), (1, 2), (1,))
+EXPANSION_CHOICES: Final = ((2, 3, 4, 5, 6),) * STAGES
+HEAD_CHOICES: Final = (16, 32, 64)
+#: Widths that scaling may set.
+WIDTH_CHOICES: Final = range(1, WIDTH_CAP + 1)
+
+Four = tuple[int, int, int, int]
+
+_EXAMPLE: Final = "8,2,3|4,1,2|4,1,4|4,1,6|32"
+#: Attribute -> its name in messages and its choices in each stage, in the order of the text.
+_STAGE_FIELDS: Final[dict[str, tuple[str, Sequence[Choices]]]] = {
+    "kernels": ("kernel", KERNEL_CHOICES),
+    "splits": ("splits", SPLIT_CHOICES),
+    "expansions": ("expansion", EXPANSION_CHOICES),
+    "depths": ("depth", (DEPTH_CHOICES,) * STAGES),
+}
+
+
+@dataclass(frozen=True)
+class Genotype(Growable):
+    """One As-ViT architecture: the choices of the search, and the depths and width of scaling.
+
+    Raises:
+        ValueError: If a value is not one of its choices, or a stage has more heads than channels.
+            The one-line message names the stage, the value and what is allowed.
+
+    References:
+        Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
+
+    Example:
+        >>> genotype = asvit.Genotype.parse("8,2,3|4,1,2|4,1,4|4,1,6|32")
+        >>> genotype.depths, genotype.width
+        ((1, 1, 1, 1), 32)
+        >>> str(genotype)
+        '8,2,3|4,1,2|4,1,4|4,1,6|32'
+    """
+
+    #: Kernel side of the stem (stride 4), then of the re-embeddings before stages 2 to 4 (stride
+    #: 2). A kernel larger than the stride makes patches overlap.
+    kernels: Four
+    #: Attention splits per side in each stage: a window has tokens per side / splits tokens per
+    #: side. Stage 4 always has 1, which is global attention.
+    splits: Four
+    expansions: Four  #: hidden width of the feed-forward part over the width of the stage
+    heads: int  #: attention heads of stage 4; stages 1 to 3 have 1/8, 1/4 and 1/2 of them
+    depths: Four = (1, 1, 1, 1)  #: blocks in each stage, 1 to 256
+    #: Channels of stage 1, 1 to 1024; each later stage doubles them, up to 1024.
+    width: int = DEFAULT_WIDTH
+    #: What it is made of. A convolutional stem has no kernel to choose: K1 is then 4.
+    parts: Parts = Parts()
+
+    def __post_init__(self) -> None:
+        if self.parts.stem != "patch":
+            object.__setattr__(self, "kernels", (STEM_STRIDE, *list(self.kernels)[1:]))
+        # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
+        for name, (field, choices) in _STAGE_FIELDS.items():
+            values = checked_stages(name, field, getattr(self, name), choices)
+            object.__setattr__(self, name, values)
+        heads = checked_choice("stage 4 heads", self.heads, HEAD_CHOICES)
+        object.__setattr__(self, "heads", heads)
+        width = checked_choice("stage 1 width", self.width, WIDTH_CHOICES)
+        object.__setattr__(self, "width", width)
+        for stage, (dim, heads) in enumerate(
+            zip(self.stage_widths, self.stage_heads, strict=True), 1
+        ):
+            if dim < heads:
+                raise ValueError(
+                    f"stage {stage} width={dim} is less than its {heads} heads; "
+                    f"use a width C of at least {self.stage_heads[0]} with H={self.heads}"
+                )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse ``K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|H[,C]``; spaces around numbers are fine.
+
+        L defaults to 1 and C to 32.
+
+        Raises:
+            ValueError: If ``text`` is anything else; one line that names the stage, the value and
+                the allowed ones.
+        """
+        topology, semicolon, made_of = text.partition(";")
+        parts = topology.split("|")
+        if len(parts) != STAGES + 1:
+            raise ValueError(
+                f"architecture text {shown(text)} has {len(parts)} part(s) between '|'; "
+                f"use 4 stages and the heads, as in {_EXAMPLE}"
+            )
+        *stages, last = parts
+        rows = []
+        for i, part in enumerate(stages):
+            fields = {f"stage {i + 1} {field}": by[i] for field, by in _STAGE_FIELDS.values()}
+            row = _integers(f"stage {i + 1}", part, fields, form="kernel,splits,expansion[,depth]")
+            rows.append(row if len(row) == len(fields) else [*row, 1])
+        fields = {"stage 4 heads": HEAD_CHOICES, "stage 1 width": WIDTH_CHOICES}
+        heads, *width = _integers("the last part", last, fields, form="heads[,width]")
+        kernels, splits, expansions, depths = zip(*rows, strict=True)
+        return cls(
+            kernels,
+            splits,
+            expansions,
+            heads,
+            depths,
+            *(width or [DEFAULT_WIDTH]),
+            parts=Parts.parse(made_of) if semicolon else Parts(),
+        )
+
+    def __str__(self) -> str:
+        """The canonical text, which omits depths of 1 and a width of 32."""
+        columns = [self.kernels, self.splits, self.expansions]
+        if self.depths != (1, 1, 1, 1):
+            columns.append(self.depths)
+        last = [self.heads] if self.width == DEFAULT_WIDTH else [self.heads, self.width]
+        stages = (*zip(*columns, strict=True), last)
+        topology = "|".join(",".join(map(str, part)) for part in stages)
+        return f"{topology};{self.parts}" if self.parts != Parts() else topology
+
+    @property
+    def stage_widths(self) -> Four:
+        """Channels of each stage."""
+        c = self.width
+        return (c, min(2 * c, WIDTH_CAP), min(4 * c, WIDTH_CAP), min(8 * c, WIDTH_CAP))
+
+    @property
+    def stage_heads(self) -> Four:
+        """Attention heads of each stage."""
+        return (self.heads // 8, self.heads // 4, self.heads // 2, self.heads)
+
+    def token_sides(self, image_side: int) -> Four:
+        """Tokens per side in each stage for an image side in pixels.
+
+        Each stage has half the tokens per side of the one before, rounded up.
+
+        Raises:
+            ValueError: If stride 4 does not divide the image, or splits do not divide the tokens
+                of their stage.
+        """
+        if image_side < 1 or image_side % STEM_STRIDE:
+            raise ValueError(
+                f"stage 1 cannot cut an image of {image_side} px with stride {STEM_STRIDE}; "
+                f"use {self._nearest_image_sides(image_side)} px"
+            )
+        sides = _token_sides(image_side)
+        for stage, (side, splits) in enumerate(zip(sides, self.splits, strict=True), 1):
+            if side % splits:
+                fitting = [s for s in SPLIT_CHOICES[stage - 1] if side % s == 0]
+                raise ValueError(
+                    f"stage {stage} splits={splits} does not divide {side} tokens per side "
+                    f"(image {image_side} px){f', as {fitting} do' if fitting else ''}; "
+                    f"use {self._nearest_image_sides(image_side)} px"
+                )
+        return sides
+
+    def _nearest_image_sides(self, image_side: int) -> str:
+        """The nearest image sides below and above that fit, in words."""
+        first = max(image_side // STEM_STRIDE, 0) * STEM_STRIDE
+        below = range(first, 0, -STEM_STRIDE)
+        above = range(first + STEM_STRIDE, first + IMAGE_MULTIPLE + 1, STEM_STRIDE)
+        nearest = [next(filter(self._fits, sides), None) for sides in (below, above)]
+        return " or ".join(str(side) for side in nearest if side is not None)
+
+    def _fits(self, image_side: int) -> bool:
+        pairs = zip(_token_sides(image_side), self.splits, strict=True)
+        return not any(side % splits for side, splits in pairs)
+
+
+def _token_sides(image_side: int) -> Four:
+    """Tokens per side in each stage: those of the stem, halved in each later stage, rounded up."""
+    a = image_side // STEM_STRIDE
+    b = -(-a // REEMBED_STRIDE)
+    c = -(-b // REEMBED_STRIDE)
+    return (a, b, c, -(-c // REEMBED_STRIDE))
+
+
+def _integers(place: str, part: str, fields: Mapping[str, Choices], *, form: str) -> list[int]:
+    """The numbers in one part of the text; the last one is optional."""
+    texts = [text.strip() for text in part.split(",")]
+    if not len(fields) - 1 <= len(texts) <= len(fields):
+        raise ValueError(f"{place} has {len(texts)} value(s), {shown(part)}; write {form}")
+    for text, (what, choices) in zip(texts, fields.items(), strict=False):
+        if not NUMBER.fullmatch(text):
+            raise not_allowed(what, text, choices)
+    return [int(text) for text in texts]

@@ -1,0 +1,234 @@
+"""A path through the PSViT supernet as text and as a frozen dataclass.
+
+``psvit2d:CELLS|CELLS|CELLS[|L1,L2,L3][|W]``: six cells for each of three stages, each ``b`` (a
+basic layer), ``s`` (two layers, the second with the attention map of the first) or ``-``
+(nothing); then the layers of each stage, if they differ from those of the cells, and the width of
+stage 1, if it is not the default.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from reprlib import repr as shown  # escaped, and cut when long
+from typing import ClassVar, Final, Self
+
+from asvit.architectures.base import NUMBER, Growable, checked_choice, checked_stages
+
+STAGES: Final = 3
+CELLS: Final = 6  # in each stage
+BASIC: Final = "b"
+SHARED: Final = "s"
+IDENTITY: Final = "-"
+#: Cell -> its number of layers.
+CELL_LAYERS: Final = {BASIC: 1, SHARED: 2, IDENTITY: 0}
+
+#: Values that scaling may set.
+DEPTH_CHOICES: Final = range(257)
+MAX_WIDTH: Final = 4096
+
+Three = tuple[int, int, int]
+Cells = tuple[str, str, str]
+
+_EXAMPLE: Final = "bbs---|bs----|bb----"
+
+
+@dataclass(frozen=True)
+class PSViTPath(Growable):
+    """One path through a supernet of three stages of six cells, at any depths and width.
+
+    The path without layers is valid here, since a search may draw it; the spaces reject it.
+
+    Raises:
+        ValueError: If a stage does not have six cells, a letter is unknown, or a number is out of
+            range. The one-line message names the value and what is allowed.
+
+    References:
+        Chen et al. 2021, arXiv:2108.03428. The paper gives no widths or heads: those of the
+        subclasses, and how widths grow, are ours.
+    """
+
+    #: Name of the space, and the prefix of its texts without the colon.
+    space: ClassVar[str]
+    #: Attention heads of each stage, at any width.
+    heads: ClassVar[Three]
+    #: Side of a patch in pixels.
+    patch: ClassVar[int]
+
+    cells: Cells  # the six cells of each stage
+    # Layers in each stage, 0 to 256; by default those of the cells. At another depth the cells of
+    # the stage repeat until the layers are used up; if one layer is left for a pair, it is a basic
+    # one. A stage of identities grows basic layers. The rule is ours.
+    depths: tuple[int, ...] = ()
+    width: int = 0  # channels of stage 1; by default that of the tiny presets
+
+    def __post_init__(self) -> None:
+        # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
+        if len(self.cells) != STAGES:
+            raise ValueError(
+                f"cells has {len(self.cells)} value(s); give one text for each of 3 stages"
+            )
+        for i, stage in enumerate(self.cells, 1):
+            if len(stage) != CELLS or not set(stage) <= set(CELL_LAYERS):
+                raise ValueError(
+                    f"stage {i} cells={shown(stage)} is not allowed; use six of 'b' (basic), "
+                    "'s' (a pair that shares attention) and '-' (nothing)"
+                )
+        depths = tuple(self.depths) or tuple(map(layers_of, self.cells))
+        depths = checked_stages("depths", "depth", depths, (DEPTH_CHOICES,) * STAGES)
+        widths = range(self.heads[0], MAX_WIDTH + 1)
+        width = checked_choice("stage 1 width", self.width, widths)
+        for name, value in (("cells", tuple(self.cells)), ("depths", depths), ("width", width)):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse the text, in the form given at the top of this module.
+
+        Raises:
+            ValueError: If ``text`` is anything else; one line that says what would be right.
+        """
+        prefix = f"{cls.space}:"
+        parts = text.removeprefix(prefix).split("|")
+        cells, rest = parts[:STAGES], parts[STAGES:]
+        depths = rest.pop(0).split(",") if rest and "," in rest[0] else []
+        if not text.startswith(prefix) or len(cells) != STAGES or len(rest) > 1:
+            raise ValueError(
+                f"{shown(text)} is not {prefix}CELLS|CELLS|CELLS[|L1,L2,L3][|W], "
+                f"as in {prefix}{_EXAMPLE}"
+            )
+        for number in (*depths, *rest):
+            if not NUMBER.fullmatch(number):
+                raise ValueError(
+                    f"{shown(number)} in {shown(text)} is not a whole number of up to 5 digits"
+                )
+        width = int(rest[0]) if rest else cls.width
+        first, second, third = cells
+        return cls((first, second, third), tuple(map(int, depths)), width)
+
+    def __str__(self) -> str:
+        """The canonical text, which omits default depths and a default width."""
+        parts = list(self.cells)
+        if self.depths != tuple(map(layers_of, self.cells)):
+            parts.append(",".join(map(str, self.depths)))
+        if self.width != type(self).width:
+            parts.append(str(self.width))
+        return f"{self.space}:{'|'.join(parts)}"
+
+    @property
+    def layers(self) -> int:
+        """Layers of the whole path."""
+        return sum(self.depths)
+
+    @property
+    def stage_cells(self) -> Cells:
+        """The cells of each stage as built: at its depth, without identities."""
+        first, second, third = map(unrolled, self.cells, self.depths)
+        return first, second, third
+
+    @property
+    def stage_widths(self) -> Three:
+        """Channels of each stage, in proportion to its heads."""
+        first, second, third = (round(self.width * h / self.heads[0]) for h in self.heads)
+        return first, second, third
+
+    def token_counts(self, image_side: int) -> tuple[int, ...]:
+        """Tokens in each stage up to the last one with layers, not counting the class token.
+
+        Raises:
+            ValueError: If patches do not tile the image, or there are too few to pool.
+        """
+        stages = max((i for i, depth in enumerate(self.depths, 1) if depth), default=0)
+        side = patches_of(image_side, self.patch)
+        counts = tuple(self._tokens(side, i) for i in range(stages))
+        if 0 in counts:
+            raise ValueError(
+                f"stage {counts.index(0) + 1} cannot pool one token by two (image "
+                f"{image_side} px); use {2 * self.patch} px or more"
+            )
+        return counts
+
+    @staticmethod
+    def _tokens(side: int, pooled: int) -> int:
+        """Tokens left of ``side`` patches per side after pooling so many times."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PSViT1dPath(PSViTPath):
+    """A path with token pooling along the list of tokens.
+
+    Widths W, 4W/3 and 2W (about √2 times as many for half as many tokens), heads 3, 4, 6.
+    """
+
+    space: ClassVar[str] = "psvit1d"
+    heads: ClassVar[Three] = (3, 4, 6)
+    patch: ClassVar[int] = 16
+
+    width: int = 192
+
+    @staticmethod
+    def _tokens(side: int, pooled: int) -> int:
+        return side * side >> pooled
+
+
+@dataclass(frozen=True)
+class PSViT2dPath(PSViTPath):
+    """A path with token pooling on the grid of tokens.
+
+    Widths W, 2W and 4W (twice as many for a quarter as many tokens), heads 3, 6, 12.
+    """
+
+    space: ClassVar[str] = "psvit2d"
+    heads: ClassVar[Three] = (3, 6, 12)
+    patch: ClassVar[int] = 8
+
+    width: int = 96
+
+    @staticmethod
+    def _tokens(side: int, pooled: int) -> int:
+        half = -(-side >> pooled)  # rounded up
+        return half * half
+
+
+def patches_of(side: int, patch: int) -> int:
+    """Patches of ``patch`` pixels along an image side in pixels."""
+    if side < patch or side % patch:
+        below, above = side // patch * patch, (side // patch + 1) * patch
+        sizes = f"{below} or {above}" if below > 0 else f"{patch}"
+        raise ValueError(
+            f"patches of {patch} px do not fill an image side of {side} px; use {sizes} px"
+        )
+    return side // patch
+
+
+def layers_of(cells: str) -> int:
+    """Number of layers in the cells of a stage."""
+    for cell in cells:
+        if cell not in CELL_LAYERS:
+            raise ValueError(f"cell {shown(cell)} is not allowed; use {', '.join(CELL_LAYERS)}")
+    return sum(CELL_LAYERS[cell] for cell in cells)
+
+
+def canonical(cells: Sequence[str]) -> tuple[str, ...]:
+    """The cells of each stage with identities moved last: equal for paths of equal function.
+
+    Outside a supernet, the positions of identities make no difference. Of the ``3**18`` paths
+    ``127**3`` are distinct, counting the one without layers.
+    """
+    return tuple(stage.replace(IDENTITY, "").ljust(len(stage), IDENTITY) for stage in cells)
+
+
+def unrolled(cells: str, depth: int) -> str:
+    """``cells`` without identities, repeated up to ``depth`` layers.
+
+    >>> unrolled("bs----", 5)
+    'bsbb'
+    """
+    pattern = cells.replace(IDENTITY, "") or BASIC
+    layers, left = [], depth
+    for cell in cycle(pattern):
+        if left == 0:
+            break
+        layers.append(cell if CELL_LAYERS[cell] <= left else BASIC)
+        left -= CELL_LAYERS[layers[-1]]
+    return "".join(layers)

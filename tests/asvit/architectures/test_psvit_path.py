@@ -1,0 +1,175 @@
+"""Paths through the PSViT supernet: texts, counts of the space, and how they grow."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asvit.architectures.psvit_path import (
+    CELL_LAYERS,
+    CELLS,
+    PSViT1dPath,
+    PSViT2dPath,
+    canonical,
+    layers_of,
+    unrolled,
+)
+
+KINDS = (PSViT1dPath, PSViT2dPath)
+TEXT = "psvit2d:bbs---|bs----|bb----"
+EMPTY = "------"
+
+stages = st.text("bs-", min_size=CELLS, max_size=CELLS)
+
+
+@st.composite
+def paths(draw):
+    depths = draw(st.one_of(st.just(()), st.tuples(*[st.integers(0, 256)] * 3)))
+    width = draw(st.integers(3, 4096))
+    return draw(st.sampled_from(KINDS))(draw(st.tuples(stages, stages, stages)), depths, width)
+
+
+@given(paths())
+def test_texts_round_trip(path):
+    assert type(path).parse(str(path)) == path
+
+
+def test_what_a_text_says():
+    path = PSViT2dPath.parse(TEXT)
+    assert str(path) == TEXT
+    assert path.cells == ("bbs---", "bs----", "bb----")
+    assert path.depths == (4, 3, 2)
+    assert path.layers == 9
+    assert path.stage_cells == ("bbs", "bs", "bb")
+    assert path.stage_widths == (96, 192, 384)
+    assert path.heads == (3, 6, 12)
+    other = PSViT1dPath.parse("psvit1d:bbs---|bs----|bb----")
+    assert other.stage_widths == (192, 256, 384)
+    assert other.heads == (3, 4, 6)
+    assert other.with_(width=50).stage_widths == (50, 67, 100)
+
+
+def test_depths_and_width_are_written_where_they_are_not_the_default():
+    path = PSViT2dPath.parse(TEXT)
+    assert str(path.with_(width=96, depths=(4, 3, 2))) == TEXT
+    assert str(path.with_(width=48)) == f"{TEXT}|48"
+    assert str(path.with_(depths=[4, 3, 3])) == f"{TEXT}|4,3,3"
+    assert str(path.with_(depths=(4, 3, 3), width=48)) == f"{TEXT}|4,3,3|48"
+    assert PSViT2dPath.parse(f"{TEXT}|4,3,2|96") == path
+    assert path.with_() == path
+    assert replace(path, depths=np.array([1, 2, 3])).depths == (1, 2, 3)
+
+
+def test_the_whole_space_and_what_is_distinct_in_it():
+    assert len(CELL_LAYERS) ** (3 * CELLS) == 387_420_489
+    # Stages are independent: one in full tells about all. What it does is its sequence of layers.
+    every = list(map("".join, product("bs-", repeat=CELLS)))
+    one_stage = {canonical([cells]) for cells in every}
+    assert len(one_stage) == len({cells.replace("-", "") for cells in every}) == 127
+    assert len(one_stage) ** 3 == 2_048_383
+    counts = {(cells.count("b"), cells.count("s")) for (cells,) in one_stage}
+    assert len(counts) ** 3 == 28**3 == 21_952
+
+
+@given(st.tuples(stages, stages, stages))
+def test_the_canonical_form_is_one_of_its_equals(cells):
+    moved = canonical(cells)
+    assert canonical(moved) == moved
+    for before, after in zip(cells, moved, strict=True):
+        assert sorted(before) == sorted(after)
+        assert "-b" not in after
+        assert "-s" not in after
+        assert before.replace("-", "") == after.replace("-", "")
+
+
+@given(paths())
+def test_a_stage_has_as_many_layers_as_its_depth(path):
+    assert tuple(map(layers_of, path.stage_cells)) == path.depths
+    assert "-" not in "".join(path.stage_cells)
+
+
+@given(stages, st.integers(0, 40))
+def test_one_layer_more_adds_a_layer_and_changes_nothing_before(cells, depth):
+    less, more = unrolled(cells, depth), unrolled(cells, depth + 1)
+    # Either a basic layer is new, or the last one becomes a pair.
+    assert more in (less + "b", less[:-1] + "s")
+
+
+@pytest.mark.parametrize(
+    ("cells", "depth", "built"),
+    [
+        ("bs----", 3, "bs"),
+        ("bs----", 5, "bsbb"),
+        ("bs----", 6, "bsbs"),
+        ("-b-s--", 6, "bsbs"),
+        ("ssssss", 3, "sb"),
+        ("bs----", 0, ""),
+        (EMPTY, 2, "bb"),
+        ("bbbbbb", 8, "bbbbbbbb"),
+    ],
+)
+def test_cells_repeat_until_the_layers_are_used_up(cells, depth, built):
+    assert unrolled(cells, depth) == built
+
+
+def test_tokens_of_the_stages():
+    assert PSViT2dPath.parse(TEXT).token_counts(224) == (28**2, 14**2, 7**2)
+    assert PSViT2dPath.parse(TEXT).token_counts(40) == (25, 9, 4)
+    assert PSViT1dPath.parse("psvit1d:b-----|------|b-----").token_counts(224) == (196, 98, 49)
+    # Nothing is pooled into stages of a tail without layers.
+    assert PSViT1dPath.parse("psvit1d:b-----|------|------").token_counts(16) == (1,)
+    assert PSViT2dPath((EMPTY, "b-----", EMPTY)).token_counts(64) == (64, 16)
+
+
+@pytest.mark.parametrize(
+    ("side", "message"),
+    [
+        (100, "patches of 16 px do not fill an image side of 100 px; use 96 or 112 px"),
+        (8, "patches of 16 px do not fill an image side of 8 px; use 16 px"),
+        (0, "patches of 16 px do not fill an image side of 0 px; use 16 px"),
+        (16, r"stage 2 cannot pool one token by two \(image 16 px\); use 32 px or more"),
+    ],
+)
+def test_images_that_do_not_suit(side, message):
+    with pytest.raises(ValueError, match=message):
+        PSViT1dPath(("b-----", "b-----", EMPTY)).token_counts(side)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("8,2", "'8,2' is not psvit2d:CELLS"),
+        ("bbs---|bs----|bb----", "is not psvit2d:CELLS"),
+        ("psvit1d:bbs---|bs----|bb----", "is not psvit2d:CELLS"),
+        ("psvit2d:bbs---|bs----", "is not psvit2d:CELLS"),
+        (f"{TEXT}|1,2,3|4|5", "is not psvit2d:CELLS"),
+        (f"{TEXT}|4|1,2,3", "is not psvit2d:CELLS"),
+        ("psvit2d:bbs--|bs----|bb----", "stage 1 cells='bbs--' is not allowed; use six of 'b'"),
+        ("psvit2d:bbs---|bx----|bb----", "stage 2 cells='bx----' is not allowed"),
+        (f"{TEXT}|1,2", r"depths has 2 value\(s\); give one for each of 3 stages"),
+        (f"{TEXT}|1,2,257", "stage 3 depth=257 is not allowed; use a whole number from 0 to 256"),
+        (f"{TEXT}|2", "stage 1 width=2 is not allowed; use a whole number from 3 to 4096"),
+        (f"{TEXT}|0", "stage 1 width=0 is not allowed"),
+        (f"{TEXT}|4097", "stage 1 width=4097 is not allowed"),
+        (f"{TEXT}|x", "'x' in 'psvit2d:.*' is not a whole number of up to 5 digits"),
+        (f"{TEXT}|1,-2,3", "'-2' in 'psvit2d:.*' is not a whole number"),
+        (f"{TEXT}|٣", "is not a whole number"),
+        (f"{TEXT}|", "'' in 'psvit2d:.*' is not a whole number"),
+    ],
+)
+def test_texts_that_are_refused(text, message):
+    with pytest.raises(ValueError, match=message) as error:
+        PSViT2dPath.parse(text)
+    assert "\n" not in str(error.value)
+
+
+def test_values_that_are_refused():
+    with pytest.raises(ValueError, match=r"cells has 2 value\(s\)"):
+        PSViT2dPath((EMPTY, EMPTY))
+    with pytest.raises(ValueError, match=r"stage 2 depth=1\.5 is not allowed"):
+        PSViT2dPath((EMPTY,) * 3, (1, 1.5, 1))
+    with pytest.raises(ValueError, match="stage 1 width=0 is not allowed"):
+        PSViT2dPath.parse(TEXT).with_(width=0)
