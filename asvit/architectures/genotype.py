@@ -20,7 +20,7 @@ from asvit.architectures.base import (
     checked_stages,
     not_allowed,
 )
-from asvit.architectures.parts import Parts
+from asvit.architectures.parts import PUBLISHED, Parts
 
 STAGES: Final = 4
 STEM_STRIDE: Final = 4
@@ -82,7 +82,7 @@ class Genotype(Growable):
     #: Channels of stage 1, 1 to 1024; each later stage doubles them, up to 1024.
     width: int = DEFAULT_WIDTH
     #: What it is made of. A convolutional stem has no kernel to choose: K1 is then 4.
-    parts: Parts = Parts()
+    parts: Parts = PUBLISHED
 
     def __post_init__(self) -> None:
         if self.parts.stem != "patch":
@@ -137,7 +137,7 @@ class Genotype(Growable):
             heads,
             depths,
             *(width or [DEFAULT_WIDTH]),
-            parts=Parts.parse(made_of) if semicolon else Parts(),
+            parts=Parts.parse(made_of) if semicolon else PUBLISHED,
         )
 
     def __str__(self) -> str:
@@ -148,7 +148,7 @@ class Genotype(Growable):
         last = [self.heads] if self.width == DEFAULT_WIDTH else [self.heads, self.width]
         stages = (*zip(*columns, strict=True), last)
         topology = "|".join(",".join(map(str, part)) for part in stages)
-        return f"{topology};{self.parts}" if self.parts != Parts() else topology
+        return f"{topology};{self.parts}" if self.parts != PUBLISHED else topology
 
     @property
     def stage_widths(self) -> Four:

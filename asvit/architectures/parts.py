@@ -53,3 +53,6 @@ class Parts:
         """The parts that are not the published ones; empty if there are none."""
         own = vars(self).items()
         return ",".join(f"{k}={v}" for k, v in own if v != PART_CHOICES[k][0])
+
+
+PUBLISHED: Final = Parts()

@@ -19,6 +19,13 @@ _PYRAMID: Final = (1, 2, 4, 8)  # channels of the stages over those of the first
 _WIDEST: Final = 4096
 
 
+_LEGEND: Final = {
+    "stem_type": "a patch of 4 x 4 pixels, or two overlapping convolutions, makes a token",
+    "window_size": "tokens along one side of an attention window",
+    "patch_size": "pixels along one side of a patch",
+}
+
+
 @dataclass(frozen=True)
 class TimmFamily:
     """How width and depths of a family enter ``timm.create_model``.
@@ -143,20 +150,24 @@ class TimmArchitecture(Growable):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the text; its arguments have to be those of a width and depths."""
-        model, f = TimmModel.parse(text), cls.family
+        f, prefix = cls.family, f"{PREFIX}{cls.family.model}("
+        example = cls(tuple(choices[0] for choices in f.depths), 6 * f.multiple)
+        refusal = ValueError(f"{shown(text)} is not {prefix}...) as in {example}")
+        if not text.startswith(prefix):
+            raise refusal
+        model = TimmModel.parse(text)
         given = model.arguments
         try:
             width, depths = given[f.width], given[f.depth]
             arch = cls(
-                depths if isinstance(depths, tuple) else (depths,),
-                width[0] if isinstance(width, tuple) else width,
+                depths if isinstance(depths, tuple) else (depths,),  # type: ignore[arg-type]
+                width[0] if isinstance(width, tuple) else width,  # type: ignore[arg-type]
                 tuple((name, given[name]) for name in f.options),
             )
         except (KeyError, TypeError, IndexError):
-            arch = None
-        if model.name != f.model or arch is None or arch.model != model:
-            example = cls(tuple(choices[0] for choices in f.depths), 6 * f.multiple)
-            raise ValueError(f"{shown(text)} is not of this family, as {example} is")
+            raise refusal from None
+        if arch.model != model:
+            raise refusal
         return arch
 
     def __str__(self) -> str:
@@ -172,8 +183,14 @@ class TimmSpace(SearchSpace):
         self.name, self.family = name, family  # type: ignore[misc]
         self.description, self.paper = family.title, family.paper  # type: ignore[misc]
         self.prefix = f"{PREFIX}{family.model}("  # type: ignore[misc]
-        self.dimensions = {**dict(zip(names, family.depths)), **family.options}  # type: ignore
-        self.legend = {"L1 to L4": "blocks in each stage"}  # type: ignore[misc]
+        stages = dict(zip(names, family.depths, strict=True))
+        self.dimensions = {**stages, **family.options}  # type: ignore[misc,dict-item]
+        first, last = names[0], names[-1]
+        blocks = first if first == last else f"{first} to {last}"
+        self.legend = {  # type: ignore[misc]
+            blocks: "blocks in each stage",
+            **{option: _LEGEND[option] for option in family.options},
+        }
         self.architecture = type(  # type: ignore[misc]
             f"{name.title()}Architecture", (TimmArchitecture,), {"family": family}
         )

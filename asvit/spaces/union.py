@@ -1,6 +1,8 @@
 """Several spaces as one, such as families of networks that are compared at equal limits."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,10 +11,6 @@ from torch import nn
 from asvit.spaces.base import SPACES, Architecture, Choice, SearchSpace
 
 FAMILY = "family"
-
-
-class _OfMembers:
-    """Stands for the class of the architectures, which are those of the members."""
 
 
 class UnionSpace(SearchSpace):
@@ -30,7 +28,6 @@ class UnionSpace(SearchSpace):
     """
 
     branch: ClassVar[str] = FAMILY
-    architecture: ClassVar[type] = _OfMembers
 
     def __init__(self, members: Sequence[str], name: str = "") -> None:
         for member in members:
@@ -41,6 +38,9 @@ class UnionSpace(SearchSpace):
         self._members = {member: SPACES[member] for member in members}
         self.name = name or ",".join(members)  # type: ignore[misc]
         self.description = f"the spaces {', '.join(members)}"  # type: ignore[misc]
+        self.architecture = reduce(  # type: ignore[misc,assignment]
+            or_, (space.architecture for space in self._members.values())
+        )
         self.paper = "; ".join(  # type: ignore[misc]
             dict.fromkeys(space.paper for space in self._members.values())
         )
@@ -52,7 +52,15 @@ class UnionSpace(SearchSpace):
                 for dimension, choices in space.dimensions.items()
             },
         }
-        self.legend = {FAMILY: "the space of an architecture"}  # type: ignore[misc]
+        self.legend = {  # type: ignore[misc]
+            FAMILY: "the space of an architecture",
+            **{
+                " to ".join(f"{member}.{name}" for name in names.split(" to ")): meaning
+                for member, space in self._members.items()
+                for names, meaning in space.legend.items()
+                if names.partition(" ")[0] in space.dimensions
+            },
+        }
 
     @property
     def size(self) -> int:
