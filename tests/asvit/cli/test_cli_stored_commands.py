@@ -94,7 +94,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
         assert name == "asvit"
         with monkeypatch.context() as patch:
             for kind in RUNS.values():
-                patch.setattr(kind, "resolved", stop)
+                patch.setattr(kind.algorithm or kind, "resolved", stop)
             ended = run(*words)
         assert ended.exit_code == 130, f"{line}: {ended.stderr}"
         return seen[0]
