@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from asvit.core.files import write_text
 from asvit.models import convert
 from asvit.training.short import Recipe, fit
-from experiments.head_similarity import similarity_picture
+from experiments.head_similarity import similarity_svg
 from experiments.study import Case, Study, cases, pivot
 from proxies import contribution_cosine_similarity, head_similarities
 
@@ -71,22 +71,28 @@ def train(parts: str, seed: int) -> Case:
     trained = contribution_cosine_similarity(model, test[0])
     if seed == 0:
         OUT.mkdir(parents=True, exist_ok=True)
-        picture = similarity_picture(head_similarities(model, test[0]))
-        write_text(OUT / f"head-similarity-{parts.replace(' ', '-')}.svg", picture.svg)
+        svg = similarity_svg(head_similarities(model, test[0]))
+        write_text(OUT / f"head-similarity-{parts.replace(' ', '-')}.svg", svg)
     return {"accuracy": fitted.accuracy, "ccs_fresh": fresh, "ccs_trained": trained}
 
 
 STUDY = Study(Row, OUT / "heads.csv", cases(seed=range(3), parts=PARTS), train)
 
 
-def main() -> None:
-    """Train the networks that lack, and print the accuracy and similarity of each."""
+def table() -> str:
+    """Accuracy of each training, and the similarity of its heads before and after it."""
 
     def cell(rows: Sequence[Row]) -> str:
         (row,) = rows
         return f"{row.accuracy:.1f} %, {row.ccs_fresh:.3f}, {row.ccs_trained:.3f}"
 
-    print(pivot(STUDY.main(__doc__), ["parts"], "seed", cell))
+    return pivot(STUDY.rows(), ["parts"], "seed", cell)
+
+
+def main() -> None:
+    """Compute what is missing, and print the table."""
+    STUDY.main(__doc__)
+    print(table())
 
 
 if __name__ == "__main__":

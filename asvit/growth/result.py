@@ -1,17 +1,18 @@
 """What a scaling ended in."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asvit.core.codec import flattened, to_json
+from asvit.core.codec import to_json
 from asvit.core.results import Result
+from asvit.core.settings import fields_of
 from asvit.growth.settings import ScaleSettings
 from asvit.reference.findings import Reliability
 from proxies.latency import Latency
 from scaling import Budget, Row
 
-flattened("values")(Row)
 _MODEL = ("architecture", "params", "macs")
 
 
@@ -80,9 +81,9 @@ class ScaleResult(Result):
             ],
             "steps": [
                 {
-                    **to_json(row),
+                    **_columns(row),
                     "candidates": [
-                        to_json(candidate)
+                        _columns(candidate)
                         for candidate in self.candidates
                         if candidate.step == row.step and row.kind != "start"
                     ],
@@ -94,14 +95,26 @@ class ScaleResult(Result):
     @classmethod
     def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
         """The steps as the series and the candidates."""
-        series = [
-            {k: v for k, v in step.items() if k != "candidates"} for step in content["steps"]
-        ]
+        series = [_nested(step) for step in content["steps"]]
         candidates = [
             candidate
             for step, row in zip(content["steps"], series, strict=True)
-            for candidate in (step["candidates"] or [row])
+            for candidate in ([_nested(row) for row in step["candidates"]] or [row])
         ]
-        if len({frozenset(row) for row in (*series, *candidates)}) > 1:
+        if len({frozenset(row["values"]) for row in (*series, *candidates)}) > 1:
             raise ValueError("its steps and candidates differ in their columns")
         return {**content, "series": series, "candidates": candidates}
+
+
+def _columns(row: Row) -> dict[str, Any]:
+    """A row as in the tables: its measures beside the other columns."""
+    content = to_json(row)
+    measures = content.pop("values")
+    return {**content, **measures}
+
+
+def _nested(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo :func:`_columns`."""
+    own = {*fields_of(Row), "candidates"}
+    values = {k: math.nan if v is None else v for k, v in columns.items() if k not in own}
+    return {**columns, "values": values}

@@ -110,9 +110,6 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
     """Parameters and multiply-adds of an :class:`AsViT` on one square image, by formulas.
 
     The same as :func:`proxies.counts.count` of the network, in a thousandth of the time.
-
-    Raises:
-        ValueError: If the architecture does not take images of this size.
     """
     params = macs = 0
     dims = (3, *g.stage_widths)

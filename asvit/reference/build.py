@@ -73,10 +73,6 @@ def draw(space: SearchSpace, settings: BuildSettings) -> tuple[str, ...]:
     """Draw the architectures of a table, as texts; the same for the same space, seed and sizes.
 
     A larger table begins with the architectures of a smaller one.
-
-    Raises:
-        ValueError: If there are too few architectures, or one does not suit the width or the image
-            size.
     """
     if settings.n > space.size:
         raise ValueError(

@@ -85,11 +85,7 @@ class Finding:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Undo :meth:`to_json`.
-
-        Raises:
-            ValueError: If a field has another type, or another error of ``MALFORMED``.
-        """
+        """Undo :meth:`to_json`."""
         own = {name: value_from_json(content[name], kind) for name, kind in _OWN.items()}
         return cls(**own, correlation=from_json(content, Correlation))
 

@@ -43,7 +43,7 @@ def summary(result: TrainResult) -> Summary:
         "multiply-adds": html.number(result.macs),
         "classes": html.number(result.network.num_classes),
     }
-    for name, row in (("best", result.best_row), ("last", result.last)):
+    for name, row in (("best", result.best), ("last", result.last)):
         if row is not None:
             facts[f"accuracy, {name} epoch ({row.epoch})"] = f"{html.number(row.best_top1)} %"
     return Summary(facts, [*_tokens(result), *_confused(_predictions(result))])

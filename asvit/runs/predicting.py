@@ -23,7 +23,7 @@ from asvit.export.formats import CONFIG, FORMATS, INPUT, OUTPUT
 from asvit.export.reload import by_torch, onnx_session, run_onnx
 from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
-from asvit.runs.folder import kind_noun, kinds_in
+from asvit.runs.folder import kind_in, kind_noun
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
@@ -138,9 +138,9 @@ def preparation(image_size: int, facts: Mapping[str, Any]) -> Prepare:
 
 def _check_finished(folder: Path) -> None:
     """Check that a folder without weights is not that of a run which has yet to write them."""
-    if not (folder / RESULT).exists() and (kinds := kinds_in(folder)):
+    if not (folder / RESULT).exists() and (kind := kind_in(folder)):
         raise FileNotFoundError(
-            f"{folder} is that of {kind_noun(min(kinds))} that has not finished, and has no "
+            f"{folder} is that of {kind_noun(kind)} that has not finished, and has no "
             "weights yet; give its command again, which goes on"
         )
 

@@ -20,8 +20,8 @@ from asvit.core.summary import SummaryPart
 from asvit.core.versions import versions
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
+from asvit.runs.folder import MARKER, RunFiles, check_plain_files, kind_in, named_folder
 from asvit.runs.folder import RUNS as RUNS
-from asvit.runs.folder import RunFiles, kinds_in, named_folder
 from asvit.runs.lifecycle import perform
 from proxies.messages import unknown
 
@@ -42,22 +42,13 @@ def register_run(kind: K) -> K:
 
 
 def kind_of(folder: Path) -> type[Run[Any, Any, Any]] | None:
-    """The kind of run that ``folder`` holds; None where no kind known here has written in it.
-
-    Without a result or a state to tell, the names of its files do.
-    """
-    found = kinds_in(folder)
-    kind: type[Run[Any, Any, Any]]
-    for kind in RUNS.values():
-        if found & kind.files.kinds:
-            return kind
-    files = [(kind, name) for kind in RUNS.values() for name in kind.files.outputs]
-    files += [(kind, kind.files.state) for kind in RUNS.values()]
-    return next((kind for kind, name in files if not found and (folder / name).is_file()), None)
+    """The kind of run that ``folder`` holds; None where no kind known here has written in it."""
+    name = kind_in(folder)
+    return next((kind for kind in RUNS.values() if kind.files.kind == name), None)
 
 
 def write_report(folder: Path | str) -> list[Path]:
-    """Write the report of a run of any kind anew; what is of no other kind is taken for a search.
+    """Write the report of a run of any kind anew.
 
     Returns:
         The files written, the page last.
@@ -67,7 +58,10 @@ def write_report(folder: Path | str) -> list[Path]:
         ValueError: If a file in it is not what it should be, or its kind has no report.
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
-    kind: type[Run[Any, Any, Any]] = kind_of(Path(folder)) or RUNS["search"]
+    kind = kind_of(Path(folder))
+    if kind is None:
+        raise FileNotFoundError(f"{folder} is no run folder of asvit: it has no {MARKER}")
+    check_plain_files(Path(folder), kind.files)
     written = reporting.write_report(kind, Path(folder))
     if not written:
         raise ValueError(f"{folder} holds {article(kind.files.noun)}, which has no report")

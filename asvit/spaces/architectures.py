@@ -178,9 +178,6 @@ def choice_features(arch: str | Architecture) -> tuple[str, dict[str, float]]:
     """The kind of an architecture, and its choices as numbers: name -> number.
 
     The kind is the name of its space, or the prefix of its family or of timm.
-
-    Raises:
-        ValueError: As :func:`parse`.
     """
     if (fixed := _fixed(arch)) is not None:
         return fixed.prefix.removesuffix(":"), fixed.features()

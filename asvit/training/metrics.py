@@ -21,6 +21,7 @@ from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, TENSORBOARD
 from asvit.core.versions import missing
 from asvit.data import LabelledImages
 from asvit.training.distributed import ProcessGroup
+from asvit.training.settings import TOP
 from proxies.messages import first_line
 from proxies.tables import csv_text
 
@@ -28,9 +29,6 @@ MOST_PICTURES = 24  # of the worst mistakes
 SIDE = 96  # pixels of the longer side of a picture
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-
-
-TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
 
 
 @dataclass(frozen=True)
@@ -70,8 +68,6 @@ def evaluate(
                 total += _hits(network(inputs).float(), targets)
             count += len(targets)
     images_seen = int(processes.sum(torch.tensor(count, device=device)))
-    if not images_seen:
-        raise ValueError("there are no images to validate on; give some")
     return [
         Accuracy(
             100 * top1 / images_seen, 100 * top5 / images_seen, loss / images_seen, images_seen
@@ -128,11 +124,7 @@ class Predictions:
 
 
 def read_predictions(path: Path) -> Predictions | None:
-    """Read the file; None if there is none: it has pictures, which may not be for others.
-
-    Raises:
-        ValueError: If it is malformed.
-    """
+    """Read the file; None if there is none: it has pictures, which may not be for others."""
     try:
         return from_json(parse_json(read_text(path)), Predictions)
     except FileNotFoundError:
@@ -240,9 +232,6 @@ class TensorBoard:
     """Writes metrics for TensorBoard, into a subfolder of the run folder.
 
     Event files of earlier sessions are replaced, so that no epoch appears twice.
-
-    Raises:
-        ImportError: If TensorBoard is not installed.
     """
 
     def __init__(self, folder: Path, rows: Sequence[EpochRow]) -> None:

@@ -14,6 +14,8 @@ from asvit.training.token_plan import TokenPlan
 if TYPE_CHECKING:
     from asvit.training.images.augmentation import Augmentation
 
+TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
+
 _WARMUP_SHARE = 5  # the default warm-up takes at most a fifth of the epochs
 _BRANCHES = 2  # of compact parts, as in asvit.convert
 _SOFT_WEIGHT = 0.1  # of the teacher in soft distillation, as in DeiT
@@ -275,10 +277,6 @@ class TrainSettings(Settings):
         The learning rate follows the batch: the recipe's for 512 images, times ``batch_size`` /
         512; the rates at the start and the end are lowered to it. If the epochs are given, but
         not the warm-up, it takes at most a fifth of them. Compact layers get two branches.
-
-        Raises:
-            ValueError: If the preset or recipe is unknown or a value is not allowed.
-            TypeError: If there is no such setting.
         """
         requested = {**cls.presets[preset], **given}
         return super().make(**_filled_in(requested, RECIPES[requested.get("recipe", "swin")]))

@@ -37,7 +37,7 @@ from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.architectures import find_architecture
-from asvit.runs.folder import kinds_in, newest_run
+from asvit.runs.folder import MARKER, kind_in
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.rows import read_trials, write_trials
 from asvit.search.settings import MeasureSearchSettings, TrainingSearchSettings
@@ -210,7 +210,7 @@ JOURNALS = {
         DesignJournal, DesignSettings("pets", max_params=10**6),
         {"device": "cpu", "versions": VERSIONS},
         lambda journal, at: journal.add_record(Stage(f"stage {at}", {"seconds": 1.5})),
-        lambda journal, at: journal.found(f"stage {at}") is not None,
+        lambda journal, at: journal.result_of(f"stage {at}") is not None,
     ),
     "study of a search": Reader(
         Lines(), write_study, open_journal, use_study, "study.journal",
@@ -253,10 +253,6 @@ OF_OTHERS = {
     "architecture of a run": Reader(
         Json(), write_search, lambda path: find_architecture(str(path.parent)),
         lambda found, path: json.dumps(found.by, allow_nan=False), "result.json",
-    ),
-    "newest run": Reader(
-        Json(), write_search, lambda path: newest_run("search", path.parents[1]),
-        name="result.json", of_run=False,
     ),
 }  # fmt: skip
 
@@ -410,18 +406,6 @@ OWN = "\n".join(
         "",
     ]
 )
-PIT = "base_dim,mlp_ratio,depth,num_heads,acc\n" + "".join(
-    f'{16 * i},4,"[2, 6, 4]","[2, 4, 8]",{70 + i}\n' for i in range(1, 7)
-)
-FORMER = "hidden_dim,mlp_ratio,depth,num_heads,acc\n" + "".join(
-    f'{192 + 12 * i},"3.5 4",2,"3 4",{70 + i}\n' for i in range(6)
-)
-TIMM = "arch,model,primary,top1,params_M\n" + "".join(
-    f"{name},{name}.a,True,{80 + i},1.5\n"
-    for i, name in enumerate(
-        ("resnet18", "resnet34", "resnet50", "vit_tiny_patch16_224", "pit_b_224")
-    )
-)
 #: What belongs into no text of a table: a terminal obeys it.
 UNWANTED = {*map(chr, (*range(32), *range(127, 160), *range(0x2028, 0x202F)))}
 
@@ -481,12 +465,14 @@ TABLES = {
         in_memory(lambda text: read_paths(text) or None), of_run=False, tolerant=True,
     ),
     "reference table": reference(OWN),
-    "reference table of PiTs": reference(PIT),
-    "reference table of AutoFormers": reference(FORMER),
-    "reference table of timm's": reference(TIMM),
 }  # fmt: skip
 
-KIND = Reader(Json(), write_search, lambda path: kinds_in(path.parent), name="result.json")
+KIND = Reader(
+    Json(),
+    lambda path: path.write_text("search\n"),
+    lambda path: kind_in(path.parent),
+    name=MARKER,
+)
 READERS: Mapping[str, Reader] = {
     **JOURNALS, **RESULTS, **OF_OTHERS, **SETTINGS, **TENSORS, **TABLES
 }  # fmt: skip

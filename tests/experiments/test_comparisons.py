@@ -3,16 +3,12 @@
 import math
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from run_script import Script, read_rows
 from scipy import stats
 
@@ -20,147 +16,68 @@ import asvit
 from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
 from asvit.runs import lifecycle
-from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.settings import SupernetSettings
 from experiments import (
     compare_designs,
     compare_growths,
     compare_outcomes,
-    compare_precision,
     compare_psvit,
-    compare_published,
     compare_rules,
-    compare_scalings,
     study,
     study_fidelity,
-    study_latency,
     study_measures,
-    study_rejection,
-    study_stem,
     tau_table,
 )
-from experiments.baselines import scale_at_random
-from experiments.compare_precision import Row, best, swapped, table
 from experiments.make_reference_tables import SOURCES, make
 from experiments.study import Row as TrainedRow
 from experiments.tables import markdown, write_rows
 from experiments.tasks import TASKS
 from proxies import PROXIES
 from proxies.counts import count
-from scaling import Budget, Shape
 from scaling.rules import RULES
-from tests.scaling.test_growth import pyramid_cost as cost
-
-START = Shape((1, 1, 1, 1), 32)
 
 
-BUDGETS = st.integers(1_100_000, 10**9).map(lambda amount: Budget("params", amount))
-
-
-@given(BUDGETS, st.integers(0, 100))
-def test_at_random_is_repeatable_and_within_the_budget(budget: Budget, seed: int) -> None:
-    found, again = (
-        scale_at_random(START, cost, budget, np.random.default_rng(seed)) for _ in range(2)
-    )
-    assert found == again
-    assert cost(*found).params <= budget.amount
-    assert cost(found.depths, found.width + 1).params > budget.amount
-
-
-def test_a_budget_below_the_start_is_refused() -> None:
-    budget = Budget.parse("1M")
-    with pytest.raises(ValueError, match="within 1M"):
-        scale_at_random(START, cost, budget, np.random.default_rng(0))
-
-
-def test_pairs_in_another_order_are_counted() -> None:
-    assert swapped([1, 2, 3], [10, 20, 30]) == 0
-    assert swapped([1, 2, 3], [3, 2, 1]) == 1
-    assert swapped([1, 2, 3], [2, 1, 3]) == pytest.approx(1 / 3)
-    assert swapped([1, 1, 3], [2, 1, 3]) == 0  # a tie has no order to lose
-
-
-def rows() -> list[Row]:
-    nan = math.nan
-    return [
-        Row("a", "length_distortion", 1.0, 2.0, 1.01, nan),
-        Row("a", "ntk_condition_number", 9.0, 7.0, 9.0, nan),
-        Row("b", "length_distortion", 3.0, 1.0, 3.0, nan),
-        Row("b", "ntk_condition_number", 5.0, 8.0, nan, nan),
-    ]
-
-
-def test_the_table_has_what_is_known() -> None:
-    lines = table(rows()).splitlines()[2:]
-    assert lines == [
-        "| length_distortion | other seed | -1.0000 | 100.00% | 83.33% | 100.00% | 0 |",
-        "| length_distortion | bfloat16 | 1.0000 | 0.00% | 0.50% | 1.00% | 0 |",
-        "| ntk_condition_number | other seed | -1.0000 | 100.00% | 41.11% | 60.00% | 0 |",
-    ]
-
-
-def test_the_best_is_that_of_both_measures_and_a_failure_loses() -> None:
-    assert best(rows()) == "float32 b, other seed a, bfloat16 b"
-
-
-def test_the_script_measures_in_both_precisions(script: Script) -> None:
-    words = "--architectures 2 --space asvit-tiny --image-size 32 --images 3 --device cpu"
-    assert "| length_distortion | bfloat16 |" in script(compare_precision.main, words)
-    found = read_rows("runs/precision/precision.csv")
-    assert len(found) == 4
-    for row in found:
-        assert row["tf32"] == "nan"
-        exact, low = float(row["float32"]), float(row["bfloat16"])
-        assert low != exact, "the precision did not reach the measure"
-        assert low == pytest.approx(exact, rel=0.05)
-
-
-TRAINING = {
-    "classes": 3, "train_images": 24, "validation_images": 9, "test_images": 9, "image_size": 32,
-    "width": 12, "epochs": 1, "batch_size": 12, "device": "cpu",
-}  # fmt: skip
-EVOLUTION = {
-    "population": 3, "generations": 1, "keep": 1, "crossovers": 0, "mutations": 0,
-    "random_paths": 1, "device": "cpu",
-}  # fmt: skip
-
-
-def test_all_are_trained_at_the_largest_width_within_the_limit(
-    monkeypatch: pytest.MonkeyPatch, script: Script
+def test_paths_are_trained_at_the_largest_width_within_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def searched(*, space: str, seed: int, out: Path, **settings: Any) -> SimpleNamespace:
-        assert (space, seed, out) == ("psvit2d", 0, Path("out/seed0/search"))
-        found = [settings[name] for name in ("data", "image_size", "steps")]
-        assert found == ["fractal:3", 32, 2]
+    def searched(*, space: str, seed: int, **settings: Any) -> SimpleNamespace:
+        assert (space, seed, settings["data"], settings["image_size"]) == (
+            *("psvit2d", 0, "fractal:3", 32),
+        )
         return SimpleNamespace(seed_architecture="psvit2d:b-----|s-----|b-----")
 
-    monkeypatch.setattr(compare_psvit, "TRAINING", TRAINING)
-    monkeypatch.setattr(compare_psvit, "EVOLUTION", EVOLUTION)
+    images = {"classes": 3, "train_images": 24, "validation_images": 9, "test_images": 9}
+    training = {**images, "image_size": 32, "width": 12, "epochs": 1, "batch_size": 12}
+    steps = {"generations": 1, "keep": 1, "crossovers": 0, "mutations": 0, "random_paths": 1}
+    monkeypatch.setattr(compare_psvit, "TRAINING", {**training, "device": "cpu"})
+    monkeypatch.setattr(compare_psvit, "EVOLUTION", {**steps, "population": 3, "device": "cpu"})
     monkeypatch.setattr(asvit, "run_search", searched, raising=False)  # tested elsewhere
-    line = "--steps 2 --random 1 --seeds 1 --out out --table trainings.csv"
-    printed = script(compare_psvit.main, line).splitlines()
-    origins = ("supernet", "training-free", "within 1", "random 1")
-    assert [line.split(" | ")[:2] for line in printed[-12:-8]] == [["| 0", one] for one in origins]
-    assert [line.split(" | ")[0] for line in printed[-5:]] == [
-        "| supernet than training-free", "| supernet than within", "| supernet than random",
-        "| training-free than random", "| within than random",
-    ]  # fmt: skip
-    rows = read_rows("trainings.csv")
-    assert len(rows) == 4
-    limit = int(EvolutionResult.read(Path("out/seed0/found/result.json")).settings.max_macs or 0)
-    for row in rows:
-        assert 0.8 * limit < int(row["macs"]) <= limit
-        assert 0 <= float(row["accuracy"]) <= 100
-    again = script(compare_psvit.main, line).splitlines()
-    assert again == printed[4:]  # nothing is trained again
-    assert script(compare_psvit.main, f"{line} --print").splitlines() == again
+    every = [case for case in compare_psvit.STUDY.cases if case["seed"] == 0]
+    few = replace(compare_psvit.STUDY, table=Path("table.csv"), cases=every)
+    monkeypatch.setattr(compare_psvit, "STUDY", few)
+    rows = few.run()
+    limit = compare_psvit.found(0)[1]
+    compare_psvit.found.cache_clear()
+    assert [row.origin for row in rows] == [*compare_psvit.ORIGINS]
+    assert all(0.8 * limit < row.macs <= limit for row in rows)
+    assert len(compare_psvit.table().splitlines()) == 2 + len(compare_psvit.PAIRS)
 
 
 def test_what_does_not_fit_at_any_width_is_refused() -> None:
     settings = SupernetSettings.make(image_size=32)
     with pytest.raises(ValueError, match="more than 10 multiply-adds at its smallest width"):
         compare_psvit.at_limit("psvit2d:b-----|------|------", settings, 10, 10)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches and growths at their smallest, without reports."""
+    least = {"images": 2, "points": 3, "repeats": 1}
+    for name, more in (("run_search", {"recheck": 1}), ("run_scaling", {})):
+        run = partial(getattr(asvit, name), **least, **more)
+        monkeypatch.setattr(asvit, name, run, raising=False)
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
 
 
 @pytest.fixture
@@ -214,10 +131,8 @@ def test_outcomes_are_trained_once_each_and_kept(
     assert script(compare_outcomes.main, f"{line} --print").splitlines() == again
 
 
-def test_finalists_are_measured_once_more(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
-    small = partial(asvit.run_search, images=2, points=3, repeats=1, recheck=1)
-    monkeypatch.setattr(asvit, "run_search", small, raising=False)
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+@pytest.mark.usefixtures("small")
+def test_finalists_are_measured_once_more(script: Script) -> None:
     write_rows(
         Path("table.csv"),
         [TrainedRow(k, n, "x", 0, 50.0 + n) for k in compare_outcomes.KINDS for n in (0, 1)],
@@ -231,49 +146,43 @@ def test_finalists_are_measured_once_more(monkeypatch: pytest.MonkeyPatch, scrip
     assert all(float(value) > 0 for line in printed[-3:] for value in line[:-2].split(" | ")[3:])
 
 
-def test_differences_of_outcomes_are_within_pairs_and_seeds() -> None:
-    def made(kind: str, *accuracies: tuple[float, ...]) -> list[TrainedRow]:
-        return [
-            TrainedRow(kind, search, f"{kind} {search}", training, accuracy)
-            for search, own in enumerate(accuracies)
-            for training, accuracy in enumerate(own)
-        ]
+def rows_of(kind: str, *accuracies: tuple[float, ...], text: str = "") -> list[TrainedRow]:
+    """A row for each training, by architecture."""
+    return [
+        TrainedRow(kind, search, text or f"{kind} {search}", training, accuracy)
+        for search, own in enumerate(accuracies)
+        for training, accuracy in enumerate(own)
+    ]
 
+
+def test_differences_of_outcomes_are_within_pairs_and_seeds() -> None:
     policy, picked = compare_outcomes.POLICY, compare_outcomes.PICKED
-    rows = [*made(policy, (50, 50), (70, 70)), *made(picked, (53, 53), (73, 73))]
+    rows = [*rows_of(policy, (50, 50), (70, 70)), *rows_of(picked, (53, 53), (73, 73))]
     found = study.difference(rows, [(picked, policy)], paired=(picked, policy))
     assert (found.value, *found.interval) == (3, 3, 3)
     random = study.RANDOM
-    rows += made(random, (50, 50), (70, 70))
+    rows += rows_of(random, (50, 50), (70, 70))
     found = study.difference(rows, [(picked, random)])  # of no pairs: Welch's
     away = stats.t.ppf(0.975, 2) * math.sqrt(200)
     assert found.value == 3
     assert found.interval == pytest.approx((3 - away, 3 + away))
     both = study.difference(rows, [(picked, policy), (random, policy)], paired=(picked, policy))
     assert both.value == 1.5
-    noisy = [*made(policy, (50, 60)), *made(picked, (50, 60))]
+    noisy = [*rows_of(policy, (50, 60)), *rows_of(picked, (50, 60))]
     found = study.difference(noisy, [(picked, policy)])  # of their trainings
     away = stats.t.ppf(0.975, 2) * math.sqrt(50)
     assert found.interval == pytest.approx((-away, away))
 
 
 def test_a_network_that_several_growths_end_in_counts_once() -> None:
-    rows = [
-        TrainedRow("grown", growth, "same", training, accuracy)
-        for growth in range(3)
-        for training, accuracy in enumerate((87.0, 90.0))
-    ]
+    rows = rows_of("grown", *[(87.0, 90.0)] * 3, text="same")
     assert study.values_of(rows, "grown") == [87.0, 90.0]
     rows.append(TrainedRow("grown", 3, "other", 0, 80.0))
     assert study.values_of(rows, "grown") == [88.5, 80.0]
 
 
-def test_growths_to_one_budget_are_trained(
-    monkeypatch: pytest.MonkeyPatch, script: Script, trained: list[Any]
-) -> None:
-    small = partial(asvit.run_scaling, images=2, points=3, repeats=1)
-    monkeypatch.setattr(asvit, "run_scaling", small, raising=False)
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+@pytest.mark.usefixtures("small")
+def test_growths_to_one_budget_are_trained(script: Script, trained: list[Any]) -> None:
     line = "--growths 1 --random 2 --trainings 1 --budget 600K --table table.csv"
     printed = script(compare_growths.main, line).splitlines()
     rows = read_rows("table.csv")
@@ -295,12 +204,10 @@ def test_growths_to_one_budget_are_trained(
     assert script(compare_growths.main, f"{line} --print").splitlines() == printed[len(rows) :]
 
 
+@pytest.mark.usefixtures("small")
 def test_rules_and_growth_to_one_budget_are_trained(
     monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
-    small = partial(asvit.run_scaling, images=2, points=3, repeats=1)
-    monkeypatch.setattr(asvit, "run_scaling", small, raising=False)
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     taught: list[Any] = []
 
     def train(text: str, seed: int) -> float:
@@ -320,69 +227,6 @@ def test_rules_and_growth_to_one_budget_are_trained(
     assert len(taught) == len({row["architecture"] for row in rows})
     assert any(line.startswith("| grown than shape | ") for line in printed)
     assert script(compare_rules.main, f"{line} --print").splitlines() == printed[len(rows) :]
-
-
-def test_the_study_of_the_stem_changes_the_stem_alone(script: Script) -> None:
-    text = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-    assert study_stem.with_stem(text, 5) == "5,2,3|4,1,2|4,1,4|4,1,6|32"
-    columns = {"length_distortion": [6.0, 6.0]}
-    effect = {"length_distortion": {5: 2.0, 8: 3.0}}
-    texts = [study_stem.with_stem(text, 5), text]
-    assert study_stem.without_stem(columns, texts, effect) == {"length_distortion": [3.0, 2.0]}
-    printed = script(study_stem.main, "--sides 32 --rest 1 --rows 5")
-    assert "| L^E | 32 px | 1.00 |" in printed
-    assert "| L^E without K1's part | 32 px |" in printed
-
-
-def test_networks_are_timed_twice(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxies.timing._SECONDS", 0.0)
-    printed = script(study_latency.main, "--random 3 --timm resnet10t --image-size 32 --out new")
-    assert printed.splitlines()[0].endswith("eager, batch 1, 32 px, 4 networks")
-    assert "| all 4 | milliseconds | " in printed
-    assert "| As-ViT 3 | passes of the reference | " in printed
-    rows = read_rows(Path("new/latency.csv"))
-    assert len(rows) == 4
-    assert all(float(row["first"]) > 0 and float(row["second"]) > 0 for row in rows)
-
-
-SMALL = (
-    "--image-size 32 --repeats 1 --images 2 --points 3 --data gaussian --seeds 1 "
-    "--arch 4,8,2|2,4,2|2,2,2|2,1,2|16"
-)
-
-
-def test_manual_scalings_are_compared_at_equal_budgets(script: Script) -> None:
-    line = f"{SMALL} --budgets 1.4M,1.6M --random 1 --most-blocks 16"
-    assert "| 1.6M | growth | 0 |" in script(compare_scalings.main, line)
-    first = Path("runs/compare-scalings/scalings.csv").read_bytes()
-    rows = read_rows("runs/compare-scalings/scalings.csv")
-    assert {row["rule"] for row in rows} == set(compare_scalings.COLOURS)
-    for row in rows:
-        assert int(row["params"]) <= Budget.parse(row["budget"]).amount
-        assert float(row["length_distortion"]) > 0
-    assert Path("runs/compare-scalings/scalings.svg").stat().st_size > 1000
-    script(compare_scalings.main, line)  # reuses the measurements
-    assert Path("runs/compare-scalings/scalings.csv").read_bytes() == first
-
-
-def test_the_published_family_is_compared_at_equal_size(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
-    small = {
-        "Small": "4,8,2|2,4,2|2,2,2|2,1,2|16,36",
-        "Base": "4,8,2|2,4,2|2,2,2|2,1,2|16,40",
-        "Large": "4,8,2,2|2,4,2,1|2,2,2,1|2,1,2,1|16,44",
-    }
-    monkeypatch.setattr(compare_published, "PUBLISHED", small)
-    printed = script(compare_published.main, SMALL)
-    rows = read_rows("runs/compare-published/published.csv")
-    assert [(row["size"], row["source"]) for row in rows] == [
-        (size, source) for size in small for source in ("published", "grown")
-    ]
-    for theirs, ours in zip(rows[::2], rows[1::2], strict=True):
-        assert int(ours["params"]) <= int(theirs["params"])
-    assert "| Large | published | 0 |  | 2,1,1,1 | 44 |" in printed
-    assert " of 1 | " in printed
 
 
 def test_bars_in_a_cell_do_not_end_it() -> None:
@@ -535,48 +379,14 @@ def test_designs_are_compared_below_one_cap(
 
 
 def test_the_best_drawn_is_judged_by_its_other_trainings() -> None:
-    def rows(kind: str, *accuracies: tuple[float, ...]) -> list[TrainedRow]:
-        return [
-            TrainedRow(kind, search, f"{kind} {search}", training, accuracy)
-            for search, own in enumerate(accuracies)
-            for training, accuracy in enumerate(own)
-        ]
-
-    outcomes = rows(compare_designs.AT_CAP, (90, 92), (88, 90))
-    drawn = rows("random", (70, 70, 70), (85, 85, 85), (60, 60, 60))
+    outcomes = rows_of(compare_designs.AT_CAP, (90, 92), (88, 90))
+    drawn = rows_of("random", (70, 70, 70), (85, 85, 85), (60, 60, 60))
     mean, apart = compare_designs.than_best_drawn(outcomes + drawn)
     assert (mean, apart.value) == (85.0, 5.0)
     # Each draw is lucky once: by its lucky training it is picked, by the others it is judged.
-    drawn = rows("random", *[(95, 80, 80)] * 30)
+    drawn = rows_of("random", *[(95, 80, 80)] * 30)
     mean, _ = compare_designs.than_best_drawn(outcomes + drawn)
     assert 80.0 <= mean < 80.5
-
-
-def test_below_a_limit_a_policy_is_compared_with_uniform_draws(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
-    space = study_rejection.Space()
-    rng = np.random.default_rng(3)
-    for drawn in islice(space.uniform(rng), 5):  # a sum over the dimensions is exact
-        assert space.params(drawn) == asvit.cost(space.text(drawn), 32, 20).params
-    limit = int(np.median([space.params(one) for one in islice(space.uniform(rng), 50)]))
-    again = study_rejection.learn(space, limit, 20, 0, again=True)
-    assert len(again.accuracies) == 20
-    assert again.uniform == 0
-    penalty = study_rejection.learn(space, limit, 20, 0, again=False)
-    assert 0 < len(penalty.accuracies) < 20
-    assert penalty.first == len(penalty.accuracies) / 20
-    monkeypatch.setattr(study_rejection, "SHARES", (1.0, 0.5))
-    monkeypatch.setattr(study_rejection, "UNIFORM", 20)
-    table = script(study_rejection.main, "--steps 3 --seeds 2").splitlines()
-    assert [line.split(" | ")[:2] for line in table[2:]] == [
-        ["| 100%", "drawn again"], ["| 50%", "drawn again"], ["| 50%", "counts as the worst"]
-    ]  # fmt: skip
-    assert table[2].endswith(" | 100% | 100% | 0% |")
-    monkeypatch.setattr(study_rejection, "MOST", 1)
-    few = study_rejection.learn(space, limit, 20, 0, again=True)
-    assert 0 < few.uniform < 1
-    assert len(few.accuracies) == 20
 
 
 def test_the_cap_holds_for_the_whole_space() -> None:

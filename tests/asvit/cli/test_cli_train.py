@@ -5,7 +5,6 @@ import json
 import os
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,6 @@ from click.testing import Result
 from PIL import Image
 
 from asvit.core import tensor_files
-from asvit.core.display import Lines
-from asvit.core.progress import Progress
 from asvit.core.run_files import TRAINING_FIGURES, figure_files
 from asvit.networks import Network, WeightsFile
 from asvit.training.checkpoint import Checkpoint
@@ -149,29 +146,6 @@ def test_files_that_are_no_images_are_all_named_before_the_first_epoch(tmp_path:
     assert done.exit_code == 0, done.stderr
 
 
-def test_a_truncated_image_stops_training_and_is_named(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "data")
-    for path in folder.glob("*/*.png"):
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    result = train_on(folder, "--out", tmp_path / "run")
-    assert result.exit_code == 3
-    assert ".png" in last_line(result)
-    assert last_line(result).endswith("; repair or remove it, or give --bad-images replace")
-    assert "Traceback" not in result.stderr
-
-
-def test_a_training_that_a_bad_image_stopped_goes_on_as_it_says(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "data")
-    words = ["--out", tmp_path / "run", "--validation", tmp_path / "data", "--quiet"]
-    assert train_on(folder, *words).exit_code == 0
-    path = folder / "cats" / "2.png"
-    path.write_bytes(path.read_bytes()[:300])
-    words += ["--ema", "0"]
-    (tmp_path / "run" / "model.safetensors").unlink()
-    on = train_on(folder, *words, "--bad-images", "replace")
-    assert on.exit_code == 0, on.stderr
-
-
 def test_few_images_get_a_smaller_batch_than_the_recipe_has(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "data", per_class=16)
     words = ["train", ARCH, "--preset", "quick", "--data", folder, "--device", "cpu"]
@@ -225,30 +199,3 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     again = run("train", ARCH, *QUICK, "--out", folder)
     assert again.exit_code == 0, again.stderr
     assert (folder / "model.safetensors").exists()
-
-
-# Progress
-
-
-def told(**changes: Any) -> Progress:
-    usual = {
-        "done": 1, "resumed": 1, "seconds": 30.0, "state": "step 5/10 of epoch 2  loss 1.500",
-        "share": 0.5, "share_resumed": 0.25,
-    }  # fmt: skip
-    return Progress("epoch", total=4, **{**usual, **changes})
-
-
-def test_lines_within_an_epoch_are_rare(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 0.0
-    clock = SimpleNamespace(monotonic=lambda: now)
-    monkeypatch.setattr("asvit.core.display.time", clock)
-    lines = Lines("training it")
-    for step in range(1, 8):
-        lines(told(state=f"step {step}"))
-        now += 20
-    lines(told(state="later", share=0.56))
-    assert [line.split("  ")[-1] for line in capsys.readouterr().err.splitlines()[1:]] == [
-        "step 1", "step 4", "step 7", "later",
-    ]  # fmt: skip

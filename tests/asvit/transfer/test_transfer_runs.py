@@ -1,10 +1,8 @@
 """Detectors and segmenters from the command line and from Python, from start to report."""
 
 import itertools
-import os
 import re
 import shutil
-import subprocess
 import sys
 from base64 import b64decode
 from functools import partial
@@ -40,6 +38,7 @@ from asvit.transfer.settings import (
 )
 from tests.asvit.cli.commands import check_refused, run, strict
 from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data
+from tests.campaigns import forked
 from tests.hostile import sealed_result
 
 SHIFT = "shift:1,1,1,1|2|12|1|24"
@@ -60,23 +59,6 @@ def _small_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detector, "MaskRCNN", partial(MaskRCNN, box_detections_per_img=5))
     monkeypatch.setattr(cascade, "HIDDEN", 64)
     monkeypatch.setattr(cascade, "MASKS", 64)
-
-
-@pytest.mark.parametrize(
-    ("changes", "fault"),
-    [
-        ({"image_size": 16}, "image_size must be at least 32"),
-        ({"drop_path": 1.0}, "drop_path must be a number at least 0 and below 1"),
-        ({"scale": (2.0, 1.0)}, r"scale must be two numbers, least first, got \(2.0, 1.0\)"),
-        ({"scale": "many"}, "scale must be two numbers, least first, got 'many'"),
-        ({"data": ""}, "data must be a name"),
-        ({"train": 3}, "train must be a name, got 3"),
-        ({"detector": "fast"}, "detector must be cascade or mask, got 'fast'"),
-    ],
-)
-def test_values_out_of_range(changes: dict[str, Any], fault: str) -> None:
-    with pytest.raises(ValueError, match=fault):
-        DetectionSettings(**{**DETECTION, **changes})
 
 
 def test_defaults_are_those_of_the_docs() -> None:
@@ -260,24 +242,11 @@ def test_without_network_library_or_command(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.slow
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     make_data(8, 4)
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "asvit",
-    ]
-    done = subprocess.run(
-        [*launch, *words("segment", head=32, epochs=2), "--json", "--quiet"],
-        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    data = strict(done.stdout)
+    asked = words("segment", head=32, epochs=2, data=Path("data").resolve())
+    with forked.pair([*asked, "--json", "--quiet"], tmp_path / "run") as both:
+        found = forked.ended(both, tmp_path / "run")
+    assert [code for code, _ in found] == [0, 0], found
+    data = strict(forked.printed(tmp_path / "0", forked.STDOUT))
     assert data["processes"] == 2
     # What both found together is what one finds alone with the weights that were written.
     types: Any = {"settings": SegmentationSettings, "row": SegmentationRow}
@@ -286,12 +255,3 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     task.model.load_state_dict(file.state.weights)
     alone = task.evaluate(ProcessGroup("cpu"))
     assert alone == pytest.approx({name: data[name] for name in alone}, abs=0.02)
-
-
-def test_a_process_of_its_own_trains_a_segmenter() -> None:
-    make_data(4, 2)
-    line = [sys.executable, "-m", "asvit", *words("segment")]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "mean iou" in done.stdout
-    assert "training on data, 64 px: 1 epochs in batches of 4" in done.stderr
