@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
-from asvit.core.files import check_plain, oddity, sync_folder, write_text
+from asvit.core.files import IMAGE_ENDINGS, check_plain, oddity, sync_folder, write_text
 from asvit.core.results import RUNS as RUNS
 from asvit.core.results import article
 from asvit.core.run_files import (
@@ -181,14 +181,12 @@ def _picture_in(folder: Path) -> Path | None:
     """A picture in ``folder`` or in a folder inside it; those beside a run do not count."""
     if not folder.is_dir():
         return None
-    from asvit.data.files import EXTENSIONS
-
     inside = (
         path for path in sorted(folder.iterdir()) if path.is_dir() and os.access(path, os.R_OK)
     )
     places = (place for place in (folder, *inside) if not (place / MARKER).exists())
     paths = (path for place in places for path in place.iterdir())
-    return next((path for path in paths if path.suffix.lower() in EXTENSIONS), None)
+    return next((path for path in paths if path.suffix.lower() in IMAGE_ENDINGS), None)
 
 
 def check_plain_files(folder: Path, own: RunFiles) -> None:
