@@ -25,7 +25,6 @@ from asvit.core.console import console, fitting, networks, number, table
 from asvit.core.display import progress_display
 from asvit.core.files import check_target
 from asvit.core.settings import MeasuringSettings
-from asvit.runs.scoring import score
 from proxies.registry import PROXIES, standard_measures
 from proxies.tables import csv_text
 
@@ -75,6 +74,8 @@ def command(
     ARCH is an architecture text, quoted because of its bars, timm:NAME, or the folder of a run
     that ended in an architecture. A measure that fails has no value but a reason.
     """
+    from asvit.runs.scoring import score
+
     if as_csv and as_json:
         raise click.UsageError("--csv and --json write on stdout alike; give one of them")
     values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
