@@ -215,6 +215,7 @@ def test_cost_says_what_it_counts() -> None:
     assert result.stdout.count("total") == 2
 
 
+@pytest.mark.nightly
 def test_cost_times_a_pass_and_says_on_what() -> None:
     """As a user types it, in a process of its own."""
     given = ("cost", SEED, "timm:resnet18", "--image-size", "32", "--latency", "--batch", "2")
