@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 import asvit
 from asvit.core.run_files import TRIALS
@@ -23,12 +25,14 @@ from asvit.runs.evolution import evolve_supernet
 from asvit.runs.supernet import train_supernet
 from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta
-from asvit.training.supernets.retraining import train_alone
+from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings
-from asvit.training.supernets.splits import load_splits
+from asvit.training.supernets.single_path import SupernetTraining
+from asvit.training.supernets.splits import Splits, load_splits
 from experiments.study import Case, Study, cases, gain, grouped, points
 from experiments.tables import markdown
 from proxies import count
+from proxies.evaluation import seed_for
 
 # So many classes that no network learns all of them.
 TRAINING: dict[str, Any] = {
@@ -92,14 +96,43 @@ def train(seed: int, origin: str) -> Case:
     settings, limit, texts = found(seed)
     parts = load_splits(settings)
     text = at_limit(texts[origin], settings, parts.classes, limit)
-    trained = train_alone(text, settings, parts)
-    cost = count(trained.model, settings.image_size)
-    values = {"params": cost.params, "macs": cost.macs, "accuracy": trained.accuracy}
-    return {"architecture": text, **values}
+    model = train_alone(text, settings, parts)
+    cost = count(model, settings.image_size)
+    top1 = accuracy(model, *parts.test)
+    return {"architecture": text, "params": cost.params, "macs": cost.macs, "accuracy": top1}
 
 
 TABLE = Path(__file__).with_name("psvit.csv")
 STUDY = Study(Row, TABLE, cases(seed=range(3), origin=ORIGINS), train)
+
+
+class OnlyPath(nn.Module):
+    """A network as a supernet with one path."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, _path: None) -> Tensor:  # noqa: D102
+        return cast("Tensor", self.network(images))
+
+
+def train_alone(architecture: str, settings: SupernetSettings, parts: Splits) -> nn.Module:
+    """Train an architecture from fresh weights by its supernet's recipe.
+
+    It takes as many steps as the supernet for all paths, also on the images that ranked paths.
+    """
+    images, labels = (torch.cat(both) for both in zip(parts.train, parts.validation, strict=True))
+    seed = seed_for(settings.seed, f"alone {architecture}", 0)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        model = asvit.build(architecture, settings.image_size, parts.classes)
+    network, recipe = OnlyPath(model), settings.recipe
+    training = SupernetTraining(
+        network, (images, labels), recipe, draw=lambda _rng: None, seed=seed
+    )
+    training.run(save=lambda: None)
+    return model
 
 
 def at_limit(text: str, settings: SupernetSettings, num_classes: int, limit: int) -> str:

@@ -39,7 +39,7 @@ from asvit.core.run_files import DESIGNED
 from asvit.core.versions import versions
 from asvit.data import FractalDataset
 from asvit.designs.journal import DesignJournal
-from asvit.runs import designing
+from asvit.runs.algorithms import design_plan
 from experiments.tables import markdown
 from experiments.tasks import write_pictures
 from tests.campaigns import forked
@@ -91,7 +91,7 @@ COMMANDS: Mapping[str, str] = {
     "supernet train": "supernet train --validation-images 12 --test-images 12 --image-size 16"
     f" --width 6 --epochs 3 {_LEARNING}",
     "supernet evolve": "supernet evolve supernet --population 5 --generations 3 --keep 2"
-    " --crossovers 2 --mutations 2 --random-paths 3 --retrain --device cpu",
+    " --crossovers 2 --mutations 2 --random-paths 3 --device cpu",
 }
 
 #: Takes half a minute, and is only killed where it is asked for.
@@ -294,13 +294,13 @@ def _wait_for_stage(process: ForkServerProcess, journal: Path, moments: random.R
 
 def shorten_designs() -> None:
     """Make the trainings of designs in this process brief; there is no option for it."""
-    plan = designing.DesignRun._plan
+    search = design_plan.DesignPlan.search
 
-    def brief(run: designing.DesignRun) -> Mapping[str, Any]:
-        return {**plan(run), "training_steps": 3}
+    def brief(plan: design_plan.DesignPlan) -> Mapping[str, Any]:
+        return {**search(plan), "training_steps": 3}
 
-    mock.patch.object(designing.DesignRun, "_plan", brief).start()
-    mock.patch.object(designing, "_EPOCHS", (2, 2)).start()
+    mock.patch.object(design_plan.DesignPlan, "search", brief).start()
+    mock.patch.object(design_plan, "_EPOCHS", (2, 2)).start()
 
 
 def _write_scenes(folder: Path) -> None:

@@ -58,11 +58,9 @@ KILLED: Mapping[str, Mapping[str, Sequence[int]]] = {
         "fsync": (1, 4, 9), "step": (1, 12), "supernet.safetensors": (4,),
         "losses.csv": (2,), "result.json": (1,),
     },
-    # The winner is trained in twelve steps, six an epoch, with a state at the end of each.
     "supernet evolve": {
-        "fsync": (1, 17), "step": (9,), "retraining.safetensors": (2,),
-        "trials.csv": (1,), "retrained.safetensors": (1,), "result.json": (1,),
-        "report.html": (1,),
+        "fsync": (1, 9, 17), "trials.csv": (1,), "inherited.safetensors": (1,),
+        "result.json": (1,), "report.html": (1,),
     },
 }  # fmt: skip
 
@@ -73,7 +71,7 @@ INTERRUPTED: Mapping[str, Mapping[str, Sequence[int]]] = {
     "reference build": {"step": (9,), "fsync": (7,), "table.csv": (4,)},
     "train": {"step": (19,)},
     "supernet train": {"step": (6,)},
-    "supernet evolve": {"fsync": (8,), "step": (8,)},
+    "supernet evolve": {"fsync": (8,)},
 }
 
 #: What else is killed once: other controllers and spaces, batches, trainings that fail.
@@ -113,7 +111,7 @@ REPEATED: Mapping[str, tuple[str, int, int]] = {
     "reference build": ("step", 9, 2),
     "train": ("checkpoint.safetensors", 3, 1),  # going on puts the one before in its place
     "supernet train": ("step", 5, 2),
-    "supernet evolve": ("step", 7, 1),
+    "supernet evolve": ("fsync", 9, 2),
 }
 
 #: Command -> options of a smaller run, which the one without them extends.
