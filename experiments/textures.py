@@ -45,7 +45,7 @@ def _bricks(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 def _dots(rng: np.random.Generator, u: Array, v: Array) -> Array:
     distance = np.hypot(u % 1 - 0.5, v % 1 - 0.5)
-    return 1.0 * (distance < rng.uniform(0.22, 0.36))
+    return np.where(distance < rng.uniform(0.22, 0.36), 1.0, 0.0)
 
 
 def _cells(rng: np.random.Generator, u: Array, v: Array) -> Array:
