@@ -60,4 +60,4 @@ def test_every_table_is_on_a_page() -> None:
 def test_the_table_of_a_study_with_missing_rows_stays() -> None:
     page = "<!-- table old -->\n| a |\n\n<!-- table new -->\n| b |\n"
     tables = {"old": "", "new": "| c |"}
-    assert fill_tables(page, "table", tables.__getitem__) == page.replace("b", "c")
+    assert fill_tables(page, "table", tables.__getitem__) == page.replace("| b |", "| c |")
