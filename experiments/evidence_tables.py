@@ -34,8 +34,10 @@ from experiments.study import RANDOM, Row, difference, in_a_cell
 from experiments.tables import fill_tables, markdown, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
-NAMES = ("evidence", "evidence_measures", "evidence_searches")
-NAMES += ("predictor", "retokenization", "supernet")
+NAMES = (
+    *("evidence", "evidence_measures", "evidence_searches"),
+    *("predictor", "retokenization", "supernet"),
+)
 PAGES = tuple(DOCS / f"{name}.md" for name in NAMES)
 BUDGETS = "0.8M", "1.5M", "0.005G"
 
