@@ -97,8 +97,7 @@ def train(seed: int, origin: str) -> Case:
     parts = load_splits(settings)
     text = at_limit(texts[origin], settings, parts.classes, limit)
     model = train_alone(text, settings, parts)
-    cost = count(model, settings.image_size)
-    top1 = accuracy(model, *parts.test)
+    cost, top1 = count(model, settings.image_size), accuracy(model, *parts.test)
     return {"architecture": text, "params": cost.params, "macs": cost.macs, "accuracy": top1}
 
 
