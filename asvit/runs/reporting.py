@@ -22,8 +22,8 @@ def show(kind: type[Run[Any, Any, Any]], result: Result, screen: Console) -> Non
     """Write what a run came to on a console, and what to type next."""
     parts = list(kind.summary(result))
     for part in parts if parts[:1] == [""] else ["", *parts]:
-        for drawn in rendered(part, screen):
-            screen.print(drawn)
+        for renderable in rendered(part, screen):
+            screen.print(renderable)
     folder, names = result.folder, kind.written.split(", ")
     there = ", ".join(n for n in names if "." not in n or (folder / n).exists())
     more = f" ({there})" if there else f", after {clock(result.wall_seconds)}"
@@ -37,8 +37,8 @@ def rendered(part: SummaryPart, screen: Console) -> Iterator[RenderableType]:
     if isinstance(part, str):
         yield part
     elif isinstance(part, Table):
-        for one in divided(part, screen) if part.divided else (part,):
-            yield table(one.columns, one.rows, title=one.title, left=one.left, rule=one.rule)
+        for it in divided(part, screen) if part.divided else (part,):
+            yield table(it.columns, it.rows, title=it.title, left=it.left, rule=it.rule)
     else:
         yield from fact_lines(part)
 
@@ -51,11 +51,11 @@ def divided(whole: Table, screen: Console) -> Iterator[Table]:
         rows = [[row[place] for place in places] for row in whole.rows]
         return replace(whole, columns=[whole.columns[place] for place in places], rows=rows)
 
-    def drawn(columns: Sequence[str]) -> RenderableType:
-        one = part(columns)
-        return table(one.columns, one.rows, left=one.left, rule=one.rule)
+    def render(columns: Sequence[str]) -> RenderableType:
+        it = part(columns)
+        return table(it.columns, it.rows, left=it.left, rule=it.rule)
 
-    for place, columns in enumerate(fitting(whole.columns[1:], drawn, screen)):
+    for place, columns in enumerate(fitting(whole.columns[1:], render, screen)):
         yield replace(part(columns), title=None if place else whole.title)
 
 

@@ -51,9 +51,9 @@ class EvolutionAlgorithm(EvolutionRun):
     file: SupernetFile | None = None  # the supernet, where it is read already
 
     @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
+    def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; without a supernet, with the newest finished one."""
-        run = super().make(preset, **given)
+        run = super().make(preset, **values)
         return run if run.supernet else replace(run, supernet=newest_run("supernet"))
 
     def resolved(self) -> Self:

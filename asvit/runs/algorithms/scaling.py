@@ -56,19 +56,19 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     journal_type = GrowthJournal
 
     @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
+    def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; without an architecture, from the newest finished search."""
-        texts = {given.pop("arch", None), given.pop("architecture", None)} - {None}
+        texts = {values.pop("arch", None), values.pop("architecture", None)} - {None}
         if len(texts) > 1:
             raise WrongOption(f"two architectures, {' and '.join(sorted(texts))}; give one")
         text = next(iter(texts), None)
         if text is None:
-            given["seed_run"] = newest_run("search")
-            text = _seed_of(given["seed_run"])
+            values["seed_run"] = newest_run("search")
+            text = _seed_of(values["seed_run"])
         with wrong_option():
             _, architecture = find_growable(find_architecture(str(text)).text)
-        given |= {"architecture": str(architecture), "classes_of_data": "classes" not in given}
-        return super().make(preset, **given)
+        values |= {"architecture": str(architecture), "classes_of_data": "classes" not in values}
+        return super().make(preset, **values)
 
     def resolved(self) -> Self:
         """With the classes of the data, unless a number was given."""

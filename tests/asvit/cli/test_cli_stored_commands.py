@@ -94,7 +94,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
         assert name == "asvit"
         with monkeypatch.context() as patch:
             for kind in RUNS.values():
-                patch.setattr(kind, "resolved", stop)
+                patch.setattr(kind.algorithm or kind, "resolved", stop)
             ended = run(*words)
         assert ended.exit_code == 130, f"{line}: {ended.stderr}"
         return seen[0]
@@ -233,7 +233,7 @@ def test_what_a_design_tells_to_type(
             runs[str(one.folder)] = one
             return fake(one)
 
-        monkeypatch.setattr(kind, "run", kept)
+        monkeypatch.setattr(kind.algorithm, "run", kept)
     monkeypatch.chdir(tmp_path)
     result = design(pictures, max_params="150K", max_latency="0.9ms", out="my run", seed=3)
     screen = Console(file=io.StringIO(), width=80)

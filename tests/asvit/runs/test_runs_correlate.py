@@ -76,7 +76,7 @@ def test_many_measures_of_few_networks_are_worth_workers(
             chosen.append(self.workers.jobs or 0)
             raise ValueError("no network is measured here")
 
-    monkeypatch.setattr(measurement_pool, "MeasurementPool", Measured)
+    monkeypatch.setattr("asvit.runs.algorithms.correlation.MeasurementPool", Measured)
     monkeypatch.setattr(base, "cores", lambda: 2)
     guess = len(table) * 32**2 / measurement_pool._PIXELS_A_SECOND
     monkeypatch.setattr(base, "_MIN_PARALLEL_SECONDS", 1.5 * guess)

@@ -44,14 +44,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
         seen.append((key, tuple(names)))
         return fake_measure(build, names, key=key, **rest)
 
-    real = measurement_pool.MeasurementPool
-
-    def pool(*given: Any, **named: Any) -> Any:
-        """That of a table is the real one; a scaling has no classes."""
-        return (real if "num_classes" in named else FakePool)(*given, **named)
-
     fakes.fake_scaling(monkeypatch.setattr)
-    monkeypatch.setattr(measurement_pool, "MeasurementPool", pool)
     monkeypatch.setattr(measurement_pool, "measure", counted)
     monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     return seen
