@@ -25,7 +25,6 @@ from asvit.core.console import console, fitting, networks, number, table
 from asvit.core.display import progress_display
 from asvit.core.files import check_target
 from asvit.core.settings import MeasuringSettings
-from asvit.runs.scoring import score
 from proxies.registry import PROXIES, standard_measures
 from proxies.tables import csv_text
 
@@ -89,6 +88,8 @@ def command(
     if out is not None:
         check_target(out)  # before the long part
     texts = canonical(architectures)
+    from asvit.runs.scoring import score
+
     title = f"measuring {len(texts)} architecture{'s' * (len(texts) > 1)}"
     with progress_display(lambda: f"{title}: {settings.in_words()}", quiet=quiet) as tell:
         scores = score(texts, measures, progress=tell, **vars(settings))
