@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NotRequired, TypedDict
+from typing import Any, ClassVar, Literal
 
-from asvit.core.codec import from_json, to_json
+from asvit.core.codec import to_json
 from asvit.core.journal import Journal
-from asvit.core.records import score_from_json, score_to_json
 from asvit.core.results import Result
 from asvit.core.settings import (
     MeasuringSettings,
@@ -165,16 +164,22 @@ class ScaleSettings(MeasuringSettings):
         return RULES[self.by_hand].expansions if self.by_hand else self.grow != _PAPERS
 
 
-class _Timed(TypedDict):
+@dataclass(frozen=True)
+class Timed:
+    """How long a forward pass of an architecture takes."""
+
     architecture: str
     latency: Latency
 
 
-class _Measured(TypedDict):
+@dataclass(frozen=True)
+class Measured:
+    """The scores of a shape."""
+
     depths: tuple[int, ...]
     width: int
-    expansions: NotRequired[tuple[int, ...]]
-    scores: Mapping[str, Any]
+    expansions: tuple[int, ...]
+    scores: Mapping[str, Score]
 
 
 class GrowthJournal(Journal[ScaleSettings]):
@@ -186,7 +191,7 @@ class GrowthJournal(Journal[ScaleSettings]):
     kind = "scale"
     noun = "scaling"
     settings_type = ScaleSettings
-    clock = "seconds"
+    record_types = (Measured, Timed)
 
     def __init__(self, *args: Any) -> None:
         self._scores: dict[Shape, Mapping[str, Score]] = {}
@@ -199,33 +204,21 @@ class GrowthJournal(Journal[ScaleSettings]):
 
     def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
         """Keep the scores of ``shape``."""
-        found = {name: score_to_json(score) for name, score in scores.items()}
-        more = {"expansions": list(shape.expansions)} if shape.expansions else {}
-        sizes = {"depths": list(shape.depths), "width": shape.width, **more}
-        self.append({**sizes, "scores": found})
-        self._scores[shape] = scores
-
-    def keep_latency(self, architecture: str, latency: Latency) -> None:
-        """Keep how long a forward pass takes."""
-        self.append({"architecture": architecture, "latency": to_json(latency)})
-        self.latencies[architecture] = latency
+        self.add_record(Measured(shape.depths, shape.width, shape.expansions, scores))
 
     def __len__(self) -> int:
         """Number of shapes with scores."""
         return len(self._scores)
 
-    def take(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the file."""
-        if "latency" in record:
-            timed = from_json(record, _Timed)
-            self.latencies[timed["architecture"]] = timed["latency"]
-            return
-        found = from_json(record, _Measured)
-        shape = shape_of(found["depths"], found["width"], found.get("expansions", ()))
-        now = measure_versions(found["scores"])
-        if measure_versions(found["scores"], self.versions or {}) == now:
-            scores = {name: score_from_json(of) for name, of in found["scores"].items()}
-            self._scores[shape] = scores
+    def note(self, record: Measured | Timed) -> None:
+        """Take note of scores, if they are of the present code, or of a time."""
+        if isinstance(record, Timed):
+            self.latencies[record.architecture] = record.latency
+        elif measure_versions(record.scores, self.versions or {}) == measure_versions(
+            record.scores
+        ):
+            shape = shape_of(record.depths, record.width, record.expansions)
+            self._scores[shape] = record.scores
 
 
 _MODEL = ("architecture", "params", "macs")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NewType, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from proxies.messages import first_line, one_line, shown
+from proxies.registry import Better, Score
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -103,6 +105,17 @@ def _first_fault(error: BaseException) -> str:
     return f"{'.'.join(names)} {first_line(error)}" if names else first_line(error)
 
 
+@dataclass(frozen=True)
+class _NullableScore:
+    """A score, whose numbers may be null in JSON."""
+
+    value: Nullable
+    std: Nullable
+    values: tuple[Nullable, ...]
+    better: Better
+    reason: str
+
+
 @cache
 def _converter() -> Converter:
     from cattrs import Converter
@@ -116,6 +129,9 @@ def _converter() -> Converter:
     made.register_structure_hook(Path, lambda value, _: Path(_strict(value, str)))
     made.register_unstructure_hook(Path, str)
     made.register_structure_hook(Nullable, _nullable)
+    made.register_structure_hook(
+        Score, lambda value, _: Score(**vars(made.structure(value, _NullableScore)))
+    )
 
     def sequence(kind: Any) -> Callable[[Any, Any], Any]:
         named = _is_named_tuple(kind)

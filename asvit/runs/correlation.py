@@ -251,7 +251,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             excluded=plan.excluded,
             correlations=in_order([*measured, *predicted]),
             values=values,
-            wall_seconds=store.seconds,
+            wall_seconds=store.measuring,
             question=self.query,
         )
         remove_files(self.folder, [*result.figure_files(self.folder), RESULT])

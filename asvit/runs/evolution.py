@@ -28,6 +28,7 @@ from asvit.core.summary import SummaryPart, parts_of
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.run import Run, imported
 from asvit.search.supernet_result import (
+    Accuracy,
     Cells,
     EvolutionResult,
     Part,
@@ -273,7 +274,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         known = store.get(part, path)
         if known is None:
             known = self.allowed.space.accuracy(self.network, path, getattr(self.parts, part))
-            store.add(part, path, known)
+            store.add_record(Accuracy(part, path, known))
         return known
 
     def _random(self, store: AccuracyJournal, paths: Sequence[Cells]) -> RandomPaths:
@@ -296,7 +297,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         failed = trained.reason is not None
         accuracy = None if failed else trained.accuracy
         self._write(RETRAINED, trained.model, best, test=accuracy)
-        store.add_retrained(
+        store.add_record(
             Retrained(
                 architecture=winner,
                 accuracy=accuracy,

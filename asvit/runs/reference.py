@@ -100,11 +100,13 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
 
     def execute(self, store: TrainingJournal, tell: Tell) -> BuildResult:
         """Train what the journal does not have, and write the table after each training."""
+        from asvit.reference.build import Finished
+
         trainings, todo = self._trainings(), self._missing(store)
         before, began = len(trainings) - len(todo), time.monotonic()
         with closing(self._outcomes(todo)) as outcomes:
             for done, (training, outcome) in enumerate(outcomes, before + 1):
-                store.add(training, outcome)
+                store.add_record(Finished(training, outcome))
                 self._write_table(store)
                 told = outcome.reason or percent(outcome.accuracy)
                 tell(

@@ -24,7 +24,7 @@ from asvit.core.settings import (
 )
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.growth import ScaleResult, ScaleSettings, Timed
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.lifecycle import check_settings, peeked, stored_result
 from asvit.runs.measuring_run import MeasuringRun, rank_table
@@ -196,7 +196,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     def _time(self, store: GrowthJournal, text: str) -> float:
         """Milliseconds of a forward pass of a network, timed once."""
         if text not in store.latencies:
-            store.keep_latency(text, self._latency(text))
+            store.add_record(Timed(text, self._latency(text)))
         return store.latencies[text].milliseconds
 
     def _latency(self, text: str) -> Latency:

@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, TypedDict, get_type_hints
 
-from asvit.core.codec import from_json, to_json, value_from_json
+from asvit.core.codec import to_json, value_from_json
 from asvit.core.files import read_text
 from asvit.core.journal import Journal
 from asvit.core.results import Result
@@ -43,7 +43,10 @@ class Retrained:
     architecture: str = ""  #: text of the winner
 
 
-class _Accuracy(TypedDict):
+@dataclass(frozen=True)
+class Accuracy:
+    """The accuracy of a path with inherited weights, per cent."""
+
     part: Part
     path: Cells
     accuracy: float
@@ -60,7 +63,7 @@ class AccuracyJournal(Journal[EvolutionSettings]):
     noun = "evolution"
     settings_type = EvolutionSettings
     start_types: ClassVar[Mapping[str, Any]] = {"supernet": SupernetOrigin, "device": str}
-    timed_start = True
+    record_types = (Accuracy, Retrained)
 
     def __init__(self, *args: Any) -> None:
         self._accuracies: dict[tuple[Part, Cells], float] = {}
@@ -71,27 +74,16 @@ class AccuracyJournal(Journal[EvolutionSettings]):
         """The accuracy of a path on a part of the images, per cent; None while unknown."""
         return self._accuracies.get((part, path))
 
-    def add(self, part: Part, path: Cells, accuracy: float) -> None:
-        """Keep the accuracy of a path."""
-        self.append({"part": part, "path": list(path), "accuracy": accuracy})
-        self._accuracies[part, path] = accuracy
-
-    def add_retrained(self, outcome: Retrained) -> None:
-        """Keep the outcome of training the winner from scratch."""
-        self.append({"retrained": to_json(outcome)})
-        self.retrained = outcome
-
     def started(self) -> None:
         """Forget a retrained winner: an extended run may have another."""
         self.retrained = None
 
-    def take(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the file."""
-        if "retrained" in record:
-            self.retrained = from_json(record["retrained"], Retrained)
+    def note(self, record: Accuracy | Retrained) -> None:
+        """Take note of an accuracy, or of the winner trained from scratch."""
+        if isinstance(record, Retrained):
+            self.retrained = record
         else:
-            found = from_json(record, _Accuracy)
-            self._accuracies[found["part"], found["path"]] = float(found["accuracy"])
+            self._accuracies[record.part, record.path] = record.accuracy
 
 
 @dataclass(frozen=True)

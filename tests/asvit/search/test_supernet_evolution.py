@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asvit.search.supernet_result import AccuracyJournal, Cells, PathRow, Retrained
+from asvit.search.supernet_result import Accuracy, AccuracyJournal, Cells, PathRow, Retrained
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.search.supernet_space import AllowedPaths, ranked
 
@@ -165,10 +165,10 @@ def test_a_journal_keeps_each_part_and_the_retrained_winner_until_a_run_is_exten
     path, values = tmp_path / "accuracies.jsonl", {"supernet": {"folder": "a", "digest": "d"}}
     journal, (here, there) = AccuracyJournal(path), (("bs----", "b-----"), ("------", "b-----"))
     journal.start(EvolutionSettings(), device="cpu", versions={}, **values)
-    journal.add("validation", here, 1 / 3)
-    journal.add("test", here, 50.0)
+    journal.add_record(Accuracy("validation", here, 1 / 3))
+    journal.add_record(Accuracy("test", here, 50.0))
     outcome = Retrained(60.0, 1.0, 2.0, "", "psvit2d:b-----|------|------|6")
-    journal.add_retrained(outcome)
+    journal.add_record(outcome)
     again = AccuracyJournal(path)
     assert (again.get("validation", here), again.get("test", here)) == (1 / 3, 50.0)
     assert again.get("validation", there) is None
