@@ -5,7 +5,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
 from asvit.models.layers.asvit import Block, PatchEmbedding, ReEmbedding, Stage

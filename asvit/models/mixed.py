@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.models._staged import drop_path_rates
 from asvit.models.asvit import AsViT
 from asvit.models.convert import convert

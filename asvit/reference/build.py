@@ -12,9 +12,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from asvit.architectures.base import Growable
 from asvit.core.codec import Nullable
 from asvit.core.journal import Journal
-from asvit.genotype import Growable
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.schema import Cell, format_table

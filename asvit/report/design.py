@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from asvit.core.console import number
 from asvit.core.summary import Section, Summary
-from asvit.designs import DesignResult
+from asvit.designs.result import DesignResult
 from asvit.report import html
 
 

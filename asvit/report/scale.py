@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from asvit.core.files import read_text
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SERIES
 from asvit.core.summary import Cell
-from asvit.growth import GrowthJournal, ScaleResult, ScaleSettings
+from asvit.growth.journal import GrowthJournal
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.report import html
 from asvit.report import scale_figures as draw
 from asvit.report.correlate import trust

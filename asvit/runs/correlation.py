@@ -66,12 +66,9 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     """
 
     command = "correlate"
-    headline = "Tell how well measures rank the architectures of a reference table by accuracy."
     files = RunFiles(
         "correlation", "correlation", SCORES, (VALUES, CORRELATIONS), figures=CORRELATION_FIGURES
     )
-    settings_type = CorrelationSettings
-    result_type = CorrelationResult
     journal_type = imported("asvit.reference.scores:ScoreJournal")
     report = imported("asvit.report.correlate:write_correlation_report")  # imports matplotlib
     written = "report.html, values.csv, correlations.csv, result.json, figures"
@@ -113,7 +110,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         return self.query, *super().option_owners()
 
     @property
-    def typed_otherwise(self) -> Mapping[str, str]:
+    def typed_values(self) -> Mapping[str, object]:
         """The table by its name, or its path."""
         found = self.table
         return {"reference": str(found.name if found.name in REFERENCES else found.path)}

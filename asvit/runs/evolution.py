@@ -63,7 +63,6 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     """
 
     command = "supernet evolve"
-    headline = "Find the best path of a supernet."
     files = RunFiles(
         "evolution",
         "evolution",
@@ -71,8 +70,6 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         (TRIALS, INHERITED, RETRAINED, RETRAINING),
         figures=EVOLUTION_FIGURES,
     )
-    settings_type = EvolutionSettings
-    result_type = EvolutionResult
     journal_type = imported("asvit.search.supernet_result:AccuracyJournal")
     report = imported("asvit.report.evolution:write_evolution_report")  # imports matplotlib
     written = "report.html, trials.csv, result.json, weights, figures"

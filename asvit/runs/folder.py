@@ -141,7 +141,7 @@ def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
 def kind_in(folder: Path) -> str | None:
     """The kind of run that ``folder`` was claimed for; None where it was claimed for none.
 
-    A copy of a finished run may lack the marker, as tools leave out hidden files: its result tells.
+    A copy of a finished run may lack the marker, a hidden file; then its result tells.
     """
     check_plain(folder / MARKER)
     try:

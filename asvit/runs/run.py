@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args
 
 from asvit.core.progress import Tell, ignore
 from asvit.core.results import Result, article
@@ -68,8 +69,8 @@ def write_report(folder: Path | str) -> list[Path]:
 
 
 def headline_of(kind: type[Run[Any, Any, Any]]) -> str:
-    """The line of help of a kind of run: the first of its docstring, unless it has another."""
-    return kind.headline or (kind.__doc__ or "").partition("\n")[0]
+    """The line of help of a kind of run: the first of its docstring."""
+    return (kind.__doc__ or "").partition("\n")[0]
 
 
 class imported:
@@ -93,18 +94,19 @@ class Run(ABC, Generic[S, R, J]):
     :func:`asvit.core.settings.setting`; commands and their help follow from them. What does not
     suit raises ValueError, what is missing or cannot be written OSError.
 
+    Where the algorithm needs libraries that are slow to import, the registered class only
+    declares, and names its subclass in another module, which executes, as its ``algorithm``.
+
     Type parameters: settings, result, and the :class:`asvit.core.store.Store` that a stopped run
     continues from.
     """
 
     command: ClassVar[str]
-    headline: ClassVar[str] = ""  # its line of help, as :func:`headline_of` takes it
     files: ClassVar[RunFiles]
-    settings_type: ClassVar[Any]
+    settings_type: ClassVar[Any]  # as the type parameters say
     result_type: ClassVar[Any]
     journal_type: ClassVar[Any] = None  # an :class:`asvit.core.journal.Journal`, for most kinds
-    folder_name: ClassVar[str] = ""  # with settings as {s.seed}; else all without a default
-    about: ClassVar[str] = ""  # what is done, likewise
+    algorithm: ClassVar[Any] = None  # the subclass that executes, by :class:`imported`
     report: ClassVar[Any] = None  # a :class:`asvit.report.html.Report`; None for the usual one
     written: ClassVar[str] = ""  # the files that are named with its result
     may_grow: ClassVar[Sequence[str]] = ()
@@ -126,6 +128,15 @@ class Run(ABC, Generic[S, R, J]):
     #: Whether this call has done any work, rather than found its result.
     work_done: bool = dataclasses.field(default=False, init=False)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        bases = getattr(cls, "__orig_bases__", ())
+        for parameter in chain.from_iterable(map(get_args, bases)):
+            if isinstance(parameter, type) and issubclass(parameter, Settings):
+                cls.settings_type = parameter
+            elif isinstance(parameter, type) and issubclass(parameter, Result):
+                cls.result_type = parameter
+
     # What a kind of run supplies.
 
     @classmethod
@@ -135,6 +146,9 @@ class Run(ABC, Generic[S, R, J]):
         Raises:
             WrongOption: If a value is not allowed.
         """
+        if cls.algorithm not in (None, cls):
+            run: Self = cls.algorithm.make(preset, **given)
+            return run
         if given.get("progress", ignore) is None:
             del given["progress"]
         own = {name for name in fields_of(cls) if name != "settings"}
@@ -197,23 +211,21 @@ class Run(ABC, Generic[S, R, J]):
     def default_name(self) -> str:
         """Name of the folder in ``runs`` where no other is given."""
         fields = fields_of(self.settings_type).values()
-        required = [f"{{s.{one.name}}}" for one in fields if one.default is dataclasses.MISSING]
-        named = self.folder_name or "-".join([self.command, *required])
-        return named.format(s=self.settings)
+        required = [
+            str(getattr(self.settings, field.name))
+            for field in fields
+            if field.default is dataclasses.MISSING
+        ]
+        return "-".join([self.command, *required])
 
     @property
     def title(self) -> str:
         """What is about to be done, in a line."""
-        return self.about.format(s=self.settings) or f"{self.files.noun} in {self.folder}"
+        return f"{self.files.noun} in {self.folder}"
 
     @property
-    def always_typed(self) -> Sequence[str]:
-        """Settings that the command line always names."""
-        return ()
-
-    @property
-    def typed_otherwise(self) -> Mapping[str, str]:
-        """Options that the command line names by another text than that of their value."""
+    def typed_values(self) -> Mapping[str, object]:
+        """Options that the command line always has, with the values that it shows."""
         return {}
 
     @classmethod
@@ -226,11 +238,6 @@ class Run(ABC, Generic[S, R, J]):
         """Whether what a stopped run continues from is kept outside its folder."""
         return False
 
-    @property
-    def outside(self) -> bool:
-        """Whether the next session would keep that outside the folder; nothing is opened."""
-        return False
-
     @classmethod
     def summary(cls, result: R) -> Iterable[SummaryPart]:
         """What a run came to: by default every number and text of its result.json."""
@@ -240,10 +247,6 @@ class Run(ABC, Generic[S, R, J]):
     def pictures(cls, result: R) -> Sequence[Picture] | None:
         """The figures of the report and of ``result.plot``; None for a kind without a report."""
         return None if cls.report is None else cls.report.pictures(cls.report.read(result.folder))
-
-    def plan_facts(self) -> Mapping[str, Any]:
-        """What ``--dry-run`` tells of this kind alone, as JSON values."""
-        return {}
 
     # What follows.
 

@@ -95,7 +95,7 @@ class SharedRun(Run[S, R, "Saved[Checkpoint]"]):
             return Saved(read_or_restore(self.folder / self.files.state, read))
 
     @property
-    def typed_otherwise(self) -> Mapping[str, str]:
+    def typed_values(self) -> Mapping[str, object]:
         """The architecture as it was given."""
         return {"architecture": self.typed} if self.typed else {}
 

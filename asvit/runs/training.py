@@ -59,7 +59,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     """
 
     command = "train"
-    headline = "Train a network on your images."
     files = RunFiles(
         "training",
         "training",
@@ -67,7 +66,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, previous(CHECKPOINT)),
         figures=TRAINING_FIGURES,
     )
-    settings_type = TrainSettings
     result_type = imported("asvit.training.result:TrainResult")
     report = imported("asvit.report.training:write_training_report")  # imports matplotlib
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
@@ -127,9 +125,10 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         return size
 
     @property
-    def always_typed(self) -> Sequence[str]:
+    def typed_values(self) -> Mapping[str, object]:
         """The recipe, and what it leaves to the user."""
-        return "recipe", "epochs", "batch_size"
+        s, given = self.settings, super().typed_values
+        return {"recipe": s.recipe, "epochs": s.epochs, "batch_size": s.batch_size, **given}
 
     @cached_property
     def sets(self) -> TrainingSets:

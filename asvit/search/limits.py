@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from asvit.architectures.base import Growable
 from asvit.data.training_sets import class_count
-from asvit.genotype import Growable
 from asvit.search.settings import SearchSettings
 from asvit.spaces.architectures import cost
 from asvit.spaces.base import Architecture, SearchSpace

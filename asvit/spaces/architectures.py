@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asvit.genotype import STAGES, Genotype
+from asvit.architectures.genotype import STAGES, Genotype
 from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.families import FIXED, PREFIX, FixedArchitecture, is_timm_model

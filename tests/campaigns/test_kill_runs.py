@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from asvit.core.run_files import DESIGNED
-from asvit.designs import DesignJournal, DesignSettings, Stage
+from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.settings import DesignSettings
 from tests.campaigns import forked, kill_runs
 from tests.campaigns.kill_runs import (
     WORKER,

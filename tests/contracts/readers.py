@@ -24,9 +24,11 @@ from asvit.core.settings import (
 )
 from asvit.core.tensor_files import write_tensors
 from asvit.data.store import read_pictures, write_pictures
-from asvit.designs import DesignJournal, DesignSettings, Stage
+from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.settings import DesignSettings
 from asvit.export.settings import ExportSettings
-from asvit.growth import GrowthJournal, ScaleSettings
+from asvit.growth.journal import GrowthJournal
+from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.reference.build import Finished, Outcome, Training, TrainingJournal
 from asvit.reference.build_settings import BuildSettings

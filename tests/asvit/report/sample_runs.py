@@ -20,7 +20,8 @@ from PIL import Image
 from asvit.core.codec import from_json
 from asvit.core.digests import sealed_json
 from asvit.core.files import write_bytes
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings

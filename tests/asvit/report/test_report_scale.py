@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from asvit.core.versions import versions
-from asvit.growth import GrowthJournal, ScaleResult, ScaleSettings
+from asvit.growth.journal import GrowthJournal
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.report import scale_figures as draw
 from asvit.report.scale import page, read_scaling, write_scale_report
 from asvit.report.style import style

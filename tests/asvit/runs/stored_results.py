@@ -12,8 +12,10 @@ from rich.console import Console
 
 from asvit.core.codec import from_json
 from asvit.core.results import Result
-from asvit.designs import DesignResult, DesignSettings, Model
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.designs.result import DesignResult, Model
+from asvit.designs.settings import DesignSettings
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings

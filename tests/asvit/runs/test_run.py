@@ -131,7 +131,7 @@ def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> Non
     assert ToyJournal.peek(tmp_path / "toy.jsonl") == ToyRun.make(name="x", rate=0.25).settings
 
 
-def test_a_refusal_before_the_start_leaves_nothing(
+def test_a_refusal_before_the_start_leaves_nothing_and_removes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_self: ToyRun) -> None:
@@ -143,6 +143,12 @@ def test_a_refusal_before_the_start_leaves_nothing(
             with pytest.raises(ValueError, match="no"):
                 run(tmp_path / "run")
         assert list(tmp_path.iterdir()) == []
+    run(tmp_path)
+    before = files(tmp_path)
+    monkeypatch.setattr(ToyRun, "load", refuse)
+    with pytest.raises(ValueError, match="no"):
+        run(tmp_path, fresh=True)
+    assert files(tmp_path) == before
 
 
 def test_the_folder_is_named_after_what_has_no_default() -> None:

@@ -1,0 +1,70 @@
+"""What a scaling has measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from asvit.core.journal import Journal
+from asvit.core.versions import measure_versions
+from asvit.growth.settings import ScaleSettings
+from proxies import Score
+from proxies.latency import Latency
+from scaling import Shape
+from scaling.shapes import shape_of
+
+
+@dataclass(frozen=True)
+class Timed:
+    """How long a forward pass of an architecture takes."""
+
+    architecture: str
+    latency: Latency
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The scores of a shape."""
+
+    depths: tuple[int, ...]
+    width: int
+    expansions: tuple[int, ...]
+    scores: Mapping[str, Score]
+
+
+class GrowthJournal(Journal[ScaleSettings]):
+    """The scores that a scaling has measured; looked up as :func:`scaling.grow` does.
+
+    Those of a measure whose code has changed since, by the versions before them, are left out.
+    """
+
+    kind = "scale"
+    noun = "scaling"
+    settings_type = ScaleSettings
+    record_types = (Measured, Timed)
+
+    def __init__(self, *args: Any) -> None:
+        self._scores: dict[Shape, Mapping[str, Score]] = {}
+        self.latencies: dict[str, Latency] = {}  # by architecture
+        super().__init__(*args)
+
+    def get(self, shape: Shape, /) -> Mapping[str, Score] | None:
+        """The scores of ``shape`` as it was measured; None while they are unknown."""
+        return self._scores.get(shape)
+
+    def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
+        """Keep the scores of ``shape``."""
+        self.add_record(Measured(shape.depths, shape.width, shape.expansions, scores))
+
+    def __len__(self) -> int:
+        """Number of shapes with scores."""
+        return len(self._scores)
+
+    def note(self, record: Measured | Timed) -> None:
+        """Take note of scores, if they are of the present code, or of a time."""
+        if isinstance(record, Timed):
+            self.latencies[record.architecture] = record.latency
+            return
+        names, stored = record.scores, self.versions or {}
+        if measure_versions(names, stored) == measure_versions(names):
+            shape = shape_of(record.depths, record.width, record.expansions)
+            self._scores[shape] = record.scores
