@@ -69,13 +69,13 @@ class Journal(Store[S]):
 
         None where there are none that this version can read.
         """
-        found: S | None = None
+        settings: S | None = None
         lines = path.read_bytes().split(b"\n") if path.is_file() else []
         for line in lines[:-1]:  # a last one without its end is being written
             if b'"settings"' in line:
                 with suppress(*MALFORMED):
-                    found = cls.settings_type.from_json(parse_json(line)["settings"])  # type: ignore[assignment]
-        return found
+                    settings = cls.settings_type.from_json(parse_json(line)["settings"])  # type: ignore[assignment]
+        return settings
 
     @property
     def images(self) -> Mapping[str, str] | None:

@@ -91,9 +91,9 @@ def unsealed(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bool | None]]:
     """
     total = 0
     for line in lines:
-        found = _SEAL.match(line)
-        body = line if found is None else b"{" + line[found.end() :]
-        yield body, None if found is None else int(found[1], 16) == zlib.crc32(body, total)
+        seal = _SEAL.match(line)
+        body = line if seal is None else b"{" + line[seal.end() :]
+        yield body, None if seal is None else int(seal[1], 16) == zlib.crc32(body, total)
         total = zlib.crc32(line + b"\n", total)
 
 

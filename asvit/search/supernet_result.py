@@ -211,15 +211,15 @@ class EvolutionResult(Result):
 
 def generations_of(rows: Sequence[PathRow]) -> list[Generation]:
     """The generations of these paths in numbers, in order."""
-    found: list[Generation] = []
+    generations: list[Generation] = []
     generation = attrgetter("generation")
     for number, group in groupby(sorted(rows, key=generation), generation):
         accuracies = [row.validation for row in group]
         best = max(accuracies)
-        so_far = max([best, *(one.best_so_far for one in found[-1:])])
+        so_far = max([best, *(row.best_so_far for row in generations[-1:])])
         median = statistics.median(accuracies)
-        found.append(Generation(number, len(accuracies), best, median, so_far))
-    return found
+        generations.append(Generation(number, len(accuracies), best, median, so_far))
+    return generations
 
 
 def write_paths(rows: Sequence[PathRow]) -> str:
