@@ -104,7 +104,6 @@ class Journal(Store[S]):
         head = {"schema_version": self.schema_version, "kind": self.kind}
         append_record(self._file, {**head, "settings": settings.to_json(), **values})
         self.settings, self.start_values = settings, values
-        self.started()
         return True
 
     def add_record(self, record: Any) -> None:
@@ -114,9 +113,6 @@ class Journal(Store[S]):
         append_record(self._file, line, started=self.settings is not None)
         self.seconds = seconds
         self.note(record)
-
-    def started(self) -> None:
-        """Take note that the run was started or extended."""
 
     def note(self, record: Any) -> None:
         """Take note of a record that is stored, by this session or an earlier one."""
@@ -134,4 +130,3 @@ class Journal(Store[S]):
             name: value_from_json(line[name], declared)
             for name, declared in {**self.start_types, "versions": Mapping[str, str]}.items()
         }
-        self.started()

@@ -125,7 +125,7 @@ def _accuracies(axes: Axes, candidates: Sequence[PathRow]) -> None:
 
 def summary(result: EvolutionResult) -> Summary:
     """The winner, the generations, and random paths with the same weights."""
-    limit, winner, again = html.number(result.settings.max_macs), result.winner, result.retrained
+    limit, winner = html.number(result.settings.max_macs), result.winner
     facts = {
         "winner": winner.architecture,
         "parameters": html.number(winner.params),
@@ -136,8 +136,6 @@ def summary(result: EvolutionResult) -> Summary:
         "space": result.space,
         "supernet": result.provenance["supernet"]["folder"],
     }
-    if again is not None:
-        facts["test, trained from scratch"] = again.reason or f"{html.number(again.accuracy)} %"
     if result.reason:
         facts["ended early"] = result.reason
     columns = ["generation", "paths", "best", "median", "best so far"]

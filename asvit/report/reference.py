@@ -1,12 +1,12 @@
 """The report of a reference table: the spread of its accuracies, and how far seeds agree."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from asvit.core.summary import Cell, Section, Summary
+from asvit.core.summary import Cell, Section, Summary, SummaryPart, parts_of
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.report import html
 from asvit.report.pictures import Picture
@@ -54,6 +54,11 @@ def summary(result: BuildResult) -> Summary:
         failed = list(result.failures.items())
         sections.append(Section("Failed trainings", "", ["training", "reason"], failed))
     return Summary(facts, sections)
+
+
+def summary_parts(result: BuildResult) -> Iterable[SummaryPart]:
+    """The summary as the terminal shows it."""
+    return parts_of(summary(result))
 
 
 def _pictures(result: BuildResult) -> list[Picture]:

@@ -1,4 +1,4 @@
-"""What an evolution over the paths of a supernet keeps: accuracies, a table, the result."""
+"""Journal, table and result of an evolution over the paths of a supernet."""
 
 import csv
 import io
@@ -33,17 +33,6 @@ class SupernetOrigin(TypedDict):
 
 
 @dataclass(frozen=True)
-class Retrained:
-    """The outcome of training the winner from scratch; None for what is not finite."""
-
-    accuracy: float | None  #: on the test images, per cent
-    loss: float | None  #: mean over the last epoch, nats
-    seconds: float  #: wall-clock time
-    reason: str  #: why it failed, else empty
-    architecture: str = ""  #: text of the winner
-
-
-@dataclass(frozen=True)
 class Accuracy:
     """The accuracy of a path with inherited weights, per cent."""
 
@@ -63,27 +52,19 @@ class AccuracyJournal(Journal[EvolutionSettings]):
     noun = "evolution"
     settings_type = EvolutionSettings
     start_types: ClassVar[Mapping[str, Any]] = {"supernet": SupernetOrigin, "device": str}
-    record_types = (Accuracy, Retrained)
+    record_types = (Accuracy,)
 
     def __init__(self, *args: Any) -> None:
         self._accuracies: dict[tuple[Part, Cells], float] = {}
-        self.retrained: Retrained | None = None  #: None before the winner is trained from scratch
         super().__init__(*args)
 
     def get(self, part: Part, path: Cells) -> float | None:
         """The accuracy of a path on a part of the images, per cent; None while unknown."""
         return self._accuracies.get((part, path))
 
-    def started(self) -> None:
-        """Forget a retrained winner: an extended run may have another."""
-        self.retrained = None
-
-    def note(self, record: Accuracy | Retrained) -> None:
-        """Take note of an accuracy, or of the winner trained from scratch."""
-        if isinstance(record, Retrained):
-            self.retrained = record
-        else:
-            self._accuracies[record.part, record.path] = record.accuracy
+    def note(self, record: Accuracy) -> None:
+        """Take note of the accuracy of a path."""
+        self._accuracies[record.part, record.path] = record.accuracy
 
 
 @dataclass(frozen=True)
@@ -170,8 +151,6 @@ class EvolutionResult(Result):
     deit_macs: int  #: multiply-adds of the DeiT of the supernet's size
     evaluated: int  #: paths evaluated in all generations
     reason: str  #: why there are fewer generations than asked for; empty where there are not
-    #: The outcome of training the winner from scratch; None where it was not asked.
-    retrained: Retrained | None
 
     def __post_init__(self) -> None:
         if self.settings.max_macs is None:
@@ -216,7 +195,7 @@ def generations_of(rows: Sequence[PathRow]) -> list[Generation]:
     for number, group in groupby(sorted(rows, key=generation), generation):
         accuracies = [row.validation for row in group]
         best = max(accuracies)
-        so_far = max([best, *(row.best_so_far for row in generations[-1:])])
+        so_far = max([best, *(last.best_so_far for last in generations[-1:])])
         median = statistics.median(accuracies)
         generations.append(Generation(number, len(accuracies), best, median, so_far))
     return generations

@@ -93,11 +93,3 @@ def test_a_record_of_another_class_is_refused(path: Path) -> None:
     path.write_bytes(summed(unsummed(content).replace(b'"ToyRow"', b'"Row"')))
     with pytest.raises(ValueError, match="line 2 is not a record of a toy: it has no 'Row'"):
         ToyJournal(path)
-
-
-def test_a_journal_that_is_gone_is_not_made_again(path: Path) -> None:
-    journal = ToyJournal(path)
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match="the journal was removed while the run went on"):
-        journal.add_record(ToyRow(1, 1.0))
-    assert not path.exists()
