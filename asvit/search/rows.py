@@ -228,9 +228,6 @@ def write_trials(path: Path, rows: Sequence[TrialRow], measures: Sequence[str]) 
 
     Columns of measures are in the order of ``measures``. Those that are the size of the
     architecture have their column anyway.
-
-    Raises:
-        OSError: If the file cannot be written; an old one is then unchanged.
     """
     columns = without_sizes(measures)
     cells: list[list[object]] = [[*_BEFORE, *columns, *_AFTER]]
@@ -249,10 +246,6 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
 
     ``measures`` are their names, where they are known: params and macs are columns of every table,
     whether they were among the measures or not.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a table of trials; the message names the line.
     """
 
     def read(header: list[str], cells: list[str]) -> TrialRow:
