@@ -62,11 +62,13 @@ def fact_lines(facts: Mapping[str, object]) -> list[str]:
 def parts_of(summary: Summary) -> Iterator[SummaryPart]:
     """The facts, tables and words of ``summary`` in their order."""
     yield summary.facts
-    for one in summary.sections:
-        if one.rows:
-            numbers = columns_of_numbers(one.columns, one.rows)
-            left = [name for name, right in zip(one.columns, numbers, strict=True) if not right]
+    for section in summary.sections:
+        if section.rows:
+            numbers = columns_of_numbers(section.columns, section.rows)
+            left = [
+                name for name, right in zip(section.columns, numbers, strict=True) if not right
+            ]
             yield ""
-            yield Table(one.columns, one.rows, one.title, left=left)
-        if one.words:
-            yield one.words
+            yield Table(section.columns, section.rows, section.title, left=left)
+        if section.words:
+            yield section.words
