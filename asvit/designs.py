@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.codec import Nullable
-from asvit.core.console import with_interval
 from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.settings import Settings, fields_of, seed_setting, setting
+from asvit.core.summary import Estimate
 from asvit.genotype import Genotype
 from asvit.reference.findings import Interval
 from asvit.search.settings import SearchSettings
@@ -154,7 +154,7 @@ class DesignResult(Result, Model):
         return [
             [
                 *(name, one.architecture, one.params, one.macs, one.latency_ms),
-                with_interval(one.accuracy, *one.accuracy_interval, digits=1),
+                Estimate(one.accuracy, *one.accuracy_interval, digits=1),
             ]
             for name, one in (("found", ours), ("made by hand", self.hand_made))
             if one is not None

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from asvit.core.files import write_text
 from asvit.reference.result import CorrelationResult
-from asvit.report.correlate_figures import PairRow, draw_panel, measure_label, pair_rows
+from asvit.report.correlate import PairRow, draw_panel, measure_label, pair_rows
 from asvit.report.pictures import Picture
 from asvit.report.style import figure, panels
 from experiments.ranking import ranked, ranking_parser, tau_cell

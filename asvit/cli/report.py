@@ -25,7 +25,7 @@ def _runs() -> list[str]:
 def command(run: Path | None, as_json: bool) -> None:
     """Make the figures and report.html of the run folder RUN again.
 
-    Works on unfinished runs, too. Without RUN it takes the newest finished search in runs.
+    The run must have finished. Without RUN it takes the newest finished search in runs.
     """
     from asvit.runs.folder import newest_run
     from asvit.runs.run import write_report

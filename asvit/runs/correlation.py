@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import number, short, with_interval
+from asvit.core.console import clock, number, short
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, ignore, images_told
 from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCORES, VALUES
@@ -25,12 +25,14 @@ from asvit.core.settings import (
     wrong_option,
 )
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import SummaryPart, Table
+from asvit.core.summary import Cell, Estimate, SummaryPart, Table
 from asvit.reference import REFERENCES
 from asvit.reference.findings import (
+    Correlation,
     Finding,
     RankedMeasure,
     Reliability,
+    Within,
     by_size,
     in_order,
     size_verdict,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from asvit.reference import ReferenceTable
     from asvit.reference.query import Plan
     from asvit.reference.scores import ScoreJournal
+    from asvit.reference.table import Target
     from asvit.runs.estimate import Remaining
     from asvit.runs.measurement_pool import EvalContext, MeasurementJob, Workload
 
@@ -73,7 +76,8 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     settings_type = CorrelationSettings
     result_type = CorrelationResult
     journal_type = imported("asvit.reference.scores:ScoreJournal")
-    report = imported("asvit.report.correlate:write_correlation_report")  # imports matplotlib
+    pictures = imported("asvit.report.correlate:pictures")  # imports matplotlib
+    details = imported("asvit.report.correlate:details")
     written = "report.html, values.csv, correlations.csv, result.json, figures"
     no_work = "nothing to measure: every score is known; --fresh starts over"
 
@@ -345,24 +349,25 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     def summary(cls, result: CorrelationResult) -> Iterator[SummaryPart]:
         """A table and a conclusion for each target."""
         for target in result.targets:
-            found = [one for one in result.correlations if one.target == target.name]
-            heading = f"{result.reference}, {target.name}: {target.description}"
+            findings = [row for row in result.correlations if row.target == target.name]
+            heading = f"{result.reference}, {target.name}: {_described(target)}"
             if target.noise_ceiling is not None:
                 heading += f"; noise ceiling {target.noise_ceiling:.3f}"
-            if any(one.correlation.within for one in found):
-                yield ""
-                yield _table(by_size(found), f"{heading}; at the same size", _size_cells)
-                yield size_verdict(found)
-            yield ""
-            yield _table(found, heading, _cells)
-            for one in found:
-                if one.correlation.reason:
-                    yield f"{one.measure}: {one.correlation.reason}"
-            yield verdict(found)
+            if any(row.correlation.within for row in findings):
+                yield _table(by_size(findings), f"{heading}; at the same size", _size_cells)
+                yield size_verdict(findings)
+            yield _table(findings, heading, _cells)
+            for row in findings:
+                if row.correlation.reason:
+                    yield f"{row.measure}: {row.correlation.reason}"
+            yield verdict(findings)
         left_out = "".join(f"; {count} {why}" for why, count in result.excluded.items())
         failed = sum(1 for reason in result.values.reasons if reason)
         reasons = f"; {failed} with a failed measure (reasons in values.csv)" if failed else ""
-        yield f"{result.rows} architectures of {result.reference}{left_out}{reasons}"
+        yield (
+            f"{result.rows} architectures of {result.reference}{left_out}{reasons}; in "
+            f"{clock(result.wall_seconds)}"
+        )
         learned = any(one.predicted for one in result.correlations)
         yield _LEGEND.format(_OF_PREDICTOR if learned else "")
 
@@ -399,45 +404,60 @@ _LEGEND = (
 _OF_PREDICTOR = "predictor@12: fitted to 12 rows, judged on the others, mean over splits; "
 
 
+_TRAINED = {
+    "scratch": "trained from scratch",
+    "distilled": "distilled from a teacher",
+    "inherited": "weights inherited from a supernet",
+    "unknown": "how the networks were trained is not known",
+}
+
+
+def _described(target: Target) -> str:
+    """The description of a target, with how its networks were trained unless it says so."""
+    trained = _TRAINED[target.training]
+    stated = trained in target.description or target.training in target.description
+    return target.description if stated else f"{target.description}; {trained}"
+
+
 def _table(
-    found: Sequence[Finding], title: str, columns_of: Callable[[Finding], dict[str, object]]
+    findings: Sequence[Finding], title: str, cells_of: Callable[[Finding], dict[str, Cell]]
 ) -> Table:
     """The findings of a target, the counts above the line."""
-    cells = [columns_of(one) for one in found]
+    cells = [cells_of(row) for row in findings]
     columns = list(dict.fromkeys(name for row in cells for name in row))
-    counts = sum(one.trivial for one in found)
     rows = [
-        [one.measure, *(row.get(name, "") for name in columns)]
-        for one, row in zip(found, cells, strict=True)
+        [finding.measure, *map(row.get, columns)]
+        for finding, row in zip(findings, cells, strict=True)
     ]
-    rule = counts if counts < len(found) else 0
-    return Table(["measure", *columns], rows, title, left=("measure",), rule=rule, divided=True)
+    counts = sum(row.trivial for row in findings)
+    return Table(["measure", *columns], rows, title, rule=counts if counts < len(rows) else 0)
 
 
 _SIZES = {"params": "params", "macs": "MACs"}
 
 
-def _size_cells(one: Finding) -> dict[str, object]:
+def _size_cells(finding: Finding) -> dict[str, Cell]:
     """Tau of a finding among rows of about the same size, and beside the best count's there."""
-    cells: dict[str, object] = {}
-    for part in one.correlation.within:
-        size = _SIZES[part.count]
-        cells[f"τ in {size} thirds [95 %]"] = with_interval(part.tau, *part.tau_interval)
-        cells[f"− count's in {size} thirds"] = with_interval(
-            part.difference, *part.difference_interval, sign="+"
-        )
+    cells: dict[str, Cell] = {}
+    for part in finding.correlation.within:
+        tau, difference, size = *estimates(part), _SIZES.get(part.count, part.count)
+        cells |= {f"τ in {size} thirds [95 %]": tau, f"− count's in {size} thirds": difference}
     return cells
 
 
-def _cells(one: Finding) -> dict[str, object]:
+def _cells(finding: Finding) -> dict[str, Cell]:
     """The columns of a finding."""
-    it = one.correlation
-    return {
-        "n": it.n,
-        "dropped": it.dropped,
-        "τ [95 %]": with_interval(it.tau, *it.tau_interval),
-        "τ − count's": with_interval(it.difference, *it.difference_interval, sign="+"),
-    }
+    found = finding.correlation
+    tau, difference = estimates(found)
+    return {"n": found.n, "dropped": found.dropped, "τ [95 %]": tau, "τ − count's": difference}
+
+
+def estimates(found: Correlation | Within | RankedMeasure) -> tuple[Estimate, Estimate]:
+    """Tau, and the difference to the best count's."""
+    return (
+        Estimate(found.tau, *found.tau_interval),
+        Estimate(found.difference, *found.difference_interval, sign="+"),
+    )
 
 
 @with_options(

@@ -34,13 +34,13 @@ from asvit.genotype import Genotype, Growable
 from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.lifecycle import peeked
-from asvit.runs.run import Run, imported
+from asvit.runs.run import Run
 from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun, few_told, small_batch
 from asvit.search.settings import LIMITS, TrainingSearchSettings
 from asvit.training.settings import TrainSettings
 from proxies.latency import CAREFUL, Latency
-from proxies.messages import first_line, legible, one_line
+from proxies.messages import first_line, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     settings_type = DesignSettings
     result_type = DesignResult
     journal_type = DesignJournal
-    report = imported("asvit.report.design:write_design_report")
     written = "report.html, model.safetensors, model.onnx, timm, result.json"
     may_change = ("data",)  # to where the same pictures are
 
@@ -481,7 +480,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         result = SearchRun(
             settings=settings, workers=self.workers, **self._options("search")
         ).run()
-        told = "" if result.confirmed is None else result.confirmed.in_words
+        told = "" if result.confirmed is None else str(result.confirmed.estimate)
         trust = "" if result.predictor is None else result.predictor.in_words
         return {
             "finalists": [one.architecture for one in result.seed_first],
@@ -850,17 +849,36 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     @classmethod
     def summary(cls, result: DesignResult) -> Iterator[SummaryPart]:
-        """The networks, and the difference."""
+        """The networks and the difference, how they were trained, and pictures left out."""
         columns = ["", "architecture", "params", "multiply-adds", "ms", "accuracy [95 %]"]
         title = f"On {result.test_pictures} pictures that were kept aside, per cent"
-        yield Table(columns, result.lines, title=title, left=("", "architecture"))
+        yield Table(columns, result.lines, title)
         yield result.difference_in_words
         if result.hand_made_in_words:
             yield result.hand_made_in_words
-        for name, why in result.unreadable.items():
-            yield legible(f"could not be read: {name} ({why})")
-        for name, why in result.left_out.items():
-            yield legible(f"left out of the test: {name} ({why})")
+        yield (
+            f"{result.image_size} px, {len(result.classes)} classes, trained for {result.epochs} "
+            f"epochs on {result.train_pictures} pictures; times on {result.measured_on}; "
+            f"all in {clock(result.wall_seconds)}"
+        )
+        if result.prediction:
+            yield f"from the search: {result.prediction}"
+        for title, reasons in (
+            ("Pictures that could not be read", result.unreadable),
+            ("Pictures left out of the test, which had changed", result.left_out),
+        ):
+            if reasons:
+                yield Table(["picture", "why"], list(reasons.items()), title)
+
+    @classmethod
+    def details(cls, result: DesignResult) -> Iterator[Table]:
+        """Equal pictures, and what repeats each stage."""
+        if result.equal:
+            yield Table(
+                ["names"], [[" = ".join(names)] for names in result.equal], "Equal pictures"
+            )
+        commands = [[command] for command in result.commands]
+        yield Table(["command"], commands, "Each stage again")
 
 
 def _digest(content: str) -> str:

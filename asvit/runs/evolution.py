@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import clock, percent
+from asvit.core.console import clock, number, percent
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import (
@@ -24,7 +24,7 @@ from asvit.core.run_files import (
 )
 from asvit.core.settings import check_same_digest, check_same_images, setting
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import SummaryPart, parts_of
+from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.run import Run, imported
 from asvit.search.supernet_result import (
@@ -73,7 +73,8 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     settings_type = EvolutionSettings
     result_type = EvolutionResult
     journal_type = imported("asvit.search.supernet_result:AccuracyJournal")
-    report = imported("asvit.report.evolution:write_evolution_report")  # imports matplotlib
+    pictures = imported("asvit.report.evolution:pictures")  # imports matplotlib
+    details = imported("asvit.report.evolution:details")
     written = "report.html, trials.csv, result.json, weights, figures"
     may_grow = ("generations", "random_paths")
 
@@ -330,10 +331,37 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
 
     @classmethod
     def summary(cls, result: EvolutionResult) -> Iterator[SummaryPart]:
-        """The generations, and the winner beside random paths."""
-        from asvit.report.evolution import summary
-
-        yield from parts_of(summary(result))
+        """The winner, the generations, and random paths with the same weights."""
+        limit, winner, again = number(result.settings.max_macs), result.winner, result.retrained
+        facts: dict[str, object] = {
+            "winner": winner.architecture,
+            "parameters": winner.params,
+            "multiply-adds": f"{number(winner.macs)} of {limit} allowed",
+            "validation, inherited weights": percent(winner.validation),
+            "test, inherited weights": percent(winner.test),
+            "paths": f"{result.evaluated} in {len(result.generations)} generations",
+            "space": result.space,
+            "supernet": result.provenance["supernet"]["folder"],
+        }
+        if again is not None:
+            facts["test, trained from scratch"] = again.reason or percent(again.accuracy)
+        if result.reason:
+            facts["ended early"] = result.reason
+        yield facts
+        columns = ["generation", "paths", "best", "median", "best so far"]
+        rows = [list(vars(row).values()) for row in result.generations]
+        yield Table(columns, rows, "Generations: validation accuracy, per cent")
+        columns = ["paths", "images", "number", "lowest", "median", "highest", "winner"]
+        rows = [
+            [f"random, {words}", part, *vars(getattr(paths, part)).values(), reached]
+            for words, paths in result.random_paths.items()
+            for part, reached in (("validation", winner.validation), ("test", winner.test))
+        ]
+        yield Table(columns, rows, "Beside random paths")
+        yield (
+            "Accuracy in per cent with the same inherited weights. The winner was chosen by the "
+            "validation images, so that only the test images compare fairly."
+        )
         yield f"{result.evaluated} paths in {clock(result.wall_seconds)}"
 
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asvit.core.codec import to_json
-from asvit.core.console import with_interval
 from asvit.core.progress import Progress
 from asvit.core.results import Result
 from asvit.core.settings import MeasuringSettings, Settings, check_same_device, setting
 from asvit.core.store import Store
-from asvit.core.summary import SummaryPart, Table
+from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.core.versions import measure_versions
-from asvit.runs.correlation import reliability
+from asvit.runs.correlation import estimates, reliability
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -130,27 +129,24 @@ class MeasuringRun(Run[S, R, J]):
         return whole
 
 
-def rank_table(told: Reliability | None) -> Iterator[SummaryPart]:
+def rank_table(found: Reliability | None) -> Iterator[SummaryPart]:
     """How well the measures of a run rank a table, if there is one."""
-    if told is None:
+    if found is None:
         return
-    best = [] if told.best_count is None else [told.best_count]
-    cells = [
-        [
-            one.measure,
-            one.n,
-            one.dropped,
-            with_interval(one.tau, *one.tau_interval),
-            with_interval(one.difference, *one.difference_interval, sign="+"),
-        ]
-        for one in (*told.measures, *best)
+    best = [] if found.best_count is None else [found.best_count]
+    rows: list[list[Cell]] = [
+        [row.measure, row.n, row.dropped, *estimates(row)] for row in (*found.measures, *best)
     ]
-    ceiling = "" if told.noise_ceiling is None else f"; noise ceiling {told.noise_ceiling:.3f}"
-    yield ""
+    ceiling = "" if found.noise_ceiling is None else f"; noise ceiling {found.noise_ceiling:.3f}"
     yield Table(
         ["measure", "n", "dropped", "τ [95 %]", "τ − count's"],
-        cells,
-        title=f"How the measures rank {told.reference}, {told.target}{ceiling}",
-        left=("measure",),
-        rule=len(told.measures),
+        rows,
+        f"How the measures rank {found.reference}, {found.target}{ceiling}",
+        rule=len(found.measures),
+    )
+    yield from (f"{row.measure}: {row.reason}" for row in found.measures if row.reason)
+    last = "the last row is the best count; " if best else ""
+    yield (
+        f"{found.description}; {found.rows} architectures, measured as the run measured; {last}"
+        f"all of it is in {found.folder}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -10,13 +11,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import percent
+from asvit.core.console import clock, percent
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import REFERENCE_FIGURES, TABLE, TRAININGS
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import SummaryPart, parts_of
+from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
@@ -26,6 +27,8 @@ from asvit.runs.run import Run, imported
 if TYPE_CHECKING:
     from asvit.reference.build import Outcome, Training, TrainingJournal
     from asvit.reference.trainer import Trainer
+
+_BEST = 10  # architectures of a summary
 
 
 @dataclass(kw_only=True)
@@ -50,7 +53,7 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         "training {s.n} architectures of {s.space}, {s.seeds} seed(s) each: {s.steps} steps of "
         "{s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
     )
-    report = imported("asvit.report.reference:write_reference_report")  # imports matplotlib
+    pictures = imported("asvit.report.reference:pictures")  # imports matplotlib
     written = "report.html, table.csv, result.json"
     may_grow = ("n", "seeds")
 
@@ -181,10 +184,36 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
 
     @classmethod
     def summary(cls, result: BuildResult) -> Iterator[SummaryPart]:
-        """The best of the table, its spread and noise."""
-        from asvit.report.reference import summary
-
-        yield from parts_of(summary(result))
+        """Spread and noise of the table, its best architectures, and the failed trainings."""
+        spread, seeds = result.spread, result.settings.seeds
+        facts: dict[str, object] = {
+            "architectures": len(result.rows),
+            "trainings": f"{result.settings.n * seeds} in {clock(result.wall_seconds)}, "
+            f"{len(result.failures)} failed",
+            "accuracy": f"{spread.lowest:.1f} to {spread.highest:.1f} %, "
+            f"median {spread.median:.1f}",
+            "std between architectures": f"{spread.between:.2f} points",
+        }
+        if seeds > 1:
+            facts["std between seeds"] = f"{spread.within:.2f} points"
+        if math.isfinite(result.noise_ceiling):
+            facts["noise ceiling"] = (
+                f"tau between two training seeds is {result.noise_ceiling:.3f}"
+            )
+        if math.isfinite(result.reachable):
+            facts["reachable"] = (
+                f"tau {result.reachable:.3f} with the means over {seeds} seeds, by a measure that "
+                "knew every expected accuracy"
+            )
+        yield facts
+        best = sorted(result.rows, key=lambda row: (row.mean != row.mean, -row.mean))[:_BEST]
+        rows: list[list[Cell]] = [
+            [row.architecture, row.params, row.macs, row.mean, row.std] for row in best
+        ]
+        title = f"The best {len(best)} of {len(result.rows)} architectures, per cent"
+        yield Table(["architecture", "params", "multiply-adds", "accuracy", "std"], rows, title)
+        if result.failures:
+            yield Table(["training", "reason"], list(result.failures.items()), "Failed trainings")
 
 
 def find_devices(names: str, jobs: int) -> tuple[str, ...]:

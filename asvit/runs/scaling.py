@@ -23,7 +23,7 @@ from asvit.core.settings import (
     wrong_option,
 )
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import SummaryPart, Table
+from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.growth import ScaleResult, ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.lifecycle import check_settings, peeked, stored_result
@@ -64,7 +64,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     settings_type = ScaleSettings
     result_type = ScaleResult
     journal_type = imported("asvit.growth:GrowthJournal")
-    report = imported("asvit.report.scale:write_scale_report")  # imports matplotlib
+    pictures = imported("asvit.report.scale:pictures")  # imports matplotlib
+    details = imported("asvit.report.scale:details")
     written = "report.html, steps.csv, result.json, figures"
 
     arch: str | None = setting(
@@ -281,13 +282,15 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     @classmethod
     def summary(cls, result: ScaleResult) -> Iterator[SummaryPart]:
         """The series, and the model nearest to each budget."""
-        measures = map(short, result.series[0].values)
+        measures = result.series[0].values
         columns = ["step", "architecture", "width", "params", "multiply-adds", *measures]
-        cells = [
+        rows: list[list[Cell]] = [
             [row.step, row.architecture, row.width, row.params, row.macs, *row.values.values()]
             for row in result.series
         ]
-        yield Table(columns, cells, title="The series", left=("architecture",))
+        yield Table(columns, rows, "The series")
+        if any(row.kind == "land" for row in result.series):
+            yield "the last step is finer than the published rule, to end near the budget"
         for budget, row in result.nearest():
             side = "below" if budget.gap(row) >= 0 else "above"
             yield (

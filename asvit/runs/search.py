@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from asvit.core.codec import to_json
-from asvit.core.console import clock, networks, short
+from asvit.core.console import clock, networks
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import (
@@ -31,7 +31,7 @@ from asvit.core.settings import (
     setting,
 )
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import SummaryPart, Table
+from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference import REFERENCES
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.runs.folder import RunFiles
@@ -57,12 +57,10 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
     from asvit.executors import Workers
-    from asvit.report.pictures import Picture
     from asvit.runs.estimate import Remaining
     from asvit.search import Evaluate, Measurement, TrialRow
     from asvit.search.limits import Limits
     from asvit.search.loop import Search
-    from asvit.search.rows import Finalist
     from asvit.search.study import StudyStore
     from asvit.search.trained import Before
     from asvit.spaces import SearchSpace
@@ -92,7 +90,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
     settings_type = SearchSettings
     result_type = SearchResult
     folder_name = "search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}"
-    report = imported("asvit.report:write_search_report")  # imports matplotlib
+    pictures = imported("asvit.report.search:pictures")  # imports matplotlib
+    details = imported("asvit.report.search:details")
     written = "report.html, trials.csv, trainings.csv, result.json, figures"
     may_grow = ("steps", "trainings")
     may_change = ("recheck", "pick")
@@ -532,34 +531,30 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
         return len(measured_trials(study))
 
     @classmethod
-    def pictures(cls, result: SearchResult) -> Sequence[Picture]:
-        """The figures of the report."""
-        from asvit.report.search import pictures, read_run
-
-        return pictures(read_run(result.folder))
-
-    @classmethod
     def summary(cls, result: SearchResult) -> Iterator[SummaryPart]:
-        """The seed, and what it could have been."""
-        settings = result.settings
-        trains = settings.trains
+        """The finalists, how the search went, and how far to trust its measures."""
+        settings, latency = result.settings, result.latency
         if isinstance(settings, MeasureSearchSettings):
-            yield _finalists(result, settings)
+            yield _measured(result, settings)
         else:
             yield _trained(result)
+        yield (
+            f"seed architecture: {result.params:,} params, {result.macs:,} multiply-adds at "
+            f"{settings.image_size} px"
+        )
         count = result.steps + result.retrainings
-        told = [f"{count} {result.settings.counted} in {clock(result.wall_seconds)}"]
+        words = [f"{count} {settings.counted} in {clock(result.wall_seconds)}"]
         first, last = result.entropy
         if math.isfinite(first) and math.isfinite(last):
-            told.append(f"entropy {first:.2f} to {last:.2f} nats")
+            words.append(f"entropy {first:.2f} to {last:.2f} nats")
         if result.failures:
-            told.append(f"{result.failures} failed")
+            words.append(f"{result.failures} failed")
         if result.reason:
-            told.append(f"of the seed {result.reason}")
-        yield "; ".join(told)
-        if result.latency is not None:
-            yield from result.latency.doubts(result.settings.max_latency or math.inf)
-        if trains:
+            words.append(f"of the seed {result.reason}")
+        yield "; ".join(words)
+        if latency is not None:
+            yield from latency.doubts(settings.max_latency or math.inf)
+        if settings.trains:
             yield result.accuracies_in_words
         if result.predictor is not None:
             yield result.predictor.in_words
@@ -568,49 +563,53 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "StudyStore"]):
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
 
-def _finalists(result: SearchResult, settings: MeasureSearchSettings) -> Table:
-    """What the search could hand on, the seed first, with both values of each measure."""
+def _measured(result: SearchResult, settings: MeasureSearchSettings) -> Table:
+    """The finalists, the seed first, with both values of each measure."""
     measures = without_sizes(result.values)
-    again = any(one.again for one in result.finalists)
+    again = any(finalist.again for finalist in result.finalists)
     columns = ["", "architecture", "params"]
     for measure in measures:
-        columns += [short(measure), "again"] if again else [short(measure)]
-    columns += ["ms"] * (result.latency is not None)
-    lines: list[list[object]] = []
-    for one in result.seed_first:
-        line: list[object] = [one.origin, one.architecture, one.params]
+        columns += [measure, "again"] if again else [measure]
+    rows: list[list[Cell]] = []
+    for finalist in result.seed_first:
+        row: list[Cell] = [finalist.origin, finalist.architecture, finalist.params]
         for measure in measures:
-            line += [one.values[measure], *([one.again.get(measure)] if again else [])]
-        lines.append([*line, *_milliseconds(one)])
+            row += [finalist.values[measure], *([finalist.again.get(measure)] if again else [])]
+        rows.append(row)
     title = "The finalists; the first is the seed architecture"
     if again:
         title = f"The finalists, measured again on {networks(settings.recheck)}; the first "
         title += "is the seed architecture"
     if settings.pick == "policy":
         title += " (--pick policy)"
-    return Table(columns, lines, title=title, left=("", "architecture"), rule=1)
+    return _timed(result, columns, rows, title)
 
 
 def _trained(result: SearchResult) -> Table:
-    """What a search that trains could hand on, the seed first."""
-    predicted = any(math.isfinite(one.predicted) for one in result.finalists)
+    """The finalists of a search that trains, the seed first."""
+    predicted = any(math.isfinite(finalist.predicted) for finalist in result.finalists)
     again = result.confirmed is not None
-    lines: list[list[object]] = []
-    for one in result.seed_first:
-        line: list[object] = [one.architecture, one.params, one.trainings, one.values[ACCURACY]]
-        fresh = None if one.confirmed is None else one.confirmed.in_words
-        line += [one.predicted] * predicted + [fresh] * again
-        lines.append([*line, *_milliseconds(one)])
     columns = ["architecture", "params", "trainings", "mean"]
     columns += ["predicted"] * predicted + ["retrained [90 %]"] * again
-    columns += ["ms"] * (result.latency is not None)
+    rows: list[list[Cell]] = []
+    for finalist in result.seed_first:
+        fresh = None if finalist.confirmed is None else finalist.confirmed.estimate
+        row: list[Cell] = [finalist.architecture, finalist.params, finalist.trainings]
+        rows.append([*row, finalist.values[ACCURACY]])
+        rows[-1] += [finalist.predicted] * predicted + [fresh] * again
     title = "The best architectures (accuracies in %); the first is the seed architecture"
-    return Table(columns, lines, title=title, left=("architecture",), rule=1)
+    return _timed(result, columns, rows, title)
 
 
-def _milliseconds(one: Finalist) -> list[object]:
-    """The cell of the latency, where there is one."""
-    return [] if one.latency is None else [one.latency.milliseconds]
+def _timed(
+    result: SearchResult, columns: list[str], rows: Sequence[list[Cell]], title: str
+) -> Table:
+    """The table of the finalists, with their latencies where these were limited."""
+    if result.latency is not None:
+        columns.append("ms")
+        for finalist, row in zip(result.seed_first, rows, strict=True):
+            row.append(None if finalist.latency is None else finalist.latency.milliseconds)
+    return Table(columns, rows, title, rule=1)
 
 
 def _budget(params: int) -> str:

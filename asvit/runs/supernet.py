@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,13 @@ from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
-from asvit.runs.run import Run
+from asvit.runs.run import Run, imported
 from asvit.training.supernets.settings import PathAccuracies, SupernetResult, SupernetSettings
 
 if TYPE_CHECKING:
     import torch
 
     from asvit.models.psvit_supernet import PSViTSupernet
-    from asvit.report.pictures import Picture
     from asvit.search.supernet_space import SupernetSpace
     from asvit.training.checkpoint import Saved
     from asvit.training.supernets.file import SupernetFile
@@ -60,6 +59,7 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "Saved[SupernetFile]"]):
         "training the supernet of {s.space}: {s.epochs} epochs of {s.train_images} images in "
         "batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, seed {s.seed}"
     )
+    pictures = imported("asvit.report.training:supernet_pictures")  # imports matplotlib
     written = "report.html, supernet.safetensors, losses.csv, result.json"
 
     device: str = setting(
@@ -170,10 +170,10 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "Saved[SupernetFile]"]):
         return PathAccuracies.of([space.accuracy(supernet, path, images) for path in paths])
 
     @classmethod
-    def _facts(cls, result: SupernetResult) -> Mapping[str, object]:
+    def summary(cls, result: SupernetResult) -> Iterator[SummaryPart]:
         """The loss, and random paths."""
         found, losses = result.accuracy, result.losses
-        return {
+        yield {
             "space": result.settings.space,
             "parameters": result.params,
             "loss, first epoch to last": f"{losses[0]:.3f} to {losses[-1]:.3f} nats",
@@ -182,19 +182,7 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "Saved[SupernetFile]"]):
             ),
             "chance": f"{100 / result.num_classes:.1f} %",
         }
-
-    @classmethod
-    def summary(cls, result: SupernetResult) -> Iterator[SummaryPart]:
-        """The facts, and how long it took."""
-        yield cls._facts(result)
         yield f"trained in {clock(result.wall_seconds)}"
-
-    @classmethod
-    def pictures(cls, result: SupernetResult) -> Sequence[Picture]:
-        """The loss over epochs."""
-        from asvit.report.training import supernet_pictures
-
-        return supernet_pictures(result)
 
 
 @with_options(SupernetSettings, SupernetRun, CallOptions)

@@ -139,7 +139,6 @@ class TransferRun(SharedRun[S, TransferResult]):
                 lambda: draw_photograph(photograph),
                 (rows[-1:], kind),
                 wide=True,
-                photograph=True,
             ),
         ]
 

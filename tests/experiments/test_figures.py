@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from run_script import Script
 
+from asvit.growth import ScaleResult
 from asvit.reference.result import CorrelationResult
-from asvit.report.scale import read_scaling
-from asvit.report.search import read_run
 from asvit.report.style import COLOUR, levels
+from asvit.search.result import SearchResult
 from asvit.search.supernet_result import EvolutionResult
 from experiments import draw_blocks
 from experiments.draw_blocks import IMAGES, PICTURES
@@ -132,9 +132,8 @@ def test_outputs_are_on_the_page_in_docs_alone(name: str) -> None:
 
 def test_the_samples_are_run_folders_of_their_kinds(tmp_path: Path) -> None:
     folders = {kind: write_sample(kind, tmp_path / kind) for kind in KINDS}
-    assert read_run(folders["search"]).result
-    assert not read_run(folders["search-stopped"]).result
-    assert read_scaling(folders["scale"]).result
+    assert SearchResult.read(folders["search"] / "result.json").trials
+    assert ScaleResult.read(folders["scale"] / "result.json").series
     assert len(CorrelationResult.read(folders["correlate"] / "result.json").targets) == 2
     assert EvolutionResult.read(folders["evolution"] / "result.json").paths
 

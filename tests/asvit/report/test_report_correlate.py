@@ -11,14 +11,16 @@ import pytest
 
 from asvit.core.codec import from_json
 from asvit.core.results import stored_content
+from asvit.core.summary import Table
 from asvit.reference.findings import Finding, Reliability, in_order
 from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
-from asvit.report import correlate_figures as draw
-from asvit.report.correlate import page, trust, write_correlation_report
+from asvit.report import correlate as draw
 from asvit.report.style import style
+from asvit.runs.correlation import CorrelationRun
+from asvit.runs.measuring_run import rank_table
 from asvit.runs.run import write_report
 from tests.asvit.runs import stored_results
 from tests.hostile import sealed_result
@@ -90,23 +92,26 @@ def make_run(folder: Path, measures: tuple[str, ...] = tuple(MEASURES), targets:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_run(tmp_path_factory.mktemp("report") / "run")
-    write_correlation_report(folder)
+    write_report(folder)
     return folder
 
 
-def test_everything_is_on_one_page_and_escaped(finished: Path) -> None:
-    text = (finished / "report.html").read_text(encoding="utf-8")
-    assert text.count("data:image/svg+xml") == 1 + len(MEASURES)
-    for words in ("net &lt;3&gt;", "ImageNet &lt;b&gt;val&lt;/b&gt;", "it is &lt;singular&gt;"):
-        assert words in text
-    for words in ("frac &lt;tal&gt;", "my &lt;b&gt;.csv", "2 row(s)"):
-        assert words in text
-    assert "8 architectures; 3 above 100M parameters; measured in 26 min." in text
-    assert "32 to 64 px" in text
-    assert "ImageNet &lt;b&gt;val&lt;/b&gt;; trained from scratch." in text
-    assert "something else; how the networks were trained is not known." in text
-    assert "Two training seeds agree with tau 0.87" in text
-    assert "The best count is params with tau" in text
+def test_each_target_has_its_findings_and_says_how_it_was_trained(finished: Path) -> None:
+    result = CorrelationResult.read(finished / "result.json")
+    parts = list(CorrelationRun.summary(result))
+    titles = [part.title for part in parts if isinstance(part, Table)]
+    assert titles == [
+        "mine, top1: ImageNet <b>val</b>; trained from scratch; noise ceiling 0.870"
+        "; at the same size",
+        "mine, top1: ImageNet <b>val</b>; trained from scratch; noise ceiling 0.870",
+        "mine, other: something else; how the networks were trained is not known"
+        "; at the same size",
+        "mine, other: something else; how the networks were trained is not known",
+    ]
+    lines = "\n".join(part for part in parts if isinstance(part, str))
+    assert "The best count is params with tau" in lines
+    assert "zico: 2 row(s) have both" in lines
+    assert "8 architectures of mine; 3 above 100M parameters; 1 with a failed measure" in lines
 
 
 def test_the_files_beside_the_page(finished: Path) -> None:
@@ -136,12 +141,13 @@ def test_a_scatter_has_tau_and_interval_in_its_title(finished: Path) -> None:
     assert "2 row(s) have both" in (finished / "scatter-zico.svg").read_text(encoding="utf-8")
 
 
-def test_without_failures_there_is_no_word_of_them(tmp_path: Path) -> None:
-    folder = make_run(tmp_path)
-    run = CorrelationResult.read(folder / "result.json")
-    assert "Without a value" in page(run, [])
-    calm = replace(run, values=replace(run.values, reasons=("",) * 8))
-    assert "Without a value" not in page(calm, [])
+def test_architectures_without_a_value_have_their_reason(finished: Path) -> None:
+    result = CorrelationResult.read(finished / "result.json")
+    failed, values = CorrelationRun.details(result)
+    assert failed.rows == [("net <1>", "ntk_condition_number: it is <singular>")]
+    assert len(values.rows) == 8
+    calm = replace(result, values=replace(result.values, reasons=("",) * 8))
+    assert [table.title for table in CorrelationRun.details(calm)] == ["Values"]
 
 
 @pytest.mark.parametrize(("name", "key"), [("zico", "measure"), ("top1", "target")])
@@ -203,24 +209,19 @@ TOLD = {
 }
 
 
-def test_how_far_to_trust_measures_is_told_and_escaped() -> None:
-    assert trust(None) == ""
-    text = trust(from_json(TOLD, Reliability))
-    for words in (
-        "the 9 architectures of my &lt;table&gt; by top1 (made &lt;up&gt;)",
-        "All of it is in correlate-mine-12.",
-        "Two training seeds agree with tau 0.90.",
-        'data-value="0.603"',
-        "parameters (count)",
-        "length distortion + NTK condition number",
-        "3 row(s) &lt;only&gt;",
-    ):
-        assert words in text
-    assert "<only>" not in text
-    assert text.count('<tr class="failed">') == 1
+def test_how_far_to_trust_the_measures_of_a_run() -> None:
+    assert list(rank_table(None)) == []
+    table, reason, line = rank_table(from_json(TOLD, Reliability))
+    assert table.title == "How the measures rank my <table>, top1; noise ceiling 0.900"
+    assert [row[0] for row in table.rows] == ["length_distortion", BOTH, "params"]
+    assert str(table.rows[0][3]).startswith("0.603 [")
+    assert reason == f"{BOTH}: 3 row(s) <only>"
+    assert line.startswith("made <up>; 9 architectures, measured as the run measured")
+    assert line.endswith("all of it is in correlate-mine-12")
 
 
 def test_without_a_count_or_a_ceiling_there_is_no_word_of_them() -> None:
-    text = trust(from_json({**TOLD, "best_count": None, "noise_ceiling": None}, Reliability))
-    assert "(count)" not in text
-    assert "training seeds" not in text
+    found = from_json({**TOLD, "best_count": None, "noise_ceiling": None}, Reliability)
+    table, *lines = rank_table(found)
+    assert "ceiling" not in table.title
+    assert not any("best count" in line for line in lines)
