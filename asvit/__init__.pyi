@@ -1,12 +1,12 @@
 # Written by `python -m experiments.stubs`.
 
+from asvit.architectures.genotype import Genotype as Genotype
 from asvit.core.progress import Progress
 from asvit.core.progress import Tell
-from asvit.designs import DesignResult as DesignResult
+from asvit.designs.result import DesignResult as DesignResult
 from asvit.executors import Workers
 from asvit.export.exported import Exported
-from asvit.genotype import Genotype as Genotype
-from asvit.growth import ScaleResult as ScaleResult
+from asvit.growth.result import ScaleResult as ScaleResult
 from asvit.models.convert import convert as convert
 from asvit.models.convert import merge as merge
 from asvit.models.retokenization import retokenize as retokenize

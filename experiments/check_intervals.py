@@ -22,7 +22,6 @@ from asvit.predictor.validation import COVERED, Rows, Splits, gather_rows, make_
 from asvit.reference import load_reference
 from asvit.reference.findings import Correlation, Interval
 from asvit.reference.intervals import paired_difference, wilson
-from asvit.reference.resampling import resampled_spearman
 from asvit.reference.statistics import correlate, in_bands, pooled_kendall, resampled_kendall
 from asvit.search.trained import check_predictor
 from experiments import compare_designs, simulate_trainings
@@ -277,7 +276,6 @@ def validated(samples: int, seed: int) -> Iterable[Coverage]:
     """What ``asvit.cross_validate`` has; the truth is the mean over tables drawn alike."""
     statistics: Mapping[str, Callable[[Splits], Array]] = {
         "τ": lambda made: made.each(resampled_kendall),
-        "Spearman's correlation": lambda made: made.each(resampled_spearman),
         "share covered": Splits.covered,
     }
     for rows, trainings in few(samples, ((40, 12), (100, 12), (100, 50))):

@@ -1,201 +1,105 @@
-"""Does a controller find better architectures than random search with as many draws?
-
-Run from a checkout: ``python -m experiments.compare_controllers``. Every run is an ordinary run
-folder, so a stopped comparison continues when the command is given again.
+"""Does REINFORCE find better architectures than as many random draws, by the measures?
 
 All architectures drawn with one seed are ranked together, by the sum of their dense ranks in L^E
-and κ_Θ, from 0 (best) to 1 (worst). The rewards of REINFORCE are changes from step to step and
-cannot be compared between runs; these ranks can.
+and κ_Θ, from 0 (best) to 1 (worst): rewards are changes from step to step and cannot be compared
+between runs. The outcome of REINFORCE is the likeliest architecture of its policy.
+
+Run from a checkout: ``python -m experiments.compare_controllers``; a search takes two to four
+minutes of one core.
 """
 
-import argparse
-import statistics
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from statistics import fmean
 
 import asvit
-from asvit.runs.search import SearchRun
-from asvit.search import MeasureSearchSettings, TrialRow, read_trials
+from asvit.core.run_files import TRIALS
+from asvit.search import read_trials
 from asvit.search.result import SearchResult
-from experiments.tables import write_rows
-from scaling.ranking import Better, dense_ranks, rank_sums
+from experiments.study import Case, Study, cases, grouped
+from experiments.tables import markdown
+from scaling.growth import DEFAULT_MEASURES, directions
+from scaling.ranking import dense_ranks, rank_sums
 
-BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}
-COLOURS = ("#2862a5", "#bd5519", "#3f7d4e", "#7a4fa3", "#66707b")
+OUT = Path("runs/compare-controllers")
+CONTROLLERS = ("random", "reinforce")
+STEPS = 500
+WINDOW = 100  # first and last draws that are averaged
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run: its result, and the ranks of its draws among those of all runs."""
+    """One search: ranks among all draws of the seed, and the mean L^E of its last draws."""
 
     controller: str
     seed: int
-    seed_architecture: str
-    params: int
-    macs: int
-    length_distortion: float
-    ntk_condition_number: float
-    outcome_rank: float
-    best_rank: float
-    mean_rank_first: float
-    mean_rank_last: float
-    last_entropy: float
-    minutes: float
+    architecture: str
+    outcome: float
+    best: float
+    first: float
+    last: float
+    last_length: float
 
 
-def main() -> None:
-    """Run the missing searches, then write the table and the figure."""
-    options = _options()
-    settings = MeasureSearchSettings.make(
-        options.preset, steps=options.steps, repeats=options.repeats
-    )
-    runs = {
-        (controller, seed): _search(options, controller, seed)
-        for seed in range(options.seeds)
-        for controller in options.controllers
-    }
-    trials = {key: read_trials(result.folder / "trials.csv") for key, result in runs.items()}
-    ranks = _pooled_ranks(runs, trials)
-    rows = [_row(key, runs[key], trials[key], ranks, options.window) for key in runs]
-    write_rows(options.out / "controllers.csv", rows)
-    _figure(trials, ranks, options.window).savefig(options.out / "controllers.svg")
-    print(_table(rows, settings, options.window))
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--controllers", nargs="+", default=["reinforce", "random"])
-    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of each controller")
-    parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--preset", default="quick")
-    parser.add_argument("--repeats", type=int, default=3, help="networks a value is averaged over")
-    parser.add_argument("--window", type=int, default=100, help="first and last draws averaged")
-    parser.add_argument("--out", type=Path, default=Path("runs/compare"))
-    return parser.parse_args()
-
-
-def _search(options: argparse.Namespace, controller: str, seed: int) -> SearchResult:
-    chosen = {
-        "preset": options.preset,
-        "steps": options.steps,
-        "repeats": options.repeats,
-        "controller": controller,
-        "seed": seed,
-        "pick": "policy",  # what the controller ends in
-    }
-    folder = options.out / SearchRun.make(**chosen).folder.name
-    print(f"{controller}, seed {seed}: {folder}", flush=True)
-    return asvit.run_search(**chosen, out=folder)
-
-
-def _pooled_ranks(
-    runs: dict[tuple[str, int], SearchResult], trials: Mapping[tuple[str, int], Sequence[TrialRow]]
-) -> dict[tuple[int, str], float]:
-    """(seed, architecture) -> rank among all draws of the seed, in [0, 1], by summed dense ranks.
-
-    Runs of one seed share circle, images and initial weights. Across seeds only ranks compare.
-    """
-    ranks: dict[tuple[int, str], float] = {}
-    for seed in {seed for _, seed in runs}:
-        values = {
-            row.architecture: dict(row.values)
-            for (_, other), rows in trials.items()
-            if other == seed
-            for row in rows
-        }
-        values |= {
-            result.seed_architecture: dict(result.values)
-            for (_, other), result in runs.items()
-            if other == seed
-        }
-        texts = list(values)
-        columns = {name: [values[text][name] for text in texts] for name in BETTER}
-        order = dense_ranks(rank_sums(columns, BETTER), better="lower")
-        worst = max(order)
-        ranks |= {
-            (seed, text): (rank - 1) / max(1, worst - 1)
-            for text, rank in zip(texts, order, strict=True)
-        }
-    return ranks
-
-
-def _row(
-    key: tuple[str, int],
-    result: SearchResult,
-    rows: Sequence[TrialRow],
-    ranks: dict[tuple[int, str], float],
-    window: int,
-) -> Row:
-    controller, seed = key
-    drawn = [ranks[seed, row.architecture] for row in rows]
-    return Row(
+@cache
+def search(controller: str, seed: int) -> SearchResult:
+    """A search with three networks for each value."""
+    return asvit.run_search(
+        preset="quick",
+        steps=STEPS,
+        repeats=3,
         controller=controller,
         seed=seed,
-        seed_architecture=result.seed_architecture,
-        params=result.params,
-        macs=result.macs,
-        length_distortion=result.length_distortion,
-        ntk_condition_number=result.ntk_condition_number,
-        outcome_rank=ranks[seed, result.seed_architecture],
-        best_rank=min(drawn),
-        mean_rank_first=statistics.fmean(drawn[:window]),
-        mean_rank_last=statistics.fmean(drawn[-window:]),
-        last_entropy=result.entropy[1],
-        minutes=result.wall_seconds / 60,
+        pick="policy",
+        out=OUT / f"{controller}-seed{seed}",
     )
 
 
-def _table(rows: Sequence[Row], settings: MeasureSearchSettings, window: int) -> str:
+def compare(controller: str, seed: int) -> Case:
+    """The outcome and the draws of a search among those of every controller."""
+    found = {name: search(name, seed) for name in CONTROLLERS}
+    draws = {name: read_trials(result.folder / TRIALS) for name, result in found.items()}
+    values = {row.architecture: dict(row.values) for rows in draws.values() for row in rows}
+    values |= {result.seed_architecture: dict(result.values) for result in found.values()}
+    columns = {name: [own[name] for own in values.values()] for name in DEFAULT_MEASURES}
+    sums = rank_sums(columns, directions(DEFAULT_MEASURES))
+    places = dense_ranks(sums, better="lower")
+    shares = [(place - 1) / max(1, max(places) - 1) for place in places]
+    ranks = dict(zip(values, shares, strict=True))
+    own = [ranks[row.architecture] for row in draws[controller]]
+    lengths = [row.values["length_distortion"] for row in draws[controller][-WINDOW:]]
+    outcome = found[controller].seed_architecture
+    numbers = {
+        "outcome": ranks[outcome],
+        "best": min(own),
+        "first": fmean(own[:WINDOW]),
+        "last": fmean(own[-WINDOW:]),
+        "last_length": fmean(lengths),
+    }
+    return {"architecture": outcome, **{name: round(x, 4) for name, x in numbers.items()}}
+
+
+TABLE = Path(__file__).with_name("controllers.csv")
+STUDY = Study(Row, TABLE, cases(seed=range(3), controller=CONTROLLERS), compare)
+
+
+def table() -> str:
+    """A line for each controller: ranks of the outcomes by seed, and means over the seeds."""
+    columns = {"best": "best rank drawn", "first": f"mean rank, first {WINDOW} draws"}
+    columns |= {"last": f"last {WINDOW}", "last_length": f"mean L^E, last {WINDOW}"}
     lines = [
-        f"{settings.steps} draws a run, {settings.image_size} px, {settings.repeats} networks "
-        f"each, {settings.images} images; ranks from 0 (best of the seed's draws) to 1",
-        "",
-        "| controller | seed | outcome | params | MACs | L^E | κ_Θ | outcome's rank "
-        f"| best rank drawn | mean rank, first {window} | last {window} | entropy at the end |",
-        "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for row in sorted(rows, key=lambda row: (row.controller, row.seed)):
-        text = row.seed_architecture.replace("|", "\\|")
-        entropy = f"{row.last_entropy:.2f}" if row.last_entropy == row.last_entropy else "-"
-        lines.append(
-            f"| {row.controller} | {row.seed} | `{text}` | {row.params / 1e6:.2f}M "
-            f"| {row.macs / 1e6:.1f}M | {row.length_distortion:.3f} "
-            f"| {row.ntk_condition_number:.1f} | {row.outcome_rank:.3f} | {row.best_rank:.3f} "
-            f"| {row.mean_rank_first:.3f} | {row.mean_rank_last:.3f} | {entropy} |"
-        )
-    return "\n".join(lines)
-
-
-def _figure(
-    trials: Mapping[tuple[str, int], Sequence[TrialRow]],
-    ranks: dict[tuple[int, str], float],
-    window: int,
-) -> Figure:
-    figure = Figure(figsize=(7, 3.4), layout="constrained")
-    axes = figure.subplots()
-    controllers = list(dict.fromkeys(controller for controller, _ in trials))
-    for (controller, seed), rows in trials.items():
-        drawn = [ranks[seed, row.architecture] for row in rows]
-        means = [
-            statistics.fmean(drawn[max(0, end - window) : end]) for end in range(1, len(drawn) + 1)
+        [
+            controller,
+            ", ".join(f"{row.outcome:.3f}" for row in rows),
+            *(f"{fmean(vars(row)[name] for row in rows):.2f}" for name in columns),
         ]
-        colour = COLOURS[controllers.index(controller) % len(COLOURS)]
-        axes.plot(
-            range(1, len(means) + 1),
-            means,
-            color=colour,
-            linewidth=1.4,
-            label=controller if seed == 0 else None,
-        )
-    axes.set_xlabel("architectures measured")
-    axes.set_ylabel(f"rank among all, mean of {window}\n(lower is better)")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    return figure
+        for (controller,), rows in grouped(STUDY.rows(), ["controller"]).items()
+    ]
+    heads = {"controller": "l", "outcome's rank by seed": "r"}
+    return markdown({**heads, **dict.fromkeys(columns.values(), "r")}, lines)
 
 
 if __name__ == "__main__":
-    main()
+    STUDY.main(__doc__)
+    print(table())

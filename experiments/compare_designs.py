@@ -25,8 +25,8 @@ from timm.models.pit import PoolingVisionTransformer
 from torch import nn
 
 import asvit
+from asvit.architectures.genotype import Genotype
 from asvit.executors import Workers
-from asvit.genotype import Genotype
 from asvit.reference.intervals import Estimate, around
 from asvit.search import SearchSettings
 from asvit.search.limits import Limits

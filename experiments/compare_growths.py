@@ -17,7 +17,7 @@ from typing import Any
 
 import asvit
 from asvit.executors import Workers
-from asvit.growth import ScaleSettings
+from asvit.growth.settings import ScaleSettings
 from experiments import compare_outcomes
 from experiments.compare_outcomes import PICKED, PUBLISHED
 from experiments.growing import grown_at_random

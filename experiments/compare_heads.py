@@ -79,15 +79,16 @@ def train(parts: str, seed: int) -> Case:
 STUDY = Study(Row, OUT / "heads.csv", cases(seed=range(3), parts=PARTS), train)
 
 
-def main() -> None:
-    """Train the networks that lack, and print the accuracy and similarity of each."""
+def table() -> str:
+    """Accuracy of each training, and the similarity of its heads before and after it."""
 
     def cell(rows: Sequence[Row]) -> str:
         (row,) = rows
         return f"{row.accuracy:.1f} %, {row.ccs_fresh:.3f}, {row.ccs_trained:.3f}"
 
-    print(pivot(STUDY.main(__doc__), ["parts"], "seed", cell))
+    return pivot(STUDY.rows(), ["parts"], "seed", cell)
 
 
 if __name__ == "__main__":
-    main()
+    STUDY.main(__doc__)
+    print(table())

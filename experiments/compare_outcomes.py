@@ -26,7 +26,6 @@ from asvit.reference.trainer import Trainer
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search.result import SearchResult
 from asvit.spaces import build, load_space
-from experiments.compare_controllers import BETTER
 from experiments.growing import SEED
 from experiments.study import (
     RANDOM,
@@ -42,6 +41,7 @@ from experiments.study import (
 from experiments.tables import markdown, read_rows
 from experiments.tasks import RECIPE
 from proxies import measure
+from scaling.growth import DEFAULT_MEASURES
 
 POLICY, PICKED, BEST, PUBLISHED = (
     "policy's likeliest", "measured again", "best of random", "published",
@@ -133,9 +133,9 @@ def finalists(options: argparse.Namespace) -> str:
         for kind, one in named.items():
             text = one.architecture
             make = partial(build, text, found.settings.image_size, 1000)
-            more = measure(make, list(BETTER), key=text, **arguments)
+            more = measure(make, DEFAULT_MEASURES, key=text, **arguments)
             line: list[object] = [seed, kind, f"`{text}`"]
-            for name in BETTER:
+            for name in DEFAULT_MEASURES:
                 values = one.values[name], one.again[name], more[name].value
                 line += [f"{value:.2f}" for value in values]
             lines.append(line)

@@ -1,126 +1,109 @@
 """Does growth from the published seed give models like the published family?
 
-Run from a checkout: ``python -m experiments.compare_published``. A stopped comparison continues
-when the command is given again.
+The published seed architecture is grown to the parameters of As-ViT Small, Base and Large, with
+widths in multiples of 1 or, as the released code has them, of 4. The grown and the published
+models are measured as growth measures its candidates.
 
-The published seed architecture is grown to the parameters of As-ViT Small, Base and Large, for
-each random seed. The grown and the published models are measured as growth measures its
-candidates.
+Run from a checkout: ``python -m experiments.compare_published``.
 """
 
-import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import fmean
 
-from asvit.genotype import Genotype
+import asvit
+from asvit.architectures.genotype import Genotype
+from asvit.growth.settings import ScaleSettings
 from asvit.models.asvit import SIZES
-from experiments.growing import (
-    MODEL_COLUMNS,
-    GrowthSetup,
-    ModelRow,
-    growth_setup,
-    measured,
-    model_cells,
-    parser,
-    settings_of,
-)
-from experiments.tables import markdown, write_rows
-from scaling import Budget, Candidate, Shape
+from experiments.growing import SEED, GrowthSetup, growth_setup, measured
+from experiments.study import Case, Study, cases, grouped
+from experiments.tables import markdown
+from scaling import Budget, Shape
 
+OUT = Path("runs/compare-published")
 PUBLISHED = {name.removeprefix("asvit_").capitalize(): text for name, text in SIZES.items()}
 FAMILY = ("Small", "Base", "Large")
+GROWN, GIVEN = "grown", "published"
 
 
 @dataclass(frozen=True)
-class Row(ModelRow):
+class Row:
     """A published model, or the model grown to its size."""
 
+    multiple: int  # that widths are rounded to
     size: str
-    source: str
     seed: int
-    steps: int
+    model: str
+    depths: str
+    width: int
+    params: int
+    macs: int
+    length_distortion: float
+    ntk_condition_number: float
 
 
-def main() -> None:
-    """Run the missing measurements, then write and print the tables."""
-    options = parser(__doc__, budgets="", out="runs/compare-published").parse_args()
-    rows: list[Row] = []
-    options.budgets = ",".join(str(_size(size)) for size in FAMILY)
-    for seed in range(options.seeds):
-        setup = growth_setup(settings_of(options, seed), options.out)
-        for size in FAMILY:
-            rows += _pair(setup, size)
-    write_rows(options.out / "published.csv", rows)
-    print(_table(rows))
-    print()
-    print(_summary(rows))
-
-
-def _size(size: str) -> Budget:
-    """The parameters of a published model as a budget."""
-    from asvit.spaces import cost
-
-    return Budget("params", cost(PUBLISHED[size]).params)
-
-
-def _pair(setup: GrowthSetup, size: str) -> list[Row]:
-    """The published model, and the grown model of the same size."""
-    theirs = Genotype.parse(PUBLISHED[size])
-    published = setup.measure(Shape(theirs.depths, theirs.width))
-    series = setup.grow(_size(size))
-    last = series.steps[-1]
-    return [
-        _row(size, "published", setup, published, steps=0),
-        _row(size, "grown", setup, last.chosen, steps=last.number),
-    ]
-
-
-def _row(size: str, source: str, setup: GrowthSetup, model: Candidate, *, steps: int) -> Row:
-    seed = setup.settings.seed
-    return Row(**measured(model), size=size, source=source, seed=seed, steps=steps)
-
-
-def _table(rows: Sequence[Row]) -> str:
-    columns = {"size": "l", "model": "l", "seed": "r", "steps": "r", **MODEL_COLUMNS}
-    return markdown(
-        columns,
-        [
-            (r.size, r.source, r.seed, r.steps or "", *model_cells(r))
-            for r in sorted(rows, key=lambda r: (FAMILY.index(r.size), r.source, r.seed))
-        ],
+@cache
+def setup(multiple: int, seed: int) -> GrowthSetup:
+    """The growths of a seed."""
+    budgets = ",".join(str(budget(size)) for size in FAMILY)
+    settings = ScaleSettings.make(
+        "quick", architecture=SEED, budgets=budgets, seed=seed, width_multiple=multiple
     )
+    return growth_setup(settings, OUT / f"multiple{multiple}")
 
 
-def _summary(rows: Sequence[Row]) -> str:
-    """Number of seeds in which ours scores better, and depth and width of both."""
-    columns = {"size": "l", "ours has higher L^E": "r", "ours has lower κ": "r"}
-    columns |= {"blocks, ours": "r", "theirs": "r", "width, ours": "r", "theirs ": "r"}
-    cells: list[tuple[object, ...]] = []
-    for size in FAMILY:
-        ours, theirs = (
-            {r.seed: r for r in rows if (r.size, r.source) == (size, source)}
-            for source in ("grown", "published")
-        )
-        longer = sum(ours[s].length_distortion > theirs[s].length_distortion for s in ours)
-        lower = sum(ours[s].ntk_condition_number < theirs[s].ntk_condition_number for s in ours)
-        one = theirs[min(theirs)]
-        cells.append(
+def budget(size: str) -> Budget:
+    """The parameters of a published model."""
+    return Budget("params", asvit.cost(PUBLISHED[size]).params)
+
+
+def compare(multiple: int, size: str, seed: int, model: str) -> Case:
+    """A model with its measures."""
+    growths = setup(multiple, seed)
+    if model == GROWN:
+        return measured(growths.grow(budget(size)).steps[-1].chosen)
+    theirs = Genotype.parse(PUBLISHED[size])
+    return measured(growths.measure(Shape(theirs.depths, theirs.width)))
+
+
+TABLE = Path(__file__).with_name("published.csv")
+STUDY = Study(
+    Row,
+    TABLE,
+    cases(multiple=(1, 4), size=FAMILY, seed=range(3), model=(GROWN, GIVEN)),
+    compare,
+)
+
+
+def table() -> str:
+    """Blocks and widths of both, and in how many seeds the grown model has the better measures."""
+    lines = []
+    for (multiple, size), rows in grouped(STUDY.rows(), ["multiple", "size"]).items():
+        grown, given = ([row for row in rows if row.model == name] for name in (GROWN, GIVEN))
+        pairs = list(zip(grown, given, strict=True))
+        longer = sum(a.length_distortion > b.length_distortion for a, b in pairs)
+        lower = sum(a.ntk_condition_number < b.ntk_condition_number for a, b in pairs)
+        second = sorted({row.depths.split(",")[1] for row in grown})
+        lines.append(
             (
-                size,
-                f"{longer} of {len(ours)}",
-                f"{lower} of {len(ours)}",
-                f"{statistics.fmean(_blocks(r) for r in ours.values()):.1f}",
-                _blocks(one),
-                f"{statistics.fmean(r.width for r in ours.values()):.0f}",
-                one.width,
+                *(size, multiple, f"{fmean(map(blocks, grown)):.1f}", blocks(given[0])),
+                *(", ".join(second), given[0].depths.split(",")[1]),
+                *(f"{fmean(row.width for row in grown):.0f}", given[0].width),
+                *(f"{longer} of {len(pairs)}", f"{lower} of {len(pairs)}"),
             )
         )
-    return markdown(columns, cells)
+    columns = ["widths in multiples of", "blocks, grown", "published", "in stage 2, grown"]
+    columns += ["published ", "width, grown", "published  "]
+    columns += ["grown has the higher L^E", "the lower κ_Θ"]
+    return markdown({"size": "l", **dict.fromkeys(columns, "r")}, lines)
 
 
-def _blocks(row: Row) -> int:
+def blocks(row: Row) -> int:
+    """Blocks of all stages."""
     return sum(map(int, row.depths.split(",")))
 
 
 if __name__ == "__main__":
-    main()
+    STUDY.main(__doc__)
+    print(table())

@@ -17,7 +17,7 @@ from typing import Any
 
 import asvit
 from asvit.executors import Workers
-from asvit.growth import ScaleSettings
+from asvit.growth.settings import ScaleSettings
 from experiments import compare_designs
 from experiments.compare_designs import CLASSES, SIDE
 from experiments.growing import SEED, grown_at_random

@@ -1,8 +1,8 @@
-"""Writes the tables of the evidence that come from trainings, from the files that keep them.
+"""Writes the tables of the evidence from the stored rows of the studies.
 
 Run from a checkout: ``python -m experiments.evidence_tables``. A table stands below a line
-``<!-- table NAME -->``, indented as that line is. Every training is a row of a CSV file beside
-this script; the scripts that made it train what it lacks.
+``<!-- table NAME -->``, indented as that line is. The rows are CSV files beside this script; the
+scripts of the studies compute what they lack.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from experiments import (
     compare_designs,
     compare_growths,
-    compare_measures,
     compare_outcomes,
     compare_psvit,
     compare_rules,
@@ -108,9 +107,9 @@ def _part(module: object, file: Path, number: int) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "ranks": measure_ranks.short,
-    "measures": compare_measures.table,
+    "measures": partial(predictor_table.table, "measure"),
     "measures, all": measure_ranks.everything,
-    "predictor": predictor_table.table,
+    "predictor": partial(predictor_table.table, "count"),
     "designs": lambda: _designs(
         {
             "digits, at the cap": ("digits", AT_CAP),

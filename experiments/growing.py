@@ -1,6 +1,5 @@
 """Shared by the experiments on growth: an architecture to grow, measured as growth measures."""
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from asvit.core.versions import versions
-from asvit.growth import GrowthJournal, ScaleSettings
+from asvit.growth.journal import GrowthJournal
+from asvit.growth.settings import ScaleSettings
 from asvit.runs.growable import Growable
 from asvit.runs.measurement_pool import EvalContext
 from proxies import Cost, Score
@@ -72,23 +72,8 @@ class GrowthSetup:
         )
 
 
-@dataclass(frozen=True)
-class ModelRow:
-    """A model and its scores."""
-
-    depths: str
-    width: int
-    params: int
-    macs: int
-    length_distortion: float
-    ntk_condition_number: float
-
-
-MODEL_COLUMNS = {"depths": "l", "width": "r", "params": "r", "MACs": "r", "L^E": "r", "κ": "r"}
-
-
 def measured(model: Candidate) -> dict[str, Any]:
-    """The fields of a :class:`ModelRow`."""
+    """Shape, size and measures of a model, as columns of a table."""
     return {
         "depths": ",".join(map(str, model.depths)),
         "width": model.width,
@@ -96,18 +81,6 @@ def measured(model: Candidate) -> dict[str, Any]:
         "macs": model.cost.macs,
         **{name: model.scores[name].value for name in DEFAULT_MEASURES},
     }
-
-
-def model_cells(row: ModelRow) -> tuple[object, ...]:
-    """The cells of a row under ``MODEL_COLUMNS``."""
-    return (
-        row.depths,
-        row.width,
-        f"{row.params / 1e6:.2f}M",
-        f"{row.macs / 1e9:.2f}G",
-        f"{row.length_distortion:.3f}",
-        f"{row.ntk_condition_number:.2f}",
-    )
 
 
 def growth_setup(settings: ScaleSettings, folder: Path) -> GrowthSetup:
@@ -149,32 +122,6 @@ def grown_at_random(settings: ScaleSettings, number: int) -> str:
     )
     last = found.steps[-1].chosen
     return model.name(last.depths, last.width)
-
-
-def parser(description: str | None, *, budgets: str, out: str) -> argparse.ArgumentParser:
-    """A parser with the options of all experiments on scaling."""
-    made = argparse.ArgumentParser(description=description)
-    made.add_argument("--arch", default=SEED)
-    made.add_argument("--budgets", default=budgets)
-    made.add_argument("--preset", default="quick")
-    made.add_argument("--image-size", type=int)
-    made.add_argument("--repeats", type=int)
-    made.add_argument("--images", type=int)
-    made.add_argument("--points", type=int)
-    made.add_argument("--data")
-    made.add_argument("--width-multiple", type=int)
-    made.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
-    made.add_argument("--out", type=Path, default=Path(out))
-    return made
-
-
-def settings_of(options: argparse.Namespace, seed: int) -> ScaleSettings:
-    """The settings of parsed options, with a seed."""
-    names = ("image_size", "repeats", "images", "points", "data", "width_multiple")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    return ScaleSettings.make(
-        options.preset, architecture=options.arch, budgets=options.budgets, seed=seed, **given
-    )
 
 
 def _print_progress(budget: Budget, step: int, finished: bool, done: float) -> None:

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
 from asvit.core.files import write_text
-from asvit.reference import ReferenceTable, Target, load_reference
-from asvit.reference.loading import find_layout
-from asvit.reference.schema import Cell, Sheet, format_table, read_sheet
-from asvit.spaces.architectures import build_on_meta
+from asvit.reference import Target
+from asvit.reference.schema import Cell, Row, format_table, read_sheet
+from asvit.spaces.architectures import build_on_meta, canonical
 from proxies import structure
-from proxies.counts import count
+from proxies.counts import Cost, count
 
 OUT = Path(__file__).parent.parent / "asvit" / "reference"
 DECIMALS = 4  # of an accuracy; further ones in the extracts are floating-point noise
@@ -34,6 +34,7 @@ class Source:
 
     Attributes:
         extract: Name of the extract's file.
+        text: Makes the text of an architecture of a row's cells.
         table: Name of the table's file.
         provenance: Key -> value.
         targets: Columns of accuracies.
@@ -43,6 +44,7 @@ class Source:
     """
 
     extract: str
+    text: Callable[[Mapping[str, str]], str]
     table: str
     provenance: Mapping[str, str]
     targets: tuple[Target, ...]
@@ -81,9 +83,26 @@ _INHERITED = Target(
     "imagenet_super_acc", "ImageNet-1k, weights inherited from a supernet", "inherited"
 )
 
+
+def _pit(cells: Mapping[str, str]) -> str:
+    depths, heads = _entries(cells["depth"]), _entries(cells["num_heads"])
+    return f"pit:{cells['base_dim']},{cells['mlp_ratio']}|{depths}|{heads}"
+
+
+def _autoformer(cells: Mapping[str, str]) -> str:
+    heads, ratios = _entries(cells["num_heads"]), _entries(cells["mlp_ratio"])
+    return f"autoformer:{cells['hidden_dim']}|{heads}|{ratios}"
+
+
+def _entries(cell: str) -> str:
+    """The entries of a list in one cell, ``2 8 4`` or ``[2, 8, 4]``, with commas."""
+    return ",".join(re.split(r"[\s,;]+", cell.strip("[]()")))
+
+
 SOURCES = (
     Source(
         "vitbench101_pit.csv",
+        _pit,
         "vitbench101_pit.csv",
         {**_vitbench("PiT", "pit"), "num_classes": "100", "default_target": "c100_base_acc"},
         _DATASETS,
@@ -91,6 +110,7 @@ SOURCES = (
     ),
     Source(
         "vitbench101_autoformer.csv",
+        _autoformer,
         "vitbench101_autoformer.csv",
         {
             **_vitbench("AutoFormer", "autoformer"),
@@ -104,6 +124,7 @@ SOURCES = (
     ),
     Source(
         "timm_in1k_vit.csv",
+        lambda cells: f"timm:{cells['arch']}",
         "timm_in1k.csv",
         {
             "title": "vision transformers of timm trained on ImageNet-1k alone",
@@ -138,34 +159,36 @@ def make(source: Source, folder: Path) -> str:
     Raises:
         ValueError: If the extract has another form, or its counts differ from ours.
     """
-    path = folder / source.extract
-    table = load_reference(path)
-    _, sheet = find_layout(read_sheet(path))
-    counted: dict[str, list[float]] = {name: [] for name in ("macs", *source.counts)}
-    for text, side in zip(table.architectures, table.image_sizes, strict=True):
-        network = build_on_meta(text, image_size=side, num_classes=table.num_classes)
-        for name, values in counted.items():
-            values.append(_value(name, network, side))
-    macs = [int(value) for value in counted.pop("macs")]
-    _compare(table, sheet, macs)
+    sheet = read_sheet(folder / source.extract)
+    rows = [row for row in sheet.rows if row.cells.get("primary", "True") == "True"]
+    texts = [canonical(source.text(row.cells)) for row in rows]
+    sides = [int(row.cells.get("img_size", 224)) for row in rows]
+    counted: dict[str, list[float]] = {name: [] for name in source.counts}
+    costs: list[Cost] = []
+    for text, side in zip(texts, sides, strict=True):
+        classes = int(source.provenance["num_classes"])
+        network = build_on_meta(text, image_size=side, num_classes=classes)
+        costs.append(count(network, side))
+        for name in source.counts:
+            counted[name].append(_value(name, network))
+    _compare(source.extract, texts, rows, costs)
     columns: dict[str, Sequence[Cell]] = {
-        "architecture": table.architectures,
-        "image_size": table.image_sizes,
-        "params": table.params or (),
-        "macs": macs,
+        "architecture": texts,
+        "image_size": sides,
+        "params": [cost.params for cost in costs],
+        "macs": [cost.macs for cost in costs],
         **counted,
     }
     for target in source.targets:
-        columns[target.name] = [round(value, DECIMALS) for value in table.accuracies[target.name]]
+        cells = [row.cells[target.name] for row in rows]
+        columns[target.name] = [round(float(cell), DECIMALS) if cell else None for cell in cells]
     for name in source.kept:
-        columns[name] = [row.cells[name] for row in sheet.rows]
+        columns[name] = [row.cells[name] for row in rows]
     return format_table(source.provenance, source.targets, columns)
 
 
-def _value(name: str, network: nn.Module, side: int) -> float:
+def _value(name: str, network: nn.Module) -> float:
     """A count of a network on the meta device; NaN where it has none."""
-    if name == "macs":
-        return count(network, side).macs
     counts = {
         "depth": structure.depth,
         "width": structure.embedding_width,
@@ -177,18 +200,22 @@ def _value(name: str, network: nn.Module, side: int) -> float:
         return math.nan
 
 
-def _compare(table: ReferenceTable, sheet: Sheet, macs: Sequence[int]) -> None:
+def _compare(
+    extract: str, texts: Sequence[str], rows: Sequence[Row], costs: Sequence[Cost]
+) -> None:
     """Check parameters against the rounded ones of an extract, and print where MACs differ."""
-    for row, params in zip(sheet.rows, table.params or (), strict=True):
+    for row, cost in zip(rows, costs, strict=True):
         text = row.cells["params_M"]
-        if abs(float(text) - params / 1e6) > 0.5 * _unit(text) * (1 + 1e-9):
-            raise ValueError(f"line {row.line}: {params} parameters, the extract has {text} M")
+        if abs(float(text) - cost.params / 1e6) > 0.5 * _unit(text) * (1 + 1e-9):
+            raise ValueError(
+                f"line {row.line}: {cost.params} parameters, the extract has {text} M"
+            )
     ratios = {
-        text: 1e-9 * counted / float(row.cells["gmacs"])
-        for text, row, counted in zip(table.architectures, sheet.rows, macs, strict=True)
+        text: 1e-9 * cost.macs / float(row.cells["gmacs"])
+        for text, row, cost in zip(texts, rows, costs, strict=True)
     }
     other = {text: ratio for text, ratio in ratios.items() if abs(ratio - 1) > 0.05}
-    print(f"{sheet.path.name}: {len(table)} rows, multiply-adds over the extract's:")
+    print(f"{extract}: {len(rows)} rows, multiply-adds over the extract's:")
     print(f"  {min(ratios.values()):.4f} to {max(ratios.values()):.4f}, {len(other)} off by 5 %")
     for text, ratio in sorted(other.items(), key=lambda item: item[1]):
         print(f"  {ratio:.3f} {text}")

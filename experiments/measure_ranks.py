@@ -101,7 +101,7 @@ def short() -> str:
     for measure, (words, passes) in SHORT.items():
         cells = [_tau(of[measure].tau, bold=bool(of[measure].beats)) for of in ranked]
         lines.append([words, *cells, passes])
-    rows = read_rows(predictor_table.TABLE, predictor_table.Row)
+    rows = predictor_table.STUDY.rows()
     for trainings in predictor_table.TRAININGS:
         words = f"a predictor after {trainings} trainings"
         lines.append([words, *_predicted(rows, trainings), f"share of {trainings} trainings"])
@@ -115,7 +115,7 @@ def _predicted(rows: Sequence[predictor_table.Row], trainings: int) -> list[str]
     """The predictor on each table; its rival is the count chosen on the rows fitted to."""
     known = {(row.reference, row.target): row for row in rows if row.trainings == trainings}
     each = [known[name, target] for name, (target, _) in TABLES.items()]
-    return [_tau(row.tau, bold=row.difference_low > 0) for row in each]
+    return [_tau(row.tau, bold=row.count_low > 0) for row in each]
 
 
 def _tau(tau: float, *, bold: bool = False) -> str:

@@ -1,10 +1,14 @@
-"""How well does the predictor rank after a few trainings? A table of docs/predictor.md.
+"""How well does the predictor rank after a few trainings, beside counts and measures?
 
-Run from a checkout: ``python -m experiments.predictor_table`` stores what
-``asvit.cross_validate`` finds of every accuracy of every table that comes along, in
-``predictor.csv``; about 10 minutes of one core.
+``asvit.cross_validate`` fits a predictor to some rows of a table and ranks the others; on the same
+rows it judges the best count and, where the measures of a table are stored in ``measures/``, the
+best of some measures, chosen in hindsight on the whole table, which gives it the advantage.
+
+Run from a checkout: ``python -m experiments.predictor_table``, about 10 minutes of one core for
+every accuracy of every table that comes along.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +16,28 @@ from pathlib import Path
 import numpy as np
 
 import asvit
-from asvit.reference import REFERENCES, load_reference
-from experiments.study import Case, Study
-from experiments.tables import markdown, read_rows
+from asvit.predictor.validation import Rival
+from asvit.reference import REFERENCES, ReferenceTable, load_reference
+from asvit.reference.statistics import kendall
+from experiments.ranking import stored_values
+from experiments.study import Case, Study, grouped
+from experiments.tables import markdown
 
 TRAININGS = (12, 25, 50)
 LEAST_TESTS = 10
-TABLE = Path(__file__).with_name("predictor.csv")
+MEASURES = ("snip", "synflow", "zico", "naswot", "length_distortion")  # higher is better
+#: Table -> the accuracy that measures are compared on.
+MEASURED = {
+    "vitbench101-pit": "c100_base_acc",
+    "vitbench101-autoformer": "c100_kd_acc",
+    "asvit-sizes": "accuracy",
+    "asvit-fractal": "accuracy",
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A predictor fitted to so many rows of a table, beside the best count."""
+    """A predictor fitted to so many rows of a table; differences are of its tau to a rival's."""
 
     reference: str
     target: str
@@ -31,43 +45,51 @@ class Row:
     tau: float
     low: float
     high: float
-    difference: float  # of tau to that of the count chosen on the rows fitted to
-    difference_low: float
-    difference_high: float
-    count: str  # that ranks all rows best, in hindsight
-    count_tau: float  # its tau on the test rows
     coverage: float  # of the 90 % interval
-
-
-def study() -> Study[Row]:
-    """All accuracies of all tables."""
-    found: list[Case] = [
-        {"reference": name, "target": target, "trainings": trainings}
-        for name in REFERENCES
-        for target, accuracies in load_reference(name).accuracies.items()
-        if "_seed" not in target
-        for trainings in usable(accuracies)
-    ]
-    return Study(Row, TABLE, found, validate)
+    count: str  # that ranks all rows best
+    count_tau: float  # its tau on the test rows
+    count_difference: float  # to the count chosen on the rows fitted to
+    count_low: float
+    count_high: float
+    measure: str  # that ranks all rows best; empty where none is stored
+    measure_tau: float  # its tau on all rows
+    measure_difference: float
+    measure_low: float
+    measure_high: float
 
 
 def validate(reference: str, target: str, trainings: int) -> Case:
-    """The predictor on the rows of a table that it was not fitted to."""
-    result = asvit.cross_validate(reference, target, trainings)
-    low, high = result.tau_interval
-    difference_low, difference_high = result.count.difference_interval
+    """The predictor on the rows of a table that it was not fitted to, beside its rivals."""
+    table, best, best_tau, columns = load_reference(reference), "", math.nan, {}
+    if MEASURED.get(reference) == target:
+        best, best_tau = best_measure(table, target)
+        columns = {best: stored_values(table)[best]}
+    result = asvit.cross_validate(table, target, trainings, measures=columns)
     numbers = {
         "tau": result.tau,
-        "low": low,
-        "high": high,
-        "difference": result.count.difference,
-        "difference_low": difference_low,
-        "difference_high": difference_high,
-        "count_tau": result.overall_count.tau,
+        "low": result.tau_interval.low,
+        "high": result.tau_interval.high,
         "coverage": result.coverage,
+        "count_tau": result.overall_count.tau,
+        "measure_tau": best_tau,
+        **_difference("count", result.count),
+        **_difference("measure", result.measure),
     }
     rounded = {name: round(float(value), 4) for name, value in numbers.items()}
-    return {"count": result.overall_count.name, **rounded}
+    return {"count": result.overall_count.name, "measure": best, **rounded}
+
+
+def best_measure(table: ReferenceTable, target: str) -> tuple[str, float]:
+    """The measure with the highest tau on a whole table, and that tau."""
+    stored, accuracies = stored_values(table), table.accuracies[target]
+    taus = {measure: kendall(stored[measure], accuracies) for measure in MEASURES}
+    best = max(taus, key=lambda measure: taus[measure])
+    return best, taus[best]
+
+
+def _difference(name: str, rival: Rival) -> dict[str, float]:
+    low, high = rival.difference_interval
+    return {f"{name}_difference": rival.difference, f"{name}_low": low, f"{name}_high": high}
 
 
 def usable(accuracies: object) -> Iterator[int]:
@@ -76,29 +98,35 @@ def usable(accuracies: object) -> Iterator[int]:
     return (trainings for trainings in TRAININGS if trainings + LEAST_TESTS <= known)
 
 
-def table() -> str:
-    """The stored rows as Markdown: a line for each accuracy."""
-    rows = read_rows(TABLE, Row)
+EVERY: list[Case] = [
+    {"reference": name, "target": target, "trainings": trainings}
+    for name in REFERENCES
+    for target, accuracies in load_reference(name).accuracies.items()
+    if "_seed" not in target
+    for trainings in usable(accuracies)
+]
+STUDY = Study(Row, Path(__file__).with_name("predictor.csv"), EVERY, validate)
+
+
+def table(rival: str) -> str:
+    """A line for each accuracy that has a rival, ``"count"`` or ``"measure"``."""
     lines = []
-    for name, target in dict.fromkeys((row.reference, row.target) for row in rows):
-        own = [row for row in rows if (row.reference, row.target) == (name, target)]
-        cells = [f"{name}, {target}", f"{own[0].count} {own[0].count_tau:.2f}"]
-        for row in own:
-            mark = "**" if row.difference_low > 0 else ""
-            interval = f"[{row.difference_low:+.2f}, {row.difference_high:+.2f}]"
-            cells += [f"{row.tau:.2f}", f"{mark}{row.difference:+.2f} {interval}{mark}"]
+    rows = [row for row in STUDY.rows() if getattr(row, rival)]
+    for (name, target), own in grouped(rows, ["reference", "target"]).items():
+        first = vars(own[0])
+        cells = [f"{name}, {target}", f"{first[rival]} {first[f'{rival}_tau']:.2f}"]
+        for row in map(vars, own):
+            more, low, high = (row[f"{rival}_{part}"] for part in ("difference", "low", "high"))
+            mark = "**" if low > 0 else ""
+            interval = f"({low:+.2f} to {high:+.2f})"
+            cells += [f"{row['tau']:.2f}", f"{mark}{more:+.2f} {interval}{mark}"]
         lines.append([cell.replace("-0.", "−0.") for cell in cells])
-    columns = {"table, target": "l", "best count, in hindsight": "l"}
+    columns = {"table, target": "l", f"best {rival}, in hindsight": "l"}
     for trainings in TRAININGS:
-        columns |= {f"{trainings} trained": "r", f"{trainings}, − count's": "r"}
+        columns |= {f"τ after {trainings}": "r", f"after {trainings}, − the {rival}'s": "r"}
     return markdown(columns, lines)
 
 
-def main() -> None:
-    """Compute what is missing, and print the table."""
-    study().main(__doc__)
-    print(table())
-
-
 if __name__ == "__main__":
-    main()
+    STUDY.main(__doc__)
+    print(table("count"), table("measure"), sep="\n\n")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import pearsonr
 
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.statistics import correlate

@@ -1,7 +1,8 @@
 """Pictures that networks are trained on, by name, and the training that all of them get.
 
-A task has pictures to train on and others to test on. ``find_task`` also takes ``folder:PATH``, a
-folder of class folders, a fifth of which is tested on.
+A task has pictures to train on and others to test on. Networks are chosen on its task
+``for_selection``, which divides the pictures to train on once more. ``find_task`` also takes
+``folder:PATH``, a folder of class folders, a fifth of which is tested on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +26,15 @@ from asvit.models.shiftvit import ShiftViT
 from asvit.reference.build_settings import BuildSettings
 from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
 from experiments.drawn import DrawnPictures
+from experiments.textures import Textures
 from proxies.messages import unknown
 
 RECIPE = BuildSettings.make("asvit-fractal")  # also has the width and images of that table
 PICTURES = Path("runs/pictures")
 FOLDER = "folder:"
 TEST_SHARE = 0.2  # of the pictures of a folder
-_FIRST_TESTED = 100_000  # number of the first drawn picture to test on, in every set
+VALIDATION_SHARE = 0.2  # of the pictures to train on, where networks are chosen
+_FIRST_TESTED = 100_000  # number of the first generated picture to test on, in every set
 
 
 class Parts(NamedTuple):
@@ -76,9 +79,25 @@ class Task:
             parts.append((read.pixels, read.labels))
         return Parts(*parts)
 
-    def recipe(self, steps: int) -> Recipe:
+    @property
+    def for_selection(self) -> "Task":
+        """The task to choose networks on: a fifth of the pictures to train on is for validation.
+
+        Scattered digits are divided by the digits that they are made of.
+        """
+        whole = self.images(self.train, self.test)
+        origins = whole.drawn if isinstance(whole, ScatteredDigits) else np.arange(len(whole))
+        origins = origins[: self.train]
+        last = origins >= np.quantile(np.unique(origins), 1 - VALIDATION_SHARE)
+        images = SubsetImages(whole, np.argsort(last, kind="stable"), "to choose networks on")
+        return replace(
+            self, images=lambda *_: images, train=int((~last).sum()), test=int(last.sum())
+        )
+
+    def recipe(self, steps: int, batch_size: int = RECIPE.batch_size) -> Recipe:
         """A training of so many steps."""
-        return replace(RECIPE, steps=steps, learning_rate=self.learning_rate).recipe
+        settings = replace(RECIPE, learning_rate=self.learning_rate, batch_size=batch_size)
+        return settings.short_recipe(steps)
 
 
 class ScatteredDigits(LabelledImages):
@@ -113,9 +132,17 @@ def _fractals(classes: int, train: int, test: int) -> LabelledImages:
     return FractalDataset(classes, (train + test) // classes, 32, seed=1)
 
 
-def _drawn(train: int, test: int) -> LabelledImages:
+def _numbers(train: int, test: int) -> list[int]:
     """All sets are tested on the same pictures, and a smaller set is part of a larger one."""
-    return DrawnPictures([*range(train), *range(_FIRST_TESTED, _FIRST_TESTED + test)], 64)
+    return [*range(train), *range(_FIRST_TESTED, _FIRST_TESTED + test)]
+
+
+def _drawn(train: int, test: int) -> LabelledImages:
+    return DrawnPictures(_numbers(train, test), 64)
+
+
+def _textures(train: int, test: int) -> LabelledImages:
+    return Textures(_numbers(train, test), 32)
 
 
 TASKS: Mapping[str, Task] = {
@@ -124,6 +151,7 @@ TASKS: Mapping[str, Task] = {
     "digits": Task(ScatteredDigits, 8_000, 5_000),
     "drawn-300": Task(_drawn, 300, 2_000, side=64),
     "drawn-3000": Task(_drawn, 3_000, 2_000, side=64),
+    "textures": Task(_textures, 3_000, 2_000),
 }
 
 
@@ -145,10 +173,14 @@ def find_task(name: str, side: int = 64) -> Task:
 
 
 @cache
-def load_task(name: str) -> tuple[Task, Parts]:
-    """A task and its pictures, which are loaded once in a process, from ``runs/pictures``."""
-    task = find_task(name)
-    folder = "".join(c if c.isalnum() else "-" for c in name)
+def load_task(name: str, *, selection: bool = False) -> tuple[Task, Parts]:
+    """A task and its pictures, which are loaded once in a process, from ``runs/pictures``.
+
+    With ``selection`` it is the one to choose networks on.
+    """
+    task, folder = find_task(name), "".join(c if c.isalnum() else "-" for c in name)
+    if selection:
+        return task.for_selection, task.for_selection.load(PICTURES / f"{folder}-selection")
     return task, task.load(PICTURES / folder)
 
 

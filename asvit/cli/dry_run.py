@@ -10,12 +10,12 @@ from asvit.core.display import say
 from asvit.core.run_files import REPORT, RESULT, figure_files
 
 if TYPE_CHECKING:
+    from asvit.runs.algorithms.scaling import ScaleAlgorithm
+    from asvit.runs.algorithms.search import SearchAlgorithm
     from asvit.runs.correlation import CorrelationRun
     from asvit.runs.designing import DesignRun
     from asvit.runs.estimate import Remaining
     from asvit.runs.run import Run
-    from asvit.runs.scaling import ScaleRun
-    from asvit.runs.search import SearchRun
     from asvit.runs.training import TrainRun
 
 SCHEMA_VERSION = 1
@@ -55,27 +55,32 @@ def plan_of_design(run: DesignRun, *, quiet: bool) -> Found:
     return data, _lines(run.title, lines)
 
 
-def plan_of_measures(run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool) -> Found:
+def plan_of_measures(
+    run: SearchAlgorithm | ScaleAlgorithm | CorrelationRun, *, quiet: bool
+) -> Found:
     """The plan of a run that measures; an external storage of a search is not opened."""
+    from asvit.runs.algorithms.search import SearchAlgorithm
     from asvit.runs.estimate import peak_memory
-    from asvit.runs.folder import LOCK
+    from asvit.runs.folder import LOCK, MARKER
     from proxies.evaluation import resolve_device
 
-    _check(run)
+    search = run if isinstance(run, SearchAlgorithm) else None
+    external = search is not None and search.storage is not None
+    _check(run, external=external)
     if not quiet:
         say("timing a network; nothing is written")
     remaining, files = run.remaining(), run.files
     tables = [name for name in files.outputs if name not in figure_files(files.figures)]
-    state = [] if run.outside else [files.state]
+    state = [] if external else [files.state]
     memory = peak_memory(str(resolve_device(run.settings.device)))
-    data = {
+    data: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": files.kind,
         "dry_run": True,
         "settings": run.settings.to_json(),
-        **run.plan_facts(),
+        **({} if search is None else {"space_size": search.space.size}),
         "folder": str(run.folder),
-        "files": [*state, *tables, RESULT, REPORT, "*.svg", "*.csv", LOCK],
+        "files": [*state, *tables, RESULT, REPORT, "*.svg", "*.csv", MARKER, LOCK],
         "remaining": remaining,
         "memory": memory,
     }
@@ -120,9 +125,9 @@ def _lines(title: str, values: Mapping[str, str]) -> list[str]:
     return [title, *(f"{name:9}{text}" for name, text in values.items() if text)]
 
 
-def _check(run: Run[Any, Any, Any]) -> None:
+def _check(run: Run[Any, Any, Any], *, external: bool = False) -> None:
     """Check the settings of a run, and its folder."""
     from asvit.runs.folder import check_folder
 
     run.check()
-    check_folder(run.folder, run.files, fresh=run.fresh, elsewhere=run.outside)
+    check_folder(run.folder, run.files, fresh=run.fresh, elsewhere=external)

@@ -166,11 +166,7 @@ def with_workers(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def known(option: str, value: str, choices: Sequence[str]) -> str:
-    """Return ``value`` when it is one of ``choices``.
-
-    Raises:
-        click.UsageError: If it is not; the message names the nearest choice, or all of them.
-    """
+    """Return ``value`` when it is one of ``choices``."""
     if value in choices:
         return value
     raise click.UsageError(unknown(option, value, choices))
@@ -182,12 +178,7 @@ architectures_argument = click.argument(
 
 
 def canonical(texts: Sequence[str]) -> list[str]:
-    """The architectures of texts and of finished runs, without repeats.
-
-    Raises:
-        click.UsageError: If a text is no architecture of a space or a family and no model of timm.
-        FileNotFoundError: If a folder holds no finished run.
-    """
+    """The architectures of texts and of finished runs, without repeats."""
     from asvit.runs.architectures import find_architecture
 
     try:

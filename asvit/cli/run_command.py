@@ -153,12 +153,7 @@ def _check_known(option: Option, name: str, value: object) -> None:
 def _followed(
     context: click.Context, kind: Kind, preset: str, given: dict[str, Any], *, quiet: bool
 ) -> Any:
-    """The result of the run that the options ask for, with its progress on stderr.
-
-    Raises:
-        KeyboardInterrupt: If it was interrupted; what to type to continue has been shown.
-        click.UsageError: If an option is not allowed, or does not suit what it is used with.
-    """
+    """The result of the run that the options ask for, with its progress on stderr."""
     last: Progress | None = None
     run: Run[Any, Any, Any] | None = None
 

@@ -20,9 +20,6 @@ def parse_call(text: str) -> tuple[str, dict[str, Value]]:
 
     Values are as in Python: numbers, texts in quotes, True and False, lists. A name stands for
     itself.
-
-    Raises:
-        ValueError: If it is anything else, or an argument is given twice.
     """
     name, opened, rest = text.partition("(")
     if not opened:

@@ -6,7 +6,6 @@ floats), None for numbers that strict JSON cannot hold, and errors in one line.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -34,21 +33,6 @@ MALFORMED = (
 #: What wrote content that is well formed, but of another form than ours.
 OTHER_VERSION = "another version of asvit may have written it"
 
-_FLAT: dict[type, str] = {}
-
-
-def flattened(name: str) -> Callable[[type[T]], type[T]]:
-    """Class decorator: the numbers in the field ``name`` have no object of their own in JSON.
-
-    They lie beside the other fields, as the columns of a table do; null for NaN.
-    """
-
-    def mark(cls: type[T]) -> type[T]:
-        _FLAT[cls] = name
-        return cls
-
-    return mark
-
 
 def to_json(made: object) -> Any:
     """``made`` in the types of strict JSON: lists for tuples, null for NaN, text for paths."""
@@ -56,12 +40,7 @@ def to_json(made: object) -> Any:
 
 
 def from_json(content: object, declared: type[T]) -> T:
-    """Undo :func:`to_json`; keys that the class does not have are left aside.
-
-    Raises:
-        ValueError: If something is missing, or of another type than it is declared with; one line
-            that says where, and what is there.
-    """
+    """Undo :func:`to_json`; keys that the class does not have are left aside."""
     if not isinstance(content, Mapping):
         raise ValueError(f"it may not be {shown(content)}")
     return cast("T", value_from_json(content, declared))
@@ -127,7 +106,6 @@ def _first_fault(error: BaseException) -> str:
 @cache
 def _converter() -> Converter:
     from cattrs import Converter
-    from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
     from cattrs.strategies import configure_union_passthrough
 
     made = Converter(detailed_validation=True)
@@ -138,34 +116,6 @@ def _converter() -> Converter:
     made.register_structure_hook(Path, lambda value, _: Path(_strict(value, str)))
     made.register_unstructure_hook(Path, str)
     made.register_structure_hook(Nullable, _nullable)
-
-    def unflattened(cls: Any) -> Callable[[Any, Any], Any]:
-        own = make_dict_structure_fn(cls, made)
-        name = _FLAT[cls]
-        known = {field.name for field in dataclasses.fields(cls)} - {name}
-
-        def structure(content: Any, kind: Any) -> Any:
-            if not isinstance(content, Mapping):
-                raise ValueError(f"may not be {shown(content)}")
-            inner = {key: value for key, value in content.items() if key not in known}
-            outer = {key: content[key] for key in known & content.keys()}
-            values = {key: _nullable(value, float) for key, value in inner.items()}
-            return dataclasses.replace(own({**outer, name: {}}, kind), **{name: values})
-
-        return structure
-
-    def flat(cls: Any) -> Callable[[Any], Any]:
-        own = make_dict_unstructure_fn(cls, made)
-        name = _FLAT[cls]
-
-        def unstructure(row: Any) -> dict[str, Any]:
-            return {
-                key: value
-                for k, v in own(row).items()
-                for key, value in (v.items() if k == name else ((k, v),))
-            }
-
-        return unstructure
 
     def sequence(kind: Any) -> Callable[[Any, Any], Any]:
         named = _is_named_tuple(kind)
@@ -190,8 +140,6 @@ def _converter() -> Converter:
     made.register_unstructure_hook_func(
         _is_named_tuple, lambda row: [made.unstructure(one) for one in row]
     )
-    made.register_structure_hook_factory(lambda cls: cls in _FLAT, unflattened)
-    made.register_unstructure_hook_factory(lambda cls: cls in _FLAT, flat)
     return made
 
 

@@ -27,11 +27,7 @@ def sealed(content: bytes) -> tuple[bytes | memoryview, ...]:
 
 
 def check_digest(content: bytes, rest: BufferedReader | None = None) -> bool:
-    """Check the digest in ``content``, which ``rest`` continues; False if there is none.
-
-    Raises:
-        ValueError: If the digest is of another content.
-    """
+    """Check the digest in ``content``, which ``rest`` continues; False if there is none."""
     found = _WRITTEN.search(content)
     if found is None:
         return False
@@ -47,11 +43,7 @@ def check_digest(content: bytes, rest: BufferedReader | None = None) -> bool:
 
 
 def without_digest(about: Mapping[str, Any], *, checked: bool) -> dict[str, Any]:
-    """The object in which a digest that was ``checked`` stands, without it.
-
-    Raises:
-        ValueError: If there is none, or it stands elsewhere.
-    """
+    """The object in which a digest that was ``checked`` stands, without it."""
     if not checked or next(iter(about), None) != FIELD:
         raise ValueError(f"it has no digest: it is damaged, or {OTHER_VERSION}")
     return {name: value for name, value in about.items() if name != FIELD}
@@ -64,10 +56,5 @@ def sealed_json(content: Mapping[str, Any]) -> tuple[bytes | memoryview, ...]:
 
 
 def read_sealed_json(data: bytes) -> dict[str, Any]:
-    """The content of :func:`sealed_json`.
-
-    Raises:
-        ValueError: If it is damaged, or has no digest.
-        RecursionError: If it is nested a thousand times.
-    """
+    """The content of :func:`sealed_json`."""
     return without_digest(parse_json(data), checked=check_digest(data))

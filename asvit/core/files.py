@@ -20,10 +20,6 @@ def write_bytes(
     What is ``cached`` can be made again, and other threads or processes may write the same file:
     it gets a unique temporary file, and does not wait for the disk. The old file is kept as
     ``previous``, if that is given; between two renamings it is there alone.
-
-    Raises:
-        OSError: If the file cannot be written (no space, read-only folder); the old content of
-            ``path`` then stays.
     """
     # With a fixed name, the next write replaces what a killed one left.
     part = path.with_name(f".{path.name}.{uuid4().hex}.part" if cached else f".{path.name}.part")

@@ -26,16 +26,8 @@ def module_process(module: str) -> tuple[list[str], dict[str, str]]:
 def call(function: str, *, environment: dict[str, str], **given: Any) -> Any:
     """Call a function, ``"module:name"``, in a new process, where the extensions are loaded, too.
 
-    Args:
-        function: Whose arguments and result have a form in JSON.
-        environment: Variables to set beside those of this process.
-        **given: The arguments, by name.
-
-    Returns:
-        The result in the types of JSON.
-
-    Raises:
-        ChildProcessError: If it raises an error, with the last line of what it writes.
+    Its arguments and its result are of the types of JSON; ``environment`` adds to this process's.
+    Its error becomes a ChildProcessError with the last line that it wrote.
     """
     words, variables = module_process("asvit.core.processes")
     ended = subprocess.run(

@@ -31,13 +31,7 @@ _BLOCK = 1 << 20
 
 
 def parse_json(data: bytes | str) -> Any:
-    """The content of strict JSON, whose numbers are finite; Python's own takes others, too.
-
-    Raises:
-        ValueError: If it is something else, a number in it is NaN, infinite or too large for a
-            float, or it is no UTF-8.
-        RecursionError: If it is nested a thousand times.
-    """
+    """The content of strict JSON, whose numbers are finite; Python's own takes others, too."""
     return json.loads(data, parse_int=_whole, parse_float=_float, parse_constant=_float)
 
 
@@ -110,10 +104,6 @@ def append_record(file: SummedFile, record: Mapping[str, Any], *, started: bool 
 
     In a file that was ``started`` are the run's settings, without which a record means nothing:
     another file is not made in its place.
-
-    Raises:
-        FileNotFoundError: If it was started and is no longer there.
-        OSError: If it cannot be written; the records before it are safe.
     """
     path = file.path
     line = json.dumps(record, separators=(",", ":"), allow_nan=False)

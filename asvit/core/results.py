@@ -192,12 +192,7 @@ class Result:
 
 
 def stored_content(path: Path) -> dict[str, Any]:
-    """What a ``result.json`` holds, of whatever kind.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError, RecursionError: If it is damaged.
-    """
+    """What a ``result.json`` holds, of whatever kind."""
     return read_sealed_json(path.read_bytes())
 
 

@@ -35,10 +35,8 @@ def with_options(*owners: Any, names: Mapping[str, str] = _UNCHANGED) -> Callabl
     The function is the same; its signature, its annotations and the end of its docstring have a
     keyword for each field made by :func:`asvit.core.settings.setting`, with type and default.
 
-    Args:
-        *owners: The dataclasses, settings and runs.
-        names: Field -> keyword, where they differ; one that the function names itself stands for
-            the field.
+    ``names`` has the keywords of fields that differ from their names; one that the function names
+    itself stands for the field.
     """
 
     def decorate(function: F) -> F:

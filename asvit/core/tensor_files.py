@@ -35,12 +35,7 @@ def write_tensors(
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read header and tensors of a file written by :func:`write_tensors`.
-
-    Raises:
-        SafetensorError: As :func:`read_any_tensors`.
-        ValueError: If there is no header, too.
-    """
+    """Read header and tensors of a file written by :func:`write_tensors`."""
     check_plain(path)  # unlike weights that a user names, which may lie behind a link
     header, tensors = read_any_tensors(path)
     if header is None:
@@ -49,11 +44,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Read the header of a file written by :func:`write_tensors`, whatever its tensors are.
-
-    Raises:
-        SafetensorError, ValueError: If it has none, too.
-    """
+    """Read the header of a file written by :func:`write_tensors`, whatever its tensors are."""
     check_plain(path)
     with _openable(path) as name, safe_open(name, "pt") as file:
         header: dict[str, Any] = parse_json((file.metadata() or {}).get(_HEADER, ""))

@@ -164,10 +164,6 @@ class ListedDataset(LabelledImages):
     A part is ``"train"``, ``"validation"`` or ``"test"``. Files are relative to the folder of the
     table, or to the one that its first line names. All parts have all classes, in their order. A
     file must have the content whose SHA-256 the table has.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no such table, or has no image for this part.
     """
 
     def __init__(self, table: Path, part: str = TRAIN) -> None:
@@ -310,11 +306,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 @contextmanager
 def open_image(file: IO[bytes]) -> Iterator[Image.Image]:
-    """An image of which the header alone has been read.
-
-    Raises:
-        ValueError: If it has none of :data:`FORMATS`, or more than :data:`MOST_PIXELS`.
-    """
+    """An image of which the header alone has been read."""
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:

@@ -41,13 +41,8 @@ def unreadable_images(
 def refuse_unreadable(bad: Mapping[str, str], total: int, advice: str = "") -> None:
     """Log why each of these images cannot be read, and raise an error that names them.
 
-    Args:
-        bad: Names of the images, and why; nothing is raised if there are none.
-        total: Number of images that were checked.
-        advice: Alternatives to repairing or removing them.
-
-    Raises:
-        ValueError: If there are any.
+    ``bad`` has names and reasons of some of ``total`` images; ``advice`` is beside repairing or
+    removing them.
     """
     if not bad:
         return

@@ -65,11 +65,6 @@ def open_torchvision(name: str, *, download: bool = False, **part: Any) -> Label
 
     Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache. Arguments of
     the dataset, such as ``train=False``, select another ``part``.
-
-    Raises:
-        ValueError: If torchvision has no such dataset, or its items are not an image and a label.
-        FileNotFoundError: If its files are missing or damaged and ``download`` is false.
-        OSError: If the download fails.
     """
     kind = _torchvision_class(name)
     accepted = inspect.signature(kind).parameters
@@ -163,14 +158,7 @@ def _targets(items: Any, source: str) -> NDArray[np.int64]:
 
 
 def open_hub(name: str, *, download: bool = False) -> LabelledImages:
-    """Open the training part of ``owner/dataset``, or of a local folder that the library can read.
-
-    Raises:
-        ImportError: If the library is not installed.
-        FileNotFoundError: If it is not in the cache and ``download`` is false.
-        OSError: If the download fails.
-        ValueError: If it has no images with class labels.
-    """
+    """Open the training part of ``owner/dataset``, or of a folder that the library can read."""
     return _hub_part(name, _hub_table(name, "train", download))
 
 

@@ -138,10 +138,6 @@ class PartedPictures(LabelledImages):
 
     ``parts`` has the part of each picture; None if the folder has no parts. The validation part is
     also the test if there is no other.
-
-    Raises:
-        FileNotFoundError: As :class:`asvit.data.files.FolderDataset`.
-        ValueError: As there, or if a part has other classes.
     """
 
     parts: NDArray[np.object_] | None = None  # "train", "validation" or "test" of each
@@ -192,11 +188,6 @@ def class_count(spec: str) -> int | None:
 
     None if it has none: for noise, for fractals without a number, and for a folder without
     class folders.
-
-    Raises:
-        FileNotFoundError: If a folder or dataset does not exist.
-        ImportError: If the library that ``spec`` needs is not installed.
-        ValueError: If ``spec`` is unknown, or names something without images.
     """
     if spec in ("fractal", "gaussian"):
         return None

@@ -27,10 +27,6 @@ class RayBackend:
     There is one per core, or per GPU, of the cluster unless ``jobs`` says how many. Every node
     needs the same version of asvit as the driver, and of torch, timm and numpy; a run on one with
     others ends.
-
-    Raises:
-        ImportError: If Ray is not installed.
-        ConnectionError: If there is no cluster at the address.
     """
 
     def __init__(self, work: Work, address: str, device: str, *, jobs: int | None = None) -> None:

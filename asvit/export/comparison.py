@@ -39,11 +39,6 @@ def compare(
 
     The network is on the CPU and in evaluation mode. Images are normal noise in three channels,
     ``image_size`` pixels per side; ``batches`` has the number of images in each batch.
-
-    Raises:
-        ValueError: If the network's outputs are not finite or all 0, which would verify nothing;
-            or those of the copy have another shape.
-        ChildProcessError: If the copy cannot be loaded or run; with its last line of output.
     """
     generator = torch.Generator().manual_seed(0)
     images = {

@@ -59,13 +59,7 @@ class Format:
                 raise missing(f"the format {self.name}", library, "export") from error
 
     def check_out(self, out: Path, *, card: bool, force: bool) -> None:
-        """Check that a copy, and a ``card``, can be written to ``out``, without creating anything.
-
-        Raises:
-            ValueError: If the name does not fit the format, or a folder has other files.
-            FileExistsError: If a copy or a card exists.
-            OSError: If the parent folder does not exist or is not writable.
-        """
+        """Check that a copy, and a ``card``, can be written to ``out``; nothing is created."""
         if not self.suffix and out.suffix == _FILE_OF_WEIGHTS:
             raise ValueError(
                 f"timm gets a folder, got {out.name!r}; for one file, which timm takes as "

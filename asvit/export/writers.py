@@ -45,10 +45,6 @@ def write_copy(
     The ``model`` is on the CPU and in evaluation mode; ``content`` is the same network with its
     weights and facts. Graphs take ``batch`` images, None for any number; an ``opset`` of None is
     PyTorch's default. That of an ONNX graph is returned; None for other formats.
-
-    Raises:
-        ValueError: If PyTorch cannot export the network in this way.
-        OSError: If it cannot be written.
     """
     if form.name == "timm":
         write_timm_folder(content, model, path)

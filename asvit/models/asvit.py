@@ -5,7 +5,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
 from asvit.models.layers.asvit import Block, PatchEmbedding, ReEmbedding, Stage
@@ -110,9 +110,6 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
     """Parameters and multiply-adds of an :class:`AsViT` on one square image, by formulas.
 
     The same as :func:`proxies.counts.count` of the network, in a thousandth of the time.
-
-    Raises:
-        ValueError: If the architecture does not take images of this size.
     """
     params = macs = 0
     dims = (3, *g.stage_widths)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.models._staged import drop_path_rates
 from asvit.models.asvit import AsViT
 from asvit.models.convert import convert
@@ -30,17 +30,9 @@ class ShiftStage(BlockStage):
 class MixedViT(AsViT):
     """An :class:`AsViT` with parts of ShiftViT, PSViT and the compact feed-forward network.
 
-    Args:
-        genotype: Kernels, splits, expansions, heads, depths and width.
-        shifted: Stages, from 0, with ShiftViT's blocks of the same expansion.
-        compact: Stages whose feed-forward parts have their second map in two merged factors.
-        pooled: Whether PSViT's pooling, a 3 x 3 convolution of stride 2, leads to the last stage
-            instead of a re-embedding.
-        drop_path_rate: Drop-path probability of the last block, on a linear ramp from 0.
-        **options: As :class:`AsViT`.
-
-    Raises:
-        ValueError: As :class:`AsViT`.
+    Stages that are ``shifted``, from 0, have ShiftViT's blocks of the same expansion; those that
+    are ``compact`` have the second map of feed-forward parts in two merged factors. With
+    ``pooled``, PSViT's pooling, a 3 x 3 convolution of stride 2, leads to the last stage.
     """
 
     def __init__(

@@ -12,11 +12,11 @@ import torch
 from timm.layers import resample_abs_pos_embed, trunc_normal_
 from torch import Tensor, nn
 
+from asvit.architectures.psvit_path import BASIC, IDENTITY, layers_of, patches_of
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
 from asvit.models.layers.blocks import check_choice, run_blocks
 from asvit.models.layers.psvit import BasicLayer, SharingPair, TokenPooling1d, TokenPooling2d
-from asvit.psvit_path import BASIC, IDENTITY, layers_of, patches_of
 
 __all__ = ["PRESETS", "PSViT", "Preset", "checkpoint_filter_fn"]
 

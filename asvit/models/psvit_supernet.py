@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from asvit.architectures.psvit_path import BASIC, CELLS, IDENTITY, SHARED
 from asvit.models.layers.blocks import init_weights
 from asvit.models.psvit import PSViT, last_filled, make_cell
-from asvit.psvit_path import BASIC, CELLS, IDENTITY, SHARED
 
 
 class PSViTSupernet(nn.Module):

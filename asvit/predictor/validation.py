@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from asvit.predictor.features import SIZES, expansions, features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
-from asvit.reference.findings import LEAST_TRAININGS, Interval
-from asvit.reference.resampling import Resamples, resampled_regret, resampled_spearman
-from asvit.reference.statistics import best_count, resampled_kendall
+from asvit.reference.findings import LEAST_TRAININGS, NO_INTERVAL, Interval
+from asvit.reference.statistics import best_count, interval_of, resampled_kendall, resamples
 from asvit.spaces.architectures import parse
 from proxies.messages import shown
 
@@ -26,8 +24,6 @@ Array = NDArray[np.float64]
 LEAST_TESTS = 5
 #: Of the interval whose coverage is reported.
 COVERED = 0.90
-#: Numbers of rows whose best accuracy is compared with the best of all.
-TOP = (1, 5, 10)
 _SEED = re.compile(r"(.+)_seed\d+")
 
 
@@ -61,11 +57,6 @@ class CrossValidation:
     splits: int  #: number of splits
     tau: float  #: Kendall's tau-b between prediction and accuracy
     tau_interval: Interval  #: its interval
-    spearman: float  #: Spearman's rank correlation between them
-    spearman_interval: Interval  #: its interval
-    #: k -> the best accuracy minus the best one among the k rows predicted best, in points; no
-    #: interval of it, as resamples of an extreme do not cover.
-    regret: Mapping[int, float]
     #: Share of accuracies inside the 90 % interval of their prediction, between its quantiles at
     #: 5 and 95 %. These include the noise between training seeds if the table has columns of
     #: single seeds.
@@ -178,8 +169,6 @@ def cross_validate(
 
     taus = fits.each(resampled_kendall)
     tau, tau_interval = estimate(taus)
-    spearman, spearman_interval = estimate(fits.each(resampled_spearman))
-    regrets = {k: fits.each(partial(resampled_regret, k=k)) for k in TOP}
     coverage, coverage_interval = estimate(fits.covered())
     overall = _best(rows.counts, rows.accuracies, np.arange(len(rows.accuracies)))
     return CrossValidation(
@@ -190,9 +179,6 @@ def cross_validate(
         splits=splits,
         tau=tau,
         tau_interval=tau_interval,
-        spearman=spearman,
-        spearman_interval=spearman_interval,
-        regret={k: estimate(samples)[0] for k, samples in regrets.items()},
         coverage=coverage,
         coverage_interval=coverage_interval,
         count=rival(rows.counts, best(rows.counts)),
@@ -273,6 +259,44 @@ def make_split(rows: Rows, trainings: int, seed: int, number: int) -> Split:
 #: From prediction and accuracy ``[tests]`` and how often each is drawn, ``[samples, tests]``, to
 #: its value in every resample, ``[samples]``.
 Statistic = Callable[[Array, Array, Array], Array]
+
+
+class Resamples:
+    """Resamples of the rows of a table and of the splits of these rows, both with replacement.
+
+    Rows are drawn for all splits alike, as test rows of different splits overlap: the spread over
+    splits does not show how a statistic depends on the rows of the table. The predictions stay
+    those of the original splits.
+
+    Attributes:
+        rows: How often each row is drawn, ``[samples, rows]``; the first sample is the table
+            itself: each row once.
+        splits: The weight of each split, ``[samples, splits]``; equal in the first sample.
+    """
+
+    def __init__(self, rows: int, splits: int, *, samples: int = 1000, seed: int = 0) -> None:
+        self.rows = np.vstack([np.ones(rows), resamples(rows, samples, seed=seed)])
+        of_splits = resamples(splits, samples, seed=seed + 1)
+        self.splits = np.vstack([np.ones(splits), of_splits])
+
+    def mean(self, values: Array) -> Array:
+        """Mean over the splits of ``[samples, splits]`` in every resample, ``[samples]``.
+
+        Splits with NaN are left out; NaN if all are.
+        """
+        weights = np.where(np.isnan(values), 0.0, self.splits)
+        total = weights.sum(axis=1)
+        summed = (weights * np.nan_to_num(values)).sum(axis=1)
+        means: Array = np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
+        return means
+
+    def estimate(self, values: Array) -> tuple[float, Interval]:
+        """Mean over the splits of the table itself, and its percentile interval."""
+        resampled = self.mean(values)
+        interval = interval_of(resampled[1:])
+        if math.isnan(resampled[0]) or math.isnan(interval.low):
+            return math.nan, NO_INTERVAL
+        return float(resampled[0]), interval
 
 
 class Splits:

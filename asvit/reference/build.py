@@ -12,9 +12,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from asvit.architectures.base import Growable
 from asvit.core.codec import Nullable, from_json, to_json, value_from_json
 from asvit.core.journal import Journal
-from asvit.genotype import Growable
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.schema import Cell, format_table
@@ -73,10 +73,6 @@ def draw(space: SearchSpace, settings: BuildSettings) -> tuple[str, ...]:
     """Draw the architectures of a table, as texts; the same for the same space, seed and sizes.
 
     A larger table begins with the architectures of a smaller one.
-
-    Raises:
-        ValueError: If there are too few architectures, or one does not suit the width or the image
-            size.
     """
     if settings.n > space.size:
         raise ValueError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
 
 from asvit.core.codec import Nullable, from_json, to_json, value_from_json
+from asvit.core.summary import Estimate
 from proxies.registry import Better
 from proxies.tables import csv_text
 
@@ -85,11 +86,7 @@ class Finding:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Undo :meth:`to_json`.
-
-        Raises:
-            ValueError: If a field has another type, or another error of ``MALFORMED``.
-        """
+        """Undo :meth:`to_json`."""
         own = {name: value_from_json(content[name], kind) for name, kind in _OWN.items()}
         return cls(**own, correlation=from_json(content, Correlation))
 
@@ -219,6 +216,14 @@ class RankedMeasure:
     difference: Nullable
     difference_interval: Interval
     reason: str
+
+
+def estimates(found: Correlation | Within | RankedMeasure) -> tuple[Estimate, Estimate]:
+    """Tau, and the difference to the best count's."""
+    return (
+        Estimate(found.tau, *found.tau_interval),
+        Estimate(found.difference, *found.difference_interval, sign="+"),
+    )
 
 
 @dataclass(frozen=True)

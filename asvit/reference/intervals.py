@@ -34,10 +34,8 @@ def contrast(*terms: tuple[float, ArrayLike]) -> Estimate:
     """A weighted sum of means of independent samples.
 
     The interval is Student's for one sample and Welch's for a difference of two. Their coverage
-    holds even for three values, where bootstrap intervals are too narrow.
-
-    Args:
-        terms: Weight of each mean, and the values of its sample, ``[values]``.
+    holds even for three values, where bootstrap intervals are too narrow. A term is the weight of
+    a mean, and the values of its sample, ``[values]``.
     """
     samples = [(weight, np.asarray(values, dtype=np.float64)) for weight, values in terms]
     value = float(sum(weight * values.mean() for weight, values in samples))
@@ -77,9 +75,7 @@ def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> PairedDifference:
     Newcombe's interval holds for few cases, and if the two never differ; its width depends on how
     often they differ.
 
-    Args:
-        ours: Whether the first was right in each case, ``[cases]``.
-        theirs: The same of the second.
+    Both arguments are ``[cases]``: whether the classifier was right.
 
     References:
         Newcombe 1998, "Improved confidence intervals for the difference between binomial

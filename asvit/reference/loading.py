@@ -5,30 +5,26 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from asvit.core.files import expanded
 from asvit.reference.schema import Row, Sheet, read_sheet
-from asvit.reference.table import LEAST_ROWS, ReferenceTable, Target, Training
+from asvit.reference.table import LEAST_ROWS, ReferenceTable, Target
 from proxies.messages import first_line, hint, legible, listed, one_line, shown
 from proxies.registry import Registry
 
 _LOG = logging.getLogger(__name__)
 
 DEFAULT_IMAGE_SIZE = 224
+DEFAULT_CLASSES = 1000
 _BELOW = 10**6  # pixels of a side, and classes; more is a typo or an attack on memory
-# Rounded counts of other sources may have other heads; warn about larger relative differences.
-_CLOSE = 0.01
 # What building a network for an unsuitable image size may raise.
 _FAILURES = (
     *(ArithmeticError, AssertionError, AttributeError),
     *(LookupError, RuntimeError, TypeError, ValueError),
 )
-
-Cells = Mapping[str, str]
 
 #: The tables that come with asvit: name -> what is in it, in one line.
 REFERENCES: Registry[str] = Registry(
@@ -93,17 +89,18 @@ def read_reference(
     """Read the table in a file; those of asvit (``shipped``) have canonical texts.
 
     With ``check``, every row to ``use`` is built on the meta device, and its parameters counted.
-
-    Raises:
-        OSError: If the file cannot be read.
-        ValueError: As :func:`load_reference`.
     """
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a CSV file")
-    layout, sheet = find_layout(read_sheet(path))
+    sheet = read_sheet(path)
+    if "architecture" not in sheet.columns:
+        raise ValueError(
+            f"{sheet.path} has no column 'architecture', only {listed(sheet.columns)}; "
+            "docs/reference.md lists the columns of a table"
+        )
     # Report an invalid row before reporting that there are too few.
     plain = shipped or use is not None
-    texts = tuple(_text(layout, row, plain=plain) for row in sheet.rows)
+    texts = tuple(_text(row, plain=plain) for row in sheet.rows)
     _check_distinct(sheet, texts)
     targets = find_targets(sheet) if sheet.rows else ()
     accuracies = {target.name: read_accuracies(sheet, target) for target in targets}
@@ -111,10 +108,10 @@ def read_reference(
         raise ValueError(
             f"{path} has {len(sheet.rows)} row(s); a ranking needs at least {LEAST_ROWS}"
         )
-    num_classes = _number_above(sheet, "num_classes", layout.num_classes)
+    num_classes = _number_above(sheet, "num_classes", DEFAULT_CLASSES)
     sides = _image_sizes(sheet)
-    params = _wholes(sheet, "params", "the exact count, or call the column params_M")
-    macs = _wholes(sheet, "macs", "the exact count, or call the column gmacs")
+    params = _wholes(sheet, "params", "the exact count, or give the column another name")
+    macs = _wholes(sheet, "macs", "the exact count")
     table = ReferenceTable(
         name=name,
         path=path,
@@ -133,7 +130,7 @@ def read_reference(
     places: Sequence[int] = range(len(texts))
     if use is not None:
         places = use(table)
-        selected = {place: _text(layout, sheet.rows[place], plain=False) for place in places}
+        selected = {place: _text(sheet.rows[place], plain=False) for place in places}
         texts = tuple(selected.get(place, text) for place, text in enumerate(texts))
         _check_distinct(sheet, texts)
     if check:
@@ -150,15 +147,15 @@ def _check_distinct(sheet: Sheet, texts: Sequence[str]) -> None:
             raise row.fault(f"{problem}; keep one")
 
 
-def _text(layout: Layout, row: Row, *, plain: bool) -> str:
+def _text(row: Row, *, plain: bool) -> str:
     """The architecture text of a row, canonical unless ``plain``.
 
     Names of timm models need no ``timm:``.
     """
+    text = row.cells["architecture"]
+    if plain:
+        return text
     try:
-        text = layout.text(row.cells)
-        if plain:
-            return text
         from asvit.spaces.architectures import canonical, is_fixed
         from asvit.spaces.families import PREFIX
 
@@ -171,10 +168,9 @@ def _text(layout: Layout, row: Row, *, plain: bool) -> str:
 
 
 def _image_sizes(sheet: Sheet) -> tuple[int, ...]:
-    column = next((name for name in ("image_size", "img_size") if name in sheet.columns), None)
-    if column is None:
-        return (_number_above(sheet, "image_size", DEFAULT_IMAGE_SIZE),) * len(sheet.rows)
-    return _wholes(sheet, column, "pixels, as 224", below=_BELOW) or ()
+    side = _number_above(sheet, "image_size", DEFAULT_IMAGE_SIZE)
+    sides = _wholes(sheet, "image_size", "pixels, as 224", below=_BELOW)
+    return (side,) * len(sheet.rows) if sides is None else sides
 
 
 def _number_above(sheet: Sheet, key: str, default: int) -> int:
@@ -193,11 +189,7 @@ def _number_above(sheet: Sheet, key: str, default: int) -> int:
 def _wholes(
     sheet: Sheet, name: str, example: str, *, below: float = math.inf
 ) -> tuple[int, ...] | None:
-    """A column whose cells must hold whole numbers above 0; None if there is no such column.
-
-    Raises:
-        ValueError: If a cell does not; one line with ``example``, a valid cell.
-    """
+    """A column whose cells must hold whole numbers above 0; None if there is no such column."""
 
     def read(row: Row) -> int:
         text = row.cells[name]
@@ -228,13 +220,10 @@ def _counted(
     expected: Sequence[int] | None,
     num_classes: int,
 ) -> tuple[int, ...]:
-    """The parameters of the networks of the rows at ``places``, all of which are built.
-
-    Wrong exact counts are refused; the first wrong rounded count is logged as a warning.
-    """
+    """The parameters of the networks of the rows at ``places``, all of which are built."""
     from asvit.spaces.architectures import build_on_meta
 
-    counts, warned = [], "params_M" not in sheet.columns
+    counts = []
     for place in places:
         row, text, side = sheet.rows[place], texts[place], sides[place]
         try:
@@ -249,112 +238,17 @@ def _counted(
             )
             advice = "correct it, or give the classes in a line '# num_classes: N'"
             raise row.fault(f"{problem} {count}; {advice}")
-        millions = None if warned else as_number(row.cells["params_M"])
-        if millions is not None and abs(millions * 1e6 - count) > _CLOSE * count:
-            warned = True
-            _LOG.warning(
-                "%s, line %d: params_M is %s, but the network with %d classes has %.4f; "
-                "the latter is used",
-                *(sheet.path, row.line, one_line(row.cells["params_M"])),
-                *(num_classes, count / 1e6),
-            )
         counts.append(count)
     return tuple(counts)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """A way to name architectures: the columns of such a table, and how to read them."""
-
-    columns: tuple[str, ...]
-    text: Callable[[Cells], str]
-    num_classes: int = 1000  # unless the file says otherwise
-
-
-def _pit(cells: Cells) -> str:
-    depths, heads = _entries(cells["depth"]), _entries(cells["num_heads"])
-    return f"pit:{cells['base_dim']},{cells['mlp_ratio']}|{','.join(depths)}|{','.join(heads)}"
-
-
-def _autoformer(cells: Cells) -> str:
-    heads, ratios = _entries(cells["num_heads"]), _entries(cells["mlp_ratio"])
-    if cells["depth"] != str(len(heads)):
-        raise ValueError(
-            f"depth {shown(cells['depth'])} with num_heads for {len(heads)} blocks; "
-            "give a number of heads and a ratio for every block"
-        )
-    return f"autoformer:{cells['hidden_dim']}|{','.join(heads)}|{','.join(ratios)}"
-
-
-def _entries(cell: str) -> list[str]:
-    """The entries of a list in one cell, ``2 8 4`` or ``[2, 8, 4]``."""
-    return [entry for entry in re.split(r"[\s,;]+", cell.strip("[]()")) if entry]
-
-
-#: Tried in this order.
-LAYOUTS = (
-    Layout(("architecture",), lambda cells: cells["architecture"]),
-    Layout(("base_dim", "mlp_ratio", "depth", "num_heads"), _pit, num_classes=100),
-    Layout(("hidden_dim", "mlp_ratio", "depth", "num_heads"), _autoformer, num_classes=100),
-    Layout(("arch",), lambda cells: cells["arch"]),
-    Layout(("model",), lambda cells: cells["model"]),
-)
-
-
-def find_layout(sheet: Sheet) -> tuple[Layout, Sheet]:
-    """The layout of a sheet, and the sheet without the rows to ignore.
-
-    A column ``primary`` selects the rows in which it is true. If several rows share an ``arch``,
-    as weights of different recipes do, the column ``model``, if any, names the architecture.
-    """
-    columns = set(sheet.columns)
-    layout = next((layout for layout in LAYOUTS if columns.issuperset(layout.columns)), None)
-    if layout is None:
-        raise ValueError(
-            f"{sheet.path} has no column 'architecture', only {listed(sheet.columns)}; "
-            "docs/reference.md lists the columns of a table"
-        )
-    if layout.columns == ("architecture",):
-        return layout, sheet
-    if "primary" in sheet.columns:
-        sheet = replace(sheet, rows=tuple(filter(_is_primary, sheet.rows)))
-    if layout.columns == ("arch",) and "model" in sheet.columns:
-        most = Counter(row.cells["arch"] for row in sheet.rows).most_common(1)
-        if most and most[0][1] > 1:
-            layout = LAYOUTS[-1]
-    return layout, sheet
-
-
-def _is_primary(row: Row) -> bool:
-    text = row.cells["primary"].lower()
-    if text not in ("true", "1", "yes", "false", "0", "no", ""):
-        raise row.fault(f"primary {shown(row.cells['primary'])} is neither True nor False")
-    return text in ("true", "1", "yes")
-
-
-#: Columns that are never accuracies, in lower case.
-_OTHERS = frozenset(
-    {
-        *("architecture", "arch", "model", "name", "tag", "module", "kind", "space", "dataset"),
-        *("source", "date", "note", "notes", "idx", "index", "id", "number", "row", "primary"),
-        *("image_size", "img_size", "resolution", "eval224_256", "seed", "seeds", "epochs"),
-        *("params", "params_m", "macs", "macs_m", "gmacs", "flops", "flops_g", "gflops"),
-        *("base_dim", "hidden_dim", "mlp_ratio", "depth", "depths", "num_heads", "heads", "width"),
-        "expansions",
-    }
-)
-_OTHER_ENDS = ("_std", "_spread", "_seed")
 _ACCURACY = re.compile(r"(.*_)?(acc|accuracy|top1|top_1|top5|top_5)(_.*)?")
+_NO_ACCURACY = ("_std", "_spread", "_seed")  # ends of names
 _NO_VALUE = ("", "nan", "na", "n/a", "-")
 
 
 def find_targets(sheet: Sheet) -> tuple[Target, ...]:
-    """The targets that the file declares, or else guesses from its columns.
-
-    Without ``# target`` lines, a column is a target if its name is not reserved and it
-    either is named like an accuracy (``accuracy``, ``acc``, ``top1``, ``..._acc``) or holds
-    numbers from 0 to 100 in at least half of its cells.
-    """
+    """The targets that the file declares, or else its columns that are named like accuracies."""
     for target in sheet.targets:
         if target.name not in sheet.columns:
             raise ValueError(
@@ -363,41 +257,28 @@ def find_targets(sheet: Sheet) -> tuple[Target, ...]:
             )
     if sheet.targets:
         return sheet.targets
-    names = [name for name in sheet.columns if _is_accuracy(sheet, name)]
+    names = [
+        name
+        for name in sheet.columns
+        if _ACCURACY.fullmatch(name.lower()) and not name.lower().endswith(_NO_ACCURACY)
+    ]
     if not names:
         raise ValueError(
             f"{sheet.path} has no column of accuracies, only {listed(sheet.columns)}; "
             "call one accuracy, or name it in a line '# target: NAME | description | unknown'"
         )
-    return tuple(Target(name, name, training_of(name)) for name in names)
+    return tuple(Target(name, name, "unknown") for name in names)
 
 
 def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:
-    """The default target that the file declares, or else the most likely target.
-
-    That is the first target named like an accuracy that is not known to be distilled or
-    inherited; if there is none, the first target.
-    """
+    """The default target that the file declares, or else its first one."""
     names = [target.name for target in targets]
-    default = sheet.provenance.get("default_target")
-    if default is None:
-        plain = [t.name for t in targets if t.training in ("scratch", "unknown")]
-        return next((name for name in plain if _ACCURACY.fullmatch(name.lower())), names[0])
+    default = sheet.provenance.get("default_target", names[0])
     if default not in names:
         raise ValueError(
             f"{sheet.path} names {shown(default)} as its default target; {hint(default, names)}"
         )
     return default
-
-
-def training_of(name: str) -> Training:
-    """How the networks were trained, guessed from the name of the column."""
-    words = set(name.lower().split("_"))
-    if words & {"kd", "distilled", "distill"}:
-        return "distilled"
-    if words & {"super", "supernet", "inherited"}:
-        return "inherited"
-    return "scratch" if words & {"base", "scratch"} else "unknown"
 
 
 def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
@@ -442,14 +323,3 @@ def as_number(text: str) -> float | None:
         return None
     # float() accepts underscores; tables do not.
     return None if "_" in text else value
-
-
-def _is_accuracy(sheet: Sheet, name: str) -> bool:
-    lower = name.lower()
-    if lower in _OTHERS or lower.endswith(_OTHER_ENDS):
-        return False
-    if _ACCURACY.fullmatch(lower):
-        return True
-    filled = [text for row in sheet.rows if (text := row.cells[name]).lower() not in _NO_VALUE]
-    fitting = [n for text in filled if (n := as_number(text)) is not None and 0 <= n <= 100]
-    return bool(fitting) and 2 * len(fitting) >= len(filled)

@@ -79,12 +79,7 @@ class Plan:
 
 
 def make_plan(table: ReferenceTable, query: CorrelationQuery, *, seed: int) -> Plan:
-    """Find the rows, measures and targets that answer ``query``; ``seed`` draws rows.
-
-    Raises:
-        ValueError: If the table has no such accuracy, there is no such measure, a rank sum
-            has a measure without a direction, or too few rows remain.
-    """
+    """Find the rows, measures and targets that answer ``query``; ``seed`` draws rows."""
     targets = _targets(table, query.targets)
     shown = resolve(query.proxies)
     rows, excluded = _rows(table, query, targets, seed)

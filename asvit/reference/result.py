@@ -48,11 +48,7 @@ class Values:
 
     @classmethod
     def from_csv(cls, text: str) -> Self:
-        """Undo :meth:`to_csv`.
-
-        Raises:
-            ValueError: If it is malformed; the message names the line.
-        """
+        """Undo :meth:`to_csv`."""
 
         def read(_header: list[str], cells: list[str]) -> tuple[Any, ...]:
             name, size, *numbers, reason = cells

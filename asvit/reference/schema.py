@@ -62,13 +62,7 @@ def _fault(path: Path, line: int, problem: str) -> ValueError:
 
 
 def read_sheet(path: Path) -> Sheet:
-    """Read a file of this format.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is empty, not UTF-8 text, larger than 64 MiB, has control characters or
-            another format; one line that names the file, the line and what would be right.
-    """
+    """Read a file of this format."""
     with path.open("rb") as file:
         data = file.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
@@ -180,15 +174,9 @@ def format_table(
 ) -> str:
     """Format a file of this format.
 
-    Args:
-        provenance: Key -> value of the lines above the header, ``default_target`` and
-            ``num_classes`` among them.
-        targets: The columns of accuracies.
-        columns: Name of each column -> its cells, all of equal length; None or NaN is an empty
-            cell. Floats are written with up to 10 digits.
-
-    Raises:
-        ValueError: If the columns differ in length.
+    ``provenance`` has the lines above the header by their keys, ``default_target`` and
+    ``num_classes`` among them. None or NaN in a column is an empty cell; floats have up to 10
+    digits.
     """
     above = [f"# {key}: {value}" for key, value in provenance.items()]
     above += [f"# target: {t.name} | {t.description} | {t.training}" for t in targets]

@@ -51,9 +51,6 @@ def correlate(
         samples: Number of bootstrap resamples of the rows.
         seed: Seed of the resamples.
         bands: Number of quantile bands for each of ``params`` and ``macs`` among the counts.
-
-    Raises:
-        ValueError: If lengths differ, or a number is too small.
     """
     if samples < 1 or bands < 1:
         raise ValueError(f"samples and bands must be at least 1, got {samples} and {bands}")
@@ -92,11 +89,7 @@ def correlate(
 
 
 def check_per_cent(accuracies: ArrayLike) -> None:
-    """Refuse accuracies that are fractions.
-
-    Raises:
-        ValueError: If the highest finite accuracy is above 0 and at most 1.
-    """
+    """Refuse accuracies that are fractions."""
     values = np.asarray(accuracies, dtype=np.float64)
     finite = values[np.isfinite(values)]
     if len(finite) and 0 < finite.max() <= 1:
@@ -228,11 +221,9 @@ def taus_within(
 
     The rival is the count that ranks best within the same bands.
 
-    Args:
-        counts: Counts by name, ``[rows]`` each.
-        taus: Returns tau over the pairs inside groups of rows, as :func:`pooled_kendall`, of the
-            measure (None) or of a count: of the table, then of its resamples, ``[1 + samples]``.
-        bands: Number of bands.
+    ``counts`` are ``[rows]`` each. ``taus`` returns tau over the pairs inside groups of rows, as
+    :func:`pooled_kendall`, of the measure (None) or of a count: of the table, then of its
+    resamples, ``[1 + samples]``.
     """
     columns = {name: count for name, count in counts.items() if np.isfinite(count).all()}
     results = []

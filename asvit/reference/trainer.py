@@ -29,20 +29,12 @@ from proxies.evaluation import seed_for
 class Trainer:
     """Trains networks on the images of a table; equal trainings have equal outcomes.
 
-    Args:
-        settings: Settings of the table.
-        device: Where to train, such as ``"cpu"`` or ``"cuda:1"``.
-        progress: Called with the number of images that are ready, and their total.
-        images: Images to use instead of loading those of the settings.
+    Without ``images`` those of the settings are loaded; ``progress`` is called with the number of
+    images that are ready, and their total.
 
     Attributes:
-        device: Where networks are trained.
         num_classes: Classes of the images.
         provenance: The ``source`` and the ``digest`` of the images.
-
-    Raises:
-        ValueError: If there are too few images, one cannot be read, or they have no classes.
-        OSError: If the images cannot be found.
     """
 
     def __init__(
@@ -108,11 +100,8 @@ def train_all(
 ) -> Generator[tuple[Training, Outcome]]:
     """Train in one process for each of ``devices``, which may name one several times.
 
-    Yields:
-        Each training and its outcome, as they end. Leaving the iteration ends the processes.
-
-    Raises:
-        ChildProcessError: If a training ended several processes, as too little memory does.
+    Trainings are yielded with their outcomes as they end; leaving the iteration ends the
+    processes.
     """
     work = Work("asvit.reference.trainer:worker", settings.to_json())
     tasks = [training._asdict() for training in trainings]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from asvit.core.summary import Table
-from asvit.growth import ScaleResult
+from asvit.growth.result import ScaleResult
 from asvit.report import style
 from asvit.report.pictures import Picture
 from asvit.report.search import direction, legend

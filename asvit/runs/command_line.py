@@ -19,7 +19,7 @@ def command_line(run: Run[Any, Any, Any]) -> str:
     arguments, options = ["asvit", *run.command.split()], list[str]()
     for owner in run.option_owners():
         names = _typed_settings(run) if owner is run.settings else None
-        more, words = typed_options(owner, names, run.typed_otherwise)
+        more, words = typed_options(owner, names, run.typed_values)
         arguments += more
         options += words
     return shlex.join([*arguments, *options])
@@ -33,7 +33,7 @@ def _typed_settings(run: Run[Any, Any, Any]) -> Collection[str]:
     settings: Settings = run.settings
     fields = fields_of(type(settings)).values()
     required = [one.name for one in fields if one.default is dataclasses.MISSING]
-    typed = {*required, *run.always_typed}
+    typed = {*required, *(run.typed_values.keys() & fields_of(type(settings)).keys())}
     while True:
         usual = type(settings).make(**{one: getattr(settings, one) for one in typed})
         if not (missing := settings.difference(usual).keys() - typed):
@@ -44,18 +44,18 @@ def _typed_settings(run: Run[Any, Any, Any]) -> Collection[str]:
 def typed_options(
     owner: object,
     names: Collection[str] | None = None,
-    otherwise: Mapping[str, str] = MappingProxyType({}),
+    values: Mapping[str, object] = MappingProxyType({}),
 ) -> tuple[list[str], list[str]]:
     """The words of a command line for a run or its settings: its arguments, and its options.
 
     ``names`` are those of the fields to type, by default of all whose value is not the default.
-    What is None is not typed: no text stands for it. Of fields in ``otherwise`` its text is typed.
+    What is None is not typed: no text stands for it. ``values`` are typed instead of the fields'.
     """
     arguments: list[str] = []
     options: list[str] = []
     for name, field in fields_of(type(owner)).items():
-        option, value = option_of(field), otherwise.get(name, getattr(owner, name))
-        if option is None or not (option.repeats or name in otherwise) or value is None:
+        option, value = option_of(field), values.get(name, getattr(owner, name))
+        if option is None or not (option.repeats or name in values) or value is None:
             continue
         if value != field.default if names is None else name in names:
             words = arguments if option.argument else options

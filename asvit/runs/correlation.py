@@ -25,15 +25,14 @@ from asvit.core.settings import (
     wrong_option,
 )
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import Cell, Estimate, SummaryPart, Table
+from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference import REFERENCES
 from asvit.reference.findings import (
-    Correlation,
     Finding,
     RankedMeasure,
     Reliability,
-    Within,
     by_size,
+    estimates,
     in_order,
     size_verdict,
     to_csv,
@@ -69,12 +68,9 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     """
 
     command = "correlate"
-    headline = "Tell how well measures rank the architectures of a reference table by accuracy."
     files = RunFiles(
         "correlation", "correlation", SCORES, (VALUES, CORRELATIONS), figures=CORRELATION_FIGURES
     )
-    settings_type = CorrelationSettings
-    result_type = CorrelationResult
     journal_type = imported("asvit.reference.scores:ScoreJournal")
     pictures = imported("asvit.report.correlate:pictures")  # imports matplotlib
     details = imported("asvit.report.correlate:details")
@@ -117,7 +113,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         return self.query, *super().option_owners()
 
     @property
-    def typed_otherwise(self) -> Mapping[str, str]:
+    def typed_values(self) -> Mapping[str, object]:
         """The table by its name, or its path."""
         found = self.table
         return {"reference": str(found.name if found.name in REFERENCES else found.path)}
@@ -450,14 +446,6 @@ def _cells(finding: Finding) -> dict[str, Cell]:
     found = finding.correlation
     tau, difference = estimates(found)
     return {"n": found.n, "dropped": found.dropped, "τ [95 %]": tau, "τ − count's": difference}
-
-
-def estimates(found: Correlation | Within | RankedMeasure) -> tuple[Estimate, Estimate]:
-    """Tau, and the difference to the best count's."""
-    return (
-        Estimate(found.tau, *found.tau_interval),
-        Estimate(found.difference, *found.difference_interval, sign="+"),
-    )
 
 
 @with_options(

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asvit.architectures.base import Growable
+from asvit.architectures.genotype import Genotype
 from asvit.core.codec import to_json
 from asvit.core.console import clock
 from asvit.core.files import expanded, read_text, write_text
@@ -22,15 +24,9 @@ from asvit.core.run_files import DESIGNED, MODEL, PICTURES
 from asvit.core.settings import ELSEWHERE, WrongOption, fields_of
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
-from asvit.designs import (
-    DesignJournal,
-    DesignResult,
-    DesignSettings,
-    Model,
-    Stage,
-    predict_command,
-)
-from asvit.genotype import Genotype, Growable
+from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.result import DesignResult, Model, predict_command
+from asvit.designs.settings import DesignSettings
 from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.lifecycle import peeked
@@ -88,10 +84,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     """
 
     command = "design"
-    headline = "Make a network for your pictures, within limits."
     files = RunFiles("design", "design", DESIGNED, (PICTURES, MODEL, "model.onnx"))
-    settings_type = DesignSettings
-    result_type = DesignResult
     journal_type = DesignJournal
     written = "report.html, model.safetensors, model.onnx, timm, result.json"
     may_change = ("data",)  # to where the same pictures are
@@ -477,7 +470,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         known = fields_of(TrainingSearchSettings)
         planned = {name: one for name, one in self._found["plan"].items() if name in known}
         settings = replace(self._search_settings, **planned)
-        result = SearchRun(
+        result = SearchRun.algorithm(
             settings=settings, workers=self.workers, **self._options("search")
         ).run()
         told = "" if result.confirmed is None else str(result.confirmed.estimate)

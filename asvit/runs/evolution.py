@@ -62,7 +62,6 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     """
 
     command = "supernet evolve"
-    headline = "Find the best path of a supernet."
     files = RunFiles(
         "evolution",
         "evolution",
@@ -70,8 +69,6 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         (TRIALS, INHERITED, RETRAINED, RETRAINING),
         figures=EVOLUTION_FIGURES,
     )
-    settings_type = EvolutionSettings
-    result_type = EvolutionResult
     journal_type = imported("asvit.search.supernet_result:AccuracyJournal")
     pictures = imported("asvit.report.evolution:pictures")  # imports matplotlib
     details = imported("asvit.report.evolution:details")

@@ -47,7 +47,7 @@ def export_network(
     to: str,
     facts: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
-    **settings: Any,
+    **options: Any,
 ) -> Exported:
     """Export a network, reload the copy in a new process, and compare the two.
 
@@ -80,34 +80,34 @@ def export_network(
         >>> exported.out.exists()
         True
     """
-    chosen = name_weights(ExportSettings.make(to=to, architecture=architecture, **settings))
-    form = FORMATS[chosen.to]
+    settings = name_weights(ExportSettings.make(to=to, architecture=architecture, **options))
+    form = FORMATS[settings.to]
     form.check_libraries()
-    weights = None if chosen.weights is None else weights_path(chosen.weights)
-    out = _place(chosen, form, weights)
-    form.check_out(out, card=chosen.card, force=chosen.force)
+    weights = None if settings.weights is None else weights_path(settings.weights)
+    out = _place(settings, form, weights)
+    form.check_out(out, card=settings.card, force=settings.force)
     tell = progress or (lambda _: None)
     tell("building the network")
-    content, model, trained_size = find_source(chosen)
+    content, model, trained_size = find_source(settings)
     content = replace(content, facts=without_folders({**content.facts, **(facts or {})}))
-    if chosen.merge:
+    if settings.merge:
         network, model = content.network.merged(model)
         content = replace(content, network=network, weights=model.state_dict())
     side = content.network.image_size
     with _part(form, out) as part:
         tell(f"writing {form.name}")
         opset = write_copy(
-            form, part, model=model, content=content, batch=chosen.batch, opset=chosen.opset
+            form, part, model=model, content=content, batch=settings.batch, opset=settings.opset
         )
         tell("comparing the copy with the network, in a fresh process")
-        batches = (chosen.batch,) * 2 if chosen.batch else _BATCHES
+        batches = (settings.batch,) * 2 if settings.batch else _BATCHES
         differences = compare(model, form, part, image_size=side, batches=batches)
-        for one in differences:
-            if not one.equal:
+        for difference in differences:
+            if not difference.equal:
                 raise ValueError(
-                    f"the copy is not equal: on {one.batch} image(s) outputs differ by "
-                    f"{one.relative:.2g} of the largest, more than {TOLERANCE:g}; nothing was "
-                    "written"
+                    f"the copy is not equal: on {difference.batch} image(s) outputs differ by "
+                    f"{difference.relative:.2g} of the largest, more than {TOLERANCE:g}; nothing "
+                    "was written"
                 )
         exported = Exported(
             content=content,
@@ -116,23 +116,23 @@ def export_network(
             cost=count(model, side),
             weights=weights,
             trained_size=trained_size,
-            batch=chosen.batch,
+            batch=settings.batch,
             opset=opset,
             differences=differences,
             digests=_digests(part, out),
-            card=form.card_path(out) if chosen.card else None,
+            card=form.card_path(out) if settings.card else None,
             versions=_versions(form),
-            command=shlex.join(["asvit", "export", *chain(*typed_options(chosen))]),
-            licence=chosen.licence,
+            command=shlex.join(["asvit", "export", *chain(*typed_options(settings))]),
+            licence=settings.licence,
         )
         _put_in_place(exported, part)
     return exported
 
 
-def _place(chosen: ExportSettings, form: Format, weights: Path | None) -> Path:
+def _place(settings: ExportSettings, form: Format, weights: Path | None) -> Path:
     """Path of the copy; by default beside the weights, under a name of its own."""
-    if chosen.out is not None:
-        out = expanded(chosen.out)
+    if settings.out is not None:
+        out = expanded(settings.out)
     elif weights is not None:
         own = f"-{form.name}" if form.suffix in ("", weights.suffix) else ""
         out = weights.with_name(f"{weights.stem}{own}{form.suffix}")
@@ -180,7 +180,7 @@ def _put_in_place(exported: Exported, part: Path) -> None:
 def _digests(part: Path, out: Path) -> dict[str, str]:
     """SHA-256 of the file or files at ``part`` under the names that they have at ``out``."""
     files = (
-        {one.name: one for one in sorted(part.iterdir())} if part.is_dir() else {out.name: part}
+        {file.name: file for file in sorted(part.iterdir())} if part.is_dir() else {out.name: part}
     )
     digests = dict[str, str]()
     for name, path in files.items():

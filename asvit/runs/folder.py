@@ -1,12 +1,11 @@
 """Run folders: read before anything in them is touched, then claimed by one process.
 
-A folder belongs to the kind of run that its files name. Another kind of run refuses it, and
-``--fresh`` removes only files that the folder's own kind lists as its own.
+A folder belongs to the kind of run that first claimed it, which :data:`MARKER` has. Another kind
+of run refuses it, and ``--fresh`` removes only files that this kind lists as its own.
 """
 
 import errno
 import hashlib
-import json
 import os
 import re
 import warnings
@@ -17,12 +16,10 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
-from asvit.core.files import check_plain, oddity, sync_folder
-from asvit.core.records import MALFORMED, parse_json
+from asvit.core.files import check_plain, oddity, sync_folder, write_text
 from asvit.core.results import RUNS as RUNS
-from asvit.core.results import article, stored_content
+from asvit.core.results import article
 from asvit.core.run_files import (
-    JOURNAL,
     REPORT,
     RESULT,
     TENSORBOARD,
@@ -33,6 +30,7 @@ from asvit.core.settings import ELSEWHERE
 from proxies.messages import first_line, shown
 
 LOCK = ".lock"
+MARKER = ".kind"  # text file with the kind of run
 
 #: What file systems without locks answer, unless a file can be the lock.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
@@ -73,12 +71,11 @@ def check_writable(folder: Path) -> None:
 class RunFiles:
     """The files that a kind of run calls its own."""
 
-    kind: str  # what ``result.json`` says that it is of
+    kind: str  # what the folder, the state and ``result.json`` say that they are of
     noun: str  # the kind in a sentence: ``"scaling"``
     state: str  # file that a stopped run goes on from: a journal or a checkpoint
     # Files that follow from the state, beside the result and the report; no wildcards.
     outputs: tuple[str, ...]
-    state_kind: str = ""  # what the state says that it is of, where that differs from ``kind``
     figures: tuple[str, ...] = ()  # names of figures, whose files are added to the outputs
 
     def __post_init__(self) -> None:
@@ -89,19 +86,10 @@ class RunFiles:
         """All of them, in the order in which they are removed: the state last."""
         return (RESULT, REPORT, *self.outputs, self.state)
 
-    @property
-    def kinds(self) -> set[str]:
-        """What a file of this kind of run may say that it is of."""
-        return {self.kind, self.state_kind or self.kind}
-
 
 def known_files() -> tuple[RunFiles, ...]:
     """The files of every kind of run, those that extensions register among them."""
     return tuple(kind.files for kind in RUNS.values())
-
-
-_WEIGHTS_KIND = "network"  # of files of weights, which any folder may hold
-_LONGEST_HEADER = 1_000_000  # bytes
 
 
 def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool = False) -> None:
@@ -115,26 +103,19 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
             kind is known to have written.
     """
     check_writable(folder)
-    found = _own_kinds_in(folder, files)
+    check_plain_files(folder, files)
+    if _own_kind(folder, files) is None:
+        _check_free(folder, files)
+        return
     state = folder / files.state
     before = folder / previous(files.state)  # alone after a kill between two renamings
-    if found and (fresh or elsewhere or os.path.lexists(state) or before.is_file()):
+    if fresh or elsewhere or os.path.lexists(state) or before.is_file():
         return
-    if os.path.lexists(state):
-        raise ValueError(
-            f"{state} is not known to be of a {files.noun}; restore it from a copy, or give "
-            "--out another folder"
-        )
-    # Without a run to tell whose they are, files of any kind of run may be somebody's only copy.
-    for one in (files, *known_files()):
-        for name in one.names:
-            if os.path.lexists(folder / name) and not (elsewhere and name in files.names):
-                raise ValueError(_stray(folder, name, one, files, known=bool(found)))
-    if not found and (picture := _picture_in(folder)) is not None:
-        raise ValueError(
-            f"{folder} is a folder of pictures, such as {picture}; give --out another folder for "
-            f"the {files.noun}"
-        )
+    for name in files.names:
+        if os.path.lexists(folder / name):
+            raise ValueError(
+                f"run folder {folder} has {name} but not {files.state}; put it back, {ELSEWHERE}"
+            )
 
 
 def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool = False) -> bool:
@@ -156,6 +137,46 @@ def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
     return True
 
 
+def kind_in(folder: Path) -> str | None:
+    """The kind of run that ``folder`` was claimed for; None where it was claimed for none."""
+    check_plain(folder / MARKER)
+    try:
+        with (folder / MARKER).open("rb") as file:
+            return file.read(_LONGEST).decode(errors="replace").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _own_kind(folder: Path, files: RunFiles) -> str | None:
+    """As :func:`kind_in`, where it is that of ``files``."""
+    kind = kind_in(folder)
+    if kind not in (None, files.kind):
+        raise ValueError(
+            f"{folder} holds {kind_noun(kind)}; give --out another folder for the {files.noun}"
+        )
+    return kind
+
+
+def _check_free(folder: Path, files: RunFiles) -> None:
+    """Check that a folder without a run has no files of any run's names, and no pictures.
+
+    They may be somebody's only copy.
+    """
+    for writer in (files, *known_files()):
+        for name in writer.names:
+            if os.path.lexists(folder / name):
+                raise ValueError(
+                    f"{folder} has {name}, a file of {article(writer.noun)}, but not {MARKER}, "
+                    f"which tells whose run it is; copy the whole run folder, or give --out "
+                    f"another folder for the {files.noun}"
+                )
+    if (picture := _picture_in(folder)) is not None:
+        raise ValueError(
+            f"{folder} is a folder of pictures, such as {picture}; give --out another folder for "
+            f"the {files.noun}"
+        )
+
+
 def _picture_in(folder: Path) -> Path | None:
     """A picture in ``folder`` or in a folder inside it; those beside a run do not count."""
     if not folder.is_dir():
@@ -163,100 +184,24 @@ def _picture_in(folder: Path) -> Path | None:
     from asvit.data.files import EXTENSIONS
 
     inside = (one for one in sorted(folder.iterdir()) if one.is_dir() and os.access(one, os.R_OK))
-    for place in (folder, *inside):
-        if not (place / LOCK).exists():
-            found = (path for path in place.iterdir() if path.suffix.lower() in EXTENSIONS)
-            if (picture := next(found, None)) is not None:
-                return picture
-    return None
+    places = (place for place in (folder, *inside) if not (place / MARKER).exists())
+    paths = (path for place in places for path in place.iterdir())
+    return next((path for path in paths if path.suffix.lower() in EXTENSIONS), None)
 
 
-def _own_kinds_in(folder: Path, files: RunFiles) -> set[str]:
-    """The kinds in ``folder``, which must all be those of ``files``."""
-    found = kinds_in(folder, files)
-    if others := sorted(found - files.kinds):
-        raise ValueError(
-            f"{folder} holds {kind_noun(others[0])}; give --out another folder for the "
-            f"{files.noun}"
-        )
-    return found
-
-
-def _stray(folder: Path, name: str, writer: RunFiles, files: RunFiles, *, known: bool) -> str:
-    """The message for a file ``name`` of a ``writer`` without the run that it is of."""
-    if writer is files:
-        remedy = ELSEWHERE if known else "or give --out another folder"
-        return f"run folder {folder} has {name} but not {files.state}; put it back, {remedy}"
-    return (
-        f"{folder} has {name}, a file of {kind_noun(writer.kind)}; give --out another folder for "
-        f"the {files.noun}"
-    )
-
-
-def kinds_in(folder: Path, *own: RunFiles) -> set[str]:
-    """The kinds of runs whose files lie in ``folder``; empty where there is none.
-
-    A result, the first line of a journal and the header of a checkpoint name their kind, those of
-    kinds that are not known here as well. A damaged state counts as its name says, and
-    where several kinds call it so, as ``own``.
-    """
-    if not folder.is_dir():
-        return set()
-    _check_plain_files(folder, own)
-    states = (*folder.glob("*.jsonl"), *folder.glob("*.safetensors"))
-    named = map(_kind, (folder / RESULT, *states, folder / JOURNAL))
-    found = {kind for kind in named if isinstance(kind, str) and kind != _WEIGHTS_KIND}
-    if not found:
-        locked = (folder / LOCK).exists()  # by a run: other folders are not locked
-        known = {files.state: files.kind for files in (*known_files(), *own)}
-        found = {kind for name, kind in known.items() if _counts(folder / name, locked=locked)}
-    return found
-
-
-def _check_plain_files(folder: Path, own: Sequence[RunFiles]) -> None:
+def check_plain_files(folder: Path, own: RunFiles) -> None:
     """Refuse links, pipes and devices called like a file of a run."""
-    odd = {path.name: path for path in folder.iterdir() if oddity(path)}
+    odd = {path.name for path in folder.iterdir() if oddity(path)} if folder.is_dir() else set()
     if odd:  # else the kinds, which may have to be imported, are not asked
-        names = (name for files in (*own, *known_files()) for name in files.names)
-        for name in (LOCK, TENSORBOARD, *names):
-            if name in odd:
-                check_plain(odd[name])
-
-
-def _counts(state: Path, *, locked: bool) -> bool:
-    """Whether a state that names no kind is one all the same: damaged, or not written to yet."""
-    return state.exists() and (locked or state.stat().st_size == 0)
-
-
-def _kind(path: Path) -> object:
-    """The kind that a result, a journal, a checkpoint or a study names; None if it names none."""
-    if oddity(path):  # of the user's own
-        return None
-    try:
-        if path.name == RESULT:
-            return stored_content(path).get("kind")
-        with path.open("rb") as file:
-            if path.suffix == ".safetensors":
-                length = int.from_bytes(file.read(8), "little")
-                header = json.loads(file.read(min(length, _LONGEST_HEADER)))
-                content = parse_json(header["__metadata__"]["asvit"])
-                return content.get("kind", "unnamed") if "schema_version" in content else None
-            line = file.readline(_LONGEST_HEADER)
-            if path.name == JOURNAL:
-                return "search" if not line or "crc32" in parse_json(line) else None
-            content = parse_json(line)
-            return content.get("kind") if "schema_version" in content else None
-    except (*MALFORMED, OSError):
-        return None
+        names = (name for files in (own, *known_files()) for name in files.names)
+        for name in odd.intersection((LOCK, MARKER, TENSORBOARD, *names)):
+            check_plain(folder / name)
 
 
 def kind_noun(kind: str) -> str:
     """What a run of a kind is in a sentence: ``"a training"``."""
-    nouns = {name: files.noun for files in known_files() for name in files.kinds}
-    noun = nouns.get(kind)
-    if noun is None:
-        return f"a run of another kind, {shown(kind)}"
-    return article(noun)
+    nouns = {files.kind: files.noun for files in known_files()}
+    return article(nouns[kind]) if kind in nouns else f"a run of another kind, {shown(kind)}"
 
 
 @contextmanager
@@ -289,7 +234,7 @@ def claimed(
             warnings.filterwarnings("ignore", "flock not supported")
             lock.acquire()
     except Timeout:
-        _own_kinds_in(folder, files)
+        _own_kind(folder, files)
         told = f"another {files.noun} is running in {folder}"
         advice = "wait for it, stop it, or give --out another folder"
         if isinstance(lock, SoftFileLock):  # a file that a kill leaves behind
@@ -306,6 +251,8 @@ def claimed(
     try:
         # Even if it was checked before: another process may have made it a run folder meanwhile.
         check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
+        if not (folder / MARKER).exists():
+            write_text(folder / MARKER, f"{files.kind}\n")
         if fresh:
             remove_files(folder, [*more(folder), *files.names])
         yield
@@ -322,16 +269,14 @@ def remove_files(folder: Path, names: Sequence[str]) -> None:
 def newest_run(kind: str = "search", root: Path | str = "runs") -> Path:
     """The folder in ``root`` whose finished run of this kind was written last.
 
-    The kind is as the run's result.json has it.
-
     Raises:
         FileNotFoundError: If there is none.
     """
-    found = [path for path in Path(root).glob(f"*/{RESULT}") if _kind(path) == kind]
-    if not found:
+    finished = [path for path in Path(root).glob(f"*/{RESULT}") if kind_in(path.parent) == kind]
+    if not finished:
         commands = {run.files.kind: name for name, run in RUNS.items()}
         raise FileNotFoundError(
             f"no finished {kind} in {root}; run asvit {commands.get(kind, kind)} first, or name "
             "the run's folder"
         )
-    return max(found, key=lambda path: path.stat().st_mtime_ns).parent
+    return max(finished, key=lambda path: path.stat().st_mtime_ns).parent

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from asvit.genotype import Genotype
-from asvit.growth import ScaleSettings
+from asvit.architectures.genotype import Genotype
+from asvit.growth.settings import ScaleSettings
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.architectures import find
 from asvit.spaces.base import Architecture

@@ -63,7 +63,7 @@ def attention_maps(
         model, size = network, image_size or 224
     else:
         text = str(network)
-        chosen = ExportSettings(
+        settings = ExportSettings(
             "timm",
             text,
             weights,
@@ -73,7 +73,7 @@ def attention_maps(
             attention=attention,
             ffn=ffn,
         )
-        content, model, _ = find_source(name_weights(chosen))
+        content, model, _ = find_source(name_weights(settings))
         size, facts = content.network.image_size, content.facts
     paths = list(find_pictures(images))
     unique = len({path.stem for path in paths}) == len(paths)
@@ -81,9 +81,9 @@ def attention_maps(
     for place, path in enumerate(paths):
         name = path.stem if unique else f"{place}-{path.stem}"
         pixels, image = prepare(path)
-        found = layer_maps(model, image[None], query)
-        asked = [one for layer in layers for one in _named(found, str(layer))]
-        pictures.append(cell_picture(f"{name}-maps", pixels, asked or thinned(found, _LAYERS)))
+        maps = layer_maps(model, image[None], query)
+        named = [cells for layer in layers for cells in _named(maps, str(layer))]
+        pictures.append(cell_picture(f"{name}-maps", pixels, named or thinned(maps, _LAYERS)))
         if isinstance(model, PSViT):
             tokens = token_maps(model, image[None])
             pictures.append(cell_picture(f"{name}-tokens", pixels, [tokens]))
@@ -101,7 +101,9 @@ def write_pictures(pictures: Sequence[Picture], out: str) -> list[Path]:
     kind = place.suffix[1:].lower()
     if kind in _KINDS and not place.is_dir():
         return [_write_file(pictures, place, kind)]
-    for path in (place / f"{one.name}.{kind}" for one in pictures for kind in ("svg", "csv")):
+    for path in (
+        place / f"{picture.name}.{kind}" for picture in pictures for kind in ("svg", "csv")
+    ):
         if path.exists() or oddity(path):
             raise FileExistsError(f"{path} exists; give another folder")
     place.mkdir(parents=True, exist_ok=True)
@@ -110,26 +112,26 @@ def write_pictures(pictures: Sequence[Picture], out: str) -> list[Path]:
 
 def _write_file(pictures: Sequence[Picture], path: Path, kind: str) -> Path:
     if len(pictures) != 1:
-        names = ", ".join(one.name for one in pictures)
+        names = ", ".join(picture.name for picture in pictures)
         raise ValueError(
             f"{path} is one file, and there are {len(pictures)} pictures ({names}); give a folder"
         )
     if path.exists() or oddity(path):
         raise FileExistsError(f"{path} exists; give another file")
     check_target(path)
-    drawn = io.BytesIO()
-    pictures[0].savefig(drawn, format=kind, dpi=_DPI)
-    write_bytes(path, drawn.getvalue())
+    content = io.BytesIO()
+    pictures[0].savefig(content, format=kind, dpi=_DPI)
+    write_bytes(path, content.getvalue())
     return path
 
 
-def _named(found: Sequence[CellMaps], layer: str) -> list[CellMaps]:
+def _named(maps: Sequence[CellMaps], layer: str) -> list[CellMaps]:
     """The layers that a number or the name of a module stands for."""
-    numbers = [str(place) for place in (*range(len(found)), *range(-len(found), 0))]
+    numbers = [str(place) for place in (*range(len(maps)), *range(-len(maps), 0))]
     if layer in numbers:
-        return [found[int(layer)]]
-    inside = [one for one in found if f"{one.name}.".startswith(f"{layer}.")]
+        return [maps[int(layer)]]
+    inside = [cells for cells in maps if f"{cells.name}.".startswith(f"{layer}.")]
     if not inside:
-        last = f"{len(found) - 1} or a module's name, such as {found[-1].name}"
+        last = f"{len(maps) - 1} or a module's name, such as {maps[-1].name}"
         raise ValueError(f"no attention layer {shown(layer)}; use 0 to {last}")
     return inside

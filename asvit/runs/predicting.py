@@ -23,7 +23,7 @@ from asvit.export.formats import CONFIG, FORMATS, INPUT, OUTPUT
 from asvit.export.reload import by_torch, onnx_session, run_onnx
 from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
-from asvit.runs.folder import kind_noun, kinds_in
+from asvit.runs.folder import kind_in, kind_noun
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
@@ -122,8 +122,8 @@ Prepare = Callable[[Path], tuple[Tensor, Tensor]]
 
 def preparation(image_size: int, facts: Mapping[str, Any]) -> Prepare:
     """How pictures are prepared for a network with these facts about its training."""
-    known = {name: facts[name] for name in ("interpolation", "crop_pct") if name in facts}
-    transform = Augmentation(**known).validation_transform(image_size)
+    options = {name: facts[name] for name in ("interpolation", "crop_pct") if name in facts}
+    transform = Augmentation(**options).validation_transform(image_size)
     mean, std = (
         torch.tensor(facts.get(name, default)).view(3, 1, 1)
         for name, default in (("mean", MEAN), ("std", STD))
@@ -138,9 +138,9 @@ def preparation(image_size: int, facts: Mapping[str, Any]) -> Prepare:
 
 def _check_finished(folder: Path) -> None:
     """Check that a folder without weights is not that of a run which has yet to write them."""
-    if not (folder / RESULT).exists() and (kinds := kinds_in(folder)):
+    if not (folder / RESULT).exists() and (kind := kind_in(folder)):
         raise FileNotFoundError(
-            f"{folder} is that of {kind_noun(min(kinds))} that has not finished, and has no "
+            f"{folder} is that of {kind_noun(kind)} that has not finished, and has no "
             "weights yet; give its command again, which goes on"
         )
 
@@ -169,7 +169,7 @@ class _Classifier:
             model = content.load()
         except ValueError as error:
             raise ValueError(f"{path}: {first_line(error)}") from error
-        return cls._made(path, content, by_torch(model, device))
+        return cls._of(path, content, by_torch(model, device))
 
     @classmethod
     def _from_onnx(cls, path: Path) -> _Classifier:
@@ -189,17 +189,17 @@ class _Classifier:
             about = session.get_modelmeta().custom_metadata_map.get(ABOUT)
             if about is None:
                 raise ValueError("it does not say which network it is of")
-            known = without_digest(parse_json(about), checked=checked)
-            content = WeightsFile.described(known, {})
+            facts = without_digest(parse_json(about), checked=checked)
+            content = WeightsFile.described(facts, {})
             batch = _check_graph(session, content.network)
         except MALFORMED as error:
             raise ValueError(
                 f"{path} is no copy of asvit export: {content_fault(error)}"
             ) from error
-        return cls._made(path, content, _checked(path, run_onnx(session)), batch)
+        return cls._of(path, content, _checked(path, run_onnx(session)), batch)
 
     @classmethod
-    def _made(
+    def _of(
         cls, path: Path, content: WeightsFile, run: Run, batch: int | None = None
     ) -> _Classifier:
         network = content.network
@@ -212,12 +212,12 @@ class _Classifier:
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
         size = self.batch or batch_size
         for start in range(0, len(paths), size):
-            read: list[Tensor | str] = [self._read(path) for path in paths[start : start + size]]
-            images = [one for one in read if isinstance(one, Tensor)]
+            batch: list[Tensor | str] = [self._read(path) for path in paths[start : start + size]]
+            images = [image for image in batch if isinstance(image, Tensor)]
             guesses = self._guesses(self._logits(images), top) if images else iter(())
-            for path, one in zip(paths[start:], read, strict=False):
-                if isinstance(one, str):
-                    yield PicturePrediction(str(path), reason=one)
+            for path, image in zip(paths[start:], batch, strict=False):
+                if isinstance(image, str):
+                    yield PicturePrediction(str(path), reason=image)
                 else:
                     yield PicturePrediction(str(path), next(guesses))
 
@@ -251,8 +251,9 @@ class _Classifier:
         return logits[: len(images)]
 
     def _guesses(self, logits: Tensor, top: int) -> Iterator[tuple[Guess, ...]]:
-        found = logits.softmax(1).topk(min(top, len(self.labels)))
-        for values, places in zip(found.values.tolist(), found.indices.tolist(), strict=True):
+        likeliest = logits.softmax(1).topk(min(top, len(self.labels)))
+        columns = likeliest.values.tolist(), likeliest.indices.tolist()
+        for values, places in zip(*columns, strict=True):
             pairs = zip(places, values, strict=True)
             yield tuple(Guess(self.labels[place], value) for place, value in pairs)
 
@@ -280,24 +281,17 @@ def _checked(path: Path, run: Run) -> Run:
 
 
 def _check_graph(session: Any, network: Network) -> int | None:
-    """Check that an ONNX graph has the input and output of a network.
-
-    Returns:
-        The pictures in every batch; None for any number.
-
-    Raises:
-        ValueError: If it has others.
-    """
+    """Pictures in every batch of an ONNX graph of a network; None for any number."""
     side = network.image_size
-    for kind, found, name, shape in (
+    for kind, tensors, name, shape in (
         ("input", session.get_inputs(), INPUT, [3, side, side]),
         ("output", session.get_outputs(), OUTPUT, [network.num_classes]),
     ):
-        told = [(one.name, one.type, one.shape[1:]) for one in found]
-        if told != [(name, "tensor(float)", shape)]:
+        forms = [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in tensors]
+        if forms != [(name, "tensor(float)", shape)]:
             raise ValueError(
-                f"the {kind} of its graph is {shown(told)}, not {name!r} of {shown(shape)} as its "
-                "metadata say"
+                f"the {kind} of its graph is {shown(forms)}, not {name!r} of {shown(shape)} as "
+                "its metadata say"
             )
     size = session.get_inputs()[0].shape[0]
     return size if isinstance(size, int) else None

@@ -41,18 +41,10 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
     """
 
     command = "reference build"
-    headline = "Train random architectures of a space."
     files = RunFiles(
         "reference", "reference table", TRAININGS, (TABLE,), figures=REFERENCE_FIGURES
     )
-    settings_type = BuildSettings
-    result_type = BuildResult
     journal_type = imported("asvit.reference.build:TrainingJournal")
-    folder_name = "reference-{s.space}-{s.image_size}px-seed{s.seed}"
-    about = (
-        "training {s.n} architectures of {s.space}, {s.seeds} seed(s) each: {s.steps} steps of "
-        "{s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
-    )
     pictures = imported("asvit.report.reference:pictures")  # imports matplotlib
     written = "report.html, table.csv, result.json"
     may_grow = ("n", "seeds")
@@ -69,6 +61,20 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         at_least=1,
         repeats=False,
     )
+
+    def default_name(self) -> str:
+        """Named after the space, the image size and the seed."""
+        s = self.settings
+        return f"reference-{s.space}-{s.image_size}px-seed{s.seed}"
+
+    @property
+    def title(self) -> str:
+        """What is about to be trained, and how."""
+        s = self.settings
+        return (
+            f"training {s.n} architectures of {s.space}, {s.seeds} seed(s) each: {s.steps} steps "
+            f"of {s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
+        )
 
     @cached_property
     def architectures(self) -> tuple[str, ...]:

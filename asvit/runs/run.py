@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args
 
 from asvit.core.console import clock
 from asvit.core.progress import Tell, ignore
@@ -20,8 +21,8 @@ from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
+from asvit.runs.folder import MARKER, RunFiles, check_plain_files, kind_in, named_folder
 from asvit.runs.folder import RUNS as RUNS
-from asvit.runs.folder import RunFiles, kinds_in, named_folder
 from asvit.runs.lifecycle import perform
 from proxies.messages import unknown
 
@@ -42,18 +43,9 @@ def register_run(kind: K) -> K:
 
 
 def kind_of(folder: Path) -> type[Run[Any, Any, Any]] | None:
-    """The kind of run that ``folder`` holds; None where no kind known here has written in it.
-
-    Without a result or a state to tell, the names of its files do.
-    """
-    found = kinds_in(folder)
-    kind: type[Run[Any, Any, Any]]
-    for kind in RUNS.values():
-        if found & kind.files.kinds:
-            return kind
-    files = [(kind, name) for kind in RUNS.values() for name in kind.files.outputs]
-    files += [(kind, kind.files.state) for kind in RUNS.values()]
-    return next((kind for kind, name in files if not found and (folder / name).is_file()), None)
+    """The kind of run that ``folder`` holds; None where no kind known here has written in it."""
+    name = kind_in(folder)
+    return next((kind for kind in RUNS.values() if kind.files.kind == name), None)
 
 
 def write_report(folder: Path | str) -> list[Path]:
@@ -67,15 +59,16 @@ def write_report(folder: Path | str) -> list[Path]:
         ValueError: If a file in it is not what it should be.
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
-    kind: type[Run[Any, Any, Any]] | None = kind_of(Path(folder))
+    kind = kind_of(Path(folder))
     if kind is None:
-        raise FileNotFoundError(f"no run in {str(folder)!r}; name the folder of a finished run")
+        raise FileNotFoundError(f"{folder} is no run folder of asvit: it has no {MARKER}")
+    check_plain_files(Path(folder), kind.files)
     return reporting.write_report(kind, Path(folder))
 
 
 def headline_of(kind: type[Run[Any, Any, Any]]) -> str:
-    """The line of help of a kind of run: the first of its docstring, unless it has another."""
-    return kind.headline or (kind.__doc__ or "").partition("\n")[0]
+    """The line of help of a kind of run: the first of its docstring."""
+    return (kind.__doc__ or "").partition("\n")[0]
 
 
 class _Imported:
@@ -101,18 +94,19 @@ class Run(ABC, Generic[S, R, J]):
     :func:`asvit.core.settings.setting`; commands and their help follow from them. What does not
     suit raises ValueError, what is missing or cannot be written OSError.
 
+    Where the algorithm needs libraries that are slow to import, the registered class only
+    declares, and names its subclass in another module, which executes, as its ``algorithm``.
+
     Type parameters: settings, result, and the :class:`asvit.core.store.Store` that a stopped run
     continues from.
     """
 
     command: ClassVar[str]
-    headline: ClassVar[str] = ""  # its line of help, as :func:`headline_of` takes it
     files: ClassVar[RunFiles]
-    settings_type: ClassVar[Any]
+    settings_type: ClassVar[Any]  # as the type parameters say
     result_type: ClassVar[Any]
     journal_type: ClassVar[Any] = None  # an :class:`asvit.core.journal.Journal`, for most kinds
-    folder_name: ClassVar[str] = ""  # with settings as {s.seed}; else all without a default
-    about: ClassVar[str] = ""  # what is done, likewise
+    algorithm: ClassVar[Any] = None  # the subclass that executes, by :func:`imported`
     written: ClassVar[str] = ""  # the files that are named with its result
     may_grow: ClassVar[Sequence[str]] = ()
     may_change: ClassVar[Sequence[str]] = ()  # settings that matter only once all is measured
@@ -133,6 +127,15 @@ class Run(ABC, Generic[S, R, J]):
     #: Whether this call has done any work, rather than found its result.
     work_done: bool = dataclasses.field(default=False, init=False)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        bases = getattr(cls, "__orig_bases__", ())
+        for parameter in chain.from_iterable(map(get_args, bases)):
+            if isinstance(parameter, type) and issubclass(parameter, Settings):
+                cls.settings_type = parameter
+            elif isinstance(parameter, type) and issubclass(parameter, Result):
+                cls.result_type = parameter
+
     # What a kind of run supplies.
 
     @classmethod
@@ -142,6 +145,9 @@ class Run(ABC, Generic[S, R, J]):
         Raises:
             WrongOption: If a value is not allowed.
         """
+        if cls.algorithm not in (None, cls):
+            run: Self = cls.algorithm.make(preset, **given)
+            return run
         if given.get("progress", ignore) is None:
             del given["progress"]
         own = {name for name in fields_of(cls) if name != "settings"}
@@ -204,23 +210,21 @@ class Run(ABC, Generic[S, R, J]):
     def default_name(self) -> str:
         """Name of the folder in ``runs`` where no other is given."""
         fields = fields_of(self.settings_type).values()
-        required = [f"{{s.{one.name}}}" for one in fields if one.default is dataclasses.MISSING]
-        named = self.folder_name or "-".join([self.command, *required])
-        return named.format(s=self.settings)
+        required = [
+            str(getattr(self.settings, field.name))
+            for field in fields
+            if field.default is dataclasses.MISSING
+        ]
+        return "-".join([self.command, *required])
 
     @property
     def title(self) -> str:
         """What is about to be done, in a line."""
-        return self.about.format(s=self.settings) or f"{self.files.noun} in {self.folder}"
+        return f"{self.files.noun} in {self.folder}"
 
     @property
-    def always_typed(self) -> Sequence[str]:
-        """Settings that the command line always names."""
-        return ()
-
-    @property
-    def typed_otherwise(self) -> Mapping[str, str]:
-        """Options that the command line names by another text than that of their value."""
+    def typed_values(self) -> Mapping[str, object]:
+        """Options that the command line always has, with the values that it shows."""
         return {}
 
     @classmethod
@@ -231,11 +235,6 @@ class Run(ABC, Generic[S, R, J]):
     @property
     def elsewhere(self) -> bool:
         """Whether what a stopped run continues from is kept outside its folder."""
-        return False
-
-    @property
-    def outside(self) -> bool:
-        """Whether the next session would keep that outside the folder; nothing is opened."""
         return False
 
     @classmethod
@@ -256,10 +255,6 @@ class Run(ABC, Generic[S, R, J]):
     def details(cls, result: R) -> Iterable[Table]:
         """Long tables, which only the page has, below its figures."""
         return ()
-
-    def plan_facts(self) -> Mapping[str, Any]:
-        """What ``--dry-run`` tells of this kind alone, as JSON values."""
-        return {}
 
     # What follows.
 

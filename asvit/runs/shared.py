@@ -87,7 +87,7 @@ class SharedRun(Run[S, R, "Saved[Checkpoint]"]):
 
         read = partial(
             Checkpoint.read,
-            kind=self.files.state_kind or self.files.kind,
+            kind=self.files.kind,
             settings=self.settings_type,
             row=self.result_type.row_type,
         )
@@ -95,7 +95,7 @@ class SharedRun(Run[S, R, "Saved[Checkpoint]"]):
             return Saved(read_or_restore(self.folder / self.files.state, read))
 
     @property
-    def typed_otherwise(self) -> Mapping[str, str]:
+    def typed_values(self) -> Mapping[str, object]:
         """The architecture as it was given."""
         return {"architecture": self.typed} if self.typed else {}
 

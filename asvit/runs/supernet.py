@@ -44,7 +44,6 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "Saved[SupernetFile]"]):
     """
 
     command = "supernet train"
-    headline = "Train all paths of a space at once."
     files = RunFiles(
         "supernet",
         "supernet",
@@ -52,19 +51,27 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "Saved[SupernetFile]"]):
         (LOSSES, previous(SUPERNET_WEIGHTS)),
         figures=SUPERNET_FIGURES,
     )
-    settings_type = SupernetSettings
-    result_type = SupernetResult
-    folder_name = "supernet-{s.space}-{s.image_size}px-seed{s.seed}"
-    about = (
-        "training the supernet of {s.space}: {s.epochs} epochs of {s.train_images} images in "
-        "batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, seed {s.seed}"
-    )
     pictures = imported("asvit.report.training:supernet_pictures")  # imports matplotlib
     written = "report.html, supernet.safetensors, losses.csv, result.json"
 
     device: str = setting(
         "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
     )
+
+    def default_name(self) -> str:
+        """Named after the space, the image size and the seed."""
+        s = self.settings
+        return f"supernet-{s.space}-{s.image_size}px-seed{s.seed}"
+
+    @property
+    def title(self) -> str:
+        """What is about to be trained, and how."""
+        s = self.settings
+        return (
+            f"training the supernet of {s.space}: {s.epochs} epochs of {s.train_images} images in "
+            f"batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, seed "
+            f"{s.seed}"
+        )
 
     @cached_property
     def space(self) -> SupernetSpace:

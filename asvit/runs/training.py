@@ -59,16 +59,13 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     """
 
     command = "train"
-    headline = "Train a network on your images."
     files = RunFiles(
         "training",
         "training",
         CHECKPOINT,
         (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, previous(CHECKPOINT)),
-        state_kind="training checkpoint",
         figures=TRAINING_FIGURES,
     )
-    settings_type = TrainSettings
     result_type = imported("asvit.training.result:TrainResult")
     pictures = imported("asvit.report.training:pictures")  # imports matplotlib
     details = imported("asvit.report.training:details")
@@ -129,9 +126,10 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         return size
 
     @property
-    def always_typed(self) -> Sequence[str]:
+    def typed_values(self) -> Mapping[str, object]:
         """The recipe, and what it leaves to the user."""
-        return "recipe", "epochs", "batch_size"
+        s, given = self.settings, super().typed_values
+        return {"recipe": s.recipe, "epochs": s.epochs, "batch_size": s.batch_size, **given}
 
     @cached_property
     def sets(self) -> TrainingSets:
@@ -355,7 +353,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         values = ["train_loss", "loss", "top1", "top5", "average_top1", "images_per_second"]
         if result.network.num_classes <= TOP:
             del columns[3], values[3]
-        best = [] if result.best_row is None else [("best", result.best_row)]
+        best = [] if result.best is None else [("best", result.best)]
         rows = [
             [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
             for name, row in (*best, ("last", result.last))

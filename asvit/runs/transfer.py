@@ -46,10 +46,6 @@ def _files(kind: str, noun: str) -> RunFiles:
 class TransferRun(SharedRun[S, TransferResult]):
     """Train a model on images with annotations, from a network."""
 
-    about = (
-        "training on {s.data}, {s.image_size} px: {s.epochs} epochs in batches of {s.batch_size}, "
-        "learning rate {s.learning_rate:g}, seed {s.seed}"
-    )
     task_type: ClassVar[Any]  # a :class:`asvit.transfer.session.Task`
 
     @cached_property
@@ -66,14 +62,23 @@ class TransferRun(SharedRun[S, TransferResult]):
         except ModuleNotFoundError as error:
             raise missing(f"asvit {self.command}", str(error.name), "transfer") from error
 
+    @property
+    def title(self) -> str:
+        """What is about to be trained, and how."""
+        s = self.settings
+        return (
+            f"training on {s.data}, {s.image_size} px: {s.epochs} epochs in batches of "
+            f"{s.batch_size}, learning rate {s.learning_rate:g}, seed {s.seed}"
+        )
+
     def default_name(self) -> str:
         """Named after the network, or its weights, the image size and the seed."""
         return self.named(self.settings.architecture or Path(self.settings.weights or "").stem)
 
     @property
-    def always_typed(self) -> Sequence[str]:
+    def typed_values(self) -> Mapping[str, object]:
         """The network, which weights may bring along."""
-        return ("architecture",)
+        return {"architecture": self.settings.architecture, **super().typed_values}
 
     def check(self) -> None:
         """Find the device and libraries."""
@@ -153,9 +158,7 @@ class DetectionRun(TransferRun[DetectionSettings]):
     """
 
     command = "transfer detect"
-    headline = "Train a detector of objects and their masks."
     files = _files("detection", "detector")
-    settings_type = DetectionSettings
     result_type = DetectionResult
     task_type = imported("asvit.transfer.detector:Detection")
     written = "report.html, detector.safetensors, predictions.jpg, metrics.csv, result.json"
@@ -172,9 +175,7 @@ class SegmentationRun(TransferRun[SegmentationSettings]):
     """
 
     command = "transfer segment"
-    headline = "Train a segmenter, which tells the class of each pixel."
     files = _files("segmentation", "segmenter")
-    settings_type = SegmentationSettings
     result_type = SegmentationResult
     task_type = imported("asvit.transfer.segmenter:Segmentation")
     written = "report.html, segmenter.safetensors, predictions.jpg, metrics.csv, result.json"

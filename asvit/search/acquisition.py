@@ -65,15 +65,9 @@ class Acquisition:
     ) -> str:
         """The architecture of training ``place``, from 0.
 
-        Args:
-            predictor: Makes a predictor.
-            known: Trained architectures with their accuracies, one for each training.
-            pending: Those chosen since, in their order.
-            candidates: Distinct architectures to choose among, beside those known.
-            place: How many trainings were chosen before.
-            repeatable: Whether an architecture may be trained again.
-            allowed: Whether an architecture may be trained; it is asked about few of them. Where
-                none may, the answer is the favourite of those trained.
+        ``known`` has an accuracy for each training, ``pending`` those chosen since, in their
+        order. It is one of the distinct ``candidates`` or of those known that are ``repeatable``;
+        where none is ``allowed``, which few are asked, it is the favourite of those trained.
         """
         texts = [text for text, _ in known]
         values = [value for _, value in known]

@@ -42,11 +42,7 @@ class JournalFile(JournalFileBackend):
         self._open_lock = lock
 
     def append_logs(self, logs: Sequence[Mapping[str, Any]]) -> None:
-        """Append one line a record.
-
-        Raises:
-            OSError: If it cannot be written. Part of a line may then be at the end of the file.
-        """
+        """Append one line a record."""
         lines = [json.dumps(log, separators=(",", ":")) for log in logs]
         self._open_lock.acquire()
         try:

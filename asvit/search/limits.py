@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from asvit.architectures.base import Growable
 from asvit.data.training_sets import class_count
-from asvit.genotype import Growable
 from asvit.search.settings import SearchSettings
 from asvit.spaces.architectures import cost
 from asvit.spaces.base import Architecture, SearchSpace
@@ -39,13 +39,7 @@ class Limits:
     Where parameters or multiply-adds are limited, every network is as wide as they allow, if its
     space has widths.
 
-    Args:
-        space: What is searched.
-        settings: Of the search.
-        time: Measures milliseconds of a network; None to leave its time open.
-
-    Raises:
-        ValueError: If the networks of the space cannot have the depths of the settings.
+    ``time`` measures the milliseconds of a network; None leaves its time open.
     """
 
     def __init__(
@@ -132,16 +126,10 @@ class Limits:
         timed: bool = True,
         outside: Callable[[T, Excess], object] = lambda _drawn, _excess: None,
     ) -> T:
-        """The first draw whose network is within the limits.
+        """The first draw whose network is within the limits; an error tells of the nearest one.
 
-        Args:
-            draw: Draws something.
-            choices: Of what was drawn, one in every dimension.
-            timed: Whether its time is limited, too.
-            outside: Is told of what lies outside.
-
-        Raises:
-            ValueError: If none of many is within; it tells of the one that came nearest.
+        ``choices`` gives those of what was drawn, one in every dimension; ``outside`` is called
+        with each draw that is not within. Without ``timed``, time is not limited.
         """
         found: list[Excess] = []
         while len(found) < (_TIMED if timed and self._settings.max_latency else _TRIES):
@@ -157,11 +145,7 @@ class Limits:
         )
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """An architecture drawn uniformly of those whose size is within the limits.
-
-        Raises:
-            ValueError: As :meth:`first`.
-        """
+        """An architecture drawn uniformly of those whose size is within the limits."""
         space = self._space
         return self.shown(self.first(lambda: space.sample(rng), space.encode, timed=False))
 
@@ -171,13 +155,8 @@ def check_latency(
 ) -> None:
     """Refuse a limit of latency that small networks do not keep, before anything is spent.
 
-    Args:
-        networks: Some that were drawn; those with the fewest multiply-adds are tried.
-        macs: Counts the multiply-adds of a network.
-        fast_enough: Raises ValueError for a network that is too slow.
-
-    Raises:
-        ValueError: That of the smallest network, where none is fast enough.
+    Of the networks those with the fewest multiply-adds are tried; ``fast_enough`` raises a
+    ValueError for a network that is too slow.
     """
     errors = []
     for network in sorted(networks, key=macs)[:_QUICKEST]:

@@ -139,9 +139,6 @@ class Search:
     """A search in progress: the study, and the rows that follow from it.
 
     :class:`TrainingSearch` trains architectures instead of measuring them.
-
-    Raises:
-        ValueError: If a trial of the study was not measured by a search.
     """
 
     unit: ClassVar = "step"
@@ -191,10 +188,6 @@ class Search:
 
         Architectures of a batch are asked for together, measured in any order and told in the
         order in which they were asked for.
-
-        Raises:
-            ValueError: If nothing but failures came of the first architectures.
-            OSError: If the storage cannot be written. What was measured before is safe.
         """
         with storing(file=True):
             self.lease.tidy()
@@ -260,10 +253,6 @@ class Search:
 
         The best of many noisy values owes much to luck, which fresh networks take away. The
         study keeps what is measured here, too. Yields the progress after each finalist.
-
-        Raises:
-            ValueError: If every architecture failed.
-            OSError: If the storage cannot be written.
         """
         chosen, likeliest = self._chosen()
         drawn, again = self._history.known, _AGAIN.format(self.settings.recheck)
@@ -412,9 +401,6 @@ class TrainingSearch(Search):
         With too few that did not fail for a predictor, it is the one of the higher mean, and with
         too few trainings to train again the best of all.
         :attr:`finalists`, :attr:`tradeoff` and :attr:`check` have what they come to.
-
-        Raises:
-            ValueError: If a training of every architecture failed.
         """
         again: dict[str, dict[str, Measurement]] = {}
         if self.settings.final_trainings:

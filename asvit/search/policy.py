@@ -19,17 +19,12 @@ class JointCategoricalPolicy(nn.Module):
     An architecture is a tuple with the index of one choice in every dimension; ``sizes`` are the
     numbers of choices. Logits are drawn normal with standard deviation ``scale``, which is near 0,
     so that the policy starts uniform.
-
-    Raises:
-        ValueError: If a dimension has no choice.
     """
 
     def __init__(
         self, sizes: Sequence[int], *, generator: torch.Generator, scale: float = 1e-3
     ) -> None:
         super().__init__()
-        if not sizes or min(sizes) < 1:
-            raise ValueError(f"every dimension needs a choice, got sizes {list(sizes)}")
         self.sizes = list(sizes)
         # One tensor for all dimensions: twelve small ones cost Adam several times the time.
         # float64: rounding should not decide what is drawn on another machine.

@@ -66,11 +66,8 @@ def distributions(dimensions: Dimensions) -> Space:
 class SpaceSampler(BaseSampler):
     """Base of samplers that draw all dimensions of a space together.
 
-    Args:
-        dimensions: Dimension of the space to its choices.
-        better: Objective to its direction, in the order of the study's values.
-        settings: Those of the run; ``batch`` architectures are drawn before any of them has been
-            measured.
+    ``better`` has the direction of each objective, in the order of the study's values. The
+    settings' ``batch`` architectures are drawn before any of them has been measured.
     """
 
     limits: Limits | None = None  #: what an architecture has to be within; None for any

@@ -70,11 +70,7 @@ def quiet_optuna() -> Iterator[None]:
 
 
 def open_url(url: str) -> RDBStorage:
-    """The database at ``url``, any that Optuna knows; with heartbeats where it supports them.
-
-    Raises:
-        ValueError: If it cannot be opened.
-    """
+    """The database at ``url``, any that Optuna knows; with heartbeats where it supports them."""
     try:
         try:
             return _open(url)
@@ -110,12 +106,7 @@ def _open(url: str) -> RDBStorage:
 
 @contextmanager
 def storing(*, file: bool = False) -> Iterator[None]:
-    """Turn what a storage raises that cannot be reached or written into one line that says so.
-
-    Raises:
-        OSError: In place of the errors of Optuna and of databases, and with ``file`` of those of
-            a journal's file that cannot be written.
-    """
+    """Turn what a storage raises that cannot be reached or written into one line that says so."""
     try:
         yield
     except OSError as error:
@@ -282,9 +273,6 @@ class StudyLease:
 
         The others are kept as pruned, with the constraint that they break, of which samplers of
         the library learn.
-
-        Raises:
-            ValueError: If many in a row are outside.
         """
 
         def prune(trial: Trial, excess: Excess) -> None:

@@ -11,8 +11,7 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from asvit.models.psvit_supernet import PSViTSupernet
-from asvit.psvit_path import (
+from asvit.architectures.psvit_path import (
     BASIC,
     CELL_LAYERS,
     CELLS,
@@ -23,6 +22,7 @@ from asvit.psvit_path import (
     canonical,
     layers_of,
 )
+from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.search.supernet_result import Cells, PathRow
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import SPACES

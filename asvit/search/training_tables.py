@@ -18,12 +18,7 @@ _SEEDS = re.compile(r"accuracy_seed\d+")
 def trainings_in(
     table: ReferenceTable, space: SearchSpace, limits: Limits
 ) -> dict[str, list[float | None]]:
-    """The trainings of a table: text to accuracies, one for each training seed; None for no value.
-
-    Raises:
-        ValueError: If an architecture is not one that the search could train, or there is no
-            training.
-    """
+    """The trainings of a table: text to accuracies, one for each seed; None for no value."""
     columns = [n for n in table.targets if _SEEDS.fullmatch(n)] or [table.default_target]
     found: dict[str, list[float | None]] = {}
     for place, text in enumerate(table.architectures):

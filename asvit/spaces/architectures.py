@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asvit.genotype import STAGES, Genotype
+from asvit.architectures.genotype import STAGES, Genotype
 from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.families import FIXED, PREFIX, FixedArchitecture, is_timm_model
@@ -178,9 +178,6 @@ def choice_features(arch: str | Architecture) -> tuple[str, dict[str, float]]:
     """The kind of an architecture, and its choices as numbers: name -> number.
 
     The kind is the name of its space, or the prefix of its family or of timm.
-
-    Raises:
-        ValueError: As :func:`parse`.
     """
     if (fixed := _fixed(arch)) is not None:
         return fixed.prefix.removesuffix(":"), fixed.features()

@@ -3,7 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from asvit.genotype import EXPANSION_CHOICES, HEAD_CHOICES, KERNEL_CHOICES, SPLIT_CHOICES, Genotype
+from asvit.architectures.genotype import (
+    EXPANSION_CHOICES,
+    HEAD_CHOICES,
+    KERNEL_CHOICES,
+    SPLIT_CHOICES,
+    Genotype,
+)
 from asvit.models import AsViT
 from asvit.spaces.base import Choice, SearchSpace, register_space, size_features, stage_features
 

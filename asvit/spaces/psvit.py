@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from asvit.models.psvit import Pooling, PSViT
-from asvit.psvit_path import (
+from asvit.architectures.psvit_path import (
     BASIC,
     CELLS,
     IDENTITY,
@@ -16,6 +15,7 @@ from asvit.psvit_path import (
     PSViT2dPath,
     PSViTPath,
 )
+from asvit.models.psvit import Pooling, PSViT
 from asvit.spaces.base import Choice, SearchSpace, register_space, size_features, stage_features
 
 

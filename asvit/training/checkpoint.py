@@ -31,7 +31,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-KIND = "training checkpoint"
+KIND = "training"
 
 _WEIGHTS, _AVERAGE, _MOMENTS = "weights/", "average/", "optimizer/"
 _GROUP = "group "

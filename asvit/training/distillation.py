@@ -23,11 +23,9 @@ Outputs = Tensor | tuple[Tensor, Tensor]
 class Teacher(nn.Module):
     """A trained network that accepts the student's images.
 
-    Args:
-        network: ``[B, 3, T, T] -> [B, classes]``; frozen, in evaluation mode.
-        image_size: T, the side of its images, in pixels.
-        mean: Its normalisation, for pixels in [0, 1]; the student has ImageNet's.
-        std: The same.
+    The network, ``[B, 3, T, T] -> [B, classes]``, is frozen and in evaluation mode. T is its
+    ``image_size`` in pixels; ``mean`` and ``std`` are for pixels in [0, 1] (the student has
+    ImageNet's).
     """
 
     _scale: Tensor
@@ -91,14 +89,7 @@ def distillation_loss(
 
 
 def load_teacher(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher | None:
-    """Load the teacher of a training on these classes; None if the settings have none.
-
-    Raises:
-        FileNotFoundError: If its file of weights does not exist.
-        OSError: If timm's weights cannot be downloaded.
-        ValueError: If there is no such network, the weights are another network's, or its classes
-            differ.
-    """
+    """Load the teacher of a training on these classes; None if the settings have none."""
     name = settings.teacher
     if name is None or settings.teacher_weights is None:
         return None

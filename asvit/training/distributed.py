@@ -20,10 +20,6 @@ class ProcessGroup:
     """One process, or several started by ``accelerate launch`` or ``torchrun``.
 
     With several processes, each takes a device of the requested kind.
-
-    Raises:
-        ImportError: If accelerate is not installed.
-        ValueError: If there is no such device.
     """
 
     def __init__(self, device: str = "auto") -> None:
@@ -80,11 +76,7 @@ class ProcessGroup:
 
     @contextmanager
     def losses_noticed(self) -> Iterator[None]:
-        """A context in which a lost process of several is an expected error, not a bug.
-
-        Raises:
-            ChildProcessError: If another process has ended, or cannot be reached.
-        """
+        """A context in which a lost process of several is an expected error, not a bug."""
         try:
             yield
         except RuntimeError as error:

@@ -58,9 +58,6 @@ class Engine:
     An update depends only on the seed, its number and the state. So training that resumes from
     :meth:`state` gives the same bits as one that never stopped (on one CPU, with the same number
     of threads and processes).
-
-    Raises:
-        ValueError: If timm has no such optimiser, or a weight is infinite or NaN.
     """
 
     network: nn.Module  # [B, 3, S, S] -> [B, classes]; trained in place, moved to the device
@@ -128,10 +125,6 @@ class Engine:
         Cost: about three forward passes per image, and one of the teacher. The batches are this
         process's share: images ``[b, 3, S, S]``, and labels ``[b]`` int64 or soft targets
         ``[b, classes]``, on the CPU.
-
-        Raises:
-            ValueError: If the loss or a weight is no longer finite, or torch.compile fails.
-            MemoryError: If memory runs out.
         """
         settings, steps = self.settings, self.steps_per_epoch
         losses = torch.zeros(steps, device=self._device)

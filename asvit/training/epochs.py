@@ -64,11 +64,7 @@ class EpochSession(ABC, Generic[Row]):
         write_metrics(self.folder, self.history)
 
     def epochs(self, train: Callable[[int], Row]) -> Iterator[Row]:
-        """Train the remaining epochs, numbered from 0; yield each once its checkpoint is written.
-
-        Raises:
-            OSError: If an epoch cannot be written; the checkpoint before it stays.
-        """
+        """Train the remaining epochs, from 0; yield each once its checkpoint is written."""
         first = self.processes.first
         if first and self.history:
             self.write_outputs()  # a kill may have left them out of date

@@ -35,11 +35,6 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
 
     Position embeddings and relative position bias tables of another grid are resampled (bicubic).
     With ``new_head`` the model keeps its classifier.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be read, or its weights belong to another network or
-            another number of classes.
     """
     path = weights_path(text)
     own = model.state_dict()

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asvit.core.codec import to_json
 from asvit.core.results import Result
 from asvit.networks import Network
 from asvit.training.metrics import EpochRow
@@ -27,7 +26,6 @@ class TrainResult(Result):
     kind = "training"
     noun = "training"
     provenance_keys = ("found_by", "images", "device", "processes", "versions", "command")
-    hidden = ("best",)
     rows_in = "metrics"
     row_type = EpochRow
 
@@ -36,9 +34,8 @@ class TrainResult(Result):
     params: int  #: its parameters
     macs: int  #: multiply-adds of one image
     history: tuple[EpochRow, ...]  #: one row per epoch
-    #: Epoch with the best accuracy at the network's own tokens, from 1; None if no epoch had
-    #: these.
-    best: int | None
+    #: The epoch with the best accuracy at the network's own tokens; None if none had these.
+    best: EpochRow | None
     #: Epochs and measured cost of each stage of tokens, with the published fraction; empty without
     #: stages.
     stages: tuple[Mapping[str, Any], ...]
@@ -53,21 +50,6 @@ class TrainResult(Result):
         """The last epoch."""
         return self.history[-1]
 
-    @property
-    def best_row(self) -> EpochRow | None:
-        """The epoch :attr:`best`."""
-        return None if self.best is None else self.history[self.best - 1]
-
     def derived(self) -> Mapping[str, Any]:
-        """The architecture, the accuracy at the end, and the best epoch."""
-        return {
-            "architecture": self.network.architecture,
-            "top1": self.last.best_top1,
-            "best": None if self.best_row is None else to_json(self.best_row),
-        }
-
-    @classmethod
-    def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The best epoch by its number."""
-        best = content["best"]
-        return {**content, "best": None if best is None else best["epoch"]}
+        """The architecture, and the accuracy at the end."""
+        return {"architecture": self.network.architecture, "top1": self.last.best_top1}

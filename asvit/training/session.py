@@ -78,11 +78,6 @@ class Session(EpochSession[EpochRow]):
         """Train to the end; report every epoch, and in between whenever the losses are read.
 
         The reported share accounts for cheaper steps with coarser tokens.
-
-        Raises:
-            ValueError: If the loss is no longer finite, or an image cannot be read.
-            OSError: If an epoch cannot be written; the checkpoint before it stays.
-            ImportError: If TensorBoard is requested and not installed.
         """
         wanted = tensorboard and self.processes.first
         board = TensorBoard(self.folder, self.history) if wanted else None
@@ -123,11 +118,11 @@ class Session(EpochSession[EpochRow]):
         self._weights(self.history[-1]).write(self.folder / MODEL)
 
     @property
-    def best(self) -> int | None:
-        """The epoch with the best accuracy at the network's own tokens, from 1."""
+    def best(self) -> EpochRow | None:
+        """The epoch with the best accuracy at the network's own tokens."""
         own = self._stages[-1] if self._stages else None
         rows = [row for row in self.history if self._tokens(row.epoch - 1) == own]
-        return max(rows, key=lambda row: (row.best_top1, -row.epoch)).epoch if rows else None
+        return max(rows, key=lambda row: (row.best_top1, -row.epoch), default=None)
 
     def _epoch(self, epoch: int, follow: Callable[[Step], None]) -> EpochRow:
         began = time.monotonic()
@@ -162,7 +157,7 @@ class Session(EpochSession[EpochRow]):
 
     def write_outputs(self) -> None:
         """Write the metrics, and the best weights if they are the current ones."""
-        if self.best == len(self.history):
+        if self.best is self.history[-1]:
             self._weights(self.history[-1]).write(self.folder / BEST)
         super().write_outputs()
 

@@ -275,10 +275,6 @@ class TrainSettings(Settings):
         The learning rate follows the batch: the recipe's for 512 images, times ``batch_size`` /
         512; the rates at the start and the end are lowered to it. If the epochs are given, but
         not the warm-up, it takes at most a fifth of them. Compact layers get two branches.
-
-        Raises:
-            ValueError: If the preset or recipe is unknown or a value is not allowed.
-            TypeError: If there is no such setting.
         """
         requested = {**cls.presets[preset], **given}
         return super().make(**_filled_in(requested, RECIPES[requested.get("recipe", "swin")]))

@@ -35,16 +35,7 @@ def fit(
     The model, ``[B, C, H, W] -> [B, classes]``, stays on its device, where the images are. The
     seed is that of their order, augmentation and dropout. On a CPU, equal seeds (and equal initial
     weights, images and threads) give equal bits.
-
-    Raises:
-        ValueError: If there are no images to train or to test on.
     """
-    for name, (pixels, labels) in (("train", train), ("test", test)):
-        if len(pixels) == 0 or len(pixels) != len(labels):
-            raise ValueError(
-                f"{len(pixels)} images and {len(labels)} labels to {name} on; "
-                "give one label for each of at least one image"
-            )
     device = train[0].device
     # With few tokens, plain attention is faster on a CPU than the fused kernel.
     plain = device.type == "cpu" and train[0][0, 0].numel() <= _FEW_PIXELS

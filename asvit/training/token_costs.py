@@ -51,10 +51,6 @@ def measure_stages(
 
     The model gives ``[B, C, H, W] -> [B, classes]``, or a tuple of those; batch norm needs batches
     of 2 or more. ``precision`` is for autocast; None stands for the dtype of the weights.
-
-    Raises:
-        ValueError: If the network does not support re-tokenization, or cannot run on images of
-            this size at one of the stages.
     """
     replica = copy.deepcopy(model).train()
     stages = token_stages(replica)

@@ -26,25 +26,13 @@ _FORMS: Final = f"epochs such as 120/90/90, shares such as {AUTO}, 'auto' or '{O
 
 @dataclass(frozen=True)
 class TokenPlan:
-    """How many epochs to train at each stage of tokens.
-
-    Raises:
-        ValueError: If there are not three whole numbers from 0, or the last one is 0.
-    """
+    """How many epochs to train at each stage of tokens."""
 
     #: Epochs of each stage, coarse to fine. A stage may have none, except the last: the network is
     #: used at full resolution.
     epochs: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "epochs", tuple(self.epochs))  # JSON has lists
-        if len(self.epochs) != STAGES:
-            raise ValueError(
-                f"{len(self.epochs)} stages of tokens, {self.epochs}; give the epochs of {STAGES}"
-            )
-        for count in self.epochs:
-            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-                raise ValueError(f"epochs of a stage must be whole numbers from 0, got {count!r}")
         if self.epochs[-1] == 0:
             raise ValueError(
                 f"{self} leaves no epoch for tokens of full resolution; give the last stage 1 or "
@@ -66,8 +54,6 @@ class TokenPlan:
             ValueError: If the text has another form, its epochs do not add up to ``epochs``, or
                 its shares not to 1.
         """
-        if epochs < 1:
-            raise ValueError(f"a training has 1 epoch or more, got {epochs}")
         if text == OFF:
             return cls((*(0,) * (STAGES - 1), epochs))
         parts = (AUTO if text == "auto" else text).split("/")
@@ -113,8 +99,6 @@ class TokenPlan:
 
     def stage(self, epoch: int) -> int:
         """The stage of an epoch, both from 0."""
-        if not 0 <= epoch < self.total:
-            raise ValueError(f"epoch {epoch} is out of range; use 0 to {self.total - 1}")
         return next(i for i, end in enumerate(accumulate(self.epochs)) if epoch < end)
 
 
@@ -124,13 +108,6 @@ def saved(plan: TokenPlan, fractions: Sequence[float]) -> float:
     The fractions are the costs of an epoch of each stage relative to full resolution, in
     multiply-adds or time: measured (:func:`asvit.training.token_costs.measure_stages`) or
     published (:data:`PUBLISHED_FRACTIONS`).
-
-    Raises:
-        ValueError: If the number of fractions is not the number of stages.
     """
-    if len(fractions) != len(plan.epochs):
-        raise ValueError(
-            f"{len(fractions)} fractions for {len(plan.epochs)} stages; give one each"
-        )
     spent = math.fsum(e * f for e, f in zip(plan.epochs, fractions, strict=True))
     return 1 - spent / plan.total

@@ -45,10 +45,6 @@ class CocoImages(Dataset[Sample]):
         classes: Names of the categories, sorted by id.
         with_objects: Indices of the images that have objects.
         digest: SHA-256 of the annotations.
-
-    Raises:
-        FileNotFoundError: If the folder or the file is missing.
-        ValueError: If the file is not in the format, or there are no objects.
     """
 
     def __init__(self, folder: Path, split: str, *, crowds: bool = False) -> None:
@@ -101,11 +97,7 @@ class CocoImages(Dataset[Sample]):
 
 
 def _read_coco(file: Path) -> Any:
-    """Read a file with pycocotools, without its output.
-
-    Raises:
-        ValueError: If the file is not in the format.
-    """
+    """Read a file with pycocotools, without its output."""
     from pycocotools.coco import COCO
 
     try:
@@ -128,10 +120,6 @@ class SceneImages(Dataset[Sample]):
     except for suffixes. Annotations number the classes from 1, with 0 for no class. An item is the
     image, ``[3, H, W]`` uint8, and the labels, ``[1, H, W]`` uint8, which number the classes from
     0, with 255 for no class. The ``digest`` is that of the names of all files.
-
-    Raises:
-        FileNotFoundError: If a folder or an annotation is missing.
-        ValueError: If there are no images.
     """
 
     def __init__(self, folder: Path, split: str, *, classes: int) -> None:

@@ -23,12 +23,7 @@ class UperNet(nn.Module):
     """UperNet on a feature pyramid, with an auxiliary head on the second coarsest map.
 
     Only the heads are from transformers, whose full model builds its own backbone.
-
-    Args:
-        pyramid: The pyramid.
-        normalize: Normalisation of pixels in [0, 1].
-        classes: Number of classes.
-        head: Channels of the head.
+    Images are normalised from pixels in [0, 1]; ``head`` is the channels of the head.
 
     References:
         Xiao et al. 2018, "Unified Perceptual Parsing for Scene Understanding", arXiv:1807.10221.
@@ -49,9 +44,7 @@ class UperNet(nn.Module):
     def forward(self, image: Tensor, labels: Tensor | None = None) -> Tensor | dict[str, Tensor]:
         """Logits ``[B, classes, H, W]`` of images ``[B, 3, H, W]`` in [0, 1], or losses by name.
 
-        Args:
-            image: The images.
-            labels: ``[B, H, W]`` int64, 255 for no class; None returns the logits.
+        Labels are ``[B, H, W]`` int64, 255 for no class; without them, logits are returned.
         """
         maps = list(self.backbone(self.normalize(image)).values())
         logits = _upsampled(self.decode_head(maps), image)

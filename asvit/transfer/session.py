@@ -129,10 +129,6 @@ def build_pyramid(settings: TransferSettings, fpn: int | None = None) -> tuple[A
     """The network as a feature pyramid, and the normalisation of pixels in [0, 1].
 
     The normalisation is that of the weights, if their file records it, otherwise ImageNet's.
-
-    Raises:
-        ValueError: As in :func:`asvit.networks.pyramid.backbone`.
-        FileNotFoundError: The same.
     """
     arch: str | Network | None = settings.architecture
     weights, facts = None, dict[str, Any]()
@@ -188,12 +184,7 @@ class Session(EpochSession[TransferRow]):
         return EngineState(self.task.model.state_dict(), {}, *optimizer_state(self._optimizer))
 
     def run(self, tell: Tell) -> None:
-        """Train to the end, report every step and epoch to ``tell``, then draw predictions.
-
-        Raises:
-            ValueError: If the loss or a weight is not finite, or an image cannot be read; the last
-                checkpoint stays.
-        """
+        """Train to the end, report every step and epoch to ``tell``, then draw predictions."""
         total = self.origin.settings.epochs
         resumed = len(self.history)
 

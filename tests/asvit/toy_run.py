@@ -82,7 +82,7 @@ class ToyRun(Run[ToySettings, ToyResult, Journal[ToySettings]]):
 
     command = "toy"
     files = RunFiles("toy", "toy", "toy.jsonl", ("toy.csv",))
-    settings_type, result_type, journal_type = ToySettings, ToyResult, ToyJournal
+    journal_type = ToyJournal
     may_grow = ("steps",)
 
     device: ClassVar[str] = "cpu"

@@ -11,9 +11,11 @@ import multiprocessing.forkserver
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -37,7 +39,7 @@ PRELOADED = [
     "asvit.executors.processes",
     *(f"asvit.runs.{name}" for name in ("kinds", "search", "scaling", "correlation", "training")),
     *(f"asvit.runs.{name}" for name in ("checks", "measurement_pool", "measurement_worker")),
-    "asvit.growth",
+    "asvit.growth.journal",
     *(f"asvit.reference.{name}" for name in ("build", "query", "trainer")),
     *(f"asvit.search.{name}" for name in ("journal", "loop", "study", "supernet_space")),
     *(f"asvit.training.{name}" for name in ("result", "session", "token_costs")),
@@ -200,3 +202,36 @@ def printed(folder: Path, name: str = STDERR) -> str:
     """The output of commands in ``folder`` so far."""
     path = folder / name
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+@contextmanager
+def pair(words: Sequence[str], folder: Path) -> Iterator[list[ForkServerProcess]]:
+    """The two processes of a training in ``folder``, without a launcher that would end both.
+
+    What they say is in the folders ``0`` and ``1`` beside it.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    both = []
+    for rank in "01":
+        own = folder.with_name(rank)
+        (own / STDERR).unlink(missing_ok=True)
+        environment = {**shared, "RANK": rank, "LOCAL_RANK": rank}
+        line = [*words, "--out", str(folder)]
+        both.append(start(command, line, own, environment=environment))
+    try:
+        yield both
+    finally:
+        for one in both:
+            one.kill()
+            one.join()
+
+
+def ended(both: Sequence[ForkServerProcess], folder: Path) -> list[tuple[int | None, str]]:
+    """Exit code and messages of each process of a pair."""
+    for one in both:
+        one.join(600)
+    told = [printed(folder.with_name(rank)) for rank in "01"]
+    return [(one.exitcode, text) for one, text in zip(both, told, strict=True)]

@@ -22,6 +22,7 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import onnx
 from safetensors import safe_open
@@ -36,9 +38,11 @@ from safetensors import safe_open
 from asvit.core.run_files import DESIGNED
 from asvit.core.versions import versions
 from asvit.data import FractalDataset
-from asvit.designs import DesignJournal
+from asvit.designs.journal import DesignJournal
+from asvit.runs import designing
+from experiments.tables import markdown
+from experiments.tasks import write_pictures
 from tests.campaigns import forked
-from tests.campaigns.campaign import begin, outcomes_table, shorten_designs, write_fractals
 
 RUN = "run"
 
@@ -218,7 +222,8 @@ class Campaign:
         folder = self._parent(name) / which
         folder.mkdir(parents=True)
         if name == DESIGN:
-            write_fractals(folder / "pictures")
+            images = FractalDataset(2, 12, 40)
+            write_pictures(images, range(len(images)), folder / "pictures")
         if name == "transfer segment":
             _write_scenes(folder / "scenes")
         if name in NEEDS:
@@ -287,6 +292,17 @@ def _wait_for_stage(process: ForkServerProcess, journal: Path, moments: random.R
     process.join(moments.uniform(0, _MOMENT))
 
 
+def shorten_designs() -> None:
+    """Make the trainings of designs in this process brief; there is no option for it."""
+    plan = designing.DesignRun._plan
+
+    def brief(run: designing.DesignRun) -> Mapping[str, Any]:
+        return {**plan(run), "training_steps": 3}
+
+    mock.patch.object(designing.DesignRun, "_plan", brief).start()
+    mock.patch.object(designing, "_EPOCHS", (2, 2)).start()
+
+
 def _write_scenes(folder: Path) -> None:
     """Fractals in ADE20K's format, whose bright pixels are of the second class."""
     images = FractalDataset(2, 8, 40)
@@ -332,7 +348,7 @@ def stage_of_kill(folder: Path, before: set[tuple[str, int]]) -> str:
         return "inside a write"
     if (run / "result.json").exists():
         return "after the result"
-    kept = {path.name for path in run.iterdir()} - {".lock"} if run.exists() else set()
+    kept = {path.name for path in run.iterdir()} - {".kind", ".lock"} if run.exists() else set()
     if DESIGNED in kept and (stages := [*DesignJournal(run / DESIGNED).records]):
         return f"in the stage after {stages[-1].name}"
     return "while working" if kept else "before the first record"
@@ -407,13 +423,20 @@ def shares(kills: int, tallies: Mapping[str, Tally]) -> Iterator[tuple[str, int]
 
 def table(tallies: Mapping[str, Tally]) -> str:
     """The results as a Markdown table; stages of a design count as working."""
-    columns, counts = (*STAGES, WORKER), {}
-    for name, tally in tallies.items():
-        own = Counter(
-            stage if stage in columns else "while working" for stage in tally.stages.elements()
+    counts = {
+        (name, str(tally.runs)): Counter(
+            stage if stage in (*STAGES, WORKER) else "while working"
+            for stage in tally.stages.elements()
         )
-        counts[name, str(tally.runs)] = own
-    return outcomes_table(("command", "runs compared"), columns, counts)
+        for name, tally in tallies.items()
+    }
+    counts["all", ""] = sum(counts.values(), Counter[str]())
+    heads, kinds = ("command", "runs compared"), (*STAGES, WORKER)
+    columns = {**dict.fromkeys(heads, "l"), **dict.fromkeys((*kinds, "all"), "r")}
+    lines = [
+        (*key, *(found[kind] for kind in kinds), found.total()) for key, found in counts.items()
+    ]
+    return markdown(columns, lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -424,7 +447,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=list(_EVERY), action="append", help="only this command")
     asked = parser.parse_args(arguments)
     names = asked.only or list(COMMANDS)
-    campaign = Campaign(begin("kill-runs"), seed=asked.seed)
+    forked.run(int)  # starts the server, which takes seconds
+    campaign = Campaign(Path(tempfile.mkdtemp(prefix="kill-runs-")), seed=asked.seed)
     for name in names:
         campaign.reference(name)
     for name, kills in shares(asked.kills, {name: campaign.tallies[name] for name in names}):

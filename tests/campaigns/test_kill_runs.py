@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from asvit.core.run_files import DESIGNED
-from asvit.designs import DesignJournal, DesignSettings, Stage
+from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.settings import DesignSettings
 from tests.campaigns import forked, kill_runs
 from tests.campaigns.kill_runs import (
     WORKER,
@@ -62,7 +63,8 @@ def test_landings(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert stage_of_kill(tmp_path, set()) == "before the first record"
     run.mkdir()
-    (run / ".lock").touch()
+    for name in (".lock", ".kind"):
+        (run / name).touch()
     assert stage_of_kill(tmp_path, set()) == "before the first record"
     (run / "scores.jsonl").write_text("{}\n")
     assert stage_of_kill(tmp_path, set()) == "while working"

@@ -24,9 +24,11 @@ from asvit.core.settings import (
 )
 from asvit.core.tensor_files import write_tensors
 from asvit.data.store import read_pictures, write_pictures
-from asvit.designs import DesignJournal, DesignSettings, Stage
+from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.settings import DesignSettings
 from asvit.export.settings import ExportSettings
-from asvit.growth import GrowthJournal, ScaleSettings
+from asvit.growth.journal import GrowthJournal
+from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.reference.build import Outcome, Training, TrainingJournal
 from asvit.reference.build_settings import BuildSettings
@@ -36,7 +38,7 @@ from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.architectures import find_architecture
-from asvit.runs.folder import kinds_in, newest_run
+from asvit.runs.folder import MARKER, kind_in
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.rows import read_trials, write_trials
 from asvit.search.settings import MeasureSearchSettings, TrainingSearchSettings
@@ -257,10 +259,6 @@ OF_OTHERS = {
         Json(), write_search, lambda path: find_architecture(str(path.parent)),
         lambda found, path: json.dumps(found.by, allow_nan=False), "result.json",
     ),
-    "newest run": Reader(
-        Json(), write_search, lambda path: newest_run("search", path.parents[1]),
-        name="result.json", of_run=False,
-    ),
 }  # fmt: skip
 
 
@@ -420,18 +418,6 @@ OWN = "\n".join(
         "",
     ]
 )
-PIT = "base_dim,mlp_ratio,depth,num_heads,acc\n" + "".join(
-    f'{16 * i},4,"[2, 6, 4]","[2, 4, 8]",{70 + i}\n' for i in range(1, 7)
-)
-FORMER = "hidden_dim,mlp_ratio,depth,num_heads,acc\n" + "".join(
-    f'{192 + 12 * i},"3.5 4",2,"3 4",{70 + i}\n' for i in range(6)
-)
-TIMM = "arch,model,primary,top1,params_M\n" + "".join(
-    f"{name},{name}.a,True,{80 + i},1.5\n"
-    for i, name in enumerate(
-        ("resnet18", "resnet34", "resnet50", "vit_tiny_patch16_224", "pit_b_224")
-    )
-)
 #: What belongs into no text of a table: a terminal obeys it.
 UNWANTED = {*map(chr, (*range(32), *range(127, 160), *range(0x2028, 0x202F)))}
 
@@ -491,12 +477,14 @@ TABLES = {
         in_memory(lambda text: read_paths(text) or None), of_run=False, tolerant=True,
     ),
     "reference table": reference(OWN),
-    "reference table of PiTs": reference(PIT),
-    "reference table of AutoFormers": reference(FORMER),
-    "reference table of timm's": reference(TIMM),
 }  # fmt: skip
 
-KIND = Reader(Json(), write_search, lambda path: kinds_in(path.parent), name="result.json")
+KIND = Reader(
+    Json(),
+    lambda path: path.write_text("search\n"),
+    lambda path: kind_in(path.parent),
+    name=MARKER,
+)
 READERS: Mapping[str, Reader] = {
     **JOURNALS, **RESULTS, **OF_OTHERS, **SETTINGS, **TENSORS, **TABLES
 }  # fmt: skip

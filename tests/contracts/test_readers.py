@@ -1,8 +1,10 @@
 """What every reader of files promises: valid ones are read, others refused in one line, intact."""
 
 import json
+import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,8 +17,19 @@ from hypothesis import strategies as st
 
 from asvit.core.journal import Journal
 from asvit.core.results import Result
-from asvit.core.settings import MeasuringSettings, Settings, fields_of, option_of
+from asvit.core.settings import (
+    LARGEST,
+    MeasuringSettings,
+    Option,
+    Settings,
+    fields_of,
+    hints_of,
+    option_of,
+    plain_type,
+)
 from asvit.executors import Workers
+from asvit.export.settings import ExportSettings
+from asvit.networks import Network
 from asvit.runs.run import RUNS
 from asvit.search.settings import SearchSettings
 from asvit.training.short_settings import ShortTrainingSettings
@@ -244,6 +257,35 @@ def test_odd_words_in_every_cell_and_comment_of_a_table(reader: Reader, path: Pa
 def test_any_text_of_a_table(reader: Reader, path: Path, data: st.DataObject) -> None:
     text = data.draw(texts(valid(reader).decode()))
     taken(reader, path, text.encode("utf-8", "surrogatepass"))
+
+
+# Values of settings
+
+
+def outside(option: Option, kind: type) -> list[Any]:
+    """Values that the bounds of an option do not allow, or that are no such number at all."""
+    if option.choices:
+        return ["another"]
+    if kind not in (int, float):
+        return []
+    ends = [(option.above, 0), (option.at_least, -1), (option.at_most, 1)]
+    limits = [end + by for end, by in ends if end is not None]
+    return ["1", True, [], math.nan, math.inf, -math.inf, 1.5 if kind is int else LARGEST, *limits]
+
+
+@pytest.mark.parametrize("right", RIGHT_SETTINGS, ids=lambda right: type(right).__name__)
+def test_a_value_outside_the_bounds_of_a_setting_is_named(right: Settings) -> None:
+    kind, checked = type(right), 0
+    for name, field in fields_of(kind).items():
+        option = option_of(field)
+        if option is None or option.convert is not None:
+            continue
+        for value in outside(option, plain_type(hints_of(kind)[name])[0]):
+            with pytest.raises(ValueError, match=name) as caught:
+                replace(right, **{name: value})
+            assert str(caught.value).isprintable()
+            checked += 1
+    assert checked > 5 or kind in (Network, ExportSettings)
 
 
 # Seeds

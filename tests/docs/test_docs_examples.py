@@ -38,8 +38,10 @@ from proxies import PROXIES
 
 HOW = "an example that cannot run here has <!-- not run: REASON --> in the line above it"
 EXAMPLES = [example for page in PAGES for example in read(page)]
-# Pages whose examples take a few seconds at most.
-QUICK = (
+# Pages whose examples run always: the first one, and those that take a few seconds at most. The
+# others run nightly; what they call is read by the program's own parser always.
+ALWAYS = (
+    "README.md",
     "docs/data.md",
     "docs/models.md",
     "docs/reference.md",
@@ -83,7 +85,7 @@ def _small_presets(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        page if page in QUICK else pytest.param(page, marks=pytest.mark.slow)
+        page if page in ALWAYS else pytest.param(page, marks=pytest.mark.nightly)
         for page in dict.fromkeys(example.page for example in CODE)
     ],
 )

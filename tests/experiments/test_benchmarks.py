@@ -1,6 +1,5 @@
 """Benchmarks run, at their smallest, and print what they promise."""
 
-import math
 import re
 import warnings
 from pathlib import Path
@@ -9,7 +8,6 @@ import pytest
 import torch
 from run_script import Script, read_rows
 
-from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
 from experiments import (
     bench_cost_growth,
@@ -18,8 +16,6 @@ from experiments import (
     bench_models,
     bench_proxies,
     bench_training,
-    compare_controllers,
-    compare_heads,
     simulate_trainings,
 )
 from experiments.bench import write_pictures
@@ -42,22 +38,6 @@ def test_bench_prints_ratios_and_speed_ups(script: Script) -> None:
     assert "mean of ratios over 1 topologies" in printed
 
 
-def test_controllers_are_compared_at_equal_draws(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
-    small = {"image_size": 32, "images": 2, "points": 3, "recheck": 1}
-    monkeypatch.setitem(SearchSettings.presets, "quick", small)
-    table = script(compare_controllers.main, "--seeds 1 --steps 4 --window 2 --repeats 1")
-    rows = read_rows("runs/compare/controllers.csv")
-    assert [row["controller"] for row in rows] == ["reinforce", "random"]
-    assert min(float(row["best_rank"]) for row in rows) == 0
-    assert all(0 <= float(row["outcome_rank"]) <= 1 for row in rows)
-    assert math.isnan(float(rows[1]["last_entropy"]))
-    assert Path("runs/compare/controllers.svg").stat().st_size > 1000
-    assert "| reinforce | 0 |" in table
-    assert "| random | 0 |" in table
-
-
 def test_rules_that_spend_trainings_are_compared(script: Script) -> None:
     printed = script(
         simulate_trainings.main,
@@ -69,18 +49,6 @@ def test_rules_that_spend_trainings_are_compared(script: Script) -> None:
         2 * (len(simulate_trainings.RULES) - 1)
     )
     assert "| a random row | 74." in printed  # the mean of the table
-
-
-def test_heads_are_compared_in_a_table_and_figures(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
-    monkeypatch.setattr(compare_heads, "STEPS", 2)
-    printed = script(compare_heads.main, "--only seed=0")
-    assert "hallucinated" in printed
-    rows = read_rows("runs/heads/heads.csv")
-    assert [row["parts"] for row in rows] == list(compare_heads.PARTS)
-    assert all(0 < float(row["ccs_trained"]) <= 1 for row in rows)
-    assert len(list(Path("runs/heads").glob("head-similarity-*.svg"))) == 3
 
 
 def test_loaders_are_timed_with_their_ratio(script: Script) -> None:

@@ -3,21 +3,17 @@
 import math
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from run_script import Script, read_rows
 from scipy import stats
 
 import asvit
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
 from asvit.runs import lifecycle
 from asvit.search.supernet_result import EvolutionResult
@@ -27,94 +23,20 @@ from experiments import (
     compare_designs,
     compare_growths,
     compare_outcomes,
-    compare_precision,
     compare_psvit,
-    compare_published,
     compare_rules,
-    compare_scalings,
     study,
     study_fidelity,
-    study_latency,
     study_measures,
-    study_rejection,
-    study_stem,
     tau_table,
 )
-from experiments.baselines import scale_at_random
-from experiments.compare_precision import Row, best, swapped, table
 from experiments.make_reference_tables import SOURCES, make
 from experiments.study import Row as TrainedRow
 from experiments.tables import markdown, write_rows
 from experiments.tasks import TASKS
 from proxies import PROXIES
 from proxies.counts import count
-from scaling import Budget, Shape
 from scaling.rules import RULES
-from tests.scaling.test_growth import pyramid_cost as cost
-
-START = Shape((1, 1, 1, 1), 32)
-
-
-BUDGETS = st.integers(1_100_000, 10**9).map(lambda amount: Budget("params", amount))
-
-
-@given(BUDGETS, st.integers(0, 100))
-def test_at_random_is_repeatable_and_within_the_budget(budget: Budget, seed: int) -> None:
-    found, again = (
-        scale_at_random(START, cost, budget, np.random.default_rng(seed)) for _ in range(2)
-    )
-    assert found == again
-    assert cost(*found).params <= budget.amount
-    assert cost(found.depths, found.width + 1).params > budget.amount
-
-
-def test_a_budget_below_the_start_is_refused() -> None:
-    budget = Budget.parse("1M")
-    with pytest.raises(ValueError, match="within 1M"):
-        scale_at_random(START, cost, budget, np.random.default_rng(0))
-
-
-def test_pairs_in_another_order_are_counted() -> None:
-    assert swapped([1, 2, 3], [10, 20, 30]) == 0
-    assert swapped([1, 2, 3], [3, 2, 1]) == 1
-    assert swapped([1, 2, 3], [2, 1, 3]) == pytest.approx(1 / 3)
-    assert swapped([1, 1, 3], [2, 1, 3]) == 0  # a tie has no order to lose
-
-
-def rows() -> list[Row]:
-    nan = math.nan
-    return [
-        Row("a", "length_distortion", 1.0, 2.0, 1.01, nan),
-        Row("a", "ntk_condition_number", 9.0, 7.0, 9.0, nan),
-        Row("b", "length_distortion", 3.0, 1.0, 3.0, nan),
-        Row("b", "ntk_condition_number", 5.0, 8.0, nan, nan),
-    ]
-
-
-def test_the_table_has_what_is_known() -> None:
-    lines = table(rows()).splitlines()[2:]
-    assert lines == [
-        "| length_distortion | other seed | -1.0000 | 100.00% | 83.33% | 100.00% | 0 |",
-        "| length_distortion | bfloat16 | 1.0000 | 0.00% | 0.50% | 1.00% | 0 |",
-        "| ntk_condition_number | other seed | -1.0000 | 100.00% | 41.11% | 60.00% | 0 |",
-    ]
-
-
-def test_the_best_is_that_of_both_measures_and_a_failure_loses() -> None:
-    assert best(rows()) == "float32 b, other seed a, bfloat16 b"
-
-
-def test_the_script_measures_in_both_precisions(script: Script) -> None:
-    words = "--architectures 2 --space asvit-tiny --image-size 32 --images 3 --device cpu"
-    assert "| length_distortion | bfloat16 |" in script(compare_precision.main, words)
-    found = read_rows("runs/precision/precision.csv")
-    assert len(found) == 4
-    for row in found:
-        assert row["tf32"] == "nan"
-        exact, low = float(row["float32"]), float(row["bfloat16"])
-        assert low != exact, "the precision did not reach the measure"
-        assert low == pytest.approx(exact, rel=0.05)
-
 
 TRAINING = {
     "classes": 3, "train_images": 24, "validation_images": 9, "test_images": 9, "image_size": 32,
@@ -322,69 +244,6 @@ def test_rules_and_growth_to_one_budget_are_trained(
     assert script(compare_rules.main, f"{line} --print").splitlines() == printed[len(rows) :]
 
 
-def test_the_study_of_the_stem_changes_the_stem_alone(script: Script) -> None:
-    text = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-    assert study_stem.with_stem(text, 5) == "5,2,3|4,1,2|4,1,4|4,1,6|32"
-    columns = {"length_distortion": [6.0, 6.0]}
-    effect = {"length_distortion": {5: 2.0, 8: 3.0}}
-    texts = [study_stem.with_stem(text, 5), text]
-    assert study_stem.without_stem(columns, texts, effect) == {"length_distortion": [3.0, 2.0]}
-    printed = script(study_stem.main, "--sides 32 --rest 1 --rows 5")
-    assert "| L^E | 32 px | 1.00 |" in printed
-    assert "| L^E without K1's part | 32 px |" in printed
-
-
-def test_networks_are_timed_twice(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxies.timing._SECONDS", 0.0)
-    printed = script(study_latency.main, "--random 3 --timm resnet10t --image-size 32 --out new")
-    assert printed.splitlines()[0].endswith("eager, batch 1, 32 px, 4 networks")
-    assert "| all 4 | milliseconds | " in printed
-    assert "| As-ViT 3 | passes of the reference | " in printed
-    rows = read_rows(Path("new/latency.csv"))
-    assert len(rows) == 4
-    assert all(float(row["first"]) > 0 and float(row["second"]) > 0 for row in rows)
-
-
-SMALL = (
-    "--image-size 32 --repeats 1 --images 2 --points 3 --data gaussian --seeds 1 "
-    "--arch 4,8,2|2,4,2|2,2,2|2,1,2|16"
-)
-
-
-def test_manual_scalings_are_compared_at_equal_budgets(script: Script) -> None:
-    line = f"{SMALL} --budgets 1.4M,1.6M --random 1 --most-blocks 16"
-    assert "| 1.6M | growth | 0 |" in script(compare_scalings.main, line)
-    first = Path("runs/compare-scalings/scalings.csv").read_bytes()
-    rows = read_rows("runs/compare-scalings/scalings.csv")
-    assert {row["rule"] for row in rows} == set(compare_scalings.COLOURS)
-    for row in rows:
-        assert int(row["params"]) <= Budget.parse(row["budget"]).amount
-        assert float(row["length_distortion"]) > 0
-    assert Path("runs/compare-scalings/scalings.svg").stat().st_size > 1000
-    script(compare_scalings.main, line)  # reuses the measurements
-    assert Path("runs/compare-scalings/scalings.csv").read_bytes() == first
-
-
-def test_the_published_family_is_compared_at_equal_size(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
-    small = {
-        "Small": "4,8,2|2,4,2|2,2,2|2,1,2|16,36",
-        "Base": "4,8,2|2,4,2|2,2,2|2,1,2|16,40",
-        "Large": "4,8,2,2|2,4,2,1|2,2,2,1|2,1,2,1|16,44",
-    }
-    monkeypatch.setattr(compare_published, "PUBLISHED", small)
-    printed = script(compare_published.main, SMALL)
-    rows = read_rows("runs/compare-published/published.csv")
-    assert [(row["size"], row["source"]) for row in rows] == [
-        (size, source) for size in small for source in ("published", "grown")
-    ]
-    for theirs, ours in zip(rows[::2], rows[1::2], strict=True):
-        assert int(ours["params"]) <= int(theirs["params"])
-    assert "| Large | published | 0 |  | 2,1,1,1 | 44 |" in printed
-    assert " of 1 | " in printed
-
-
 def test_bars_in_a_cell_do_not_end_it() -> None:
     assert (
         markdown({"a": "l", "b": "r"}, [("x|y", 1)]) == "| a | b |\n| --- | --: |\n| x\\|y | 1 |"
@@ -550,33 +409,6 @@ def test_the_best_drawn_is_judged_by_its_other_trainings() -> None:
     drawn = rows("random", *[(95, 80, 80)] * 30)
     mean, _ = compare_designs.than_best_drawn(outcomes + drawn)
     assert 80.0 <= mean < 80.5
-
-
-def test_below_a_limit_a_policy_is_compared_with_uniform_draws(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
-    space = study_rejection.Space()
-    rng = np.random.default_rng(3)
-    for drawn in islice(space.uniform(rng), 5):  # a sum over the dimensions is exact
-        assert space.params(drawn) == asvit.cost(space.text(drawn), 32, 20).params
-    limit = int(np.median([space.params(one) for one in islice(space.uniform(rng), 50)]))
-    again = study_rejection.learn(space, limit, 20, 0, again=True)
-    assert len(again.accuracies) == 20
-    assert again.uniform == 0
-    penalty = study_rejection.learn(space, limit, 20, 0, again=False)
-    assert 0 < len(penalty.accuracies) < 20
-    assert penalty.first == len(penalty.accuracies) / 20
-    monkeypatch.setattr(study_rejection, "SHARES", (1.0, 0.5))
-    monkeypatch.setattr(study_rejection, "UNIFORM", 20)
-    table = script(study_rejection.main, "--steps 3 --seeds 2").splitlines()
-    assert [line.split(" | ")[:2] for line in table[2:]] == [
-        ["| 100%", "drawn again"], ["| 50%", "drawn again"], ["| 50%", "counts as the worst"]
-    ]  # fmt: skip
-    assert table[2].endswith(" | 100% | 100% | 0% |")
-    monkeypatch.setattr(study_rejection, "MOST", 1)
-    few = study_rejection.learn(space, limit, 20, 0, again=True)
-    assert 0 < few.uniform < 1
-    assert len(few.accuracies) == 20
 
 
 def test_the_cap_holds_for_the_whole_space() -> None:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from run_script import Script
 
-from asvit.growth import ScaleResult
+from asvit.growth.result import ScaleResult
 from asvit.reference.result import CorrelationResult
 from asvit.report.style import COLOUR, levels
 from asvit.search.result import SearchResult

@@ -14,6 +14,7 @@ from asvit.training.short import Recipe
 from experiments import drawn
 from experiments.drawn import SHAPES, DrawnPictures
 from experiments.tasks import TASKS, Parts, ScatteredDigits, find_task, fit_fresh, write_pictures
+from experiments.textures import Textures
 
 
 def test_scattered_digits_are_tested_by_digits_that_no_training_saw() -> None:
@@ -57,6 +58,28 @@ def test_every_task_has_all_classes_in_both_parts(name: str, tmp_path: Path) -> 
     assert parts.test[0].shape[0] == classes
     again = task.load(tmp_path)
     assert torch.equal(parts.train[0], again.train[0])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_networks_are_chosen_on_pictures_that_are_neither_trained_on_nor_tested(name: str) -> None:
+    task = replace(TASKS[name], train=300, test=50)
+    whole, divided = task.images(300, 50), task.for_selection
+    train, validation = divided.train, divided.test
+    assert train + validation == 300
+    assert 30 <= validation <= 90
+    images = divided.images(train, validation)
+    assert sorted(map(images.name, range(300))) == sorted(map(whole.name, range(300)))
+    assert len(set(images.labels[train:].tolist())) > 0.3 * len(images.classes)
+    if isinstance(whole, ScatteredDigits):
+        digits = [whole.drawn[int(images.name(place).split()[-1])] for place in range(300)]
+        assert {*digits[:train]}.isdisjoint(digits[train:])
+
+
+def test_textures_are_the_same_again_and_all_differ() -> None:
+    pictures = [np.asarray(Textures(range(30)).picture(n)) for n in range(30)]
+    np.testing.assert_array_equal(np.asarray(Textures([23]).picture(0)), pictures[23])
+    assert {one.shape for one in pictures} == {(32, 32, 3)}
+    assert len({one.tobytes() for one in pictures}) == 30
 
 
 def test_a_folder_is_a_task_of_which_a_fifth_is_tested(tmp_path: Path, script: Script) -> None:

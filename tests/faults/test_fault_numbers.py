@@ -31,38 +31,6 @@ def poison(path: Path, value: float, *, to: Path | None = None) -> Path:
     return target
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
-@pytest.mark.parametrize(
-    ("name", "option"),
-    [
-        ("search", "--radius"),
-        ("scale", "--radius"),
-        ("scale", "--ratio"),
-        ("scale", "--stop-within"),
-        ("scale", "--budget"),
-        ("correlate", "--radius"),
-        ("reference build", "--learning-rate"),
-        ("reference build", "--weight-decay"),
-        ("train", "--learning-rate"),
-        ("train", "--clip"),
-        ("train", "--ema"),
-        ("train", "--mixup"),
-        ("train", "--drop-path"),
-        ("supernet train", "--learning-rate"),
-        ("supernet train", "--warmup"),
-        ("supernet evolve", "--mutation-probability"),
-    ],
-)
-def test_a_setting_is_refused_before_anything_is_made(
-    tmp_path: Path, name: str, option: str, value: str
-) -> None:
-    assert forked.run(forked.command, [*words(name), f"{option}={value}"], tmp_path) == 2
-    (line,) = forked.printed(tmp_path).splitlines()
-    assert line.startswith("asvit: ")
-    assert line.endswith("--help)")
-    assert not (tmp_path / RUN).exists()
-
-
 @pytest.mark.parametrize("name", ["train", "supernet train"])
 def test_a_loss_ends_a_training_with_what_helps(campaign: Campaign, name: str) -> None:
     folder = campaign.new(name, "diverged")

@@ -13,6 +13,9 @@ from tests.campaigns.kill_runs import COMMANDS, RUN, Campaign, words
 
 LONG = 300.0  # seconds; no run takes that long
 
+#: Files that a run folder has from its claim on.
+OWN = (".kind", ".lock")
+
 #: Commands that take half a second each, and all that measure in one process.
 QUICK = ("reference build", "train", "supernet train")
 ALONE = [name for name, line in COMMANDS.items() if "--jobs" not in line]
@@ -28,7 +31,7 @@ def begun(name: str, folder: Path) -> ForkServerProcess:
     """A run of the command ``name`` in ``folder`` that has written something."""
     process = forked.start(forked.command, words(name), folder)
     run, deadline = folder / RUN, time.monotonic() + LONG
-    while not (run.exists() and any(path.name != ".lock" for path in run.iterdir())):
+    while not (run.exists() and any(path.name not in OWN for path in run.iterdir())):
         assert process.is_alive(), forked.printed(folder)
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -41,8 +44,8 @@ def told(folder: Path) -> str:
 
 
 def kept(folder: Path) -> dict[str, bytes]:
-    """All files of the run in ``folder``, but its lock."""
-    return {p.name: p.read_bytes() for p in (folder / RUN).iterdir() if p.name != ".lock"}
+    """All files of the run in ``folder``, but those of its claim."""
+    return {p.name: p.read_bytes() for p in (folder / RUN).iterdir() if p.name not in OWN}
 
 
 def fails(command: Sequence[str], folder: Path, *texts: str, **how: Any) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import asvit
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from proxies import Cost, Score, count
 from scaling import Budget, GrowthEvent, Shape, Step, Trajectory, grow, proposals
 from scaling.growth import Build, CostOf, measured_shape

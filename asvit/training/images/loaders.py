@@ -199,11 +199,7 @@ class Loader:
         self._epoch = self._plans(epoch)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        """Iterate over the images and targets of each batch.
-
-        Raises:
-            ValueError: If an image is unreadable and not replaced; the message names it.
-        """
+        """Iterate over the images and targets of each batch."""
         plans, done = self._epoch, 0
         while done < len(plans):
             self._left[:] = plans[done:]
@@ -283,9 +279,6 @@ class Loader:
         """Kill the workers if they take too long, so that waiting for them ends in an error.
 
         torch's own timeout does not count while a tensor is fetched from a worker that is stopped.
-
-        Raises:
-            TimeoutError: If they took too long.
         """
         done, late = threading.Event(), threading.Event()
 
@@ -321,10 +314,6 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
     Returns:
         A loader of ``([b, 3, S, S] float32, targets)`` on the CPU, with targets ``[b]`` int64, or
         ``[b, classes]`` float32 if images are mixed; b is the batch size over the processes.
-
-    Raises:
-        ValueError: If the batch size does not divide by the processes or exceeds the number of
-            images, if mixing gets an odd number, or if the augmentation is unknown.
     """
     size, world, augmentation = batching.batch_size, batching.world, batching.augmentation
     batches = _ImageBatches(
@@ -349,9 +338,8 @@ def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
     Images are dealt to the processes in turn. Their shares differ by at most one image, so one
     process may have a batch less than another, or none.
 
-    Returns:
-        A loader of ``([b, 3, S, S] float32, [b] int64)`` on the CPU, with at most the batch size
-        over the processes, rounded up, in a batch.
+    A batch is ``([b, 3, S, S] float32, [b] int64)`` on the CPU; b is at most the batch size over
+    the processes, rounded up.
     """
     transform = batching.augmentation.validation_transform(batching.image_size)
     own = np.arange(batching.rank, len(images), batching.world)
@@ -365,12 +353,7 @@ def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
 def shuffled_loader(
     batches: Dataset[Batch], batching: Batching, images: int, source: str
 ) -> Loader:
-    """A loader of the batches of so many shuffled images, which ``source`` describes.
-
-    Raises:
-        ValueError: If the batch size does not divide by the processes or exceeds the number of
-            images.
-    """
+    """A loader of the batches of so many shuffled images, which ``source`` describes."""
     size, world = batching.batch_size, batching.world
     if size % world:
         raise ValueError(

@@ -40,9 +40,6 @@ class SupernetTraining(Generic[P]):
     from :meth:`state` gives the same bits as one that never stopped (on one CPU, with the same
     number of threads).
 
-    Raises:
-        ValueError: If the batch size exceeds the number of images.
-
     References:
         Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
         arXiv:1904.00420.
@@ -58,11 +55,6 @@ class SupernetTraining(Generic[P]):
 
     def __post_init__(self) -> None:
         self._images, self._labels = self.train
-        if not 1 <= self.recipe.batch_size <= len(self._images):
-            raise ValueError(
-                f"batch_size={self.recipe.batch_size} for {len(self._images)} training images; "
-                "use at most as many"
-            )
         self._names = dict(self.supernet.named_parameters())
         self._optimizer = torch.optim.AdamW(
             parameter_groups(self.supernet, self.recipe.weight_decay), lr=self.recipe.learning_rate
@@ -115,11 +107,7 @@ class SupernetTraining(Generic[P]):
         return value
 
     def run(self, save: Callable[[], None], *, progress: Tell = ignore) -> None:
-        """Train to the end, and save after every epoch, and every minute within longer ones.
-
-        Raises:
-            NonFiniteLossError: As :meth:`step`.
-        """
+        """Train to the end, and save after every epoch, and every minute within longer ones."""
         resumed = len(self.losses)
         saved = began = time.monotonic()
         while not self.finished:

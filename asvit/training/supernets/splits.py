@@ -41,11 +41,6 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
     """Load and split the images of a supernet; the same settings give the same splits.
 
     The splits are stratified by class. ``progress`` gets the numbers of images loaded and to load.
-
-    Raises:
-        ValueError: If there are too few images, one is unreadable, or a class has no training
-            image.
-        OSError: If the images cannot be found.
     """
     held_out = settings.test_images, settings.validation_images
     images = load_images(
@@ -61,11 +56,7 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
 
 
 def split_images(images: Images, sizes: tuple[int, ...]) -> list[LabelledTensors]:
-    """Parts of images as :func:`split` makes them; the last one is to train on.
-
-    Raises:
-        ValueError: If there is one class, or a class has no image to train on.
-    """
+    """Parts of images as :func:`split` makes them; the last one is to train on."""
     labels = images.labels.numpy()
     if len(np.unique(labels)) < 2:
         raise ValueError(f"training needs images of two classes or more; {images.source} has one")

@@ -80,10 +80,7 @@ CLEAR = "\x15"  # Ctrl-U
 
 def test_words_complete(terminal: Terminal) -> None:
     for typed, until in (
-        ("asvit se\t", "search"),
         ("asvit search --contr\t", "--controller"),
-        ("asvit search --controller evo\t", "evolution"),
-        ("asvit search --space asvit-ti\t", "asvit-tiny"),
         ("asvit search --proxy macs,feature_c\t", "condition_number"),
         ("asvit train --weights weights-o\t", "weights-of-mine.pth"),
         ("asvit train runs/sca\t", "runs/scale-of-mine"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from asvit.designs import DesignResult
+from asvit.designs.result import DesignResult
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import find_source, name_weights

@@ -82,12 +82,11 @@ def test_it_tells_people_all_there_is_and_writes_nothing(tmp_path: Path) -> None
     assert parts["time"].endswith(" for 7 of them")
 
 
-def test_a_search_by_trainings_names_no_settings_of_measures(tmp_path: Path) -> None:
+def test_a_search_by_trainings_names_no_settings_of_measures() -> None:
     few = "--trainings 6 --training-steps 1 --train-images 8 --test-images 4 --classes 2 --width 8"
-    result = in_a_world(
-        tmp_path, "search", *f"{few} --space asvit-tiny --device cpu --dry-run".split()
-    )
-    assert result.returncode == 0, result.stderr
+    words = f"search {few} --space asvit-tiny --device cpu --dry-run"
+    result = CliRunner().invoke(app, words.split())
+    assert result.exit_code == 0, result.stderr
     parts = {line[:9].strip(): line[9:] for line in result.stdout.splitlines()[1:]}
     assert parts["steps"] == "6"
     assert parts["time"].endswith(" for 6 of them")

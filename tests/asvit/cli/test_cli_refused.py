@@ -28,7 +28,7 @@ CORRELATE = "correlate --reference vitbench101-pit"
 DRY = "search --space asvit-tiny --steps 7 --data gaussian --dry-run --quiet"
 TRAIN = shlex.join(["train", TRAINED, *QUICK, "--quiet", "--out", "trained"])
 BUILD = shlex.join([*RUNS["reference build"], "--out", "run"])
-LEFT = ("trained", "trained/.lock")
+LEFT = ("trained", "trained/.kind", "trained/.lock")
 SUPERNET = shlex.join([*RUNS["supernet train"], "--out", "run"])
 
 #: Start of a command -> how it goes on, its exit code, and words of the line. ``{train}`` and
@@ -201,7 +201,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     "report": [
         ("", 3, "run asvit search first"),
         ("nowhere", 3, "nowhere"),
-        (".", 3, ". is not the"),
+        (".", 3, ". is no run folder"),
     ],
 }
 

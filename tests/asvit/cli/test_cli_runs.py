@@ -13,7 +13,7 @@ from asvit.runs.correlation import CorrelationRun
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from scaling import Budget
-from tests.asvit.cli.commands import RUNS, SEED, check_refused, run, strict
+from tests.asvit.cli.commands import RUNS, SEED, run, strict
 
 COMMON = {
     "folder", "schema_version", "kind", "wall_seconds", "settings", "images", "device", "versions",
@@ -107,16 +107,6 @@ def test_the_same_again_only_shows_its_result(kind: str, finished: Any, words: A
     assert strict(quiet.stdout) == strict(first.stdout)
 
 
-@each
-def test_the_command_in_the_result_gives_the_run_again(kind: str, finished: Any) -> None:
-    _, result = finished(kind)
-    command = shlex.split(strict(result.stdout)["command"])
-    assert command[0] == "asvit"
-    again = run(*command[1:])
-    assert again.exit_code == 0, again.stderr
-    assert "; --fresh starts " in again.stderr
-
-
 @pytest.mark.parametrize(
     ("kind", "figure"),
     [
@@ -190,11 +180,6 @@ def test_only_given_options_and_workers_reach_the_run(
     monkeypatch.setattr(type(MADE[command]), "resolved", stop)
     assert run(*shlex.split(command), *more.split()).exit_code == 130
     assert seen == [replace(MADE[command], workers=workers)]
-
-
-@each
-def test_an_unknown_preset_is_one_line(kind: str, words: Any) -> None:
-    check_refused(run(*words(kind), "--preset", "swift"), 2, "use one of default, ")
 
 
 @pytest.mark.parametrize("group", ["reference", "supernet"])

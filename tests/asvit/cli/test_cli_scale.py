@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from asvit.networks import Network
+from asvit.runs.algorithms.scaling import _progress as progress_of
 from asvit.runs.scaling import ScaleRun
-from asvit.runs.scaling import _progress as progress_of
 from proxies import Cost, Score
 from scaling import Candidate, GrowthEvent, Step
 from tests.asvit.cli.commands import SEED, run, strict

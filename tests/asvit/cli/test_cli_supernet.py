@@ -30,15 +30,6 @@ def evolved(finished: Any) -> tuple[Path, Result]:
     return finished("supernet evolve")
 
 
-def test_train_gives_its_result_as_json(trained: tuple[Path, Result]) -> None:
-    folder, result = trained
-    assert result.exit_code == 0, result.stderr
-    data = json.loads(result.stdout, parse_constant=pytest.fail)
-    assert len(data["losses"]) == 2
-    assert set(data["accuracy"]) == {"paths", "lowest", "median", "highest"}
-    assert (folder / "losses.csv").read_text().splitlines()[0] == "epoch,loss"
-
-
 def test_train_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
     lines = trained[1].stderr.splitlines()
     assert lines[0] == "preparing 57 images"

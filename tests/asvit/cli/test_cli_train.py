@@ -149,29 +149,6 @@ def test_files_that_are_no_images_are_all_named_before_the_first_epoch(tmp_path:
     assert done.exit_code == 0, done.stderr
 
 
-def test_a_truncated_image_stops_training_and_is_named(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "data")
-    for path in folder.glob("*/*.png"):
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    result = train_on(folder, "--out", tmp_path / "run")
-    assert result.exit_code == 3
-    assert ".png" in last_line(result)
-    assert last_line(result).endswith("; repair or remove it, or give --bad-images replace")
-    assert "Traceback" not in result.stderr
-
-
-def test_a_training_that_a_bad_image_stopped_goes_on_as_it_says(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "data")
-    words = ["--out", tmp_path / "run", "--validation", tmp_path / "data", "--quiet"]
-    assert train_on(folder, *words).exit_code == 0
-    path = folder / "cats" / "2.png"
-    path.write_bytes(path.read_bytes()[:300])
-    words += ["--ema", "0"]
-    (tmp_path / "run" / "model.safetensors").unlink()
-    on = train_on(folder, *words, "--bad-images", "replace")
-    assert on.exit_code == 0, on.stderr
-
-
 def test_few_images_get_a_smaller_batch_than_the_recipe_has(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "data", per_class=16)
     words = ["train", ARCH, "--preset", "quick", "--data", folder, "--device", "cpu"]

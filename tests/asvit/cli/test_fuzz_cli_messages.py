@@ -1,7 +1,6 @@
 """What commands write on a terminal about things that others made."""
 
 import logging
-import shlex
 import types
 
 import click
@@ -12,8 +11,6 @@ from hypothesis import strategies as st
 
 from asvit.cli import app as app_module
 from asvit.cli.app import app
-from asvit.cli.options import Session
-from asvit.cli.run_command import again
 from asvit.core.console import console, table
 from tests.hostile import FEW
 
@@ -62,22 +59,6 @@ def test_errors(monkeypatch: pytest.MonkeyPatch, text: str, which: int) -> None:
 
 @SOME
 @given(nasty)
-def test_names_of_commands(text: str) -> None:
-    result = CliRunner().invoke(app, [text or "x"])
-    assert result.exit_code in (0, 2)  # 0 where it happens to be an option such as -h
-    if result.exit_code:
-        check(result.stderr)
-
-
-def test_long_messages_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    def act() -> None:
-        raise ValueError("x" * 10**6)
-
-    assert len(seen(monkeypatch, act).stderr) < 5_000
-
-
-@SOME
-@given(nasty)
 def test_log_lines(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     for name in ("asvit.x", "scaling.x", "proxies.x"):
 
@@ -107,18 +88,3 @@ def test_our_own_colours_stay(monkeypatch: pytest.MonkeyPatch) -> None:
         screen.print(table([NASTY], [[NASTY]]))
     assert "\x1b[1m" in captured.get()  # bold headings
     assert "\x1b]0;" not in captured.get()
-
-
-@pytest.mark.parametrize(
-    ("word", "told"),
-    [
-        ("postgresql://me:s3cret@host/db", "postgresql://me:***@host/db"),
-        ("--storage=mysql+x://:s3c:ret@host", "--storage=mysql+x://:***@host"),
-        ("postgresql://host:5432/db", "postgresql://host:5432/db"),
-        ("sqlite:///a.db", "sqlite:///a.db"),
-        ("postgresql://me:p@ss@host/db", "postgresql://***"),
-    ],
-)
-def test_no_password_in_the_line_to_go_on_with(word: str, told: str) -> None:
-    context = click.Context(app, obj=Session(("search", "--fresh", word)))
-    assert again(context) == shlex.join(["asvit", "search", told])

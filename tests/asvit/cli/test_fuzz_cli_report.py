@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asvit.cli.app import app
-from asvit.growth import ScaleResult
+from asvit.growth.result import ScaleResult
 from asvit.reference.result import CorrelationResult
 from asvit.search.result import SearchResult
 from asvit.search.rows import write_trials

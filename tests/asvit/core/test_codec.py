@@ -13,15 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.core.codec import Nullable, finite, flattened, from_json, to_json, value_from_json
+from asvit.core.codec import Nullable, finite, from_json, to_json, value_from_json
 from tests.hostile import FIXED, changed_json, refused_or
 
 
-@flattened("values")
 @dataclass(frozen=True)
-class Flat:
+class Row:
     step: int
-    values: Mapping[str, float]
+    values: Mapping[str, Nullable]
 
 
 class Found(NamedTuple):
@@ -40,7 +39,7 @@ class Whole:
     sizes: tuple[int, ...]
     ends: tuple[Nullable, Nullable]
     where: Path | None
-    rows: Sequence[Flat]
+    rows: Sequence[Row]
     more: Mapping[str, int]
     found: Found
 
@@ -48,7 +47,7 @@ class Whole:
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 lost = numbers | st.just(math.nan)
 rows = st.builds(
-    Flat, st.integers(), st.dictionaries(st.sampled_from(["macs", "a b"]), lost, max_size=2)
+    Row, st.integers(), st.dictionaries(st.sampled_from(["macs", "a b"]), lost, max_size=2)
 )
 wholes = st.builds(
     Whole, st.text(), st.integers(), numbers, lost, st.booleans(), st.sampled_from(["up", "down"]),
@@ -59,7 +58,7 @@ wholes = st.builds(
 )  # fmt: skip
 RIGHT = Whole(
     "x", 1, 0.5, math.nan, True, "up", (1, 2), (0.1, math.nan), Path("a"),
-    (Flat(1, {"macs": 2.0, "kappa": math.nan}),), {"n": 1},
+    (Row(1, {"macs": 2.0, "kappa": math.nan}),), {"n": 1},
     Found(math.nan, Path("b")),
 )  # fmt: skip
 CONTENT = to_json(RIGHT)
@@ -72,8 +71,8 @@ def test_round_trip_through_strict_json(made: Whole) -> None:
     assert repr(from_json(json.loads(text), Whole)) == repr(made)  # NaN is not equal to itself
 
 
-def test_the_form_is_flat_where_it_is_said_and_null_for_nan() -> None:
-    assert CONTENT["rows"] == [{"step": 1, "macs": 2.0, "kappa": None}]
+def test_the_form_has_null_for_nan() -> None:
+    assert CONTENT["rows"] == [{"step": 1, "values": {"macs": 2.0, "kappa": None}}]
     assert (CONTENT["lost"], CONTENT["ends"], CONTENT["where"]) == (None, [0.1, None], "a")
     assert CONTENT["found"] == [None, "b"]
     assert (finite(1.5), finite(math.inf), to_json([math.inf])) == (1.5, None, [None])
@@ -93,7 +92,7 @@ def test_the_form_is_flat_where_it_is_said_and_null_for_nan() -> None:
         ({"sizes": 3}, "sizes may not be 3"),
         ({"sizes": "12"}, "sizes may not be '12'"),
         ({"ends": [1.0]}, "ends may not be"),
-        ({"rows": [{"step": 1, "macs": "much"}]}, "rows"),
+        ({"rows": [{"step": 1, "values": {"macs": "much"}}]}, "rows"),
         ({"rows": [3]}, "rows"),
         ({"rows": [{}]}, "'step'"),
         ({"more": {"n": "x"}}, "more"),

@@ -84,7 +84,8 @@ def test_new_names_are_on_the_disk_before_anything_relies_on_them(
     open_journal(tmp_path / "study.journal")
     assert folders() == [tmp_path]
     with claimed(tmp_path / "runs" / "one", RunFiles("toy", "toy", "toy.jsonl", ())):
-        assert folders() == [tmp_path / "runs", tmp_path]
+        runs = tmp_path / "runs"
+        assert folders() == [runs, tmp_path, runs / "one"]  # the last for its kind
 
 
 def test_a_journal_removed_at_any_moment_is_not_made_again(

@@ -66,7 +66,7 @@ app.main("search --space asvit-tiny --steps 2 --data gaussian --image-size 32 --
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # the test above has the message
 def test_a_search_with_workers_of_other_versions_ends_in_a_line(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="ray is not installed")
     more = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path(asvit.__file__).parents[1])}

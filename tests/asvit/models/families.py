@@ -16,7 +16,7 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.models import AsViT, PSViT, ShiftViT, convert
 
 SIDE = 64

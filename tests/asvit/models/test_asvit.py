@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.models import AsViT
 from asvit.models.asvit import SIZES, asvit_cost
 from asvit.spaces import load_space

@@ -31,10 +31,10 @@ LONG = Recipe(steps=300, batch_size=32, learning_rate=4e-3, warmup=10)
         *((make, "digits", 1200, 300, DIGITS, 50) for make in PSVIT),  # chance is 10
         (SHIFT, "digits", 800, 200, SHORT, 80),
         *(
-            pytest.param(make, "fractal:5", 1000, 200, FRACTALS, 40, marks=pytest.mark.slow)
+            pytest.param(make, "fractal:5", 1000, 200, FRACTALS, 40, marks=pytest.mark.nightly)
             for make in PSVIT[1:]  # chance is 20
         ),
-        pytest.param(SHIFT, "fractal:10", 2000, 500, LONG, 55, marks=pytest.mark.slow),
+        pytest.param(SHIFT, "fractal:10", 2000, 500, LONG, 55, marks=pytest.mark.nightly),
     ],
 )
 def test_networks_learn(make, source, count, test, recipe, least):

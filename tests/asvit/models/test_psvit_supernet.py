@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asvit.architectures.psvit_path import layers_of
 from asvit.models.psvit_supernet import FixedPath, PSViTSupernet
-from asvit.psvit_path import layers_of
 from proxies import count
 
 KINDS = ("1d", "2d")

@@ -153,8 +153,8 @@ def test_a_copy_is_retokenized_by_itself(name):
     "name",
     [
         "vit",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("psvit 2d", "pvt", "swin")),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("asvit", "pit")),
+        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("psvit 2d", "pvt", "swin")),
+        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("asvit", "pit")),
     ],
 )
 def test_compiled_networks_follow(name):
@@ -291,7 +291,7 @@ def test_hybrid_stems_are_refused():
     assert type(model.patch_embed[0]) is nn.Conv2d
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "name",
     [

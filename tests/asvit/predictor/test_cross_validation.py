@@ -47,10 +47,9 @@ def found():
 def test_all_numbers_are_there_and_inside_their_intervals(found):
     assert (found.reference, found.target) == (PIT, "c100_base_acc")
     assert (found.rows, found.trainings, found.splits) == (100, 12, 6)
-    for name in ("tau", "spearman", "coverage"):
+    for name in ("tau", "coverage"):
         low, high = getattr(found, f"{name}_interval")
         assert low < getattr(found, name) < high
-    assert found.regret[1] >= found.regret[5] >= found.regret[10] >= 0
     assert found.best_count == "params"
     low, high = found.difference_interval
     assert low < found.tau - found.best_count_tau < high

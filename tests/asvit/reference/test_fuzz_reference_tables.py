@@ -1,6 +1,5 @@
-"""Reference tables of others: what is logged, and what no file is. Damage: tests/contracts."""
+"""Reference tables of others: what no file is. Damage: tests/contracts."""
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,6 @@ from tests.hostile import refused_or
 def read(path: Path, content: str) -> ReferenceTable:
     path.write_text(content)
     return read_reference(path, name="mine", shipped=False, check=True)
-
-
-def test_what_a_warning_says(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    table = OWN.replace(",kd", ",params_M").replace(
-        "# target: kd | with a teacher | distilled\n", ""
-    )
-    with caplog.at_level(logging.WARNING):
-        read(tmp_path / "a.csv", table)
-    assert "params_M is 60" in caplog.text
-    assert all(record.getMessage().isprintable() for record in caplog.records)
 
 
 @pytest.mark.parametrize("size", ["9" * 400, "1e308", "1" + "0" * 19])

@@ -20,9 +20,10 @@ from PIL import Image
 from asvit.core.codec import from_json
 from asvit.core.digests import sealed_json
 from asvit.core.files import write_bytes
-from asvit.core.results import RUNS, stored_content
-from asvit.designs import DesignResult
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.core.results import stored_content
+from asvit.designs.result import DesignResult
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
@@ -31,6 +32,7 @@ from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
+from asvit.runs.folder import MARKER
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
 from asvit.search.rows import Finalist, write_trials
@@ -77,8 +79,7 @@ def write_sample(kind: str, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     KINDS[kind](folder)
-    name = stored_content(folder / "result.json")["kind"]
-    (folder / next(run.files.state for run in RUNS.values() if run.files.kind == name)).touch()
+    (folder / MARKER).write_text(stored_content(folder / "result.json")["kind"])
     return folder
 
 
@@ -343,7 +344,7 @@ def _training(folder: Path) -> None:
         params=2_331_004,
         macs=90_000_000,
         history=tuple(history),
-        best=20,
+        best=history[-1],
         stages=tuple(stages),
         saved={"macs": 0.267, "time": 0.261, "published": 0.2},
         bad_images={"cat/0017.jpg": 3},

@@ -20,6 +20,7 @@ from asvit.reference.table import Target
 from asvit.report import correlate as draw
 from asvit.report.style import style
 from asvit.runs.correlation import CorrelationRun
+from asvit.runs.folder import MARKER
 from asvit.runs.measuring_run import rank_table
 from asvit.runs.run import write_report
 from tests.asvit.runs import stored_results
@@ -83,7 +84,7 @@ def make_run(folder: Path, measures: tuple[str, ...] = tuple(MEASURES), targets:
         {name: MEASURES[name] for name in measures},
         REASONS,
     )
-    (folder / "scores.jsonl").touch()
+    (folder / MARKER).write_text("correlation")
     (folder / "result.json").write_bytes(sealed_result(result))
     (folder / "values.csv").write_text(values.to_csv())
     return folder

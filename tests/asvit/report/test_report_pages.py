@@ -279,5 +279,7 @@ def test_fewer_trials_than_the_result_has_are_refused(tmp_path: Path) -> None:
 
 def test_no_folder(tmp_path: Path) -> None:
     for folder in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"no run in .*; name the folder"):
+        with pytest.raises(
+            FileNotFoundError, match=r"is no run folder of asvit: it has no \.kind"
+        ):
             write_report(folder)

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.report import scale as draw
 from asvit.report.style import style
-from asvit.runs.run import write_report
+from asvit.runs.reporting import write_report
 from asvit.runs.scaling import ScaleRun
 from scaling import Row
 
@@ -70,7 +71,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> ScaleResult:
         },
     )
     found.write()
-    write_report(found.folder)
+    write_report(ScaleRun, found.folder)
     return ScaleResult.read(found.folder / "result.json")
 
 

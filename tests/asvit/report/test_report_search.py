@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asvit.report.style import label
-from asvit.runs.run import write_report
+from asvit.runs.reporting import write_report
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings
 from asvit.search.result import SearchResult
@@ -59,7 +59,7 @@ def searched(
         ],
         reliability=None,
     ).write()
-    write_report(folder)
+    write_report(SearchRun, folder)
     return SearchResult.read(folder / "result.json")
 
 

@@ -12,8 +12,10 @@ from rich.console import Console
 
 from asvit.core.codec import from_json
 from asvit.core.results import Result
-from asvit.designs import DesignResult, DesignSettings, Model
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.designs.result import DesignResult, Model
+from asvit.designs.settings import DesignSettings
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
@@ -217,7 +219,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
         (
             TrainResult(
                 folder=HERE, network=Network(SEED, 32, 10), params=10, macs=20,
-                history=(epoch(1), epoch(2)), best=1, stages=(), saved=None,
+                history=(epoch(1), epoch(2)), best=epoch(1), stages=(), saved=None,
                 bad_images={"a/1.png": 2}, wall_seconds=3.0,
                 settings=TrainSettings(SEED, epochs=2, warmup_epochs=0),
                 provenance={"found_by": None, "processes": 1, **ORIGIN},

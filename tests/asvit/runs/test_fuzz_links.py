@@ -7,7 +7,7 @@ import pytest
 
 from asvit.cli.app import app
 from asvit.core.files import check_plain, write_text
-from asvit.runs.folder import LOCK, check_folder, claimed, kinds_in, newest_run
+from asvit.runs.folder import LOCK, MARKER, check_folder, claimed, kind_in, newest_run
 from asvit.runs.run import RUNS
 from tests.hostile import PUT
 
@@ -15,6 +15,8 @@ MINE = b"keep this\n"
 
 
 NAMES = sorted({(kind, name) for kind, run in RUNS.items() for name in run.files.names})
+OTHERS = [("search", LOCK), ("search", MARKER), ("train", "tensorboard")]
+READ = ["result.json", "trials.csv", "study.journal", "report.html", MARKER]
 
 
 @pytest.fixture(params=PUT)
@@ -32,7 +34,7 @@ def put(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Pa
     assert mine.read_bytes() == MINE
 
 
-@pytest.mark.parametrize(("kind", "name"), [*NAMES, ("search", LOCK), ("train", "tensorboard")])
+@pytest.mark.parametrize(("kind", "name"), [*NAMES, *OTHERS])
 def test_no_run_begins(kind: str, name: str, put: Callable[[Path], str], tmp_path: Path) -> None:
     files, folder = RUNS[kind].files, tmp_path / "run"
     told = put(folder / name)
@@ -47,11 +49,15 @@ def test_no_run_begins(kind: str, name: str, put: Callable[[Path], str], tmp_pat
     assert [path.name for path in folder.iterdir()] == [name]
 
 
-@pytest.mark.parametrize("name", ["result.json", "trials.csv", "measured.jsonl", "report.html"])
+@pytest.mark.parametrize(
+    "name", ["result.json", "trials.csv", "study.journal", "report.html", MARKER]
+)
 def test_report(
     name: str, put: Callable[[Path], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = put(tmp_path / "run" / name)
+    if name != MARKER:
+        (tmp_path / "run" / MARKER).write_text("search\n")
     with pytest.raises(SystemExit) as ended:
         app.main(["report", str(tmp_path / "run")])
     assert ended.value.code == 3
@@ -64,7 +70,7 @@ def test_what_is_the_users_own_stays(put: Callable[[Path], str], tmp_path: Path)
     for name in ("notes.txt", "teacher.safetensors", "data.jsonl"):
         put(folder / name)
     with claimed(folder, RUNS["search"].files):
-        assert kinds_in(folder) <= {"search"}
+        assert kind_in(folder) == "search"
     put(tmp_path / "other" / "result.json")
     with pytest.raises(FileNotFoundError, match="no finished search"):
         newest_run("search", tmp_path)

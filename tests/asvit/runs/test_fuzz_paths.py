@@ -6,30 +6,20 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
 
 from asvit.cli.app import app
 from asvit.core.files import write_bytes, write_text
 from asvit.reference.loading import load_reference
 from asvit.reference.settings import CorrelationSettings
 from asvit.runs import correlation as module
-from asvit.runs.folder import named_folder, newest_run, plain_name
 from asvit.search.rows import TrialRow, write_trials
-from tests.hostile import FEW, refused_or, sealed_result, texts
+from tests.hostile import refused_or, sealed_result
 
 SEEDS = [f"4,2,2|2,1,2|2,1,{i % 4 + 2}|2,1,{i % 3 + 2}|16" for i in range(6)]
 
 
 def everything(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
-
-
-@FEW
-@given(texts("mine"))
-def test_names_of_folders_inside_runs(name: str) -> None:
-    plain = plain_name(f"correlate-{name}")
-    assert re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", plain)
-    assert named_folder(f"search-{name}").parent == Path("runs")
 
 
 @pytest.mark.parametrize("name", ["a b", "$(x)", "a\nb", "<b>", "…", "x" * 240, "-", "..a"])
@@ -90,16 +80,6 @@ def test_a_report_of_a_hostile_run_writes_inside_it_only(tmp_path: Path, text: s
     assert done.exit_code in (0, 3), done.output
     assert all(name.startswith("a/run/") for name in everything(tmp_path) - before)
     assert not Path("/tmp/asvit-out").exists()
-
-
-def test_results_of_others_do_not_choose_a_folder(tmp_path: Path) -> None:
-    for name, kind in (("a", "search"), ("b", "scale"), ("c", ["search"]), ("d", {"x": 1})):
-        (tmp_path / name).mkdir()
-        content = {"kind": kind, "folder": "../../out", "run": "/etc"}
-        (tmp_path / name / "result.json").write_bytes(sealed_result(content))
-    (tmp_path / "e").mkdir()
-    (tmp_path / "e" / "result.json").write_bytes(b"[" * 10**5)
-    assert newest_run("search", tmp_path) == tmp_path / "a"
 
 
 @pytest.mark.parametrize("name", ["report.html", "result.json", "trials.csv"])

@@ -48,7 +48,7 @@ def rewrite(path: Path, name: str, value: object) -> None:
 def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:
     result = run(tmp_path)
     assert [row.step for row in result.rows] == ToyRun.worked == [0, 1, 2]
-    assert set(files(tmp_path)) == {".lock", "toy.jsonl", "result.json", "report.html"}
+    assert set(files(tmp_path)) == {".kind", ".lock", "toy.jsonl", "result.json", "report.html"}
     assert ToyResult.read(tmp_path / "result.json").to_json() == result.to_json()
     page = (tmp_path / "report.html").read_text()
     assert "asvit toy" in page
@@ -131,7 +131,7 @@ def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> Non
     assert ToyJournal.peek(tmp_path / "toy.jsonl") == ToyRun.make(name="x", rate=0.25).settings
 
 
-def test_a_refusal_before_the_start_leaves_nothing(
+def test_a_refusal_before_the_start_leaves_nothing_and_removes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_self: ToyRun) -> None:
@@ -143,6 +143,12 @@ def test_a_refusal_before_the_start_leaves_nothing(
             with pytest.raises(ValueError, match="no"):
                 run(tmp_path / "run")
         assert list(tmp_path.iterdir()) == []
+    run(tmp_path)
+    before = files(tmp_path)
+    monkeypatch.setattr(ToyRun, "load", refuse)
+    with pytest.raises(ValueError, match="no"):
+        run(tmp_path, fresh=True)
+    assert files(tmp_path) == before
 
 
 def test_the_folder_is_named_after_what_has_no_default() -> None:
@@ -166,16 +172,13 @@ def test_the_command_of_a_result_gives_the_same_settings(tmp_path: Path) -> None
     assert files(tmp_path / "a b") == before  # found finished: the settings are the same
 
 
-def test_kinds_are_known_by_their_files(tmp_path: Path) -> None:
+def test_a_run_folder_tells_its_kind(tmp_path: Path) -> None:
     run(tmp_path / "run")
     assert kind_of(tmp_path / "run") is ToyRun
     assert kind_of(tmp_path) is None
     assert ToyRun.files in known_files()
     (tmp_path / "run" / "result.json").unlink()
     assert kind_of(tmp_path / "run") is ToyRun
-    (tmp_path / "csv").mkdir()
-    (tmp_path / "csv" / "toy.csv").write_text("")
-    assert kind_of(tmp_path / "csv") is ToyRun
     with pytest.raises(ValueError, match="'toy' is already registered"):
         register_run(ToyRun)
 

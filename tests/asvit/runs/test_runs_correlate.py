@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from asvit.reference.query import resolve
 from asvit.reference.result import CorrelationResult
 from asvit.runs import measurement_pool
 from asvit.runs.correlation import run_correlation
-from asvit.runs.scoring import ScoreRow
 from proxies import Score
 from proxies.registry import standard_measures
 from tests.asvit.runs import fakes
@@ -53,12 +52,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
 
     monkeypatch.setattr(measurement_pool, "measure", counted)
     return seen
-
-
-@pytest.fixture
-def nothing_made(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path
-    assert list(tmp_path.iterdir()) == []
 
 
 def correlate(
@@ -209,31 +202,6 @@ def test_a_combination_is_the_sum_of_the_ranks(table: ReferenceTable, tmp_path: 
     assert math.isnan(values[name][ARCHITECTURES.index(FAILING)])
 
 
-def test_progress_of_a_session(table: ReferenceTable, tmp_path: Path) -> None:
-    events: list[Progress] = []
-
-    def keep(event: Progress) -> None:
-        if event.unit == "row":
-            events.append(event)
-
-    def stop(event: Progress) -> None:
-        keep(event)
-        if (event.unit, event.done) == ("row", 3):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        correlate(table, tmp_path, progress=stop)
-    assert not (tmp_path / "result.json").exists()
-    correlate(table, tmp_path, progress=keep)
-    rows = len(ARCHITECTURES)
-    assert [event.done for event in events] == list(range(1, rows + 1))
-    assert {event.total for event in events} == {rows}
-    assert [event.resumed for event in events] == [0] * 3 + [3] * (rows - 3)
-    assert events[-1].state.endswith("  failed 1")
-    assert isinstance(events[0].record, ScoreRow)
-    assert events[0].record.architecture == ARCHITECTURES[0]
-
-
 def test_what_failed_stays_failed_until_it_is_tried_again(
     table: ReferenceTable, tmp_path: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,25 +284,6 @@ def test_what_is_known_can_be_asked_for_on_another_device(
     with pytest.raises(ValueError, match=r"started on device cuda \(now cpu\)"):
         correlate(table, tmp_path, "snip")
     assert correlate(table, tmp_path).rows == len(ARCHITECTURES)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"proxies": "params+extrinsic_curvature"}, "only reported"),
-        ({"target": "top5"}, "table mine: unknown target 'top5'; did you mean 'top1'"),
-        ({"rows": 4}, r"4 of 7 rows of table mine are left \(3 not drawn\)"),
-        ({"repeats": 0}, "repeats must be at least 1"),
-        ({"device": "warp"}, "'warp'"),
-    ],
-)
-@pytest.mark.usefixtures("nothing_made")
-def test_bad_input_is_one_line_and_leaves_nothing(
-    table: ReferenceTable, settings: dict[str, Any], words: str
-) -> None:
-    with pytest.raises(ValueError, match=words) as caught:
-        correlate(table, **settings)
-    assert "\n" not in str(caught.value)
 
 
 def test_real_networks_are_measured_as_score_does(table: ReferenceTable, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +14,10 @@ from asvit.core.journal import Journal
 from asvit.core.progress import Progress
 from asvit.data.files import TEST, ListedDataset
 from asvit.data.training_sets import open_training_sets
-from asvit.designs import DesignJournal, DesignResult, DesignSettings
-from asvit.runs import designing, exporting, predicting
+from asvit.designs.journal import DesignJournal
+from asvit.designs.result import DesignResult
+from asvit.designs.settings import DesignSettings
+from asvit.runs import exporting, predicting
 from asvit.runs.designing import HAND_MADE, DesignRun, design
 from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun
@@ -26,6 +26,8 @@ from asvit.spaces import cost, load_space
 from proxies.latency import Latency
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.fakes import write_pictures
+from tests.campaigns import forked
+from tests.campaigns.kill_runs import shorten_designs
 
 TEXTS = ["8,8,3|2,1,3|4,1,2|4,1,2|16", "4,4,2|2,2,2|2,1,2|2,1,2|16"]
 STAGES = [
@@ -487,11 +489,12 @@ def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
 @pytest.mark.slow
 def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    words = [sys.executable, "-m", "asvit", "design", "--data", str(pictures), "--max-params"]
-    words += ["60K", "--hours", "0.04", "--trainings", "5", "--device", "cpu", "--out", str(out)]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert "could not be read: class1/019.jpg" in ended.stdout
+    given = {"max_params": "60K", "trainings": 5, "image_size": 32, "device": "cpu"}
+    words = ["design", "--data", str(pictures), "--out", "run"]
+    for name, value in given.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    assert forked.run(forked.command, words, tmp_path, prepare=shorten_designs) == 0
+    assert "could not be read: class1/019.jpg" in forked.printed(tmp_path, forked.STDOUT)
     result = DesignResult.read(out / "result.json")
     assert result.params <= 60_000
     assert set(result.exports) == {"timm", "model.onnx", "model.safetensors"}
@@ -507,11 +510,5 @@ def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) 
         for name in (".", "model.onnx", "timm/model.safetensors")
     ]
     assert by_each[0] == by_each[1] == by_each[2]
-    assert (
-        designing.DesignRun.make(
-            data=str(pictures), max_params="60K", hours=0.04, trainings=5, device="cpu", out=out
-        )
-        .run()
-        .to_json()
-        == result.to_json()
-    )
+    again = DesignRun.make(data=str(pictures), out=out, **given).run()
+    assert again.to_json() == result.to_json()

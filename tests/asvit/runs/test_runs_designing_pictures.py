@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asvit.designs import DesignResult
+from asvit.designs.result import DesignResult
 from asvit.runs.designing import design
 from tests.asvit.runs.fakes import write_pictures
 from tests.asvit.runs.test_runs_designing import Fakes, fakes, without_times

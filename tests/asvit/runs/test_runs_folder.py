@@ -2,7 +2,6 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,6 @@ from asvit.runs import folder as folders
 from asvit.runs.folder import RUNS, check_folder, claimed, newest_run, remove_files
 from asvit.runs.search import SearchRun
 from proxies import PROXIES
-from tests.hostile import sealed_result
 
 SEARCH = SearchRun.files
 
@@ -20,7 +18,8 @@ SEARCH = SearchRun.files
 def make_run(root: Path, name: str, *, age: float, kind: str = "search") -> Path:
     folder = root / name
     folder.mkdir()
-    (folder / "result.json").write_bytes(sealed_result({"kind": kind}))
+    (folder / "result.json").touch()
+    (folder / ".kind").write_text(f"{kind}\n")
     os.utime(folder / "result.json", (1e9 - age, 1e9 - age))
     return folder
 
@@ -37,10 +36,8 @@ def test_the_newest_finished_run_of_its_kind(tmp_path: Path) -> None:
     make_run(tmp_path, "old", age=100)
     newest = make_run(tmp_path, "new", age=10)
     make_run(tmp_path, "scaling", age=1, kind="scale")
-    (tmp_path / "unfinished").mkdir()
-    for name, content in (("list", "[]"), ("broken", "{")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "result.json").write_text(content)
+    (make_run(tmp_path, "unfinished", age=0) / "result.json").unlink()
+    (make_run(tmp_path, "mine", age=0) / ".kind").unlink()
     assert newest_run("search", tmp_path) == newest
     assert newest_run("scale", tmp_path).name == "scaling"
 
@@ -114,19 +111,28 @@ def search(folder: Path) -> None:
 def test_a_run_that_is_begun_while_the_folder_is_read_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[Path], None]
 ) -> None:
-    kinds_in, other = folders.kinds_in, claimed(tmp_path, SEARCH)
+    kind_in, other = folders.kind_in, claimed(tmp_path, SEARCH)
 
-    def read_then_begun(*args: Any) -> set[str]:
-        found = kinds_in(*args)
-        monkeypatch.setattr(folders, "kinds_in", kinds_in)
+    def read_then_begun(folder: Path) -> str | None:
+        kind = kind_in(folder)
+        monkeypatch.setattr(folders, "kind_in", kind_in)
         other.__enter__()
         (tmp_path / SEARCH.state).write_text("half a line")
-        return found
+        return kind
 
-    monkeypatch.setattr(folders, "kinds_in", read_then_begun)
+    monkeypatch.setattr(folders, "kind_in", read_then_begun)
     with pytest.raises(ValueError, match="another search is running in"):
         start(tmp_path)
     other.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("content", [b"", b"pruning\n", b"\0\xff" * 10_000, b"\x1b[2Jsearch"])
+def test_a_damaged_marker_is_refused_in_a_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".kind").write_bytes(content)
+    for fresh in (False, True):
+        with pytest.raises(ValueError, match="holds a run of another kind, '") as refused:
+            check_folder(tmp_path, SEARCH, fresh=fresh)
+        assert str(refused.value).isprintable()
 
 
 def test_only_named_files_are_removed(tmp_path: Path) -> None:

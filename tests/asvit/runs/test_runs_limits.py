@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from asvit.core.progress import Progress
 from asvit.runs import lifecycle
-from asvit.runs.search import SearchRun, run_search
+from asvit.runs.algorithms.search import SearchAlgorithm
+from asvit.runs.search import run_search
 from asvit.search import CONTROLLERS, Measurement, predictor_sampler, read_trials
 from asvit.search.result import SearchResult
 from asvit.spaces import cost, load_space
@@ -32,13 +33,13 @@ def fake_time(text: str) -> float:
 def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
 
-    def time(run: SearchRun, arch: object, *, again: bool = False) -> Latency:
+    def time(run: SearchAlgorithm, arch: object, *, again: bool = False) -> Latency:
         found.append(f"{arch} again" if again else str(arch))
         took = fake_time(str(arch))
         s = run.settings
         return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", s.latency_batch, s.image_size)
 
-    monkeypatch.setattr(SearchRun, "_time", time)
+    monkeypatch.setattr(SearchAlgorithm, "_time", time)
     monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     monkeypatch.setattr("asvit.predictor.Predictor", Ridge)
     monkeypatch.setattr(predictor_sampler, "Predictor", Ridge)
@@ -181,8 +182,10 @@ def test_a_time_that_nothing_is_near_is_refused_before_there_is_a_folder(
 def test_a_time_that_nothing_keeps_ends_the_search_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    time = SearchRun._time
-    monkeypatch.setattr(SearchRun, "_time", lambda *one: replace(time(*one), milliseconds=1.5))
+    time = SearchAlgorithm._time
+    monkeypatch.setattr(
+        SearchAlgorithm, "_time", lambda *one: replace(time(*one), milliseconds=1.5)
+    )
     told: list[Progress] = []
     with pytest.raises(ValueError, match=r"the nearest one: 1\.5 ms, more than 95% of the 1 ms"):
         search(tmp_path / "run", max_latency="1ms", progress=told.append)
@@ -204,14 +207,14 @@ def test_finalists_are_timed_again_and_slow_ones_not_handed_on(
 ) -> None:
     once = search(tmp_path / "once", max_latency=LIMIT_MS, **many)[0]
     slow = {once.seed_architecture}
-    time = SearchRun._time
+    time = SearchAlgorithm._time
 
-    def slower(run: SearchRun, arch: object, *, again: bool = False) -> Latency:
+    def slower(run: SearchAlgorithm, arch: object, *, again: bool = False) -> Latency:
         found = time(run, arch, again=again)
         late = again and any(str(arch).startswith(text) for text in slow)
         return replace(found, milliseconds=LIMIT_MS + 0.5, busy=1.5) if late else found
 
-    monkeypatch.setattr(SearchRun, "_time", slower)
+    monkeypatch.setattr(SearchAlgorithm, "_time", slower)
     other = search(tmp_path / "other", max_latency=LIMIT_MS, **many)[0]
     assert other.seed_architecture not in slow
     assert other.latency is not None
@@ -220,6 +223,6 @@ def test_finalists_are_timed_again_and_slow_ones_not_handed_on(
     slow |= {""}  # all of them
     none = search(tmp_path / "none", max_latency=LIMIT_MS, **many)[0]
     assert none.seed_architecture == once.seed_architecture
-    told = [str(line) for line in SearchRun.summary(none)]
+    told = [str(line) for line in SearchAlgorithm.summary(none)]
     assert any("process of its own, it takes 6.5 ms, more than the 6 ms" in line for line in told)
     assert any("the machine was busy: a network" in line for line in told)

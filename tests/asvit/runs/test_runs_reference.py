@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from asvit.core.progress import Progress
 from asvit.reference.build_result import BuildResult
 from asvit.runs.folder import newest_run
 from asvit.runs.reference import BuildRun, build_reference, find_devices
@@ -58,15 +57,6 @@ def test_a_failed_training_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
     assert failed == set(result.failures)
     assert len(failed) >= 1
     assert set(result.failures.values()) == {"the loss became nan in step 1"}
-
-
-def test_progress_counts_all_sessions(tmp_path: Path) -> None:
-    events: list[Progress] = []
-    build(tmp_path / "run", n=2)
-    build(tmp_path / "run", n=4, progress=events.append)
-    assert [(event.done, event.total, event.resumed) for event in events] == [
-        (5, 8, 4), (6, 8, 4), (7, 8, 4), (8, 8, 4),
-    ]  # fmt: skip
 
 
 def test_devices_are_shared_out_among_jobs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asvit.core.progress import Progress
-from asvit.growth import ScaleResult
+from asvit.growth.result import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import lifecycle, measurement_pool
 from asvit.runs.correlation import reliability, run_correlation

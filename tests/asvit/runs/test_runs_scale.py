@@ -1,14 +1,14 @@
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asvit.architectures.genotype import Genotype
 from asvit.core.run_files import SCALING_FIGURES
-from asvit.genotype import Genotype
-from asvit.growth import ScaleResult, ScaleSettings
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.runs.estimate import Remaining
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
@@ -40,12 +40,6 @@ def scale(out: Path | None = None, **settings: Any) -> ScaleResult:
 def _faked(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "real" not in request.node.name:
         fakes.fake_scaling(monkeypatch.setattr)
-
-
-@pytest.fixture
-def nothing_made(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path
-    assert list(tmp_path.iterdir()) == []
 
 
 def make_search(folder: Path, seed: str, space: str = "asvit") -> None:
@@ -113,24 +107,6 @@ def test_a_search_of_a_space_that_is_not_known_is_refused() -> None:
 WIDE = "8,2,3,3|4,1,2,1|4,1,4,5|4,1,6,2|64,30"  # heads 8, 16, 32, 64 do not divide its widths
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        (
-            {"architecture": WIDE},
-            r"width 30 measured at ratio 0\.25 is 7, which cannot be built: ",
-        ),
-        ({"count_size": 50}, "50"),
-        ({"device": "warp"}, "'warp'"),
-    ],
-)
-@pytest.mark.usefixtures("nothing_made")
-def test_bad_input_is_one_line_and_leaves_nothing(settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words) as caught:
-        scale(**settings)
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize("preset", ScaleSettings.presets)
 def test_every_preset_fits_every_architecture(preset: str) -> None:
     assert ScaleSettings.presets[preset].get("image_size", 224) % 32 == 0
@@ -173,9 +149,9 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         took = cost(text, side, num_classes).macs / 1e6
         return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, runtime, batch, side)
 
-    monkeypatch.setattr("asvit.runs.timing.latency", latency)
+    monkeypatch.setattr("asvit.runs.algorithms.scaling.latency", latency)
     monkeypatch.setattr(
-        "asvit.runs.timing.fresh_latency",
+        "asvit.runs.algorithms.scaling.fresh_latency",
         lambda *given, **more: replace(latency(*given, **more), busy=1.5, milliseconds=6.5),
     )
     return found

@@ -183,14 +183,6 @@ def test_a_study_with_trials_but_no_settings_is_not_ours(tmp_path: Path) -> None
         search(tmp_path / "run", storage=url)
 
 
-def test_fresh_removes_nothing_before_all_is_checked(tmp_path: Path) -> None:
-    search(tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(OSError, match="no/such/folder"):
-        search(tmp_path, fresh=True, evaluate=None, data="no/such/folder")
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
 def test_a_run_folder_can_be_moved(tmp_path: Path) -> None:
     search(tmp_path / "here", steps=4)
     (tmp_path / "here").rename(tmp_path / "there")
@@ -286,10 +278,6 @@ def test_the_password_of_a_storage_is_not_kept() -> None:
     assert "postgresql://me:" in command
 
 
-def test_nobody_need_be_told(tmp_path: Path) -> None:
-    assert search(tmp_path, progress=None, workers=None, steps=2).steps == 2
-
-
 @pytest.mark.parametrize("inside", ["", "run"])
 def test_a_file_or_a_link_to_nothing_in_the_folders_place(tmp_path: Path, inside: str) -> None:
     (tmp_path / "file").write_text("mine")
@@ -299,15 +287,6 @@ def test_a_file_or_a_link_to_nothing_in_the_folders_place(tmp_path: Path, inside
             search(tmp_path / name / inside)
     assert (tmp_path / "file").read_text() == "mine"
     assert not (tmp_path / "nothing").exists()
-
-
-def test_a_folder_that_may_not_be_written_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("os.access", lambda *_: False)
-    with pytest.raises(PermissionError, match="may not be written to; give --out"):
-        search(tmp_path / "run")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_search_that_only_fails_says_why_again_and_again(tmp_path: Path) -> None:
@@ -419,7 +398,7 @@ def test_real_networks_end_in_a_report(tmp_path: Path, monkeypatch: pytest.Monke
     assert result.failures == 0
     made = {path.name for path in (tmp_path / "run").iterdir()}
     assert made == {
-        ".lock", "study.journal", "trials.csv", "result.json", REPORT,
+        ".kind", ".lock", "study.journal", "trials.csv", "result.json", REPORT,
         *figure_files(SEARCH_FIGURES),
     }  # fmt: skip
     rows = read_trials(tmp_path / "run" / "trials.csv")

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import asvit
 from asvit.core.console import console
-from asvit.designs import DesignResult, predict_command
+from asvit.designs.result import DesignResult, predict_command
 from asvit.training.result import TrainResult
 from tests.asvit.runs.stored_results import RIGHT, VALUES, Kind
 

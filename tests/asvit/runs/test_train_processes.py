@@ -4,13 +4,9 @@ import math
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ from safetensors.torch import load_file
 import asvit
 from asvit.core.results import stored_content
 from tests.campaigns import forked
+from tests.campaigns.forked import ended, pair
 
 ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 ASKED = [
@@ -34,26 +31,6 @@ ACCELERATE = [
     sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2",
     "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0",
 ]  # fmt: skip
-
-
-def launched(launcher: list[str], folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    root = str(Path(asvit.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*launcher, "-m", "asvit", *ASKED, *more, "--out", str(folder)],
-        env=environment,
-        cwd=folder.parent,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def trained(launcher: list[str], folder: Path, *more: str) -> dict[str, Any]:
-    ended = launched(launcher, folder, *more)
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    return result(folder)
 
 
 def result(folder: Path) -> dict[str, Any]:
@@ -70,69 +47,51 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
-def test_two_processes_have_the_losses_of_one(tmp_path: Path, alone: Path) -> None:
-    one = result(alone)
-    two = trained(ACCELERATE, tmp_path / "run")
+def trained(folder: Path, *more: str) -> dict[str, Any]:
+    """What two processes come to."""
+    with pair([*ASKED, *more], folder) as both:
+        found = ended(both, folder)
+    assert [code for code, _ in found] == [0, 0], found
+    return result(folder)
+
+
+def check_losses(two: dict[str, Any], one: dict[str, Any]) -> None:
     assert two["processes"] == 2
     for ours, theirs in zip(two["history"], one["history"], strict=True):
         for name in ("train_loss", "loss", "average_loss"):
             assert math.isclose(ours[name], theirs[name], rel_tol=1e-4), name
         assert ours["learning_rate"] == theirs["learning_rate"]
         assert ours["top1"] == pytest.approx(theirs["top1"], abs=100 / 15 + 1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_losses_of_one(tmp_path: Path, alone: Path) -> None:
+    check_losses(trained(tmp_path / "run"), result(alone))
     weights = [load_file(f / "model.safetensors") for f in (tmp_path / "run", alone)]
     for name in weights[0]:
         torch.testing.assert_close(weights[0][name], weights[1][name], atol=2e-3, rtol=1e-2)
 
 
 @pytest.mark.slow
-def test_two_processes_accumulate_and_go_on_where_one_has_stopped(
-    tmp_path: Path, alone: Path
+def test_two_processes_accumulate(tmp_path: Path, alone: Path) -> None:
+    check_losses(trained(tmp_path / "run", "--accumulate", "2"), result(alone))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_a_launcher_starts_two_processes_of_which_one_talks(
+    tmp_path: Path, alone: Path, launcher: list[str]
 ) -> None:
-    folder = tmp_path / "run"
-    two = trained(TORCHRUN, folder, "--accumulate", "2")
-    one = result(alone)
-    for ours, theirs in zip(two["history"], one["history"], strict=True):
-        assert math.isclose(ours["train_loss"], theirs["train_loss"], rel_tol=1e-4)
-    again = launched(TORCHRUN, folder, "--accumulate", "2")
-    assert again.returncode == 0
-    assert again.stdout.count("folder: ") == 1  # one process talks
-
-
-Pair = list[ForkServerProcess]
-
-
-@contextmanager
-def pair(folder: Path, *more: str) -> Iterator[Pair]:
-    """The two processes of a training in ``folder``, without a launcher that would end both.
-
-    What they say is in the folders ``0`` and ``1`` beside it.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    words = [*ASKED, *more, "--out", str(folder)]
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    both = []
-    for rank in "01":
-        own = folder.with_name(rank)
-        (own / forked.STDERR).unlink(missing_ok=True)
-        environment = {**shared, "RANK": rank, "LOCAL_RANK": rank}
-        both.append(forked.start(forked.command, words, own, environment=environment))
-    try:
-        yield both
-    finally:
-        for one in both:
-            one.kill()
-            one.join()
-
-
-def ended(both: Pair, folder: Path) -> list[tuple[int | None, str]]:
-    """Exit code and messages of each process."""
-    for one in both:
-        one.join(600)
-    told = [forked.printed(folder.with_name(rank)) for rank in "01"]
-    return [(one.exitcode, text) for one, text in zip(both, told, strict=True)]
+    words = [*launcher, "-m", "asvit", *ASKED, "--out", "run"]
+    root = str(Path(asvit.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    for _ in range(2):  # the second one finds the result
+        done = subprocess.run(
+            words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("folder: ") == 1
+    check_losses(result(tmp_path / "run"), result(alone))
 
 
 def wait_for_an_epoch(folder: Path) -> None:
@@ -145,7 +104,7 @@ def wait_for_an_epoch(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_other_one(tmp_path: Path, victim: int) -> None:
-    with pair(tmp_path / "run", "--epochs", "1000") as both:
+    with pair([*ASKED, "--epochs", "1000"], tmp_path / "run") as both:
         wait_for_an_epoch(tmp_path / "run")
         both[victim].kill()
         code, told = ended(both, tmp_path / "run")[1 - victim]
@@ -160,7 +119,7 @@ LONGER = ("--epochs", "5", "--workers", "1")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training in two processes, each with a worker that prepares images."""
     folder = tmp_path_factory.mktemp("two") / "run"
-    with pair(folder, *LONGER) as both:
+    with pair([*ASKED, *LONGER], folder) as both:
         assert [code for code, _ in ended(both, folder)] == [0, 0]
     return folder
 
@@ -172,7 +131,7 @@ def test_a_killed_worker_of_one_process_changes_nothing(
     tmp_path: Path, undisturbed: Path, victim: int
 ) -> None:
     folder = tmp_path / "run"
-    with pair(folder, *LONGER) as both:
+    with pair([*ASKED, *LONGER], folder) as both:
         wait_for_an_epoch(folder)
         pid = both[victim].pid
         workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -202,7 +161,7 @@ def test_two_processes_go_on_from_the_same_checkpoint_where_the_last_is_damaged(
         path.write_bytes(content)
 
     damage(last)
-    with pair(folder, *LONGER) as both:
+    with pair([*ASKED, *LONGER], folder) as both:
         found = ended(both, folder)
     assert [code for code, _ in found] == [0, 0], found
     told = "checkpoint.safetensors was damaged; the one before it is used"
@@ -213,7 +172,7 @@ def test_two_processes_go_on_from_the_same_checkpoint_where_the_last_is_damaged(
     damage(last)
     damage(before)
     kept = last.read_bytes(), before.read_bytes()
-    with pair(folder, *LONGER) as both:
+    with pair([*ASKED, *LONGER], folder) as both:
         found = ended(both, folder)
     assert [code for code, _ in found] == [3, 3], found
     assert "the digest is another one" in found[0][1].splitlines()[-1]
@@ -222,7 +181,8 @@ def test_two_processes_go_on_from_the_same_checkpoint_where_the_last_is_damaged(
 
 @pytest.mark.slow
 def test_a_batch_that_two_processes_cannot_share_is_refused(tmp_path: Path) -> None:
-    ended = launched(TORCHRUN, tmp_path / "run", "--batch-size", "7")
-    assert ended.returncode != 0
-    assert "a batch of 7 images does not go into 2 processes" in ended.stderr
-    assert "asvit/runs" not in ended.stderr  # no traceback of ours, whatever the launcher says
+    with pair([*ASKED, "--batch-size", "7"], tmp_path / "run") as both:
+        found = ended(both, tmp_path / "run")
+    assert all(code for code, _ in found)
+    assert "a batch of 7 images does not go into 2 processes" in found[0][1]
+    assert "Traceback" not in found[0][1]

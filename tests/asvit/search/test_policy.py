@@ -64,8 +64,3 @@ def test_the_update_is_the_gradient_of_minus_log_pi_times_advantage() -> None:
             terms.append(-advantage * probabilities[option].log() / 2)
     assert loss == pytest.approx(float(sum(terms)))
     assert torch.allclose(policy.logits.detach(), before + step)
-
-
-def test_an_empty_dimension_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"sizes \[2, 0\]"):
-        make_policy([2, 0])

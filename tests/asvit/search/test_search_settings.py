@@ -11,12 +11,6 @@ from asvit.search import MeasureSearchSettings, SearchSettings, TrainingSearchSe
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"steps": 0}, "steps must be at least 1, got 0"),
-        ({"repeats": True}, "repeats must be a whole number, got True"),
-        ({"images": 1}, "images must be at least 2, got 1"),
-        ({"points": 2}, "points must be at least 3, got 2"),
-        ({"seed": -1}, "seed must be at least 0, got -1"),
-        ({"batch": 0}, "batch must be at least 1, got 0"),
         ({"batch": 4, "controller": "tpe"}, "batch=4 does not suit controller 'tpe'"),
         ({"proxies": ("a", "b", "a")}, "proxies names 'a' more than once"),
         ({"proxies": (1,)}, "proxies must be names of measures"),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import asvit
-from asvit.psvit_path import layers_of
+from asvit.architectures.psvit_path import layers_of
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.search.supernet_space import AllowedPaths, PathCosts, SupernetSpace
 from asvit.training.supernets.settings import SupernetSettings

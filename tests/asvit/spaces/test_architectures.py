@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import asvit
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.models import AsViT
 from asvit.spaces import SPACES, load_space, stage_table
 from asvit.spaces.architectures import _cost, build_on_meta, parse

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
 from asvit.spaces import load_space
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"

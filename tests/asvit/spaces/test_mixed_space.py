@@ -9,13 +9,13 @@ from torch import nn
 from torch.nn import functional as F
 
 import asvit
-from asvit.genotype import Genotype
+from asvit.architectures.genotype import Genotype
+from asvit.architectures.mixed import MixedArchitecture
 from asvit.models.layers.compact import CompactMap
 from asvit.models.layers.psvit import TokenPooling2d
 from asvit.models.layers.shift import ShiftBlock
 from asvit.models.mixed import MixedViT
 from asvit.spaces import load_space
-from asvit.spaces.mixed import MixedArchitecture
 
 PLAIN = "4,2,2|3,1,2|2,1,3|4,1,2|16,16"
 MIXED = f"mixed:{PLAIN}|ssaa|fcfc|p"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import asvit
-from asvit.psvit_path import PSViT1dPath, PSViT2dPath
+from asvit.architectures.psvit_path import PSViT1dPath, PSViT2dPath
 from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.search import run_search
 from asvit.search import SearchSettings

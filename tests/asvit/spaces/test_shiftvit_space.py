@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import asvit
+from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.spaces import load_space
-from asvit.spaces.shiftvit import ShiftArchitecture
 
 LIGHT = "shift:2,2,6,2|4|12|1|96"  # Shift-T/light
 TINY = "shift:1,2,2,1|2|8|1|16"

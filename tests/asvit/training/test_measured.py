@@ -82,11 +82,6 @@ def test_several_networks_in_one_pass() -> None:
     assert alone[0] != alone[1]
 
 
-def test_no_images() -> None:
-    with pytest.raises(ValueError, match="no images to validate on"):
-        evaluate([Given()], [], ProcessGroup("cpu"))
-
-
 @pytest.mark.parametrize(
     ("average", "better"), [(None, (50.0, False)), (51.0, (51.0, True)), (49.0, (50.0, False))]
 )

@@ -33,11 +33,6 @@ def test_every_epoch_has_its_stage(plan):
     assert stages == sorted(stages)
     changes = [e for e in range(1, plan.total) if stages[e] != stages[e - 1]]
     assert list(plan.switches) == changes
-    for outside in (-1, plan.total):
-        with pytest.raises(
-            ValueError, match=f"epoch {outside} is out of range; use 0 to {plan.total - 1}"
-        ):
-            plan.stage(outside)
 
 
 @given(a=st.integers(0, 1000), b=st.integers(0, 1000), epochs=st.integers(1, 2000))
@@ -88,22 +83,12 @@ def test_what_texts_mean(text, epochs, wanted):
         ("1/1/2\n", 4, "not a plan"),
         ("\u0663/1/1", 5, "not a plan"),  # a digit, but of another script
         ("3/2/0", 5, "3/2/0 leaves no epoch for tokens of full resolution"),
-        ("off", 0, "a training has 1 epoch or more, got 0"),
     ],
 )
 def test_other_texts_are_refused(text, epochs, message):
     with pytest.raises(ValueError, match=message) as refused:
         TokenPlan.parse(text, epochs)
     assert "\n" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    "epochs", [(), (1, 2), (1, 2, 3, 4), (1, -1, 1), (1, 1, 1.0), (1, True, 1)]
-)
-def test_plans_are_checked(epochs):
-    with pytest.raises(ValueError, match=r"stages of tokens|whole numbers from 0"):
-        TokenPlan(epochs)
-    assert TokenPlan([1, 2, 3]) == TokenPlan((1, 2, 3))
 
 
 # 1 − Σ share · fraction by hand: (120 · 0.132 + 90 · 0.285 + 90) / 300 = 0.4383, and
@@ -130,8 +115,6 @@ def test_the_default_is_the_only_plan_of_tens_that_saves_what_was_published():
 @given(plan=plans, fraction=st.floats(0, 1))
 def test_equal_costs_save_the_same_in_every_plan(plan, fraction):
     assert saved(plan, [fraction] * 3) == pytest.approx(1 - fraction)
-    with pytest.raises(ValueError, match="2 fractions for 3 stages; give one each"):
-        saved(plan, [fraction] * 2)
 
 
 # Multiply-adds (core) at full resolution, and per cent of them at (8,2) and (16,5): measured once

@@ -141,49 +141,22 @@ def test_the_recipe_is_that_of_the_settings() -> None:
 
 TRAIN = [
     ({"recipe": "swim"}, "unknown recipe 'swim'; did you mean 'swin'"),
-    ({"epochs": 0}, "epochs must be at least 1, got 0"),
-    ({"epochs": 2.5}, "epochs must be a whole number"),
-    ({"batch_size": "8"}, "batch_size must be a whole number, got '8'"),
-    ({"ema": 1.0}, "ema must be a number at least 0 and below 1, got 1.0"),
-    ({"learning_rate": 0}, "learning_rate must be a number above 0, got 0"),
-    ({"erasing": 1.5}, "erasing must be a number at least 0 and at most 1, got 1.5"),
-    ({"precision": "fp16"}, "precision must be fp32 or bf16, got 'fp16'"),
-    ({"bad_images": "skip"}, "bad_images must be stop or replace, got 'skip'"),
-    ({"distillation": "warm"}, "distillation must be hard or soft"),
     ({"epochs": 5, "warmup_epochs": 5}, "warmup_epochs=5 leaves nothing of epochs=5"),
     ({"learning_rate": 1e-7, "min_lr": 1e-6}, "min_lr=1e-06 is above learning_rate=1e-07"),
     ({"teacher": "timm:resnet18"}, "knows nothing without weights"),
     ({"teacher_weights": "timm"}, "teacher_weights='timm' without a teacher"),
     ({"new_head": True}, "give weights, too"),
-    ({"train_images": 0}, "train_images must be at least 1, got 0"),
-    ({"classes": 1}, "classes must be at least 2, got 1"),
     ({"preset": "quik"}, "unknown preset 'quik'; did you mean 'quick'"),
-]
-BOTH = [
-    ({"classes": 1}, "classes must be at least 2, got 1"),
-    ({"test_images": 0}, "test_images must be at least 1, got 0"),
-    ({"shift": -1}, "shift must be at least 0, got -1"),
-    ({"learning_rate": 0}, "learning_rate must be a number above 0, got 0"),
-    ({"clip": float("inf")}, r"clip must be a number above 0 and below 1e\+37, got inf"),
-    ({"weight_decay": -0.1}, "weight_decay must be a number at least 0 and below 1, got -0.1"),
-    ({"warmup": 1}, "warmup must be a number at least 0 and below 1, got 1"),
-    ({"label_smoothing": 1}, "label_smoothing must be a number at least 0 and below 1"),
 ]
 
 
 @pytest.mark.parametrize(
     ("kind", "given", "message"),
     [
-        *((kind, *row) for kind in TRAINING for row in BOTH),
         *((TrainSettings, *row) for row in TRAIN),
-        (BuildSettings, {"n": 1}, "n must be at least 2, got 1"),
-        (BuildSettings, {"seeds": 0}, "seeds must be at least 1, got 0"),
-        (SupernetSettings, {"epochs": 0}, "epochs must be at least 1, got 0"),
         (SupernetSettings, {"batch_size": 8001}, "8001 is more than there are training images, "),
-        (EvolutionSettings, {"population": 0}, "population must be at least 1, got 0"),
         (EvolutionSettings, {"max_macs": 0}, "max_macs must be at least 1, got 0"),
         (EvolutionSettings, {"min_macs": 10, "max_macs": 9}, "max_macs must be at least 10, got"),
-        (EvolutionSettings, {"mutation_probability": 1.1}, "at least 0 and at most 1, got 1.1"),
         (EvolutionSettings, {"population": 49}, "25 crossovers and 25 mutations do not fit in a"),
     ],
 )

@@ -162,12 +162,3 @@ def test_a_loss_that_is_not_finite_ends_training_with_the_reason(small: Labelled
     assert len(fitted.losses) == 3
     assert fitted.reason is not None
     assert "in step 3" in fitted.reason
-
-
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_bad_images_are_refused(small: LabelledTensors, part: str) -> None:
-    pixels, labels = small
-    for bad in ((pixels[:0], labels[:0]), (pixels, labels[:-1])):
-        parts = {"train": small, "test": small, part: bad}
-        with pytest.raises(ValueError, match=rf"images and \d+ labels to {part} on; give one"):
-            fit(linear(), parts["train"], parts["test"], RECIPE, seed=0)

@@ -1,7 +1,6 @@
 """Detectors and segmenters from the command line and from Python, from start to report."""
 
 import itertools
-import os
 import re
 import shutil
 import subprocess
@@ -40,6 +39,7 @@ from asvit.transfer.settings import (
 )
 from tests.asvit.cli.commands import check_refused, run, strict
 from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data
+from tests.campaigns import forked
 from tests.hostile import sealed_result
 
 SHIFT = "shift:1,1,1,1|2|12|1|24"
@@ -260,24 +260,11 @@ def test_without_network_library_or_command(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.slow
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     make_data(8, 4)
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "asvit",
-    ]
-    done = subprocess.run(
-        [*launch, *words("segment", head=32, epochs=2), "--json", "--quiet"],
-        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    data = strict(done.stdout)
+    asked = words("segment", head=32, epochs=2, data=Path("data").resolve())
+    with forked.pair([*asked, "--json", "--quiet"], tmp_path / "run") as both:
+        found = forked.ended(both, tmp_path / "run")
+    assert [code for code, _ in found] == [0, 0], found
+    data = strict(forked.printed(tmp_path / "0", forked.STDOUT))
     assert data["processes"] == 2
     # What both found together is what one finds alone with the weights that were written.
     types: Any = {"settings": SegmentationSettings, "row": SegmentationRow}

@@ -160,11 +160,6 @@ def test_a_loss_that_is_not_finite_ends_training_before_it_does_harm() -> None:
     assert all(torch.equal(before[name], after[name]) for name in after)
 
 
-def test_a_batch_of_more_images_than_there_are_is_refused() -> None:
-    with pytest.raises(ValueError, match="batch_size=21 for 20 training images; use at most"):
-        make(dataclasses.replace(RECIPE, batch_size=21))
-
-
 SMALL = {
     "classes": 3, "train_images": 20, "validation_images": 6, "test_images": 9,
     "image_size": 16, "epochs": 2, "batch_size": 10,

@@ -5,12 +5,20 @@ the attention splits per side S, the feed-forward expansion E and the number of 
 heads H of stage 4 and the width C of stage 1.
 """
 
-import operator
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from reprlib import repr as shown  # escaped, and cut when long
-from typing import Final, Self, SupportsIndex
+from typing import Final, Self
+
+from asvit.architectures.base import (
+    DEPTH_CHOICES,
+    NUMBER,
+    Choices,
+    Growable,
+    checked_choice,
+    checked_stages,
+    not_allowed,
+)
 
 STAGES: Final = 4
 STEM_STRIDE: Final = 4
@@ -26,12 +34,10 @@ KERNEL_CHOICES: Final = ((4, 5, 6, 7, 8), (2, 3, 4), (2, 3, 4), (2, 3, 4))
 SPLIT_CHOICES: Final = ((2, 4, 8), (1, 2, 4), (1, 2), (1,))
 EXPANSION_CHOICES: Final = ((2, 3, 4, 5, 6),) * STAGES
 HEAD_CHOICES: Final = (16, 32, 64)
-#: Values that scaling may set.
-DEPTH_CHOICES: Final = range(1, 257)
+#: Widths that scaling may set.
 WIDTH_CHOICES: Final = range(1, WIDTH_CAP + 1)
 
 Four = tuple[int, int, int, int]
-Choices = Sequence[int]
 
 _EXAMPLE: Final = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 #: Attribute -> its name in messages and its choices in each stage, in the order of the text.
@@ -41,31 +47,6 @@ _STAGE_FIELDS: Final[dict[str, tuple[str, Sequence[Choices]]]] = {
     "expansions": ("expansion", EXPANSION_CHOICES),
     "depths": ("depth", (DEPTH_CHOICES,) * STAGES),
 }
-#: ASCII digits only, since int() also takes signs, underscores and other scripts. Five are more
-#: than any choice has, and int() rejects texts of thousands.
-NUMBER: Final = re.compile(r"[0-9]{1,5}")
-
-
-class Growable:
-    """Base of architectures that scaling grows: dataclasses with ``depths`` and ``width``."""
-
-    def with_(
-        self,
-        *,
-        depths: Iterable[int] | None = None,
-        width: int | None = None,
-        expansions: Iterable[int] | None = None,
-    ) -> Self:
-        """This architecture with other depths, stage-1 width or expansions; None keeps a value.
-
-        Expansions are As-ViT's alone.
-
-        Raises:
-            ValueError: If the result is not a valid architecture.
-        """
-        sizes = {"depths": depths, "width": width, "expansions": expansions}
-        changes = {name: value for name, value in sizes.items() if value is not None}
-        return replace(self, **changes)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
@@ -209,28 +190,6 @@ def _token_sides(image_side: int) -> Four:
     return (a, b, c, -(-c // REEMBED_STRIDE))
 
 
-def checked_stages(
-    name: str, field: str, values: Iterable[int], choices: Sequence[Choices]
-) -> tuple[int, ...]:
-    """``values`` as plain ints, each one of the choices of its stage."""
-    entries = list(values)
-    if len(entries) != len(choices):
-        raise ValueError(
-            f"{name} has {len(entries)} value(s); give one for each of {len(choices)} stages"
-        )
-    pairs = enumerate(zip(entries, choices, strict=True), 1)
-    return tuple(
-        checked_choice(f"stage {i} {field}", value, allowed) for i, (value, allowed) in pairs
-    )
-
-
-def checked_choice(what: str, value: object, choices: Choices) -> int:
-    """``value`` as a plain int."""
-    if not isinstance(value, SupportsIndex) or operator.index(value) not in choices:
-        raise _not_allowed(what, value, choices)
-    return operator.index(value)
-
-
 def _integers(place: str, part: str, fields: Mapping[str, Choices], *, form: str) -> list[int]:
     """The numbers in one part of the text; the last one is optional."""
     texts = [text.strip() for text in part.split(",")]
@@ -238,12 +197,5 @@ def _integers(place: str, part: str, fields: Mapping[str, Choices], *, form: str
         raise ValueError(f"{place} has {len(texts)} value(s), {shown(part)}; write {form}")
     for text, (what, choices) in zip(texts, fields.items(), strict=False):
         if not NUMBER.fullmatch(text):
-            raise _not_allowed(what, text, choices)
+            raise not_allowed(what, text, choices)
     return [int(text) for text in texts]
-
-
-def _not_allowed(what: str, value: object, choices: Choices) -> ValueError:
-    listed = f"one of {list(choices)}"
-    if isinstance(choices, range):
-        listed = f"a whole number from {choices[0]} to {choices[-1]}"
-    return ValueError(f"{what}={shown(value)} is not allowed; use {listed}")

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asvit.architectures.genotype import Genotype
+from asvit.architectures.mixed import MixedArchitecture
+from asvit.architectures.psvit_path import PSViT1dPath, PSViT2dPath
+from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.cli.options import names
 from asvit.core.settings import parse_radius
-from asvit.genotype import Genotype
-from asvit.psvit_path import PSViT1dPath, PSViT2dPath
 from asvit.spaces.architectures import canonical, find, parse
-from asvit.spaces.mixed import MixedArchitecture
-from asvit.spaces.shiftvit import ShiftArchitecture
 from asvit.training.token_plan import TokenPlan
 from scaling.budget import Budget, parse_budgets
 from tests.hostile import FEW, FIXED, LONGEST, refused_or, texts

@@ -12,7 +12,7 @@ from itertools import cycle
 from reprlib import repr as shown  # escaped, and cut when long
 from typing import ClassVar, Final, Self
 
-from asvit.genotype import NUMBER, Growable, checked_choice, checked_stages
+from asvit.architectures.base import NUMBER, Growable, checked_choice, checked_stages
 
 STAGES: Final = 3
 CELLS: Final = 6  # in each stage

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.psvit_path import (
+from asvit.architectures.psvit_path import (
     CELL_LAYERS,
     CELLS,
     PSViT1dPath,

@@ -1,4 +1,4 @@
-"""A design: what it is asked for, what it has found so far, and what it ended in."""
+"""What a design ended in."""
 
 from __future__ import annotations
 
@@ -8,86 +8,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Self
 
+from asvit.architectures.genotype import Genotype
 from asvit.core.codec import Nullable
-from asvit.core.journal import Journal
 from asvit.core.results import Result
-from asvit.core.settings import Settings, fields_of, seed_setting, setting
+from asvit.core.settings import fields_of
 from asvit.core.summary import Estimate
-from asvit.genotype import Genotype
+from asvit.designs.settings import DesignSettings
 from asvit.reference.findings import Interval
-from asvit.search.settings import SearchSettings
-from asvit.training.settings import TrainSettings
-
-
-def _of(settings: type[Settings], name: str) -> Any:
-    """The setting of that name of other settings."""
-    field = fields_of(settings)[name]
-    return dataclasses.field(default=field.default, metadata=field.metadata)
-
-
-@dataclass(frozen=True)
-class DesignSettings(Settings):
-    """Settings of a design."""
-
-    data: str = setting(
-        ...,
-        "Your pictures: a folder with a folder for each class, or train, val and test of these.",
-        metavar="FOLDER",
-        complete="paths",
-    )
-    max_params: int | None = _of(SearchSettings, "max_params")
-    max_macs: int | None = _of(SearchSettings, "max_macs")
-    max_latency: float | None = _of(SearchSettings, "max_latency")
-    latency_batch: int = _of(SearchSettings, "latency_batch")
-    latency_runtime: Literal["eager", "compile", "onnx"] = _of(SearchSettings, "latency_runtime")
-    hours: float | None = setting(
-        None,
-        "Time for everything; shorter trainings and smaller networks keep it.",
-        metavar="N",
-        above=0,
-        shown="as long as it takes",
-    )
-    space: str = _of(SearchSettings, "space")
-    trainings: int = setting(24, "Trainings of the search, unless time is short.", at_least=5)
-    image_size: int | None = setting(
-        None,
-        "Side of the square images, in pixels.",
-        at_least=32,
-        shown="the pictures' own, at most 224",
-    )
-    teacher: str | None = _of(TrainSettings, "teacher")
-    teacher_weights: str | None = _of(TrainSettings, "teacher_weights")
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
-    seed: int = seed_setting()
-
-    def check(self) -> None:
-        """Check that there is a teacher with its weights, or none."""
-        if (self.teacher is None) != (self.teacher_weights is None):
-            raise ValueError("give a teacher and its weights, or neither")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a finished stage has found, under its name."""
-
-    name: str
-    found: Mapping[str, Any]
-
-
-class DesignJournal(Journal[DesignSettings]):
-    """The finished stages of a design."""
-
-    kind = "design"
-    noun = "design"
-    settings_type = DesignSettings
-    record_type = Stage
-    start_types: ClassVar[Mapping[str, Any]] = {"device": str}
-
-    def found(self, name: str) -> Mapping[str, Any] | None:
-        """What a stage has found; None while it has not finished."""
-        return next((one.found for one in self.records if one.name == name), None)
 
 
 @dataclass(frozen=True)

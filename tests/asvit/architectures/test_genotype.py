@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.genotype import (
-    DEPTH_CHOICES,
+from asvit.architectures.base import DEPTH_CHOICES
+from asvit.architectures.genotype import (
     EXPANSION_CHOICES,
     HEAD_CHOICES,
     KERNEL_CHOICES,

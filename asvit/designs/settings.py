@@ -1,0 +1,58 @@
+"""Settings of a design."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from asvit.core.settings import Settings, fields_of, seed_setting, setting
+from asvit.search.settings import SearchSettings
+from asvit.training.settings import TrainSettings
+
+
+def _of(settings: type[Settings], name: str) -> Any:
+    """The setting of that name of other settings."""
+    field = fields_of(settings)[name]
+    return dataclasses.field(default=field.default, metadata=field.metadata)
+
+
+@dataclass(frozen=True)
+class DesignSettings(Settings):
+    """Settings of a design."""
+
+    data: str = setting(
+        ...,
+        "Your pictures: a folder with a folder for each class, or train, val and test of these.",
+        metavar="FOLDER",
+        complete="paths",
+    )
+    max_params: int | None = _of(SearchSettings, "max_params")
+    max_macs: int | None = _of(SearchSettings, "max_macs")
+    max_latency: float | None = _of(SearchSettings, "max_latency")
+    latency_batch: int = _of(SearchSettings, "latency_batch")
+    latency_runtime: Literal["eager", "compile", "onnx"] = _of(SearchSettings, "latency_runtime")
+    hours: float | None = setting(
+        None,
+        "Time for everything; shorter trainings and smaller networks keep it.",
+        metavar="N",
+        above=0,
+        shown="as long as it takes",
+    )
+    space: str = _of(SearchSettings, "space")
+    trainings: int = setting(24, "Trainings of the search, unless time is short.", at_least=5)
+    image_size: int | None = setting(
+        None,
+        "Side of the square images, in pixels.",
+        at_least=32,
+        shown="the pictures' own, at most 224",
+    )
+    teacher: str | None = _of(TrainSettings, "teacher")
+    teacher_weights: str | None = _of(TrainSettings, "teacher_weights")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
+    seed: int = seed_setting()
+
+    def check(self) -> None:
+        """Check that there is a teacher with its weights, or none."""
+        if (self.teacher is None) != (self.teacher_weights is None):
+            raise ValueError("give a teacher and its weights, or neither")

@@ -1,0 +1,148 @@
+"""Settings of a scaling."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import ClassVar, Literal
+
+from asvit.core.settings import MeasuringSettings, Presets, presets_with, proxy_names, setting
+from proxies.latency import CAREFUL
+from scaling import Budget, parse_budgets
+from scaling.rules import RULES
+
+_MEASURES = "measures"  # the rule that is none
+_PAPERS = "depth,width"  # what the paper grows
+
+
+def parse_share(text: str) -> float:
+    """A share written as ``2%``, ``0.02`` or ``1/50``."""
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        share = float(Fraction(number.strip())) / (100 if percent else 1)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise ValueError(f"{text!r} is not a share such as 2%, 0.02 or 1/4") from None
+    if not 0 < share <= 1:
+        raise ValueError(f"{text!r} is not above 0 and at most 1")
+    return share
+
+
+def _budgets(texts: str | Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(str, parse_budgets(texts)))
+
+
+@dataclass(frozen=True)
+class ScaleSettings(MeasuringSettings):
+    """Settings of a scaling. Two runs with equal settings give equal series."""
+
+    presets: ClassVar[Presets] = presets_with(quick={"image_size": 64, "repeats": 3, "images": 8})
+
+    architecture: str = setting(
+        ...,
+        "Architecture to start from, or the folder of a run that ended in one; its depths and "
+        "width are the start.",
+        name="arch",
+        metavar="ARCH",
+        shown="the result of the newest search in runs",
+    )
+    budgets: tuple[str, ...] = setting(
+        ("88M",),
+        "Where to end: parameters (88M), multiply-adds (22G) or the time of a forward pass "
+        "(12ms); or several, as 30M,50M,88M.",
+        name="budget",
+        metavar="BUDGET",
+        convert=_budgets,
+        parse=str,
+    )
+    rule: str = setting(
+        _MEASURES,
+        "Grow by measures, or by a rule that measures nothing on its way: "
+        f"{', '.join(RULES)} (docs/scaling.md).",
+        choices=(_MEASURES, *RULES),
+    )
+    grow: str = setting(
+        _PAPERS,
+        "What grows by measures: the paper's depth and width, or the expansions of feed-forward "
+        "parts as well.",
+        choices=(_PAPERS, f"{_PAPERS},expansion"),
+    )
+    stop_within: float = setting(
+        0.02,
+        "How near the end must come to the largest budget.",
+        metavar="SHARE",
+        parse=parse_share,
+        shown="2%",
+        above=0,
+        at_most=1,
+    )
+    ratio: float = setting(
+        0.25,
+        "Width to measure at over full width.",
+        metavar="SHARE",
+        parse=parse_share,
+        above=0,
+        at_most=1,
+    )
+    width_multiple: int = setting(
+        1, "Round widths to multiples of N; 4 is what the released code does.", at_least=1
+    )
+    count_size: int = setting(
+        224, "Side of the images that multiply-adds are counted for, in pixels.", at_least=1
+    )
+    classes: int = setting(
+        1000,
+        "Classes that sizes are counted with, as a training will build them.",
+        shown="those of --data, else 1000",
+        at_least=1,
+    )
+    proxies: tuple[str, ...] = setting(
+        ("length_distortion", "ntk_condition_number"),
+        "Measure that ranks candidates; repeat it or separate names by commas.",
+        name="proxy",
+        metavar="NAME",
+        convert=proxy_names,
+        complete="proxies:PROXIES",
+    )
+
+    latency_batch: int = setting(
+        1, "Images of the pass that a time as budget is of; they are of --count-size.", at_least=1
+    )
+    latency_runtime: Literal["eager", "compile", "onnx"] = setting(
+        "eager", "What runs that pass.", choices=("eager", "compile", "onnx")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.by_hand and self.grow != _PAPERS:
+            raise ValueError(f"rule {self.rule!r} says what grows; leave out grow={self.grow!r}")
+
+    @cached_property
+    def limits(self) -> tuple[Budget, ...]:
+        """The budgets, from small to large."""
+        return parse_budgets(self.budgets)
+
+    @property
+    def targets(self) -> tuple[Budget, ...]:
+        """What growth ends at for each of the limits: a little less of a time, as times vary."""
+        if not self.timed:
+            return self.limits
+        return tuple(
+            replace(limit, amount=max(1, math.floor(CAREFUL * limit.amount)))
+            for limit in self.limits
+        )
+
+    @property
+    def timed(self) -> bool:
+        """Whether the budgets are times."""
+        return self.limits[0].unit == "latency"
+
+    @property
+    def by_hand(self) -> str | None:
+        """The rule in place of measures; None where these choose."""
+        return None if self.rule == _MEASURES else self.rule
+
+    @property
+    def grows_expansions(self) -> bool:
+        """Whether expansions grow as well."""
+        return RULES[self.by_hand].expansions if self.by_hand else self.grow != _PAPERS

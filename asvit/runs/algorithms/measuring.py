@@ -1,0 +1,106 @@
+"""What searches and scalings share: the code and the machine that they measure with."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, TypeVar, cast
+
+from asvit.core.codec import to_json
+from asvit.core.progress import Progress
+from asvit.core.results import Result
+from asvit.core.settings import MeasuringSettings, Settings, check_same_device
+from asvit.core.store import Store
+from asvit.core.versions import measure_versions
+from asvit.reference import ReferenceTable, load_reference
+from asvit.runs.correlation import reliability
+from asvit.runs.measurement_pool import with_kernel
+from asvit.runs.measuring_run import MeasuringRun
+from proxies import PROXIES
+from proxies.evaluation import resolve_device
+from proxies.timing import device_name
+
+S = TypeVar("S", bound=Settings)
+R = TypeVar("R", bound=Result)
+J = TypeVar("J", bound=Store[Any])
+
+#: Key under which a run that times networks stores what it times them on.
+TIMED_ON = "timed_on"
+
+
+class MeasuringAlgorithm(MeasuringRun[S, R, J]):
+    """A run that measures, and whose measures a reference table can judge."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether a reference table judges the measures of this run."""
+        return True
+
+    @property
+    def measures(self) -> Sequence[str]:
+        """What is measured; a search by trainings names the accuracy, which is no measure."""
+        return getattr(self.settings, "proxies", ())
+
+    @property
+    def training_command(self) -> str:
+        """What trains the architecture of the finished run, on the images it was measured on."""
+        words, usual = ["asvit", "train", str(self.folder)], MeasuringSettings()
+        for name in ("data", "image_size", "seed", "device"):
+            value = getattr(self.settings, name)
+            if value not in (getattr(usual, name), "gaussian"):  # noise has no classes
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        return shlex.join(words)
+
+    @cached_property
+    def table(self) -> ReferenceTable | None:
+        """The reference table, if there is one."""
+        return None if self.reference is None else load_reference(self.reference)
+
+    def check(self) -> None:
+        """Read the reference table, if there is one."""
+        _ = self.table
+
+    def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
+        """As the base does, with what all sessions measure with on a CPU: a kernel, a processor.
+
+        Raises:
+            ValueError: If a run that times networks goes on with another processor or accelerator.
+        """
+        current = {**with_kernel(stored), **measure_versions(self.measures)}
+        timed = any(name in PROXIES and PROXIES[name].timed for name in self.measures)
+        if not timed and getattr(self.settings, "max_latency", None) is None:
+            return current
+        device = device_name(resolve_device(cast("Any", self.settings).device))
+        check_same_device(self.folder, None if stored is None else stored.get(TIMED_ON), device)
+        return {**current, TIMED_ON: device}
+
+    def changed_measures(self, store: J) -> list[str]:
+        """The measures whose code is not that which the run has measured with."""
+        if store.settings is None:
+            return []
+        before = measure_versions(self.measures, store.start_values.get("versions") or {})
+        now = measure_versions(self.measures)
+        return [name for name in before | now if before.get(name) != now.get(name)]
+
+    def settled(self, store: J, result: R) -> bool:
+        """As the base says, and measured by the code that is here."""
+        return super().settled(store, result) and not self.changed_measures(store)
+
+    def conclude(self, store: J, result: R) -> R:
+        """Correlate the measures with the table, if there is one."""
+        if self.table is None or not self.judged:
+            return result
+        table, settings = self.table, cast("Any", self.settings)
+
+        def tell(progress: Progress) -> None:
+            rows = progress.unit == "row"
+            self.progress(replace(progress, unit=f"row of {table.name}") if rows else progress)
+
+        verdict = reliability(result.folder, table, settings, workers=self.workers, tell=tell)
+        judged: Any = result
+        if to_json(verdict) == to_json(judged.reliability):  # NaN differs from itself
+            return result
+        whole: R = replace(judged, reliability=verdict)
+        return whole

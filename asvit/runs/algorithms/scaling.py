@@ -1,0 +1,250 @@
+"""The algorithm of scalings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import cached_property, partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, Self
+
+from asvit.core.console import number, short
+from asvit.core.files import write_text
+from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.run_files import CANDIDATES, RESULT, SERIES
+from asvit.core.settings import WrongOption, warn_of_changes, wrong_option
+from asvit.data.training_sets import class_count
+from asvit.growth.journal import GrowthJournal
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
+from asvit.runs.algorithms.measuring import MeasuringAlgorithm
+from asvit.runs.architectures import find_architecture
+from asvit.runs.estimate import Remaining, with_example
+from asvit.runs.folder import newest_run, remove_files
+from asvit.runs.growable import Growable, find_growable
+from asvit.runs.lifecycle import check_settings, peeked, stored_result
+from asvit.runs.measurement_pool import (
+    EvalContext,
+    MeasurementJob,
+    MeasurementPool,
+    Workload,
+    in_order,
+)
+from asvit.runs.scaling import ScaleRun
+from asvit.runs.timing import fresh_latency, latency
+from asvit.search.result import SearchResult
+from asvit.spaces.architectures import find
+from proxies import Score
+from proxies.latency import Latency
+from proxies.messages import first_line
+from scaling import GrowthEvent, Shape, Step, Trajectory, grow
+from scaling.growth import SEED_KEY, directions, measured_shape
+from scaling.trajectory import to_csv
+
+_NETWORKS = 150  # that a growth measures, about
+_AT_ONCE = 16  # of them in a step
+_GIGABYTES = 4.0  # that measuring one of the largest may need at 224 px
+_STEP_RATIO = 1.1  # of the time of a step to that of the one before, about
+
+
+class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJournal], ScaleRun):
+    """A scaling: an architecture grows step by step, the best of several candidates at each."""
+
+    journal_type = GrowthJournal
+
+    @classmethod
+    def make(cls, preset: str = "default", **given: Any) -> Self:
+        """As the base does; without an architecture, from the newest finished search."""
+        texts = {given.pop("arch", None), given.pop("architecture", None)} - {None}
+        if len(texts) > 1:
+            raise WrongOption(f"two architectures, {' and '.join(sorted(texts))}; give one")
+        text = next(iter(texts), None)
+        if text is None:
+            given["seed_run"] = newest_run("search")
+            text = _seed_of(given["seed_run"])
+        with wrong_option():
+            _, architecture = find_growable(find_architecture(str(text)).text)
+        given |= {"architecture": str(architecture), "classes_of_data": "classes" not in given}
+        return super().make(preset, **given)
+
+    def resolved(self) -> Self:
+        """With the classes of the data, unless a number was given."""
+        classes = class_count(self.settings.data) if self.classes_of_data else None
+        if classes is None:
+            return self
+        return replace(self, settings=replace(self.settings, classes=classes))
+
+    def check(self) -> None:
+        """Refuse unknown measures, and a start that cannot be grown as asked."""
+        super().check()
+        _ = self.growable
+        directions(self.settings.proxies)
+
+    @cached_property
+    def growable(self) -> Growable:
+        """The architecture at other depths and widths."""
+        return Growable(self.settings)
+
+    @cached_property
+    def context(self) -> EvalContext:
+        """Device and images to measure on."""
+        return EvalContext(self.settings, progress=images_told(self.progress))
+
+    def free_settings(self, store: GrowthJournal) -> Sequence[str]:
+        """The budget, where it is larger than before and of the same unit."""
+        if store.settings is None:
+            return ()
+        before, now = store.settings.limits[-1], self.settings.limits[-1]
+        extends = before.unit == now.unit and before.amount <= now.amount
+        return ("budgets",) if extends else ()
+
+    def load(self) -> Mapping[str, Any]:
+        """Images and device."""
+        return {"images": dict(self.context.provenance), "device": self.context.device}
+
+    def check_store(self, store: GrowthJournal) -> None:
+        """Of a run that was measured by other code, what follows from the measures is stale."""
+        if changed := self.changed_measures(store):
+            warn_of_changes(changed, "every network")
+            remove_files(self.folder, [RESULT])
+
+    def execute(self, store: GrowthJournal, tell: Tell) -> ScaleResult:
+        """Grow to the largest budget."""
+        load = Workload(_NETWORKS, _AT_ONCE, _GIGABYTES)
+        contexts = {self.settings.image_size: self.context}
+        if self.settings.timed:
+            self.growable.time = partial(self._time, store)
+        pool = MeasurementPool(contexts, self.workers, load, space=self.growable.space)
+        with closing(pool):
+            trajectory = self._grow(store, pool, tell)
+        series = trajectory.rows(self.growable.name)
+        seed_run = None if self.seed_run is None else str(self.seed_run)
+        return self.result(
+            store,
+            {"seed_run": seed_run, **self.load()},
+            space=self.growable.space.name,
+            series=series,
+            candidates=trajectory.rows(self.growable.name, candidates=True),
+            reason=trajectory.reason,
+            next_command=self.training_command,
+            latency=self._latency_again(series[-1].architecture) if self.settings.timed else None,
+        )
+
+    def _time(self, store: GrowthJournal, text: str) -> float:
+        """Milliseconds of a forward pass of a network, timed once."""
+        if text not in store.latencies:
+            store.keep_latency(text, self._latency(text))
+        return store.latencies[text].milliseconds
+
+    def _latency(self, text: str) -> Latency:
+        return latency(text, *self._pass, num_classes=self.settings.classes)
+
+    def _latency_again(self, text: str) -> Latency:
+        return fresh_latency(text, *self._pass, num_classes=self.settings.classes)
+
+    @property
+    def _pass(self) -> tuple[int, int, str, str]:
+        s = self.settings
+        return s.count_size, s.latency_batch, s.device, s.latency_runtime
+
+    def _grow(self, store: GrowthJournal, pool: MeasurementPool, tell: Tell) -> Trajectory:
+        """Grow, and write the tables of the run folder anew after every step."""
+        settings, start = self.settings, self.growable.start
+        steps: list[Step] = []
+
+        def follow(event: GrowthEvent) -> None:
+            if event.chosen is not None:
+                steps.append(event.chosen)
+                for name, every in ((CANDIDATES, True), (SERIES, False)):
+                    rows = (step.rows(self.growable.name, candidates=every) for step in steps)
+                    write_text(self.folder / name, to_csv(list(chain.from_iterable(rows))))
+            tell(_progress(event, steps[-1:]))
+
+        return grow(
+            self.growable.build,
+            self.growable.cost,
+            depths=start.depths,
+            width=start.width,
+            expansions=start.expansions,
+            budget=settings.targets[-1],
+            rule=settings.by_hand,
+            budgets=settings.targets[:-1],
+            stop_within=settings.stop_within,
+            ratio=settings.ratio,
+            width_multiple=settings.width_multiple,
+            measures=settings.proxies,
+            known=store,
+            measure_shapes=partial(self._measure_shapes, pool),
+            progress=follow,
+        )
+
+    def _measure_shapes(
+        self, pool: MeasurementPool, shapes: Sequence[Shape]
+    ) -> Iterator[Mapping[str, Score]]:
+        """The scores of each shape; all failed where there is no such network."""
+        names, side = self.settings.proxies, self.settings.image_size
+        jobs: list[MeasurementJob] = []
+        for shape in shapes:
+            try:
+                jobs.append(MeasurementJob(self.growable.name(*shape), names, SEED_KEY, side))
+            except ValueError as error:
+                jobs.append(MeasurementJob("", names, SEED_KEY, side, refused=first_line(error)))
+        return (measured.scores for measured in in_order(pool.measure(jobs)))
+
+    def remaining(self) -> Remaining:
+        """What is left to do; the network that is timed is the first one."""
+        store = peeked(self)
+        check_settings(self, store)
+        done, s = len(store), self.settings
+        if done and stored_result(self, store) is not None:
+            return Remaining(done, 0)
+        text = self.growable.name(*measured_shape(self.growable.start, s.ratio))
+        job = MeasurementJob(text, s.proxies, SEED_KEY, s.image_size)
+        return with_example(Remaining(done, None), job, s)
+
+
+def _seed_of(run: Path) -> str:
+    """The architecture that the search in ``run`` ended in."""
+    result = SearchResult.read(run / RESULT)
+    try:
+        find(result.seed_architecture)
+    except ValueError as error:
+        raise ValueError(
+            f"the seed of {run}, a search of space {result.settings.space!r}, is not an "
+            f"architecture that is known here ({error}); name another one with --arch"
+        ) from error
+    return result.seed_architecture
+
+
+def _progress(event: GrowthEvent, last: Sequence[Step]) -> Progress:
+    """How far a growth is.
+
+    Steps are about evenly spaced on the logarithmic way to the budget, and their times make a
+    geometric series.
+    """
+    steps, done = event.step, event.done
+    share = math.nan
+    if steps >= 1 and 0 < done < 1 and event.fresh:
+        left = steps * (1 - done) / done
+        spent, whole = (_STEP_RATIO**count - 1 for count in (steps, steps + left))
+        share = spent / whole
+    elif done >= 1:
+        share = 1.0
+    state = f"candidate {event.measured}/{event.candidates}"
+    if last:
+        state = f"{state}  after {_model(last[-1])}" if event.chosen is None else _model(last[-1])
+    return Progress(
+        "step", steps, None, seconds=event.seconds, state=state, share=share, record=event.chosen
+    )
+
+
+def _model(step: Step) -> str:
+    """The model that a step ended in, in a few words."""
+    chosen = step.chosen
+    depths = ",".join(map(str, chosen.depths))
+    values = (f"{short(name)} {number(score.value)}" for name, score in chosen.scores.items())
+    size = f"{chosen.cost.params / 1e6:.2f}M params"
+    return f"depths {depths} width {chosen.width} ({size}, {', '.join(values)})"

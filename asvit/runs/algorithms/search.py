@@ -1,0 +1,422 @@
+"""The algorithm of searches."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, cast
+
+import numpy as np
+import optuna
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import Study
+
+from asvit.core.codec import to_json
+from asvit.core.files import write_text
+from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.run_files import JOURNAL, RESULT, TRAINED, TRIALS
+from asvit.core.secrets import public_url
+from asvit.core.settings import ELSEWHERE, MeasuringSettings, fields_of
+from asvit.reference import REFERENCES
+from asvit.reference.findings import LEAST_TRAININGS
+from asvit.reference.statistics import check_per_cent
+from asvit.runs.algorithms.measuring import MeasuringAlgorithm
+from asvit.runs.checks import find_directions, find_space
+from asvit.runs.estimate import Remaining, training_seconds, with_example
+from asvit.runs.lifecycle import check_settings
+from asvit.runs.measurement_pool import Evaluator, MeasurementJob
+from asvit.runs.scaling import ScaleRun
+from asvit.runs.search import SearchRun, next_budget
+from asvit.runs.timing import fresh_latency, latency
+from asvit.runs.training_pool import TrainingPool
+from asvit.search import Measurement, TrialRow
+from asvit.search.controllers import get_controller
+from asvit.search.front import objectives, pareto_front
+from asvit.search.journal import open_journal, read_journal
+from asvit.search.limits import Limits, check_latency
+from asvit.search.loop import History, Search, TrainingSearch
+from asvit.search.result import SearchResult
+from asvit.search.rows import evaluated, write_trials
+from asvit.search.sampler import measured_trials
+from asvit.search.settings import ACCURACY, PREDICTOR, SearchSettings, TrainingSearchSettings
+from asvit.search.study import (
+    StudyLease,
+    StudyStore,
+    create_study,
+    find_study,
+    first_study,
+    open_url,
+    quiet_optuna,
+    storing,
+)
+from asvit.search.trained import BEFORE, Before, gathered, known_before, trained_again
+from asvit.search.training_tables import check_recipe, to_csv, trainings_in
+from asvit.spaces import SearchSpace, cost
+from asvit.spaces.base import Architecture
+from proxies.latency import Latency
+from proxies.messages import one_line
+from scaling.ranking import Better
+
+SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
+_TIMED = 30  # random architectures, the smallest of which are timed before a search
+_HOPELESS = 2  # times the latency allowed, from which on a search is not begun
+
+
+@dataclass(kw_only=True)
+class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStore], SearchRun):
+    """A search: a controller draws architectures, which are measured or trained."""
+
+    _latencies: dict[str, Latency] = dataclasses.field(default_factory=dict, init=False)
+    _last: Progress | None = dataclasses.field(default=None, init=False)
+
+    def check(self) -> None:
+        """Refuse unknown names and sizes that do not suit; a storage is not opened."""
+        super().check()
+        if self.evaluate is not None and self.workers is not None:
+            raise ValueError("a function given as evaluate is called here; leave workers out")
+        get_controller(self.settings.controller)
+        _ = self.better, self.space, self.before
+        if self.settings.limited:
+            self.limits.sample(np.random.default_rng(0))  # or nothing is within
+        if self.settings.controller == PREDICTOR and self.space.size < 2:
+            raise ValueError(
+                f"space {self.space.name!r} has one architecture: there is nothing to predict"
+            )
+
+    @property
+    def judged(self) -> bool:
+        """Whether the run measures; a table is where its trainings start from otherwise."""
+        return not self.settings.trains
+
+    @cached_property
+    def before(self) -> Before:
+        """The trainings of a table that a search starts from: text to accuracies."""
+        if self.judged or self.table is None:
+            return {}
+        return trainings_in(self.table, self.space, self.limits)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What networks have to be within, but for their latency."""
+        return Limits(self.space, self.settings)
+
+    @cached_property
+    def better(self) -> Mapping[str, Better]:
+        """Direction of each measure."""
+        return find_directions(self.settings.proxies)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """What is searched."""
+        return find_space(self.settings.space, image_size=self.settings.image_size)
+
+    @cached_property
+    def shared(self) -> RDBStorage | None:
+        """The storage that other processes may share; None for a journal in the folder."""
+        return None if self.storage is None else open_url(self.storage)
+
+    @cached_property
+    def elsewhere(self) -> bool:
+        """Whether the study is in a storage outside the folder, as of the start of the call."""
+        with storing():
+            return self.shared is not None and find_study(self.shared, self.study_name) is not None
+
+    @property
+    def study_name(self) -> str:
+        """Name of a new study: that of the folder, as dashboards show it."""
+        return self.folder.resolve().name or "search"
+
+    @cached_property
+    def pool(self) -> Any:
+        """Measures with the proxies, or trains; both on images."""
+        kind, settings = Evaluator if self.judged else TrainingPool, cast("Any", self.settings)
+        progress = images_told(self.progress)
+        return kind(self.space, settings, workers=self.workers, progress=progress)
+
+    def load(self) -> Mapping[str, Any]:
+        """Images and device, and the trainings of a table, which are of the same images.
+
+        A function of the caller needs none.
+        """
+        self._check_latency()
+        if self.evaluate is not None:
+            return {}
+        pool = self.pool
+        if self.table is not None and not self.judged:
+            check_recipe(self.table, pool.lines)
+        images = dict(pool.context.provenance)
+        return {"images": images, "device": pool.context.device, BEFORE: self.before or None}
+
+    def _check_latency(self) -> None:
+        """Refuse a latency that small networks are far from, before there is a folder."""
+        s, limits, most = self.settings, self.limits, self.settings.max_latency
+        resumes = self.elsewhere or os.path.lexists(self.folder / JOURNAL)
+        if most is None or (resumes and not self.fresh):
+            return
+
+        def check_one(network: Architecture) -> None:
+            milliseconds = self._latency(network).milliseconds
+            if milliseconds > _HOPELESS * most:
+                raise ValueError(
+                    f"{network}, one of the smallest networks, takes {milliseconds:.3g} ms, far "
+                    f"more than the {most:g} ms allowed"
+                )
+
+        def macs(network: Architecture) -> int:
+            return cost(network, s.image_size, limits.classes).macs
+
+        rng = np.random.default_rng(s.seed)
+        samples = [limits.network(limits.sample(rng)) for _ in range(_TIMED)]
+        check_latency(samples, macs, check_one)
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """Keep Optuna quiet and its errors short, and stop the workers in the end."""
+        with quiet_optuna(), storing(), contextlib.ExitStack() as stack:
+            stack.callback(lambda: "pool" in vars(self) and self.pool.close())
+            yield
+
+    def open(self) -> StudyStore:
+        """The study, a new one if there is none; ``fresh`` removes one in another storage."""
+        if self.shared is None:
+            storage: BaseStorage = open_journal(self.folder / JOURNAL)
+            study = first_study(storage)
+        else:
+            storage = self.shared
+            if self.fresh and self.elsewhere:
+                optuna.delete_study(study_name=self.study_name, storage=storage)
+            study = find_study(storage, self.study_name)
+        study = study or create_study(storage, self.study_name, objectives(self.better))
+        return self._ours(StudyStore(study, self.shared))
+
+    def _ours(self, store: StudyStore) -> StudyStore:
+        if store.settings is None and store.study.trials:
+            raise ValueError(f"{self.folder} holds an Optuna study that asvit did not start")
+        return store
+
+    @property
+    def measures(self) -> Sequence[str]:
+        """As the base has them; none where a function of the caller stands in for them."""
+        return () if self.evaluate is not None else super().measures
+
+    def check_store(self, store: StudyStore) -> None:
+        """Check the code of measures, and the trainings of a table to start from."""
+        if store.settings is None:
+            return
+        if changed := self.changed_measures(store):
+            raise ValueError(
+                f"run folder {self.folder} was measured with other code of "
+                f"{one_line(', '.join(changed))}, which every step follows from; {ELSEWHERE}"
+            )
+        stored = store.start_values.get(BEFORE) or {}
+        if stored != to_json(self.before):
+            before, now = (
+                sum(map(len, known_before(trainings).values()))
+                for trainings in (stored, self.before)
+            )
+            raise ValueError(
+                f"run folder {self.folder} was started from {before} trainings of a table (now "
+                f"{now}); {ELSEWHERE}"
+            )
+
+    def execute(self, store: StudyStore, tell: Tell) -> SearchResult:
+        """Search until the steps are done, and measure what the search ends in."""
+        again, timed = partial(self._measure, again=True), self.settings.max_latency is not None
+        search = (Search if self.judged else TrainingSearch)(
+            store.study,
+            self.space,
+            cast("Any", self.settings),
+            self.better,
+            evaluate=self._measure,
+            evaluate_again=again if self.evaluate is None else None,
+            time=self._latency if timed else None,
+            time_again=self._latency_again if timed else None,
+            lease=StudyLease(store.study, self.shared, self.folder),
+        )
+        self._follow(search, tell)
+        for progress in search.conclude():
+            tell(progress)
+        rows, seed = search.rows, search.seed
+        if TRAINED in self._tables:
+            self._save_trainings(rows, store.study)
+        return self.result(
+            store,
+            {name: store.start_values.get(name) for name in ("images", "device")},
+            seed_architecture=seed.architecture,
+            params=seed.params,
+            macs=seed.macs,
+            values=seed.values,
+            reason=seed.reason,
+            steps=len(rows),
+            retrainings=search.retrainings,
+            failures=sum(row.state == "failed" for row in rows),
+            entropy=(rows[0].entropy, rows[-1].entropy),
+            wall_seconds=search.seconds,
+            front=pareto_front(rows, self.better),
+            finalists=search.finalists,
+            tradeoff=search.tradeoff,
+            confirmed=seed.confirmed,
+            predictor=search.check,
+            latency=seed.latency,
+            next_command=self._next_command(seed.architecture, seed.params),
+        )
+
+    def _next_command(self, arch: str, params: int) -> str:
+        """Grow the seed by the same measures, or train it where it cannot be grown.
+
+        A search by trainings ends in a training on the same images.
+        """
+        if not self.judged:
+            return self.training_command
+        names = (*fields_of(MeasuringSettings), "proxies")
+        same = {name: getattr(self.settings, name) for name in names}
+        try:
+            scaling = ScaleRun.make(architecture=arch, budgets=next_budget(params), **same)
+        except ValueError:
+            return self.training_command
+        return scaling.command_line()
+
+    def _measure(self, architectures: Sequence[Architecture], **how: Any) -> Iterable[Measurement]:
+        """Measure or train architectures, in order."""
+        if self.evaluate is not None:
+            names = self.settings.proxies
+            return (evaluated(self.evaluate, str(arch), names) for arch in architectures)
+        measurements: Iterable[Measurement] = self.pool.all(architectures, **how)
+        return measurements
+
+    def _latency(self, network: Architecture) -> Latency:
+        """The latency of a network, timed once in a call, which is said."""
+        text = str(network)
+        if text not in self._latencies:
+            self._say_timing(text)
+            self._latencies[text] = self._time(network)
+        return self._latencies[text]
+
+    def _latency_again(self, network: Architecture) -> Latency:
+        """The latency of a finalist's network, timed in a process of its own, which is said."""
+        self._say_timing(f"{network} again")
+        return self._time(network, again=True)
+
+    def _say_timing(self, what: str) -> None:
+        last = self._last or Progress(
+            "step" if self.judged else "training", 0, self.settings.trials
+        )
+        self.progress(replace(last, state=f"timing {what}", record=None))
+
+    def _time(self, arch: Architecture, *, again: bool = False) -> Latency:
+        """How long a forward pass of a network takes; ``again`` in a process of its own."""
+        s = self.settings
+        how = s.image_size, s.latency_batch, s.device, s.latency_runtime
+        if again:
+            return fresh_latency(str(arch), *how, num_classes=self.limits.classes)
+        return latency(arch, *how, num_classes=self.limits.classes)
+
+    def _follow(self, search: Search, tell: Tell) -> None:
+        """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
+        before = len(search.rows)
+        self._last = Progress(search.unit, before, self.settings.trials, resumed=before)
+        if search.rows:
+            self._save(search.rows)  # a kill may have left it behind the study
+        try:
+            for progress in search.run():
+                self._last = progress
+                self._check_per_cent(search.rows)
+                if progress.done == 1 or progress.done % SAVE_EVERY == 0:
+                    self._save(search.rows)
+                tell(progress)
+        except OSError:
+            raise  # a disk that refuses the study would refuse the table, too
+        except BaseException:
+            self._save(search.rows)
+            raise
+        self._save(search.rows)
+
+    def _check_per_cent(self, rows: Sequence[TrialRow]) -> None:
+        """Refuse shares from a function of the caller, as soon as there are a few."""
+        if self.judged or self.evaluate is None or len(rows) < LEAST_TRAININGS:
+            return
+        try:
+            check_per_cent([row.values[ACCURACY] for row in rows])
+        except ValueError as error:
+            raise ValueError(f"evaluate: {error}; {ELSEWHERE}") from error
+
+    def _save(self, rows: Sequence[TrialRow]) -> None:
+        write_trials(self.folder / TRIALS, rows, self.settings.proxies)
+
+    def conclude(self, store: StudyStore, result: SearchResult) -> SearchResult:
+        """As the base does; write the tables of a finished search where they are not there."""
+        if not all((self.folder / name).exists() for name in self._tables):
+            rows = History(store.study, self.space, self.settings, self.better).rows
+            self._save(rows)
+            if TRAINED in self._tables:
+                self._save_trainings(rows, store.study)
+        return super().conclude(store, result)
+
+    @property
+    def _tables(self) -> Sequence[str]:
+        """The tables of a finished run."""
+        return [TRIALS] if self.judged or self.evaluate is not None else [TRIALS, TRAINED]
+
+    def _save_trainings(self, rows: Sequence[TrialRow], study: Study) -> None:
+        """Write all trainings as a reference table."""
+        side = self.settings.image_size
+        again = trained_again(study)
+        trained = gathered(rows, self.before, self.space, self.limits, side, again)
+        pool = self.pool
+        content = to_csv(trained, pool.lines, self.settings, pool.context.num_classes)
+        write_text(self.folder / TRAINED, content)
+
+    @property
+    def typed_values(self) -> Mapping[str, object]:
+        """The trainings, the storage without passwords, and the table to start from by its name.
+
+        A search that trains is known by its trainings.
+        """
+        values: dict[str, object] = {}
+        if self.storage is not None:
+            values["storage"] = public_url(self.storage)
+        if isinstance(self.settings, TrainingSearchSettings):
+            values["trainings"] = self.settings.trainings
+            if (table := self.table) is not None:
+                values["reference"] = table.name if table.name in REFERENCES else table.path
+        return values
+
+    @property
+    def training_command(self) -> str:
+        """As the base does; what was trained briefly goes on with as many images, for longer."""
+        s, command = self.settings, super().training_command
+        if not isinstance(s, TrainingSearchSettings):
+            return command
+        if s.data == "fractal":
+            command += f" --classes {s.classes} --train-images {s.train_images}"
+        return f"{command} --recipe small"
+
+    def remaining(self) -> Remaining:
+        """What is left to do; a storage of its own is not opened."""
+        s, done = self.settings, 0 if self.fresh or self.storage is not None else self.steps_done()
+        left = max(0, s.trials - done)
+        if not left:
+            return Remaining(done, 0)
+        if isinstance(s, TrainingSearchSettings):
+            seconds = training_seconds(s, self.workers, done=done) / left
+            return Remaining(done, left, seconds)
+        arch = self.limits.sample(np.random.default_rng(s.seed))
+        job = MeasurementJob(arch, s.proxies, str(arch), s.image_size)
+        return with_example(Remaining(done, left), job, s, space=self.space)
+
+    def steps_done(self) -> int:
+        """Steps that the run in the folder has measured; nothing there is touched."""
+        with contextlib.suppress(FileNotFoundError, ValueError):  # it follows from the journal
+            if SearchResult.read(self.folder / RESULT).settings == self.settings:
+                return self.settings.trials
+        if not (self.folder / JOURNAL).exists():
+            return 0
+        study = first_study(read_journal(self.folder / JOURNAL))
+        if study is None:
+            return 0
+        check_settings(self, self._ours(StudyStore(study)))
+        return len(measured_trials(study))
