@@ -229,7 +229,7 @@ def _correlate(folder: Path) -> None:
             math.nan if i == 7 else 10 ** (9 - q + draw.gauss(0, 0.4))
             for i, q in enumerate(quality)
         ),
-        "zico": tuple(draw.gauss(0, 1) for _ in quality),
+        "zico": tuple(draw.gauss(0, 1) if i < 2 else math.nan for i in range(count)),
     }
     measures["+".join(MEASURES)] = tuple(q + draw.gauss(0, 0.2) for q in quality)
     reasons = tuple(SINGULAR if i == 7 else "" for i in range(count))
