@@ -111,7 +111,6 @@ def evolve_supernet(
     max_macs: int | None = None,
     random_paths: int = 50,
     seed: int = 0,
-    retrain: bool = False,
     device: str = 'auto',
     out: Path | str | None = None,
     fresh: bool = False,

@@ -100,6 +100,11 @@ def table() -> str:
     return markdown({**heads, **dict.fromkeys(columns.values(), "r")}, lines)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compute what is missing, and print the table."""
     STUDY.main(__doc__)
     print(table())
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from asvit.core.files import write_text
 from asvit.models import convert
 from asvit.training.short import Recipe, fit
-from experiments.head_similarity import similarity_picture
+from experiments.head_similarity import similarity_svg
 from experiments.study import Case, Study, cases, pivot
 from proxies import contribution_cosine_similarity, head_similarities
 
@@ -71,8 +71,8 @@ def train(parts: str, seed: int) -> Case:
     trained = contribution_cosine_similarity(model, test[0])
     if seed == 0:
         OUT.mkdir(parents=True, exist_ok=True)
-        picture = similarity_picture(head_similarities(model, test[0]))
-        write_text(OUT / f"head-similarity-{parts.replace(' ', '-')}.svg", picture.svg)
+        svg = similarity_svg(head_similarities(model, test[0]))
+        write_text(OUT / f"head-similarity-{parts.replace(' ', '-')}.svg", svg)
     return {"accuracy": fitted.accuracy, "ccs_fresh": fresh, "ccs_trained": trained}
 
 
@@ -89,6 +89,11 @@ def table() -> str:
     return pivot(STUDY.rows(), ["parts"], "seed", cell)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compute what is missing, and print the table."""
     STUDY.main(__doc__)
     print(table())
+
+
+if __name__ == "__main__":
+    main()

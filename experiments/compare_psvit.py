@@ -1,38 +1,38 @@
-"""Compares supernet winners with training-free winners and random paths, at equal cost.
+"""Do supernets, or training-free searches, find better PSViT paths than chance, at equal cost?
 
 Every seed has its own images, supernet, evolution and training-free search. There are two kinds of
 random paths: from the whole space, and from the first generation of the evolution, which respects
 its limit of multiply-adds at the width of the supernet. Every architecture gets the largest width
 within that limit and is trained from scratch with the images and the steps of the supernet.
 
-Run from a checkout: ``python -m experiments.compare_psvit --seeds 3``. Supernets, evolutions and
-searches are ordinary run folders, and every training is recorded, so a stopped comparison
-continues when the command is given again.
+Run from a checkout: ``python -m experiments.compare_psvit``.
 """
 
-import argparse
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 import asvit
 from asvit.core.run_files import TRIALS
 from asvit.runs.evolution import evolve_supernet
 from asvit.runs.supernet import train_supernet
-from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta
-from asvit.training.supernets.retraining import train_alone
+from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings
-from asvit.training.supernets.splits import load_splits
-from experiments.study import Case, Study, add_table_options, cases, gain, points
-from experiments.tables import read_rows
+from asvit.training.supernets.single_path import SupernetTraining
+from asvit.training.supernets.splits import Splits, load_splits
+from experiments.study import Case, Study, cases, gain, grouped, points
+from experiments.tables import markdown
 from proxies import count
+from proxies.evaluation import seed_for
 
 # So many classes that no network learns all of them.
 TRAINING: dict[str, Any] = {
@@ -41,8 +41,15 @@ TRAINING: dict[str, Any] = {
 }  # fmt: skip
 EVOLUTION: dict[str, Any] = {"generations": 10, "random_paths": 20}
 
-TABLE = Path(__file__).with_name("psvit.csv")
+SPACE = "psvit2d"
+STEPS = 100  # of the training-free search
+NUMBERS = (1, 2)  # random paths of each kind
+OUT = Path("runs/compare-psvit")
 SUPERNET, FREE, WITHIN, RANDOM = "supernet", "training-free", "within", "random"
+ORIGINS = (SUPERNET, FREE, *(f"{kind} {n}" for kind in (WITHIN, RANDOM) for n in NUMBERS))
+PAIRS = (
+    (SUPERNET, FREE), (SUPERNET, WITHIN), (SUPERNET, RANDOM), (FREE, RANDOM), (WITHIN, RANDOM),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,42 +64,74 @@ class Row:
     accuracy: float
 
 
-def main() -> None:
-    """Run the missing searches and trainings, then print the tables."""
-    options = _options()
-    numbers = range(1, options.random + 1)
-    origins = [SUPERNET, FREE, *(f"{kind} {n}" for kind in (WITHIN, RANDOM) for n in numbers)]
-
-    @cache
-    def seeded(seed: int) -> tuple[SupernetSettings, int, Mapping[str, str]]:
-        folder = options.out / f"seed{seed}"
-        supernet = train_supernet(
-            space=options.space, data=options.data, seed=seed, out=folder / "net", **TRAINING
-        )
-        evolution = evolve_supernet(folder / "net", seed=seed, out=folder / "found", **EVOLUTION)
-        texts = _architectures(options, evolution, supernet.settings)
-        limit = int(evolution.settings.max_macs or 0)
-        return supernet.settings, limit, dict(zip(origins, texts, strict=True))
-
-    def train(seed: int, origin: str) -> Case:
-        settings, limit, texts = seeded(seed)
-        parts = load_splits(settings)
-        text = at_limit(texts[origin], settings, parts.classes, limit)
-        trained = train_alone(text, settings, parts)
-        cost = count(trained.model, settings.image_size)
-        values = {"params": cost.params, "macs": cost.macs, "accuracy": trained.accuracy}
-        return {"architecture": text, **values}
-
-    if not options.print:
-        every = cases(seed=range(options.seeds), origin=origins)
-        Study(Row, options.table, every, train).run()
-    print("\n\n".join(tables(options.table)))
+@cache
+def found(seed: int) -> tuple[SupernetSettings, int, Mapping[str, str]]:
+    """Settings of the supernet, the limit of multiply-adds, and the text of every origin."""
+    folder = OUT / f"seed{seed}"
+    supernet = train_supernet(
+        space=SPACE, data="fractal", seed=seed, out=folder / "net", **TRAINING
+    )
+    evolution = evolve_supernet(folder / "net", seed=seed, out=folder / "found", **EVOLUTION)
+    settings = supernet.settings
+    free = asvit.run_search(
+        space=SPACE,
+        preset="quick",
+        steps=STEPS,
+        image_size=settings.image_size,
+        data=settings.images,
+        seed=seed,
+        out=folder / "search",
+    )
+    with (evolution.folder / TRIALS).open(newline="") as file:
+        first = [row["architecture"] for row in csv.DictReader(file)]  # the first are random
+    rng, space = np.random.default_rng(seed), load_space(SPACE)
+    texts = [evolution.winner.architecture, free.seed_architecture, *first[: len(NUMBERS)]]
+    texts += [str(space.sample(rng)) for _ in NUMBERS]
+    limit = int(evolution.settings.max_macs or 0)
+    return settings, limit, dict(zip(ORIGINS, texts, strict=True))
 
 
-def tables(table: Path = TABLE) -> tuple[str, str]:
-    """Every training, and the differences between the kinds, as Markdown."""
-    rows = read_rows(table, Row)
-    return _trainings(rows), "\n".join(_differences(rows))
+def train(seed: int, origin: str) -> Case:
+    """The architecture of an origin, its size, and its accuracy."""
+    settings, limit, texts = found(seed)
+    parts = load_splits(settings)
+    text = at_limit(texts[origin], settings, parts.classes, limit)
+    model = train_alone(text, settings, parts)
+    cost, top1 = count(model, settings.image_size), accuracy(model, *parts.test)
+    return {"architecture": text, "params": cost.params, "macs": cost.macs, "accuracy": top1}
+
+
+TABLE = Path(__file__).with_name("psvit.csv")
+STUDY = Study(Row, TABLE, cases(seed=range(3), origin=ORIGINS), train)
+
+
+class OnlyPath(nn.Module):
+    """A network as a supernet with one path."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, _path: None) -> Tensor:  # noqa: D102
+        return cast("Tensor", self.network(images))
+
+
+def train_alone(architecture: str, settings: SupernetSettings, parts: Splits) -> nn.Module:
+    """Train an architecture from fresh weights by its supernet's recipe.
+
+    It takes as many steps as the supernet for all paths, also on the images that ranked paths.
+    """
+    images, labels = (torch.cat(both) for both in zip(parts.train, parts.validation, strict=True))
+    seed = seed_for(settings.seed, f"alone {architecture}", 0)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        model = asvit.build(architecture, settings.image_size, parts.classes)
+    network, recipe = OnlyPath(model), settings.recipe
+    training = SupernetTraining(
+        network, (images, labels), recipe, draw=lambda _rng: None, seed=seed
+    )
+    training.run(save=lambda: None)
+    return model
 
 
 def at_limit(text: str, settings: SupernetSettings, num_classes: int, limit: int) -> str:
@@ -120,64 +159,23 @@ def at_limit(text: str, settings: SupernetSettings, num_classes: int, limit: int
     return str(path.with_(width=low))
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_table_options(parser, TABLE)
-    parser.add_argument("--space", default="psvit2d")
-    parser.add_argument("--data", default="fractal")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=100, help="of the training-free search")
-    parser.add_argument("--random", type=int, default=2, help="random paths of each kind")
-    parser.add_argument("--out", type=Path, default=Path("runs/compare-psvit"))
-    return parser.parse_args()
+def table() -> str:
+    """The differences between the kinds, in each seed and in the mean."""
+    rows, lines = STUDY.rows(), []
+    for pair in PAIRS:
+        sides = [[row for row in rows if row.origin.startswith(kind)] for kind in pair]
+        seeds = [grouped(side, ["seed"]) for side in sides]
+        each = ", ".join(f"{gain(seeds[0][key], seeds[1][key]).value:+.2f}" for key in seeds[0])
+        difference = points(gain(sides[0], sides[1], pair=["seed"]))
+        lines.append((f"{pair[0]} than {pair[1]}", each, *difference))
+    columns = {"points more": "l", "in each seed": "l", "mean": "r", "95 % interval": "r"}
+    return markdown(columns, lines)
 
 
-def _architectures(
-    options: argparse.Namespace, evolution: EvolutionResult, settings: SupernetSettings
-) -> list[str]:
-    """The text of every origin."""
-    free = asvit.run_search(
-        space=settings.space,
-        preset="quick",
-        steps=options.steps,
-        image_size=settings.image_size,
-        data=settings.images,
-        seed=settings.seed,
-        out=options.out / f"seed{settings.seed}" / "search",
-    )
-    with (evolution.folder / TRIALS).open(newline="") as file:
-        first = list(csv.DictReader(file))[: options.random]  # the first generation is random
-    rng, space = np.random.default_rng(settings.seed), load_space(settings.space)
-    drawn = [str(space.sample(rng)) for _ in range(options.random)]
-    within = [row["architecture"] for row in first]
-    return [evolution.winner.architecture, free.seed_architecture, *within, *drawn]
-
-
-def _trainings(rows: Sequence[Row]) -> str:
-    lines = ["| seed | architecture of | text | params | multiply-adds | test accuracy |"]
-    lines.append("|--:|---|---|---:|---:|---:|")
-    for row in sorted(rows, key=lambda row: row.seed):
-        text = row.architecture.replace("|", r"\|")
-        counts = f"{row.params:,} | {row.macs:,}"
-        lines.append(f"| {row.seed} | {row.origin} | `{text}` | {counts} | {row.accuracy:.2f} |")
-    return "\n".join(lines)
-
-
-def _differences(rows: Sequence[Row]) -> list[str]:
-    lines = ["| points more | in each seed | mean | 95 % interval |", "|---|---|---:|---:|"]
-    pairs = (
-        (SUPERNET, FREE), (SUPERNET, WITHIN), (SUPERNET, RANDOM), (FREE, RANDOM), (WITHIN, RANDOM),
-    )  # fmt: skip
-    for pair in pairs:
-        one, other = ([row for row in rows if row.origin.startswith(kind)] for kind in pair)
-        seeds = [
-            gain([r for r in one if r.seed == seed], [r for r in other if r.seed == seed]).value
-            for seed in sorted({row.seed for row in rows})
-        ]
-        mean, interval = points(gain(one, other, pair=["seed"]))
-        each = ", ".join(f"{points:+.2f}" for points in seeds)
-        lines.append(f"| {pair[0]} than {pair[1]} | {each} | {mean} | {interval} |")
-    return lines
+def main() -> None:
+    """Compute what is missing, and print the table."""
+    STUDY.main(__doc__)
+    print(table())
 
 
 if __name__ == "__main__":

@@ -104,6 +104,11 @@ def blocks(row: Row) -> int:
     return sum(map(int, row.depths.split(",")))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compute what is missing, and print the table."""
     STUDY.main(__doc__)
     print(table())
+
+
+if __name__ == "__main__":
+    main()

@@ -91,6 +91,11 @@ def table() -> str:
     return pivot(STUDY.rows(), ["rule"], "budget", cell)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compute what is missing, and print the table."""
     STUDY.main(__doc__)
     print(table())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,21 +1,31 @@
-"""One figure of the paper's complexity study: measures against trained accuracy.
+"""One figure of the paper's complexity study: measures and counts against trained accuracy.
 
-Run from a checkout: ``python -m experiments.complexity_study --reference asvit-sizes``. It runs
-``asvit correlate`` for the measures of the paper and the counts, and writes the figure. A stopped
-run continues when the command is given again.
+Run from a checkout: ``python -m experiments.complexity_study --figure
+docs/images/complexity-study.svg`` draws it from the stored measures of the table asvit-sizes.
 """
 
+import argparse
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from asvit.core.files import write_text
-from asvit.reference.result import CorrelationResult
-from asvit.report.correlate import PairRow, draw_panel, measure_label, pair_rows
+from asvit.reference import load_reference
+from asvit.reference.result import Values
+from asvit.report.correlate import (
+    PairRow,
+    draw_panel,
+    measure_label,
+    pair_rows,
+)
 from asvit.report.pictures import Picture
 from asvit.report.style import figure, panels
-from experiments.ranking import ranked, ranking_parser, tau_cell
+from experiments.measure_ranks import ranks_of
+from experiments.ranking import stored_values
 
+TABLE, TARGET = "asvit-sizes", "accuracy"
 MEASURES = (
     "length_distortion",
     "extrinsic_curvature",
@@ -28,37 +38,37 @@ COLUMNS = 3
 
 
 def main() -> None:
-    """Run the missing measurements, then write the figure."""
-    parser = ranking_parser(__doc__, "complexity-study", reference="asvit-sizes")
-    parser.add_argument("--target", default="accuracy", help="the accuracy to show")
-    parser.add_argument("--preset", default="default")
-    parser.add_argument("--figure", type=Path, default=Path("complexity-study.svg"))
+    """Print Kendall's taus, and draw the figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--figure", type=Path, help="file to draw, such as study.svg")
     options = parser.parse_args()
-    measures, targets = MEASURES[:4], [options.target]
-    result = ranked(options, options.preset, measures, targets, preset=options.preset)
-    write_text(options.figure, study_picture(result, options.target).svg)
-    for finding in result.correlations:
-        print(f"{finding.measure}: tau {tau_cell(finding.correlation)}")
+    ranks = ranks_of(TABLE)
+    titles = {name: f"τ {ranks[name].tau:.2f}".replace("-", "−") for name in MEASURES}
+    if options.figure:
+        write_text(options.figure, picture(titles).svg)
+    print(", ".join(f"{name} {title}" for name, title in titles.items()))
 
 
-def study_picture(result: CorrelationResult, target: str) -> Picture:
-    """Accuracy over every measure of :data:`MEASURES`, a panel each, with its τ above."""
-    rows = {name: pair_rows(result.values, name) for name in MEASURES}
-    taus = {
-        one.measure: one.correlation.tau for one in result.correlations if one.target == target
-    }
+def picture(titles: Mapping[str, str]) -> Picture:
+    """Accuracy over each measure, a panel each."""
+    table = load_reference(TABLE)
+    values = {name: tuple(map(float, column)) for name, column in stored_values(table).items()}
+    known = Values(
+        architectures=tuple(table.architectures),
+        accuracies={TARGET: tuple(table.accuracies[TARGET])},
+        measures=values,
+    )
+    rows = {name: pair_rows(known, name) for name in titles}
 
     def draw() -> Figure:
-        lines = -(-len(MEASURES) // COLUMNS)
-        made = figure(width=9.6, height=0.3 + 3.1 * lines)
-        for axes, name in zip(panels(made, len(MEASURES), columns=COLUMNS), MEASURES, strict=True):
-            shown = [row for row in rows[name] if row.target == target]
-            axes.set_title(f"τ {taus[name]:.2f}")
-            draw_panel(axes, shown)
+        whole = figure(width=9.6, height=0.3 + 3.1 * math.ceil(len(rows) / COLUMNS))
+        for axes, name in zip(panels(whole, len(rows), columns=COLUMNS), rows, strict=True):
+            axes.set_title(titles[name])
+            draw_panel(axes, rows[name])
             axes.set_xlabel(measure_label(name))
-        return made
+        return whole
 
-    every = [row for name in MEASURES for row in rows[name]]
+    every = [row for own in rows.values() for row in own]
     return Picture("complexity-study", "Complexity study", "", draw, (every, PairRow))
 
 

@@ -131,7 +131,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     },
     "growths, differences": partial(_part, compare_growths, compare_growths.TABLE, 1),
     "rules, differences": _rules_apart,
-    "psvit, differences": lambda: compare_psvit.tables()[1],
+    "psvit, differences": compare_psvit.table,
 }
 
 

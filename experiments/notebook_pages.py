@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
-from matplotlib.figure import Figure
 
+from asvit.report.pictures import Picture
 from experiments.tables import markdown
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
@@ -65,7 +64,6 @@ def run(name: str, parameters: Mapping[str, Any] | None = None) -> Iterator[Cell
     Raises:
         KeyError: If that cell does not define one of them.
     """
-    mpl.use("Agg")
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for cell in read(name):
         if cell.kind != "code":
@@ -123,19 +121,11 @@ def _shown(value: Any, folder: Path, name: str) -> str:
         }
         rows = [tuple(map(_cell, row)) for row in value.itertuples(index=False)]
         return markdown(columns, rows)
-    svg = None
-    if isinstance(value, Figure):
-        buffer = io.StringIO()
-        with mpl.rc_context({"svg.hashsalt": name}):
-            value.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        svg = buffer.getvalue()
-    elif hasattr(value, "_repr_svg_"):
-        svg = value._repr_svg_()
-    if svg is None:
+    if not isinstance(value, Picture):
         return f"```\n{value!r}\n```"
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    (folder / "images" / f"{name}.svg").write_text(svg, encoding="utf-8")
-    return f"![{getattr(value, 'title', 'figure')}](images/{name}.svg)"
+    (folder / "images" / f"{name}.svg").write_text(value.svg, encoding="utf-8")
+    return f"![{value.title}](images/{name}.svg)"
 
 
 def _cell(value: object) -> str:

@@ -110,6 +110,11 @@ def table() -> str:
     return markdown({"model": "l", **dict.fromkeys(columns, "r")}, lines)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compute what is missing, and print the table."""
     STUDY.main(__doc__)
     print(table())
+
+
+if __name__ == "__main__":
+    main()

@@ -127,6 +127,11 @@ def table(rival: str) -> str:
     return markdown(columns, lines)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compute what is missing, and print the table."""
     STUDY.main(__doc__)
     print(table("count"), table("measure"), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -26,30 +26,20 @@ PAPERS = {
 
 _HEAD = """# The papers' tables and figures
 
-Every table and figure of the four papers that we know of, with the command that repeats it, what
-came out here, and what was published. Numbers of tables and figures are given where we know
-them. *Not trained* marks what needs data or hardware that we do not have; the command is then
-the one to type where they are there. Counts are at 224 px with 1000 classes and without norms.
-This page is made by `python -m experiments.reproduce` from the files in
-`experiments/reproduced`. Tests read every command. The last column tells who runs it again:
-*tests* run it and compare the counts, or else the numbers with decimals, with what it prints;
-*nobody* has run it again since its numbers were written down, as it takes long; a dash stands
-where nothing was run. Accuracies in rows of counts are from the ablations at the end.
+What came out here of every table and figure of the four papers. *Not trained* marks what needs
+data or hardware that we do not have. Counts are at 224 px with 1000 classes, without norms. Tests
+run the commands marked *tests* and compare the numbers.
 """
 
 _FIGURE = """
-The complexity study, on the 100 networks of the table asvit-sizes:
-
 ![Accuracy over the measures of the study and over counts](images/complexity-study.svg)
 """
 
 _ABLATIONS = """
 ## Ablations, trained small
 
-`python -m experiments.compare_ablations`: networks of about 1.2 M multiply-adds on fractals of
-100 classes, 32 px, 8,000 images to train on and 5,000 to test on, {steps:,} steps, {seeds}
-seeds. Networks of a seed see the same batches, so differences are taken seed by seed. With
-{seeds} seeds Student's intervals are wide: what includes zero says nothing.
+Networks of about 1.2 M multiply-adds, fractals of 100 classes at 32 px, {steps:,} steps, {seeds}
+seeds, whose trainings see the same batches. What includes zero says nothing.
 
 {table}
 """
@@ -68,7 +58,7 @@ class Reproduced:
     @property
     def quick(self) -> bool:
         """Whether the command takes seconds, and prints the numbers."""
-        quick = "^asvit (cost|list|correlate)|--print|search_statistics"
+        quick = "^asvit (cost|list|correlate)|--print|search_statistics|complexity_study"
         return re.search(quick, self.command) is not None
 
     @property

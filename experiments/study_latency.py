@@ -71,6 +71,11 @@ def table() -> str:
     return markdown({"latency in": "l", **dict.fromkeys(columns, "r")}, lines)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compute what is missing, and print the table."""
     busy = [row.busy for row in STUDY.main(__doc__)]
     print(table(), f"\nbusy {np.median(busy):.2f} in the median, at most {max(busy):.2f}")
+
+
+if __name__ == "__main__":
+    main()

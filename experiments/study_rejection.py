@@ -166,6 +166,11 @@ def table() -> str:
     return markdown({**columns, "likeliest within": "r"}, lines)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compute what is missing, and print the table."""
     STUDY.main(__doc__)
     print(table())
+
+
+if __name__ == "__main__":
+    main()

@@ -72,6 +72,11 @@ def table() -> str:
     return markdown({f"relative to K1 = {STEMS[0]}": "l", **dict.fromkeys(columns, "r")}, lines)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compute what is missing, and print the table."""
     STUDY.main(__doc__)
     print(table())
+
+
+if __name__ == "__main__":
+    main()

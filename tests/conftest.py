@@ -21,14 +21,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Set up the process before anything imports torch, for what the tests start as well."""
     # On networks this small threads only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.pop("COLUMNS", None)  # set by some shells and runners; tables in a pipe obey it
     # A busy machine is slow, and no test of ours is about time.
     slow = [hypothesis.HealthCheck.too_slow]
-    hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=slow)
+    examples = 200 if config.getoption("--nightly") else 30
+    hypothesis.settings.register_profile(
+        "ours", deadline=None, suppress_health_check=slow, max_examples=examples
+    )
     hypothesis.settings.load_profile("ours")
     # A shell starts its background jobs with Ctrl-C ignored; ours, and theirs, are to be tested.
     signal.signal(signal.SIGINT, signal.default_int_handler)

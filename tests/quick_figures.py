@@ -1,7 +1,7 @@
 """Figures that take no time, for processes that are forked from one that has imported this.
 
 That a run draws the same figures whatever befell it follows from its tables, which are compared;
-``python -m tests.campaigns.kill_runs`` compares the figures as well.
+kills at random compare the figures as well.
 """
 
 from typing import Any

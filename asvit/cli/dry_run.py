@@ -10,13 +10,13 @@ from asvit.core.display import say
 from asvit.core.run_files import REPORT, RESULT, figure_files
 
 if TYPE_CHECKING:
+    from asvit.runs.algorithms.correlation import CorrelationAlgorithm
+    from asvit.runs.algorithms.designing import DesignAlgorithm
     from asvit.runs.algorithms.scaling import ScaleAlgorithm
     from asvit.runs.algorithms.search import SearchAlgorithm
-    from asvit.runs.correlation import CorrelationRun
-    from asvit.runs.designing import DesignRun
+    from asvit.runs.algorithms.training import TrainAlgorithm
     from asvit.runs.estimate import Remaining
     from asvit.runs.run import Run
-    from asvit.runs.training import TrainRun
 
 SCHEMA_VERSION = 1
 
@@ -25,7 +25,7 @@ SCHEMA_VERSION = 1
 Found = tuple[Mapping[str, Any], Iterable[str]]
 
 
-def plan_of_training(run: TrainRun, *, quiet: bool) -> Found:
+def plan_of_training(run: TrainAlgorithm, *, quiet: bool) -> Found:
     """The plan of a training."""
     from asvit.runs.training import plan_lines
 
@@ -33,7 +33,7 @@ def plan_of_training(run: TrainRun, *, quiet: bool) -> Found:
     return plan, plan_lines(plan)
 
 
-def plan_of_design(run: DesignRun, *, quiet: bool) -> Found:
+def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Found:
     """The plan of a design: its pictures, and which stages are done."""
     _check(run)
     if not quiet:
@@ -56,7 +56,7 @@ def plan_of_design(run: DesignRun, *, quiet: bool) -> Found:
 
 
 def plan_of_measures(
-    run: SearchAlgorithm | ScaleAlgorithm | CorrelationRun, *, quiet: bool
+    run: SearchAlgorithm | ScaleAlgorithm | CorrelationAlgorithm, *, quiet: bool
 ) -> Found:
     """The plan of a run that measures; an external storage of a search is not opened."""
     from asvit.runs.algorithms.search import SearchAlgorithm

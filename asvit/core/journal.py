@@ -105,7 +105,6 @@ class Journal(Store[S]):
         stamp = {self.clock: round(self.elapsed, 3)} if self.timed_start else {}
         append_record(self._file, {**head, "settings": settings.to_json(), **values, **stamp})
         self.settings, self.start_values = settings, values
-        self.started()
         return True
 
     def append(self, record: Mapping[str, Any]) -> None:
@@ -120,9 +119,6 @@ class Journal(Store[S]):
         """Keep a record of the kind's class."""
         self.append(to_json(record))
         self.records.append(record)
-
-    def started(self) -> None:
-        """Take note that the run was started or extended."""
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Take in a record of the file that :meth:`append` wrote."""
@@ -140,4 +136,3 @@ class Journal(Store[S]):
             name: value_from_json(record[name], declared)
             for name, declared in {**self.start_types, "versions": Mapping[str, str]}.items()
         }
-        self.started()

@@ -37,8 +37,6 @@ SUPERNET_FIGURES = ("loss",)
 # Of an evolution over its paths.
 ACCURACIES = "accuracies.jsonl"
 INHERITED = "inherited.safetensors"
-RETRAINED = "retrained.safetensors"
-RETRAINING = "retraining.safetensors"
 EVOLUTION_FIGURES = ("generations", "costs")
 
 # Of a training.

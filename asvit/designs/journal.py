@@ -12,7 +12,7 @@ from asvit.designs.settings import DesignSettings
 
 @dataclass(frozen=True)
 class Stage:
-    """What a finished stage has found, under its name."""
+    """The result of a finished stage, under its name."""
 
     name: str
     found: Mapping[str, Any]
@@ -27,6 +27,6 @@ class DesignJournal(Journal[DesignSettings]):
     record_type = Stage
     start_types: ClassVar[Mapping[str, Any]] = {"device": str}
 
-    def found(self, name: str) -> Mapping[str, Any] | None:
-        """What a stage has found; None while it has not finished."""
-        return next((one.found for one in self.records if one.name == name), None)
+    def result_of(self, name: str) -> Mapping[str, Any] | None:
+        """The result of a stage; None while it has not finished."""
+        return next((stage.found for stage in self.records if stage.name == name), None)

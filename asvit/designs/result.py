@@ -72,9 +72,10 @@ class DesignResult(Result, Model):
     @classmethod
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
         """As the base does; what to type next is of the folder as it is called now."""
-        found, now = super().parse(content, folder), predict_command(folder)
-        commands = [now if one == found.next_command else one for one in found.commands]
-        return dataclasses.replace(found, commands=commands, next_command=now)
+        result, now = super().parse(content, folder), predict_command(folder)
+        before = result.next_command
+        commands = [now if command == before else command for command in result.commands]
+        return dataclasses.replace(result, commands=commands, next_command=now)
 
     @property
     def lines(self) -> list[list[Any]]:
@@ -82,11 +83,11 @@ class DesignResult(Result, Model):
         ours = Model(**{name: getattr(self, name) for name in fields_of(Model)})
         return [
             [
-                *(name, one.architecture, one.params, one.macs, one.latency_ms),
-                Estimate(one.accuracy, *one.accuracy_interval, digits=1),
+                *(name, model.architecture, model.params, model.macs, model.latency_ms),
+                Estimate(model.accuracy, *model.accuracy_interval, digits=1),
             ]
-            for name, one in (("found", ours), ("made by hand", self.hand_made))
-            if one is not None
+            for name, model in (("found", ours), ("made by hand", self.hand_made))
+            if model is not None
         ]
 
     @property
@@ -94,8 +95,8 @@ class DesignResult(Result, Model):
         """What the network made by hand has in common with Swin-T and what not; else empty."""
         if self.hand_made is None:
             return ""
-        made = Genotype.parse(self.hand_made.architecture)
-        channels = made.width // made.stage_heads[0]
+        genotype = Genotype.parse(self.hand_made.architecture)
+        channels = genotype.width // genotype.stage_heads[0]
         return (
             f"The network made by hand has As-ViT blocks with heads of {channels} channels; those "
             "of Swin-T have 32, and a bias by position: it is no Swin-T."
@@ -107,15 +108,15 @@ class DesignResult(Result, Model):
         if self.difference is None or self.difference_interval is None:
             return f"not compared with As-ViT blocks of Swin-T's shape: {self.not_compared}"
         low, high = self.difference_interval
-        told = f"{self.difference:+.1f} points ({low:+.1f} to {high:+.1f}, 95 %)"
+        points = f"{self.difference:+.1f} points ({low:+.1f} to {high:+.1f}, 95 %)"
         if math.isfinite(self.difference_p):
-            told += f", McNemar's p {self.difference_p:.2g}"
+            points += f", McNemar's p {self.difference_p:.2g}"
         by_chance = self.difference_p > 0.05
         if low > 0 and not by_chance:
-            return f"more accurate than As-ViT blocks of Swin-T's shape: {told}"
+            return f"more accurate than As-ViT blocks of Swin-T's shape: {points}"
         if high < 0 and not by_chance:
-            return f"less accurate than As-ViT blocks of Swin-T's shape: {told}"
-        return f"no difference to As-ViT blocks of Swin-T's shape is shown: {told}"
+            return f"less accurate than As-ViT blocks of Swin-T's shape: {points}"
+        return f"no difference to As-ViT blocks of Swin-T's shape is shown: {points}"
 
 
 def predict_command(folder: Path) -> str:

@@ -3,57 +3,29 @@
 from __future__ import annotations
 
 import shlex
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 from asvit.core.console import clock, number, percent
-from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import (
     ACCURACIES,
     EVOLUTION_FIGURES,
     INHERITED,
-    RETRAINED,
-    RETRAINING,
     TRIALS,
 )
-from asvit.core.settings import check_same_digest, check_same_images, setting
+from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
-from asvit.runs.folder import RunFiles, newest_run, remove_files
+from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
-from asvit.search.supernet_result import (
-    Cells,
-    EvolutionResult,
-    Part,
-    PathRow,
-    RandomPaths,
-    Retrained,
-    Winner,
-    generations_of,
-    write_paths,
-)
+from asvit.search.supernet_result import EvolutionResult
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.training.supernets.settings import PathAccuracies
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from asvit.models.psvit_supernet import PSViTSupernet
-    from asvit.search.supernet_result import AccuracyJournal
-    from asvit.search.supernet_space import AllowedPaths
-    from asvit.training.supernets.file import SupernetFile
-    from asvit.training.supernets.splits import Splits
 
 
 @dataclass(kw_only=True)
-class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
+class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
     """Find the best path of the supernet in the run folder SUPERNET by evolution.
 
     Paths inherit the supernet's weights; none is trained. Without SUPERNET it takes the newest
@@ -66,10 +38,10 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         "evolution",
         "evolution",
         ACCURACIES,
-        (TRIALS, INHERITED, RETRAINED, RETRAINING),
+        (TRIALS, INHERITED),
         figures=EVOLUTION_FIGURES,
     )
-    journal_type = imported("asvit.search.supernet_result:AccuracyJournal")
+    algorithm = imported("asvit.runs.algorithms.evolution:EvolutionAlgorithm")
     pictures = imported("asvit.report.evolution:pictures")  # imports matplotlib
     details = imported("asvit.report.evolution:details")
     written = "report.html, trials.csv, result.json, weights, figures"
@@ -82,84 +54,14 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         argument=True,
         complete="paths",
     )
-    retrain: bool = setting(
-        False, "Then train the winner from scratch, with as many steps as the supernet had."
-    )
     device: str = setting(
         "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
     )
-    file: SupernetFile | None = None  # the supernet, where it is read already
 
-    @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
-        """As the base does; without a supernet, with the newest finished one."""
-        made = super().make(preset, **given)
-        return made if made.supernet else replace(made, supernet=newest_run("supernet"))
-
-    def resolved(self) -> Self:
-        """With the limit of multiply-adds that follows from the supernet, unless one was given."""
-        if self.settings.max_macs is not None:
-            return self
-        from asvit.search.supernet_space import SupernetSpace
-
-        origin = self.trained.origin
-        most = SupernetSpace(origin.settings).deit_macs(origin.num_classes)
-        return replace(self, settings=replace(self.settings, max_macs=most), file=self.trained)
-
-    @cached_property
+    @property
     def source(self) -> Path:
         """Run folder of the supernet."""
         return Path(self.supernet or "")
-
-    @cached_property
-    def trained(self) -> SupernetFile:
-        """The supernet, which must be finished."""
-        from asvit.training.supernets.file import SupernetFile
-
-        return self.file or SupernetFile.read_finished(self.source)
-
-    @cached_property
-    def allowed(self) -> AllowedPaths:
-        """The paths within the limits."""
-        from asvit.search.supernet_space import AllowedPaths, SupernetSpace
-
-        origin = self.trained.origin
-        return AllowedPaths(SupernetSpace(origin.settings), origin.num_classes, self.settings)
-
-    @cached_property
-    def where(self) -> torch.device:
-        """The device to evaluate on."""
-        from proxies.evaluation import resolve_device
-
-        return resolve_device(self.device)
-
-    @cached_property
-    def parts(self) -> Splits:
-        """The images that the supernet was trained on, which must not have changed."""
-        from asvit.training.supernets.splits import load_splits
-
-        origin = self.trained.origin
-        parts = load_splits(origin.settings, progress=images_told(self.progress))
-        check_same_images(self.source, origin.images, parts.provenance)
-        return parts.to(self.where)
-
-    @cached_property
-    def network(self) -> PSViTSupernet:
-        """The supernet with its weights, on the device to evaluate on."""
-        from asvit.networks import load_state
-
-        made = self.allowed.space.build(self.trained.origin.num_classes, seed=0)
-        load_state(made, self.trained.weights, what="the weights of the supernet")
-        return made.to(self.where)
-
-    def check(self) -> None:
-        """Read the supernet, and find the device."""
-        _ = self.allowed, self.where
-
-    def load(self) -> Mapping[str, Any]:
-        """The supernet and the kind of device, with the images."""
-        _ = self.parts
-        return {"supernet": self._origin, "device": self.where.type}
 
     def default_name(self) -> str:
         """Named after the supernet and the seed."""
@@ -175,161 +77,10 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
             f"{s.population}, seed {s.seed}"
         )
 
-    def open(self) -> AccuracyJournal:
-        """The journal of the accuracies, which must be of the same supernet."""
-        store = super().open()
-        what, stored = "on another supernet", store.start_values.get("supernet")
-        check_same_digest(self.folder, what, "folder", stored, self._origin)
-        return store
-
-    def settled(self, store: AccuracyJournal, result: EvolutionResult) -> bool:
-        """Whether all paths are evaluated, and the winner is trained if that is asked for."""
-        trained = result.retrained is not None or not self.retrain
-        return trained and super().settled(store, result) and (self.folder / TRIALS).exists()
-
-    def execute(self, store: AccuracyJournal, tell: Tell) -> EvolutionResult:
-        """Evolve, and then train the winner if that is asked for."""
-        import numpy as np
-
-        from asvit.search.supernet_space import ranked
-        from proxies.evaluation import seed_for
-
-        settings, space = self.settings, self.allowed.space
-        rows = self._evolve(store, tell)
-        best = ranked(rows)[0]
-        if self.retrain and store.retrained is None:
-            self._train_alone(store, best, tell)
-        if store.retrained is not None:
-            remove_files(self.folder, [RETRAINING])
-        winner = Winner(
-            architecture=best.architecture,
-            path=best.path,
-            params=self.allowed.costs(best.cells).params,
-            macs=best.macs,
-            validation=best.validation,
-            test=self._accuracy(store, "test", best.cells),
-        )
-        self._write(INHERITED, self.network.extract(best.cells), best, test=winner.test)
-        generations = generations_of(rows)
-        short = len(generations) < settings.generations
-        rng = np.random.default_rng(seed_for(settings.seed, "random paths"))
-        drawn = [space.draw(rng) for _ in range(settings.random_paths)]
-        cost = shlex.join(["asvit", "cost", best.architecture])
-        origin = self.trained.origin
-        return self.result(
-            store,
-            {"supernet": self._origin, "images": origin.images, "device": self.where.type},
-            space=origin.settings.space,
-            winner=winner,
-            generations=generations,
-            in_window=self._random(store, [row.cells for row in rows if row.generation == 1]),
-            anywhere=self._random(store, drawn),
-            deit_macs=self.allowed.deit_macs,
-            evaluated=len(rows),
-            reason="no new path was found any more" if short else "",
-            retrained=store.retrained,
-            wall_seconds=store.seconds,
-            next_command=cost if store.retrained else f"{self.command_line()} --retrain",
-        )
-
-    def _evolve(self, store: AccuracyJournal, tell: Tell) -> Sequence[PathRow]:
-        """The paths of all generations, or of those up to one without anything new."""
-        from asvit.search.supernet_space import ranked
-
-        settings, rows = self.settings, list[PathRow]()
-        known, began = 0, time.monotonic()
-        for generation in range(1, settings.generations + 1):
-            for row in self.allowed.propose(generation, rows):
-                fresh = store.get("validation", row.cells) is None
-                accuracy = self._accuracy(store, "validation", row.cells)
-                rows.append(replace(row, validation=accuracy))
-                known += not fresh
-                if fresh:
-                    best = ranked(rows)[0]
-                    tell(
-                        Progress(
-                            "path",
-                            len(rows),
-                            settings.population * settings.generations,
-                            resumed=known,
-                            seconds=time.monotonic() - began,
-                            state=f"generation {generation}  best {best.architecture} "
-                            f"({percent(best.validation)})",
-                            record=rows[-1],
-                        )
-                    )
-            write_text(self.folder / TRIALS, write_paths(rows))
-        if not rows:
-            raise ValueError(
-                f"no random path was found that takes {settings.min_macs:,} to "
-                f"{settings.max_macs:,} multiply-adds; allow more with --max-macs"
-            )
-        return rows
-
-    def _accuracy(self, store: AccuracyJournal, part: Part, path: Cells) -> float:
-        """Accuracy of ``path`` with inherited weights, per cent; measured once, and kept."""
-        known = store.get(part, path)
-        if known is None:
-            known = self.allowed.space.accuracy(self.network, path, getattr(self.parts, part))
-            store.add(part, path, known)
-        return known
-
-    def _random(self, store: AccuracyJournal, paths: Sequence[Cells]) -> RandomPaths:
-        """What random paths reach."""
-        parts: Sequence[Part] = ("validation", "test")
-        found = ([self._accuracy(store, part, path) for path in paths] for part in parts)
-        return RandomPaths(*map(PathAccuracies.of, found))
-
-    def _train_alone(self, store: AccuracyJournal, best: PathRow, tell: Tell) -> None:
-        """Train the winner from scratch, and keep its weights and the outcome.
-
-        Training is saved as it goes on, so that a kill costs an epoch at most, and of a long one
-        a minute.
-        """
-        from asvit.training.supernets.retraining import train_alone
-
-        winner, settings = best.architecture, self.trained.origin.settings
-        state = self.folder / RETRAINING
-        trained = train_alone(winner, settings, self.parts, state=state, progress=tell)
-        failed = trained.reason is not None
-        accuracy = None if failed else trained.accuracy
-        self._write(RETRAINED, trained.model, best, test=accuracy)
-        store.add_retrained(
-            Retrained(
-                architecture=winner,
-                accuracy=accuracy,
-                loss=None if failed else fmean(trained.losses[-settings.steps_per_epoch :]),
-                seconds=round(trained.seconds, 3),
-                reason=trained.reason or "",
-            )
-        )
-
-    def _write(self, name: str, model: nn.Module, best: PathRow, *, test: float | None) -> None:
-        """Write the weights of the winner, with an accuracy on the test images."""
-        from asvit.data import MEAN, STD
-        from asvit.networks import Network, WeightsFile
-
-        origin = self.trained.origin
-        network = Network(best.architecture, origin.settings.image_size, origin.num_classes)
-        facts = {
-            "mean": MEAN,
-            "std": STD,
-            "interpolation": "bicubic",
-            "crop_pct": 1.0,
-            "images": origin.images["source"],
-            "top1": test,
-            "found_by": {"kind": EvolutionResult.kind, "path": best.path},
-        }
-        WeightsFile(network, model.state_dict(), facts=facts).write(self.folder / name)
-
-    @cached_property
-    def _origin(self) -> dict[str, str]:
-        return {"folder": str(self.source), "digest": self.trained.digest}
-
     @classmethod
     def summary(cls, result: EvolutionResult) -> Iterator[SummaryPart]:
         """The winner, the generations, and random paths with the same weights."""
-        limit, winner, again = number(result.settings.max_macs), result.winner, result.retrained
+        limit, winner = number(result.settings.max_macs), result.winner
         facts: dict[str, object] = {
             "winner": winner.architecture,
             "parameters": winner.params,
@@ -340,8 +91,6 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
             "space": result.space,
             "supernet": result.provenance["supernet"]["folder"],
         }
-        if again is not None:
-            facts["test, trained from scratch"] = again.reason or percent(again.accuracy)
         if result.reason:
             facts["ended early"] = result.reason
         yield facts
@@ -370,8 +119,7 @@ def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> Evoluti
     set apart from the training images; none is trained. The run folder holds
     ``accuracies.jsonl`` (every accuracy), ``trials.csv``, ``inherited.safetensors`` (the winner
     with its inherited weights), ``result.json`` and the report. After a stop at most the path in
-    flight is evaluated again, and of a training of the winner at most an epoch is trained again,
-    of a long one at most a minute. More generations or random paths extend a run.
+    flight is evaluated again. More generations or random paths extend a run.
 
     Args:
         supernet: Run folder of the supernet; the newest finished one in ``runs`` by default.

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import Any, TypeVar
 
-from asvit.core.progress import Tell, ignore
 from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, previous
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.versions import missing, versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
@@ -26,14 +22,8 @@ from asvit.transfer.settings import (
     TransferSettings,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from asvit.report.pictures import Picture
-    from asvit.training.checkpoint import Checkpoint, Saved
-    from asvit.transfer.session import Task
-
 S = TypeVar("S", bound=TransferSettings)
+R = TypeVar("R", bound=TransferResult)
 
 
 def _files(kind: str, noun: str) -> RunFiles:
@@ -43,24 +33,10 @@ def _files(kind: str, noun: str) -> RunFiles:
 
 
 @dataclass(kw_only=True)
-class TransferRun(SharedRun[S, TransferResult]):
+class TransferRun(SharedRun[S, R]):
     """Train a model on images with annotations, from a network."""
 
-    task_type: ClassVar[Any]  # a :class:`asvit.transfer.session.Task`
-
-    @cached_property
-    def task(self) -> Task[S]:
-        """The model, freshly initialised, with its data."""
-        import torch
-
-        from proxies.evaluation import seed_for
-
-        try:
-            with torch.random.fork_rng([]):  # equal in every process
-                torch.manual_seed(seed_for(self.settings.seed, "weights"))
-                return cast("Task[S]", self.task_type(self.settings))
-        except ModuleNotFoundError as error:
-            raise missing(f"asvit {self.command}", str(error.name), "transfer") from error
+    pictures = imported("asvit.report.transfer:pictures")  # imports matplotlib
 
     @property
     def title(self) -> str:
@@ -78,78 +54,11 @@ class TransferRun(SharedRun[S, TransferResult]):
     @property
     def typed_values(self) -> Mapping[str, object]:
         """The network, which weights may bring along."""
-        return {"architecture": self.settings.architecture, **super().typed_values}
-
-    def check(self) -> None:
-        """Find the device and libraries."""
-        _ = self.processes
-
-    def load(self) -> Mapping[str, Any]:
-        """Annotations and the kind of device."""
-        parts = (self.task.images, self.task.validation)
-        source = f"{self.settings.data}: {' and '.join(f'{len(part)} images' for part in parts)}"
-        digest = hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
-        images = {"source": source, "digest": digest}
-        return {"images": images, "device": self.processes.device.type}
-
-    def execute(self, store: Saved[Checkpoint], tell: Tell) -> TransferResult:
-        """Train to the last epoch."""
-        from asvit.training.checkpoint import Origin
-        from asvit.transfer.session import Session
-
-        task, begun = self.task, self.load()
-        origin = Origin(self.settings, begun["images"], (), begun["device"], (), versions())
-        session = Session(
-            folder=self.folder,
-            origin=origin if store.file is None else store.file.origin,
-            processes=self.processes,
-            stored=store.file,
-            workers=self.workers_for(len(task.indices)),
-            file=self.files.state,
-            kind=self.files.kind,
-            task=task,
-            row_type=self.result_type.row_type,
-        )
-        session.run(tell if self.processes.first else ignore)
-        return self.result(
-            store,
-            {"found_by": self.found_by, **begun, "processes": self.processes.world},
-            classes=task.classes,
-            params=sum(parameter.numel() for parameter in task.model.parameters()),
-            history=tuple(session.history),
-            wall_seconds=session.seconds,
-        )
-
-    @classmethod
-    def pictures(cls, result: TransferResult) -> Sequence[Picture]:
-        """The loss and the metrics over the epochs, and predictions."""
-        from asvit.report.pictures import Picture
-        from asvit.report.training import draw_epochs
-
-        rows, kind = result.history, result.row_type
-        panels = {f"{name.replace('_', ' ')} (%)": ("", name) for name in result.values}
-        photograph = result.folder / DRAWING
-        return [
-            Picture(
-                "curves",
-                "Loss and metrics",
-                "The mean loss of the steps of each epoch, and metrics on the validation images.",
-                lambda: draw_epochs(rows, {"loss": ("loss",), **panels}),
-                (rows, kind),
-            ),
-            Picture(
-                "predictions",
-                "Predictions",
-                "The first validation images: annotations, and right of each what is found.",
-                lambda: draw_photograph(photograph),
-                (rows[-1:], kind),
-                wide=True,
-            ),
-        ]
+        return {"architecture": self.settings.architecture}
 
 
 @dataclass(kw_only=True)
-class DetectionRun(TransferRun[DetectionSettings]):
+class DetectionRun(TransferRun[DetectionSettings, DetectionResult]):
     """Train a detector on ARCH with images in COCO's format.
 
     FOLDER holds annotations/instances_SPLIT.json and the images in SPLIT. Given again, the same
@@ -159,13 +68,12 @@ class DetectionRun(TransferRun[DetectionSettings]):
 
     command = "transfer detect"
     files = _files("detection", "detector")
-    result_type = DetectionResult
-    task_type = imported("asvit.transfer.detector:Detection")
+    algorithm = imported("asvit.runs.algorithms.transfer:DetectionAlgorithm")
     written = "report.html, detector.safetensors, predictions.jpg, metrics.csv, result.json"
 
 
 @dataclass(kw_only=True)
-class SegmentationRun(TransferRun[SegmentationSettings]):
+class SegmentationRun(TransferRun[SegmentationSettings, SegmentationResult]):
     """Train a segmenter on ARCH with images in ADE20K's format.
 
     FOLDER holds images/SPLIT and annotations/SPLIT, where a picture of the same name has the class
@@ -176,25 +84,8 @@ class SegmentationRun(TransferRun[SegmentationSettings]):
 
     command = "transfer segment"
     files = _files("segmentation", "segmenter")
-    result_type = SegmentationResult
-    task_type = imported("asvit.transfer.segmenter:Segmentation")
+    algorithm = imported("asvit.runs.algorithms.transfer:SegmentationAlgorithm")
     written = "report.html, segmenter.safetensors, predictions.jpg, metrics.csv, result.json"
-
-
-def draw_photograph(path: Path) -> Figure:
-    """A picture of a run folder as it is, or nothing where it is missing."""
-    from matplotlib.image import imread
-
-    from asvit.report.style import empty, figure
-
-    if not path.is_file():
-        return empty(f"no {path.name}")
-    pixels = imread(path)
-    made = figure(width := 11.0, width * pixels.shape[0] / pixels.shape[1])
-    axes = made.subplots()
-    axes.imshow(pixels, interpolation="none")  # else an SVG would have it at 72 dpi
-    axes.set_axis_off()
-    return made
 
 
 @with_options(DetectionSettings, DetectionRun, CallOptions)
@@ -219,8 +110,7 @@ def run_detection(architecture: str | None = None, **given: Any) -> DetectionRes
         ...     weights="runs/trained", data="coco", epochs=12, batch_size=4
         ... )  # doctest: +SKIP
     """
-    made = DetectionRun.make(architecture=architecture, **given).run()
-    return cast("DetectionResult", made)
+    return DetectionRun.make(architecture=architecture, **given).run()
 
 
 @with_options(SegmentationSettings, SegmentationRun, CallOptions)
@@ -235,5 +125,4 @@ def run_segmentation(architecture: str | None = None, **given: Any) -> Segmentat
         ...     weights="runs/trained", data="ade", epochs=12, batch_size=4
         ... )  # doctest: +SKIP
     """
-    made = SegmentationRun.make(architecture=architecture, **given).run()
-    return cast("SegmentationResult", made)
+    return SegmentationRun.make(architecture=architecture, **given).run()

@@ -1,4 +1,4 @@
-"""What an evolution over the paths of a supernet keeps: accuracies, a table, the result."""
+"""Journal, table and result of an evolution over the paths of a supernet."""
 
 import csv
 import io
@@ -32,17 +32,6 @@ class SupernetOrigin(TypedDict):
     digest: str
 
 
-@dataclass(frozen=True)
-class Retrained:
-    """The outcome of training the winner from scratch; None for what is not finite."""
-
-    accuracy: float | None  #: on the test images, per cent
-    loss: float | None  #: mean over the last epoch, nats
-    seconds: float  #: wall-clock time
-    reason: str  #: why it failed, else empty
-    architecture: str = ""  #: text of the winner
-
-
 class _Accuracy(TypedDict):
     part: Part
     path: Cells
@@ -64,7 +53,6 @@ class AccuracyJournal(Journal[EvolutionSettings]):
 
     def __init__(self, *args: Any) -> None:
         self._accuracies: dict[tuple[Part, Cells], float] = {}
-        self.retrained: Retrained | None = None  #: None before the winner is trained from scratch
         super().__init__(*args)
 
     def get(self, part: Part, path: Cells) -> float | None:
@@ -72,26 +60,14 @@ class AccuracyJournal(Journal[EvolutionSettings]):
         return self._accuracies.get((part, path))
 
     def add(self, part: Part, path: Cells, accuracy: float) -> None:
-        """Keep the accuracy of a path."""
+        """Store the accuracy of a path."""
         self.append({"part": part, "path": list(path), "accuracy": accuracy})
         self._accuracies[part, path] = accuracy
 
-    def add_retrained(self, outcome: Retrained) -> None:
-        """Keep the outcome of training the winner from scratch."""
-        self.append({"retrained": to_json(outcome)})
-        self.retrained = outcome
-
-    def started(self) -> None:
-        """Forget a retrained winner: an extended run may have another."""
-        self.retrained = None
-
     def take(self, record: Mapping[str, Any]) -> None:
         """Take in a record of the file."""
-        if "retrained" in record:
-            self.retrained = from_json(record["retrained"], Retrained)
-        else:
-            found = from_json(record, _Accuracy)
-            self._accuracies[found["part"], found["path"]] = float(found["accuracy"])
+        row = from_json(record, _Accuracy)
+        self._accuracies[row["part"], row["path"]] = float(row["accuracy"])
 
 
 @dataclass(frozen=True)
@@ -178,8 +154,6 @@ class EvolutionResult(Result):
     deit_macs: int  #: multiply-adds of the DeiT of the supernet's size
     evaluated: int  #: paths evaluated in all generations
     reason: str  #: why there are fewer generations than asked for; empty where there are not
-    #: The outcome of training the winner from scratch; None where it was not asked.
-    retrained: Retrained | None
 
     def __post_init__(self) -> None:
         if self.settings.max_macs is None:
@@ -219,15 +193,15 @@ class EvolutionResult(Result):
 
 def generations_of(rows: Sequence[PathRow]) -> list[Generation]:
     """The generations of these paths in numbers, in order."""
-    found: list[Generation] = []
+    generations: list[Generation] = []
     generation = attrgetter("generation")
     for number, group in groupby(sorted(rows, key=generation), generation):
         accuracies = [row.validation for row in group]
         best = max(accuracies)
-        so_far = max([best, *(one.best_so_far for one in found[-1:])])
+        so_far = max([best, *(last.best_so_far for last in generations[-1:])])
         median = statistics.median(accuracies)
-        found.append(Generation(number, len(accuracies), best, median, so_far))
-    return found
+        generations.append(Generation(number, len(accuracies), best, median, so_far))
+    return generations
 
 
 def write_paths(rows: Sequence[PathRow]) -> str:

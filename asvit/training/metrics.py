@@ -21,6 +21,7 @@ from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, TENSORBOARD
 from asvit.core.versions import missing
 from asvit.data import LabelledImages
 from asvit.training.distributed import ProcessGroup
+from asvit.training.settings import TOP
 from proxies.messages import first_line
 from proxies.tables import csv_text
 
@@ -28,9 +29,6 @@ MOST_PICTURES = 24  # of the worst mistakes
 SIDE = 96  # pixels of the longer side of a picture
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-
-
-TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.core.files import check_plain, expanded
-from asvit.core.run_files import INHERITED, MODEL, RESULT, RETRAINED
+from asvit.core.run_files import INHERITED, MODEL, RESULT
 from asvit.networks import load_state, read_state
 
 _BIAS_TABLE = "relative_position_bias_table"
@@ -24,7 +24,7 @@ def weights_path(text: str) -> Path:
     path = path.parent if path.name == RESULT else path
     if not path.is_dir():
         return path
-    candidates = (path / name for name in (MODEL, RETRAINED, INHERITED))
+    candidates = (path / name for name in (MODEL, INHERITED))
     file = next((candidate for candidate in candidates if candidate.exists()), path / MODEL)
     check_plain(file)
     return file

@@ -23,7 +23,8 @@ from asvit.training.distillation import Teacher
 from asvit.training.engine import Engine, Step
 from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import Loader, train_loader, validation_loader
-from asvit.training.metrics import TOP, EpochRow, TensorBoard, predict
+from asvit.training.metrics import EpochRow, TensorBoard, predict
+from asvit.training.settings import TOP
 from asvit.training.token_plan import saved
 from proxies.counts import count
 

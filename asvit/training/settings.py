@@ -14,6 +14,8 @@ from asvit.training.token_plan import TokenPlan
 if TYPE_CHECKING:
     from asvit.training.images.augmentation import Augmentation
 
+TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
+
 _WARMUP_SHARE = 5  # the default warm-up takes at most a fifth of the epochs
 _BRANCHES = 2  # of compact parts, as in asvit.convert
 _SOFT_WEIGHT = 0.1  # of the teacher in soft distillation, as in DeiT

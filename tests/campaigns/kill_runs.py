@@ -1,32 +1,24 @@
-"""Kills runs at random moments, and compares their results with runs that were never killed.
+"""Runs of every command on tiny tasks, killed at random moments and compared.
 
-Run from a checkout: ``python -m tests.campaigns.kill_runs --kills 1000``. Every command runs in
-its own process, which is killed with SIGKILL at a random moment and started again in the same
-folder. After at most five kills it may finish. Its files must then equal those of a run that was
-never killed: tables and pictures byte by byte, weights bit by bit, result.json except for times. A
-kill counts if the process was still running.
+Every command runs in its own process, which is killed with SIGKILL at a random moment and started
+again in the same folder. After at most five kills it may finish. Its files must then equal those
+of a run that was never killed: tables and pictures byte by byte, weights bit by bit, result.json
+except for times.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import io
 import json
-import math
 import os
-import platform
 import random
 import re
 import shutil
 import signal
-import sys
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -36,19 +28,12 @@ import onnx
 from safetensors import safe_open
 
 from asvit.core.run_files import DESIGNED
-from asvit.core.versions import versions
 from asvit.data import FractalDataset
-from asvit.designs.journal import DesignJournal
-from asvit.runs import designing
-from experiments.tables import markdown
+from asvit.runs.algorithms import design_plan
 from experiments.tasks import write_pictures
 from tests.campaigns import forked
 
 RUN = "run"
-
-#: What a kill may interrupt, told from the files in the folder.
-STAGES = ("before the first record", "while working", "inside a write", "after the result")
-WORKER = "a worker"  # killed in place of the main process
 
 _DESIGN_STAGES = 10
 _MOMENT = 1.5  # seconds, at most, in a stage of a design
@@ -91,7 +76,7 @@ COMMANDS: Mapping[str, str] = {
     "supernet train": "supernet train --validation-images 12 --test-images 12 --image-size 16"
     f" --width 6 --epochs 3 {_LEARNING}",
     "supernet evolve": "supernet evolve supernet --population 5 --generations 3 --keep 2"
-    " --crossovers 2 --mutations 2 --random-paths 3 --retrain --device cpu",
+    " --crossovers 2 --mutations 2 --random-paths 3 --device cpu",
 }
 
 #: Takes half a minute, and is only killed where it is asked for.
@@ -119,26 +104,6 @@ _TIMED = re.compile(
 _NOT_COMPARED = ("study.journal", "pace.svg")
 
 
-@dataclass
-class Tally:
-    """Statistics of the kills of one command.
-
-    Attributes:
-        stages: Number of kills by stage.
-        runs: Runs that were killed at least once, finished, and were compared.
-        seconds: Duration of the reference run, which is never killed.
-    """
-
-    stages: Counter[str] = field(default_factory=Counter)
-    runs: int = 0
-    seconds: float = 0.0
-
-    @property
-    def kills(self) -> int:
-        """Number of kills."""
-        return self.stages.total()
-
-
 class Campaign:
     """Kills runs of commands and compares the results.
 
@@ -151,9 +116,9 @@ class Campaign:
         self._folder = folder
         self._seed = seed
         self._references: dict[str, dict[str, object]] = {}
-        self.tallies: dict[str, Tally] = {}
+        self._seconds: dict[str, float] = {}
 
-    def kill(self, name: str, kills: int) -> Tally:
+    def kill(self, name: str, kills: int) -> None:
         """Kill runs of the command ``name`` at least ``kills`` times, and compare each run.
 
         Raises:
@@ -161,15 +126,12 @@ class Campaign:
         """
         self.reference(name)  # measures its duration
         moments = random.Random(f"{self._seed} {name}")
-        tally = self.tallies[name]
-        while tally.kills < kills:
-            folder = self.new(name, f"killed-{tally.runs}")
+        while kills > 0:
+            folder = self.new(name, f"killed-{kills}")
             survived = self._kill_until_done(name, folder, moments)
-            tally.stages.update(survived)
-            tally.runs += bool(survived)
-            self.check_same(name, folder, what=f"after {len(survived)} kills")
+            self.check_same(name, folder, what=f"after {survived} kills")
             shutil.rmtree(folder)
-        return tally
+            kills -= survived
 
     def finish(self, name: str, folder: Path) -> None:
         """Run the command in ``folder`` to its end.
@@ -202,7 +164,7 @@ class Campaign:
             folder = self.new(name, "reference")
             began = time.monotonic()
             self.finish(name, folder)
-            self.tallies[name] = Tally(seconds=time.monotonic() - began)
+            self._seconds[name] = time.monotonic() - began
             self._references[name] = outcome(folder / RUN)
         return self._references[name]
 
@@ -231,29 +193,25 @@ class Campaign:
             shutil.copytree(self.reference_folder(needed) / RUN, folder / target)
         return folder
 
-    def _kill_until_done(self, name: str, folder: Path, moments: random.Random) -> list[str]:
-        """Start and kill the command until it finishes; returns the stages of the kills."""
-        stages: list[str] = []
-        for _ in range(MAX_KILLS):
-            before = partial_writes(folder)
+    def _kill_until_done(self, name: str, folder: Path, moments: random.Random) -> int:
+        """Start and kill the command until it finishes; returns how often it was killed."""
+        for kills in range(MAX_KILLS):
             process = self._start(name, folder)
             if name == DESIGN:
                 _wait_for_stage(process, folder / RUN / DESIGNED, moments)
             else:
-                process.join(moments.uniform(0, self.tallies[name].seconds))
+                process.join(moments.uniform(0, self._seconds[name]))
             if (workers := forked.workers(folder)) and moments.random() < WORKER_SHARE:
                 os.kill(moments.choice(workers), signal.SIGKILL)
                 process.join(MAX_SECONDS)  # the run continues without it
-                stages.append(WORKER)
             process.kill()
             process.join()
             if process.exitcode != -signal.SIGKILL:
                 self._check(name, folder, process.exitcode)
-                return stages
-            stages.append(stage_of_kill(folder, before))
+                return kills
             self._check_workers_exit(name, folder)
         self.finish(name, folder)
-        return stages
+        return MAX_KILLS
 
     def _start(self, name: str, folder: Path) -> ForkServerProcess:
         prepare = forked.fork_workers if "--jobs" in _EVERY[name] else None
@@ -294,13 +252,13 @@ def _wait_for_stage(process: ForkServerProcess, journal: Path, moments: random.R
 
 def shorten_designs() -> None:
     """Make the trainings of designs in this process brief; there is no option for it."""
-    plan = designing.DesignRun._plan
+    search = design_plan.DesignPlan.search
 
-    def brief(run: designing.DesignRun) -> Mapping[str, Any]:
-        return {**plan(run), "training_steps": 3}
+    def brief(plan: design_plan.DesignPlan) -> Mapping[str, Any]:
+        return {**search(plan), "training_steps": 3}
 
-    mock.patch.object(designing.DesignRun, "_plan", brief).start()
-    mock.patch.object(designing, "_EPOCHS", (2, 2)).start()
+    mock.patch.object(design_plan.DesignPlan, "search", brief).start()
+    mock.patch.object(design_plan, "_EPOCHS", (2, 2)).start()
 
 
 def _write_scenes(folder: Path) -> None:
@@ -330,36 +288,6 @@ def outcome(run: Path) -> dict[str, object]:
 def differences(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
     """Names of the files in which two outcomes differ, or that one of them lacks."""
     return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
-
-
-def partial_writes(folder: Path) -> set[tuple[str, int]]:
-    """Files under ``folder`` whose writing was interrupted: paths and times."""
-    return {
-        (str(path), path.stat().st_mtime_ns)
-        for path in folder.rglob("*")
-        if path.name.endswith((".part", ".journal.lock", ".db-journal")) or _is_torn(path)
-    }
-
-
-def stage_of_kill(folder: Path, before: set[tuple[str, int]]) -> str:
-    """The stage at which a run was killed; ``before`` lists older partial writes."""
-    run = folder / RUN
-    if partial_writes(folder) - before:
-        return "inside a write"
-    if (run / "result.json").exists():
-        return "after the result"
-    kept = {path.name for path in run.iterdir()} - {".kind", ".lock"} if run.exists() else set()
-    if DESIGNED in kept and (stages := [*DesignJournal(run / DESIGNED).records]):
-        return f"in the stage after {stages[-1].name}"
-    return "while working" if kept else "before the first record"
-
-
-def _is_torn(path: Path) -> bool:
-    """Whether the last record of a journal is incomplete."""
-    if path.suffix not in (".jsonl", ".journal"):
-        return False
-    content = path.read_bytes()
-    return bool(content) and not content.endswith(b"\n")
 
 
 def _content(path: Path) -> object:
@@ -412,55 +340,3 @@ def _tensors(path: Path) -> object:
         name: (of.dtype, of.shape, hashlib.sha256(of.numpy().tobytes()).hexdigest())
         for name, of in tensors.items()
     }
-
-
-def shares(kills: int, tallies: Mapping[str, Tally]) -> Iterator[tuple[str, int]]:
-    """Distribute kills so that all commands take about the same time."""
-    rates = {name: 1 / tally.seconds for name, tally in tallies.items()}
-    for name, rate in rates.items():
-        yield name, math.ceil(kills * rate / sum(rates.values()))
-
-
-def table(tallies: Mapping[str, Tally]) -> str:
-    """The results as a Markdown table; stages of a design count as working."""
-    counts = {
-        (name, str(tally.runs)): Counter(
-            stage if stage in (*STAGES, WORKER) else "while working"
-            for stage in tally.stages.elements()
-        )
-        for name, tally in tallies.items()
-    }
-    counts["all", ""] = sum(counts.values(), Counter[str]())
-    heads, kinds = ("command", "runs compared"), (*STAGES, WORKER)
-    columns = {**dict.fromkeys(heads, "l"), **dict.fromkeys((*kinds, "all"), "r")}
-    lines = [
-        (*key, *(found[kind] for kind in kinds), found.total()) for key, found in counts.items()
-    ]
-    return markdown(columns, lines)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Kill runs of every command, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=320, help="over all commands")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=list(_EVERY), action="append", help="only this command")
-    asked = parser.parse_args(arguments)
-    names = asked.only or list(COMMANDS)
-    forked.run(int)  # starts the server, which takes seconds
-    campaign = Campaign(Path(tempfile.mkdtemp(prefix="kill-runs-")), seed=asked.seed)
-    for name in names:
-        campaign.reference(name)
-    for name, kills in shares(asked.kills, {name: campaign.tallies[name] for name in names}):
-        tally = campaign.kill(name, kills)
-        print(f"{name}: {tally.kills} kills of {tally.runs} runs", file=sys.stderr)
-        if name == DESIGN:
-            told = (f"{count} {stage}" for stage, count in sorted(tally.stages.items()))
-            print(f"  {', '.join(told)}", file=sys.stderr)
-    libraries = ", ".join(f"{name} {version}" for name, version in versions().items())
-    print(f"seed {asked.seed}, {platform.machine()}, {libraries}\n")
-    print(table({name: campaign.tallies[name] for name in names}))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,26 +1,18 @@
-"""The script that kills runs: comparison of outcomes, and stages of kills."""
+"""Kills at random: comparison of outcomes, and what is said of runs that differ."""
 
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from asvit.core.run_files import DESIGNED
-from asvit.designs.journal import DesignJournal, Stage
-from asvit.designs.settings import DesignSettings
 from tests.campaigns import forked, kill_runs
 from tests.campaigns.kill_runs import (
-    WORKER,
     Campaign,
-    Tally,
     differences,
     outcome,
-    partial_writes,
-    stage_of_kill,
 )
 
 
@@ -59,41 +51,6 @@ def test_a_file_too_many_is_a_difference(tmp_path: Path) -> None:
     assert differences(outcome(one), outcome(other)) == [".trials.csv.part"]
 
 
-def test_landings(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    assert stage_of_kill(tmp_path, set()) == "before the first record"
-    run.mkdir()
-    for name in (".lock", ".kind"):
-        (run / name).touch()
-    assert stage_of_kill(tmp_path, set()) == "before the first record"
-    (run / "scores.jsonl").write_text("{}\n")
-    assert stage_of_kill(tmp_path, set()) == "while working"
-    (run / "scores.jsonl").write_text("{}\n{")
-    assert stage_of_kill(tmp_path, set()) == "inside a write"
-    older = partial_writes(tmp_path)  # of an earlier kill
-    assert stage_of_kill(tmp_path, older) == "while working"
-    (run / "result.json").touch()
-    assert stage_of_kill(tmp_path, older) == "after the result"
-    (run / ".result.json.part").touch()
-    assert stage_of_kill(tmp_path, set()) == "inside a write"
-
-
-def test_landings_in_a_design(tmp_path: Path) -> None:
-    run = tmp_path / kill_runs.RUN
-    journal = DesignJournal(run / DESIGNED)
-    run.mkdir()
-    journal.start(DesignSettings(data="pictures", max_params=9), device="cpu", versions={})
-    assert stage_of_kill(tmp_path, set()) == "while working"
-    journal.add_record(Stage("pictures", {}))
-    journal.add_record(Stage("plan", {}))
-    assert stage_of_kill(tmp_path, set()) == "in the stage after plan"
-    table = kill_runs.table(
-        {"design": Tally(Counter({"in the stage after plan": 2, WORKER: 1}), runs=3)}
-    )
-    assert "| design | 3 | 0 | 2 | 0 | 0 | 1 | 3 |" in table
-    assert "| all |  | 0 | 2 | 0 | 0 | 1 | 3 |" in table
-
-
 class Finished:
     """A process that has ended, for :func:`forked.start`."""
 
@@ -119,14 +76,14 @@ def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Campaign:
 def test_a_run_that_ends_differently_is_told_with_its_seed(
     campaign: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(_campaign: Campaign, _name: str, folder: Path, _moments: object) -> list[str]:
+    def killed(_campaign: Campaign, _name: str, folder: Path, _moments: object) -> int:
         write_run(folder / kill_runs.RUN, value=3.0)
         shutil.copy(folder / "run" / "curve.svg", folder / "run" / "more.svg")
-        return ["while working", "after the result"]
+        return 2
 
     monkeypatch.setattr(Campaign, "_kill_until_done", killed)
     message = (
-        r"ended differently in curve\.svg, .*more\.svg.* after 2 kills \(seed 7, see .*killed-0"
+        r"ended differently in curve\.svg, .*more\.svg.* after 2 kills \(seed 7, see .*killed-2"
     )
     with pytest.raises(RuntimeError, match=message):
         campaign.kill("train", 2)

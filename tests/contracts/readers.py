@@ -22,7 +22,6 @@ from asvit.core.settings import (
     check_same_images,
     check_same_settings,
 )
-from asvit.core.tensor_files import write_tensors
 from asvit.data.store import read_pictures, write_pictures
 from asvit.designs.journal import DesignJournal, Stage
 from asvit.designs.settings import DesignSettings
@@ -46,7 +45,6 @@ from asvit.search.study import StudyStore, create_study, first_study
 from asvit.search.supernet_result import (
     AccuracyJournal,
     PathRow,
-    Retrained,
     read_paths,
     write_paths,
 )
@@ -57,7 +55,6 @@ from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.file import Origin as SupernetOrigin
 from asvit.training.supernets.file import SupernetFile
-from asvit.training.supernets.retraining import _read as read_retraining
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from proxies import Score
@@ -152,7 +149,6 @@ def has_outcome(journal: TrainingJournal, at: int) -> bool:
 
 
 def has_accuracy(journal: AccuracyJournal, at: int) -> bool:
-    len(journal.retrained.reason if journal.retrained else "")
     return journal.get("test", ("b" * at,)) is not None
 
 
@@ -204,7 +200,6 @@ JOURNALS = {
         {"supernet": {"folder": "runs/a", "digest": "d"}, "device": "cpu", "versions": VERSIONS},
         lambda journal, at: journal.add("test", ("b" * at,), 1 / 3),
         has_accuracy,
-        lambda journal: journal.add_retrained(Retrained(50.0, None, 1.0, "")),
     ),
     "journal of a correlation": journal(
         ScoreJournal, CorrelationSettings(),
@@ -215,7 +210,7 @@ JOURNALS = {
         DesignJournal, DesignSettings("pets", max_params=10**6),
         {"device": "cpu", "versions": VERSIONS},
         lambda journal, at: journal.add_record(Stage(f"stage {at}", {"seconds": 1.5})),
-        lambda journal, at: journal.found(f"stage {at}") is not None,
+        lambda journal, at: journal.result_of(f"stage {at}") is not None,
     ),
     "study of a search": Reader(
         Lines(), write_study, open_journal, use_study, "study.journal",
@@ -308,7 +303,6 @@ SETTINGS = {f"settings: {type(one).__name__}": settings(one) for one in RIGHT_SE
 
 NETWORK = Network("pit:16,2|1,1,1|1,1,1", 32, 3)
 ROW = EpochRow(1, "(4,1)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.25, 52.0, 91.0, 300.0, 4.5)
-RETRAINED = {"architecture": "x"}
 
 
 @cache
@@ -373,12 +367,6 @@ TENSORS = {
     "supernet": Reader(
         Tensors(), write_supernet, SupernetFile.read, use_supernet, "supernet.safetensors",
         refusal="is not a supernet that .*restore it from a copy, or give --fresh",
-    ),
-    "path trained alone": Reader(
-        Tensors(),
-        lambda path: write_tensors(path, {"a": torch.ones(3)}, {**RETRAINED, "seconds": 1.5}),
-        lambda path: read_retraining(path, RETRAINED),
-        name="alone.safetensors", of_run=False, tolerant=True,
     ),
     "weights with their network": Reader(
         Tensors(), write_weights, WeightsFile.read, use_weights, "a.safetensors", of_run=False,

@@ -53,14 +53,6 @@ def zero_head() -> nn.Module:
     return model
 
 
-def without_statistics() -> nn.Module:
-    model: nn.Module = timm.create_model("resnet10t", num_classes=10)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean = module.running_var = None
-    return model
-
-
 def scores(
     build: Callable[[], nn.Module], *names: str, images: Tensor = IMAGES, repeats: int = 1
 ) -> dict[str, proxies.Score]:
@@ -150,15 +142,6 @@ def test_some_measures_hardly_depend_on_the_initial_weights() -> None:
 def test_blocks_that_do_nothing_look_trainable() -> None:
     own, nothing = values(vit, "az_trainability"), values(lambda: times(0.0), "az_trainability")
     assert nothing["az_trainability"] == pytest.approx(own["az_trainability"], abs=0.1)
-
-
-def test_measures_of_single_images_refuse_batches_that_interact() -> None:
-    single = "feature_condition_number", "jacob_cov", "grasp"
-    valid = "length_distortion", "snip", "grad_norm"  # norms are bypassed; the loss is a batch's
-    found = scores(without_statistics, "ntk_condition_number", *single, *valid)
-    assert "without running statistics" in found["ntk_condition_number"].reason
-    assert all("its samples interact" in found[name].reason for name in single)
-    assert all(math.isfinite(found[name].value) for name in valid)
 
 
 def test_every_measure_has_its_correlations() -> None:

@@ -16,7 +16,6 @@ import asvit
 from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
 from asvit.runs import lifecycle
-from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.settings import SupernetSettings
 from experiments import (
@@ -38,51 +37,47 @@ from proxies import PROXIES
 from proxies.counts import count
 from scaling.rules import RULES
 
-TRAINING = {
-    "classes": 3, "train_images": 24, "validation_images": 9, "test_images": 9, "image_size": 32,
-    "width": 12, "epochs": 1, "batch_size": 12, "device": "cpu",
-}  # fmt: skip
-EVOLUTION = {
-    "population": 3, "generations": 1, "keep": 1, "crossovers": 0, "mutations": 0,
-    "random_paths": 1, "device": "cpu",
-}  # fmt: skip
 
-
-def test_all_are_trained_at_the_largest_width_within_the_limit(
-    monkeypatch: pytest.MonkeyPatch, script: Script
+def test_paths_are_trained_at_the_largest_width_within_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def searched(*, space: str, seed: int, out: Path, **settings: Any) -> SimpleNamespace:
-        assert (space, seed, out) == ("psvit2d", 0, Path("out/seed0/search"))
-        found = [settings[name] for name in ("data", "image_size", "steps")]
-        assert found == ["fractal:3", 32, 2]
+    def searched(*, space: str, seed: int, **settings: Any) -> SimpleNamespace:
+        assert (space, seed, settings["data"], settings["image_size"]) == (
+            *("psvit2d", 0, "fractal:3", 32),
+        )
         return SimpleNamespace(seed_architecture="psvit2d:b-----|s-----|b-----")
 
-    monkeypatch.setattr(compare_psvit, "TRAINING", TRAINING)
-    monkeypatch.setattr(compare_psvit, "EVOLUTION", EVOLUTION)
+    images = {"classes": 3, "train_images": 24, "validation_images": 9, "test_images": 9}
+    training = {**images, "image_size": 32, "width": 12, "epochs": 1, "batch_size": 12}
+    steps = {"generations": 1, "keep": 1, "crossovers": 0, "mutations": 0, "random_paths": 1}
+    monkeypatch.setattr(compare_psvit, "TRAINING", {**training, "device": "cpu"})
+    monkeypatch.setattr(compare_psvit, "EVOLUTION", {**steps, "population": 3, "device": "cpu"})
     monkeypatch.setattr(asvit, "run_search", searched, raising=False)  # tested elsewhere
-    line = "--steps 2 --random 1 --seeds 1 --out out --table trainings.csv"
-    printed = script(compare_psvit.main, line).splitlines()
-    origins = ("supernet", "training-free", "within 1", "random 1")
-    assert [line.split(" | ")[:2] for line in printed[-12:-8]] == [["| 0", one] for one in origins]
-    assert [line.split(" | ")[0] for line in printed[-5:]] == [
-        "| supernet than training-free", "| supernet than within", "| supernet than random",
-        "| training-free than random", "| within than random",
-    ]  # fmt: skip
-    rows = read_rows("trainings.csv")
-    assert len(rows) == 4
-    limit = int(EvolutionResult.read(Path("out/seed0/found/result.json")).settings.max_macs or 0)
-    for row in rows:
-        assert 0.8 * limit < int(row["macs"]) <= limit
-        assert 0 <= float(row["accuracy"]) <= 100
-    again = script(compare_psvit.main, line).splitlines()
-    assert again == printed[4:]  # nothing is trained again
-    assert script(compare_psvit.main, f"{line} --print").splitlines() == again
+    every = [case for case in compare_psvit.STUDY.cases if case["seed"] == 0]
+    few = replace(compare_psvit.STUDY, table=Path("table.csv"), cases=every)
+    monkeypatch.setattr(compare_psvit, "STUDY", few)
+    rows = few.run()
+    limit = compare_psvit.found(0)[1]
+    compare_psvit.found.cache_clear()
+    assert [row.origin for row in rows] == [*compare_psvit.ORIGINS]
+    assert all(0.8 * limit < row.macs <= limit for row in rows)
+    assert len(compare_psvit.table().splitlines()) == 2 + len(compare_psvit.PAIRS)
 
 
 def test_what_does_not_fit_at_any_width_is_refused() -> None:
     settings = SupernetSettings.make(image_size=32)
     with pytest.raises(ValueError, match="more than 10 multiply-adds at its smallest width"):
         compare_psvit.at_limit("psvit2d:b-----|------|------", settings, 10, 10)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches and growths at their smallest, without reports."""
+    least = {"images": 2, "points": 3, "repeats": 1}
+    for name, more in (("run_search", {"recheck": 1}), ("run_scaling", {})):
+        run = partial(getattr(asvit, name), **least, **more)
+        monkeypatch.setattr(asvit, name, run, raising=False)
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
 
 
 @pytest.fixture
@@ -136,10 +131,8 @@ def test_outcomes_are_trained_once_each_and_kept(
     assert script(compare_outcomes.main, f"{line} --print").splitlines() == again
 
 
-def test_finalists_are_measured_once_more(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
-    small = partial(asvit.run_search, images=2, points=3, repeats=1, recheck=1)
-    monkeypatch.setattr(asvit, "run_search", small, raising=False)
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+@pytest.mark.usefixtures("small")
+def test_finalists_are_measured_once_more(script: Script) -> None:
     write_rows(
         Path("table.csv"),
         [TrainedRow(k, n, "x", 0, 50.0 + n) for k in compare_outcomes.KINDS for n in (0, 1)],
@@ -153,49 +146,43 @@ def test_finalists_are_measured_once_more(monkeypatch: pytest.MonkeyPatch, scrip
     assert all(float(value) > 0 for line in printed[-3:] for value in line[:-2].split(" | ")[3:])
 
 
-def test_differences_of_outcomes_are_within_pairs_and_seeds() -> None:
-    def made(kind: str, *accuracies: tuple[float, ...]) -> list[TrainedRow]:
-        return [
-            TrainedRow(kind, search, f"{kind} {search}", training, accuracy)
-            for search, own in enumerate(accuracies)
-            for training, accuracy in enumerate(own)
-        ]
+def rows_of(kind: str, *accuracies: tuple[float, ...], text: str = "") -> list[TrainedRow]:
+    """A row for each training, by architecture."""
+    return [
+        TrainedRow(kind, search, text or f"{kind} {search}", training, accuracy)
+        for search, own in enumerate(accuracies)
+        for training, accuracy in enumerate(own)
+    ]
 
+
+def test_differences_of_outcomes_are_within_pairs_and_seeds() -> None:
     policy, picked = compare_outcomes.POLICY, compare_outcomes.PICKED
-    rows = [*made(policy, (50, 50), (70, 70)), *made(picked, (53, 53), (73, 73))]
+    rows = [*rows_of(policy, (50, 50), (70, 70)), *rows_of(picked, (53, 53), (73, 73))]
     found = study.difference(rows, [(picked, policy)], paired=(picked, policy))
     assert (found.value, *found.interval) == (3, 3, 3)
     random = study.RANDOM
-    rows += made(random, (50, 50), (70, 70))
+    rows += rows_of(random, (50, 50), (70, 70))
     found = study.difference(rows, [(picked, random)])  # of no pairs: Welch's
     away = stats.t.ppf(0.975, 2) * math.sqrt(200)
     assert found.value == 3
     assert found.interval == pytest.approx((3 - away, 3 + away))
     both = study.difference(rows, [(picked, policy), (random, policy)], paired=(picked, policy))
     assert both.value == 1.5
-    noisy = [*made(policy, (50, 60)), *made(picked, (50, 60))]
+    noisy = [*rows_of(policy, (50, 60)), *rows_of(picked, (50, 60))]
     found = study.difference(noisy, [(picked, policy)])  # of their trainings
     away = stats.t.ppf(0.975, 2) * math.sqrt(50)
     assert found.interval == pytest.approx((-away, away))
 
 
 def test_a_network_that_several_growths_end_in_counts_once() -> None:
-    rows = [
-        TrainedRow("grown", growth, "same", training, accuracy)
-        for growth in range(3)
-        for training, accuracy in enumerate((87.0, 90.0))
-    ]
+    rows = rows_of("grown", *[(87.0, 90.0)] * 3, text="same")
     assert study.values_of(rows, "grown") == [87.0, 90.0]
     rows.append(TrainedRow("grown", 3, "other", 0, 80.0))
     assert study.values_of(rows, "grown") == [88.5, 80.0]
 
 
-def test_growths_to_one_budget_are_trained(
-    monkeypatch: pytest.MonkeyPatch, script: Script, trained: list[Any]
-) -> None:
-    small = partial(asvit.run_scaling, images=2, points=3, repeats=1)
-    monkeypatch.setattr(asvit, "run_scaling", small, raising=False)
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+@pytest.mark.usefixtures("small")
+def test_growths_to_one_budget_are_trained(script: Script, trained: list[Any]) -> None:
     line = "--growths 1 --random 2 --trainings 1 --budget 600K --table table.csv"
     printed = script(compare_growths.main, line).splitlines()
     rows = read_rows("table.csv")
@@ -217,12 +204,10 @@ def test_growths_to_one_budget_are_trained(
     assert script(compare_growths.main, f"{line} --print").splitlines() == printed[len(rows) :]
 
 
+@pytest.mark.usefixtures("small")
 def test_rules_and_growth_to_one_budget_are_trained(
     monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
-    small = partial(asvit.run_scaling, images=2, points=3, repeats=1)
-    monkeypatch.setattr(asvit, "run_scaling", small, raising=False)
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     taught: list[Any] = []
 
     def train(text: str, seed: int) -> float:
@@ -394,19 +379,12 @@ def test_designs_are_compared_below_one_cap(
 
 
 def test_the_best_drawn_is_judged_by_its_other_trainings() -> None:
-    def rows(kind: str, *accuracies: tuple[float, ...]) -> list[TrainedRow]:
-        return [
-            TrainedRow(kind, search, f"{kind} {search}", training, accuracy)
-            for search, own in enumerate(accuracies)
-            for training, accuracy in enumerate(own)
-        ]
-
-    outcomes = rows(compare_designs.AT_CAP, (90, 92), (88, 90))
-    drawn = rows("random", (70, 70, 70), (85, 85, 85), (60, 60, 60))
+    outcomes = rows_of(compare_designs.AT_CAP, (90, 92), (88, 90))
+    drawn = rows_of("random", (70, 70, 70), (85, 85, 85), (60, 60, 60))
     mean, apart = compare_designs.than_best_drawn(outcomes + drawn)
     assert (mean, apart.value) == (85.0, 5.0)
     # Each draw is lucky once: by its lucky training it is picked, by the others it is judged.
-    drawn = rows("random", *[(95, 80, 80)] * 30)
+    drawn = rows_of("random", *[(95, 80, 80)] * 30)
     mean, _ = compare_designs.than_best_drawn(outcomes + drawn)
     assert 80.0 <= mean < 80.5
 

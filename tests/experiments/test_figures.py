@@ -12,7 +12,7 @@ from run_script import Script
 from asvit.report.style import COLOUR, levels
 from experiments import draw_blocks
 from experiments.draw_blocks import IMAGES, PICTURES
-from experiments.head_similarity import draw_similarity, similarity_picture, similarity_rows
+from experiments.head_similarity import draw_similarities, similarity_svg
 from experiments.notebook_pages import NOTEBOOKS, page, read, run
 
 TEXT = "{http://www.w3.org/2000/svg}text"
@@ -54,22 +54,13 @@ SIMILARITIES = {
 }
 
 
-def test_titles_have_the_mean_over_pairs_where_there_is_one():
-    drawn = draw_similarity(similarity_rows(SIMILARITIES))
+def test_heads_are_drawn_in_the_palette_with_the_mean_over_pairs() -> None:
+    drawn = draw_similarities(SIMILARITIES)
     titles = [axes.get_title() for axes in drawn.axes if axes.get_title()]
     assert titles == ["blocks.0.attn  0.25", "blocks.1.attn  0.90", "alone"]
-    assert not draw_similarity([]).axes[0].get_title()
-
-
-def test_the_picture_is_made_of_the_palette_and_always_the_same():
-    picture, again = similarity_picture(SIMILARITIES), similarity_picture(SIMILARITIES)
-    assert picture == again
-    assert picture.svg == again.svg
-    assert picture.csv.splitlines()[:2] == [
-        "attention,first,second,similarity",
-        "blocks.0.attn,0,0,1.0",
-    ]
-    colours = set(re.findall(r"fill: (#[0-9a-f]{6})", picture.svg))
+    svg = similarity_svg(SIMILARITIES)
+    assert svg == similarity_svg(SIMILARITIES)
+    colours = set(re.findall(r"fill: (#[0-9a-f]{6})", svg))
     assert {levels(5)[1], levels(5)[4]} <= colours
     assert colours <= {*COLOUR.values(), "#000000"}
 

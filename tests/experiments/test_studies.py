@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import asvit
-from asvit.growth import ScaleSettings
+from asvit.growth.settings import ScaleSettings
 from asvit.runs import lifecycle
 from asvit.search.settings import SearchSettings
 from experiments import (

@@ -15,9 +15,9 @@ from asvit.core.settings import MeasuringSettings, Settings, check_same_device
 from asvit.core.store import Store
 from asvit.core.versions import measure_versions
 from asvit.reference import ReferenceTable, load_reference
-from asvit.runs.correlation import reliability
 from asvit.runs.measurement_pool import with_kernel
 from asvit.runs.measuring_run import MeasuringRun
+from asvit.runs.run import imported
 from proxies import PROXIES
 from proxies.evaluation import resolve_device
 from proxies.timing import device_name
@@ -32,6 +32,9 @@ TIMED_ON = "timed_on"
 
 class MeasuringAlgorithm(MeasuringRun[S, R, J]):
     """A run that measures, and whose measures a reference table can judge."""
+
+    # Imports scikit-learn, which runs without a table do without.
+    _reliability = imported("asvit.runs.algorithms.correlation:reliability")
 
     @property
     def judged(self) -> bool:
@@ -98,7 +101,9 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
             rows = progress.unit == "row"
             self.progress(replace(progress, unit=f"row of {table.name}") if rows else progress)
 
-        verdict = reliability(result.folder, table, settings, workers=self.workers, tell=tell)
+        verdict = self._reliability(
+            result.folder, table, settings, workers=self.workers, tell=tell
+        )
         judged: Any = result
         if to_json(verdict) == to_json(judged.reliability):  # NaN differs from itself
             return result

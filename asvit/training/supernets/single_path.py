@@ -27,10 +27,6 @@ _LOSSES = "losses"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # AdamW's state of a parameter
 
 
-class NonFiniteLossError(ValueError):
-    """The loss of a step is infinite or NaN."""
-
-
 @dataclass(eq=False)
 class SupernetTraining(Generic[P]):
     """Trains a supernet; can be stopped and resumed after any step.
@@ -80,7 +76,7 @@ class SupernetTraining(Generic[P]):
         Cost: about three forward passes of the path per image.
 
         Raises:
-            NonFiniteLossError: If the loss is not finite; the weights then stay unchanged.
+            ValueError: If the loss is not finite; the weights then stay unchanged.
         """
         step = len(self.losses)
         images, labels = self._batch(step)
@@ -92,7 +88,7 @@ class SupernetTraining(Generic[P]):
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise NonFiniteLossError(
+            raise ValueError(
                 f"the loss became {value} in step {step + 1}; use a lower learning rate than "
                 f"{self.recipe.learning_rate:g}"
             )

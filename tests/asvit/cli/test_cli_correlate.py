@@ -10,7 +10,8 @@ import pytest
 from click.testing import Result
 
 from asvit.reference.result import CorrelationResult
-from asvit.runs.correlation import CorrelationRun, _state
+from asvit.runs.algorithms.correlation import _state
+from asvit.runs.correlation import CorrelationRun
 from asvit.runs.reporting import show
 from asvit.runs.scoring import ScoreRow
 from proxies import Score

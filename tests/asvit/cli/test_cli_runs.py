@@ -41,7 +41,7 @@ KEYS = {
     },
     "supernet evolve": {
         "space", "architecture", "path", "params", "macs", "validation", "test", "random",
-        "generations", "evaluated", "reason", "deit_macs", "retrained", "supernet",
+        "generations", "evaluated", "reason", "deit_macs", "supernet",
         "next_command",
     },
     "train": {

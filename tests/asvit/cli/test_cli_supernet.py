@@ -1,7 +1,7 @@
 """``asvit supernet train`` and ``evolve`` and their progress, on small settings."""
 
 import json
-import shutil
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,10 @@ def test_evolve_gives_its_result_as_json(evolved: tuple[Path, Result]) -> None:
     assert data["validation"] == max(row["best"] for row in data["generations"])
     assert data["validation"] >= data["random"]["in_window"]["validation"]["highest"]
     assert data["random"]["anywhere"]["test"]["paths"] == 4
-    assert data["next_command"] == f"{data['command']} --retrain"
+    assert data["next_command"] == (
+        f"asvit train {evolved[0]} --recipe small --data fractal --train-images 30 "
+        "--image-size 16 --epochs 2 --batch-size 10 --seed 0 --classes 3"
+    )
 
 
 def test_evolve_leaves_a_report_and_tables(evolved: tuple[Path, Result]) -> None:
@@ -81,19 +84,13 @@ def test_the_weights_of_the_winner_are_those_that_were_tested(
     assert accuracy(model, *parts.validation) == result["validation"]
 
 
-def test_the_winner_of_a_finished_evolution_is_retrained(
-    trained: tuple[Path, Result], evolved: tuple[Path, Result], tmp_path: Path
-) -> None:
-    folder = shutil.copytree(evolved[0], tmp_path / "run")
-    words = ["supernet", "evolve", trained[0], *EVOLVE, "--out", folder]
-    again = run(*words, "--retrain", "--json")
-    assert again.exit_code == 0, again.stderr
-    assert "training step 1/6" in again.stderr
-    retrained = json.loads(again.stdout)["retrained"]
-    assert retrained["architecture"] == json.loads(again.stdout)["architecture"]
-    assert 0 <= retrained["accuracy"] <= 100
-    assert (folder / "retrained.safetensors").exists()
-    assert "trained from scratch" in (folder / "report.html").read_text()
+def test_the_next_command_trains_the_winner(evolved: tuple[Path, Result], tmp_path: Path) -> None:
+    words = shlex.split(json.loads(evolved[1].stdout)["next_command"])[1:]
+    result = run(*words, "--out", tmp_path / "trained", "--workers", "0", "--json")
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert data["settings"]["architecture"] == json.loads(evolved[1].stdout)["architecture"]
+    assert [row["epoch"] for row in data["history"]] == [1, 2]
 
 
 def test_more_generations_extend_an_evolution(

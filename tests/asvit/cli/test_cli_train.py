@@ -5,7 +5,6 @@ import json
 import os
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,6 @@ from click.testing import Result
 from PIL import Image
 
 from asvit.core import tensor_files
-from asvit.core.display import Lines
-from asvit.core.progress import Progress
 from asvit.core.run_files import TRAINING_FIGURES, figure_files
 from asvit.networks import Network, WeightsFile
 from asvit.training.checkpoint import Checkpoint
@@ -202,30 +199,3 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     again = run("train", ARCH, *QUICK, "--out", folder)
     assert again.exit_code == 0, again.stderr
     assert (folder / "model.safetensors").exists()
-
-
-# Progress
-
-
-def told(**changes: Any) -> Progress:
-    usual = {
-        "done": 1, "resumed": 1, "seconds": 30.0, "state": "step 5/10 of epoch 2  loss 1.500",
-        "share": 0.5, "share_resumed": 0.25,
-    }  # fmt: skip
-    return Progress("epoch", total=4, **{**usual, **changes})
-
-
-def test_lines_within_an_epoch_are_rare(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 0.0
-    clock = SimpleNamespace(monotonic=lambda: now)
-    monkeypatch.setattr("asvit.core.display.time", clock)
-    lines = Lines("training it")
-    for step in range(1, 8):
-        lines(told(state=f"step {step}"))
-        now += 20
-    lines(told(state="later", share=0.56))
-    assert [line.split("  ")[-1] for line in capsys.readouterr().err.splitlines()[1:]] == [
-        "step 1", "step 4", "step 7", "later",
-    ]  # fmt: skip

@@ -56,8 +56,8 @@ def test_workers_do_not_import_from_the_working_directory(
 
 def test_the_latencies_of_a_design_neither(hostile: Path) -> None:
     run = DesignRun.make(data="pictures", max_params="1M", device="cpu")
-    run._found = {"pictures": {"classes": ["a", "b"]}}
-    found = run._fresh_latency("4,2,2|2,1,2|2,1,2|2,1,2|16", 32)
+    run.results["pictures"] = {"classes": ["a", "b"]}
+    found = run.plan.latency("4,2,2|2,1,2|2,1,2|2,1,2|16", 32)
     assert found.milliseconds > 0
     assert ran(hostile) == []
 

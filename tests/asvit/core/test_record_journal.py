@@ -88,11 +88,3 @@ def test_nan_is_not_written_but_as_null(path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         ToyJournal(path).append({"value": math.nan})
     assert path.read_bytes() == before
-
-
-def test_a_journal_that_is_gone_is_not_made_again(path: Path) -> None:
-    journal = ToyJournal(path)
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match="the journal was removed while the run went on"):
-        journal.add_record(ToyRow(1, 1.0))
-    assert not path.exists()

@@ -84,7 +84,7 @@ def test_a_search_with_workers_of_other_versions_ends_in_a_line(tmp_path: Path) 
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # starts two nodes
 def test_searches_on_a_cluster_give_the_same_trials_though_a_node_dies(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="ray is not installed")
     script = Path(__file__).with_name("ray_cluster.py")

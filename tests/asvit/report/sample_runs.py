@@ -41,7 +41,6 @@ from asvit.search.supernet_result import (
     Generation,
     PathRow,
     RandomPaths,
-    Retrained,
     Winner,
     write_paths,
 )
@@ -301,12 +300,11 @@ def _evolution(folder: Path) -> None:
         deit_macs=20_000_000,
         evaluated=len(rows),
         reason="",
-        retrained=Retrained(91.25, 0.4, 300.0, "", won.architecture),
         wall_seconds=412.0,
         provenance={
             "supernet": {"folder": "runs/supernet-psvit2d", "digest": "c0de" * 16},
             **_ORIGIN,
-            "command": "asvit supernet evolve runs/supernet-psvit2d --max-macs 20M --retrain",
+            "command": "asvit supernet evolve runs/supernet-psvit2d --max-macs 20M",
         },
     ).write()
 

@@ -146,6 +146,9 @@ def test_hostile_texts_are_texts(hostile: Path) -> None:
     for text in (MARKUP, FORMULA, legible(CONTROL), COLOUR, legible(NAME)):
         assert text in words
     assert words.replace("\n", "").isprintable()
+    kind = kind_of(hostile.parent)
+    notebook = Found(kind.html(kind.result_type.read(hostile.parent / "result.json")))
+    assert (notebook.wrong, notebook.scripts) == ([], 0)
 
 
 def test_figures_are_whole_files_of_shapes_and_words(hostile: Path) -> None:

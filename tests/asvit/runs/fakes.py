@@ -15,7 +15,8 @@ import asvit.reference.trainer as reference_trainer
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs import lifecycle, measurement_pool
-from asvit.runs.designing import DesignRun
+from asvit.runs.algorithms.design_plan import DesignPlan
+from asvit.runs.algorithms.designing import DesignAlgorithm
 from asvit.runs.growable import Growable
 from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.search import Measurement
@@ -136,21 +137,24 @@ def fake_design(setattr_: SetAttribute) -> None:
     """Look at pictures, and find, train and export nothing."""
     size = {"params": 10, "macs": 20, "command": "asvit train"}
     timed = {"milliseconds": 1.5, "device": "fake", "threads": 1, "runtime": "eager"}
-    found: dict[str, dict[str, Any]] = {
-        "_plan": {"trainings": 5, "training_steps": 2, "max_macs": 100, "rival": True},
+    plan: dict[str, dict[str, Any]] = {
+        "search": {"trainings": 5, "training_steps": 2, "max_macs": 100, "rival": True},
+        "size": {"side": 64, "training": SEED, "hand-made": SEED},
+        "epochs": {"epochs": 2},
+    }
+    stages: dict[str, dict[str, Any]] = {
         "_search": {"finalists": [SEED], "prediction": "", "command": "asvit search"},
-        "_size": {"side": 64, "training": SEED, "hand-made": SEED},
-        "_epochs": {"epochs": 2},
         "_test": {
             "training": [80.0, 70.0, 90.0], "hand-made": [75.0, 65.0, 85.0],
             "difference": [5.0, -3.0, 13.0], "pictures": 3, "left_out": {},
         },
         "_export": {"copies": [], "commands": [], "missing": []},
-        "_time": {"training": timed, "hand-made": timed},
+        "_measure_latency": {"training": timed, "hand-made": timed},
     }  # fmt: skip
-    for name, values in found.items():
-        setattr_(DesignRun, name, lambda _run, values=values: values)
-    setattr_(DesignRun, "_train", lambda _run, _name: size)
+    for owner, results in ((DesignPlan, plan), (DesignAlgorithm, stages)):
+        for name, values in results.items():
+            setattr_(owner, name, lambda _self, values=values: values)
+    setattr_(DesignAlgorithm, "_train", lambda _run, _name: size)
 
 
 def write_pictures(folder: Path, classes: int = 2, each: int = 10, seed: int = 0) -> Path:

@@ -40,7 +40,6 @@ from asvit.search.supernet_result import (
     EvolutionResult,
     Generation,
     RandomPaths,
-    Retrained,
     Winner,
 )
 from asvit.search.supernet_settings import EvolutionSettings
@@ -209,7 +208,6 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 deit_macs=30,
                 evaluated=4,
                 reason="",
-                retrained=Retrained(60.0, 1.0, 2.0, "", PATH),
                 wall_seconds=3.0,
                 provenance={"supernet": {"folder": "s", "digest": "12"}, **ORIGIN},
                 next_command="asvit train",

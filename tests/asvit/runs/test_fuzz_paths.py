@@ -50,7 +50,7 @@ def test_a_table_of_any_name_has_its_scores_inside_the_run(
     (out,) = seen
     assert out.parent == folder
     assert re.fullmatch(r"correlate-[A-Za-z0-9_.-]{1,200}", out.name)
-    whole = module.CorrelationRun(settings=settings, reference=table).folder
+    whole = module.CorrelationRun.algorithm(settings=settings, reference=table).folder
     assert whole.parent == Path("runs")
     assert not set(whole.name) & set("/\\\0\n$<>")
 

@@ -27,7 +27,7 @@ def test_folders_are_inside_runs_and_any_system_takes_their_names(text: str) -> 
         ScaleRun.algorithm(settings=ScaleSettings(text)),
         BuildRun.make(space=text),
         SupernetRun.make(space=text),
-        TrainRun(settings=TrainSettings(text)),
+        TrainRun.algorithm(settings=TrainSettings(text)),
     ]
     for run in runs:
         name = run.folder.name

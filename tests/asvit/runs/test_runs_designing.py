@@ -17,10 +17,12 @@ from asvit.data.training_sets import open_training_sets
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
-from asvit.runs import exporting, predicting
-from asvit.runs.designing import HAND_MADE, DesignRun, design
-from asvit.runs.search import SearchRun
-from asvit.runs.training import TrainRun
+from asvit.designs.sizes import HAND_MADE
+from asvit.runs.algorithms import design_plan, designing
+from asvit.runs.algorithms.design_plan import DesignPlan
+from asvit.runs.algorithms.search import SearchAlgorithm
+from asvit.runs.algorithms.training import TrainAlgorithm
+from asvit.runs.designing import DesignRun, design
 from asvit.search.rows import Confirmed
 from asvit.spaces import cost, load_space
 from proxies.latency import Latency
@@ -56,7 +58,7 @@ class Fakes:
         if name == self.stop_at:
             raise KeyboardInterrupt
 
-    def search(self, run: SearchRun) -> object:
+    def search(self, run: SearchAlgorithm) -> object:
         self.searched.append(run.settings.max_params)
         self.called("search")
         rows = [SimpleNamespace(architecture=text) for text in TEXTS]
@@ -65,7 +67,7 @@ class Fakes:
             provenance={"command": run.command_line()},
         )  # fmt: skip
 
-    def train(self, run: TrainRun) -> object:
+    def train(self, run: TrainAlgorithm) -> object:
         self.called(run.folder.name)
         size = cost(run.settings.architecture, run.settings.image_size, 2)
         return SimpleNamespace(
@@ -73,7 +75,7 @@ class Fakes:
             provenance={"command": run.command_line()},
         )  # fmt: skip
 
-    def plan(self, run: TrainRun) -> object:
+    def plan(self, run: TrainAlgorithm) -> object:
         macs = cost(run.settings.architecture, run.settings.image_size, 2).macs
         return {"steps_per_epoch": 10, "time": {"epoch": macs / 1e6}}
 
@@ -91,7 +93,7 @@ class Fakes:
         self.told = facts["designed"]
         return SimpleNamespace(command=f"asvit export --to {to} --out {out}")
 
-    def latency(self, _run: DesignRun, text: str, side: int) -> Latency:
+    def latency(self, _plan: DesignPlan, text: str, side: int) -> Latency:
         arch = load_space("asvit").parse(text)
         self.called("latency")
         took = max(
@@ -103,13 +105,13 @@ class Fakes:
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     made = Fakes()
-    monkeypatch.setattr(SearchRun, "run", lambda run: made.search(run))
-    monkeypatch.setattr(TrainRun, "run", lambda run: made.train(run))
-    monkeypatch.setattr(TrainRun, "plan", lambda run: made.plan(run))
-    monkeypatch.setattr(predicting, "predict", made.predict)
-    monkeypatch.setattr("asvit.runs.estimate.training_seconds", lambda *_: 600.0)
-    monkeypatch.setattr(exporting, "export_network", made.export)
-    monkeypatch.setattr(DesignRun, "_fresh_latency", lambda *given: made.latency(*given))
+    monkeypatch.setattr(SearchAlgorithm, "run", lambda run: made.search(run))
+    monkeypatch.setattr(TrainAlgorithm, "run", lambda run: made.train(run))
+    monkeypatch.setattr(TrainAlgorithm, "plan", lambda run: made.plan(run))
+    monkeypatch.setattr(designing, "predict", made.predict)
+    monkeypatch.setattr(design_plan, "training_seconds", lambda *_: 600.0)
+    monkeypatch.setattr(designing, "export_network", made.export)
+    monkeypatch.setattr(DesignPlan, "latency", lambda *given: made.latency(*given))
     return made
 
 
@@ -274,7 +276,7 @@ def test_a_teacher_is_looked_at_before_anything_else_and_until_it_has_taught(
 ) -> None:
     read: list[int] = []
     monkeypatch.setattr(
-        "asvit.training.distillation.load_teacher",
+        "asvit.runs.algorithms.designing.load_teacher",
         lambda settings, _classes: read.append(settings.image_size),
     )
     given: dict[str, Any] = {
@@ -293,11 +295,11 @@ def test_a_teacher_is_looked_at_before_anything_else_and_until_it_has_taught(
 def test_stages_are_told_with_what_is_done_in_them(
     pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(run: TrainRun) -> object:
+    def train(run: TrainAlgorithm) -> object:
         run.progress(Progress("epoch", 1, 2))
         return fakes.train(run)
 
-    monkeypatch.setattr(TrainRun, "run", train)
+    monkeypatch.setattr(TrainAlgorithm, "run", train)
     told: list[Progress] = []
     design(pictures, max_params="100K", out=tmp_path, progress=told.append)
     stages = [one.stage for one in told if one.stage and one.unit == "stage"]
@@ -328,17 +330,17 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
         told.append(settings.trainings)
         return 1_000.0
 
-    monkeypatch.setattr("asvit.runs.estimate.training_seconds", estimate)
+    monkeypatch.setattr(design_plan, "training_seconds", estimate)
     result = design(pictures, max_params="9M", hours=0.05, image_size=64, out=tmp_path)
     journal = DesignJournal(tmp_path / "design.jsonl")
-    plan = journal.found("plan") or {}
+    plan = journal.result_of("plan") or {}
     share = 0.3 * 180 / 1_000
     assert plan["trainings"] == 12
     assert told == [24]
     assert plan["training_steps"] == round(1_400 * share * 24 / 12)
     assert result.params < 4_000_000  # as wide as allowed it would be 9 M
     assert "timing" in fakes.calls
-    epochs = (journal.found("epochs") or {})["epochs"]
+    epochs = (journal.result_of("epochs") or {})["epochs"]
     assert 2 <= epochs <= 0.92 * 180 / 4 + 1
 
 

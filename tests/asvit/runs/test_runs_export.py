@@ -67,7 +67,7 @@ def test_random_weights_of_what_a_run_ended_in(tmp_path: Path) -> None:
     assert made.content.network == NETWORK
 
 
-@pytest.mark.parametrize("name", ["model", "retrained"])
+@pytest.mark.parametrize("name", ["model", "inherited"])
 def test_a_run_stands_for_its_weights(name: str, tmp_path: Path) -> None:
     for path in (tmp_path / f"{name}.safetensors", tmp_path / "result.json"):
         path.write_text("{}")

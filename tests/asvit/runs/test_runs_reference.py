@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from asvit.reference.build_result import BuildResult
+from asvit.runs.algorithms.reference import find_devices
 from asvit.runs.folder import newest_run
-from asvit.runs.reference import BuildRun, build_reference, find_devices
+from asvit.runs.reference import BuildRun, build_reference
 from tests.asvit.runs import fakes
 
 SETTINGS = {"preset": "quick", "n": 6, "device": "cpu"}
@@ -60,7 +61,7 @@ def test_a_failed_training_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_devices_are_shared_out_among_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxies.evaluation.resolve_device", lambda name: name)
+    monkeypatch.setattr("asvit.runs.algorithms.reference.resolve_device", str)
     assert find_devices("cpu", 1) == ("cpu",)
     assert find_devices("cpu", 3) == ("cpu",) * 3
     assert find_devices("cuda:0, cuda:1", 1) == ("cuda:0", "cuda:1")

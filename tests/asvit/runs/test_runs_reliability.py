@@ -11,7 +11,8 @@ from asvit.core.progress import Progress
 from asvit.growth.result import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import lifecycle, measurement_pool
-from asvit.runs.correlation import reliability, run_correlation
+from asvit.runs.algorithms.correlation import reliability
+from asvit.runs.correlation import run_correlation
 from asvit.runs.scaling import run_scaling
 from asvit.runs.search import run_search
 from asvit.search import Measurement

@@ -84,10 +84,3 @@ def test_the_librarys_verbosity_is_put_back() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with quiet_optuna():
         assert optuna.logging.get_verbosity() == optuna.logging.ERROR
-
-
-def test_a_password_is_not_told() -> None:
-    with quiet_optuna(), pytest.raises(ValueError, match="cannot open the storage") as caught:
-        open_url("nodatabase://me:secret@host/name")
-    assert "secret" not in str(caught.value)
-    assert "me:***@host" in str(caught.value)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asvit.search.supernet_result import AccuracyJournal, Cells, PathRow, Retrained
+from asvit.search.supernet_result import AccuracyJournal, Cells, PathRow
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.search.supernet_space import AllowedPaths, ranked
 
@@ -159,20 +159,14 @@ def test_a_generation_without_anything_new_is_empty(monkeypatch: pytest.MonkeyPa
     assert small.propose(2, [replace(one, validation=1.0) for one in first]) == []
 
 
-def test_a_journal_keeps_each_part_and_the_retrained_winner_until_a_run_is_extended(
-    tmp_path: Path,
-) -> None:
+def test_a_journal_keeps_each_part_when_a_run_is_extended(tmp_path: Path) -> None:
     path, values = tmp_path / "accuracies.jsonl", {"supernet": {"folder": "a", "digest": "d"}}
     journal, (here, there) = AccuracyJournal(path), (("bs----", "b-----"), ("------", "b-----"))
     journal.start(EvolutionSettings(), device="cpu", versions={}, **values)
     journal.add("validation", here, 1 / 3)
     journal.add("test", here, 50.0)
-    outcome = Retrained(60.0, 1.0, 2.0, "", "psvit2d:b-----|------|------|6")
-    journal.add_retrained(outcome)
+    journal.start(EvolutionSettings(generations=21), device="cpu", versions={}, **values)
     again = AccuracyJournal(path)
     assert (again.get("validation", here), again.get("test", here)) == (1 / 3, 50.0)
     assert again.get("validation", there) is None
-    assert (again.retrained, again.start_values["supernet"]) == (outcome, values["supernet"])
-    journal.start(EvolutionSettings(generations=21), device="cpu", versions={}, **values)
-    assert journal.retrained is None
-    assert AccuracyJournal(path).retrained is None
+    assert again.start_values["supernet"] == values["supernet"]

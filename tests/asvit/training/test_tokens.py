@@ -21,12 +21,6 @@ plans = st.builds(TokenPlan, st.tuples(*(st.integers(least, 400) for least in (0
 
 
 @given(plan=plans)
-def test_texts_are_read_back(plan):
-    assert TokenPlan.parse(str(plan), plan.total) == plan
-    assert plan.is_off == (str(plan) == "off") == (plan.epochs[:2] == (0, 0))
-
-
-@given(plan=plans)
 def test_every_epoch_has_its_stage(plan):
     stages = [plan.stage(epoch) for epoch in range(plan.total)]
     assert tuple(stages.count(i) for i in range(3)) == plan.epochs

@@ -1,0 +1,243 @@
+"""The pictures of a design: which train and which test, and whether they are still the same."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asvit.core.files import expanded, read_text, write_text
+from asvit.core.progress import Tell, ignore, images_told
+from asvit.core.settings import ELSEWHERE
+from asvit.data.copies import (
+    copies_in_words,
+    distinct,
+    divide_apart,
+    file_digest,
+    kept_apart,
+    sets_of_equal,
+    some_of,
+)
+from asvit.data.files import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    ListedImage,
+    Seen,
+    changed_images,
+    list_text,
+    root_line,
+    split_list,
+)
+from asvit.data.training_sets import PartedPictures
+from proxies.messages import first_line, one_line
+
+logger = logging.getLogger(__name__)
+
+TEST_SHARE = 0.2  # of the pictures
+_LEAST = 5  # pictures of a class
+_SAMPLE = 32  # pictures whose size is looked at before all of them are read
+
+
+class PictureList:
+    """The list of the pictures of a design, with part, bytes and digest of each.
+
+    Args:
+        path: The list, in the run folder.
+        source: The folder of pictures, as the user names it.
+        seed: Of the pictures that are set aside for the test.
+    """
+
+    def __init__(self, path: Path, source: str, seed: int) -> None:
+        self.path = path
+        self._source, self._seed = source, seed
+        self._seen: Seen = {}
+        self._reported = set[str]()  # pictures to test on that had changed
+
+    def make(self, tell: Tell) -> Mapping[str, Any]:
+        """Read every picture, set some of each class aside, and write the list."""
+        content, facts = self._listed(tell)
+        self._write(content)
+        if unreadable := facts["unreadable"]:
+            logger.warning(
+                "%d picture(s) cannot be read and are left out: %s",
+                len(unreadable),
+                in_words(unreadable),
+            )
+        return facts
+
+    def changed(self, *parts: str, root: Path | None = None) -> Mapping[str, str]:
+        """Pictures of these parts that are not as they were listed, and why."""
+        changed = dict[str, str]()
+        for part in parts:
+            changed |= changed_images(self.path, part, self._seen, root=root)
+        return changed
+
+    def check(self, digest: str, *, training: bool) -> None:
+        """Refuse another list, and other pictures to train on where there is still ``training``.
+
+        Pictures to test on that have changed are named once: the test leaves them out.
+        """
+        self.check_list(digest, moved=True)
+        if training and (changed := self.changed(TRAIN, VALIDATION)):
+            raise ValueError(
+                f"{len(changed)} picture(s) to train on are not what the design in "
+                f"{self.path.parent} began with: {in_words(changed)}; put them back, {ELSEWHERE}"
+            )
+        changed = self.changed(TEST)
+        new = {name: why for name, why in changed.items() if name not in self._reported}
+        if new:
+            self._reported.update(new)
+            logger.warning(
+                "%d picture(s) to test on are not what the design began with, and are left out of "
+                "the test unless they are put back: %s",
+                len(new),
+                in_words(new),
+            )
+
+    def check_moved(self, digest: str) -> None:
+        """Check that the pictures, now in another folder, are those of the list."""
+        self.check_list(digest)
+        root = expanded(self._source).resolve()
+        if changed := self.changed(TRAIN, VALIDATION, TEST, root=root):
+            raise ValueError(
+                f"run folder {self.path.parent} was started with other pictures than those in "
+                f"{self._source}: {in_words(changed)}; {ELSEWHERE}"
+            )
+
+    def restore(self, digest: str) -> None:
+        """Write the list of a finished design where it is missing; its result needs none."""
+        try:
+            self.check_list(digest, moved=True)
+        except ValueError as error:
+            logger.warning("%s", first_line(error))
+
+    def check_list(self, digest: str, *, moved: bool = False) -> None:
+        """Check that the list is the one with a digest, and write it again where it is missing.
+
+        Where it or the pictures may have ``moved``, the line that names their folder is mended.
+        """
+        if not self.path.exists():
+            content, facts = self._listed(ignore)
+            if facts["digest"] != digest:
+                raise ValueError(
+                    f"{self.path} is missing, and the pictures in {self._source} give another "
+                    f"one now; restore it from a copy, {ELSEWHERE}"
+                )
+            self._write(content)
+            return
+        first, content = split_list(read_text(self.path))
+        if _digest(content) != digest:
+            raise ValueError(
+                f"{self.path} is not the list that the design began with; restore it from a copy, "
+                f"or remove it to have it written again, {ELSEWHERE}"
+            )
+        if moved and first and first != root_line(self.path, expanded(self._source)):
+            self._write(content)
+
+    def _write(self, content: str) -> None:
+        """Write the list below the line that names the folder of pictures."""
+        write_text(self.path, root_line(self.path, expanded(self._source)) + content)
+
+    def _listed(self, tell: Tell) -> tuple[str, Mapping[str, Any]]:
+        """The list without its first line, and facts on the pictures."""
+        images = PartedPictures(expanded(self._source).resolve())
+        unreadable: dict[str, str] = {}
+        sides: list[int] = []
+        readable: list[int] = []
+        files: list[tuple[int, str]] = []  # bytes and SHA-256
+        progress = images_told(tell)
+        for index, path in enumerate(images.paths):
+            try:
+                sides.append(min(images.picture(index).size))
+                files.append((path.stat().st_size, file_digest(path)))
+                readable.append(index)
+            except (ValueError, OSError) as error:
+                why = str(error.__cause__ or error).replace(f"{images.root}{os.sep}", "")
+                unreadable[images.name(index)] = one_line(why)
+            progress(index + 1, len(images))
+        labels, names = images.labels[readable], [images.name(index) for index in readable]
+        groups = np.unique([digest for _, digest in files], return_inverse=True)[1]
+        _check_classes(labels, groups, images.classes)
+        for line in copies_in_words(names, labels, groups):
+            logger.warning("%s", line)
+        if images.parts is None:
+            rest, aside = divide_apart(labels, groups, TEST_SHARE, self._seed)
+            part = {**dict.fromkeys(rest.tolist(), TRAIN), **dict.fromkeys(aside.tolist(), TEST)}
+        else:
+            parts = images.parts[readable]
+            part = {place: parts[place] for place in kept_apart(parts, labels, groups)}
+        _check_parts(labels, part, images.classes)
+        content = list_text(
+            ListedImage(names[place], images.classes[labels[place]], part[place], *files[place])
+            for place in sorted(part)
+        )
+        count = Counter(part.values())
+        return content, {
+            "digest": _digest(content),
+            "classes": list(images.classes),
+            "train": len(part) - count[TEST],
+            "test": count[TEST],
+            "side": int(statistics.median(sides)),
+            "unreadable": unreadable,
+            "equal": [[names[place] for place in group] for group in sets_of_equal(groups)],
+        }
+
+
+def sampled_facts(images: PartedPictures, *, side: int) -> Mapping[str, Any]:
+    """About what :meth:`PictureList.make` would give, from a few of the pictures.
+
+    ``side`` stands for theirs where none of these can be read.
+    """
+    sides = list[int]()
+    for index in range(0, len(images), -(-len(images) // _SAMPLE)):
+        with suppress(ValueError):  # the whole list names those that cannot be read
+            sides.append(min(images.picture(index).size))
+    return {
+        "classes": images.classes,
+        "side": int(statistics.median(sides or [side])),
+        "train": round((1 - TEST_SHARE) * len(images)),
+    }
+
+
+def in_words(pictures: Mapping[str, str]) -> str:
+    """A few pictures with what is wrong with each."""
+    return some_of([f"{name} ({why})" for name, why in pictures.items()])
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _check_classes(labels: Any, groups: Any, classes: Sequence[str]) -> None:
+    """Check that each class has pictures enough that no other class has, too."""
+    own = labels[distinct(labels, groups)]
+    for label, name in enumerate(classes):
+        if (there := int((own == label).sum())) < _LEAST:
+            copied = int((labels == label).sum()) > there
+            raise ValueError(
+                f"class {name!r} has {there} readable picture(s)"
+                f"{' without copies and those of other classes' * copied}; to train, validate "
+                f"and test it needs {_LEAST} or more"
+            )
+
+
+def _check_parts(labels: Any, part: Mapping[int, str], classes: Sequence[str]) -> None:
+    """Check that there are pictures to train on of each class, and some to test on."""
+    to_train = Counter(int(labels[place]) for place, name in part.items() if name == TRAIN)
+    for label, name in enumerate(classes):
+        if (there := to_train[label]) < _LEAST - 1:
+            raise ValueError(
+                f"class {name!r} has {there} readable picture(s) to train on; it needs "
+                f"{_LEAST - 1} or more"
+            )
+    if TEST not in part.values():
+        raise ValueError("none of the pictures to test on can be read")

@@ -1,0 +1,137 @@
+"""Networks of a design as large as its limits allow, and the one made by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from asvit.architectures.base import Growable
+from asvit.architectures.genotype import Genotype
+from asvit.designs.settings import DesignSettings
+from asvit.search.limits import Limits, check_latency
+from asvit.search.settings import LIMITS, TrainingSearchSettings
+from asvit.spaces import cost, load_space
+from asvit.spaces.base import Architecture
+from proxies.latency import CAREFUL, Latency
+
+#: What one would make by hand: As-ViT blocks with Swin-T's depths and expansions, in windows; and
+#: the same of one block a stage with half the heads, where the limits are too narrow for that.
+HAND_MADE = ("4,4,4,2|2,2,4,2|2,1,4,6|2,1,4,2|32", "4,4,4|2,2,4|2,1,4|2,1,4|16")
+
+_NARROWER = 8  # widths to try where a network is too slow
+
+
+def limits_of(settings: DesignSettings) -> TrainingSearchSettings:
+    """Settings of a search with the limits of a design alone."""
+    names = (*LIMITS, "latency_batch", "latency_runtime")
+    limits = {name: getattr(settings, name) for name in names}
+    return TrainingSearchSettings(trainings=1, **limits)
+
+
+class Sizes:
+    """The widths that the limits of a design allow.
+
+    Args:
+        settings: Of the design.
+        classes: Of its pictures.
+        latency: Measures the network of a text at a side of images in pixels.
+    """
+
+    def __init__(
+        self, settings: DesignSettings, classes: int, latency: Callable[[str, int], Latency]
+    ) -> None:
+        self._settings, self._classes, self._latency = settings, classes, latency
+
+    def limits(self, side: int, *, space: str | None = None, macs: int | None = None) -> Limits:
+        """The limits of networks for images of this side, and one of multiply-adds beside."""
+        s = self._settings
+        most = min((limit for limit in (s.max_macs, macs) if limit is not None), default=None)
+        limits = replace(
+            limits_of(s),
+            space=space or s.space,
+            classes=self._classes,
+            image_size=side,
+            max_macs=most,
+        )
+        return Limits(load_space(limits.space), limits)
+
+    def widest(self, arch: Architecture, side: int, share: float) -> Architecture:
+        """The architecture as wide as the limits allow, or with a share of its multiply-adds.
+
+        Raises:
+            ValueError: If it is beyond them at any width.
+        """
+        limits = self.limits(side)
+        widest = limits.network(arch)
+        if share < 1:
+            most = round(share * cost(widest, side, self._classes).macs)
+            limits = self.limits(side, macs=most)
+            widest = limits.network(arch)
+        if (excess := limits.excess(widest, timed=False)) is not None:
+            raise ValueError(f"{widest}: {excess.reason}")
+        return self._fast_enough(widest, side)
+
+    def check_speed(self, architectures: Sequence[Architecture], side: int) -> None:
+        """Check that the quickest of these keeps the limit of latency at some width.
+
+        Raises:
+            ValueError: If it does not.
+        """
+        if self._settings.max_latency is None:
+            return
+        check_latency(
+            map(self.limits(side, macs=1).network, architectures),
+            lambda arch: cost(arch, side, self._classes).macs,
+            lambda arch: self._fast_enough(arch, side),
+        )
+
+    def hand_made(self, arch: Architecture, side: int) -> Architecture:
+        """The network made by hand with no more multiply-adds than an architecture.
+
+        Raises:
+            ValueError: If there is none within the limits.
+        """
+        macs = cost(arch, side, self._classes).macs
+        limits = self.limits(side, space="asvit", macs=macs)
+        error = ValueError()
+        for text in HAND_MADE:
+            network = limits.network(Genotype.parse(text))
+            try:
+                if (excess := limits.excess(network, timed=False)) is not None:
+                    raise ValueError(f"{network}: {excess.reason}")
+                return self._fast_enough(network, side)
+            except ValueError as reason:
+                error = reason
+        raise error
+
+    def _fast_enough(self, arch: Architecture, side: int) -> Architecture:
+        """The architecture, narrower where it is too slow."""
+        most = self._settings.max_latency
+        if most is None:
+            return arch
+        took = math.inf
+        for _ in range(_NARROWER):
+            took = self._latency(str(arch), side).milliseconds
+            if took <= CAREFUL * most:
+                return arch
+            narrower = _narrower(arch, CAREFUL * most / took)
+            if narrower is None:
+                break
+            arch = narrower
+        raise ValueError(f"{arch} takes {took:.3g} ms, more than the {most:g} ms allowed")
+
+
+def _narrower(arch: Architecture, share: float) -> Architecture | None:
+    """The architecture at about a share of its width, or the narrowest; None where there is none.
+
+    Widths with fewer channels than heads are passed over.
+    """
+    if not isinstance(arch, Growable):
+        return None
+    width: int = arch.width  # type: ignore[attr-defined]
+    for narrower in range(max(1, int(share * width)), width):
+        with suppress(ValueError):
+            return arch.with_(width=narrower)
+    return None

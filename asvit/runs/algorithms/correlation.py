@@ -1,0 +1,370 @@
+"""The algorithm of correlations."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from asvit.core.console import number, short
+from asvit.core.files import write_text
+from asvit.core.progress import Progress, Tell, ignore, images_told
+from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
+from asvit.core.settings import (
+    MeasuringSettings,
+    check_same_images,
+    fields_of,
+    warn_of_changes,
+    wrong_option,
+)
+from asvit.executors import Workers
+from asvit.predictor.correlation import predictor_findings
+from asvit.reference import REFERENCES, ReferenceTable, load_reference
+from asvit.reference.findings import (
+    Finding,
+    RankedMeasure,
+    Reliability,
+    in_order,
+    to_csv,
+)
+from asvit.reference.query import (
+    Plan,
+    correlate_all,
+    count_columns,
+    direction,
+    gather,
+    make_plan,
+    resolve,
+)
+from asvit.reference.result import CorrelationResult
+from asvit.reference.scores import ScoreJournal, table_id
+from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings
+from asvit.runs.correlation import CorrelationRun, run_correlation
+from asvit.runs.estimate import Remaining, with_example
+from asvit.runs.folder import plain_name, remove_files
+from asvit.runs.lifecycle import check_settings, peeked
+from asvit.runs.measurement_pool import (
+    EvalContext,
+    MeasurementJob,
+    MeasurementPool,
+    Workload,
+    with_kernel,
+)
+from asvit.runs.scoring import ScoreRow
+from proxies import Score
+from proxies.evaluation import resolve_device
+
+_GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
+_MOST_VALUES = 3  # measures of an architecture that a line has room for
+
+
+@dataclass(kw_only=True)
+class CorrelationAlgorithm(CorrelationRun):
+    """Measures the rows of the table that no score is stored of, and correlates."""
+
+    journal_type = ScoreJournal
+    _contexts: dict[int, EvalContext] = dataclasses.field(default_factory=dict, init=False)
+    _due: dict[int, list[str]] | None = dataclasses.field(default=None, init=False)
+
+    @classmethod
+    def make(cls, preset: str = "default", **given: Any) -> Self:
+        """As the base does, with the fields of the query beside those of the settings."""
+        own = {name: given.pop(name) for name in fields_of(CorrelationQuery) if name in given}
+        with wrong_option():
+            query = CorrelationQuery(**{name: own[name] for name in own if own[name] is not None})
+        return super().make(preset, query=query, **given)
+
+    def resolved(self) -> Self:
+        """An image size that every row of the table has anyway is left to the rows."""
+        settings = own_sizes(self.settings, self.table)
+        return self if settings == self.settings else replace(self, settings=settings)
+
+    @property
+    def typed_values(self) -> Mapping[str, object]:
+        """The table by its name, or its path."""
+        table = self.table
+        return {"reference": table.name if table.name in REFERENCES else table.path}
+
+    @cached_property
+    def table(self) -> ReferenceTable:
+        """The reference table."""
+        use = None if self.query.rows is None else self._rows_used
+        return load_reference(self.reference, use=use)
+
+    def _rows_used(self, table: ReferenceTable) -> Sequence[int]:
+        """The rows of ``table`` that the query takes; all where these have to be counted first."""
+        if self.query.most_params is not None and table.params is None:
+            return range(len(table))
+        return self._plan_of(table).rows
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Rows, measures and targets."""
+        return self._plan_of(self.table)
+
+    def _plan_of(self, table: ReferenceTable) -> Plan:
+        with wrong_option():
+            return make_plan(table, self.query, seed=self.settings.seed)
+
+    def check(self) -> None:
+        """Find what to measure."""
+        _ = self.plan
+
+    def default_name(self) -> str:
+        """Named after the table, the image sizes and the seed.
+
+        The name of a file of one's own ends in the beginning of its digest: stems are often alike.
+        """
+        table, size = self.table, self.settings.image_size
+        sizes = [size] if size else sorted(set(table.image_sizes))
+        side = "-".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
+        name = table.name if table.name in REFERENCES else f"{table.name}-{table.digest[:8]}"
+        return f"correlate-{name}-{side}px-seed{self.settings.seed}"
+
+    @property
+    def title(self) -> str:
+        """What is about to be measured, and on what."""
+        plan = self.plan
+        what = f"measuring {len(plan.rows)} architectures of {plan.table.name}"
+        return f"{what}: {len(plan.measures)} measures, {self.settings.in_words()}"
+
+    def _side(self, row: int) -> int:
+        """Side of the images that a row is measured on, in pixels."""
+        return self.settings.image_size or self.table.image_sizes[row]
+
+    def _context(self, side: int) -> EvalContext:
+        """Device and images of a size to measure on."""
+        if side not in self._contexts:
+            self._contexts[side] = EvalContext(
+                self.settings, image_size=side, progress=images_told(self.progress)
+            )
+        return self._contexts[side]
+
+    def load(self) -> Mapping[str, Any] | None:
+        """The table and the device, with images where nothing is known to be measured yet."""
+        if self._due is None:
+            self._context(self._side(self.plan.rows[0]))
+        elif not self._due:
+            return None
+        device = str(resolve_device(self.settings.device))
+        return {"table": table_id(self.table), "device": device}
+
+    def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
+        """As the base does, with the attention kernel that all sessions measure with."""
+        return with_kernel(stored)
+
+    def open(self) -> ScoreJournal:
+        """The store of scores, if it is of this table."""
+        store: ScoreJournal = super().open()
+        store.check_table(self.table)
+        self._due = self._missing(store)
+        return store
+
+    def settled(self, store: ScoreJournal, result: CorrelationResult) -> bool:
+        """Whether ``result`` answers the query by all measures that are registered now."""
+        same = (result.settings, result.question) == (self.settings, self.query)
+        measures = {row.measure for row in result.correlations if not row.predicted}
+        complete = measures == set(self.plan.shown) and (self.folder / CORRELATIONS).exists()
+        return same and complete and not self._due
+
+    def check_store(self, store: ScoreJournal) -> None:
+        """What was made of scores that are measured again is stale, wherever this stops."""
+        stale, texts = store.changed, self.table.architectures
+        due = self._due or {}
+        again = [stale.get(texts[row], set()) & {*names} for row, names in due.items()]
+        changed = {f"measure {name}" for names in again for name in names}
+        warn_of_changes(changed, f"{sum(map(bool, again))} architectures")
+        if self.retry or any(again):
+            remove_files(self.folder, [RESULT])
+
+    def execute(self, store: ScoreJournal, tell: Tell) -> CorrelationResult:
+        """Measure what is missing, then correlate."""
+        if self._due:
+            self._take_counts(store, self._due, tell)
+        if self._due:
+            self._measure(store, self._due, tell)
+        plan, table = self.plan, self.table
+        values = gather(plan, self.settings, store)
+        measured = correlate_all(plan, values, seed=self.settings.seed)
+        predicted = predictor_findings(
+            plan,
+            values,
+            counts=count_columns(values),
+            image_size=self.settings.image_size,
+            seed=self.settings.seed,
+        )
+        images = {str(size): dict(of) for size, of in sorted(store.images_of.items())}
+        result: CorrelationResult = self.result(
+            store,
+            {"images": images, "device": store.device},
+            reference=table.name,
+            digest=table.digest,
+            targets=tuple(table.targets[name] for name in plan.targets),
+            rows=len(plan.rows),
+            excluded=plan.excluded,
+            correlations=in_order([*measured, *predicted]),
+            values=values,
+            wall_seconds=store.seconds,
+            question=self.query,
+        )
+        remove_files(self.folder, [*result.figure_files(self.folder), RESULT])
+        write_text(self.folder / VALUES, values.to_csv())
+        write_text(self.folder / CORRELATIONS, to_csv(result.correlations))
+        return result
+
+    def _counted(self, row: int, name: str) -> float:
+        """What a table that comes along has at the image size asked for; NaN if it has not."""
+        if self._side(row) != self.table.image_sizes[row] or name not in self.table.counts:
+            return math.nan
+        return self.table.counts[name][row]
+
+    def _take_counts(self, journal: ScoreJournal, due: dict[int, list[str]], tell: Tell) -> None:
+        """Take from the table what need not be counted again."""
+        texts, total = self.table.architectures, len(self.plan.rows)
+        for row, names in list(due.items()):
+            counts = {name: self._counted(row, name) for name in names}
+            scores = {
+                name: Score(value, 0.0, (value,), direction(name))
+                for name, value in counts.items()
+                if math.isfinite(value)
+            }
+            if not scores:
+                continue
+            journal.add(texts[row], scores, 0.0)
+            due[row] = [name for name in names if name not in scores]
+            if not due[row]:
+                del due[row]
+                tell(Progress("row", total - len(due), total, state=texts[row]))
+
+    def remaining(self) -> Remaining:
+        """What is left to do; of the networks the one in the middle of the table is timed."""
+        store = peeked(self)
+        check_settings(self, store)
+        jobs = self._jobs(self._missing(store))
+        remaining = Remaining(len(self.plan.rows) - len(jobs), len(jobs))
+        job = jobs[len(jobs) // 2] if jobs else None
+        return with_example(remaining, job, self.settings, num_classes=self.table.num_classes)
+
+    def _missing(self, journal: ScoreJournal) -> dict[int, list[str]]:
+        """What has to be measured: row to measures."""
+        texts = self.table.architectures
+        missing = {
+            row: journal.missing(texts[row], self.plan.measures, failed=self.retry)
+            for row in self.plan.rows
+        }
+        return {row: names for row, names in missing.items() if names}
+
+    def _jobs(self, due: Mapping[int, Sequence[str]]) -> list[MeasurementJob]:
+        texts = self.table.architectures
+        return [
+            MeasurementJob(texts[row], tuple(names), texts[row], self._side(row))
+            for row, names in due.items()
+        ]
+
+    def _measure(
+        self, journal: ScoreJournal, due: Mapping[int, Sequence[str]], tell: Tell
+    ) -> None:
+        """Measure what is due: row to measures. Every row is stored as soon as it is there."""
+        jobs = self._jobs(due)
+        contexts = {job.side: self._context(job.side) for job in jobs}
+        for side, context in contexts.items():
+            check_same_images(self.folder, journal.images_of.get(side), context.provenance)
+            journal.add_images(side, context.provenance)
+        pool = MeasurementPool(
+            contexts, self.workers, _workload(jobs), num_classes=self.table.num_classes
+        )
+        total, resumed, failures = len(self.plan.rows), len(self.plan.rows) - len(jobs), 0
+        start = previous = time.monotonic()
+        with closing(pool):
+            for done, (place, measured) in enumerate(pool.measure(jobs), start=resumed + 1):
+                row = ScoreRow(jobs[place].key, measured.scores)
+                now = time.monotonic()
+                journal.add(row.architecture, row.scores, now - previous)
+                previous = now
+                failures += not all(score.valid for score in row.scores.values())
+                state = _state(row, failures)
+                tell(Progress("row", done, total, resumed, now - start, state, record=row))
+
+
+def own_sizes(settings: CorrelationSettings, table: ReferenceTable) -> CorrelationSettings:
+    """``settings`` without an image size that every row has anyway."""
+    own = set(table.image_sizes) == {settings.image_size}
+    return replace(settings, image_size=None) if own else settings
+
+
+def _workload(jobs: Sequence[MeasurementJob]) -> Workload:
+    """What there is to measure; the guess of its time is for two measures of a network."""
+    free = resolve([])  # counts take no time
+    measures = sum(name not in free for job in jobs for name in job.names)
+    return Workload(math.ceil(measures / 2), len(jobs), _GIGABYTES)
+
+
+def _state(row: ScoreRow, failures: int) -> str:
+    """What was measured last, and how many rows failed, in a few words."""
+    measured = f"{len(row.scores)} measures"
+    if len(row.scores) <= _MOST_VALUES:
+        values = (f"{short(name)} {number(score.value)}" for name, score in row.scores.items())
+        measured = ", ".join(values)
+    return f"{row.architecture} ({measured}){f'  failed {failures}' if failures else ''}"
+
+
+def reliability(
+    folder: Path,
+    table: ReferenceTable,
+    settings: MeasuringSettings,
+    *,
+    workers: Workers | None = None,
+    tell: Tell = ignore,
+) -> Reliability:
+    """Correlate the measures of a run with a table's default target, measured as the run measured.
+
+    The scores are in a folder inside the run's, named after the table and its digest. If the
+    run was started over with other settings, so is the correlation. The result has the measures,
+    the sum of their ranks, and the best count.
+    """
+    names = fields_of(CorrelationSettings)
+    wanted = CorrelationSettings(**{name: getattr(settings, name) for name in names})
+    inside = folder / plain_name(f"correlate-{table.name}-{table.digest[:8]}")
+    proxies: Sequence[str] = settings.proxies  # type: ignore[attr-defined]
+    ranked = [name for name in proxies if direction(name) != "reported"]
+    measures = [*proxies, *([PLUS.join(ranked)] if len(ranked) > 1 else [])]
+    result = run_correlation(
+        table,
+        proxies=measures,
+        out=inside,
+        workers=workers,
+        progress=tell,
+        fresh=_is_of_another_run(inside, own_sizes(wanted, table)),
+        **{name: getattr(wanted, name) for name in names},
+    )
+    (target,) = result.targets
+    rival = next((f.correlation.rival for f in result.correlations if f.correlation.rival), "")
+    return Reliability(
+        reference=table.name,
+        digest=table.digest,
+        target=target.name,
+        description=target.description,
+        noise_ceiling=target.noise_ceiling,
+        rows=result.rows,
+        folder=inside.name,
+        measures=[_ranked(result.finding(name)) for name in measures],
+        best_count=_ranked(result.finding(rival)) if rival else None,
+    )
+
+
+def _is_of_another_run(folder: Path, wanted: CorrelationSettings) -> bool:
+    """Whether the scores in ``folder`` are of a run that was since started over otherwise."""
+    journal = ScoreJournal(folder / SCORES)
+    here = str(resolve_device(wanted.device))
+    return journal.settings is not None and (journal.settings, journal.device) != (wanted, here)
+
+
+def _ranked(finding: Finding) -> RankedMeasure:
+    known = {**vars(finding), **vars(finding.correlation)}
+    return RankedMeasure(**{name: known[name] for name in fields_of(RankedMeasure)})

@@ -1,0 +1,377 @@
+"""A design, stage by stage, each of which is in the journal once it is done."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from asvit.core.codec import to_json
+from asvit.core.console import clock
+from asvit.core.files import expanded
+from asvit.core.progress import Progress, StageUnderWay, Tell, ignore
+from asvit.core.run_files import MODEL, PICTURES
+from asvit.core.settings import ELSEWHERE, WrongOption
+from asvit.data.files import TEST, ListedDataset
+from asvit.data.training_sets import PartedPictures
+from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.pictures import PictureList, in_words, sampled_facts
+from asvit.designs.result import DesignResult, Model, predict_command
+from asvit.designs.sizes import Sizes, limits_of
+from asvit.export.formats import FORMATS
+from asvit.reference.findings import Interval
+from asvit.reference.intervals import paired_difference, wilson
+from asvit.runs.algorithms.design_plan import AFTERWARDS, RIVAL, SHARES, SIDES, DesignPlan
+from asvit.runs.algorithms.search import SearchAlgorithm
+from asvit.runs.designing import DesignRun
+from asvit.runs.exporting import export_network
+from asvit.runs.lifecycle import peeked
+from asvit.runs.predicting import predict
+from asvit.runs.training import few_pictures_note
+from asvit.search.settings import LIMITS
+from asvit.training.distillation import load_teacher
+from asvit.training.settings import TrainSettings
+from proxies.evaluation import resolve_device
+
+#: Settings that nothing depends on before a network is chosen, but for the search's own limit.
+_CHOOSING = (
+    *(*LIMITS, "latency_batch", "latency_runtime"),
+    *("image_size", "hours", "teacher", "teacher_weights"),
+)
+_COPIES = {"timm": "timm", "onnx": "model.onnx", "safetensors": MODEL}
+
+
+@dataclass(kw_only=True)
+class DesignAlgorithm(DesignRun):
+    """Executes a design."""
+
+    results: dict[str, Mapping[str, Any]] = field(default_factory=dict, init=False)  # by stage
+    _tell: Tell = field(default_factory=lambda: ignore, init=False)  # of the stage under way
+    _elapsed: Callable[[], float] = field(default=lambda: 0.0, init=False)
+
+    @cached_property
+    def picture_list(self) -> PictureList:
+        """The list of pictures in the run folder."""
+        return PictureList(self.folder / PICTURES, self.settings.data, self.settings.seed)
+
+    @cached_property
+    def plan(self) -> DesignPlan:
+        """Decides sizes and lengths."""
+        return DesignPlan(
+            self.settings,
+            self.folder,
+            self.results,
+            elapsed=lambda: self._elapsed(),
+            stage_options=self._stage_options,
+            workers=self.workers,
+        )
+
+    @property
+    def stages(self) -> Mapping[str, Callable[[], Mapping[str, Any]]]:
+        """What is done, in this order. The results are stored in the journal."""
+        return {
+            "pictures": lambda: self.picture_list.make(self._tell),
+            "plan": self.plan.search,
+            "search": self._search,
+            "size": self.plan.size,
+            "epochs": self.plan.epochs,
+            "training": lambda: self._train("training"),
+            RIVAL: lambda: self._train(RIVAL) if RIVAL in self.plan.trained else {},
+            "test": self._test,
+            "latency": self._measure_latency,
+            "export": self._export,
+        }
+
+    # The run.
+
+    @property
+    def title(self) -> str:
+        """What is asked for, the time of each stage, and whether there are few pictures."""
+        s, more = self.settings, list[str]()
+        limits = limits_of(s).sizes_in_words
+        first = f"designing a network for {s.data}: {limits or 'within no limits'}"
+        if s.hours is not None:
+            times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in SHARES.items())
+            more = [f"plan: {', '.join(times)}"]
+        if s.teacher is None:
+            more += few_pictures_note(len(self._images))
+        return "\n".join([first, *more])
+
+    @property
+    def _images(self) -> PartedPictures:
+        return PartedPictures(expanded(self.settings.data))
+
+    def check(self) -> None:
+        """Look names up, and whether there are limits that any network can be within."""
+        s = self.settings
+        if all(getattr(s, name) is None for name in LIMITS):
+            raise WrongOption("a design needs a limit; give max_params, max_macs or max_latency")
+        if s.hours is not None and 3600 * s.hours <= AFTERWARDS:
+            raise WrongOption(
+                f"hours={s.hours:g} are too few: tests and copies take {AFTERWARDS:g} s"
+            )
+        resolve_device(s.device)
+        classes = self._images.classes
+        if len(classes) < 2:
+            raise ValueError(f"{s.data} has pictures of one class; make a folder for each class")
+        sizes = Sizes(s, len(classes), self.plan.latency)
+        sizes.limits(s.image_size or SIDES[-1]).sample(np.random.default_rng(0))
+
+    def load(self) -> Mapping[str, Any]:
+        """The kind of device; the weights of a teacher are read that is still to teach."""
+        s = self.settings
+        start = {"device": resolve_device(s.device).type}
+        if s.teacher is None or peeked(self).result_of(RIVAL) is not None:
+            return start
+        classes = self._images.classes
+        teacher: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
+        for side in (s.image_size,) if s.image_size else (SIDES[0], SIDES[-1]):
+            how = TrainSettings.make(architecture=s.teacher, image_size=side, **teacher)
+            load_teacher(how, classes)
+        return start
+
+    def free_settings(self, store: DesignJournal) -> Sequence[str]:
+        """As the base has them; limits may be other ones until a network is chosen."""
+        chosen = store.result_of("size") is not None
+        return self.may_change if chosen else (*self.may_change, *_CHOOSING)
+
+    def check_store(self, store: DesignJournal) -> None:
+        """Check that pictures in another folder are the same."""
+        start, pictures = store.settings, store.result_of("pictures")
+        before, now = (expanded(s.data).resolve() for s in (start or self.settings, self.settings))
+        if pictures and before != now:
+            self.picture_list.check_moved(pictures["digest"])
+
+    def plan_facts(self) -> Mapping[str, Any]:
+        """Pictures and classes, which stages are done, and about how long all takes.
+
+        Raises:
+            ValueError: If the hours are too few.
+        """
+        images, journal = self._images, peeked(self)
+        self.results.update((stage.name, stage.found) for stage in journal.records)
+        done = [name for name in self.stages if name in self.results]
+        left, times = [name for name in self.stages if name not in done], dict[str, float]()
+        if "pictures" not in self.results:
+            self.results["pictures"] = sampled_facts(images, side=SIDES[0])
+        if left:
+            times |= self.plan.seconds(expanded(self.settings.data))
+        seconds = {name: took for name, took in times.items() if name not in done}
+        known = {"pictures": len(images), "classes": images.classes, "done": done, "next": left}
+        return {**known, "seconds": seconds}
+
+    def execute(self, store: DesignJournal, tell: Tell) -> DesignResult:
+        """Go through the stages; those in the journal are not run again."""
+        self._elapsed = lambda: store.elapsed
+        resumed = len(store.records)
+        for place, (name, work) in enumerate(self.stages.items(), 1):
+            result = store.result_of(name)
+            if result is None:
+                self._check_pictures(name)
+                self._tell = self._progress_of(name, place, store, self.progress)
+                begun = Progress("stage", place - 1, len(self.stages), resumed=resumed)
+                self._progress_of(name, place, store, tell)(begun)
+                result = work()
+                store.add_record(Stage(name, result))
+            self.results[name] = result
+        return self._concluded(store)
+
+    def conclude(self, store: DesignJournal, result: DesignResult) -> DesignResult:
+        """Write the list of pictures where it is not there."""
+        self.picture_list.restore((store.result_of("pictures") or {})["digest"])
+        return result
+
+    def _check_pictures(self, stage: str) -> None:
+        """Check the pictures that a stage and those after it need."""
+        if "pictures" in self.results and "test" not in self.results:
+            self.picture_list.check(self.results["pictures"]["digest"], training=stage != "test")
+
+    def _progress_of(self, name: str, place: int, journal: DesignJournal, tell: Tell) -> Tell:
+        """A callback for the progress of a stage, which adds the stage to it."""
+        s, total = self.settings, len(self.stages)
+        planned = self.results.get("epochs", {}).get("seconds", {})
+        if s.hours is not None:
+            planned = {**planned, "search": 3600 * s.hours * SHARES["search"]}
+
+        def within_stage(progress: Progress) -> None:
+            left = math.nan if s.hours is None else 3600 * s.hours - journal.elapsed
+            seconds = journal.elapsed - journal.seconds
+            stage = StageUnderWay(
+                name, place, total, seconds, planned=planned.get(name, math.nan), left=left
+            )
+            tell(replace(progress, stage=stage))
+
+        return within_stage
+
+    def _stage_options(self, name: str) -> dict[str, Any]:
+        """Folder and progress of a stage's own run; one of an earlier design starts over."""
+        return {
+            "out": self.folder / name,
+            "progress": self._tell,
+            "fresh": self.fresh and name not in self.results,
+            "may_move": ("data",),  # with the folder; the list has digests of the pictures
+        }
+
+    # The stages, but for those of the plan.
+
+    def _search(self) -> Mapping[str, Any]:
+        """Short trainings, and what they make one expect."""
+        settings, options = self.plan.search_settings, self._stage_options("search")
+        result = SearchAlgorithm(settings=settings, workers=self.workers, **options).run()
+        expected = ""
+        if result.confirmed is not None:
+            expected = f"{result.confirmed.estimate} % [90 %] in fresh short trainings"
+        trust = "" if result.predictor is None else result.predictor.in_words
+        return {
+            "finalists": [row.architecture for row in result.seed_first],
+            "prediction": "; ".join(filter(None, (expected, trust))),
+            "command": result.provenance["command"],
+        }
+
+    def _train(self, name: str) -> Mapping[str, Any]:
+        result = self.plan.training(name, self.results["epochs"]["epochs"], name).run()
+        return {
+            "params": result.params,
+            "macs": result.macs,
+            "command": result.provenance["command"],
+        }
+
+    def _test(self) -> Mapping[str, Any]:
+        """The networks on the pictures set aside, but for those that have changed."""
+        pictures = ListedDataset(self.folder / PICTURES, TEST)
+        left_out = dict(self.picture_list.changed(TEST))
+        files = [
+            (pictures.name(index), path, pictures.classes[label])
+            for index, (path, label) in enumerate(
+                zip(pictures.paths, pictures.labels, strict=True)
+            )
+            if pictures.name(index) not in left_out
+        ]
+        guesses: dict[str, list[str]] = {}
+        for name in self.plan.trained if files else ():
+            paths = [path for _, path, _ in files]
+            predictions = predict(self.folder / name, paths, top=1, device=self.settings.device)
+            for (file, _, _), prediction in zip(files, predictions, strict=True):
+                if not prediction.guesses:
+                    left_out[file] = prediction.reason.replace(f"{pictures.root}{os.sep}", "")
+            guesses[name] = [each.guesses[0].label if each.guesses else "" for each in predictions]
+        tested = [place for place, (file, _, _) in enumerate(files) if file not in left_out]
+        if len(tested) < 2:
+            raise ValueError(
+                f"{len(left_out)} of {len(pictures)} pictures to test on are not what the design "
+                f"in {self.folder} began with: {in_words(left_out)}; put them back, {ELSEWHERE}"
+            )
+        right, result = list[list[bool]](), dict[str, Any]()
+        for name, labels in guesses.items():
+            right.append([labels[place] == files[place][2] for place in tested])
+            count = sum(right[-1])
+            shares = count / len(tested), *wilson(count, len(tested))
+            result[name] = [100 * share for share in shares]
+        result |= {"pictures": len(tested), "left_out": left_out}
+        if len(right) < 2:
+            return result
+        apart = paired_difference(*right)
+        difference = [100 * share for share in (apart.value, *apart.interval)]
+        return {**result, "difference": difference, "difference_p": apart.p}
+
+    def _measure_latency(self) -> Mapping[str, Any]:
+        """Latencies, each measured in a process of its own."""
+        sizes = self.results["size"]
+        latencies = {
+            name: self.plan.latency(sizes[name], sizes["side"]) for name in self.plan.trained
+        }
+        stored: Mapping[str, Any] = to_json(latencies)
+        return stored
+
+    def _export(self) -> Mapping[str, Any]:
+        """Copies of the network; of a format whose libraries are missing there is none."""
+        copies, commands, missing = [], [], []
+        facts = {"designed": self._card_facts()}
+        for form, name in _COPIES.items():
+            try:
+                FORMATS[form].check_libraries()
+            except ImportError as error:
+                missing.append(f"{form}: {error}")
+                continue
+            exported = export_network(
+                weights=str(self.folder / "training"),
+                to=form,
+                out=str(self.folder / name),
+                force=True,
+                facts=facts,
+            )
+            copies.append(name)
+            commands.append(exported.command)
+        return {"copies": copies, "commands": commands, "missing": missing}
+
+    def _card_facts(self) -> Mapping[str, str]:
+        """What the card of a copy says of the design."""
+        tested, timed = self.results["test"], self.results["latency"]["training"]
+
+        def share(name: str) -> str:
+            mean, low, high = tested[name]
+            return f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
+
+        by_hand = "none is within the same limits"
+        if RIVAL in self.plan.trained:
+            by_hand = f"{share(RIVAL)}: a network made by hand within the same limits"
+        return {
+            "limits": limits_of(self.settings).sizes_in_words,
+            "accuracy": f"{share('training')} of {tested['pictures']} pictures that were kept "
+            "aside",
+            "by_hand": by_hand,
+            "latency": f"{timed['milliseconds']:.3g} ms for {timed['batch']} image(s) by "
+            f"{timed['runtime']} on {timed['device']}, {timed['threads']} thread(s)",
+        }
+
+    # The result.
+
+    def _concluded(self, journal: DesignJournal) -> DesignResult:
+        results, pictures, test = self.results, self.results["pictures"], self.results["test"]
+        ours, *others = map(self._model, self.plan.trained)
+        difference, *ends = test.get("difference", [None])
+        timed = results["latency"]["training"]
+        images = {"source": self.settings.data, "digest": pictures["digest"]}
+        predicting = predict_command(self.folder)
+        commands = [results[name]["command"] for name in ("search", *self.plan.trained)]
+        return self.result(
+            journal,
+            {"images": images, "device": journal.device},
+            **vars(ours),
+            hand_made=others[0] if others else None,
+            difference=difference,
+            difference_interval=Interval(*ends) if ends else None,
+            difference_p=test.get("difference_p", math.nan),
+            not_compared=results["size"].get("without", ""),
+            prediction=results["search"]["prediction"],
+            image_size=results["size"]["side"],
+            epochs=results["epochs"]["epochs"],
+            classes=pictures["classes"],
+            train_pictures=pictures["train"],
+            test_pictures=test["pictures"],
+            unreadable=pictures["unreadable"],
+            equal=pictures["equal"],
+            left_out=test["left_out"],
+            measured_on=f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}",
+            exports=results["export"]["copies"],
+            commands=[*commands, *results["export"]["commands"], predicting],
+            next_command=predicting,
+        )
+
+    def _model(self, name: str) -> Model:
+        """One of the two networks."""
+        results = self.results
+        mean, *ends = results["test"][name]
+        return Model(
+            architecture=results["size"][name],
+            params=results[name]["params"],
+            macs=results[name]["macs"],
+            latency_ms=results["latency"][name]["milliseconds"],
+            accuracy=mean,
+            accuracy_interval=Interval(*ends),
+        )

@@ -1,0 +1,224 @@
+"""The algorithm of evolutions over the paths of a supernet."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from asvit.core.console import percent
+from asvit.core.files import write_text
+from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.run_files import (
+    INHERITED,
+    TRIALS,
+)
+from asvit.core.settings import check_same_digest, check_same_images
+from asvit.data import MEAN, STD
+from asvit.models.psvit_supernet import PSViTSupernet
+from asvit.networks import Network, WeightsFile, load_state
+from asvit.runs.evolution import EvolutionRun
+from asvit.runs.folder import newest_run
+from asvit.search.supernet_result import (
+    AccuracyJournal,
+    Cells,
+    EvolutionResult,
+    Part,
+    PathRow,
+    RandomPaths,
+    Winner,
+    generations_of,
+    write_paths,
+)
+from asvit.search.supernet_space import AllowedPaths, SupernetSpace, ranked
+from asvit.training.supernets.file import SupernetFile
+from asvit.training.supernets.settings import PathAccuracies
+from asvit.training.supernets.splits import Splits, load_splits
+from proxies.evaluation import resolve_device, seed_for
+
+
+@dataclass(kw_only=True)
+class EvolutionAlgorithm(EvolutionRun):
+    """Proposes paths by evolution, and evaluates them with the weights of the supernet."""
+
+    journal_type = AccuracyJournal
+    file: SupernetFile | None = None  # the supernet, where it is read already
+
+    @classmethod
+    def make(cls, preset: str = "default", **given: Any) -> Self:
+        """As the base does; without a supernet, with the newest finished one."""
+        run = super().make(preset, **given)
+        return run if run.supernet else replace(run, supernet=newest_run("supernet"))
+
+    def resolved(self) -> Self:
+        """With the limit of multiply-adds that follows from the supernet, unless one was given."""
+        if self.settings.max_macs is not None:
+            return self
+        origin = self.trained.origin
+        most = SupernetSpace(origin.settings).deit_macs(origin.num_classes)
+        return replace(self, settings=replace(self.settings, max_macs=most), file=self.trained)
+
+    @cached_property
+    def trained(self) -> SupernetFile:
+        """The supernet, which must be finished."""
+        return self.file or SupernetFile.read_finished(self.source)
+
+    @cached_property
+    def allowed(self) -> AllowedPaths:
+        """The paths within the limits."""
+        origin = self.trained.origin
+        return AllowedPaths(SupernetSpace(origin.settings), origin.num_classes, self.settings)
+
+    @cached_property
+    def where(self) -> torch.device:
+        """The device to evaluate on."""
+        return resolve_device(self.device)
+
+    @cached_property
+    def parts(self) -> Splits:
+        """The images that the supernet was trained on, which must not have changed."""
+        origin = self.trained.origin
+        parts = load_splits(origin.settings, progress=images_told(self.progress))
+        check_same_images(self.source, origin.images, parts.provenance)
+        return parts.to(self.where)
+
+    @cached_property
+    def network(self) -> PSViTSupernet:
+        """The supernet with its weights, on the device to evaluate on."""
+        supernet = self.allowed.space.build(self.trained.origin.num_classes, seed=0)
+        load_state(supernet, self.trained.weights, what="the weights of the supernet")
+        return supernet.to(self.where)
+
+    def check(self) -> None:
+        """Read the supernet, and find the device."""
+        _ = self.allowed, self.where
+
+    def load(self) -> Mapping[str, Any]:
+        """The supernet and the kind of device, with the images."""
+        _ = self.parts
+        return {"supernet": self._origin, "device": self.where.type}
+
+    def open(self) -> AccuracyJournal:
+        """The journal of the accuracies, which must be of the same supernet."""
+        store: AccuracyJournal = super().open()
+        what, stored = "on another supernet", store.start_values.get("supernet")
+        check_same_digest(self.folder, what, "folder", stored, self._origin)
+        return store
+
+    def settled(self, store: AccuracyJournal, result: EvolutionResult) -> bool:
+        """Whether all paths are evaluated."""
+        return super().settled(store, result) and (self.folder / TRIALS).exists()
+
+    def execute(self, store: AccuracyJournal, tell: Tell) -> EvolutionResult:
+        """Evolve, and store the winner with its inherited weights."""
+        settings, space = self.settings, self.allowed.space
+        rows = self._evolve(store, tell)
+        best = ranked(rows)[0]
+        winner = Winner(
+            architecture=best.architecture,
+            path=best.path,
+            params=self.allowed.costs(best.cells).params,
+            macs=best.macs,
+            validation=best.validation,
+            test=self._accuracy(store, "test", best.cells),
+        )
+        self._write_weights(winner)
+        generations = generations_of(rows)
+        short = len(generations) < settings.generations
+        rng = np.random.default_rng(seed_for(settings.seed, "random paths"))
+        random = [space.draw(rng) for _ in range(settings.random_paths)]
+        origin = self.trained.origin
+        return self.result(
+            store,
+            {"supernet": self._origin, "images": origin.images, "device": self.where.type},
+            space=origin.settings.space,
+            winner=winner,
+            generations=generations,
+            in_window=self._random(store, [row.cells for row in rows if row.generation == 1]),
+            anywhere=self._random(store, random),
+            deit_macs=self.allowed.deit_macs,
+            evaluated=len(rows),
+            reason="no new path was found any more" if short else "",
+            wall_seconds=store.seconds,
+            next_command=self._training_command(),
+        )
+
+    def _evolve(self, store: AccuracyJournal, tell: Tell) -> Sequence[PathRow]:
+        """The paths of all generations, or of those up to one without anything new."""
+        settings, rows = self.settings, list[PathRow]()
+        known, start = 0, time.monotonic()
+        for generation in range(1, settings.generations + 1):
+            for row in self.allowed.propose(generation, rows):
+                fresh = store.get("validation", row.cells) is None
+                accuracy = self._accuracy(store, "validation", row.cells)
+                rows.append(replace(row, validation=accuracy))
+                known += not fresh
+                if fresh:
+                    best = ranked(rows)[0]
+                    tell(
+                        Progress(
+                            "path",
+                            len(rows),
+                            settings.population * settings.generations,
+                            resumed=known,
+                            seconds=time.monotonic() - start,
+                            state=f"generation {generation}  best {best.architecture} "
+                            f"({percent(best.validation)})",
+                            record=rows[-1],
+                        )
+                    )
+            write_text(self.folder / TRIALS, write_paths(rows))
+        if not rows:
+            raise ValueError(
+                f"no random path was found that takes {settings.min_macs:,} to "
+                f"{settings.max_macs:,} multiply-adds; allow more with --max-macs"
+            )
+        return rows
+
+    def _accuracy(self, store: AccuracyJournal, part: Part, path: Cells) -> float:
+        """Accuracy of ``path`` with inherited weights, per cent; measured once."""
+        accuracy = store.get(part, path)
+        if accuracy is None:
+            accuracy = self.allowed.space.accuracy(self.network, path, getattr(self.parts, part))
+            store.add(part, path, accuracy)
+        return accuracy
+
+    def _random(self, store: AccuracyJournal, paths: Sequence[Cells]) -> RandomPaths:
+        """What random paths reach."""
+        parts: Sequence[Part] = ("validation", "test")
+        accuracies = ([self._accuracy(store, part, path) for path in paths] for part in parts)
+        return RandomPaths(*map(PathAccuracies.of, accuracies))
+
+    def _write_weights(self, winner: Winner) -> None:
+        origin = self.trained.origin
+        network = Network(winner.architecture, origin.settings.image_size, origin.num_classes)
+        facts = {
+            "mean": MEAN,
+            "std": STD,
+            "interpolation": "bicubic",
+            "crop_pct": 1.0,
+            "images": origin.images["source"],
+            "top1": winner.test,
+            "found_by": {"kind": EvolutionResult.kind, "path": winner.path},
+        }
+        model = self.network.extract(tuple(winner.path.split("|")))
+        WeightsFile(network, model.state_dict(), facts=facts).write(self.folder / INHERITED)
+
+    def _training_command(self) -> str:
+        """What trains the winner from scratch as long as the supernet, on the same images."""
+        s = self.trained.origin.settings
+        words = ["asvit", "train", str(self.folder), "--recipe", "small", "--data", s.data]
+        names = ["train_images", "image_size", "epochs", "batch_size", "seed"]
+        for name in [*names, "classes"] if s.data == "fractal" else names:
+            words += [f"--{name.replace('_', '-')}", str(getattr(s, name))]
+        return shlex.join(words)
+
+    @cached_property
+    def _origin(self) -> dict[str, str]:
+        return {"folder": str(self.source), "digest": self.trained.digest}

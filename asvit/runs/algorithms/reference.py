@@ -1,0 +1,151 @@
+"""The algorithm of reference tables."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from asvit.core.console import percent
+from asvit.core.files import write_text
+from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.run_files import TABLE
+from asvit.core.versions import versions
+from asvit.reference import trainer
+from asvit.reference.build import (
+    Outcome,
+    Training,
+    TrainingJournal,
+    draw,
+    provenance_of,
+    rows_of,
+    to_csv,
+)
+from asvit.reference.build_result import BuildResult, BuiltRow
+from asvit.runs.checks import find_space
+from asvit.runs.reference import BuildRun
+from proxies.evaluation import resolve_device
+
+
+@dataclass(kw_only=True)
+class BuildAlgorithm(BuildRun):
+    """Trains the architectures of a table."""
+
+    journal_type = TrainingJournal
+
+    @cached_property
+    def architectures(self) -> tuple[str, ...]:
+        """Texts of the architectures of the table."""
+        s = self.settings
+        return draw(find_space(s.space, image_size=s.image_size), s)
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """The device of each process."""
+        return find_devices(self.device, self.jobs)
+
+    @cached_property
+    def trainer(self) -> trainer.Trainer:
+        """Trains on the first device."""
+        progress = images_told(self.progress)
+        return trainer.Trainer(self.settings, self.devices[0], progress=progress)
+
+    def check(self) -> None:
+        """Draw the architectures, and find the devices."""
+        _ = self.architectures, self.devices
+
+    def load(self) -> Mapping[str, Any]:
+        """Images, their classes and the kind of device."""
+        trained, kind = self.trainer, self.devices[0].partition(":")[0]
+        return {"images": trained.provenance, "num_classes": trained.num_classes, "device": kind}
+
+    def execute(self, store: TrainingJournal, tell: Tell) -> BuildResult:
+        """Train what the journal does not have, and write the table after each training."""
+        trainings, todo = self._trainings(), self._missing(store)
+        before, began = len(trainings) - len(todo), time.monotonic()
+        with closing(self._outcomes(todo)) as outcomes:
+            for done, (training, outcome) in enumerate(outcomes, before + 1):
+                store.add(training, outcome)
+                self._write_table(store)
+                state = outcome.reason or percent(outcome.accuracy)
+                tell(
+                    Progress(
+                        "training",
+                        done,
+                        len(trainings),
+                        resumed=before,
+                        seconds=time.monotonic() - began,
+                        state=f"{training.architecture} seed {training.seed}: {state}",
+                        record=(training, outcome),
+                    )
+                )
+        outcomes_by = {training: store.outcomes[training] for training in trainings}
+        return self.result(
+            store,
+            {"images": store.images, "device": store.device},
+            rows=self._rows(store),
+            failures={
+                f"{training.architecture}, seed {training.seed}": outcome.reason
+                for training, outcome in outcomes_by.items()
+                if outcome.reason
+            },
+            num_classes=store.num_classes,
+            wall_seconds=store.seconds,
+            training_seconds=round(sum(each.seconds for each in outcomes_by.values()), 3),
+            next_command=shlex.join(
+                ["asvit", "correlate", "--reference", str(self.folder / TABLE)]
+            ),
+        )
+
+    def settled(self, store: TrainingJournal, result: BuildResult) -> bool:
+        """Whether nothing is left to train."""
+        return super().settled(store, result) and not self._missing(store)
+
+    def conclude(self, store: TrainingJournal, result: BuildResult) -> BuildResult:
+        """Write the table, which a kill may have left behind the journal."""
+        self._write_table(store)
+        return result
+
+    def _trainings(self) -> list[Training]:
+        """All trainings, architecture by architecture: a part of them makes whole rows."""
+        seeds = range(self.settings.seeds)
+        return [Training(text, seed) for text in self.architectures for seed in seeds]
+
+    def _missing(self, store: TrainingJournal) -> list[Training]:
+        return [each for each in self._trainings() if each not in store.outcomes]
+
+    def _outcomes(self, todo: Sequence[Training]) -> Generator[tuple[Training, Outcome]]:
+        if len(self.devices) > 1:
+            yield from trainer.train_all(todo, self.settings, self.devices)
+        else:
+            for training in todo:
+                yield training, self.trainer(training)
+
+    def _rows(self, store: TrainingJournal) -> list[BuiltRow]:
+        classes = store.num_classes
+        return rows_of(self.architectures, store.outcomes, self.settings, classes)
+
+    def _write_table(self, store: TrainingJournal) -> None:
+        """Write the rows whose trainings are all finished."""
+        rows = self._rows(store)
+        command = replace(self, out=None).command_line()
+        lines = provenance_of(rows, store, self.settings, versions=versions(), command=command)
+        write_text(self.folder / TABLE, to_csv(rows, lines, seeds=self.settings.seeds))
+
+
+def find_devices(names: str, jobs: int) -> tuple[str, ...]:
+    """The device of each process."""
+    if jobs < 1:
+        raise ValueError(f"jobs={jobs}; use at least 1")
+    devices = [str(resolve_device(name.strip())) for name in names.split(",")]
+    kinds = sorted({device.partition(":")[0] for device in devices})
+    if len(kinds) > 1:
+        raise ValueError(
+            f"devices {names!r} are of {len(kinds)} kinds, {' and '.join(kinds)}, whose results "
+            "differ in their last digits; use one kind"
+        )
+    return tuple(devices[job % len(devices)] for job in range(max(jobs, len(devices))))

@@ -1,0 +1,80 @@
+"""What the algorithms share that train a network by one process or several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Self, TypeVar
+
+from asvit.core.results import Result
+from asvit.core.settings import Settings, wrong_option
+from asvit.executors.base import cores
+from asvit.runs.architectures import find_architecture
+from asvit.runs.shared import SharedRun
+from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
+from asvit.training.distributed import ProcessGroup
+
+S = TypeVar("S", bound=Settings)
+R = TypeVar("R", bound=Result)
+
+MOST_WORKERS = 8
+FEW_IMAGES = 2000  # with fewer, worker processes cost more than they save
+
+
+@dataclass(kw_only=True)
+class SharedAlgorithm(SharedRun[S, R]):
+    """A run whose processes share every batch."""
+
+    typed: str = ""  # what was typed for the architecture: its text, or a run folder
+    found_by: Mapping[str, Any] | None = None  # the run of that folder
+    group: ProcessGroup | None = None  # the processes, where they have met already
+
+    @classmethod
+    def make(cls, preset: str = "default", **values: Any) -> Self:
+        """As the base does; the architecture may be the folder of a run that ended in one."""
+        if values.get("architecture") is None:
+            return super().make(preset, **values)
+        typed = str(values["architecture"])
+        with wrong_option():
+            start = find_architecture(typed)
+        values |= {"architecture": start.text, "typed": typed, "found_by": start.by}
+        return super().make(preset, **values)
+
+    @cached_property
+    def processes(self) -> ProcessGroup:
+        """The processes that train together."""
+        return self.group or ProcessGroup(self.device)
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """All processes begin once the first one has claimed the folder, and end together."""
+        with self.processes.losses_noticed():
+            self.processes.wait()
+            yield
+            self.processes.wait()
+
+    def open(self) -> Saved[Checkpoint]:
+        """The checkpoint, if there is one."""
+        read = partial(
+            Checkpoint.read,
+            kind=self.files.kind,
+            settings=self.settings_type,
+            row=self.result_type.row_type,
+        )
+        with self.processes.first_before_others():
+            return Saved(read_or_restore(self.folder / self.files.state, read))
+
+    @property
+    def typed_values(self) -> Mapping[str, object]:
+        """The architecture as it was typed, and what the kind of run adds."""
+        return {**super().typed_values, **({"architecture": self.typed} if self.typed else {})}
+
+    def workers_for(self, images: int) -> int:
+        """Processes that prepare so many images beside each training process."""
+        if self.workers is not None:
+            return self.workers
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.processes.world))
+        return 0 if images < FEW_IMAGES else min(MOST_WORKERS, cores() // here)

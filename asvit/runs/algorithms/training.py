@@ -1,0 +1,290 @@
+"""The algorithm of trainings."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+
+from asvit._version import __version__
+from asvit.core.progress import Tell, ignore, images_told
+from asvit.core.run_files import CHECKPOINT, MODEL, previous
+from asvit.core.settings import WrongOption, fields_of
+from asvit.core.versions import versions
+from asvit.data import MEAN, STD, TrainingSets, open_training_sets
+from asvit.data.headers import refuse_unreadable, unreadable_images
+from asvit.networks import Network
+from asvit.runs.algorithms.shared import SharedAlgorithm
+from asvit.runs.folder import LOCK, seems_usable
+from asvit.runs.training import TrainRun, plan_lines
+from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
+from asvit.training.distillation import Teacher, load_teacher
+from asvit.training.pretrained import load_pretrained
+from asvit.training.result import TrainResult
+from asvit.training.session import Session
+from asvit.training.settings import TrainSettings
+from asvit.training.token_costs import stages_of
+from proxies.evaluation import seed_for
+
+logger = logging.getLogger(__name__)
+
+_TIMED_BATCH = 16  # images of a process, when the time of a training is estimated
+_LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all images
+
+
+@dataclass(kw_only=True)
+class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
+    """Trains a network on labelled images."""
+
+    requested: Mapping[str, Any] | None = None  # settings, where the batch may follow the data
+    opened: TrainingSets | None = None  # the images, where they are open already
+    planned: Mapping[str, Any] | None = None
+
+    @classmethod
+    def make(cls, preset: str = "default", **values: Any) -> Self:
+        """As the base does; the batch may follow the data where none is named."""
+        if values.get("fresh") and values.get("resume"):
+            raise WrongOption("--fresh and --resume contradict each other; give one of them")
+        if "batch_size" not in values:
+            fields = fields_of(TrainSettings)
+            requested = {name: value for name, value in values.items() if name in fields}
+            values["requested"] = {**requested, "preset": preset}
+        return super().make(preset, **values)
+
+    def resolved(self) -> Self:
+        """As the base does; where images are fewer than the recipe's batch, with a smaller one."""
+        if self.requested is None:
+            return self
+        final = {"architecture": self.settings.architecture, "batch_size": self._batch()}
+        settings = TrainSettings.make(**{**self.requested, **final})
+        whole = replace(self, settings=settings, requested=None)
+        if "sets" in vars(self):  # which had to be opened to know how many there are
+            return replace(whole, opened=self.sets, group=self.processes)
+        return whole
+
+    def _batch(self) -> int:
+        """Images in a batch that nobody has named; a run that goes on takes as many as before."""
+        batch = self.settings.batch_size
+        states = [self.folder / name for name in (CHECKPOINT, previous(CHECKPOINT))]
+        states = [] if self.fresh else [path for path in states if os.path.lexists(path)]
+        if states:
+            stored = [settings for settings in map(settings_in, states) if settings is not None]
+            return min(batch, stored[0].batch_size) if stored else batch
+        if not seems_usable(self.folder, self.files, fresh=self.fresh):
+            return batch
+        self.check()
+        images, size = len(self.sets.train), 4 * self.processes.world  # mixing takes pairs
+        if batch <= images or images < size:
+            return batch
+        size = small_batch(images, size)
+        if self.first():
+            logger.warning(
+                "%d images to train on are fewer than the usual batch of %d; going on with "
+                "batches of %d and a learning rate for them (--batch-size takes another size)",
+                *(images, batch, size),
+            )
+        return size
+
+    @cached_property
+    def sets(self) -> TrainingSets:
+        """The images; the first process makes those that have to be made."""
+        s = self.settings
+        if self.opened is not None:
+            return self.opened
+        with self.processes.first_before_others():
+            return open_training_sets(
+                s.data,
+                validation=s.validation,
+                held_out=s.held_out,
+                image_size=s.image_size,
+                seed=s.seed,
+                train_images=s.train_images,
+                validation_images=s.validation_images,
+                classes=s.classes,
+                progress=images_told(self.progress) if self.processes.first else None,
+            )
+
+    @cached_property
+    def network(self) -> Network:
+        """Settings of the network."""
+        s = self.settings
+        return Network(
+            s.architecture,
+            s.image_size,
+            len(self.sets.classes),
+            attention=s.attention,
+            ffn=s.ffn,
+            branches=s.branches,
+        )
+
+    @cached_property
+    def teacher(self) -> Teacher | None:
+        """The teacher with its weights, if there is one."""
+        return load_teacher(self.settings, self.sets.classes)
+
+    @cached_property
+    def fresh_weights(self) -> Sequence[str]:
+        """Names of those that a file to start from lacks; it is not read once training began."""
+        s, states = self.settings, (CHECKPOINT, previous(CHECKPOINT))
+        continued = not self.fresh and any((self.folder / name).exists() for name in states)
+        if s.weights is None or continued:
+            return ()
+        return load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
+
+    @property
+    def title(self) -> str:
+        """What is about to be trained, on what and how."""
+        return super().title if self.planned is None else "\n".join(plan_lines(self.planned))
+
+    def check(self) -> None:
+        """Find device and libraries, and the run to resume."""
+        _ = self.processes
+        # A run that was stopped in its first epoch has but claimed its folder.
+        if self.resume and not any((self.folder / n).exists() for n in (CHECKPOINT, LOCK)):
+            raise FileNotFoundError(
+                f"no training to go on with in {self.folder}; leave out --resume to start one"
+            )
+
+    def load(self) -> Mapping[str, Any]:
+        """Images, with teacher and weights to start from, and the kind of device."""
+        _ = self.sets, self.teacher, self.fresh_weights
+        return {"images": self.sets.provenance, "device": self.processes.device.type}
+
+    def settled(self, store: Saved[Checkpoint], result: TrainResult) -> bool:
+        """Whether every epoch is done and the network is written."""
+        return store.finished and (self.folder / MODEL).exists()
+
+    def execute(self, store: Saved[Checkpoint], tell: Tell) -> TrainResult:
+        """Train to the last epoch."""
+        if store.file is None and self.settings.bad_images == "stop":
+            self._check_images()
+        session = self._session(self.settings, store.file, self.workers_for(len(self.sets.train)))
+        self.planned = self._plan(session)
+        session.run(tell if self.processes.first else ignore, tensorboard=self.tensorboard)
+        if self.processes.first:
+            session.finish()
+        return self.result(
+            store,
+            {
+                "found_by": self.found_by,
+                "images": dict(self.sets.provenance),
+                "device": session.origin.device,
+                "processes": self.processes.world,
+            },
+            network=self.network,
+            params=session.cost.params,
+            macs=session.cost.macs,
+            history=tuple(session.history),
+            best=session.best,
+            stages=tuple(session.origin.stages),
+            saved=session.saved,
+            bad_images=session.bad_images,
+            wall_seconds=session.seconds,
+            next_command=shlex.join(
+                ["asvit", "export", "--weights", str(self.folder), "--to", "onnx"]
+            ),
+        )
+
+    def _check_images(self) -> None:
+        """Read the headers of all images, rather than meet bad ones in the middle of an epoch."""
+        parts = (self.sets.train, self.sets.validation)
+        bad: dict[str, str] = {}
+        if self.processes.first:
+            for part in parts:
+                bad |= unreadable_images(part, progress=images_told(self.progress))
+        bad = self.processes.gather(bad)[0]
+        refuse_unreadable(bad, sum(map(len, parts)), ", or give --bad-images replace")
+
+    def plan(self) -> dict[str, Any]:
+        """What the run would do and how long it would take; coarser tokens are timed."""
+        self.load()
+        session = self._session(self.settings, None, 0)
+        speed = self._images_per_second()
+        # An image to validate with takes a forward pass, one to train on about three.
+        images = session.steps * self.settings.batch_size + len(self.sets.validation) / 3
+        epoch = images / speed
+        times = {"images_per_second": speed, "epoch": epoch, "seconds": epoch * session.work}
+        return {**self._plan(session), "time": times}
+
+    def _images_per_second(self) -> float:
+        """Throughput of a few small batches at the network's own tokens."""
+        batch = min(self.settings.batch_size, _TIMED_BATCH * self.processes.world)
+        whole: Any = {"accumulate": 1, "compile": False, "retokenize": "off"}
+        probed = replace(self.settings, batch_size=batch, **whole)
+        return self._session(probed, None, 0).images_per_second()
+
+    def _session(
+        self, settings: TrainSettings, stored: Checkpoint | None, workers: int
+    ) -> Session:
+        """A session that continues from a checkpoint."""
+        sets, processes = self.sets, self.processes
+        with torch.random.fork_rng([]):  # equal in every process
+            torch.manual_seed(seed_for(settings.seed, "weights"))
+            model = self.network.build(
+                drop_path=settings.drop_path or None, drop=settings.drop or None
+            )
+        if stored is not None:
+            origin = replace(stored.origin, settings=settings)
+        else:
+            if settings.weights is not None:
+                load_pretrained(model, settings.weights, new_head=settings.new_head)
+            stages = stages_of(settings, model, processes) if settings.staged else ()
+            device = processes.device.type
+            origin = Origin(settings, sets.provenance, sets.classes, device, stages, versions())
+        return Session(
+            folder=self.folder,
+            network=self.network,
+            model=model,
+            origin=origin,
+            sets=sets,
+            processes=processes,
+            stored=stored,
+            teacher=self.teacher,
+            workers=workers,
+            facts=self._facts(),
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        """Facts to store with the weights."""
+        augmentation = self.settings.augmentation
+        return {
+            "mean": MEAN,
+            "std": STD,
+            "interpolation": augmentation.interpolation,
+            "crop_pct": augmentation.crop_pct,
+            "recipe": self.settings.recipe,
+            "epochs": self.settings.epochs,
+            "images": self.sets.provenance["source"],
+            "found_by": self.found_by,
+            "asvit": __version__,
+        }
+
+    def _plan(self, session: Session) -> dict[str, Any]:
+        """What ``--dry-run --json`` shows."""
+        return {
+            "folder": self.folder,
+            "network": self.network,
+            "params": session.cost.params,
+            "macs": session.cost.macs,
+            "images": {"train": len(self.sets.train), "validation": len(self.sets.validation)},
+            "source": self.sets.provenance["source"],
+            "steps_per_epoch": session.steps,
+            "stages": session.origin.stages,
+            "saved": session.saved,
+            "device": str(self.processes.device),
+            "processes": self.processes.world,
+            "settings": self.settings,
+        }
+
+
+def small_batch(images: int, size: int = 4) -> int:
+    """Images in a batch for so few: ``size`` doubled as long as an epoch has updates enough."""
+    while 2 * size * _LEAST_UPDATES <= images:
+        size *= 2
+    return size

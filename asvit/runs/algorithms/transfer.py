@@ -1,0 +1,102 @@
+"""The algorithms of transfers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+import torch
+
+from asvit.core.progress import Tell, ignore
+from asvit.core.versions import missing, versions
+from asvit.runs.algorithms.shared import SharedAlgorithm
+from asvit.runs.transfer import DetectionRun, SegmentationRun, TransferRun
+from asvit.training.checkpoint import Checkpoint, Origin, Saved
+from asvit.transfer.detector import Detection
+from asvit.transfer.segmenter import Segmentation
+from asvit.transfer.session import Session, Task
+from asvit.transfer.settings import (
+    DetectionResult,
+    DetectionSettings,
+    SegmentationResult,
+    SegmentationSettings,
+    TransferResult,
+    TransferSettings,
+)
+from proxies.evaluation import seed_for
+
+S = TypeVar("S", bound=TransferSettings)
+R = TypeVar("R", bound=TransferResult)
+
+
+@dataclass(kw_only=True)
+class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
+    """Trains a model on images with annotations."""
+
+    task_type: ClassVar[type[Task[Any]]]
+
+    @cached_property
+    def task(self) -> Task[S]:
+        """The model, freshly initialised, with its data."""
+        try:
+            with torch.random.fork_rng([]):  # equal in every process
+                torch.manual_seed(seed_for(self.settings.seed, "weights"))
+                return self.task_type(self.settings)
+        except ModuleNotFoundError as error:
+            raise missing(f"asvit {self.command}", str(error.name), "transfer") from error
+
+    def check(self) -> None:
+        """Find the device and libraries."""
+        _ = self.processes
+
+    def load(self) -> Mapping[str, Any]:
+        """Annotations and the kind of device."""
+        parts = (self.task.images, self.task.validation)
+        source = f"{self.settings.data}: {' and '.join(f'{len(part)} images' for part in parts)}"
+        digest = hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
+        images = {"source": source, "digest": digest}
+        return {"images": images, "device": self.processes.device.type}
+
+    def execute(self, store: Saved[Checkpoint], tell: Tell) -> R:
+        """Train to the last epoch."""
+        task, start = self.task, self.load()
+        origin = Origin(self.settings, start["images"], (), start["device"], (), versions())
+        session = Session(
+            folder=self.folder,
+            origin=origin if store.file is None else store.file.origin,
+            processes=self.processes,
+            stored=store.file,
+            workers=self.workers_for(len(task.indices)),
+            file=self.files.state,
+            kind=self.files.kind,
+            task=task,
+            row_type=self.result_type.row_type,
+        )
+        session.run(tell if self.processes.first else ignore)
+        return self.result(
+            store,
+            {"found_by": self.found_by, **start, "processes": self.processes.world},
+            classes=task.classes,
+            params=sum(parameter.numel() for parameter in task.model.parameters()),
+            history=tuple(session.history),
+            wall_seconds=session.seconds,
+        )
+
+
+@dataclass(kw_only=True)
+class DetectionAlgorithm(TransferAlgorithm[DetectionSettings, DetectionResult], DetectionRun):
+    """Trains a detector."""
+
+    task_type = Detection
+
+
+@dataclass(kw_only=True)
+class SegmentationAlgorithm(
+    TransferAlgorithm[SegmentationSettings, SegmentationResult], SegmentationRun
+):
+    """Trains a segmenter."""
+
+    task_type = Segmentation

@@ -1,0 +1,33 @@
+"""Settings of a growth."""
+
+from typing import Any
+
+import pytest
+
+from asvit.growth.settings import ScaleSettings
+
+SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
+
+
+def test_budgets_are_kept_in_one_form() -> None:
+    settings = ScaleSettings(SEED, budgets="88e6, 30M,30000000")
+    assert settings.budgets == ("30M", "88M")
+    assert [budget.amount for budget in settings.limits] == [30_000_000, 88_000_000]
+
+
+@pytest.mark.parametrize(
+    ("given_", "message"),
+    [
+        ({"budgets": "88"}, "did you mean 88M"),
+        ({"budgets": "30M,22G"}, "two units"),
+        ({"budgets": ()}, "no budget"),
+        ({"proxies": ()}, "proxies must name at least one measure"),
+        ({"radius": -1}, "radius must be"),
+        ({"architecture": ""}, "architecture must be a name"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_named(given_: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is compared below
+        ScaleSettings(**{"architecture": SEED, **given_})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
