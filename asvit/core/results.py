@@ -118,11 +118,19 @@ class Result:
         Raises:
             ValueError: If there is no such figure; the message suggests the nearest one.
         """
-        kinds = (kind for kind in RUNS.values() if kind.result_type is type(self))
-        kind = next(kinds, None)
-        pictures = (kind.pictures(self) if kind else None) or ()
+        kind = self._kind()
+        pictures = kind.pictures(self) if kind else ()
         named: Registry[Any] = Registry("figure", {picture.name: picture for picture in pictures})
         return named[figure]
+
+    def _repr_html_(self) -> str | None:
+        """The summary, as a notebook shows it; None for a kind that is not known here."""
+        kind = self._kind()
+        return kind.html(self) if kind else None
+
+    def _kind(self) -> Any:
+        """The kind of run that ends in this; None if it is not known here."""
+        return next((kind for kind in RUNS.values() if kind.result_type is type(self)), None)
 
     def derived(self) -> Mapping[str, Any]:
         """What follows from the fields and stands in the file, too."""

@@ -3,12 +3,21 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from asvit.core.codec import Nullable, to_json
 from asvit.core.results import Result
+from asvit.core.run_files import TRIALS
 from asvit.reference.findings import Reliability
-from asvit.search.rows import Confirmed, Finalist, PredictorCheck, TrialRow, without_sizes
+from asvit.search.rows import (
+    Confirmed,
+    Finalist,
+    PredictorCheck,
+    TrialRow,
+    read_trials,
+    without_sizes,
+)
 from asvit.search.settings import SearchSettings
 from proxies.latency import Latency
 
@@ -57,6 +66,20 @@ class SearchResult(Result):
     confirmed: Confirmed | None = None
     predictor: PredictorCheck | None = None  #: how far that predictor can be trusted
     latency: Latency | None = None  #: time of a forward pass of the seed, where it was limited
+
+    @cached_property
+    def trials(self) -> Sequence[TrialRow]:
+        """The measured architectures in their order, as ``trials.csv`` has them.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it cannot be read, or has fewer.
+        """
+        path = self.folder / TRIALS
+        rows = read_trials(path, self.settings.proxies)[: self.steps]
+        if len(rows) < self.steps:
+            raise ValueError(f"{path} has {len(rows)} of {self.steps} trials; restore it")
+        return rows
 
     @property
     def seed_first(self) -> Sequence[Finalist]:

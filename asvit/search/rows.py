@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from asvit.core.codec import Nullable
-from asvit.core.console import with_interval
 from asvit.core.files import read_text, write_text
+from asvit.core.summary import Estimate
 from asvit.reference.findings import Interval
 from proxies.latency import Latency
 from proxies.messages import fault, one_line, shown
@@ -62,9 +62,9 @@ class Confirmed:
     trainings: int  #: how many there were
 
     @property
-    def in_words(self) -> str:
+    def estimate(self) -> Estimate:
         """The mean with its interval."""
-        return with_interval(self.mean, self.low, self.high, digits=1)
+        return Estimate(self.mean, self.low, self.high, digits=1)
 
 
 @dataclass(frozen=True)
