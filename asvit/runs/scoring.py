@@ -109,12 +109,12 @@ def score(
     names = proxy_names(standard_measures() if proxies is None else proxies)
     for name in names:
         get_proxy(name)
-    several = isinstance(architectures, Sequence) and not isinstance(architectures, str)
-    every: Any = architectures if several else [architectures]
-    texts = list(dict.fromkeys(canonical(str(each)) for each in every))
+    single = isinstance(architectures, str) or not isinstance(architectures, Sequence)
+    several: Any = [architectures] if single else architectures
+    texts = list(dict.fromkeys(canonical(str(arch)) for arch in several))
     quiet = progress is not None or not in_notebook()
-    with progress_display(f"measuring {len(texts)} architectures", quiet=quiet) as shown:
-        tell = progress or shown
+    with progress_display(f"measuring {len(texts)} architectures", quiet=quiet) as display:
+        tell = progress or display
         for text in texts:
             cost(text, settings.image_size)  # refuses what does not suit before images are made
         context = EvalContext(settings, progress=images_told(tell))

@@ -30,12 +30,12 @@ from asvit.core.settings import (
     plain_type,
 )
 from asvit.export.settings import ExportSettings
+from asvit.runs.algorithms.search import SearchAlgorithm
+from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.command_line import typed_options
 from asvit.runs.designing import DesignRun, design
 from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, Run
-from asvit.runs.search import SearchRun
-from asvit.runs.training import TrainRun
 from tests.asvit.cli.commands import RUNS as SMALL_RUNS
 from tests.asvit.cli.commands import SEED, run
 from tests.asvit.runs.test_runs_designing import Fakes, fakes, pictures  # noqa: F401 - fixtures
@@ -227,7 +227,7 @@ def test_what_a_design_tells_to_type(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runs: dict[str, Run[Any, Any, Any]] = {}
-    for kind, fake in ((SearchRun, fakes.search), (TrainRun, fakes.train)):
+    for kind, fake in ((SearchAlgorithm, fakes.search), (TrainAlgorithm, fakes.train)):
 
         def kept(one: Run[Any, Any, Any], fake: Any = fake) -> Any:
             runs[str(one.folder)] = one
