@@ -112,7 +112,6 @@ REPEATED: Mapping[str, tuple[str, int, int]] = {
     "reference build": ("step", 9, 2),
     "train": ("checkpoint.safetensors", 3, 1),  # going on puts the one before in its place
     "supernet train": ("step", 5, 2),
-    "supernet evolve": ("fsync", 9, 2),
 }
 
 #: Command -> options of a smaller run, which the one without them extends.
