@@ -16,7 +16,7 @@ from asvit.core.codec import MALFORMED as MALFORMED
 from asvit.core.codec import OTHER_VERSION, Nullable, content_fault, from_json, to_json
 from asvit.core.files import check_plain, sync_folder
 from proxies import Score
-from proxies.messages import one_line
+from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
 

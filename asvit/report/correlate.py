@@ -18,7 +18,7 @@ from asvit.report import html
 from asvit.report.correlate_figures import measure_label
 from asvit.report.pictures import Picture
 from asvit.report.style import LONGEST
-from proxies.messages import one_line
+from proxies.text import one_line
 
 _OPEN_FAILURES = 10  # rows with a failed measure up to which they are shown unfolded
 _TRAINED = {

@@ -13,7 +13,7 @@ from asvit.reference.result import Values
 from asvit.reference.settings import parts
 from asvit.report import style
 from asvit.report.style import COLOUR
-from proxies.messages import one_line
+from proxies.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

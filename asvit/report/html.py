@@ -19,7 +19,7 @@ from asvit.core.settings import Settings
 from asvit.core.summary import Cell as Cell
 from asvit.core.summary import Section, Summary, Table, columns_of_numbers
 from asvit.report.pictures import Picture
-from proxies.messages import legible
+from proxies.text import legible
 
 R = TypeVar("R", bound=Result)
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
-from proxies.messages import legible
+from proxies.text import legible
 
 if TYPE_CHECKING:
     from asvit.executors import Workers

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.console import clock, fitting, number, table
 from asvit.core.results import Result
 from asvit.core.summary import SummaryPart, Table, fact_lines
-from proxies.messages import legible
+from proxies.text import legible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -13,7 +13,7 @@ from page_colours import CSS, THEMES, contrast, rgb
 
 from asvit.report import html
 from asvit.report.pictures import Picture
-from proxies.messages import legible
+from proxies.text import legible
 
 NASTY = '<script>alert("1")</script>&amp;\'"'
 VOID = {"meta", "br", "img", "input", "hr", "link"}

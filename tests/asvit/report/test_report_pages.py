@@ -21,7 +21,7 @@ from asvit.report.scale import read_scaling
 from asvit.report.search import read_run
 from asvit.runs.run import write_report
 from asvit.search.supernet_result import EvolutionResult, PathRow, generations_of, write_paths
-from proxies.messages import legible
+from proxies.text import legible
 from tests.asvit.report.sample_runs import MEASURES, write_sample
 from tests.hostile import FIXED, changed_json, refused_or, sealed_result
 
