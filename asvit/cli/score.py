@@ -11,9 +11,9 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import (
     architectures_argument,
     canonical,
+    checked_choice,
     emit_json,
     json_option,
-    known,
     names,
     parameters,
     preset_option,
@@ -79,8 +79,8 @@ def command(
     values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     measures = values.pop("proxies", standard_measures())
     for name in measures:
-        known("proxy", name, list(PROXIES))
-    known("preset", preset, list(MeasuringSettings.presets))
+        checked_choice("proxy", name, list(PROXIES))
+    checked_choice("preset", preset, list(MeasuringSettings.presets))
     try:
         settings = MeasuringSettings.make(preset, **values)
     except ValueError as error:

@@ -50,12 +50,6 @@ class FolderDataset(LabelledImages):
 
     Names are sorted, so that indices are the same on every machine. Names that begin with a dot
     are ignored.
-
-    Raises:
-        FileNotFoundError: If the folder is missing.
-        ValueError: If it is a file, has no images, has images both beside and inside sub-folders,
-            has a class without images, looks like a folder of splits, or contains a link to a
-            folder above.
     """
 
     def __init__(self, root: Path, *, transform: Transform | None = None) -> None:

@@ -10,15 +10,16 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
+from asvit.core.codec import MALFORMED
 from asvit.core.files import IMAGE_ENDINGS, check_plain, oddity, sync_folder, write_text
 from asvit.core.results import RUNS as RUNS
-from asvit.core.results import article
+from asvit.core.results import article, stored_content
 from asvit.core.run_files import (
     REPORT,
     RESULT,
@@ -139,13 +140,19 @@ def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
 
 
 def kind_in(folder: Path) -> str | None:
-    """The kind of run that ``folder`` was claimed for; None where it was claimed for none."""
+    """The kind of run that ``folder`` was claimed for; None where it was claimed for none.
+
+    A copy of a finished run may lack the marker, a hidden file; then its result tells.
+    """
     check_plain(folder / MARKER)
     try:
         with (folder / MARKER).open("rb") as file:
             return file.read(_LONGEST).decode(errors="replace").strip()
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        with suppress(OSError, *MALFORMED):
+            if not oddity(folder / RESULT):
+                return str(stored_content(folder / RESULT)["kind"])
+    return None
 
 
 def _own_kind(folder: Path, files: RunFiles) -> str | None:

@@ -12,11 +12,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args
 
+from asvit.core.console import clock
 from asvit.core.progress import Tell, ignore
-from asvit.core.results import Result, article
+from asvit.core.results import Result
 from asvit.core.settings import Settings, fields_of, option_fields, setting, wrong_option
 from asvit.core.store import Store
-from asvit.core.summary import SummaryPart
+from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
@@ -48,24 +49,21 @@ def kind_of(folder: Path) -> type[Run[Any, Any, Any]] | None:
 
 
 def write_report(folder: Path | str) -> list[Path]:
-    """Write the report of a run of any kind anew.
+    """Write the report of a finished run of any kind anew.
 
     Returns:
         The files written, the page last.
 
     Raises:
-        FileNotFoundError: If it is no run folder, or nothing is finished in it yet.
-        ValueError: If a file in it is not what it should be, or its kind has no report.
+        FileNotFoundError: If it is no run folder, or the run has not finished.
+        ValueError: If a file in it is not what it should be.
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
     kind = kind_of(Path(folder))
     if kind is None:
         raise FileNotFoundError(f"{folder} is no run folder of asvit: it has no {MARKER}")
     check_plain_files(Path(folder), kind.files)
-    written = reporting.write_report(kind, Path(folder))
-    if not written:
-        raise ValueError(f"{folder} holds {article(kind.files.noun)}, which has no report")
-    return written
+    return reporting.write_report(kind, Path(folder))
 
 
 def headline_of(kind: type[Run[Any, Any, Any]]) -> str:
@@ -73,15 +71,17 @@ def headline_of(kind: type[Run[Any, Any, Any]]) -> str:
     return (kind.__doc__ or "").partition("\n")[0]
 
 
-class imported:
-    """A class attribute, ``"module:name"``, that is imported when it is first looked at."""
-
+class _Imported:
     def __init__(self, place: str) -> None:
         self._module, _, self._name = place.partition(":")
 
     def __get__(self, _run: object, _kind: object = None) -> Any:
-        """The attribute."""
         return getattr(import_module(self._module), self._name)
+
+
+def imported(place: str) -> Any:
+    """A class attribute, ``"module:name"``, that is imported when it is first looked at."""
+    return _Imported(place)
 
 
 @dataclass(kw_only=True)
@@ -106,8 +106,7 @@ class Run(ABC, Generic[S, R, J]):
     settings_type: ClassVar[Any]  # as the type parameters say
     result_type: ClassVar[Any]
     journal_type: ClassVar[Any] = None  # an :class:`asvit.core.journal.Journal`, for most kinds
-    algorithm: ClassVar[Any] = None  # the subclass that executes, by :class:`imported`
-    report: ClassVar[Any] = None  # a :class:`asvit.report.html.Report`; None for the usual one
+    algorithm: ClassVar[Any] = None  # the subclass that executes, by :func:`imported`
     written: ClassVar[str] = ""  # the files that are named with its result
     may_grow: ClassVar[Sequence[str]] = ()
     may_change: ClassVar[Sequence[str]] = ()  # settings that matter only once all is measured
@@ -240,13 +239,22 @@ class Run(ABC, Generic[S, R, J]):
 
     @classmethod
     def summary(cls, result: R) -> Iterable[SummaryPart]:
-        """What a run came to: by default every number and text of its result.json."""
-        return [{name.replace("_", " "): value for name, value in result.facts().items()}]
+        """Facts, lines and tables, which console, notebook and page draw.
+
+        By default every number and text of result.json, and the time.
+        """
+        facts = {name.replace("_", " "): value for name, value in result.facts().items()}
+        return [facts, f"finished in {clock(result.wall_seconds)}"]
 
     @classmethod
-    def pictures(cls, result: R) -> Sequence[Picture] | None:
-        """The figures of the report and of ``result.plot``; None for a kind without a report."""
-        return None if cls.report is None else cls.report.pictures(cls.report.read(result.folder))
+    def pictures(cls, result: R) -> Sequence[Picture]:
+        """The figures of the page and of ``result.plot``."""
+        return ()
+
+    @classmethod
+    def details(cls, result: R) -> Iterable[Table]:
+        """Long tables, which only the page has, below its figures."""
+        return ()
 
     # What follows.
 
@@ -263,6 +271,11 @@ class Run(ABC, Generic[S, R, J]):
     def folder(self) -> Path:
         """The run folder."""
         return named_folder(self.default_name()) if self.out is None else Path(self.out)
+
+    @classmethod
+    def html(cls, result: R) -> str:
+        """The summary as a notebook shows it."""
+        return reporting.notebook(cls, result)
 
     def run(self) -> R:
         """The result, by :func:`asvit.runs.lifecycle.perform`."""

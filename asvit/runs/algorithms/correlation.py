@@ -210,7 +210,7 @@ class CorrelationAlgorithm(CorrelationRun):
             excluded=plan.excluded,
             correlations=in_order([*measured, *predicted]),
             values=values,
-            wall_seconds=store.seconds,
+            wall_seconds=store.measuring,
             question=self.query,
         )
         remove_files(self.folder, [*result.figure_files(self.folder), RESULT])

@@ -17,7 +17,7 @@ from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import CANDIDATES, RESULT, SERIES
 from asvit.core.settings import WrongOption, warn_of_changes, wrong_option
 from asvit.data.training_sets import class_count
-from asvit.growth.journal import GrowthJournal
+from asvit.growth.journal import GrowthJournal, Timed
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
@@ -136,7 +136,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     def _time(self, store: GrowthJournal, text: str) -> float:
         """Milliseconds of a forward pass of a network, timed once."""
         if text not in store.latencies:
-            store.keep_latency(text, self._latency(text))
+            store.add_record(Timed(text, self._latency(text)))
         return store.latencies[text].milliseconds
 
     def _latency(self, text: str) -> Latency:
