@@ -102,8 +102,9 @@ class DesignAlgorithm(DesignRun):
             more += few_pictures_note(len(self._images))
         return "\n".join([first, *more])
 
-    @property
+    @cached_property
     def _images(self) -> PartedPictures:
+        """The pictures that are there when the call begins."""
         return PartedPictures(expanded(self.settings.data))
 
     def check(self) -> None:
