@@ -12,9 +12,9 @@ from typing import Any, Self
 
 from asvit.architectures.genotype import Genotype
 from asvit.core.codec import Nullable
-from asvit.core.console import with_interval
 from asvit.core.results import Result
 from asvit.core.settings import fields_of
+from asvit.core.summary import Estimate
 from asvit.designs.settings import DesignSettings
 from asvit.reference.findings import Interval
 
@@ -84,7 +84,7 @@ class DesignResult(Result, Model):
         return [
             [
                 *(name, model.architecture, model.params, model.macs, model.latency_ms),
-                with_interval(model.accuracy, *model.accuracy_interval, digits=1),
+                Estimate(model.accuracy, *model.accuracy_interval, digits=1),
             ]
             for name, model in (("found", ours), ("made by hand", self.hand_made))
             if model is not None

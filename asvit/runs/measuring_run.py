@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from asvit.core.console import with_interval
 from asvit.core.results import Result
 from asvit.core.settings import Settings, setting
 from asvit.core.store import Store
-from asvit.core.summary import SummaryPart, Table
+from asvit.core.summary import Cell, SummaryPart, Table
+from asvit.reference.findings import estimates
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -41,27 +41,24 @@ class MeasuringRun(Run[S, R, J]):
     workers: Workers | None = None  # the result does not depend on them
 
 
-def rank_table(reliability: Reliability | None) -> Iterator[SummaryPart]:
+def rank_table(found: Reliability | None) -> Iterator[SummaryPart]:
     """How well the measures of a run rank a table, if there is one."""
-    if reliability is None:
+    if found is None:
         return
-    count, ceiling = reliability.best_count, reliability.noise_ceiling
-    cells = [
-        [
-            rank.measure,
-            rank.n,
-            rank.dropped,
-            with_interval(rank.tau, *rank.tau_interval),
-            with_interval(rank.difference, *rank.difference_interval, sign="+"),
-        ]
-        for rank in (*reliability.measures, *([] if count is None else [count]))
+    best = [] if found.best_count is None else [found.best_count]
+    rows: list[list[Cell]] = [
+        [row.measure, row.n, row.dropped, *estimates(row)] for row in (*found.measures, *best)
     ]
-    title = f"How the measures rank {reliability.reference}, {reliability.target}"
-    yield ""
+    ceiling = "" if found.noise_ceiling is None else f"; noise ceiling {found.noise_ceiling:.3f}"
     yield Table(
         ["measure", "n", "dropped", "τ [95 %]", "τ − count's"],
-        cells,
-        title=title if ceiling is None else f"{title}; noise ceiling {ceiling:.3f}",
-        left=("measure",),
-        rule=len(reliability.measures),
+        rows,
+        f"How the measures rank {found.reference}, {found.target}{ceiling}",
+        rule=len(found.measures),
+    )
+    yield from (f"{row.measure}: {row.reason}" for row in found.measures if row.reason)
+    last = "the last row is the best count; " if best else ""
+    yield (
+        f"{found.description}; {found.rows} architectures, measured as the run measured; {last}"
+        f"all of it is in {found.folder}"
     )

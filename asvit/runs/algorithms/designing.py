@@ -225,7 +225,7 @@ class DesignAlgorithm(DesignRun):
         result = SearchAlgorithm(settings=settings, workers=self.workers, **options).run()
         expected = ""
         if result.confirmed is not None:
-            expected = f"{result.confirmed.in_words} % [90 %] in fresh short trainings"
+            expected = f"{result.confirmed.estimate} % [90 %] in fresh short trainings"
         trust = "" if result.predictor is None else result.predictor.in_words
         return {
             "finalists": [row.architecture for row in result.seed_first],

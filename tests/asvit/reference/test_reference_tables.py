@@ -241,7 +241,7 @@ def test_our_own_tables_are_what_their_presets_make(made):
     # asvit-fractal is older than the option --init, when all began with their own.
     older = " --init own" if settings.init == "own" else ""
     source = table.provenance["source"] + older
-    assert source.endswith(f", {BuildRun(settings=settings).command_line()}")
+    assert source.endswith(f", {BuildRun.algorithm(settings=settings).command_line()}")
     assert {"title", "licence", "recipe", "accuracies", "hardware"} <= set(table.provenance)
     assert table.params == tuple(row.params for row in rows)
     assert table.macs == tuple(row.macs for row in rows)

@@ -20,6 +20,8 @@ from PIL import Image
 from asvit.core.codec import from_json
 from asvit.core.digests import sealed_json
 from asvit.core.files import write_bytes
+from asvit.core.results import stored_content
+from asvit.designs.result import DesignResult
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
@@ -30,6 +32,7 @@ from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
+from asvit.runs.folder import MARKER
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
 from asvit.search.rows import Finalist, write_trials
@@ -47,9 +50,11 @@ from asvit.training.metrics import Confusion, EpochRow, Mistake, Predictions, wr
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.settings import PathAccuracies, SupernetResult, SupernetSettings
+from asvit.transfer.settings import DetectionResult
 from proxies import get_proxy
 from scaling import Row
 from scaling.trajectory import to_csv
+from tests.asvit.runs import stored_results
 
 MEASURES = ("length_distortion", "ntk_condition_number")
 SINGULAR = (
@@ -73,6 +78,7 @@ def write_sample(kind: str, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     KINDS[kind](folder)
+    (folder / MARKER).write_text(stored_content(folder / "result.json")["kind"])
     return folder
 
 
@@ -109,10 +115,6 @@ def _search(folder: Path) -> None:
         provenance={**_ORIGIN, "command": command},
         reliability=from_json(_reliability(), Reliability),
     ).write()
-
-
-def _search_stopped(folder: Path) -> None:
-    write_trials(folder / "trials.csv", _trials(3), MEASURES)
 
 
 def _trials(count: int) -> list[TrialRow]:
@@ -226,7 +228,7 @@ def _correlate(folder: Path) -> None:
             math.nan if i == 7 else 10 ** (9 - q + draw.gauss(0, 0.4))
             for i, q in enumerate(quality)
         ),
-        "zico": tuple(draw.gauss(0, 1) for _ in quality),
+        "zico": tuple(draw.gauss(0, 1) if i < 2 else math.nan for i in range(count)),
     }
     measures["+".join(MEASURES)] = tuple(q + draw.gauss(0, 0.2) for q in quality)
     reasons = tuple(SINGULAR if i == 7 else "" for i in range(count))
@@ -248,7 +250,6 @@ def _correlate(folder: Path) -> None:
         **_ORIGIN, "images": {"224": {"source": "fractal", "digest": "5f0c" * 16}},
         "command": "asvit correlate --reference timm-in1k --proxies length_distortion,zico",
     }  # fmt: skip
-    (folder / "scores.jsonl").touch()
     (folder / "values.csv").write_text(values.to_csv(), encoding="utf-8")
     _write_result(folder, result)
 
@@ -285,7 +286,6 @@ def _evolution(folder: Path) -> None:
     won = max(rows, key=lambda row: row.validation)
     validation = PathAccuracies(paths=20, lowest=41.25, median=57.5, highest=66.0)
     compared = RandomPaths(validation, replace(validation, median=56.75))
-    (folder / "accuracies.jsonl").touch()
     (folder / "trials.csv").write_text(write_paths(rows), encoding="utf-8")
     EvolutionResult(
         folder=folder,
@@ -378,7 +378,6 @@ def _picture(number: int) -> str:
 
 
 def _supernet(folder: Path) -> None:
-    (folder / "losses.csv").touch()
     SupernetResult(
         folder=folder,
         settings=SupernetSettings(),
@@ -400,7 +399,6 @@ def _reference(folder: Path) -> None:
         size = draw.randrange(300_000, 900_000)
         rows.append(BuiltRow(str(space.sample(rng)), size, 90 * size, tuple(accuracies)))
     failed = f"{rows[7].architecture}, seed 0"
-    (folder / "trainings.jsonl").touch()
     BuildResult(
         folder=folder,
         settings=BuildSettings(n=len(rows)),
@@ -411,6 +409,17 @@ def _reference(folder: Path) -> None:
         wall_seconds=3600.0,
         provenance={**_ORIGIN, "command": "asvit reference build --n 40"},
     ).write()
+
+
+def _design(folder: Path) -> None:
+    right = stored_results.RIGHT[DesignResult][0]
+    equal, left_out = [["cat/1.jpg", "cat/2.jpg"]], {"dog/9.png": "it has another digest"}
+    replace(right, folder=folder, equal=equal, left_out=left_out).write()
+
+
+def _detection(folder: Path) -> None:
+    replace(stored_results.RIGHT[DetectionResult][0], folder=folder).write()
+    Image.new("RGB", (96, 64), (90, 200, 10)).save(folder / "predictions.jpg")
 
 
 def _reliability() -> dict[str, Any]:
@@ -439,11 +448,12 @@ def _write_result(folder: Path, result: dict[str, Any]) -> None:
 
 KINDS: dict[str, Callable[[Path], None]] = {
     "search": _search,
-    "search-stopped": _search_stopped,
     "scale": _scale,
     "correlate": _correlate,
     "evolution": _evolution,
     "training": _training,
     "supernet": _supernet,
     "reference": _reference,
+    "design": _design,
+    "detection": _detection,
 }
