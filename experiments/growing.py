@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+import asvit
 from asvit.core.versions import versions
+from asvit.executors import Workers
 from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.growable import Growable
@@ -93,6 +95,18 @@ def growth_setup(settings: ScaleSettings, folder: Path) -> GrowthSetup:
     images = dict(context.provenance)
     known.start(settings, images=images, device=context.device, versions=versions())
     return GrowthSetup(settings, Growable(settings), context, known)
+
+
+def at_own_size(side: int, classes: int) -> Mapping[str, Any]:
+    """Settings of the growth of small networks, measured and counted as they are trained."""
+    sizes = {"image_size": side, "count_size": side, "classes": classes}
+    return {"preset": "quick", **sizes, "ratio": 1}
+
+
+def grown(text: str, out: Path, **settings: Any) -> str:
+    """What the growth of an architecture ends in, in one process."""
+    result = asvit.run_scaling(text, out=out, workers=Workers(jobs=1), **settings)
+    return result.series[-1].architecture
 
 
 def grown_at_random(settings: ScaleSettings, number: int) -> str:

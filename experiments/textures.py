@@ -34,7 +34,7 @@ def _checks(_rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 def _parquet(rng: np.random.Generator, u: Array, v: Array) -> Array:
     across = _checks(rng, u, v)
-    return across * _stripes(rng, 2 * u, v) + (1 - across) * _stripes(rng, 2 * v, u)
+    return np.where(across > 0, _stripes(rng, 2 * u, v), _stripes(rng, 2 * v, u))
 
 
 def _bricks(rng: np.random.Generator, u: Array, v: Array) -> Array:
@@ -45,7 +45,7 @@ def _bricks(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 def _dots(rng: np.random.Generator, u: Array, v: Array) -> Array:
     distance = np.hypot(u % 1 - 0.5, v % 1 - 0.5)
-    return 1.0 * (distance < rng.uniform(0.22, 0.36))
+    return np.where(distance < rng.uniform(0.22, 0.36), 1.0, 0.0)
 
 
 def _cells(rng: np.random.Generator, u: Array, v: Array) -> Array:

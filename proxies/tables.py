@@ -43,9 +43,6 @@ def read_table(
     """Read a table of :func:`csv_text`: the columns between ``before`` and ``after``, the rows.
 
     ``read`` makes a row from the names and the cells of all columns.
-
-    Raises:
-        ValueError: If ``text`` is not such a table of ``what``; the message names the line.
     """
     reader = csv.reader(io.StringIO(text))
     try:

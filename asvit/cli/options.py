@@ -165,7 +165,7 @@ def with_workers(options: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError(str(error)) from error
 
 
-def known(option: str, value: str, choices: Sequence[str]) -> str:
+def checked_choice(option: str, value: str, choices: Sequence[str]) -> str:
     """Return ``value`` when it is one of ``choices``."""
     if value in choices:
         return value
@@ -221,7 +221,7 @@ def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> 
         multiple=several,
         required=_is_required(field),
         help=option.help,
-        show_default=option.shown or _shown(field.default),
+        show_default=option.shown or _default_text(field.default),
         **settings,
     )
 
@@ -263,7 +263,7 @@ def _completion(option: Option) -> Any:
     return completions.get(option.complete)
 
 
-def _shown(default: Any) -> str | bool:
+def _default_text(default: Any) -> str | bool:
     """A default as a user would type it; False if there is none."""
     if default is None or default is dataclasses.MISSING:
         return False

@@ -24,7 +24,7 @@ class DesignJournal(Journal[DesignSettings]):
     kind = "design"
     noun = "design"
     settings_type = DesignSettings
-    record_type = Stage
+    record_types = (Stage,)
     start_types: ClassVar[Mapping[str, Any]] = {"device": str}
 
     def result_of(self, name: str) -> Mapping[str, Any] | None:

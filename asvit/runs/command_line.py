@@ -32,10 +32,10 @@ def _typed_settings(run: Run[Any, Any, Any]) -> Collection[str]:
     """
     settings: Settings = run.settings
     fields = fields_of(type(settings)).values()
-    required = [one.name for one in fields if one.default is dataclasses.MISSING]
+    required = [field.name for field in fields if field.default is dataclasses.MISSING]
     typed = {*required, *(run.typed_values.keys() & fields_of(type(settings)).keys())}
     while True:
-        usual = type(settings).make(**{one: getattr(settings, one) for one in typed})
+        usual = type(settings).make(**{name: getattr(settings, name) for name in typed})
         if not (missing := settings.difference(usual).keys() - typed):
             return typed
         typed |= missing
@@ -73,4 +73,4 @@ def _typed(option: Option, name: str, value: object) -> list[str]:
     several = value if isinstance(value, tuple) else (value,)
     if option.parse is not None:  # from one text
         several = (",".join(map(option.spell, several)),)
-    return [word for one in several for word in (spelled, str(one))]
+    return [word for value in several for word in (spelled, str(value))]

@@ -51,10 +51,10 @@ class Growable:
     def cost(self, *sizes: Any) -> Cost:
         """Parameters, and multiply-adds at the size they are counted for; the time, if set."""
         text = self.name(*sizes)
-        found = self.counted(text)
+        counts = self.counted(text)
         if self.time is None:
-            return found
-        return TimedCost(found.params, found.macs, self.time(text))
+            return counts
+        return TimedCost(counts.params, counts.macs, self.time(text))
 
     def counted(self, text: str) -> Cost:
         """Parameters and multiply-adds of an architecture's text."""

@@ -139,25 +139,25 @@ class Run(ABC, Generic[S, R, J]):
     # What a kind of run supplies.
 
     @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
+    def make(cls, preset: str = "default", **values: Any) -> Self:
         """A run from the names that functions and commands take.
 
         Raises:
             WrongOption: If a value is not allowed.
         """
         if cls.algorithm not in (None, cls):
-            run: Self = cls.algorithm.make(preset, **given)
+            run: Self = cls.algorithm.make(preset, **values)
             return run
-        if given.get("progress", ignore) is None:
-            del given["progress"]
+        if values.get("progress", ignore) is None:
+            del values["progress"]
         own = {name for name in fields_of(cls) if name != "settings"}
-        options = {name: given.pop(name) for name in list(given) if name in own}
-        known = option_fields(cls.settings_type)
-        for name in given:
-            if name not in known:
-                raise TypeError(unknown("setting", name, [*known, *own]))
+        options = {name: values.pop(name) for name in list(values) if name in own}
+        names = option_fields(cls.settings_type)
+        for name in values:
+            if name not in names:
+                raise TypeError(unknown("setting", name, [*names, *own]))
         with wrong_option():
-            settings = cls.settings_type.make(preset, **given)
+            settings = cls.settings_type.make(preset, **values)
         return cls(settings=settings, **options)
 
     def resolved(self) -> Self:
@@ -287,12 +287,12 @@ class Run(ABC, Generic[S, R, J]):
         ``provenance`` tells how it was reached, beside the versions and the command that repeats
         it. The time is the store's unless ``values`` has ``wall_seconds``.
         """
-        known = {**(provenance or {}), "versions": versions(), "command": self.command_line()}
+        origin = {**(provenance or {}), "versions": versions(), "command": self.command_line()}
         values = {"wall_seconds": store.elapsed, **values}
-        found: R = self.result_type(
-            folder=self.folder, settings=self.settings, provenance=known, **values
+        result: R = self.result_type(
+            folder=self.folder, settings=self.settings, provenance=origin, **values
         )
-        return found
+        return result
 
     def command_line(self) -> str:
         """The command that gives the same result."""

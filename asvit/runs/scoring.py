@@ -13,13 +13,16 @@ from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.results import data_frames
 from asvit.core.settings import MeasuringSettings, proxy_names
 from asvit.core.signatures import CallOptions, with_options
+from asvit.runs.measurement_pool import EvalContext
+from asvit.spaces import build, cost
+from asvit.spaces.architectures import canonical
+from proxies import Score, measure
 from proxies.registry import get_proxy, standard_measures
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from asvit.spaces.base import Architecture
-    from proxies import Score
 
 
 @dataclass(frozen=True)
@@ -102,21 +105,16 @@ def score(
         >>> scores.to_dataframe().columns[0]
         'architecture'
     """
-    from asvit.runs.measurement_pool import EvalContext
-    from asvit.spaces import build, cost
-    from asvit.spaces.architectures import canonical
-    from proxies import measure
-
     settings = MeasuringSettings.make(**given)
     names = proxy_names(standard_measures() if proxies is None else proxies)
     for name in names:
         get_proxy(name)
-    one = isinstance(architectures, str) or not isinstance(architectures, Sequence)
-    every: Any = [architectures] if one else architectures
-    texts = list(dict.fromkeys(canonical(str(each)) for each in every))
+    single = isinstance(architectures, str) or not isinstance(architectures, Sequence)
+    several: Any = [architectures] if single else architectures
+    texts = list(dict.fromkeys(canonical(str(arch)) for arch in several))
     quiet = progress is not None or not in_notebook()
-    with progress_display(f"measuring {len(texts)} architectures", quiet=quiet) as shown:
-        tell = progress or shown
+    with progress_display(f"measuring {len(texts)} architectures", quiet=quiet) as display:
+        tell = progress or display
         for text in texts:
             cost(text, settings.image_size)  # refuses what does not suit before images are made
         context = EvalContext(settings, progress=images_told(tell))

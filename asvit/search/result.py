@@ -84,7 +84,7 @@ class SearchResult(Result):
     @property
     def seed_first(self) -> Sequence[Finalist]:
         """The finalists, the seed architecture before the others."""
-        return sorted(self.finalists, key=lambda one: one.architecture != self.seed_architecture)
+        return sorted(self.finalists, key=lambda row: row.architecture != self.seed_architecture)
 
     @property
     def accuracies_in_words(self) -> str:
@@ -141,7 +141,7 @@ class SearchResult(Result):
             "values": own(content["values"]),
             "entropy": (entropy["first"], entropy["last"]),
             **{
-                name: [{**one, "values": own(one["values"])} for one in content.get(name, ())]
+                name: [{**row, "values": own(row["values"])} for row in content.get(name, ())]
                 for name in ("finalists", "tradeoff")  # only a search that trains has the latter
             },
             "front": [{**row, "values": own(row)} for row in content["front"]],

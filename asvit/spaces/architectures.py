@@ -142,9 +142,6 @@ def stage_table(
     """Rows for the stages and head of an As-ViT architecture; a single row for any other network.
 
     ``params`` and ``macs`` add up to :func:`cost`. Arguments as :func:`build`.
-
-    Raises:
-        ValueError: As :func:`build`.
     """
     g = parse(arch)
     if type(g) is not Genotype:  # stages of a subclass may have neither windows nor heads

@@ -73,12 +73,12 @@ class CorrelationAlgorithm(CorrelationRun):
     _due: dict[int, list[str]] | None = dataclasses.field(default=None, init=False)
 
     @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
+    def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does, with the fields of the query beside those of the settings."""
-        own = {name: given.pop(name) for name in fields_of(CorrelationQuery) if name in given}
+        own = {name: values.pop(name) for name in fields_of(CorrelationQuery) if name in values}
         with wrong_option():
             query = CorrelationQuery(**{name: own[name] for name in own if own[name] is not None})
-        return super().make(preset, query=query, **given)
+        return super().make(preset, query=query, **values)
 
     def resolved(self) -> Self:
         """An image size that every row of the table has anyway is left to the rows."""
@@ -210,7 +210,7 @@ class CorrelationAlgorithm(CorrelationRun):
             excluded=plan.excluded,
             correlations=in_order([*measured, *predicted]),
             values=values,
-            wall_seconds=store.seconds,
+            wall_seconds=store.measuring,
             question=self.query,
         )
         remove_files(self.folder, [*result.figure_files(self.folder), RESULT])

@@ -17,6 +17,7 @@ from asvit.core.run_files import TABLE
 from asvit.core.versions import versions
 from asvit.reference import trainer
 from asvit.reference.build import (
+    Finished,
     Outcome,
     Training,
     TrainingJournal,
@@ -69,7 +70,7 @@ class BuildAlgorithm(BuildRun):
         before, began = len(trainings) - len(todo), time.monotonic()
         with closing(self._outcomes(todo)) as outcomes:
             for done, (training, outcome) in enumerate(outcomes, before + 1):
-                store.add(training, outcome)
+                store.add_record(Finished(training, outcome))
                 self._write_table(store)
                 state = outcome.reason or percent(outcome.accuracy)
                 tell(

@@ -17,7 +17,7 @@ from asvit.core.progress import Progress, Tell, images_told
 from asvit.core.run_files import CANDIDATES, RESULT, SERIES
 from asvit.core.settings import WrongOption, warn_of_changes, wrong_option
 from asvit.data.training_sets import class_count
-from asvit.growth.journal import GrowthJournal
+from asvit.growth.journal import GrowthJournal, Timed
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
@@ -56,19 +56,19 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     journal_type = GrowthJournal
 
     @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
+    def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; without an architecture, from the newest finished search."""
-        texts = {given.pop("arch", None), given.pop("architecture", None)} - {None}
+        texts = {values.pop("arch", None), values.pop("architecture", None)} - {None}
         if len(texts) > 1:
             raise WrongOption(f"two architectures, {' and '.join(sorted(texts))}; give one")
         text = next(iter(texts), None)
         if text is None:
-            given["seed_run"] = newest_run("search")
-            text = _seed_of(given["seed_run"])
+            values["seed_run"] = newest_run("search")
+            text = _seed_of(values["seed_run"])
         with wrong_option():
             _, architecture = find_growable(find_architecture(str(text)).text)
-        given |= {"architecture": str(architecture), "classes_of_data": "classes" not in given}
-        return super().make(preset, **given)
+        values |= {"architecture": str(architecture), "classes_of_data": "classes" not in values}
+        return super().make(preset, **values)
 
     def resolved(self) -> Self:
         """With the classes of the data, unless a number was given."""
@@ -136,7 +136,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     def _time(self, store: GrowthJournal, text: str) -> float:
         """Milliseconds of a forward pass of a network, timed once."""
         if text not in store.latencies:
-            store.keep_latency(text, self._latency(text))
+            store.add_record(Timed(text, self._latency(text)))
         return store.latencies[text].milliseconds
 
     def _latency(self, text: str) -> Latency:

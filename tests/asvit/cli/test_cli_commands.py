@@ -18,7 +18,7 @@ from click.shell_completion import BashComplete
 
 from asvit.cli.app import app
 from asvit.search import SearchSettings
-from proxies import latency, timing
+from proxies import Score, latency, timing
 from tests.asvit.cli.commands import RUNS, check_refused, run, strict
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
@@ -162,10 +162,10 @@ def test_scores_are_kept_even_if_nobody_reads_them(tmp_path: Path, monkeypatch) 
 
 
 def test_score_says_why_a_measure_failed(monkeypatch) -> None:
-    import proxies
 
-    failed = proxies.Score(math.nan, math.nan, (math.nan,), "lower", "the [bold]kernel[/] is odd")
-    monkeypatch.setattr(proxies, "measure", lambda *_, **__: {"ntk_condition_number": failed})
+    failed = Score(math.nan, math.nan, (math.nan,), "lower", "the [bold]kernel[/] is odd")
+    scores = {"ntk_condition_number": failed}
+    monkeypatch.setattr("asvit.runs.scoring.measure", lambda *_, **__: scores)
     shown = run("score", SEED, *SMALL, "--proxy", "ntk_condition_number")
     assert shown.exit_code == 0
     assert "the [bold]kernel[/] is odd" in shown.stdout
@@ -215,6 +215,7 @@ def test_cost_says_what_it_counts() -> None:
     assert result.stdout.count("total") == 2
 
 
+@pytest.mark.nightly
 def test_cost_times_a_pass_and_says_on_what() -> None:
     """As a user types it, in a process of its own."""
     given = ("cost", SEED, "timm:resnet18", "--image-size", "32", "--latency", "--batch", "2")

@@ -15,6 +15,7 @@ import asvit.reference.trainer as reference_trainer
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs import lifecycle, measurement_pool
+from asvit.runs.algorithms import scaling
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.designing import DesignAlgorithm
 from asvit.runs.growable import Growable
@@ -74,7 +75,7 @@ class FakePool:
 def fake_scaling(setattr_: SetAttribute) -> None:
     """Build no networks, and write no report."""
     setattr_(Growable, "cost", fake_cost)
-    setattr_(measurement_pool, "MeasurementPool", FakePool)
+    setattr_(scaling, "MeasurementPool", FakePool)
     setattr_(lifecycle, "write_report", lambda *_: None)
 
 
