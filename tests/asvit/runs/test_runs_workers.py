@@ -91,9 +91,7 @@ def test_threads_of_this_process_do_not_matter(tmp_path: Path, alone: bytes) -> 
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
-def test_a_search_depends_neither_on_its_workers_nor_on_their_lives(
-    tmp_path: Path, alone: bytes
-) -> None:
+def test_a_search_does_not_depend_on_its_workers(tmp_path: Path, alone: bytes) -> None:
     killed: list[int] = []
 
     def kill(event: Any) -> None:
