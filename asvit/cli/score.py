@@ -87,10 +87,9 @@ def command(
         raise click.UsageError(str(error)) from error
     if out is not None:
         check_target(out)  # before the long part
-    texts = canonical(architectures)
-
     from asvit.runs.scoring import score
 
+    texts = canonical(architectures)
     title = f"measuring {len(texts)} architecture{'s' * (len(texts) > 1)}"
     with progress_display(lambda: f"{title}: {settings.in_words()}", quiet=quiet) as tell:
         scores = score(texts, measures, progress=tell, **vars(settings))

@@ -177,16 +177,19 @@ def table(content: Table, *, long: bool = False) -> str:
     """
     names = [LABELS.get(name, name.replace("_", " ")) for name in content.columns]
     kinds = ["number" if right else "" for right in content.numeric]
-    reasons = names[-1:] == ["reason"]
+    marks = [
+        "failed" if names[-1] == "reason" and row[-1] else "rule" * (place == content.rule)
+        for place, row in enumerate(content.rows, 1)
+    ]
     heads = "".join(
         f'<th scope="col"{_class(kind)}>{_text(name)}</th>'
         for name, kind in zip(names, kinds, strict=True)
     )
     body = "\n".join(
-        f"<tr{_class('failed' if reasons and row[-1] else '')}>"
+        f"<tr{_class(mark)}>"
         + "".join(_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True))
         + "</tr>"
-        for row in content.rows
+        for row, mark in zip(content.rows, marks, strict=True)
     )
     return (
         f'<div class="scroll{" long" if long else ""}" tabindex="0" role="group" '
