@@ -17,6 +17,7 @@ import pytest
 from click.shell_completion import BashComplete
 
 from asvit.cli.app import app
+from asvit.runs import scoring
 from asvit.search import SearchSettings
 from proxies import Score, latency, timing
 from tests.asvit.cli.commands import RUNS, check_refused, run, strict
