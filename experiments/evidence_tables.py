@@ -26,6 +26,7 @@ from experiments import (
     predictor_rivals,
     predictor_table,
     study_fidelity,
+    study_kernels,
     study_rejection,
     study_stem,
 )
@@ -152,6 +153,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "controllers": partial(_complete, compare_controllers),
     "rejection": partial(_complete, study_rejection),
     "stem": partial(_complete, study_stem),
+    "kernels": partial(_complete, study_kernels),
     "published": partial(_complete, compare_published),
     "scalings": partial(_complete, compare_scalings),
     "retokenization": partial(_complete, compare_retokenization),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asvit.report.style import COLOUR, LONGEST, SMALL, figure, levels, style
 from proxies.activations import pair_mean
-from proxies.messages import one_line
+from proxies.text import one_line
 
 COLUMNS = 4  # panels side by side
 LEVELS = 5

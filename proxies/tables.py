@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from proxies.messages import first_line, shown
+from proxies.messages import first_line
+from proxies.text import shown
 
 T = TypeVar("T")
 

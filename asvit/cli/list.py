@@ -11,7 +11,8 @@ from asvit.cli.options import TIMM, checked_choice, completes, emit_json, json_o
 from asvit.core.console import console, table
 from asvit.core.display import say
 from asvit.core.settings import MeasuringSettings
-from proxies.messages import nearest, shown
+from proxies.messages import nearest
+from proxies.text import shown
 
 Row = dict[str, object]
 

@@ -29,7 +29,8 @@ from asvit.core.settings import (
     plain_type,
 )
 from asvit.executors.base import Workers
-from proxies.messages import shown, unknown
+from proxies.messages import unknown
+from proxies.text import shown
 
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra

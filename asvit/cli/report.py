@@ -8,7 +8,8 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import completes, emit_json, json_option
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import RESULT
-from proxies.messages import first_line, legible
+from proxies.messages import first_line
+from proxies.text import legible
 
 
 def _runs() -> list[str]:

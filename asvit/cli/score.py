@@ -74,8 +74,6 @@ def command(
     ARCH is an architecture text, quoted because of its bars, timm:NAME, or the folder of a run
     that ended in an architecture. A measure that fails has no value but a reason.
     """
-    from asvit.runs.scoring import score
-
     if as_csv and as_json:
         raise click.UsageError("--csv and --json write on stdout alike; give one of them")
     values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
@@ -89,8 +87,9 @@ def command(
         raise click.UsageError(str(error)) from error
     if out is not None:
         check_target(out)  # before the long part
-    texts = canonical(architectures)
+    from asvit.runs.scoring import score
 
+    texts = canonical(architectures)
     title = f"measuring {len(texts)} architecture{'s' * (len(texts) > 1)}"
     with progress_display(lambda: f"{title}: {settings.in_words()}", quiet=quiet) as tell:
         scores = score(texts, measures, progress=tell, **vars(settings))

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from proxies.messages import shown
+from proxies.text import shown
 
 LONGEST = 500  # characters of a text
 

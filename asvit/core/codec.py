@@ -13,8 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NewType, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from proxies.messages import first_line, one_line, shown
+from proxies.messages import first_line
 from proxies.registry import Better, Score
+from proxies.text import one_line, shown
 
 if TYPE_CHECKING:
     from cattrs import Converter

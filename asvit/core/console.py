@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from proxies.messages import legible
+from proxies.text import legible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType

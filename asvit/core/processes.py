@@ -10,7 +10,7 @@ from typing import Any
 
 from asvit.core.codec import to_json
 from asvit.core.extensions import load_extensions
-from proxies.messages import one_line
+from proxies.text import one_line
 
 
 def module_process(module: str) -> tuple[list[str], dict[str, str]]:

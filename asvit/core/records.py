@@ -14,7 +14,7 @@ from typing import Any
 from asvit.core.codec import MALFORMED as MALFORMED
 from asvit.core.codec import OTHER_VERSION, content_fault
 from asvit.core.files import check_plain, sync_folder
-from proxies.messages import one_line
+from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,9 @@ from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
 from asvit.core.codec import MALFORMED, OTHER_VERSION, is_of, to_json
 from asvit.core.console import networks
 from asvit.core.versions import changed_versions, versions
-from proxies.messages import first_line, one_line, shown, unknown
+from proxies.messages import first_line, unknown
 from proxies.registry import Registry
+from proxies.text import one_line, shown
 
 logger = logging.getLogger(__name__)
 

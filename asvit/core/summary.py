@@ -46,7 +46,7 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     title: str = ""
-    rule: int = 0  # rows above a line across the table on a console
+    rule: int = 0  # rows above a line across the table
 
     @property
     def numeric(self) -> list[bool]:

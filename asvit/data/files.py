@@ -16,8 +16,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from asvit.core.files import IMAGE_ENDINGS, read_text
 from asvit.data.base import UNREADABLE, LabelledImages, Transform, naming
 from asvit.data.copies import file_digest
-from proxies.messages import first_line, one_line
+from proxies.messages import first_line
 from proxies.tables import csv_text, read_cells
+from proxies.text import one_line
 
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
 #: programs, such as PostScript to Ghostscript.

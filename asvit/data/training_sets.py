@@ -28,7 +28,7 @@ from asvit.data.fractals import FractalDataset
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
-from proxies.messages import one_line
+from proxies.text import one_line
 
 _log = logging.getLogger(__name__)
 

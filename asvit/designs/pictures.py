@@ -38,7 +38,8 @@ from asvit.data.files import (
     split_list,
 )
 from asvit.data.training_sets import PartedPictures
-from proxies.messages import first_line, one_line
+from proxies.messages import first_line
+from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
 

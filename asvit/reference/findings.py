@@ -218,11 +218,11 @@ class RankedMeasure:
     reason: str
 
 
-def estimates(found: Correlation | Within | RankedMeasure) -> tuple[Estimate, Estimate]:
+def estimates(rank: Correlation | Within | RankedMeasure) -> tuple[Estimate, Estimate]:
     """Tau, and the difference to the best count's."""
     return (
-        Estimate(found.tau, *found.tau_interval),
-        Estimate(found.difference, *found.difference_interval, sign="+"),
+        Estimate(rank.tau, *rank.tau_interval),
+        Estimate(rank.difference, *rank.difference_interval, sign="+"),
     )
 
 

@@ -15,7 +15,7 @@ from asvit.reference.settings import parts
 from asvit.report import style
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR
-from proxies.messages import one_line
+from proxies.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,12 +46,13 @@ def _scatter(result: CorrelationResult, measure: str) -> Picture:
     pairs = pair_rows(result.values, measure)
     own = {row.target: row for row in result.correlations if row.measure == measure}
     several = len(own) > 1
-    titles = {
-        target: f"{one_line(target, most=style.LONGEST)}: {tau_text(finding)}"
-        if several
-        else tau_text(finding)
-        for target, finding in own.items()
-    }
+    titles = {target: tau_text(finding) for target, finding in own.items()}
+    if several:  # reasons are longer than taus
+        ends = {name: "\n" if math.isnan(own[name].correlation.tau) else " " for name in own}
+        titles = {
+            name: f"{one_line(name, most=style.LONGEST)}:{ends[name]}{text}"
+            for name, text in titles.items()
+        }
     ways = {"higher": "Higher is better.", "lower": "Lower is better.", "reported": ""}
     return Picture(
         scatter_name(measure),

@@ -17,7 +17,7 @@ from asvit.core.run_files import REPORT
 from asvit.core.summary import Cell, Estimate, Photo, SummaryPart, Table
 from asvit.report.pictures import Picture
 from asvit.report.style import LABELS
-from proxies.messages import legible
+from proxies.text import legible
 
 OPEN_ROWS = 40  # of a table that is shown unfolded
 MOST_ROWS = 1000  # of a table; the CSV files of the run folder have all
@@ -177,16 +177,19 @@ def table(content: Table, *, long: bool = False) -> str:
     """
     names = [LABELS.get(name, name.replace("_", " ")) for name in content.columns]
     kinds = ["number" if right else "" for right in content.numeric]
-    reasons = names[-1:] == ["reason"]
+    marks = [
+        "failed" if names[-1] == "reason" and row[-1] else "rule" * (place == content.rule)
+        for place, row in enumerate(content.rows, 1)
+    ]
     heads = "".join(
         f'<th scope="col"{_class(kind)}>{_text(name)}</th>'
         for name, kind in zip(names, kinds, strict=True)
     )
     body = "\n".join(
-        f"<tr{_class('failed' if reasons and row[-1] else '')}>"
+        f"<tr{_class(mark)}>"
         + "".join(_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True))
         + "</tr>"
-        for row in content.rows
+        for row, mark in zip(content.rows, marks, strict=True)
     )
     return (
         f'<div class="scroll{" long" if long else ""}" tabindex="0" role="group" '

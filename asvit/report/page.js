@@ -22,6 +22,7 @@ for (const head of document.querySelectorAll("th")) {
     };
     const sorted = [...body.rows].map(row => [key(row), row]).sort(order);
     body.append(...sorted.map(([, row]) => row));
+    body.querySelector(".rule")?.classList.remove("rule");
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
   });

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from proxies.messages import one_line
+from proxies.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -20,7 +20,7 @@ from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
 from asvit.training.metrics import Confusion, EpochRow, Predictions, read_predictions
 from asvit.training.result import TrainResult
 from asvit.training.supernets.settings import SupernetResult
-from proxies.messages import one_line
+from proxies.text import one_line
 
 MOST_CLASSES = 20  # of a confusion matrix; of more, the most confused pairs are listed
 MOST_PAIRS = 20

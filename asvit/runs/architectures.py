@@ -12,7 +12,8 @@ from asvit.core.records import MALFORMED
 from asvit.core.results import stored_content
 from asvit.core.run_files import RESULT
 from asvit.spaces.architectures import canonical
-from proxies.messages import first_line, shown
+from proxies.messages import first_line
+from proxies.text import shown
 
 # Kind of run to the key of its architecture in result.json.
 _ENDS = {

@@ -147,9 +147,9 @@ def _size_cells(finding: Finding) -> dict[str, Cell]:
 
 def _cells(finding: Finding) -> dict[str, Cell]:
     """The columns of a finding."""
-    found = finding.correlation
-    tau, difference = estimates(found)
-    return {"n": found.n, "dropped": found.dropped, "τ [95 %]": tau, "τ − count's": difference}
+    rank = finding.correlation
+    tau, difference = estimates(rank)
+    return {"n": rank.n, "dropped": rank.dropped, "τ [95 %]": tau, "τ − count's": difference}
 
 
 @with_options(

@@ -48,7 +48,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def summary(cls, result: DesignResult) -> Iterator[SummaryPart]:
         """The networks and the difference, how they were trained, and pictures left out."""
         columns = ["", "architecture", "params", "multiply-adds", "ms", "accuracy [95 %]"]
-        title = f"On {result.test_pictures} pictures that were kept aside, per cent"
+        title = f"On {result.test_pictures} test pictures, per cent"
         yield Table(columns, result.lines, title)
         yield result.difference_in_words
         if result.hand_made_in_words:

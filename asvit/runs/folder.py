@@ -28,7 +28,8 @@ from asvit.core.run_files import (
     previous,
 )
 from asvit.core.settings import ELSEWHERE
-from proxies.messages import first_line, shown
+from proxies.messages import first_line
+from proxies.text import shown
 
 LOCK = ".lock"
 MARKER = ".kind"  # text file with the kind of run

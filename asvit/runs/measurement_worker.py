@@ -13,8 +13,9 @@ from asvit.spaces.base import Architecture
 from proxies import PROXIES, Cost, measure_repeats
 from proxies.evaluation import FAILURES
 from proxies.forward_mode import use_blocks
-from proxies.messages import OUT_OF_MEMORY, fault, shown
+from proxies.messages import OUT_OF_MEMORY, fault
 from proxies.registry import UnknownNameError, sources_of
+from proxies.text import shown
 
 _NO_MEMORY = ("out of memory", *OUT_OF_MEMORY)
 

@@ -41,24 +41,23 @@ class MeasuringRun(Run[S, R, J]):
     workers: Workers | None = None  # the result does not depend on them
 
 
-def rank_table(found: Reliability | None) -> Iterator[SummaryPart]:
+def rank_table(reliability: Reliability | None) -> Iterator[SummaryPart]:
     """How well the measures of a run rank a table, if there is one."""
-    if found is None:
+    if reliability is None:
         return
-    best = [] if found.best_count is None else [found.best_count]
+    measures, count = reliability.measures, reliability.best_count
     rows: list[list[Cell]] = [
-        [row.measure, row.n, row.dropped, *estimates(row)] for row in (*found.measures, *best)
+        [row.measure, row.n, row.dropped, *estimates(row)]
+        for row in (*measures, *([] if count is None else [count]))
     ]
-    ceiling = "" if found.noise_ceiling is None else f"; noise ceiling {found.noise_ceiling:.3f}"
-    yield Table(
-        ["measure", "n", "dropped", "τ [95 %]", "τ − count's"],
-        rows,
-        f"How the measures rank {found.reference}, {found.target}{ceiling}",
-        rule=len(found.measures),
-    )
-    yield from (f"{row.measure}: {row.reason}" for row in found.measures if row.reason)
-    last = "the last row is the best count; " if best else ""
+    title = f"How the measures rank {reliability.reference}, {reliability.target}"
+    if reliability.noise_ceiling is not None:
+        title += f"; noise ceiling {reliability.noise_ceiling:.3f}"
+    columns = ["measure", "n", "dropped", "τ [95 %]", "τ − count's"]
+    yield Table(columns, rows, title, rule=len(measures))
+    yield from (f"{row.measure}: {row.reason}" for row in measures if row.reason)
     yield (
-        f"{found.description}; {found.rows} architectures, measured as the run measured; {last}"
-        f"all of it is in {found.folder}"
+        f"{reliability.description}; {reliability.rows} architectures, measured as the run "
+        f"measured; {'' if count is None else 'the last row is the best count; '}all of it is in "
+        f"{reliability.folder}"
     )

@@ -11,7 +11,7 @@ from asvit.core.console import ARCHITECTURE, fitting, number, short, table
 from asvit.core.results import Result
 from asvit.core.run_files import RESULT
 from asvit.core.summary import SummaryPart, Table
-from proxies.messages import legible
+from proxies.text import legible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -109,9 +109,9 @@ def score(
     names = proxy_names(standard_measures() if proxies is None else proxies)
     for name in names:
         get_proxy(name)
-    single = isinstance(architectures, str) or not isinstance(architectures, Sequence)
-    several: Any = [architectures] if single else architectures
-    texts = list(dict.fromkeys(canonical(str(arch)) for arch in several))
+    several = isinstance(architectures, Sequence) and not isinstance(architectures, str)
+    every: Any = architectures if several else [architectures]
+    texts = list(dict.fromkeys(canonical(str(each)) for each in every))
     quiet = progress is not None or not in_notebook()
     with progress_display(f"measuring {len(texts)} architectures", quiet=quiet) as display:
         tell = progress or display

@@ -99,18 +99,18 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
 def _measured(result: SearchResult, settings: MeasureSearchSettings) -> Table:
     """The finalists, the seed first, with both values of each measure."""
     measures = without_sizes(result.values)
-    again = any(finalist.again for finalist in result.finalists)
+    twice = any(finalist.again for finalist in result.finalists)
     columns = ["", "architecture", "params"]
     for measure in measures:
-        columns += [measure, "again"] if again else [measure]
+        columns += [measure, "again"] if twice else [measure]
     rows: list[list[Cell]] = []
     for finalist in result.seed_first:
         row: list[Cell] = [finalist.origin, finalist.architecture, finalist.params]
         for measure in measures:
-            row += [finalist.values[measure], *([finalist.again.get(measure)] if again else [])]
+            row += [finalist.values[measure], *([finalist.again.get(measure)] if twice else [])]
         rows.append(row)
     title = "The finalists; the first is the seed architecture"
-    if again:
+    if twice:
         title = f"The finalists, measured again on {networks(settings.recheck)}; the first "
         title += "is the seed architecture"
     if settings.pick == "policy":
@@ -121,15 +121,15 @@ def _measured(result: SearchResult, settings: MeasureSearchSettings) -> Table:
 def _trained(result: SearchResult) -> Table:
     """The finalists of a search that trains, the seed first."""
     predicted = any(math.isfinite(finalist.predicted) for finalist in result.finalists)
-    again = result.confirmed is not None
+    retrained = result.confirmed is not None
     columns = ["architecture", "params", "trainings", "mean"]
-    columns += ["predicted"] * predicted + ["retrained [90 %]"] * again
+    columns += ["predicted"] * predicted + ["retrained [90 %]"] * retrained
     rows: list[list[Cell]] = []
     for finalist in result.seed_first:
         fresh = None if finalist.confirmed is None else finalist.confirmed.estimate
         row: list[Cell] = [finalist.architecture, finalist.params, finalist.trainings]
         rows.append([*row, finalist.values[ACCURACY]])
-        rows[-1] += [finalist.predicted] * predicted + [fresh] * again
+        rows[-1] += [finalist.predicted] * predicted + [fresh] * retrained
     title = "The best architectures (accuracies in %); the first is the seed architecture"
     return _timed(result, columns, rows, title)
 

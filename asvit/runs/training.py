@@ -24,7 +24,7 @@ from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
 from asvit.training.settings import TOP, TrainSettings
-from proxies.messages import legible
+from proxies.text import legible
 
 if TYPE_CHECKING:
     from asvit.training.result import TrainResult

@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from asvit.core.files import check_plain, sync_folder
 from asvit.core.records import ADVICE, MALFORMED, SummedFile, changed_line, cut_off, unsealed
-from proxies.messages import one_line
+from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
 

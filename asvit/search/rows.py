@@ -12,9 +12,10 @@ from asvit.core.files import read_text, write_text
 from asvit.core.summary import Estimate
 from asvit.reference.findings import Interval
 from proxies.latency import Latency
-from proxies.messages import fault, one_line, shown
+from proxies.messages import fault
 from proxies.registry import Score
 from proxies.tables import csv_text, read_table
+from proxies.text import one_line, shown
 
 State = Literal["complete", "failed"]
 

@@ -36,7 +36,8 @@ from asvit.core.store import Store
 from asvit.search.limits import Excess, Limits
 from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
-from proxies.messages import first_line, one_line
+from proxies.messages import first_line
+from proxies.text import one_line
 from scaling.ranking import Directions
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from asvit.search.limits import Limits
 from asvit.search.settings import SearchSettings
 from asvit.search.trained import Trained, known_before
 from asvit.spaces import SearchSpace, cost
-from proxies.messages import first_line, one_line
+from proxies.messages import first_line
+from proxies.text import one_line
 
 _SEEDS = re.compile(r"accuracy_seed\d+")
 

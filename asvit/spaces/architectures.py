@@ -14,7 +14,7 @@ from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.families import FIXED, PREFIX, FixedArchitecture, is_timm_model
 from proxies.counts import Cost, count, count_by_module
 from proxies.functional import InterceptOperations, Operation
-from proxies.messages import shown
+from proxies.text import shown
 
 
 def build(

@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import Final, Self
 
-from proxies.messages import shown
+from proxies.text import shown
 
 STAGES: Final = 3  # coarse, middle, full: the stages of asvit.models.token_stages
 #: FLOPs of a step at each stage relative to full resolution, from arXiv:2202.11921.

@@ -19,12 +19,12 @@ from asvit.core.settings import WrongOption, warn_of_changes, wrong_option
 from asvit.data.training_sets import class_count
 from asvit.growth.journal import GrowthJournal, Timed
 from asvit.growth.result import ScaleResult
+from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.architectures import find_architecture
 from asvit.runs.estimate import Remaining, with_example
 from asvit.runs.folder import newest_run, remove_files
-from asvit.runs.growable import Growable, find_growable
 from asvit.runs.lifecycle import check_settings, peeked, stored_result
 from asvit.runs.measurement_pool import (
     EvalContext,
@@ -84,9 +84,9 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         directions(self.settings.proxies)
 
     @cached_property
-    def growable(self) -> Growable:
+    def growable(self) -> GrowthSeed:
         """The architecture at other depths and widths."""
-        return Growable(self.settings)
+        return GrowthSeed(self.settings)
 
     @cached_property
     def context(self) -> EvalContext:

@@ -58,7 +58,7 @@ from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.base import Architecture
 from proxies.latency import Latency
-from proxies.messages import one_line
+from proxies.text import one_line
 from scaling.ranking import Better
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv

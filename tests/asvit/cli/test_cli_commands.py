@@ -17,6 +17,7 @@ import pytest
 from click.shell_completion import BashComplete
 
 from asvit.cli.app import app
+from asvit.runs import scoring
 from asvit.search import SearchSettings
 from proxies import Score, latency, timing
 from tests.asvit.cli.commands import RUNS, check_refused, run, strict
@@ -162,10 +163,8 @@ def test_scores_are_kept_even_if_nobody_reads_them(tmp_path: Path, monkeypatch) 
 
 
 def test_score_says_why_a_measure_failed(monkeypatch) -> None:
-
     failed = Score(math.nan, math.nan, (math.nan,), "lower", "the [bold]kernel[/] is odd")
-    scores = {"ntk_condition_number": failed}
-    monkeypatch.setattr("asvit.runs.scoring.measure", lambda *_, **__: scores)
+    monkeypatch.setattr(scoring, "measure", lambda *_, **__: {"ntk_condition_number": failed})
     shown = run("score", SEED, *SMALL, "--proxy", "ntk_condition_number")
     assert shown.exit_code == 0
     assert "the [bold]kernel[/] is odd" in shown.stdout

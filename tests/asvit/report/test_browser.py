@@ -17,7 +17,7 @@ from selenium.webdriver.common.keys import Keys
 
 from asvit.core.summary import Cell, Table
 from asvit.report import html
-from proxies.messages import legible
+from proxies.text import legible
 from tests.asvit.report.browser import DESKTOP, PHONE, Browser
 
 PAPER = 718  # pixels: A4 less its margins

@@ -16,7 +16,7 @@ from asvit.core.summary import Estimate, Photo, Table
 from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.training.result import TrainResult
-from proxies.messages import legible
+from proxies.text import legible
 from tests.asvit.runs.stored_results import RIGHT
 
 NASTY = '<script>alert("1")</script>&amp;\'"'
@@ -84,9 +84,9 @@ def test_numbers_sort_by_value_and_absent_ones_have_no_key() -> None:
     ]
 
 
-def test_rows_with_a_reason_are_marked() -> None:
-    text = html.table(Table(["n", "reason"], [["a", ""], ["b", "singular"]]))
-    assert re.findall(r'<tr( class="failed")?><td', text) == ["", ' class="failed"']
+def test_rows_with_a_reason_and_those_above_the_line_are_marked() -> None:
+    text = html.table(Table(["n", "reason"], [["a", ""], ["b", ""], ["c", "singular"]], rule=1))
+    assert re.findall(r'<tr(?: class="(\w+)")?><td', text) == ["rule", "", "failed"]
 
 
 def picture(svg: str, **kind: bool) -> Picture:

@@ -28,7 +28,7 @@ from asvit.runs.reporting import show
 from asvit.runs.run import kind_of, write_report
 from asvit.search.rows import TrialRow, write_trials
 from asvit.search.supernet_result import PathRow, generations_of, write_paths
-from proxies.messages import legible
+from proxies.text import legible
 from tests.asvit.report.sample_runs import KINDS, MEASURES, write_sample
 from tests.hostile import FEW, changed_bytes, changed_json, sealed_result
 

@@ -135,27 +135,6 @@ def test_two_finalists_are_trained_again_with_fresh_seeds(
         assert one.confirmed.mean == pytest.approx(sum(own) / 2)
 
 
-def test_a_search_killed_among_its_finalists_trains_the_others_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = search(tmp_path / "whole")
-    asked = []
-    train = training_pool._outcome
-
-    def killed(context: Any, training: Training) -> Outcome:
-        asked.append(training)
-        if len(asked) == 18:
-            raise KeyboardInterrupt
-        return train(context, training)
-
-    monkeypatch.setattr(training_pool, "_outcome", killed)
-    with pytest.raises(KeyboardInterrupt):
-        search(tmp_path / "killed")
-    found = search(tmp_path / "killed")
-    assert len(asked) == 18 + 3
-    assert found.finalists == whole.finalists
-
-
 def test_the_trainings_are_a_reference_table_from_which_a_search_starts(tmp_path: Path) -> None:
     first = search(tmp_path / "first")
     path = tmp_path / "first" / "trainings.csv"

@@ -1,4 +1,4 @@
-"""An architecture as growth sees it: built, counted and named by depths and width."""
+"""The architecture that a growth starts from: built, counted and named by depths and width."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from scaling.growth import check_budget, measured_shape
 from scaling.shapes import shape_of
 
 
-class Growable:
+class GrowthSeed:
     """The architecture that a scaling starts from, at other depths and widths.
 
     ValueError is raised where it has none, does not fit the image sizes, cannot be built at the
