@@ -96,10 +96,7 @@ _TIMES = frozenset(
     | {"crc32", "sha256"}  # of times, too
 )
 #: Of a report: durations, and figures, which are files of their own.
-_TIMED = re.compile(
-    r" in \d+ (h \d+ min|min|s)\.|trained in [\d:]+|<img [^>]*>|<h2>Tokens</h2>.*?</section>",
-    re.DOTALL,
-)
+_TIMED = re.compile(r"\d+(:\d\d)+|<img [^>]*>|<h2>Tokens</h2>.*?</section>", re.DOTALL)
 # The study also records trials in flight, and trials.csv all others; pace.svg shows throughput.
 _NOT_COMPARED = ("study.journal", "pace.svg")
 
