@@ -35,7 +35,7 @@ def test_a_run_ends_with_how_far_its_measures_can_be_trusted(table: Path, tmp_pa
     assert strict((folder / "result.json").read_text())["reliability"] == told
     assert (folder / told["folder"] / "report.html").exists()
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "How far to trust the measures" in page
+    assert "How the measures rank mine, top1" in page
     # Asked once more, the table is known; made again, the report still has it.
     again = run(*command, "--reference", table)
     assert strict(again.stdout)["reliability"] == told
