@@ -54,8 +54,11 @@ def typed_options(
     arguments: list[str] = []
     options: list[str] = []
     for name, field in fields_of(type(owner)).items():
-        option, value = option_of(field), values.get(name, getattr(owner, name))
-        if option is None or not (option.repeats or name in values) or value is None:
+        option = option_of(field)
+        if option is None or not (option.repeats or name in values):
+            continue
+        value = values.get(name, getattr(owner, name))
+        if value is None:
             continue
         if value != field.default if names is None else name in names:
             words = arguments if option.argument else options
