@@ -38,6 +38,7 @@ from proxies.counts import count
 from scaling.rules import RULES
 
 
+@pytest.mark.nightly
 def test_paths_are_trained_at_the_largest_width_within_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -335,6 +336,7 @@ def test_the_tables_that_come_with_asvit_say_what_the_script_says():
         assert tuple(table.targets.values()) == source.targets
 
 
+@pytest.mark.nightly
 def test_designs_are_compared_below_one_cap(
     monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:

@@ -133,7 +133,7 @@ def test_what_a_killed_process_left_is_measured_by_another(tmp_path: Path, url: 
     assert len((kept / "trials.csv").read_text().splitlines()) == 1 + 16
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_alone_in_a_database_a_killed_run_goes_on_identically(tmp_path: Path, url: str) -> None:
     finish(start(tmp_path / "whole" / "db-whole", url, pace=0))
     run = tmp_path / "cut" / "db-cut"
