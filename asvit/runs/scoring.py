@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from asvit.core.display import in_notebook, progress_display
-from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.results import data_frames
 from asvit.core.settings import MeasuringSettings, proxy_names
 from asvit.core.signatures import CallOptions, with_options
@@ -117,7 +117,7 @@ def score(
         tell = progress or display
         for text in texts:
             cost(text, settings.image_size)  # refuses what does not suit before images are made
-        context = EvalContext(settings, progress=images_told(tell))
+        context = EvalContext(settings, progress=image_progress(tell))
         rows: list[ScoreRow] = []
         started = time.monotonic()
         tell(Progress("architecture", 0, len(texts), state=next(iter(texts), "")))

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from asvit.core.console import number, short
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, ignore, images_told
+from asvit.core.progress import Progress, Tell, ignore, image_progress
 from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
 from asvit.core.settings import (
     MeasuringSettings,
@@ -142,7 +142,7 @@ class CorrelationAlgorithm(CorrelationRun):
         """Device and images of a size to measure on."""
         if side not in self._contexts:
             self._contexts[side] = EvalContext(
-                self.settings, image_size=side, progress=images_told(self.progress)
+                self.settings, image_size=side, progress=image_progress(self.progress)
             )
         return self._contexts[side]
 

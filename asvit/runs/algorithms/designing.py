@@ -155,7 +155,7 @@ class DesignAlgorithm(DesignRun):
             ValueError: If the hours are too few.
         """
         images, journal = self._images, peeked(self)
-        self.results.update((stage.name, stage.found) for stage in journal.records)
+        self.results.update((stage.name, stage.result) for stage in journal.records)
         done = [name for name in self.stages if name in self.results]
         left, times = [name for name in self.stages if name not in done], dict[str, float]()
         if "pictures" not in self.results:

@@ -14,7 +14,7 @@ import torch
 
 from asvit.core.console import percent
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import (
     INHERITED,
     TRIALS,
@@ -85,7 +85,7 @@ class EvolutionAlgorithm(EvolutionRun):
     def parts(self) -> Splits:
         """The images that the supernet was trained on, which must not have changed."""
         origin = self.trained.origin
-        parts = load_splits(origin.settings, progress=images_told(self.progress))
+        parts = load_splits(origin.settings, progress=image_progress(self.progress))
         check_same_images(self.source, origin.images, parts.provenance)
         return parts.to(self.where)
 

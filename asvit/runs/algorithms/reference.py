@@ -12,7 +12,7 @@ from typing import Any
 
 from asvit.core.console import percent
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import TABLE
 from asvit.core.versions import versions
 from asvit.reference import trainer
@@ -52,7 +52,7 @@ class BuildAlgorithm(BuildRun):
     @cached_property
     def trainer(self) -> trainer.Trainer:
         """Trains on the first device."""
-        progress = images_told(self.progress)
+        progress = image_progress(self.progress)
         return trainer.Trainer(self.settings, self.devices[0], progress=progress)
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from asvit.core.console import number, short
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import CANDIDATES, RESULT, SERIES
 from asvit.core.settings import WrongOption, warn_of_changes, wrong_option
 from asvit.data.training_sets import class_count
@@ -91,7 +91,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     @cached_property
     def context(self) -> EvalContext:
         """Device and images to measure on."""
-        return EvalContext(self.settings, progress=images_told(self.progress))
+        return EvalContext(self.settings, progress=image_progress(self.progress))
 
     def free_settings(self, store: GrowthJournal) -> Sequence[str]:
         """The budget, where it is larger than before and of the same unit."""
