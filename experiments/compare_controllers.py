@@ -58,10 +58,10 @@ def search(controller: str, seed: int) -> SearchResult:
 
 def compare(controller: str, seed: int) -> Case:
     """The outcome and the draws of a search among those of every controller."""
-    found = {name: search(name, seed) for name in CONTROLLERS}
-    draws = {name: read_trials(result.folder / TRIALS) for name, result in found.items()}
+    results = {name: search(name, seed) for name in CONTROLLERS}
+    draws = {name: read_trials(result.folder / TRIALS) for name, result in results.items()}
     values = {row.architecture: dict(row.values) for rows in draws.values() for row in rows}
-    values |= {result.seed_architecture: dict(result.values) for result in found.values()}
+    values |= {result.seed_architecture: dict(result.values) for result in results.values()}
     columns = {name: [own[name] for own in values.values()] for name in DEFAULT_MEASURES}
     sums = rank_sums(columns, directions(DEFAULT_MEASURES))
     places = dense_ranks(sums, better="lower")
@@ -69,7 +69,7 @@ def compare(controller: str, seed: int) -> Case:
     ranks = dict(zip(values, shares, strict=True))
     own = [ranks[row.architecture] for row in draws[controller]]
     lengths = [row.values["length_distortion"] for row in draws[controller][-WINDOW:]]
-    outcome = found[controller].seed_architecture
+    outcome = results[controller].seed_architecture
     numbers = {
         "outcome": ranks[outcome],
         "best": min(own),

@@ -13,14 +13,12 @@ import argparse
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import asvit
-from asvit.executors import Workers
 from asvit.growth.settings import ScaleSettings
 from experiments import compare_outcomes
 from experiments.compare_outcomes import PICKED, PUBLISHED
-from experiments.growing import grown_at_random
+from experiments.growing import at_own_size, grown, grown_at_random
 from experiments.study import (
     SIZED,
     Kinds,
@@ -39,13 +37,7 @@ from proxies import Cost
 GROWN, AT_RANDOM = "grown", "grown at random"
 STARTS = {"published": PUBLISHED, "searched": PICKED}  # to the kind of it in outcomes.csv
 TABLE = Path(__file__).with_name("growths.csv")
-MEASURED: Mapping[str, Any] = {
-    "preset": "quick",
-    "image_size": RECIPE.image_size,
-    "count_size": RECIPE.image_size,
-    "classes": RECIPE.classes,
-    "ratio": 1,  # these models are small enough to be measured at their own width
-}
+MEASURED = at_own_size(RECIPE.image_size, RECIPE.classes)
 
 
 def main() -> None:
@@ -83,15 +75,8 @@ def _starts() -> Mapping[str, tuple[str, Sequence[float]]]:
 
 
 def _grown(options: argparse.Namespace, name: str, text: str, seed: int) -> str:
-    result = asvit.run_scaling(
-        text,
-        **MEASURED,
-        budget=options.budget,
-        seed=seed,
-        out=options.out / f"{name}-seed{seed}",
-        workers=Workers(jobs=1),
-    )
-    return result.series[-1].architecture
+    out = options.out / f"{name}-seed{seed}"
+    return grown(text, out, budget=options.budget, seed=seed, **MEASURED)
 
 
 def _grown_at_random(options: argparse.Namespace, text: str, number: int) -> str:

@@ -65,7 +65,7 @@ class Row:
 
 
 @cache
-def found(seed: int) -> tuple[SupernetSettings, int, Mapping[str, str]]:
+def outcomes(seed: int) -> tuple[SupernetSettings, int, Mapping[str, str]]:
     """Settings of the supernet, the limit of multiply-adds, and the text of every origin."""
     folder = OUT / f"seed{seed}"
     supernet = train_supernet(
@@ -93,7 +93,7 @@ def found(seed: int) -> tuple[SupernetSettings, int, Mapping[str, str]]:
 
 def train(seed: int, origin: str) -> Case:
     """The architecture of an origin, its size, and its accuracy."""
-    settings, limit, texts = found(seed)
+    settings, limit, texts = outcomes(seed)
     parts = load_splits(settings)
     text = at_limit(texts[origin], settings, parts.classes, limit)
     model = train_alone(text, settings, parts)

@@ -8,6 +8,7 @@ Run from a checkout: ``python -m experiments.compare_retokenization``. Trainings
 so a stopped one continues.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -66,7 +67,7 @@ def trained(training: str, seed: int) -> TrainResult:
 def macs(result: TrainResult) -> float:
     """Multiply-adds of the training, in epochs at full resolution."""
     shares = {str(Tokens(s["stride"], s["dilation"])): s["fraction"] for s in result.stages}
-    return sum(shares.get(row.tokens, 1.0) for row in result.history)
+    return math.fsum(shares.get(row.tokens, 1.0) for row in result.history)
 
 
 def seconds(result: TrainResult) -> float:

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import asvit
-from asvit.executors import Workers
 from asvit.growth.settings import ScaleSettings
 from experiments import compare_designs
 from experiments.compare_designs import CLASSES, SIDE
-from experiments.growing import SEED, grown_at_random
+from experiments.growing import SEED, at_own_size, grown, grown_at_random
 from experiments.study import (
     SIZED,
     Kinds,
@@ -67,25 +66,11 @@ def _options() -> argparse.Namespace:
 
 
 def _kinds_of(options: argparse.Namespace) -> Kinds:
-    measured: dict[str, Any] = {
-        "preset": "quick",
-        "image_size": SIDE,
-        "count_size": SIDE,
-        "classes": CLASSES,
-        "ratio": 1,  # these models are small enough to be measured at their own width
-    }
+    measured = at_own_size(SIDE, CLASSES)
 
     def scaled(seed: int, **how: Any) -> str:
-        result = asvit.run_scaling(
-            START,
-            **measured,
-            budget=options.budget,
-            seed=seed,
-            out=options.out / f"{options.budget}-{'-'.join(how.values())}-seed{seed}",
-            workers=Workers(jobs=1),
-            **how,
-        )
-        return result.series[-1].architecture
+        out = options.out / f"{options.budget}-{'-'.join(how.values())}-seed{seed}"
+        return grown(START, out, budget=options.budget, seed=seed, **measured, **how)
 
     settings = ScaleSettings.make(architecture=START, budgets=options.budget, **measured)
     return {

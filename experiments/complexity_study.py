@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from asvit.core.files import write_text
 from asvit.reference import load_reference
 from asvit.reference.result import Values
-from asvit.report.correlate_figures import (
+from asvit.report.correlate import (
     PairRow,
     draw_panel,
     measure_label,

@@ -9,6 +9,7 @@ pictures. Run from a checkout to write a folder of class folders::
 
 import argparse
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -74,37 +75,57 @@ SHAPES: Mapping[str, Callable[[np.random.Generator], tuple[Array, float]]] = {
 }
 
 
-class DrawnPictures(LabelledImages):
-    """Drawn pictures by their numbers; those of a number are the same in every set of a seed.
+class NumberedPictures(LabelledImages):
+    """Generated pictures by their numbers; those of a number are the same in every set of a seed.
+
+    A subclass draws them in :meth:`draw`.
 
     Args:
+        source: What they are, in words.
+        classes: Names of the classes.
         numbers: Number of each picture; its class is its remainder by the number of classes.
         side: Pixels per side.
         seed: Seed of all pictures.
     """
 
-    def __init__(self, numbers: Sequence[int], side: int = 64, *, seed: int = 0) -> None:
+    def __init__(
+        self, source: str, classes: Sequence[str], numbers: Sequence[int], side: int, seed: int
+    ) -> None:
         self._numbers, self._side, self._seed = numbers, side, seed
-        labels = np.array(numbers, dtype=np.int64) % len(SHAPES)
-        super().__init__("drawn objects on textured grounds", tuple(SHAPES), labels)
+        labels = np.array(numbers, dtype=np.int64) % len(classes)
+        super().__init__(source, tuple(classes), labels)
 
     def picture(self, index: int) -> Image.Image:
         """Return picture ``index`` of the set."""
-        number = self._numbers[index]
-        rng = np.random.default_rng([self._seed, number])
+        rng = np.random.default_rng([self._seed, self._numbers[index]])
+        return self.draw(self.classes[self.labels[index]], rng)
+
+    @abstractmethod
+    def draw(self, name: str, rng: np.random.Generator) -> Image.Image:
+        """A picture of the class ``name``."""
+
+
+class DrawnPictures(NumberedPictures):
+    """Drawn pictures by their numbers."""
+
+    def __init__(self, numbers: Sequence[int], side: int = 64, *, seed: int = 0) -> None:
+        super().__init__("drawn objects on textured grounds", list(SHAPES), numbers, side, seed)
+
+    def draw(self, name: str, rng: np.random.Generator) -> Image.Image:
+        """An object on a ground, among distractors."""
         whole = ground(rng, self._side)
         behind = np.asarray(whole).mean(axis=(0, 1))
         canvas = whole.resize((FINER * self._side,) * 2, Image.Resampling.BICUBIC)
-        draw = ImageDraw.Draw(canvas)
+        pen = ImageDraw.Draw(canvas)
         for _ in range(rng.integers(3, 7)):
-            distractor(rng, draw, canvas.width)
-        outline, width = list(SHAPES.values())[number % len(SHAPES)](rng)
+            distractor(rng, pen, canvas.width)
+        outline, width = SHAPES[name](rng)
         radius = canvas.width * rng.uniform(0.2, 0.4)
         centre = rng.uniform(radius, canvas.width - radius, 2)
         points = centre + radius * outline @ _turned(rng)
-        paint(draw, points, radius * width, colour_apart(rng, behind))
+        paint(pen, points, radius * width, colour_apart(rng, behind))
         for _ in range(rng.integers(0, 3)):
-            distractor(rng, draw, canvas.width, largest=0.06)
+            distractor(rng, pen, canvas.width, largest=0.06)
         small = canvas.resize((self._side,) * 2, Image.Resampling.BOX)
         noise = rng.normal(0, rng.uniform(0, 12), (self._side, self._side, 3))
         return Image.fromarray(_bytes(np.asarray(small) + noise))

@@ -2,7 +2,7 @@
 
 Run from a checkout: ``python -m experiments.evidence_tables``. A table stands below a line
 ``<!-- table NAME -->``, indented as that line is. The rows are CSV files beside this script; the
-scripts of the studies compute what they lack.
+scripts of the studies compute what they lack. The table of a study with missing rows stays.
 """
 
 from __future__ import annotations
@@ -10,23 +10,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from experiments import (
+    compare_controllers,
     compare_designs,
     compare_growths,
     compare_outcomes,
     compare_psvit,
+    compare_published,
+    compare_retokenization,
     compare_rules,
+    compare_scalings,
     measure_ranks,
+    predictor_rivals,
     predictor_table,
     study_fidelity,
+    study_kernels,
+    study_rejection,
+    study_stem,
 )
 from experiments.compare_designs import AT_CAP, BEST, BY_HAND, FREE, PREDICTED, SHORTER
 from experiments.study import RANDOM, Row, difference, in_a_cell
 from experiments.tables import fill_tables, markdown, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
-NAMES = "evidence", "evidence_measures", "evidence_searches", "predictor", "supernet"
+NAMES = (
+    *("evidence", "evidence_measures", "evidence_searches"),
+    *("predictor", "retokenization", "supernet"),
+)
 PAGES = tuple(DOCS / f"{name}.md" for name in NAMES)
 BUDGETS = "0.8M", "1.5M", "0.005G"
 
@@ -99,6 +111,11 @@ def _fidelity(data: str) -> str:
     return study_fidelity.table(data, read_rows(study_fidelity.TABLE, study_fidelity.Row))
 
 
+def _complete(module: Any) -> str:
+    """The table of a study, if all of its rows are stored."""
+    return "" if module.STUDY.missing() else str(module.table())
+
+
 def _part(module: object, file: Path, number: int) -> str:
     """A table of those that a script prints, by its number."""
     printed: str = module.tables(read_rows(file, Row))  # type: ignore[attr-defined]
@@ -132,6 +149,14 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "growths, differences": partial(_part, compare_growths, compare_growths.TABLE, 1),
     "rules, differences": _rules_apart,
     "psvit, differences": compare_psvit.table,
+    "predictor, rivals": partial(_complete, predictor_rivals),
+    "controllers": partial(_complete, compare_controllers),
+    "rejection": partial(_complete, study_rejection),
+    "stem": partial(_complete, study_stem),
+    "kernels": partial(_complete, study_kernels),
+    "published": partial(_complete, compare_published),
+    "scalings": partial(_complete, compare_scalings),
+    "retokenization": partial(_complete, compare_retokenization),
 }
 
 

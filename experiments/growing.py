@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+import asvit
 from asvit.core.versions import versions
+from asvit.executors import Workers
 from asvit.growth.journal import GrowthJournal
+from asvit.growth.seed import GrowthSeed
 from asvit.growth.settings import ScaleSettings
-from asvit.runs.growable import Growable
 from asvit.runs.measurement_pool import EvalContext
 from proxies import Cost, Score
 from scaling import Budget, Candidate, Shape, Trajectory, grow
@@ -31,7 +33,7 @@ class GrowthSetup:
     """
 
     settings: ScaleSettings
-    model: Growable
+    model: GrowthSeed
     context: EvalContext
     known: GrowthJournal
 
@@ -92,7 +94,19 @@ def growth_setup(settings: ScaleSettings, folder: Path) -> GrowthSetup:
         raise SystemExit(f"{folder} has measurements of other settings; give --out another folder")
     images = dict(context.provenance)
     known.start(settings, images=images, device=context.device, versions=versions())
-    return GrowthSetup(settings, Growable(settings), context, known)
+    return GrowthSetup(settings, GrowthSeed(settings), context, known)
+
+
+def at_own_size(side: int, classes: int) -> Mapping[str, Any]:
+    """Settings of the growth of small networks, measured and counted as they are trained."""
+    sizes = {"image_size": side, "count_size": side, "classes": classes}
+    return {"preset": "quick", **sizes, "ratio": 1}
+
+
+def grown(text: str, out: Path, **settings: Any) -> str:
+    """What the growth of an architecture ends in, in one process."""
+    result = asvit.run_scaling(text, out=out, workers=Workers(jobs=1), **settings)
+    return result.series[-1].architecture
 
 
 def grown_at_random(settings: ScaleSettings, number: int) -> str:
@@ -102,7 +116,7 @@ def grown_at_random(settings: ScaleSettings, number: int) -> str:
         settings: What to grow, and to what budget.
         number: Seed of the choices.
     """
-    model, rng = Growable(settings), np.random.default_rng(number)
+    model, rng = GrowthSeed(settings), np.random.default_rng(number)
     name = DEFAULT_MEASURES[0]
 
     def scored(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:

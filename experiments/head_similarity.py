@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asvit.report.style import COLOUR, LONGEST, SMALL, figure, levels, style
 from proxies.activations import pair_mean
-from proxies.messages import one_line
+from proxies.text import one_line
 
 COLUMNS = 4  # panels side by side
 LEVELS = 5
@@ -32,7 +32,7 @@ def draw_similarities(similarities: Mapping[str, Tensor]) -> Figure:
         axes.set_title(f"{one_line(name, most=LONGEST)}{mean}", fontsize=SMALL)
         axes.grid(False)
         heads = range(len(values))
-        drawn = axes.pcolormesh(
+        mesh = axes.pcolormesh(
             heads,
             heads,
             values.tolist(),
@@ -50,7 +50,7 @@ def draw_similarities(similarities: Mapping[str, Tensor]) -> Figure:
             axis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
     for axes in grid[len(similarities) :]:
         axes.set_axis_off()
-    whole.colorbar(drawn, ax=grid, shrink=0.8, aspect=24, label="cosine of the maps' rows")
+    whole.colorbar(mesh, ax=grid, shrink=0.8, aspect=24, label="cosine of the maps' rows")
     return whole
 
 
@@ -58,6 +58,6 @@ def similarity_svg(similarities: Mapping[str, Tensor]) -> str:
     """The figure as an SVG file, the same for the same similarities."""
     text = io.StringIO()
     with style("head_similarity"):
-        drawn = draw_similarities(similarities)
-        drawn.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        whole = draw_similarities(similarities)
+        whole.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()

@@ -83,8 +83,8 @@ def predicted(model: str, rows: Rows, split: Split) -> Array:
     known, new = ((rows.values[own][:, varied] - mean) / std for own in (split.train, split.test))
     scores = NormalScores(rows.accuracies[split.train]).scores
     fitted = MODELS[model]().fit(known, scores)  # type: ignore[attr-defined]
-    found: Array = fitted.predict(new)
-    return found
+    predictions: Array = fitted.predict(new)
+    return predictions
 
 
 TABLE = Path(__file__).with_name("rivals.csv")

@@ -19,14 +19,10 @@ from asvit.runs.correlation import run_correlation
 MEASURES = Path(__file__).with_name("measures")  # what tau_table measured, a file for each table
 
 
-def ranking_parser(
-    doc: str | None, out: str, *, reference: str | None = None
-) -> argparse.ArgumentParser:
+def ranking_parser(doc: str | None, out: str) -> argparse.ArgumentParser:
     """A parser with the table, its rows, and the folder of the runs."""
     parser = argparse.ArgumentParser(description=doc)
-    parser.add_argument(
-        "--reference", default=reference, required=not reference, help="name, or a CSV file"
-    )
+    parser.add_argument("--reference", required=True, help="name, or a CSV file")
     parser.add_argument(
         "--image-size", type=int, help="pixels per side; the table's own by default"
     )

@@ -46,34 +46,34 @@ class Space:
         self._predictor = asvit.Predictor(SIDE, num_classes=CLASSES)
         self._predictor.fit(table.architectures, table.accuracies["accuracy"])
 
-    def text(self, drawn: Indices) -> str:
+    def text(self, indices: Indices) -> str:
         """The architecture of an index in every dimension."""
-        values = [choices[place] for choices, place in zip(self.choices, drawn, strict=True)]
+        values = [choices[place] for choices, place in zip(self.choices, indices, strict=True)]
         return str(self._space.from_values(values).with_(width=WIDTH))
 
     def accuracies(self, draws: Sequence[Indices]) -> list[float]:
         """What the process expects, per cent."""
         return [float(mean) for mean in self._predictor.predict([*map(self.text, draws)])[0]]
 
-    def params(self, drawn: Indices) -> int:
+    def params(self, indices: Indices) -> int:
         """Parameters, of 20 classes."""
         first, more = self._parts
-        return first + sum(own[place] for own, place in zip(more, drawn, strict=True))
+        return first + sum(own[place] for own, place in zip(more, indices, strict=True))
 
     def below(self, limit: float, rng: np.random.Generator) -> Iterator[Indices]:
         """Uniform draws with no more parameters than ``limit``, without end."""
         while True:
-            drawn = tuple(int(rng.integers(len(choices))) for choices in self.choices)
-            if self.params(drawn) <= limit:
-                yield drawn
+            indices = tuple(int(rng.integers(len(choices))) for choices in self.choices)
+            if self.params(indices) <= limit:
+                yield indices
 
     @cached_property
     def _parts(self) -> tuple[int, list[list[int]]]:
         """Parameters of the first choices, and what others add to them, by dimension."""
 
         def counted(dimension: int, choice: int) -> int:
-            drawn = tuple(choice * (d == dimension) for d in range(len(self.choices)))
-            return asvit.cost(self.text(drawn), SIDE, CLASSES).params
+            indices = tuple(choice * (d == dimension) for d in range(len(self.choices)))
+            return asvit.cost(self.text(indices), SIDE, CLASSES).params
 
         first = counted(0, 0)
         return first, [
@@ -86,7 +86,7 @@ class Space:
 def limited(share: float) -> tuple[Space, int, float]:
     """The space, the limit that leaves so much of it, and the mean accuracy below it."""
     space, rng = Space(), np.random.default_rng(0)
-    sizes = [space.params(drawn) for drawn in islice(space.below(np.inf, rng), UNIFORM)]
+    sizes = [space.params(indices) for indices in islice(space.below(np.inf, rng), UNIFORM)]
     limit = int(np.quantile(sizes, share))
     return space, limit, fmean(space.accuracies([*islice(space.below(limit, rng), UNIFORM)]))
 
@@ -118,13 +118,13 @@ def learn(share: float, outside: str, seed: int) -> Case:
     shares: list[float] = []
     uniform = 0
     for _ in range(STEPS):
-        drawn = [policy.sample(generator)]
-        while space.params(drawn[-1]) > limit and outside == AGAIN and len(drawn) < MOST:
-            drawn.append(policy.sample(generator))
-        within = space.params(drawn[-1]) <= limit
-        shares.append(within / len(drawn))
+        draws = [policy.sample(generator)]
+        while space.params(draws[-1]) > limit and outside == AGAIN and len(draws) < MOST:
+            draws.append(policy.sample(generator))
+        within = space.params(draws[-1]) <= limit
+        shares.append(within / len(draws))
         if within:
-            (accuracy,) = space.accuracies(drawn[-1:])
+            (accuracy,) = space.accuracies(draws[-1:])
         elif outside == AGAIN:
             (accuracy,) = space.accuracies([next(space.below(limit, rng))])
         else:
@@ -133,7 +133,7 @@ def learn(share: float, outside: str, seed: int) -> Case:
             gains.append(accuracy - chance)
         gained = reward.update({"accuracy": accuracy})
         if within or outside == WORST:
-            reinforce_step(policy, optimizer, drawn[-1:], [gained - baseline.update(gained)])
+            reinforce_step(policy, optimizer, draws[-1:], [gained - baseline.update(gained)])
         else:
             uniform += 1
     numbers = {

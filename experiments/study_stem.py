@@ -6,7 +6,7 @@ nothing else. Nothing is trained; two networks for each value, 8 fractal images.
 Run from a checkout: ``python -m experiments.study_stem``, in minutes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -39,7 +39,7 @@ class Row:
 
 
 @cache
-def arguments() -> dict[str, Any]:
+def arguments() -> Mapping[str, Any]:
     """Images, repeats and circle of the measures."""
     settings = MeasureSearchSettings.make("quick", image_size=SIDE, device="cpu")
     return EvalContext(settings).arguments

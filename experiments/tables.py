@@ -50,11 +50,13 @@ def markdown(columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> st
 def fill_tables(page: str, words: str, table: Callable[[str], str]) -> str:
     """``page`` with the table below every line ``<!-- WORDS NAME -->`` made anew from its name.
 
-    Tables are indented as their line is.
+    Tables are indented as their line is. Where ``table`` gives nothing, the old one stays.
     """
 
     def filled(match: re.Match[str]) -> str:
-        lines = [f"<!-- {words} {match[2]} -->", *table(match[2]).splitlines()]
+        if not (text := table(match[2])):
+            return match[0]
+        lines = [f"<!-- {words} {match[2]} -->", *text.splitlines()]
         return "".join(f"{match[1]}{line}\n" for line in lines)
 
     pattern = rf"^( *)<!-- {words} ([a-z, ]+) -->\n(?:\1\|.*\n)*"

@@ -8,12 +8,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from asvit.data.base import LabelledImages
+from experiments.drawn import Array, NumberedPictures
 
-Array = NDArray[np.float64]
 #: From coordinates ``[S, S]`` in periods of the pattern to its brightness from 0 to 1.
 Pattern = Callable[[np.random.Generator, Array, Array], Array]
 
@@ -34,7 +32,7 @@ def _checks(_rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 def _parquet(rng: np.random.Generator, u: Array, v: Array) -> Array:
     across = _checks(rng, u, v)
-    return across * _stripes(rng, 2 * u, v) + (1 - across) * _stripes(rng, 2 * v, u)
+    return np.where(across > 0, _stripes(rng, 2 * u, v), _stripes(rng, 2 * v, u))
 
 
 def _bricks(rng: np.random.Generator, u: Array, v: Array) -> Array:
@@ -45,7 +43,7 @@ def _bricks(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 def _dots(rng: np.random.Generator, u: Array, v: Array) -> Array:
     distance = np.hypot(u % 1 - 0.5, v % 1 - 0.5)
-    return 1.0 * (distance < rng.uniform(0.22, 0.36))
+    return np.where(distance < rng.uniform(0.22, 0.36), 1.0, 0.0)
 
 
 def _cells(rng: np.random.Generator, u: Array, v: Array) -> Array:
@@ -83,25 +81,15 @@ PATTERNS: Mapping[str, Pattern] = {
 }
 
 
-class Textures(LabelledImages):
-    """Textures by their numbers; those of a number are the same in every set of a seed.
-
-    Args:
-        numbers: Number of each picture; its class is its remainder by the number of classes.
-        side: Pixels per side.
-        seed: Seed of all pictures.
-    """
+class Textures(NumberedPictures):
+    """Textures by their numbers."""
 
     def __init__(self, numbers: Sequence[int], side: int = 32, *, seed: int = 0) -> None:
-        self._numbers, self._side, self._seed = numbers, side, seed
-        labels = np.array(numbers, dtype=np.int64) % len(PATTERNS)
-        super().__init__("generated textures", tuple(PATTERNS), labels)
+        super().__init__("generated textures", list(PATTERNS), numbers, side, seed)
 
-    def picture(self, index: int) -> Image.Image:
-        """Return picture ``index`` of the set."""
-        number, side = self._numbers[index], self._side
-        rng = np.random.default_rng([self._seed, number])
-        x, y = np.meshgrid(*[np.linspace(0, 1, side, endpoint=False)] * 2)
+    def draw(self, name: str, rng: np.random.Generator) -> Image.Image:
+        """A pattern in two colours."""
+        x, y = np.meshgrid(*[np.linspace(0, 1, self._side, endpoint=False)] * 2)
         periods, angle = rng.uniform(2.5, 6), rng.uniform(0, 2 * math.pi)
         bent = rng.uniform(0, 0.04)  # a slight bend of the whole pattern
         x, y = (
@@ -110,7 +98,7 @@ class Textures(LabelledImages):
         )
         u = periods * (x * math.cos(angle) + y * math.sin(angle)) + rng.uniform(0, 1)
         v = periods * (y * math.cos(angle) - x * math.sin(angle)) + rng.uniform(0, 1)
-        mixed = list(PATTERNS.values())[number % len(PATTERNS)](rng, u, v)
+        mixed = PATTERNS[name](rng, u, v)
         first = rng.uniform(0, 255, 3)
         second = first + rng.uniform(40, 160, 3) * rng.choice([-1, 1], 3)
         light = 1 + rng.uniform(0, 0.5) * np.sin(2 * (x * rng.normal() + y * rng.normal()))

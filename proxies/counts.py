@@ -82,11 +82,7 @@ def count(
 def count_by_module(
     module: nn.Module, image_size: int = 224, channels: int = 3, *, rules: Rules = "core"
 ) -> dict[str, Cost]:
-    """:func:`count` for the module, under the name ``""``, and for every submodule by its name.
-
-    Raises:
-        ValueError: As :func:`count`.
-    """
+    """:func:`count` for the module, under the name ``""``, and for every submodule by its name."""
     if rules not in get_args(Rules):
         raise ValueError(f"rules={rules!r} is not one of {', '.join(map(repr, get_args(Rules)))}")
     skeleton = _on_meta(module).eval()

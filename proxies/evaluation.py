@@ -149,9 +149,6 @@ def resolve_device(device: str, *, float64: bool = True) -> torch.device:
     """The torch device of a name; ``"auto"`` is an accelerator if there is one, else the CPU.
 
     Measures need a device with ``float64``; latencies do not.
-
-    Raises:
-        ValueError: If the device is not available.
     """
     lacking = _WITHOUT_FLOAT64 if float64 else ()
     if device == "auto":
@@ -286,11 +283,7 @@ def _value_of(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float | s
 
 
 def checked_value(value: Any) -> float | str:
-    """A measure's value, NaN if undefined, or the reason why it is invalid.
-
-    Raises:
-        TypeError: If it is not a number.
-    """
+    """A measure's value, NaN if undefined, or the reason why it is invalid."""
     if math.isinf(value):
         return "the value is infinite"
     # Smaller dtypes cannot be compared with LARGEST.

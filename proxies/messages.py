@@ -1,10 +1,11 @@
-"""Text for error messages: names, hints, and untrusted text made safe to print."""
+"""Text for error messages: names and hints, first lines, and what went wrong where."""
 
-import reprlib
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+
+from proxies.text import listed, one_line, shown
 
 #: Phrases of libraries' errors when memory ran out, besides errors of a type of their own. The
 #: last are oneDNN's, which uses them for anything that it cannot set up.
@@ -14,18 +15,13 @@ OUT_OF_MEMORY = (
     "could not execute a primitive",  # torch 2.9
 )
 
-_MAX_TEXT = 400  # characters of a message that may contain untrusted text
 _MAX_NAME = 200  # of a name; finding close matches of a longer one would take minutes
-_MAX_LIST = 600  # of a list of names
 
 # Kind of name -> where custom names come from.
 _ELSEWHERE = {"proxy": " (modules named in ASVIT_EXTENSIONS register measures of your own)"}
 
 # Raised on purpose, with a message that says what is wrong.
 _SELF_EXPLANATORY = (ValueError, RuntimeError, AssertionError, OSError, ImportError, SyntaxError)
-
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = _repr.maxlong = _MAX_NAME
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -41,11 +37,6 @@ def hint(name: str, choices: Iterable[str]) -> str:
     names = list(choices)
     near = nearest(name, names)
     return f"use one of {listed(names)}" if near is None else f"did you mean {shown(near)}?"
-
-
-def listed(names: Iterable[str]) -> str:
-    """Comma-separated names, safe for a message."""
-    return one_line(", ".join(names), most=_MAX_LIST)
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> str:
@@ -70,25 +61,3 @@ def fault(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({one_line(Path(frames[-1].filename).name)}:{frames[-1].lineno})" if frames else ""
     return f"{kind}{where}" if message == kind else f"{kind}: {message}{where}"
-
-
-def one_line(text: str, *, most: int = _MAX_TEXT) -> str:
-    """``text`` made safe for a message: control characters escaped, and cut if long."""
-    start = legible(text[:most])
-    return start if len(text) <= most else f"{start}..."
-
-
-def legible(text: str) -> str:
-    r"""``text`` with non-printable characters escaped, such as ``\x1b``.
-
-    Otherwise untrusted text could move the cursor, rename the window, or reverse the direction of
-    writing when it is printed.
-    """
-    if text.isprintable():  # nearly always
-        return text
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-
-
-def shown(value: object) -> str:
-    """``repr`` of ``value``, escaped, and cut if long."""
-    return one_line(_repr.repr(value))

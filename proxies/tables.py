@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from proxies.messages import first_line, shown
+from proxies.messages import first_line
+from proxies.text import shown
 
 T = TypeVar("T")
 
@@ -43,9 +44,6 @@ def read_table(
     """Read a table of :func:`csv_text`: the columns between ``before`` and ``after``, the rows.
 
     ``read`` makes a row from the names and the cells of all columns.
-
-    Raises:
-        ValueError: If ``text`` is not such a table of ``what``; the message names the line.
     """
     reader = csv.reader(io.StringIO(text))
     try:

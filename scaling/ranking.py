@@ -28,15 +28,8 @@ def dense_ranks(values: Sequence[float], *, better: Better) -> list[int]:
 def rank_sums(columns: Mapping[str, Sequence[float]], better: Directions) -> list[int]:
     """Sum each candidate's dense ranks over the measures; the smallest sum is the best.
 
-    Args:
-        columns: Values of each measure, one per candidate; NaN is a failed measure.
-        better: Direction of each measure. "reported" measures do not count.
-
-    Returns:
-        One sum per candidate, in order.
-
-    Raises:
-        ValueError: If the columns differ in length.
+    ``columns`` has a value for each candidate; NaN is a failed measure. Measures that are merely
+    "reported" do not count.
 
     References:
         As-ViT ranks the candidates of a scaling step this way, arXiv:2202.11921.
@@ -53,14 +46,8 @@ def best_places(columns: Mapping[str, Sequence[float]], better: Directions) -> l
     """Indices of the best candidates: smallest rank sum, ties broken by single measures.
 
     Candidates tied on the smallest sum of dense ranks are compared by the measure with the largest
-    relative range over all candidates, (max − min) / max |value|; then by the next one. Arguments
-    as :func:`rank_sums`.
-
-    Returns:
-        The indices, in order; several only if candidates are equal in every measure.
-
-    Raises:
-        ValueError: If the columns differ in length, or no measure has a direction.
+    relative range over all candidates, (max − min) / max |value|; then by the next one. Several
+    are left only if they are equal in every measure. Arguments as :func:`rank_sums`.
 
     References:
         Chen et al. 2022, arXiv:2202.11921. The released code breaks ties by the smaller value,

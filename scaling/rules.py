@@ -108,11 +108,7 @@ def within(cost: CostOf, budget: Budget) -> Callable[[Shape], bool]:
 
 
 def scale_by_rule(family: Family, start: Shape, cost: CostOf, budget: Budget) -> Shape:
-    """The largest shape of a family within ``budget``.
-
-    Raises:
-        ValueError: If the start exceeds the budget, or no shape of the family does.
-    """
+    """The largest shape of a family within ``budget``."""
     shape = largest_fitting(family(start), within(cost, budget))
     if shape is None:
         raise ValueError(f"no member of this family ends within {budget}")

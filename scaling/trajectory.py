@@ -160,11 +160,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def from_csv(text: str) -> list[Row]:
-    """Read the rows of :func:`to_csv` back.
-
-    Raises:
-        ValueError: If ``text`` is not such a table; the message names the line.
-    """
+    """Read the rows of :func:`to_csv` back."""
     return read_table(text, "a scaling", _LEADING, _TRAILING, _parsed)[1]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from asvit.architectures.genotype import STAGES, Genotype
-from proxies.messages import shown
+from proxies.text import shown
 
 PREFIX: Final = "mixed:"
 FORM: Final = (

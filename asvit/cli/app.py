@@ -28,7 +28,8 @@ from asvit.core.extensions import (
     raised_in_extension,
 )
 from asvit.core.secrets import censored
-from proxies.messages import OUT_OF_MEMORY, fault, hint, legible, one_line, shown
+from proxies.messages import OUT_OF_MEMORY, fault, hint
+from proxies.text import legible, one_line, shown
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
 

@@ -13,9 +13,9 @@ from asvit.cli.options import (
     TIMM,
     architectures_argument,
     canonical,
+    checked_choice,
     emit_json,
     json_option,
-    known,
     parameters,
 )
 from asvit.core.console import console, number, table
@@ -151,7 +151,7 @@ def _timed(
     from asvit.runs.timing import RUNTIMES
     from asvit.runs.timing import latency as measured
 
-    known("runtime", options.get("runtime", "eager"), list(RUNTIMES))
+    checked_choice("runtime", options.get("runtime", "eager"), list(RUNTIMES))
     latencies = {text: measured(text, side, num_classes=classes, **options) for text in texts}
     if (worst := max(latencies.values(), key=lambda latency: latency.busy)).is_busy:
         say(f"warning: {worst.busy_in_words}")

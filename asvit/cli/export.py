@@ -11,7 +11,7 @@ from asvit.cli.options import canonical, emit_json, json_option, parameters, qui
 from asvit.core.console import console, number, table
 from asvit.core.display import say
 from asvit.export.settings import ExportSettings
-from proxies.messages import legible
+from proxies.text import legible
 
 if TYPE_CHECKING:
     from rich.console import Console

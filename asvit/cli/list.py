@@ -7,11 +7,12 @@ from pkgutil import resolve_name
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import TIMM, completes, emit_json, json_option, known, timm_models
+from asvit.cli.options import TIMM, checked_choice, completes, emit_json, json_option, timm_models
 from asvit.core.console import console, table
 from asvit.core.display import say
 from asvit.core.settings import MeasuringSettings
-from proxies.messages import nearest, shown
+from proxies.messages import nearest
+from proxies.text import shown
 
 Row = dict[str, object]
 
@@ -64,7 +65,7 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
     quote it, or the shell may take it for files.
     """
     wildcard = pattern.lower().removeprefix(TIMM)
-    every = KINDS[known("kind", kind, list(KINDS))]()
+    every = KINDS[checked_choice("kind", kind, list(KINDS))]()
     rows = [row for row in every if fnmatch(_bare(row), wildcard)]
     if as_json:
         emit_json(rows)

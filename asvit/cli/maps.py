@@ -9,7 +9,7 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import architecture_names, emit_json, json_option, parameters, paths
 from asvit.core.settings import setting
 from asvit.export.settings import ExportSettings
-from proxies.messages import legible, shown
+from proxies.text import legible, shown
 
 SCHEMA_VERSION = 1
 

@@ -29,7 +29,8 @@ from asvit.core.settings import (
     plain_type,
 )
 from asvit.executors.base import Workers
-from proxies.messages import shown, unknown
+from proxies.messages import unknown
+from proxies.text import shown
 
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra
@@ -165,7 +166,7 @@ def with_workers(options: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError(str(error)) from error
 
 
-def known(option: str, value: str, choices: Sequence[str]) -> str:
+def checked_choice(option: str, value: str, choices: Sequence[str]) -> str:
     """Return ``value`` when it is one of ``choices``."""
     if value in choices:
         return value
@@ -221,7 +222,7 @@ def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> 
         multiple=several,
         required=_is_required(field),
         help=option.help,
-        show_default=option.shown or _shown(field.default),
+        show_default=option.shown or _default_text(field.default),
         **settings,
     )
 
@@ -263,7 +264,7 @@ def _completion(option: Option) -> Any:
     return completions.get(option.complete)
 
 
-def _shown(default: Any) -> str | bool:
+def _default_text(default: Any) -> str | bool:
     """A default as a user would type it; False if there is none."""
     if default is None or default is dataclasses.MISSING:
         return False

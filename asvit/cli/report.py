@@ -7,14 +7,13 @@ import click
 from asvit.cli.manual import Documented
 from asvit.cli.options import completes, emit_json, json_option
 from asvit.core.records import MALFORMED
-from asvit.core.run_files import CORRELATIONS, SERIES, TRIALS
-from proxies.messages import first_line, legible
+from asvit.core.run_files import RESULT
+from proxies.messages import first_line
+from proxies.text import legible
 
 
 def _runs() -> list[str]:
-    tables = (TRIALS, SERIES, CORRELATIONS)
-    paths = (path for name in tables for path in Path("runs").glob(f"*/{name}"))
-    return sorted({str(path.parent) for path in paths})
+    return sorted(str(path.parent) for path in Path("runs").glob(f"*/{RESULT}"))
 
 
 @click.command(cls=Documented)
@@ -25,7 +24,7 @@ def _runs() -> list[str]:
 def command(run: Path | None, as_json: bool) -> None:
     """Make the figures and report.html of the run folder RUN again.
 
-    Works on unfinished runs, too. Without RUN it takes the newest finished search in runs.
+    The run must have finished. Without RUN it takes the newest finished search in runs.
     """
     from asvit.runs.folder import newest_run
     from asvit.runs.run import write_report

@@ -11,10 +11,10 @@ from asvit.cli.dry_run import Found, plan_of_design, plan_of_measures, plan_of_t
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Session,
+    checked_choice,
     debug_option,
     emit_json,
     json_option,
-    known,
     names_in,
     parameters,
     preset_option,
@@ -72,9 +72,9 @@ def run_command(kind: Kind) -> click.Command:
 
     @click.pass_context
     def call(
-        context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **given: Any
+        context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **options: Any
     ) -> None:
-        given = {name: value for name, value in given.items() if value is not None}
+        options = {name: value for name, value in options.items() if value is not None}
         session = context.find_object(Session)
         if session is not None and has_password(session.arguments):
             logger.warning(
@@ -82,12 +82,12 @@ def run_command(kind: Kind) -> click.Command:
                 "into PGPASSWORD, ~/.pgpass or a service file (see docs/security.md)"
             )
         if measuring:
-            given = with_workers(given)
-        dry = given.pop("dry_run", False)
+            options = with_workers(options)
+        dry = options.pop("dry_run", False)
         if dry:
-            data, lines = _dry_run(kind, preset, given, quiet=quiet)
+            data, lines = _dry_run(kind, preset, options, quiet=quiet)
         else:
-            result = _followed(context, kind, preset, given, quiet=quiet or not kind.first())
+            result = _result_of(context, kind, preset, options, quiet=quiet or not kind.first())
             data, lines = {"folder": result.folder, **result.to_json()}, ()
         if not kind.first():
             return
@@ -114,44 +114,44 @@ def run_command(kind: Kind) -> click.Command:
         *parameters(*kind.option_types()[:-1]),
         *parameters(*[Workers] * measuring, kind),
         preset_option(kind.settings_type),
-        *(click.Option(["--dry-run"], is_flag=True, help=told) for told in dry_run),
+        *(click.Option(["--dry-run"], is_flag=True, help=text) for text in dry_run),
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),
     ]
     return command
 
 
-def _dry_run(kind: Kind, preset: str, given: dict[str, Any], *, quiet: bool) -> Found:
+def _dry_run(kind: Kind, preset: str, options: dict[str, Any], *, quiet: bool) -> Found:
     """What the run that the options ask for would do."""
     try:
-        return _DRY_RUNS[kind.command][1](_made(kind, preset, given).resolved(), quiet=quiet)
+        return _DRY_RUNS[kind.command][1](_run(kind, preset, options).resolved(), quiet=quiet)
     except WrongOption as error:
         raise click.UsageError(str(error)) from error
 
 
-def _made(kind: Kind, preset: str, given: dict[str, Any]) -> Run[Any, Any, Any]:
+def _run(kind: Kind, preset: str, options: dict[str, Any]) -> Run[Any, Any, Any]:
     """The run that the options ask for."""
-    known("preset", preset, list(kind.settings_type.presets))
+    checked_choice("preset", preset, list(kind.settings_type.presets))
     for owner in kind.option_types():
         for name, (_, field) in option_fields(owner).items():
             option = option_of(field)
-            if option is not None and ":" in option.complete and name in given:
-                _check_known(option, name, given[name])
-    return kind.make(preset, **given)
+            if option is not None and ":" in option.complete and name in options:
+                _check_choice(option, name, options[name])
+    return kind.make(preset, **options)
 
 
-def _check_known(option: Option, name: str, value: object) -> None:
+def _check_choice(option: Option, name: str, value: object) -> None:
     """Check a value against the registry that completes it, which lists all there is."""
     if not option.listed:
         return
     module, _, registry = option.complete.partition(":")
     choices = names_in(module, registry)
-    for one in value if isinstance(value, tuple) else (value,):
-        known(option.name or name, str(one), choices)
+    for item in value if isinstance(value, tuple) else (value,):
+        checked_choice(option.name or name, str(item), choices)
 
 
-def _followed(
-    context: click.Context, kind: Kind, preset: str, given: dict[str, Any], *, quiet: bool
+def _result_of(
+    context: click.Context, kind: Kind, preset: str, options: dict[str, Any], *, quiet: bool
 ) -> Any:
     """The result of the run that the options ask for, with its progress on stderr."""
     last: Progress | None = None
@@ -167,7 +167,7 @@ def _followed(
 
     try:
         with progress_display(title, quiet=quiet) as tell:
-            run = _made(kind, preset, {**given, "progress": follow}).resolved()
+            run = _run(kind, preset, {**options, "progress": follow}).resolved()
             result = perform(run)
     except KeyboardInterrupt:
         where = "before its first step"

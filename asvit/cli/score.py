@@ -11,9 +11,9 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import (
     architectures_argument,
     canonical,
+    checked_choice,
     emit_json,
     json_option,
-    known,
     names,
     parameters,
     preset_option,
@@ -25,7 +25,6 @@ from asvit.core.console import console, fitting, networks, number, table
 from asvit.core.display import progress_display
 from asvit.core.files import check_target
 from asvit.core.settings import MeasuringSettings
-from asvit.runs.scoring import score
 from proxies.registry import PROXIES, standard_measures
 from proxies.tables import csv_text
 
@@ -80,14 +79,16 @@ def command(
     values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     measures = values.pop("proxies", standard_measures())
     for name in measures:
-        known("proxy", name, list(PROXIES))
-    known("preset", preset, list(MeasuringSettings.presets))
+        checked_choice("proxy", name, list(PROXIES))
+    checked_choice("preset", preset, list(MeasuringSettings.presets))
     try:
         settings = MeasuringSettings.make(preset, **values)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if out is not None:
         check_target(out)  # before the long part
+    from asvit.runs.scoring import score
+
     texts = canonical(architectures)
     title = f"measuring {len(texts)} architecture{'s' * (len(texts) > 1)}"
     with progress_display(lambda: f"{title}: {settings.in_words()}", quiet=quiet) as tell:

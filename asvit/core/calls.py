@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from proxies.messages import shown
+from proxies.text import shown
 
 LONGEST = 500  # characters of a text
 
@@ -69,5 +69,7 @@ def _value(node: ast.expr) -> Value:
 def _text(value: Value) -> str:
     if isinstance(value, tuple):
         return f"[{','.join(map(_text, value))}]"
-    named = isinstance(value, str) and value.isidentifier() and not keyword.iskeyword(value)
+    # Python folds letters that are not ASCII, such as ª to a.
+    named = isinstance(value, str) and value.isascii() and value.isidentifier()
+    named = named and not keyword.iskeyword(str(value))
     return str(value) if named else repr(value)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NewType, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from proxies.messages import first_line, one_line, shown
+from proxies.messages import first_line
+from proxies.registry import Better, Score
+from proxies.text import one_line, shown
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -34,9 +37,9 @@ MALFORMED = (
 OTHER_VERSION = "another version of asvit may have written it"
 
 
-def to_json(made: object) -> Any:
+def to_json(value: object) -> Any:
     """``made`` in the types of strict JSON: lists for tuples, null for NaN, text for paths."""
-    return _plain(_converter().unstructure(made))
+    return _plain(_converter().unstructure(value))
 
 
 def from_json(content: object, declared: type[T]) -> T:
@@ -76,9 +79,9 @@ def check_values(content: Mapping[str, Any], declared: Mapping[str, Any]) -> Non
 
 def check_schema(content: Mapping[str, Any], kind: str, version: int) -> None:
     """Check that a file says of itself that it is of a kind, in the form of this version."""
-    known = content["kind"], content["schema_version"]
-    if known != (kind, version):
-        raise ValueError(f"kind {shown(known[0])}, schema {shown(known[1])}; {OTHER_VERSION}")
+    written = content["kind"], content["schema_version"]
+    if written != (kind, version):
+        raise ValueError(f"kind {shown(written[0])}, schema {shown(written[1])}; {OTHER_VERSION}")
 
 
 def content_fault(error: BaseException) -> str:
@@ -103,25 +106,39 @@ def _first_fault(error: BaseException) -> str:
     return f"{'.'.join(names)} {first_line(error)}" if names else first_line(error)
 
 
+@dataclass(frozen=True)
+class _NullableScore:
+    """A score, whose numbers may be null in JSON."""
+
+    value: Nullable
+    std: Nullable
+    values: tuple[Nullable, ...]
+    better: Better
+    reason: str
+
+
 @cache
 def _converter() -> Converter:
     from cattrs import Converter
     from cattrs.strategies import configure_union_passthrough
 
-    made = Converter(detailed_validation=True)
-    configure_union_passthrough(str | bool | int | float | None, made)
+    converter = Converter(detailed_validation=True)
+    configure_union_passthrough(str | bool | int | float | None, converter)
     for kind in (str, bool, int):
-        made.register_structure_hook(kind, _strict)
-    made.register_structure_hook(float, _number)
-    made.register_structure_hook(Path, lambda value, _: Path(_strict(value, str)))
-    made.register_unstructure_hook(Path, str)
-    made.register_structure_hook(Nullable, _nullable)
+        converter.register_structure_hook(kind, _strict)
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook(Path, lambda value, _: Path(_strict(value, str)))
+    converter.register_unstructure_hook(Path, str)
+    converter.register_structure_hook(Nullable, _nullable)
+    converter.register_structure_hook(
+        Score, lambda value, _: Score(**vars(converter.structure(value, _NullableScore)))
+    )
 
     def sequence(kind: Any) -> Callable[[Any, Any], Any]:
         named = _is_named_tuple(kind)
         inner = tuple(get_type_hints(kind).values()) if named else get_args(kind)
         fixed = named or (get_origin(kind) is tuple and ... not in inner)
-        hooks = [made.get_structure_hook(one) for one in (inner if fixed else inner[:1])]
+        hooks = [converter.get_structure_hook(item) for item in (inner if fixed else inner[:1])]
 
         def structure(content: Any, _kind: Any) -> Any:
             if not isinstance(content, list | tuple) or (fixed and len(content) != len(hooks)):
@@ -133,14 +150,14 @@ def _converter() -> Converter:
 
         return structure
 
-    made.register_structure_hook_func(_reads_itself, lambda value, cls: cls.from_json(value))
-    made.register_unstructure_hook_func(_reads_itself, lambda made: made.to_json())
-    made.register_structure_hook_factory(_is_sequence, sequence)
+    converter.register_structure_hook_func(_reads_itself, lambda value, cls: cls.from_json(value))
+    converter.register_unstructure_hook_func(_reads_itself, lambda value: value.to_json())
+    converter.register_structure_hook_factory(_is_sequence, sequence)
     # cattrs takes the annotations as they stand, and Python 3.14 cannot resolve texts there.
-    made.register_unstructure_hook_func(
-        _is_named_tuple, lambda row: [made.unstructure(one) for one in row]
+    converter.register_unstructure_hook_func(
+        _is_named_tuple, lambda row: [converter.unstructure(item) for item in row]
     )
-    return made
+    return converter
 
 
 def _strict(value: Any, kind: type) -> Any:
@@ -175,12 +192,12 @@ def _nullable(value: Any, kind: Any) -> Any:
 def _plain(value: Any) -> Any:
     """``value`` in the types of strict JSON."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, str | bool | int) or value is None:
         return value
     if isinstance(value, float):
         return finite(value)
-    return [_plain(one) for one in value]
+    return [_plain(item) for item in value]
 
 
 def finite(value: float) -> float | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from proxies.messages import legible
+from proxies.text import legible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -191,14 +191,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def rounded(value: float, digits: int = 3, sign: str = "") -> str:
-    """A number with so many decimals; a dash where there is none."""
-    return MISSING if math.isnan(value) else f"{value:{sign}.{digits}f}"
-
-
-def with_interval(value: float, low: float, high: float, sign: str = "", digits: int = 3) -> str:
-    """A number with the ends of its interval, as ``0.512 [0.38, 0.59]``."""
-    estimate, ends = rounded(value, digits, sign), f"{sign}.{max(1, digits - 1)}f"
-    return estimate if math.isnan(low) else f"{estimate} [{low:{ends}}, {high:{ends}}]"

@@ -28,16 +28,16 @@ def sealed(content: bytes) -> tuple[bytes | memoryview, ...]:
 
 def check_digest(content: bytes, rest: BufferedReader | None = None) -> bool:
     """Check the digest in ``content``, which ``rest`` continues; False if there is none."""
-    found = _WRITTEN.search(content)
-    if found is None:
+    match = _WRITTEN.search(content)
+    if match is None:
         return False
-    whole, (start, end) = memoryview(content), found.span(2)
+    whole, (start, end) = memoryview(content), match.span(2)
     total = hashlib.sha256(whole[:start])
     total.update(UNKNOWN.encode())
     total.update(whole[end:])
     if rest is not None:
         hashlib.file_digest(rest, lambda: total)
-    if total.hexdigest() != found[2].decode():
+    if total.hexdigest() != match[2].decode():
         raise ValueError("its content is not what was written: the digest is another one")
     return True
 

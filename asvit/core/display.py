@@ -16,7 +16,7 @@ import click
 
 from asvit.core.console import clock, console, number
 from asvit.core.progress import Progress, Tell, ignore
-from proxies.messages import legible
+from proxies.text import legible
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,8 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
-from proxies.messages import fault, shown
+from proxies.messages import fault
+from proxies.text import shown
 
 #: Environment variable with their names, separated by commas; worker processes inherit it.
 VARIABLE = "ASVIT_EXTENSIONS"

@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8 with :func:`write_bytes`, keeping its line ends."""

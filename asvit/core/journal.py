@@ -18,6 +18,8 @@ from asvit.core.store import Store
 
 S = TypeVar("S", bound=Settings)
 
+_TIME = "elapsed"  # seconds of all sessions, in every record
+
 
 class Journal(Store[S]):
     """Records in a file. A kind of run says what they hold, and what it makes of them.
@@ -35,16 +37,14 @@ class Journal(Store[S]):
     noun: ClassVar[str]
     schema_version: ClassVar[int] = 1
     settings_type: ClassVar[type[Settings]]
-    record_type: ClassVar[Any] = None  # a dataclass; other kinds have a ``take`` of their own
+    record_types: ClassVar[tuple[type, ...]]  # dataclasses of its records, which name their class
     start_types: ClassVar[Mapping[str, Any]] = {"images": Images, "device": str}
-    clock: ClassVar[str] = "elapsed"  # name of the time in a record; empty for records without
-    timed_start: ClassVar[bool] = False  # whether the header has the time, too
 
     def __init__(self, path: Path) -> None:
         self._file = SummedFile(path)
         self._started = time.monotonic()
         self._before = 0.0
-        self.records: list[Any] = []  #: of class ``record_type``, where the kind has one
+        self.records: list[Any] = []  #: in their order, unless the kind notes them otherwise
         self.seconds = 0.0  #: wall-clock time of all sessions up to the last record
         read_records(path, self._take, what=article(self.noun))
         self._before = self.seconds
@@ -60,7 +60,7 @@ class Journal(Store[S]):
             **start: Types of what else a run is started with, by name.
         """
         own = {"kind": result.kind, "noun": result.noun, "settings_type": settings}
-        own |= {"record_type": record, "start_types": start}
+        own |= {"record_types": (record,), "start_types": start}
         return type(f"{record.__name__}Journal", (cls,), own)
 
     @classmethod
@@ -69,13 +69,13 @@ class Journal(Store[S]):
 
         None where there are none that this version can read.
         """
-        found: S | None = None
+        settings: S | None = None
         lines = path.read_bytes().split(b"\n") if path.is_file() else []
         for line in lines[:-1]:  # a last one without its end is being written
             if b'"settings"' in line:
                 with suppress(*MALFORMED):
-                    found = cls.settings_type.from_json(parse_json(line)["settings"])  # type: ignore[assignment]
-        return found
+                    settings = cls.settings_type.from_json(parse_json(line)["settings"])  # type: ignore[assignment]
+        return settings
 
     @property
     def images(self) -> Mapping[str, str] | None:
@@ -102,37 +102,31 @@ class Journal(Store[S]):
         if (settings, values) == (self.settings, self.start_values):
             return True
         head = {"schema_version": self.schema_version, "kind": self.kind}
-        stamp = {self.clock: round(self.elapsed, 3)} if self.timed_start else {}
-        append_record(self._file, {**head, "settings": settings.to_json(), **values, **stamp})
+        append_record(self._file, {**head, "settings": settings.to_json(), **values})
         self.settings, self.start_values = settings, values
         return True
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Keep a record with the time that all sessions took."""
-        seconds = round(self.elapsed, 3)
-        record = {**record, self.clock: seconds} if self.clock else record
-        append_record(self._file, record, started=self.settings is not None)
-        if self.clock:
-            self.seconds = seconds
-
     def add_record(self, record: Any) -> None:
-        """Keep a record of the kind's class."""
-        self.append(to_json(record))
+        """Store a record, one of the kind's classes, with the time that all sessions took."""
+        seconds = round(self.elapsed, 3)
+        line = {"record": type(record).__name__, **to_json(record), _TIME: seconds}
+        append_record(self._file, line, started=self.settings is not None)
+        self.seconds = seconds
+        self.note(record)
+
+    def note(self, record: Any) -> None:
+        """Take note of a record that is stored, by this session or an earlier one."""
         self.records.append(record)
 
-    def take(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the file that :meth:`append` wrote."""
-        self.records.append(from_json(record, self.record_type))
-
-    def _take(self, record: Mapping[str, Any]) -> None:
-        if "settings" not in record:
-            self.take(record)
-            if self.clock:
-                self.seconds = value_from_json(record[self.clock], float)
+    def _take(self, line: Mapping[str, Any]) -> None:
+        if "settings" not in line:
+            self.seconds = value_from_json(line[_TIME], float)
+            classes = {kind.__name__: kind for kind in self.record_types}
+            self.note(from_json(line, classes[line["record"]]))
             return
-        check_schema(record, self.kind, self.schema_version)
-        self.settings = self.settings_type.from_json(record["settings"])  # type: ignore[assignment]
+        check_schema(line, self.kind, self.schema_version)
+        self.settings = self.settings_type.from_json(line["settings"])  # type: ignore[assignment]
         self.start_values = {
-            name: value_from_json(record[name], declared)
+            name: value_from_json(line[name], declared)
             for name, declared in {**self.start_types, "versions": Mapping[str, str]}.items()
         }

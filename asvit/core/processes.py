@@ -10,7 +10,7 @@ from typing import Any
 
 from asvit.core.codec import to_json
 from asvit.core.extensions import load_extensions
-from proxies.messages import one_line
+from proxies.text import one_line
 
 
 def module_process(module: str) -> tuple[list[str], dict[str, str]]:
@@ -23,7 +23,7 @@ def module_process(module: str) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "-P", "-m", module], environment
 
 
-def call(function: str, *, environment: dict[str, str], **given: Any) -> Any:
+def call(function: str, *, environment: dict[str, str], **arguments: Any) -> Any:
     """Call a function, ``"module:name"``, in a new process, where the extensions are loaded, too.
 
     Its arguments and its result are of the types of JSON; ``environment`` adds to this process's.
@@ -32,7 +32,7 @@ def call(function: str, *, environment: dict[str, str], **given: Any) -> Any:
     words, variables = module_process("asvit.core.processes")
     ended = subprocess.run(
         [*words, function],
-        input=json.dumps(given),
+        input=json.dumps(arguments),
         capture_output=True,
         text=True,
         check=False,

@@ -60,6 +60,6 @@ def ignore(_progress: Progress) -> None:
     """Report to nobody."""
 
 
-def images_told(tell: Tell) -> Callable[[int, int], None]:
+def image_progress(tell: Tell) -> Callable[[int, int], None]:
     """A callback for images that are generated or read: it takes the numbers done and in total."""
     return lambda done, total: tell(Progress("image", done, total))

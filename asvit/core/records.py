@@ -8,15 +8,13 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 from asvit.core.codec import MALFORMED as MALFORMED
-from asvit.core.codec import OTHER_VERSION, Nullable, content_fault, from_json, to_json
+from asvit.core.codec import OTHER_VERSION, content_fault
 from asvit.core.files import check_plain, sync_folder
-from proxies import Score
-from proxies.messages import one_line
+from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +91,9 @@ def unsealed(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bool | None]]:
     """
     total = 0
     for line in lines:
-        found = _SEAL.match(line)
-        body = line if found is None else b"{" + line[found.end() :]
-        yield body, None if found is None else int(found[1], 16) == zlib.crc32(body, total)
+        seal = _SEAL.match(line)
+        body = line if seal is None else b"{" + line[seal.end() :]
+        yield body, None if seal is None else int(seal[1], 16) == zlib.crc32(body, total)
         total = zlib.crc32(line + b"\n", total)
 
 
@@ -168,24 +166,3 @@ def changed_line(path: Path, number: int) -> str:
         f"{path}, line {number} is not what was written there: it was changed, a line before it "
         f"was changed, is missing or out of order, or {OTHER_VERSION}; {ADVICE}"
     )
-
-
-@dataclass(frozen=True)
-class _Score:
-    """A score as a record holds it."""
-
-    value: Nullable
-    std: Nullable
-    values: tuple[Nullable, ...]
-    better: Literal["higher", "lower", "reported"]
-    reason: str
-
-
-def score_to_json(score: Score) -> dict[str, Any]:
-    """``score`` in the types of strict JSON: None for what is not finite."""
-    return cast("dict[str, Any]", to_json(score))
-
-
-def score_from_json(content: Mapping[str, Any]) -> Score:
-    """Undo :func:`score_to_json`."""
-    return Score(**vars(from_json(content, _Score)))

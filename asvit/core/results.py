@@ -73,12 +73,12 @@ class Result:
         cls.__repr__ = Result.__repr__  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
-        known = {**self.facts(), "folder": str(self.folder)}
-        order = sorted(known, key=lambda name: "architecture" not in name)
+        facts = {**self.facts(), "folder": str(self.folder)}
+        order = sorted(facts, key=lambda name: "architecture" not in name)
         words = (
-            f"{name}={known[name]:.5g}"
-            if isinstance(known[name], float)
-            else f"{name}={known[name]!r}"
+            f"{name}={facts[name]:.5g}"
+            if isinstance(facts[name], float)
+            else f"{name}={facts[name]!r}"
             for name in order
         )
         return f"{type(self).__name__}({', '.join(words)})"
@@ -103,8 +103,8 @@ class Result:
             ValueError: If the run folder has no such table; the message suggests the nearest one.
             ImportError: If pandas is not installed.
         """
-        found = Registry("table", {path.stem: path for path in self.folder.glob("*.csv")})
-        return _data_frame(found[table or self.rows_in])
+        tables = Registry("table", {path.stem: path for path in self.folder.glob("*.csv")})
+        return _data_frame(tables[table or self.rows_in])
 
     def plot(self, figure: str) -> Any:
         """A figure of the run's report: notebooks show it, ``savefig`` writes it as any format.
@@ -118,11 +118,19 @@ class Result:
         Raises:
             ValueError: If there is no such figure; the message suggests the nearest one.
         """
-        kinds = (kind for kind in RUNS.values() if kind.result_type is type(self))
-        kind = next(kinds, None)
-        drawn = (kind.pictures(self) if kind else None) or ()
-        named: Registry[Any] = Registry("figure", {one.name: one for one in drawn})
+        kind = self._kind()
+        pictures = kind.pictures(self) if kind else ()
+        named: Registry[Any] = Registry("figure", {picture.name: picture for picture in pictures})
         return named[figure]
+
+    def _repr_html_(self) -> str | None:
+        """The summary, as a notebook shows it; None for a kind that is not known here."""
+        kind = self._kind()
+        return kind.html(self) if kind else None
+
+    def _kind(self) -> Any:
+        """The kind of run that ends in this; None if it is not known here."""
+        return next((kind for kind in RUNS.values() if kind.result_type is type(self)), None)
 
     def derived(self) -> Mapping[str, Any]:
         """What follows from the fields and stands in the file, too."""
@@ -157,9 +165,9 @@ class Result:
         provenance = {name: content[name] for name in cls.provenance_keys}
         check_values(provenance, {n: _PROVENANCE.get(n, Any) for n in provenance})
         whole = {**cls.unfold(content), "folder": str(folder), "provenance": provenance}
-        found = from_json(whole, cls)
-        found.to_json()  # where a part is missing that others follow from
-        return found
+        result = from_json(whole, cls)
+        result.to_json()  # where a part is missing that others follow from
+        return result
 
     def write(self) -> None:
         """Write result.json into the run folder, as a whole or not at all."""

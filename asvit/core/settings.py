@@ -18,8 +18,9 @@ from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
 from asvit.core.codec import MALFORMED, OTHER_VERSION, is_of, to_json
 from asvit.core.console import networks
 from asvit.core.versions import changed_versions, versions
-from proxies.messages import first_line, one_line, shown, unknown
+from proxies.messages import first_line, unknown
 from proxies.registry import Registry
+from proxies.text import one_line, shown
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +70,9 @@ class Option:
     group: str = ""
 
 
-def setting(default: Any, help: str, **known: Any) -> Any:
+def setting(default: Any, help: str, **options: Any) -> Any:
     """A field of settings, or of a run: its default, ``...`` for none, and its :class:`Option`."""
-    metadata = {"option": Option(help, **known)}
+    metadata = {"option": Option(help, **options)}
     if default is ...:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -100,21 +101,21 @@ class Settings:
         for name, field in fields_of(type(self)).items():
             option = option_of(field)
             if option is not None:
-                kept = _checked(name, getattr(self, name), hints_of(type(self))[name], option)
-                object.__setattr__(self, name, kept)
+                value = _checked(name, getattr(self, name), hints_of(type(self))[name], option)
+                object.__setattr__(self, name, value)
         self.check()
 
     def check(self) -> None:
         """Check values that depend on each other; raises ValueError where they do not fit."""
 
     @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
+    def make(cls, preset: str = "default", **options: Any) -> Self:
         """Settings of a preset with some of them given anew."""
         values = {**cls.presets[preset]}
-        for name in given:
+        for name in options:
             if name not in fields_of(cls):
                 raise TypeError(unknown("setting", name, fields_of(cls)))
-        return cls(**{**values, **given})
+        return cls(**{**values, **options})
 
     @classmethod
     def kinds(cls) -> "Sequence[type[Settings]]":
@@ -169,9 +170,9 @@ _HINTS: dict[Any, dict[str, Any]] = {}
 def fields_of(cls: Any) -> dict[str, dataclasses.Field[Any]]:
     """The fields of a dataclass by name: its own first, then those it inherits."""
     if cls not in _FIELDS:
-        known = {field.name: field for field in dataclasses.fields(cls)}
+        by_name = {field.name: field for field in dataclasses.fields(cls)}
         order = (name for base in cls.__mro__ for name in inspect.get_annotations(base))
-        _FIELDS[cls] = {name: known[name] for name in dict.fromkeys(order) if name in known}
+        _FIELDS[cls] = {name: by_name[name] for name in dict.fromkeys(order) if name in by_name}
     return _FIELDS[cls]
 
 
@@ -181,13 +182,13 @@ def option_fields(cls: Any) -> dict[str, tuple[Any, dataclasses.Field[Any]]]:
     Those that stand below a heading of their own are the last.
     """
     classes = (cls, *cls.kinds()) if issubclass(cls, Settings) else (cls,)
-    found: dict[str, tuple[Any, dataclasses.Field[Any]]] = {}
-    for one in classes:
-        for name, field in fields_of(one).items():
-            found.setdefault(name, (one, field))
-    known = {name: option_of(field) for name, (_, field) in found.items()}
-    below = {name for name, option in known.items() if option is not None and option.group}
-    return {name: found[name] for name in sorted(found, key=below.__contains__)}
+    fields: dict[str, tuple[Any, dataclasses.Field[Any]]] = {}
+    for owner in classes:
+        for name, field in fields_of(owner).items():
+            fields.setdefault(name, (owner, field))
+    options = {name: option_of(field) for name, (_, field) in fields.items()}
+    below = {name for name, option in options.items() if option is not None and option.group}
+    return {name: fields[name] for name in sorted(fields, key=below.__contains__)}
 
 
 def hints_of(cls: Any) -> dict[str, Any]:
@@ -214,7 +215,7 @@ def plain_type(declared: Any) -> tuple[Any, bool]:
     """The type of a field without None, and whether None is allowed."""
     inner = typing.get_args(declared)
     if typing.get_origin(declared) in (typing.Union, types.UnionType) and type(None) in inner:
-        rest = tuple(one for one in inner if one is not type(None))
+        rest = tuple(kind for kind in inner if kind is not type(None))
         return (rest[0] if len(rest) == 1 else typing.Union[rest]), True  # noqa: UP007
     return declared, False
 
@@ -262,8 +263,8 @@ def _check_number(name: str, value: Any, option: Option) -> None:
     if number and all(fits(value, limit) for _, limit, fits in bounds):
         return
     large = number and value >= LARGEST
-    told = [f"{words} {limit:g}" for words, limit, _ in bounds if limit < LARGEST or large]
-    raise ValueError(f"{name} must be a number {' and '.join(told)}, got {value!r}")
+    limits = [f"{words} {limit:g}" for words, limit, _ in bounds if limit < LARGEST or large]
+    raise ValueError(f"{name} must be a number {' and '.join(limits)}, got {value!r}")
 
 
 class WrongOption(ValueError):
@@ -387,10 +388,10 @@ def check_same_settings(
         )
 
 
-def _same_place(one: object, other: object) -> bool:
+def _same_place(first: object, second: object) -> bool:
     """Whether two texts are paths to the same file or folder."""
     try:
-        return Path(str(one)).expanduser().samefile(Path(str(other)).expanduser())
+        return Path(str(first)).expanduser().samefile(Path(str(second)).expanduser())
     except (OSError, ValueError, RuntimeError):
         return False
 

@@ -87,9 +87,9 @@ def _accepted(owner: Any, field: Field[Any], option: Option) -> Any:
         return field.type  # with a name that only type checkers import
     _, optional = plain_type(declared)
     if option.convert is not None:
-        (given,) = list(inspect.signature(option.convert).parameters.values())[:1]
-        if given.annotation not in (given.empty, object, Any):
-            declared = given.annotation
+        (parameter,) = list(inspect.signature(option.convert).parameters.values())[:1]
+        if parameter.annotation not in (parameter.empty, object, Any):
+            declared = parameter.annotation
     return declared | None if optional or field.default is None else declared
 
 

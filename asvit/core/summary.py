@@ -1,72 +1,62 @@
-"""What a run came to, for people: a console and the page of a report show the same."""
+"""The summary of a run as data, which a console, a notebook and the page of its report draw."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from asvit.core.console import number
+from asvit.core.console import MISSING
 
-Cell = str | int | float | None
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with the ends of its interval, which are NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+    digits: int = 3  # decimals of the number; the ends have one less
+    sign: str = ""  # "+" where positive numbers have a sign, too
+
+    def __str__(self) -> str:
+        """As ``0.512 [0.38, 0.59]``."""
+        if math.isnan(self.value):
+            return MISSING
+        estimate, ends = f"{self.value:{self.sign}.{self.digits}f}", max(1, self.digits - 1)
+        if math.isnan(self.low):
+            return estimate
+        return f"{estimate} [{self.low:{self.sign}.{ends}f}, {self.high:{self.sign}.{ends}f}]"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A small JPEG image in base64, which only pages show."""
+
+    jpeg: str
+
+
+Cell = str | int | float | Estimate | Photo | None
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts and numbers, as :func:`asvit.core.console.table` draws them."""
+    """Rows of cells; columns that are measures have their names, and are drawn in words."""
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[object]]
-    title: str | None = None
-    left: Sequence[str] = ()  # columns of texts
+    rows: Sequence[Sequence[Cell]]
+    title: str = ""
     rule: int = 0  # rows above a line across the table
-    divided: bool = False  # into several where there is little room, each with the first column
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns have numbers and no texts; these stand to the right."""
+        cells = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
+        return [
+            bool(column) and not any(isinstance(cell, str | Photo) for cell in column)
+            for column in cells
+        ]
 
 
 #: Facts by their names, a line, or a table.
 SummaryPart = Mapping[str, object] | str | Table
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading, words, and a table below them, whose rows have a cell for each column."""
-
-    title: str
-    words: str = ""
-    columns: Sequence[str] = ()
-    rows: Sequence[Sequence[Cell]] = ()
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Short values by name, and sections in their order."""
-
-    facts: Mapping[str, str]
-    sections: Sequence[Section] = field(default=())
-
-
-def columns_of_numbers(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> list[bool]:
-    """Which columns have numbers and no text; these stand to the right and sort by value."""
-    cells = list(zip(*rows, strict=True)) or [()] * len(columns)
-    return [any(map(_is_number, of)) and not any(isinstance(c, str) for c in of) for of in cells]
-
-
-def _is_number(cell: Cell) -> bool:
-    return isinstance(cell, int | float)
-
-
-def fact_lines(facts: Mapping[str, object]) -> list[str]:
-    """A line for each fact."""
-    return [f"{name}: {number(value)}" for name, value in facts.items()]
-
-
-def parts_of(summary: Summary) -> Iterator[SummaryPart]:
-    """The facts, tables and words of ``summary`` in their order."""
-    yield summary.facts
-    for one in summary.sections:
-        if one.rows:
-            numbers = columns_of_numbers(one.columns, one.rows)
-            left = [name for name, right in zip(one.columns, numbers, strict=True) if not right]
-            yield ""
-            yield Table(one.columns, one.rows, one.title, left=left)
-        if one.words:
-            yield one.words

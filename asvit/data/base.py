@@ -72,11 +72,7 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         raise NotImplementedError
 
     def check(self, index: int) -> None:
-        """Check image ``index`` without decoding it: the header of its file, if it has one.
-
-        Raises:
-            ValueError: If it cannot be read; the message names it.
-        """
+        """Check image ``index`` without decoding it: the header of its file, if it has one."""
 
     def name(self, index: int) -> str:
         """Return the name of image ``index`` within the set, for messages and digests."""

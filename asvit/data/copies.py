@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asvit.data.base import divide
-from proxies.messages import one_line
+from proxies.text import one_line
 
 _BLOCK = 4096  # bytes from the middle of a file, which differ in nearly all files of equal size
 _NAMED = 10  # pictures, or sets of equal ones, in a message

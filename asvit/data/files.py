@@ -13,17 +13,16 @@ from urllib.parse import quote, unquote
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from asvit.core.files import read_text
+from asvit.core.files import IMAGE_ENDINGS, read_text
 from asvit.data.base import UNREADABLE, LabelledImages, Transform, naming
 from asvit.data.copies import file_digest
-from proxies.messages import first_line, one_line
+from proxies.messages import first_line
 from proxies.tables import csv_text, read_cells
+from proxies.text import one_line
 
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
 #: programs, such as PostScript to Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 #: Pixels of the largest image that is read: 120 million, which take up to 2 GB. A small file may
 #: hold any number of equal ones; photographs have up to 108 million.
@@ -51,12 +50,6 @@ class FolderDataset(LabelledImages):
 
     Names are sorted, so that indices are the same on every machine. Names that begin with a dot
     are ignored.
-
-    Raises:
-        FileNotFoundError: If the folder is missing.
-        ValueError: If it is a file, has no images, has images both beside and inside sub-folders,
-            has a class without images, looks like a folder of splits, or contains a link to a
-            folder above.
     """
 
     def __init__(self, root: Path, *, transform: Transform | None = None) -> None:
@@ -81,7 +74,7 @@ class FolderDataset(LabelledImages):
         empty = [name for name, files in groups.items() if not files]
         if empty:
             where = root / empty[0] if inner else root
-            raise ValueError(f"no images in {str(where)!r}; use {', '.join(EXTENSIONS)} files")
+            raise ValueError(f"no images in {str(where)!r}; use {', '.join(IMAGE_ENDINGS)} files")
         self.root = root
         # As texts: a million paths would take several times the memory.
         self._files = tuple(
@@ -118,7 +111,7 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
         entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda e: e.name)
     folders = [e.name for e in entries if e.is_dir()]
     # A broken link counts as an image, so that reading it reports the error.
-    images = [e.name for e in entries if e.name.lower().endswith(EXTENSIONS) and not e.is_dir()]
+    images = [e.name for e in entries if e.name.lower().endswith(IMAGE_ENDINGS) and not e.is_dir()]
     return images, folders
 
 
@@ -126,7 +119,7 @@ def find_images(folder: Path) -> list[Path]:
     """All images in a folder and in those inside it, sorted by folder; a ValueError if none."""
     images = [folder / name for name in _walk(folder)]
     if not images:
-        raise ValueError(f"no images in {str(folder)!r}; use {', '.join(EXTENSIONS)} files")
+        raise ValueError(f"no images in {str(folder)!r}; use {', '.join(IMAGE_ENDINGS)} files")
     return images
 
 

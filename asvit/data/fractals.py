@@ -90,9 +90,6 @@ class FractalDataset(LabelledImages):
         first: First instance of each class; a validation set starts where training ends.
         transform: Applied to each picture.
         cache: Folder to cache images in; None for no cache.
-
-    Raises:
-        ValueError: If a number is out of range.
     """
 
     def __init__(
@@ -149,9 +146,6 @@ class FractalDataset(LabelledImages):
         """Generate and cache all missing images; stop once one cannot be cached.
 
         ``progress`` is called with the number of images that are ready, and ``len(self)``.
-
-        Raises:
-            ValueError: If the dataset has no cache folder.
         """
         if self.cache is None:
             raise ValueError("this dataset has no cache folder; give cache=")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from asvit.data.base import LabelledImages, Progress
-from proxies.messages import listed
+from proxies.text import listed
 
 _log = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from asvit.core.versions import missing
 from asvit.data.base import UNREADABLE, LabelledImages, naming
 from asvit.data.files import open_image, read_image, to_rgb
 from asvit.data.store import cache_folder
-from proxies.messages import first_line, listed, nearest, shown
+from proxies.messages import first_line, nearest
+from proxies.text import listed, shown
 
 #: Datasets whose files torchvision unpickles without verifying them.
 _UNCHECKED = ("LSUN", "LSUNClass")

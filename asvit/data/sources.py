@@ -94,13 +94,6 @@ def load_images(
         seed: Seed of the choice, and of the endless set of fractals or noise.
         cache: Where generated images are cached; by default the user's cache folder.
         progress: Called with the number of images that are ready, and ``count``.
-
-    Raises:
-        FileNotFoundError: If the folder or dataset does not exist.
-        ImportError: If the library that ``spec`` needs is not installed.
-        OSError: If a requested download fails.
-        ValueError: If ``spec`` is unknown, a number is out of range, there are fewer than
-            ``count`` images, or one cannot be read: images are never skipped silently.
     """
     if count < 1:
         raise ValueError(f"{count} images requested; use 1 or more")
@@ -136,12 +129,6 @@ def open_dataset(spec: str) -> LabelledImages:
     """Open stored images as a dataset: a folder, digits, or a dataset of another library.
 
     ``spec`` is one of the forms of ``list_sources`` except fractals and noise.
-
-    Raises:
-        FileNotFoundError: If the folder or dataset does not exist.
-        ImportError: If the library that ``spec`` needs is not installed.
-        OSError: If a requested download fails.
-        ValueError: If ``spec`` is unknown, or names something without images.
     """
     kind, _, rest = spec.partition(":")
     if kind in {"torchvision", "hf"}:

@@ -28,7 +28,7 @@ from asvit.data.fractals import FractalDataset
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
-from proxies.messages import one_line
+from proxies.text import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -86,14 +86,6 @@ def open_training_sets(
         validation_images: The same for validation; by default all, and 10 fractals per class.
         classes: Required number of classes; for ``fractal`` the number to generate.
         progress: Called with the number of fractals that are ready, and their total.
-
-    Raises:
-        FileNotFoundError: If a folder or dataset does not exist.
-        ImportError: If the library that ``spec`` needs is not installed.
-        OSError: If a requested download fails.
-        ValueError: If ``spec`` is unknown; a number is out of range; there are fewer than two
-            classes, or not ``classes``; a class is missing in one part, has no image or is too
-            small to divide; or there are fewer images than requested.
     """
     if not 0 < held_out < 1:
         raise ValueError(f"held_out is {held_out}; use a share above 0 and below 1")

@@ -15,7 +15,7 @@ class Stage:
     """The result of a finished stage, under its name."""
 
     name: str
-    found: Mapping[str, Any]
+    result: Mapping[str, Any]
 
 
 class DesignJournal(Journal[DesignSettings]):
@@ -24,9 +24,9 @@ class DesignJournal(Journal[DesignSettings]):
     kind = "design"
     noun = "design"
     settings_type = DesignSettings
-    record_type = Stage
+    record_types = (Stage,)
     start_types: ClassVar[Mapping[str, Any]] = {"device": str}
 
     def result_of(self, name: str) -> Mapping[str, Any] | None:
         """The result of a stage; None while it has not finished."""
-        return next((stage.found for stage in self.records if stage.name == name), None)
+        return next((stage.result for stage in self.records if stage.name == name), None)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from asvit.core.files import expanded, read_text, write_text
-from asvit.core.progress import Tell, ignore, images_told
+from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.settings import ELSEWHERE
 from asvit.data.copies import (
     copies_in_words,
@@ -38,7 +38,8 @@ from asvit.data.files import (
     split_list,
 )
 from asvit.data.training_sets import PartedPictures
-from proxies.messages import first_line, one_line
+from proxies.messages import first_line
+from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ class PictureList:
         sides: list[int] = []
         readable: list[int] = []
         files: list[tuple[int, str]] = []  # bytes and SHA-256
-        progress = images_told(tell)
+        progress = image_progress(tell)
         for index, path in enumerate(images.paths):
             try:
                 sides.append(min(images.picture(index).size))

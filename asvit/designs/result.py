@@ -12,9 +12,9 @@ from typing import Any, Self
 
 from asvit.architectures.genotype import Genotype
 from asvit.core.codec import Nullable
-from asvit.core.console import with_interval
 from asvit.core.results import Result
 from asvit.core.settings import fields_of
+from asvit.core.summary import Estimate
 from asvit.designs.settings import DesignSettings
 from asvit.reference.findings import Interval
 
@@ -27,7 +27,7 @@ class Model:
     params: int
     macs: int  #: multiply-adds of one image
     latency_ms: float  #: time of a forward pass in a process of its own, milliseconds
-    accuracy: float  #: of the pictures that were kept aside, per cent
+    accuracy: float  #: of the test pictures, per cent
     accuracy_interval: Interval  #: its 95 % interval (Wilson's)
 
 
@@ -59,11 +59,11 @@ class DesignResult(Result, Model):
     epochs: int  #: passes over the training images
     classes: Sequence[str]  #: their names
     train_pictures: int  #: how many there were to train on
-    test_pictures: int  #: how many were kept aside for the test
+    test_pictures: int  #: how many there were to test on
     unreadable: Mapping[str, str]  #: pictures that could not be read, and why
     #: The names of each picture that has several.
     equal: Sequence[Sequence[str]] = field(default_factory=tuple)
-    #: Pictures that were kept aside and had changed until the test, and why they were left out.
+    #: Test pictures that had changed until the test, and why they were left out.
     left_out: Mapping[str, str] = field(default_factory=dict)
     measured_on: str  #: device, threads and runtime of the latency, in words
     exports: Sequence[str]  #: exported copies, relative to the run folder
@@ -84,7 +84,7 @@ class DesignResult(Result, Model):
         return [
             [
                 *(name, model.architecture, model.params, model.macs, model.latency_ms),
-                with_interval(model.accuracy, *model.accuracy_interval, digits=1),
+                Estimate(model.accuracy, *model.accuracy_interval, digits=1),
             ]
             for name, model in (("found", ours), ("made by hand", self.hand_made))
             if model is not None

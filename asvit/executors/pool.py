@@ -30,10 +30,6 @@ def open_pool(workers: Workers, work: Work, device: str) -> Iterator[Pool]:
     """Open a pool of workers for ``work``; leaving the block stops them.
 
     The device ``"cuda"`` without a number spreads them over all GPUs.
-
-    Raises:
-        ImportError: If Ray is asked for and not installed.
-        ConnectionError: If there is no Ray cluster at the address.
     """
     backend: Backend
     if workers.ray is not None:

@@ -12,7 +12,7 @@ from asvit.export.formats import INPUT, WEIGHTS, Format
 from asvit.export.writers import PREPARATION, timm_arguments
 from asvit.networks import WeightsFile
 from proxies.counts import Cost
-from proxies.messages import legible
+from proxies.text import legible
 
 SCHEMA_VERSION = 1
 

@@ -1,11 +1,10 @@
 """What a scaling has measured."""
 
 from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict
+from dataclasses import dataclass
+from typing import Any
 
-from asvit.core.codec import from_json, to_json
 from asvit.core.journal import Journal
-from asvit.core.records import score_from_json, score_to_json
 from asvit.core.versions import measure_versions
 from asvit.growth.settings import ScaleSettings
 from proxies import Score
@@ -14,16 +13,22 @@ from scaling import Shape
 from scaling.shapes import shape_of
 
 
-class _Timed(TypedDict):
+@dataclass(frozen=True)
+class Timed:
+    """How long a forward pass of an architecture takes."""
+
     architecture: str
     latency: Latency
 
 
-class _Measured(TypedDict):
+@dataclass(frozen=True)
+class Measured:
+    """The scores of a shape."""
+
     depths: tuple[int, ...]
     width: int
-    expansions: NotRequired[tuple[int, ...]]
-    scores: Mapping[str, Any]
+    expansions: tuple[int, ...]
+    scores: Mapping[str, Score]
 
 
 class GrowthJournal(Journal[ScaleSettings]):
@@ -35,7 +40,7 @@ class GrowthJournal(Journal[ScaleSettings]):
     kind = "scale"
     noun = "scaling"
     settings_type = ScaleSettings
-    clock = "seconds"
+    record_types = (Measured, Timed)
 
     def __init__(self, *args: Any) -> None:
         self._scores: dict[Shape, Mapping[str, Score]] = {}
@@ -48,30 +53,18 @@ class GrowthJournal(Journal[ScaleSettings]):
 
     def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
         """Keep the scores of ``shape``."""
-        stored = {name: score_to_json(score) for name, score in scores.items()}
-        more = {"expansions": list(shape.expansions)} if shape.expansions else {}
-        sizes = {"depths": list(shape.depths), "width": shape.width, **more}
-        self.append({**sizes, "scores": stored})
-        self._scores[shape] = scores
-
-    def keep_latency(self, architecture: str, latency: Latency) -> None:
-        """Keep how long a forward pass takes."""
-        self.append({"architecture": architecture, "latency": to_json(latency)})
-        self.latencies[architecture] = latency
+        self.add_record(Measured(shape.depths, shape.width, shape.expansions, scores))
 
     def __len__(self) -> int:
         """Number of shapes with scores."""
         return len(self._scores)
 
-    def take(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the file."""
-        if "latency" in record:
-            timed = from_json(record, _Timed)
-            self.latencies[timed["architecture"]] = timed["latency"]
+    def note(self, record: Measured | Timed) -> None:
+        """Take note of scores, if they are of the present code, or of a time."""
+        if isinstance(record, Timed):
+            self.latencies[record.architecture] = record.latency
             return
-        measured = from_json(record, _Measured)
-        shape = shape_of(measured["depths"], measured["width"], measured.get("expansions", ()))
-        now = measure_versions(measured["scores"])
-        if measure_versions(measured["scores"], self.versions or {}) == now:
-            scores = {name: score_from_json(score) for name, score in measured["scores"].items()}
-            self._scores[shape] = scores
+        names, stored = record.scores, self.versions or {}
+        if measure_versions(names, stored) == measure_versions(names):
+            shape = shape_of(record.depths, record.width, record.expansions)
+            self._scores[shape] = record.scores

@@ -12,7 +12,7 @@ from asvit.models import convert, merge
 from asvit.models.layers.blocks import check_choice
 from asvit.spaces import build
 from asvit.spaces.architectures import canonical
-from proxies.messages import shown
+from proxies.text import shown
 
 #: Kind of converted part -> its settings in :func:`asvit.convert`.
 _PART_SETTINGS = {

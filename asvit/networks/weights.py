@@ -18,7 +18,8 @@ from asvit.core.codec import check_schema, check_values, content_fault
 from asvit.core.records import MALFORMED
 from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.networks.network import Network
-from proxies.messages import first_line, one_line, shown, unknown
+from proxies.messages import first_line, unknown
+from proxies.text import one_line, shown
 
 SCHEMA_VERSION = 1
 KIND = "network"

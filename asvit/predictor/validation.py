@@ -16,7 +16,7 @@ from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.findings import LEAST_TRAININGS, NO_INTERVAL, Interval
 from asvit.reference.statistics import best_count, interval_of, resampled_kendall, resamples
 from asvit.spaces.architectures import parse
-from proxies.messages import shown
+from proxies.text import shown
 
 Array = NDArray[np.float64]
 

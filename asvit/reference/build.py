@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from asvit.architectures.base import Growable
-from asvit.core.codec import Nullable, from_json, to_json, value_from_json
+from asvit.core.codec import Nullable
 from asvit.core.journal import Journal
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
@@ -41,12 +41,21 @@ class Outcome:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A finished training."""
+
+    training: Training
+    outcome: Outcome
+
+
 class TrainingJournal(Journal[BuildSettings]):
     """The finished trainings of a table, and their ``outcomes``."""
 
     kind = "reference"
     noun = "reference table"
     settings_type = BuildSettings
+    record_types = (Finished,)
     start_types: ClassVar[Mapping[str, Any]] = {"num_classes": int, **Journal.start_types}
 
     def __init__(self, *args: Any) -> None:
@@ -58,15 +67,9 @@ class TrainingJournal(Journal[BuildSettings]):
         """Classes of the images; 0 in a new journal."""
         return int(self.start_values.get("num_classes", 0))
 
-    def add(self, training: Training, outcome: Outcome) -> None:
-        """Record the outcome of a training."""
-        self.append({**training._asdict(), **to_json(outcome)})
-        self.outcomes[training] = outcome
-
-    def take(self, record: Mapping[str, Any]) -> None:
-        """Read a record of the file."""
-        training = value_from_json([record["architecture"], record["seed"]], tuple[str, int])
-        self.outcomes[Training(*training)] = from_json(record, Outcome)
+    def note(self, record: Finished) -> None:
+        """Take note of the outcome of a training."""
+        self.outcomes[record.training] = record.outcome
 
 
 def draw(space: SearchSpace, settings: BuildSettings) -> tuple[str, ...]:

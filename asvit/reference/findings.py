@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
 
 from asvit.core.codec import Nullable, from_json, to_json, value_from_json
+from asvit.core.summary import Estimate
 from proxies.registry import Better
 from proxies.tables import csv_text
 
@@ -215,6 +216,14 @@ class RankedMeasure:
     difference: Nullable
     difference_interval: Interval
     reason: str
+
+
+def estimates(rank: Correlation | Within | RankedMeasure) -> tuple[Estimate, Estimate]:
+    """Tau, and the difference to the best count's."""
+    return (
+        Estimate(rank.tau, *rank.tau_interval),
+        Estimate(rank.difference, *rank.difference_interval, sign="+"),
+    )
 
 
 @dataclass(frozen=True)

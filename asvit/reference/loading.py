@@ -12,8 +12,9 @@ from pathlib import Path
 from asvit.core.files import expanded
 from asvit.reference.schema import Row, Sheet, read_sheet
 from asvit.reference.table import LEAST_ROWS, ReferenceTable, Target
-from proxies.messages import first_line, hint, legible, listed, one_line, shown
+from proxies.messages import first_line, hint
 from proxies.registry import Registry
+from proxies.text import legible, listed, one_line, shown
 
 _LOG = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_fil
 from asvit.reference.findings import Finding
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
-from proxies.messages import shown
 from proxies.tables import csv_text, read_table
+from proxies.text import shown
 
 _LONGEST_NAME = 100  # characters of a measure in the name of a file
 ACCURACY = "accuracy:"  # before the name of a target in the header

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import get_args
 
 from asvit.reference.table import Target, Training
-from proxies.messages import hint, shown
+from proxies.messages import hint
 from proxies.tables import csv_text, read_cells
+from proxies.text import shown
 
 _KEYED = re.compile(r"#\s*([a-z][a-z0-9_]*)\s*:\s*(.*)")
 _TRAININGS = get_args(Training)

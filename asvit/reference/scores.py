@@ -5,12 +5,11 @@ the other files of the run folder are derived from them.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, cast
+from typing import TypedDict, cast
 
-from asvit.core.codec import from_json
 from asvit.core.journal import Journal
-from asvit.core.records import score_from_json, score_to_json
 from asvit.core.settings import Images, check_same_digest
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
@@ -23,16 +22,22 @@ class _Table(TypedDict):
     digest: str
 
 
-class _OfSize(TypedDict):
+@dataclass(frozen=True)
+class ImagesOfSize:
+    """The images of a side in pixels."""
+
     image_size: int
     images: Images
 
 
-class _Scored(TypedDict):
+@dataclass(frozen=True)
+class Scored:
+    """Scores of an architecture, and the seconds that they took."""
+
     architecture: str
     seconds: float
-    scores: Mapping[str, Any]
-    sources: NotRequired[Mapping[str, str]]  # of the user's own measures
+    scores: Mapping[str, Score]
+    sources: Mapping[str, str]  #: code of the user's own measures
 
 
 class ScoreJournal(Journal[CorrelationSettings]):
@@ -42,19 +47,20 @@ class ScoreJournal(Journal[CorrelationSettings]):
         scores: Architecture to measure to score.
         images_of: Image size to the source and digest of its images.
         changed: Architecture to the measures whose scores are of other code than the present.
-        seconds: Time spent measuring, over all sessions.
+        measuring: Seconds spent measuring, over all sessions.
     """
 
     kind = "correlation"
     noun = "correlation"
     settings_type = CorrelationSettings
     start_types = {"table": _Table, "device": str}  # noqa: RUF012
-    clock = ""
+    record_types = (ImagesOfSize, Scored)
 
     def __init__(self, path: Path) -> None:
         self.scores: dict[str, dict[str, Score]] = {}
         self.images_of: dict[int, Mapping[str, str]] = {}
         self.changed: dict[str, set[str]] = {}
+        self.measuring = 0.0
         super().__init__(path)
 
     def missing(
@@ -74,37 +80,22 @@ class ScoreJournal(Journal[CorrelationSettings]):
     def add_images(self, image_size: int, images: Mapping[str, str]) -> None:
         """Store the provenance of the images of this size, once."""
         if image_size not in self.images_of:
-            self.append({"image_size": image_size, "images": dict(images)})
-            self.images_of[image_size] = dict(images)
+            self.add_record(ImagesOfSize(image_size, cast("Images", dict(images))))
 
     def add(self, architecture: str, scores: Mapping[str, Score], seconds: float) -> None:
         """Store the scores of an architecture, which took ``seconds`` to measure."""
-        records = {name: score_to_json(score) for name, score in scores.items()}
-        seconds = round(seconds, 3)
-        code = {"sources": own} if (own := sources_of(scores)) else {}
-        self.append({"architecture": architecture, "seconds": seconds, "scores": records, **code})
-        self._take_scores(architecture, scores)
-        self.seconds += seconds
+        self.add_record(Scored(architecture, round(seconds, 3), scores, sources_of(scores)))
 
-    def take(self, record: Mapping[str, Any]) -> None:
-        """Read a record of the file."""
-        if "images" in record:
-            images = from_json(record, _OfSize)
-            self.images_of[images["image_size"]] = cast("Mapping[str, str]", images["images"])
-        else:
-            entry = from_json(record, _Scored)
-            scores = {name: score_from_json(of) for name, of in entry["scores"].items()}
-            self._take_scores(entry["architecture"], scores, entry.get("sources", {}))
-            self.seconds += entry["seconds"]
-
-    def _take_scores(
-        self, text: str, scores: Mapping[str, Score], sources: Mapping[str, str] | None = None
-    ) -> None:
-        """Add scores; ``sources`` is the code of their measures, the present code by default."""
-        now = sources_of(scores)
+    def note(self, record: ImagesOfSize | Scored) -> None:
+        """Take note of images, or of scores, unless the code of their measures has changed."""
+        if isinstance(record, ImagesOfSize):
+            self.images_of[record.image_size] = cast("Mapping[str, str]", record.images)
+            return
+        self.measuring += record.seconds
+        text, now = record.architecture, sources_of(record.scores)
         changed = self.changed.setdefault(text, set())
-        for name, score in scores.items():
-            if sources is None or sources.get(name, "") == now.get(name, ""):
+        for name, score in record.scores.items():
+            if record.sources.get(name, "") == now.get(name, ""):
                 self.scores.setdefault(text, {})[name] = score
                 changed.discard(name)
             elif name not in self.scores.get(text, {}):

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from proxies.messages import hint, shown
+from proxies.messages import hint
+from proxies.text import shown
 
 if TYPE_CHECKING:
     from torch import nn

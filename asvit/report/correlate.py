@@ -1,38 +1,32 @@
-"""The report of a correlation: figures with their rows beside them, and one page with it all.
+"""The figures of a correlation with their rows, and its values."""
 
-It needs a result.json and the values.csv beside it. The same folder gives the same bytes.
-"""
+from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
 
-from asvit.core.run_files import VALUES
-from asvit.core.summary import Cell
-from asvit.reference.findings import Finding, Reliability, by_size, size_verdict, verdict
-from asvit.reference.result import CorrelationResult, scatter_name
-from asvit.reference.table import Target
-from asvit.report import correlate_figures as draw
-from asvit.report import html
-from asvit.report.correlate_figures import measure_label
+from asvit.core.summary import Table
+from asvit.reference.findings import Finding
+from asvit.reference.result import CorrelationResult, Values, scatter_name
+from asvit.reference.settings import parts
+from asvit.report import style
 from asvit.report.pictures import Picture
-from asvit.report.style import LONGEST
-from proxies.messages import one_line
+from asvit.report.style import COLOUR
+from proxies.text import one_line
 
-_OPEN_FAILURES = 10  # rows with a failed measure up to which they are shown unfolded
-_TRAINED = {
-    "scratch": "trained from scratch",
-    "distilled": "distilled from a teacher",
-    "inherited": "weights inherited from a supernet",
-    "unknown": "how the networks were trained is not known",
-}
-_TAUS = ("n", "dropped", "τ", "low", "high", "difference", "low ", "high ")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BAR_COLUMNS, PAIR_COLUMNS = 2, 3  # panels side by side
 
 
-def correlation_pictures(result: CorrelationResult) -> list[Picture]:
+def pictures(result: CorrelationResult) -> list[Picture]:
     """Draw every picture of ``result``: the taus, then a scatter for each measure."""
-    taus = draw.tau_rows(result.correlations)
+    taus = tau_rows(result.correlations)
     ceilings = {t.name: t.noise_ceiling for t in result.targets if t.noise_ceiling is not None}
     bars = Picture(
         "tau",
@@ -40,8 +34,8 @@ def correlation_pictures(result: CorrelationResult) -> list[Picture]:
         "How well each measure ranks the architectures by accuracy: the bar, and its 95 % "
         "bootstrap interval as a line. A measure that ranks no better than the counts has found "
         "nothing that the size does not tell.",
-        lambda: draw.draw_taus(taus, ceilings=ceilings),
-        (taus, draw.TauRow),
+        lambda: draw_taus(taus, ceilings=ceilings),
+        (taus, TauRow),
         wide=True,
     )
     measures = dict.fromkeys(row.measure for row in result.correlations if not row.predicted)
@@ -49,207 +43,175 @@ def correlation_pictures(result: CorrelationResult) -> list[Picture]:
 
 
 def _scatter(result: CorrelationResult, measure: str) -> Picture:
-    pairs = draw.pair_rows(result.values, measure)
+    pairs = pair_rows(result.values, measure)
     own = {row.target: row for row in result.correlations if row.measure == measure}
     several = len(own) > 1
-    titles = {
-        target: f"{one_line(target, most=LONGEST)}: {draw.tau_text(finding)}"
-        if several
-        else draw.tau_text(finding)
-        for target, finding in own.items()
-    }
+    titles = {target: tau_text(finding) for target, finding in own.items()}
+    if several:  # reasons are longer than taus
+        ends = {name: "\n" if math.isnan(own[name].correlation.tau) else " " for name in own}
+        titles = {
+            name: f"{one_line(name, most=style.LONGEST)}:{ends[name]}{text}"
+            for name, text in titles.items()
+        }
     ways = {"higher": "Higher is better.", "lower": "Lower is better.", "reported": ""}
     return Picture(
         scatter_name(measure),
         measure_label(measure),
         " ".join(["Each point is an architecture.", *{ways[row.better] for row in own.values()}]),
-        lambda: draw.draw_pairs(pairs, measure, titles),
-        (pairs, draw.PairRow),
+        lambda: draw_pairs(pairs, measure, titles),
+        (pairs, PairRow),
         wide=several,
     )
 
 
-def page(result: CorrelationResult, pictures: Sequence[Picture]) -> str:
-    """The whole page of ``result`` with its ``pictures``."""
-    return html.page(
-        f"{result.folder.resolve().name}: measures against accuracies",
-        [
-            _header(result),
-            *(_target(result, target) for target in result.targets),
-            html.figures(pictures),
-            _failures(result),
-            _values(result),
-            _origin(result),
-        ],
-    )
+def details(result: CorrelationResult) -> Iterator[Table]:
+    """The architectures without a value, and all values."""
+    values = result.values
+    pairs = zip(values.architectures, values.reasons, strict=True)
+    if failed := [pair for pair in pairs if pair[1]]:
+        yield Table(["architecture", "reason"], failed, "Without a value")
+    columns = ["architecture", "image size", *(f"{name} (%)" for name in values.accuracies)]
+    cells = (values.image_sizes, *values.accuracies.values(), *values.measures.values())
+    rows = list(zip(values.architectures, *cells, strict=True))
+    yield Table([*columns, *values.measures], rows, "Values")
 
 
-def _header(result: CorrelationResult) -> str:
-    left_out = "".join(f"; {count} {why}" for why, count in result.excluded.items())
-    sizes = sorted(set(result.values.image_sizes))
-    ends = " to ".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
-    facts = [f"reference {result.reference}", f"{ends} px"]
-    facts += [f"{name} {getattr(result.settings, name)}" for name in ("repeats", "seed")]
-    took = html.duration(result.wall_seconds)
-    what = f"{result.rows} architectures{left_out}; measured in {took}."
-    return html.header("asvit correlate", result.folder.resolve().name, facts, what)
+@dataclass(frozen=True)
+class TauRow:
+    """Kendall's tau of one measure and one target, with its 95 % interval.
+
+    ``trivial`` marks counts, which every other measure has to beat.
+    """
+
+    target: str
+    measure: str
+    trivial: bool
+    n: int
+    tau: float
+    low: float
+    high: float
 
 
-def _target(result: CorrelationResult, target: Target) -> str:
-    """The verdict on a target and the table of its findings."""
-    findings = [finding for finding in result.correlations if finding.target == target.name]
-    words = [f"{_described(target)}."]
-    if target.noise_ceiling is not None:
-        words.append(
-            f"Two training seeds agree with tau {target.noise_ceiling:.2f}: training each network "
-            "once ranks no better."
+@dataclass(frozen=True)
+class PairRow:
+    """A measure and an accuracy in per cent of one architecture."""
+
+    target: str
+    architecture: str
+    value: float
+    accuracy: float
+
+
+def tau_rows(findings: Iterable[Finding]) -> list[TauRow]:
+    """Target after target, in each the measures by tau from the best; those without a tau last."""
+    rows = [
+        TauRow(
+            finding.target,
+            finding.measure,
+            finding.trivial,
+            finding.correlation.n,
+            finding.correlation.tau,
+            *finding.correlation.tau_interval,
         )
-    return html.section(
-        target.name,
-        html.paragraph(" ".join(words)),
-        *_at_the_same_size(findings),
-        html.paragraph(verdict(findings)),
-        html.card(_findings_table(findings)),
-        html.paragraph(
-            "τ is Kendall's τ-b; the difference is to the best count's τ on the same rows. low "
-            "and high bound 95 % bootstrap intervals.",
-            "quiet",
-        ),
-    )
+        for finding in findings
+    ]
+    targets = list(dict.fromkeys(row.target for row in rows))
+    best = {row: math.inf if math.isnan(row.tau) else -row.tau for row in rows}
+    return sorted(rows, key=lambda row: (targets.index(row.target), best[row]))
 
 
-def _at_the_same_size(findings: Sequence[Finding]) -> list[str]:
-    """Tau within thirds of the sizes; empty where no measure has one."""
-    sizes = dict.fromkeys(part.count for row in findings for part in row.correlation.within)
-    if not sizes:
-        return []
-    columns = ["τ", "low", "high", "difference", "low ", "high "]
-    tables = []
-    for size in sizes:
-        cells: list[list[Cell]] = []
-        for finding in by_size(findings):
-            parts = {part.count: part for part in finding.correlation.within}
-            part = parts.get(size)
-            numbers = [math.nan] * len(columns) if part is None else _with_intervals(part)
-            cells.append([_label(finding.measure, finding.trivial), *map(_rounded, numbers)])
-        first = f"in thirds of {measure_label(size)}"
-        tables.append(html.card(html.table([first, *columns], cells)))
+def pair_rows(values: Values, measure: str) -> list[PairRow]:
+    """Every architecture that has both a value of ``measure`` and an accuracy."""
     return [
-        html.paragraph(size_verdict(findings)),
-        *tables,
-        html.paragraph(
-            "Over all pairs of architectures in the same third by parameters, or by "
-            "multiply-adds: τ, and its difference to the best count's there, with 95 % "
-            "bootstrap intervals. A predictor@12 is fitted to 12 architectures and judged on the "
-            "others, and so on.",
-            "quiet",
-        ),
+        PairRow(target, text, value, accuracy)
+        for target, accuracies in values.accuracies.items()
+        for text, value, accuracy in zip(
+            values.architectures, values.measures[measure], accuracies, strict=True
+        )
+        if math.isfinite(value) and math.isfinite(accuracy)
     ]
 
 
-def _described(target: Target) -> str:
-    """The description of a target, with how its networks were trained unless it says so."""
-    trained = _TRAINED[target.training]
-    stated = trained in target.description or target.training in target.description
-    return target.description if stated else f"{target.description}; {trained}"
+def measure_label(name: str) -> str:
+    """A measure or a combination as people write it."""
+    return " + ".join(map(style.label, parts(name)))
 
 
-def _findings_table(findings: Sequence[Finding]) -> str:
-    """Tau, its interval, and what it is beside the best count."""
-    columns = ["measure", "better", *_TAUS, "compared with"]
-    failed = {place for place, finding in enumerate(findings) if finding.correlation.reason}
-    if failed:
-        columns.append("reason")
-    rows: list[list[Cell]] = []
-    for finding in findings:
-        correlation = finding.correlation
-        name = _label(finding.measure, finding.trivial)
-        rows.append(
-            [name, finding.better, *_taus(correlation), measure_label(correlation.rival)]
-            + [correlation.reason] * bool(failed)
+def tau_text(finding: Finding) -> str:
+    """Tau and its interval, or why there is none."""
+    correlation = finding.correlation
+    if math.isnan(correlation.tau):
+        return one_line(correlation.reason, most=style.LONGEST)
+    interval = correlation.tau_interval
+    return f"τ {correlation.tau:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def draw_taus(rows: Sequence[TauRow], *, ceilings: Mapping[str, float] | None = None) -> Figure:
+    """Bars of tau with their intervals, the best on top: a panel a target, its ceiling a line."""
+    series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.target)}
+    tallest = max((len(group) for group in series.values()), default=0)
+    lines = math.ceil(len(series) / BAR_COLUMNS) or 1
+    wide = min(BAR_COLUMNS, max(1, len(series)))
+    fig = style.figure(width=1.4 + 4.2 * wide, height=lines * (0.9 + 0.24 * tallest) + 0.4)
+    if not series:
+        style.note(fig.subplots(), "nothing has been correlated")
+        return fig
+    grid = style.panels(fig, len(series), columns=wide)
+    for axes, (name, group) in zip(grid, series.items(), strict=True):
+        axes.set_title(one_line(name, most=style.LONGEST))
+        _bars(axes, group)
+        ceiling = (ceilings or {}).get(name)
+        if ceiling is not None:
+            axes.axvline(ceiling, color=COLOUR["bad"], linewidth=1, label="noise ceiling")
+    style.legend(fig)
+    return fig
+
+
+def _bars(axes: Axes, rows: Sequence[TauRow]) -> None:
+    """A bar for each row, with its interval as a line over its end."""
+    for trivial, colour, name in ((False, "first", "measures"), (True, "second", "counts")):
+        own = {place: row for place, row in enumerate(rows) if row.trivial == trivial}
+        taus = {place: row.tau for place, row in own.items() if math.isfinite(row.tau)}
+        if not taus:
+            continue
+        axes.barh(
+            list(taus),
+            list(taus.values()),
+            color=COLOUR[colour],
+            alpha=0.75,
+            height=0.7,
+            label=name,
         )
-    return html.table(columns, rows, failed=failed)
+        sure = [place for place in taus if math.isfinite(own[place].low)]
+        ends = style.pairs([own[place] for place in sure], "low", "high")
+        axes.hlines(sure, *ends, color=COLOUR["ink"], linewidth=1.1)
+    axes.axvline(0, color=COLOUR["muted"], linewidth=0.8)
+    # Each part of a combination has a line of its own.
+    names = [measure_label(row.measure).replace(" + ", " +\n") for row in rows]
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("Kendall's τ")
 
 
-def _taus(row: Any) -> Iterator[Cell]:
-    """The cells of a correlation in the columns ``_TAUS``."""
-    yield from (row.n, row.dropped, *map(_rounded, _with_intervals(row)))
+def draw_pairs(rows: Sequence[PairRow], measure: str, titles: Mapping[str, str]) -> Figure:
+    """Accuracies over a measure: a panel for each target of ``titles``, even without rows."""
+    lines, wide = math.ceil(len(titles) / PAIR_COLUMNS), min(PAIR_COLUMNS, len(titles))
+    fig = style.figure(width=1.4 + 3.1 * wide, height=0.3 + 3.1 * lines)
+    grid = style.panels(fig, len(titles), columns=wide)
+    for axes, (name, title) in zip(grid, titles.items(), strict=True):
+        axes.set_title(title)
+        group = [row for row in rows if row.target == name]
+        if not group:
+            style.note(axes, "no architecture has both")
+            continue
+        draw_panel(axes, group)
+    fig.supxlabel(measure_label(measure), fontsize=style.SMALL, color=COLOUR["muted"])
+    return fig
 
 
-def _with_intervals(row: Any) -> list[float]:
-    """Tau and the difference to the rival's, each with its interval."""
-    return [row.tau, *row.tau_interval, row.difference, *row.difference_interval]
-
-
-def _label(measure: str, trivial: bool) -> str:
-    return measure_label(measure) + (" (count)" if trivial else "")
-
-
-def _rounded(value: float) -> float:
-    """``value`` to three decimals."""
-    return value if math.isnan(value) else round(value, 3)
-
-
-def _failures(result: CorrelationResult) -> str:
-    """The architectures with a failed measure, and the reasons."""
-    pairs = zip(result.values.architectures, result.values.reasons, strict=True)
-    failed = [(text, reason) for text, reason in pairs if reason]
-    if not failed:
-        return ""
-    words = f"{len(failed)} of {len(result.values.architectures)} architectures"
-    table = html.table(["architecture", "reason"], failed, long=len(failed) > _OPEN_FAILURES)
-    unfolded = len(failed) <= _OPEN_FAILURES
-    return html.section("Without a value", html.folded(words, table, unfolded=unfolded))
-
-
-def _values(result: CorrelationResult) -> str:
-    """The measured values and the accuracies, row by row."""
-    values = result.values
-    measures = {measure_label(name): column for name, column in values.measures.items()}
-    accuracies = {f"{name} (%)": column for name, column in values.accuracies.items()}
-    columns = accuracies | measures
-    table = html.table(
-        ["architecture", "image size", *columns],
-        list(zip(values.architectures, values.image_sizes, *columns.values(), strict=True)),
-        long=True,
-    )
-    words = f"{len(values.architectures)} architectures; values.csv has all digits"
-    return html.section("Values", html.folded(words, table))
-
-
-def _origin(result: CorrelationResult) -> str:
-    images = {
-        f"{size} px": f"{of['source']}, digest {of['digest'][:12]}"
-        for size, of in result.provenance["images"].items()
-    }
-    question = {name: value for name, value in result.question.to_json().items() if value}
-    settings = {**question, **result.settings.to_json(), "table digest": result.digest[:12]}
-    provenance = {**result.provenance, "images": images}
-    return html.origin(settings, replace(result, provenance=provenance))
-
-
-def trust(reliability: Reliability | None) -> str:
-    """How well the measures of a run rank a reference table; empty without ``--reference``."""
-    if reliability is None:
-        return ""
-    words = (
-        f"How well the run's measures rank the {reliability.rows} architectures of "
-        f"{reliability.reference} by {reliability.target} ({reliability.description}), measured "
-        "as the run measured. low and high bound 95 % intervals; the difference is to the τ of "
-        f"the best count, the last row. All of it is in {reliability.folder}."
-    )
-    if reliability.noise_ceiling is not None:
-        words += f" Two training seeds agree with tau {reliability.noise_ceiling:.2f}."
-    best = reliability.best_count
-    rows = [*reliability.measures, *([best] if best else [])]
-    cells = [[_label(row.measure, row is best), *_taus(row), row.reason] for row in rows]
-    failed = {place for place, row in enumerate(rows) if row.reason}
-    table = html.table(["measure", *_TAUS, "reason"], cells, failed=failed)
-    return html.section("How far to trust the measures", html.paragraph(words), html.card(table))
-
-
-write_correlation_report = html.Report(
-    lambda folder: html.read_result(folder, CorrelationResult, "asvit correlate", VALUES),
-    correlation_pictures,
-    page,
-)
+def draw_panel(axes: Axes, rows: Sequence[PairRow]) -> None:
+    """Accuracies over a measure, for the target of ``rows``, which are not empty."""
+    style.dots(axes, *style.pairs(rows, "value", "accuracy"))
+    style.log_scale(axes, "x", [row.value for row in rows])
+    axes.set_ylabel(f"{one_line(rows[0].target, most=style.LONGEST)} (%)")

@@ -1,7 +1,4 @@
-"""The report of an evolution over a supernet: figures with their rows, and one page with it all.
-
-It needs a result.json and the trials.csv beside it. The same folder gives the same bytes.
-"""
+"""The figures of an evolution over a supernet with their rows, and its paths."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,32 +6,40 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asvit.core.run_files import TRIALS
-from asvit.core.summary import Section, Summary
-from asvit.report import html
+from asvit.core.summary import Table
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, dots, empty, figure, legend, pairs, remark, thinned, whole
+from asvit.report.style import (
+    COLOUR,
+    dots,
+    empty,
+    figure,
+    left_out,
+    legend,
+    pairs,
+    remark,
+    thinned,
+    whole,
+)
 from asvit.search.supernet_result import EvolutionResult, Generation, PathRow
 
-OPEN_CANDIDATES = 40  # paths up to which their table is shown unfolded
 MOST_PATHS = 2000  # that figures show; more are thinned
-MOST_ROWS = 1000  # of the table of paths; trials.csv has them all
 
 
-def evolution_pictures(result: EvolutionResult) -> list[Picture]:
+def pictures(result: EvolutionResult) -> list[Picture]:
     """Draw every picture of ``result``."""
     winner, limit = result.winner.architecture, result.settings.max_macs or 0
     even = thinned(result.paths, MOST_PATHS)
     best = (row for row in result.paths if row.architecture == winner)
     rows = sorted({row.number: row for row in (*even, *best)}.values(), key=lambda row: row.number)
     generations = thinned(result.generations, MOST_PATHS)
+    some = left_out(MOST_PATHS, len(result.paths), "paths", "the winner")
     random = {words: paths.validation.median for words, paths in result.random_paths.items()}
     return [
         Picture(
             "generations",
             "Generations",
             "Accuracy of every path with inherited weights, on the images that it is chosen by. "
-            "The first generation is random.",
+            f"The first generation is random. {some}",
             lambda: draw_generations(generations, rows, random=random),
             (generations, Generation),
         ),
@@ -42,7 +47,7 @@ def evolution_pictures(result: EvolutionResult) -> list[Picture]:
             "costs",
             "Cost",
             "The same accuracy over the cost of each path alone; the line is the most that was "
-            "allowed.",
+            f"allowed. {some}",
             lambda: draw_costs(rows, limit=limit, winner=winner),
             (rows, PathRow),
         ),
@@ -123,51 +128,8 @@ def _accuracies(axes: Axes, candidates: Sequence[PathRow]) -> None:
     axes.set_ylabel("validation accuracy (%)")
 
 
-def summary(result: EvolutionResult) -> Summary:
-    """The winner, the generations, and random paths with the same weights."""
-    limit, winner = html.number(result.settings.max_macs), result.winner
-    facts = {
-        "winner": winner.architecture,
-        "parameters": html.number(winner.params),
-        "multiply-adds": f"{html.number(winner.macs)} of {limit} allowed",
-        "validation, inherited weights": f"{html.number(winner.validation)} %",
-        "test, inherited weights": f"{html.number(winner.test)} %",
-        "paths": f"{result.evaluated} in {len(result.generations)} generations",
-        "space": result.space,
-        "supernet": result.provenance["supernet"]["folder"],
-    }
-    if result.reason:
-        facts["ended early"] = result.reason
-    columns = ["generation", "paths", "best", "median", "best so far"]
-    rows = [list(vars(row).values()) for row in result.generations]
-    generations = Section("Generations: validation accuracy, per cent", "", columns, rows)
-    columns = ["paths", "images", "number", "lowest", "median", "highest", "winner"]
-    rows = [
-        [f"random, {words}", part, *vars(getattr(paths, part)).values(), reached]
-        for words, paths in result.random_paths.items()
-        for part, reached in (("validation", winner.validation), ("test", winner.test))
-    ]
-    about = (
-        "Accuracy in per cent with the same inherited weights. The winner was chosen by the "
-        "validation images, so that only the test images compare fairly."
-    )
-    return Summary(facts, [generations, Section("Beside random paths", about, columns, rows)])
-
-
-def _paths(result: EvolutionResult) -> Iterator[str]:
-    """The table of paths."""
+def details(result: EvolutionResult) -> Iterator[Table]:
+    """Every path."""
     columns = ["number", "generation", "origin", "architecture", "cells", "multiply-adds"]
-    columns.append("validation")
-    last, every = result.paths[-MOST_ROWS:], len(result.paths)
-    table = html.table(columns, [list(vars(path).values()) for path in last], long=True)
-    words = f"{len(last)} paths"
-    if len(last) < every:
-        words = f"The last {len(last)} of {every} paths; trials.csv has all"
-    left_out = html.paragraph(html.left_out(MOST_PATHS, every, "paths", "the winner"))
-    unfolded = len(last) <= OPEN_CANDIDATES
-    yield html.section("Paths", left_out, html.folded(words, table, unfolded=unfolded))
-
-
-write_evolution_report = html.result_report(
-    "asvit supernet evolve", EvolutionResult, summary, evolution_pictures, _paths, (TRIALS,)
-)
+    rows = [list(vars(path).values()) for path in result.paths]
+    yield Table([*columns, "validation"], rows, "Paths")

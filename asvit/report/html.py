@@ -3,116 +3,44 @@
 import base64
 import hashlib
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Generic, TypeVar
 
 from asvit.core import console
 from asvit.core.files import write_text
 from asvit.core.results import Result
-from asvit.core.run_files import REPORT, RESULT
-from asvit.core.settings import Settings
-from asvit.core.summary import Cell as Cell
-from asvit.core.summary import Section, Summary, Table, columns_of_numbers
+from asvit.core.run_files import REPORT
+from asvit.core.summary import Cell, Estimate, Photo, SummaryPart, Table
 from asvit.report.pictures import Picture
-from proxies.messages import legible
+from asvit.report.style import LABELS
+from proxies.text import legible
 
-R = TypeVar("R", bound=Result)
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Report(Generic[T]):
-    """The report of a kind of run: called with a run folder, it writes the report there."""
-
-    # Reads a run folder. Raises FileNotFoundError if there is no folder, or nothing to show yet,
-    # and ValueError if a file is malformed.
-    read: Callable[[Path], T]
-    pictures: Callable[[T], Sequence[Picture]]
-    page: Callable[[T, Sequence[Picture]], str]  # the page around them
-
-    def __call__(self, folder: Path | str) -> list[Path]:
-        """Write the figures, their rows and the page; return these files, the page last."""
-        run = self.read(Path(folder))
-        pictures = self.pictures(run)
-        return write_files(Path(folder), pictures, self.page(run, pictures))
-
-
-def check_run(folder: Path, command: str) -> None:
-    """Check that there is a run folder."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no run folder {str(folder)!r}; {command} makes one")
-
-
-def read_result(folder: Path, kind: type[R], command: str, *beside: str) -> R:
-    """The result of a finished run, whose folder must also have the files ``beside``.
-
-    Raises:
-        FileNotFoundError: If it has not finished.
-        ValueError: If the result cannot be read.
-    """
-    check_run(folder, command)
-    if not all((folder / name).is_file() for name in (RESULT, *beside)):
-        raise FileNotFoundError(
-            f"{folder} has no finished {kind.noun} yet; the same {command} goes on with it"
-        )
-    return kind.read(folder / RESULT)
-
-
-def result_report(
-    command: str,
-    kind: type[R],
-    summary: Callable[[R], Summary],
-    pictures: Callable[[R], Sequence[Picture]],
-    more: Callable[[R], Iterable[str]] = lambda _: (),
-    beside: Sequence[str] = (),
-) -> Report[R]:
-    """The report of finished runs, made from their results by :func:`result_page`.
-
-    ``more`` returns HTML for the end of the page; the folder must also have the files ``beside``.
-    """
-
-    def page_of(result: R, figures: Sequence[Picture]) -> str:
-        content = summary(result)
-        parts = [*map(section_of, content.sections), *more(result)]
-        return result_page(command, result, content.facts, figures, parts)
-
-    return Report(lambda folder: read_result(folder, kind, command, *beside), pictures, page_of)
+OPEN_ROWS = 40  # of a table that is shown unfolded
+MOST_ROWS = 1000  # of a table; the CSV files of the run folder have all
 
 
 def result_page(
     command: str,
     result: Result,
-    values: Mapping[str, str],
+    summary: Iterable[SummaryPart],
     pictures: Sequence[Picture],
-    more: Iterable[str] = (),
+    details: Iterable[Table],
 ) -> str:
-    """The page of a run: its facts, its figures, and ``more`` sections as HTML below them."""
+    """The page of a finished run: its summary, its figures, long tables, and how to repeat it."""
     name = result.folder.resolve().name
+    title = f"{paragraph(command, 'quiet')}<h1>{_text(name)}</h1>"
     parts = [
-        header(command, name, (), f"Finished in {duration(result.wall_seconds)}."),
-        section("Result", card(facts(values.items()))),
-        figures(pictures) if pictures else "",
-        *more,
-        origin(result.settings, result),
+        title,
+        summary_html(summary),
+        figures(pictures),
+        *map(folded, details),
+        origin(result),
     ]
     return page(f"{name}: {result.noun}", parts)
-
-
-def summary_parts(parts: Iterable[str | Table]) -> Iterator[str]:
-    """The lines and tables of a summary as sections of a page."""
-    for part in parts:
-        if isinstance(part, str):
-            yield paragraph(part)
-            continue
-        rows = [
-            [cell if isinstance(cell, Cell) else str(cell) for cell in row] for row in part.rows
-        ]
-        yield section(part.title or "", card(table(part.columns, rows)))
 
 
 def write_files(folder: Path, pictures: Sequence[Picture], text: str = "") -> list[Path]:
@@ -150,14 +78,29 @@ def page(title: str, sections: Iterable[str]) -> str:
     )
 
 
-def figures(pictures: Sequence[Picture], remark: str = "") -> str:
-    """The section of the figures below a ``remark``, each on a card with its caption."""
+def summary_html(summary: Iterable[SummaryPart], heading: str = "h2") -> str:
+    """A summary: a section for each table, with the lines below it."""
+    sections = [("Result", list[str]())]
+    for part in summary:
+        if isinstance(part, Table):
+            sections.append((part.title, [card(table(part))]))
+        elif isinstance(part, str):
+            sections[-1][1].append(paragraph(part))
+        else:
+            pairs = ((name, console.number(value)) for name, value in part.items())
+            sections[-1][1].append(card(facts(pairs)))
+    return "".join(section(title, *body, heading=heading) for title, body in sections if body)
+
+
+def figures(pictures: Sequence[Picture]) -> str:
+    """The section of the figures, each on a card with its caption; empty without any."""
     cards = "".join(map(_figure, pictures))
-    return section("Figures", paragraph(remark), f'<div class="figures">{cards}</div>')
+    return section("Figures", f'<div class="figures">{cards}</div>') if cards else ""
 
 
 def _figure(picture: Picture) -> str:
-    kinds = "card" + " wide" * picture.wide + " photograph" * picture.photograph
+    # A dark page inverts drawings, but no pixels: they may be a photograph.
+    kinds = "card" + " wide" * picture.wide + " pixels" * ("<image" in picture.svg)
     svg = base64.b64encode(picture.svg.encode()).decode()
     return (
         f'<figure class="{kinds}"><div class="scroll">'
@@ -166,87 +109,58 @@ def _figure(picture: Picture) -> str:
     )
 
 
-def left_out(most: int, every: int, noun: str, beside: str) -> str:
-    """Says that figures show ``most`` of ``every`` trial; empty if they show all."""
-    if every <= most:
-        return ""
-    return (
-        f"The figures and their CSV files show {most} of {every} {noun}, evenly spaced, and "
-        f"{beside}; trials.csv has all."
+def folded(details: Table) -> str:
+    """The section of a long table, which is folded."""
+    every, rows = len(details.rows), details.rows[-MOST_ROWS:]
+    words = f"{every:,} row{'' if every == 1 else 's'}"
+    if every > len(rows):
+        words = f"The last {len(rows):,} of {words}; the CSV files of the run folder have all"
+    state = " open" if every <= OPEN_ROWS else ""
+    inner = table(replace(details, rows=rows), long=True)
+    return section(
+        details.title, card(f"<details{state}><summary>{words}</summary>{inner}</details>")
     )
 
 
-def origin(settings: Settings | Mapping[str, object] | None, result: Result | None) -> str:
+def origin(result: Result) -> str:
     """Everything needed to reproduce a run: settings, images, versions, the command."""
-    provenance = result.provenance if result else {}
-    values = settings.effective() if isinstance(settings, Settings) else settings or {}
-    tables = {"Settings": values}
-    tables |= {name.capitalize(): provenance.get(name) or {} for name in ("images", "versions")}
+    tables = {"Settings": result.settings.effective()}
+    for name in ("images", "versions"):
+        tables[name.capitalize()] = result.provenance.get(name) or {}
     parts = [
         section(title, card(facts(map(_pair, values.items()), small=True)))
         for title, values in tables.items()
         if values
     ]
-    command = provenance.get("command")
+    command = result.provenance.get("command")
     if command:
-        parts.append(section("Command", card(code(command))))
+        text = command if isinstance(command, str) else shlex.join(command)
+        lines = "\n".join(map(_text, text.split("\n")))
+        parts.append(section("Command", card(f"<pre>{lines}</pre>")))
     return "".join(parts)
 
 
 def _pair(item: tuple[str, object]) -> tuple[str, str]:
     name, value = item
+    if isinstance(value, Mapping):
+        value = [f"{key} {inner}" for key, inner in value.items()]
     words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return name.replace("_", " "), "not given" if value is None else words
 
 
-def header(command: str, name: str, facts: Iterable[str], what: str) -> str:
-    """The title of the page: the run, its main settings, and its progress."""
-    title = f"{paragraph(command, 'quiet')}<h1>{_text(name)}</h1>"
-    return title + paragraph(" · ".join(facts), "quiet") + paragraph(what)
-
-
-def section(title: str, *parts: str) -> str:
+def section(title: str, *parts: str, heading: str = "h2") -> str:
     """``parts``, which are HTML already, under a heading."""
-    return f"<section><h2>{_text(title)}</h2>{''.join(parts)}</section>"
+    return f"<section><{heading}>{_text(title)}</{heading}>{''.join(parts)}</section>"
 
 
-def section_of(part: Section) -> str:
-    """A section of a summary."""
-    body = card(table(part.columns, part.rows)) if part.rows else ""
-    return section(part.title, paragraph(part.words), body)
-
-
-def card(*parts: str) -> str:
-    """``parts``, which are HTML already, on a card."""
-    return f'<div class="card">{"".join(parts)}</div>'
-
-
-def thumbnails(pictures: Iterable[tuple[str, str, str]]) -> str:
-    """Small pictures: each a JPEG in base64, a name, and a caption."""
-    cards = (
-        f'<figure class="card"><img src="data:image/jpeg;base64,{_text(jpeg)}" alt="">'
-        f"<figcaption><b>{_text(name)}</b>{_text(words)}</figcaption></figure>"
-        for jpeg, name, words in pictures
-    )
-    return f'<div class="thumbnails">{"".join(cards)}</div>'
+def card(part: str) -> str:
+    """A part, which is HTML already, on a card."""
+    return f'<div class="card">{part}</div>'
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph; ``kind`` is a class of the page's style: quiet, architecture."""
-    return f"<p{_class(kind)}>{_text(text)}</p>" if text else ""
-
-
-def code(command: str | Sequence[str]) -> str:
-    """Command lines."""
-    text = command if isinstance(command, str) else shlex.join(command)
-    lines = "\n".join(map(_text, text.split("\n")))
-    return f"<pre>{lines}</pre>"
-
-
-def folded(summary: str, part: str, *, unfolded: bool = False) -> str:
-    """A card with ``part``, which is HTML already, behind its summary."""
-    state = " open" if unfolded else ""
-    return card(f"<details{state}><summary>{_text(summary)}</summary>{part}</details>")
+    """A paragraph; ``kind`` is a class of the page's style."""
+    return f"<p{_class(kind)}>{_text(text)}</p>"
 
 
 def facts(pairs: Iterable[tuple[str, str]], *, small: bool = False) -> str:
@@ -255,61 +169,43 @@ def facts(pairs: Iterable[tuple[str, str]], *, small: bool = False) -> str:
     return f'<dl class="facts{" small" if small else ""}">{"".join(items)}</dl>'
 
 
-def table(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[Cell]],
-    *,
-    failed: frozenset[int] | set[int] = frozenset(),
-    long: bool = False,
-) -> str:
+def table(content: Table, *, long: bool = False) -> str:
     """A table whose headings sort it; None and NaN are empty cells that sort last either way.
 
-    Columns of numbers stand to the right and sort by value, the rows at the places ``failed`` are
-    marked, and a ``long`` table has a height of its own and scrolls.
+    Columns of numbers stand to the right and sort by value. Rows with a reason, which is the last
+    column, have failed and are marked. A ``long`` table has a height of its own and scrolls.
     """
-    kinds = ["number" if right else "" for right in columns_of_numbers(columns, rows)]
+    names = [LABELS.get(name, name.replace("_", " ")) for name in content.columns]
+    kinds = ["number" if right else "" for right in content.numeric]
+    marks = [
+        "failed" if names[-1] == "reason" and row[-1] else "rule" * (place == content.rule)
+        for place, row in enumerate(content.rows, 1)
+    ]
     heads = "".join(
-        f'<th scope="col"{_class(kind)}><button type="button">{_text(column)}</button></th>'
-        for column, kind in zip(columns, kinds, strict=True)
+        f'<th scope="col"{_class(kind)}>{_text(name)}</th>'
+        for name, kind in zip(names, kinds, strict=True)
     )
     body = "\n".join(
-        f"<tr{_class('failed' if place in failed else '')}>"
+        f"<tr{_class(mark)}>"
         + "".join(_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True))
         + "</tr>"
-        for place, row in enumerate(rows)
+        for row, mark in zip(content.rows, marks, strict=True)
     )
     return (
         f'<div class="scroll{" long" if long else ""}" tabindex="0" role="group" '
-        f'aria-label="{_text(", ".join(columns))}"><table><thead><tr>{heads}</tr></thead>'
+        f'aria-label="{_text(", ".join(names))}"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>\n{body}\n</tbody></table></div>"
     )
 
 
-def number(value: float | int | None, digits: int = 4) -> str:
-    """``value`` with ``digits`` significant digits, integers in full, None and NaN empty."""
-    text = console.number(value, digits)
-    return "" if text == console.MISSING else text
-
-
-def count(number: int, noun: str) -> str:
-    """``1 step``, ``2 steps``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """A duration for people: ``42 s``, ``26 min``, ``3 h 5 min``."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
-
-
 def _cell(cell: Cell, kind: str) -> str:
-    if kind == "number" and not isinstance(cell, str):
-        text = number(cell)
-        value = str(cell).replace("inf", "Infinity") if text else ""  # as JavaScript writes it
-        return f'<td class="number" data-value="{value}">{text}</td>'
-    text = str(cell) if cell is not None else ""
+    if isinstance(cell, Photo):
+        return f'<td><img src="data:image/jpeg;base64,{_text(cell.jpeg)}" alt=""></td>'
+    value = cell.value if isinstance(cell, Estimate) else cell
+    text = "" if value is None or value != value else console.number(cell)  # NaN
+    if kind == "number":
+        key = str(value).replace("inf", "Infinity") if text else ""  # as JavaScript writes it
+        return f'<td class="number" data-value="{key}">{text}</td>'
     return f"<td{_class('words' if len(text) > 60 else '')}>{_text(text)}</td>"
 
 

@@ -1,9 +1,13 @@
 // A click on a heading sorts its table: numbers by value, words by alphabet, both with absent ones
 // last; a second click turns the order round.
 const words = new Intl.Collator(undefined, { numeric: true });
-for (const button of document.querySelectorAll("th button")) {
+for (const head of document.querySelectorAll("th")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.append(...head.childNodes);
+  head.append(button);
   button.addEventListener("click", () => {
-    const head = button.closest("th"), table = head.closest("table"), body = table.tBodies[0];
+    const table = head.closest("table"), body = table.tBodies[0];
     const up = head.getAttribute("aria-sort") !== "ascending";
     const numeric = head.classList.contains("number");
     const key = row => {
@@ -18,6 +22,7 @@ for (const button of document.querySelectorAll("th button")) {
     };
     const sorted = [...body.rows].map(row => [key(row), row]).sort(order);
     body.append(...sorted.map(([, row]) => row));
+    body.querySelector(".rule")?.classList.remove("rule");
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
   });

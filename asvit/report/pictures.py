@@ -29,7 +29,6 @@ class Picture:
     # Its rows, and their class.
     data: tuple[Sequence[DataclassInstance], type[DataclassInstance]] = field(repr=False)
     wide: bool = False  # takes the whole width of a page
-    photograph: bool = False  # a dark page does not invert photographs
 
     @cached_property
     def svg(self) -> str:

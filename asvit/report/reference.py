@@ -1,18 +1,14 @@
-"""The report of a reference table: the spread of its accuracies, and how far seeds agree."""
+"""The figures of a reference table: the spread of its accuracies, and how far seeds agree."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from asvit.core.summary import Cell, Section, Summary, SummaryPart, parts_of
 from asvit.reference.build_result import BuildResult, BuiltRow
-from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, dots, figure, note
-
-BEST = 10  # architectures of a summary
 
 
 @dataclass(frozen=True)
@@ -24,50 +20,14 @@ class SeedRow:
     accuracy: float
 
 
-def summary(result: BuildResult) -> Summary:
-    """Spread and noise of the table, its best architectures, and the trainings that failed."""
-    apart, seeds = result.spread, result.settings.seeds
-    facts = {
-        "architectures": html.number(len(result.rows)),
-        "trainings": f"{result.settings.n * seeds} in {html.duration(result.wall_seconds)}, "
-        f"{len(result.failures)} failed",
-        "accuracy": f"{apart.lowest:.1f} to {apart.highest:.1f} %, median {apart.median:.1f}",
-        "std between architectures": f"{apart.between:.2f} points",
-    }
-    if seeds > 1:
-        facts["std between seeds"] = f"{apart.within:.2f} points"
-    if math.isfinite(result.noise_ceiling):
-        facts["noise ceiling"] = f"tau between two training seeds is {result.noise_ceiling:.3f}"
-    if math.isfinite(result.reachable):
-        facts["reachable"] = (
-            f"tau {result.reachable:.3f} with the means over {seeds} seeds, by a measure that "
-            "knew every expected accuracy"
-        )
-    best = sorted(result.rows, key=lambda row: (row.mean != row.mean, -row.mean))[:BEST]
-    columns = ["architecture", "params", "multiply-adds", "accuracy", "std"]
-    rows: list[list[Cell]] = [
-        [row.architecture, row.params, row.macs, row.mean, row.std] for row in best
-    ]
-    title = f"The best {len(best)} of {len(result.rows)} architectures, per cent"
-    sections = [Section(title, "", columns, rows)]
-    if result.failures:
-        failed = list(result.failures.items())
-        sections.append(Section("Failed trainings", "", ["training", "reason"], failed))
-    return Summary(facts, sections)
-
-
-def summary_parts(result: BuildResult) -> Iterable[SummaryPart]:
-    """The summary as the terminal shows it."""
-    return parts_of(summary(result))
-
-
-def _pictures(result: BuildResult) -> list[Picture]:
+def pictures(result: BuildResult) -> list[Picture]:
+    """The distribution of accuracies, and how far seeds agree."""
     rows = [
         SeedRow(row.architecture, seed, accuracy)
         for row in result.rows
         for seed, accuracy in enumerate(row.accuracies)
     ]
-    pictures = [
+    figures = [
         Picture(
             "spread",
             "Distribution of accuracies",
@@ -85,7 +45,7 @@ def _pictures(result: BuildResult) -> list[Picture]:
             (rows, SeedRow),
         ),
     ]
-    return pictures if result.settings.seeds > 1 else pictures[:1]
+    return figures if result.settings.seeds > 1 else figures[:1]
 
 
 def draw_spread(rows: Sequence[BuiltRow]) -> Figure:
@@ -116,8 +76,3 @@ def draw_seeds(rows: Sequence[BuiltRow]) -> Figure:
     else:
         note(axes, "no architecture was trained with two seeds")
     return fig
-
-
-write_reference_report = html.result_report(
-    "asvit reference build", BuildResult, summary, _pictures
-)

@@ -1,239 +1,332 @@
-"""The report of a scaling: the series, its figures with their rows, and one page with it all.
-
-A finished run is read from its result.json, an unfinished one from steps.csv and its journal. The
-same folder gives the same bytes.
-"""
-
-from __future__ import annotations
+"""The figures of a scaling with their rows, and its candidates."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from itertools import cycle, groupby, pairwise
 
-from asvit.core.files import read_text
-from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SERIES
-from asvit.core.summary import Cell
-from asvit.growth.journal import GrowthJournal
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from asvit.core.summary import Table
 from asvit.growth.result import ScaleResult
-from asvit.growth.settings import ScaleSettings
-from asvit.report import html
-from asvit.report import scale_figures as draw
-from asvit.report.correlate import trust
+from asvit.report import style
 from asvit.report.pictures import Picture
-from asvit.report.search import dimensions, direction
-from asvit.report.style import label
-from scaling.budget import UNIT_NAMES
-from scaling.trajectory import from_csv
+from asvit.report.search import direction, legend
+from asvit.report.style import COLOUR, label
+from scaling import Row
+from scaling.ranking import Directions
 
-if TYPE_CHECKING:
-    from asvit.spaces import SearchSpace
-    from scaling import Row
-    from scaling.ranking import Directions
-
-OPEN_CANDIDATES = 40  # candidates up to which their table is shown unfolded
+WIDTH_ALONE = 0  # the "stage" of a candidate that only grew in width
+MOST_CLOUDS = 12  # steps whose candidates are shown
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """A finished or unfinished scaling.
-
-    ``settings`` is None if the folder lacks them, ``result`` while the run is unfinished.
-    """
-
-    name: str
-    series: Sequence[Row]
-    candidates: Sequence[Row]
-    settings: ScaleSettings | None = None
-    result: ScaleResult | None = None
-
-    @property
-    def better(self) -> Directions:
-        """The direction of each measure; "reported" for those that do not rank."""
-        names = self.series[0].values if self.series else ()
-        ranking = names if self.settings is None else self.settings.proxies
-        return {name: direction(name) if name in ranking else "reported" for name in names}
-
-    def space(self) -> SearchSpace | None:
-        """The space of the architectures; None if it is not registered here."""
-        from asvit.spaces.architectures import find
-
-        try:
-            return None if self.settings is None else find(self.settings.architecture)[0]
-        except (KeyError, ValueError):
-            return None
-
-
-def read_scaling(folder: Path) -> Scaling:
-    """Read the run folder of a scaling."""
-    html.check_run(folder, "asvit scale")
-    name, settings = folder.resolve().name, GrowthJournal.peek(folder / MEASURED)
-    if (folder / RESULT).is_file():
-        result = ScaleResult.read(folder / RESULT)
-        if settings in (None, result.settings):
-            return Scaling(name, result.series, result.candidates, result.settings, result)
-    # No result, or one of a smaller budget: the run is unfinished.
-    if not (folder / SERIES).is_file():
-        raise FileNotFoundError(f"{folder} is not the folder of a scaling: it has no {SERIES}")
-    series, candidates = (_read_rows(folder / table) for table in (SERIES, CANDIDATES))
-    return Scaling(name, series, candidates, settings)
-
-
-def _read_rows(path: Path) -> list[Row]:
-    try:
-        return from_csv(read_text(path))
-    except FileNotFoundError:
-        return []
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def scale_pictures(run: Scaling) -> list[Picture]:
-    """Draw every picture of ``run``; pictures without data say so."""
-    stages, sizes = draw.stage_rows(run.series), draw.size_rows(run.series)
-    scores = draw.score_rows(run.candidates)
-    clouds = draw.cloud_rows(run.series, run.candidates, run.better)
-    ranking = [name for name, way in run.better.items() if way != "reported"]
-    limits = run.settings.limits if run.settings else ()
+def pictures(result: ScaleResult) -> list[Picture]:
+    """Draw every picture of a scaling; pictures without data say so."""
+    better = _better(result)
+    stages, sizes = stage_rows(result.series), size_rows(result.series)
+    scores = score_rows(result.candidates)
+    clouds = cloud_rows(result.series, result.candidates, better)
+    ranking = [name for name, way in better.items() if way != "reported"]
+    limits = result.settings.limits
     return [
         Picture(
             "growth",
             "Depth and width",
             "Blocks in each stage and channels of the first one, over the parameters.",
-            lambda: draw.draw_growth(stages),
-            (stages, draw.StageRow),
+            lambda: draw_growth(stages),
+            (stages, StageRow),
         ),
         Picture(
             "sizes",
             "Size",
             "Parameters and multiply-adds after each step; dashed lines are budgets.",
-            lambda: draw.draw_sizes(
+            lambda: draw_sizes(
                 sizes,
                 budgets=[(str(limit), limit.amount) for limit in limits],
-                unit=limits[0].unit if limits else "params",
+                unit=limits[0].unit,
             ),
-            (sizes, draw.SizeRow),
+            (sizes, SizeRow),
         ),
         Picture(
             "measures",
             "Measures",
             "Every candidate of every step, measured at reduced width, and the chosen one.",
-            lambda: draw.draw_scores(scores),
-            (scores, draw.ScoreRow),
+            lambda: draw_scores(scores),
+            (scores, ScoreRow),
         ),
         Picture(
             "clouds",
             "Candidates",
             "What each step chose from: colour and shape tell the stage with one more block, a "
-            f"larger point is wider. {_ways(run)}",
-            lambda: draw.draw_clouds(clouds, (*ranking, "", "")),
-            (clouds, draw.CloudRow),
+            f"larger point is wider. {_ways(better)}",
+            lambda: draw_clouds(clouds, (*ranking, "", "")),
+            (clouds, CloudRow),
             wide=True,
         ),
     ]
 
 
-def page(run: Scaling, pictures: Sequence[Picture]) -> str:
-    """The whole page of ``run`` with its ``pictures``."""
-    return html.page(
-        f"{run.name}: scaling",
-        [
-            _header(run),
-            _nearest(run),
-            _series(run),
-            html.figures(pictures),
-            dimensions(run.space()),
-            trust(run.result.reliability if run.result else None),
-            _candidates(run),
-            html.origin(run.settings, run.result),
-        ],
-    )
+def _better(result: ScaleResult) -> Directions:
+    """The direction of each measure; "reported" for those that do not rank."""
+    ranking = result.settings.proxies
+    return {
+        name: direction(name) if name in ranking else "reported"
+        for name in result.series[0].values
+    }
 
 
-def _header(run: Scaling) -> str:
-    facts, goal, steps = [], "", html.count(max(0, len(run.series) - 1), "step")
-    if run.settings is not None:
-        facts = [
-            f"measured at {run.settings.image_size} px",
-            f"width ratio {run.settings.ratio}",
-            f"seed {run.settings.seed}",
-        ]
-        goal = run.settings.budgets[-1]
-    if run.result is not None:
-        took = html.duration(run.result.wall_seconds)
-        what = f"Finished: {steps} to {goal} in {took}."
-        if run.result.reason:
-            what += f" The end is not as near as asked: {run.result.reason}."
-    else:
-        where = f" on the way to {goal}" if goal else ""
-        what = f"Not finished: {steps}{where}. The same command continues it."
-    return html.header("asvit scale", run.name, facts, what)
-
-
-def _nearest(run: Scaling) -> str:
-    """A card for each budget with the model of the series that is nearest to it."""
-    cards = []
-    for budget, row in run.result.nearest() if run.result else ():
-        pairs = [
-            ("budget", str(budget)),
-            ("parameters", html.number(row.params)),
-            ("multiply-adds", html.number(row.macs)),
-            ("depths", ", ".join(map(str, row.depths))),
-            ("width", str(row.width)),
-            *((label(name), html.number(v) or "failed") for name, v in row.values.items()),
-        ]
-        cards.append(
-            html.card(html.paragraph(row.architecture, "architecture"), html.facts(pairs))
-        )
-    title = "Nearest to the budgets" if len(cards) > 1 else "Nearest to the budget"
-    return html.section(title, *cards) if cards else ""
-
-
-def _series(run: Scaling) -> str:
-    words = "The model that each step ended in. Click a heading to sort."
-    if any(row.kind == "land" for row in run.series):
-        words += (
-            " The last step, land, is finer than the published rule: it adds what still fits so "
-            "that the end is near the budget."
-        )
-    return html.section("Series", html.paragraph(words), html.card(_table(run, run.series)))
-
-
-def _candidates(run: Scaling) -> str:
-    others = [row for row in run.candidates if row.kind != "start"]
-    table = _table(run, others, chosen=True)
-    words = f"{len(others)} candidates"
-    unfolded = len(others) <= OPEN_CANDIDATES
-    return html.section("Candidates", html.folded(words, table, unfolded=unfolded))
-
-
-def _table(run: Scaling, rows: Sequence[Row], *, chosen: bool = False) -> str:
-    measures = list(run.better)
-    counts = [UNIT_NAMES["params"], UNIT_NAMES["macs"]]
-    columns = ["step", "kind", "architecture", "depths", "width", *counts]
-    columns += [*map(label, measures), "rank sum", *(["chosen"] if chosen else [])]
-    failed = {place for place, row in enumerate(rows) if row.reason}
-    if failed:
-        columns.append("reason")
-    table: list[list[Cell]] = [
-        [
-            *(row.step, row.kind, row.architecture, ", ".join(map(str, row.depths))),
-            *(row.width, row.params, row.macs),
-            *(row.values.get(name, math.nan) for name in measures),
-            row.rank_sum,
-            *(["chosen" if row.chosen else ""] if chosen else []),
-            *([row.reason] if failed else []),
-        ]
-        for row in rows
-    ]
-    return html.table(columns, table, failed=failed, long=chosen)
-
-
-def _ways(run: Scaling) -> str:
-    ranking = {name: way for name, way in run.better.items() if way != "reported"}
+def _ways(better: Directions) -> str:
+    ranking = {name: way for name, way in better.items() if way != "reported"}
     parts = [f"{label(name)}: {way} is better" for name, way in ranking.items()]
     return f"{'; '.join(parts)}." if parts else ""
 
 
-write_scale_report = html.Report(read_scaling, scale_pictures, page)
+def details(result: ScaleResult) -> Iterator[Table]:
+    """The letters in the architectures, and every candidate."""
+    from asvit.spaces.architectures import find
+
+    with suppress(KeyError, ValueError):  # of a space that is not registered here
+        yield from legend(find(result.settings.architecture)[0])
+    measures = list(result.series[0].values)
+    columns = ["step", "kind", "architecture", "depths", "width", "params", "multiply-adds"]
+    rows = [
+        [
+            *(row.step, row.kind, row.architecture, ", ".join(map(str, row.depths)), row.width),
+            *(row.params, row.macs, *(row.values.get(name) for name in measures), row.rank_sum),
+            *("chosen" if row.chosen else "", row.reason),
+        ]
+        for row in result.candidates
+        if row.kind != "start"
+    ]
+    yield Table([*columns, *measures, "rank sum", "chosen", "reason"], rows, "Candidates")
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """Blocks in one stage of the model that a step ended in, with the width of the model."""
+
+    step: int
+    params: int
+    stage: int
+    depth: int
+    width: int
+
+
+@dataclass(frozen=True)
+class SizeRow:
+    """Size of the model that a step ended in."""
+
+    step: int
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One measure of one candidate of a step; NaN where it failed."""
+
+    step: int
+    measure: str
+    value: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class CloudRow:
+    """A candidate in the plane of two measures.
+
+    ``stage``, counted from 1, is the one that got more blocks, or 0. ``width`` is the number of
+    channels of the first stage.
+    """
+
+    step: int
+    architecture: str
+    stage: int
+    width: int
+    x: float
+    y: float
+    chosen: bool
+
+
+def stage_rows(series: Iterable[Row]) -> list[StageRow]:
+    """Depths and widths over the series."""
+    return [
+        StageRow(row.step, row.params, stage, depth, row.width)
+        for row in series
+        for stage, depth in enumerate(row.depths, 1)
+    ]
+
+
+def size_rows(series: Iterable[Row]) -> list[SizeRow]:
+    """Parameters and multiply-adds over the series."""
+    return [SizeRow(row.step, row.params, row.macs) for row in series]
+
+
+def score_rows(candidates: Sequence[Row]) -> list[ScoreRow]:
+    """Every measure of every candidate, measure by measure."""
+    measures = list(candidates[0].values) if candidates else []
+    return [
+        ScoreRow(row.step, name, row.values[name], row.chosen)
+        for name in measures
+        for row in candidates
+    ]
+
+
+def cloud_rows(
+    series: Sequence[Row], candidates: Iterable[Row], better: Mapping[str, str]
+) -> list[CloudRow]:
+    """The candidates of every step in the plane of the first two measures that rank them.
+
+    The start and failed candidates are left out. Empty if fewer than two measures rank.
+    """
+    names = [name for name, way in better.items() if way != "reported"][:2]
+    if len(names) < 2:
+        return []
+    before = {after.step: row.depths for row, after in pairwise(series)}
+    return [
+        CloudRow(row.step, row.architecture, _deepened(before[row.step], row.depths), row.width,
+                 x, y, row.chosen)
+        for row in candidates
+        if row.step in before
+        for x, y in [[row.values[name] for name in names]]
+        if math.isfinite(x) and math.isfinite(y)
+    ]  # fmt: skip
+
+
+def _deepened(before: Sequence[int], after: Sequence[int]) -> int:
+    """The stage with more blocks than before, counted from 1; ``WIDTH_ALONE`` for none."""
+    more = (stage for stage, (a, b) in enumerate(zip(before, after, strict=True), 1) if b > a)
+    return next(more, WIDTH_ALONE)
+
+
+def draw_growth(rows: Sequence[StageRow]) -> Figure:
+    """Depth of every stage, and the width, over the parameters of the series."""
+    if not rows:
+        return style.empty("no step is finished yet", height=4.2)
+    fig = style.figure(height=4.2)
+    above, below = fig.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    stages = sorted({row.stage for row in rows})
+    for stage, (colour, line, mark) in zip(stages, cycle(style.series_styles()), strict=False):
+        own = [row for row in rows if row.stage == stage]
+        above.plot(
+            [row.params / 1e6 for row in own],
+            # Offset the depths, which are integers and often equal.
+            [row.depth + 0.05 * (stage - (1 + len(stages)) / 2) for row in own],
+            color=colour,
+            drawstyle="steps-post",
+            linestyle=line,
+            marker=mark,
+            markersize=4,
+            label=f"stage {stage}",
+        )
+    style.whole(above.yaxis)
+    above.set_ylabel("blocks")
+    own = [row for row in rows if row.stage == stages[0]]
+    params, widths = [row.params / 1e6 for row in own], [row.width for row in own]
+    below.plot(params, widths, color=COLOUR["second"], marker="o", markersize=3)
+    below.set_ylabel("width")
+    below.set_xlabel("parameters (million)")
+    style.log_scale(below, "x", params)
+    style.legend(fig)
+    return fig
+
+
+def draw_sizes(
+    rows: Sequence[SizeRow], *, budgets: Sequence[tuple[str, int]] = (), unit: str = "params"
+) -> Figure:
+    """Parameters and multiply-adds over steps; each budget, in its ``unit``, is a dashed line."""
+    if not rows:
+        return style.empty("no step is finished yet", height=4.2)
+    fig = style.figure(height=4.2)
+    steps, both = [row.step for row in rows], style.panels(fig, 2, columns=1, sharex=True)
+    units = (("params", "parameters (million)", 1e6), ("macs", "multiply-adds (billion)", 1e9))
+    for axes, (name, words, scale) in zip(both, units, strict=True):
+        values = [getattr(row, name) / scale for row in rows]
+        axes.plot(steps, values, color=COLOUR["first"], marker="o", markersize=3.5)
+        lines = [(text, amount / scale) for text, amount in budgets if name == unit]
+        for text, amount in lines:
+            axes.axhline(amount, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
+            where = ("axes fraction", "data")
+            style.remark(axes, text, (0, amount), (3, -3), xycoords=where, va="top")
+        axes.set_ylabel(words)
+        style.log_scale(axes, "y", [*values, *(amount for _, amount in lines)])
+    style.count_steps(both[-1])
+    return fig
+
+
+def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
+    """Every measure over steps: all candidates, and a line through the chosen ones."""
+
+    def draw(axes: Axes, _: Sequence[ScoreRow], good: Sequence[ScoreRow]) -> None:
+        others = [row for row in good if not row.chosen]
+        places = style.pairs(others, "step", "value")
+        style.dots(axes, *places, s=9, alpha=0.6, label="other candidates")
+        chosen = style.pairs([row for row in good if row.chosen], "step", "value")
+        axes.plot(*chosen, color=COLOUR["second"], marker="o", markersize=3.5, label="chosen")
+
+    return style.draw_series(rows, draw, each=2.1)
+
+
+def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
+    """The candidates of each step in the plane of two measures: a panel a step.
+
+    ``measures`` are those of the x and the y axis.
+    """
+    steps = {step: list(group) for step, group in groupby(rows, key=lambda row: row.step)}
+    if not steps:
+        return style.empty("there are no steps with two measures to show", height=1.2)
+    selected = style.thinned(list(steps), MOST_CLOUDS)
+    fig = style.figure(width=10.4, height=1.0 + 2.1 * math.ceil(len(selected) / 4))
+    handles_by_name: dict[str, Artist] = {}
+    for axes, step in zip(style.panels(fig, len(selected), columns=4), selected, strict=True):
+        axes.set_title(f"step {step}")
+        _cloud(axes, steps[step])
+        handles, texts = axes.get_legend_handles_labels()
+        handles_by_name |= dict(zip(texts, handles, strict=True))
+    fig.supxlabel(style.label(measures[0]), fontsize=style.SMALL, color=COLOUR["muted"])
+    fig.supylabel(style.label(measures[1]), fontsize=style.SMALL, color=COLOUR["muted"])
+    order = sorted(handles_by_name)
+    fig.legend(
+        [handles_by_name[text] for text in order],
+        order,
+        loc="outside upper right",
+        ncols=len(order),
+        handletextpad=0.2,
+        columnspacing=1.0,
+    )
+    return fig
+
+
+def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
+    """Candidates of one step: colour for the deepened stage, size for the width."""
+    styles = style.series_styles()
+    widths = sorted({row.width for row in rows})
+    for stage in sorted({row.stage for row in rows}):
+        own = [row for row in rows if row.stage == stage]
+        alone = stage == WIDTH_ALONE
+        colour, _, mark = styles[(stage - 1) % len(styles)]
+        style.dots(
+            axes,
+            *style.pairs(own, "x", "y"),
+            s=[14 + 34 * (widths.index(row.width) + 1) / len(widths) for row in own],
+            alpha=None,
+            color=COLOUR["muted"] if alone else colour,
+            marker="x" if alone else mark,
+            linewidths=1 if alone else 0,
+            label="width alone" if alone else f"one more in stage {stage}",
+        )
+    axes.scatter(
+        *style.pairs([row for row in rows if row.chosen], "x", "y"),
+        s=110,
+        facecolors="none",
+        edgecolors=COLOUR["bad"],
+        linewidths=1.5,
+        label="chosen",
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=3))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.margins(0.12)

@@ -1,4 +1,4 @@
-"""The parts of a report that only searches with trainings have: predictions and costs."""
+"""The figures that only searches with trainings have: predictions and costs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asvit.core.summary import Cell
-from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, empty, figure, log_scale, pairs
 from asvit.search.rows import Confirmed, HeldOut, PredictorCheck
@@ -123,32 +121,3 @@ def draw_costs(rows: Sequence[CostRow], expected: str) -> Figure:
     axes.set(xlabel="multiply-adds (million)", ylabel=f"{expected} (%)")
     log_scale(axes, "x", macs)
     return fig
-
-
-def finalists(result: SearchResult) -> str:
-    """The best architectures, the seed first, and the accuracy of their predictions."""
-    columns = ["architecture", "parameters", "multiply-adds", "trainings", "mean"]
-    predicted = any(math.isfinite(finalist.predicted) for finalist in result.finalists)
-    again = result.confirmed is not None
-    cells: list[list[Cell]] = [
-        [
-            *(
-                finalist.architecture,
-                finalist.params,
-                finalist.macs,
-                finalist.trainings,
-                finalist.values[ACCURACY],
-            ),
-            *([finalist.predicted] * predicted),
-            *([finalist.confirmed.in_words if finalist.confirmed else ""] * again),
-        ]
-        for finalist in result.seed_first
-    ]
-    columns += ["predicted"] * predicted + ["retrained [90 %]"] * again
-    words = f"The first is the seed architecture. {result.accuracies_in_words}"
-    parts = [html.paragraph(f"Accuracies are per cent, on images held out. {words}")]
-    if result.predictor is not None:
-        sentence = result.predictor.in_words
-        parts.append(html.paragraph(f"{sentence[0].upper()}{sentence[1:]}."))
-    table = html.table(columns, cells)
-    return html.section("Finalists", *parts, html.card(table))

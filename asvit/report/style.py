@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from proxies.messages import one_line
+from proxies.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -252,3 +252,10 @@ def thinned(rows: Sequence[T], most: int) -> Sequence[T]:
     if last < most:
         return rows
     return [rows[round(place * last / (most - 1))] for place in range(most)]
+
+
+def left_out(most: int, every: int, noun: str, others: str) -> str:
+    """For a caption: that a figure shows ``most`` of ``every``; empty if it shows all."""
+    if every <= most:
+        return ""
+    return f"{most} of {every} {noun}, evenly spaced, and {others}; trials.csv has all."

@@ -1,7 +1,6 @@
-"""The reports of trainings: epochs, the plan of tokens, and the confusion matrix.
+"""The figures of a training: epochs and the confusion matrix; and the worst mistakes.
 
-They need a result.json. An optional predictions.json beside it has the confusion matrix and the
-worst mistakes.
+The last two are of predictions.json, which may be missing.
 """
 
 import math
@@ -15,14 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from asvit.core.run_files import PREDICTIONS
-from asvit.core.summary import Cell, Section, Summary
-from asvit.report import html
+from asvit.core.summary import Cell, Photo, Table
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
 from asvit.training.metrics import Confusion, EpochRow, Predictions, read_predictions
 from asvit.training.result import TrainResult
 from asvit.training.supernets.settings import SupernetResult
-from proxies.messages import one_line
+from proxies.text import one_line
 
 MOST_CLASSES = 20  # of a confusion matrix; of more, the most confused pairs are listed
 MOST_PAIRS = 20
@@ -35,27 +33,10 @@ _CURVES = {
 _PACE = {"learning rate": ("", "learning_rate"), "images a second": ("", "images_per_second")}
 
 
-def summary(result: TrainResult) -> Summary:
-    """The accuracy, the plan of tokens, and the classes that are most confused."""
-    facts = {
-        "architecture": result.network.architecture,
-        "parameters": html.number(result.params),
-        "multiply-adds": html.number(result.macs),
-        "classes": html.number(result.network.num_classes),
-    }
-    for name, row in (("best", result.best), ("last", result.last)):
-        if row is not None:
-            facts[f"accuracy, {name} epoch ({row.epoch})"] = f"{html.number(row.best_top1)} %"
-    return Summary(facts, [*_tokens(result), *_confused(_predictions(result))])
-
-
-def _predictions(result: TrainResult) -> Predictions | None:
-    return read_predictions(result.folder / PREDICTIONS)
-
-
-def training_pictures(rows: Sequence[EpochRow], predictions: Predictions | None) -> list[Picture]:
+def pictures(result: TrainResult) -> list[Picture]:
     """The pictures of a training; a confusion matrix only of at most ``MOST_CLASSES`` classes."""
-    pictures = [
+    rows, predictions = result.history, read_predictions(result.folder / PREDICTIONS)
+    figures = [
         Picture(
             "curves",
             "Loss and accuracy",
@@ -83,8 +64,8 @@ def training_pictures(rows: Sequence[EpochRow], predictions: Predictions | None)
             lambda: draw_confusion(predictions),
             (predictions.confusion, Confusion),
         )
-        pictures.append(matrix)
-    return pictures
+        figures.append(matrix)
+    return figures
 
 
 def draw_epochs(rows: Sequence[Any], panel_fields: Mapping[str, Sequence[str]]) -> Figure:
@@ -140,68 +121,28 @@ def _sizes(predictions: Predictions) -> Counter[str]:
     return sizes
 
 
-def _tokens(result: TrainResult) -> Iterator[Section]:
-    """The plan of tokens, if there is one."""
-    if result.saved is None:
-        return
-    columns = ["tokens", "epochs", "multiply-adds", "of full (%)", "ms an image"]
-    rows: list[list[Cell]] = [
-        [
-            f"({stage['stride']},{stage['dilation']})",
-            *(stage["epochs"], stage["macs"], 100 * stage["fraction"]),
-            *(1000 * stage["seconds"], 100 * stage["time_fraction"]),
-        ]
-        for stage in result.stages
-    ]
-    words = (
-        f"Coarser tokens saved {result.saved['macs']:.1%} of the multiply-adds of the training "
-        f"and about {result.saved['time']:.1%} of its time."
-    )
-    yield Section("Tokens", words, [*columns, "of full time (%)"], rows)
-
-
-def _confused(predictions: Predictions | None) -> Iterator[Section]:
-    """The most confused pairs of classes."""
+def details(result: TrainResult) -> Iterator[Table]:
+    """The most confused pairs of classes, and the images with the highest loss."""
+    predictions = read_predictions(result.folder / PREDICTIONS)
     if predictions is None or not predictions.mistakes:
         return
     sizes = _sizes(predictions)
     wrong = [pair for pair in predictions.confusion if pair.label != pair.predicted]
     wrong.sort(key=lambda pair: -pair.images)
-    columns = ["class", "taken for", "images", "of the class (%)"]
-    rows: list[list[Cell]] = [
+    pairs: list[list[Cell]] = [
         [pair.label, pair.predicted, pair.images, 100 * pair.images / sizes[pair.label]]
         for pair in wrong[:MOST_PAIRS]
     ]
-    yield Section("Most confused classes", "", columns, rows)
-
-
-def _mistakes(result: TrainResult) -> Iterator[str]:
-    """The images with the highest loss."""
-    predictions = _predictions(result)
-    if predictions is None or not predictions.mistakes:
-        return
-    about = (
-        "The validation images with the highest loss among those taken for another class, with "
-        "its probability. Often the label is wrong, or the image shows both."
+    columns = ["class", "taken for", "images", "of the class (%)"]
+    yield Table(columns, pairs, "Most confused classes")
+    images: list[list[Cell]] = [
+        [Photo(row.picture), row.name, row.label, row.predicted, row.confidence, row.loss]
+        for row in predictions.mistakes
+    ]
+    columns = ["image", "name", "class", "taken for", "probability (%)", "loss (nats)"]
+    yield Table(
+        columns, images, "Worst mistakes (often the label is wrong, or the image shows both)"
     )
-    pictures = (
-        (
-            mistake.picture,
-            mistake.name,
-            f"{mistake.label}, taken for {mistake.predicted} ({mistake.confidence:.0f} %)",
-        )
-        for mistake in predictions.mistakes
-    )
-    yield html.section("Worst mistakes", html.paragraph(about), html.thumbnails(pictures))
-
-
-write_training_report = html.result_report(
-    "asvit train",
-    TrainResult,
-    summary,
-    lambda result: training_pictures(result.history, _predictions(result)),
-    _mistakes,
-)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ def pictures(result: TransferResult) -> Sequence[Picture]:
             lambda: draw_photograph(photograph),
             (rows[-1:], kind),
             wide=True,
-            photograph=True,
         ),
     ]
 

@@ -12,7 +12,8 @@ from asvit.core.records import MALFORMED
 from asvit.core.results import stored_content
 from asvit.core.run_files import RESULT
 from asvit.spaces.architectures import canonical
-from proxies.messages import first_line, shown
+from proxies.messages import first_line
+from proxies.text import shown
 
 # Kind of run to the key of its architecture in result.json.
 _ENDS = {
@@ -81,14 +82,14 @@ def find_architecture(text: str) -> FoundArchitecture:
 def _trained_at(content: Mapping[str, Any]) -> tuple[int, int] | None:
     """Image size and classes of the network of a training or a design."""
     if "network" in content:
-        found = (content["network"]["image_size"], content["network"]["num_classes"])
+        sizes = (content["network"]["image_size"], content["network"]["num_classes"])
     elif {"image_size", "classes"} <= content.keys():
-        found = (content["image_size"], len(content["classes"]))
+        sizes = (content["image_size"], len(content["classes"]))
     else:
         return None
-    if not is_of(found, tuple[int, int]):
-        raise ValueError(f"images and classes may not be {shown(found)}")
-    return found
+    if not is_of(sizes, tuple[int, int]):
+        raise ValueError(f"images and classes may not be {shown(sizes)}")
+    return sizes
 
 
 def _measure(value: object) -> float | None:

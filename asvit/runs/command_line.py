@@ -32,10 +32,10 @@ def _typed_settings(run: Run[Any, Any, Any]) -> Collection[str]:
     """
     settings: Settings = run.settings
     fields = fields_of(type(settings)).values()
-    required = [one.name for one in fields if one.default is dataclasses.MISSING]
+    required = [field.name for field in fields if field.default is dataclasses.MISSING]
     typed = {*required, *(run.typed_values.keys() & fields_of(type(settings)).keys())}
     while True:
-        usual = type(settings).make(**{one: getattr(settings, one) for one in typed})
+        usual = type(settings).make(**{name: getattr(settings, name) for name in typed})
         if not (missing := settings.difference(usual).keys() - typed):
             return typed
         typed |= missing
@@ -54,8 +54,11 @@ def typed_options(
     arguments: list[str] = []
     options: list[str] = []
     for name, field in fields_of(type(owner)).items():
-        option, value = option_of(field), values.get(name, getattr(owner, name))
-        if option is None or not (option.repeats or name in values) or value is None:
+        option = option_of(field)
+        if option is None or not (option.repeats or name in values):
+            continue
+        value = values.get(name, getattr(owner, name))
+        if value is None:
             continue
         if value != field.default if names is None else name in names:
             words = arguments if option.argument else options
@@ -73,4 +76,4 @@ def _typed(option: Option, name: str, value: object) -> list[str]:
     several = value if isinstance(value, tuple) else (value,)
     if option.parse is not None:  # from one text
         several = (",".join(map(option.spell, several)),)
-    return [word for one in several for word in (spelled, str(one))]
+    return [word for value in several for word in (spelled, str(value))]

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import with_interval
+from asvit.core.console import clock
 from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, SCORES, VALUES
-from asvit.core.settings import (
-    setting,
-)
+from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import SummaryPart, Table
+from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference.findings import (
     Finding,
     by_size,
+    estimates,
     size_verdict,
     verdict,
 )
@@ -29,6 +28,7 @@ from asvit.runs.run import Run, imported
 if TYPE_CHECKING:
     from asvit.executors import Workers
     from asvit.reference import ReferenceTable
+    from asvit.reference.table import Target
 
 
 @dataclass(kw_only=True)
@@ -45,7 +45,8 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, Any]):
         "correlation", "correlation", SCORES, (VALUES, CORRELATIONS), figures=CORRELATION_FIGURES
     )
     algorithm = imported("asvit.runs.algorithms.correlation:CorrelationAlgorithm")
-    report = imported("asvit.report.correlate:write_correlation_report")  # imports matplotlib
+    pictures = imported("asvit.report.correlate:pictures")  # imports matplotlib
+    details = imported("asvit.report.correlate:details")
     written = "report.html, values.csv, correlations.csv, result.json, figures"
     no_work = "nothing to measure: every score is known; --fresh starts over"
 
@@ -73,26 +74,27 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, Any]):
     def summary(cls, result: CorrelationResult) -> Iterator[SummaryPart]:
         """A table and a conclusion for each target."""
         for target in result.targets:
-            findings = [it for it in result.correlations if it.target == target.name]
-            heading = f"{result.reference}, {target.name}: {target.description}"
+            findings = [row for row in result.correlations if row.target == target.name]
+            heading = f"{result.reference}, {target.name}: {_described(target)}"
             if target.noise_ceiling is not None:
                 heading += f"; noise ceiling {target.noise_ceiling:.3f}"
-            if any(finding.correlation.within for finding in findings):
-                yield ""
+            if any(row.correlation.within for row in findings):
                 yield _table(by_size(findings), f"{heading}; at the same size", _size_cells)
                 yield size_verdict(findings)
-            yield ""
             yield _table(findings, heading, _cells)
-            for finding in findings:
-                if finding.correlation.reason:
-                    yield f"{finding.measure}: {finding.correlation.reason}"
+            for row in findings:
+                if row.correlation.reason:
+                    yield f"{row.measure}: {row.correlation.reason}"
             yield verdict(findings)
         left_out = "".join(f"; {count} {why}" for why, count in result.excluded.items())
         failed = sum(1 for reason in result.values.reasons if reason)
         reasons = f"; {failed} with a failed measure (reasons in values.csv)" if failed else ""
-        yield f"{result.rows} architectures of {result.reference}{left_out}{reasons}"
-        predicted = any(finding.predicted for finding in result.correlations)
-        yield _LEGEND.format(_OF_PREDICTOR if predicted else "")
+        yield (
+            f"{result.rows} architectures of {result.reference}{left_out}{reasons}; in "
+            f"{clock(result.wall_seconds)}"
+        )
+        learned = any(finding.predicted for finding in result.correlations)
+        yield _LEGEND.format(_OF_PREDICTOR if learned else "")
 
 
 _LEGEND = (
@@ -102,45 +104,52 @@ _LEGEND = (
 _OF_PREDICTOR = "predictor@12: fitted to 12 rows, judged on the others, mean over splits; "
 
 
+_TRAINED = {
+    "scratch": "trained from scratch",
+    "distilled": "distilled from a teacher",
+    "inherited": "weights inherited from a supernet",
+    "unknown": "how the networks were trained is not known",
+}
+
+
+def _described(target: Target) -> str:
+    """The description of a target, with how its networks were trained unless it says so."""
+    trained = _TRAINED[target.training]
+    stated = trained in target.description or target.training in target.description
+    return target.description if stated else f"{target.description}; {trained}"
+
+
 def _table(
-    findings: Sequence[Finding], title: str, columns_of: Callable[[Finding], dict[str, object]]
+    findings: Sequence[Finding], title: str, cells_of: Callable[[Finding], dict[str, Cell]]
 ) -> Table:
     """The findings of a target, the counts above the line."""
-    cells = [columns_of(finding) for finding in findings]
+    cells = [cells_of(row) for row in findings]
     columns = list(dict.fromkeys(name for row in cells for name in row))
-    counts = sum(finding.trivial for finding in findings)
     rows = [
-        [finding.measure, *(row.get(name, "") for name in columns)]
+        [finding.measure, *map(row.get, columns)]
         for finding, row in zip(findings, cells, strict=True)
     ]
-    rule = counts if counts < len(findings) else 0
-    return Table(["measure", *columns], rows, title, left=("measure",), rule=rule, divided=True)
+    counts = sum(row.trivial for row in findings)
+    return Table(["measure", *columns], rows, title, rule=counts if counts < len(rows) else 0)
 
 
 _SIZES = {"params": "params", "macs": "MACs"}
 
 
-def _size_cells(finding: Finding) -> dict[str, object]:
+def _size_cells(finding: Finding) -> dict[str, Cell]:
     """Tau of a finding among rows of about the same size, and beside the best count's there."""
-    cells: dict[str, object] = {}
+    cells: dict[str, Cell] = {}
     for part in finding.correlation.within:
-        size = _SIZES[part.count]
-        cells[f"τ in {size} thirds [95 %]"] = with_interval(part.tau, *part.tau_interval)
-        cells[f"− count's in {size} thirds"] = with_interval(
-            part.difference, *part.difference_interval, sign="+"
-        )
+        tau, difference, size = *estimates(part), _SIZES.get(part.count, part.count)
+        cells |= {f"τ in {size} thirds [95 %]": tau, f"− count's in {size} thirds": difference}
     return cells
 
 
-def _cells(finding: Finding) -> dict[str, object]:
+def _cells(finding: Finding) -> dict[str, Cell]:
     """The columns of a finding."""
     rank = finding.correlation
-    return {
-        "n": rank.n,
-        "dropped": rank.dropped,
-        "τ [95 %]": with_interval(rank.tau, *rank.tau_interval),
-        "τ − count's": with_interval(rank.difference, *rank.difference_interval, sign="+"),
-    }
+    tau, difference = estimates(rank)
+    return {"n": rank.n, "dropped": rank.dropped, "τ [95 %]": tau, "τ − count's": difference}
 
 
 @with_options(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asvit.core.console import clock
 from asvit.core.files import expanded
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
 from asvit.core.signatures import CallOptions, with_options
@@ -16,7 +17,6 @@ from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
-from proxies.messages import legible
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
@@ -35,7 +35,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     files = RunFiles("design", "design", DESIGNED, (PICTURES, MODEL, "model.onnx"))
     journal_type = DesignJournal
     algorithm = imported("asvit.runs.algorithms.designing:DesignAlgorithm")
-    report = imported("asvit.report.design:write_design_report")
     written = "report.html, model.safetensors, model.onnx, timm, result.json"
     may_change = ("data",)  # to where the same pictures are
 
@@ -47,17 +46,36 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     @classmethod
     def summary(cls, result: DesignResult) -> Iterator[SummaryPart]:
-        """The networks, and the difference."""
+        """The networks and the difference, how they were trained, and pictures left out."""
         columns = ["", "architecture", "params", "multiply-adds", "ms", "accuracy [95 %]"]
-        title = f"On {result.test_pictures} pictures that were kept aside, per cent"
-        yield Table(columns, result.lines, title=title, left=("", "architecture"))
+        title = f"On {result.test_pictures} test pictures, per cent"
+        yield Table(columns, result.lines, title)
         yield result.difference_in_words
         if result.hand_made_in_words:
             yield result.hand_made_in_words
-        for name, why in result.unreadable.items():
-            yield legible(f"could not be read: {name} ({why})")
-        for name, why in result.left_out.items():
-            yield legible(f"left out of the test: {name} ({why})")
+        yield (
+            f"{result.image_size} px, {len(result.classes)} classes, trained for {result.epochs} "
+            f"epochs on {result.train_pictures} pictures; times on {result.measured_on}; "
+            f"all in {clock(result.wall_seconds)}"
+        )
+        if result.prediction:
+            yield f"from the search: {result.prediction}"
+        for title, reasons in (
+            ("Pictures that could not be read", result.unreadable),
+            ("Pictures left out of the test, which had changed", result.left_out),
+        ):
+            if reasons:
+                yield Table(["picture", "why"], list(reasons.items()), title)
+
+    @classmethod
+    def details(cls, result: DesignResult) -> Iterator[Table]:
+        """Equal pictures, and what repeats each stage."""
+        if result.equal:
+            yield Table(
+                ["names"], [[" = ".join(names)] for names in result.equal], "Equal pictures"
+            )
+        commands = [[command] for command in result.commands]
+        yield Table(["command"], commands, "Each stage again")
 
 
 @with_options(DesignSettings, DesignRun, CallOptions)

@@ -54,8 +54,8 @@ def with_example(
     name = settings.data.partition(":")[0]
     if name == "fractal":
         fractal_classes(settings.data)  # refuses what is malformed
-    shown = replace(settings, data="gaussian") if name in _CACHED else settings
-    contexts = {job.side: EvalContext(shown, image_size=job.side)}
+    light = replace(settings, data="gaussian") if name in _CACHED else settings
+    contexts = {job.side: EvalContext(light, image_size=job.side)}
     pool = MeasurementPool(contexts, Workers(jobs=1), Workload(1, 1, 1.0), **kind)
     once = replace(job, counted=True, other={"repeats": 1})
     for _ in range(2):  # the first one warms up
@@ -87,10 +87,10 @@ def training_seconds(
     pixels = torch.from_numpy(rng.standard_normal((count, 3, side, side), np.float32))
     images = Images(pixels, torch.arange(count) % 2, ("even", "odd"), "noise")
     train = Trainer(probe, device, images=images)
-    drawn = (str(limits.network(limits.sample(rng))) for _ in range(1 + _NETWORKS))
-    _, *times = (train(Training(text, 0)).seconds for text in drawn)  # the first one warms up
+    texts = (str(limits.network(limits.sample(rng))) for _ in range(1 + _NETWORKS))
+    _, *times = (train(Training(text, 0)).seconds for text in texts)  # the first one warms up
     passes, probed = (
-        3 * one.steps * one.batch_size + one.test_images for one in (whole, probe)
+        3 * s.steps * s.batch_size + s.test_images for s in (whole, probe)
     )  # a step takes three passes of each image
     jobs = training_workers(workers, settings, device).jobs or 1
     at_once = min(jobs, cores()) if device == "cpu" else jobs

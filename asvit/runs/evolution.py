@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asvit.core.console import clock
+from asvit.core.console import clock, number, percent
 from asvit.core.run_files import (
     ACCURACIES,
     EVOLUTION_FIGURES,
@@ -17,12 +17,10 @@ from asvit.core.run_files import (
 )
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import SummaryPart, parts_of
+from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
-from asvit.search.supernet_result import (
-    EvolutionResult,
-)
+from asvit.search.supernet_result import EvolutionResult
 from asvit.search.supernet_settings import EvolutionSettings
 
 
@@ -44,9 +42,9 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
         figures=EVOLUTION_FIGURES,
     )
     algorithm = imported("asvit.runs.algorithms.evolution:EvolutionAlgorithm")
-    report = imported("asvit.report.evolution:write_evolution_report")  # imports matplotlib
+    pictures = imported("asvit.report.evolution:pictures")  # imports matplotlib
+    details = imported("asvit.report.evolution:details")
     written = "report.html, trials.csv, result.json, weights, figures"
-    _summary = imported("asvit.report.evolution:summary")  # likewise
     may_grow = ("generations", "random_paths")
 
     supernet: Path | str | None = setting(
@@ -81,8 +79,35 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
 
     @classmethod
     def summary(cls, result: EvolutionResult) -> Iterator[SummaryPart]:
-        """The generations, and the winner beside random paths."""
-        yield from parts_of(cls._summary(result))
+        """The winner, the generations, and random paths with the same weights."""
+        limit, winner = number(result.settings.max_macs), result.winner
+        facts: dict[str, object] = {
+            "winner": winner.architecture,
+            "parameters": winner.params,
+            "multiply-adds": f"{number(winner.macs)} of {limit} allowed",
+            "validation, inherited weights": percent(winner.validation),
+            "test, inherited weights": percent(winner.test),
+            "paths": f"{result.evaluated} in {len(result.generations)} generations",
+            "space": result.space,
+            "supernet": result.provenance["supernet"]["folder"],
+        }
+        if result.reason:
+            facts["ended early"] = result.reason
+        yield facts
+        columns = ["generation", "paths", "best", "median", "best so far"]
+        rows = [list(vars(row).values()) for row in result.generations]
+        yield Table(columns, rows, "Generations: validation accuracy, per cent")
+        columns = ["paths", "images", "number", "lowest", "median", "highest", "winner"]
+        rows = [
+            [f"random, {words}", part, *vars(getattr(paths, part)).values(), reached]
+            for words, paths in result.random_paths.items()
+            for part, reached in (("validation", winner.validation), ("test", winner.test))
+        ]
+        yield Table(columns, rows, "Beside random paths")
+        yield (
+            "Accuracy in per cent with the same inherited weights. The winner was chosen by the "
+            "validation images, so that only the test images compare fairly."
+        )
         yield f"{result.evaluated} paths in {clock(result.wall_seconds)}"
 
 

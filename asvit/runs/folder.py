@@ -10,15 +10,16 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
-from asvit.core.files import check_plain, oddity, sync_folder, write_text
+from asvit.core.codec import MALFORMED
+from asvit.core.files import IMAGE_ENDINGS, check_plain, oddity, sync_folder, write_text
 from asvit.core.results import RUNS as RUNS
-from asvit.core.results import article
+from asvit.core.results import article, stored_content
 from asvit.core.run_files import (
     REPORT,
     RESULT,
@@ -27,7 +28,8 @@ from asvit.core.run_files import (
     previous,
 )
 from asvit.core.settings import ELSEWHERE
-from proxies.messages import first_line, shown
+from proxies.messages import first_line
+from proxies.text import shown
 
 LOCK = ".lock"
 MARKER = ".kind"  # text file with the kind of run
@@ -138,13 +140,19 @@ def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
 
 
 def kind_in(folder: Path) -> str | None:
-    """The kind of run that ``folder`` was claimed for; None where it was claimed for none."""
+    """The kind of run that ``folder`` was claimed for; None where it was claimed for none.
+
+    A copy of a finished run may lack the marker, a hidden file; then its result tells.
+    """
     check_plain(folder / MARKER)
     try:
         with (folder / MARKER).open("rb") as file:
             return file.read(_LONGEST).decode(errors="replace").strip()
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        with suppress(OSError, *MALFORMED):
+            if not oddity(folder / RESULT):
+                return str(stored_content(folder / RESULT)["kind"])
+    return None
 
 
 def _own_kind(folder: Path, files: RunFiles) -> str | None:
@@ -181,12 +189,12 @@ def _picture_in(folder: Path) -> Path | None:
     """A picture in ``folder`` or in a folder inside it; those beside a run do not count."""
     if not folder.is_dir():
         return None
-    from asvit.data.files import EXTENSIONS
-
-    inside = (one for one in sorted(folder.iterdir()) if one.is_dir() and os.access(one, os.R_OK))
+    inside = (
+        path for path in sorted(folder.iterdir()) if path.is_dir() and os.access(path, os.R_OK)
+    )
     places = (place for place in (folder, *inside) if not (place / MARKER).exists())
     paths = (path for place in places for path in place.iterdir())
-    return next((path for path in paths if path.suffix.lower() in EXTENSIONS), None)
+    return next((path for path in paths if path.suffix.lower() in IMAGE_ENDINGS), None)
 
 
 def check_plain_files(folder: Path, own: RunFiles) -> None:
@@ -224,10 +232,10 @@ def claimed(
     """
     check_plain(folder / LOCK)  # whose content goes as it is opened
     seems_usable(folder, files, fresh=fresh, elsewhere=elsewhere)
-    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    for one in new:
-        sync_folder(one.parent)
+    for path in new:
+        sync_folder(path.parent)
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         with warnings.catch_warnings():
@@ -235,12 +243,12 @@ def claimed(
             lock.acquire()
     except Timeout:
         _own_kind(folder, files)
-        told = f"another {files.noun} is running in {folder}"
+        message = f"another {files.noun} is running in {folder}"
         advice = "wait for it, stop it, or give --out another folder"
         if isinstance(lock, SoftFileLock):  # a file that a kill leaves behind
-            told = f"{folder / LOCK} says that {told}"
+            message = f"{folder / LOCK} says that {message}"
             advice += "; if none is running, remove that file"
-        raise ValueError(f"{told}; {advice}") from None
+        raise ValueError(f"{message}; {advice}") from None
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise

@@ -17,7 +17,7 @@ from asvit.report.style import thinned
 from asvit.runs.exporting import find_source, name_weights
 from asvit.runs.predicting import find_pictures, preparation
 from asvit.training.pretrained import weights_path
-from proxies.messages import shown
+from proxies.text import shown
 
 _LAYERS = 4  # unless some are named
 _KINDS = ("png", "svg", "pdf", "jpg")  # of a file, by its ending

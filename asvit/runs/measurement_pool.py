@@ -70,15 +70,15 @@ class EvalContext:
         }
 
 
-def with_kernel(kept: Mapping[str, str] | None) -> Mapping[str, str]:
-    """The versions that a run has ``kept``, or today's with the attention kernel that it uses.
+def with_kernel(stored: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The versions that a run has ``stored``, or today's with the attention kernel that it uses.
 
     All sessions and processes of a run use one kernel: they agree to the last digit.
     """
-    if kept is None:
+    if stored is None:
         return {**versions(), "attention": "blocks" if blocks_are_faster() else "torch"}
-    use_blocks(kept.get("attention") == "blocks")
-    return kept
+    use_blocks(stored.get("attention") == "blocks")
+    return stored
 
 
 @dataclass(frozen=True)
@@ -248,10 +248,10 @@ def _combined(job: MeasurementJob, answers: Sequence[Answer]) -> Measured:
     if failures:
         return Measured(failed(job.names, failures[-1]), size)
     readings = [Readings.from_json(result["readings"]) for result in results]
-    taken: defaultdict[int, dict[str, float | str]] = defaultdict(dict)
-    for repeat, found in (item for part in readings for item in part.taken.items()):
-        taken[repeat].update(found)
-    return Measured(combine([Readings(job.names, readings[0].repeats, taken)]), size)
+    whole: defaultdict[int, dict[str, float | str]] = defaultdict(dict)
+    for repeat, values in (item for part in readings for item in part.taken.items()):
+        whole[repeat].update(values)
+    return Measured(combine([Readings(job.names, readings[0].repeats, whole)]), size)
 
 
 def failed(names: Sequence[str], why: str) -> dict[str, Score]:
@@ -263,8 +263,8 @@ def in_order(outcomes: Iterable[tuple[int, T]]) -> Iterator[T]:
     """The outcomes of jobs in the order of the jobs; those that end early are held back."""
     held: dict[int, T] = {}
     due = 0
-    for number, one in outcomes:
-        held[number] = one
+    for number, outcome in outcomes:
+        held[number] = outcome
         while due in held:
             yield held.pop(due)
             due += 1
@@ -311,12 +311,12 @@ class Evaluator(MeasurementPool):
         other = {"seed": fresh, "repeats": self._settings.recheck} if again else {}
         jobs = [replace(self.job(arch), other=other) for arch in architectures]
         measured = in_order(self.measure(jobs))
-        for arch, found in zip(architectures, measured, strict=True):
-            size = found.cost
+        for arch, outcome in zip(architectures, measured, strict=True):
+            size = outcome.cost
             if self._settings.limited:  # which count the classes of the images
                 size = cost(arch, self._settings.image_size, self._limits.classes)
             params, macs = (size.params, size.macs) if size else (0, 0)
-            yield Measurement.from_scores(params, macs, found.scores)
+            yield Measurement.from_scores(params, macs, outcome.scores)
 
     def __call__(self, arch: Architecture | str) -> Measurement:
         """Measure one architecture, or that of a text."""

@@ -13,8 +13,9 @@ from asvit.spaces.base import Architecture
 from proxies import PROXIES, Cost, measure_repeats
 from proxies.evaluation import FAILURES
 from proxies.forward_mode import use_blocks
-from proxies.messages import OUT_OF_MEMORY, fault, shown
+from proxies.messages import OUT_OF_MEMORY, fault
 from proxies.registry import UnknownNameError, sources_of
+from proxies.text import shown
 
 _NO_MEMORY = ("out of memory", *OUT_OF_MEMORY)
 
@@ -31,10 +32,10 @@ def measuring_work(
     ``space``, or of any.
     """
     arrays = {}
-    for side, given in arguments.items():
-        arrays[f"images {side}"] = given["images"].cpu().numpy()
-        if given["labels"] is not None:
-            arrays[f"labels {side}"] = given["labels"].numpy()
+    for side, context in arguments.items():
+        arrays[f"images {side}"] = context["images"].cpu().numpy()
+        if context["labels"] is not None:
+            arrays[f"labels {side}"] = context["labels"].numpy()
     shared = next(iter(arguments.values()))
     settings = {name: shared[name] for name in ("repeats", "seed", "points", "radius")}
     return Work(
@@ -79,8 +80,8 @@ class MeasurementWorker:
                 together=takes_all(self._device),
                 **{**self._measuring, **task["other"]},
             )
-        for found in readings.taken.values():
-            for what in found.values():
+        for values in readings.taken.values():
+            for what in values.values():
                 if isinstance(what, str) and out_of_memory(what):
                     raise MemoryError(what)
         size = counted(text, side) if task["counted"] else None

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from asvit.core.console import with_interval
 from asvit.core.results import Result
 from asvit.core.settings import Settings, setting
 from asvit.core.store import Store
-from asvit.core.summary import SummaryPart, Table
+from asvit.core.summary import Cell, SummaryPart, Table
+from asvit.reference.findings import estimates
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -45,23 +45,19 @@ def rank_table(reliability: Reliability | None) -> Iterator[SummaryPart]:
     """How well the measures of a run rank a table, if there is one."""
     if reliability is None:
         return
-    count, ceiling = reliability.best_count, reliability.noise_ceiling
-    cells = [
-        [
-            rank.measure,
-            rank.n,
-            rank.dropped,
-            with_interval(rank.tau, *rank.tau_interval),
-            with_interval(rank.difference, *rank.difference_interval, sign="+"),
-        ]
-        for rank in (*reliability.measures, *([] if count is None else [count]))
+    measures, count = reliability.measures, reliability.best_count
+    rows: list[list[Cell]] = [
+        [row.measure, row.n, row.dropped, *estimates(row)]
+        for row in (*measures, *([] if count is None else [count]))
     ]
     title = f"How the measures rank {reliability.reference}, {reliability.target}"
-    yield ""
-    yield Table(
-        ["measure", "n", "dropped", "τ [95 %]", "τ − count's"],
-        cells,
-        title=title if ceiling is None else f"{title}; noise ceiling {ceiling:.3f}",
-        left=("measure",),
-        rule=len(reliability.measures),
+    if reliability.noise_ceiling is not None:
+        title += f"; noise ceiling {reliability.noise_ceiling:.3f}"
+    columns = ["measure", "n", "dropped", "τ [95 %]", "τ − count's"]
+    yield Table(columns, rows, title, rule=len(measures))
+    yield from (f"{row.measure}: {row.reason}" for row in measures if row.reason)
+    yield (
+        f"{reliability.description}; {reliability.rows} architectures, measured as the run "
+        f"measured; {'' if count is None else 'the last row is the best count; '}all of it is in "
+        f"{reliability.folder}"
     )

@@ -28,7 +28,8 @@ from asvit.training.images.augmentation import Augmentation
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.memory import out_of_memory
-from proxies.messages import first_line, shown
+from proxies.messages import first_line
+from proxies.text import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

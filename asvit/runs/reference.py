@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from asvit.core.console import clock
 from asvit.core.run_files import REFERENCE_FIGURES, TABLE, TRAININGS
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
+from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.reference.build_result import BuildResult
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
+
+_BEST = 10  # architectures of a summary
 
 
 @dataclass(kw_only=True)
@@ -28,9 +34,8 @@ class BuildRun(Run[BuildSettings, BuildResult, Any]):
         "reference", "reference table", TRAININGS, (TABLE,), figures=REFERENCE_FIGURES
     )
     algorithm = imported("asvit.runs.algorithms.reference:BuildAlgorithm")
-    report = imported("asvit.report.reference:write_reference_report")  # imports matplotlib
+    pictures = imported("asvit.report.reference:pictures")  # imports matplotlib
     written = "report.html, table.csv, result.json"
-    summary = imported("asvit.report.reference:summary_parts")
     may_grow = ("n", "seeds")
 
     device: str = setting(
@@ -59,6 +64,39 @@ class BuildRun(Run[BuildSettings, BuildResult, Any]):
             f"training {s.n} architectures of {s.space}, {s.seeds} seed(s) each: {s.steps} steps "
             f"of {s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
         )
+
+    @classmethod
+    def summary(cls, result: BuildResult) -> Iterator[SummaryPart]:
+        """Spread and noise of the table, its best architectures, and the failed trainings."""
+        spread, seeds = result.spread, result.settings.seeds
+        facts: dict[str, object] = {
+            "architectures": len(result.rows),
+            "trainings": f"{result.settings.n * seeds} in {clock(result.wall_seconds)}, "
+            f"{len(result.failures)} failed",
+            "accuracy": f"{spread.lowest:.1f} to {spread.highest:.1f} %, "
+            f"median {spread.median:.1f}",
+            "std between architectures": f"{spread.between:.2f} points",
+        }
+        if seeds > 1:
+            facts["std between seeds"] = f"{spread.within:.2f} points"
+        if math.isfinite(result.noise_ceiling):
+            facts["noise ceiling"] = (
+                f"tau between two training seeds is {result.noise_ceiling:.3f}"
+            )
+        if math.isfinite(result.reachable):
+            facts["reachable"] = (
+                f"tau {result.reachable:.3f} with the means over {seeds} seeds, by a measure that "
+                "knew every expected accuracy"
+            )
+        yield facts
+        best = sorted(result.rows, key=lambda row: (row.mean != row.mean, -row.mean))[:_BEST]
+        rows: list[list[Cell]] = [
+            [row.architecture, row.params, row.macs, row.mean, row.std] for row in best
+        ]
+        title = f"The best {len(best)} of {len(result.rows)} architectures, per cent"
+        yield Table(["architecture", "params", "multiply-adds", "accuracy", "std"], rows, title)
+        if result.failures:
+            yield Table(["training", "reason"], list(result.failures.items()), "Failed trainings")
 
 
 @with_options(BuildSettings, BuildRun, CallOptions)

@@ -1,4 +1,4 @@
-"""Shows what a run came to: on a console, and on the page of its report."""
+"""Shows the summary of a run on a console, in a notebook and on the page of its report."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, fitting, number, table
+from asvit.core.console import ARCHITECTURE, fitting, number, short, table
 from asvit.core.results import Result
-from asvit.core.summary import SummaryPart, Table, fact_lines
-from proxies.messages import legible
+from asvit.core.run_files import RESULT
+from asvit.core.summary import SummaryPart, Table
+from proxies.text import legible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
 
 
 def show(kind: type[Run[Any, Any, Any]], result: Result, screen: Console) -> None:
-    """Write what a run came to on a console, and what to type next."""
-    parts = list(kind.summary(result))
-    for part in parts if parts[:1] == [""] else ["", *parts]:
-        for drawn in rendered(part, screen):
-            screen.print(drawn)
+    """Write the summary of a run on a console, and what to type next."""
+    screen.print()
+    for place, part in enumerate(kind.summary(result)):
+        if place and isinstance(part, Table):
+            screen.print()
+        for lines in rendered(part, screen):
+            screen.print(lines)
     folder, names = result.folder, kind.written.split(", ")
     there = ", ".join(n for n in names if "." not in n or (folder / n).exists())
-    more = f" ({there})" if there else f", after {clock(result.wall_seconds)}"
-    screen.print(legible(f"folder: {folder}{more}"))
+    screen.print(legible(f"folder: {folder}{f' ({there})' if there else ''}"))
     if result.next_command:
         screen.print(f"next:   {result.next_command}", soft_wrap=True)  # to be copied
 
@@ -37,13 +39,19 @@ def rendered(part: SummaryPart, screen: Console) -> Iterator[RenderableType]:
     if isinstance(part, str):
         yield part
     elif isinstance(part, Table):
-        for one in divided(part, screen) if part.divided else (part,):
-            yield table(one.columns, one.rows, title=one.title, left=one.left, rule=one.rule)
+        whole = ARCHITECTURE in part.columns  # its rows are paragraphs where it is too wide
+        yield from map(_console_table, (part,) if whole else _divided(part, screen))
     else:
-        yield from fact_lines(part)
+        yield from (f"{name}: {number(value)}" for name, value in part.items())
 
 
-def divided(whole: Table, screen: Console) -> Iterator[Table]:
+def _console_table(part: Table) -> RenderableType:
+    columns = [short(column) for column in part.columns]
+    left = [name for name, right in zip(columns, part.numeric, strict=True) if not right]
+    return table(columns, part.rows, title=part.title or None, left=left, rule=part.rule)
+
+
+def _divided(whole: Table, screen: Console) -> Iterator[Table]:
     """The columns of a table in several, each of which fits the screen; the first is in all."""
 
     def part(columns: Sequence[str]) -> Table:
@@ -51,40 +59,41 @@ def divided(whole: Table, screen: Console) -> Iterator[Table]:
         rows = [[row[place] for place in places] for row in whole.rows]
         return replace(whole, columns=[whole.columns[place] for place in places], rows=rows)
 
-    def drawn(columns: Sequence[str]) -> RenderableType:
-        one = part(columns)
-        return table(one.columns, one.rows, left=one.left, rule=one.rule)
+    def table_of(columns: Sequence[str]) -> RenderableType:
+        return _console_table(replace(part(columns), title=""))
 
-    for place, columns in enumerate(fitting(whole.columns[1:], drawn, screen)):
-        yield replace(part(columns), title=None if place else whole.title)
+    for place, columns in enumerate(fitting(whole.columns[1:], table_of, screen)):
+        yield replace(part(columns), title="" if place else whole.title)
 
 
-def write_report(kind: type[Run[Any, Any, Any]], folder: Path) -> list[Path] | None:
-    """Write the report of a run folder: of a kind without one of its own, summary and figures.
+def notebook(kind: type[Run[Any, Any, Any]], result: Result) -> str:
+    """The summary of a run as HTML."""
+    from asvit.report.html import summary_html
+
+    return summary_html(kind.summary(result), heading="h4")
+
+
+def write_report(kind: type[Run[Any, Any, Any]], folder: Path) -> list[Path]:
+    """Write the report of a finished run: its figures, their rows, and the page.
 
     Returns:
-        The files written, the page last; None for a kind without a report.
+        The files written, the page last.
 
     Raises:
-        FileNotFoundError: If the run has not finished.
-        ValueError: If its result cannot be read.
+        FileNotFoundError: If the run has not finished, or a file is missing beside its result.
+        ValueError: If one of these files cannot be read.
         OSError: If it cannot be written to.
     """
-    if kind.report is not None:
-        written: list[Path] = kind.report(folder)
-        return written
-    from asvit.report.html import read_result, result_page, summary_parts, write_files
+    from asvit.report.html import result_page, write_files
 
-    command = f"asvit {kind.command}"
-    result: Result = read_result(folder, kind.result_type, command)
+    if not (folder / RESULT).is_file():
+        raise FileNotFoundError(
+            f"{folder} has no finished {kind.files.noun} yet; the same asvit {kind.command} goes "
+            "on with it"
+        )
+    result: Result = kind.result_type.read(folder / RESULT)
     pictures = kind.pictures(result)
-    if pictures is None:
-        return None
-    facts, parts = dict[str, str](), list[str | Table]()
-    for part in kind.summary(result):
-        if isinstance(part, str | Table):
-            parts.append(part)
-        else:
-            facts |= {name: number(value) for name, value in part.items()}
-    page = result_page(command, result, facts, pictures, summary_parts(parts))
+    page = result_page(
+        f"asvit {kind.command}", result, kind.summary(result), pictures, kind.details(result)
+    )
     return write_files(folder, pictures, page)

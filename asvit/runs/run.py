@@ -12,11 +12,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args
 
+from asvit.core.console import clock
 from asvit.core.progress import Tell, ignore
-from asvit.core.results import Result, article
+from asvit.core.results import Result
 from asvit.core.settings import Settings, fields_of, option_fields, setting, wrong_option
 from asvit.core.store import Store
-from asvit.core.summary import SummaryPart
+from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
@@ -48,24 +49,21 @@ def kind_of(folder: Path) -> type[Run[Any, Any, Any]] | None:
 
 
 def write_report(folder: Path | str) -> list[Path]:
-    """Write the report of a run of any kind anew.
+    """Write the report of a finished run of any kind anew.
 
     Returns:
         The files written, the page last.
 
     Raises:
-        FileNotFoundError: If it is no run folder, or nothing is finished in it yet.
-        ValueError: If a file in it is not what it should be, or its kind has no report.
+        FileNotFoundError: If it is no run folder, or the run has not finished.
+        ValueError: If a file in it is not what it should be.
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
     kind = kind_of(Path(folder))
     if kind is None:
         raise FileNotFoundError(f"{folder} is no run folder of asvit: it has no {MARKER}")
     check_plain_files(Path(folder), kind.files)
-    written = reporting.write_report(kind, Path(folder))
-    if not written:
-        raise ValueError(f"{folder} holds {article(kind.files.noun)}, which has no report")
-    return written
+    return reporting.write_report(kind, Path(folder))
 
 
 def headline_of(kind: type[Run[Any, Any, Any]]) -> str:
@@ -73,15 +71,17 @@ def headline_of(kind: type[Run[Any, Any, Any]]) -> str:
     return (kind.__doc__ or "").partition("\n")[0]
 
 
-class imported:
-    """A class attribute, ``"module:name"``, that is imported when it is first looked at."""
-
+class _Imported:
     def __init__(self, place: str) -> None:
         self._module, _, self._name = place.partition(":")
 
     def __get__(self, _run: object, _kind: object = None) -> Any:
-        """The attribute."""
         return getattr(import_module(self._module), self._name)
+
+
+def imported(place: str) -> Any:
+    """A class attribute, ``"module:name"``, that is imported when it is first looked at."""
+    return _Imported(place)
 
 
 @dataclass(kw_only=True)
@@ -106,8 +106,7 @@ class Run(ABC, Generic[S, R, J]):
     settings_type: ClassVar[Any]  # as the type parameters say
     result_type: ClassVar[Any]
     journal_type: ClassVar[Any] = None  # an :class:`asvit.core.journal.Journal`, for most kinds
-    algorithm: ClassVar[Any] = None  # the subclass that executes, by :class:`imported`
-    report: ClassVar[Any] = None  # a :class:`asvit.report.html.Report`; None for the usual one
+    algorithm: ClassVar[Any] = None  # the subclass that executes, by :func:`imported`
     written: ClassVar[str] = ""  # the files that are named with its result
     may_grow: ClassVar[Sequence[str]] = ()
     may_change: ClassVar[Sequence[str]] = ()  # settings that matter only once all is measured
@@ -140,25 +139,25 @@ class Run(ABC, Generic[S, R, J]):
     # What a kind of run supplies.
 
     @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
+    def make(cls, preset: str = "default", **values: Any) -> Self:
         """A run from the names that functions and commands take.
 
         Raises:
             WrongOption: If a value is not allowed.
         """
         if cls.algorithm not in (None, cls):
-            run: Self = cls.algorithm.make(preset, **given)
+            run: Self = cls.algorithm.make(preset, **values)
             return run
-        if given.get("progress", ignore) is None:
-            del given["progress"]
+        if values.get("progress", ignore) is None:
+            del values["progress"]
         own = {name for name in fields_of(cls) if name != "settings"}
-        options = {name: given.pop(name) for name in list(given) if name in own}
-        known = option_fields(cls.settings_type)
-        for name in given:
-            if name not in known:
-                raise TypeError(unknown("setting", name, [*known, *own]))
+        options = {name: values.pop(name) for name in list(values) if name in own}
+        names = option_fields(cls.settings_type)
+        for name in values:
+            if name not in names:
+                raise TypeError(unknown("setting", name, [*names, *own]))
         with wrong_option():
-            settings = cls.settings_type.make(preset, **given)
+            settings = cls.settings_type.make(preset, **values)
         return cls(settings=settings, **options)
 
     def resolved(self) -> Self:
@@ -240,13 +239,22 @@ class Run(ABC, Generic[S, R, J]):
 
     @classmethod
     def summary(cls, result: R) -> Iterable[SummaryPart]:
-        """What a run came to: by default every number and text of its result.json."""
-        return [{name.replace("_", " "): value for name, value in result.facts().items()}]
+        """Facts, lines and tables, which console, notebook and page draw.
+
+        By default every number and text of result.json, and the time.
+        """
+        facts = {name.replace("_", " "): value for name, value in result.facts().items()}
+        return [facts, f"finished in {clock(result.wall_seconds)}"]
 
     @classmethod
-    def pictures(cls, result: R) -> Sequence[Picture] | None:
-        """The figures of the report and of ``result.plot``; None for a kind without a report."""
-        return None if cls.report is None else cls.report.pictures(cls.report.read(result.folder))
+    def pictures(cls, result: R) -> Sequence[Picture]:
+        """The figures of the page and of ``result.plot``."""
+        return ()
+
+    @classmethod
+    def details(cls, result: R) -> Iterable[Table]:
+        """Long tables, which only the page has, below its figures."""
+        return ()
 
     # What follows.
 
@@ -264,6 +272,11 @@ class Run(ABC, Generic[S, R, J]):
         """The run folder."""
         return named_folder(self.default_name()) if self.out is None else Path(self.out)
 
+    @classmethod
+    def html(cls, result: R) -> str:
+        """The summary as a notebook shows it."""
+        return reporting.notebook(cls, result)
+
     def run(self) -> R:
         """The result, by :func:`asvit.runs.lifecycle.perform`."""
         return perform(self.resolved())
@@ -274,12 +287,12 @@ class Run(ABC, Generic[S, R, J]):
         ``provenance`` tells how it was reached, beside the versions and the command that repeats
         it. The time is the store's unless ``values`` has ``wall_seconds``.
         """
-        known = {**(provenance or {}), "versions": versions(), "command": self.command_line()}
+        origin = {**(provenance or {}), "versions": versions(), "command": self.command_line()}
         values = {"wall_seconds": store.elapsed, **values}
-        found: R = self.result_type(
-            folder=self.folder, settings=self.settings, provenance=known, **values
+        result: R = self.result_type(
+            folder=self.folder, settings=self.settings, provenance=origin, **values
         )
-        return found
+        return result
 
     def command_line(self) -> str:
         """The command that gives the same result."""

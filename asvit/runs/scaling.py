@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, short
+from asvit.core.console import clock
 from asvit.core.run_files import CANDIDATES, MEASURED, SCALING_FIGURES, SERIES
 from asvit.core.settings import fields_of, setting
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import SummaryPart, Table
+from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import RunFiles
@@ -35,7 +35,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
     command = "scale"
     files = RunFiles("scale", "scaling", MEASURED, (SERIES, CANDIDATES), figures=SCALING_FIGURES)
     algorithm = imported("asvit.runs.algorithms.scaling:ScaleAlgorithm")
-    report = imported("asvit.report.scale:write_scale_report")  # imports matplotlib
+    pictures = imported("asvit.report.scale:pictures")  # imports matplotlib
+    details = imported("asvit.report.scale:details")
     written = "report.html, steps.csv, result.json, figures"
 
     arch: str | None = setting(
@@ -77,13 +78,15 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
     @classmethod
     def summary(cls, result: ScaleResult) -> Iterator[SummaryPart]:
         """The series, and the model nearest to each budget."""
-        measures = map(short, result.series[0].values)
+        measures = result.series[0].values
         columns = ["step", "architecture", "width", "params", "multiply-adds", *measures]
-        cells = [
+        rows: list[list[Cell]] = [
             [row.step, row.architecture, row.width, row.params, row.macs, *row.values.values()]
             for row in result.series
         ]
-        yield Table(columns, cells, title="The series", left=("architecture",))
+        yield Table(columns, rows, "The series")
+        if any(row.kind == "land" for row in result.series):
+            yield "the last step is finer than the published rule, to end near the budget"
         for budget, row in result.nearest():
             side = "below" if budget.gap(row) >= 0 else "above"
             yield (

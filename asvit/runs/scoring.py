@@ -9,17 +9,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from asvit.core.display import in_notebook, progress_display
-from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.results import data_frames
 from asvit.core.settings import MeasuringSettings, proxy_names
 from asvit.core.signatures import CallOptions, with_options
+from asvit.runs.measurement_pool import EvalContext
+from asvit.spaces import build, cost
+from asvit.spaces.architectures import canonical
+from proxies import Score, measure
 from proxies.registry import get_proxy, standard_measures
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from asvit.spaces.base import Architecture
-    from proxies import Score
 
 
 @dataclass(frozen=True)
@@ -102,24 +105,19 @@ def score(
         >>> scores.to_dataframe().columns[0]
         'architecture'
     """
-    from asvit.runs.measurement_pool import EvalContext
-    from asvit.spaces import build, cost
-    from asvit.spaces.architectures import canonical
-    from proxies import measure
-
     settings = MeasuringSettings.make(**given)
     names = proxy_names(standard_measures() if proxies is None else proxies)
     for name in names:
         get_proxy(name)
-    one = isinstance(architectures, str) or not isinstance(architectures, Sequence)
-    every: Any = [architectures] if one else architectures
+    several = isinstance(architectures, Sequence) and not isinstance(architectures, str)
+    every: Any = architectures if several else [architectures]
     texts = list(dict.fromkeys(canonical(str(each)) for each in every))
     quiet = progress is not None or not in_notebook()
-    with progress_display(f"measuring {len(texts)} architectures", quiet=quiet) as shown:
-        tell = progress or shown
+    with progress_display(f"measuring {len(texts)} architectures", quiet=quiet) as display:
+        tell = progress or display
         for text in texts:
             cost(text, settings.image_size)  # refuses what does not suit before images are made
-        context = EvalContext(settings, progress=images_told(tell))
+        context = EvalContext(settings, progress=image_progress(tell))
         rows: list[ScoreRow] = []
         started = time.monotonic()
         tell(Progress("architecture", 0, len(texts), state=next(iter(texts), "")))

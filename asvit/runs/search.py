@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, networks, short
+from asvit.core.console import clock, networks
 from asvit.core.run_files import JOURNAL, PREDICTED, SEARCH_FIGURES, TRAINED, TRIALS
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import SummaryPart, Table
+from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
 from asvit.search.result import SearchResult
-from asvit.search.rows import Finalist, without_sizes
+from asvit.search.rows import without_sizes
 from asvit.search.settings import ACCURACY, MeasureSearchSettings, SearchSettings
 from scaling import Budget
 
@@ -40,7 +40,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
         "search", "search", JOURNAL, (TRIALS, TRAINED), figures=(*SEARCH_FIGURES, PREDICTED)
     )
     algorithm = imported("asvit.runs.algorithms.search:SearchAlgorithm")
-    report = imported("asvit.report:write_search_report")  # imports matplotlib
+    pictures = imported("asvit.report.search:pictures")  # imports matplotlib
+    details = imported("asvit.report.search:details")
     written = "report.html, trials.csv, trainings.csv, result.json, figures"
     may_grow = ("steps", "trainings")
     may_change = ("recheck", "pick")
@@ -64,24 +65,28 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
 
     @classmethod
     def summary(cls, result: SearchResult) -> Iterator[SummaryPart]:
-        """The seed, and what it could have been."""
-        settings = result.settings
+        """The finalists, how the search went, and how far to trust its measures."""
+        settings, latency = result.settings, result.latency
         if isinstance(settings, MeasureSearchSettings):
-            yield _finalists(result, settings)
+            yield _measured(result, settings)
         else:
             yield _trained(result)
+        yield (
+            f"seed architecture: {result.params:,} params, {result.macs:,} multiply-adds at "
+            f"{settings.image_size} px"
+        )
         count = result.steps + result.retrainings
-        facts = [f"{count} {settings.counted} in {clock(result.wall_seconds)}"]
+        words = [f"{count} {settings.counted} in {clock(result.wall_seconds)}"]
         first, last = result.entropy
         if math.isfinite(first) and math.isfinite(last):
-            facts.append(f"entropy {first:.2f} to {last:.2f} nats")
+            words.append(f"entropy {first:.2f} to {last:.2f} nats")
         if result.failures:
-            facts.append(f"{result.failures} failed")
+            words.append(f"{result.failures} failed")
         if result.reason:
-            facts.append(f"of the seed {result.reason}")
-        yield "; ".join(facts)
-        if result.latency is not None:
-            yield from result.latency.doubts(settings.max_latency or math.inf)
+            words.append(f"of the seed {result.reason}")
+        yield "; ".join(words)
+        if latency is not None:
+            yield from latency.doubts(settings.max_latency or math.inf)
         if settings.trains:
             yield result.accuracies_in_words
         if result.predictor is not None:
@@ -91,50 +96,53 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
 
-def _finalists(result: SearchResult, settings: MeasureSearchSettings) -> Table:
-    """What the search could hand on, the seed first, with both values of each measure."""
+def _measured(result: SearchResult, settings: MeasureSearchSettings) -> Table:
+    """The finalists, the seed first, with both values of each measure."""
     measures = without_sizes(result.values)
     twice = any(finalist.again for finalist in result.finalists)
     columns = ["", "architecture", "params"]
     for measure in measures:
-        columns += [short(measure), "again"] if twice else [short(measure)]
-    columns += ["ms"] * (result.latency is not None)
-    rows: list[list[object]] = []
+        columns += [measure, "again"] if twice else [measure]
+    rows: list[list[Cell]] = []
     for finalist in result.seed_first:
-        row: list[object] = [finalist.origin, finalist.architecture, finalist.params]
-        for name in measures:
-            row += [finalist.values[name], *([finalist.again.get(name)] if twice else [])]
-        rows.append([*row, *_milliseconds(finalist)])
+        row: list[Cell] = [finalist.origin, finalist.architecture, finalist.params]
+        for measure in measures:
+            row += [finalist.values[measure], *([finalist.again.get(measure)] if twice else [])]
+        rows.append(row)
     title = "The finalists; the first is the seed architecture"
     if twice:
         title = f"The finalists, measured again on {networks(settings.recheck)}; the first "
         title += "is the seed architecture"
     if settings.pick == "policy":
         title += " (--pick policy)"
-    return Table(columns, rows, title=title, left=("", "architecture"), rule=1)
+    return _timed(result, columns, rows, title)
 
 
 def _trained(result: SearchResult) -> Table:
-    """What a search that trains could hand on, the seed first."""
+    """The finalists of a search that trains, the seed first."""
     predicted = any(math.isfinite(finalist.predicted) for finalist in result.finalists)
     retrained = result.confirmed is not None
-    rows: list[list[object]] = []
-    for finalist in result.seed_first:
-        mean, fresh = finalist.values[ACCURACY], finalist.confirmed
-        row: list[object] = [finalist.architecture, finalist.params, finalist.trainings, mean]
-        row += [finalist.predicted] * predicted
-        row += [None if fresh is None else fresh.in_words] * retrained
-        rows.append([*row, *_milliseconds(finalist)])
     columns = ["architecture", "params", "trainings", "mean"]
     columns += ["predicted"] * predicted + ["retrained [90 %]"] * retrained
-    columns += ["ms"] * (result.latency is not None)
+    rows: list[list[Cell]] = []
+    for finalist in result.seed_first:
+        fresh = None if finalist.confirmed is None else finalist.confirmed.estimate
+        row: list[Cell] = [finalist.architecture, finalist.params, finalist.trainings]
+        rows.append([*row, finalist.values[ACCURACY]])
+        rows[-1] += [finalist.predicted] * predicted + [fresh] * retrained
     title = "The best architectures (accuracies in %); the first is the seed architecture"
-    return Table(columns, rows, title=title, left=("architecture",), rule=1)
+    return _timed(result, columns, rows, title)
 
 
-def _milliseconds(finalist: Finalist) -> list[object]:
-    """The cell of the latency, where there is one."""
-    return [] if finalist.latency is None else [finalist.latency.milliseconds]
+def _timed(
+    result: SearchResult, columns: list[str], rows: Sequence[list[Cell]], title: str
+) -> Table:
+    """The table of the finalists, with their latencies where these were limited."""
+    if result.latency is not None:
+        columns.append("ms")
+        for finalist, row in zip(result.seed_first, rows, strict=True):
+            row.append(None if finalist.latency is None else finalist.latency.milliseconds)
+    return Table(columns, rows, title, rule=1)
 
 
 def next_budget(params: int) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asvit.core.console import clock
 from asvit.core.run_files import LOSSES, SUPERNET_FIGURES, SUPERNET_WEIGHTS, previous
@@ -14,9 +14,6 @@ from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 from asvit.training.supernets.settings import SupernetResult, SupernetSettings
-
-if TYPE_CHECKING:
-    from asvit.report.pictures import Picture
 
 
 @dataclass(kw_only=True)
@@ -36,9 +33,8 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
         figures=SUPERNET_FIGURES,
     )
     algorithm = imported("asvit.runs.algorithms.supernet:SupernetAlgorithm")
+    pictures = imported("asvit.report.training:supernet_pictures")  # imports matplotlib
     written = "report.html, supernet.safetensors, losses.csv, result.json"
-
-    _loss = imported("asvit.report.training:supernet_pictures")  # imports matplotlib
 
     device: str = setting(
         "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
@@ -73,12 +69,6 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
             "chance": f"{100 / result.num_classes:.1f} %",
         }
         yield f"trained in {clock(result.wall_seconds)}"
-
-    @classmethod
-    def pictures(cls, result: SupernetResult) -> Sequence[Picture]:
-        """The loss over epochs."""
-        pictures: Sequence[Picture] = cls._loss(result)
-        return pictures
 
 
 @with_options(SupernetSettings, SupernetRun, CallOptions)

@@ -53,8 +53,8 @@ def _compiled(model: nn.Module, images: Tensor) -> Callable[[], object]:
 def _without_compiler(device: torch.device) -> str:
     if device.type != "cpu" or shutil.which(os.environ.get("CXX", "c++")):
         return ""
-    known = ("g++", "clang++", "cl")
-    return "" if any(map(shutil.which, known)) else "torch.compile needs a C++ compiler"
+    compilers = ("g++", "clang++", "cl")
+    return "" if any(map(shutil.which, compilers)) else "torch.compile needs a C++ compiler"
 
 
 def _onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
@@ -129,11 +129,11 @@ def latency(
     for name, value in {"image_size": image_size, "batch": batch}.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    chosen, target = RUNTIMES[runtime], resolve_device(device, float64=False)
+    way, target = RUNTIMES[runtime], resolve_device(device, float64=False)
     if target.type == "meta":
         raise ValueError("device 'meta' computes nothing; use 'auto' or 'cpu'")
     target = torch.empty(0, device=target).device  # with its number
-    if why := chosen.hindrance(target):
+    if why := way.hindrance(target):
         raise ValueError(f"runtime {runtime!r} is not available on {target}: {why}")
     if isinstance(network, nn.Module):
         model = network
@@ -148,7 +148,7 @@ def latency(
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(target, dtype)
     with in_evaluation_mode(model):
         try:
-            run = chosen.prepare(model, images)
+            run = way.prepare(model, images)
             with torch.inference_mode():
                 run()
         except MemoryError:
@@ -168,20 +168,20 @@ def fresh_latency(
     What this process has done before, such as filling the memory, has no part in it. Where that
     process fails, as with a space that only this one knows, it is timed here.
     """
-    given = {"image_size": image_size, "batch": batch, "device": device, "runtime": runtime}
+    options = {"image_size": image_size, "batch": batch, "device": device, "runtime": runtime}
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     try:
-        found = call(
+        answer = call(
             "asvit.runs.timing:latency",
             environment=threads,
             network=text,
             num_classes=num_classes,
-            **given,
+            **options,
         )
     except OSError as error:
         logger.warning("%s is timed in this process, as another one cannot: %s", text, error)
         return latency(text, image_size, batch, device, runtime, num_classes=num_classes)
-    return from_json(found, Latency)
+    return from_json(answer, Latency)
 
 
 def devices() -> list[dict[str, object]]:
@@ -190,7 +190,7 @@ def devices() -> list[dict[str, object]]:
     count = torch.accelerator.device_count() if accelerator else 0
     cores = torch.get_num_threads()
     threads = f", {cores} thread{'s' * (cores > 1)}"
-    found = [torch.device("cpu"), *(torch.device(f"{accelerator}:{i}") for i in range(count))]
+    usable = [torch.device("cpu"), *(torch.device(f"{accelerator}:{i}") for i in range(count))]
     return [
         {
             "name": str(device),
@@ -199,7 +199,7 @@ def devices() -> list[dict[str, object]]:
                 name for name, runtime in RUNTIMES.items() if not runtime.hindrance(device)
             ),
         }
-        for device in found
+        for device in usable
     ]
 
 

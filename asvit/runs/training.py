@@ -24,7 +24,7 @@ from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
 from asvit.training.settings import TOP, TrainSettings
-from proxies.messages import legible
+from proxies.text import legible
 
 if TYPE_CHECKING:
     from asvit.training.result import TrainResult
@@ -52,7 +52,8 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     )
     result_type = imported("asvit.training.result:TrainResult")
     algorithm = imported("asvit.runs.algorithms.training:TrainAlgorithm")
-    report = imported("asvit.report.training:write_training_report")  # imports matplotlib
+    pictures = imported("asvit.report.training:pictures")  # imports matplotlib
+    details = imported("asvit.report.training:details")
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
     may_change = ("bad_images",)  # they may be replaced from now on
 
@@ -71,21 +72,45 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
 
     @classmethod
     def summary(cls, result: TrainResult) -> Iterator[SummaryPart]:
-        """The best and the last epoch."""
+        """The best and the last epoch, and the stages of tokens."""
         columns = ["train loss", "loss", "top-1", "top-5", "top-1 (EMA)", "images/s"]
         values = ["train_loss", "loss", "top1", "top5", "average_top1", "images_per_second"]
         if result.network.num_classes <= TOP:
             del columns[3], values[3]
         best = [] if result.best is None else [("best", result.best)]
-        rows: list[Sequence[object]] = [
+        rows = [
             [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
             for name, row in (*best, ("last", result.last))
         ]
-        columns.insert(0, "epoch")
-        yield Table(columns, rows, title="On the validation images, per cent", left=("epoch",))
+        yield Table(["epoch", *columns], rows, "On the validation images, per cent")
+        network = result.network
+        yield (
+            f"{network.architecture}: {result.params:,} params, {result.macs:,} multiply-adds at "
+            f"{network.image_size} px, {network.num_classes} classes"
+        )
         for name, times in result.bad_images.items():
             yield legible(f"could not be read and was replaced {times} times: {name}")
         yield f"{len(result.history)} epochs in {clock(result.wall_seconds)}"
+        if result.saved is not None:
+            yield _tokens(result.stages)
+            yield (
+                f"coarser tokens saved {result.saved['macs']:.1%} of the multiply-adds of the "
+                f"training and about {result.saved['time']:.1%} of its time"
+            )
+
+
+def _tokens(stages: Sequence[Mapping[str, Any]]) -> Table:
+    """The stages of tokens with their costs."""
+    columns = ["tokens", "epochs", "multiply-adds", "of full (%)", "ms an image"]
+    rows = [
+        [
+            f"({stage['stride']},{stage['dilation']})",
+            *(stage["epochs"], stage["macs"], 100 * stage["fraction"]),
+            *(1000 * stage["seconds"], 100 * stage["time_fraction"]),
+        ]
+        for stage in stages
+    ]
+    return Table([*columns, "of full time (%)"], rows, "Tokens")
 
 
 def few_pictures_note(pictures: int) -> list[str]:

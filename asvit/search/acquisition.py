@@ -55,7 +55,7 @@ class Acquisition:
     def choose(
         self,
         predictor: Callable[[], Fitted],
-        known: Sequence[tuple[str, float]],
+        trainings: Sequence[tuple[str, float]],
         pending: Sequence[str],
         candidates: Sequence[str],
         *,
@@ -65,20 +65,20 @@ class Acquisition:
     ) -> str:
         """The architecture of training ``place``, from 0.
 
-        ``known`` has an accuracy for each training, ``pending`` those chosen since, in their
-        order. It is one of the distinct ``candidates`` or of those known that are ``repeatable``;
+        ``trainings`` are architectures with accuracies, ``pending`` those chosen since, in their
+        order. It is one of the distinct ``candidates``, or trained before and ``repeatable``;
         where none is ``allowed``, which few are asked, it is the favourite of those trained.
         """
-        texts = [text for text, _ in known]
-        values = [value for _, value in known]
-        noise = seed_noise(known)
+        texts = [text for text, _ in trainings]
+        values = [value for _, value in trainings]
+        noise = seed_noise(trainings)
         fitted = predictor().fit(texts, values, noise)
         if pending:
             believed, _ = fitted.predict(pending)
             fitted = predictor().fit([*texts, *pending], [*values, *believed], noise)
         trained = list(dict.fromkeys([*texts, *pending]))
-        seen = set(trained)
-        fresh = [text for text in candidates if text not in seen]
+        distinct = set(trained)
+        fresh = [text for text in candidates if text not in distinct]
         favourites = [text for text in trained if repeatable(text)]
         turns = [fresh, favourites]
         if (place - self.first) % self.again == self.again - 1:
@@ -101,25 +101,25 @@ class Acquisition:
         return texts[int(np.argmax(mean + self.bound * std))]
 
 
-def seed_noise(known: Sequence[tuple[str, float]]) -> float:
+def seed_noise(trainings: Sequence[tuple[str, float]]) -> float:
     """Standard deviation of accuracy between training seeds, points.
 
     It is pooled over architectures that were trained several times. As a few of them say little,
     :data:`PRIOR_SHARE` of the variance of all accuracies counts as :data:`PRIOR_REPEATS` more
-    repeats. ``known`` has each training's architecture and accuracy.
+    repeats. A training is an architecture and its accuracy.
     """
-    squares, repeats = pooled_squares(known)
-    prior = PRIOR_SHARE * float(np.var([value for _, value in known]))
+    squares, repeats = pooled_squares(trainings)
+    prior = PRIOR_SHARE * float(np.var([value for _, value in trainings]))
     return float(np.sqrt((squares + PRIOR_REPEATS * prior) / (repeats + PRIOR_REPEATS)))
 
 
-def pooled_squares(known: Sequence[tuple[str, float]]) -> tuple[float, int]:
+def pooled_squares(trainings: Sequence[tuple[str, float]]) -> tuple[float, int]:
     """The sum of squared deviations from each architecture's mean, and its degrees of freedom."""
     groups: dict[str, list[float]] = {}
-    for text, value in known:
+    for text, value in trainings:
         groups.setdefault(text, []).append(value)
     squares = sum(float(np.var(values)) * len(values) for values in groups.values())
-    return squares, len(known) - len(groups)
+    return squares, len(trainings) - len(groups)
 
 
 def farthest(points: Array, others: Array) -> int:

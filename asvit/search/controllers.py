@@ -46,11 +46,7 @@ def register(name: str, description: str, *, paper: str) -> Callable[[Make], Mak
 
 
 def get_controller(name: str) -> Controller:
-    """The controller called ``name``.
-
-    Raises:
-        UnknownNameError: If there is none; a KeyError and a ValueError.
-    """
+    """The controller called ``name``."""
     return CONTROLLERS[name]
 
 

@@ -37,15 +37,15 @@ def picked(finalists: Sequence[Finalist], better: Directions, how: str) -> Final
     every value.
     """
     goals = objectives(better)
-    values = {one.architecture: one.again or one.values for one in finalists}
+    values = {finalist.architecture: finalist.again or finalist.values for finalist in finalists}
     valid = [
-        one
-        for one in finalists
-        if all(math.isfinite(values[one.architecture][name]) for name in goals)
+        finalist
+        for finalist in finalists
+        if all(math.isfinite(values[finalist.architecture][name]) for name in goals)
     ]
     if how == "policy" or not valid:
         return finalists[0]
-    columns = {name: [values[one.architecture][name] for one in valid] for name in goals}
+    columns = {name: [values[finalist.architecture][name] for finalist in valid] for name in goals}
     sums = rank_sums(columns, goals)
     return valid[min(range(len(valid)), key=sums.__getitem__)]
 
@@ -61,14 +61,14 @@ def pareto_front(rows: Trials, better: Directions, *, count: int = BEST) -> list
     distinct = _distinct(rows, better)
     sums = dict(zip((row.number for row in distinct), _sums(distinct, better), strict=True))
     goals = objectives(better)
-    chosen: list[TrialRow] = []
-    while distinct and len(chosen) < count:
+    best: list[TrialRow] = []
+    while distinct and len(best) < count:
         points = [[row.values[name] for name in goals] for row in distinct]
         on_front = non_dominated(points, list(goals.values()))
         front = [row for row, on in zip(distinct, on_front, strict=True) if on]
-        chosen += sorted(front, key=lambda row: sums[row.number])
+        best += sorted(front, key=lambda row: sums[row.number])
         distinct = [row for row, on in zip(distinct, on_front, strict=True) if not on]
-    return chosen[:count]
+    return best[:count]
 
 
 def _distinct(rows: Trials, better: Directions) -> list[TrialRow]:
@@ -101,8 +101,8 @@ def non_dominated(
     if len(sign) <= 2:
         best[1:] = distinct[1:, -1] < np.minimum.accumulate(distinct[:-1, -1])
     else:
-        for one in range(len(distinct)):
-            if best[one]:
-                best[one + 1 :] &= (distinct[one + 1 :] < distinct[one]).any(axis=1)
+        for point in range(len(distinct)):
+            if best[point]:
+                best[point + 1 :] &= (distinct[point + 1 :] < distinct[point]).any(axis=1)
     front: NDArray[np.bool_] = best[place.reshape(-1)]  # numpy 2.0 gives it two dimensions
     return front

@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from asvit.core.files import check_plain, sync_folder
 from asvit.core.records import ADVICE, MALFORMED, SummedFile, changed_line, cut_off, unsealed
-from proxies.messages import one_line
+from proxies.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -125,10 +125,10 @@ def _break_stale_lock(lock: Path) -> None:
         left.unlink(missing_ok=True)
     deadline = time.monotonic() + _STALE_SECONDS
     try:
-        seen = lock.lstat()
+        before = lock.lstat()
         while time.monotonic() < deadline:
             time.sleep(0.02)
-            if lock.lstat().st_mtime_ns != seen.st_mtime_ns:
+            if lock.lstat().st_mtime_ns != before.st_mtime_ns:
                 return
         lock.unlink()
     except FileNotFoundError:
@@ -160,5 +160,5 @@ def _is_record(line: bytes) -> bool:
 
 def _is_unfinished(tail: bytes) -> bool:
     """Whether ``tail`` is the start of a record, or the zeros that a power cut leaves."""
-    begun = any(tail.startswith(start) or start.startswith(tail) for start in _RECORD_STARTS)
-    return begun or not tail.strip(b"\0")
+    record = any(tail.startswith(start) or start.startswith(tail) for start in _RECORD_STARTS)
+    return record or not tail.strip(b"\0")

@@ -101,7 +101,7 @@ class Limits:
         try:
             network = self.network(arch)
             size = cost(network, s.image_size, self.classes)
-            found = [
+            excesses = [
                 Excess(have / most - 1, f"{have:,} {what}, more than the {most:,} allowed")
                 for what, have, most in (
                     ("parameters", size.params, s.max_params),
@@ -109,14 +109,14 @@ class Limits:
                 )
                 if most is not None and have > most
             ]
-            if timed and not found and s.max_latency is not None and self._time is not None:
+            if timed and not excesses and s.max_latency is not None and self._time is not None:
                 took, most = self._time(network), s.max_latency
                 if took > CAREFUL * most:
                     reason = f"{took:.3g} ms, more than {CAREFUL:.0%} of the {most:g} ms allowed"
-                    found.append(Excess(took / (CAREFUL * most) - 1, reason))
+                    excesses.append(Excess(took / (CAREFUL * most) - 1, reason))
         except FAILURES as error:
             return Excess(math.inf, fault(error))
-        return max(found, default=None)
+        return max(excesses, default=None)
 
     def first(
         self,
@@ -124,24 +124,24 @@ class Limits:
         choices: Callable[[T], Draw],
         *,
         timed: bool = True,
-        outside: Callable[[T, Excess], object] = lambda _drawn, _excess: None,
+        outside: Callable[[T, Excess], object] = lambda _draw, _excess: None,
     ) -> T:
         """The first draw whose network is within the limits; an error tells of the nearest one.
 
         ``choices`` gives those of what was drawn, one in every dimension; ``outside`` is called
         with each draw that is not within. Without ``timed``, time is not limited.
         """
-        found: list[Excess] = []
-        while len(found) < (_TIMED if timed and self._settings.max_latency else _TRIES):
-            drawn = draw()
-            excess = self.excess(self._space.decode(choices(drawn)), timed=timed)
+        excesses: list[Excess] = []
+        while len(excesses) < (_TIMED if timed and self._settings.max_latency else _TRIES):
+            candidate = draw()
+            excess = self.excess(self._space.decode(choices(candidate)), timed=timed)
             if excess is None:
-                return drawn
-            outside(drawn, excess)
-            found.append(excess)
+                return candidate
+            outside(candidate, excess)
+            excesses.append(excess)
         raise ValueError(
-            f"none of {len(found):,} architectures drawn is within the limits; the nearest one: "
-            f"{min(found).reason}"
+            f"none of {len(excesses):,} architectures drawn is within the limits; the nearest "
+            f"one: {min(excesses).reason}"
         )
 
     def sample(self, rng: np.random.Generator) -> Architecture:
@@ -193,13 +193,13 @@ def _widest(
     own: int = arch.width  # type: ignore[attr-defined]
     below, above, width = 0, math.inf, own
     while above - below > 1:
-        found = share(width)
-        if found <= 1:
+        ratio = share(width)
+        if ratio <= 1:
             below = width
         else:
             above = width
         # Twice or half of it at most; 0 and infinity tell nothing of the distance.
-        guess = int(width * min(2.0, max(0.5, (found or 0.25) ** -0.5)))
+        guess = int(width * min(2.0, max(0.5, (ratio or 0.25) ** -0.5)))
         width = int(min(max(guess, below + 1), above - 1))
     while not share(below):
         below += 1

@@ -90,7 +90,7 @@ class History:
         self.worst = WorstSoFar(self.objectives)
         self._reward = WindowedReward(self.objectives)
         self.rows: list[TrialRow] = []
-        self.known: dict[str, Measurement] = {}  # of the architecture of a text
+        self.measurements: dict[str, Measurement] = {}  # of the architecture of a text
         self.seconds = 0.0  # wall-clock time of the search up to the last row
         self.any_valid = False  # whether a row has a value of every objective
 
@@ -129,7 +129,7 @@ class History:
         )
         self.numbers.append(trial.number)
         self.rows.append(row)
-        self.known[row.architecture] = measurement
+        self.measurements[row.architecture] = measurement
         self.seconds = record["seconds"]
         self.any_valid |= all(math.isfinite(row.values[name]) for name in self.objectives)
 
@@ -199,23 +199,23 @@ class Search:
             # The rest of the batch, or of the search; fewer where others have taken some.
             left = batch - len(self.rows) % batch
             with storing(file=True):
-                asked = self.lease.ask(dimensions, left, wanted=steps)
-            if not asked:  # the rest is in flight elsewhere
+                trials = self.lease.ask(dimensions, left, wanted=steps)
+            if not trials:  # the rest is in flight elsewhere
                 with storing(file=True):
                     self.lease.wait()
                     self._history.catch_up()
                 continue
-            drawn = [self._drawn(trial) for trial in asked]
-            with self.lease.at_work(asked):
-                measured = self._measure(asked, drawn)
-                for trial, arch, measurement in zip(asked, drawn, measured, strict=True):
+            architectures = [self._architecture(trial) for trial in trials]
+            with self.lease.at_work(trials):
+                measured = self._measure(trials, architectures)
+                for trial, arch, measurement in zip(trials, architectures, measured, strict=True):
                     with storing(file=True):
-                        told = self._tell(trial, str(arch), measurement)
-                    if told:
+                        stored = self._tell(trial, str(arch), measurement)
+                    if stored:
                         yield self._progress(trial, resumed)
                         self._check_hope()
 
-    def _drawn(self, trial: Trial) -> Architecture:
+    def _architecture(self, trial: Trial) -> Architecture:
         """The architecture of a trial; below a limit it has its width."""
         return self.limits.shown(self.space.decode(trial.params))
 
@@ -229,7 +229,9 @@ class Search:
         """Those that keep the limit of latency when they are timed again; all if none does."""
         most = self.settings.max_latency or math.inf
         return [
-            one for one in finalists if one.latency is None or one.latency.milliseconds <= most
+            finalist
+            for finalist in finalists
+            if finalist.latency is None or finalist.latency.milliseconds <= most
         ] or finalists
 
     def _milliseconds(self, network: Architecture) -> float:
@@ -240,12 +242,12 @@ class Search:
         """The latency of a network, measured once in the study's life."""
         name = attribute.format(network)
         if name not in self._latencies:
-            kept = self.study.user_attrs.get(name)
-            found = time(network) if kept is None else from_json(kept, Latency)
-            if kept is None:
+            stored = self.study.user_attrs.get(name)
+            latency = time(network) if stored is None else from_json(stored, Latency)
+            if stored is None:
                 with storing(file=True):
-                    self.study.set_user_attr(name, to_json(found))
-            self._latencies[name] = found
+                    self.study.set_user_attr(name, to_json(latency))
+            self._latencies[name] = latency
         return self._latencies[name]
 
     def conclude(self) -> Iterable[Progress]:
@@ -254,36 +256,37 @@ class Search:
         The best of many noisy values owes much to luck, which fresh networks take away. The
         study keeps what is measured here, too. Yields the progress after each finalist.
         """
-        chosen, likeliest = self._chosen()
-        drawn, again = self._history.known, _AGAIN.format(self.settings.recheck)
-        undrawn = {text: arch for text, arch in chosen.items() if text not in drawn}
-        for _ in self._add(_UNDRAWN, undrawn, self.evaluate):
+        candidates, likeliest = self._candidates()
+        measured, attribute = self._history.measurements, _AGAIN.format(self.settings.recheck)
+        unmeasured = {text: arch for text, arch in candidates.items() if text not in measured}
+        for _ in self._add(_UNDRAWN, unmeasured, self.evaluate):
             pass
         if self.evaluate_again is not None:
-            started, resumed = time.monotonic(), len(chosen.keys() & self._kept(again).keys())
-            added = self._add(again, chosen, self.evaluate_again)
+            started = time.monotonic()
+            resumed = len(candidates.keys() & self._stored(attribute).keys())
+            added = self._add(attribute, candidates, self.evaluate_again)
             for done, _ in enumerate(added, start=resumed + 1):
                 seconds = time.monotonic() - started
-                yield Progress("finalist", done, len(chosen), resumed=resumed, seconds=seconds)
+                yield Progress("finalist", done, len(candidates), resumed=resumed, seconds=seconds)
         first = {row.architecture: row.number for row in reversed(self.rows)}
-        found, found_again = {**self._kept(_UNDRAWN), **drawn}, self._kept(again)
+        first_values, new_values = {**self._stored(_UNDRAWN), **measured}, self._stored(attribute)
         self.finalists = [
             Finalist(
                 architecture=text,
-                latency=self.latency(chosen[text]),
+                latency=self.latency(candidates[text]),
                 number=first.get(text),
                 likeliest=text == likeliest,
-                params=found[text].params,
-                macs=found[text].macs,
-                values={name: found[text].values[name] for name in self.better},
-                again={} if text not in found_again else found_again[text].values,
-                reason=found[text].reason,
+                params=first_values[text].params,
+                macs=first_values[text].macs,
+                values={name: first_values[text].values[name] for name in self.better},
+                again={} if text not in new_values else new_values[text].values,
+                reason=first_values[text].reason,
             )
-            for text in chosen
+            for text in candidates
         ]
         self.seed = picked(self._keeping(self.finalists), self.better, self.settings.pick)
 
-    def _chosen(self) -> tuple[Mapping[str, Architecture], str | None]:
+    def _candidates(self) -> tuple[Mapping[str, Architecture], str | None]:
         """The finalists by their texts, and which of them is the policy's likeliest.
 
         That one comes first, then the ten with the smallest sums of dense ranks over the
@@ -298,39 +301,39 @@ class Search:
             likeliest = sampler.likeliest(self.study)
             if self.limits.excess(self.space.decode(likeliest)) is None:
                 params.insert(0, likeliest)
-        drawn = (self.limits.shown(self.space.decode(one)) for one in params)
-        chosen = {str(arch): arch for arch in drawn}
-        return chosen, next(iter(chosen)) if len(params) > len(best) else None
+        architectures = (self.limits.shown(self.space.decode(choice)) for choice in params)
+        candidates = {str(arch): arch for arch in architectures}
+        return candidates, next(iter(candidates)) if len(params) > len(best) else None
 
-    def _kept(self, name: str) -> dict[str, Measurement]:
+    def _stored(self, name: str) -> dict[str, Measurement]:
         """The measurements in an attribute of the study, by text."""
-        kept = self.study.user_attrs.get(name, {})
-        return {text: from_json(record, Measurement) for text, record in kept.items()}
+        stored = self.study.user_attrs.get(name, {})
+        return {text: from_json(record, Measurement) for text, record in stored.items()}
 
     def _add(
         self, name: str, wanted: Mapping[str, Architecture], evaluate: EvaluateAll
     ) -> Iterator[None]:
         """Measure what an attribute of the study does not have yet; it has each one at once."""
-        kept = dict(self.study.user_attrs.get(name, {}))
-        missing = {text: arch for text, arch in wanted.items() if text not in kept}
+        stored = dict(self.study.user_attrs.get(name, {}))
+        missing = {text: arch for text, arch in wanted.items() if text not in stored}
         measured = evaluate(list(missing.values())) if missing else ()
         for text, measurement in zip(missing, measured, strict=True):
-            kept[text] = to_json(measurement)
+            stored[text] = to_json(measurement)
             with storing(file=True):
-                self.study.set_user_attr(name, kept)
+                self.study.set_user_attr(name, stored)
             yield
 
     def _measure(
-        self, asked: Sequence[Trial], architectures: Sequence[Architecture]
+        self, trials: Sequence[Trial], architectures: Sequence[Architecture]
     ) -> Iterable[Measurement]:
         """The measurement of each architecture in order; known ones are not measured again."""
-        known = dict(self._history.known)  # as of now: others may add to it meanwhile
+        stored = dict(self._history.measurements)  # as of now: others may add to it meanwhile
         distinct = {str(arch): arch for arch in architectures}
-        fresh = iter(self.evaluate([a for text, a in distinct.items() if text not in known]))
+        fresh = iter(self.evaluate([a for text, a in distinct.items() if text not in stored]))
         for text in map(str, architectures):
-            if text not in known:
-                known[text] = next(fresh)
-            yield known[text]
+            if text not in stored:
+                stored[text] = next(fresh)
+            yield stored[text]
 
     def _tell(self, trial: Trial, text: str, measurement: Measurement) -> bool:
         """Tell the study; False if others had given the trial up, as after a machine slept."""
@@ -367,7 +370,7 @@ class Search:
         for best in best_rows(self.rows, self._history.objectives, count=1):
             values = (f"{short(name)} {number(value)}" for name, value in best.values.items())
             parts.append(f"best {best.architecture} ({', '.join(values)})")
-        failures = sum(one.state == "failed" for one in self.rows)
+        failures = sum(row.state == "failed" for row in self.rows)
         return "  ".join([*parts, *([f"failed {failures}"] if failures else [])])
 
     def _check_hope(self) -> None:
@@ -405,12 +408,12 @@ class TrainingSearch(Search):
         again: dict[str, dict[str, Measurement]] = {}
         if self.settings.final_trainings:
             best = self._keeping(self._best(self._ranked(again)[0]))
-            chosen = [self.space.parse(one.architecture) for one in best[:FINALISTS]]
-            yield from self._train_again(chosen)
+            architectures = [self.space.parse(entry.architecture) for entry in best[:FINALISTS]]
+            yield from self._train_again(architectures)
             # Those that a shorter search ended in are not among them.
-            texts = {str(self.limits.network(arch)) for arch in chosen}
+            texts = {str(self.limits.network(arch)) for arch in architectures}
             again = {text: of for text, of in trained_again(self.study).items() if text in texts}
-        ranked, make, known = self._ranked(again)
+        ranked, make, accuracies = self._ranked(again)
         self.retrainings = sum(map(len, again.values()))
         self.tradeoff = tradeoff(ranked)
         self.finalists = self._best(ranked)
@@ -418,14 +421,14 @@ class TrainingSearch(Search):
             some = self._history.any_valid
             raise ValueError(self._despair("a training of every architecture" if some else ""))
         if make is not None:
-            self.check = check_predictor(make, known, seed=self.settings.seed)
+            self.check = check_predictor(make, accuracies, seed=self.settings.seed)
         self.seed = self._keeping(self.finalists)[0]
 
     def _best(self, ranked: Sequence[Finalist]) -> Sequence[Finalist]:
         """The first of them with their latencies."""
         return [
-            replace(one, latency=self.latency(self.space.parse(one.architecture)))
-            for one in ranked[:BEST]
+            replace(entry, latency=self.latency(self.space.parse(entry.architecture)))
+            for entry in ranked[:BEST]
         ]
 
     def _ranked(
@@ -437,22 +440,22 @@ class TrainingSearch(Search):
         side, before = self.settings.image_size, trained_before(self.study)
         everything = gathered(self.rows, before, self.space, self.limits, side, again)
         trained = {  # those of a table may be outside the limits
-            text: one
-            for text, one in everything.items()
-            if self.limits.excess(self.space.parse(one.architecture)) is None
+            text: entry
+            for text, entry in everything.items()
+            if self.limits.excess(self.space.parse(entry.architecture)) is None
         }
-        known = {text: one.accuracies for text, one in everything.items() if not one.reason}
+        accuracies = {text: row.accuracies for text, row in everything.items() if not row.reason}
         make = None
         if (
             self.settings.controller == PREDICTOR
-            and sum(map(len, known.values())) >= LEAST_TRAININGS
+            and sum(map(len, accuracies.values())) >= LEAST_TRAININGS
         ):
             make = partial(Predictor, side, per_cent=True)
         fresh = {
-            text: [one.values[ACCURACY] for one in records.values()]
+            text: [entry.values[ACCURACY] for entry in records.values()]
             for text, records in again.items()
         }
-        return finalists_of(trained, make, fresh), make, known
+        return finalists_of(trained, make, fresh), make, accuracies
 
     def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
         """Train finalists with fresh seeds; the study keeps each training at once."""
@@ -483,23 +486,24 @@ class TrainingSearch(Search):
             yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
 
     def _measure(
-        self, asked: Sequence[Trial], architectures: Sequence[Architecture]
+        self, trials: Sequence[Trial], architectures: Sequence[Architecture]
     ) -> Iterable[Measurement]:
         """The accuracy of each architecture in order."""
         with storing(file=True):
-            seeds = self._seeds(asked, architectures)
+            seeds = self._seeds(trials, architectures)
         return self.evaluate(architectures, seeds=seeds)
 
     def _seeds(
-        self, asked: Sequence[Trial], architectures: Sequence[Architecture]
+        self, trials: Sequence[Trial], architectures: Sequence[Architecture]
     ) -> Sequence[int]:
         """The training seed of each architecture; the study keeps them for other processes."""
-        own = {trial.number for trial in asked}
+        own = {trial.number for trial in trials}
         others = [trial for trial in active_trials(self.study) if trial.number not in own]
-        taken = [trial.user_attrs[TRAINING] for trial in others if TRAINING in trial.user_attrs]
+        attributes = (trial.user_attrs for trial in others)
+        trainings = [values[TRAINING] for values in attributes if TRAINING in values]
         texts = [str(self.limits.network(arch)) for arch in architectures]
-        seeds = training_seeds(texts, taken, trained_before(self.study))
-        for trial, text, seed in zip(asked, texts, seeds, strict=True):
+        seeds = training_seeds(texts, trainings, trained_before(self.study))
+        for trial, text, seed in zip(trials, texts, seeds, strict=True):
             with suppress(UpdateFinishedTrialError):  # given up by others meanwhile
                 trial.set_user_attr(TRAINING, [text, seed])
         return seeds

@@ -60,7 +60,7 @@ class JointCategoricalPolicy(nn.Module):
 def reinforce_step(
     policy: JointCategoricalPolicy,
     optimizer: torch.optim.Optimizer,
-    drawn: Sequence[Indices],
+    architectures: Sequence[Indices],
     advantages: Sequence[float],
 ) -> float:
     """Move ``policy`` towards architectures in proportion to their advantage, in place.
@@ -70,7 +70,7 @@ def reinforce_step(
     """
     terms = [
         policy.log_prob(indices) * advantage
-        for indices, advantage in zip(drawn, advantages, strict=True)
+        for indices, advantage in zip(architectures, advantages, strict=True)
     ]
     loss = -torch.stack(terms).mean()
     optimizer.zero_grad()

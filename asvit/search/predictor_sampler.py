@@ -52,35 +52,35 @@ class PredictorSampler(SpaceSampler):
         """Draw far from all others at first, then what the predictor chooses."""
         place = place_of(study, trial)
         start = place - place % self._settings.batch
-        before = [one for one in active_trials(study) if one.number < trial.number]
+        before = [other for other in active_trials(study) if other.number < trial.number]
         measured = measured_trials(study)[:start]
-        given = trained_before(study)  # in a table
-        known = [(text, value) for text, of in known_before(given).items() for value in of]
-        spent = len(known) + place
-        fitting = (one for one in measured if self._fits(one.params))
-        known += [(self._text(one.params), one.values[0]) for one in fitting]
-        known = [(text, value) for text, value in known if math.isfinite(value)]
-        own = {self._text(one.params): one.params for one in before}
-        others = {**{text: self._space.encode(self._space.parse(text)) for text in given}, **own}
-        if spent < self._acquisition.first or len(known) < LEAST_TRAININGS:
+        table = trained_before(study)  # in a table
+        trainings = [(text, value) for text, of in known_before(table).items() for value in of]
+        spent = len(trainings) + place
+        fitting = (other for other in measured if self._fits(other.params))
+        trainings += [(self._text(other.params), other.values[0]) for other in fitting]
+        trainings = [(text, value) for text, value in trainings if math.isfinite(value)]
+        own = {self._text(other.params): other.params for other in before}
+        others = {**{text: self._space.encode(self._space.parse(text)) for text in table}, **own}
+        if spent < self._acquisition.first or len(trainings) < LEAST_TRAININGS:
             return self._spread(place, list(others.values()))
         # What failed, here or in the table, is not known, and yet nothing new.
         candidates = {
             text: params
-            for params in self._candidates(start, known)
+            for params in self._candidates(start, trainings)
             if self._fits(params) and (text := self._text(params)) not in others
         }
         params_of = {**candidates, **others}
-        chosen = self._acquisition.choose(
+        choice = self._acquisition.choose(
             partial(Predictor, self._settings.image_size, per_cent=True),
-            known,
-            [self._text(one.params) for one in before[start:] if self._fits(one.params)],
+            trainings,
+            [self._text(other.params) for other in before[start:] if self._fits(other.params)],
             list(candidates),
             place=spent,
             allowed=lambda text: text in own or self._allowed(params_of[text]),
         )
-        params = params_of[chosen]
-        if chosen in own or self._allowed(params):
+        params = params_of[choice]
+        if choice in own or self._allowed(params):
             return params
         rng = self._rng("beyond", place)
         return self.limits.first(lambda: self._draw(rng), dict)
@@ -107,39 +107,41 @@ class PredictorSampler(SpaceSampler):
     def _spread(self, place: int, others: Sequence[Params]) -> Params:
         """Of many random draws the one within the limits that is farthest from all others."""
         rng = self._rng("spread", place)
-        drawn = [self._draw(rng) for _ in range(_SPREAD)]
+        draws = [self._draw(rng) for _ in range(_SPREAD)]
         if self._settings.limited:
-            drawn = [params for params in drawn if self._fits(params)]
-        while drawn:
-            best = farthest(self._points(drawn), self._points(others))
-            if self._allowed(drawn[best]):
-                return drawn[best]
-            del drawn[best]
+            draws = [params for params in draws if self._fits(params)]
+        while draws:
+            best = farthest(self._points(draws), self._points(others))
+            if self._allowed(draws[best]):
+                return draws[best]
+            del draws[best]
         return self.limits.first(lambda: self._draw(rng), dict)
 
     def _points(self, many: Sequence[Params]) -> NDArray[np.float64]:
         """Architectures ``[many, dimensions]`` by the places of their choices, in [0, 1].
 
-        Where it depends on a dimension which others count, its choices are equally far apart.
+        The choices of a branch, which decides which other dimensions count, are equally far apart.
         """
         branch, dimensions = self._space.branch, self._dimensions
         rows = []
-        for one in many:
-            active = set(self._space.active(one))
+        for params in many:
+            active = set(self._space.active(params))
             row = [
-                c.index(one[name]) / max(1, len(c) - 1) if name in active else 0.0
+                c.index(params[name]) / max(1, len(c) - 1) if name in active else 0.0
                 for name, c in dimensions.items()
             ]
-            rows.append(row + [_APART * (one[branch] == c) for c in dimensions.get(branch, ())])
+            rows.append(row + [_APART * (params[branch] == c) for c in dimensions.get(branch, ())])
         columns = len(dimensions) + len(dimensions.get(branch, ()))
         return np.array(rows, dtype=np.float64).reshape(len(many), columns)
 
-    def _candidates(self, start: int, known: Sequence[tuple[str, float]]) -> Iterator[Params]:
+    def _candidates(self, start: int, trainings: Sequence[tuple[str, float]]) -> Iterator[Params]:
         """Random architectures, and mutants of the most accurate ones."""
         rng = self._rng("candidates", 0)
         yield from (self._draw(rng) for _ in range(_SAMPLED))
         rng = self._rng("mutants", start)
-        best = dict.fromkeys(text for text, _ in sorted(known, key=lambda one: -one[1]))
+        best = dict.fromkeys(
+            text for text, _ in sorted(trainings, key=lambda training: -training[1])
+        )
         for text in list(best)[:_PARENTS]:
             parent = self._space.encode(self._space.parse(text))
             names = list(self._space.active(parent))

@@ -3,12 +3,21 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from asvit.core.codec import Nullable, to_json
 from asvit.core.results import Result
+from asvit.core.run_files import TRIALS
 from asvit.reference.findings import Reliability
-from asvit.search.rows import Confirmed, Finalist, PredictorCheck, TrialRow, without_sizes
+from asvit.search.rows import (
+    Confirmed,
+    Finalist,
+    PredictorCheck,
+    TrialRow,
+    read_trials,
+    without_sizes,
+)
 from asvit.search.settings import SearchSettings
 from proxies.latency import Latency
 
@@ -58,10 +67,24 @@ class SearchResult(Result):
     predictor: PredictorCheck | None = None  #: how far that predictor can be trusted
     latency: Latency | None = None  #: time of a forward pass of the seed, where it was limited
 
+    @cached_property
+    def trials(self) -> Sequence[TrialRow]:
+        """The measured architectures in their order, as ``trials.csv`` has them.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it cannot be read, or has fewer.
+        """
+        path = self.folder / TRIALS
+        rows = read_trials(path, self.settings.proxies)[: self.steps]
+        if len(rows) < self.steps:
+            raise ValueError(f"{path} has {len(rows)} of {self.steps} trials; restore it")
+        return rows
+
     @property
     def seed_first(self) -> Sequence[Finalist]:
         """The finalists, the seed architecture before the others."""
-        return sorted(self.finalists, key=lambda one: one.architecture != self.seed_architecture)
+        return sorted(self.finalists, key=lambda row: row.architecture != self.seed_architecture)
 
     @property
     def accuracies_in_words(self) -> str:
@@ -118,7 +141,7 @@ class SearchResult(Result):
             "values": own(content["values"]),
             "entropy": (entropy["first"], entropy["last"]),
             **{
-                name: [{**one, "values": own(one["values"])} for one in content.get(name, ())]
+                name: [{**row, "values": own(row["values"])} for row in content.get(name, ())]
                 for name in ("finalists", "tradeoff")  # only a search that trains has the latter
             },
             "front": [{**row, "values": own(row)} for row in content["front"]],

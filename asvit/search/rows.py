@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from asvit.core.codec import Nullable
-from asvit.core.console import with_interval
 from asvit.core.files import read_text, write_text
+from asvit.core.summary import Estimate
 from asvit.reference.findings import Interval
 from proxies.latency import Latency
-from proxies.messages import fault, one_line, shown
+from proxies.messages import fault
 from proxies.registry import Score
 from proxies.tables import csv_text, read_table
+from proxies.text import one_line, shown
 
 State = Literal["complete", "failed"]
 
@@ -37,7 +38,9 @@ class Measurement:
     def from_scores(cls, params: int, macs: int, scores: Mapping[str, Score]) -> Self:
         """Take the mean values of ``scores``; a value that is not finite has failed."""
         failed = {name: score for name, score in scores.items() if not math.isfinite(score.value)}
-        values = {n: math.nan if n in failed else float(one.value) for n, one in scores.items()}
+        values = {
+            n: math.nan if n in failed else float(score.value) for n, score in scores.items()
+        }
         reasons = {
             name: " ".join((score.reason or f"the value is {score.value}").split())
             for name, score in failed.items()
@@ -60,9 +63,9 @@ class Confirmed:
     trainings: int  #: how many there were
 
     @property
-    def in_words(self) -> str:
+    def estimate(self) -> Estimate:
         """The mean with its interval."""
-        return with_interval(self.mean, self.low, self.high, digits=1)
+        return Estimate(self.mean, self.low, self.high, digits=1)
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,8 @@ class Finalist:
     @property
     def origin(self) -> str:
         """Where it comes from, in words; steps count from 0, as in every table."""
-        drawn = [] if self.number is None else [f"step {self.number}"]
-        return ", ".join(["policy"] * self.likeliest + drawn)
+        steps = [] if self.number is None else [f"step {self.number}"]
+        return ", ".join(["policy"] * self.likeliest + steps)
 
 
 # Measures the architecture of a text; equal texts give equal measurements.
@@ -155,19 +158,23 @@ def evaluated(evaluate: Evaluate, text: str, names: Sequence[str]) -> Measuremen
     from proxies.evaluation import FAILURES  # torch, which rows alone do not need
 
     try:
-        found = evaluate(text)
-        if not isinstance(found, Measurement):
-            raise ValueError(f"evaluate gave {shown(found)}, not a Measurement")
-        params, macs = _size(found.params), _size(found.macs)
-        taken = {name: _taken(found.values[name]) for name in names if name in found.values}
-        reasons = {str(name): one_line(str(why)) for name, why in found.reasons.items()}
+        measurement = evaluate(text)
+        if not isinstance(measurement, Measurement):
+            raise ValueError(f"evaluate gave {shown(measurement)}, not a Measurement")
+        params, macs = _size(measurement.params), _size(measurement.macs)
+        readings = {
+            name: _reading(measurement.values[name])
+            for name in names
+            if name in measurement.values
+        }
+        reasons = {str(name): one_line(str(why)) for name, why in measurement.reasons.items()}
     except FAILURES as error:
         return Measurement(
             0, 0, dict.fromkeys(names, math.nan), dict.fromkeys(names, fault(error))
         )
-    taken |= {name: "evaluate gave no value of it" for name in names if name not in taken}
-    reasons = {name: why for name, why in taken.items() if isinstance(why, str)} | reasons
-    values = {n: math.nan if isinstance(taken[n], str) else float(taken[n]) for n in names}
+    readings |= {name: "evaluate gave no value of it" for name in names if name not in readings}
+    reasons = {name: why for name, why in readings.items() if isinstance(why, str)} | reasons
+    values = {n: math.nan if isinstance(readings[n], str) else float(readings[n]) for n in names}
     return Measurement(params, macs, values, reasons)
 
 
@@ -179,13 +186,15 @@ def _size(count: object) -> int:
     return number
 
 
-def _taken(value: Any) -> float | str:
+def _reading(value: Any) -> float | str:
     """The value of a measure, or why it is none."""
     from proxies.evaluation import FAILURES, checked_value
 
     try:
-        found = checked_value(value)
-        return "the value is nan" if not isinstance(found, str) and math.isnan(found) else found
+        reading = checked_value(value)
+        return (
+            "the value is nan" if not isinstance(reading, str) and math.isnan(reading) else reading
+        )
     except FAILURES:
         return f"evaluate gave {shown(value)}, not a number"
 
@@ -220,9 +229,6 @@ def write_trials(path: Path, rows: Sequence[TrialRow], measures: Sequence[str]) 
 
     Columns of measures are in the order of ``measures``. Those that are the size of the
     architecture have their column anyway.
-
-    Raises:
-        OSError: If the file cannot be written; an old one is then unchanged.
     """
     columns = without_sizes(measures)
     cells: list[list[object]] = [[*_BEFORE, *columns, *_AFTER]]
@@ -241,10 +247,6 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
 
     ``measures`` are their names, where they are known: params and macs are columns of every table,
     whether they were among the measures or not.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a table of trials; the message names the line.
     """
 
     def read(header: list[str], cells: list[str]) -> TrialRow:
@@ -252,12 +254,12 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
         *values, reward, entropy = map(float, numbers)
         if state not in ("complete", "failed"):
             raise ValueError(f"state must be 'complete' or 'failed', got {shown(state)}")
-        known = dict(zip(header[len(_BEFORE) : -len(_AFTER)], values, strict=True))
+        measured = dict(zip(header[len(_BEFORE) : -len(_AFTER)], values, strict=True))
         sizes = {"params": float(params), "macs": float(macs)}
-        known |= {name: size for name, size in sizes.items() if name in measures}
-        found: State = "failed" if state == "failed" else "complete"
+        measured |= {name: size for name, size in sizes.items() if name in measures}
+        outcome: State = "failed" if state == "failed" else "complete"
         cell = int(number), architecture, int(params), int(macs)
-        return TrialRow(*cell, known, reward, entropy, found, reason)
+        return TrialRow(*cell, measured, reward, entropy, outcome, reason)
 
     try:
         return read_table(read_text(path), "trials", _BEFORE, _AFTER, read)[1]

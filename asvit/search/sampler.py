@@ -186,10 +186,10 @@ class ReinforceSampler(SpaceSampler):
         place = place_of(study, trial)
         draw = self._generator(_DRAW, place)
         beyond = np.random.default_rng(self._seed(_BEYOND, place))
-        drawn, own = self._within(lambda: self._choices(self._policy.sample(draw)), beyond)
+        choices, own = self._within(lambda: self._choices(self._policy.sample(draw)), beyond)
         if not own:
             study._storage.set_trial_user_attr(trial._trial_id, UNIFORM, True)
-        return drawn
+        return choices
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
@@ -208,8 +208,8 @@ class ReinforceSampler(SpaceSampler):
             places = (choices.index(trial.params[n]) for n, choices in self._dimensions.items())
             self._pending.append((tuple(places), advantage))
         if self._pending and len(self._learned) % self._settings.batch == 0:
-            drawn, advantages = zip(*self._pending, strict=True)
-            reinforce_step(self._policy, self._optimizer, drawn, advantages)
+            architectures, advantages = zip(*self._pending, strict=True)
+            reinforce_step(self._policy, self._optimizer, architectures, advantages)
             self._pending.clear()
 
     def _choices(self, indices: Indices) -> dict[str, Choice]:

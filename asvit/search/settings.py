@@ -48,18 +48,18 @@ _of_training = partial(setting, group=_TRAINING)
 
 def _limit(read: Callable[[Any], Any], help: str, *, metavar: str = "N", unit: str = "") -> Any:
     """A limit of the networks, none by default: a number, or a text that ``read`` takes."""
-    known = {"convert": read, "parse": read, "spell": f"{{}}{unit}".format}
-    return setting(None, help, metavar=metavar, group=_LIMITS, **known)
+    options = {"convert": read, "parse": read, "spell": f"{{}}{unit}".format}
+    return setting(None, help, metavar=metavar, group=_LIMITS, **options)
 
 
-def _depths(given: str | Iterable[int]) -> tuple[int, ...]:
+def _depths(value: str | Iterable[int]) -> tuple[int, ...]:
     """Blocks of each stage, written as ``2,2,6,2`` or given as numbers."""
     try:
-        if isinstance(given, str):
-            return tuple(map(int, given.split(",")))
-        return tuple(map(operator.index, given))
+        if isinstance(value, str):
+            return tuple(map(int, value.split(",")))
+        return tuple(map(operator.index, value))
     except (TypeError, ValueError):
-        raise ValueError(f"depths must be whole numbers such as 2,2,6,2, got {given!r}") from None
+        raise ValueError(f"depths must be whole numbers such as 2,2,6,2, got {value!r}") from None
 
 
 @dataclass(frozen=True)
@@ -148,26 +148,28 @@ class SearchSettings(Settings, ABC):
         return MeasureSearchSettings, TrainingSearchSettings
 
     @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
+    def make(cls, preset: str = "default", **options: Any) -> Self:
         """Settings of the kind of search that anything given asks for."""
         if cls is not SearchSettings:
-            return super().make(preset, **given)
-        asked = {name: one for name, one in given.items() if one is not None}
+            return super().make(preset, **options)
+        wanted = {name: value for name, value in options.items() if value is not None}
         trains = (
-            asked.get("controller") == PREDICTOR
-            or "trainings" in asked
-            or asked.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY])
+            wanted.get("controller") == PREDICTOR
+            or "trainings" in wanted
+            or wanted.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY])
         )
         kind: Any = TrainingSearchSettings if trains else MeasureSearchSettings
-        if trains and asked.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY]):
-            del asked["proxies"]
+        if trains and wanted.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY]):
+            del wanted["proxies"]
         fields = option_fields(cls)
-        other = {name for name in asked if name in fields and name not in fields_of(kind)}
-        for name in asked:
-            if name in other and asked[name] != fields[name][1].default:
-                raise ValueError(kind.refusal(name, asked[name]))
-        made: Self = kind.make(preset, **{n: one for n, one in asked.items() if n not in other})
-        return made
+        other = {name for name in wanted if name in fields and name not in fields_of(kind)}
+        for name in wanted:
+            if name in other and wanted[name] != fields[name][1].default:
+                raise ValueError(kind.refusal(name, wanted[name]))
+        settings: Self = kind.make(
+            preset, **{n: value for n, value in wanted.items() if n not in other}
+        )
+        return settings
 
     @classmethod
     @abstractmethod
@@ -180,8 +182,8 @@ class SearchSettings(Settings, ABC):
         if cls is not SearchSettings or not isinstance(stored, Mapping):
             return super().from_json(stored)
         kind: Any = TrainingSearchSettings if "trainings" in stored else MeasureSearchSettings
-        found: Self = kind.from_json(stored)
-        return found
+        settings: Self = kind.from_json(stored)
+        return settings
 
     def difference(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """As the base finds it; between searches of two kinds, in what they count."""
@@ -245,16 +247,16 @@ class SearchSettings(Settings, ABC):
     @property
     def sizes_in_words(self) -> str:
         """How wide networks are, and what limits them, in words."""
-        told = []
+        limits = []
         if self.depths is not None:
-            told.append(f"depths {','.join(map(str, self.depths))}")
+            limits.append(f"depths {','.join(map(str, self.depths))}")
         if self.max_params is not None:
-            told.append(f"at most {self.max_params:,} parameters")
+            limits.append(f"at most {self.max_params:,} parameters")
         if self.max_macs is not None:
-            told.append(f"at most {self.max_macs:,} multiply-adds")
+            limits.append(f"at most {self.max_macs:,} multiply-adds")
         if self.max_latency is not None:
-            told.append(f"at most {self.max_latency:g} ms for {self.latency_batch} image(s)")
-        return ", ".join(told)
+            limits.append(f"at most {self.max_latency:g} ms for {self.latency_batch} image(s)")
+        return ", ".join(limits)
 
     @abstractmethod
     def in_words(self) -> str:

@@ -36,7 +36,8 @@ from asvit.core.store import Store
 from asvit.search.limits import Excess, Limits
 from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
-from proxies.messages import first_line, one_line
+from proxies.messages import first_line
+from proxies.text import one_line
 from scaling.ranking import Directions
 
 logger = logging.getLogger(__name__)
@@ -177,9 +178,11 @@ class StudyStore(Store[SearchSettings]):
         if self.settings != checked:  # another process has started or extended it meanwhile
             return False
         started = self.settings is not None
-        known = self.start_values.keys() if started else ()
+        names = self.start_values.keys() if started else ()
         missing = {
-            name: one for name, one in values.items() if one is not None and name not in known
+            name: value
+            for name, value in values.items()
+            if value is not None and name not in names
         }
         if not started:  # last: a study with settings has all of it, whenever the process ends
             missing["settings"] = settings.to_json()
@@ -213,9 +216,9 @@ def _add(study: Study, attributes: Mapping[str, Any], shared: RDBStorage | None)
     return True
 
 
-def stored_settings(kept: Mapping[str, Any]) -> SearchSettings | None:
+def stored_settings(attributes: Mapping[str, Any]) -> SearchSettings | None:
     """The settings that the study with attributes ``kept`` was started with, or extended to."""
-    stored: Mapping[str, Any] | None = kept.get("settings")
+    stored: Mapping[str, Any] | None = attributes.get("settings")
     return None if stored is None else SearchSettings.from_json(stored)
 
 
@@ -265,8 +268,8 @@ class StudyLease:
             # The library warns that heartbeats are for its own loop; ours sends them, too.
             warnings.filterwarnings("ignore", message="Heartbeat of storage")
             count = min(count, wanted - len(active_trials(self.study)))
-            asked = [self._ask(distributions) for _ in range(count)]
-        return [trial for trial in asked if self.storage is None or self._claim(trial, wanted)]
+            trials = [self._ask(distributions) for _ in range(count)]
+        return [trial for trial in trials if self.storage is None or self._claim(trial, wanted)]
 
     def _ask(self, distributions: dict[str, BaseDistribution]) -> Trial:
         """Ask for trials until one is within the limits.

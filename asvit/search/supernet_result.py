@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, TypedDict, get_type_hints
 
-from asvit.core.codec import from_json, to_json, value_from_json
+from asvit.core.codec import to_json, value_from_json
 from asvit.core.files import read_text
 from asvit.core.journal import Journal
 from asvit.core.results import Result
@@ -32,7 +32,10 @@ class SupernetOrigin(TypedDict):
     digest: str
 
 
-class _Accuracy(TypedDict):
+@dataclass(frozen=True)
+class Accuracy:
+    """The accuracy of a path with inherited weights, per cent."""
+
     part: Part
     path: Cells
     accuracy: float
@@ -49,7 +52,7 @@ class AccuracyJournal(Journal[EvolutionSettings]):
     noun = "evolution"
     settings_type = EvolutionSettings
     start_types: ClassVar[Mapping[str, Any]] = {"supernet": SupernetOrigin, "device": str}
-    timed_start = True
+    record_types = (Accuracy,)
 
     def __init__(self, *args: Any) -> None:
         self._accuracies: dict[tuple[Part, Cells], float] = {}
@@ -59,15 +62,9 @@ class AccuracyJournal(Journal[EvolutionSettings]):
         """The accuracy of a path on a part of the images, per cent; None while unknown."""
         return self._accuracies.get((part, path))
 
-    def add(self, part: Part, path: Cells, accuracy: float) -> None:
-        """Store the accuracy of a path."""
-        self.append({"part": part, "path": list(path), "accuracy": accuracy})
-        self._accuracies[part, path] = accuracy
-
-    def take(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the file."""
-        row = from_json(record, _Accuracy)
-        self._accuracies[row["part"], row["path"]] = float(row["accuracy"])
+    def note(self, record: Accuracy) -> None:
+        """Take note of the accuracy of a path."""
+        self._accuracies[record.part, record.path] = record.accuracy
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,9 @@ class SupernetSpace:
     def __init__(self, settings: SupernetSettings) -> None:
         space = SPACES.get(settings.space)
         if not isinstance(space, PSViTSpace):
-            known = [name for name, one in SPACES.items() if isinstance(one, PSViTSpace)]
+            names = [name for name, space in SPACES.items() if isinstance(space, PSViTSpace)]
             raise ValueError(
-                f"space {settings.space!r} has no supernet; use one of {', '.join(known)}"
+                f"space {settings.space!r} has no supernet; use one of {', '.join(names)}"
             )
         self._space = space
         self._width, self._image_size = settings.width, settings.image_size
@@ -115,11 +115,11 @@ class PathCosts:
         # One basic layer: what leads there, and the norm and head of a last stage.
         least = [counted(stage, BASIC) for stage in range(STAGES)]
         self._cells = [
-            {cell: _less(counted(stage, BASIC + cell), one) for cell in CELL_LAYERS}
-            for stage, one in enumerate(least)
+            {cell: _less(counted(stage, BASIC + cell), base) for cell in CELL_LAYERS}
+            for stage, base in enumerate(least)
         ]
         self._around = [
-            _less(one, cells[BASIC]) for one, cells in zip(least, self._cells, strict=True)
+            _less(base, cells[BASIC]) for base, cells in zip(least, self._cells, strict=True)
         ]
 
         # Of the path with the fewest multiply-adds, and of the largest path.
@@ -209,29 +209,29 @@ class AllowedPaths:
         settings = self.settings
         entropy = [settings.seed, crc32(b"supernet evolution"), generation - 1]
         rng = np.random.default_rng(np.random.SeedSequence(entropy))
-        seen = {row.architecture for row in before}
-        made: list[PathRow] = []
+        texts = {row.architecture for row in before}
+        rows: list[PathRow] = []
 
-        def take(paths: Iterator[Cells], origin: str, count: int) -> None:
+        def add(paths: Iterator[Cells], origin: str, count: int) -> None:
             """Take up to ``count`` new ones that are allowed, each network once."""
             while count > 0 and (path := next(paths, None)) is not None:
-                known = self.look(path)
-                if known is not None and known[0] not in seen:
-                    seen.add(known[0])
-                    number = len(before) + len(made)
-                    text, macs = known
-                    made.append(PathRow(number, generation, origin, text, "|".join(path), macs))
+                network = self.look(path)
+                if network is not None and network[0] not in texts:
+                    texts.add(network[0])
+                    number = len(before) + len(rows)
+                    text, macs = network
+                    rows.append(PathRow(number, generation, origin, text, "|".join(path), macs))
                     count -= 1
 
         parents = [row.cells for row in ranked(before)[: settings.keep]]
         if parents:
             crossed = (self._crossed(parents, rng) for _ in range(_TRIES * settings.crossovers))
             mutated = (self._mutated(parents, rng) for _ in range(_TRIES * settings.mutations))
-            take(crossed, "crossover", settings.crossovers)
-            take(mutated, "mutation", settings.mutations)
-        drawn = (self.draw(rng) for _ in range(_FILL_TRIES))
-        take(drawn, "random", settings.population - len(made))
-        return made
+            add(crossed, "crossover", settings.crossovers)
+            add(mutated, "mutation", settings.mutations)
+        fresh = (self.draw(rng) for _ in range(_FILL_TRIES))
+        add(fresh, "random", settings.population - len(rows))
+        return rows
 
     def draw(self, rng: np.random.Generator) -> Cells:
         """A path with each cell drawn uniformly; it need not be allowed."""

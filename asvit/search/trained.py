@@ -52,14 +52,14 @@ _RESAMPLES = 2_000
 
 def trained_before(study: Study) -> Before:
     """What a table has, that the search started from: text to the accuracies of its seeds."""
-    kept: Before = study.user_attrs.get(BEFORE, {})
-    return kept
+    before: Before = study.user_attrs.get(BEFORE, {})
+    return before
 
 
 def known_before(before: Before) -> dict[str, list[float]]:
     """The accuracies that there are, of the architectures that have some."""
-    known = {text: [one for one in of if one is not None] for text, of in before.items()}
-    return {text: of for text, of in known.items() if of}
+    by_text = {text: [value for value in of if value is not None] for text, of in before.items()}
+    return {text: of for text, of in by_text.items() if of}
 
 
 def trained_again(study: Study) -> dict[str, dict[str, Measurement]]:
@@ -72,7 +72,7 @@ def trained_again(study: Study) -> dict[str, dict[str, Measurement]]:
 
 
 def training_seeds(
-    texts: Sequence[str], taken: Sequence[tuple[str, int]], before: Before
+    texts: Sequence[str], others: Sequence[tuple[str, int]], before: Before
 ) -> list[int]:
     """The seed of each next training: the smallest that no other one of its architecture has.
 
@@ -81,7 +81,7 @@ def training_seeds(
     """
     used: dict[str, set[int]] = {}
     seeds = []
-    for text, seed in taken:
+    for text, seed in others:
         used.setdefault(text, set()).add(seed)
     for text in texts:
         mine = used.setdefault(text, set())
@@ -118,30 +118,30 @@ def gathered(
     again: Mapping[str, Mapping[str, Measurement]],
 ) -> dict[str, Trained]:
     """All that was trained, by the text of the network: of a table, of a search, and again."""
-    found: dict[str, Trained] = {}
+    trained: dict[str, Trained] = {}
     for text, accuracies in known_before(before).items():
         arch = limits.shown(space.decode(space.encode(space.parse(text))))
         size = cost(arch, image_size, limits.classes)
-        found[text] = Trained(str(arch), None, size, tuple(accuracies))
+        trained[text] = Trained(str(arch), None, size, tuple(accuracies))
     for row in rows:
         text = str(limits.network(space.parse(row.architecture)))
         size = Cost(row.params, row.macs)
-        one = found.get(text, Trained(row.architecture, row.number, size, ()))
-        found[text] = replace(
-            one,
-            number=row.number if one.number is None else one.number,
-            accuracies=(*one.accuracies, row.values[ACCURACY]),
-            reason=one.reason or row.reason,
+        entry = trained.get(text, Trained(row.architecture, row.number, size, ()))
+        trained[text] = replace(
+            entry,
+            number=row.number if entry.number is None else entry.number,
+            accuracies=(*entry.accuracies, row.values[ACCURACY]),
+            reason=entry.reason or row.reason,
         )
     for text, measurements in again.items():
         for measurement in measurements.values():
-            one = found[text]
-            found[text] = replace(
-                one,
-                accuracies=(*one.accuracies, measurement.values[ACCURACY]),
-                reason=one.reason or measurement.reason,
+            entry = trained[text]
+            trained[text] = replace(
+                entry,
+                accuracies=(*entry.accuracies, measurement.values[ACCURACY]),
+                reason=entry.reason or measurement.reason,
             )
-    return found
+    return trained
 
 
 def finalists_of(
@@ -152,27 +152,29 @@ def finalists_of(
     ``trained`` and ``fresh``, the accuracies of those trained again, are by the text of the
     network. The best has the highest prediction, or mean accuracy without a predictor to ``make``.
     """
-    whole = {text: one for text, one in trained.items() if math.isfinite(one.accuracy)}
-    known: Mapping[str, float] = {}
+    whole = {text: entry for text, entry in trained.items() if math.isfinite(entry.accuracy)}
+    predictions: Mapping[str, float] = {}
     if make is not None and whole:
-        known = predicted(make, {text: one.accuracies for text, one in whole.items()})
-    found = [
+        predictions = predicted(make, {text: entry.accuracies for text, entry in whole.items()})
+    finalists = [
         Finalist(
-            architecture=one.architecture,
-            number=one.number,
+            architecture=entry.architecture,
+            number=entry.number,
             likeliest=False,
-            params=one.size.params,
-            macs=one.size.macs,
-            values={ACCURACY: one.accuracy},
+            params=entry.size.params,
+            macs=entry.size.macs,
+            values={ACCURACY: entry.accuracy},
             again={},
             reason="",
-            trainings=len(one.accuracies),
-            predicted=known.get(text, math.nan),
+            trainings=len(entry.accuracies),
+            predicted=predictions.get(text, math.nan),
             confirmed=confirmed(fresh[text], whole) if text in fresh else None,
         )
-        for text, one in whole.items()
+        for text, entry in whole.items()
     ]
-    return sorted(found, key=lambda one: (one.confirmed is not None, _worth(one)), reverse=True)
+    return sorted(
+        finalists, key=lambda row: (row.confirmed is not None, _worth(row)), reverse=True
+    )
 
 
 def confirmed(fresh: Sequence[float], trained: Mapping[str, Trained]) -> Confirmed:
@@ -182,7 +184,7 @@ def confirmed(fresh: Sequence[float], trained: Mapping[str, Trained]) -> Confirm
     was chosen by. The interval is Student's, with the deviation between seeds of all architectures
     that were trained several times; where these agree exactly, that of :func:`seed_noise`.
     """
-    trainings = [(text, value) for text, one in trained.items() for value in one.accuracies]
+    trainings = [(text, value) for text, entry in trained.items() for value in entry.accuracies]
     squares, freedom = pooled_squares(trainings)
     noise = math.sqrt(squares / freedom) if squares else seed_noise(trainings)
     mean = statistics.fmean(fresh)
@@ -190,17 +192,18 @@ def confirmed(fresh: Sequence[float], trained: Mapping[str, Trained]) -> Confirm
     return Confirmed(mean, max(mean - away, 0.0), min(mean + away, 100.0), len(fresh))
 
 
-def _worth(one: Finalist) -> float:
+def _worth(finalist: Finalist) -> float:
     """Its predicted accuracy, or its mean without a predictor."""
-    return one.predicted if math.isfinite(one.predicted) else one.values[ACCURACY]
+    return finalist.predicted if math.isfinite(finalist.predicted) else finalist.values[ACCURACY]
 
 
-def tradeoff(known: Sequence[Finalist]) -> list[Finalist]:
+def tradeoff(finalists: Sequence[Finalist]) -> list[Finalist]:
     """The finalists that none with as few multiply-adds beats, cheapest first."""
-    points = [(_worth(one), one.macs) for one in known]
-    each = zip(points, known, non_dominated(points, ("higher", "lower")), strict=True)
-    found = {at: one for at, one, on_front in reversed([*each]) if on_front}  # the first of equals
-    return [found[at] for at in sorted(found)]
+    points = [(_worth(finalist), finalist.macs) for finalist in finalists]
+    each = zip(points, finalists, non_dominated(points, ("higher", "lower")), strict=True)
+    # In reverse, so that the first of equals stays.
+    front = {at: finalist for at, finalist, on_front in reversed([*each]) if on_front}
+    return [front[at] for at in sorted(front)]
 
 
 def predicted(make: MakePredictor, accuracies: Accuracies) -> dict[str, float]:
@@ -225,8 +228,8 @@ def check_predictor(make: MakePredictor, accuracies: Accuracies, *, seed: int) -
     sums = np.zeros((2, count))
     for _ in range(_ROUNDS):
         for part in np.array_split(rng.permutation(count), _FOLDS):
-            kept = [texts[place] for place in np.setdiff1d(np.arange(count), part)]
-            fitted = make().fit(*_flat(accuracies, kept))
+            rest = [texts[place] for place in np.setdiff1d(np.arange(count), part)]
+            fitted = make().fit(*_flat(accuracies, rest))
             means, stds = fitted.predict([texts[place] for place in part])
             sums[0, part] += means
             sums[1, part] += stds
@@ -248,5 +251,6 @@ def check_predictor(make: MakePredictor, accuracies: Accuracies, *, seed: int) -
 
 def _flat(accuracies: Accuracies, texts: Sequence[str]) -> tuple[list[str], list[float], float]:
     """What a predictor is fitted to: a row for each training of some architectures."""
-    known = [(text, value) for text in texts for value in accuracies[text]]
-    return [text for text, _ in known], [value for _, value in known], seed_noise(known)
+    trainings = [(text, value) for text in texts for value in accuracies[text]]
+    noise = seed_noise(trainings)
+    return [text for text, _ in trainings], [value for _, value in trainings], noise

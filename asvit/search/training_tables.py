@@ -10,7 +10,8 @@ from asvit.search.limits import Limits
 from asvit.search.settings import SearchSettings
 from asvit.search.trained import Trained, known_before
 from asvit.spaces import SearchSpace, cost
-from proxies.messages import first_line, one_line
+from proxies.messages import first_line
+from proxies.text import one_line
 
 _SEEDS = re.compile(r"accuracy_seed\d+")
 
@@ -20,26 +21,26 @@ def trainings_in(
 ) -> dict[str, list[float | None]]:
     """The trainings of a table: text to accuracies, one for each seed; None for no value."""
     columns = [n for n in table.targets if _SEEDS.fullmatch(n)] or [table.default_target]
-    found: dict[str, list[float | None]] = {}
+    trainings: dict[str, list[float | None]] = {}
     for place, text in enumerate(table.architectures):
         try:
-            known = space.parse(text)
-            expected = limits.network(space.decode(space.encode(known)))
+            arch = space.parse(text)
+            expected = limits.network(space.decode(space.encode(arch)))
         except ValueError as error:
             raise ValueError(
                 f"table {table.name} has {one_line(text)}, which is not in space {space.name}: "
                 f"{first_line(error)}; use a table of that space"
             ) from error
-        if expected != known:
+        if expected != arch:
             raise ValueError(
                 f"table {table.name} has {one_line(text)}, where this search would train "
                 f"{expected}; use a table of such widths, or the settings of its own"
             )
         values = [table.accuracies[name][place] for name in columns]
-        found[str(expected)] = [value if math.isfinite(value) else None for value in values]
-    if not known_before(found):
+        trainings[str(expected)] = [value if math.isfinite(value) else None for value in values]
+    if not known_before(trainings):
         raise ValueError(f"table {table.name} has no accuracy; use one with trainings")
-    return found
+    return trainings
 
 
 def check_recipe(table: ReferenceTable, lines: Mapping[str, str]) -> None:
@@ -65,9 +66,9 @@ def to_csv(
     them.
     """
     rows = []
-    for text, one in trained.items():
+    for text, entry in trained.items():
         size = cost(text, settings.image_size, num_classes)
-        rows.append(BuiltRow(text, size.params, size.macs, tuple(one.accuracies)))
+        rows.append(BuiltRow(text, size.params, size.macs, tuple(entry.accuracies)))
     above = {
         "title": f"{len(rows)} architectures of space {settings.space}, trained by a search",
         **lines,

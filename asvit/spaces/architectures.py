@@ -15,7 +15,7 @@ from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.families import FIXED, PREFIX, FixedArchitecture, is_timm_model
 from proxies.counts import Cost, count, count_by_module
 from proxies.functional import InterceptOperations, Operation
-from proxies.messages import shown
+from proxies.text import shown
 
 
 def build(
@@ -143,9 +143,6 @@ def stage_table(
     """Rows for the stages and head of an As-ViT architecture; a single row for any other network.
 
     ``params`` and ``macs`` add up to :func:`cost`. Arguments as :func:`build`.
-
-    Raises:
-        ValueError: As :func:`build`.
     """
     g = parse(arch)
     if type(g) is not Genotype:  # stages of a subclass may have neither windows nor heads

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final, TypeVar, cast
 import numpy as np
 from torch import nn
 
-from proxies.messages import shown
 from proxies.registry import Registry
+from proxies.text import shown
 
 Choice = int | float | str
 #: Each space has its own class of architectures, frozen and hashable, as cached costs require;

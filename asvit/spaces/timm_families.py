@@ -10,7 +10,7 @@ from asvit.architectures.base import Growable
 from asvit.core.calls import Value
 from asvit.spaces.base import SPACES, Choice, SearchSpace, size_features
 from asvit.spaces.families import PREFIX, TimmModel
-from proxies.messages import shown
+from proxies.text import shown
 
 Depths = tuple[int, ...]
 Arguments = Mapping[str, Value]

@@ -23,7 +23,8 @@ from asvit.core.tensor_files import read_header, read_tensors, write_tensors
 from asvit.networks import load_state
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
-from proxies.messages import first_line, one_line
+from proxies.messages import first_line
+from proxies.text import one_line
 
 T = TypeVar("T")
 

@@ -21,7 +21,8 @@ from asvit.training.metrics import Accuracy, Batches, autocast, evaluate
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import seed_for
 from proxies.memory import out_of_memory
-from proxies.messages import first_line, one_line, unknown
+from proxies.messages import first_line, unknown
+from proxies.text import one_line
 
 _COMPILERS = ("torch._dynamo", "torch._inductor")
 CHECK_EVERY = 50  # steps; reading the losses waits for the device

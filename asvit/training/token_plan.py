@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import Final, Self
 
-from proxies.messages import shown
+from proxies.text import shown
 
 STAGES: Final = 3  # coarse, middle, full: the stages of asvit.models.token_stages
 #: FLOPs of a step at each stage relative to full resolution, from arXiv:2202.11921.
@@ -49,10 +49,6 @@ class TokenPlan:
                 a whole epoch; ``"auto"`` for :data:`AUTO`; or ``"off"`` for full resolution in all
                 epochs.
             epochs: Epochs of the whole training, at least 1.
-
-        Raises:
-            ValueError: If the text has another form, its epochs do not add up to ``epochs``, or
-                its shares not to 1.
         """
         if text == OFF:
             return cls((*(0,) * (STAGES - 1), epochs))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from asvit.core.codec import Nullable, to_json
 from asvit.core.results import Result
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
-from proxies.messages import shown
+from proxies.text import shown
 
 DRAWING = "predictions.jpg"  # in the run folder
 IGNORED = 255  # label of pixels without a class

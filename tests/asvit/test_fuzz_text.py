@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxies.messages import first_line, hint, legible, listed, one_line, shown, unknown
+from proxies.messages import first_line, hint, unknown
+from proxies.text import legible, listed, one_line, shown
 from tests.hostile import FIXED, LONGEST
 
 #: Surrogates too, which stand in the names of files for bytes that are no UTF-8.

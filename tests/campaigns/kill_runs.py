@@ -95,9 +95,9 @@ _TIMES = frozenset(
     | {"time_fraction", "time", "latency_ms", "latency", "milliseconds", "deviation"}
     | {"crc32", "sha256"}  # of times, too
 )
-#: Of a report: durations, and figures, which are files of their own.
+#: Of a report: durations, rows with a speed, and figures, which are files of their own.
 _TIMED = re.compile(
-    r" in \d+ (h \d+ min|min|s)\.|trained in [\d:]+|<img [^>]*>|<h2>Tokens</h2>.*?</section>",
+    r"\d+(:\d\d)+|<img [^>]*>|<h2>Tokens</h2>.*?</section>|<tr><td>(best|last) \(\d+\).*?</tr>",
     re.DOTALL,
 )
 # The study also records trials in flight, and trials.csv all others; pace.svg shows throughput.

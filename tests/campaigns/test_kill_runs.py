@@ -24,7 +24,7 @@ def write_run(folder: Path, *, seconds: float = 1.0, value: float = 1.0) -> Path
     (folder / "scores.jsonl").write_text(json.dumps(record) + "\n")
     (folder / "metrics.csv").write_text(f"epoch,loss,seconds\n1,{value},{seconds}\n")
     (folder / "trials.csv").write_text(f"number,value\n1,{value}\n")
-    (folder / "report.html").write_text(f"<p>{value}, done in {seconds:.0f} s.</p>")
+    (folder / "report.html").write_text(f"<p>{value}, done in 0:{seconds:02.0f}</p>")
     (folder / "curve.svg").write_text(f"<svg>{value}</svg>")
     tensors = {"weight": torch.full((2,), value)}
     save_file(tensors, folder / "model.safetensors", {"asvit": json.dumps(record)})

@@ -29,7 +29,7 @@ from asvit.export.settings import ExportSettings
 from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network, WeightsFile, read_state
-from asvit.reference.build import Outcome, Training, TrainingJournal
+from asvit.reference.build import Finished, Outcome, Training, TrainingJournal
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.loading import read_reference
 from asvit.reference.result import Values
@@ -43,6 +43,7 @@ from asvit.search.rows import read_trials, write_trials
 from asvit.search.settings import MeasureSearchSettings, TrainingSearchSettings
 from asvit.search.study import StudyStore, create_study, first_study
 from asvit.search.supernet_result import (
+    Accuracy,
     AccuracyJournal,
     PathRow,
     read_paths,
@@ -69,6 +70,7 @@ IMAGES = {"source": "fractals", "digest": "12" * 32}
 SCORE = Score(1 / 3, 0.1, (0.25, 5 / 12), "higher")
 VERSIONS = {"torch": "2.15.0", "timm": "1.0.27"}
 _images = {"images": IMAGES, "device": "cpu", "versions": VERSIONS}
+FAILURE = Outcome(math.nan, math.nan, 1.5, "the loss became nan in step 3")
 FAILED = Score(math.nan, math.nan, (), "higher", "singular")
 
 
@@ -190,15 +192,13 @@ JOURNALS = {
     ),
     "journal of a reference table": journal(
         TrainingJournal, BuildSettings(), {**_images, "num_classes": 10},
-        lambda journal, at: journal.add(
-            Training("a", at), Outcome(math.nan, math.nan, 1.5, "the loss became nan in step 3")
-        ),
+        lambda journal, at: journal.add_record(Finished(Training("a", at), FAILURE)),
         has_outcome,
     ),
     "journal of an evolution": journal(
         AccuracyJournal, EvolutionSettings(),
         {"supernet": {"folder": "runs/a", "digest": "d"}, "device": "cpu", "versions": VERSIONS},
-        lambda journal, at: journal.add("test", ("b" * at,), 1 / 3),
+        lambda journal, at: journal.add_record(Accuracy("test", ("b" * at,), 1 / 3)),
         has_accuracy,
     ),
     "journal of a correlation": journal(

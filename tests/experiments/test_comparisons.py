@@ -38,6 +38,7 @@ from proxies.counts import count
 from scaling.rules import RULES
 
 
+@pytest.mark.nightly
 def test_paths_are_trained_at_the_largest_width_within_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -57,8 +58,8 @@ def test_paths_are_trained_at_the_largest_width_within_the_limit(
     few = replace(compare_psvit.STUDY, table=Path("table.csv"), cases=every)
     monkeypatch.setattr(compare_psvit, "STUDY", few)
     rows = few.run()
-    limit = compare_psvit.found(0)[1]
-    compare_psvit.found.cache_clear()
+    limit = compare_psvit.outcomes(0)[1]
+    compare_psvit.outcomes.cache_clear()
     assert [row.origin for row in rows] == [*compare_psvit.ORIGINS]
     assert all(0.8 * limit < row.macs <= limit for row in rows)
     assert len(compare_psvit.table().splitlines()) == 2 + len(compare_psvit.PAIRS)
@@ -335,6 +336,7 @@ def test_the_tables_that_come_with_asvit_say_what_the_script_says():
         assert tuple(table.targets.values()) == source.targets
 
 
+@pytest.mark.nightly
 def test_designs_are_compared_below_one_cap(
     monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:

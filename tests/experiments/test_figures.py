@@ -1,30 +1,19 @@
-"""Figures, screenshots and notebooks are those of the pages."""
+"""Figures and notebooks are those of the pages."""
 
-import io
 import json
 import re
-import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import torch
-from PIL import Image
 from run_script import Script
 
-from asvit.reference.result import CorrelationResult
-from asvit.report.scale import read_scaling
-from asvit.report.search import read_run
 from asvit.report.style import COLOUR, levels
-from asvit.search.supernet_result import EvolutionResult
 from experiments import draw_blocks
 from experiments.draw_blocks import IMAGES, PICTURES
 from experiments.head_similarity import draw_similarities, similarity_svg
 from experiments.notebook_pages import NOTEBOOKS, page, read, run
-from tests.asvit.report import screenshot_reports
-from tests.asvit.report.browser import DESKTOP, PHONE, missing, open_browser
-from tests.asvit.report.sample_runs import KINDS, write_sample
-from tests.asvit.report.screenshot_reports import VIEWS
 
 TEXT = "{http://www.w3.org/2000/svg}text"
 
@@ -119,58 +108,3 @@ def test_outputs_are_on_the_page_in_docs_alone(name: str) -> None:
     assert [cell.source for cell in read(name) if cell.source not in text] == []
     for image in re.findall(r"\(images/([^)]+)\)", text):
         assert (PAGES / "images" / image).exists()
-
-
-def test_the_samples_are_run_folders_of_their_kinds(tmp_path: Path) -> None:
-    folders = {kind: write_sample(kind, tmp_path / kind) for kind in KINDS}
-    assert read_run(folders["search"]).result
-    assert not read_run(folders["search-stopped"]).result
-    assert read_scaling(folders["scale"]).result
-    assert len(CorrelationResult.read(folders["correlate"] / "result.json").targets) == 2
-    assert EvolutionResult.read(folders["evolution"] / "result.json").paths
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_sample_is_always_the_same(tmp_path: Path, kind: str) -> None:
-    folder, found = tmp_path / "run", []
-    for _ in range(2):
-        found.append(
-            {path.name: path.read_bytes() for path in write_sample(kind, folder).iterdir()}
-        )
-        shutil.rmtree(folder)
-    assert found[0] == found[1]
-
-
-@pytest.mark.skipif(bool(missing()), reason=missing())
-def test_every_view_is_a_file(script: Script) -> None:
-    printed = script(screenshot_reports.main, "out --kind search-stopped")
-    files = [Path(line) for line in printed.splitlines()]
-    names = [f"search-stopped-{view}.png" for view in VIEWS]
-    assert [path.name for path in files] == [*names, "search-stopped-paper.pdf"]
-    pictures = [Image.open(io.BytesIO(path.read_bytes())) for path in files[:-1]]
-    # A bar to scroll with takes a little of a window's width, but not of a phone's.
-    assert [round(picture.width, -2) for picture in pictures[:2]] == [round(DESKTOP, -2)] * 2
-    assert [picture.width for picture in pictures[2:]] == [PHONE] * 2
-    light, dark, *_ = pictures
-    assert [sum(of.convert("RGB").getpixel((2, 2))) > 384 for of in (light, dark)] == [True, False]
-    brightest = dark.convert("L").histogram()[200:]
-    assert sum(brightest) < 0.05 * dark.width * dark.height  # figures are dark, too
-    assert files[-1].read_bytes().startswith(b"%PDF")
-
-
-def test_an_unknown_kind_is_refused(script: Script, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        script(screenshot_reports.main, "out --kind trainings")
-    assert "'trainings'" in capsys.readouterr().err
-    assert not Path("out").exists()
-
-
-def test_without_a_browser_it_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with (
-        pytest.raises(FileNotFoundError, match=r"no chromium and no chromedriver on the PATH; D"),
-        open_browser(),
-    ):
-        pass

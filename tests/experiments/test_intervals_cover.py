@@ -9,6 +9,7 @@ from asvit.reference.findings import Interval
 from asvit.reference.intervals import Estimate
 from experiments import check_intervals, evidence_tables
 from experiments.check_intervals import KINDS, QUICK, Coverage
+from experiments.tables import fill_tables
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,3 +55,9 @@ def test_pages_have_what_the_files_give(page: object) -> None:
 def test_every_table_is_on_a_page() -> None:
     pages = "".join(page.read_text(encoding="utf-8") for page in evidence_tables.PAGES)
     assert all(f"<!-- table {name} -->" in pages for name in evidence_tables.TABLES)
+
+
+def test_the_table_of_a_study_with_missing_rows_stays() -> None:
+    page = "<!-- table old -->\n| a |\n\n<!-- table new -->\n| b |\n"
+    tables = {"old": "", "new": "| c |"}
+    assert fill_tables(page, "table", tables.__getitem__) == page.replace("| b |", "| c |")

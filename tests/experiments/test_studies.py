@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import asvit
 from asvit.growth.settings import ScaleSettings
+from asvit.reference import load_reference
 from asvit.runs import lifecycle
 from asvit.search.settings import SearchSettings
 from experiments import (
@@ -24,6 +26,7 @@ from experiments import (
     compare_scalings,
     predictor_rivals,
     predictor_table,
+    study_kernels,
     study_latency,
     study_rejection,
     study_stem,
@@ -106,6 +109,16 @@ SMALL = (
         for rival in ("count", "measure")
     ),
     Small(
+        study_kernels,
+        {
+            "reference": ["asvit-fractal"],
+            "architecture": load_reference("asvit-fractal").architectures[:3],
+            "repeat": [0],
+        },
+        tuple(study_kernels.MEASURES.values()),
+        {"IMAGES": 3},
+    ),
+    Small(
         study_latency,
         {"architecture": [TINY, "timm:resnet10t", "timm:resnet18"]},
         ("milliseconds", "relative"),
@@ -180,3 +193,17 @@ def test_below_a_limit_draws_are_repeated_or_count_as_the_worst(
     monkeypatch.setattr(study_rejection, "MOST", 1)
     few: Any = study_rejection.learn(0.5, study_rejection.AGAIN, 0)
     assert 0 < few["uniform"] < 100
+
+
+def test_a_kernel_of_projections_is_the_product_of_its_gradients() -> None:
+    torch.manual_seed(0)
+    model, images = (
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 5)),
+        torch.randn(4, 3, 1, 1),
+    )
+    kernel = study_kernels._kernel(model, images, torch.Generator().manual_seed(1))
+    directions = torch.randn(
+        study_kernels.PROJECTIONS, 5, generator=torch.Generator().manual_seed(1)
+    )
+    flat = images.flatten(1).double()  # the gradient of r·Wx is the outer product of r and x
+    torch.testing.assert_close(kernel, directions.double().square().sum() * flat @ flat.T)

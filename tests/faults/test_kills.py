@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from tiny_runs import LONG, marked
 
-from asvit.report.search import read_run
 from asvit.runs.folder import RUNS
 from asvit.search import CONTROLLERS
 from tests.campaigns import forked
@@ -113,7 +112,6 @@ REPEATED: Mapping[str, tuple[str, int, int]] = {
     "reference build": ("step", 9, 2),
     "train": ("checkpoint.safetensors", 3, 1),  # going on puts the one before in its place
     "supernet train": ("step", 5, 2),
-    "supernet evolve": ("fsync", 9, 2),
 }
 
 #: Command -> options of a smaller run, which the one without them extends.
@@ -213,18 +211,6 @@ def test_a_run_that_is_extended_and_killed_is_what_it_would_have_been(
         assert runs.differing(name, SMALLER[name], folder) == [state]
     assert runs.call(name, "", folder) == 0
     assert set(runs.differing(name, "", folder)) <= {state}  # which tells of both
-
-
-def test_a_killed_search_shows_all_that_was_measured(runs: Runs, tmp_path: Path) -> None:
-    folder = tmp_path / "cut"
-    assert runs.call("search", "", folder, stop=("measure", 7, KILL)) == -KILL
-    journal = folder / RUN / "study.journal"
-    before = journal.read_bytes()
-    whole = read_run(runs.whole("search") / RUN).trials
-    for _ in range(2):  # with the table of the first trial, and without
-        assert repr(read_run(folder / RUN).trials) == repr(whole[:6])
-        (folder / RUN / "trials.csv").unlink(missing_ok=True)
-    assert journal.read_bytes() == before  # not even the trial in flight is touched
 
 
 @pytest.mark.parametrize("killed", [True, False])

@@ -18,8 +18,6 @@ from proxies import Circle, Score, curve_speed, gradient_norm, measure, ntk_matr
 from proxies.features import full_precision, is_norm, measured, pooled_feature
 from proxies.registry import standard_measures
 
-Hold = Callable[[nn.Module], AbstractContextManager[nn.Module]]
-
 
 def test_norms_are_distinguished_from_other_modules() -> None:
     assert all(map(is_norm, (nn.LayerNorm(4), nn.BatchNorm2d(4), nn.RMSNorm(4), RmsNorm(4))))

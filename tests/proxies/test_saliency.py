@@ -13,7 +13,6 @@ from proxies import fisher, gradient_norm, grasp, snip, zico
 from proxies.saliency import LAYERS
 from tests.proxies.networks import Lambda, MultiHead, Tied, asvit_network, convolutions
 
-Saliency = Callable[[nn.Module, Tensor, Tensor], float]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "as-vit": asvit_network("5,2,2|2,2,3|3,1,2|2,1,2|16,8", 32),
     "tied": Tied,

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from asvit.core.console import number, short
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, ignore, images_told
+from asvit.core.progress import Progress, Tell, ignore, image_progress
 from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
 from asvit.core.settings import (
     MeasuringSettings,
@@ -73,12 +73,12 @@ class CorrelationAlgorithm(CorrelationRun):
     _due: dict[int, list[str]] | None = dataclasses.field(default=None, init=False)
 
     @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
+    def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does, with the fields of the query beside those of the settings."""
-        own = {name: given.pop(name) for name in fields_of(CorrelationQuery) if name in given}
+        own = {name: values.pop(name) for name in fields_of(CorrelationQuery) if name in values}
         with wrong_option():
             query = CorrelationQuery(**{name: own[name] for name in own if own[name] is not None})
-        return super().make(preset, query=query, **given)
+        return super().make(preset, query=query, **values)
 
     def resolved(self) -> Self:
         """An image size that every row of the table has anyway is left to the rows."""
@@ -142,7 +142,7 @@ class CorrelationAlgorithm(CorrelationRun):
         """Device and images of a size to measure on."""
         if side not in self._contexts:
             self._contexts[side] = EvalContext(
-                self.settings, image_size=side, progress=images_told(self.progress)
+                self.settings, image_size=side, progress=image_progress(self.progress)
             )
         return self._contexts[side]
 
@@ -210,7 +210,7 @@ class CorrelationAlgorithm(CorrelationRun):
             excluded=plan.excluded,
             correlations=in_order([*measured, *predicted]),
             values=values,
-            wall_seconds=store.seconds,
+            wall_seconds=store.measuring,
             question=self.query,
         )
         remove_files(self.folder, [*result.figure_files(self.folder), RESULT])

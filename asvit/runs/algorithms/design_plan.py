@@ -79,8 +79,8 @@ class DesignPlan:
             fewer = max(min(_TRAININGS, planned), round(planned * math.sqrt(part)))
             steps = round(settings.training_steps * part * planned / fewer)
             settings = replace(settings, trainings=fewer, training_steps=max(_STEPS, steps))
-        chosen = ("trainings", "training_steps", "max_macs", "max_params")
-        return {**{name: getattr(settings, name) for name in chosen}, "rival": rival}
+        names = ("trainings", "training_steps", "max_macs", "max_params")
+        return {**{name: getattr(settings, name) for name in names}, "rival": rival}
 
     def size(self) -> Mapping[str, Any]:
         """The image size and the widths that limits and time allow, of both networks."""
@@ -147,8 +147,8 @@ class DesignPlan:
     @property
     def search_settings(self) -> TrainingSearchSettings:
         """The search as it is planned."""
-        known, plan = fields_of(TrainingSearchSettings), self.results["plan"]
-        return replace(self._search, **{name: plan[name] for name in plan if name in known})
+        fields, plan = fields_of(TrainingSearchSettings), self.results["plan"]
+        return replace(self._search, **{name: plan[name] for name in plan if name in fields})
 
     @property
     def _search(self) -> TrainingSearchSettings:
@@ -250,12 +250,12 @@ class DesignPlan:
 
     def _with_rival(self, arch: Architecture, side: int) -> Mapping[str, Any]:
         """The chosen network, and one made by hand with no more multiply-adds if that can be."""
-        chosen = {"side": side, "training": str(arch)}
+        sizes = {"side": side, "training": str(arch)}
         try:
-            return {**chosen, RIVAL: str(self.sizes.hand_made(arch, side))}
+            return {**sizes, RIVAL: str(self.sizes.hand_made(arch, side))}
         except ValueError as error:
             logger.warning("%s: there is no network made by hand to compare with", error)
-            return {**chosen, RIVAL: None, "without": str(error)}
+            return {**sizes, RIVAL: None, "without": str(error)}
 
 
 def _enough(steps: int) -> int:

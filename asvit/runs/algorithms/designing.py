@@ -52,7 +52,7 @@ class DesignAlgorithm(DesignRun):
 
     results: dict[str, Mapping[str, Any]] = field(default_factory=dict, init=False)  # by stage
     _tell: Tell = field(default_factory=lambda: ignore, init=False)  # of the stage under way
-    _elapsed: Callable[[], float] = field(default=lambda: 0.0, init=False)
+    _journal: DesignJournal = field(init=False, repr=False, compare=False)
 
     @cached_property
     def picture_list(self) -> PictureList:
@@ -66,7 +66,7 @@ class DesignAlgorithm(DesignRun):
             self.settings,
             self.folder,
             self.results,
-            elapsed=lambda: self._elapsed(),
+            elapsed=lambda: self._journal.elapsed,
             stage_options=self._stage_options,
             workers=self.workers,
         )
@@ -102,8 +102,9 @@ class DesignAlgorithm(DesignRun):
             more += few_pictures_note(len(self._images))
         return "\n".join([first, *more])
 
-    @property
+    @cached_property
     def _images(self) -> PartedPictures:
+        """The pictures that are there when the call begins."""
         return PartedPictures(expanded(self.settings.data))
 
     def check(self) -> None:
@@ -137,8 +138,8 @@ class DesignAlgorithm(DesignRun):
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
         """As the base has them; limits may be other ones until a network is chosen."""
-        chosen = store.result_of("size") is not None
-        return self.may_change if chosen else (*self.may_change, *_CHOOSING)
+        sized = store.result_of("size") is not None
+        return self.may_change if sized else (*self.may_change, *_CHOOSING)
 
     def check_store(self, store: DesignJournal) -> None:
         """Check that pictures in another folder are the same."""
@@ -154,7 +155,7 @@ class DesignAlgorithm(DesignRun):
             ValueError: If the hours are too few.
         """
         images, journal = self._images, peeked(self)
-        self.results.update((stage.name, stage.found) for stage in journal.records)
+        self.results.update((stage.name, stage.result) for stage in journal.records)
         done = [name for name in self.stages if name in self.results]
         left, times = [name for name in self.stages if name not in done], dict[str, float]()
         if "pictures" not in self.results:
@@ -162,20 +163,20 @@ class DesignAlgorithm(DesignRun):
         if left:
             times |= self.plan.seconds(expanded(self.settings.data))
         seconds = {name: took for name, took in times.items() if name not in done}
-        known = {"pictures": len(images), "classes": images.classes, "done": done, "next": left}
-        return {**known, "seconds": seconds}
+        facts = {"pictures": len(images), "classes": images.classes, "done": done, "next": left}
+        return {**facts, "seconds": seconds}
 
     def execute(self, store: DesignJournal, tell: Tell) -> DesignResult:
         """Go through the stages; those in the journal are not run again."""
-        self._elapsed = lambda: store.elapsed
-        resumed = len(store.records)
+        self._journal, resumed = store, len(store.records)
+        self.results.clear()
         for place, (name, work) in enumerate(self.stages.items(), 1):
             result = store.result_of(name)
             if result is None:
                 self._check_pictures(name)
-                self._tell = self._progress_of(name, place, store, self.progress)
-                begun = Progress("stage", place - 1, len(self.stages), resumed=resumed)
-                self._progress_of(name, place, store, tell)(begun)
+                self._tell = self._within(name, place, self.progress)
+                start = Progress("stage", place - 1, len(self.stages), resumed=resumed)
+                self._within(name, place, tell)(start)
                 result = work()
                 store.add_record(Stage(name, result))
             self.results[name] = result
@@ -191,14 +192,14 @@ class DesignAlgorithm(DesignRun):
         if "pictures" in self.results and "test" not in self.results:
             self.picture_list.check(self.results["pictures"]["digest"], training=stage != "test")
 
-    def _progress_of(self, name: str, place: int, journal: DesignJournal, tell: Tell) -> Tell:
-        """A callback for the progress of a stage, which adds the stage to it."""
-        s, total = self.settings, len(self.stages)
+    def _within(self, name: str, place: int, tell: Tell) -> Tell:
+        """``tell`` for what a stage does; the stage is added to its progress."""
+        s, journal, total = self.settings, self._journal, len(self.stages)
         planned = self.results.get("epochs", {}).get("seconds", {})
         if s.hours is not None:
             planned = {**planned, "search": 3600 * s.hours * SHARES["search"]}
 
-        def within_stage(progress: Progress) -> None:
+        def with_stage(progress: Progress) -> None:
             left = math.nan if s.hours is None else 3600 * s.hours - journal.elapsed
             seconds = journal.elapsed - journal.seconds
             stage = StageUnderWay(
@@ -206,7 +207,7 @@ class DesignAlgorithm(DesignRun):
             )
             tell(replace(progress, stage=stage))
 
-        return within_stage
+        return with_stage
 
     def _stage_options(self, name: str) -> dict[str, Any]:
         """Folder and progress of a stage's own run; one of an earlier design starts over."""
@@ -225,7 +226,7 @@ class DesignAlgorithm(DesignRun):
         result = SearchAlgorithm(settings=settings, workers=self.workers, **options).run()
         expected = ""
         if result.confirmed is not None:
-            expected = f"{result.confirmed.in_words} % [90 %] in fresh short trainings"
+            expected = f"{result.confirmed.estimate} % [90 %] in fresh short trainings"
         trust = "" if result.predictor is None else result.predictor.in_words
         return {
             "finalists": [row.architecture for row in result.seed_first],

@@ -14,7 +14,7 @@ import torch
 
 from asvit.core.console import percent
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import (
     INHERITED,
     TRIALS,
@@ -26,6 +26,7 @@ from asvit.networks import Network, WeightsFile, load_state
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.folder import newest_run
 from asvit.search.supernet_result import (
+    Accuracy,
     AccuracyJournal,
     Cells,
     EvolutionResult,
@@ -51,9 +52,9 @@ class EvolutionAlgorithm(EvolutionRun):
     file: SupernetFile | None = None  # the supernet, where it is read already
 
     @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
+    def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; without a supernet, with the newest finished one."""
-        run = super().make(preset, **given)
+        run = super().make(preset, **values)
         return run if run.supernet else replace(run, supernet=newest_run("supernet"))
 
     def resolved(self) -> Self:
@@ -84,7 +85,7 @@ class EvolutionAlgorithm(EvolutionRun):
     def parts(self) -> Splits:
         """The images that the supernet was trained on, which must not have changed."""
         origin = self.trained.origin
-        parts = load_splits(origin.settings, progress=images_told(self.progress))
+        parts = load_splits(origin.settings, progress=image_progress(self.progress))
         check_same_images(self.source, origin.images, parts.provenance)
         return parts.to(self.where)
 
@@ -186,7 +187,7 @@ class EvolutionAlgorithm(EvolutionRun):
         accuracy = store.get(part, path)
         if accuracy is None:
             accuracy = self.allowed.space.accuracy(self.network, path, getattr(self.parts, part))
-            store.add(part, path, accuracy)
+            store.add_record(Accuracy(part, path, accuracy))
         return accuracy
 
     def _random(self, store: AccuracyJournal, paths: Sequence[Cells]) -> RandomPaths:

@@ -12,11 +12,12 @@ from typing import Any
 
 from asvit.core.console import percent
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import TABLE
 from asvit.core.versions import versions
 from asvit.reference import trainer
 from asvit.reference.build import (
+    Finished,
     Outcome,
     Training,
     TrainingJournal,
@@ -51,7 +52,7 @@ class BuildAlgorithm(BuildRun):
     @cached_property
     def trainer(self) -> trainer.Trainer:
         """Trains on the first device."""
-        progress = images_told(self.progress)
+        progress = image_progress(self.progress)
         return trainer.Trainer(self.settings, self.devices[0], progress=progress)
 
     def check(self) -> None:
@@ -69,7 +70,7 @@ class BuildAlgorithm(BuildRun):
         before, began = len(trainings) - len(todo), time.monotonic()
         with closing(self._outcomes(todo)) as outcomes:
             for done, (training, outcome) in enumerate(outcomes, before + 1):
-                store.add(training, outcome)
+                store.add_record(Finished(training, outcome))
                 self._write_table(store)
                 state = outcome.reason or percent(outcome.accuracy)
                 tell(

@@ -13,18 +13,18 @@ from typing import Any, Self
 
 from asvit.core.console import number, short
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import CANDIDATES, RESULT, SERIES
 from asvit.core.settings import WrongOption, warn_of_changes, wrong_option
 from asvit.data.training_sets import class_count
-from asvit.growth.journal import GrowthJournal
+from asvit.growth.journal import GrowthJournal, Timed
 from asvit.growth.result import ScaleResult
+from asvit.growth.seed import GrowthSeed, find_growable
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.architectures import find_architecture
 from asvit.runs.estimate import Remaining, with_example
 from asvit.runs.folder import newest_run, remove_files
-from asvit.runs.growable import Growable, find_growable
 from asvit.runs.lifecycle import check_settings, peeked, stored_result
 from asvit.runs.measurement_pool import (
     EvalContext,
@@ -56,19 +56,19 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     journal_type = GrowthJournal
 
     @classmethod
-    def make(cls, preset: str = "default", **given: Any) -> Self:
+    def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; without an architecture, from the newest finished search."""
-        texts = {given.pop("arch", None), given.pop("architecture", None)} - {None}
+        texts = {values.pop("arch", None), values.pop("architecture", None)} - {None}
         if len(texts) > 1:
             raise WrongOption(f"two architectures, {' and '.join(sorted(texts))}; give one")
         text = next(iter(texts), None)
         if text is None:
-            given["seed_run"] = newest_run("search")
-            text = _seed_of(given["seed_run"])
+            values["seed_run"] = newest_run("search")
+            text = _seed_of(values["seed_run"])
         with wrong_option():
             _, architecture = find_growable(find_architecture(str(text)).text)
-        given |= {"architecture": str(architecture), "classes_of_data": "classes" not in given}
-        return super().make(preset, **given)
+        values |= {"architecture": str(architecture), "classes_of_data": "classes" not in values}
+        return super().make(preset, **values)
 
     def resolved(self) -> Self:
         """With the classes of the data, unless a number was given."""
@@ -84,14 +84,14 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         directions(self.settings.proxies)
 
     @cached_property
-    def growable(self) -> Growable:
+    def growable(self) -> GrowthSeed:
         """The architecture at other depths and widths."""
-        return Growable(self.settings)
+        return GrowthSeed(self.settings)
 
     @cached_property
     def context(self) -> EvalContext:
         """Device and images to measure on."""
-        return EvalContext(self.settings, progress=images_told(self.progress))
+        return EvalContext(self.settings, progress=image_progress(self.progress))
 
     def free_settings(self, store: GrowthJournal) -> Sequence[str]:
         """The budget, where it is larger than before and of the same unit."""
@@ -136,7 +136,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     def _time(self, store: GrowthJournal, text: str) -> float:
         """Milliseconds of a forward pass of a network, timed once."""
         if text not in store.latencies:
-            store.keep_latency(text, self._latency(text))
+            store.add_record(Timed(text, self._latency(text)))
         return store.latencies[text].milliseconds
 
     def _latency(self, text: str) -> Latency:

@@ -17,7 +17,7 @@ from optuna.study import Study
 
 from asvit.core.codec import to_json
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, images_told
+from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import JOURNAL, RESULT, TRAINED, TRIALS
 from asvit.core.secrets import public_url
 from asvit.core.settings import ELSEWHERE, MeasuringSettings, fields_of
@@ -58,7 +58,7 @@ from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.base import Architecture
 from proxies.latency import Latency
-from proxies.messages import one_line
+from proxies.text import one_line
 from scaling.ranking import Better
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
@@ -134,7 +134,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
     def pool(self) -> Any:
         """Measures with the proxies, or trains; both on images."""
         kind, settings = Evaluator if self.judged else TrainingPool, cast("Any", self.settings)
-        progress = images_told(self.progress)
+        progress = image_progress(self.progress)
         return kind(self.space, settings, workers=self.workers, progress=progress)
 
     def load(self) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from asvit.core.files import write_text
-from asvit.core.progress import Tell, images_told
+from asvit.core.progress import Tell, image_progress
 from asvit.core.run_files import LOSSES, SUPERNET_WEIGHTS
 from asvit.core.versions import versions
 from asvit.models.psvit_supernet import PSViTSupernet
@@ -45,7 +45,7 @@ class SupernetAlgorithm(SupernetRun):
     @cached_property
     def parts(self) -> Splits:
         """The images."""
-        return load_splits(self.settings, progress=images_told(self.progress)).to(self.where)
+        return load_splits(self.settings, progress=image_progress(self.progress)).to(self.where)
 
     def check(self) -> None:
         """Find the space and the device."""

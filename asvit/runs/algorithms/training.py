@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 
 from asvit._version import __version__
-from asvit.core.progress import Tell, ignore, images_told
+from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL, previous
 from asvit.core.settings import WrongOption, fields_of
 from asvit.core.versions import versions
@@ -107,7 +107,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 train_images=s.train_images,
                 validation_images=s.validation_images,
                 classes=s.classes,
-                progress=images_told(self.progress) if self.processes.first else None,
+                progress=image_progress(self.progress) if self.processes.first else None,
             )
 
     @cached_property
@@ -197,7 +197,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         bad: dict[str, str] = {}
         if self.processes.first:
             for part in parts:
-                bad |= unreadable_images(part, progress=images_told(self.progress))
+                bad |= unreadable_images(part, progress=image_progress(self.progress))
         bad = self.processes.gather(bad)[0]
         refuse_unreadable(bad, sum(map(len, parts)), ", or give --bad-images replace")
 

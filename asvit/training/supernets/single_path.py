@@ -17,7 +17,7 @@ from asvit.networks import load_state
 from asvit.training.checkpoint import under
 from asvit.training.short import LabelledTensors, Recipe, augment, lr_factor, parameter_groups
 from proxies.evaluation import seed_for
-from proxies.messages import shown
+from proxies.text import shown
 
 P = TypeVar("P")
 

@@ -17,8 +17,9 @@ import pytest
 from click.shell_completion import BashComplete
 
 from asvit.cli.app import app
+from asvit.runs import scoring
 from asvit.search import SearchSettings
-from proxies import latency, timing
+from proxies import Score, latency, timing
 from tests.asvit.cli.commands import RUNS, check_refused, run, strict
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
@@ -162,10 +163,8 @@ def test_scores_are_kept_even_if_nobody_reads_them(tmp_path: Path, monkeypatch) 
 
 
 def test_score_says_why_a_measure_failed(monkeypatch) -> None:
-    import proxies
-
-    failed = proxies.Score(math.nan, math.nan, (math.nan,), "lower", "the [bold]kernel[/] is odd")
-    monkeypatch.setattr(proxies, "measure", lambda *_, **__: {"ntk_condition_number": failed})
+    failed = Score(math.nan, math.nan, (math.nan,), "lower", "the [bold]kernel[/] is odd")
+    monkeypatch.setattr(scoring, "measure", lambda *_, **__: {"ntk_condition_number": failed})
     shown = run("score", SEED, *SMALL, "--proxy", "ntk_condition_number")
     assert shown.exit_code == 0
     assert "the [bold]kernel[/] is odd" in shown.stdout
@@ -215,6 +214,7 @@ def test_cost_says_what_it_counts() -> None:
     assert result.stdout.count("total") == 2
 
 
+@pytest.mark.nightly
 def test_cost_times_a_pass_and_says_on_what() -> None:
     """As a user types it, in a process of its own."""
     given = ("cost", SEED, "timm:resnet18", "--image-size", "32", "--latency", "--batch", "2")
@@ -376,13 +376,13 @@ def test_list_without_a_match_says_so_and_stays_valid() -> None:
 def test_report_of_an_unfinished_run(tmp_path: Path, finished: Any) -> None:
     folder = tmp_path / "unfinished"
     shutil.copytree(finished("search")[0], folder)
-    (folder / "result.json").unlink()
-    result = run("report", folder, "--json")
-    assert result.exit_code == 0, result.stderr
-    data = strict(result.stdout)
+    data = strict(run("report", folder, "--json").stdout)
     assert data["folder"] == str(folder)
     assert "report.html" in data["files"]
-    assert "Not finished: 6 of 6 architectures" in (folder / "report.html").read_text()
+    (folder / "result.json").unlink()
+    result = run("report", folder)
+    assert result.exit_code == 3
+    assert "has no finished search yet; the same asvit search goes on with it" in result.stderr
 
 
 def test_report_without_a_run_takes_the_newest(tmp_path, monkeypatch, finished) -> None:

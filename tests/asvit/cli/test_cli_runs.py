@@ -136,7 +136,7 @@ def test_an_interrupt_says_how_to_go_on(
     def stop(_run: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs.RUNS[kind], "resolved", stop)
+    monkeypatch.setattr(runs.RUNS[kind].algorithm or runs.RUNS[kind], "resolved", stop)
     result = run(*words(kind), "--fresh")
     assert result.exit_code == 130
     command = shlex.join(["asvit", *words(kind)])

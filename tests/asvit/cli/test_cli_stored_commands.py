@@ -30,12 +30,12 @@ from asvit.core.settings import (
     plain_type,
 )
 from asvit.export.settings import ExportSettings
+from asvit.runs.algorithms.search import SearchAlgorithm
+from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.command_line import typed_options
 from asvit.runs.designing import DesignRun, design
 from asvit.runs.reporting import show
 from asvit.runs.run import RUNS, Run
-from asvit.runs.search import SearchRun
-from asvit.runs.training import TrainRun
 from tests.asvit.cli.commands import RUNS as SMALL_RUNS
 from tests.asvit.cli.commands import SEED, run
 from tests.asvit.runs.test_runs_designing import Fakes, fakes, pictures  # noqa: F401 - fixtures
@@ -94,7 +94,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
         assert name == "asvit"
         with monkeypatch.context() as patch:
             for kind in RUNS.values():
-                patch.setattr(kind, "resolved", stop)
+                patch.setattr(kind.algorithm or kind, "resolved", stop)
             ended = run(*words)
         assert ended.exit_code == 130, f"{line}: {ended.stderr}"
         return seen[0]
@@ -227,13 +227,13 @@ def test_what_a_design_tells_to_type(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runs: dict[str, Run[Any, Any, Any]] = {}
-    for kind, fake in ((SearchRun, fakes.search), (TrainRun, fakes.train)):
+    for kind, fake in ((SearchAlgorithm, fakes.search), (TrainAlgorithm, fakes.train)):
 
         def kept(one: Run[Any, Any, Any], fake: Any = fake) -> Any:
             runs[str(one.folder)] = one
             return fake(one)
 
-        monkeypatch.setattr(kind, "run", kept)
+        monkeypatch.setattr(kind.algorithm, "run", kept)
     monkeypatch.chdir(tmp_path)
     result = design(pictures, max_params="150K", max_latency="0.9ms", out="my run", seed=3)
     screen = Console(file=io.StringIO(), width=80)

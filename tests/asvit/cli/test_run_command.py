@@ -66,7 +66,9 @@ def test_people_are_told_on_stderr_and_data_goes_to_stdout(tmp_path: Path) -> No
     done = run("toy", "x", "--out", tmp_path)
     assert done.stderr.splitlines()[0] == f"toy in {tmp_path}"
     assert done.stderr.splitlines()[1].startswith("step 1/3")
-    assert f"total: 1.5\nfolder: {tmp_path}, after 0:00\nnext:   asvit list data" in done.stdout
+    assert (
+        f"total: 1.5\nfinished in 0:00\nfolder: {tmp_path}\nnext:   asvit list data" in done.stdout
+    )
     again = run("toy", "x", "--out", tmp_path)
     assert again.stderr == "this toy had finished before; --fresh starts it over\n"
     assert again.stdout == done.stdout
@@ -110,17 +112,6 @@ def test_report_finds_the_kind_of_a_folder(tmp_path: Path) -> None:
     unfinished = run("report", tmp_path)
     assert unfinished.exit_code == 3
     assert "has no finished" in unfinished.stderr
-
-
-def test_a_kind_without_a_report_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ToyRun, "pictures", lambda _result: None)
-    run("toy", "x", "--out", tmp_path, "--quiet")
-    assert not (tmp_path / "report.html").exists()
-    done = run("report", tmp_path)
-    assert (done.exit_code, done.stderr) == (
-        3,
-        f"asvit: {tmp_path} holds a toy, which has no report\n",
-    )
 
 
 @pytest.mark.parametrize("name", RUNS)

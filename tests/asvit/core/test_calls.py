@@ -3,7 +3,7 @@
 import warnings
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asvit.core.calls import LONGEST, call_text, parse_call
@@ -14,6 +14,7 @@ PLAIN |= st.floats(allow_nan=False, allow_infinity=False)
 VALUES = PLAIN | st.lists(PLAIN, max_size=3).map(tuple)
 
 
+@example("net", {"x_": "ª"})  # a name that Python would read as another one
 @given(NAMES, st.dictionaries(NAMES.map(lambda name: f"x_{name}"), VALUES, max_size=4))
 def test_a_text_is_read_as_it_was_written(name: str, arguments: dict[str, object]) -> None:
     text = call_text(name, arguments)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from asvit.core.progress import Progress, images_told
+from asvit.core.progress import Progress, image_progress
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ def test_part_and_remaining_time(progress: Progress, part: float, remaining: flo
 
 def test_images_are_a_unit_of_their_own() -> None:
     told: list[Progress] = []
-    images_told(told.append)(3, 16)
+    image_progress(told.append)(3, 16)
     assert told == [Progress("image", 3, 16)]

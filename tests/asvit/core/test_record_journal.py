@@ -84,7 +84,12 @@ def test_what_was_added_by_another_object_is_summed_too(path: Path) -> None:
 
 
 def test_nan_is_not_written_but_as_null(path: Path) -> None:
-    before = path.read_bytes()
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        ToyJournal(path).append({"value": math.nan})
-    assert path.read_bytes() == before
+    assert b'"value":null' in path.read_bytes()
+    assert math.isnan(ToyJournal(path).records[0].value)
+
+
+def test_a_record_of_another_class_is_refused(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(summed(unsummed(content).replace(b'"ToyRow"', b'"Row"')))
+    with pytest.raises(ValueError, match="line 2 is not a record of a toy: it has no 'Row'"):
+        ToyJournal(path)

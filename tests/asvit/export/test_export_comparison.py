@@ -16,7 +16,13 @@ from asvit.export.formats import FORMATS
 from asvit.export.writers import write_copy
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "name",
+    [  # tests/asvit/runs/test_predicting.py exports the others, which compares them, too
+        name if name == "pt2" else pytest.param(name, marks=pytest.mark.nightly)
+        for name in FORMATS
+    ],
+)
 def test_a_copy_reloaded_in_a_fresh_process_is_equal(name: str, tmp_path: Path) -> None:
     model, content = as_file(SHIFT)
     form = FORMATS[name]

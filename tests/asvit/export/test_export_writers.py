@@ -54,7 +54,7 @@ def test_graphs_agree_on_any_number_of_images(name: str, tmp_path: Path) -> None
     check_both_graphs(NETWORKS[name]().eval(), tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", MORE)
 def test_graphs_of_more_networks_agree(name: str, tmp_path: Path) -> None:
     check_both_graphs(MORE[name]().eval(), tmp_path)

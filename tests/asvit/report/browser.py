@@ -108,22 +108,15 @@ class Browser:
             if event["method"] == "Network.requestWillBeSent"
         ]
 
-    def picture(self) -> bytes:
-        """The whole page as PNG."""
-        size = self._send("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        shot = self._send("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
-        return base64.b64decode(shot["data"])
-
     def pdf(self) -> bytes:
         """The page as PDF on A4 paper; open it with ``printed`` first."""
-        made = self._send("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)
-        return base64.b64decode(made["data"])
+        printed = self._send("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)
+        return base64.b64decode(printed["data"])
 
     def _log(self, name: str) -> list[dict[str, Any]]:
         """The entries of a log since the last call."""
-        told: dict[str, Any] = self.driver.execute(Command.GET_LOG, {"type": name})
-        return list(told["value"])
+        entries: dict[str, Any] = self.driver.execute(Command.GET_LOG, {"type": name})
+        return list(entries["value"])
 
     def _send(self, command: str, **parameters: object) -> Any:
         return self.driver.execute_cdp_cmd(command, parameters)

@@ -38,7 +38,16 @@ _KEPT = {
     "rule",
     "grow",
 }
-_KEPT |= {"network", "picture", "recipe", "optimizer", "precision", "distillation"}
+_KEPT |= {
+    "detector",
+    "hand_made",
+    "network",
+    "picture",
+    "recipe",
+    "optimizer",
+    "precision",
+    "distillation",
+}
 _TEXT_COLUMNS = {"architecture", "reason", "origin", "path"}
 _SIZES = {"params", "macs"}  # whose columns are fixed where they are no measures
 _FIXED_COLUMNS = _TEXT_COLUMNS | {

@@ -8,37 +8,33 @@ import base64
 import io
 import math
 import random
-import statistics
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from asvit.core.codec import from_json
-from asvit.core.digests import sealed_json
-from asvit.core.files import write_bytes
+from asvit.core.results import stored_content
+from asvit.designs.result import DesignResult
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.findings import Finding, Reliability, in_order
-from asvit.reference.result import Values
-from asvit.reference.settings import CorrelationQuery, CorrelationSettings
+from asvit.reference.findings import Finding, in_order
+from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
+from asvit.runs.folder import MARKER
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
 from asvit.search.rows import Finalist, write_trials
 from asvit.search.supernet_result import (
     EvolutionResult,
-    Generation,
     PathRow,
-    RandomPaths,
     Winner,
+    generations_of,
     write_paths,
 )
 from asvit.search.supernet_settings import EvolutionSettings
@@ -46,10 +42,11 @@ from asvit.spaces import load_space
 from asvit.training.metrics import Confusion, EpochRow, Mistake, Predictions, write_metrics
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
-from asvit.training.supernets.settings import PathAccuracies, SupernetResult, SupernetSettings
+from asvit.training.supernets.settings import SupernetResult
+from asvit.transfer.settings import DetectionResult
 from proxies import get_proxy
 from scaling import Row
-from scaling.trajectory import to_csv
+from tests.asvit.runs import stored_results
 
 MEASURES = ("length_distortion", "ntk_condition_number")
 SINGULAR = (
@@ -61,6 +58,7 @@ _ORIGIN = {
     "images": {"source": "fractal", "digest": "5f0c" * 16, "count": 16},
     "device": "cpu",
     "versions": {"asvit": "0.1.0", "python": "3.11.7", "torch": "2.15.0", "timm": "1.0.31"},
+    "command": "asvit search --steps 120 --repeats 5 --seed 0 --out runs/search",
 }
 
 
@@ -73,46 +71,35 @@ def write_sample(kind: str, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     KINDS[kind](folder)
+    (folder / MARKER).write_text(stored_content(folder / "result.json")["kind"])
     return folder
 
 
 def _search(folder: Path) -> None:
     trials = _trials(120)
     write_trials(folder / "trials.csv", trials, MEASURES)
-    best, command = trials[-1], "asvit search --steps 120 --repeats 5 --seed 0 --out runs/search"
-    SearchResult(
+    best = trials[-1]
+    finalists = [
+        Finalist(
+            *(row.architecture, row.number, row is best, row.params, row.macs),
+            *(row.values, row.values, row.reason),
+        )
+        for row in trials[-3:]
+    ]
+    replace(
+        stored_results.RIGHT[SearchResult][0],
         folder=folder,
         settings=SearchSettings.make(steps=len(trials)),
         seed_architecture=best.architecture,
         params=best.params,
         macs=best.macs,
         values=best.values,
-        reason="",
         steps=len(trials),
-        failures=3,
         entropy=(15.3, 4.1),
         front=trials[-10:],
-        finalists=[
-            Finalist(
-                architecture=row.architecture,
-                number=row.number,
-                likeliest=row is best,
-                params=row.params,
-                macs=row.macs,
-                values=row.values,
-                again=row.values,
-                reason=row.reason,
-            )
-            for row in trials[-3:]
-        ],
-        wall_seconds=1563.2,
-        provenance={**_ORIGIN, "command": command},
-        reliability=from_json(_reliability(), Reliability),
+        finalists=finalists,
+        provenance=_ORIGIN,
     ).write()
-
-
-def _search_stopped(folder: Path) -> None:
-    write_trials(folder / "trials.csv", _trials(3), MEASURES)
 
 
 def _trials(count: int) -> list[TrialRow]:
@@ -160,18 +147,13 @@ def _scale(folder: Path) -> None:
             candidates.append(_grown(draw, step, deeper, wider, chosen=place == best, failed=bad))
         _, depths, width = tried[best]
         series.append(_grown(draw, step, depths, width))
-    (folder / "steps.csv").write_text(to_csv(series), encoding="utf-8")
-    (folder / "candidates.csv").write_text(to_csv(candidates), encoding="utf-8")
-    ScaleResult(
+    replace(
+        stored_results.RIGHT[ScaleResult][0],
         folder=folder,
         settings=ScaleSettings(architecture=_SEED, budgets=("5M", "20M"), seed=7),
-        space="asvit",
         series=series,
         candidates=candidates,
-        reason="",
-        wall_seconds=5123.0,
-        provenance={"seed_run": None, **_ORIGIN, "command": "asvit scale --budget 5M,20M"},
-        reliability=from_json(_reliability(), Reliability),
+        provenance={"seed_run": None, **_ORIGIN},
     ).write()
 
 
@@ -226,7 +208,7 @@ def _correlate(folder: Path) -> None:
             math.nan if i == 7 else 10 ** (9 - q + draw.gauss(0, 0.4))
             for i, q in enumerate(quality)
         ),
-        "zico": tuple(draw.gauss(0, 1) for _ in quality),
+        "zico": tuple(draw.gauss(0, 1) if i < 2 else math.nan for i in range(count)),
     }
     measures["+".join(MEASURES)] = tuple(q + draw.gauss(0, 0.2) for q in quality)
     reasons = tuple(SINGULAR if i == 7 else "" for i in range(count))
@@ -238,19 +220,18 @@ def _correlate(folder: Path) -> None:
         for target in targets
         for name, column in measures.items()
     ]
-    result = {
-        "schema_version": 1, "kind": "correlation", "reference": "timm-in1k",
-        "digest": "a1b2" * 16, "targets": [asdict(target) for target in targets], "rows": count,
-        "excluded": {"above 100M parameters": 41}, "wall_seconds": 823.0,
-        "correlations": [one.to_json() for one in in_order(found)],
-        "settings": CorrelationSettings(repeats=2, seed=7).to_json(),
-        "question": CorrelationQuery().to_json(),
-        **_ORIGIN, "images": {"224": {"source": "fractal", "digest": "5f0c" * 16}},
-        "command": "asvit correlate --reference timm-in1k --proxies length_distortion,zico",
-    }  # fmt: skip
-    (folder / "scores.jsonl").touch()
     (folder / "values.csv").write_text(values.to_csv(), encoding="utf-8")
-    _write_result(folder, result)
+    replace(
+        stored_results.RIGHT[CorrelationResult][0],
+        folder=folder,
+        reference="timm-in1k",
+        targets=targets,
+        rows=count,
+        excluded={"above 100M parameters": 41},
+        correlations=in_order(found),
+        values=values,
+        provenance={**_ORIGIN, "images": {"224": {"source": "fractal", "digest": "5f0c" * 16}}},
+    ).write()
 
 
 def _finding(
@@ -269,7 +250,6 @@ def _evolution(folder: Path) -> None:
     draw, rng = random.Random(3), np.random.default_rng(3)
     space = load_space("psvit2d")
     rows: list[PathRow] = []
-    generations: list[Generation] = []
     for generation in range(1, 9):
         for _ in range(20):
             text, macs = str(space.sample(rng)), draw.randrange(4_000_000, 20_000_000)
@@ -277,35 +257,16 @@ def _evolution(folder: Path) -> None:
             origin = "random" if generation == 1 else draw.choice(["crossover", "mutation"])
             path = text.partition(":")[2]
             rows.append(PathRow(len(rows), generation, origin, text, path, macs, accuracy))
-        own = [row.validation for row in rows[-20:]]
-        best = max(row.validation for row in rows)
-        generations.append(
-            Generation(generation, len(own), max(own), statistics.median(own), best)
-        )
-    won = max(rows, key=lambda row: row.validation)
-    validation = PathAccuracies(paths=20, lowest=41.25, median=57.5, highest=66.0)
-    compared = RandomPaths(validation, replace(validation, median=56.75))
-    (folder / "accuracies.jsonl").touch()
+    best = max(rows, key=lambda row: row.validation)
     (folder / "trials.csv").write_text(write_paths(rows), encoding="utf-8")
-    EvolutionResult(
+    replace(
+        stored_results.RIGHT[EvolutionResult][0],
         folder=folder,
         settings=EvolutionSettings.make("quick", generations=8, max_macs=20_000_000),
-        space="psvit2d",
-        winner=Winner(
-            won.architecture, won.path, 812_334, won.macs, won.validation, won.validation - 2
-        ),
-        generations=generations,
-        in_window=compared,
-        anywhere=compared,
-        deit_macs=20_000_000,
+        winner=Winner(best.architecture, best.path, 812_334, best.macs, best.validation, 80.0),
+        generations=generations_of(rows),
         evaluated=len(rows),
-        reason="",
-        wall_seconds=412.0,
-        provenance={
-            "supernet": {"folder": "runs/supernet-psvit2d", "digest": "c0de" * 16},
-            **_ORIGIN,
-            "command": "asvit supernet evolve runs/supernet-psvit2d --max-macs 20M",
-        },
+        provenance={"supernet": {"folder": "runs/supernet", "digest": "c0de" * 16}, **_ORIGIN},
     ).write()
 
 
@@ -335,24 +296,16 @@ def _training(folder: Path) -> None:
         for stride, epochs, macs in ((16, 8, 30_000_000), (4, 12, 90_000_000))
     ]  # fmt: skip
     write_metrics(folder, history)
-    TrainResult(
+    replace(
+        stored_results.RIGHT[TrainResult][0],
         folder=folder,
         settings=TrainSettings(_SEED, epochs=20, warmup_epochs=2, retokenize="auto"),
         network=Network(_SEED, 64, len(classes)),
-        params=2_331_004,
-        macs=90_000_000,
         history=tuple(history),
         best=history[-1],
         stages=tuple(stages),
         saved={"macs": 0.267, "time": 0.261, "published": 0.2},
-        bad_images={"cat/0017.jpg": 3},
-        wall_seconds=251.0,
-        provenance={
-            "found_by": {"kind": "search", "run": "runs/seed"},
-            "processes": 1,
-            **_ORIGIN,
-            "command": "asvit train runs/seed --data pets --epochs 20",
-        },
+        provenance={"found_by": {"kind": "search"}, "processes": 1, **_ORIGIN},
     ).write()
     draw = random.Random(5)
     confusion = [
@@ -378,17 +331,8 @@ def _picture(number: int) -> str:
 
 
 def _supernet(folder: Path) -> None:
-    (folder / "losses.csv").touch()
-    SupernetResult(
-        folder=folder,
-        settings=SupernetSettings(),
-        losses=[2.3 * 0.95**epoch for epoch in range(30)],
-        num_classes=10,
-        accuracy=PathAccuracies(paths=20, lowest=41.25, median=57.5, highest=66.0),
-        params=8_123_456,
-        wall_seconds=1870.0,
-        provenance={**_ORIGIN, "command": "asvit supernet train --space psvit2d"},
-    ).write()
+    losses = [2.3 * 0.95**epoch for epoch in range(30)]
+    replace(stored_results.RIGHT[SupernetResult][0], folder=folder, losses=losses).write()
 
 
 def _reference(folder: Path) -> None:
@@ -399,51 +343,36 @@ def _reference(folder: Path) -> None:
         accuracies = [math.nan if number == 7 else mean + draw.gauss(0, 1) for _ in range(2)]
         size = draw.randrange(300_000, 900_000)
         rows.append(BuiltRow(str(space.sample(rng)), size, 90 * size, tuple(accuracies)))
-    failed = f"{rows[7].architecture}, seed 0"
-    (folder / "trainings.jsonl").touch()
-    BuildResult(
+    why = "the loss became nan in epoch 3, step 17; use a lower learning rate"
+    replace(
+        stored_results.RIGHT[BuildResult][0],
         folder=folder,
         settings=BuildSettings(n=len(rows)),
         rows=rows,
-        failures={failed: "the loss became nan in epoch 3, step 17; use a lower learning rate"},
-        num_classes=10,
-        training_seconds=7000.0,
-        wall_seconds=3600.0,
-        provenance={**_ORIGIN, "command": "asvit reference build --n 40"},
+        failures={f"{rows[7].architecture}, seed 0": why},
+        provenance=_ORIGIN,
     ).write()
 
 
-def _reliability() -> dict[str, Any]:
-    """The reliability section of a run with ``--reference``."""
-    length: dict[str, Any] = {
-        "measure": "length_distortion", "better": "higher", "n": 99, "dropped": 1, "tau": 0.603,
-        "tau_interval": [0.5, 0.7], "difference": -0.11, "difference_interval": [-0.2, 0.0],
-        "reason": "",
-    }  # fmt: skip
-    nothing = dict.fromkeys(("tau", "difference"))
-    kappa = {
-        **length, **nothing, "measure": "ntk_condition_number", "n": 1, "reason": SINGULAR,
-        "tau_interval": [None, None], "difference_interval": [None, None],
-    }  # fmt: skip
-    return {
-        "reference": "timm-in1k", "digest": "a1b2" * 16, "target": "top1", "rows": 100,
-        "description": "ImageNet-1k validation accuracy", "noise_ceiling": 0.91,
-        "folder": "correlate-timm-in1k-1234", "measures": [length, kappa],
-        "best_count": {**length, "measure": "params", "tau": 0.716},
-    }  # fmt: skip
+def _design(folder: Path) -> None:
+    right = stored_results.RIGHT[DesignResult][0]
+    equal, left_out = [["cat/1.jpg", "cat/2.jpg"]], {"dog/9.png": "it has another digest"}
+    replace(right, folder=folder, equal=equal, left_out=left_out).write()
 
 
-def _write_result(folder: Path, result: dict[str, Any]) -> None:
-    write_bytes(folder / "result.json", *sealed_json(result))
+def _detection(folder: Path) -> None:
+    replace(stored_results.RIGHT[DetectionResult][0], folder=folder).write()
+    Image.new("RGB", (96, 64), (90, 200, 10)).save(folder / "predictions.jpg")
 
 
 KINDS: dict[str, Callable[[Path], None]] = {
     "search": _search,
-    "search-stopped": _search_stopped,
     "scale": _scale,
     "correlate": _correlate,
     "evolution": _evolution,
     "training": _training,
     "supernet": _supernet,
     "reference": _reference,
+    "design": _design,
+    "detection": _detection,
 }

@@ -1,41 +1,40 @@
 """What holds for the report of every kind of run, whatever its folder holds."""
 
 import csv
-import json
+import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner
 from hostile_runs import COLOUR, CONTROL, FORMULA, MARKUP, NAME, SURROGATE, write_hostile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
+from rich.console import Console
 
+from asvit.cli.app import app
+from asvit.core.console import number
 from asvit.core.results import stored_content
-from asvit.reference.result import CorrelationResult
-from asvit.report import correlate, evolution, scale, search
-from asvit.report.scale import read_scaling
-from asvit.report.search import read_run
-from asvit.runs.run import write_report
-from asvit.search.supernet_result import EvolutionResult, PathRow, generations_of, write_paths
-from proxies.messages import legible
-from tests.asvit.report.sample_runs import MEASURES, write_sample
-from tests.hostile import FIXED, changed_json, refused_or, sealed_result
+from asvit.core.summary import Table
+from asvit.report import evolution, html, search_figures
+from asvit.report.pictures import Picture
+from asvit.runs.reporting import show
+from asvit.runs.run import kind_of, write_report
+from asvit.search.rows import TrialRow, write_trials
+from asvit.search.supernet_result import PathRow, generations_of, write_paths
+from proxies.text import legible
+from tests.asvit.report.sample_runs import KINDS, MEASURES, write_sample
+from tests.hostile import FEW, changed_bytes, changed_json, sealed_result
 
-PAGES: dict[str, Callable[[Path], str]] = {
-    "search": lambda folder: search.page(read_run(folder), []),
-    "scale": lambda folder: scale.page(read_scaling(folder), []),
-    "correlate": lambda folder: correlate.page(CorrelationResult.read(folder / "result.json"), []),
-    "evolution": lambda folder: evolution.write_evolution_report.page(
-        EvolutionResult.read(folder / "result.json"), []
-    ),
-}
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = ("svg", "g", "defs", "style", "path", "use", "text", "tspan", "clipPath", "rect")
-DRAWN += ("metadata", "title")
+DRAWN += ("metadata", "title", "image")
 
 
 def test_the_same_run_gives_the_same_bytes(report: Path) -> None:
@@ -46,20 +45,21 @@ def test_the_same_run_gives_the_same_bytes(report: Path) -> None:
 
 def test_nothing_is_asked_of_a_network(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
-    assert not re.search(r"https?://", text)
+    assert not re.search(r"https?://|@import", text)
     assert not re.search(r'\b(src|href)="(?!data:image/(jpeg|svg\+xml);base64,)', text)
     assert text.count("data:image/svg+xml") == len(list(report.parent.glob("*.svg")))
 
 
 class Found(HTMLParser):
-    """What of a page could act, and its text; scripts are read as browsers read them."""
+    """What of HTML could act, and its text; scripts are read as browsers read them."""
 
-    def __init__(self, page: Path) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
         self.scripts = 0
         self.wrong: list[str] = []
         self.words: list[str] = []
-        self.feed(page.read_text(encoding="utf-8"))
+        self.numbers: list[str] = []  # by which cells are sorted
+        self.feed(text)
         self.close()
 
     def handle_starttag(self, tag, attrs) -> None:
@@ -69,6 +69,7 @@ class Found(HTMLParser):
         strange = "iframe", "object", "embed", "link", *["img"] * (embedded is None)
         self.wrong += [f"<{tag}>"] * (tag in strange) + [source] * bool(source and not embedded)
         self.wrong += [name for name, _ in attrs if name.startswith("on")]
+        self.numbers += [value for name, value in attrs if name == "data-value"]
 
     handle_startendtag = handle_starttag
 
@@ -76,20 +77,82 @@ class Found(HTMLParser):
         self.words.append(data)
 
 
+def read(page: Path) -> Found:
+    return Found(page.read_text(encoding="utf-8"))
+
+
+def texts_of(summary: Iterable[Any]) -> list[str]:
+    """Every line, title, fact and text of a cell."""
+    found: list[str] = []
+    for part in summary:
+        if isinstance(part, Table):
+            found += [
+                part.title,
+                *(cell for row in part.rows for cell in row if type(cell) is str),
+            ]
+        elif isinstance(part, str):
+            found.append(part)
+        else:
+            found += [text for pair in part.items() for text in (pair[0], number(pair[1]))]
+    return [legible(text) for text in found]
+
+
+def test_console_notebook_and_page_show_the_same_summary(report: Path) -> None:
+    kind = kind_of(report.parent)
+    result = kind.result_type.read(report.parent / "result.json")
+    show(kind, result, Console(file=(printed := io.StringIO()), width=1000))
+    notebook = Found(result._repr_html_())
+    expected = texts_of(kind.summary(result))
+    assert expected
+    for shown in (printed.getvalue(), "\n".join(notebook.words), "\n".join(read(report).words)):
+        assert [text for text in expected if text not in shown] == []
+    assert notebook.wrong == []
+    assert set(notebook.numbers) <= set(read(report).numbers)
+    assert notebook.scripts == 0
+
+
+# Some numbers of result.json, which are in tables of the page or among its facts.
+NUMBERS: dict[str, Callable[[Any], Iterable[Any]]] = {
+    "search": lambda r: [
+        v for one in r["finalists"] for v in (one["params"], *one["values"].values())
+    ],
+    "scale": lambda r: [s[n] for s in r["steps"] for n in ("params", "macs", *MEASURES)],
+    "correlate": lambda r: [
+        row[n] for row in r["correlations"] for n in ("n", "tau", "difference")
+    ],
+    "evolution": lambda r: [*[row["best"] for row in r["generations"]], r["params"]],
+    "training": lambda r: [r["history"][-1][name] for name in ("train_loss", "loss", "top1")],
+    "supernet": lambda r: [r["params"]],
+    "reference": lambda r: sorted(row["accuracy"] or 0 for row in r["rows"])[-10:],
+    "design": lambda r: [r[name] for name in ("params", "macs", "latency_ms", "accuracy")],
+    "detection": lambda r: [r["params"], r["classes"]],
+}
+
+
+def test_numbers_on_the_page_are_those_of_the_result(report: Path) -> None:
+    content, page = stored_content(report.parent / "result.json"), read(report)
+    expected = [value for value in NUMBERS[report.parent.name](content) if value is not None]
+    assert expected
+    facts = "\n".join(page.words)
+    for value in expected:
+        assert str(value) in page.numbers or number(value) in facts, value
+
+
 def test_hostile_texts_are_texts(hostile: Path) -> None:
-    found = Found(hostile)
+    found = read(hostile)
     assert found.wrong == []
     assert found.scripts == 1  # our own
     words = "".join(found.words)
     for text in (MARKUP, FORMULA, legible(CONTROL), COLOUR, legible(NAME)):
         assert text in words
     assert words.replace("\n", "").isprintable()
+    kind = kind_of(hostile.parent)
+    notebook = Found(kind.html(kind.result_type.read(hostile.parent / "result.json")))
+    assert (notebook.wrong, notebook.scripts) == ([], 0)
 
 
 def test_figures_are_whole_files_of_shapes_and_words(hostile: Path) -> None:
-    files = sorted(hostile.parent.glob("*.svg"))
-    assert files
-    for path in files:
+    for path in sorted(hostile.parent.glob("*.svg")):
         root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
         drawn = {node.tag for node in root.iter() if node.tag.startswith(SVG)}
         assert drawn <= {f"{SVG}{name}" for name in DRAWN}
@@ -106,160 +169,154 @@ def test_formulas_are_not_set(tmp_path: Path, kind: str) -> None:
 
 
 def test_halves_of_characters_are_written_out(tmp_path: Path) -> None:
-    folder = write_hostile("search", tmp_path / "run", SURROGATE)
+    folder = write_hostile("scale", tmp_path / "run", SURROGATE)
     page = write_report(folder)[-1]
     for path in (page, folder / "measures.svg", folder / "measures.csv"):
         assert r"a\ud800b" in path.read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module", params=PAGES)
-def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of each kind, called as the kind."""
-    return write_sample(request.param, tmp_path_factory.mktemp("sample") / request.param)
+def long_search(folder: Path) -> int:
+    """Write a search of 400 trials, one of which, in a place of its own, is the front."""
+    write_sample("search", folder)
+    best, architecture = 151, "8,2,3|4,1,2|4,1,4|4,1,6|32"
+    rows = [
+        TrialRow(
+            *(step, architecture, 10, 20, dict(zip(MEASURES, values, strict=True)), 0.0, 9.0),
+            *("complete", ""),
+        )
+        for step in range(400)
+        for values in [(50.0, 0.5) if step == best else (1.0 + step % 7, 2.0 + step % 5)]
+    ]
+    write_trials(folder / "trials.csv", rows, MEASURES)
+    content = stored_content(folder / "result.json") | {"steps": len(rows)}
+    (folder / "result.json").write_bytes(sealed_result(content))
+    return best
 
 
-@FIXED
-@given(data=st.data())
-def test_a_page_is_made_or_refused_in_one_line(sample: Path, data: DataObject) -> None:
-    result = sample / "result.json"
-    right = result.read_bytes()
-    changed = data.draw(changed_json(stored_content(result)))
-    try:
-        result.write_bytes(sealed_result(changed))
-        page = refused_or(lambda: PAGES[sample.name](sample))
-    finally:
-        result.write_bytes(right)
-    assert page is None or page.startswith("<!DOCTYPE html>")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"params": None}, "params may not be None"),
-        ({"entropy": {"first": 1.0}}, "it has no 'last'"),
-        ({"values": {"length_distortion": 1.0}}, "it has no 'ntk_condition_number'"),
-        ({"values": dict.fromkeys(MEASURES, "<b>")}, "values.length_distortion may not be"),
-        ({"images": []}, "images may not be"),
-        ({"command": 5}, "command may not be 5"),
-    ],
-)
-def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, object], words: str) -> None:
-    folder = write_sample("search", tmp_path / "run")
-    right = stored_content(folder / "result.json")
-
-    def refused(content: dict[str, object], words: str) -> None:
-        (folder / "result.json").write_bytes(sealed_result(content))
-        with pytest.raises(ValueError, match=words) as caught:
-            read_run(folder)
-        assert "\n" not in str(caught.value)
-
-    refused(right | change, words)
-    for name in ("tau_interval", "difference_interval"):
-        content = json.loads(json.dumps(right))
-        content["reliability"]["measures"][0][name] = [1.0]
-        refused(content, f"{name} may not be")
-    del right["steps"]
-    refused(right, "has no 'steps'")
-
-
-def long_evolution(folder: Path, paths: int) -> int:
-    """Write the sample with so many paths, one of which, in a place of its own, is the winner."""
+def long_evolution(folder: Path) -> int:
+    """Write an evolution of 400 paths, one of which, in a place of its own, is the winner."""
     write_sample("evolution", folder)
     rows = [
         PathRow(place, 1 + place // 50, "mutation", f"psvit2d:{place}", "b|s|b", place, place % 97)
-        for place in range(paths)
+        for place in range(400)
     ]
-    winner = paths // 2 + 1
+    winner = 201
     (folder / "trials.csv").write_text(write_paths(rows), encoding="utf-8")
     content = stored_content(folder / "result.json")
-    content |= {"architecture": f"psvit2d:{winner}", "evaluated": paths}
+    content |= {"architecture": f"psvit2d:{winner}", "evaluated": len(rows)}
     content["generations"] = [vars(one) for one in generations_of(rows)]
     (folder / "result.json").write_bytes(sealed_result(content))
     return winner
 
 
-def test_a_long_evolution_is_thinned_but_keeps_the_winner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("write", "figure", "column", "words"),
+    [
+        (long_search, "front", "step", "20 of 400 architectures, evenly spaced, and those of"),
+        (long_evolution, "costs", "number", "20 of 400 paths, evenly spaced, and the winner"),
+    ],
+)
+def test_a_long_run_is_thinned_but_keeps_the_best(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[Path], int],
+    figure: str,
+    column: str,
+    words: str,
 ) -> None:
     monkeypatch.setattr(evolution, "MOST_PATHS", 20)
-    monkeypatch.setattr(evolution, "MOST_ROWS", 30)
-    winner = long_evolution(tmp_path / "run", 400)
+    monkeypatch.setattr(search_figures, "MOST_STEPS", 20)
+    monkeypatch.setattr(html, "MOST_ROWS", 30)
+    best = write(tmp_path / "run")
     text = write_report(tmp_path / "run")[-1].read_text(encoding="utf-8")
-    assert "show 20 of 400 paths, evenly spaced, and the winner; trials.csv has all" in text
-    assert "The last 30 of 400 paths; trials.csv has all" in text
-    with (tmp_path / "run" / "costs.csv").open(encoding="utf-8") as file:
-        shown = [int(row["number"]) for row in csv.DictReader(file)]
-    assert {0, winner, 399} <= set(shown)
+    assert f"{words}" in text
+    assert "The last 30 of 400 rows; the CSV files of the run folder have all" in text
+    with (tmp_path / "run" / f"{figure}.csv").open(encoding="utf-8") as file:
+        shown = [int(row[column]) for row in csv.DictReader(file)]
+    assert {0, best, 399} <= set(shown)
     assert shown == sorted(shown)
-    assert len(shown) == 21
+    assert 20 <= len(shown) <= 20 + 1 + 2 * len(MEASURES)
 
 
-UNREADABLE = r"result\.json is not the result of {} that this version can"
+def refused(folder: Path, error: type[Exception], words: str) -> None:
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(error, match=words) as caught:
+        write_report(folder)
+    assert "\n" not in str(caught.value)
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_without_a_result_is_named_and_left_alone(tmp_path: Path, kind: str) -> None:
+    folder = write_sample(kind, tmp_path / "run")
+    (folder / "result.json").write_text("{")
+    refused(folder, ValueError, r"result\.json is not the result of an? .* that this version can")
+    (folder / "result.json").unlink()
+    refused(folder, FileNotFoundError, r"run has no finished .* yet; the same asvit .* goes on")
 
 
 @pytest.mark.parametrize(
-    ("kind", "changes", "error", "words"),
+    ("kind", "table", "content", "error", "words"),
     [
-        ("search", {"trials.csv": None}, FileNotFoundError, "no trials.csv"),
-        ("search", {"trials.csv": "a,b\n1,2\n"}, ValueError, "trials"),
-        ("search", {"result.json": "{"}, ValueError, UNREADABLE.format("a search")),
-        ("search", {"result.json": "[]"}, ValueError, UNREADABLE.format("a search")),
-        ("scale", {"result.json": "{"}, ValueError, UNREADABLE.format("a scaling")),
-        (
-            "scale",
-            {"result.json": None, "steps.csv": None, "measured.jsonl": ""},
-            OSError,
-            r"has no steps\.csv",
-        ),
-        ("scale", {"result.json": None, "steps.csv": "a,b\n"}, ValueError, r"s\.csv: not a table"),
-        (
-            "scale",
-            {"result.json": None, "candidates.csv": "a,b\n"},
-            ValueError,
-            r"candidates\.csv: not a table",
-        ),
-        ("correlate", {"result.json": None}, OSError, "has no finished correlation yet"),
-        ("correlate", {"values.csv": None}, OSError, "has no finished correlation yet"),
-        ("correlate", {"values.csv": "a,b\n"}, ValueError, r"values\.csv: not a table of values"),
-        ("correlate", {"result.json": "{"}, ValueError, UNREADABLE.format("a correlation")),
-        (
-            "correlate",
-            {"result.json": '{"kind": 1}'},
-            ValueError,
-            UNREADABLE.format("a correlation") + " .*it has no digest",
-        ),
-        ("evolution", {"result.json": None}, OSError, "has no finished evolution yet"),
-        ("evolution", {"trials.csv": None}, OSError, "has no finished evolution yet"),
-        ("evolution", {"result.json": "{}"}, ValueError, UNREADABLE.format("an evolution")),
+        ("search", "trials.csv", None, FileNotFoundError, "trials.csv"),
+        ("search", "trials.csv", "a,b\n1,2\n", ValueError, "trials"),
+        ("correlate", "values.csv", None, FileNotFoundError, "values.csv"),
+        ("correlate", "values.csv", "a,b\n", ValueError, r"values\.csv: not a table of values"),
+        ("evolution", "trials.csv", None, FileNotFoundError, "trials.csv"),
     ],
 )
-def test_a_broken_folder_is_named_and_left_alone(
+def test_a_broken_table_is_named_and_left_alone(
     tmp_path: Path,
     kind: str,
-    changes: dict[str, str | None],
+    table: str,
+    content: str | None,
     error: type[Exception],
     words: str,
 ) -> None:
     folder = write_sample(kind, tmp_path / "run")
-    for name, content in changes.items():
-        (folder / name).write_text(content or "")
-        if content is None:
-            (folder / name).unlink()
-    before = sorted(path.name for path in folder.iterdir())
-    with pytest.raises(error, match=words):
-        write_report(folder)
-    assert sorted(path.name for path in folder.iterdir()) == before
+    (folder / table).unlink()
+    if content is not None:
+        (folder / table).write_text(content)
+    refused(folder, error, words)
 
 
-@pytest.mark.parametrize(
-    ("module", "kind"),
-    [
-        (search, "search"),
-        (scale, "scale"),
-        (correlate, "correlation"),
-        (evolution, "evolution"),
-    ],
-)
-def test_no_folder(tmp_path: Path, module, kind: str) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no run folder .*nowhere'; asvit .* makes one"):
-        getattr(module, f"write_{kind}_report")(tmp_path / "nowhere")
+@pytest.fixture(scope="module", params=KINDS)
+def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of each kind."""
+    return write_sample(request.param, tmp_path_factory.mktemp("sample") / request.param)
+
+
+@FEW
+@given(data=st.data())
+def test_a_changed_file_is_shown_or_refused_in_one_line(sample: Path, data: DataObject) -> None:
+    names = ("result.json", "trials.csv", "values.csv", "predictions.json")
+    changed = data.draw(st.sampled_from([name for name in names if (sample / name).exists()]))
+    right = (sample / changed).read_bytes()
+    if changed == "result.json":
+        new = sealed_result(data.draw(changed_json(stored_content(sample / changed))))
+    else:
+        new = data.draw(changed_bytes(right))
+    try:
+        (sample / changed).write_bytes(new)
+        with patch.object(Picture, "svg", "<svg/>"):  # drawing takes most of the time
+            done = CliRunner().invoke(app, ["report", str(sample)])
+    finally:
+        (sample / changed).write_bytes(right)
+    assert done.exit_code in (0, 3), done.stderr
+    assert done.stderr.count("\n") == (done.exit_code == 3)
+    assert done.stderr.strip("\n").isprintable()
+
+
+def test_fewer_trials_than_the_result_has_are_refused(tmp_path: Path) -> None:
+    folder = write_sample("search", tmp_path / "run")
+    lines = (folder / "trials.csv").read_text().splitlines(keepends=True)
+    (folder / "trials.csv").write_text("".join(lines[:-1]))
+    refused(folder, ValueError, r"trials\.csv has 119 of 120 trials; restore it")
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    for folder in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(
+            FileNotFoundError, match=r"is no run folder of asvit: it has no \.kind"
+        ):
+            write_report(folder)

@@ -1,28 +1,21 @@
-"""The report of a scaling's run folder: finished, stopped, extended, with failures."""
+"""The figures of a scaling and the rows beside them."""
 
 import csv
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from asvit.core.versions import versions
-from asvit.growth.journal import GrowthJournal
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
-from asvit.report import scale_figures as draw
-from asvit.report.scale import page, read_scaling, write_scale_report
+from asvit.report import scale as draw
 from asvit.report.style import style
-from asvit.runs.run import write_report
+from asvit.runs.reporting import write_report
+from asvit.runs.scaling import ScaleRun
 from scaling import Row
-from scaling.trajectory import to_csv
 
-FILES = {"growth", "sizes", "measures", "clouds"}
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-IMAGES = {"source": "fractal", "digest": "abc"}
-SETTINGS = ScaleSettings(SEED, budgets="3M,5M", seed=7)
 BETTER = {"length_distortion": "higher", "ntk_condition_number": "lower"}
 
 
@@ -58,61 +51,39 @@ SERIES = [START, FIRST, LAST]
 CANDIDATES = [START, FIRST, row(1, (1, 1, 1, 2), 34, chosen=False), FAILED, LAST]
 
 
-def make_run(folder: Path, *, finished: bool = True, reason: str = "") -> Path:
-    folder.mkdir(parents=True)
-    (folder / "steps.csv").write_text(to_csv(SERIES))
-    (folder / "candidates.csv").write_text(to_csv(CANDIDATES))
-    GrowthJournal(folder / "measured.jsonl").start(
-        SETTINGS, images=IMAGES, device="cpu", versions=versions()
-    )
-    if finished:
-        ScaleResult(
-            folder=folder, settings=SETTINGS, space="asvit", series=SERIES, candidates=CANDIDATES,
-            reason=reason, wall_seconds=1563.2,
-            provenance={
-                "seed_run": None, "images": IMAGES, "device": "cpu",
-                "versions": {"torch": "2.15.0"}, "command": "asvit scale --budget 3M,5M",
-            },
-        ).write()  # fmt: skip
-    return folder
-
-
-def words_of(folder: Path) -> str:
-    """The page without its pictures."""
-    return page(read_scaling(folder), [])
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_run(tmp_path_factory.mktemp("report") / "run")
-    write_scale_report(folder)
-    return folder
+def result(tmp_path_factory: pytest.TempPathFactory) -> ScaleResult:
+    """A finished scaling with its report, in a folder without any other file."""
+    found = ScaleResult(
+        folder=tmp_path_factory.mktemp("scaling"),
+        settings=ScaleSettings(SEED, budgets="3M,5M"),
+        space="asvit",
+        series=SERIES,
+        candidates=CANDIDATES,
+        reason="nothing larger fits",
+        wall_seconds=9.0,
+        provenance={
+            "seed_run": None,
+            "images": {},
+            "device": "cpu",
+            "versions": {},
+            "command": "",
+        },
+    )
+    found.write()
+    write_report(ScaleRun, found.folder)
+    return ScaleResult.read(found.folder / "result.json")
 
 
-def test_a_finished_run(finished: Path) -> None:
-    text = (finished / "report.html").read_text(encoding="utf-8")
-    written = {f"{name}.{kind}" for name in FILES for kind in ("svg", "csv")} | {"report.html"}
-    assert written <= {path.name for path in finished.iterdir()}
-    assert "Finished: 2 steps to 5M in 26 min." in text
-    assert text.count("data:image/svg+xml") == len(FILES)
-    assert "Nearest to the budgets" in text
-    assert "asvit scale --budget 3M,5M" in text
-    assert "net 2,1,1,1 &lt;37&gt;" in text
-    assert "it is &lt;singular&gt;" in text
-    assert "finer than the published rule" in text
+def test_a_result_gives_its_trajectory(result: ScaleResult) -> None:
+    figure = result.folder / "growth.svg"
+    assert result.plot("growth").svg == figure.read_text(encoding="utf-8")
 
 
-def test_a_result_gives_its_trajectory(finished: Path) -> None:
-    result = ScaleResult.read(finished / "result.json")
-    assert result.plot("growth").svg == (finished / "growth.svg").read_text(encoding="utf-8")
-    assert result.to_dataframe().width.tolist() == [32, 34, 37]
-    assert len(result.to_dataframe("candidates")) == len(CANDIDATES)
-
-
-def test_the_rows_beside_the_figures(finished: Path) -> None:
+def test_the_rows_beside_the_figures(result: ScaleResult) -> None:
     found = {
-        name: list(csv.DictReader((finished / f"{name}.csv").read_text().splitlines()))
-        for name in FILES
+        name: list(csv.DictReader((result.folder / f"{name}.csv").read_text().splitlines()))
+        for name in ("growth", "sizes", "measures", "clouds")
     }
     assert [(r["step"], r["stage"], r["depth"]) for r in found["growth"]][:5] == [
         ("0", "1", "1"), ("0", "2", "1"), ("0", "3", "1"), ("0", "4", "1"), ("1", "1", "2"),
@@ -125,46 +96,16 @@ def test_the_rows_beside_the_figures(finished: Path) -> None:
     ]  # fmt: skip
 
 
-def test_sizes_and_letters_are_told_in_words(finished: Path) -> None:
-    text = words_of(finished)
-    assert "measured at 224 px" in text
-    assert "hidden width of the feed-forward layers" in text  # E
+def test_a_finer_last_step_and_an_end_that_is_not_near_are_explained(result: ScaleResult) -> None:
+    lines = [part for part in ScaleRun.summary(result) if isinstance(part, str)]
+    assert any("finer than the published rule" in line for line in lines)
+    assert "not as near as asked: nothing larger fits" in lines
 
 
-def test_an_end_that_was_not_reached_is_explained(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run", reason="nothing larger fits")
-    assert "not as near as asked: nothing larger fits." in words_of(folder)
-
-
-def test_an_unfinished_run_has_its_settings_from_the_journal(tmp_path: Path) -> None:
-    text = words_of(make_run(tmp_path / "run", finished=False))
-    assert "Not finished: 2 steps on the way to 5M. The same command continues it." in text
-    assert "seed 7" in text
-    assert "Nearest" not in text
-
-
-def test_a_run_that_is_being_extended_is_unfinished(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run")
-    larger = replace(SETTINGS, budgets=("9M",))
-    journal = GrowthJournal(folder / "measured.jsonl")
-    journal.start(larger, images=IMAGES, device="cpu", versions=versions())
-    assert "on the way to 9M" in words_of(folder)
-
-
-def test_a_run_that_has_only_started(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run", finished=False)
-    (folder / "steps.csv").write_text(to_csv([START]))
-    (folder / "candidates.csv").write_text(to_csv([START]))
-    write_report(folder)
-    assert "0 steps" in (folder / "report.html").read_text(encoding="utf-8")
-
-
-def test_a_finished_run_needs_its_result_alone(finished: Path, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "result.json").write_bytes((finished / "result.json").read_bytes())
-    write_scale_report(tmp_path / "run")
-    pages = [(folder / "report.html").read_bytes() for folder in (finished, tmp_path / "run")]
-    assert pages[0] == pages[1]
+def test_failed_candidates_have_their_reason(result: ScaleResult) -> None:
+    candidates = list(ScaleRun.details(result))[-1]
+    assert [row[-1] for row in candidates.rows] == ["", "", FAILED.reason, ""]
+    assert [row[-2] for row in candidates.rows] == ["chosen", "", "", "chosen"]
 
 
 def test_with_one_measure_there_is_no_cloud() -> None:

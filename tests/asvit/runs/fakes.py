@@ -12,12 +12,13 @@ import numpy as np
 from PIL import Image
 
 import asvit.reference.trainer as reference_trainer
+from asvit.growth.seed import GrowthSeed
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs import lifecycle, measurement_pool
+from asvit.runs.algorithms import scaling
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.designing import DesignAlgorithm
-from asvit.runs.growable import Growable
 from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.search import Measurement
 from asvit.spaces.architectures import find
@@ -41,7 +42,7 @@ def fake_evaluate(text: str) -> Measurement:
     return Measurement(drawn % 100_000, drawn % 1_000_000, values, reasons)
 
 
-def fake_cost(_self: Growable, depths: tuple[int, ...], width: int) -> Cost:
+def fake_cost(_self: GrowthSeed, depths: tuple[int, ...], width: int) -> Cost:
     """Roughly what the network costs."""
     params = 1000 * width + sum(d * 8 * (width * 2**i) ** 2 for i, d in enumerate(depths))
     return Cost(params, 100 * params)
@@ -73,8 +74,8 @@ class FakePool:
 
 def fake_scaling(setattr_: SetAttribute) -> None:
     """Build no networks, and write no report."""
-    setattr_(Growable, "cost", fake_cost)
-    setattr_(measurement_pool, "MeasurementPool", FakePool)
+    setattr_(GrowthSeed, "cost", fake_cost)
+    setattr_(scaling, "MeasurementPool", FakePool)
     setattr_(lifecycle, "write_report", lambda *_: None)
 
 

@@ -49,9 +49,7 @@ def test_no_run_begins(kind: str, name: str, put: Callable[[Path], str], tmp_pat
     assert [path.name for path in folder.iterdir()] == [name]
 
 
-@pytest.mark.parametrize(
-    "name", ["result.json", "trials.csv", "study.journal", "report.html", MARKER]
-)
+@pytest.mark.parametrize("name", READ)
 def test_report(
     name: str, put: Callable[[Path], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,8 @@ from asvit.cli.app import app
 from asvit.core.files import write_bytes, write_text
 from asvit.reference.loading import load_reference
 from asvit.reference.settings import CorrelationSettings
-from asvit.runs import correlation as module
+from asvit.runs.algorithms import correlation as module
+from asvit.runs.correlation import CorrelationRun
 from asvit.search.rows import TrialRow, write_trials
 from tests.hostile import refused_or, sealed_result
 
@@ -50,7 +51,7 @@ def test_a_table_of_any_name_has_its_scores_inside_the_run(
     (out,) = seen
     assert out.parent == folder
     assert re.fullmatch(r"correlate-[A-Za-z0-9_.-]{1,200}", out.name)
-    whole = module.CorrelationRun.algorithm(settings=settings, reference=table).folder
+    whole = CorrelationRun.algorithm(settings=settings, reference=table).folder
     assert whole.parent == Path("runs")
     assert not set(whole.name) & set("/\\\0\n$<>")
 

@@ -16,15 +16,15 @@ from PIL import Image
 
 import asvit
 from asvit.core.digests import FIELD, UNKNOWN
-from asvit.core.tensor_files import write_tensors
 from asvit.data.files import FolderDataset, read_image
 from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
 from asvit.runs import predicting
 from asvit.runs.exporting import export_network
+from asvit.runs.folder import MARKER
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.loaders import Batching, validation_loader
-from tests.hostile import sealed_bytes, summed
+from tests.hostile import sealed_bytes
 
 CLASSES = ("cat", "dog", "ox")
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
@@ -302,13 +302,9 @@ def test_a_flipped_bit_of_a_copy_is_noticed(name: str, run: Path, pictures: Path
 def test_a_run_that_has_not_finished_is_named_as_such(
     run: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    for kind, state in (("design", "design.jsonl"), ("training", "checkpoint.safetensors")):
+    for kind in ("design", "training"):
         folder = tmp_path / kind
         folder.mkdir()
-        if kind == "design":
-            begun = json.dumps({"schema_version": 1, "kind": kind}) + "\n"
-            (folder / state).write_bytes(summed(begun.encode()))
-        else:
-            write_tensors(folder / state, {}, {"schema_version": 1, "kind": kind})
+        (folder / MARKER).write_text(f"{kind}\n")
         with pytest.raises(FileNotFoundError, match=f"{kind} is that of a {kind} that has not "):
             asvit.predict(folder, [pictures])

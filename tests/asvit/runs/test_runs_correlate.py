@@ -17,6 +17,7 @@ from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.query import resolve
 from asvit.reference.result import CorrelationResult
 from asvit.runs import measurement_pool
+from asvit.runs.algorithms import correlation as algorithm
 from asvit.runs.correlation import run_correlation
 from proxies import Score
 from proxies.registry import standard_measures
@@ -76,7 +77,7 @@ def test_many_measures_of_few_networks_are_worth_workers(
             chosen.append(self.workers.jobs or 0)
             raise ValueError("no network is measured here")
 
-    monkeypatch.setattr(measurement_pool, "MeasurementPool", Measured)
+    monkeypatch.setattr(algorithm, "MeasurementPool", Measured)
     monkeypatch.setattr(base, "cores", lambda: 2)
     guess = len(table) * 32**2 / measurement_pool._PIXELS_A_SECOND
     monkeypatch.setattr(base, "_MIN_PARALLEL_SECONDS", 1.5 * guess)

@@ -11,6 +11,7 @@ from asvit.runs import folder as folders
 from asvit.runs.folder import RUNS, check_folder, claimed, newest_run, remove_files
 from asvit.runs.search import SearchRun
 from proxies import PROXIES
+from tests.hostile import sealed_result
 
 SEARCH = SearchRun.files
 
@@ -38,8 +39,12 @@ def test_the_newest_finished_run_of_its_kind(tmp_path: Path) -> None:
     make_run(tmp_path, "scaling", age=1, kind="scale")
     (make_run(tmp_path, "unfinished", age=0) / "result.json").unlink()
     (make_run(tmp_path, "mine", age=0) / ".kind").unlink()
+    copied = make_run(tmp_path, "a copy without hidden files", age=5)
+    (copied / ".kind").unlink()
+    (copied / "result.json").write_bytes(sealed_result({"kind": "training"}))
     assert newest_run("search", tmp_path) == newest
     assert newest_run("scale", tmp_path).name == "scaling"
+    assert newest_run("training", tmp_path) == copied
 
 
 @pytest.mark.parametrize("root", ["", "no/such/folder"])

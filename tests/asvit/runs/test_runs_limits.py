@@ -99,7 +99,7 @@ def check(result: SearchResult, measured: list[str], out: Path) -> None:
     st.sampled_from([None, (1, 2, 3, 1)]),
     st.integers(0, 99),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_nothing_outside_is_measured_or_reported(
     controller: str,
     trains: bool,

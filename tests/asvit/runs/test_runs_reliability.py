@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from asvit.core.progress import Progress
 from asvit.growth.result import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import lifecycle, measurement_pool
@@ -44,14 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
         seen.append((key, tuple(names)))
         return fake_measure(build, names, key=key, **rest)
 
-    real = measurement_pool.MeasurementPool
-
-    def pool(*given: Any, **named: Any) -> Any:
-        """That of a table is the real one; a scaling has no classes."""
-        return (real if "num_classes" in named else FakePool)(*given, **named)
-
     fakes.fake_scaling(monkeypatch.setattr)
-    monkeypatch.setattr(measurement_pool, "MeasurementPool", pool)
     monkeypatch.setattr(measurement_pool, "measure", counted)
     monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     return seen
@@ -138,21 +130,6 @@ def test_a_finished_run_asked_later_only_measures_the_table(
         for reference in ({"reference": table}, {}):
             assert start(out=tmp_path / "run", **reference, **again).to_json() == judged.to_json()
         assert (tmp_path / "run" / "result.json").stat().st_mtime_ns == kept
-    assert len(asked) == len(ARCHITECTURES)
-
-
-def test_an_interrupt_in_the_table_leaves_the_run_finished(
-    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
-) -> None:
-    def stop(progress: Progress) -> None:
-        if progress.unit == "row of mine":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        start(out=tmp_path, reference=table, progress=stop)
-    assert json.loads((tmp_path / "result.json").read_text())["kind"] in ("search", "scale")
-    assert len(asked) == 1
-    start(out=tmp_path, reference=table)
     assert len(asked) == len(ARCHITECTURES)
 
 

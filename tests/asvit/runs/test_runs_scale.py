@@ -10,6 +10,7 @@ from asvit.core.run_files import SCALING_FIGURES
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.estimate import Remaining
+from asvit.runs.folder import MARKER
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
 from asvit.spaces import cost
@@ -44,6 +45,7 @@ def _faked(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
 
 def make_search(folder: Path, seed: str, space: str = "asvit") -> None:
     folder.mkdir(parents=True)
+    (folder / MARKER).write_text("search\n")
     right = content_of(SearchResult)
     changed = {"seed_architecture": seed, "settings": {**right["settings"], "space": space}}
     (folder / "result.json").write_bytes(sealed_result({**right, **changed}))

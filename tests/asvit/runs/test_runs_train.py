@@ -30,6 +30,7 @@ def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool
     return ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in theirs)
 
 
+@pytest.mark.nightly  # the steps are those of a loop by hand: tests/asvit/training
 def test_digits_are_learned(tmp_path: Path) -> None:
     result = run_training(
         "4,2,2|4,1,2|4,1,2|4,1,2|16,16", out=tmp_path / "run", data="digits", image_size=32,

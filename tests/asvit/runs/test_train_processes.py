@@ -102,7 +102,7 @@ def wait_for_an_epoch(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.nightly)])
 def test_a_killed_process_ends_the_other_one(tmp_path: Path, victim: int) -> None:
     with pair([*ASKED, "--epochs", "1000"], tmp_path / "run") as both:
         wait_for_an_epoch(tmp_path / "run")

@@ -36,22 +36,12 @@ def server(folder: Path) -> Iterator[str]:
             if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
                 parent.chmod(parent.stat().st_mode | 0o011)
     _call(folder, "initdb", "-A", "trust", "-U", "asvit", "--no-sync", "-E", "UTF8")
-    start(folder)
+    options = f"-k {folder} -c listen_addresses= -c fsync=off"
+    _call(folder, "pg_ctl", "-w", "-l", folder / "log", "-o", options, "start")
     try:
         yield f"postgresql+psycopg://asvit@/postgres?host={folder}"
     finally:
-        stop(folder)
-
-
-def start(folder: Path) -> None:
-    """Start the server with its data in ``folder``, where :func:`server` has not, or again."""
-    options = f"-k {folder} -c listen_addresses= -c fsync=off"
-    _call(folder, "pg_ctl", "-w", "-l", folder / "log", "-o", options, "start")
-
-
-def stop(folder: Path) -> None:
-    """Stop it in the middle of what it does."""
-    _call(folder, "pg_ctl", "-m", "immediate", "stop")
+        _call(folder, "pg_ctl", "-m", "immediate", "stop")
 
 
 def _call(folder: Path, program: str, *words: object) -> None:

@@ -23,7 +23,6 @@ from asvit.runs import lifecycle
 from asvit.runs.search import run_search
 from asvit.search import Measurement, study
 from asvit.search.study import StudyLease, open_url
-from tests.asvit.runs.fakes import fake_evaluate as fake_measure
 from tests.campaigns import forked
 
 SETTINGS = {"space": "asvit-tiny", "steps": 16, "image_size": 32}
@@ -134,7 +133,7 @@ def test_what_a_killed_process_left_is_measured_by_another(tmp_path: Path, url: 
     assert len((kept / "trials.csv").read_text().splitlines()) == 1 + 16
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_alone_in_a_database_a_killed_run_goes_on_identically(tmp_path: Path, url: str) -> None:
     finish(start(tmp_path / "whole" / "db-whole", url, pace=0))
     run = tmp_path / "cut" / "db-cut"
@@ -143,27 +142,6 @@ def test_alone_in_a_database_a_killed_run_goes_on_identically(tmp_path: Path, ur
     finish(start(run, url, pace=0))
     expected = (tmp_path / "whole" / "db-whole" / "trials.csv").read_bytes()
     assert (run / "trials.csv").read_bytes() == expected
-
-
-@pytest.mark.slow
-def test_a_database_that_goes_away_and_comes_back(tmp_path: Path, url: str) -> None:
-    folder, whole, cut = Path(url.partition("host=")[2]), tmp_path / "whole", tmp_path / "cut"
-    asked: list[str] = []
-
-    def evaluate(text: str) -> Measurement:
-        asked.append(text)
-        if len(asked) == 4:
-            postgres.stop(folder)
-        return fake_measure(text)
-
-    run_search(out=whole, evaluate=fake_measure, storage=url, **SETTINGS)
-    with pytest.raises(OSError, match=r"database cannot be reached .* what was measured is safe"):
-        run_search(out=cut, evaluate=evaluate, storage=url, **SETTINGS)
-    with pytest.raises(ValueError, match=r"cannot open the storage .*connection"):
-        run_search(out=cut, evaluate=evaluate, storage=url, **SETTINGS)
-    postgres.start(folder)
-    run_search(out=cut, evaluate=evaluate, storage=url, **SETTINGS)
-    assert (cut / "trials.csv").read_bytes() == (whole / "trials.csv").read_bytes()
 
 
 @pytest.mark.slow

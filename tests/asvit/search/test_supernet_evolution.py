@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asvit.search.supernet_result import AccuracyJournal, Cells, PathRow
+from asvit.search.supernet_result import Accuracy, AccuracyJournal, Cells, PathRow
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.search.supernet_space import AllowedPaths, ranked
 
@@ -163,8 +163,8 @@ def test_a_journal_keeps_each_part_when_a_run_is_extended(tmp_path: Path) -> Non
     path, values = tmp_path / "accuracies.jsonl", {"supernet": {"folder": "a", "digest": "d"}}
     journal, (here, there) = AccuracyJournal(path), (("bs----", "b-----"), ("------", "b-----"))
     journal.start(EvolutionSettings(), device="cpu", versions={}, **values)
-    journal.add("validation", here, 1 / 3)
-    journal.add("test", here, 50.0)
+    journal.add_record(Accuracy("validation", here, 1 / 3))
+    journal.add_record(Accuracy("test", here, 50.0))
     journal.start(EvolutionSettings(generations=21), device="cpu", versions={}, **values)
     again = AccuracyJournal(path)
     assert (again.get("validation", here), again.get("test", here)) == (1 / 3, 50.0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import asvit
-from asvit.runs.growable import find_growable
+from asvit.growth.seed import find_growable
 from asvit.spaces import SPACES, PlainArchitecture, PlainSpace, register_space
 from asvit.spaces.base import Choice
 

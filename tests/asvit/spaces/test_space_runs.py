@@ -46,7 +46,14 @@ def stop_after(events):
     return progress
 
 
-@pytest.mark.parametrize("space", SCALINGS)
+@pytest.mark.parametrize(
+    "space",
+    [
+        "shiftvit",
+        "mixed",
+        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("psvit1d", "psvit2d")),
+    ],
+)
 def test_a_stopped_scaling_ends_as_one_that_was_not(space, tmp_path):
     text, own = SCALINGS[space]
     settings = {**SETTINGS, "architecture": text, **own}

@@ -145,7 +145,7 @@ def test_a_detector_goes_on_to_the_same_bits_and_has_a_report_with_pictures() ->
     check_refused(refused, 3, "epochs 2 (now 3)")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # that its losses fall is in the tests of sessions
 @pytest.mark.usefixtures("_small_heads")
 @pytest.mark.parametrize("kind", ["mask", "cascade"])
 def test_a_detector_learns_tiny_pictures_by_heart(

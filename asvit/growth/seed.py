@@ -1,4 +1,4 @@
-"""An architecture as growth sees it: built, counted and named by depths and width."""
+"""The architecture that a growth starts from: built, counted and named by depths and width."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from scaling.growth import check_budget, measured_shape
 from scaling.shapes import shape_of
 
 
-class Growable:
+class GrowthSeed:
     """The architecture that a scaling starts from, at other depths and widths.
 
     ValueError is raised where it has none, does not fit the image sizes, cannot be built at the
@@ -51,10 +51,10 @@ class Growable:
     def cost(self, *sizes: Any) -> Cost:
         """Parameters, and multiply-adds at the size they are counted for; the time, if set."""
         text = self.name(*sizes)
-        found = self.counted(text)
+        counts = self.counted(text)
         if self.time is None:
-            return found
-        return TimedCost(found.params, found.macs, self.time(text))
+            return counts
+        return TimedCost(counts.params, counts.macs, self.time(text))
 
     def counted(self, text: str) -> Cost:
         """Parameters and multiply-adds of an architecture's text."""
