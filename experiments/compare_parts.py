@@ -2,7 +2,8 @@
 
 Six random topologies, each as wide as a limit allows with its parts, are trained on three sets of
 pictures: with the parts of the published network but weights drawn by width, with each other part
-alone, with the parts together, and with all of these but one. Differences are paired by topology.
+alone, and with each beside a convolutional stem and a linear head. Differences are paired by
+topology.
 
 Run from a checkout: ``python -m experiments.compare_parts --jobs 2``.
 """
@@ -24,42 +25,34 @@ from asvit.training.short import fit
 from experiments.study import Study, cases, gains, mean_cell, pivot
 from experiments.tasks import load_task
 
-BASE = "published"
-TOGETHER = Parts(stem="conv", head="linear", mixing="both", init="width")
-PUBLISHED = Parts(init="width")
-#: Name -> what the network is made of.
-MADE_OF: Mapping[str, Parts] = {
-    BASE: PUBLISHED,
-    "together": TOGETHER,
-    "stem=conv": replace(PUBLISHED, stem="conv"),
-    "head=linear": replace(PUBLISHED, head="linear"),
-    "mixing=both": replace(PUBLISHED, mixing="both"),
-    "together, stem=patch": replace(TOGETHER, stem="patch"),
-    "together, head=mlp": replace(TOGETHER, head="mlp"),
-    "together, mixing=none": replace(TOGETHER, mixing="none"),
-    "together, mixing=block": replace(TOGETHER, mixing="block"),
-    "together, mixing=ffn": replace(TOGETHER, mixing="ffn"),
-    "together, positions=bias": replace(TOGETHER, positions="bias"),
-    "together, init=0.02": replace(TOGETHER, init="0.02"),
-    "together, init=mimetic": replace(TOGETHER, init="mimetic"),
-    "together, scale=0.1": replace(TOGETHER, scale="0.1"),
-    "together, scale=1e-4": replace(TOGETHER, scale="1e-4"),
-    "together, stem=conv-ln": replace(TOGETHER, stem="conv-ln"),
-    "mixing=block": replace(PUBLISHED, mixing="block"),
-    "mixing=ffn": replace(PUBLISHED, mixing="ffn"),
-    "positions=bias": replace(PUBLISHED, positions="bias"),
-    "init=0.02": replace(PUBLISHED, init="0.02"),
-    "init=mimetic": replace(PUBLISHED, init="mimetic"),
-    "scale=0.1": replace(PUBLISHED, scale="0.1"),
-    "scale=1e-4": replace(PUBLISHED, scale="1e-4"),
-    "stem=conv-ln": replace(PUBLISHED, stem="conv-ln"),
+BASE, TOGETHER = "published", "conv, linear"
+_ALONE = Parts(init="width")  # the published parts, with weights that a narrow network can train
+_WITH = replace(_ALONE, stem="conv", head="linear")
+_CHANGES = (
+    ("mixing", "both"),
+    ("mixing", "block"),
+    ("mixing", "ffn"),
+    ("positions", "bias"),
+    ("init", "mimetic"),
+    ("init", "0.02"),
+    ("scale", "0.1"),
+    ("stem", "conv-ln"),
+)
+#: Name -> parts: those changed alone, and those changed where stem and head are others already.
+PARTS: Mapping[str, Parts] = {
+    BASE: _ALONE,
+    TOGETHER: _WITH,
+    "stem=conv": replace(_ALONE, stem="conv"),
+    "head=linear": replace(_ALONE, head="linear"),
+    **{f"{TOGETHER}, {part}={to}": replace(_WITH, **{part: to}) for part, to in _CHANGES},
+    **{f"{part}={to}": replace(_ALONE, **{part: to}) for part, to in _CHANGES},
 }
 TOPOLOGIES = 6
 #: Pictures -> steps of a training, and limit of parameters or multiply-adds.
 SETS: Mapping[str, tuple[int, str, int]] = {
-    "drawn-300": (300, "params", 1_500_000),
-    "digits": (1_400, "macs", 1_720_000),
-    "hard-fractals": (1_400, "macs", 1_720_000),
+    "hard-fractals": (1_000, "macs", 1_720_000),
+    "digits": (1_000, "macs", 1_720_000),
+    "drawn-300": (600, "macs", 10_000_000),
 }
 
 
@@ -94,19 +87,20 @@ def widest(genotype: Genotype, side: int, classes: int, what: str, limit: int) -
 def train(pictures: str, parts: str, topology: int) -> Mapping[str, object]:
     """The accuracy of a topology made of some parts."""
     (steps, what, limit), (task, images) = SETS[pictures], load_task(pictures)
-    wanted = replace(topologies()[topology], parts=MADE_OF[parts])
+    wanted = replace(topologies()[topology], parts=PARTS[parts])
     chosen = widest(wanted, task.side, images.classes, what, limit)
+    recipe = task.recipe(steps, batch_size=32 if task.side > 32 else 64)
     with one_thread("cpu"), torch.random.fork_rng([]):
         torch.manual_seed(topology)
         network = AsViT(chosen, img_size=task.side, num_classes=images.classes)
-        fitted = fit(network, *images, task.recipe(steps), seed=topology)
+        fitted = fit(network, *images, recipe, seed=topology)
     return {"architecture": str(chosen), "accuracy": fitted.accuracy}
 
 
 STUDY = Study(
     Row,
     Path(__file__).with_name("parts.csv"),
-    cases(parts=MADE_OF, pictures=SETS, topology=range(TOPOLOGIES)),
+    cases(topology=range(TOPOLOGIES), pictures=SETS, parts=PARTS),
     train,
 )
 
