@@ -185,8 +185,8 @@ class LocalBlock(Block):
     ) -> None:
         super().__init__(dim, heads, hidden, **options)
         self.splits = splits
-        self.local = depthwise(dim) if mixing in ("block", "both") else None
-        self.inner = depthwise(hidden) if mixing in ("ffn", "both") else None
+        self.local = depthwise(dim, 0.0) if mixing in ("block", "both") else None
+        self.inner = depthwise(hidden, 1.0) if mixing in ("ffn", "both") else None
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, h, w, dim] -> [B, h, w, dim]``."""
@@ -203,9 +203,17 @@ class LocalBlock(Block):
         return cast("Tensor", x + self.drop_path(self.ls2(mlp.fc2(mlp.act(hidden)))))
 
 
-def depthwise(dim: int) -> nn.Conv2d:
-    """A 3 x 3 convolution of each channel by itself."""
-    return nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+def depthwise(dim: int, centre: float) -> nn.Conv2d:
+    """A 3 x 3 convolution of each channel by itself, which begins as ``centre`` times the channel.
+
+    With PyTorch's initial weights, networks with such parts learn slowly at first.
+    """
+    convolution = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+    nn.init.normal_(convolution.weight, std=0.02)
+    nn.init.zeros_(convolution.bias)
+    with torch.no_grad():
+        convolution.weight[:, :, 1, 1] += centre
+    return convolution
 
 
 def on_channels_last(convolution: nn.Module, x: Tensor) -> Tensor:
