@@ -40,7 +40,7 @@ _OF_LATENCY = ("latency_batch", "latency_runtime")
 #: Settings of trainings that a reference table has, too, by the same names.
 _OF_TABLES = (
     *("batch_size", "learning_rate", "train_images", "test_images"),
-    *("classes", "shift", "flip", "init"),
+    *("classes", "shift", "flip", "crop_scale", "color_jitter", "init"),
 )
 
 _of_training = partial(setting, group=_TRAINING)
@@ -383,6 +383,12 @@ class TrainingSearchSettings(SearchSettings):
         0, "Shift training images by up to N pixels along each axis.", at_least=0
     )
     flip: bool = _of_training(False, "Mirror half of the training images.")
+    crop_scale: float = _of_training(
+        1.0, "Smallest share of an image's area in a random crop.", above=0, at_most=1
+    )
+    color_jitter: float = _of_training(
+        0.0, "Strength of random brightness, contrast and saturation.", at_least=0, at_most=1
+    )
     init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
 
     def __post_init__(self) -> None:

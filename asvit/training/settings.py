@@ -91,6 +91,11 @@ class TrainSettings(Settings):
     held_out: float = setting(
         0.1, "Share of the data to validate on, if it has no split of its own.", above=0, below=1
     )
+    train_on_validation: bool = setting(
+        False,
+        "Train on the validation images, too, when nothing is chosen by them any more; the "
+        "accuracy on them is then no estimate.",
+    )
     classes: int | None = setting(
         None,
         "Number of fractal classes; of other data, the required number.",

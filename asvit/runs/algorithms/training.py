@@ -107,6 +107,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 train_images=s.train_images,
                 validation_images=s.validation_images,
                 classes=s.classes,
+                train_on_validation=s.train_on_validation,
                 progress=image_progress(self.progress) if self.processes.first else None,
             )
 
