@@ -64,6 +64,7 @@ class AsViT(StagedNetwork):
             g.token_sides(side)
         super().__init__(g.stage_widths, (4, 8, 16, 32))
         self.genotype = g
+        self.weights_suit_width = g.parts.init != "0.02"
         norms = {"conv": nn.BatchNorm2d, "conv-ln": LayerNorm2d}
         if g.parts.stem in norms:
             self.patch_embed = ConvolutionalStem(in_chans, g.width, norms[g.parts.stem])

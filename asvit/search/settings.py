@@ -18,8 +18,9 @@ from asvit.core.settings import (
     seed_setting,
     setting,
 )
-from asvit.reference.build_settings import BuildSettings, initial_weights
+from asvit.reference.build_settings import BuildSettings
 from asvit.reference.findings import LEAST_TRAININGS
+from asvit.training.short_settings import initial_weights
 from scaling import parse_amount, parse_milliseconds
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured

@@ -16,6 +16,7 @@ from asvit.training.short_settings import Recipe as Recipe
 LabelledTensors = tuple[Tensor, Tensor]  # images [n, C, H, W] and labels [n] int64
 
 _FEW_PIXELS = 32 * 32  # of an image
+_POINT = ((1, 1), 1)  # kernel and groups of a convolution that is a linear layer
 _RATIO = 4 / 3  # largest of the sides of a random crop
 
 
@@ -53,14 +54,18 @@ def draw_linear_weights(model: nn.Module) -> None:
     """Draw the weights of linear layers anew, with a spread that suits their width.
 
     Vision transformers mostly begin with a standard deviation of 0.02, whatever their width. In
-    narrow networks that is too little: they learn nothing for hundreds of steps.
+    narrow networks that is too little: they learn nothing for hundreds of steps. Convolutions of
+    1 x 1 are linear layers, too. A model whose own weights suit its width keeps them.
 
     References:
         Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural
         networks".
     """
+    if getattr(model, "weights_suit_width", False):
+        return
     for module in model.modules():
-        if isinstance(module, nn.Linear):
+        pointwise = isinstance(module, nn.Conv2d) and (module.kernel_size, module.groups) == _POINT
+        if isinstance(module, nn.Linear) or pointwise:
             nn.init.xavier_uniform_(module.weight)
 
 

@@ -38,6 +38,18 @@ def labelled_data() -> Any:
     )
 
 
+def initial_weights(default: str = "xavier", **options: Any) -> Any:
+    """The setting ``init`` of runs that train networks of any width."""
+    return setting(
+        default,
+        "Initial weights of linear layers: xavier, which suits every width, or own, those of the "
+        "networks' authors. Their standard deviation of 0.02 suits wide networks; narrow ones "
+        "learn late with it.",
+        choices=("xavier", "own"),
+        **options,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShortTrainingSettings(Settings):
     """The recipe: AdamW with a linear warm-up and a cosine decay, on images kept in memory."""
