@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock
 from asvit.core.files import expanded
-from asvit.core.run_files import DESIGNED, MODEL, PICTURES
+from asvit.core.run_files import DESIGNED, MODEL, PICTURES, PREDICTIONS
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Estimate, SummaryPart, Table
 from asvit.designs.journal import DesignJournal
@@ -33,8 +33,9 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     """
 
     command = "design"
-    files = RunFiles("design", "design", DESIGNED, (PICTURES, MODEL, "model.onnx"))
+    files = RunFiles("design", "design", DESIGNED, (PICTURES, MODEL, PREDICTIONS, "model.onnx"))
     journal_type = DesignJournal
+    pictures = imported("asvit.report.design:pictures")  # imports matplotlib
     algorithm = imported("asvit.runs.algorithms.designing:DesignAlgorithm")
     written = "report.html, model.safetensors, model.onnx, timm, result.json"
     may_change = ("data",)  # to where the same pictures are
@@ -79,7 +80,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     @classmethod
     def details(cls, result: DesignResult) -> Iterator[Table]:
-        """The networks of the search, equal pictures, and what repeats each stage."""
+        """Test pictures, the networks of the search, equal pictures, and the stages' commands."""
+        from asvit.report.design import examples  # imports matplotlib
+
+        yield from examples(result)
         searched = [
             [racer.family, racer.architecture, "yes" if racer.by_hand else "", racer.validation]
             for racer in result.race

@@ -6,9 +6,11 @@ import logging
 import math
 import os
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,10 @@ from asvit.core.codec import to_json
 from asvit.core.console import clock
 from asvit.core.files import expanded
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore
-from asvit.core.run_files import MODEL, PICTURES
+from asvit.core.run_files import MODEL, PICTURES, PREDICTIONS
 from asvit.core.settings import ELSEWHERE, WrongOption
 from asvit.data.base import LabelledImages
-from asvit.data.files import TEST, ListedDataset
+from asvit.data.files import TEST, ListedDataset, read_image
 from asvit.data.training_sets import PartedPictures
 from asvit.designs.journal import DesignJournal, Stage
 from asvit.designs.pictures import PictureList, generated, in_words, sampled_facts, write_generated
@@ -35,13 +37,20 @@ from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
 from asvit.runs.lifecycle import peeked
-from asvit.runs.predicting import predict
+from asvit.runs.predicting import PicturePrediction, predict
 from asvit.runs.training import few_pictures_note
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
 from asvit.search.settings import ACCURACY, LIMITS
 from asvit.spaces import load_space
 from asvit.training.distillation import load_teacher
+from asvit.training.metrics import (
+    MOST_PICTURES,
+    Confusion,
+    Mistake,
+    Predictions,
+    thumbnail,
+)
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
 
@@ -289,9 +298,11 @@ class DesignAlgorithm(DesignRun):
             if pictures.name(index) not in left_out
         ]
         guesses: dict[str, list[str]] = {}
+        first: Sequence[PicturePrediction] = ()
         for name in ("training", *self.plan.trained) if files else ():
             paths = [path for _, path, _ in files]
             predictions = predict(self.folder / name, paths, top=1, device=self.settings.device)
+            first = first or predictions
             for (file, _, _), prediction in zip(files, predictions, strict=True):
                 if not prediction.guesses:
                     left_out[file] = prediction.reason.replace(f"{pictures.root}{os.sep}", "")
@@ -309,12 +320,38 @@ class DesignAlgorithm(DesignRun):
             shares = count / len(tested), *wilson(count, len(tested))
             result[name] = [100 * share for share in shares]
         result |= {"pictures": len(tested), "left_out": left_out}
+        self._write_predictions([files[place] for place in tested], [first[p] for p in tested])
         choice = self.results["choice"]
         if choice["by_hand"] in (None, choice["winner"]):
             return result
         apart = paired_difference(right[choice["winner"]], right[choice["by_hand"]])
         difference = [100 * share for share in (apart.value, *apart.interval)]
         return {**result, "difference": difference, "difference_p": apart.p}
+
+    def _write_predictions(
+        self, files: Sequence[tuple[str, Path, str]], predictions: Sequence[PicturePrediction]
+    ) -> None:
+        """Write what the network takes the test pictures for, with some of them."""
+        rows = [
+            (name, path, label, *astuple(prediction.guesses[0]))
+            for (name, path, label), prediction in zip(files, predictions, strict=True)
+        ]
+        rows.sort(key=lambda row: -row[4])
+        some = [
+            [row for row in rows if (row[2] == row[3]) == right][:count]
+            for right, count in ((False, MOST_PICTURES), (True, MOST_PICTURES // 2))
+        ]
+        mistakes, right = (
+            tuple(
+                Mistake(name, label, taken, 100 * share, math.nan, thumbnail(read_image(path)))
+                for name, path, label, taken, share in shown
+            )
+            for shown in some
+        )
+        pairs = Counter((row[2], row[3]) for row in rows)
+        confusion = tuple(Confusion(*pair, count) for pair, count in sorted(pairs.items()))
+        classes = tuple(self.results["pictures"]["classes"])
+        Predictions(classes, confusion, mistakes, right).write(self.folder / PREDICTIONS)
 
     def _measure_latency(self) -> Mapping[str, Any]:
         """Latencies of the finalists, each measured in a process of its own."""
