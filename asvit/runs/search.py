@@ -122,12 +122,15 @@ def _trained(result: SearchResult) -> Table:
     """The finalists of a search that trains, the seed first."""
     predicted = any(math.isfinite(finalist.predicted) for finalist in result.finalists)
     retrained = result.confirmed is not None
-    columns = ["architecture", "params", "trainings", "mean"]
+    families = any(finalist.family for finalist in result.finalists)
+    columns = ["architecture", *["family"] * families, "params", "trainings", "mean"]
     columns += ["predicted"] * predicted + ["retrained [90 %]"] * retrained
     rows: list[list[Cell]] = []
     for finalist in result.seed_first:
         fresh = None if finalist.confirmed is None else finalist.confirmed.estimate
-        row: list[Cell] = [finalist.architecture, finalist.params, finalist.trainings]
+        family = finalist.family + ", by hand" * finalist.by_hand
+        row: list[Cell] = [finalist.architecture, *[family] * families]
+        row += [finalist.params, finalist.trainings]
         rows.append([*row, finalist.values[ACCURACY]])
         rows[-1] += [finalist.predicted] * predicted + [fresh] * retrained
     title = "The best architectures (accuracies in %); the first is the seed architecture"

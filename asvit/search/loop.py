@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
@@ -23,6 +23,7 @@ from asvit.search.limits import Limits
 from asvit.search.reward import WindowedReward, WorstSoFar
 from asvit.search.rows import EvaluateAll, Finalist, Measurement, PredictorCheck, TrialRow
 from asvit.search.sampler import (
+    ORIGIN,
     ReinforceSampler,
     SpaceSampler,
     active_trials,
@@ -78,6 +79,7 @@ class History:
         self, study: Study, space: SearchSpace, settings: SearchSettings, better: Directions
     ) -> None:
         self._study = study
+        self._branch, self._random = space.branch, settings.controller == "random"
         self._better = dict(better)
         self.objectives = objectives(better)
         make = get_controller(settings.controller).make
@@ -126,12 +128,20 @@ class History:
             entropy=entropy,
             state="failed" if measurement.reasons else "complete",
             reason=measurement.reason,
+            **self._of_family(trial),
         )
         self.numbers.append(trial.number)
         self.rows.append(row)
         self.measurements[row.architecture] = measurement
         self.seconds = record["seconds"]
         self.any_valid |= all(math.isfinite(row.values[name]) for name in self.objectives)
+
+    def _of_family(self, trial: FrozenTrial) -> dict[str, Any]:
+        """The last fields of its row, where there are several families."""
+        if not self._branch:
+            return {}
+        origin = trial.user_attrs.get(ORIGIN, "random" if self._random else "chosen")
+        return {"family": trial.params[self._branch], "origin": origin}
 
 
 @dataclass

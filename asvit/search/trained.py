@@ -102,6 +102,8 @@ class Trained:
     size: Cost  #: its parameters and multiply-adds
     accuracies: Sequence[float]  #: of its trainings, per cent; NaN where one failed
     reason: str = ""  #: why one failed, else empty
+    family: str = ""  #: name of its space, in a search of several
+    by_hand: bool = False  #: whether it is the network that is made of its family by hand
 
     @property
     def accuracy(self) -> float:
@@ -141,7 +143,18 @@ def gathered(
                 accuracies=(*entry.accuracies, measurement.values[ACCURACY]),
                 reason=entry.reason or measurement.reason,
             )
-    return trained
+    if not space.branch:
+        return trained
+    by_hand = {str(limits.network(space.parse(text))) for text in space.by_hand}
+    return {
+        text: replace(entry, family=family_of(space, text), by_hand=text in by_hand)
+        for text, entry in trained.items()
+    }
+
+
+def family_of(space: SearchSpace, text: str) -> str:
+    """The family of an architecture of a space of several."""
+    return str(space.encode(space.parse(text))[space.branch])
 
 
 def finalists_of(
@@ -169,6 +182,8 @@ def finalists_of(
             trainings=len(entry.accuracies),
             predicted=predictions.get(text, math.nan),
             confirmed=confirmed(fresh[text], whole) if text in fresh else None,
+            family=entry.family,
+            by_hand=entry.by_hand,
         )
         for text, entry in whole.items()
     ]

@@ -42,6 +42,7 @@ class AsVitSpace(SearchSpace):
         "K,S,E|K,S,E|K,S,E|K,S,E|H": "the text of an architecture, stage by stage; a grown one "
         "has the number of blocks behind each E, and behind H the width of stage 1",
     }
+    by_hand: ClassVar[Sequence[str]] = ("8,2,3|4,1,2|4,1,4|4,1,6|32",)  # the published seed
 
     def values(self, arch: Genotype) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
@@ -84,3 +85,4 @@ class AsVitTinySpace(AsVitSpace):
         **{"E1": (2, 4), "E2": (2,), "E3": (2,), "E4": (2, 4)},
         "H": (16, 32),
     }
+    by_hand: ClassVar[Sequence[str]] = ()

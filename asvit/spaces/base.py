@@ -40,6 +40,8 @@ class SearchSpace(ABC):
     legend: ClassVar[Mapping[str, str]] = {}
     #: Dimension on whose choice it depends which others count; empty where all always do.
     branch: ClassVar[str] = ""
+    #: Texts of the networks that one would take without a search, at any width: published shapes.
+    by_hand: ClassVar[Sequence[str]] = ()
 
     @property
     def size(self) -> int:

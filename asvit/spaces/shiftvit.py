@@ -36,6 +36,7 @@ class ShiftViTSpace(SearchSpace):
         "N": "each of the four shifted groups has 1/N of the channels",
         "S": "positions by which a group is shifted",
     }
+    by_hand = ("shift:2,2,6,2|4|12|1|96",)  # the lightest published
 
     def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
