@@ -64,8 +64,9 @@ def draw_linear_weights(model: nn.Module) -> None:
     if getattr(model, "weights_suit_width", False):
         return
     for module in model.modules():
-        pointwise = isinstance(module, nn.Conv2d) and (module.kernel_size, module.groups) == _POINT
-        if isinstance(module, nn.Linear) or pointwise:
+        if isinstance(module, nn.Linear) or (
+            isinstance(module, nn.Conv2d) and (module.kernel_size, module.groups) == _POINT
+        ):
             nn.init.xavier_uniform_(module.weight)
 
 

@@ -231,9 +231,9 @@ def depthwise(dim: int, centre: float) -> nn.Conv2d:
     """
     convolution = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
     nn.init.normal_(convolution.weight, std=0.02)
-    nn.init.zeros_(convolution.bias)
     with torch.no_grad():
         convolution.weight[:, :, 1, 1] += centre
+        cast("Tensor", convolution.bias).zero_()
     return convolution
 
 
