@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
 #: Of the hours.
 SHARES = {"search": 0.3, "last round": 0.3, "training": 0.34, "rest": 0.06}
-AFTERWARDS = 60.0  # seconds that tests, copies and latencies take at least
+AFTERWARDS = 40.0  # seconds that tests, copies and latencies take at least
 SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is short
 VALIDATION_SHARE = 0.2  # of the pictures to train on, by which the last round is decided
 
@@ -48,7 +48,8 @@ _SHORTEST = 30  # steps of a training at all
 _WORTH = 20  # epochs that a network should be trained for, before time makes it smaller
 _UPDATES, _EPOCHS = 3_000, (100, 400)  # that are enough, and within how many epochs
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
-_BATCH = 64  # images at most
+_BATCH = (32, 64)  # images where there are enough pictures
+_RATE = 2e-3  # of batches of these sizes
 _JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
 
 
@@ -233,6 +234,7 @@ class DesignPlan:
             image_size=side,
             recipe="small",
             batch_size=self._batch,
+            learning_rate=self._rate,
             epochs=epochs,
             seed=s.seed,
             device=s.device,
@@ -262,6 +264,7 @@ class DesignPlan:
             image_size=side,
             data=data,
             batch_size=self._batch,
+            learning_rate=self._rate,
             flip=True,
             crop_scale=final["crop_scale"],
             color_jitter=final["color_jitter"],
@@ -297,8 +300,14 @@ class DesignPlan:
     @property
     def _batch(self) -> int:
         """Images in a batch; fewer pictures would make few updates of large batches."""
-        pictures = (1 - VALIDATION_SHARE) * self.results["pictures"]["train"]
-        return min(small_batch(int(pictures)), _BATCH)
+        pictures = int((1 - VALIDATION_SHARE) * self.results["pictures"]["train"])
+        least = _BATCH[0] if pictures >= 2 * _BATCH[0] else 0
+        return min(max(small_batch(pictures), least), _BATCH[1])
+
+    @property
+    def _rate(self) -> float:
+        """The learning rate of all trainings."""
+        return _RATE * min(1.0, self._batch / _BATCH[0])
 
     @property
     def _side(self) -> int:
