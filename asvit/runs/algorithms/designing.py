@@ -61,6 +61,7 @@ _CHOOSING = (
     *(*LIMITS, "latency_batch", "latency_runtime"),
     *("image_size", "hours", "teacher", "teacher_weights"),
 )
+_JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
 GENERATED = "pictures"  # folder of generated pictures
 _COPIES = {"timm": "timm", "onnx": "model.onnx", "safetensors": MODEL}
 
@@ -488,12 +489,15 @@ class DesignAlgorithm(DesignRun):
 
 
 def _trained(run: TrainAlgorithm) -> Mapping[str, Any]:
-    """Train a network; its sizes, and the command that repeats it."""
+    """Train a network: sizes, command, accuracy over the last epochs, seconds of an epoch."""
     result = run.run()
+    last = result.history[-max(1, round(_JUDGED * len(result.history))) :]
     return {
         "params": result.params,
         "macs": result.macs,
         "command": result.provenance["command"],
+        "validation": statistics.fmean(row.top1 for row in last),
+        "epoch": statistics.median(row.seconds for row in result.history),
     }
 
 
