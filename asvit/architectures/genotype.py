@@ -81,12 +81,13 @@ class Genotype(Growable):
     depths: Four = (1, 1, 1, 1)  #: blocks in each stage, 1 to 256
     #: Channels of stage 1, 1 to 1024; each later stage doubles them, up to 1024.
     width: int = DEFAULT_WIDTH
-    #: What it is made of. A convolutional stem has no kernel to choose: K1 is then 4.
+    #: What it is made of. A convolutional stem has no kernel to choose: K1 is then its first
+    #: choice, so that equal networks have equal texts.
     parts: Parts = PUBLISHED
 
     def __post_init__(self) -> None:
-        if self.parts.stem != "patch":
-            object.__setattr__(self, "kernels", (STEM_STRIDE, *list(self.kernels)[1:]))
+        if self.parts.stem != PUBLISHED.stem:
+            object.__setattr__(self, "kernels", (KERNEL_CHOICES[0][0], *list(self.kernels)[1:]))
         # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
         for name, (field, choices) in _STAGE_FIELDS.items():
             values = checked_stages(name, field, getattr(self, name), choices)
@@ -114,18 +115,18 @@ class Genotype(Growable):
             ValueError: If ``text`` is anything else; one line that names the stage, the value and
                 the allowed ones.
         """
-        topology, semicolon, made_of = text.partition(";")
-        parts = topology.split("|")
-        if len(parts) != STAGES + 1:
+        topology, semicolon, parts = text.partition(";")
+        cells = topology.split("|")
+        if len(cells) != STAGES + 1:
             raise ValueError(
-                f"architecture text {shown(text)} has {len(parts)} part(s) between '|'; "
+                f"architecture text {shown(text)} has {len(cells)} part(s) between '|'; "
                 f"use 4 stages and the heads, as in {_EXAMPLE}"
             )
-        *stages, last = parts
+        *stages, last = cells
         rows = []
-        for i, part in enumerate(stages):
+        for i, cell in enumerate(stages):
             fields = {f"stage {i + 1} {field}": by[i] for field, by in _STAGE_FIELDS.values()}
-            row = _integers(f"stage {i + 1}", part, fields, form="kernel,splits,expansion[,depth]")
+            row = _integers(f"stage {i + 1}", cell, fields, form="kernel,splits,expansion[,depth]")
             rows.append(row if len(row) == len(fields) else [*row, 1])
         fields = {"stage 4 heads": HEAD_CHOICES, "stage 1 width": WIDTH_CHOICES}
         heads, *width = _integers("the last part", last, fields, form="heads[,width]")
@@ -136,8 +137,8 @@ class Genotype(Growable):
             expansions,
             heads,
             depths,
-            *(width or [DEFAULT_WIDTH]),
-            parts=Parts.parse(made_of) if semicolon else PUBLISHED,
+            width[0] if width else DEFAULT_WIDTH,
+            Parts.parse(parts) if semicolon else PUBLISHED,
         )
 
     def __str__(self) -> str:

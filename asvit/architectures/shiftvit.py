@@ -1,4 +1,8 @@
-"""The ShiftViT architecture as text and as a frozen dataclass."""
+"""The ShiftViT architecture as text and as a frozen dataclass.
+
+``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``, and ``;stem=conv`` behind it for another stem than the
+published one.
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,6 +11,7 @@ from reprlib import repr as shown  # escaped, and cut when long
 from typing import Final, Self
 
 from asvit.architectures.base import DEPTH_CHOICES, Growable, checked_choice, checked_stages
+from asvit.architectures.parts import PUBLISHED, Parts
 
 PREFIX: Final = "shift:"
 FORM: Final = f"{PREFIX}L,L,L,L|RATIO|N_DIV|STEP|WIDTH, as in {PREFIX}2,2,6,2|4|12|1|96"
@@ -29,7 +34,7 @@ _TEXT: Final = re.compile(
 
 @dataclass(frozen=True)
 class ShiftArchitecture(Growable):
-    """``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``: a ShiftViT architecture.
+    """``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH[;stem=STEM]``: a ShiftViT architecture.
 
     References:
         Wang et al. 2022, arXiv:2201.10801.
@@ -41,6 +46,7 @@ class ShiftArchitecture(Growable):
     n_div: int = 12
     step: int = 1  # positions by which a group moves; 0 for none
     width: int = DEFAULT_WIDTH  # channels of stage 1, 1 to 1024; each later stage doubles them
+    stem: str = PUBLISHED.stem  # as in :class:`asvit.architectures.parts.Parts`
 
     def __post_init__(self) -> None:
         # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
@@ -53,18 +59,26 @@ class ShiftArchitecture(Growable):
         if not low <= ratio <= high:
             raise ValueError(f"ratio={ratio:g} is not allowed; use {low} to {high}")
         object.__setattr__(self, "ratio", int(ratio) if ratio.is_integer() else ratio)
+        Parts(stem=self.stem)  # one of its choices
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse ``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``; spaces around numbers are fine."""
-        match = _TEXT.fullmatch(text)
+        sizes, semicolon, given = text.partition(";")
+        match = _TEXT.fullmatch(sizes)
         if match is None:
             raise ValueError(f"{shown(text)} is not {FORM}")
+        parts = Parts.parse(given) if semicolon else PUBLISHED
+        if parts != Parts(stem=parts.stem):
+            raise ValueError(
+                f"{shown(text)} has parts of an As-ViT; a ShiftViT has the stem alone"
+            )
         *depths, ratio, n_div, step, width = match.groups()
         a, b, c, d = map(int, depths)
-        return cls((a, b, c, d), float(ratio), int(n_div), int(step), int(width))
+        return cls((a, b, c, d), float(ratio), int(n_div), int(step), int(width), parts.stem)
 
     def __str__(self) -> str:
         """The canonical text."""
         depths = ",".join(map(str, self.depths))
-        return f"{PREFIX}{depths}|{self.ratio}|{self.n_div}|{self.step}|{self.width}"
+        text = f"{PREFIX}{depths}|{self.ratio}|{self.n_div}|{self.step}|{self.width}"
+        return text if self.stem == PUBLISHED.stem else f"{text};stem={self.stem}"

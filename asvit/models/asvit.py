@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Any, cast
 
-from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from asvit.architectures.genotype import Genotype
@@ -11,14 +10,18 @@ from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
 from asvit.models.layers.asvit import (
     Block,
-    ConvolutionalStem,
-    LocalBlock,
+    GridBlock,
+    GridStage,
     PatchEmbedding,
     ReEmbedding,
     Stage,
+)
+from asvit.models.layers.blocks import (
+    SelfAttention,
+    init_by_width,
+    init_mimetic,
     stem_width,
 )
-from asvit.models.layers.blocks import SelfAttention, init_mimetic
 from proxies.counts import Cost
 
 __all__ = ["SIZES", "AsViT", "asvit_cost"]
@@ -60,17 +63,13 @@ class AsViT(StagedNetwork):
         drop_path_rate: float = 0.0,
     ) -> None:
         g = Genotype.parse(genotype) if isinstance(genotype, str) else genotype
-        for side in (img_size,) if isinstance(img_size, int) else img_size:
-            g.token_sides(side)
+        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+        grids = zip(g.token_sides(height), g.token_sides(width), strict=True)
         super().__init__(g.stage_widths, (4, 8, 16, 32))
         self.genotype = g
-        norms = {"conv": nn.BatchNorm2d, "conv-ln": LayerNorm2d}
-        if g.parts.stem in norms:
-            self.patch_embed = ConvolutionalStem(in_chans, g.width, norms[g.parts.stem])
-        else:
-            self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0])
-        side = img_size if isinstance(img_size, int) else img_size[0]
-        self.layers = nn.ModuleList(_make_stages(g, drop_path_rate, side))
+        self.weights_suit_width = g.parts.init != "0.02"
+        self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0], g.parts.stem)
+        self.layers = nn.ModuleList(_make_stages(g, grids, drop_path_rate))
         self._add_head(nn.LayerNorm(self.num_features), num_classes, global_pool, drop_rate)
 
     def get_classifier(self) -> nn.Module:
@@ -111,39 +110,42 @@ class AsViT(StagedNetwork):
             return nn.Linear(dim, num_classes)
         return nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, num_classes))
 
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters without weight decay, besides those of timm's own rule."""
+        return {name for name, _ in self.named_parameters() if name.endswith("positions.table")}
+
     def _init_weights(self, module: nn.Module) -> None:
         init = self.genotype.parts.init
         if init == "0.02":
             super()._init_weights(module)
-        elif isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, SelfAttention) and init == "mimetic":
+        else:
+            init_by_width(module)
+        if init == "mimetic" and isinstance(module, SelfAttention):
             init_mimetic(module)
 
 
-def _make_stages(g: Genotype, drop_path_rate: float, side: int) -> Iterable[Stage]:
-    p = g.parts
-    options: dict[str, Any] = {"scale": None if p.scale == "none" else float(p.scale)}
-    sides = g.token_sides(side)
-    for i, rates in enumerate(drop_path_rates(drop_path_rate, g.depths)):
-        dim = g.stage_widths[i]
-        hidden = g.expansions[i] * dim
-        sizes = dim, g.stage_heads[i], hidden
-        if p.positions == "bias":
-            options["window"] = sides[i] // g.splits[i]
-        local = p.mixing != "none"
-        blocks = [
-            LocalBlock(*sizes, g.splits[i], p.mixing, drop_path=rate, **options)
-            if local
-            else Block(*sizes, drop_path=rate, **options)
-            for rate in rates
-        ]
+def _make_stages(
+    g: Genotype, grids: Iterable[tuple[int, int]], drop_path_rate: float
+) -> Iterable[Stage]:
+    """The stages for token grids of these rows and columns."""
+    parts, options = g.parts, dict[str, Any]()
+    if parts.scale != "none":
+        options["scale"] = float(parts.scale)
+    plain = parts.mixing == parts.positions == "none"
+    rates = drop_path_rates(drop_path_rate, g.depths)
+    for i, (grid, own_rates) in enumerate(zip(grids, rates, strict=True)):
+        dim, splits = g.stage_widths[i], g.splits[i]
+        sizes = dim, g.stage_heads[i], g.expansions[i] * dim
+        if not plain:
+            biased = parts.positions == "bias"
+            window = (grid[0] // splits, grid[1] // splits) if biased else None
+            options |= {"mixing": parts.mixing, "window": window}
+        kind, stage = (Block, Stage) if plain else (GridBlock, GridStage)
         downsample: nn.Module = nn.Identity()
         if i < 3:
             downsample = ReEmbedding(dim, g.stage_widths[i + 1], g.kernels[i + 1])
-        yield Stage(blocks, 0 if local else g.splits[i], downsample)
+        blocks = [kind(*sizes, drop_path=rate, **options) for rate in own_rates]
+        yield stage(blocks, splits, downsample)
 
 
 def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
@@ -151,40 +153,62 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
 
     The same as :func:`proxies.counts.count` of the network, in a thousandth of the time.
     """
-    p = g.parts
-    params = macs = 0
-    dims = (3, *g.stage_widths)
-    for i, side in enumerate(g.token_sides(image_size)):
-        dim, patch, tokens = dims[i + 1], dims[i] * g.kernels[i] ** 2, side**2
-        inner, hidden = dim - dim % g.stage_heads[i], g.expansions[i] * dim
-        weights = dim * (4 * inner + 2 * hidden)  # of attention and feed-forward part
-        biases = 3 * inner + hidden + 2 * dim
-        window = tokens // g.splits[i] ** 2
-        mixed = 10 * dim * (p.mixing in ("block", "both")) + 10 * hidden * (
-            p.mixing in ("ffn", "both")
-        )
-        positions = 0
-        if p.positions == "bias":
-            positions = (2 * side // g.splits[i] - 1) ** 2 * g.stage_heads[i]
-        extra = mixed + positions + (2 * dim if p.scale != "none" else 0)
-        # The stem has a bias and a norm of its channels, the others a norm of their patches.
-        params += patch * dim + (2 * patch if i else 3 * dim)
-        if not i and p.stem != "patch":
-            hidden_stem = stem_width(dim)
-            patch = 9 * hidden_stem + 4 * 27 * hidden_stem / dim
-            params += (
-                int(9 * hidden_stem * dim + 27 * hidden_stem + 2 * hidden_stem)
-                - dims[0] * g.kernels[0] ** 2 * dim
-            )
-        params += g.depths[i] * (weights + biases + extra + 4 * dim)  # 4: two norms
-        macs += round(
-            tokens * (patch * dim + g.depths[i] * (weights + mixed * 9 // 10 + 2 * window * inner))
-        )
-    head = [(dim, dim), (dim, num_classes)] if num_classes else []
-    if p.head == "linear":
-        head = head[1:]
-    params += 2 * dim + sum((before + 1) * after for before, after in head)
-    return Cost(params, macs + sum(before * after for before, after in head))
+    sides, widths = g.token_sides(image_size), g.stage_widths
+    costs = [_stem_cost(g, sides[0]), _norm(widths[-1]), _head_cost(g, num_classes)]
+    for i, side in enumerate(sides):
+        block = _block_cost(g, i, side)
+        costs.append(Cost(g.depths[i] * block.params, g.depths[i] * block.macs))
+        if i:
+            patch = widths[i - 1] * g.kernels[i] ** 2
+            costs += [_norm(patch), _map(patch, widths[i], side**2, bias=False)]
+    return sum(costs, Cost(0, 0))
+
+
+def _stem_cost(g: Genotype, side: int) -> Cost:
+    """Of what leads to ``side**2`` tokens, with the norm."""
+    dim, tokens = g.width, side**2
+    if g.parts.stem == "patch":
+        return _map(3 * g.kernels[0] ** 2, dim, tokens) + _norm(dim)
+    hidden = stem_width(dim)
+    first = _map(3 * 9, hidden, 4 * tokens, bias=False) + _norm(hidden)
+    return first + _map(9 * hidden, dim, tokens) + _norm(dim)
+
+
+def _block_cost(g: Genotype, stage: int, side: int) -> Cost:
+    """Of a block of a stage, counted from 0, on ``side**2`` tokens."""
+    parts, dim, heads = g.parts, g.stage_widths[stage], g.stage_heads[stage]
+    tokens, window = side**2, side // g.splits[stage]
+    inner, hidden = dim - dim % heads, g.expansions[stage] * dim
+    cost = _map(dim, 3 * inner, tokens) + Cost(0, 2 * tokens * window**2 * inner)
+    cost += _map(inner, dim, tokens) + _map(dim, hidden, tokens) + _map(hidden, dim, tokens)
+    cost += _norm(2 * dim)
+    if parts.mixing in ("block", "both"):
+        cost += _map(9, dim, tokens)
+    if parts.mixing in ("ffn", "both"):
+        cost += _map(9, hidden, tokens)
+    if parts.positions == "bias":
+        cost += Cost((2 * window - 1) ** 2 * heads, 0)
+    if parts.scale != "none":
+        cost += Cost(2 * dim, 0)
+    return cost
+
+
+def _head_cost(g: Genotype, num_classes: int) -> Cost:
+    dim = g.stage_widths[-1]
+    if num_classes == 0:
+        return Cost(0, 0)
+    hidden = _map(dim, dim, 1) if g.parts.head == "mlp" else Cost(0, 0)
+    return hidden + _map(dim, num_classes, 1)
+
+
+def _map(inputs: int, outputs: int, positions: int, *, bias: bool = True) -> Cost:
+    """Of a linear map or convolution that makes each output of so many inputs."""
+    return Cost((inputs + bias) * outputs, positions * inputs * outputs)
+
+
+def _norm(width: int) -> Cost:
+    """Of a norm with a gain and an offset for each of ``width`` channels."""
+    return Cost(2 * width, 0)
 
 
 #: Name in timm -> architecture. The seed is the published result of the search, and the sizes are

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, drop_path_rates
-from asvit.models.layers.blocks import BlockStage
+from asvit.models.layers.blocks import STEM_NORMS, BlockStage, ConvolutionalStem
 from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock
 from proxies.messages import unknown
 
@@ -35,6 +35,8 @@ class ShiftViT(StagedNetwork):
         step: Positions by which a group moves; 0 for none.
         norm_layer: ``"groupnorm1"`` or, for ablations, ``"batchnorm2d"`` or ``"layernorm2d"``.
         act_layer: ``"gelu"`` or, for the paper's ablation, ``"relu"``.
+        stem: ``"patch"``, or two convolutions of stride 2 with a batch norm (``"conv"``) or a
+            layer norm (``"conv-ln"``) between them, which round sides up.
         proj_drop_rate: Dropout in the feed-forward parts.
 
     Raises:
@@ -58,6 +60,7 @@ class ShiftViT(StagedNetwork):
         step: int = 1,
         norm_layer: str = "groupnorm1",
         act_layer: str = "gelu",
+        stem: str = "patch",
         in_chans: int = 3,
         num_classes: int = 1000,
         global_pool: str = "avg",
@@ -75,7 +78,9 @@ class ShiftViT(StagedNetwork):
         block = partial(
             ShiftBlock, n_div=n_div, step=step, norm=norm, act=act, drop=proj_drop_rate
         )
-        self.patch_embed = PatchEmbedding(in_chans, width, norm)
+        if stem not in (stems := ("patch", *STEM_NORMS)):
+            raise ValueError(unknown("stem", stem, stems))
+        self.patch_embed = PatchEmbedding(in_chans, width, norm, stem)
         self.layers = nn.ModuleList()
         rates = drop_path_rates(drop_path_rate, depths)
         for dim, own in zip(self.stage_widths, rates, strict=True):
@@ -105,11 +110,15 @@ class ShiftViT(StagedNetwork):
 
 
 class PatchEmbedding(nn.Module):
-    """The stem: a linear map of patches of 4 x 4 pixels, then a norm."""
+    """The stem: a linear map of patches of 4 x 4 pixels, or two convolutions, then a norm."""
 
-    def __init__(self, channels: int, dim: int, norm: Norm) -> None:
+    def __init__(self, channels: int, dim: int, norm: Norm, stem: str = "patch") -> None:
         super().__init__()
-        self.proj = nn.Conv2d(channels, dim, PATCH, stride=PATCH)
+        self.proj: nn.Module
+        if stem == "patch":
+            self.proj = nn.Conv2d(channels, dim, PATCH, stride=PATCH)
+        else:
+            self.proj = ConvolutionalStem(channels, dim, stem)
         self.norm = norm(dim)
 
     def forward(self, image: Tensor) -> Tensor:

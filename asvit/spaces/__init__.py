@@ -2,7 +2,7 @@
 
 from asvit.core.extensions import load_extensions
 from asvit.spaces.architectures import StageRow, build, cost, stage_table
-from asvit.spaces.asvit import AsVitSpace, AsVitTinySpace
+from asvit.spaces.asvit import AsVitPartsSpace, AsVitSpace, AsVitTinySpace
 from asvit.spaces.base import (
     SPACES,
     PlainArchitecture,
@@ -13,13 +13,14 @@ from asvit.spaces.base import (
 )
 from asvit.spaces.mixed import MixedSpace
 from asvit.spaces.psvit import PSViT1dSpace, PSViT2dSpace
-from asvit.spaces.shiftvit import ShiftViTSpace
+from asvit.spaces.shiftvit import ShiftViTPartsSpace, ShiftViTSpace
 from asvit.spaces.timm_families import TIMM_FAMILIES, TimmFamily, TimmSpace
 from asvit.spaces.union import UnionSpace
 
 __all__ = [
     "SPACES",
     "TIMM_FAMILIES",
+    "AsVitPartsSpace",
     "AsVitSpace",
     "AsVitTinySpace",
     "MixedSpace",
@@ -28,6 +29,7 @@ __all__ = [
     "PlainArchitecture",
     "PlainSpace",
     "SearchSpace",
+    "ShiftViTPartsSpace",
     "ShiftViTSpace",
     "StageRow",
     "TimmFamily",
@@ -40,6 +42,8 @@ __all__ = [
     "stage_table",
 ]
 
-SPACES.register("families", UnionSpace(("asvit", "shiftvit", *TIMM_FAMILIES), "families"))
+SPACES.register(
+    "families", UnionSpace(("asvit-parts", "shiftvit-parts", *TIMM_FAMILIES), "families")
+)
 
 load_extensions()  # last: they import what is above

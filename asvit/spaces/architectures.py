@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from asvit.architectures.genotype import STAGES, Genotype
+from asvit.architectures.parts import PART_CHOICES
+from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.families import FIXED, PREFIX, FixedArchitecture, is_timm_model
@@ -27,6 +29,12 @@ def build(
     width: int | None = None,
     drop_path: float | None = None,
     drop: float | None = None,
+    stem: str | None = None,
+    head: str | None = None,
+    mixing: str | None = None,
+    positions: str | None = None,
+    init: str | None = None,
+    scale: str | None = None,
 ) -> nn.Module:
     """A freshly initialised network.
 
@@ -40,9 +48,17 @@ def build(
         drop_path: Drop-path probability of the last block, on a linear ramp from 0; None for the
             network's default: 0 except for some timm models.
         drop: Dropout before the head; None for the network's default.
+        stem: What makes tokens of the image, as in texts of As-ViT and ShiftViT; None keeps the
+            part of the architecture. The others are parts of As-ViT alone.
+        head: What makes classes of the pooled features.
+        mixing: Where 3 x 3 depthwise convolutions mix neighbours.
+        positions: Whether attention has biases of the distances inside windows.
+        init: How initial weights are drawn.
+        scale: What LayerScale starts at.
 
     Raises:
-        ValueError: If the text is wrong, timm has no such model, or the sizes do not fit.
+        ValueError: If the text is wrong, timm has no such model, the sizes do not fit, or the
+            architecture has no such part.
 
     Example:
         >>> network = asvit.build("8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=64, num_classes=10)
@@ -51,6 +67,9 @@ def build(
     """
     requested = {"drop_path": drop_path, "drop": drop}
     rates = {name: rate for name, rate in requested.items() if rate is not None}
+    parts = {"stem": stem, "head": head, "mixing": mixing, "positions": positions, "init": init}
+    if own := {n: part for n, part in {**parts, "scale": scale}.items() if part is not None}:
+        arch = with_parts(parse(arch), own)
     if (fixed := _fixed(arch)) is not None:
         if depths is not None or width is not None:
             raise ValueError(f"{shown(str(arch))} has its own depths and width; leave both out")
@@ -172,15 +191,35 @@ def parse(arch: str | Architecture) -> Architecture:
     return find(arch)[1] if fixed is None else fixed
 
 
+def with_parts(arch: Architecture, parts: Mapping[str, str]) -> Architecture:
+    """``arch`` with other parts.
+
+    Raises:
+        ValueError: If it has no such part, or a part has no such choice.
+    """
+    known: Iterable[str] = ()
+    if isinstance(arch, Genotype | ShiftArchitecture):
+        known = PART_CHOICES if isinstance(arch, Genotype) else ("stem",)
+    for name in parts:
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise ValueError(f"{shown(str(arch))} has no part {shown(name)}; it has {listed}")
+    if isinstance(arch, Genotype):
+        return replace(arch, parts=replace(arch.parts, **parts))
+    return replace(arch, **parts)
+
+
 def choice_features(arch: str | Architecture) -> tuple[str, dict[str, float]]:
     """The kind of an architecture, and its choices as numbers: name -> number.
 
-    The kind is the name of its space, or the prefix of its family or of timm.
+    The kind is the name of the first space with such architectures, or the prefix of its family
+    or of timm.
     """
     if (fixed := _fixed(arch)) is not None:
         return fixed.prefix.removesuffix(":"), fixed.features()
     space, parsed = find(arch)
-    return space.name, space.features(parsed)
+    kind = next(s.name for s in SPACES.values() if s.architecture is space.architecture)
+    return kind, space.features(parsed)
 
 
 def canonical(text: str) -> str:
@@ -232,16 +271,18 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
                 f"{PREFIX}NAME"
             )
         # Its own class takes precedence over a parent class.
-        return min(spaces, key=lambda space: type(arch) is not space.architecture), arch
+        return min(spaces, key=lambda s: (arch not in s, type(arch) is not s.architecture)), arch
     errors = []
     prefixed = [
         space for space in SPACES.values() if space.prefix and arch.startswith(space.prefix)
     ]
     for space in prefixed or SPACES.values():
         try:
-            return space, space.parse(arch)
+            parsed = space.parse(arch)
         except ValueError as error:
             errors.append(error)
+        else:
+            return find(parsed)
     if is_timm_model(arch):
         raise ValueError(f"{arch!r} is a timm model; write '{PREFIX}{arch}'")
     raise errors[0]

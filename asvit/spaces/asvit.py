@@ -1,6 +1,8 @@
-"""The As-ViT search space, and a small subset of it."""
+"""The As-ViT search space, a small subset of it, and the space of its parts."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from asvit.architectures.genotype import (
@@ -10,8 +12,17 @@ from asvit.architectures.genotype import (
     SPLIT_CHOICES,
     Genotype,
 )
+from asvit.architectures.parts import PART_CHOICES, PUBLISHED, Parts
 from asvit.models import AsViT
-from asvit.spaces.base import Choice, SearchSpace, register_space, size_features, stage_features
+from asvit.spaces.base import (
+    Architecture,
+    Choice,
+    SearchSpace,
+    dimension_features,
+    register_space,
+    size_features,
+    stage_features,
+)
 
 
 @register_space
@@ -44,14 +55,27 @@ class AsVitSpace(SearchSpace):
     }
     by_hand: ClassVar[Sequence[str]] = ("8,2,3|4,1,2|4,1,4|4,1,6|32",)  # the published seed
 
+    def __contains__(self, arch: Architecture) -> bool:
+        """See :meth:`SearchSpace.__contains__`."""
+        try:
+            return super().__contains__(arch) and bool(self.encode(arch))
+        except ValueError:
+            return False
+
     def values(self, arch: Genotype) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
-        return (*arch.kernels, *arch.splits[:3], *arch.expansions, arch.heads)
+        if arch.parts != PUBLISHED:
+            raise ValueError(
+                f"{arch} is not in space {self.name!r}, whose parts are the published ones; "
+                f"leave out ;{arch.parts} or use space 'asvit-parts'"
+            )
+        return _topology(arch)
 
     def features(self, arch: Genotype) -> dict[str, float]:
-        """See :meth:`SearchSpace.features`; with depths and width."""
+        """See :meth:`SearchSpace.features`; with parts, depths and width."""
         sizes = size_features(sum(arch.depths), arch.width)
-        return super().features(arch) | sizes | stage_features("blocks", arch.depths)
+        parts = dimension_features(PART_CHOICES, vars(arch.parts).values())
+        return super().features(arch) | parts | sizes | stage_features("blocks", arch.depths)
 
     def from_values(self, values: Sequence[int]) -> Genotype:
         """See :meth:`SearchSpace.from_values`."""
@@ -86,3 +110,62 @@ class AsVitTinySpace(AsVitSpace):
         "H": (16, 32),
     }
     by_hand: ClassVar[Sequence[str]] = ()
+
+
+@register_space
+class AsVitPartsSpace(AsVitSpace):
+    """The As-ViT space with the parts of the network as further dimensions.
+
+    Only a stem of patches has a kernel K1.
+    """
+
+    name = "asvit-parts"
+    description = "As-ViT with stems, heads, local mixing, positions, initial weights and scales"
+    #: The published seed with early convolutions and a linear head.
+    by_hand = ("8,2,3|4,1,2|4,1,4|4,1,6|32;stem=conv,head=linear,init=width",)
+    paper = "As-ViT, arXiv:2202.11921; parts of 2106.14881, 2102.10882, 2103.14030, 2305.09828"
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
+        **AsVitSpace.dimensions,
+        **PART_CHOICES,
+    }
+    legend: ClassVar[Mapping[str, str]] = {
+        **AsVitSpace.legend,
+        "stem": "what makes tokens of the image: a kernel of stride 4 (patch), or two 3 × 3 "
+        "convolutions of stride 2 with a batch norm (conv) or a layer norm (conv-ln) between",
+        "head": "a hidden layer with tanh and a linear map (mlp), or only the map (linear)",
+        "mixing": "3 × 3 depthwise convolutions before the attention of each block (block), in "
+        "its feed-forward part (ffn), in both (both), or none",
+        "positions": "learned biases of the distances inside windows (bias), or none",
+        "init": "spread of initial weights: 0.02, by width (width), by width with attention near "
+        "the identity (mimetic)",
+        "scale": "start of the weights that LayerScale gives to the output of each part of a "
+        "block, or none",
+    }
+
+    @property
+    def size(self) -> int:
+        """Number of architectures."""
+        stems = {"K1": KERNEL_CHOICES[0], "stem": PART_CHOICES["stem"]}
+        pairs = math.prod(map(len, stems.values()))
+        distinct = len(stems["K1"]) + len(stems["stem"]) - 1
+        return super().size // pairs * distinct
+
+    def active(self, params: Mapping[str, Choice]) -> Iterable[str]:
+        """See :meth:`SearchSpace.active`: K1 counts in a stem of patches only."""
+        without = "" if params["stem"] == PUBLISHED.stem else "K1"
+        return [name for name in self.dimensions if name != without]
+
+    def values(self, arch: Genotype) -> Iterable[Choice]:
+        """See :meth:`SearchSpace.values`."""
+        return (*_topology(arch), *vars(arch.parts).values())
+
+    def from_values(self, values: Sequence[Any]) -> Genotype:
+        """See :meth:`SearchSpace.from_values`; a stem without a kernel takes any K1."""
+        parts = len(PART_CHOICES)
+        topology = super().from_values(values[:-parts])
+        return replace(topology, parts=Parts(*values[-parts:]))
+
+
+def _topology(arch: Genotype) -> tuple[Choice, ...]:
+    """The choices in the twelve dimensions of the paper."""
+    return (*arch.kernels, *arch.splits[:3], *arch.expansions, arch.heads)

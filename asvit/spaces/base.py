@@ -38,7 +38,8 @@ class SearchSpace(ABC):
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]]
     #: Names of dimensions, such as ``"K1 to K4"`` -> what they are; reports show it.
     legend: ClassVar[Mapping[str, str]] = {}
-    #: Dimension on whose choice it depends which others count; empty where all always do.
+    #: Dimension that names the family of an architecture, whose dimensions alone count; empty
+    #: where there are no families.
     branch: ClassVar[str] = ""
     #: Texts of the networks that one would take without a search, at any width: published shapes.
     by_hand: ClassVar[Sequence[str]] = ()
@@ -56,6 +57,10 @@ class SearchSpace(ABC):
     def active(self, params: Mapping[str, Choice]) -> Iterable[str]:
         """The dimensions that count for these choices, beside :attr:`branch`."""
         return self.dimensions
+
+    def __contains__(self, arch: Architecture) -> bool:
+        """Whether an architecture, grown or not, is one of this space."""
+        return type(arch) is self.architecture
 
     def values(self, arch: Architecture) -> Iterable[Choice]:
         """The choices of an architecture, in the order of the dimensions."""
@@ -98,18 +103,7 @@ class SearchSpace(ABC):
         ``"depth"`` and ``"width"`` stand for all blocks and for the channels of the first; where
         they are missing, the network is built to count them.
         """
-        features: dict[str, float] = {}
-        for (name, choices), choice in zip(
-            self.dimensions.items(), self.values(arch), strict=True
-        ):
-            numbers = [option for option in choices if not isinstance(option, str)]
-            if isinstance(choice, str) or len(numbers) < len(choices):
-                features |= {f"{name}={option}": float(choice == option) for option in choices}
-            elif min(numbers) > 0 and max(numbers) >= _WIDE * min(numbers):
-                features[name] = math.log2(choice)
-            else:
-                features[name] = float(choice)
-        return features
+        return dimension_features(self.dimensions, self.values(arch))
 
     def decode(self, params: Mapping[str, Choice]) -> Architecture:
         """The architecture with these choices.
@@ -183,6 +177,22 @@ class SearchSpace(ABC):
                     f"{name}={params[name]!r} is not in space {self.name!r}; "
                     f"use one of {list(choices)}"
                 )
+
+
+def dimension_features(
+    dimensions: Mapping[str, Sequence[Choice]], values: Iterable[Choice]
+) -> dict[str, float]:
+    """Features of one choice in each dimension; see :meth:`SearchSpace.features`."""
+    features: dict[str, float] = {}
+    for (name, choices), choice in zip(dimensions.items(), values, strict=True):
+        numbers = [option for option in choices if not isinstance(option, str)]
+        if isinstance(choice, str) or len(numbers) < len(choices):
+            features |= {f"{name}={option}": float(choice == option) for option in choices}
+        elif min(numbers) > 0 and max(numbers) >= _WIDE * min(numbers):
+            features[name] = math.log2(choice)
+        else:
+            features[name] = float(choice)
+    return features
 
 
 def size_features(depth: int, width: float) -> dict[str, float]:

@@ -1,14 +1,25 @@
-"""The ShiftViT space: depth split, feed-forward ratio, and the shift."""
+"""The ShiftViT space: depth split, feed-forward ratio, and the shift; and that of its stems."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
+from asvit.architectures.parts import PART_CHOICES, PUBLISHED
 from asvit.architectures.shiftvit import PREFIX, ShiftArchitecture
 from asvit.models import ShiftViT
-from asvit.spaces.base import Choice, SearchSpace, register_space, size_features
+from asvit.spaces.asvit import AsVitPartsSpace
+from asvit.spaces.base import (
+    Architecture,
+    Choice,
+    SearchSpace,
+    dimension_features,
+    register_space,
+    size_features,
+)
 
 #: Pixels per side for which stage 4 has one position.
 LEAST_SIDE: Final = 32
+_STEM: Final = {"stem": PART_CHOICES["stem"]}
 
 
 @register_space
@@ -38,15 +49,25 @@ class ShiftViTSpace(SearchSpace):
     }
     by_hand = ("shift:2,2,6,2|4|12|1|96",)  # the lightest published
 
+    def __contains__(self, arch: Architecture) -> bool:
+        """See :meth:`SearchSpace.__contains__`; depths may be grown."""
+        return super().__contains__(arch) and arch.stem == PUBLISHED.stem
+
     def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
-        return (*arch.depths, arch.ratio, arch.n_div, arch.step)
+        if arch.stem != PUBLISHED.stem:
+            raise ValueError(
+                f"{arch} is not in space {self.name!r}, whose stem is the published one; "
+                f"leave out ;stem={arch.stem} or use space 'shiftvit-parts'"
+            )
+        return _sizes(arch)
 
     def features(self, arch: ShiftArchitecture) -> dict[str, float]:
-        """See :meth:`SearchSpace.features`; with the number of blocks and the width."""
-        return super().features(arch) | size_features(sum(arch.depths), arch.width)
+        """See :meth:`SearchSpace.features`; with the stem, the number of blocks and the width."""
+        stem = dimension_features(_STEM, [arch.stem])
+        return super().features(arch) | stem | size_features(sum(arch.depths), arch.width)
 
-    def from_values(self, values: Sequence[int]) -> ShiftArchitecture:
+    def from_values(self, values: Sequence[Any]) -> ShiftArchitecture:
         """See :meth:`SearchSpace.from_values`."""
         a, b, c, d, ratio, n_div, step = values
         return ShiftArchitecture((a, b, c, d), ratio, n_div, step)
@@ -63,3 +84,36 @@ class ShiftViTSpace(SearchSpace):
                 f"an image of {image_size} px leaves stage 4 no position; "
                 f"use {LEAST_SIDE} px or more"
             )
+
+
+@register_space
+class ShiftViTPartsSpace(ShiftViTSpace):
+    """The ShiftViT space with the stem as a further dimension."""
+
+    name = "shiftvit-parts"
+    description = "ShiftViT with stems of patches or of convolutions"
+    by_hand = ("shift:2,2,6,2|4|12|1|96;stem=conv",)
+    paper = "ShiftViT, arXiv:2201.10801; stems of 2106.14881"
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {**ShiftViTSpace.dimensions, **_STEM}
+    legend: ClassVar[Mapping[str, str]] = {
+        **ShiftViTSpace.legend,
+        "stem": AsVitPartsSpace.legend["stem"],
+    }
+
+    def __contains__(self, arch: Architecture) -> bool:
+        """See :meth:`SearchSpace.__contains__`; any stem."""
+        return type(arch) is self.architecture
+
+    def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
+        """See :meth:`SearchSpace.values`."""
+        return (*_sizes(arch), arch.stem)
+
+    def from_values(self, values: Sequence[Any]) -> ShiftArchitecture:
+        """See :meth:`SearchSpace.from_values`."""
+        *sizes, stem = values
+        return replace(super().from_values(sizes), stem=stem)
+
+
+def _sizes(arch: ShiftArchitecture) -> tuple[Choice, ...]:
+    """The choices in the dimensions of the published networks."""
+    return (*arch.depths, arch.ratio, arch.n_div, arch.step)

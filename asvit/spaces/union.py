@@ -72,7 +72,7 @@ class UnionSpace(SearchSpace):
 
     @property
     def size(self) -> int:
-        """Number of architectures."""
+        """Number of architectures; those of several members count for each."""
         return sum(space.size for space in self._members.values())
 
     def sample(self, rng: np.random.Generator) -> Architecture:
@@ -81,9 +81,13 @@ class UnionSpace(SearchSpace):
         return self._members[names[rng.integers(len(names))]].sample(rng)
 
     def active(self, params: Mapping[str, Choice]) -> Iterable[str]:
-        """See :meth:`SearchSpace.active`: the dimensions of the family."""
-        family = params[FAMILY]
-        return [f"{family}.{name}" for name in self._members[str(family)].dimensions]
+        """See :meth:`SearchSpace.active`: those of the family."""
+        family = str(params[FAMILY])
+        return [f"{family}.{name}" for name in self._members[family].active(self._own(params))]
+
+    def __contains__(self, arch: Architecture) -> bool:
+        """See :meth:`SearchSpace.__contains__`."""
+        return any(arch in space for space in self._members.values())
 
     def encode(self, arch: Architecture) -> dict[str, Choice]:
         """See :meth:`SearchSpace.encode`; dimensions of other families have their first choice."""
@@ -95,9 +99,7 @@ class UnionSpace(SearchSpace):
     def decode(self, params: Mapping[str, Choice]) -> Architecture:
         """See :meth:`SearchSpace.decode`."""
         self.check_choices(params)
-        names = self.active(params)
-        own = {name.partition(".")[2]: params[name] for name in names}
-        return self._members[str(params[FAMILY])].decode(own)
+        return self._members[str(params[FAMILY])].decode(self._own(params))
 
     def values(self, arch: Architecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
@@ -132,9 +134,14 @@ class UnionSpace(SearchSpace):
         parsed = self.read(arch)
         self._member(parsed)[1].check(parsed, image_size)
 
+    def _own(self, params: Mapping[str, Choice]) -> dict[str, Choice]:
+        """The choices in the dimensions of the family, by the names that they have in it."""
+        family = str(params[FAMILY])
+        return {name: params[f"{family}.{name}"] for name in self._members[family].dimensions}
+
     def _member(self, arch: Architecture) -> tuple[str, SearchSpace]:
-        """The name and the space of the family of an architecture."""
+        """The name and the space of the family of an architecture, the first that has it."""
         for name, space in self._members.items():
-            if type(arch) is space.architecture:
+            if arch in space:
                 return name, space
         raise ValueError(f"{arch} is of none of the spaces {', '.join(self._members)}")

@@ -69,6 +69,7 @@ LISTS = partial(SMALL_PSVIT, ("s", "b-", "s"), pooling="1d")
 SMALL_SHIFTVIT = partial(ShiftViT, depths=(1, 1, 1, 1), width=24, num_classes=5)
 # Name -> (builder, pixels per side).
 OURS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "asvit, parts": TINY_HOSTS["asvit, parts"],
     "psvit 1d": (LISTS, 32),
     "psvit 1d, kernel": (partial(LISTS, conv_kernel=3, pool_class_token=True), 32),
     "psvit 2d": (GRIDS, 32),

@@ -1,17 +1,23 @@
 """As-ViT's layers: patch embedding, re-embedding, and attention inside windows.
 
-Windows are squares of a token grid, without shift or positions.
+Windows are parts of a token grid, without shift, and without positions unless parts add them.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, cast
 
 import torch
-from timm.layers import Conv2dSame, DropPath, LayerScale, Mlp, RelPosBias
+from timm.layers import Conv2dSame, DropPath, LayerScale, Mlp, trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.models.layers.blocks import BlockStage, SelfAttention
+from asvit.models.layers.blocks import (
+    BlockStage,
+    ConvolutionalStem,
+    SelfAttention,
+    run_blocks,
+)
 
 
 def same_padding(kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
@@ -24,15 +30,19 @@ def same_padding(kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]
 
 
 class PatchEmbedding(nn.Module):
-    """The stem: a convolution of stride 4, whose kernel may overlap, then a norm."""
+    """The stem: a convolution of stride 4, whose kernel may overlap, or two of 2; then a norm."""
 
     stride = 4
 
-    def __init__(self, channels: int, dim: int, kernel: int) -> None:
+    def __init__(self, channels: int, dim: int, kernel: int, stem: str = "patch") -> None:
         super().__init__()
         # timm's pads by a copy of the image, also by nothing.
         kind = Conv2dSame if kernel > self.stride else nn.Conv2d
-        self.proj = kind(channels, dim, kernel, stride=self.stride)
+        self.proj: nn.Module
+        if stem == "patch":
+            self.proj = kind(channels, dim, kernel, stride=self.stride)
+        else:
+            self.proj = ConvolutionalStem(channels, dim, stem)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -40,32 +50,6 @@ class PatchEmbedding(nn.Module):
         x = self.proj(image)
         # Contiguous even if the norm is replaced by a module that does not copy.
         return cast("Tensor", self.norm(x.permute(0, 2, 3, 1).contiguous()))
-
-
-class ConvolutionalStem(nn.Module):
-    """Two 3 x 3 convolutions of stride 2 with a norm and GELU between them, then a norm.
-
-    References:
-        Xiao et al. 2021, "Early Convolutions Help Transformers See Better", arXiv:2106.14881.
-    """
-
-    def __init__(self, channels: int, dim: int, norm: type[nn.Module]) -> None:
-        super().__init__()
-        hidden = stem_width(dim)
-        self.proj = nn.Conv2d(channels, hidden, 3, stride=2, padding=1, bias=False)
-        self.norm1 = norm(hidden)
-        self.conv = nn.Conv2d(hidden, dim, 3, stride=2, padding=1)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """``[B, channels, 4h, 4w] -> [B, h, w, dim]``."""
-        x = self.conv(F.gelu(self.norm1(self.proj(image))))
-        return cast("Tensor", self.norm(x.permute(0, 2, 3, 1).contiguous()))
-
-
-def stem_width(dim: int) -> int:
-    """Channels between the two convolutions of a stem."""
-    return max(dim // 2, 1)
 
 
 class ReEmbedding(nn.Module):
@@ -130,7 +114,10 @@ def join_windows(x: Tensor, splits: int, height: int, width: int) -> Tensor:
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block: attention in windows, then the feed-forward part."""
+    """Pre-norm transformer block: attention in windows, then the feed-forward part.
+
+    With a ``scale``, LayerScale multiplies the output of both by weights that start at it.
+    """
 
     def __init__(
         self,
@@ -140,13 +127,10 @@ class Block(nn.Module):
         *,
         drop_path: float = 0.0,
         scale: float | None = None,
-        window: int = 0,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
         self.attn = SelfAttention(dim, heads)
-        if window:
-            self.attn = BiasedAttention(dim, heads, window)
         # The nesting matches the parameter names of the released code.
         self.mlps = nn.ModuleList([nn.Sequential(nn.LayerNorm(dim), Mlp(dim, hidden))])
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
@@ -159,53 +143,98 @@ class Block(nn.Module):
         return cast("Tensor", x + self.drop_path(self.ls2(self.mlps[0](x))))
 
 
-class BiasedAttention(SelfAttention):
-    """Self-attention inside windows with a learned bias for each distance, as in Swin."""
+class GridBlock(Block):
+    """A block in which the places of tokens count: local mixing, and biases inside windows.
 
-    def __init__(self, dim: int, heads: int, window: int) -> None:
-        super().__init__(dim, heads)
-        self.positions = RelPosBias((window, window), heads)
+    3 x 3 depthwise convolutions mix neighbours across windows. That of the block comes before the
+    attention, and its output is added; that of the feed-forward part stands between its first map
+    and GELU.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[..., N, dim] -> [..., N, dim]``."""
-        q, k, v = self._queries_keys_values(x)
-        bias = self.positions.get_bias()
-        return self._project(F.scaled_dot_product_attention(q, k, v, attn_mask=bias), x)
+    Args:
+        dim: Channels of a token.
+        heads: Attention heads.
+        hidden: Channels within the feed-forward part.
+        mixing: ``"block"``, ``"ffn"``, ``"both"`` or ``"none"``.
+        window: Rows and columns of the windows that biases are learned for; None for no biases.
+        **options: Those of :class:`Block`.
 
-
-class LocalBlock(Block):
-    """A block on the whole grid that also mixes neighbours by 3 x 3 depthwise convolutions.
-
-    One before the attention, whose output is added (arXiv:2102.10882), and one in the
-    feed-forward part, between its first map and GELU (as PVTv2, arXiv:2106.13797).
+    References:
+        Chu et al. 2021, arXiv:2102.10882 (block); Wang et al. 2021, PVTv2, arXiv:2106.13797
+        (feed-forward part); Liu et al. 2021, Swin, arXiv:2103.14030 (biases).
     """
 
     def __init__(
-        self, dim: int, heads: int, hidden: int, splits: int, mixing: str, **options: Any
+        self,
+        dim: int,
+        heads: int,
+        hidden: int,
+        *,
+        mixing: str = "none",
+        window: tuple[int, int] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(dim, heads, hidden, **options)
-        self.splits = splits
-        self.local = depthwise(dim) if mixing in ("block", "both") else None
-        self.inner = depthwise(hidden) if mixing in ("ffn", "both") else None
+        self.local = depthwise(dim, 0.0) if mixing in ("block", "both") else None
+        self.inner = depthwise(hidden, 1.0) if mixing in ("ffn", "both") else None
+        self.positions = RelativePositions(heads, window) if window else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, h, w, dim] -> [B, h, w, dim]``."""
+    def forward(self, x: Tensor, splits: int = 1) -> Tensor:
+        """``[B, h, w, dim] -> [B, h, w, dim]``, with ``splits`` windows per side."""
+        height, width = x.shape[1:3]
         if self.local is not None:
             x = x + on_channels_last(self.local, x)
-        height, width = x.shape[1:3]
-        splits = fitting_splits(self.splits, height, width)
-        mixed = self.attn(split_windows(self.norm1(x), splits))
+        bias = self.positions(height // splits, width // splits) if self.positions else None
+        mixed = self.attn(split_windows(self.norm1(x), splits), bias)
         x = x + self.drop_path(self.ls1(join_windows(mixed, splits, height, width)))
-        norm, mlp = self.mlps[0]
+        norm, mlp = cast("Any", self.mlps[0])
         hidden = mlp.fc1(norm(x))
         if self.inner is not None:
             hidden = on_channels_last(self.inner, hidden)
         return cast("Tensor", x + self.drop_path(self.ls2(mlp.fc2(mlp.act(hidden)))))
 
 
-def depthwise(dim: int) -> nn.Conv2d:
-    """A 3 x 3 convolution of each channel by itself."""
-    return nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+class RelativePositions(nn.Module):
+    """A learned bias of each head for each distance of two tokens in a window.
+
+    In a window of other sides, as on coarser tokens or larger images, it is interpolated between
+    the distances of the window that it is learned for, so that it belongs to the same share of
+    the window.
+    """
+
+    def __init__(self, heads: int, window: tuple[int, int]) -> None:
+        super().__init__()
+        height, width = window
+        self.table = nn.Parameter(torch.empty(heads, 2 * height - 1, 2 * width - 1))
+        trunc_normal_(self.table, std=0.02)
+
+    def forward(self, height: int, width: int) -> Tensor:
+        """``[1, heads, N, N]`` for a window of N = height * width tokens, in row order."""
+        sides = 2 * height - 1, 2 * width - 1
+        table: Tensor = self.table
+        if table.shape[1:] != sides:
+            table = F.interpolate(table[None], sides, mode="bilinear")[0]
+        rows, columns = (_distances(side, table.device) for side in (height, width))
+        biases = table[:, rows[:, None, :, None], columns[None, :, None, :]]  # [heads, h, w, h, w]
+        return biases.flatten(3).flatten(1, 2)[None]
+
+
+def _distances(side: int, device: torch.device) -> Tensor:
+    """``[side, side]``: the place in a table of the distance from a query to a key."""
+    places = torch.arange(side, device=device)
+    return places[:, None] - places + side - 1
+
+
+def depthwise(dim: int, centre: float) -> nn.Conv2d:
+    """A 3 x 3 convolution of each channel by itself, which begins as ``centre`` times the channel.
+
+    With PyTorch's initial weights, networks with such parts learn slowly at first.
+    """
+    convolution = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+    nn.init.normal_(convolution.weight, std=0.02)
+    with torch.no_grad():
+        convolution.weight[:, :, 1, 1] += centre
+        cast("Tensor", convolution.bias).zero_()
+    return convolution
 
 
 def on_channels_last(convolution: nn.Module, x: Tensor) -> Tensor:
@@ -226,9 +255,17 @@ class Stage(BlockStage):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, h, w, dim] -> [B, h, w, dim]``."""
-        if self.splits == 0:
-            return super().forward(x)
         height, width = x.shape[1:3]
         splits = fitting_splits(self.splits, height, width)
         # Windows do not shift, so one reordering per stage is enough.
         return join_windows(super().forward(split_windows(x, splits)), splits, height, width)
+
+
+class GridStage(Stage):
+    """A stage of :class:`GridBlock`, each of which orders its tokens by windows itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, h, w, dim] -> [B, h, w, dim]``."""
+        splits = fitting_splits(self.splits, *x.shape[1:3])
+        blocks = (partial(block, splits=splits) for block in self.blocks)
+        return run_blocks(blocks, x, recompute=self.grad_checkpointing and self.training)

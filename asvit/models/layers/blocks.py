@@ -1,13 +1,43 @@
-"""Attention, block stages and initial weights that several networks share."""
+"""A stem, attention, block stages and initial weights that several networks share."""
 
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, cast
 
 import torch
-from timm.layers import trunc_normal_
+from timm.layers import LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+
+#: Kind of a convolutional stem -> the norm between its convolutions.
+STEM_NORMS: Final[Mapping[str, Callable[[int], nn.Module]]] = {
+    "conv": nn.BatchNorm2d,
+    "conv-ln": LayerNorm2d,
+}
+
+
+class ConvolutionalStem(nn.Sequential):
+    """Two 3 x 3 convolutions of stride 2 with a norm and GELU between them.
+
+    ``[B, channels, H, W] -> [B, dim, H/4, W/4]``, sides rounded up.
+
+    References:
+        Xiao et al. 2021, "Early Convolutions Help Transformers See Better", arXiv:2106.14881.
+    """
+
+    def __init__(self, channels: int, dim: int, kind: str) -> None:
+        hidden = stem_width(dim)
+        super().__init__(
+            nn.Conv2d(channels, hidden, 3, stride=2, padding=1, bias=False),
+            STEM_NORMS[kind](hidden),
+            nn.GELU(),
+            nn.Conv2d(hidden, dim, 3, stride=2, padding=1),
+        )
+
+
+def stem_width(dim: int) -> int:
+    """Channels between the two convolutions of a stem."""
+    return max(dim // 2, 1)
 
 
 class SelfAttention(nn.Module):
@@ -25,10 +55,13 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * inner)
         self.proj = nn.Linear(inner, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[..., N, dim] -> [..., N, dim]``; the whole map is never in memory."""
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """``[..., N, dim] -> [..., N, dim]``; the whole map is never in memory.
+
+        A bias ``[1, heads, N, N]`` is added to the scores.
+        """
         q, k, v = self._queries_keys_values(x)
-        return self._project(F.scaled_dot_product_attention(q, k, v), x)
+        return self._project(F.scaled_dot_product_attention(q, k, v, attn_mask=bias), x)
 
     def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``[..., N, dim] -> [..., N, dim]`` and the map ``[lists, heads, N, N]``."""
@@ -65,10 +98,12 @@ class BlockStage(nn.Module):
         return run_blocks(self.blocks, x, recompute=self.grad_checkpointing and self.training)
 
 
-def run_blocks(blocks: Iterable[nn.Module], x: Tensor, *, recompute: bool) -> Tensor:
+def run_blocks(
+    blocks: Iterable[Callable[[Tensor], Tensor]], x: Tensor, *, recompute: bool
+) -> Tensor:
     """Apply ``blocks`` in turn, or ``recompute`` each in the backward pass, to save memory."""
     for block in blocks:
-        x = cast("Tensor", checkpoint(block, x, use_reentrant=False)) if recompute else block(x)
+        x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
     return x
 
 
@@ -85,31 +120,40 @@ def init_weights(module: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Lin
             nn.init.zeros_(linear.bias)
 
 
+def init_by_width(module: nn.Module) -> None:
+    """Initialise a linear map with a spread that falls with its widths, and zero biases."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 @torch.no_grad()
 def init_mimetic(attention: SelfAttention) -> None:
     """Initialise an attention so that tokens attend to their like, and values change sign.
 
-    The product of the query and key weights of a head is near the identity, that of the value and
-    output weights near its negative, as they are in trained networks.
+    The product of the query and key weights of a head is that of its rank nearest to
+    ``0.7 Z + 0.7 I``, and the product of value and output weights to ``0.4 Z - 0.4 I``, with Z of
+    normal entries of variance 1 / dim. Products of trained networks are alike.
 
     References:
         Trockman and Kolter 2023, "Mimetic Initialization of Self-Attention Layers",
         arXiv:2305.09828.
     """
     dim, inner = attention.proj.out_features, attention.proj.in_features
-
-    def factors(spread: float, diagonal: float, rank: int) -> tuple[Tensor, Tensor]:
-        product = spread * torch.randn(dim, dim) / dim**0.5 + diagonal * torch.eye(dim)
-        left, values, right = torch.linalg.svd(product)
-        roots = values[:rank].sqrt()
-        return roots[:, None] * left[:, :rank].T, roots[:, None] * right[:rank]
-
-    queries, keys = zip(
-        *(factors(0.7, 0.7, attention.head_dim) for _ in range(attention.heads)), strict=True
-    )
-    value, output = factors(0.4, -0.4, inner)
+    heads = [_near_identity(dim, attention.head_dim, 0.7, 0.7) for _ in range(attention.heads)]
+    queries, keys = zip(*heads, strict=True)
+    value, output = _near_identity(dim, inner, 0.4, -0.4)
     attention.qkv.weight.copy_(torch.cat([*queries, *keys, value]))
     attention.proj.weight.copy_(output.T)
+
+
+def _near_identity(dim: int, rank: int, spread: float, diagonal: float) -> tuple[Tensor, Tensor]:
+    """Factors A and B ``[rank, dim]``: A^T B is nearest to ``spread * Z + diagonal * I``."""
+    product = spread * torch.randn(dim, dim) / dim**0.5 + diagonal * torch.eye(dim)
+    left, values, right = torch.linalg.svd(product)
+    roots = values[:rank, None].sqrt()
+    return roots * left[:, :rank].T, roots * right[:rank]
 
 
 def check_choice(name: str, value: object, choices: Iterable[object]) -> None:

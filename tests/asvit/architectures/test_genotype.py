@@ -16,6 +16,7 @@ from asvit.architectures.genotype import (
     SPLIT_CHOICES,
     Genotype,
 )
+from asvit.architectures.parts import PART_CHOICES, Parts
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 LARGE = "8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180"
@@ -33,12 +34,22 @@ def genotypes() -> st.SearchStrategy[Genotype]:
         st.sampled_from(HEAD_CHOICES),
         st.one_of(st.just((1, 1, 1, 1)), four([DEPTH_CHOICES] * 4)),
         st.one_of(st.just(32), st.integers(8, 1024)),
+        st.builds(Parts, *map(st.sampled_from, PART_CHOICES.values())),
     )
 
 
 @given(genotypes())
 def test_every_architecture_round_trips(g):
     assert Genotype.parse(str(g)) == g
+
+
+def test_parts_are_the_published_ones_unless_named():
+    g = Genotype.parse(f"{SEED}; init=mimetic , stem=conv,head=mlp ")
+    assert g.parts == Parts(stem="conv", init="mimetic")
+    # A stem of convolutions has no kernel, so that equal networks have equal texts.
+    assert str(g) == "4,2,3|4,1,2|4,1,4|4,1,6|32;stem=conv,init=mimetic"
+    assert str(g.with_(width=64)) == "4,2,3|4,1,2|4,1,4|4,1,6|32,64;stem=conv,init=mimetic"
+    assert str(Genotype.parse(f"{SEED};stem=patch")) == SEED
 
 
 def test_what_is_left_out_is_filled_in():
@@ -60,6 +71,9 @@ def test_lists_and_numpy_integers_become_plain_and_hashable():
         (SEED + "|32", "has 6 part"),
         ("8,2|4,1,2|4,1,4|4,1,6|32", r"stage 1 has 2 value\(s\), '8,2'; write kernel,splits"),
         ("8,2,3|4,1,2,1,1|4,1,4|4,1,6|32", r"stage 2 has 5 value\(s\)"),
+        (SEED + ";", "'' names no part; use each of stem, head, mixing, .* once"),
+        (SEED + ";stem=conv,stem=conv", "'stem=conv' names no part"),
+        (SEED + ";stem=convs", "stem='convs' is not a part; use one of patch, conv, conv-ln"),
         (SEED + ",32,1", r"the last part has 3 value\(s\), '32,32,1'; write heads\[,width\]"),
         ("9,2,3|4,1,2|4,1,4|4,1,6|32", r"stage 1 kernel=9 .* one of \[4, 5, 6, 7, 8\]"),
         ("8,2,3|5,1,2|4,1,4|4,1,6|32", r"stage 2 kernel=5 .* one of \[2, 3, 4\]"),

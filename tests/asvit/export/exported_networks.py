@@ -14,6 +14,7 @@ from asvit.export import reload
 from asvit.export.formats import Format
 from asvit.models import convert, merge
 from asvit.networks import Network, WeightsFile
+from tests.asvit.models.families import PARTS
 
 SHIFT = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
 SIDE = 32  # pixels
@@ -66,6 +67,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "deit, merged compact": _merged,
 }
 MORE: dict[str, Callable[[], nn.Module]] = {
+    "asvit, parts": lambda: _of_text(f"4,2,3|4,1,2|4,1,4|4,1,6|32,8;{PARTS}"),
     "asvit, hallucinated": lambda: convert(NETWORKS["asvit"](), attention="hallucinated"),
     "psvit1d, hallucinated": lambda: convert(NETWORKS["psvit1d"](), attention="hallucinated"),
     "psvit2d, hallucinated": lambda: convert(NETWORKS["psvit2d"](), attention="hallucinated"),

@@ -25,8 +25,12 @@ SETTINGS = {"img_size": SIDE, "num_classes": 5}
 PLAIN = {"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, **SETTINGS}
 
 
-def small_asvit():
-    return AsViT("7,8,2|3,4,2|4,2,2|2,1,2|16,16", **SETTINGS)
+#: No part as published.
+PARTS = "stem=conv,head=linear,mixing=both,positions=bias,init=width,scale=0.1"
+
+
+def small_asvit(parts=""):
+    return AsViT("7,8,2|3,4,2|4,2,2|2,1,2|16,16" + parts, **SETTINGS)
 
 
 def small_psvit(pooling, **settings):
@@ -56,6 +60,8 @@ def both_parts(model):
 NETWORKS = {
     "asvit": small_asvit,
     "asvit, converted": lambda: both_parts(small_asvit()),
+    "asvit, parts": lambda: small_asvit(f";{PARTS}"),
+    "asvit, parts, converted": lambda: both_parts(small_asvit(f";{PARTS}")),
     "shiftvit": lambda: ShiftViT(depths=(1, 1, 1, 1), width=12, num_classes=5),
     "psvit 1d": lambda: small_psvit("1d"),
     "psvit 2d": lambda: small_psvit("2d"),
@@ -147,6 +153,10 @@ HOSTS = {
     # The smallest there is: widths are given, and the third stage has fives of blocks.
     "next": (lambda: NextViT(in_chans=3, num_classes=5, depths=(1, 1, 5, 1)), (32, 64)),
     "asvit": (lambda: AsViT("7,4,2|2,2,2|2,1,2|3,1,2|16", num_classes=5), (64, 128)),
+    "asvit, parts": (
+        lambda: AsViT(f"4,4,2|2,2,2|2,1,2|3,1,2|16;{PARTS}", img_size=64, num_classes=5),
+        (64, 128),
+    ),
     "psvit 1d": (lambda: psvit(("bs", "s", "b"), (12, 16, 24), (3, 4, 6), "1d"), (64, 48)),
     "psvit 2d": (lambda: psvit(("s", "b"), (12, 16), (3, 4), "2d"), (64, 48)),
 }
@@ -155,5 +165,9 @@ TINY_HOSTS = {
     "deit": (lambda: deit(img_size=16, patch_size=4, embed_dim=12, num_classes=4), 16),
     "pvt": (tiny_pyramid, 32),
     "asvit": (lambda: AsViT("5,2,2|3,1,2|2,1,2|2,1,3|16,8", img_size=32, num_classes=4), 32),
+    "asvit, parts": (
+        lambda: AsViT(f"4,2,2|3,1,2|2,1,2|2,1,3|16,8;{PARTS}", img_size=32, num_classes=4),
+        32,
+    ),
     "psvit": (lambda: psvit(("s", "b"), (8, 12), (2, 3), "2d", img_size=32, num_classes=4), 32),
 }

@@ -106,7 +106,8 @@ def test_stages_differ_from_the_input_only_through_their_windows():
 def test_formulas_give_what_the_network_costs(seed, side, classes):
     rng = np.random.default_rng(seed)
     depths, width = rng.integers(1, 4, 4).tolist(), int(rng.integers(8, 300))
-    g = load_space("asvit").sample(rng).with_(depths=depths, width=width)
+    name = ("asvit", "asvit-parts")[rng.integers(2)]
+    g = load_space(name).sample(rng).with_(depths=depths, width=width)
     try:
         network = build_on_meta(g, image_size=side, num_classes=classes)
     except ValueError as error:

@@ -9,6 +9,8 @@ from tests.asvit.models.families import NETWORKS, make
 GOLDEN = {
     "asvit": 2.80883188,
     "asvit, converted": -7.75312897,
+    "asvit, parts": -1.60484399,
+    "asvit, parts, converted": 46.4905705,
     "shiftvit": -1.00461505,
     "psvit 1d": -4.4008144,
     "psvit 2d": -6.75753262,

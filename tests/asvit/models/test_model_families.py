@@ -29,6 +29,7 @@ def of_queries(make):
 TALL, WIDE = (64, 32), (64, 96)
 PLAIN = {
     "asvit": (HOSTS["asvit"][0], WIDE),
+    "asvit, parts": (HOSTS["asvit, parts"][0], WIDE),
     "shiftvit": (shiftvit, WIDE),
     "shiftvit, norms": (lambda: shiftvit(norm_layer="batchnorm2d", act_layer="relu"), WIDE),
     "shiftvit, no shift": (lambda: shiftvit(step=0), WIDE),
