@@ -82,6 +82,8 @@ class PredictorSampler(SpaceSampler):
             study._storage.set_trial_user_attr(trial._trial_id, ORIGIN, origin)
             return params
         if spent < self._acquisition.first or len(trainings) < LEAST_TRAININGS:
+            if self._space.branch:
+                study._storage.set_trial_user_attr(trial._trial_id, ORIGIN, "random")
             return self._spread(place, list(others.values()))
         # What failed, here or in the table, is not known, and yet nothing new.
         candidates = {

@@ -77,7 +77,7 @@ class SearchSettings(Settings, ABC):
 
     space: str = setting(
         "asvit",
-        "Search space (see asvit list spaces).",
+        "Search space (see asvit list spaces), or several, such as asvit,resnet.",
         metavar="NAME",
         complete="asvit.spaces:SPACES",
     )

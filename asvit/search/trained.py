@@ -22,6 +22,7 @@ from asvit.search.rows import (
     Finalist,
     HeldOut,
     Measurement,
+    Origin,
     PredictorCheck,
     TrialRow,
 )
@@ -104,6 +105,7 @@ class Trained:
     reason: str = ""  #: why one failed, else empty
     family: str = ""  #: name of its space, in a search of several
     by_hand: bool = False  #: whether it is the network that is made of its family by hand
+    origin: Origin = ""  #: why it was first drawn, in a search of several
 
     @property
     def accuracy(self) -> float:
@@ -132,6 +134,7 @@ def gathered(
         trained[text] = replace(
             entry,
             number=row.number if entry.number is None else entry.number,
+            origin=entry.origin if entry.accuracies else row.origin,
             accuracies=(*entry.accuracies, row.values[ACCURACY]),
             reason=entry.reason or row.reason,
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from asvit.spaces import SearchSpace
 from asvit.spaces.architectures import find
 
 Array = NDArray[np.float64]
@@ -38,3 +39,21 @@ class Ridge:
             places = [space.dimensions[n].index(v) for n, v in space.encode(arch).items()]
             rows.append([1.0, *places])
         return np.array(rows)
+
+
+def ridge_of(space: SearchSpace) -> type[Ridge]:
+    """The same on the choices of a space of several families, and on the family."""
+
+    class FamilyRidge(Ridge):
+        @staticmethod
+        def columns(texts: Sequence[str]) -> Array:
+            rows = []
+            for text in texts:
+                params = space.encode(space.parse(text))
+                branch = space.dimensions[space.branch]
+                places = [params[space.branch] == choice for choice in branch]
+                places += [c.index(params[name]) for name, c in space.dimensions.items()]
+                rows.append([1.0, *places])
+            return np.array(rows, dtype=float)
+
+    return FamilyRidge
