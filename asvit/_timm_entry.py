@@ -1,15 +1,16 @@
-"""The timm model ``asvit``, which builds a network from an architecture text.
+"""The timm model ``asvit``, which builds a network from an architecture text, and MobileNetV3.
 
-It accepts texts of any space, so it cannot be in ``asvit.models`` with the other registrations:
-spaces import models.
+The first accepts texts of any space, so it cannot be in ``asvit.models`` with the other
+registrations: spaces import models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.mobilenetv3 import _gen_mobilenet_v3
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +24,8 @@ default_cfgs = generate_default_cfgs(
             "interpolation": "bicubic",
             "first_conv": None,
             "classifier": None,
-        }
+        },
+        "mobilenetv3_small_scaled": {"first_conv": "conv_stem", "classifier": "classifier"},
     }
 )
 
@@ -46,6 +48,37 @@ def asvit(pretrained: bool = False, **kwargs: Any) -> nn.Module:
         "asvit",
         pretrained,
         feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
+        **kwargs,
+    )
+    return model
+
+
+@_register
+def mobilenetv3_small_scaled(
+    pretrained: bool = False, width: int = 16, depths: Sequence[int] = (2, 3, 2, 3), **kwargs: Any
+) -> nn.Module:
+    """MobileNetV3-small of any width and depths; timm's own have theirs in their names.
+
+    Args:
+        pretrained: Refused by timm, as there are no weights.
+        width: Channels of the first block, 16 in the published network; all others are in
+            proportion, rounded to multiples of 8.
+        depths: Blocks of the four stages after it.
+        **kwargs: As timm's ``mobilenetv3_small_100``.
+
+    Raises:
+        ValueError: If a depth is below that of the stage's kinds of blocks: 2, 2, 1, 1.
+    """
+    published, least = (2, 3, 2, 3), (2, 2, 1, 1)
+    if len(depths) != 4 or any(d < n for d, n in zip(depths, least, strict=True)):
+        raise ValueError(f"depths={list(depths)} are not allowed; use {list(least)} or more")
+    # timm rounds the product of a multiplier and the published depth up.
+    stages = [(d - 0.5) / n for d, n in zip(depths, published, strict=True)]
+    model: nn.Module = _gen_mobilenet_v3(
+        "mobilenetv3_small_scaled",
+        width / 16,
+        (1.0, *stages, 1.0),
+        pretrained=pretrained,
         **kwargs,
     )
     return model

@@ -116,7 +116,11 @@ class SpaceContract:
 
     def test_every_choice_can_be_drawn(self) -> None:
         space, rng = self.loaded, np.random.default_rng(0)
-        drawn = [space.encode(space.sample(rng)) for _ in range(500)]
+        branches = max(1, len(space.dimensions.get(space.branch, ())))
+        drawn = [
+            space.encode(space.sample(rng))
+            for _ in range(500 if branches == 1 else 250 * branches)
+        ]
         for name, choices in space.dimensions.items():
             assert {one[name] for one in drawn} == set(choices)
 
@@ -127,6 +131,12 @@ class SpaceContract:
             space.check(given, side)
             network = space.build(given, image_size=side, num_classes=3)
             assert network(torch.randn(2, 3, side, side)).shape == (2, 3)
+
+    def test_networks_made_by_hand_are_in_it(self) -> None:
+        space = self.loaded
+        for text in space.by_hand:
+            choices = space.encode(space.parse(text))
+            assert space.encode(space.decode(choices)) == choices
 
     def test_what_is_not_in_it_is_refused(self) -> None:
         space = self.loaded

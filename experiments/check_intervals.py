@@ -23,6 +23,7 @@ from asvit.reference import load_reference
 from asvit.reference.findings import Correlation, Interval
 from asvit.reference.intervals import paired_difference, wilson
 from asvit.reference.statistics import correlate, in_bands, pooled_kendall, resampled_kendall
+from asvit.reference.variance import variance_components
 from asvit.search.trained import check_predictor
 from experiments import compare_designs, simulate_trainings
 from experiments.simulate_trainings import TABLES
@@ -311,6 +312,33 @@ def searches(samples: int, seed: int) -> Iterable[Coverage]:
             yield covered(f"{trainings} trainings on {named}", found, COVERED)
 
 
+def variance_shares(samples: int, seed: int) -> Iterable[Coverage]:
+    """Shares of variance in a search: two networks of each family, and the best trained again.
+
+    The truth is that of the families there are. These are few, so that more is covered.
+    """
+    for family, topology in ((0.7, 0.1), (0.3, 0.3), (0.1, 0.4), (0.85, 0.1)):
+        truth = {"family": family, "topology": topology, "seed": 1 - family - topology}
+        deviations = [5 * math.sqrt(share) for share in truth.values()]
+        found: dict[str, list[tuple[float, Interval]]] = {name: [] for name in truth}
+        for number in range(samples):
+            rng = np.random.default_rng([seed, number])
+            families = deviations[0] * rng.normal(size=9)
+            networks = np.repeat(families, 2) + deviations[1] * rng.normal(size=18)
+            first = networks + deviations[2] * rng.normal(size=18)
+            places = [*range(18), *np.repeat(np.argsort(-first)[:2], 2)]
+            again = networks[places[18:]] + deviations[2] * rng.normal(size=4)
+            shares = variance_components(
+                [*first, *again], {"family": [n // 2 for n in places], "topology": places}
+            )
+            variances = [families.var(ddof=1), deviations[1] ** 2, deviations[2] ** 2]
+            for name, variance in zip(truth, variances, strict=True):
+                found[name].append((variance / sum(variances), shares[name].interval))
+        for name, intervals in found.items():
+            case = f"{name} {truth[name]:.2f} beside family {family:g}, topology {topology:g}"
+            yield covered(case, intervals, 0.9, coarse=True)
+
+
 def predictions(samples: int, seed: int) -> Iterable[Coverage]:
     """The accuracy of a network that a predictor was not fitted to, of each fit one."""
     for named in few(samples, TABLES[:4]):
@@ -336,6 +364,7 @@ KINDS: Mapping[str, Kind] = {
     "τ in bands": bands,
     "τ of a search's predictor": search_taus,
     "cross_validate": validated,
+    "shares of variance": variance_shares,
     "winner of a search": searches,
     "predictions": predictions,
 }

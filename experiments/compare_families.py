@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from asvit.architectures.parts import Parts
 from asvit.executors import one_thread
-from asvit.models.shiftvit import ShiftViT
 from asvit.search.limits import _widest
 from asvit.spaces import load_space
 from asvit.training.short import draw_linear_weights, fit
@@ -69,10 +67,6 @@ def train(pictures: str, family: str, topology: int) -> Mapping[str, object]:
         torch.manual_seed(topology)
         network = space.build(chosen, image_size=task.side, num_classes=images.classes)
         draw_linear_weights(network)
-        if isinstance(network, ShiftViT):
-            for module in network.modules():
-                if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
-                    nn.init.xavier_uniform_(module.weight)
         fitted = fit(network, *images, task.recipe(steps), seed=topology)
     return {"architecture": str(chosen), "accuracy": fitted.accuracy}
 

@@ -23,7 +23,8 @@ Array = NDArray[np.float64]
 Colour = tuple[int, int, int]
 
 FINER = 4  # pictures are drawn so much larger, then scaled down
-CONTRAST = 90.0  # least distance of an object's colour to the mean of its ground, of 442
+TILT = 0.4  # radians by which objects are turned at most
+CONTRAST = 120.0  # least distance of an object's colour to the mean of its ground, of 442
 
 
 def _ring(angles: Array, radius: Array | float) -> Array:
@@ -117,17 +118,17 @@ class DrawnPictures(NumberedPictures):
         behind = np.asarray(whole).mean(axis=(0, 1))
         canvas = whole.resize((FINER * self._side,) * 2, Image.Resampling.BICUBIC)
         pen = ImageDraw.Draw(canvas)
-        for _ in range(rng.integers(3, 7)):
+        for _ in range(rng.integers(1, 3)):
             distractor(rng, pen, canvas.width)
         outline, width = SHAPES[name](rng)
-        radius = canvas.width * rng.uniform(0.2, 0.4)
+        radius = canvas.width * rng.uniform(0.32, 0.42)
         centre = rng.uniform(radius, canvas.width - radius, 2)
-        points = centre + radius * outline @ _turned(rng)
+        points = centre + radius * outline @ _turned(rng, most=TILT)
         paint(pen, points, radius * width, colour_apart(rng, behind))
-        for _ in range(rng.integers(0, 3)):
+        for _ in range(rng.integers(0, 2)):
             distractor(rng, pen, canvas.width, largest=0.06)
         small = canvas.resize((self._side,) * 2, Image.Resampling.BOX)
-        noise = rng.normal(0, rng.uniform(0, 12), (self._side, self._side, 3))
+        noise = rng.normal(0, rng.uniform(0, 8), (self._side, self._side, 3))
         return Image.fromarray(_bytes(np.asarray(small) + noise))
 
 
@@ -182,9 +183,9 @@ def colour_apart(rng: np.random.Generator, behind: Array) -> Colour:
             return _colour(colour)
 
 
-def _turned(rng: np.random.Generator) -> Array:
-    """A random rotation with a slight stretch, ``[2, 2]``."""
-    angle = rng.uniform(0, 2 * math.pi)
+def _turned(rng: np.random.Generator, most: float = math.pi) -> Array:
+    """A random rotation by at most so many radians with a slight stretch, ``[2, 2]``."""
+    angle = rng.uniform(-most, most)
     cos, sin = math.cos(angle), math.sin(angle)
     short = rng.uniform(0.7, 1.0)
     return np.array([[cos, sin], [-short * sin, short * cos]])

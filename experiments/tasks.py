@@ -22,7 +22,6 @@ from asvit.data import FolderDataset, FractalDataset, load_images
 from asvit.data.base import LabelledImages, SubsetImages
 from asvit.data.sources import open_dataset
 from asvit.executors import one_thread
-from asvit.models.shiftvit import ShiftViT
 from asvit.reference.build_settings import BuildSettings
 from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
 from experiments.drawn import DrawnPictures
@@ -206,15 +205,11 @@ def fit_fresh(
     """Test accuracy of a network after a training from scratch, per cent; NaN if that failed.
 
     Weights are drawn on the CPU, so every device gets the same ones; those of linear layers suit
-    any width, also where they are 1 x 1 convolutions, as in ShiftViT.
+    any width.
     """
     with one_thread(torch.device(device).type), torch.random.fork_rng([]):
         torch.manual_seed(seed)
         fresh = network()
         draw_linear_weights(fresh)
-        if isinstance(fresh, ShiftViT):
-            for module in fresh.modules():
-                if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
-                    nn.init.xavier_uniform_(module.weight)
         train, test = ((pixels.to(device), labels.to(device)) for pixels, labels in parts)
         return fit(fresh.to(device), train, test, recipe, seed=seed).accuracy

@@ -141,13 +141,17 @@ def _run(kind: Kind, preset: str, options: dict[str, Any]) -> Run[Any, Any, Any]
 
 
 def _check_choice(option: Option, name: str, value: object) -> None:
-    """Check a value against the registry that completes it, which lists all there is."""
+    """Check a value against the registry that completes it, which lists all there is.
+
+    Names may be joined by commas; what takes one alone refuses several itself.
+    """
     if not option.listed:
         return
     module, _, registry = option.complete.partition(":")
     choices = names_in(module, registry)
     for item in value if isinstance(value, tuple) else (value,):
-        checked_choice(option.name or name, str(item), choices)
+        for part in str(item).split(","):
+            checked_choice(option.name or name, part.strip(), choices)
 
 
 def _result_of(

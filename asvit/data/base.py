@@ -114,6 +114,39 @@ class SubsetImages(LabelledImages):
         return self._whole.identity(int(self._indices[index]))
 
 
+class JoinedImages(LabelledImages):
+    """The images of two sets of the same classes, one after the other."""
+
+    def __init__(self, first: LabelledImages, second: LabelledImages) -> None:
+        labels = np.concatenate([first.labels, second.labels])
+        super().__init__(f"{first.source} and {second.source}", first.classes, labels)
+        self._first, self._second = first, second
+
+    def picture(self, index: int) -> Image.Image:
+        """Return image ``index`` of both sets."""
+        images, place = self._at(index)
+        return images.picture(place)
+
+    def check(self, index: int) -> None:
+        """Check image ``index`` of both sets."""
+        images, place = self._at(index)
+        images.check(place)
+
+    def name(self, index: int) -> str:
+        """Return its name in its own set."""
+        images, place = self._at(index)
+        return images.name(place)
+
+    def identity(self, index: int) -> str:
+        """Its identity in its own set."""
+        images, place = self._at(index)
+        return images.identity(place)
+
+    def _at(self, index: int) -> tuple[LabelledImages, int]:
+        count = len(self._first)
+        return (self._first, index) if index < count else (self._second, index - count)
+
+
 def divide(
     labels: NDArray[np.int64], held_out: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asvit.core.files import expanded
-from asvit.data.base import LabelledImages, Progress, SubsetImages, balanced_choice
+from asvit.data.base import JoinedImages, LabelledImages, Progress, SubsetImages, balanced_choice
 from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files
 from asvit.data.files import (
     TEST,
@@ -44,7 +44,7 @@ _Counts = Mapping[str, int | None]  # by what the images are for
 
 @dataclass(frozen=True, eq=False)
 class TrainingSets:
-    """Disjoint training and validation images of the same classes."""
+    """Training and validation images of the same classes, disjoint unless asked for otherwise."""
 
     train: LabelledImages  # images to train on
     validation: LabelledImages  # images to validate with
@@ -65,6 +65,7 @@ def open_training_sets(
     train_images: int | None = None,
     validation_images: int | None = None,
     classes: int | None = None,
+    train_on_validation: bool = False,
     progress: Progress | None = None,
 ) -> TrainingSets:
     """Open the training and validation images that ``spec`` names.
@@ -85,6 +86,7 @@ def open_training_sets(
             fractals per class.
         validation_images: The same for validation; by default all, and 10 fractals per class.
         classes: Required number of classes; for ``fractal`` the number to generate.
+        train_on_validation: Whether the images for validation are among those for training, too.
         progress: Called with the number of fractals that are ready, and their total.
     """
     if not 0 < held_out < 1:
@@ -114,6 +116,8 @@ def open_training_sets(
             f"{len(train)} images for training are too few for {len(train.classes)} classes:"
             f" {train.source}"
         )
+    if train_on_validation:
+        train = JoinedImages(train, other)
     digest = hashlib.sha256()
     for part in (train, other):
         digest.update(repr(part.classes).encode())

@@ -9,14 +9,16 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asvit.core.files import expanded, read_text, write_text
+from asvit.core.files import expanded, read_text, write_bytes, write_text
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.settings import ELSEWHERE
+from asvit.data.base import LabelledImages
 from asvit.data.copies import (
     copies_in_words,
     distinct,
@@ -37,6 +39,8 @@ from asvit.data.files import (
     root_line,
     split_list,
 )
+from asvit.data.fractals import FractalDataset
+from asvit.data.sources import fractal_classes, open_dataset
 from asvit.data.training_sets import PartedPictures
 from proxies.messages import first_line
 from proxies.text import one_line
@@ -45,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 TEST_SHARE = 0.2  # of the pictures
 _LEAST = 5  # pictures of a class
+_FRACTALS, _FRACTAL_SIDE = 60, 64  # generated pictures of a class, and their pixels per side
 _SAMPLE = 32  # pictures whose size is looked at before all of them are read
 
 
@@ -193,7 +198,29 @@ class PictureList:
         }
 
 
-def sampled_facts(images: PartedPictures, *, side: int) -> Mapping[str, Any]:
+def generated(data: str) -> LabelledImages | None:
+    """The pictures of ``digits`` or ``fractal:CLASSES``, for a trial; None for a folder."""
+    if data == "digits":
+        return open_dataset(data)
+    if data.partition(":")[0] == "fractal":
+        return FractalDataset(fractal_classes(data), _FRACTALS, _FRACTAL_SIDE, seed=0)
+    return None
+
+
+def write_generated(images: LabelledImages, folder: Path, tell: Tell) -> None:
+    """Write pictures to class folders; those that are there stay."""
+    progress = image_progress(tell)
+    for index, label in enumerate(images.labels):
+        path = folder / images.classes[label] / f"{index:05d}.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = BytesIO()
+            images.picture(index).save(content, "PNG")
+            write_bytes(path, content.getbuffer(), cached=True)
+        progress(index + 1, len(images))
+
+
+def sampled_facts(images: LabelledImages, *, side: int) -> Mapping[str, Any]:
     """About what :meth:`PictureList.make` would give, from a few of the pictures.
 
     ``side`` stands for theirs where none of these can be read.

@@ -8,27 +8,42 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from asvit.architectures.genotype import Genotype
 from asvit.core.codec import Nullable
 from asvit.core.results import Result
 from asvit.core.settings import fields_of
 from asvit.core.summary import Estimate
 from asvit.designs.settings import DesignSettings
-from asvit.reference.findings import Interval
+from asvit.reference.findings import NO_INTERVAL, Interval
 
 
 @dataclass(frozen=True)
 class Model:
     """A trained network."""
 
+    family: str  #: name of its space
     architecture: str  #: its text
     params: int
     macs: int  #: multiply-adds of one image
     latency_ms: float  #: time of a forward pass in a process of its own, milliseconds
     accuracy: float  #: of the test pictures, per cent
     accuracy_interval: Interval  #: its 95 % interval (Wilson's)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Racer:
+    """A network of the search or of the last round."""
+
+    round: Literal["search", "last"]
+    family: str  #: name of its space
+    architecture: str  #: its text, as wide as the limits allow
+    by_hand: bool  #: whether it is of a published shape
+    validation: Nullable  #: accuracy of the validation pictures of its round, per cent
+    accuracy: Nullable = math.nan  #: of the test pictures, per cent; of the last round only
+    accuracy_interval: Interval = NO_INTERVAL  #: its 95 % interval (Wilson's)
+    epochs: int = 0  #: passes over the training images, in the last round
+    chosen: bool = False  #: whether it won
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +59,22 @@ class DesignResult(Result, Model):
     noun = "design"
 
     settings: DesignSettings
-    #: A network of As-ViT blocks in Swin-T's shape, as wide as the limits allow, trained alike;
-    #: None where none of that shape is within the limits.
+    #: The best network of a published shape in the last round, as wide as the limits allow; None
+    #: where there was none.
     hand_made: Model | None
-    #: How many points more accurate the network is than that one, if there is one.
+    #: How many points more accurate the network was than that one in the last round, where both
+    #: were trained alike; None where it is that one.
     difference: float | None
     #: The 95 % interval of that over the pictures (Newcombe's).
     difference_interval: Interval | None
     difference_p: Nullable = math.nan  #: of McNemar's exact test that there is none
-    not_compared: str = ""  #: why there is no such network
+    #: The networks of the search, best first, and those of the last round.
+    race: Sequence[Racer]
+    ranked: bool  #: whether the search ranked anything, by its own check
     #: What the search expected of its short trainings' accuracy and how far to trust it, in words.
     prediction: str
     image_size: int  #: side of the images in pixels
-    epochs: int  #: passes over the training images
+    epochs: int  #: passes over all pictures but those of the test, after the last round
     classes: Sequence[str]  #: their names
     train_pictures: int  #: how many there were to train on
     test_pictures: int  #: how many there were to test on
@@ -86,37 +104,63 @@ class DesignResult(Result, Model):
                 *(name, model.architecture, model.params, model.macs, model.latency_ms),
                 Estimate(model.accuracy, *model.accuracy_interval, digits=1),
             ]
-            for name, model in (("found", ours), ("made by hand", self.hand_made))
+            for name, model in (("trained on all", ours), ("by hand, last round", self.hand_made))
             if model is not None
         ]
 
     @property
-    def hand_made_in_words(self) -> str:
-        """What the network made by hand has in common with Swin-T and what not; else empty."""
+    def last_round(self) -> Sequence[Racer]:
+        """The networks of the last round, the chosen one first."""
+        last = [racer for racer in self.race if racer.round == "last"]
+        return sorted(last, key=lambda racer: not racer.chosen)
+
+    @property
+    def outcome(self) -> str:
+        """What was found, how accurate it is, and what the best network made by hand reaches."""
+        accuracy = Estimate(self.accuracy, *self.accuracy_interval, digits=1)
+        whole = (
+            f"{self.family}, {self.architecture}: {accuracy} % [95 %] of {self.test_pictures} "
+            f"test pictures, {self._limits_kept}"
+        )
         if self.hand_made is None:
-            return ""
-        genotype = Genotype.parse(self.hand_made.architecture)
-        channels = genotype.width // genotype.stage_heads[0]
+            return f"{whole}; no network made by hand is within the limits"
+        if self.difference is None or self.difference_interval is None:
+            return f"{whole}; it is of a published shape, and none that was searched beat it"
+        points = Estimate(self.difference, *self.difference_interval, digits=1, sign="+")
         return (
-            f"The network made by hand has As-ViT blocks with heads of {channels} channels; those "
-            "of Swin-T have 32, and a bias by position: it is no Swin-T."
+            f"{whole}; in the last round, where both were trained alike, it was {points} points "
+            f"[95 %] from the best network made by hand, {self.hand_made.architecture}: "
+            f"{self.difference_in_words}"
         )
 
     @property
+    def _limits_kept(self) -> str:
+        """Each limit with what the network has of it."""
+        s = self.settings
+        kept = [
+            f"{have:,} of {most:,} {what}"
+            for have, most, what in (
+                (self.params, s.max_params, "parameters"),
+                (self.macs, s.max_macs, "multiply-adds"),
+            )
+            if most is not None
+        ]
+        if s.max_latency is not None:
+            kept.append(f"{self.latency_ms:.3g} of {s.max_latency:g} ms")
+        return ", ".join(kept)
+
+    @property
     def difference_in_words(self) -> str:
-        """Whether the network is better than the one made by hand."""
+        """Whether the network is better than the best one made by hand, in a word or two."""
         if self.difference is None or self.difference_interval is None:
-            return f"not compared with As-ViT blocks of Swin-T's shape: {self.not_compared}"
+            return "not compared"
         low, high = self.difference_interval
-        points = f"{self.difference:+.1f} points ({low:+.1f} to {high:+.1f}, 95 %)"
-        if math.isfinite(self.difference_p):
-            points += f", McNemar's p {self.difference_p:.2g}"
         by_chance = self.difference_p > 0.05
         if low > 0 and not by_chance:
-            return f"more accurate than As-ViT blocks of Swin-T's shape: {points}"
+            return "more accurate"
         if high < 0 and not by_chance:
-            return f"less accurate than As-ViT blocks of Swin-T's shape: {points}"
-        return f"no difference to As-ViT blocks of Swin-T's shape is shown: {points}"
+            return "less accurate"
+        return "no difference is shown"
 
 
 def predict_command(folder: Path) -> str:

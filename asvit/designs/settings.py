@@ -23,7 +23,8 @@ class DesignSettings(Settings):
 
     data: str = setting(
         ...,
-        "Your pictures: a folder with a folder for each class, or train, val and test of these.",
+        "Your pictures: a folder with a folder for each class, or train, val and test of these; "
+        "or digits, or fractal:CLASSES, to try it out.",
         metavar="FOLDER",
         complete="paths",
     )
@@ -39,7 +40,12 @@ class DesignSettings(Settings):
         above=0,
         shown="as long as it takes",
     )
-    space: str = _of(SearchSettings, "space")
+    space: str = setting(
+        "families",
+        "Spaces to race, as in asvit,shiftvit, or families for all (see asvit list spaces).",
+        metavar="NAME",
+        complete="asvit.spaces:SPACES",
+    )
     trainings: int = setting(24, "Trainings of the search, unless time is short.", at_least=5)
     image_size: int | None = setting(
         None,

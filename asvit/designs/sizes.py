@@ -1,4 +1,4 @@
-"""Networks of a design as large as its limits allow, and the one made by hand."""
+"""Networks of a design as large as its limits allow."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 from asvit.architectures.base import Growable
-from asvit.architectures.genotype import Genotype
 from asvit.designs.settings import DesignSettings
 from asvit.search.limits import Limits, check_latency
 from asvit.search.settings import LIMITS, TrainingSearchSettings
 from asvit.spaces import cost, load_space
 from asvit.spaces.base import Architecture
 from proxies.latency import CAREFUL, Latency
-
-#: What one would make by hand: As-ViT blocks with Swin-T's depths and expansions, in windows; and
-#: the same of one block a stage with half the heads, where the limits are too narrow for that.
-HAND_MADE = ("4,4,4,2|2,2,4,2|2,1,4,6|2,1,4,2|32", "4,4,4|2,2,4|2,1,4|2,1,4|16")
 
 _NARROWER = 8  # widths to try where a network is too slow
 
@@ -44,20 +39,20 @@ class Sizes:
     ) -> None:
         self._settings, self._classes, self._latency = settings, classes, latency
 
-    def limits(self, side: int, *, space: str | None = None, macs: int | None = None) -> Limits:
+    def limits(self, side: int, *, macs: int | None = None) -> Limits:
         """The limits of networks for images of this side, and one of multiply-adds beside."""
         s = self._settings
         most = min((limit for limit in (s.max_macs, macs) if limit is not None), default=None)
         limits = replace(
             limits_of(s),
-            space=space or s.space,
+            space=s.space,
             classes=self._classes,
             image_size=side,
             max_macs=most,
         )
-        return Limits(load_space(limits.space), limits)
+        return Limits(load_space(s.space), limits)
 
-    def widest(self, arch: Architecture, side: int, share: float) -> Architecture:
+    def widest(self, arch: Architecture, side: int, share: float = 1.0) -> Architecture:
         """The architecture as wide as the limits allow, or with a share of its multiply-adds.
 
         Raises:
@@ -86,25 +81,6 @@ class Sizes:
             lambda arch: cost(arch, side, self._classes).macs,
             lambda arch: self._fast_enough(arch, side),
         )
-
-    def hand_made(self, arch: Architecture, side: int) -> Architecture:
-        """The network made by hand with no more multiply-adds than an architecture.
-
-        Raises:
-            ValueError: If there is none within the limits.
-        """
-        macs = cost(arch, side, self._classes).macs
-        limits = self.limits(side, space="asvit", macs=macs)
-        error = ValueError()
-        for text in HAND_MADE:
-            network = limits.network(Genotype.parse(text))
-            try:
-                if (excess := limits.excess(network, timed=False)) is not None:
-                    raise ValueError(f"{network}: {excess.reason}")
-                return self._fast_enough(network, side)
-            except ValueError as reason:
-                error = reason
-        raise error
 
     def _fast_enough(self, arch: Architecture, side: int) -> Architecture:
         """The architecture, narrower where it is too slow."""

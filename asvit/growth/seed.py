@@ -8,7 +8,7 @@ from torch import nn
 from asvit.architectures.genotype import Genotype
 from asvit.growth.settings import ScaleSettings
 from asvit.spaces import SearchSpace, cost
-from asvit.spaces.architectures import find
+from asvit.spaces.architectures import find, is_fixed
 from asvit.spaces.base import Architecture
 from asvit.spaces.families import PREFIX
 from proxies import Cost
@@ -81,8 +81,10 @@ class GrowthSeed:
 
 def find_growable(arch: Architecture | str) -> tuple[SearchSpace, Architecture]:
     """The space of an architecture that can be grown, or of its text, and the architecture."""
-    if isinstance(arch, str) and arch.startswith(PREFIX):
-        raise ValueError(f"{arch!r} has its own depths and width; only our spaces can be grown")
+    if isinstance(arch, str) and arch.startswith(PREFIX) and is_fixed(arch):
+        raise ValueError(
+            f"{arch!r} has its own depths and width; only architectures of a space can be grown"
+        )
     space, architecture = find(arch)
     if not all(hasattr(architecture, name) for name in ("with_", "depths", "width")):
         raise ValueError(

@@ -67,6 +67,7 @@ class AsViT(StagedNetwork):
         grids = zip(g.token_sides(height), g.token_sides(width), strict=True)
         super().__init__(g.stage_widths, (4, 8, 16, 32))
         self.genotype = g
+        self.weights_suit_width = g.parts.init != "0.02"
         self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0], g.parts.stem)
         self.layers = nn.ModuleList(_make_stages(g, grids, drop_path_rate))
         self._add_head(nn.LayerNorm(self.num_features), num_classes, global_pool, drop_rate)

@@ -173,6 +173,8 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
     """
     s = settings
     augmentation = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip
+    augmentation += [f"crops of {s.crop_scale:g} of the area or more"] * (s.crop_scale < 1)
+    augmentation += [f"colour jitter of {s.color_jitter:g}"] * bool(s.color_jitter)
     rate = f"{s.learning_rate:g}" + f" times {s.width}/C" * s.rate_by_width
     return {
         "recipe": (

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from asvit.core.settings import Presets, setting
-from asvit.training.short_settings import ShortTrainingSettings, labelled_data
+from asvit.training.short_settings import (
+    ShortTrainingSettings,
+    initial_weights,
+    labelled_data,
+)
 from proxies.registry import Registry
 
 if TYPE_CHECKING:
     from asvit.training.short import Recipe
-
-
-def initial_weights(**options: Any) -> Any:
-    """The setting ``init`` of runs that train networks of any width."""
-    return setting(
-        "xavier",
-        "Initial weights of linear layers: xavier, which suits every width, or own, those of the "
-        "networks' authors. Their standard deviation of 0.02 suits wide networks; narrow ones "
-        "learn late with it.",
-        choices=("xavier", "own"),
-        **options,
-    )
 
 
 @dataclass(frozen=True)

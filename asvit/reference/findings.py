@@ -239,3 +239,18 @@ class Reliability:
     folder: str  # folder of the correlation, inside the run's
     measures: Sequence[RankedMeasure]  # the run's measures, and the sum of their ranks
     best_count: RankedMeasure | None  # the count that ranks best; None without one
+
+
+#: Name of what causes leave of the variance of accuracies: the seed of a training.
+SEED: Final = "seed"
+
+
+@dataclass(frozen=True)
+class Component:
+    """One cause of variance."""
+
+    share: Nullable  #: of the variance, 0 to 1
+    interval: Interval  #: 90 % interval of the share
+    deviation: Nullable  #: standard deviation of its effects, in the unit of the values
+    levels: int  #: how many there were; of the rest, values
+    gain: Nullable  #: by how much the best of so many levels is above their mean, on average

@@ -1,75 +1,87 @@
 """What accuracies depend on: shares of their variance, by a model of random effects."""
 
-import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import stats
 
-from asvit.reference.findings import Interval
+from asvit.reference.findings import SEED, Component, Interval
 
 Array = NDArray[np.float64]
 
-REST = "training"  # what is left: the seed of a training
-_RESAMPLES = 200  # of an interval
-_STARTS = (0.1, 1.0)  # standard deviations of all effects over that of the rest
-
-
-@dataclass(frozen=True)
-class Component:
-    """One cause of variance."""
-
-    deviation: float  #: standard deviation of its effects, in the unit of the values
-    share: float  #: of the variance, 0 to 1
-    interval: Interval  #: 90 % interval of the share
+_POINTS = 2_000  # at most, of the grid of shares
+_CHUNK = 100  # of its points at a time: memory
+_CONCENTRATION = 0.5  # of Dirichlet's distribution
 
 
 def variance_components(
-    values: ArrayLike, levels: Mapping[str, Sequence[Hashable]], *, seed: int = 0
+    values: ArrayLike,
+    causes: Mapping[str, Sequence[Hashable]],
+    *,
+    fixed: Sequence[Hashable] = (),
+    rest: str = SEED,
 ) -> dict[str, Component]:
     """The variance of values by its causes.
 
     ``values = mean + an effect of the level of each cause + rest``, all effects independent and
-    normal, fitted by restricted maximum likelihood. Intervals are of a parametric bootstrap.
+    normal. The restricted likelihood weighs every point of a grid of shares; beforehand these are
+    Dirichlet's with 1/2 for each. A share is the mean over them, its interval has 5 % on either
+    side. So no share is exactly 0, and where rows tell nothing, the intervals are wide. They are
+    those of the levels that there are: ``experiments.check_intervals`` has their coverage.
 
     Args:
         values: ``[rows]``, without NaN.
-        levels: Cause -> the level of each row; some rows share their levels in all causes.
-        seed: Of the bootstrap.
+        causes: Cause -> the level of each row; some rows share a level.
+        fixed: A group of each row that has a mean of its own, which has no part in the effects;
+            empty for one mean.
+        rest: Name of what is left.
 
     Returns:
-        The causes in their order, and :data:`REST`.
+        The causes in their order, and the rest. Time: about 0.2 s for 60 rows.
 
     Raises:
-        ValueError: If the lengths differ, or a cause has a level for every row or one for all.
+        ValueError: If the lengths differ, there are too few values, or a cause has a level for
+            every row or one for all.
 
     References:
         Patterson and Thompson 1971, "Recovery of inter-block information when block sizes are
-        unequal".
+        unequal"; Gelman 2006, "Prior distributions for variance parameters in hierarchical
+        models", on grids and few groups.
     """
     y = np.asarray(values, dtype=np.float64)
-    for name, own in levels.items():
+    groups = fixed or [0] * len(y)
+    means = _indicators(groups)
+    for name, own in {**causes, "fixed": groups}.items():
         if len(own) != len(y):
             raise ValueError(f"{name} has {len(own)} level(s) for {len(y)} value(s)")
+    for name, own in causes.items():
         if not 1 < len(set(own)) < len(y):
             raise ValueError(
                 f"{name} has {len(set(own))} level(s) for {len(y)} values; its share can be told "
                 "from those of others only with several of some level"
             )
-    designs = [_design(own) for own in levels.values()]
-    fitted = _fit(y, designs)
-    rng = np.random.default_rng(seed)
-    drawn = np.array(
-        [_shares(_fit(_simulate(fitted, designs, rng), designs)) for _ in range(_RESAMPLES)]
-    )
-    low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+    if len(y) < means.shape[1] + 2:
+        raise ValueError(f"{len(y)} values are too few for {means.shape[1]} mean(s)")
+    factors = [_indicators(own) for own in causes.values()]
+    shares = _grid(len(causes) + 1)
+    kernels = np.stack([*(z @ z.T for z in factors), np.eye(len(y))])
+    logs, variances = _likelihoods(y, means, kernels, shares)
+    logs += (_CONCENTRATION - 1) * np.log(shares).sum(1)
+    weights = np.exp(logs - logs.max())
+    weights /= weights.sum()
+    levels = [*(z.shape[1] for z in factors), len(y)]
+    deviations = np.sqrt((weights * variances) @ shares)
     return {
-        name: Component(float(deviation), float(share), Interval(float(a), float(b)))
-        for name, deviation, share, a, b in zip(
-            (*levels, REST), fitted, _shares(fitted), low, high, strict=True
+        name: Component(
+            float(weights @ shares[:, i]),
+            Interval(*map(float, _quantiles(shares[:, i], weights, (0.05, 0.95)))),
+            float(deviations[i]),
+            levels[i],
+            best_of(float(deviations[i]), levels[i]),
         )
+        for i, name in enumerate((*causes, rest))
     }
 
 
@@ -82,62 +94,54 @@ def best_of(deviation: float, number: int) -> float:
     return deviation * float(np.trapezoid(grid * density, grid))
 
 
-def _design(levels: Sequence[Hashable]) -> Array:
-    """``[rows, rows]``: 1 where two rows have the same level."""
+def _indicators(levels: Sequence[Hashable]) -> Array:
+    """``[rows, levels]``: 1 in the column of the level of each row."""
     places = {level: i for i, level in enumerate(dict.fromkeys(levels))}
-    own = np.array([places[level] for level in levels])
-    same: Array = (own[:, None] == own).astype(np.float64)
-    return same
+    return np.eye(len(places))[[places[level] for level in levels]]
 
 
-def _fit(y: Array, designs: Sequence[Array]) -> Array:
-    """Standard deviations of the effects of each cause and of the rest, by REML."""
-
-    def deviance(ratios: Array) -> float:
-        return _profile(y, designs, ratios)[0]
-
-    fits = [
-        optimize.minimize(
-            deviance,
-            np.full(len(designs), start),
-            method="L-BFGS-B",
-            bounds=[(0, 1e3)] * len(designs),
-        )
-        for start in _STARTS
-    ]
-    best = min(fits, key=lambda fit: float(fit.fun)).x
-    rest = math.sqrt(_profile(y, designs, best)[1])
-    return np.array([*(best * rest), rest])
+def _grid(parts: int) -> Array:
+    """``[points, parts]``: shares that sum to 1, evenly spaced, none of them 0."""
+    steps = next(n for n in range(200, 0, -1) if comb(n + parts - 1, parts - 1) <= _POINTS)
+    counts = np.array(list(_splits(steps, parts)), dtype=np.float64)
+    return (counts + 0.5) / (steps + parts / 2)
 
 
-def _profile(y: Array, designs: Sequence[Array], ratios: Array) -> tuple[float, float]:
-    """Minus twice the restricted log-likelihood, and the variance of the rest.
+def _splits(total: int, parts: int) -> Iterator[tuple[int, ...]]:
+    if parts == 1:
+        yield (total,)
+        return
+    for first in range(total + 1):
+        yield from ((first, *others) for others in _splits(total - first, parts - 1))
 
-    ``ratios`` are standard deviations over that of the rest.
+
+def _likelihoods(y: Array, means: Array, kernels: Array, shares: Array) -> tuple[Array, Array]:
+    """The restricted log-likelihood at each point, and the variance of values that is its best.
+
+    ``means`` is ``[rows, means]``, ``kernels`` ``[causes, rows, rows]``, ``shares``
+    ``[points, causes]``.
     """
-    n = len(y)
-    covariance = np.eye(n)
-    for ratio, same in zip(ratios, designs, strict=True):
-        covariance += ratio**2 * same
-    factor = np.linalg.cholesky(covariance)
-    ones, white = (np.linalg.solve(factor, column) for column in (np.ones(n), y))
-    information = float(ones @ ones)
-    residual = white - ones * float(ones @ white) / information
-    variance = max(float(residual @ residual) / (n - 1), 1e-12)
-    logs = 2 * float(np.log(np.diag(factor)).sum()) + math.log(information)
-    return logs + (n - 1) * math.log(variance), variance
+    freedom = len(y) - means.shape[1]
+    logs, variances = [], []
+    for points in np.array_split(shares, max(1, len(shares) // _CHUNK)):
+        covariance = np.einsum("pc,cij->pij", points, kernels)
+        factor = np.linalg.cholesky(covariance)
+        white = np.linalg.solve(factor, np.column_stack([means, y]))
+        x, own = white[:, :, :-1], white[:, :, -1:]
+        information = x.transpose(0, 2, 1) @ x
+        fitted = np.linalg.solve(information, x.transpose(0, 2, 1) @ own)
+        squares = np.maximum(((own - x @ fitted) ** 2).sum((1, 2)), 1e-12)
+        diagonal = np.diagonal(factor, axis1=1, axis2=2)
+        determinants = 2 * np.log(diagonal).sum(1) + np.linalg.slogdet(information)[1]
+        logs.append(-(determinants + freedom * np.log(squares)) / 2)
+        variances.append(squares / freedom)
+    return np.concatenate(logs), np.concatenate(variances)
 
 
-def _simulate(deviations: Array, designs: Sequence[Array], rng: np.random.Generator) -> Array:
-    n = len(designs[0])
-    y = deviations[-1] * rng.standard_normal(n)
-    for deviation, same in zip(deviations, designs, strict=False):
-        first = same.argmax(axis=1)  # the first row of the same level stands for it
-        y = y + deviation * rng.standard_normal(n)[first]
-    return y
-
-
-def _shares(deviations: Array) -> Array:
-    squares = deviations**2
-    shares: Array = squares / squares.sum()
-    return shares
+def _quantiles(values: Array, weights: Array, shares: Sequence[float]) -> Array:
+    """Quantiles of evenly spaced values with these weights, each of which stands for a cell."""
+    centres, cells = np.unique(np.round(values, 9), return_inverse=True)
+    half = (centres[1] - centres[0]) / 2
+    edges = np.minimum([centres[0] - half, *(centres + half)], 1.0)
+    below = np.concatenate([[0.0], np.cumsum(np.bincount(cells, weights))])
+    return np.interp(shares, below, edges)

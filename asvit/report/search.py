@@ -129,11 +129,14 @@ def details(result: SearchResult) -> Iterator[Table]:
         best = [_cells(row, measures) for row in result.front]
         yield Table(columns, best, "The best in all measures together, the front first")
     yield from legend(_space(result))
+    families = any(row.family for row in result.trials)
     rows = [
         [*_cells(row, measures), row.reward, row.entropy, row.state, row.reason]
+        + [row.family, row.origin] * families
         for row in result.trials
     ]
-    yield Table([*columns, "reward", "entropy", "state", "reason"], rows, "Trials")
+    columns += ["reward", "entropy", "state", "reason", *["family", "origin"] * families]
+    yield Table(columns, rows, "Trials")
 
 
 def _cells(row: TrialRow, measures: Sequence[str]) -> list[Cell]:

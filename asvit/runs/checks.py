@@ -2,7 +2,7 @@
 
 from asvit.search.front import objectives
 from asvit.search.settings import ACCURACY
-from asvit.spaces import SearchSpace, load_space
+from asvit.spaces import SearchSpace, UnionSpace, load_space
 from proxies import get_proxy
 from scaling.ranking import Better
 
@@ -10,6 +10,10 @@ from scaling.ranking import Better
 def find_space(name: str, *, image_size: int) -> SearchSpace:
     """The space called ``name``, all of whose choices fit ``image_size``."""
     space = load_space(name)
+    if isinstance(space, UnionSpace):
+        for member in space.members:
+            find_space(member, image_size=image_size)
+        return space
     longest = max(len(choices) for choices in space.dimensions.values())
     # Every choice of every dimension is in one of these architectures. Choices ascend, and the
     # largest splits ask the most of an image: sizes that suit them suit all others.

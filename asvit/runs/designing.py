@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock
 from asvit.core.files import expanded
-from asvit.core.run_files import DESIGNED, MODEL, PICTURES
+from asvit.core.run_files import DESIGNED, MODEL, PICTURES, PREDICTIONS
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import SummaryPart, Table
+from asvit.core.summary import Estimate, SummaryPart, Table
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     """Find, train, test and export a network for your pictures, within limits.
 
-    Searches by short trainings, makes what it finds as wide as the limits and the time allow,
-    trains it and As-ViT blocks of Swin-T's shape alike, tests both on pictures that were kept
-    aside, and exports. Given again, the same command goes on where it was stopped.
+    Races families of networks by short trainings, trains the best few alike, at least one of a
+    published shape among them, trains the most accurate one further on all pictures, tests it on
+    those that were set aside, and exports. Given again, the same command goes on where it was
+    stopped.
     """
 
     command = "design"
-    files = RunFiles("design", "design", DESIGNED, (PICTURES, MODEL, "model.onnx"))
+    files = RunFiles("design", "design", DESIGNED, (PICTURES, MODEL, PREDICTIONS, "model.onnx"))
     journal_type = DesignJournal
+    pictures = imported("asvit.report.design:pictures")  # imports matplotlib
     algorithm = imported("asvit.runs.algorithms.designing:DesignAlgorithm")
     written = "report.html, model.safetensors, model.onnx, timm, result.json"
     may_change = ("data",)  # to where the same pictures are
@@ -46,17 +48,26 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     @classmethod
     def summary(cls, result: DesignResult) -> Iterator[SummaryPart]:
-        """The networks and the difference, how they were trained, and pictures left out."""
+        """The outcome, the networks and their race, and pictures left out."""
+        yield result.outcome
         columns = ["", "architecture", "params", "multiply-adds", "ms", "accuracy [95 %]"]
         title = f"On {result.test_pictures} test pictures, per cent"
         yield Table(columns, result.lines, title)
-        yield result.difference_in_words
-        if result.hand_made_in_words:
-            yield result.hand_made_in_words
+        columns = ["family", "architecture", "made by hand", "validation", "test [95 %]"]
+        rows = [
+            [
+                *(racer.family, racer.architecture, "yes" if racer.by_hand else ""),
+                *(racer.validation, Estimate(racer.accuracy, *racer.accuracy_interval, digits=1)),
+            ]
+            for racer in result.last_round
+        ]
+        yield Table(columns, rows, "The last round, trained alike, per cent")
+        if not result.ranked:
+            yield "the search ranked nothing: its choice of networks is no better than a draw"
         yield (
-            f"{result.image_size} px, {len(result.classes)} classes, trained for {result.epochs} "
-            f"epochs on {result.train_pictures} pictures; times on {result.measured_on}; "
-            f"all in {clock(result.wall_seconds)}"
+            f"{result.image_size} px, {len(result.classes)} classes; after the last round, "
+            f"{result.epochs} epochs on all {result.train_pictures} pictures but those of the "
+            f"test; times on {result.measured_on}; all in {clock(result.wall_seconds)}"
         )
         if result.prediction:
             yield f"from the search: {result.prediction}"
@@ -69,7 +80,17 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     @classmethod
     def details(cls, result: DesignResult) -> Iterator[Table]:
-        """Equal pictures, and what repeats each stage."""
+        """Test pictures, the networks of the search, equal pictures, and the stages' commands."""
+        from asvit.report.design import examples  # imports matplotlib
+
+        yield from examples(result)
+        searched = [
+            [racer.family, racer.architecture, "yes" if racer.by_hand else "", racer.validation]
+            for racer in result.race
+            if racer.round == "search"
+        ]
+        columns = ["family", "architecture", "made by hand", "validation"]
+        yield Table(columns, searched, "The search, best first, per cent")
         if result.equal:
             yield Table(
                 ["names"], [[" = ".join(names)] for names in result.equal], "Equal pictures"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ from asvit.core.console import clock, networks
 from asvit.core.run_files import JOURNAL, PREDICTED, SEARCH_FIGURES, TRAINED, TRIALS
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import Cell, SummaryPart, Table
+from asvit.core.summary import Cell, Estimate, SummaryPart, Table
+from asvit.reference.findings import SEED, Component
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
@@ -91,6 +92,9 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
             yield result.accuracies_in_words
         if result.predictor is not None:
             yield result.predictor.in_words
+        if result.variance:
+            yield _variance_table(result.variance)
+            yield _variance_in_words(result.variance)
         yield from rank_table(result.reliability)
         if f"--budget {next_budget(result.params)} " in f"{result.next_command} ":
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
@@ -122,12 +126,15 @@ def _trained(result: SearchResult) -> Table:
     """The finalists of a search that trains, the seed first."""
     predicted = any(math.isfinite(finalist.predicted) for finalist in result.finalists)
     retrained = result.confirmed is not None
-    columns = ["architecture", "params", "trainings", "mean"]
+    families = any(finalist.family for finalist in result.finalists)
+    columns = ["architecture", *["family"] * families, "params", "trainings", "mean"]
     columns += ["predicted"] * predicted + ["retrained [90 %]"] * retrained
     rows: list[list[Cell]] = []
     for finalist in result.seed_first:
         fresh = None if finalist.confirmed is None else finalist.confirmed.estimate
-        row: list[Cell] = [finalist.architecture, finalist.params, finalist.trainings]
+        family = finalist.family + ", by hand" * finalist.by_hand
+        row: list[Cell] = [finalist.architecture, *[family] * families]
+        row += [finalist.params, finalist.trainings]
         rows.append([*row, finalist.values[ACCURACY]])
         rows[-1] += [finalist.predicted] * predicted + [fresh] * retrained
     title = "The best architectures (accuracies in %); the first is the seed architecture"
@@ -143,6 +150,32 @@ def _timed(
         for finalist, row in zip(result.seed_first, rows, strict=True):
             row.append(None if finalist.latency is None else finalist.latency.milliseconds)
     return Table(columns, rows, title, rule=1)
+
+
+def _variance_table(shares: Mapping[str, Component]) -> Table:
+    """What each cause decides."""
+    rows: list[list[Cell]] = []
+    for cause, found in shares.items():
+        share, low, high = (100 * value for value in (found.share, *found.interval))
+        row: list[Cell] = [cause, Estimate(share, low, high, digits=1), round(found.deviation, 1)]
+        rows.append([*row, found.levels, round(found.gain, 1)])
+    columns = ["cause", "share of variance in % [90 %]", "deviation", "of", "best above mean"]
+    return Table(columns, rows, "What decides (accuracies in points)")
+
+
+def _variance_in_words(shares: Mapping[str, Component]) -> str:
+    """The same in a sentence."""
+    first = max(shares, key=lambda cause: shares[cause].share)
+    share, low, high = (100 * value for value in (shares[first].share, *shares[first].interval))
+    gains = " and ".join(
+        f"{found.gain:.1f} points for the best of {found.levels} by {cause}"
+        for cause, found in shares.items()
+        if SEED not in cause
+    )
+    return (
+        f"Of the variance of networks made by hand or drawn at random, {first} has {share:.0f} % "
+        f"({low:.0f} to {high:.0f}); a perfect choice would gain {gains} over the mean."
+    )
 
 
 def next_budget(params: int) -> str:

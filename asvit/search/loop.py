@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
@@ -16,13 +16,14 @@ from optuna.trial import FrozenTrial, Trial
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, short
 from asvit.core.progress import Progress
-from asvit.reference.findings import LEAST_TRAININGS
+from asvit.reference.findings import LEAST_TRAININGS, Component
 from asvit.search.controllers import get_controller
 from asvit.search.front import BEST, best_rows, objectives, picked
 from asvit.search.limits import Limits
 from asvit.search.reward import WindowedReward, WorstSoFar
 from asvit.search.rows import EvaluateAll, Finalist, Measurement, PredictorCheck, TrialRow
 from asvit.search.sampler import (
+    ORIGIN,
     ReinforceSampler,
     SpaceSampler,
     active_trials,
@@ -44,6 +45,7 @@ from asvit.search.trained import (
     TRAINING,
     Accuracies,
     MakePredictor,
+    Trained,
     check_predictor,
     finalists_of,
     gathered,
@@ -52,6 +54,7 @@ from asvit.search.trained import (
     trained_before,
     training_seeds,
 )
+from asvit.search.variance import shares_of_variance
 from asvit.spaces.base import Architecture, SearchSpace
 from proxies.latency import Latency
 from scaling.ranking import Directions
@@ -59,6 +62,7 @@ from scaling.ranking import Directions
 logger = logging.getLogger(__name__)
 
 Time = Callable[[Architecture], Latency]  # measures a network
+Again = Mapping[str, Mapping[str, Measurement]]  # trainings with fresh seeds: text to seed to one
 
 MEASURED = "measured"  # user attribute of a trial
 _UNDRAWN = "measured beside the draws"  # user attributes of the study: text to measurement
@@ -78,6 +82,7 @@ class History:
         self, study: Study, space: SearchSpace, settings: SearchSettings, better: Directions
     ) -> None:
         self._study = study
+        self._branch, self._random = space.branch, settings.controller == "random"
         self._better = dict(better)
         self.objectives = objectives(better)
         make = get_controller(settings.controller).make
@@ -126,12 +131,20 @@ class History:
             entropy=entropy,
             state="failed" if measurement.reasons else "complete",
             reason=measurement.reason,
+            **self._of_family(trial),
         )
         self.numbers.append(trial.number)
         self.rows.append(row)
         self.measurements[row.architecture] = measurement
         self.seconds = record["seconds"]
         self.any_valid |= all(math.isfinite(row.values[name]) for name in self.objectives)
+
+    def _of_family(self, trial: FrozenTrial) -> dict[str, Any]:
+        """The last fields of its row, where there are several families."""
+        if not self._branch:
+            return {}
+        origin = trial.user_attrs.get(ORIGIN, "random" if self._random else "chosen")
+        return {"family": trial.params[self._branch], "origin": origin}
 
 
 @dataclass
@@ -171,6 +184,7 @@ class Search:
         self.finalists: Sequence[Finalist] = ()
         self.tradeoff: Sequence[Finalist] = ()  # of a search by trainings
         self.check: PredictorCheck | None = None  # of a search with a predictor
+        self.variance: Mapping[str, Component] = {}  # of a search of several families
         self.retrainings = 0  # of finalists
 
     @property
@@ -414,6 +428,8 @@ class TrainingSearch(Search):
             texts = {str(self.limits.network(arch)) for arch in architectures}
             again = {text: of for text, of in trained_again(self.study).items() if text in texts}
         ranked, make, accuracies = self._ranked(again)
+        if self.space.branch:
+            self.variance = shares_of_variance(self._trained(again), _fresh(again))
         self.retrainings = sum(map(len, again.values()))
         self.tradeoff = tradeoff(ranked)
         self.finalists = self._best(ranked)
@@ -431,14 +447,11 @@ class TrainingSearch(Search):
             for entry in ranked[:BEST]
         ]
 
-    def _ranked(
-        self, again: Mapping[str, Mapping[str, Measurement]]
-    ) -> tuple[list[Finalist], MakePredictor | None, Accuracies]:
+    def _ranked(self, again: Again) -> tuple[list[Finalist], MakePredictor | None, Accuracies]:
         """The finalists, best first, the predictor that ranks them, and what it is fitted to."""
         from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
 
-        side, before = self.settings.image_size, trained_before(self.study)
-        everything = gathered(self.rows, before, self.space, self.limits, side, again)
+        everything = self._trained(again)
         trained = {  # those of a table may be outside the limits
             text: entry
             for text, entry in everything.items()
@@ -450,12 +463,13 @@ class TrainingSearch(Search):
             self.settings.controller == PREDICTOR
             and sum(map(len, accuracies.values())) >= LEAST_TRAININGS
         ):
-            make = partial(Predictor, side, per_cent=True)
-        fresh = {
-            text: [entry.values[ACCURACY] for entry in records.values()]
-            for text, records in again.items()
-        }
-        return finalists_of(trained, make, fresh), make, accuracies
+            make = partial(Predictor, self.settings.image_size, per_cent=True)
+        return finalists_of(trained, make, _fresh(again)), make, accuracies
+
+    def _trained(self, again: Again) -> Mapping[str, Trained]:
+        """All that was trained, by the texts of the networks."""
+        side, before = self.settings.image_size, trained_before(self.study)
+        return gathered(self.rows, before, self.space, self.limits, side, again)
 
     def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
         """Train finalists with fresh seeds; the study keeps each training at once."""
@@ -507,3 +521,11 @@ class TrainingSearch(Search):
             with suppress(UpdateFinishedTrialError):  # given up by others meanwhile
                 trial.set_user_attr(TRAINING, [text, seed])
         return seeds
+
+
+def _fresh(again: Again) -> Accuracies:
+    """The accuracies of the trainings with fresh seeds."""
+    return {
+        text: [entry.values[ACCURACY] for entry in records.values()]
+        for text, records in again.items()
+    }

@@ -1,8 +1,10 @@
 """The controller that learns from trainings which architectures will be accurate."""
 
+import logging
 import math
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,9 @@ from asvit.predictor import Predictor
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.acquisition import Acquisition, farthest
 from asvit.search.limits import Limits
+from asvit.search.rows import Origin
 from asvit.search.sampler import (
+    ORIGIN,
     Params,
     Space,
     SpaceSampler,
@@ -26,15 +30,21 @@ from asvit.search.trained import known_before, trained_before
 from asvit.spaces import cost, load_space
 from proxies.evaluation import FAILURES
 
+logger = logging.getLogger(__name__)
+
 _SPREAD = 256  # random draws of which one is farthest from those before
 _SAMPLED = 200  # candidates drawn from the space, the same in a whole run: counting takes time
-_OF_FAMILY = 2  # first trainings of each family, where there are several
+_OF_FAMILY = 2  # first trainings of each family: one made by hand, and a random one
+_FAMILY_DRAWS = 20  # random draws of a family, none of which within the limits leaves it out
 _APART = 10.0  # distance between families, more than there is within one
 _PARENTS, _CHILDREN = 5, 10  # architectures that are mutated, and into how many candidates
 
 
 class PredictorSampler(SpaceSampler):
     """Trains what a predictor, fitted to the trainings so far, expects most of.
+
+    Of several families it first trains the networks made by hand, and then a random network of
+    each that is far from it, those of the accurate families first.
 
     It keeps no state, as the other samplers: see :mod:`asvit.search.sampler`. Of a batch, the
     choices follow from the trainings before the batch, and from those of the batch before them.
@@ -45,8 +55,12 @@ class PredictorSampler(SpaceSampler):
         super().__init__(*args)
         self._space = load_space(self._settings.space)
         self.limits: Limits = Limits(self._space, self._settings)
-        families = len(self._dimensions.get(self._space.branch, ()))
-        self._acquisition = Acquisition(first=max(Acquisition.first, _OF_FAMILY * families))
+
+    @cached_property
+    def _acquisition(self) -> Acquisition:
+        if not self._space.branch:
+            return Acquisition()
+        return Acquisition(first=max(LEAST_TRAININGS, _OF_FAMILY * len(self._families)))
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> Params:
         """Draw far from all others at first, then what the predictor chooses."""
@@ -62,7 +76,14 @@ class PredictorSampler(SpaceSampler):
         trainings = [(text, value) for text, value in trainings if math.isfinite(value)]
         own = {self._text(other.params): other.params for other in before}
         others = {**{text: self._space.encode(self._space.parse(text)) for text in table}, **own}
+        seen = [*(others[text] for text in table), *(other.params for other in before)]
+        if family := self._next_family(seen, [(others[t], value) for t, value in trainings]):
+            params, origin = self._of_family(family, place, seen)
+            study._storage.set_trial_user_attr(trial._trial_id, ORIGIN, origin)
+            return params
         if spent < self._acquisition.first or len(trainings) < LEAST_TRAININGS:
+            if self._space.branch:
+                study._storage.set_trial_user_attr(trial._trial_id, ORIGIN, "random")
             return self._spread(place, list(others.values()))
         # What failed, here or in the table, is not known, and yet nothing new.
         candidates = {
@@ -104,18 +125,67 @@ class PredictorSampler(SpaceSampler):
             return False
         return self.limits.excess(arch, timed=False) is None
 
-    def _spread(self, place: int, others: Sequence[Params]) -> Params:
+    @cached_property
+    def _families(self) -> Mapping[str, Params | None]:
+        """The families within the limits, each with its network made by hand, if that is, too."""
+        branch, space = self._space.branch, self._space
+        texts = map(space.parse, space.by_hand)
+        by_hand = {str(params[branch]): params for params in map(space.encode, texts)}
+        families: dict[str, Params | None] = {}
+        for family in map(str, self._dimensions[branch]):
+            rng = self._rng(f"family {family}", 0)
+            draws = ({**self._draw(rng), branch: family} for _ in range(_FAMILY_DRAWS))
+            given = by_hand.get(family)
+            if given is not None and self._allowed(given):
+                families[family] = given
+            elif any(map(self._allowed, draws)):
+                families[family] = None
+            else:
+                logger.warning("%s has no network within the limits and is left out", family)
+        return families
+
+    def _next_family(
+        self, seen: Sequence[Params], trainings: Sequence[tuple[Params, float]]
+    ) -> str | None:
+        """The family with the fewest trainings, if it has too few: of several the most accurate.
+
+        None in a space of one family.
+        """
+        branch = self._space.branch
+        if not branch:
+            return None
+        counts = Counter(params[branch] for params in seen)
+        few = [family for family in self._families if counts[family] < _OF_FAMILY]
+
+        def rank(family: str) -> tuple[int, float]:
+            of = [value for params, value in trainings if params[branch] == family]
+            return counts[family], -max(of, default=-math.inf)
+
+        return min(few, key=rank, default=None)
+
+    def _of_family(self, family: str, place: int, seen: Sequence[Params]) -> tuple[Params, Origin]:
+        """A training of a family: first the network made by hand, then one far from it."""
+        by_hand = self._families[family]
+        if by_hand is not None and all(params[self._space.branch] != family for params in seen):
+            return by_hand, "by hand"
+        return self._spread(place, seen, {self._space.branch: family}), "random"
+
+    def _spread(
+        self, place: int, others: Sequence[Params], family: Params | None = None
+    ) -> Params:
         """Of many random draws the one within the limits that is farthest from all others."""
         rng = self._rng("spread", place)
-        draws = [self._draw(rng) for _ in range(_SPREAD)]
-        if self._settings.limited:
+        draws = [self._draw(rng) | (family or {}) for _ in range(_SPREAD)]
+        if self._settings.limited and not others:  # the centre is that of those within
             draws = [params for params in draws if self._fits(params)]
+        points, rest = self._points(draws), self._points(others)
         while draws:
-            best = farthest(self._points(draws), self._points(others))
+            best = farthest(points, rest)
             if self._allowed(draws[best]):
                 return draws[best]
             del draws[best]
-        return self.limits.first(lambda: self._draw(rng), dict)
+            points = np.delete(points, best, axis=0)
+        return self.limits.first(lambda: self._draw(rng) | (family or {}), dict)
 
     def _points(self, many: Sequence[Params]) -> NDArray[np.float64]:
         """Architectures ``[many, dimensions]`` by the places of their choices, in [0, 1].

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from asvit.core.codec import Nullable, to_json
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
-from asvit.reference.findings import Reliability
+from asvit.reference.findings import Component, Reliability
 from asvit.search.rows import (
     Confirmed,
     Finalist,
@@ -66,6 +66,9 @@ class SearchResult(Result):
     confirmed: Confirmed | None = None
     predictor: PredictorCheck | None = None  #: how far that predictor can be trusted
     latency: Latency | None = None  #: time of a forward pass of the seed, where it was limited
+    #: Share of the variance of accuracies by cause, in a search of several families by trainings:
+    #: family, topology and seed.
+    variance: Mapping[str, Component] = field(default_factory=dict)
 
     @cached_property
     def trials(self) -> Sequence[TrialRow]:
@@ -151,5 +154,7 @@ class SearchResult(Result):
 def _columns(row: TrialRow) -> dict[str, Any]:
     """The columns of trials.csv."""
     content = to_json(row)
+    if not row.family:
+        del content["family"], content["origin"]
     values = content.pop("values")
     return {**content, **{name: values[name] for name in without_sizes(values)}}

@@ -5,7 +5,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast, get_args
 
 from asvit.core.codec import Nullable
 from asvit.core.files import read_text, write_text
@@ -18,10 +18,14 @@ from proxies.tables import csv_text, read_table
 from proxies.text import one_line, shown
 
 State = Literal["complete", "failed"]
+#: Why a network is in a search of several families: it was made by hand or drawn at random, both
+#: whatever the results were, or chosen by the controller.
+Origin = Literal["", "by hand", "random", "chosen"]
 
 LEAST_JUDGED = 8  # architectures, of which a ranking can be judged
 _BEFORE = ["number", "architecture", "params", "macs"]
 _AFTER = ["reward", "entropy", "state", "reason"]
+_OF_FAMILIES = ["family", "origin"]  # behind them, where there are several
 _BELOW = 2**63  # parameters and multiply-adds
 
 
@@ -134,6 +138,8 @@ class Finalist:
     predicted: Nullable = math.nan
     confirmed: Confirmed | None = None  #: its accuracy in fresh trainings, where it had some
     latency: Latency | None = None  #: time of a forward pass, where it was limited
+    family: str = ""  #: name of its space, in a search of several
+    by_hand: bool = False  #: whether it is the network that is made of its family by hand
 
     @property
     def origin(self) -> str:
@@ -214,6 +220,8 @@ class TrialRow:
     entropy: Nullable  #: joint entropy in nats of the policy that drew it; NaN without a policy
     state: State  #: ``"failed"`` if any of its measures failed
     reason: str  #: why, else empty
+    family: str = ""  #: name of its space, in a search of several
+    origin: Origin = ""  #: why it is there, in a search of several
 
 
 Trials = Sequence[TrialRow]
@@ -230,14 +238,16 @@ def write_trials(path: Path, rows: Sequence[TrialRow], measures: Sequence[str]) 
     Columns of measures are in the order of ``measures``. Those that are the size of the
     architecture have their column anyway.
     """
-    columns = without_sizes(measures)
-    cells: list[list[object]] = [[*_BEFORE, *columns, *_AFTER]]
+    columns, families = without_sizes(measures), any(row.family for row in rows)
+    last = [*_AFTER, *(_OF_FAMILIES if families else ())]
+    cells: list[list[object]] = [[*_BEFORE, *columns, *last]]
     for row in rows:
         values = [row.values[name] for name in columns]
         cells.append(
             [row.number, row.architecture, row.params, row.macs]
             + [repr(float(v)) for v in (*values, row.reward, row.entropy)]
             + [row.state, row.reason]
+            + ([row.family, row.origin] if families else [])
         )
     write_text(path, csv_text(cells))
 
@@ -248,20 +258,28 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
     ``measures`` are their names, where they are known: params and macs are columns of every table,
     whether they were among the measures or not.
     """
+    text = read_text(path)
+    families = text.partition("\n")[0].rstrip("\r").endswith(",".join(_OF_FAMILIES))
+    last = [*_AFTER, *(_OF_FAMILIES if families else ())]
 
     def read(header: list[str], cells: list[str]) -> TrialRow:
-        number, architecture, params, macs, *numbers, state, reason = cells
-        *values, reward, entropy = map(float, numbers)
+        number, architecture, params, macs, *numbers = cells[: -len(last)]
+        reward, entropy, state, reason, *of_family = cells[-len(last) :]
         if state not in ("complete", "failed"):
             raise ValueError(f"state must be 'complete' or 'failed', got {shown(state)}")
-        measured = dict(zip(header[len(_BEFORE) : -len(_AFTER)], values, strict=True))
+        family, origin = of_family or ("", "")
+        if origin not in get_args(Origin):
+            raise ValueError(f"origin must be one of {get_args(Origin)}, got {shown(origin)}")
+        names = header[len(_BEFORE) : -len(last)]
+        measured = dict(zip(names, map(float, numbers), strict=True))
         sizes = {"params": float(params), "macs": float(macs)}
         measured |= {name: size for name, size in sizes.items() if name in measures}
         outcome: State = "failed" if state == "failed" else "complete"
         cell = int(number), architecture, int(params), int(macs)
-        return TrialRow(*cell, measured, reward, entropy, outcome, reason)
+        rewards = float(reward), float(entropy)
+        return TrialRow(*cell, measured, *rewards, outcome, reason, family, cast("Origin", origin))
 
     try:
-        return read_table(read_text(path), "trials", _BEFORE, _AFTER, read)[1]
+        return read_table(text, "trials", _BEFORE, last, read)[1]
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

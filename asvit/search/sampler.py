@@ -27,6 +27,7 @@ from scaling.ranking import Directions, rank_sums
 
 _INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
 UNIFORM = "drawn uniformly"  # user attribute of a trial that took the place of the policy's
+ORIGIN = "origin"  # the same of one of several families: an Origin of :mod:`asvit.search.rows`
 _OWN_DRAWS = 200  # of a controller, before uniform draws take their place
 _LEARNING_RATE = 0.08  # of Adam
 _POPULATION = 50  # of the evolution

@@ -18,8 +18,9 @@ from asvit.core.settings import (
     seed_setting,
     setting,
 )
-from asvit.reference.build_settings import BuildSettings, initial_weights
+from asvit.reference.build_settings import BuildSettings
 from asvit.reference.findings import LEAST_TRAININGS
+from asvit.training.short_settings import initial_weights
 from scaling import parse_amount, parse_milliseconds
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured
@@ -40,7 +41,7 @@ _OF_LATENCY = ("latency_batch", "latency_runtime")
 #: Settings of trainings that a reference table has, too, by the same names.
 _OF_TABLES = (
     *("batch_size", "learning_rate", "train_images", "test_images"),
-    *("classes", "shift", "flip", "init"),
+    *("classes", "shift", "flip", "crop_scale", "color_jitter", "init"),
 )
 
 _of_training = partial(setting, group=_TRAINING)
@@ -76,7 +77,7 @@ class SearchSettings(Settings, ABC):
 
     space: str = setting(
         "asvit",
-        "Search space (see asvit list spaces).",
+        "Search space (see asvit list spaces), or several, such as asvit,resnet.",
         metavar="NAME",
         complete="asvit.spaces:SPACES",
     )
@@ -383,6 +384,12 @@ class TrainingSearchSettings(SearchSettings):
         0, "Shift training images by up to N pixels along each axis.", at_least=0
     )
     flip: bool = _of_training(False, "Mirror half of the training images.")
+    crop_scale: float = _of_training(
+        1.0, "Smallest share of an image's area in a random crop.", above=0, at_most=1
+    )
+    color_jitter: float = _of_training(
+        0.0, "Strength of random brightness, contrast and saturation.", at_least=0, at_most=1
+    )
     init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
 
     def __post_init__(self) -> None:

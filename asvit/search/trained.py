@@ -22,6 +22,7 @@ from asvit.search.rows import (
     Finalist,
     HeldOut,
     Measurement,
+    Origin,
     PredictorCheck,
     TrialRow,
 )
@@ -102,6 +103,9 @@ class Trained:
     size: Cost  #: its parameters and multiply-adds
     accuracies: Sequence[float]  #: of its trainings, per cent; NaN where one failed
     reason: str = ""  #: why one failed, else empty
+    family: str = ""  #: name of its space, in a search of several
+    by_hand: bool = False  #: whether it is the network that is made of its family by hand
+    origin: Origin = ""  #: why it was first drawn, in a search of several
 
     @property
     def accuracy(self) -> float:
@@ -130,6 +134,7 @@ def gathered(
         trained[text] = replace(
             entry,
             number=row.number if entry.number is None else entry.number,
+            origin=entry.origin if entry.accuracies else row.origin,
             accuracies=(*entry.accuracies, row.values[ACCURACY]),
             reason=entry.reason or row.reason,
         )
@@ -141,7 +146,18 @@ def gathered(
                 accuracies=(*entry.accuracies, measurement.values[ACCURACY]),
                 reason=entry.reason or measurement.reason,
             )
-    return trained
+    if not space.branch:
+        return trained
+    by_hand = {str(limits.network(space.parse(text))) for text in space.by_hand}
+    return {
+        text: replace(entry, family=family_of(space, text), by_hand=text in by_hand)
+        for text, entry in trained.items()
+    }
+
+
+def family_of(space: SearchSpace, text: str) -> str:
+    """The family of an architecture of a space of several."""
+    return str(space.encode(space.parse(text))[space.branch])
 
 
 def finalists_of(
@@ -169,6 +185,8 @@ def finalists_of(
             trainings=len(entry.accuracies),
             predicted=predictions.get(text, math.nan),
             confirmed=confirmed(fresh[text], whole) if text in fresh else None,
+            family=entry.family,
+            by_hand=entry.by_hand,
         )
         for text, entry in whole.items()
     ]

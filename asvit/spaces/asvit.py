@@ -53,6 +53,7 @@ class AsVitSpace(SearchSpace):
         "K,S,E|K,S,E|K,S,E|K,S,E|H": "the text of an architecture, stage by stage; a grown one "
         "has the number of blocks behind each E, and behind H the width of stage 1",
     }
+    by_hand: ClassVar[Sequence[str]] = ("8,2,3|4,1,2|4,1,4|4,1,6|32",)  # the published seed
 
     def __contains__(self, arch: Architecture) -> bool:
         """See :meth:`SearchSpace.__contains__`."""
@@ -108,6 +109,7 @@ class AsVitTinySpace(AsVitSpace):
         **{"E1": (2, 4), "E2": (2,), "E3": (2,), "E4": (2, 4)},
         "H": (16, 32),
     }
+    by_hand: ClassVar[Sequence[str]] = ()
 
 
 @register_space
@@ -119,6 +121,8 @@ class AsVitPartsSpace(AsVitSpace):
 
     name = "asvit-parts"
     description = "As-ViT with stems, heads, local mixing, positions, initial weights and scales"
+    #: The published seed with early convolutions and a linear head.
+    by_hand = ("8,2,3|4,1,2|4,1,4|4,1,6|32;stem=conv,head=linear,init=width",)
     paper = "As-ViT, arXiv:2202.11921; parts of 2106.14881, 2102.10882, 2103.14030, 2305.09828"
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
         **AsVitSpace.dimensions,

@@ -41,6 +41,8 @@ class SearchSpace(ABC):
     #: Dimension that names the family of an architecture, whose dimensions alone count; empty
     #: where there are no families.
     branch: ClassVar[str] = ""
+    #: Texts of the networks that one would take without a search, at any width: published shapes.
+    by_hand: ClassVar[Sequence[str]] = ()
 
     @property
     def size(self) -> int:

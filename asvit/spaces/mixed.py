@@ -43,6 +43,7 @@ class MixedSpace(AsVitSpace):
         "F2 to F4": "feed-forward parts of stages 2 to 4: full, f, or compact, c",
         "P": "before stage 4: a re-embedding, r, or a pooling, p",
     }
+    by_hand: ClassVar[Sequence[str]] = ()
 
     def values(self, arch: Architecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""

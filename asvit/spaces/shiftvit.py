@@ -47,6 +47,7 @@ class ShiftViTSpace(SearchSpace):
         "N": "each of the four shifted groups has 1/N of the channels",
         "S": "positions by which a group is shifted",
     }
+    by_hand = ("shift:2,2,6,2|4|12|1|96",)  # the lightest published
 
     def __contains__(self, arch: Architecture) -> bool:
         """See :meth:`SearchSpace.__contains__`; depths may be grown."""
@@ -91,6 +92,7 @@ class ShiftViTPartsSpace(ShiftViTSpace):
 
     name = "shiftvit-parts"
     description = "ShiftViT with stems of patches or of convolutions"
+    by_hand = ("shift:2,2,6,2|4|12|1|96;stem=conv",)
     paper = "ShiftViT, arXiv:2201.10801; stems of 2106.14881"
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {**ShiftViTSpace.dimensions, **_STEM}
     legend: ClassVar[Mapping[str, str]] = {

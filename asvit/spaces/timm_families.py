@@ -35,6 +35,7 @@ class TimmFamily:
         width: Argument with the channels of the stages, or with those of all blocks.
         depth: Argument with the blocks of the stages, or with all blocks.
         depths: Choices of the blocks of each stage.
+        by_hand: The choices of a published network: depths, then options.
         title: What it is, in a line.
         paper: Where it was published.
         factors: Channels of the stages over the width; empty where all have the same.
@@ -47,11 +48,12 @@ class TimmFamily:
     model: str
     width: str
     depth: str
-    depths: tuple[tuple[int, ...], ...]
+    depths: tuple[Depths, ...]
+    by_hand: tuple[Choice, ...]
     title: str
     paper: str
     factors: tuple[int, ...] = _PYRAMID
-    options: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    options: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)
     others: Callable[[int], Arguments] = lambda _width: {}
     multiple: int = 1
     least: int = 32
@@ -74,28 +76,37 @@ def _heads(width: int, least: int = 8) -> int:
 #: Name of the space -> the family.
 TIMM_FAMILIES: Final[Mapping[str, TimmFamily]] = {
     "resnet": TimmFamily(
-        *("resnet10t", "channels", "layers", ((1, 2), (1, 2), (1, 2, 3), (1, 2))),
+        *("resnet10t", "channels", "layers", ((1, 2), (1, 2), (1, 2, 3), (1, 2)), (1, 1, 1, 1)),
         *("residual networks of two 3 x 3 convolutions", "ResNet, arXiv:1512.03385"),
         others=lambda width: {"stem_width": max(4, width // 2 // 4 * 4)},
     ),
+    "mobilenet": TimmFamily(
+        *("mobilenetv3_small_scaled", "width", "depths"),
+        *(((2, 3), (2, 3, 4), (1, 2, 3), (1, 2, 3)), (2, 3, 2, 3)),
+        *("inverted bottlenecks of depthwise convolutions", "MobileNetV3, arXiv:1905.02244"),
+        factors=(),
+    ),
     "convnext": TimmFamily(
-        *("convnext_atto", "dims", "depths", ((1, 2, 3), (1, 2, 3), (2, 4, 6), (1, 2, 3))),
+        *("convnext_atto", "dims", "depths"),
+        *(((1, 2, 3), (1, 2, 3), (2, 4, 6), (1, 2, 3)), (2, 2, 6, 2, "patch")),
         *("depthwise 7 x 7 convolutions and a feed-forward part", "ConvNeXt, arXiv:2201.03545"),
         options={"stem_type": ("patch", "overlap_tiered")},
     ),
     "repvit": TimmFamily(
-        *("repvit_m0_9", "embed_dim", "depth", ((1, 2), (1, 2), (2, 4, 8), (1, 2))),
+        *("repvit_m0_9", "embed_dim", "depth"),
+        *(((1, 2), (1, 2), (2, 4, 8, 14), (1, 2)), (2, 2, 14, 2)),
         *("MobileNetV3-like blocks in the shape of a ViT", "RepViT, arXiv:2307.09283"),
         multiple=2,
     ),
     "starnet": TimmFamily(
-        *("starnet_s1", "base_dim", "depths", ((1, 2), (1, 2), (2, 4, 8), (1, 2, 3))),
+        *("starnet_s1", "base_dim", "depths"),
+        *(((1, 2), (1, 2), (2, 4, 8), (1, 2, 3)), (2, 2, 8, 3)),
         *("depthwise convolutions and products of two maps", "StarNet, arXiv:2403.19967"),
         factors=(),
     ),
     "swin": TimmFamily(
         *("swin_tiny_patch4_window7_224", "embed_dim", "depths"),
-        ((1, 2), (1, 2), (2, 4, 6), (1, 2)),
+        *(((1, 2), (1, 2), (2, 4, 6), (1, 2)), (2, 2, 6, 2, 4)),
         *("attention in shifted windows, positions as biases", "Swin, arXiv:2103.14030"),
         factors=(),
         options={"window_size": (4, 8)},
@@ -103,7 +114,7 @@ TIMM_FAMILIES: Final[Mapping[str, TimmFamily]] = {
         multiple=2,
     ),
     "deit": TimmFamily(
-        *("deit_tiny_patch16_224", "embed_dim", "depth", ((3, 4, 6, 8, 12),)),
+        *("deit_tiny_patch16_224", "embed_dim", "depth", ((3, 4, 6, 8, 12),), (12, 8)),
         *("plain vision transformers", "DeiT, arXiv:2012.12877"),
         factors=(),
         options={"patch_size": (4, 8, 16)},
@@ -160,7 +171,7 @@ class TimmArchitecture(Growable):
         try:
             width, depths = given[f.width], given[f.depth]
             arch = cls(
-                depths if isinstance(depths, tuple) else (depths,),  # type: ignore[arg-type]
+                depths if isinstance(depths, tuple) else (depths,),
                 width[0] if isinstance(width, tuple) else width,  # type: ignore[arg-type]
                 tuple((name, given[name]) for name in f.options),
             )
@@ -184,7 +195,7 @@ class TimmSpace(SearchSpace):
         self.description, self.paper = family.title, family.paper  # type: ignore[misc]
         self.prefix = f"{PREFIX}{family.model}("  # type: ignore[misc]
         stages = dict(zip(names, family.depths, strict=True))
-        self.dimensions = {**stages, **family.options}  # type: ignore[misc,dict-item]
+        self.dimensions = {**stages, **family.options}  # type: ignore[misc]
         first, last = names[0], names[-1]
         blocks = first if first == last else f"{first} to {last}"
         self.legend = {  # type: ignore[misc]
@@ -194,17 +205,21 @@ class TimmSpace(SearchSpace):
         self.architecture = type(  # type: ignore[misc]
             f"{name.title()}Architecture", (TimmArchitecture,), {"family": family}
         )
+        self.by_hand = (str(self.from_values(family.by_hand)),)  # type: ignore[misc]
 
     def values(self, arch: TimmArchitecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
-        options = dict(arch.options)
+        options: dict[str, Any] = dict(arch.options)
         return (*arch.depths, *(options[name] for name in self.family.options))
 
     def from_values(self, values: Sequence[Any]) -> TimmArchitecture:
         """See :meth:`SearchSpace.from_values`."""
         stages = len(self.family.depths)
         options = zip(self.family.options, values[stages:], strict=True)
-        return self.architecture(tuple(values[:stages]), self._width, tuple(options))
+        arch: TimmArchitecture = self.architecture(
+            tuple(values[:stages]), self._width, tuple(options)
+        )
+        return arch
 
     @property
     def _width(self) -> int:

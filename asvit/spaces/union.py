@@ -44,6 +44,9 @@ class UnionSpace(SearchSpace):
         self.paper = "; ".join(  # type: ignore[misc]
             dict.fromkeys(space.paper for space in self._members.values())
         )
+        self.by_hand = tuple(  # type: ignore[misc]
+            text for space in self._members.values() for text in space.by_hand
+        )
         self.dimensions = {  # type: ignore[misc]
             FAMILY: tuple(members),
             **{
@@ -61,6 +64,11 @@ class UnionSpace(SearchSpace):
                 if names.partition(" ")[0] in space.dimensions
             },
         }
+
+    @property
+    def members(self) -> Sequence[str]:
+        """The names of the spaces."""
+        return tuple(self._members)
 
     @property
     def size(self) -> int:

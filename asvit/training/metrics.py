@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -112,11 +113,12 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted classes: every pair of true and predicted class, and the worst mistakes."""
+    """Predicted classes: every pair of true and predicted class, and some of the pictures."""
 
     classes: tuple[str, ...]
     confusion: tuple[Confusion, ...]
     mistakes: tuple[Mistake, ...]  # the highest loss first, at most MOST_PICTURES
+    right: tuple[Mistake, ...] = ()  # of a design: some that are not mistakes
 
     def write(self, path: Path) -> None:
         """Write the file as a whole or not at all."""
@@ -168,8 +170,6 @@ def predict(
             picture = images.picture(index)
         except ValueError:  # unreadable, and replaced in its batch
             continue
-        picture.thumbnail((SIDE, SIDE))
-        picture.save(jpeg := io.BytesIO(), "JPEG")
         mistakes.append(
             Mistake(
                 name=images.name(index),
@@ -177,7 +177,7 @@ def predict(
                 predicted=names[predicted],
                 confidence=round(100 * float(rows[index, 2]), 2),
                 loss=round(float(rows[index, 3]), 4),
-                picture=base64.b64encode(jpeg.getvalue()).decode(),
+                picture=thumbnail(picture),
             )
         )
     confusion = (
@@ -185,6 +185,13 @@ def predict(
         for (label, predicted), count in sorted(Counter(map(tuple, pairs)).items())
     )
     return Predictions(names, tuple(confusion), tuple(mistakes))
+
+
+def thumbnail(picture: Image.Image) -> str:
+    """A small JPEG of a picture, which it is reduced to, in base64."""
+    picture.thumbnail((SIDE, SIDE))
+    picture.save(jpeg := io.BytesIO(), "JPEG")
+    return base64.b64encode(jpeg.getvalue()).decode()
 
 
 @dataclass(frozen=True)
@@ -226,6 +233,17 @@ def write_metrics(folder: Path, rows: Sequence[object]) -> None:
     write_text(folder / METRICS_CSV, csv_text(table))
     lines = (json.dumps(row, allow_nan=False) + "\n" for row in content)
     write_text(folder / METRICS_JSONL, "".join(lines))
+
+
+def read_metrics(path: Path) -> list[EpochRow]:
+    """The rows of metrics.jsonl; none where it is not there."""
+    try:
+        lines = read_text(path).splitlines()
+        return [from_json(parse_json(line), EpochRow) for line in lines]
+    except FileNotFoundError:
+        return []
+    except MALFORMED as error:
+        raise ValueError(f"{path} cannot be read: {first_line(error)}") from error
 
 
 class TensorBoard:

@@ -31,7 +31,7 @@ _RECIPES = {
     "small": _recipe(
         epochs=100,
         batch_size=64,
-        base_rate=8e-3,
+        base_rate=1.6e-2,
         warmup_epochs=10,
         clip=1.0,
         auto_augment="none",
@@ -40,6 +40,7 @@ _RECIPES = {
         mixup=0.0,
         cutmix=0.0,
         crop_scale=0.35,
+        init="xavier",
     ),
     "finetune": _recipe(
         epochs=30,

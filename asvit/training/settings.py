@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 from asvit.training.recipes import RECIPES, REFERENCE_BATCH
-from asvit.training.short_settings import labelled_data
+from asvit.training.short_settings import initial_weights, labelled_data
 from asvit.training.token_plan import TokenPlan
 
 if TYPE_CHECKING:
@@ -90,6 +90,11 @@ class TrainSettings(Settings):
     )
     held_out: float = setting(
         0.1, "Share of the data to validate on, if it has no split of its own.", above=0, below=1
+    )
+    train_on_validation: bool = setting(
+        False,
+        "Train on the validation images, too, when nothing is chosen by them any more; the "
+        "accuracy on them is then no estimate.",
     )
     classes: int | None = setting(
         None,
@@ -196,6 +201,7 @@ class TrainSettings(Settings):
         metavar="FILE",
         complete="paths",
     )
+    init: Literal["xavier", "own"] = initial_weights("own", shown=_RECIPE)
     new_head: bool = setting(False, "Start with a fresh classifier.")
     teacher: str | None = setting(
         None, "Architecture of a teacher for knowledge distillation.", metavar="ARCH"

@@ -16,6 +16,8 @@ from asvit.training.short_settings import Recipe as Recipe
 LabelledTensors = tuple[Tensor, Tensor]  # images [n, C, H, W] and labels [n] int64
 
 _FEW_PIXELS = 32 * 32  # of an image
+_POINT = ((1, 1), 1)  # kernel and groups of a convolution that is a linear layer
+_RATIO = 4 / 3  # largest of the sides of a random crop
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,19 @@ def draw_linear_weights(model: nn.Module) -> None:
     """Draw the weights of linear layers anew, with a spread that suits their width.
 
     Vision transformers mostly begin with a standard deviation of 0.02, whatever their width. In
-    narrow networks that is too little: they learn nothing for hundreds of steps.
+    narrow networks that is too little: they learn nothing for hundreds of steps. Convolutions of
+    1 x 1 are linear layers, too. A model whose own weights suit its width keeps them.
 
     References:
         Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural
         networks".
     """
+    if getattr(model, "weights_suit_width", False):
+        return
     for module in model.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) or (
+            isinstance(module, nn.Conv2d) and (module.kernel_size, module.groups) == _POINT
+        ):
             nn.init.xavier_uniform_(module.weight)
 
 
@@ -132,7 +139,11 @@ def _batches(
 
 
 def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Flip and shift each of ``[B, C, H, W]`` images at random, as the recipe says."""
+    """Crop, colour, flip and shift ``[B, C, H, W]`` images at random, as the recipe says."""
+    if recipe.crop_scale < 1:
+        pixels = _cropped(pixels, recipe.crop_scale, generator)
+    if recipe.color_jitter:
+        pixels = _coloured(pixels, recipe.color_jitter, generator)
     count, _, height, width = pixels.shape
     rows = torch.arange(height).expand(count, height)
     columns = torch.arange(width).expand(count, width)
@@ -151,3 +162,31 @@ def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     image = torch.arange(count).view(count, 1, 1)
     at = (image, rows[:, :, None], columns[:, None, :])  # [B, H, W] once broadcast
     return pixels.movedim(1, -1)[tuple(index.to(pixels.device) for index in at)].movedim(-1, 1)
+
+
+def _cropped(pixels: Tensor, least: float, generator: torch.Generator) -> Tensor:
+    """A random part of each image, of ``least`` of its area or more, at the size of the image.
+
+    As timm's random crops, of sides in ratios of 3/4 to 4/3.
+    """
+    area, ratio, *places = torch.rand(4, len(pixels), generator=generator)
+    area = least + (1 - least) * area
+    ratio = torch.exp((2 * ratio - 1) * math.log(_RATIO) / 2)  # of the square root
+    sides = torch.stack([(area.sqrt() * ratio).clamp(max=1), (area.sqrt() / ratio).clamp(max=1)])
+    offsets = (2 * torch.stack(places) - 1) * (1 - sides)
+    theta = torch.zeros(len(pixels), 2, 3)
+    theta[:, (0, 1), (0, 1)] = sides.T
+    theta[:, :, 2] = offsets.T
+    grid = F.affine_grid(theta.to(pixels.device), list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
+def _coloured(pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Each normalised image with another brightness, contrast and saturation."""
+    drawn = torch.rand(3, len(pixels), 1, 1, 1, generator=generator).to(pixels.device)
+    brightness, contrast, saturation = (2 * drawn - 1) * strength
+    middle = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    grey = pixels.mean(dim=1, keepdim=True)
+    coloured = grey + (pixels - grey) * (1 + saturation)
+    changed: Tensor = middle + (coloured - middle) * (1 + contrast) + brightness
+    return changed

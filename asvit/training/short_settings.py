@@ -24,6 +24,8 @@ class Recipe:
     clip: float = 1.0  # largest gradient norm
     shift: int = 0  # largest random shift along each axis, in pixels
     flip: bool = False  # half of the images, at random
+    crop_scale: float = 1.0  # smallest share of an image's area in a random crop
+    color_jitter: float = 0.0  # strength of random brightness, contrast and saturation
 
 
 def labelled_data() -> Any:
@@ -33,6 +35,18 @@ def labelled_data() -> Any:
         "fractal, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
         metavar="DATA",
         complete="data",
+    )
+
+
+def initial_weights(default: str = "xavier", **options: Any) -> Any:
+    """The setting ``init`` of runs that train networks of any width."""
+    return setting(
+        default,
+        "Initial weights of linear layers: xavier, which suits every width, or own, those of the "
+        "networks' authors. Their standard deviation of 0.02 suits wide networks; narrow ones "
+        "learn late with it.",
+        choices=("xavier", "own"),
+        **options,
     )
 
 
@@ -64,6 +78,12 @@ class ShortTrainingSettings(Settings):
     clip: float = setting(1.0, "Largest norm of the gradient.", metavar="N", above=0)
     shift: int = setting(0, "Shift training images by up to N pixels along each axis.", at_least=0)
     flip: bool = setting(False, "Mirror half of the training images.")
+    crop_scale: float = setting(
+        1.0, "Smallest share of an image's area in a random crop.", above=0, at_most=1
+    )
+    color_jitter: float = setting(
+        0.0, "Strength of random brightness, contrast and saturation.", at_least=0, at_most=1
+    )
     seed: int = seed_setting()
 
     @property

@@ -174,8 +174,8 @@ class GridBlock(Block):
         **options: Any,
     ) -> None:
         super().__init__(dim, heads, hidden, **options)
-        self.local = depthwise(dim) if mixing in ("block", "both") else None
-        self.inner = depthwise(hidden) if mixing in ("ffn", "both") else None
+        self.local = depthwise(dim, 0.0) if mixing in ("block", "both") else None
+        self.inner = depthwise(hidden, 1.0) if mixing in ("ffn", "both") else None
         self.positions = RelativePositions(heads, window) if window else None
 
     def forward(self, x: Tensor, splits: int = 1) -> Tensor:
@@ -224,9 +224,17 @@ def _distances(side: int, device: torch.device) -> Tensor:
     return places[:, None] - places + side - 1
 
 
-def depthwise(dim: int) -> nn.Conv2d:
-    """A 3 x 3 convolution of each channel by itself."""
-    return nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+def depthwise(dim: int, centre: float) -> nn.Conv2d:
+    """A 3 x 3 convolution of each channel by itself, which begins as ``centre`` times the channel.
+
+    With PyTorch's initial weights, networks with such parts learn slowly at first.
+    """
+    convolution = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+    nn.init.normal_(convolution.weight, std=0.02)
+    with torch.no_grad():
+        convolution.weight[:, :, 1, 1] += centre
+        cast("Tensor", convolution.bias).zero_()
+    return convolution
 
 
 def on_channels_last(convolution: nn.Module, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The plan of a design: what the search trains, how large networks are, how long they train.
 
-Without hours, as much as pays. With them, the search has its share, networks that would be trained
-too briefly are made smaller, and the trainings have what is left.
+Without hours, as much as pays. With them, the search and the last round have their shares,
+networks that would be trained too briefly are made smaller, and the training has what is left.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,36 +17,38 @@ from typing import Any
 
 import numpy as np
 
-from asvit.architectures.genotype import Genotype
 from asvit.core.console import clock
 from asvit.core.run_files import PICTURES
 from asvit.core.settings import fields_of
 from asvit.designs.settings import DesignSettings
-from asvit.designs.sizes import HAND_MADE, Sizes
+from asvit.designs.sizes import Sizes
 from asvit.executors import Workers
 from asvit.runs.algorithms.training import TrainAlgorithm, small_batch
 from asvit.runs.estimate import training_seconds
 from asvit.runs.timing import fresh_latency
-from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import cost, load_space
 from asvit.spaces.base import Architecture
+from asvit.training.recipes import RECIPES
 from proxies.latency import Latency
 
 logger = logging.getLogger(__name__)
 
-RIVAL = "hand-made"  # stage and folder of the network that is compared with
+FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
 #: Of the hours.
-SHARES = {"search": 0.3, "training": 0.31, RIVAL: 0.31, "rest": 0.08}
-AFTERWARDS = 100.0  # seconds that tests, copies and latencies take at least
+SHARES = {"search": 0.3, "last round": 0.3, "training": 0.34, "rest": 0.06}
+AFTERWARDS = 40.0  # seconds that tests, copies and latencies take at least
 SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is short
+VALIDATION_SHARE = 0.2  # of the pictures to train on, by which the last round is decided
 
-_SEARCH_SIDE, _SEARCH_WIDTH = 32, 16  # of the search's trainings, whose cost is that of this width
-_TRAININGS, _STEPS = 12, 30  # of a search at least, unless fewer are asked for
-_WORTH = 40  # epochs that a network should be trained for, before time makes it smaller
+_LEAST = 5  # trainings of a search
+_STEPS = 100  # of each of them at least, before images are made smaller
+_SHORTEST = 30  # steps of a training at all
+_WORTH = 20  # epochs that a network should be trained for, before time makes it smaller
 _UPDATES, _EPOCHS = 3_000, (100, 400)  # that are enough, and within how many epochs
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
-_BATCH = 64  # images at most
+_BATCH = (32, 64)  # images where there are enough pictures
+_RATE = 2e-3  # of batches of these sizes
 
 
 @dataclass
@@ -61,76 +63,118 @@ class DesignPlan:
     workers: Workers | None = None  # of the search
 
     def search(self) -> Mapping[str, Any]:
-        """How much the search trains, in its share of the time; and if there can be a rival."""
-        settings, sample = self._free_search()
-        side = self.settings.image_size or SIDES[-1]
-        self.sizes.check_speed(sample, side)
-        rival = True
-        try:
-            self.sizes.check_speed([Genotype.parse(text) for text in HAND_MADE], side)
-        except ValueError as error:
-            logger.warning("%s: there will be no network made by hand to compare with", error)
-            rival = False
-        if self.settings.hours is not None:
-            seconds = SHARES["search"] * self.settings.hours * 3600
-            times = self._estimate(self.folder / PICTURES, settings, sample)
-            part = min(1.0, seconds / times["search"])
-            planned = self.settings.trainings
-            fewer = max(min(_TRAININGS, planned), round(planned * math.sqrt(part)))
-            steps = round(settings.training_steps * part * planned / fewer)
-            settings = replace(settings, trainings=fewer, training_steps=max(_STEPS, steps))
-        names = ("trainings", "training_steps", "max_macs", "max_params")
-        return {**{name: getattr(settings, name) for name in names}, "rival": rival}
-
-    def size(self) -> Mapping[str, Any]:
-        """The image size and the widths that limits and time allow, of both networks."""
-        space = load_space(self.settings.space)
+        """How much the search trains, and at which image size, in its share of the time."""
         own = self._side
-        smaller = [side for side in SIDES if side < own and self.settings.image_size is None]
-        sizes = [(side, 1.0) for side in (own, *smaller)]
-        sizes += [(sizes[-1][0], share) for share in _SMALLER[1:]]
-        errors: list[ValueError] = []
-        for text in self.results["search"]["finalists"]:
-            smallest: tuple[Architecture, int] | None = None
-            for side, share in sizes:
-                try:
-                    smallest = self.sizes.widest(space.parse(text), side, share), side
-                except ValueError as error:  # too large or slow at any width
-                    errors.append(error)
-                    continue
-                if self.settings.hours is None or self._affordable(*smallest) >= _WORTH:
+        self.sizes.check_speed(self._sample, self.settings.image_size or SIDES[-1])
+        settings = self._search(own, str(self.folder / PICTURES))
+        if self.settings.hours is not None:
+            whole = self.seconds(str(self.folder / PICTURES))["search"]
+            seconds = SHARES["search"] * self.settings.hours * 3600
+            for side in self._sides:
+                full = self._search(side, str(self.folder / PICTURES))
+                took = whole if side == own else training_seconds(full, self.workers)
+                part = min(1.0, seconds / took)
+                wanted = max(_LEAST, len(load_space(self.settings.space).by_hand))
+                fewer = min(full.trainings, max(wanted, round(full.trainings * math.sqrt(part))))
+                steps = round(full.training_steps * part * full.trainings / fewer)
+                settings = replace(full, trainings=fewer, training_steps=max(_SHORTEST, steps))
+                if steps >= _STEPS:
                     break
-            if smallest is not None:
-                return self._with_rival(*smallest)
-        raise ValueError(f"{errors[0]}; the same command with another limit goes on from here")
+        names = ("trainings", "training_steps", "image_size", "max_macs", "max_params")
+        return {name: getattr(settings, name) for name in names}
+
+    def finalists(self) -> Mapping[str, Any]:
+        """The networks of the last round and the image size, as limits and time allow.
+
+        The best of the search, the best of those made by hand, and the best of another family.
+        """
+        found, space = self.results["search"], load_space(self.settings.space)
+        errors, networks = list[ValueError](), dict[str, Mapping[str, Any]]()
+        side = self._side
+        wanted = len(FINALISTS) if found["ranked"] else 2
+        for entry in _candidates(found["ranking"]):
+            try:
+                text, side = self._sized(space.parse(entry["architecture"]), side, bool(networks))
+            except ValueError as error:  # too large or slow at any width
+                errors.append(error)
+                continue
+            networks.setdefault(text, {**entry, "architecture": text})
+            if len(networks) == wanted:
+                break
+        if not networks:
+            raise ValueError(f"{errors[0]}; the same command with another limit goes on from here")
+        return {"side": side, "networks": [*networks.values()]}
 
     def epochs(self) -> Mapping[str, Any]:
-        """How long both networks are trained: as long as it pays, or as the time allows."""
-        plans = {name: self.training(name, 2, name).plan() for name in self.trained}
-        epochs = _enough(plans["training"]["steps_per_epoch"])
-        each = {name: float(plan["time"]["epoch"]) for name, plan in plans.items()}
+        """How long the finalists are trained: as long as it pays, or as the time allows."""
+        plans = [self.finalist(name, 2).plan() for name in self.trained]
+        epochs = _enough(max(plan["steps_per_epoch"] for plan in plans))
+        each = sum(float(plan["time"]["epoch"]) for plan in plans)
         if self.settings.hours is not None:
-            # A few batches tell roughly; two epochs as they will be tell well.
-            took = self.training("training", 2, "timing").run().last.seconds
-            each = {name: seconds * took / each["training"] for name, seconds in each.items()}
-            epochs = max(2, min(epochs, int(self._left / sum(each.values()))))
-        seconds = {name: epochs * of_epoch for name, of_epoch in each.items()}
-        return {"epochs": epochs, "seconds": seconds}
+            share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
+            epochs = max(2, min(epochs, int(share * self._left / each)))
+        return {"epochs": epochs, "seconds": dict.fromkeys(self.trained, epochs * each / 3)}
 
-    def seconds(self, data: Path) -> Mapping[str, float]:
+    def choice(self) -> Mapping[str, Any]:
+        """Which finalist is trained on all pictures, and for how many epochs."""
+        scores = {name: self.results[name]["validation"] for name in self.trained}
+        # The first is the one that the search expects most of, should they be equal.
+        winner = max(scores, key=lambda name: scores[name])
+        by_hand = [name for name in self.trained if self.network(name)["by_hand"]]
+        rival = max(by_hand, key=lambda name: scores[name], default=None)
+        epoch = self.results[winner]["epoch"] / (1 - VALIDATION_SHARE)
+        steps = max(1, int(self.results["pictures"]["train"] / self._batch))
+        epochs = _enough(steps)
+        if self.settings.hours is not None:
+            epochs = max(2, min(epochs, int(self._left / epoch)))
+        return {
+            "winner": winner,
+            "by_hand": rival,
+            "accuracies": scores,
+            "epochs": epochs,
+            "seconds": {"training": epochs * epoch},
+        }
+
+    def seconds(self, data: str) -> Mapping[str, float]:
         """About how many seconds the parts take on these pictures, with nothing cut short.
 
         Raises:
             ValueError: If the least that can be done takes longer than the hours.
         """
-        return self._estimate(data, *self._free_search())
+        hours, side = self.settings.hours, self._side
+        settings = self._search(side, data)
+        search = training_seconds(settings, self.workers)
+        limits = self.sizes.limits(side)
+        networks = sorted(map(limits.network, self._sample), key=self._macs(side))
+        typical = str(networks[len(networks) // 2])
+        plan = self._training(typical, side, 2, "training", data=data).plan()
+        epoch = float(plan["time"]["epoch"])
+        training = epoch * _enough(plan["steps_per_epoch"])
+        few = min(_LEAST, settings.trainings) * _SHORTEST
+        smallest = _SMALLER[-1]
+        if self.settings.image_size is None:
+            smallest *= (SIDES[-1] / side) ** 2
+        least = search * few / (settings.trainings * settings.training_steps)
+        least += 2 * 3 * epoch * smallest + AFTERWARDS
+        if hours is not None and 3600 * hours < least:
+            raise ValueError(
+                f"hours={hours:g} ({clock(3600 * hours)}) are too few: the shortest search, two "
+                f"epochs of the smallest networks, tests and copies take about {clock(least)}"
+            )
+        rounds = dict.fromkeys(FINALISTS, training)
+        return {"search": search, **rounds, "training": training, "rest": AFTERWARDS}
 
     # What a plan is made of.
 
     @property
     def trained(self) -> Sequence[str]:
-        """The networks that are trained: the design's own, and its rival, if there is one."""
-        return [name for name in ("training", RIVAL) if self.results["size"][name] is not None]
+        """The stages of the last round, one for each of its networks."""
+        return FINALISTS[: len(self.results["finalists"]["networks"])]
+
+    def network(self, name: str) -> Mapping[str, Any]:
+        """Text, family and origin of a finalist."""
+        network: Mapping[str, Any] = self.results["finalists"]["networks"][FINALISTS.index(name)]
+        return network
 
     @cached_property
     def sizes(self) -> Sizes:
@@ -148,54 +192,129 @@ class DesignPlan:
     def search_settings(self) -> TrainingSearchSettings:
         """The search as it is planned."""
         fields, plan = fields_of(TrainingSearchSettings), self.results["plan"]
-        return replace(self._search, **{name: plan[name] for name in plan if name in fields})
+        settings = self._search(plan["image_size"], str(self.folder / PICTURES))
+        return replace(settings, **{name: plan[name] for name in plan if name in fields})
 
-    @property
-    def _search(self) -> TrainingSearchSettings:
-        """The search without a plan, at its own image size; its multiply-adds are planned."""
-        s = self.settings
-        return TrainingSearchSettings(
-            space=s.space,
-            controller="predictor",
-            trainings=s.trainings,
-            max_params=s.max_params,
-            image_size=_SEARCH_SIDE,
-            data=str(self.folder / PICTURES),
-            device=s.device,
-            seed=s.seed,
+    def finalist(self, name: str, epochs: int) -> TrainAlgorithm:
+        """The training of a network of the last round, on four fifths of the pictures."""
+        text, side = self.network(name)["architecture"], self.results["finalists"]["side"]
+        return self._training(text, side, epochs, name)
+
+    def training(self) -> TrainAlgorithm:
+        """The training of the winner on all pictures, from its weights in the last round."""
+        choice = self.results["choice"]
+        text = self.network(choice["winner"])["architecture"]
+        side, epochs = self.results["finalists"]["side"], choice["epochs"]
+        weights = str(self.folder / choice["winner"])
+        return self._training(
+            text, side, epochs, "training", weights=weights, train_on_validation=True
         )
 
-    def training(self, name: str, epochs: int, folder: str) -> TrainAlgorithm:
-        """The training of one of the two networks."""
-        sizes = self.results["size"]
-        return self._training_of(sizes[name], sizes["side"], epochs, folder)
-
-    def _training_of(
-        self, text: str, side: int, epochs: int, folder: str, *, data: Path | None = None
+    def _training(
+        self,
+        text: str,
+        side: int,
+        epochs: int,
+        folder: str,
+        *,
+        data: str | None = None,
+        **options: Any,
     ) -> TrainAlgorithm:
         s = self.settings
-        # Fewer pictures would make few updates of large batches.
-        batch = min(small_batch(int(0.9 * self.results["pictures"]["train"])), _BATCH)
         return TrainAlgorithm.make(
             architecture=text,
-            data=str(data or self.folder / PICTURES),
+            data=data or str(self.folder / PICTURES),
+            held_out=VALIDATION_SHARE,
             bad_images="stop" if data is None else "replace",
             image_size=side,
             recipe="small",
-            batch_size=batch,
+            batch_size=self._batch,
+            learning_rate=self._rate,
             epochs=epochs,
             seed=s.seed,
             device=s.device,
             teacher=s.teacher,
             teacher_weights=s.teacher_weights,
+            **options,
             **self.stage_options(folder),
         )
+
+    def _search(self, side: int, data: str) -> TrainingSearchSettings:
+        """A search as long as it pays at an image size, with the final augmentation.
+
+        Where only time is limited, the networks have the multiply-adds of some within the limit.
+        """
+        s, final = self.settings, RECIPES["small"]
+        macs = s.max_macs
+        if macs is not None:  # as many for each pixel
+            macs = round(macs * (side / self._side) ** 2)
+        elif s.max_params is None:
+            macs = round(self._quick_macs * (side / self._side) ** 2)
+        return TrainingSearchSettings(
+            space=s.space,
+            controller="predictor",
+            trainings=s.trainings,
+            max_params=s.max_params,
+            max_macs=macs,
+            image_size=side,
+            data=data,
+            batch_size=self._batch,
+            learning_rate=self._rate,
+            flip=True,
+            crop_scale=final["crop_scale"],
+            color_jitter=final["color_jitter"],
+            device=s.device,
+            seed=s.seed,
+        )
+
+    @cached_property
+    def _quick_macs(self) -> float:
+        """Multiply-adds of a few networks that keep the limit of latency."""
+        quick = list[float]()
+        for arch in self._sample:
+            try:
+                quick.append(self._macs(self._side)(self.sizes.widest(arch, self._side)))
+            except ValueError:  # too slow at any width
+                continue
+            if len(quick) == _LEAST:
+                break
+        if not quick:
+            raise ValueError(
+                f"max_latency={self.settings.max_latency:g} ms is too short for all networks that "
+                f"were tried at {self._side} px; allow more time, or smaller images"
+            )
+        return statistics.median(quick)
+
+    @cached_property
+    def _sample(self) -> Sequence[Architecture]:
+        """Some architectures of the space: those made by hand first."""
+        space, rng = load_space(self.settings.space), np.random.default_rng(self.settings.seed)
+        by_hand = [space.parse(text) for text in space.by_hand]
+        return [*by_hand, *(space.sample(rng) for _ in range(max(0, 15 - len(by_hand))))]
+
+    @property
+    def _batch(self) -> int:
+        """Images in a batch; fewer pictures would make few updates of large batches."""
+        pictures = int((1 - VALIDATION_SHARE) * self.results["pictures"]["train"])
+        least = _BATCH[0] if pictures >= 2 * _BATCH[0] else 0
+        return min(max(small_batch(pictures), least), _BATCH[1])
+
+    @property
+    def _rate(self) -> float:
+        """The learning rate of all trainings."""
+        return _RATE * min(1.0, self._batch / _BATCH[0])
 
     @property
     def _side(self) -> int:
         """Side of the images where time does not make them smaller, in pixels."""
         side = self.results["pictures"]["side"] // 32 * 32
         return self.settings.image_size or min(max(side, SIDES[-1]), SIDES[0])
+
+    @property
+    def _sides(self) -> Sequence[int]:
+        """That side and smaller ones, unless the user chose it."""
+        own = self._side
+        return [own, *(side for side in SIDES if side < own and not self.settings.image_size)]
 
     @property
     def _left(self) -> float:
@@ -208,54 +327,44 @@ class DesignPlan:
         classes = len(self.results["pictures"]["classes"])
         return lambda arch: cost(arch, side, classes).macs
 
-    def _free_search(self) -> tuple[TrainingSearchSettings, Sequence[Architecture]]:
-        """The search that there would be time for without a limit, and some architectures."""
-        space, rng = load_space(self.settings.space), np.random.default_rng(self.settings.seed)
-        settings = self._search
-        free = Limits(space, replace(settings, max_params=None, width=_SEARCH_WIDTH))
-        sample = [free.network(space.sample(rng)) for _ in range(15)]
-        macs = statistics.median(map(self._macs(settings.image_size), sample))
-        return replace(settings, max_macs=round(macs)), sample
+    def _sized(self, arch: Architecture, side: int, fixed: bool) -> tuple[str, int]:
+        """The network and its image size, smaller where it would be trained too briefly.
 
-    def _estimate(
-        self, data: Path, settings: TrainingSearchSettings, sample: Sequence[Architecture]
-    ) -> Mapping[str, float]:
-        """See :meth:`seconds`; a network of middling size stands for those that are trained."""
-        hours, side = self.settings.hours, self._side
-        search = training_seconds(replace(settings, data=str(data)), self.workers)
-        networks = sorted(map(self.sizes.limits(side).network, sample), key=self._macs(side))
-        typical = str(networks[len(networks) // 2])
-        plan = self._training_of(typical, side, 2, "training", data=data).plan()
-        epoch = float(plan["time"]["epoch"])
-        training = epoch * _enough(plan["steps_per_epoch"])
-        planned = self.settings.trainings
-        few = min(_TRAININGS, planned) * _STEPS
-        smallest = _SMALLER[-1]
-        if self.settings.image_size is None:
-            smallest *= (SIDES[-1] / side) ** 2
-        least = search * few / (planned * settings.training_steps)
-        least += 2 * 2 * epoch * smallest + AFTERWARDS
-        if hours is not None and 3600 * hours < least:
-            raise ValueError(
-                f"hours={hours:g} ({clock(3600 * hours)}) are too few: the shortest search, two "
-                f"epochs of the smallest networks, tests and copies take about {clock(least)}"
-            )
-        return {"search": search, "training": training, RIVAL: training, "rest": AFTERWARDS}
+        A ``fixed`` image size is that of the other finalists.
+        """
+        sides = [side] if fixed else self._sides
+        sizes = [(side, 1.0) for side in sides]
+        sizes += [(sizes[-1][0], share) for share in _SMALLER[1:]]
+        smallest: tuple[str, int] | None = None
+        errors = list[ValueError]()
+        for size, share in sizes:
+            try:
+                smallest = str(self.sizes.widest(arch, size, share)), size
+            except ValueError as error:
+                errors.append(error)
+                continue
+            if self.settings.hours is None or self._affordable(*smallest) >= _WORTH:
+                break
+        if smallest is None:
+            raise errors[0]
+        return smallest
 
-    def _affordable(self, arch: Architecture, side: int) -> float:
-        """Epochs of a network that there is time for, where one of its kind is trained beside."""
-        plan = self._training_of(str(arch), side, 2, "training").plan()
-        networks = 2 if self.results["plan"]["rival"] else 1
-        return self._left / (networks * float(plan["time"]["epoch"]))
+    def _affordable(self, text: str, side: int) -> float:
+        """Epochs of a network in the last training that there is time for."""
+        plan = self._training(text, side, 2, "training").plan()
+        share = SHARES["training"] / (SHARES["last round"] + SHARES["training"])
+        return share * self._left / float(plan["time"]["epoch"])
 
-    def _with_rival(self, arch: Architecture, side: int) -> Mapping[str, Any]:
-        """The chosen network, and one made by hand with no more multiply-adds if that can be."""
-        sizes = {"side": side, "training": str(arch)}
-        try:
-            return {**sizes, RIVAL: str(self.sizes.hand_made(arch, side))}
-        except ValueError as error:
-            logger.warning("%s: there is no network made by hand to compare with", error)
-            return {**sizes, RIVAL: None, "without": str(error)}
+
+def _candidates(ranking: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The networks of a search, best first, in the order in which the last round takes them."""
+    by_hand = [entry for entry in ranking if entry["by_hand"]]
+    families = {entry["family"] for entry in [ranking[0], *by_hand[:1]]}
+    yield ranking[0]
+    yield from by_hand[:1]
+    yield from (entry for entry in ranking if entry["family"] not in families)
+    yield from by_hand
+    yield from ranking
 
 
 def _enough(steps: int) -> int:

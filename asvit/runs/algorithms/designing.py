@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import astuple, dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,34 +19,50 @@ from asvit.core.codec import to_json
 from asvit.core.console import clock
 from asvit.core.files import expanded
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore
-from asvit.core.run_files import MODEL, PICTURES
+from asvit.core.run_files import MODEL, PICTURES, PREDICTIONS
 from asvit.core.settings import ELSEWHERE, WrongOption
-from asvit.data.files import TEST, ListedDataset
+from asvit.data.base import LabelledImages
+from asvit.data.files import TEST, ListedDataset, read_image
 from asvit.data.training_sets import PartedPictures
 from asvit.designs.journal import DesignJournal, Stage
-from asvit.designs.pictures import PictureList, in_words, sampled_facts
-from asvit.designs.result import DesignResult, Model, predict_command
+from asvit.designs.pictures import PictureList, generated, in_words, sampled_facts, write_generated
+from asvit.designs.result import DesignResult, Model, Racer, predict_command
 from asvit.designs.sizes import Sizes, limits_of
 from asvit.export.formats import FORMATS
 from asvit.reference.findings import Interval
 from asvit.reference.intervals import paired_difference, wilson
-from asvit.runs.algorithms.design_plan import AFTERWARDS, RIVAL, SHARES, SIDES, DesignPlan
+from asvit.runs.algorithms.design_plan import AFTERWARDS, FINALISTS, SHARES, SIDES, DesignPlan
 from asvit.runs.algorithms.search import SearchAlgorithm
+from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
 from asvit.runs.lifecycle import peeked
-from asvit.runs.predicting import predict
+from asvit.runs.predicting import PicturePrediction, predict
 from asvit.runs.training import few_pictures_note
-from asvit.search.settings import LIMITS
+from asvit.search.limits import Limits
+from asvit.search.result import SearchResult
+from asvit.search.settings import ACCURACY, LIMITS
+from asvit.spaces import load_space
 from asvit.training.distillation import load_teacher
+from asvit.training.metrics import (
+    MOST_PICTURES,
+    Confusion,
+    Mistake,
+    Predictions,
+    thumbnail,
+)
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
+
+logger = logging.getLogger(__name__)
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _CHOOSING = (
     *(*LIMITS, "latency_batch", "latency_runtime"),
     *("image_size", "hours", "teacher", "teacher_weights"),
 )
+_JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
+GENERATED = "pictures"  # folder of generated pictures
 _COPIES = {"timm": "timm", "onnx": "model.onnx", "safetensors": MODEL}
 
 
@@ -57,7 +77,13 @@ class DesignAlgorithm(DesignRun):
     @cached_property
     def picture_list(self) -> PictureList:
         """The list of pictures in the run folder."""
-        return PictureList(self.folder / PICTURES, self.settings.data, self.settings.seed)
+        return PictureList(self.folder / PICTURES, self._source, self.settings.seed)
+
+    @property
+    def _source(self) -> str:
+        """The folder of the pictures: the user's, or that of generated ones."""
+        data = self.settings.data
+        return data if generated(data) is None else str(self.folder / GENERATED)
 
     @cached_property
     def plan(self) -> DesignPlan:
@@ -75,13 +101,14 @@ class DesignAlgorithm(DesignRun):
     def stages(self) -> Mapping[str, Callable[[], Mapping[str, Any]]]:
         """What is done, in this order. The results are stored in the journal."""
         return {
-            "pictures": lambda: self.picture_list.make(self._tell),
+            "pictures": self._list_pictures,
             "plan": self.plan.search,
             "search": self._search,
-            "size": self.plan.size,
+            "finalists": self.plan.finalists,
             "epochs": self.plan.epochs,
-            "training": lambda: self._train("training"),
-            RIVAL: lambda: self._train(RIVAL) if RIVAL in self.plan.trained else {},
+            **{name: partial(self._last_round, name) for name in FINALISTS},
+            "choice": self.plan.choice,
+            "training": lambda: _trained(self.plan.training()),
             "test": self._test,
             "latency": self._measure_latency,
             "export": self._export,
@@ -103,9 +130,10 @@ class DesignAlgorithm(DesignRun):
         return "\n".join([first, *more])
 
     @cached_property
-    def _images(self) -> PartedPictures:
+    def _images(self) -> LabelledImages:
         """The pictures that are there when the call begins."""
-        return PartedPictures(expanded(self.settings.data))
+        data = self.settings.data
+        return generated(data) or PartedPictures(expanded(data))
 
     def check(self) -> None:
         """Look names up, and whether there are limits that any network can be within."""
@@ -127,7 +155,7 @@ class DesignAlgorithm(DesignRun):
         """The kind of device; the weights of a teacher are read that is still to teach."""
         s = self.settings
         start = {"device": resolve_device(s.device).type}
-        if s.teacher is None or peeked(self).result_of(RIVAL) is not None:
+        if s.teacher is None or peeked(self).result_of("training") is not None:
             return start
         classes = self._images.classes
         teacher: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
@@ -138,14 +166,14 @@ class DesignAlgorithm(DesignRun):
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
         """As the base has them; limits may be other ones until a network is chosen."""
-        sized = store.result_of("size") is not None
-        return self.may_change if sized else (*self.may_change, *_CHOOSING)
+        chosen = store.result_of("finalists") is not None
+        return self.may_change if chosen else (*self.may_change, *_CHOOSING)
 
     def check_store(self, store: DesignJournal) -> None:
         """Check that pictures in another folder are the same."""
         start, pictures = store.settings, store.result_of("pictures")
         before, now = (expanded(s.data).resolve() for s in (start or self.settings, self.settings))
-        if pictures and before != now:
+        if pictures and before != now and generated(self.settings.data) is None:
             self.picture_list.check_moved(pictures["digest"])
 
     def plan_facts(self) -> Mapping[str, Any]:
@@ -161,7 +189,7 @@ class DesignAlgorithm(DesignRun):
         if "pictures" not in self.results:
             self.results["pictures"] = sampled_facts(images, side=SIDES[0])
         if left:
-            times |= self.plan.seconds(expanded(self.settings.data))
+            times |= self.plan.seconds(self.settings.data)
         seconds = {name: took for name, took in times.items() if name not in done}
         facts = {"pictures": len(images), "classes": images.classes, "done": done, "next": left}
         return {**facts, "seconds": seconds}
@@ -195,7 +223,10 @@ class DesignAlgorithm(DesignRun):
     def _within(self, name: str, place: int, tell: Tell) -> Tell:
         """``tell`` for what a stage does; the stage is added to its progress."""
         s, journal, total = self.settings, self._journal, len(self.stages)
-        planned = self.results.get("epochs", {}).get("seconds", {})
+        planned = {
+            **self.results.get("epochs", {}).get("seconds", {}),
+            **self.results.get("choice", {}).get("seconds", {}),
+        }
         if s.hours is not None:
             planned = {**planned, "search": 3600 * s.hours * SHARES["search"]}
 
@@ -220,27 +251,41 @@ class DesignAlgorithm(DesignRun):
 
     # The stages, but for those of the plan.
 
+    def _list_pictures(self) -> Mapping[str, Any]:
+        """Read the pictures, and divide them; generated ones are written first."""
+        images = generated(self.settings.data)
+        if images is not None:
+            write_generated(images, self.folder / GENERATED, self._tell)
+        return self.picture_list.make(self._tell)
+
     def _search(self) -> Mapping[str, Any]:
-        """Short trainings, and what they make one expect."""
+        """Short trainings, what they rank, and what they make one expect."""
         settings, options = self.plan.search_settings, self._stage_options("search")
         result = SearchAlgorithm(settings=settings, workers=self.workers, **options).run()
         expected = ""
         if result.confirmed is not None:
             expected = f"{result.confirmed.estimate} % [90 %] in fresh short trainings"
-        trust = "" if result.predictor is None else result.predictor.in_words
+        check = result.predictor
+        trust = "" if check is None else check.in_words
+        ranked = check is None or not check.tau_interval.low <= 0
+        if not ranked:
+            logger.warning(
+                "the search ranked nothing (%s); the last round has two networks, and the time of "
+                "a third goes to the training",
+                trust,
+            )
         return {
-            "finalists": [row.architecture for row in result.seed_first],
+            "ranking": _ranking(result),
+            "ranked": ranked,
             "prediction": "; ".join(filter(None, (expected, trust))),
             "command": result.provenance["command"],
         }
 
-    def _train(self, name: str) -> Mapping[str, Any]:
-        result = self.plan.training(name, self.results["epochs"]["epochs"], name).run()
-        return {
-            "params": result.params,
-            "macs": result.macs,
-            "command": result.provenance["command"],
-        }
+    def _last_round(self, name: str) -> Mapping[str, Any]:
+        """Train a finalist; nothing where there are fewer."""
+        if name not in self.plan.trained:
+            return {}
+        return _trained(self.plan.finalist(name, self.results["epochs"]["epochs"]))
 
     def _test(self) -> Mapping[str, Any]:
         """The networks on the pictures set aside, but for those that have changed."""
@@ -254,9 +299,11 @@ class DesignAlgorithm(DesignRun):
             if pictures.name(index) not in left_out
         ]
         guesses: dict[str, list[str]] = {}
-        for name in self.plan.trained if files else ():
+        first: Sequence[PicturePrediction] = ()
+        for name in ("training", *self.plan.trained) if files else ():
             paths = [path for _, path, _ in files]
             predictions = predict(self.folder / name, paths, top=1, device=self.settings.device)
+            first = first or predictions
             for (file, _, _), prediction in zip(files, predictions, strict=True):
                 if not prediction.guesses:
                     left_out[file] = prediction.reason.replace(f"{pictures.root}{os.sep}", "")
@@ -267,24 +314,52 @@ class DesignAlgorithm(DesignRun):
                 f"{len(left_out)} of {len(pictures)} pictures to test on are not what the design "
                 f"in {self.folder} began with: {in_words(left_out)}; put them back, {ELSEWHERE}"
             )
-        right, result = list[list[bool]](), dict[str, Any]()
+        right, result = dict[str, list[bool]](), dict[str, Any]()
         for name, labels in guesses.items():
-            right.append([labels[place] == files[place][2] for place in tested])
-            count = sum(right[-1])
+            right[name] = [labels[place] == files[place][2] for place in tested]
+            count = sum(right[name])
             shares = count / len(tested), *wilson(count, len(tested))
             result[name] = [100 * share for share in shares]
         result |= {"pictures": len(tested), "left_out": left_out}
-        if len(right) < 2:
+        self._write_predictions([files[place] for place in tested], [first[p] for p in tested])
+        choice = self.results["choice"]
+        if choice["by_hand"] in (None, choice["winner"]):
             return result
-        apart = paired_difference(*right)
+        apart = paired_difference(right[choice["winner"]], right[choice["by_hand"]])
         difference = [100 * share for share in (apart.value, *apart.interval)]
         return {**result, "difference": difference, "difference_p": apart.p}
 
+    def _write_predictions(
+        self, files: Sequence[tuple[str, Path, str]], predictions: Sequence[PicturePrediction]
+    ) -> None:
+        """Write what the network takes the test pictures for, with some of them."""
+        rows = [
+            (name, path, label, *astuple(prediction.guesses[0]))
+            for (name, path, label), prediction in zip(files, predictions, strict=True)
+        ]
+        rows.sort(key=lambda row: -row[4])
+        some = [
+            [row for row in rows if (row[2] == row[3]) == right][:count]
+            for right, count in ((False, MOST_PICTURES), (True, MOST_PICTURES // 2))
+        ]
+        mistakes, right = (
+            tuple(
+                Mistake(name, label, taken, 100 * share, math.nan, thumbnail(read_image(path)))
+                for name, path, label, taken, share in shown
+            )
+            for shown in some
+        )
+        pairs = Counter((row[2], row[3]) for row in rows)
+        confusion = tuple(Confusion(*pair, count) for pair, count in sorted(pairs.items()))
+        classes = tuple(self.results["pictures"]["classes"])
+        Predictions(classes, confusion, mistakes, right).write(self.folder / PREDICTIONS)
+
     def _measure_latency(self) -> Mapping[str, Any]:
-        """Latencies, each measured in a process of its own."""
-        sizes = self.results["size"]
+        """Latencies of the finalists, each measured in a process of its own."""
+        side = self.results["finalists"]["side"]
         latencies = {
-            name: self.plan.latency(sizes[name], sizes["side"]) for name in self.plan.trained
+            name: self.plan.latency(self.plan.network(name)["architecture"], side)
+            for name in self.plan.trained
         }
         stored: Mapping[str, Any] = to_json(latencies)
         return stored
@@ -312,15 +387,21 @@ class DesignAlgorithm(DesignRun):
 
     def _card_facts(self) -> Mapping[str, str]:
         """What the card of a copy says of the design."""
-        tested, timed = self.results["test"], self.results["latency"]["training"]
+        tested, choice = self.results["test"], self.results["choice"]
+        timed = self.results["latency"][choice["winner"]]
 
         def share(name: str) -> str:
             mean, low, high = tested[name]
             return f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
 
         by_hand = "none is within the same limits"
-        if RIVAL in self.plan.trained:
-            by_hand = f"{share(RIVAL)}: a network made by hand within the same limits"
+        if choice["by_hand"] == choice["winner"]:
+            by_hand = "it is of a published shape, as wide as the limits allow"
+        elif choice["by_hand"] is not None:
+            by_hand = (
+                f"{share(choice['by_hand'])}: the best network made by hand in the last round, "
+                f"where this one reached {share(choice['winner'])}"
+            )
         return {
             "limits": limits_of(self.settings).sizes_in_words,
             "accuracy": f"{share('training')} of {tested['pictures']} pictures that were kept "
@@ -334,24 +415,29 @@ class DesignAlgorithm(DesignRun):
 
     def _concluded(self, journal: DesignJournal) -> DesignResult:
         results, pictures, test = self.results, self.results["pictures"], self.results["test"]
-        ours, *others = map(self._model, self.plan.trained)
+        choice, plan = results["choice"], self.plan
         difference, *ends = test.get("difference", [None])
-        timed = results["latency"]["training"]
+        timed = results["latency"][choice["winner"]]
         images = {"source": self.settings.data, "digest": pictures["digest"]}
         predicting = predict_command(self.folder)
-        commands = [results[name]["command"] for name in ("search", *self.plan.trained)]
+        trainings = ("search", *plan.trained, "training")
+        rival = choice["by_hand"]
         return self.result(
             journal,
             {"images": images, "device": journal.device},
-            **vars(ours),
-            hand_made=others[0] if others else None,
+            **vars(self._model(choice["winner"], "training")),
+            hand_made=None if rival is None else self._model(rival, rival),
             difference=difference,
             difference_interval=Interval(*ends) if ends else None,
             difference_p=test.get("difference_p", math.nan),
-            not_compared=results["size"].get("without", ""),
+            race=[
+                *self._entrants(results["search"]["ranking"]),
+                *map(self._finalist, plan.trained),
+            ],
+            ranked=results["search"]["ranked"],
             prediction=results["search"]["prediction"],
-            image_size=results["size"]["side"],
-            epochs=results["epochs"]["epochs"],
+            image_size=results["finalists"]["side"],
+            epochs=choice["epochs"],
             classes=pictures["classes"],
             train_pictures=pictures["train"],
             test_pictures=test["pictures"],
@@ -360,19 +446,79 @@ class DesignAlgorithm(DesignRun):
             left_out=test["left_out"],
             measured_on=f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}",
             exports=results["export"]["copies"],
-            commands=[*commands, *results["export"]["commands"], predicting],
+            commands=[
+                *(results[name]["command"] for name in trainings),
+                *results["export"]["commands"],
+                predicting,
+            ],
             next_command=predicting,
         )
 
-    def _model(self, name: str) -> Model:
-        """One of the two networks."""
+    def _model(self, name: str, tested: str) -> Model:
+        """The network of a finalist, with the accuracy of one of its trainings."""
         results = self.results
-        mean, *ends = results["test"][name]
+        mean, *ends = results["test"][tested]
         return Model(
-            architecture=results["size"][name],
+            family=self.plan.network(name)["family"],
+            architecture=self.plan.network(name)["architecture"],
             params=results[name]["params"],
             macs=results[name]["macs"],
             latency_ms=results["latency"][name]["milliseconds"],
             accuracy=mean,
             accuracy_interval=Interval(*ends),
         )
+
+    def _entrants(self, ranking: Sequence[Mapping[str, Any]]) -> list[Racer]:
+        """The networks of the search."""
+        return [Racer(round="search", **entry) for entry in ranking]
+
+    def _finalist(self, name: str) -> Racer:
+        """A network of the last round."""
+        mean, *ends = self.results["test"][name]
+        return Racer(
+            round="last",
+            **{
+                **self.plan.network(name),
+                "validation": self.results["choice"]["accuracies"][name],
+            },
+            accuracy=mean,
+            accuracy_interval=Interval(*ends),
+            epochs=self.results["epochs"]["epochs"],
+            chosen=name == self.results["choice"]["winner"],
+        )
+
+
+def _trained(run: TrainAlgorithm) -> Mapping[str, Any]:
+    """Train a network: sizes, command, accuracy over the last epochs, seconds of an epoch."""
+    result = run.run()
+    last = result.history[-max(1, round(_JUDGED * len(result.history))) :]
+    return {
+        "params": result.params,
+        "macs": result.macs,
+        "command": result.provenance["command"],
+        "validation": statistics.fmean(row.top1 for row in last),
+        "epoch": statistics.median(row.seconds for row in result.history),
+    }
+
+
+def _ranking(result: SearchResult) -> list[dict[str, Any]]:
+    """The networks of a search, best first: those that it compared in the end, then the others."""
+    space, settings = load_space(result.settings.space), result.settings
+    limits = Limits(space, settings)
+    by_hand = {str(limits.network(space.parse(text))) for text in space.by_hand}
+    values: dict[str, list[float]] = {}
+    for row in result.trials:
+        values.setdefault(row.architecture, []).append(row.values[ACCURACY])
+    means = {text: statistics.fmean(of) for text, of in values.items()}
+    first = [row.architecture for row in result.seed_first]
+    others = [text for text in means if text not in first and math.isfinite(means[text])]
+    others.sort(key=lambda text: -means[text])
+    return [
+        {
+            "architecture": text,
+            "family": space.encode(space.parse(text)).get(space.branch, space.name),
+            "by_hand": text in by_hand,
+            "validation": means[text],
+        }
+        for text in (*first, *others)
+    ]

@@ -29,6 +29,7 @@ from asvit.training.pretrained import load_pretrained
 from asvit.training.result import TrainResult
 from asvit.training.session import Session
 from asvit.training.settings import TrainSettings
+from asvit.training.short import draw_linear_weights
 from asvit.training.token_costs import stages_of
 from proxies.evaluation import seed_for
 
@@ -107,6 +108,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 train_images=s.train_images,
                 validation_images=s.validation_images,
                 classes=s.classes,
+                train_on_validation=s.train_on_validation,
                 progress=image_progress(self.progress) if self.processes.first else None,
             )
 
@@ -229,6 +231,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             model = self.network.build(
                 drop_path=settings.drop_path or None, drop=settings.drop or None
             )
+            if settings.init == "xavier":
+                draw_linear_weights(model)
         if stored is not None:
             origin = replace(stored.origin, settings=settings)
         else:

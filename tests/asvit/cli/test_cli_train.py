@@ -103,7 +103,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     plan = json.loads(result.stdout)
     assert plan["steps_per_epoch"] == 3
     assert plan["images"] == {"train": 24, "validation": 9}
-    assert plan["settings"]["learning_rate"] == 8e-3 * 8 / 512
+    assert plan["settings"]["learning_rate"] == 1.6e-2 * 8 / 512
     speed, times = plan["time"]["images_per_second"], plan["time"]
     assert speed > 0
     assert times["epoch"] == pytest.approx((24 + 9 / 3) / speed)
@@ -156,7 +156,7 @@ def test_few_images_get_a_smaller_batch_than_the_recipe_has(tmp_path: Path) -> N
     assert done.stderr.count(told) == 1
     data = json.loads(done.stdout)
     assert data["settings"]["batch_size"] == 4
-    assert data["settings"]["learning_rate"] == 8e-3 * 4 / 512
+    assert data["settings"]["learning_rate"] == 1.6e-2 * 4 / 512
     assert "--batch-size 4 " in data["command"] + " "
     again = run(*words)  # it is the same run
     assert "had finished before" in again.stderr

@@ -27,6 +27,7 @@ class FakeSpace:
         f"d{i}": (1, 2, 3) for i in range(12)
     }
     size = 3**12
+    branch = ""
 
     def decode(self, params: Mapping[str, object]) -> str:
         return ",".join(str(params[name]) for name in self.dimensions)

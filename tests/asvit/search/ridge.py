@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from asvit.spaces import SearchSpace
 from asvit.spaces.architectures import find
 
 Array = NDArray[np.float64]
@@ -18,22 +19,41 @@ class Ridge:
     def __init__(self, _image_size: int | None = None, *, per_cent: bool = False) -> None: ...
 
     def fit(self, architectures: Sequence[str], accuracies: ArrayLike, noise: float = 0) -> Ridge:
-        x, y = _columns(architectures), np.asarray(accuracies, dtype=float)
+        x, y = self.columns(architectures), np.asarray(accuracies, dtype=float)
         self._inverse = np.linalg.inv(x.T @ x + np.eye(x.shape[1]))
         self._mean = y.mean()
         self._weights = self._inverse @ x.T @ (y - self._mean)
         return self
 
     def predict(self, architectures: Sequence[str]) -> tuple[Array, Array]:
-        x = _columns(architectures)
+        x = self.columns(architectures)
         std = np.sqrt(np.einsum("ri,ij,rj->r", x, self._inverse, x))
         return self._mean + x @ self._weights, std
 
+    @staticmethod
+    def columns(texts: Sequence[str]) -> Array:
+        """A row for each architecture."""
+        rows = []
+        for text in texts:
+            space, arch = find(text)
+            places = [space.dimensions[n].index(v) for n, v in space.encode(arch).items()]
+            rows.append([1.0, *places])
+        return np.array(rows)
 
-def _columns(texts: Sequence[str]) -> Array:
-    rows = []
-    for text in texts:
-        space, arch = find(text)
-        places = [space.dimensions[n].index(v) for n, v in space.encode(arch).items()]
-        rows.append([1.0, *places])
-    return np.array(rows)
+
+def ridge_of(space: SearchSpace) -> type[Ridge]:
+    """The same on the choices of a space of several families, and on the family."""
+
+    class FamilyRidge(Ridge):
+        @staticmethod
+        def columns(texts: Sequence[str]) -> Array:
+            rows = []
+            for text in texts:
+                params = space.encode(space.parse(text))
+                branch = space.dimensions[space.branch]
+                places = [params[space.branch] == choice for choice in branch]
+                places += [c.index(params[name]) for name, c in space.dimensions.items()]
+                rows.append([1.0, *places])
+            return np.array(rows, dtype=float)
+
+    return FamilyRidge

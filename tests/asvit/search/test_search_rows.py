@@ -56,6 +56,23 @@ def test_sizes_that_are_measures_keep_their_one_column(tmp_path: Path) -> None:
     assert read_trials(path)[0].values == {"length_distortion": 0.5}
 
 
+def test_rows_of_several_families_say_whose_and_why(tmp_path: Path) -> None:
+    path = tmp_path / "trials.csv"
+    rows = [
+        make_row(0, family="resnet", origin="by hand"),
+        make_row(1, family="swin", origin="random"),
+        make_row(2, family="resnet", origin="chosen"),
+    ]
+    write_trials(path, rows, MEASURES)
+    first, second, *_ = path.read_text().splitlines()
+    assert first.endswith(",state,reason,family,origin")
+    assert second.endswith(",complete,,resnet,by hand")
+    assert read_trials(path) == rows
+    path.write_text(path.read_text().replace("chosen", "guessed"))
+    with pytest.raises(ValueError, match=r"line 4: origin must be one of .* got 'guessed'"):
+        read_trials(path)
+
+
 def test_a_failure_is_nan_with_its_reason(tmp_path: Path) -> None:
     path = tmp_path / "trials.csv"
     row = make_row(

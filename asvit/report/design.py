@@ -1,0 +1,138 @@
+"""The figures of a design: the race of its families, learning curves, and what the test shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asvit.core.run_files import METRICS_JSONL, PREDICTIONS
+from asvit.core.summary import Cell, Photo, Table
+from asvit.report.pictures import Picture
+from asvit.report.style import COLOUR, figure, legend, series_styles
+from asvit.report.training import MOST_CLASSES, draw_confusion
+from asvit.training.metrics import Confusion, Mistake, read_metrics, read_predictions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from asvit.designs.result import DesignResult, Racer
+
+
+@dataclass(frozen=True)
+class CurveRow:
+    """Accuracy of a network of the last round after an epoch, or of the winner after it."""
+
+    network: str
+    epoch: int  # of the last round, then of the training on all pictures
+    accuracy: float  # of the validation pictures, per cent
+
+
+def pictures(result: DesignResult) -> list[Picture]:
+    """The pictures of a design; a confusion matrix only of at most ``MOST_CLASSES`` classes."""
+    curves, tested = curve_rows(result), read_predictions(result.folder / PREDICTIONS)
+    race = list(result.race)
+    figures = [
+        Picture(
+            "race",
+            "The race",
+            "Accuracy of every network of the search by its family, on its validation pictures; "
+            "rings are networks made by hand. Diamonds are those of the last round, which were "
+            "trained for longer, on the test pictures, with their 95 % intervals.",
+            lambda: draw_race(race),
+            (race, type(race[0])),
+        )
+    ]
+    if curves:
+        figures.append(
+            Picture(
+                "curves",
+                "Learning curves of the last round",
+                "Accuracy of the validation pictures after each epoch.",
+                lambda: draw_curves(curves),
+                (curves, CurveRow),
+            )
+        )
+    if tested is not None and len(tested.classes) <= MOST_CLASSES:
+        figures.append(
+            Picture(
+                "confusion",
+                "Confusion matrix",
+                "Test pictures of each class (row) by the class that the network takes them for "
+                "(column); the stronger, the larger its share of the row.",
+                lambda: draw_confusion(tested),
+                (tested.confusion, Confusion),
+            )
+        )
+    return figures
+
+
+def curve_rows(result: DesignResult) -> list[CurveRow]:
+    """The validation accuracies of the last round; none where its folders are gone."""
+    rows = list[CurveRow]()
+    for place, racer in enumerate((r for r in result.race if r.round == "last"), 1):
+        path = result.folder / f"finalist-{place}" / METRICS_JSONL
+        rows += [
+            CurveRow(f"{place}: {racer.family}", row.epoch, row.top1) for row in read_metrics(path)
+        ]
+    return rows
+
+
+def draw_race(race: Sequence[Racer]) -> Figure:
+    """Accuracies of the networks by family, the family with the best one first."""
+    best = dict[str, float]()
+    for racer in race:
+        value = racer.accuracy if racer.round == "last" else racer.validation
+        if math.isfinite(value):
+            best[racer.family] = max(value, best.get(racer.family, 0.0))
+    families = sorted(best, key=lambda family: best[family])
+    fig = figure(height=max(2.4, 1.2 + 0.32 * len(families)))
+    axes = fig.subplots()
+    for racer in race:
+        if racer.family not in best:
+            continue
+        place = families.index(racer.family)
+        if racer.round == "search":
+            face = "none" if racer.by_hand else COLOUR["muted"]
+            axes.scatter(racer.validation, place, s=30, color=face, edgecolors=COLOUR["muted"])
+            continue
+        low, high = racer.accuracy_interval
+        colour = COLOUR["first" if racer.chosen else "second"]
+        away = [[racer.accuracy - low], [high - racer.accuracy]]
+        axes.errorbar(racer.accuracy, place, xerr=away, fmt="D", color=colour, capsize=3)
+    axes.set_yticks(range(len(families)), families)
+    axes.set_xlabel("accuracy (%)")
+    return fig
+
+
+def draw_curves(rows: Sequence[CurveRow]) -> Figure:
+    """Accuracy over epochs, a line for each network."""
+    fig = figure()
+    axes = fig.subplots()
+    networks = dict.fromkeys(row.network for row in rows)
+    for name, (colour, line, _) in zip(networks, series_styles(), strict=False):
+        own = [row for row in rows if row.network == name]
+        epochs, accuracies = [row.epoch for row in own], [row.accuracy for row in own]
+        axes.plot(epochs, accuracies, color=colour, linestyle=line, label=name)
+    axes.set(xlabel="epoch", ylabel="accuracy (%)")
+    legend(fig)
+    return fig
+
+
+def examples(result: DesignResult) -> Iterator[Table]:
+    """Test pictures that the network takes for another class, and some that it gets right."""
+    tested = read_predictions(result.folder / PREDICTIONS)
+    if tested is None:
+        return
+    for rows, title in (
+        (tested.mistakes, "Test pictures that are taken for another class, the surest first"),
+        (tested.right, "Test pictures that are taken for what they are"),
+    ):
+        if rows:
+            columns = ["picture", "name", "class", "taken for", "probability (%)"]
+            yield Table(columns, [_photo(row) for row in rows], title)
+
+
+def _photo(row: Mistake) -> list[Cell]:
+    return [Photo(row.picture), row.name, row.label, row.predicted, row.confidence]

@@ -1,0 +1,93 @@
+"""Searches of several families by trainings, from the command to the tables."""
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from asvit.cli.app import app
+from asvit.runs import lifecycle
+from asvit.runs.search import SearchRun, run_search
+from asvit.search import Measurement
+from asvit.search import predictor_sampler as module
+from asvit.search.result import SearchResult
+from asvit.spaces import load_space
+from tests.asvit.search.ridge import ridge_of
+
+
+def invoke(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["search", *words])
+    return done.exit_code, done.output
+
+
+def test_the_command_trains_what_is_made_by_hand_first_and_says_so(tmp_path: Path) -> None:
+    code, output = invoke(
+        *("--space", "resnet,convnext", "--controller", "predictor", "--trainings", "6"),
+        *("--training-steps", "1"),
+        *("--batch-size", "4", "--train-images", "20", "--test-images", "10", "--classes", "2"),
+        *("--max-params", "40K", "--device", "cpu", "--out", str(tmp_path)),
+    )
+    assert code == 0, output
+    with (tmp_path / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    drawn = [(row["family"], row["origin"]) for row in rows]
+    assert drawn[:2] == [("resnet", "by hand"), ("convnext", "by hand")]
+    assert [origin for _, origin in drawn[2:]] == ["random"] * 4
+    assert {family for family, _ in drawn[2:4]} == {"resnet", "convnext"}
+    result = json.loads((tmp_path / "result.json").read_text())
+    by_hand = [row["architecture"] for row in result["finalists"] if row["by_hand"]]
+    assert {*by_hand} == {row["architecture"] for row in rows[:2]}
+    assert {*result["variance"]} == {"family", "topology and seed"}
+    page = (tmp_path / "report.html").read_text()
+    for said in ("resnet, by hand", "What decides", "Of the variance of networks made by hand"):
+        assert said in " ".join(output.split()) or said == "What decides"
+        assert said in page
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ("resnet,resnet", "'resnet' cannot be part of resnet,resnet; name each space once"),
+        ("resnet,resnett", "unknown space 'resnett'; did you mean 'resnet'?"),
+        ("resnet,families", "'families' cannot be part of resnet,families; name each space once"),
+    ],
+)
+def test_wrong_members_are_named_in_one_line(space: str, message: str) -> None:
+    code, output = invoke("--space", space, "--trainings", "6")
+    assert code in (2, 3)
+    assert message in output
+    assert len(output.splitlines()) == 1
+
+
+def test_the_family_that_leads_is_found_and_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = {"shiftvit": 60.0, "resnet": 80.0, "deit": 40.0, "convnext": 70.0}
+    space, seeds = load_space(",".join(levels)), iter(range(100))
+    monkeypatch.setattr("asvit.predictor.Predictor", ridge_of(space))
+    monkeypatch.setattr(module, "Predictor", ridge_of(space))
+    monkeypatch.setattr(module, "cost", lambda *_: None)
+    monkeypatch.setattr(module, "_SAMPLED", 40)
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+
+    def evaluate(text: str) -> Measurement:
+        params = space.encode(space.parse(text))
+        places = [space.dimensions[name].index(params[name]) for name in space.active(params)]
+        noise = np.random.default_rng(next(seeds)).standard_normal()
+        accuracy = levels[str(params["family"])] + float(np.mean(places) + noise)
+        return Measurement(10, 20, {"accuracy": accuracy}, {})
+
+    result = run_search(
+        space=space.name, controller="predictor", trainings=24, out=tmp_path, evaluate=evaluate
+    )
+    families = Counter(row.family for row in result.trials if row.origin == "chosen")
+    assert result.finalists[0].family == families.most_common()[0][0] == "resnet"
+    assert list(result.variance) == ["family", "topology", "seed"]
+    assert result.variance["family"].share > 0.5
+    assert SearchResult.read(tmp_path / "result.json").variance == result.variance
+    said = [part for part in SearchRun.summary(result) if isinstance(part, str)]
+    assert any("family has" in part and "a perfect choice would gain" in part for part in said)

@@ -1,0 +1,144 @@
+"""The predictor in a space of several families: what it trains first, and where that leads."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from asvit.search import SearchSettings, get_controller
+from asvit.search import predictor_sampler as module
+from asvit.search.limits import Excess, Limits
+from asvit.search.sampler import ORIGIN, distributions
+from asvit.spaces import UnionSpace, load_space
+from tests.asvit.search.ridge import ridge_of
+
+FAMILIES = "shiftvit", "resnet", "deit", "convnext"
+SPACE = load_space(",".join(FAMILIES))
+#: Accuracies of the families; those of topologies are within two points of it.
+LEVELS = {"shiftvit": 60.0, "resnet": 75.0, "deit": 40.0, "convnext": 70.0}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Predictor", ridge_of(SPACE))
+    monkeypatch.setattr(module, "_SAMPLED", 60)
+    monkeypatch.setattr(module, "_SPREAD", 64)
+    monkeypatch.setattr(module, "cost", lambda *_: None)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def make_study(**given: Any) -> Study:
+    study = optuna.create_study(direction="maximize")
+    settings = SearchSettings.make(space=SPACE.name, controller="predictor", **given)
+    make = get_controller("predictor").make
+    study.sampler = make(SPACE.dimensions, {"accuracy": "higher"}, settings)
+    return study
+
+
+def accuracy(params: dict[str, Any]) -> float:
+    places = [SPACE.dimensions[name].index(params[name]) for name in SPACE.active(params)]
+    return LEVELS[params["family"]] + float(np.mean(places))
+
+
+def go_on(study: Study, trainings: int) -> Iterator[FrozenTrial]:
+    drawn = 0
+    while drawn < trainings:
+        trials = [study.ask(distributions(SPACE.dimensions)) for _ in range(4 - drawn % 4)]
+        for trial in trials:
+            study.tell(trial, accuracy(trial.params))
+        drawn += len(trials)
+    yield from study.get_trials(states=(TrialState.COMPLETE,))
+
+
+def text(params: dict[str, Any]) -> str:
+    return str(SPACE.decode(params).with_(width=16))
+
+
+def test_each_family_is_trained_as_made_by_hand_and_then_at_random() -> None:
+    drawn = list(go_on(make_study(), 8))
+    by_hand = [str(SPACE.parse(made).with_(width=16)) for made in SPACE.by_hand]
+    assert [text(trial.params) for trial in drawn[:4]] == by_hand
+    assert [trial.user_attrs[ORIGIN] for trial in drawn] == ["by hand"] * 4 + ["random"] * 4
+    # The families that lead come first.
+    assert [t.params["family"] for t in drawn[4:]] == sorted(FAMILIES, key=LEVELS.get)[::-1]
+    for trial in drawn[4:]:
+        names = list(SPACE.active(trial.params))
+        other = next(t.params for t in drawn[:4] if t.params["family"] == trial.params["family"])
+        changed = sum(trial.params[name] != other[name] for name in names)
+        assert changed >= len(names) / 2
+
+
+def test_then_come_the_families_that_lead_and_their_topologies() -> None:
+    drawn = list(go_on(make_study(), 28))
+    later = Counter(trial.params["family"] for trial in drawn[8:])
+    assert later["resnet"] >= 14
+    assert not any(ORIGIN in trial.user_attrs for trial in drawn[8:])
+    tried = {text(t.params) for t in drawn[8:] if t.params["family"] == "resnet"}
+    assert len(tried) >= 10
+
+
+def test_a_search_that_is_killed_goes_on_identically() -> None:
+    expected = [trial.params for trial in go_on(make_study(), 16)]
+    study = make_study()
+    done = 0
+    while done < 16:
+        trials = [study.ask(distributions(SPACE.dimensions)) for _ in range(4 - done % 4)]
+        study.tell(trials[0], accuracy(trials[0].params))
+        for trial in trials[1:]:  # killed in flight
+            study.tell(trial, state=TrialState.FAIL)
+        done += 1
+        study.sampler = make_study().sampler
+    found = [t.params for t in study.get_trials(states=(TrialState.COMPLETE,))]
+    assert found == expected
+
+
+def test_a_family_without_a_network_in_the_limits_is_left_out_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def excess(_self: Limits, arch: Any, **_: bool) -> Excess | None:
+        return Excess(1.0, "too large") if "deit" in str(arch) else None
+
+    monkeypatch.setattr(Limits, "excess", excess)
+    drawn = list(go_on(make_study(), 12))
+    assert {trial.params["family"] for trial in drawn[:3]} == {*FAMILIES} - {"deit"}
+    # A batch is drawn before it is trained: after six trainings only four are known.
+    origins = [trial.user_attrs.get(ORIGIN) for trial in drawn]
+    assert origins == [*["by hand"] * 3, *["random"] * 5, *[None] * 4]
+    assert "deit" not in {trial.params["family"] for trial in drawn}
+    said = [record.getMessage() for record in caplog.records if record.name == module.__name__]
+    assert said == ["deit has no network within the limits and is left out"]
+
+
+def test_where_the_network_made_by_hand_is_too_large_a_random_one_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_hand = str(SPACE.parse(SPACE.by_hand[1]).with_(width=16))
+
+    def excess(self: Limits, arch: Any, **_: bool) -> Excess | None:
+        return Excess(1.0, "too large") if str(self.network(arch)) == by_hand else None
+
+    monkeypatch.setattr(Limits, "excess", excess)
+    drawn = list(go_on(make_study(), 8))
+    assert [trial.user_attrs[ORIGIN] for trial in drawn[:4]] == [
+        "by hand", "random", "by hand", "by hand",
+    ]  # fmt: skip
+    assert Counter(trial.params["family"] for trial in drawn) == dict.fromkeys(FAMILIES, 2)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        (("resnet", "resnet"), "'resnet' cannot be part of resnet,resnet; name each space once"),
+        (("families", "resnet"), "'families' cannot be part of families,resnet"),
+        (("resnet", "resnett"), "unknown space 'resnett'; did you mean 'resnet'"),
+    ],
+)
+def test_a_union_names_each_space_once(members: tuple[str, ...], message: str) -> None:
+    for make in (lambda: UnionSpace(members), lambda: load_space(", ".join(members))):
+        with pytest.raises((ValueError, KeyError), match=message):
+            make()
