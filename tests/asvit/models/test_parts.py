@@ -60,7 +60,10 @@ def neighbours(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
 def test_a_block_is_what_its_parts_say(mixing: str) -> None:
     torch.manual_seed(0)
     block = GridBlock(6, 2, 12, mixing=mixing, window=(2, 3), scale=0.3).double()
-    torch.nn.init.normal_(block.positions.table)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter)
+    torch.nn.init.constant_(block.ls1.gamma, 0.3)
+    torch.nn.init.constant_(block.ls2.gamma, 0.3)
     x = torch.randn(1, 4, 6, 6, dtype=torch.float64)
     expected = x[0].clone()
     if mixing in ("block", "both"):
