@@ -99,15 +99,17 @@ def write_onnx(
             "use pt2 or safetensors"
         )
     try:
-        exported = torch.onnx.export(
-            program,
-            dynamo=True,
-            dynamic_shapes=({0: "batch"},),
-            opset_version=opset,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            verbose=False,
-        )
+        # With gradients, attention with a learned bias is decomposed to other strides than traced.
+        with torch.no_grad():
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                dynamic_shapes=({0: "batch"},),
+                opset_version=opset,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                verbose=False,
+            )
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"PyTorch cannot write this network as ONNX: {error}") from error
     if exported is None:

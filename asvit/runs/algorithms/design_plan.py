@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from asvit.core.console import clock
-from asvit.core.run_files import PICTURES, RESULT
+from asvit.core.run_files import PICTURES
 from asvit.core.settings import fields_of
 from asvit.designs.settings import DesignSettings
 from asvit.designs.sizes import Sizes
@@ -30,7 +30,6 @@ from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import cost, load_space
 from asvit.spaces.base import Architecture
 from asvit.training.recipes import RECIPES
-from asvit.training.result import TrainResult
 from proxies.latency import Latency
 
 logger = logging.getLogger(__name__)
@@ -50,7 +49,6 @@ _UPDATES, _EPOCHS = 3_000, (100, 400)  # that are enough, and within how many ep
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _BATCH = (32, 64)  # images where there are enough pictures
 _RATE = 2e-3  # of batches of these sizes
-_JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
 
 
 @dataclass
@@ -70,10 +68,12 @@ class DesignPlan:
         self.sizes.check_speed(self._sample, self.settings.image_size or SIDES[-1])
         settings = self._search(own, str(self.folder / PICTURES))
         if self.settings.hours is not None:
+            whole = self.seconds(str(self.folder / PICTURES))["search"]
             seconds = SHARES["search"] * self.settings.hours * 3600
             for side in self._sides:
                 full = self._search(side, str(self.folder / PICTURES))
-                part = min(1.0, seconds / training_seconds(full, self.workers))
+                took = whole if side == own else training_seconds(full, self.workers)
+                part = min(1.0, seconds / took)
                 wanted = max(_LEAST, len(load_space(self.settings.space).by_hand))
                 fewer = min(full.trainings, max(wanted, round(full.trainings * math.sqrt(part))))
                 steps = round(full.training_steps * part * full.trainings / fewer)
@@ -117,17 +117,12 @@ class DesignPlan:
 
     def choice(self) -> Mapping[str, Any]:
         """Which finalist is trained on all pictures, and for how many epochs."""
-        last = {name: TrainResult.read(self.folder / name / RESULT) for name in self.trained}
-        scores = {name: _judged(result) for name, result in last.items()}
+        scores = {name: self.results[name]["validation"] for name in self.trained}
         # The first is the one that the search expects most of, should they be equal.
         winner = max(scores, key=lambda name: scores[name])
         by_hand = [name for name in self.trained if self.network(name)["by_hand"]]
         rival = max(by_hand, key=lambda name: scores[name], default=None)
-        result = last[winner]
-        more = self.results["pictures"]["train"] / round(
-            (1 - VALIDATION_SHARE) * self.results["pictures"]["train"]
-        )
-        epoch = more * statistics.median(row.seconds for row in result.history)
+        epoch = self.results[winner]["epoch"] / (1 - VALIDATION_SHARE)
         steps = max(1, int(self.results["pictures"]["train"] / self._batch))
         epochs = _enough(steps)
         if self.settings.hours is not None:
@@ -341,17 +336,17 @@ class DesignPlan:
         sizes = [(side, 1.0) for side in sides]
         sizes += [(sizes[-1][0], share) for share in _SMALLER[1:]]
         smallest: tuple[str, int] | None = None
-        error = ValueError()
+        errors = list[ValueError]()
         for size, share in sizes:
             try:
                 smallest = str(self.sizes.widest(arch, size, share)), size
-            except ValueError as reason:
-                error = reason
+            except ValueError as error:
+                errors.append(error)
                 continue
             if self.settings.hours is None or self._affordable(*smallest) >= _WORTH:
                 break
         if smallest is None:
-            raise error
+            raise errors[0]
         return smallest
 
     def _affordable(self, text: str, side: int) -> float:
@@ -370,12 +365,6 @@ def _candidates(ranking: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, A
     yield from (entry for entry in ranking if entry["family"] not in families)
     yield from by_hand
     yield from ranking
-
-
-def _judged(result: TrainResult) -> float:
-    """Accuracy of the validation pictures, averaged over the last epochs, per cent."""
-    last = max(1, round(_JUDGED * len(result.history)))
-    return statistics.fmean(row.top1 for row in result.history[-last:])
 
 
 def _enough(steps: int) -> int:

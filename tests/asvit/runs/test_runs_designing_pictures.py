@@ -14,7 +14,7 @@ from tests.asvit.runs.test_runs_designing import Fakes, fakes, without_times
 
 __all__ = ["fakes"]  # a fixture
 
-LIMIT = {"max_params": "100K"}
+LIMIT = {"max_params": "100K", "space": "asvit"}
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def names(table: Path, part: str) -> list[str]:
     return [row["image"] for row in rows(table) if row["part"] == part]
 
 
-@pytest.mark.parametrize("stage", ["search", "training", "hand-made", "test training"])
+@pytest.mark.parametrize("stage", ["search", "training", "finalist-2", "test training"])
 @pytest.mark.parametrize(
     "edit",
     [
