@@ -5,7 +5,10 @@ import math
 import pytest
 
 from asvit.architectures.genotype import Genotype
+from asvit.architectures.parts import Parts
+from asvit.predictor.features import features
 from asvit.spaces import load_space
+from asvit.spaces.architectures import find
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 
@@ -58,3 +61,60 @@ def test_grown_architectures_belong_to_the_space():
     space = load_space("asvit")
     grown = space.parse("8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180")
     assert space.encode(grown) == space.encode(Genotype.parse(SEED))
+
+
+WITH_PARTS = f"4{SEED[1:]};stem=conv,head=linear"
+
+
+def test_parts_are_dimensions_and_a_kernel_counts_in_patches_only():
+    space, published = load_space("asvit-parts"), load_space("asvit")
+    stems = 5 + 2  # one for each kernel of patches, and two of convolutions
+    others = math.prod(
+        len(choices)
+        for name, choices in space.dimensions.items()
+        if name not in ("K1", "stem", *published.dimensions)
+    )
+    assert space.size == published.size // 5 * stems * others
+    choices = space.encode(Genotype.parse(WITH_PARTS))
+    assert (choices["K1"], choices["stem"]) == (4, "conv")
+    assert "K1" not in space.active(choices)
+    assert space.decode({**choices, "K1": 8}) == space.decode(choices)
+    assert list(space.active(space.encode(Genotype.parse(SEED)))) == list(space.dimensions)
+
+
+def test_the_published_space_refuses_parts_in_one_line():
+    message = r"is not in space 'asvit', .*; leave out ;stem=conv,head=linear or use .*-parts'$"
+    with pytest.raises(ValueError, match=message):
+        load_space("asvit").encode(Genotype.parse(WITH_PARTS))
+    with pytest.raises(ValueError, match=message):
+        load_space("asvit,shiftvit").parse(WITH_PARTS)
+    shift = load_space("shiftvit")
+    with pytest.raises(ValueError, match="48;stem=conv is not in space 'shiftvit'"):
+        shift.encode(shift.parse("shift:1,1,2,1|2|12|1|48;stem=conv"))
+
+
+@pytest.mark.parametrize("spaces", ["asvit,asvit-parts", "asvit-parts,asvit", "families"])
+def test_members_of_one_class_are_told_apart(spaces):
+    union = load_space(spaces)
+    for text in (SEED, WITH_PARTS, f"{SEED},64;init=width"):
+        arch = union.parse(text)
+        choices = union.encode(arch)
+        assert str(arch).startswith(text.split("|")[0])
+        assert union.decode(choices).parts == arch.parts
+        own = choices["family"]
+        assert arch in load_space(own)
+        assert f"{own}.H" in union.active(choices)
+        assert (f"{own}.K1" in union.active(choices)) == (arch.parts.stem == "patch")
+
+
+def test_parts_are_features_of_one_kind_and_grow():
+    space, arch = find(WITH_PARTS)
+    assert space.name == "asvit-parts"
+    names, rows = features([SEED, arch], 32)
+    kinds = [name for name in names if name.startswith("kind=")]
+    assert kinds == ["kind=asvit"]
+    assert rows[:, names.index("stem=conv")].tolist() == [0, 1]
+    assert rows[:, names.index("scale=none")].tolist() == [1, 1]
+    grown = arch.with_(depths=(2, 1, 3, 1), width=48)
+    assert grown.parts == Parts(stem="conv", head="linear")
+    assert find(str(grown)) == (space, grown)
