@@ -15,7 +15,7 @@ from asvit.core.results import Result
 from asvit.core.settings import fields_of
 from asvit.core.summary import Estimate
 from asvit.designs.settings import DesignSettings
-from asvit.reference.findings import NO_INTERVAL, Interval
+from asvit.reference.findings import NO_INTERVAL, Component, Interval
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class DesignResult(Result, Model):
     difference_p: Nullable = math.nan  #: of McNemar's exact test that there is none
     #: The networks of the search, best first, and those of the last round.
     race: Sequence[Racer]
+    #: Share of the variance of accuracies by cause; see :attr:`SearchResult.variance`.
+    variance: Mapping[str, Component] = field(default_factory=dict)
     ranked: bool  #: whether the search ranked anything, by its own check
     #: What the search expected of its short trainings' accuracy and how far to trust it, in words.
     prediction: str

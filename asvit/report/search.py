@@ -59,7 +59,9 @@ def pictures(result: SearchResult) -> list[Picture]:
     if space is not None:
         # A search may draw an architecture many times.
         encode = cache(lambda text: space.encode(space.parse(text)))
-        choices = draw.choice_rows(trials, encode, space.dimensions)
+        # Of several families the dimensions of most do not count.
+        shown = [space.branch] if space.branch else list(space.dimensions)
+        choices = draw.choice_rows(trials, encode, {n: space.dimensions[n] for n in shown})
     figures = [
         Picture(
             "entropy",

@@ -17,6 +17,7 @@ from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
+from asvit.runs.search import variance_in_words, variance_table
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
@@ -62,6 +63,9 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             for racer in result.last_round
         ]
         yield Table(columns, rows, "The last round, trained alike, per cent")
+        if result.variance:
+            yield variance_table(result.variance)
+            yield variance_in_words(result.variance)
         if not result.ranked:
             yield "the search ranked nothing: its choice of networks is no better than a draw"
         yield (

@@ -93,8 +93,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
         if result.predictor is not None:
             yield result.predictor.in_words
         if result.variance:
-            yield _variance_table(result.variance)
-            yield _variance_in_words(result.variance)
+            yield variance_table(result.variance)
+            yield variance_in_words(result.variance)
         yield from rank_table(result.reliability)
         if f"--budget {next_budget(result.params)} " in f"{result.next_command} ":
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
@@ -152,7 +152,7 @@ def _timed(
     return Table(columns, rows, title, rule=1)
 
 
-def _variance_table(shares: Mapping[str, Component]) -> Table:
+def variance_table(shares: Mapping[str, Component]) -> Table:
     """What each cause decides."""
     rows: list[list[Cell]] = []
     for cause, found in shares.items():
@@ -163,7 +163,7 @@ def _variance_table(shares: Mapping[str, Component]) -> Table:
     return Table(columns, rows, "What decides (accuracies in points)")
 
 
-def _variance_in_words(shares: Mapping[str, Component]) -> str:
+def variance_in_words(shares: Mapping[str, Component]) -> str:
     """The same in a sentence."""
     first = max(shares, key=lambda cause: shares[cause].share)
     share, low, high = (100 * value for value in (shares[first].share, *shares[first].interval))

@@ -35,7 +35,7 @@ from tests.campaigns import forked
 
 RUN = "run"
 
-_DESIGN_STAGES = 10
+_DESIGN_STAGES = 13
 _MOMENT = 1.5  # seconds, at most, in a stage of a design
 
 WORKER_SHARE = 0.5  # of the kills, if there are workers
@@ -83,7 +83,8 @@ COMMANDS: Mapping[str, str] = {
 DESIGN = "design"
 _EVERY = {
     **COMMANDS,
-    DESIGN: "design --data pictures --max-params 60K --trainings 5 --image-size 32 --device cpu",
+    DESIGN: "design --data pictures --max-params 60K --trainings 5 --image-size 32 --device cpu "
+    "--space asvit-parts,resnet",
 }
 
 #: Command -> the folder it needs, and the command that makes it.

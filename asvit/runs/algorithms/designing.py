@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from asvit.core.codec import to_json
+from asvit.core.codec import from_json, to_json
 from asvit.core.console import clock
 from asvit.core.files import expanded
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore
@@ -29,7 +29,7 @@ from asvit.designs.pictures import PictureList, generated, in_words, sampled_fac
 from asvit.designs.result import DesignResult, Model, Racer, predict_command
 from asvit.designs.sizes import Sizes, limits_of
 from asvit.export.formats import FORMATS
-from asvit.reference.findings import Interval
+from asvit.reference.findings import Component, Interval
 from asvit.reference.intervals import paired_difference, wilson
 from asvit.runs.algorithms.design_plan import AFTERWARDS, FINALISTS, SHARES, SIDES, DesignPlan
 from asvit.runs.algorithms.search import SearchAlgorithm
@@ -277,6 +277,7 @@ class DesignAlgorithm(DesignRun):
         return {
             "ranking": _ranking(result),
             "ranked": ranked,
+            "variance": to_json(result.variance),
             "prediction": "; ".join(filter(None, (expected, trust))),
             "command": result.provenance["command"],
         }
@@ -435,6 +436,10 @@ class DesignAlgorithm(DesignRun):
                 *map(self._finalist, plan.trained),
             ],
             ranked=results["search"]["ranked"],
+            variance={
+                cause: from_json(share, Component)
+                for cause, share in results["search"]["variance"].items()
+            },
             prediction=results["search"]["prediction"],
             image_size=results["finalists"]["side"],
             epochs=choice["epochs"],

@@ -41,6 +41,7 @@ _KEPT = {
 _KEPT |= {
     "detector",
     "hand_made",
+    "round",
     "network",
     "picture",
     "recipe",

@@ -12,14 +12,14 @@ from rich.console import Console
 
 from asvit.core.codec import from_json
 from asvit.core.results import Result
-from asvit.designs.result import DesignResult, Model
+from asvit.designs.result import DesignResult, Model, Racer
 from asvit.designs.settings import DesignSettings
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.findings import Correlation, Finding, Interval, Reliability, Within
+from asvit.reference.findings import Component, Correlation, Finding, Interval, Reliability, Within
 from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
@@ -169,11 +169,19 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
         ),
         (
             DesignResult(
-                folder=HERE, settings=DesignSettings("pets", max_params=30), architecture=SEED,
-                params=10, macs=20, latency_ms=1.5, accuracy=80.0,
+                folder=HERE, settings=DesignSettings("pets", max_params=30), family="asvit",
+                architecture=SEED, params=10, macs=20, latency_ms=1.5, accuracy=80.0,
                 accuracy_interval=Interval(70.0, 90.0),
-                hand_made=Model(SEED, 11, 21, 1.6, 75.0, Interval(65.0, 85.0)),
+                hand_made=Model("asvit", SEED, 11, 21, 1.6, 75.0, Interval(65.0, 85.0)),
                 difference=5.0, difference_interval=Interval(-3.0, 13.0), prediction="70 %",
+                race=[
+                    Racer(
+                        round="last", family="asvit", architecture=SEED, by_hand=True,
+                        validation=70.0, accuracy=75.0, accuracy_interval=Interval(65.0, 85.0),
+                        epochs=4, chosen=True,
+                    ),
+                ],
+                ranked=True, variance={"family": Component(share=0.6, interval=Interval(0.2, 0.9), deviation=3.0, levels=9, gain=4.0)},
                 image_size=64, epochs=9,
                 classes=["cat", "dog"], train_pictures=40, test_pictures=10,
                 unreadable={"cat/1.jpg": "it is truncated"}, measured_on="a processor",

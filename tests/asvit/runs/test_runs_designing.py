@@ -80,7 +80,7 @@ class Fakes:
         ]
         return SimpleNamespace(
             seed_first=rows[:1], trials=trials, settings=run.settings, predictor=self.check,
-            confirmed=Confirmed(70.0, 60.0, 80.0, 2),
+            confirmed=Confirmed(70.0, 60.0, 80.0, 2), variance={},
             provenance={"command": run.command_line()},
         )  # fmt: skip
 
