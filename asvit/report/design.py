@@ -120,7 +120,22 @@ def draw_curves(rows: Sequence[CurveRow]) -> Figure:
     return fig
 
 
-def examples(result: DesignResult) -> Iterator[Table]:
+def details(result: DesignResult) -> Iterator[Table]:
+    """Test pictures, the networks of the search, equal pictures, and the stages' commands."""
+    yield from _examples(result)
+    searched: list[list[Cell]] = [
+        [racer.family, racer.architecture, "yes" if racer.by_hand else "", racer.validation]
+        for racer in result.race
+        if racer.round == "search"
+    ]
+    columns = ["family", "architecture", "made by hand", "validation"]
+    yield Table(columns, searched, "The search, best first, per cent")
+    if result.equal:
+        yield Table(["names"], [[" = ".join(names)] for names in result.equal], "Equal pictures")
+    yield Table(["command"], [[command] for command in result.commands], "Each stage again")
+
+
+def _examples(result: DesignResult) -> Iterator[Table]:
     """Test pictures that the network takes for another class, and some that it gets right."""
     tested = read_predictions(result.folder / PREDICTIONS)
     if tested is None:

@@ -37,6 +37,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     files = RunFiles("design", "design", DESIGNED, (PICTURES, MODEL, PREDICTIONS, "model.onnx"))
     journal_type = DesignJournal
     pictures = imported("asvit.report.design:pictures")  # imports matplotlib
+    details = imported("asvit.report.design:details")
     algorithm = imported("asvit.runs.algorithms.designing:DesignAlgorithm")
     written = "report.html, model.safetensors, model.onnx, timm, result.json"
     may_change = ("data",)  # to where the same pictures are
@@ -81,26 +82,6 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         ):
             if reasons:
                 yield Table(["picture", "why"], list(reasons.items()), title)
-
-    @classmethod
-    def details(cls, result: DesignResult) -> Iterator[Table]:
-        """Test pictures, the networks of the search, equal pictures, and the stages' commands."""
-        from asvit.report.design import examples  # imports matplotlib
-
-        yield from examples(result)
-        searched = [
-            [racer.family, racer.architecture, "yes" if racer.by_hand else "", racer.validation]
-            for racer in result.race
-            if racer.round == "search"
-        ]
-        columns = ["family", "architecture", "made by hand", "validation"]
-        yield Table(columns, searched, "The search, best first, per cent")
-        if result.equal:
-            yield Table(
-                ["names"], [[" = ".join(names)] for names in result.equal], "Equal pictures"
-            )
-        commands = [[command] for command in result.commands]
-        yield Table(["command"], commands, "Each stage again")
 
 
 @with_options(DesignSettings, DesignRun, CallOptions)
