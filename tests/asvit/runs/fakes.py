@@ -16,7 +16,7 @@ from asvit.growth.seed import GrowthSeed
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs import lifecycle, measurement_pool
-from asvit.runs.algorithms import scaling
+from asvit.runs.algorithms import designing, scaling
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.designing import DesignAlgorithm
 from asvit.runs.measurement_pool import Measured, MeasurementJob
@@ -138,24 +138,35 @@ def fake_design(setattr_: SetAttribute) -> None:
     """Look at pictures, and find, train and export nothing."""
     size = {"params": 10, "macs": 20, "command": "asvit train"}
     timed = {"milliseconds": 1.5, "device": "fake", "threads": 1, "runtime": "eager"}
+    network = {"architecture": SEED, "family": "asvit", "by_hand": True, "validation": 70.0}
     plan: dict[str, dict[str, Any]] = {
-        "search": {"trainings": 5, "training_steps": 2, "max_macs": 100, "rival": True},
-        "size": {"side": 64, "training": SEED, "hand-made": SEED},
+        "search": {"trainings": 5, "training_steps": 2, "max_macs": 100, "image_size": 64},
+        "finalists": {"side": 64, "networks": [network, network]},
         "epochs": {"epochs": 2},
-    }
+        "choice": {
+            "winner": "finalist-1", "by_hand": "finalist-2", "epochs": 3, "seconds": {},
+            "accuracies": {"finalist-1": 71.0, "finalist-2": 70.0},
+        },
+        "training": {},
+    }  # fmt: skip
     stages: dict[str, dict[str, Any]] = {
-        "_search": {"finalists": [SEED], "prediction": "", "command": "asvit search"},
+        "_search": {
+            "ranking": [network], "ranked": True, "variance": {}, "prediction": "",
+            "command": "asvit search",
+        },
+        "_last_round": size,
         "_test": {
-            "training": [80.0, 70.0, 90.0], "hand-made": [75.0, 65.0, 85.0],
+            "training": [80.0, 70.0, 90.0], "finalist-1": [76.0, 66.0, 86.0],
+            "finalist-2": [75.0, 65.0, 85.0],
             "difference": [5.0, -3.0, 13.0], "pictures": 3, "left_out": {},
         },
         "_export": {"copies": [], "commands": [], "missing": []},
-        "_measure_latency": {"training": timed, "hand-made": timed},
+        "_measure_latency": {"finalist-1": timed, "finalist-2": timed},
     }  # fmt: skip
     for owner, results in ((DesignPlan, plan), (DesignAlgorithm, stages)):
         for name, values in results.items():
-            setattr_(owner, name, lambda _self, values=values: values)
-    setattr_(DesignAlgorithm, "_train", lambda _run, _name: size)
+            setattr_(owner, name, lambda _self, *_, values=values: values)
+    setattr_(designing, "_trained", lambda _run: size)
 
 
 def write_pictures(folder: Path, classes: int = 2, each: int = 10, seed: int = 0) -> Path:

@@ -181,7 +181,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                         epochs=4, chosen=True,
                     ),
                 ],
-                ranked=True, variance={"family": Component(share=0.6, interval=Interval(0.2, 0.9), deviation=3.0, levels=9, gain=4.0)},
+                ranked=True, variance={"family": Component(0.6, Interval(0.2, 0.9), 3.0, 9, 4.0)},
                 image_size=64, epochs=9,
                 classes=["cat", "dog"], train_pictures=40, test_pictures=10,
                 unreadable={"cat/1.jpg": "it is truncated"}, measured_on="a processor",
