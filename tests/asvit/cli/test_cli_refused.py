@@ -70,7 +70,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--budget 30M,22G", 2, "two units"),
         ("--budget much", 2, "'much'"),
         ("--arch '8,2,3|4,1,2'", 2, "part"),
-        ("--arch timm:resnet18", 2, "only our spaces can be grown"),
+        ("--arch timm:resnet18", 2, "only architectures of a space can be grown"),
         ("--budget 100K", 3, "below the start, which has 1,200,360"),
         ("--budget 1e14", 3, "more than 1,000 times"),
         ("--stop-within 200%", 2, "'200%' is not above 0 and at most 1"),
