@@ -123,7 +123,7 @@ class DesignPlan:
         by_hand = [name for name in self.trained if self.network(name)["by_hand"]]
         rival = max(by_hand, key=lambda name: scores[name], default=None)
         epoch = self.results[winner]["epoch"] / (1 - VALIDATION_SHARE)
-        steps = max(1, int(self.results["pictures"]["train"] / self._batch))
+        steps = max(1, int(self.results["pictures"]["train"] / self._recipe["batch_size"]))
         epochs = _enough(steps)
         if self.settings.hours is not None:
             epochs = max(2, min(epochs, int(self._left / epoch)))
@@ -228,9 +228,8 @@ class DesignPlan:
             bad_images="stop" if data is None else "replace",
             image_size=side,
             recipe="small",
-            batch_size=self._batch,
-            learning_rate=self._rate,
             epochs=epochs,
+            **self._recipe,
             seed=s.seed,
             device=s.device,
             teacher=s.teacher,
@@ -258,13 +257,12 @@ class DesignPlan:
             max_macs=macs,
             image_size=side,
             data=data,
-            batch_size=self._batch,
-            learning_rate=self._rate,
             flip=True,
             crop_scale=final["crop_scale"],
             color_jitter=final["color_jitter"],
             device=s.device,
             seed=s.seed,
+            **self._recipe,
         )
 
     @cached_property
@@ -293,16 +291,8 @@ class DesignPlan:
         return [*by_hand, *(space.sample(rng) for _ in range(max(0, 15 - len(by_hand))))]
 
     @property
-    def _batch(self) -> int:
-        """Images in a batch; fewer pictures would make few updates of large batches."""
-        pictures = int((1 - VALIDATION_SHARE) * self.results["pictures"]["train"])
-        least = _BATCH[0] if pictures >= 2 * _BATCH[0] else 0
-        return min(max(small_batch(pictures), least), _BATCH[1])
-
-    @property
-    def _rate(self) -> float:
-        """The learning rate of all trainings."""
-        return _RATE * min(1.0, self._batch / _BATCH[0])
+    def _recipe(self) -> Mapping[str, Any]:
+        return recipe_for(self.results["pictures"]["train"])
 
     @property
     def _side(self) -> int:
@@ -354,6 +344,17 @@ class DesignPlan:
         plan = self._training(text, side, 2, "training").plan()
         share = SHARES["training"] / (SHARES["last round"] + SHARES["training"])
         return share * self._left / float(plan["time"]["epoch"])
+
+
+def recipe_for(pictures: int) -> Mapping[str, Any]:
+    """Batch and learning rate of all trainings on so many pictures, a fifth of them to validate.
+
+    Fewer pictures would make few updates of large batches.
+    """
+    trained = int((1 - VALIDATION_SHARE) * pictures)
+    least, most = _BATCH
+    batch = min(max(small_batch(trained), least if trained >= 2 * least else 0), most)
+    return {"batch_size": batch, "learning_rate": _RATE * min(1.0, batch / least)}
 
 
 def _candidates(ranking: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -1,0 +1,135 @@
+"""Does a design end in a network that none made by hand beats, trained for as long?
+
+On each set of pictures and within each limit: ``asvit design`` over all families and over vision
+transformers alone, and the networks that a user would take by hand, as wide as the limit allows,
+each of which is trained on all pictures, by the recipe of the design, for the whole time that a
+design takes. All are tested on pictures that none has seen.
+
+Run from a checkout: ``python -m experiments.study_designs``; a design takes --hours on one core.
+"""
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asvit
+from asvit.executors import one_thread
+from asvit.runs.algorithms.design_plan import recipe_for
+from asvit.runs.algorithms.training import TrainAlgorithm
+from asvit.runs.predicting import predict
+from asvit.search.limits import Limits
+from asvit.search.settings import TrainingSearchSettings
+from asvit.spaces import load_space
+from experiments.study import Study, cases, gains, mean_cell, pivot
+from experiments.tasks import PICTURES, load_task
+
+HOURS = 0.1
+SETS = ("drawn-300", "drawn-3000", "digits", "hard-fractals", "textures")
+LIMITS: Mapping[str, Mapping[str, Any]] = {
+    "1.5 M parameters": {"max_params": 1_500_000},
+    "10 M multiply-adds": {"max_macs": 10_000_000},
+}
+DESIGNS = {
+    "design": "families",
+    "design of transformers": "asvit-parts,shiftvit-parts,swin,deit",
+}
+BY_HAND = ("resnet", "mobilenet", "convnext", "repvit", "starnet", "swin", "deit", "shiftvit")
+FOLDER = Path("runs/designs")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A design, or the training of a network made by hand."""
+
+    pictures: str
+    limit: str
+    network: str
+    seed: int
+    architecture: str
+    accuracy: float  # of the test pictures, per cent
+    seconds: float  # in all
+
+
+def compare(pictures: str, limit: str, network: str, seed: int) -> Mapping[str, object]:
+    """The outcome of a design, or of the training of a network made by hand."""
+    task, _ = load_task(pictures)  # writes them
+    folder = FOLDER / f"{pictures}-{limit}-{network}-{seed}".replace(" ", "-")
+    with one_thread("cpu"):
+        if network not in DESIGNS:
+            return _by_hand(network, pictures, limit, folder, seed)
+        result = asvit.design(
+            PICTURES / pictures,
+            image_size=task.side,
+            hours=HOURS,
+            space=DESIGNS[network],
+            device="cpu",
+            seed=seed,
+            out=folder,
+            **LIMITS[limit],
+        )
+    return {
+        "architecture": result.architecture,
+        "accuracy": result.accuracy,
+        "seconds": result.wall_seconds,
+    }
+
+
+def _by_hand(
+    network: str, pictures: str, limit: str, folder: Path, seed: int
+) -> Mapping[str, object]:
+    """The network of a family made by hand, trained for the time of a design."""
+    (task, images), space = load_task(pictures), load_space(network)
+    limits = TrainingSearchSettings(
+        trainings=1,
+        space=network,
+        classes=images.classes,
+        image_size=task.side,
+        **LIMITS[limit],
+    )
+    text = str(Limits(space, limits).network(space.parse(space.by_hand[0])))
+    options: dict[str, Any] = {
+        **recipe_for(task.train),
+        "data": str(PICTURES / pictures / "train"),
+        "train_on_validation": True,
+        "validation_images": images.classes,  # their accuracy says nothing, and takes time
+        "image_size": task.side,
+        "recipe": "small",
+        "device": "cpu",
+        "seed": seed,
+    }
+    timed = TrainAlgorithm.make(
+        architecture=text, epochs=2, out=folder / "timing", **options
+    ).run()
+    each = statistics.median(row.seconds for row in timed.history)
+    trained = TrainAlgorithm.make(
+        architecture=text, epochs=max(2, int(3600 * HOURS / each)), out=folder, **options
+    ).run()
+    tested = sorted((PICTURES / pictures / "test").rglob("*.png"))
+    guesses = predict(folder, tested, top=1, device="cpu")
+    right = [
+        guess.guesses[0].label == path.parent.name
+        for guess, path in zip(guesses, tested, strict=True)
+    ]
+    return {
+        "architecture": text,
+        "accuracy": 100 * statistics.fmean(right),
+        "seconds": trained.wall_seconds,
+    }
+
+
+STUDY = Study(
+    Row,
+    Path(__file__).with_name("designs.csv"),
+    cases(seed=range(5), limit=LIMITS, pictures=SETS, network=(*DESIGNS, *BY_HAND)),
+    compare,
+    repeat="seed",
+)
+
+if __name__ == "__main__":
+    rows = STUDY.main(__doc__)
+    for limit in LIMITS:
+        own = [row for row in rows if row.limit == limit]
+        print(pivot(own, ("network",), "pictures", mean_cell))
+        print(gains(own, "network", "design", lines=(), column="pictures"))
