@@ -140,17 +140,16 @@ def test_every_documentation_page_is_linked() -> None:
     assert pages - {"docs/index.md"} <= linked  # which is the README with tables of contents
 
 
-def test_the_readme_starts_with_one_line_that_installs_and_searches() -> None:
-    opening, _, rest = README.partition("\n## Sixty seconds\n")
+def test_the_readme_starts_with_one_line_that_installs_and_designs() -> None:
+    opening, _, rest = README.partition("\n## A first design\n")
     assert "**For you**" in opening
     assert "fine-tune a pretrained model" in opening
     assert opening.count("](docs/images/") == 1
     line, output = (rest.split(f"```{kind}\n")[1].split("```")[0] for kind in ("sh", "text"))
     assert line.count("\n") == 1
     assert "pip install" in line
-    assert "&& asvit search --preset quick" in line
-    assert "--data" not in line  # nothing to download
-    assert "The finalists" in output
+    assert "&& asvit design --data fractal:40 " in line  # nothing to download
+    assert "test pictures" in output
 
 
 def test_the_readme_states_the_evidence_in_three_sentences() -> None:

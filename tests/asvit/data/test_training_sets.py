@@ -35,6 +35,21 @@ def test_a_folder_of_classes_is_divided(tmp_path: Path) -> None:
     assert sets.provenance["validation"].endswith("; 8 of them for validation")
 
 
+def test_the_images_to_validate_with_may_be_trained_on_too(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "pets", cat=10, dog=30)
+    apart = opened(folder, held_out=0.2)
+    joined = opened(folder, held_out=0.2, train_on_validation=True)
+    train, validation = names(joined)
+    assert validation == names(apart)[1]
+    assert train == names(apart)[0] | validation
+    assert (len(joined.train), len(joined.validation)) == (40, 8)
+    for index, label in enumerate(joined.train.labels.tolist()):
+        number = int(Path(joined.train.name(index)).stem)
+        assert joined.train.picture(index).getpixel((0, 0)) == (number, label, 0)
+        joined.train.check(index)
+    assert joined.provenance["digest"] != apart.provenance["digest"]
+
+
 def test_the_digest_follows_the_seed_and_the_images_and_not_their_place(tmp_path: Path) -> None:
     folder = fill(tmp_path / "pets", cat=10, dog=10)
     first, again, other = (opened(folder, seed=seed).provenance["digest"] for seed in (0, 0, 1))

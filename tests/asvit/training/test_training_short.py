@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from asvit.training import short
-from asvit.training.short import LabelledTensors, Recipe, accuracy, fit
+from asvit.training.short import (
+    LabelledTensors,
+    Recipe,
+    accuracy,
+    augment,
+    draw_linear_weights,
+    fit,
+)
 
 RECIPE = Recipe(steps=4, batch_size=6, learning_rate=1e-2, warmup=1)
 
@@ -29,7 +36,11 @@ def small() -> LabelledTensors:
     return torch.randn(16, 3, 8, 8, generator=generator), torch.arange(16) % 3
 
 
-@pytest.mark.parametrize("augmented", [{}, {"shift": 2, "flip": True}], ids=["plain", "augmented"])
+@pytest.mark.parametrize(
+    "augmented",
+    [{}, {"shift": 2, "flip": True}, {"crop_scale": 0.5, "color_jitter": 0.2}],
+    ids=["plain", "augmented", "cropped"],
+)
 def test_equal_seeds_give_equal_bits_and_others_do_not(
     small: LabelledTensors, augmented: dict[str, Any]
 ) -> None:
@@ -162,3 +173,51 @@ def test_a_loss_that_is_not_finite_ends_training_with_the_reason(small: Labelled
     assert len(fitted.losses) == 3
     assert fitted.reason is not None
     assert "in step 3" in fitted.reason
+
+
+def test_crops_are_parts_of_the_image_at_its_size() -> None:
+    ramp = torch.linspace(-1, 1, 32)
+    across = ramp.expand(1, 32, 32)
+    images = torch.stack([torch.cat([across, across.mT, 0 * across])] * 200)
+    cropped = augment(images, dataclasses.replace(RECIPE, crop_scale=0.4), generator())
+    assert cropped.shape == images.shape
+    assert cropped[:, 2].eq(0).all()
+    # A ramp stays one; its slope is the side of the crop over that of the image.
+    inner = cropped[:, :, 8:24, 8:24]
+    step = float(ramp[1] - ramp[0])
+    width = inner[:, 0].diff(dim=2).mean(dim=(1, 2)) / step
+    height = inner[:, 1].diff(dim=1).mean(dim=(1, 2)) / step
+    area, ratio = width * height, width / height
+    assert area.min() >= 0.39
+    assert area.max() > 0.9
+    assert area.min() < 0.5
+    assert ratio.min() >= 0.74
+    assert ratio.max() <= 1.35
+    assert cropped.abs().max() <= 1
+
+
+def test_colours_change_by_no_more_than_their_strength() -> None:
+    grey = torch.full((100, 3, 4, 4), 0.5)
+    coloured = augment(grey, dataclasses.replace(RECIPE, color_jitter=0.2), generator())
+    shift = coloured - grey
+    assert shift.abs().max() <= 0.2
+    assert shift.abs().max() > 0.15
+    assert shift.flatten(1).std(dim=1).max() < 1e-6  # a plain image stays plain
+    second = torch.zeros(50, 3, 4, 4)
+    second[:, 0, 0] = 1.0
+    changed = augment(second, dataclasses.replace(RECIPE, color_jitter=0.5), generator())
+    spread = changed.flatten(1).std(dim=1) / second.flatten(1).std(dim=1)
+    assert spread.min() >= 0.25
+    assert spread.max() <= 2.25
+
+
+def test_pointwise_convolutions_are_linear_layers_and_models_may_keep_their_weights() -> None:
+    model = nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 1, groups=8))
+    before = [layer.weight.clone() for layer in model]
+    draw_linear_weights(model)
+    changed = [not torch.equal(a, layer.weight) for a, layer in zip(before, model, strict=True)]
+    assert changed == [True, False, False]
+    model.weights_suit_width = True
+    before = [layer.weight.clone() for layer in model]
+    draw_linear_weights(model)
+    assert all(torch.equal(a, layer.weight) for a, layer in zip(before, model, strict=True))
