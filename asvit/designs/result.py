@@ -72,7 +72,7 @@ class DesignResult(Result, Model):
     race: Sequence[Racer]
     #: Share of the variance of accuracies by cause; see :attr:`SearchResult.variance`.
     variance: Mapping[str, Component] = field(default_factory=dict)
-    ranked: bool  #: whether the search ranked anything, by its own check
+    ranked: bool  #: whether its own check shows that the search ranks
     #: What the search expected of its short trainings' accuracy and how far to trust it, in words.
     prediction: str
     image_size: int  #: side of the images in pixels

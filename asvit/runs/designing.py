@@ -68,7 +68,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             yield variance_table(result.variance)
             yield variance_in_words(result.variance)
         if not result.ranked:
-            yield "the search ranked nothing: its choice of networks is no better than a draw"
+            yield "the check of the search does not show that it ranks better than a draw would"
         yield (
             f"{result.image_size} px, {len(result.classes)} classes; after the last round, "
             f"{result.epochs} epochs on all {result.train_pictures} pictures but those of the "
