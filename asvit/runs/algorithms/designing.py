@@ -270,8 +270,8 @@ class DesignAlgorithm(DesignRun):
         ranked = check is None or not check.tau_interval.low <= 0
         if not ranked:
             logger.warning(
-                "its check does not show that the search ranks (%s); the last round has two networks, "
-                "and the time of a third goes to the training",
+                "its check does not show that the search ranks (%s); the last round has two "
+                "networks, and the time of a third goes to the training",
                 trust,
             )
         return {
