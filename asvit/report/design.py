@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from asvit.core.run_files import METRICS_JSONL, PREDICTIONS
 from asvit.core.summary import Cell, Photo, Table
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, figure, legend, series_styles
+from asvit.report.style import COLOUR, LONGEST, figure, legend, series_styles
 from asvit.report.training import MOST_CLASSES, draw_confusion
 from asvit.training.metrics import Confusion, Mistake, read_metrics, read_predictions
+from proxies.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,7 +102,7 @@ def draw_race(race: Sequence[Racer]) -> Figure:
         colour = COLOUR["first" if racer.chosen else "second"]
         away = [[racer.accuracy - low], [high - racer.accuracy]]
         axes.errorbar(racer.accuracy, place, xerr=away, fmt="D", color=colour, capsize=3)
-    axes.set_yticks(range(len(families)), families)
+    axes.set_yticks(range(len(families)), [one_line(name, most=LONGEST) for name in families])
     axes.set_xlabel("accuracy (%)")
     return fig
 
@@ -114,7 +115,9 @@ def draw_curves(rows: Sequence[CurveRow]) -> Figure:
     for name, (colour, line, _) in zip(networks, series_styles(), strict=False):
         own = [row for row in rows if row.network == name]
         epochs, accuracies = [row.epoch for row in own], [row.accuracy for row in own]
-        axes.plot(epochs, accuracies, color=colour, linestyle=line, label=name)
+        axes.plot(
+            epochs, accuracies, color=colour, linestyle=line, label=one_line(name, most=LONGEST)
+        )
     axes.set(xlabel="epoch", ylabel="accuracy (%)")
     legend(fig)
     return fig
