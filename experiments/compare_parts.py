@@ -107,5 +107,5 @@ STUDY = Study(
 if __name__ == "__main__":
     rows = STUDY.main(__doc__)
     print(pivot(rows, ("parts",), "pictures", mean_cell))
-    for base in (BASE, "together"):
+    for base in (BASE, TOGETHER):
         print(gains(rows, "parts", base, lines=(), column="pictures", pair=("topology",)))

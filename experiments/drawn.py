@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from asvit.data.base import LabelledImages
+from asvit.data.files import write_pictures
 
 Array = NDArray[np.float64]
 Colour = tuple[int, int, int]
@@ -202,8 +203,6 @@ def _bytes(values: Array) -> NDArray[np.uint8]:
 
 def main() -> None:
     """Write pictures to class folders."""
-    from experiments.tasks import write_pictures
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=300, help="pictures, over all classes")

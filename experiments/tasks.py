@@ -5,10 +5,9 @@ A task has pictures to train on and others to test on. Networks are chosen on it
 ``folder:PATH``, a folder of class folders, a fifth of which is tested on.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +16,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from asvit.core.files import write_bytes
 from asvit.data import FolderDataset, FractalDataset, load_images
 from asvit.data.base import LabelledImages, SubsetImages
+from asvit.data.files import write_pictures
 from asvit.data.sources import open_dataset
 from asvit.executors import one_thread
 from asvit.reference.build_settings import BuildSettings
@@ -181,17 +180,6 @@ def load_task(name: str, *, selection: bool = False) -> tuple[Task, Parts]:
     if selection:
         return task.for_selection, task.for_selection.load(PICTURES / f"{folder}-selection")
     return task, task.load(PICTURES / folder)
-
-
-def write_pictures(images: LabelledImages, places: Sequence[int], folder: Path) -> None:
-    """Write the images at ``places`` to class folders; those that are there stay."""
-    for place in places:
-        path = folder / images.classes[images.labels[place]] / f"{place:05d}.png"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = BytesIO()
-            images.picture(place).save(content, "PNG")
-            write_bytes(path, content.getbuffer(), cached=True)
 
 
 def fit_fresh(

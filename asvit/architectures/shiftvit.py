@@ -64,11 +64,11 @@ class ShiftArchitecture(Growable):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse ``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``; spaces around numbers are fine."""
-        sizes, semicolon, given = text.partition(";")
+        sizes, semicolon, other = text.partition(";")
         match = _TEXT.fullmatch(sizes)
         if match is None:
             raise ValueError(f"{shown(text)} is not {FORM}")
-        parts = Parts.parse(given) if semicolon else PUBLISHED
+        parts = Parts.parse(other) if semicolon else PUBLISHED
         if parts != Parts(stem=parts.stem):
             raise ValueError(
                 f"{shown(text)} has parts of an As-ViT; a ShiftViT has the stem alone"

@@ -78,6 +78,13 @@ def setting(default: Any, help: str, **options: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def setting_of(settings: "type[Settings]", name: str, **changes: Any) -> Any:
+    """The same field as one of other settings, with some of its options changed."""
+    field = fields_of(settings)[name]
+    option = dataclasses.replace(field.metadata["option"], **changes)
+    return dataclasses.field(default=field.default, metadata={"option": option})
+
+
 def seed_setting(help: str = "Seed of every random draw.") -> Any:
     """The field of a seed, by default 0."""
     return setting(0, help, at_least=0, at_most=LARGEST_SEED)

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import warnings
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -13,8 +13,8 @@ from urllib.parse import quote, unquote
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from asvit.core.files import IMAGE_ENDINGS, read_text
-from asvit.data.base import UNREADABLE, LabelledImages, Transform, naming
+from asvit.core.files import IMAGE_ENDINGS, read_text, write_bytes
+from asvit.data.base import UNREADABLE, LabelledImages, Progress, Transform, naming
 from asvit.data.copies import file_digest
 from proxies.messages import first_line
 from proxies.tables import csv_text, read_cells
@@ -286,6 +286,23 @@ def check_image(path: Path) -> None:
     """Read the header of an image file; a ValueError names one that cannot be read."""
     with naming(f"image {str(path)!r}"), _opened(path):
         pass
+
+
+def write_pictures(
+    images: LabelledImages,
+    places: Sequence[int],
+    folder: Path,
+    progress: Progress = lambda _done, _total: None,
+) -> None:
+    """Write the images at ``places`` to class folders as PNG; files that are there stay."""
+    for done, place in enumerate(places, 1):
+        path = folder / images.classes[images.labels[place]] / f"{place:05d}.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = io.BytesIO()
+            images.picture(place).save(content, "PNG")
+            write_bytes(path, content.getbuffer(), cached=True)
+        progress(done, len(places))
 
 
 @contextmanager

@@ -9,13 +9,12 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asvit.core.files import expanded, read_text, write_bytes, write_text
+from asvit.core.files import expanded, read_text, write_text
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.settings import ELSEWHERE
 from asvit.data.base import LabelledImages
@@ -198,26 +197,18 @@ class PictureList:
         }
 
 
-def generated(data: str) -> LabelledImages | None:
-    """The pictures of ``digits`` or ``fractal:CLASSES``, for a trial; None for a folder."""
+def is_generated(data: str) -> bool:
+    """Whether the pictures are ``digits`` or ``fractal:CLASSES``, for a trial, and no folder."""
+    return data == "digits" or data.partition(":")[0] == "fractal"
+
+
+def open_pictures(data: str) -> LabelledImages:
+    """The pictures of a folder, or generated ones."""
+    if not is_generated(data):
+        return PartedPictures(expanded(data))
     if data == "digits":
         return open_dataset(data)
-    if data.partition(":")[0] == "fractal":
-        return FractalDataset(fractal_classes(data), _FRACTALS, _FRACTAL_SIDE, seed=0)
-    return None
-
-
-def write_generated(images: LabelledImages, folder: Path, tell: Tell) -> None:
-    """Write pictures to class folders; those that are there stay."""
-    progress = image_progress(tell)
-    for index, label in enumerate(images.labels):
-        path = folder / images.classes[label] / f"{index:05d}.png"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = BytesIO()
-            images.picture(index).save(content, "PNG")
-            write_bytes(path, content.getbuffer(), cached=True)
-        progress(index + 1, len(images))
+    return FractalDataset(fractal_classes(data), _FRACTALS, _FRACTAL_SIDE, seed=0)
 
 
 def sampled_facts(images: LabelledImages, *, side: int) -> Mapping[str, Any]:

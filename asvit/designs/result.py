@@ -139,7 +139,7 @@ class DesignResult(Result, Model):
     def _limits_kept(self) -> str:
         """Each limit with what the network has of it."""
         s = self.settings
-        kept = [
+        limits = [
             f"{have:,} of {most:,} {what}"
             for have, most, what in (
                 (self.params, s.max_params, "parameters"),
@@ -148,8 +148,8 @@ class DesignResult(Result, Model):
             if most is not None
         ]
         if s.max_latency is not None:
-            kept.append(f"{self.latency_ms:.3g} of {s.max_latency:g} ms")
-        return ", ".join(kept)
+            limits.append(f"{self.latency_ms:.3g} of {s.max_latency:g} ms")
+        return ", ".join(limits)
 
     @property
     def difference_in_words(self) -> str:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from asvit.core.settings import Settings, fields_of, seed_setting, setting
+from asvit.core.settings import Settings, seed_setting, setting, setting_of
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
-
-
-def _of(settings: type[Settings], name: str) -> Any:
-    """The setting of that name of other settings."""
-    field = fields_of(settings)[name]
-    return dataclasses.field(default=field.default, metadata=field.metadata)
 
 
 @dataclass(frozen=True)
@@ -28,11 +21,13 @@ class DesignSettings(Settings):
         metavar="FOLDER",
         complete="paths",
     )
-    max_params: int | None = _of(SearchSettings, "max_params")
-    max_macs: int | None = _of(SearchSettings, "max_macs")
-    max_latency: float | None = _of(SearchSettings, "max_latency")
-    latency_batch: int = _of(SearchSettings, "latency_batch")
-    latency_runtime: Literal["eager", "compile", "onnx"] = _of(SearchSettings, "latency_runtime")
+    max_params: int | None = setting_of(SearchSettings, "max_params")
+    max_macs: int | None = setting_of(SearchSettings, "max_macs")
+    max_latency: float | None = setting_of(SearchSettings, "max_latency")
+    latency_batch: int = setting_of(SearchSettings, "latency_batch")
+    latency_runtime: Literal["eager", "compile", "onnx"] = setting_of(
+        SearchSettings, "latency_runtime"
+    )
     hours: float | None = setting(
         None,
         "Time for everything; shorter trainings and smaller networks keep it.",
@@ -53,8 +48,8 @@ class DesignSettings(Settings):
         at_least=32,
         shown="the pictures' own, at most 224",
     )
-    teacher: str | None = _of(TrainSettings, "teacher")
-    teacher_weights: str | None = _of(TrainSettings, "teacher_weights")
+    teacher: str | None = setting_of(TrainSettings, "teacher")
+    teacher_weights: str | None = setting_of(TrainSettings, "teacher_weights")
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
     seed: int = seed_setting()
 

@@ -155,10 +155,10 @@ def _timed(
 def variance_table(shares: Mapping[str, Component]) -> Table:
     """What each cause decides."""
     rows: list[list[Cell]] = []
-    for cause, found in shares.items():
-        share, low, high = (100 * value for value in (found.share, *found.interval))
-        row: list[Cell] = [cause, Estimate(share, low, high, digits=1), round(found.deviation, 1)]
-        rows.append([*row, found.levels, round(found.gain, 1)])
+    for cause, component in shares.items():
+        share, low, high = (100 * value for value in (component.share, *component.interval))
+        estimate, deviation = Estimate(share, low, high, digits=1), round(component.deviation, 1)
+        rows.append([cause, estimate, deviation, component.levels, round(component.gain, 1)])
     columns = ["cause", "share of variance in % [90 %]", "deviation", "of", "best above mean"]
     return Table(columns, rows, "What decides (accuracies in points)")
 
@@ -168,8 +168,8 @@ def variance_in_words(shares: Mapping[str, Component]) -> str:
     first = max(shares, key=lambda cause: shares[cause].share)
     share, low, high = (100 * value for value in (shares[first].share, *shares[first].interval))
     gains = " and ".join(
-        f"{found.gain:.1f} points for the best of {found.levels} by {cause}"
-        for cause, found in shares.items()
+        f"{component.gain:.1f} points for the best of {component.levels} by {cause}"
+        for cause, component in shares.items()
         if SEED not in cause
     )
     return (

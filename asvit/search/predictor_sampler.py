@@ -135,9 +135,9 @@ class PredictorSampler(SpaceSampler):
         for family in map(str, self._dimensions[branch]):
             rng = self._rng(f"family {family}", 0)
             draws = ({**self._draw(rng), branch: family} for _ in range(_FAMILY_DRAWS))
-            given = by_hand.get(family)
-            if given is not None and self._allowed(given):
-                families[family] = given
+            published = by_hand.get(family)
+            if published is not None and self._allowed(published):
+                families[family] = published
             elif any(map(self._allowed, draws)):
                 families[family] = None
             else:

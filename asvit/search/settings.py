@@ -17,6 +17,7 @@ from asvit.core.settings import (
     proxy_names,
     seed_setting,
     setting,
+    setting_of,
 )
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.findings import LEAST_TRAININGS
@@ -380,16 +381,10 @@ class TrainingSearchSettings(SearchSettings):
     classes: int = _of_training(
         20, "Classes of the fractals to train on; other images have their own.", at_least=2
     )
-    shift: int = _of_training(
-        0, "Shift training images by up to N pixels along each axis.", at_least=0
-    )
-    flip: bool = _of_training(False, "Mirror half of the training images.")
-    crop_scale: float = _of_training(
-        1.0, "Smallest share of an image's area in a random crop.", above=0, at_most=1
-    )
-    color_jitter: float = _of_training(
-        0.0, "Strength of random brightness, contrast and saturation.", at_least=0, at_most=1
-    )
+    shift: int = setting_of(BuildSettings, "shift", group=_TRAINING)
+    flip: bool = setting_of(BuildSettings, "flip", group=_TRAINING)
+    crop_scale: float = setting_of(BuildSettings, "crop_scale", group=_TRAINING)
+    color_jitter: float = setting_of(BuildSettings, "color_jitter", group=_TRAINING)
     init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
 
     def __post_init__(self) -> None:

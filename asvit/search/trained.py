@@ -148,7 +148,7 @@ def gathered(
             )
     if not space.branch:
         return trained
-    by_hand = {str(limits.network(space.parse(text))) for text in space.by_hand}
+    by_hand = networks_by_hand(space, limits)
     return {
         text: replace(entry, family=family_of(space, text), by_hand=text in by_hand)
         for text, entry in trained.items()
@@ -156,8 +156,13 @@ def gathered(
 
 
 def family_of(space: SearchSpace, text: str) -> str:
-    """The family of an architecture of a space of several."""
-    return str(space.encode(space.parse(text))[space.branch])
+    """The family of an architecture: a member of a space of several, or else the space."""
+    return str(space.encode(space.parse(text)).get(space.branch, space.name))
+
+
+def networks_by_hand(space: SearchSpace, limits: Limits) -> set[str]:
+    """Texts of the networks that one makes by hand, as large as in a search."""
+    return {str(limits.network(space.parse(text))) for text in space.by_hand}
 
 
 def finalists_of(

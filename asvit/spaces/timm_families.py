@@ -167,13 +167,13 @@ class TimmArchitecture(Growable):
         if not text.startswith(prefix):
             raise refusal
         model = TimmModel.parse(text)
-        given = model.arguments
+        arguments = model.arguments
         try:
-            width, depths = given[f.width], given[f.depth]
+            width, depths = arguments[f.width], arguments[f.depth]
             arch = cls(
                 depths if isinstance(depths, tuple) else (depths,),
                 width[0] if isinstance(width, tuple) else width,  # type: ignore[arg-type]
-                tuple((name, given[name]) for name in f.options),
+                tuple((name, arguments[name]) for name in f.options),
             )
         except (KeyError, TypeError, IndexError):
             raise refusal from None

@@ -183,8 +183,8 @@ def _cropped(pixels: Tensor, least: float, generator: torch.Generator) -> Tensor
 
 def _coloured(pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Each normalised image with another brightness, contrast and saturation."""
-    drawn = torch.rand(3, len(pixels), 1, 1, 1, generator=generator).to(pixels.device)
-    brightness, contrast, saturation = (2 * drawn - 1) * strength
+    numbers = torch.rand(3, len(pixels), 1, 1, 1, generator=generator).to(pixels.device)
+    brightness, contrast, saturation = (2 * numbers - 1) * strength
     middle = pixels.mean(dim=(1, 2, 3), keepdim=True)
     grey = pixels.mean(dim=1, keepdim=True)
     coloured = grey + (pixels - grey) * (1 + saturation)

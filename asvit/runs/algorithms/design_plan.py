@@ -88,11 +88,11 @@ class DesignPlan:
 
         The best of the search, the best of those made by hand, and the best of another family.
         """
-        found, space = self.results["search"], load_space(self.settings.space)
+        search, space = self.results["search"], load_space(self.settings.space)
         errors, networks = list[ValueError](), dict[str, Mapping[str, Any]]()
         side = self._side
-        wanted = len(FINALISTS) if found["ranked"] else 2
-        for entry in _candidates(found["ranking"]):
+        wanted = len(FINALISTS) if search["ranked"] else 2
+        for entry in _candidates(search["ranking"]):
             try:
                 text, side = self._sized(space.parse(entry["architecture"]), side, bool(networks))
             except ValueError as error:  # too large or slow at any width
@@ -107,13 +107,14 @@ class DesignPlan:
 
     def epochs(self) -> Mapping[str, Any]:
         """How long the finalists are trained: as long as it pays, or as the time allows."""
-        plans = [self.finalist(name, 2).plan() for name in self.trained]
-        epochs = _enough(max(plan["steps_per_epoch"] for plan in plans))
-        each = sum(float(plan["time"]["epoch"]) for plan in plans)
+        plans = {name: self.finalist(name, 2).plan() for name in self.trained}
+        epochs = _enough(max(plan["steps_per_epoch"] for plan in plans.values()))
+        each = {name: float(plan["time"]["epoch"]) for name, plan in plans.items()}
         if self.settings.hours is not None:
             share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
-            epochs = max(2, min(epochs, int(share * self._left / each)))
-        return {"epochs": epochs, "seconds": dict.fromkeys(self.trained, epochs * each / 3)}
+            epochs = max(2, min(epochs, int(share * self._left / sum(each.values()))))
+        seconds = {name: epochs * of_epoch for name, of_epoch in each.items()}
+        return {"epochs": epochs, "seconds": seconds}
 
     def choice(self) -> Mapping[str, Any]:
         """Which finalist is trained on all pictures, and for how many epochs."""

@@ -18,14 +18,19 @@ import numpy as np
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import clock
 from asvit.core.files import expanded
-from asvit.core.progress import Progress, StageUnderWay, Tell, ignore
+from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import MODEL, PICTURES, PREDICTIONS
 from asvit.core.settings import ELSEWHERE, WrongOption
 from asvit.data.base import LabelledImages
-from asvit.data.files import TEST, ListedDataset, read_image
-from asvit.data.training_sets import PartedPictures
+from asvit.data.files import TEST, ListedDataset, read_image, write_pictures
 from asvit.designs.journal import DesignJournal, Stage
-from asvit.designs.pictures import PictureList, generated, in_words, sampled_facts, write_generated
+from asvit.designs.pictures import (
+    PictureList,
+    in_words,
+    is_generated,
+    open_pictures,
+    sampled_facts,
+)
 from asvit.designs.result import DesignResult, Model, Racer, predict_command
 from asvit.designs.sizes import Sizes, limits_of
 from asvit.export.formats import FORMATS
@@ -42,6 +47,7 @@ from asvit.runs.training import few_pictures_note
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
 from asvit.search.settings import ACCURACY, LIMITS
+from asvit.search.trained import family_of, networks_by_hand
 from asvit.spaces import load_space
 from asvit.training.distillation import load_teacher
 from asvit.training.metrics import (
@@ -83,7 +89,7 @@ class DesignAlgorithm(DesignRun):
     def _source(self) -> str:
         """The folder of the pictures: the user's, or that of generated ones."""
         data = self.settings.data
-        return data if generated(data) is None else str(self.folder / GENERATED)
+        return str(self.folder / GENERATED) if is_generated(data) else data
 
     @cached_property
     def plan(self) -> DesignPlan:
@@ -132,8 +138,7 @@ class DesignAlgorithm(DesignRun):
     @cached_property
     def _images(self) -> LabelledImages:
         """The pictures that are there when the call begins."""
-        data = self.settings.data
-        return generated(data) or PartedPictures(expanded(data))
+        return open_pictures(self.settings.data)
 
     def check(self) -> None:
         """Look names up, and whether there are limits that any network can be within."""
@@ -173,7 +178,7 @@ class DesignAlgorithm(DesignRun):
         """Check that pictures in another folder are the same."""
         start, pictures = store.settings, store.result_of("pictures")
         before, now = (expanded(s.data).resolve() for s in (start or self.settings, self.settings))
-        if pictures and before != now and generated(self.settings.data) is None:
+        if pictures and before != now and not is_generated(self.settings.data):
             self.picture_list.check_moved(pictures["digest"])
 
     def plan_facts(self) -> Mapping[str, Any]:
@@ -253,9 +258,9 @@ class DesignAlgorithm(DesignRun):
 
     def _list_pictures(self) -> Mapping[str, Any]:
         """Read the pictures, and divide them; generated ones are written first."""
-        images = generated(self.settings.data)
-        if images is not None:
-            write_generated(images, self.folder / GENERATED, self._tell)
+        if is_generated(self.settings.data):
+            places, folder = range(len(self._images)), self.folder / GENERATED
+            write_pictures(self._images, places, folder, image_progress(self._tell))
         return self.picture_list.make(self._tell)
 
     def _search(self) -> Mapping[str, Any]:
@@ -510,7 +515,7 @@ def _ranking(result: SearchResult) -> list[dict[str, Any]]:
     """The networks of a search, best first: those that it compared in the end, then the others."""
     space, settings = load_space(result.settings.space), result.settings
     limits = Limits(space, settings)
-    by_hand = {str(limits.network(space.parse(text))) for text in space.by_hand}
+    by_hand = networks_by_hand(space, limits)
     values: dict[str, list[float]] = {}
     for row in result.trials:
         values.setdefault(row.architecture, []).append(row.values[ACCURACY])
@@ -521,7 +526,7 @@ def _ranking(result: SearchResult) -> list[dict[str, Any]]:
     return [
         {
             "architecture": text,
-            "family": space.encode(space.parse(text)).get(space.branch, space.name),
+            "family": family_of(space, text),
             "by_hand": text in by_hand,
             "validation": means[text],
         }
