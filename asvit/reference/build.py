@@ -175,10 +175,11 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
     augmentation = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip
     augmentation += [f"crops of {s.crop_scale:g} of the area or more"] * (s.crop_scale < 1)
     augmentation += [f"colour jitter of {s.color_jitter:g}"] * bool(s.color_jitter)
+    steps = f"{s.steps} steps" + f" (times {s.paces})" * bool(s.paces)
     rate = f"{s.learning_rate:g}" + f" times {s.width}/C" * s.rate_by_width
     return {
         "recipe": (
-            f"AdamW, {s.steps} steps of {s.batch_size} images, learning rate "
+            f"AdamW, {steps} of {s.batch_size} images, learning rate "
             f"{rate} ({s.warmup:.0%} linear warm-up, then a cosine), weight decay "
             f"{s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at most "
             f"{s.clip:g}, {' and '.join(augmentation) or 'no augmentation'}"

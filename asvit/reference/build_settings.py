@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -11,6 +12,7 @@ from asvit.training.short_settings import (
     initial_weights,
     labelled_data,
 )
+from proxies.messages import unknown
 from proxies.registry import Registry
 
 if TYPE_CHECKING:
@@ -102,6 +104,40 @@ class BuildSettings(ShortTrainingSettings):
         "Take --learning-rate for --width; twice the width has half the rate (arXiv 2203.03466).",
     )
 
+    paces: str = setting(
+        "",
+        "Other numbers of steps for some families of several, as multiples: resnet=1.5,swin=0.9.",
+        metavar="FAMILY=N,...",
+    )
+
+    def check(self) -> None:
+        """Check the families and their multiples."""
+        super().check()
+        if not self.paces:
+            return
+        from asvit.spaces.base import load_space
+        from asvit.spaces.union import UnionSpace
+
+        space = load_space(self.space)
+        families = space.members if isinstance(space, UnionSpace) else (space.name,)
+        for family in self.steps_of:
+            if family not in families:
+                raise ValueError(f"paces={self.paces!r}: {unknown('family', family, families)}")
+
+    @property
+    def steps_of(self) -> Mapping[str, int]:
+        """Steps of the families that have other numbers of them."""
+        steps = dict[str, int]()
+        for pace in filter(None, self.paces.split(",")):
+            family, _, times = pace.partition("=")
+            try:
+                steps[family] = max(1, round(float(times) * self.steps))
+            except (ValueError, OverflowError):
+                raise ValueError(
+                    f"paces={self.paces!r} must be families and numbers such as resnet=1.5"
+                ) from None
+        return steps
+
     @property
     def recipe(self) -> Recipe:
         """The recipe for networks of the width of the table."""
@@ -109,9 +145,15 @@ class BuildSettings(ShortTrainingSettings):
 
     def recipe_of(self, architecture: str) -> Recipe:
         """The recipe for the network of an architecture's text."""
+        recipe = self.recipe
+        if self.paces:
+            from asvit.spaces.base import load_space
+
+            family = load_space(self.space).family_of(architecture)
+            recipe = self.short_recipe(self.steps_of.get(family, self.steps))
         if not self.rate_by_width:
-            return self.recipe
+            return recipe
         from asvit.spaces.architectures import parse
 
         width = getattr(parse(architecture), "width", self.width)
-        return replace(self.recipe, learning_rate=self.learning_rate * self.width / width)
+        return replace(recipe, learning_rate=self.learning_rate * self.width / width)

@@ -4,6 +4,7 @@ import math
 import os
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,11 +22,13 @@ from asvit.runs.training_pool import training_workers
 from asvit.search import TrainingSearchSettings
 from asvit.search.limits import Limits
 from asvit.search.seeds import seed_for
+from asvit.spaces import load_space
 from proxies import Cost
 from proxies.evaluation import resolve_device
 
 _NETWORKS = 3  # of a search whose trainings are timed
 _PROBED = 5  # steps of these trainings
+_APART = 3.0  # times the median, that numbers of steps may be at most
 _CACHED = ("fractal", "torchvision", "hf")  # images that loading would write to the cache
 
 
@@ -78,25 +81,47 @@ def training_seconds(
 
     A few networks are trained for a few steps, on noise. The time of the predictor is left out.
     """
-    device = str(resolve_device(settings.device))
-    limits = Limits(find_space(settings.space, image_size=settings.image_size), settings)
     rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
-    whole = settings.training
+    limits = Limits(find_space(settings.space, image_size=settings.image_size), settings)
+    texts = [str(limits.network(limits.sample(rng))) for _ in range(_NETWORKS)]
+    device = str(resolve_device(settings.device))
+    jobs = training_workers(workers, settings, device).jobs or 1
+    at_once = min(jobs, cores()) if device == "cpu" else jobs
+    rounds = math.ceil(settings.batch / at_once) / settings.batch  # of the workers, a training
+    left = settings.trainings - done
+    return left * rounds * statistics.fmean(seconds_each(settings, texts))
+
+
+def paces(settings: TrainingSearchSettings) -> str:
+    """Numbers of steps with which families take equally long, for the setting of this name.
+
+    Those of the networks made by hand, in multiples of the median's; empty for one family.
+    """
+    space = load_space(settings.space)
+    if not space.branch:
+        return ""
+    limits = Limits(space, settings)
+    families = {space.family_of(text): limits.network(space.parse(text)) for text in space.by_hand}
+    seconds = seconds_each(settings, [*map(str, families.values())])
+    middle = statistics.median(seconds)
+    shares = (min(max(middle / took, 1 / _APART), _APART) for took in seconds)
+    return ",".join(f"{name}={n:.2g}" for name, n in zip(families, shares, strict=True))
+
+
+def seconds_each(settings: TrainingSearchSettings, texts: Sequence[str]) -> Sequence[float]:
+    """About how many seconds each of these networks is trained for."""
+    device, whole = str(resolve_device(settings.device)), settings.training
+    rng = np.random.default_rng(seed_for(settings.seed, "noise", 0))
     probe = replace(whole, steps=_PROBED, train_images=whole.batch_size + 2, test_images=2)
     count, side = probe.train_images + probe.test_images, whole.image_size
     pixels = torch.from_numpy(rng.standard_normal((count, 3, side, side), np.float32))
     images = Images(pixels, torch.arange(count) % 2, ("even", "odd"), "noise")
     train = Trainer(probe, device, images=images)
-    texts = (str(limits.network(limits.sample(rng))) for _ in range(1 + _NETWORKS))
-    _, *times = (train(Training(text, 0)).seconds for text in texts)  # the first one warms up
+    train(Training(texts[0], 0))  # warms up
     passes, probed = (
         3 * s.steps * s.batch_size + s.test_images for s in (whole, probe)
     )  # a step takes three passes of each image
-    jobs = training_workers(workers, settings, device).jobs or 1
-    at_once = min(jobs, cores()) if device == "cpu" else jobs
-    rounds = math.ceil(settings.batch / at_once) / settings.batch  # of the workers, a training
-    left = settings.trainings - done
-    return left * rounds * statistics.fmean(times) * passes / probed
+    return [train(Training(text, 0)).seconds * passes / probed for text in texts]
 
 
 def peak_memory(device: str) -> int | None:

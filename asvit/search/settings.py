@@ -42,7 +42,7 @@ _OF_LATENCY = ("latency_batch", "latency_runtime")
 #: Settings of trainings that a reference table has, too, by the same names.
 _OF_TABLES = (
     *("batch_size", "learning_rate", "train_images", "test_images"),
-    *("classes", "shift", "flip", "crop_scale", "color_jitter", "init"),
+    *("classes", "shift", "flip", "crop_scale", "color_jitter", "init", "paces"),
 )
 
 _of_training = partial(setting, group=_TRAINING)
@@ -386,6 +386,7 @@ class TrainingSearchSettings(SearchSettings):
     crop_scale: float = setting_of(BuildSettings, "crop_scale", group=_TRAINING)
     color_jitter: float = setting_of(BuildSettings, "color_jitter", group=_TRAINING)
     init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
+    paces: str = setting_of(BuildSettings, "paces", group=_TRAINING)
 
     def __post_init__(self) -> None:
         if self.width is None and not self.sized:
@@ -395,6 +396,8 @@ class TrainingSearchSettings(SearchSettings):
     def check(self) -> None:
         """As the base does; the predictor needs enough trainings."""
         super().check()
+        if self.paces:
+            _ = self.training  # which checks them
         if self.controller == PREDICTOR and self.trainings < LEAST_TRAININGS:
             raise ValueError(
                 f"trainings={self.trainings} are too few to learn from; use at least "
@@ -470,6 +473,7 @@ class TrainingSearchSettings(SearchSettings):
         from proxies.evaluation import resolve_device
 
         return (
-            f"{self.training_steps} steps of {self.batch_size} images each, {self.image_size} px, "
+            f"{self.training_steps} steps{f' (times {self.paces})' * bool(self.paces)} of "
+            f"{self.batch_size} images each, {self.image_size} px, "
             f"{self.sizes_in_words}, device {resolve_device(self.device)}, seed {self.seed}"
         )

@@ -150,14 +150,9 @@ def gathered(
         return trained
     by_hand = networks_by_hand(space, limits)
     return {
-        text: replace(entry, family=family_of(space, text), by_hand=text in by_hand)
+        text: replace(entry, family=space.family_of(text), by_hand=text in by_hand)
         for text, entry in trained.items()
     }
-
-
-def family_of(space: SearchSpace, text: str) -> str:
-    """The family of an architecture: a member of a space of several, or else the space."""
-    return str(space.encode(space.parse(text)).get(space.branch, space.name))
 
 
 def networks_by_hand(space: SearchSpace, limits: Limits) -> set[str]:

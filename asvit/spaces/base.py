@@ -122,6 +122,10 @@ class SearchSpace(ABC):
         """
         return self.architecture.parse(text)
 
+    def family_of(self, arch: Architecture | str) -> str:
+        """The space of an architecture: the own name, or that of a member."""
+        return self.name
+
     def read(self, arch: Architecture | str) -> Architecture:
         """``arch`` as an architecture, parsed if it is a text; errors as :meth:`parse`."""
         return self.parse(arch) if isinstance(arch, str) else arch

@@ -75,6 +75,10 @@ class UnionSpace(SearchSpace):
         """Number of architectures; those of several members count for each."""
         return sum(space.size for space in self._members.values())
 
+    def family_of(self, arch: Architecture | str) -> str:
+        """See :meth:`SearchSpace.family_of`."""
+        return self._member(self.read(arch))[0]
+
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draw a family, and an architecture of it, both uniformly."""
         names = list(self._members)

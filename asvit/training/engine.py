@@ -19,6 +19,7 @@ from asvit.training.distillation import Outputs, Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import Accuracy, Batches, autocast, evaluate
 from asvit.training.settings import TrainSettings
+from asvit.training.short import fast_layout
 from proxies.evaluation import seed_for
 from proxies.memory import out_of_memory
 from proxies.messages import first_line, unknown
@@ -207,7 +208,7 @@ class Engine:
         settings = self.settings
         # Seeded by number: no other draw can change dropout and drop-path.
         torch.manual_seed(seed_for(settings.seed, f"dropout {self.processes.rank}", update))
-        images = images.to(self._device, non_blocking=True)
+        images = fast_layout(images.to(self._device, non_blocking=True))
         targets = targets.to(self._device, non_blocking=True)
         total = torch.zeros((), device=self._device)
         parts = list(zip(*(x.chunk(settings.accumulate) for x in (images, targets)), strict=True))

@@ -23,6 +23,7 @@ from asvit.core.versions import missing
 from asvit.data import LabelledImages
 from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TOP
+from asvit.training.short import fast_layout
 from proxies.messages import first_line
 from proxies.tables import csv_text
 
@@ -65,6 +66,7 @@ def evaluate(
     with torch.no_grad(), autocast(device, precision):
         for images, labels in batches:
             inputs, targets = (x.to(device, non_blocking=True) for x in (images, labels))
+            inputs = fast_layout(inputs)
             for network, total in zip(networks, sums, strict=True):
                 total += _hits(network(inputs).float(), targets)
             count += len(targets)
@@ -152,7 +154,7 @@ def predict(
     parts = [torch.empty(0, 4, dtype=torch.float64)]  # label, prediction, its probability, loss
     with torch.no_grad(), autocast(processes.device, precision):
         for inputs, labels in batches:
-            log: Tensor = network(inputs.to(processes.device)).float().log_softmax(1)
+            log: Tensor = network(fast_layout(inputs.to(processes.device))).float().log_softmax(1)
             best, loss = log.max(1), -log.gather(1, labels.to(log.device)[:, None])[:, 0]
             columns = [labels, best.indices, best.values.exp(), loss]
             parts.append(torch.stack([column.cpu().double() for column in columns], 1))

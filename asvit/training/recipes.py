@@ -40,6 +40,7 @@ _RECIPES = {
         mixup=0.0,
         cutmix=0.0,
         crop_scale=0.35,
+        drop_path=0.0,
         init="xavier",
     ),
     "finetune": _recipe(

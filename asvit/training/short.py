@@ -50,6 +50,16 @@ def fit(
     return FitResult(accuracy(model, *test), losses)
 
 
+def fast_layout(images: Tensor) -> Tensor:
+    """``[B, C, H, W]`` images as convolutions on this device are fastest.
+
+    On a CPU, depthwise ones take half the time with the channels of a pixel side by side.
+    """
+    if images.device.type != "cpu":
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
+
+
 def draw_linear_weights(model: nn.Module) -> None:
     """Draw the weights of linear layers anew, with a spread that suits their width.
 
@@ -75,7 +85,7 @@ def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor, *, batch_size: in
     """Top-1 accuracy of ``model`` in evaluation mode, per cent."""
     model.eval()
     correct = sum(
-        int((model(images).argmax(dim=1) == targets).sum())
+        int((model(fast_layout(images)).argmax(dim=1) == targets).sum())
         for images, targets in zip(pixels.split(batch_size), labels.split(batch_size), strict=True)
     )
     return 100 * correct / len(labels)
@@ -135,7 +145,7 @@ def _batches(
             queue = torch.cat([queue, torch.randperm(len(labels), generator=generator)])
         indices, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
         indices = indices.to(labels.device)
-        yield augment(pixels[indices], recipe, generator), labels[indices]
+        yield fast_layout(augment(pixels[indices], recipe, generator)), labels[indices]
 
 
 def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

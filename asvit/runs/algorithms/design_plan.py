@@ -24,7 +24,7 @@ from asvit.designs.settings import DesignSettings
 from asvit.designs.sizes import Sizes
 from asvit.executors import Workers
 from asvit.runs.algorithms.training import TrainAlgorithm, small_batch
-from asvit.runs.estimate import training_seconds
+from asvit.runs.estimate import paces, training_seconds
 from asvit.runs.timing import fresh_latency
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import cost, load_space
@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 
 FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
 #: Of the hours.
-SHARES = {"search": 0.3, "last round": 0.3, "training": 0.34, "rest": 0.06}
+SHARES = {"search": 0.26, "last round": 0.28, "training": 0.4, "rest": 0.06}
+_TRAININGS = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 40.0  # seconds that tests, copies and latencies take at least
 SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is short
 VALIDATION_SHARE = 0.2  # of the pictures to train on, by which the last round is decided
@@ -44,7 +45,8 @@ VALIDATION_SHARE = 0.2  # of the pictures to train on, by which the last round i
 _LEAST = 5  # trainings of a search
 _STEPS = 100  # of each of them at least, before images are made smaller
 _SHORTEST = 30  # steps of a training at all
-_WORTH = 20  # epochs that a network should be trained for, before time makes it smaller
+_WORTH = 300, 8  # updates and epochs that are worth a training, or time makes a network smaller
+_FASTER = 1.25  # times as fast is a smaller network that is worth it
 _UPDATES, _EPOCHS = 3_000, (100, 400)  # that are enough, and within how many epochs
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _BATCH = (32, 64)  # images where there are enough pictures
@@ -73,6 +75,9 @@ class DesignPlan:
             for side in self._sides:
                 full = self._search(side, str(self.folder / PICTURES))
                 took = whole if side == own else training_seconds(full, self.workers)
+                if seconds < took:  # what learns most in equal time goes on
+                    full = replace(full, paces=paces(full))
+                    took = training_seconds(full, self.workers)
                 part = min(1.0, seconds / took)
                 wanted = max(_LEAST, len(load_space(self.settings.space).by_hand))
                 fewer = min(full.trainings, max(wanted, round(full.trainings * math.sqrt(part))))
@@ -80,7 +85,7 @@ class DesignPlan:
                 settings = replace(full, trainings=fewer, training_steps=max(_SHORTEST, steps))
                 if steps >= _STEPS:
                     break
-        names = ("trainings", "training_steps", "image_size", "max_macs", "max_params")
+        names = ("trainings", "training_steps", "paces", "image_size", "max_macs", "max_params")
         return {name: getattr(settings, name) for name in names}
 
     def finalists(self) -> Mapping[str, Any]:
@@ -108,13 +113,13 @@ class DesignPlan:
     def epochs(self) -> Mapping[str, Any]:
         """How long the finalists are trained: as long as it pays, or as the time allows."""
         plans = {name: self.finalist(name, 2).plan() for name in self.trained}
-        epochs = _enough(max(plan["steps_per_epoch"] for plan in plans.values()))
+        enough = _enough(max(plan["steps_per_epoch"] for plan in plans.values()))
         each = {name: float(plan["time"]["epoch"]) for name, plan in plans.items()}
-        if self.settings.hours is not None:
-            share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
-            epochs = max(2, min(epochs, int(share * self._left / sum(each.values()))))
-        seconds = {name: epochs * of_epoch for name, of_epoch in each.items()}
-        return {"epochs": epochs, "seconds": seconds}
+        epochs = dict.fromkeys(plans, enough)
+        if self.settings.hours is not None:  # equally long
+            time = SHARES["last round"] / _TRAININGS * self._left / len(plans)
+            epochs = {name: max(2, min(enough, int(time / each[name]))) for name in plans}
+        return {"epochs": epochs, "seconds": {name: epochs[name] * each[name] for name in plans}}
 
     def choice(self) -> Mapping[str, Any]:
         """Which finalist is trained on all pictures, and for how many epochs."""
@@ -326,25 +331,27 @@ class DesignPlan:
         sides = [side] if fixed else self._sides
         sizes = [(side, 1.0) for side in sides]
         sizes += [(sizes[-1][0], share) for share in _SMALLER[1:]]
-        smallest: tuple[str, int] | None = None
-        errors = list[ValueError]()
+        best: tuple[str, int] | None = None
+        errors, epoch = list[ValueError](), math.inf
         for size, share in sizes:
             try:
-                smallest = str(self.sizes.widest(arch, size, share)), size
+                smaller = str(self.sizes.widest(arch, size, share)), size
             except ValueError as error:
                 errors.append(error)
                 continue
-            if self.settings.hours is None or self._affordable(*smallest) >= _WORTH:
+            if self.settings.hours is None:
+                return smaller
+            plan = self._training(*smaller, 2, "training").plan()
+            took = float(plan["time"]["epoch"])
+            if epoch > _FASTER * took:
+                best, epoch = smaller, took
+            updates, epochs = _WORTH
+            worth = max(epochs, updates / plan["steps_per_epoch"]) * epoch
+            if self._left * SHARES["training"] / _TRAININGS >= worth:
                 break
-        if smallest is None:
+        if best is None:
             raise errors[0]
-        return smallest
-
-    def _affordable(self, text: str, side: int) -> float:
-        """Epochs of a network in the last training that there is time for."""
-        plan = self._training(text, side, 2, "training").plan()
-        share = SHARES["training"] / (SHARES["last round"] + SHARES["training"])
-        return share * self._left / float(plan["time"]["epoch"])
+        return best
 
 
 def recipe_for(pictures: int) -> Mapping[str, Any]:

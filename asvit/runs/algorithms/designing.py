@@ -47,7 +47,7 @@ from asvit.runs.training import few_pictures_note
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
 from asvit.search.settings import ACCURACY, LIMITS
-from asvit.search.trained import family_of, networks_by_hand
+from asvit.search.trained import networks_by_hand
 from asvit.spaces import load_space
 from asvit.training.distillation import load_teacher
 from asvit.training.metrics import (
@@ -291,7 +291,7 @@ class DesignAlgorithm(DesignRun):
         """Train a finalist; nothing where there are fewer."""
         if name not in self.plan.trained:
             return {}
-        return _trained(self.plan.finalist(name, self.results["epochs"]["epochs"]))
+        return _trained(self.plan.finalist(name, self.results["epochs"]["epochs"][name]))
 
     def _test(self) -> Mapping[str, Any]:
         """The networks on the pictures set aside, but for those that have changed."""
@@ -493,7 +493,7 @@ class DesignAlgorithm(DesignRun):
             },
             accuracy=mean,
             accuracy_interval=Interval(*ends),
-            epochs=self.results["epochs"]["epochs"],
+            epochs=self.results["epochs"]["epochs"][name],
             chosen=name == self.results["choice"]["winner"],
         )
 
@@ -526,7 +526,7 @@ def _ranking(result: SearchResult) -> list[dict[str, Any]]:
     return [
         {
             "architecture": text,
-            "family": family_of(space, text),
+            "family": space.family_of(text),
             "by_hand": text in by_hand,
             "validation": means[text],
         }
