@@ -104,8 +104,8 @@ class BuildSettings(ShortTrainingSettings):
         "Take --learning-rate for --width; twice the width has half the rate (arXiv 2203.03466).",
     )
 
-    paces: str = setting(
-        "",
+    paces: str | None = setting(
+        None,
         "Other numbers of steps for some families of several, as multiples: resnet=1.5,swin=0.9.",
         metavar="FAMILY=N,...",
     )
@@ -113,7 +113,7 @@ class BuildSettings(ShortTrainingSettings):
     def check(self) -> None:
         """Check the families and their multiples."""
         super().check()
-        if not self.paces:
+        if self.paces is None:
             return
         from asvit.spaces.base import load_space
         from asvit.spaces.union import UnionSpace
@@ -128,7 +128,7 @@ class BuildSettings(ShortTrainingSettings):
     def steps_of(self) -> Mapping[str, int]:
         """Steps of the families that have other numbers of them."""
         steps = dict[str, int]()
-        for pace in filter(None, self.paces.split(",")):
+        for pace in self.paces.split(",") if self.paces else ():
             family, _, times = pace.partition("=")
             try:
                 steps[family] = max(1, round(float(times) * self.steps))

@@ -92,14 +92,14 @@ def training_seconds(
     return left * rounds * statistics.fmean(seconds_each(settings, texts))
 
 
-def paces(settings: TrainingSearchSettings) -> str:
+def paces(settings: TrainingSearchSettings) -> str | None:
     """Numbers of steps with which families take equally long, for the setting of this name.
 
-    Those of the networks made by hand, in multiples of the median's; empty for one family.
+    Those of the networks made by hand, in multiples of the median's; none for one family.
     """
     space = load_space(settings.space)
     if not space.branch:
-        return ""
+        return None
     limits = Limits(space, settings)
     families = {space.family_of(text): limits.network(space.parse(text)) for text in space.by_hand}
     seconds = seconds_each(settings, [*map(str, families.values())])

@@ -386,7 +386,7 @@ class TrainingSearchSettings(SearchSettings):
     crop_scale: float = setting_of(BuildSettings, "crop_scale", group=_TRAINING)
     color_jitter: float = setting_of(BuildSettings, "color_jitter", group=_TRAINING)
     init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
-    paces: str = setting_of(BuildSettings, "paces", group=_TRAINING)
+    paces: str | None = setting_of(BuildSettings, "paces", group=_TRAINING)
 
     def __post_init__(self) -> None:
         if self.width is None and not self.sized:
