@@ -84,18 +84,27 @@ def training_seconds(
     rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
     limits = Limits(find_space(settings.space, image_size=settings.image_size), settings)
     texts = [str(limits.network(limits.sample(rng))) for _ in range(_NETWORKS)]
+    return _of_all(settings, statistics.fmean(seconds_each(settings, texts)), workers, done)
+
+
+def _of_all(
+    settings: TrainingSearchSettings, each: float, workers: Workers | None, done: int = 0
+) -> float:
+    """Seconds of a search whose trainings take so long each."""
     device = str(resolve_device(settings.device))
     jobs = training_workers(workers, settings, device).jobs or 1
     at_once = min(jobs, cores()) if device == "cpu" else jobs
     rounds = math.ceil(settings.batch / at_once) / settings.batch  # of the workers, a training
-    left = settings.trainings - done
-    return left * rounds * statistics.fmean(seconds_each(settings, texts))
+    return (settings.trainings - done) * rounds * each
 
 
-def paces(settings: TrainingSearchSettings) -> str | None:
-    """Numbers of steps with which families take equally long, for the setting of this name.
+def paces(
+    settings: TrainingSearchSettings, workers: Workers | None = None
+) -> tuple[str, float] | None:
+    """Numbers of steps with which families take equally long; none for one family.
 
-    Those of the networks made by hand, in multiples of the median's; none for one family.
+    Those of the networks made by hand, in multiples of the median's, as the setting of this name
+    has them, and the seconds of the trainings with them.
     """
     space = load_space(settings.space)
     if not space.branch:
@@ -105,7 +114,8 @@ def paces(settings: TrainingSearchSettings) -> str | None:
     seconds = seconds_each(settings, [*map(str, families.values())])
     middle = statistics.median(seconds)
     shares = (min(max(middle / took, 1 / _APART), _APART) for took in seconds)
-    return ",".join(f"{name}={n:.2g}" for name, n in zip(families, shares, strict=True))
+    text = ",".join(f"{name}={n:.2g}" for name, n in zip(families, shares, strict=True))
+    return text, _of_all(settings, middle, workers)
 
 
 def seconds_each(settings: TrainingSearchSettings, texts: Sequence[str]) -> Sequence[float]:

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
 #: Of the hours.
-SHARES = {"search": 0.26, "last round": 0.28, "training": 0.4, "rest": 0.06}
+SHARES = {"search": 0.24, "last round": 0.22, "training": 0.48, "rest": 0.06}
 _TRAININGS = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 40.0  # seconds that tests, copies and latencies take at least
 SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is short
@@ -75,9 +75,9 @@ class DesignPlan:
             for side in self._sides:
                 full = self._search(side, str(self.folder / PICTURES))
                 took = whole if side == own else training_seconds(full, self.workers)
-                if seconds < took:  # what learns most in equal time goes on
-                    full = replace(full, paces=paces(full))
-                    took = training_seconds(full, self.workers)
+                if seconds < took and (equally := paces(full, self.workers)) is not None:
+                    text, took = equally  # what learns most in equal time goes on
+                    full = replace(full, paces=text)
                 part = min(1.0, seconds / took)
                 wanted = max(_LEAST, len(load_space(self.settings.space).by_hand))
                 fewer = min(full.trainings, max(wanted, round(full.trainings * math.sqrt(part))))
@@ -151,7 +151,7 @@ class DesignPlan:
         settings = self._search(side, data)
         search = training_seconds(settings, self.workers)
         limits = self.sizes.limits(side)
-        networks = sorted(map(limits.network, self._sample), key=self._macs(side))
+        networks = sorted(map(limits.network, self._sample[:_LEAST]), key=self._macs(side))
         typical = str(networks[len(networks) // 2])
         plan = self._training(typical, side, 2, "training", data=data).plan()
         epoch = float(plan["time"]["epoch"])

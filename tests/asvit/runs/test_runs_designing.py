@@ -385,13 +385,31 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
     result = design(pictures, out=tmp_path, **given)
     journal = DesignJournal(tmp_path / "design.jsonl")
     plan = journal.result_of("plan") or {}
-    share = 0.3 * 180 / 1_000
-    assert plan["trainings"] == 6
-    assert told == [24]
-    assert plan["training_steps"] == round(1_400 * share * 24 / 6)
+    share = 0.24 * 180 / 1_000
+    assert plan["trainings"] == 5
+    assert plan["paces"] is None  # one family
+    assert set(told) == {24}
+    assert plan["training_steps"] == round(1_400 * share * 24 / 5)
     assert result.params < 4_000_000  # as wide as allowed it would be 9 M
     assert 2 <= result.epochs <= 180 / 2.5 + 1
-    assert (journal.result_of("epochs") or {})["epochs"] >= 2
+    assert min((journal.result_of("epochs") or {})["epochs"].values()) >= 2
+
+
+def test_finalists_are_trained_equally_long_where_time_is_short(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    given = {"max_params": "9M", "hours": 0.1, "image_size": 64, "space": SPACE}
+    design(pictures, out=tmp_path, **given)
+    journal = DesignJournal(tmp_path / "design.jsonl")
+    networks = (journal.result_of("finalists") or {})["networks"]
+    plan = journal.result_of("epochs") or {}
+    assert len(networks) == 3
+    assert len(set(plan["epochs"].values())) > 1
+    for name, epochs in plan["epochs"].items():
+        assert plan["seconds"][name] / epochs == pytest.approx(
+            cost(networks[int(name[-1]) - 1]["architecture"], 64, 2).macs / 1e6
+        )
+    assert max(plan["seconds"].values()) < 1.3 * min(plan["seconds"].values())
 
 
 def test_pictures_of_a_table_are_trained_and_tested_apart(

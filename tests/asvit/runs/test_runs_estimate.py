@@ -37,6 +37,23 @@ def test_trainings_take_the_time_of_their_steps(
     assert found == pytest.approx(20 * rounds / 4 * 2.0 * longer)
 
 
+def test_paces_make_families_take_equally_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"timm:resnet10t": 1.0, "timm:swin": 2.0, "timm:deit": 20.0}
+
+    def train(self: Trainer, training: Training) -> Outcome:
+        took = next(took for name, took in times.items() if training.architecture.startswith(name))
+        return Outcome(accuracy=50.0, loss=1.0, seconds=took, reason="")
+
+    monkeypatch.setattr(Trainer, "__call__", train)
+    settings = TrainingSearchSettings(
+        space="resnet,swin,deit", device="cpu", trainings=5, training_steps=100, max_params=10**6
+    )
+    text, seconds = module.paces(settings, Workers(jobs=1)) or ("", 0)
+    assert text == "resnet=2,swin=1,deit=0.33"  # at most three times apart
+    assert seconds == pytest.approx(5 * 2.0 * (3 * 100 * 64 + 5_000) / (3 * 5 * 64 + 2))
+    assert module.paces(TrainingSearchSettings(**PLACE, trainings=5)) is None
+
+
 def test_a_measure_that_fails_says_why() -> None:
     settings = SearchSettings.make(**SMALL, repeats=1, data="gaussian")
     job = MeasurementJob("", ("params",), "", 32, refused="no such network")
