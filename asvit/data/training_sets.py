@@ -86,7 +86,8 @@ def open_training_sets(
             fractals per class.
         validation_images: The same for validation; by default all, and 10 fractals per class.
         classes: Required number of classes; for ``fractal`` the number to generate.
-        train_on_validation: Whether the images for validation are among those for training, too.
+        train_on_validation: Whether the images for validation are among those for training, too,
+            all that were held out, however few are asked for.
         progress: Called with the number of fractals that are ready, and their total.
     """
     if not 0 < held_out < 1:
@@ -104,20 +105,21 @@ def open_training_sets(
         if number < 2:
             raise ValueError(f"training needs two classes or more, got {number} fractal classes")
         train, other = _fractals(number, counts, image_size, seed, progress)
+        more = other
     else:
         train, stored = _parts(spec, validation)
         _check_classes(train, classes)
         train, other = (train, stored) if stored is not None else _divided(train, held_out, seed)
         _check_same_classes(train, other)
         train = _balanced(train, train_images, seed, _TRAINED)
-        other = _balanced(other, validation_images, seed, _VALIDATED)
+        other = _balanced(more := other, validation_images, seed, _VALIDATED)
     if len(train) < len(train.classes):
         raise ValueError(
             f"{len(train)} images for training are too few for {len(train.classes)} classes:"
             f" {train.source}"
         )
     if train_on_validation:
-        train = JoinedImages(train, other)
+        train = JoinedImages(train, more)
     digest = hashlib.sha256()
     for part in (train, other):
         digest.update(repr(part.classes).encode())

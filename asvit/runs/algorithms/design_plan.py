@@ -211,9 +211,15 @@ class DesignPlan:
         choice = self.results["choice"]
         text = self.network(choice["winner"])["architecture"]
         side, epochs = self.results["finalists"]["side"], choice["epochs"]
-        weights = str(self.folder / choice["winner"])
         return self._training(
-            text, side, epochs, "training", weights=weights, train_on_validation=True
+            text,
+            side,
+            epochs,
+            "training",
+            weights=str(self.folder / choice["winner"]),
+            train_on_validation=True,
+            # Their accuracy says nothing any more.
+            validation_images=len(self.results["pictures"]["classes"]),
         )
 
     def _training(

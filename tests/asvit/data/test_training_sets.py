@@ -48,6 +48,9 @@ def test_the_images_to_validate_with_may_be_trained_on_too(tmp_path: Path) -> No
         assert joined.train.picture(index).getpixel((0, 0)) == (number, label, 0)
         joined.train.check(index)
     assert joined.provenance["digest"] != apart.provenance["digest"]
+    few = opened(folder, held_out=0.2, train_on_validation=True, validation_images=2)
+    assert names(few)[0] == train
+    assert len(few.validation) == 2
 
 
 def test_the_digest_follows_the_seed_and_the_images_and_not_their_place(tmp_path: Path) -> None:
