@@ -19,7 +19,9 @@ import torch
 from asvit.architectures.genotype import Genotype
 from asvit.architectures.parts import Parts
 from asvit.executors import one_thread
-from asvit.models.asvit import AsViT, asvit_cost
+from asvit.models.asvit import AsViT
+from asvit.search.limits import Limits
+from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
 from asvit.training.short import fit
 from experiments.study import Study, cases, gains, mean_cell, pivot
@@ -48,11 +50,11 @@ PARTS: Mapping[str, Parts] = {
     **{f"{part}={to}": replace(_ALONE, **{part: to}) for part, to in _CHANGES},
 }
 TOPOLOGIES = 6
-#: Pictures -> steps of a training, and limit of parameters or multiply-adds.
-SETS: Mapping[str, tuple[int, str, int]] = {
-    "hard-fractals": (1_000, "macs", 1_720_000),
-    "digits": (1_000, "macs", 1_720_000),
-    "drawn-300": (600, "macs", 10_000_000),
+#: Pictures -> steps of a training, and limit of multiply-adds.
+SETS: Mapping[str, tuple[int, int]] = {
+    "hard-fractals": (1_000, 1_720_000),
+    "digits": (1_000, 1_720_000),
+    "drawn-300": (600, 10_000_000),
 }
 
 
@@ -74,21 +76,18 @@ def topologies() -> list[Genotype]:
     return [load_space("asvit").sample(rng) for _ in range(TOPOLOGIES)]
 
 
-def widest(genotype: Genotype, side: int, classes: int, what: str, limit: int) -> Genotype:
-    """``genotype`` as wide as the limit allows."""
-    low, high = genotype.stage_heads[0], 1024
-    while low < high:
-        middle = (low + high + 1) // 2
-        fits = getattr(asvit_cost(genotype.with_(width=middle), side, classes), what) <= limit
-        low, high = (middle, high) if fits else (low, middle - 1)
-    return genotype.with_(width=low)
-
-
 def train(pictures: str, parts: str, topology: int) -> Mapping[str, object]:
     """The accuracy of a topology made of some parts."""
-    (steps, what, limit), (task, images) = SETS[pictures], load_task(pictures)
+    (steps, most), (task, images) = SETS[pictures], load_task(pictures)
     wanted = replace(topologies()[topology], parts=PARTS[parts])
-    chosen = widest(wanted, task.side, images.classes, what, limit)
+    limits = TrainingSearchSettings(
+        trainings=1,
+        space="asvit-parts",
+        image_size=task.side,
+        classes=images.classes,
+        max_macs=most,
+    )
+    chosen = Limits(load_space("asvit-parts"), limits).network(wanted)
     recipe = task.recipe(steps, batch_size=32 if task.side > 32 else 64)
     with one_thread("cpu"), torch.random.fork_rng([]):
         torch.manual_seed(topology)
