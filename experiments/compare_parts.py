@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,11 +51,12 @@ PARTS: Mapping[str, Parts] = {
     **{f"{part}={to}": replace(_ALONE, **{part: to}) for part, to in _CHANGES},
 }
 TOPOLOGIES = 6
-#: Pictures -> steps of a training, and limit of multiply-adds.
-SETS: Mapping[str, tuple[int, int]] = {
-    "hard-fractals": (1_000, 1_720_000),
-    "digits": (1_000, 1_720_000),
-    "drawn-300": (600, 10_000_000),
+#: Pictures -> steps of a training, limit of multiply-adds, and augmentation.
+SETS: Mapping[str, tuple[int, int, Mapping[str, Any]]] = {
+    "hard-fractals": (1_000, 1_720_000, {}),
+    "digits": (1_000, 1_720_000, {}),
+    # Without it, so few pictures are learnt by heart.
+    "drawn-300": (800, 10_000_000, {"flip": True, "crop_scale": 0.35, "color_jitter": 0.2}),
 }
 
 
@@ -78,7 +80,7 @@ def topologies() -> list[Genotype]:
 
 def train(pictures: str, parts: str, topology: int) -> Mapping[str, object]:
     """The accuracy of a topology made of some parts."""
-    (steps, most), (task, images) = SETS[pictures], load_task(pictures)
+    (steps, most, augmentation), (task, images) = SETS[pictures], load_task(pictures)
     wanted = replace(topologies()[topology], parts=PARTS[parts])
     limits = TrainingSearchSettings(
         trainings=1,
@@ -89,6 +91,7 @@ def train(pictures: str, parts: str, topology: int) -> Mapping[str, object]:
     )
     chosen = Limits(load_space("asvit-parts"), limits).network(wanted)
     recipe = task.recipe(steps, batch_size=32 if task.side > 32 else 64)
+    recipe = replace(recipe, **augmentation)
     with one_thread("cpu"), torch.random.fork_rng([]):
         torch.manual_seed(topology)
         network = AsViT(chosen, img_size=task.side, num_classes=images.classes)
