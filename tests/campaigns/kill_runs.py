@@ -93,7 +93,15 @@ NEEDS = {"supernet evolve": ("supernet", "supernet train")}
 # Times, and what depends on them; everything else must be equal.
 _TIMES = frozenset(
     {"wall_seconds", "training_seconds", "seconds", "elapsed", "images_per_second"}
-    | {"time_fraction", "time", "latency_ms", "latency", "milliseconds", "deviation"}
+    | {
+        "epoch_seconds",
+        "time_fraction",
+        "time",
+        "latency_ms",
+        "latency",
+        "milliseconds",
+        "deviation",
+    }
     | {"crc32", "sha256"}  # of times, too
 )
 #: Of a report: durations, rows with a speed, and figures, which are files of their own.

@@ -45,7 +45,7 @@ VALIDATION_SHARE = 0.2  # of the pictures to train on, by which the last round i
 _LEAST = 5  # trainings of a search
 _STEPS = 100  # of each of them at least, before images are made smaller
 _SHORTEST = 30  # steps of a training at all
-_WORTH = 300, 8  # updates and epochs that are worth a training, or time makes a network smaller
+_WORTH = 300, 4  # updates and epochs that are worth a training, or time makes a network smaller
 _FASTER = 1.25  # times as fast is a smaller network that is worth it
 _UPDATES, _EPOCHS = 3_000, (100, 400)  # that are enough, and within how many epochs
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
@@ -95,9 +95,13 @@ class DesignPlan:
         """
         search, space = self.results["search"], load_space(self.settings.space)
         errors, networks = list[ValueError](), dict[str, Mapping[str, Any]]()
+        tried = set[str]()
         side = self._side
         wanted = len(FINALISTS) if search["ranked"] else 2
         for entry in _candidates(search["ranking"]):
+            if entry["architecture"] in tried:
+                continue
+            tried.add(entry["architecture"])
             try:
                 text, side = self._sized(space.parse(entry["architecture"]), side, bool(networks))
             except ValueError as error:  # too large or slow at any width
@@ -128,7 +132,7 @@ class DesignPlan:
         winner = max(scores, key=lambda name: scores[name])
         by_hand = [name for name in self.trained if self.network(name)["by_hand"]]
         rival = max(by_hand, key=lambda name: scores[name], default=None)
-        epoch = self.results[winner]["epoch"] / (1 - VALIDATION_SHARE)
+        epoch = self.results[winner]["epoch_seconds"] / (1 - VALIDATION_SHARE)
         steps = max(1, int(self.results["pictures"]["train"] / self._recipe["batch_size"]))
         epochs = _enough(steps)
         if self.settings.hours is not None:

@@ -507,7 +507,7 @@ def _trained(run: TrainAlgorithm) -> Mapping[str, Any]:
         "macs": result.macs,
         "command": result.provenance["command"],
         "validation": statistics.fmean(row.top1 for row in last),
-        "epoch": statistics.median(row.seconds for row in result.history),
+        "epoch_seconds": statistics.median(row.seconds for row in result.history),
     }
 
 
