@@ -51,11 +51,11 @@ def fit(
 
 
 def fast_layout(images: Tensor) -> Tensor:
-    """``[B, C, H, W]`` images as convolutions on this device are fastest.
+    """Images ``[B, C, H, W]`` as convolutions on this device are fastest; others as they are.
 
     On a CPU, depthwise ones take half the time with the channels of a pixel side by side.
     """
-    if images.device.type != "cpu":
+    if images.device.type != "cpu" or images.ndim != 4:
         return images
     return images.contiguous(memory_format=torch.channels_last)
 
