@@ -86,6 +86,7 @@ def design(
     space: str = 'families',
     trainings: int = 24,
     image_size: int | None = None,
+    pretrained: str | None = None,
     teacher: str | None = None,
     teacher_weights: str | None = None,
     device: str = 'auto',

@@ -52,6 +52,8 @@ TRAINING_FIGURES = ("curves", "pace", "confusion")
 # Of a design, beside the folders of its runs.
 DESIGNED = "design.jsonl"
 PICTURES = "images.csv"
+#: What pretrained networks start from, each beside the folder of its training.
+PRETRAINED_WEIGHTS = ("pretrained-1.safetensors", "pretrained-2.safetensors")
 
 
 def previous(state: str) -> str:

@@ -29,6 +29,9 @@ class Model:
     latency_ms: float  #: time of a forward pass in a process of its own, milliseconds
     accuracy: float  #: of the test pictures, per cent
     accuracy_interval: Interval  #: its 95 % interval (Wilson's)
+    #: Whose weights it started from: ``timm:`` and timm's name of them, or a file; empty if it was
+    #: trained from scratch.
+    pretrained: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,19 @@ class Racer:
     accuracy_interval: Interval = NO_INTERVAL  #: its 95 % interval (Wilson's)
     epochs: int = 0  #: passes over the training images, in the last round
     chosen: bool = False  #: whether it won
+    pretrained: str = ""  #: see :attr:`Model.pretrained`
+
+    @property
+    def group(self) -> str:
+        """Its family; pretrained networks are apart."""
+        return f"{self.family}, pretrained" if self.pretrained else self.family
+
+    @property
+    def origin(self) -> str:
+        """Where it is from, in a word or two."""
+        if self.pretrained:
+            return "pretrained"
+        return "by hand" if self.by_hand else "search"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,18 +136,22 @@ class DesignResult(Result, Model):
     def outcome(self) -> str:
         """What was found, how accurate it is, and what the best network made by hand reaches."""
         accuracy = Estimate(self.accuracy, *self.accuracy_interval, digits=1)
+        tuned = f", fine-tuned from {self.pretrained}" if self.pretrained else ""
         whole = (
-            f"{self.family}, {self.architecture}: {accuracy} % [95 %] of {self.test_pictures} "
-            f"test pictures, {self._limits_kept}"
+            f"{self.family}, {self.architecture}{tuned}: {accuracy} % [95 %] of "
+            f"{self.test_pictures} test pictures, {self._limits_kept}"
         )
         if self.hand_made is None:
             return f"{whole}; no network made by hand is within the limits"
         if self.difference is None or self.difference_interval is None:
             return f"{whole}; it is of a published shape, and none that was searched beat it"
         points = Estimate(self.difference, *self.difference_interval, digits=1, sign="+")
+        alike, scratch = ", where both were trained alike,", ""
+        if tuned:
+            alike, scratch = "", " and trained from scratch"
         return (
-            f"{whole}; in the last round, where both were trained alike, it was {points} points "
-            f"[95 %] from the best network made by hand, {self.hand_made.architecture}: "
+            f"{whole}; in the last round{alike} it was {points} points [95 %] from the best "
+            f"network made by hand{scratch}, {self.hand_made.architecture}: "
             f"{self.difference_in_words}"
         )
 

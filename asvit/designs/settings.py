@@ -48,6 +48,13 @@ class DesignSettings(Settings):
         at_least=32,
         shown="the pictures' own, at most 224",
     )
+    pretrained: str | None = setting(
+        None,
+        "Fine-tune a trained network in the last round, too: its run folder or file, or hub for "
+        "timm's published ones within the limits.",
+        metavar="FILE",
+        complete="paths",
+    )
     teacher: str | None = setting_of(TrainSettings, "teacher")
     teacher_weights: str | None = setting_of(TrainSettings, "teacher_weights")
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")

@@ -50,7 +50,22 @@ class Sizes:
             image_size=side,
             max_macs=most,
         )
-        return Limits(load_space(s.space), limits)
+        return Limits(
+            load_space(s.space), limits, lambda arch: self._latency(str(arch), side).milliseconds
+        )
+
+    def check(self, arch: Architecture, side: int) -> None:
+        """Check that the network of an architecture is within the limits at its own width.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        if (excess := self.limits(side).excess(arch, as_is=True)) is not None:
+            raise ValueError(f"{arch}: {excess.reason}")
+
+    def macs(self, text: str, side: int) -> int:
+        """Multiply-adds of the network of a text."""
+        return cost(text, side, self._classes).macs
 
     def widest(self, arch: Architecture, side: int, share: float = 1.0) -> Architecture:
         """The architecture as wide as the limits allow, or with a share of its multiply-adds.

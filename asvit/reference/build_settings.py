@@ -16,6 +16,7 @@ from proxies.messages import unknown
 from proxies.registry import Registry
 
 if TYPE_CHECKING:
+    from asvit.spaces.base import SearchSpace
     from asvit.training.short import Recipe
 
 
@@ -115,14 +116,17 @@ class BuildSettings(ShortTrainingSettings):
         super().check()
         if self.paces is None:
             return
-        from asvit.spaces.base import load_space
-        from asvit.spaces.union import UnionSpace
-
-        space = load_space(self.space)
-        families = space.members if isinstance(space, UnionSpace) else (space.name,)
+        space = self._space
+        families = [*map(str, space.dimensions.get(space.branch, (space.name,)))]
         for family in self.steps_of:
             if family not in families:
                 raise ValueError(f"paces={self.paces!r}: {unknown('family', family, families)}")
+
+    @property
+    def _space(self) -> SearchSpace:
+        from asvit.spaces.base import load_space
+
+        return load_space(self.space)
 
     @property
     def steps_of(self) -> Mapping[str, int]:
@@ -133,9 +137,12 @@ class BuildSettings(ShortTrainingSettings):
             try:
                 steps[family] = max(1, round(float(times) * self.steps))
             except (ValueError, OverflowError):
+                times = "0"
+            if float(times) <= 0:
                 raise ValueError(
-                    f"paces={self.paces!r} must be families and numbers such as resnet=1.5"
-                ) from None
+                    f"paces={self.paces!r} must be families and numbers above 0, such as "
+                    "resnet=1.5"
+                )
         return steps
 
     @property
@@ -147,9 +154,7 @@ class BuildSettings(ShortTrainingSettings):
         """The recipe for the network of an architecture's text."""
         recipe = self.recipe
         if self.paces:
-            from asvit.spaces.base import load_space
-
-            family = load_space(self.space).family_of(architecture)
+            family = self._space.family_of(architecture)
             recipe = self.short_recipe(self.steps_of.get(family, self.steps))
         if not self.rate_by_width:
             return recipe

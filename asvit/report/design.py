@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,11 +72,13 @@ def pictures(result: DesignResult) -> list[Picture]:
 
 def curve_rows(result: DesignResult) -> list[CurveRow]:
     """The validation accuracies of the last round; none where its folders are gone."""
-    rows = list[CurveRow]()
+    rows, stages = list[CurveRow](), Counter[str]()
     for place, racer in enumerate((r for r in result.race if r.round == "last"), 1):
-        path = result.folder / f"finalist-{place}" / METRICS_JSONL
+        kind = "pretrained" if racer.pretrained else "finalist"
+        stages[kind] += 1
+        path = result.folder / f"{kind}-{stages[kind]}" / METRICS_JSONL
         rows += [
-            CurveRow(f"{place}: {racer.family}", row.epoch, row.top1) for row in read_metrics(path)
+            CurveRow(f"{place}: {racer.group}", row.epoch, row.top1) for row in read_metrics(path)
         ]
     return rows
 
@@ -86,14 +89,14 @@ def draw_race(race: Sequence[Racer]) -> Figure:
     for racer in race:
         value = racer.accuracy if racer.round == "last" else racer.validation
         if math.isfinite(value):
-            best[racer.family] = max(value, best.get(racer.family, 0.0))
+            best[racer.group] = max(value, best.get(racer.group, 0.0))
     families = sorted(best, key=lambda family: best[family])
     fig = figure(height=max(2.4, 1.2 + 0.32 * len(families)))
     axes = fig.subplots()
     for racer in race:
-        if racer.family not in best:
+        if racer.group not in best:
             continue
-        place = families.index(racer.family)
+        place = families.index(racer.group)
         if racer.round == "search":
             face = "none" if racer.by_hand else COLOUR["muted"]
             axes.scatter(racer.validation, place, s=30, color=face, edgecolors=COLOUR["muted"])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock
 from asvit.core.files import expanded
-from asvit.core.run_files import DESIGNED, MODEL, PICTURES, PREDICTIONS
+from asvit.core.run_files import DESIGNED, MODEL, PICTURES, PREDICTIONS, PRETRAINED_WEIGHTS
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import Estimate, SummaryPart, Table
+from asvit.core.summary import Cell, Estimate, SummaryPart, Table
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
@@ -34,7 +34,12 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     """
 
     command = "design"
-    files = RunFiles("design", "design", DESIGNED, (PICTURES, MODEL, PREDICTIONS, "model.onnx"))
+    files = RunFiles(
+        "design",
+        "design",
+        DESIGNED,
+        (PICTURES, MODEL, PREDICTIONS, "model.onnx", *PRETRAINED_WEIGHTS),
+    )
     journal_type = DesignJournal
     pictures = imported("asvit.report.design:pictures")  # imports matplotlib
     details = imported("asvit.report.design:details")
@@ -55,10 +60,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         columns = ["", "architecture", "params", "multiply-adds", "ms", "accuracy [95 %]"]
         title = f"On {result.test_pictures} test pictures, per cent"
         yield Table(columns, result.lines, title)
-        columns = ["family", "architecture", "made by hand", "validation", "test [95 %]"]
-        rows = [
+        columns = ["family", "architecture", "origin", "validation", "test [95 %]"]
+        rows: list[list[Cell]] = [
             [
-                *(racer.family, racer.architecture, "yes" if racer.by_hand else ""),
+                *(racer.family, racer.architecture, racer.origin),
                 *(racer.validation, Estimate(racer.accuracy, *racer.accuracy_interval, digits=1)),
             ]
             for racer in result.last_round

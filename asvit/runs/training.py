@@ -113,13 +113,15 @@ def _tokens(stages: Sequence[Mapping[str, Any]]) -> Table:
     return Table([*columns, "of full time (%)"], rows, "Tokens")
 
 
-def few_pictures_note(pictures: int) -> list[str]:
+def few_pictures_note(
+    pictures: int, how: str = "asvit train ARCH --weights FILE --new-head --recipe finetune"
+) -> list[str]:
     """A line where there are so few pictures that pretrained weights are the better start."""
     if pictures >= _FEW:
         return []
     return [
         f"{pictures:,} pictures are few to train on from scratch; fine-tuning pretrained weights "
-        "does better (asvit train ARCH --weights FILE --new-head --recipe finetune)"
+        f"does better ({how})"
     ]
 
 

@@ -90,16 +90,19 @@ class Limits:
             return 1000
         return _classes(s.data) or s.classes
 
-    def excess(self, arch: Architecture, *, timed: bool = True) -> Excess | None:
+    def excess(
+        self, arch: Architecture, *, timed: bool = True, as_is: bool = False
+    ) -> Excess | None:
         """How far the network of an architecture is above a limit; None if it is not.
 
-        It is timed only where its size is within the limits.
+        It is timed only where its size is within the limits. ``as_is``: the architecture keeps
+        its own width.
         """
         s = self._settings
         if not s.limited:
             return None
         try:
-            network = self.network(arch)
+            network = arch if as_is else self.network(arch)
             size = cost(network, s.image_size, self.classes)
             excesses = [
                 Excess(have / most - 1, f"{have:,} {what}, more than the {most:,} allowed")

@@ -21,7 +21,6 @@ from asvit.core.settings import (
 )
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.findings import LEAST_TRAININGS
-from asvit.training.short_settings import initial_weights
 from scaling import parse_amount, parse_milliseconds
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured
@@ -385,7 +384,7 @@ class TrainingSearchSettings(SearchSettings):
     flip: bool = setting_of(BuildSettings, "flip", group=_TRAINING)
     crop_scale: float = setting_of(BuildSettings, "crop_scale", group=_TRAINING)
     color_jitter: float = setting_of(BuildSettings, "color_jitter", group=_TRAINING)
-    init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
+    init: Literal["xavier", "own"] = setting_of(BuildSettings, "init", group=_TRAINING)
     paces: str | None = setting_of(BuildSettings, "paces", group=_TRAINING)
 
     def __post_init__(self) -> None:

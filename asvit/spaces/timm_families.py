@@ -43,6 +43,7 @@ class TimmFamily:
         others: Arguments that follow from width and options.
         multiple: What the width is a multiple of.
         least: Smallest image, in pixels.
+        pretrained: timm's names of published weights for images with ImageNet's mean and std.
     """
 
     model: str
@@ -57,6 +58,7 @@ class TimmFamily:
     others: Callable[[int], Arguments] = lambda _width: {}
     multiple: int = 1
     least: int = 32
+    pretrained: tuple[str, ...] = ()
 
     def arguments(self, width: int, depths: Depths, options: Arguments) -> Arguments:
         """The arguments of timm's constructor."""
@@ -76,50 +78,117 @@ def _heads(width: int, least: int = 8) -> int:
 #: Name of the space -> the family.
 TIMM_FAMILIES: Final[Mapping[str, TimmFamily]] = {
     "resnet": TimmFamily(
-        *("resnet10t", "channels", "layers", ((1, 2), (1, 2), (1, 2, 3), (1, 2)), (1, 1, 1, 1)),
-        *("residual networks of two 3 x 3 convolutions", "ResNet, arXiv:1512.03385"),
+        model="resnet10t",
+        width="channels",
+        depth="layers",
+        depths=((1, 2), (1, 2), (1, 2, 3), (1, 2)),
+        by_hand=(1, 1, 1, 1),
         others=lambda width: {"stem_width": max(4, width // 2 // 4 * 4)},
+        title="residual networks of two 3 x 3 convolutions",
+        paper="ResNet, arXiv:1512.03385",
+        pretrained=(
+            "resnet10t.c3_in1k",
+            "resnet14t.c3_in1k",
+            "resnet18.a1_in1k",
+            "resnet26t.ra2_in1k",
+            "resnet34.a1_in1k",
+            "resnet50.a1_in1k",
+        ),
     ),
     "mobilenet": TimmFamily(
-        *("mobilenetv3_small_scaled", "width", "depths"),
-        *(((2, 3), (2, 3, 4), (1, 2, 3), (1, 2, 3)), (2, 3, 2, 3)),
-        *("inverted bottlenecks of depthwise convolutions", "MobileNetV3, arXiv:1905.02244"),
+        model="mobilenetv3_small_scaled",
+        width="width",
+        depth="depths",
+        depths=((2, 3), (2, 3, 4), (1, 2, 3), (1, 2, 3)),
+        by_hand=(2, 3, 2, 3),
         factors=(),
+        title="inverted bottlenecks of depthwise convolutions",
+        paper="MobileNetV3, arXiv:1905.02244",
+        pretrained=(
+            "mobilenetv3_small_050.lamb_in1k",
+            "mobilenetv3_small_075.lamb_in1k",
+            "mobilenetv3_small_100.lamb_in1k",
+            "mobilenetv3_large_100.ra_in1k",
+        ),
     ),
     "convnext": TimmFamily(
-        *("convnext_atto", "dims", "depths"),
-        *(((1, 2, 3), (1, 2, 3), (2, 4, 6), (1, 2, 3)), (2, 2, 6, 2, "patch")),
-        *("depthwise 7 x 7 convolutions and a feed-forward part", "ConvNeXt, arXiv:2201.03545"),
+        model="convnext_atto",
+        width="dims",
+        depth="depths",
+        depths=((1, 2, 3), (1, 2, 3), (2, 4, 6), (1, 2, 3)),
         options={"stem_type": ("patch", "overlap_tiered")},
+        by_hand=(2, 2, 6, 2, "patch"),
+        title="depthwise 7 x 7 convolutions and a feed-forward part",
+        paper="ConvNeXt, arXiv:2201.03545",
+        pretrained=(
+            "convnext_atto.d2_in1k",
+            "convnext_femto.d1_in1k",
+            "convnext_pico.d1_in1k",
+            "convnext_nano.in12k_ft_in1k",
+            "convnext_tiny.in12k_ft_in1k",
+        ),
     ),
     "repvit": TimmFamily(
-        *("repvit_m0_9", "embed_dim", "depth"),
-        *(((1, 2), (1, 2), (2, 4, 8, 14), (1, 2)), (2, 2, 14, 2)),
-        *("MobileNetV3-like blocks in the shape of a ViT", "RepViT, arXiv:2307.09283"),
+        model="repvit_m0_9",
+        width="embed_dim",
+        depth="depth",
+        depths=((1, 2), (1, 2), (2, 4, 8, 14), (1, 2)),
+        by_hand=(2, 2, 14, 2),
         multiple=2,
+        title="MobileNetV3-like blocks in the shape of a ViT",
+        paper="RepViT, arXiv:2307.09283",
+        pretrained=(
+            "repvit_m0_9.dist_450e_in1k",
+            "repvit_m1_0.dist_450e_in1k",
+            "repvit_m1_1.dist_450e_in1k",
+            "repvit_m1_5.dist_450e_in1k",
+        ),
     ),
     "starnet": TimmFamily(
-        *("starnet_s1", "base_dim", "depths"),
-        *(((1, 2), (1, 2), (2, 4, 8), (1, 2, 3)), (2, 2, 8, 3)),
-        *("depthwise convolutions and products of two maps", "StarNet, arXiv:2403.19967"),
+        model="starnet_s1",
+        width="base_dim",
+        depth="depths",
+        depths=((1, 2), (1, 2), (2, 4, 8), (1, 2, 3)),
+        by_hand=(2, 2, 8, 3),
         factors=(),
+        title="depthwise convolutions and products of two maps",
+        paper="StarNet, arXiv:2403.19967",
+        pretrained=("starnet_s1.in1k", "starnet_s2.in1k", "starnet_s3.in1k", "starnet_s4.in1k"),
     ),
     "swin": TimmFamily(
-        *("swin_tiny_patch4_window7_224", "embed_dim", "depths"),
-        *(((1, 2), (1, 2), (2, 4, 6), (1, 2)), (2, 2, 6, 2, 4)),
-        *("attention in shifted windows, positions as biases", "Swin, arXiv:2103.14030"),
-        factors=(),
+        model="swin_tiny_patch4_window7_224",
+        width="embed_dim",
+        depth="depths",
+        depths=((1, 2), (1, 2), (2, 4, 6), (1, 2)),
         options={"window_size": (4, 8)},
+        by_hand=(2, 2, 6, 2, 4),
+        factors=(),
         others=lambda width: {"num_heads": tuple(f * _heads(width) for f in _PYRAMID)},
         multiple=2,
+        title="attention in shifted windows, positions as biases",
+        paper="Swin, arXiv:2103.14030",
+        pretrained=(
+            "swin_tiny_patch4_window7_224.ms_in1k",
+            "swin_small_patch4_window7_224.ms_in1k",
+        ),
     ),
     "deit": TimmFamily(
-        *("deit_tiny_patch16_224", "embed_dim", "depth", ((3, 4, 6, 8, 12),), (12, 8)),
-        *("plain vision transformers", "DeiT, arXiv:2012.12877"),
-        factors=(),
+        model="deit_tiny_patch16_224",
+        width="embed_dim",
+        depth="depth",
+        depths=((3, 4, 6, 8, 12),),
         options={"patch_size": (4, 8, 16)},
+        by_hand=(12, 8),
+        factors=(),
         others=lambda width: {"num_heads": _heads(width, 16)},
         multiple=4,
+        title="plain vision transformers",
+        paper="DeiT, arXiv:2012.12877",
+        pretrained=(
+            "deit_tiny_patch16_224.fb_in1k",
+            "deit_small_patch16_224.fb_in1k",
+            "deit_base_patch16_224.fb_in1k",
+        ),
     ),
 }
 

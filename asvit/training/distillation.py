@@ -1,9 +1,8 @@
 """Knowledge distillation from a trained teacher."""
 
 from collections.abc import Sequence
-from typing import Self, cast
+from typing import Any, Self, cast
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,9 +10,8 @@ from torch.nn import functional as F
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.families import PREFIX, TimmModel
-from asvit.training.pretrained import load_pretrained, weights_path
+from asvit.training.pretrained import load_pretrained, load_published, weights_path
 from asvit.training.settings import TrainSettings
-from proxies.messages import first_line
 
 PUBLISHED = "timm"  # in place of a file: timm's published weights
 
@@ -117,14 +115,7 @@ def load_teacher(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher |
 def _published(name: str, classes: tuple[str, ...]) -> Teacher:
     if not name.startswith(PREFIX):
         raise ValueError(f"timm publishes no weights of {name!r}; give teacher_weights a file")
-    timm_model = TimmModel.parse(name)
-    model_name = timm_model.name
-    try:
-        model = timm.create_model(model_name, pretrained=True, **timm_model.arguments)
-    except RuntimeError as error:  # timm has none
-        raise ValueError(
-            f"timm publishes no weights of {model_name!r}: {first_line(error)}"
-        ) from error
+    model: Any = load_published(TimmModel.parse(name))
     _check_classes(name, model.num_classes, classes)
     config = model.pretrained_cfg
     return Teacher(model, config["input_size"][-1], mean=config["mean"], std=config["std"])

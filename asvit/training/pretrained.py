@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import timm
 from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,10 +13,14 @@ from torch.nn import functional as F
 from asvit.core.files import check_plain, expanded
 from asvit.core.run_files import INHERITED, MODEL, RESULT
 from asvit.networks import load_state, read_state
+from asvit.spaces.families import TimmModel
+from proxies.messages import first_line
+from proxies.text import one_line
 
 _BIAS_TABLE = "relative_position_bias_table"
 _POS_EMBED = "pos_embed"
 _MAX_PREFIX_TOKENS = 2  # before the grid: class token, distillation token
+_LONGEST = 120  # characters of the reason of a failed download
 
 
 def weights_path(text: str) -> Path:
@@ -53,6 +58,34 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
     return load_state(
         model, weights, what=f"the weights of {path}", may_lack=head if new_head else ()
     )
+
+
+def load_published(model: TimmModel) -> nn.Module:
+    """A model of timm's with its published weights, which are downloaded where they are not yet.
+
+    Raises:
+        ValueError: If timm publishes none.
+        FileNotFoundError: If they cannot be downloaded.
+    """
+    try:
+        network: nn.Module = timm.create_model(model.name, pretrained=True, **model.arguments)
+    except RuntimeError as error:  # timm has none
+        raise ValueError(
+            f"timm publishes no weights of {model.name!r}: {first_line(error)}"
+        ) from error
+    except OSError as error:
+        raise FileNotFoundError(
+            f"timm's weights of {model.name!r} are not on this machine and cannot be downloaded "
+            f"({_first_cause(error)}); go online, or give a file of weights"
+        ) from error
+    return network
+
+
+def _first_cause(error: BaseException) -> str:
+    """What an error began with."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return one_line(first_line(error), most=_LONGEST)
 
 
 def _head_names(model: Any) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from asvit.core.console import clock
-from asvit.core.run_files import PICTURES
+from asvit.core.run_files import PICTURES, PRETRAINED_WEIGHTS
 from asvit.core.settings import fields_of
+from asvit.designs.pretrained import HUB, Pretrained, candidates, check_weights, largest
 from asvit.designs.settings import DesignSettings
 from asvit.designs.sizes import Sizes
 from asvit.executors import Workers
@@ -27,23 +28,27 @@ from asvit.runs.algorithms.training import TrainAlgorithm, small_batch
 from asvit.runs.estimate import paces, training_seconds
 from asvit.runs.timing import fresh_latency
 from asvit.search.settings import TrainingSearchSettings
-from asvit.spaces import cost, load_space
+from asvit.spaces import UnionSpace, cost, load_space
 from asvit.spaces.base import Architecture
+from asvit.spaces.families import PREFIX
 from asvit.training.recipes import RECIPES
 from proxies.latency import Latency
+from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)
 
 FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
+PRETRAINED = ("pretrained-1", "pretrained-2")  # those of networks that are not from scratch
 #: Of the hours.
-SHARES = {"search": 0.24, "last round": 0.22, "training": 0.48, "rest": 0.06}
+SHARES = {"search": 0.14, "last round": 0.12, "training": 0.7, "rest": 0.04}
 _TRAININGS = SHARES["last round"] + SHARES["training"]
-AFTERWARDS = 40.0  # seconds that tests, copies and latencies take at least
+AFTERWARDS = 30.0  # seconds that tests, copies and latencies take at least
 SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is short
 VALIDATION_SHARE = 0.2  # of the pictures to train on, by which the last round is decided
 
-_LEAST = 5  # trainings of a search
+_LEAST = 5  # trainings of a search, and families where time is short
 _STEPS = 100  # of each of them at least, before images are made smaller
+_RACED = 150  # steps of a training where time is short, or fewer families race
 _SHORTEST = 30  # steps of a training at all
 _WORTH = 300, 4  # updates and epochs that are worth a training, or time makes a network smaller
 _FASTER = 1.25  # times as fast is a smaller network that is worth it
@@ -51,6 +56,8 @@ _UPDATES, _EPOCHS = 6_000, (100, 600)  # that are enough, and within how many ep
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _BATCH = (32, 64)  # images where there are enough pictures
 _RATE = 2e-3  # of batches of these sizes
+_TUNING = 0.25  # of that learning rate, for weights that timm publishes
+_TUNED = 5  # epochs of a pretrained network that are worth it
 
 
 @dataclass
@@ -75,33 +82,33 @@ class DesignPlan:
             for side in self._sides:
                 full = self._search(side, str(self.folder / PICTURES))
                 took = whole if side == own else training_seconds(full, self.workers)
-                if seconds < took and (equally := paces(full, self.workers)) is not None:
-                    text, took = equally  # what learns most in equal time goes on
-                    full = replace(full, paces=text)
+                if seconds < took:
+                    full = self._raced(full, seconds / took)
+                    if (equally := paces(full, self.workers)) is not None:
+                        text, took = equally  # what learns most in equal time goes on
+                        full = replace(full, paces=text)
                 part = min(1.0, seconds / took)
-                wanted = max(_LEAST, len(load_space(self.settings.space).by_hand))
+                wanted = max(_LEAST, len(load_space(full.space).by_hand))
                 fewer = min(full.trainings, max(wanted, round(full.trainings * math.sqrt(part))))
                 steps = round(full.training_steps * part * full.trainings / fewer)
                 settings = replace(full, trainings=fewer, training_steps=max(_SHORTEST, steps))
                 if steps >= _STEPS:
                     break
-        names = ("trainings", "training_steps", "paces", "image_size", "max_macs", "max_params")
-        return {name: getattr(settings, name) for name in names}
+        names = ("space", "trainings", "training_steps", "paces", "image_size")
+        return {name: getattr(settings, name) for name in (*names, "max_macs", "max_params")}
 
     def finalists(self) -> Mapping[str, Any]:
         """The networks of the last round and the image size, as limits and time allow.
 
-        The best of the search, the best of those made by hand, and the best of another family.
+        The best of the search, the one made by hand of the first family, and the best of another;
+        two of them where the search ranks nothing, or has had no time for all families.
         """
         search, space = self.results["search"], load_space(self.settings.space)
         errors, networks = list[ValueError](), dict[str, Mapping[str, Any]]()
-        tried = set[str]()
         side = self._side
-        wanted = len(FINALISTS) if search["ranked"] else 2
-        for entry in _candidates(search["ranking"]):
-            if entry["architecture"] in tried:
-                continue
-            tried.add(entry["architecture"])
+        whole = self.results["plan"]["space"] == self.settings.space
+        wanted = len(FINALISTS) if search["ranked"] and whole else 2
+        for entry in _candidates(search["ranking"], self._first_family):
             try:
                 text, side = self._sized(space.parse(entry["architecture"]), side, bool(networks))
             except ValueError as error:  # too large or slow at any width
@@ -112,7 +119,72 @@ class DesignPlan:
                 break
         if not networks:
             raise ValueError(f"{errors[0]}; the same command with another limit goes on from here")
-        return {"side": side, "networks": [*networks.values()]}
+        tuned = self._store_pretrained(side)
+        return {"side": side, "networks": [*networks.values()], "pretrained": tuned}
+
+    def pretrained(self, side: int, data: str | None = None) -> Sequence[Pretrained]:
+        """The pretrained networks that race; none where none are asked for.
+
+        They are chosen by their sizes for images of the whole side, and, where time is limited,
+        by the time that they take for images of ``side``.
+
+        Raises:
+            ValueError: If none is within the limits.
+            FileNotFoundError: If there is no such file.
+        """
+        s = self.settings
+        if s.pretrained is None:
+            return ()
+        trained = candidates(s.pretrained, s.space)
+
+        def check_time(one: Pretrained) -> None:
+            """Check that the last round has time for a few epochs."""
+            if s.hours is None:
+                return
+            plan = self._training(one.architecture, side, 2, PRETRAINED[0], data=data).plan()
+            time = SHARES["last round"] * 3600 * s.hours / len(self.last_round)
+            took = float(plan["time"]["epoch"])
+            if time < _TUNED * took:
+                raise ValueError(
+                    f"{one.architecture}: {_TUNED} epochs take {clock(_TUNED * took)} at {side} "
+                    f"px, more than the {clock(time)} it has of the hours"
+                )
+
+        return largest(trained, self.sizes, self._side, check_time)
+
+    def check_pretrained(self, data: str) -> None:
+        """Check before a design starts that pretrained networks race, and have weights.
+
+        Raises:
+            ValueError: If none is within the limits, or a network does not take images of the
+                sizes that the design may have.
+            FileNotFoundError: If weights are missing.
+        """
+        sides = [self._side] if self.settings.hours is None else self._sides
+        for one in self.pretrained(sides[-1], data):
+            check_weights(one, sides, len(self.results["pictures"]["classes"]))
+
+    def _store_pretrained(self, side: int) -> list[dict[str, Any]]:
+        """Write the weights of the pretrained networks that race into the run folder.
+
+        That none is within the limits any more, at the images that time allows, stops nothing.
+        """
+        try:
+            chosen = self.pretrained(side)
+        except ValueError as error:
+            logger.warning("no pretrained network is in the last round: %s", first_line(error))
+            chosen = ()
+        for name, one in zip(PRETRAINED, chosen, strict=False):
+            one.file().write(self._weights(name))
+        return [
+            {
+                "architecture": one.architecture,
+                "family": one.family,
+                "by_hand": False,
+                "pretrained": one.source,
+            }
+            for one in chosen
+        ]
 
     def epochs(self) -> Mapping[str, Any]:
         """How long the finalists are trained: as long as it pays, or as the time allows."""
@@ -126,10 +198,20 @@ class DesignPlan:
         return {"epochs": epochs, "seconds": {name: epochs[name] * each[name] for name in plans}}
 
     def choice(self) -> Mapping[str, Any]:
-        """Which finalist is trained on all pictures, and for how many epochs."""
+        """Which finalist is trained on all pictures, and for how many epochs.
+
+        One from scratch of another family than the first has to be better by two standard
+        errors: with few pictures chance would choose, and what learns fastest is not always best
+        in the end.
+        """
         scores = {name: self.results[name]["validation"] for name in self.trained}
+        count = max(1, round(VALIDATION_SHARE * self.results["pictures"]["train"]))
+        expected = [name for name in scores if self._is_expected(self.network(name))]
+        leader = max(expected or scores, key=lambda name: scores[name])
         # The first is the one that the search expects most of, should they be equal.
         winner = max(scores, key=lambda name: scores[name])
+        if scores[winner] - scores[leader] < 2 * _error(scores[winner], scores[leader], count):
+            winner = leader
         by_hand = [name for name in self.trained if self.network(name)["by_hand"]]
         rival = max(by_hand, key=lambda name: scores[name], default=None)
         # An image to validate with took a third of the time of one to train on.
@@ -173,20 +255,40 @@ class DesignPlan:
                 f"hours={hours:g} ({clock(3600 * hours)}) are too few: the shortest search, two "
                 f"epochs of the smallest networks, tests and copies take about {clock(least)}"
             )
-        rounds = dict.fromkeys(FINALISTS, training)
+        rounds = dict.fromkeys(self.last_round, training)
         return {"search": search, **rounds, "training": training, "rest": AFTERWARDS}
 
     # What a plan is made of.
 
     @property
+    def last_round(self) -> Sequence[str]:
+        """The stages of the last round; one without a network does nothing."""
+        pretrained = self.settings.pretrained
+        if pretrained is None:
+            return FINALISTS
+        return (*FINALISTS, *(PRETRAINED if pretrained == HUB else PRETRAINED[:1]))
+
+    @property
     def trained(self) -> Sequence[str]:
-        """The stages of the last round, one for each of its networks."""
-        return FINALISTS[: len(self.results["finalists"]["networks"])]
+        """The stages of the last round that have a network."""
+        return [*self._networks]
 
     def network(self, name: str) -> Mapping[str, Any]:
         """Text, family and origin of a finalist."""
-        network: Mapping[str, Any] = self.results["finalists"]["networks"][FINALISTS.index(name)]
-        return network
+        return self._networks[name]
+
+    @property
+    def _networks(self) -> Mapping[str, Mapping[str, Any]]:
+        """The networks of the last round by their stages."""
+        finalists = self.results["finalists"]
+        return {
+            **dict(zip(FINALISTS, finalists["networks"], strict=False)),
+            **dict(zip(PRETRAINED, finalists["pretrained"], strict=False)),
+        }
+
+    def _weights(self, name: str) -> Path:
+        """The file of the weights that a pretrained network starts from."""
+        return self.folder / PRETRAINED_WEIGHTS[PRETRAINED.index(name)]
 
     @cached_property
     def sizes(self) -> Sizes:
@@ -210,7 +312,10 @@ class DesignPlan:
     def finalist(self, name: str, epochs: int) -> TrainAlgorithm:
         """The training of a network of the last round, on four fifths of the pictures."""
         text, side = self.network(name)["architecture"], self.results["finalists"]["side"]
-        return self._training(text, side, epochs, name)
+        options = self._tuning(name)
+        if name in PRETRAINED:
+            options |= {"weights": str(self._weights(name)), "new_head": True}
+        return self._training(text, side, epochs, name, **options)
 
     def training(self) -> TrainAlgorithm:
         """The training of the winner on all pictures, from its weights in the last round."""
@@ -222,6 +327,7 @@ class DesignPlan:
             side,
             epochs,
             "training",
+            **self._tuning(choice["winner"]),
             weights=str(self.folder / choice["winner"]),
             train_on_validation=True,
             # Their accuracy says nothing any more.
@@ -247,12 +353,11 @@ class DesignPlan:
             image_size=side,
             recipe="small",
             epochs=epochs,
-            **self._recipe,
+            **{**self._recipe, **options},
             seed=s.seed,
             device=s.device,
             teacher=s.teacher,
             teacher_weights=s.teacher_weights,
-            **options,
             **self.stage_options(folder),
         )
 
@@ -283,6 +388,22 @@ class DesignPlan:
             **self._recipe,
         )
 
+    @staticmethod
+    def _raced(search: TrainingSearchSettings, part: float) -> TrainingSearchSettings:
+        """The first families of the space, as many as are trained long enough in part of the time.
+
+        A training of a few dozen steps says little of any.
+        """
+        space = load_space(search.space)
+        if not isinstance(space, UnionSpace):
+            return search
+        most = max(_LEAST, int(part * search.trainings * search.training_steps / _RACED))
+        if most >= len(space.members):
+            return search
+        families = ",".join(space.members[:most])
+        logger.warning("there is time for %d families: %s", most, families.replace(",", ", "))
+        return replace(search, space=families)
+
     @cached_property
     def _quick_macs(self) -> float:
         """Multiply-adds of a few networks that keep the limit of latency."""
@@ -307,6 +428,25 @@ class DesignPlan:
         space, rng = load_space(self.settings.space), np.random.default_rng(self.settings.seed)
         by_hand = [space.parse(text) for text in space.by_hand]
         return [*by_hand, *(space.sample(rng) for _ in range(max(0, 15 - len(by_hand))))]
+
+    def _tuning(self, name: str) -> dict[str, Any]:
+        """The learning rate of a finalist with published weights, which it should not unlearn.
+
+        Weights of a few thousand pictures take the usual one: ResNets that were trained on
+        fractals came out worse at a half and a quarter of it, on drawn pictures and on digits.
+        """
+        published = self.network(name).get("pretrained", "").startswith(PREFIX)
+        return {"learning_rate": _TUNING * self._recipe["learning_rate"]} if published else {}
+
+    def _is_expected(self, network: Mapping[str, Any]) -> bool:
+        """Whether a network would be expected to win before any was trained."""
+        return "pretrained" in network or network["family"] == self._first_family
+
+    @property
+    def _first_family(self) -> str:
+        """The family that others have to beat: the first of the space with a network by hand."""
+        space = load_space(self.settings.space)
+        return space.family_of(space.by_hand[0]) if space.by_hand else ""
 
     @property
     def _recipe(self) -> Mapping[str, Any]:
@@ -377,15 +517,20 @@ def recipe_for(pictures: int) -> Mapping[str, Any]:
     return {"batch_size": batch, "learning_rate": _RATE * min(1.0, batch / least)}
 
 
-def _candidates(ranking: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """The networks of a search, best first, in the order in which the last round takes them."""
+def _candidates(ranking: Sequence[Mapping[str, Any]], first: str) -> Iterable[Mapping[str, Any]]:
+    """The networks of a search, in the order in which the last round takes them."""
     by_hand = [entry for entry in ranking if entry["by_hand"]]
-    families = {entry["family"] for entry in [ranking[0], *by_hand[:1]]}
-    yield ranking[0]
-    yield from by_hand[:1]
-    yield from (entry for entry in ranking if entry["family"] not in families)
-    yield from by_hand
-    yield from ranking
+    by_hand.sort(key=lambda entry: entry["family"] != first)
+    best = [ranking[0], *by_hand[:1]]
+    families = {entry["family"] for entry in best}
+    others = [entry for entry in ranking if entry["family"] not in families]
+    order = [*best, *others, *by_hand, *ranking]
+    return {entry["architecture"]: entry for entry in order}.values()
+
+
+def _error(first: float, second: float, pictures: int) -> float:
+    """Standard error of the difference of two accuracies in per cent, of so many pictures each."""
+    return math.sqrt(sum(one * (100 - one) for one in (first, second)) / pictures)
 
 
 def _enough(steps: int) -> int:

@@ -36,7 +36,7 @@ from asvit.designs.sizes import Sizes, limits_of
 from asvit.export.formats import FORMATS
 from asvit.reference.findings import Component, Interval
 from asvit.reference.intervals import paired_difference, wilson
-from asvit.runs.algorithms.design_plan import AFTERWARDS, FINALISTS, SHARES, SIDES, DesignPlan
+from asvit.runs.algorithms.design_plan import AFTERWARDS, SHARES, SIDES, DesignPlan
 from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun
@@ -65,7 +65,7 @@ logger = logging.getLogger(__name__)
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _CHOOSING = (
     *(*LIMITS, "latency_batch", "latency_runtime"),
-    *("image_size", "hours", "teacher", "teacher_weights"),
+    *("image_size", "hours", "pretrained", "teacher", "teacher_weights"),
 )
 _JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
 GENERATED = "pictures"  # folder of generated pictures
@@ -77,6 +77,7 @@ class DesignAlgorithm(DesignRun):
     """Executes a design."""
 
     results: dict[str, Mapping[str, Any]] = field(default_factory=dict, init=False)  # by stage
+    _looked: bool = field(default=False, init=False)  # whether pretrained networks were checked
     _tell: Tell = field(default_factory=lambda: ignore, init=False)  # of the stage under way
     _journal: DesignJournal = field(init=False, repr=False, compare=False)
 
@@ -112,7 +113,7 @@ class DesignAlgorithm(DesignRun):
             "search": self._search,
             "finalists": self.plan.finalists,
             "epochs": self.plan.epochs,
-            **{name: partial(self._last_round, name) for name in FINALISTS},
+            **{name: partial(self._last_round, name) for name in self.plan.last_round},
             "choice": self.plan.choice,
             "training": lambda: _trained(self.plan.training()),
             "test": self._test,
@@ -131,14 +132,21 @@ class DesignAlgorithm(DesignRun):
         if s.hours is not None:
             times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in SHARES.items())
             more = [f"plan: {', '.join(times)}"]
-        if s.teacher is None:
-            more += few_pictures_note(len(self._images))
+        if s.teacher is None and s.pretrained is None:
+            more += few_pictures_note(
+                len(self._images), "--pretrained FILE, or hub for timm's, adds them to the race"
+            )
         return "\n".join([first, *more])
 
     @cached_property
     def _images(self) -> LabelledImages:
         """The pictures that are there when the call begins."""
         return open_pictures(self.settings.data)
+
+    @cached_property
+    def _sampled_facts(self) -> Mapping[str, Any]:
+        """About what the first stage gives."""
+        return sampled_facts(self._images, side=SIDES[0])
 
     def check(self) -> None:
         """Look names up, and whether there are limits that any network can be within."""
@@ -157,10 +165,15 @@ class DesignAlgorithm(DesignRun):
         sizes.limits(s.image_size or SIDES[-1]).sample(np.random.default_rng(0))
 
     def load(self) -> Mapping[str, Any]:
-        """The kind of device; the weights of a teacher are read that is still to teach."""
+        """The kind of device; weights that are still needed are looked for."""
         s = self.settings
         start = {"device": resolve_device(s.device).type}
-        if s.teacher is None or peeked(self).result_of("training") is not None:
+        if s.teacher is None and s.pretrained is None:
+            return start
+        journal = peeked(self)
+        if s.pretrained is not None and journal.result_of("finalists") is None:
+            self._check_pretrained(journal)
+        if s.teacher is None or journal.result_of("training") is not None:
             return start
         classes = self._images.classes
         teacher: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
@@ -168,6 +181,14 @@ class DesignAlgorithm(DesignRun):
             how = TrainSettings.make(architecture=s.teacher, image_size=side, **teacher)
             load_teacher(how, classes)
         return start
+
+    def _check_pretrained(self, journal: DesignJournal) -> None:
+        """Check once, as it may time networks, that pretrained ones race and have weights."""
+        if self._looked:
+            return
+        self.results["pictures"] = journal.result_of("pictures") or self._sampled_facts
+        self.plan.check_pretrained(self.settings.data)
+        self._looked = True
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
         """As the base has them; limits may be other ones until a network is chosen."""
@@ -191,8 +212,7 @@ class DesignAlgorithm(DesignRun):
         self.results.update((stage.name, stage.result) for stage in journal.records)
         done = [name for name in self.stages if name in self.results]
         left, times = [name for name in self.stages if name not in done], dict[str, float]()
-        if "pictures" not in self.results:
-            self.results["pictures"] = sampled_facts(images, side=SIDES[0])
+        self.results.setdefault("pictures", self._sampled_facts)
         if left:
             times |= self.plan.seconds(self.settings.data)
         seconds = {name: took for name, took in times.items() if name not in done}
@@ -251,7 +271,8 @@ class DesignAlgorithm(DesignRun):
             "out": self.folder / name,
             "progress": self._tell,
             "fresh": self.fresh and name not in self.results,
-            "may_move": ("data",),  # with the folder; the list has digests of the pictures
+            # With the folder; the list has digests of the pictures.
+            "may_move": ("data", "weights"),
         }
 
     # The stages, but for those of the plan.
@@ -361,11 +382,11 @@ class DesignAlgorithm(DesignRun):
         Predictions(classes, confusion, mistakes, right).write(self.folder / PREDICTIONS)
 
     def _measure_latency(self) -> Mapping[str, Any]:
-        """Latencies of the finalists, each measured in a process of its own."""
-        side = self.results["finalists"]["side"]
+        """Latencies of the winner and its rival, each measured in a process of its own."""
+        side, choice = self.results["finalists"]["side"], self.results["choice"]
         latencies = {
             name: self.plan.latency(self.plan.network(name)["architecture"], side)
-            for name in self.plan.trained
+            for name in dict.fromkeys((choice["winner"], choice["by_hand"] or choice["winner"]))
         }
         stored: Mapping[str, Any] = to_json(latencies)
         return stored
@@ -408,8 +429,10 @@ class DesignAlgorithm(DesignRun):
                 f"{share(choice['by_hand'])}: the best network made by hand in the last round, "
                 f"where this one reached {share(choice['winner'])}"
             )
+        source = self.plan.network(choice["winner"]).get("pretrained")
         return {
             "limits": limits_of(self.settings).sizes_in_words,
+            **({"pretrained": f"fine-tuned from {Path(source).name}"} if source else {}),
             "accuracy": f"{share('training')} of {tested['pictures']} pictures that were kept "
             "aside",
             "by_hand": by_hand,
@@ -474,6 +497,7 @@ class DesignAlgorithm(DesignRun):
             params=results[name]["params"],
             macs=results[name]["macs"],
             latency_ms=results["latency"][name]["milliseconds"],
+            pretrained=self.plan.network(name).get("pretrained", ""),
             accuracy=mean,
             accuracy_interval=Interval(*ends),
         )

@@ -39,6 +39,7 @@ PATIENCE = 300  # seconds to wait for a batch before its workers count as lost
 _log = logging.getLogger(__name__)
 
 _SHARED_MEMORY = Path("/dev/shm")
+_KEPT = 2**29  # bytes of decoded pictures that a loader keeps, in all its workers together
 _ORDER, _IMAGE, _MIX = 0, 1, 2  # first keys of the seeds
 
 Indices = NDArray[np.int64]
@@ -96,6 +97,11 @@ class _ImageBatches(Dataset[Batch]):
     transform: PictureTransform
     erase: Callable[[Tensor], Tensor] | None = None
     mixing: BatchTransform | None = None
+    _kept: dict[int, Image.Image] = field(default_factory=dict, init=False, repr=False)
+    _room: int = field(init=False, repr=False)  # bytes
+
+    def __post_init__(self) -> None:
+        self._room = _KEPT // max(1, self.batching.workers)
 
     def __getitem__(self, plan: BatchPlan) -> Batch:
         size, seed = self.batching.image_size, self.batching.seed
@@ -132,13 +138,24 @@ class _ImageBatches(Dataset[Batch]):
         count = len(self.images)
         for candidate in (place % count for place in range(index, index + count)):
             try:
-                return self.images.picture(candidate), int(self.images.labels[candidate])
+                return self._picture(candidate), int(self.images.labels[candidate])
             except ValueError as error:
                 if self.batching.bad == "stop":
                     advice = "repair or remove it, or give --bad-images replace"
                     raise ValueError(f"{error}; {advice}") from error
                 bad.append((candidate, str(error)))
         raise ValueError(f"none of the images can be read: {self.images.source}")
+
+    def _picture(self, index: int) -> Image.Image:
+        """A picture, which is kept while there is room: decoding a small one takes a third."""
+        if (kept := self._kept.get(index)) is not None:
+            return kept
+        picture = self.images.picture(index)
+        size = 4 * picture.width * picture.height  # Pillow has four bytes for a pixel
+        if size <= self._room:
+            self._kept[index] = picture
+            self._room -= size
+        return picture
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:

@@ -223,3 +223,14 @@ def test_rows_may_have_been_trained_unequally_often(tmp_path: Path) -> None:
     assert table.accuracies["accuracy_seed0"] == (50, 52, 53, 54, 55, 56)
     assert table.targets.keys() == {"accuracy", "accuracy_seed0"}  # one row has another seed
     assert "mean of 1 to 2 training seed(s)" in table.targets["accuracy"].description
+
+
+def test_families_may_have_other_numbers_of_steps() -> None:
+    settings = BuildSettings.make(space="resnet,swin", steps=100, paces="resnet=1.5")
+    texts = [load_space(name).by_hand[0] for name in ("resnet", "swin")]
+    assert [settings.recipe_of(text).steps for text in texts] == [150, 100]
+    with pytest.raises(ValueError, match="paces='deit=2': unknown family 'deit'"):
+        BuildSettings.make(space="resnet,swin", paces="deit=2")
+    for paces in ("resnet", "resnet=-1", "resnet=nan"):
+        with pytest.raises(ValueError, match=r"families and numbers above 0, such as resnet=1\.5"):
+            BuildSettings.make(space="resnet,swin", paces=paces)

@@ -141,7 +141,7 @@ def fake_design(setattr_: SetAttribute) -> None:
     network = {"architecture": SEED, "family": "asvit", "by_hand": True, "validation": 70.0}
     plan: dict[str, dict[str, Any]] = {
         "search": {"trainings": 5, "training_steps": 2, "max_macs": 100, "image_size": 64},
-        "finalists": {"side": 64, "networks": [network, network]},
+        "finalists": {"side": 64, "networks": [network, network], "pretrained": []},
         "epochs": {"epochs": {"finalist-1": 2, "finalist-2": 2}},
         "choice": {
             "winner": "finalist-1", "by_hand": "finalist-2", "epochs": 3, "seconds": {},

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 import asvit
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
-from asvit.training import distillation
 from asvit.training.distillation import Teacher, distillation_loss, load_teacher
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
@@ -136,7 +135,7 @@ def test_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.update(given, name=name)
         return made
 
-    monkeypatch.setattr(distillation.timm, "create_model", create)
+    monkeypatch.setattr(timm, "create_model", create)
     teacher = found(settings("timm:deit_tiny_patch16_224", "timm"))
     assert asked == {"name": "deit_tiny_patch16_224", "pretrained": True}
     images = torch.rand(2, 3, 32, 32)

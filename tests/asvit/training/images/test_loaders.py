@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -105,6 +106,20 @@ def greys(images: Tensor) -> list[int]:
     """Numbers of the images of a plain batch."""
     assert (images == images[:, :1, :1, :1]).all()
     return ((images[:, 0, 0, 0] * 0.5 + 0.5) * 255).round().int().tolist()
+
+
+@pytest.mark.parametrize(("room", "reads"), [(2**20, 16), (5 * 4 * SIZE**2, 5 + 3 * 11), (0, 48)])
+def test_pictures_are_kept_while_there_is_room(
+    room: int, reads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = Numbered(16)
+    expected = [epoch(training(images), number) for number in range(3)]
+    monkeypatch.setattr(loaders, "_KEPT", room)
+    with patch.object(images, "picture", side_effect=images.picture) as picture:
+        loader = training(images)
+        batches = [epoch(loader, number) for number in range(3)]
+    assert all(map(equal, batches, expected))
+    assert picture.call_count == reads
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,124 @@
+"""Trained networks that a design fine-tunes: from a file, or timm's published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asvit.data import MEAN, STD
+from asvit.designs.sizes import Sizes
+from asvit.networks import Network, WeightsFile
+from asvit.spaces import TIMM_FAMILIES, UnionSpace, load_space
+from asvit.spaces.architectures import choice_features, parse
+from asvit.spaces.families import PREFIX, TimmModel
+from asvit.training.pretrained import load_pretrained, load_published, weights_path
+
+HUB = "hub"  # in place of a file: the weights that timm publishes
+MOST = 2  # of them race
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A trained network: text, family, and whose weights it has."""
+
+    architecture: str
+    family: str
+    source: str  # ``timm:`` and timm's name of the weights, or the file as the user names it
+
+    @property
+    def published(self) -> bool:
+        """Whether timm publishes the weights."""
+        return self.source.startswith(PREFIX)
+
+    def file(self) -> WeightsFile:
+        """Settings and weights of the network; published ones are downloaded, once.
+
+        Raises:
+            FileNotFoundError: If they cannot be.
+        """
+        if not self.published:
+            return WeightsFile.read(weights_path(self.source))
+        model: Any = load_published(TimmModel.parse(self.source))
+        network = Network(self.architecture, num_classes=model.num_classes)
+        return WeightsFile(network, model.state_dict(), facts={"mean": MEAN, "std": STD})
+
+
+def candidates(pretrained: str, space: str) -> Sequence[Pretrained]:
+    """The network of a file, or timm's published ones of the families of a space.
+
+    Raises:
+        ValueError: If the file does not say which network it is of, or there are none.
+        FileNotFoundError: If there is no file.
+    """
+    if pretrained != HUB:
+        network = WeightsFile.read(weights_path(pretrained)).network
+        if network.attention or network.ffn:
+            raise ValueError(
+                f"the network of {pretrained} has converted parts, which a design does not train; "
+                "give one without"
+            )
+        text = network.architecture
+        return [Pretrained(text, choice_features(text)[0], pretrained)]
+    whole = load_space(space)
+    families = whole.members if isinstance(whole, UnionSpace) else (whole.name,)
+    published = [
+        Pretrained(f"{PREFIX}{name.partition('.')[0]}", family, f"{PREFIX}{name}")
+        for family in families
+        if family in TIMM_FAMILIES
+        for name in TIMM_FAMILIES[family].pretrained
+    ]
+    if not published:
+        raise ValueError(
+            f"timm publishes no weights of networks of space {space}; add one of its families: "
+            f"{', '.join(TIMM_FAMILIES)}"
+        )
+    return published
+
+
+def largest(
+    candidates: Sequence[Pretrained],
+    sizes: Sizes,
+    side: int,
+    check_time: Callable[[Pretrained], object] = lambda _: None,
+) -> Sequence[Pretrained]:
+    """The networks of most multiply-adds within the limits, each of another family.
+
+    ``check_time`` raises ValueError for a network whose training takes too long.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    by_macs = sorted(candidates, key=lambda one: -sizes.macs(one.architecture, side))
+    chosen, error = dict[str, Pretrained](), ValueError()
+    for one in by_macs:
+        if one.family in chosen:
+            continue
+        try:
+            sizes.check(parse(one.architecture), side)
+            check_time(one)
+        except ValueError as refusal:
+            error = refusal
+            continue
+        chosen[one.family] = one
+        if len(chosen) == MOST:
+            break
+    if not chosen:
+        which = "the pretrained network" if len(by_macs) == 1 else "the smallest pretrained one"
+        raise ValueError(f"{which}, {error}; allow more, or leave pretrained out")
+    return [*chosen.values()]
+
+
+def check_weights(one: Pretrained, sides: Sequence[int], classes: int) -> None:
+    """Check that the network takes images of all ``sides`` with its weights.
+
+    Raises:
+        ValueError: If it does not.
+        FileNotFoundError: If the weights cannot be downloaded.
+    """
+    if one.published:
+        one.file()  # of networks that take any
+        return
+    for side in sides:
+        model = Network(one.architecture, side, classes).build()
+        load_pretrained(model, one.source, new_head=True)

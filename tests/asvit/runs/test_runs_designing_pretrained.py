@@ -1,0 +1,268 @@
+# ruff: noqa: F811 (fixtures)
+"""Designs with pretrained networks in their last round: which ones, whose weights, and stops."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+from torch import nn
+
+from asvit.data import MEAN, STD
+from asvit.designs.journal import DesignJournal
+from asvit.networks import Network, WeightsFile
+from asvit.runs.designing import design
+from asvit.spaces import TIMM_FAMILIES
+from asvit.training.pretrained import load_pretrained
+from tests.asvit.runs.fakes import write_pictures
+from tests.asvit.runs.test_runs_designing import (
+    TEXTS,
+    Fakes,
+    fakes,  # noqa: F401  (a fixture)
+    without_times,
+)
+
+LIMITS = {"max_params": "1M", "space": "asvit"}
+HUB = {"max_params": "1.5M", "space": "asvit,mobilenet", "pretrained": "hub"}
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("pretrained") / "pictures")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network for other classes and larger images."""
+    network = Network(TEXTS[1], 128, 7)
+    path = tmp_path_factory.mktemp("trained") / "model.safetensors"
+    WeightsFile(network, network.build().state_dict()).write(path)
+    return path
+
+
+class Hub:
+    """In place of timm's downloads: random weights, or none without a network."""
+
+    def __init__(self, create: Callable[..., nn.Module]) -> None:
+        self.asked: list[str] = []
+        self.offline = False
+        self._create = create
+
+    def __call__(self, name: str, *, pretrained: bool = False, **arguments: Any) -> nn.Module:
+        if pretrained:
+            self.asked.append(name)
+            if self.offline:
+                try:
+                    raise OSError("[Errno -2] Name or service not known")
+                except OSError as error:
+                    raise FileNotFoundError("An error happened on\nthe Hub") from error
+        return self._create(name, **arguments)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
+    made = Hub(timm.create_model)
+    monkeypatch.setattr(timm, "create_model", made)
+    return made
+
+
+@pytest.mark.parametrize("family", TIMM_FAMILIES)
+def test_published_networks_take_our_images_and_classes(family: str, tmp_path: Path) -> None:
+    for place, name in enumerate(TIMM_FAMILIES[family].pretrained):
+        config = timm.get_pretrained_cfg(name)
+        assert config is not None
+        assert config.hf_hub_id
+        assert config.mean == pytest.approx(MEAN, abs=1e-3)
+        assert config.std == pytest.approx(STD, abs=1e-3)
+        if place == 0:
+            text = f"timm:{name.partition('.')[0]}"
+            model = Network(text, 64, 5).build()
+            file = tmp_path / "model.safetensors"
+            WeightsFile(Network(text), Network(text).build().state_dict()).write(file)
+            assert load_pretrained(model, str(file), new_head=True)
+
+
+def test_a_trained_network_joins_the_last_round_and_may_win(
+    pictures: Path,
+    trained: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+) -> None:
+    fakes.validation = {"pretrained-1": 90.0}
+    result = design(pictures, pretrained=str(trained), out=tmp_path, **LIMITS)
+    assert [call for call in fakes.calls if call.startswith(("fin", "pre", "tra"))] == [
+        *("finalist-1", "finalist-2", "finalist-3", "pretrained-1", "training")
+    ]
+    first = tmp_path / "pretrained-1.safetensors"
+    assert fakes.weights["pretrained-1"] == str(first)
+    assert fakes.weights["training"] == str(tmp_path / "pretrained-1")
+    assert fakes.weights["finalist-1"] is None
+    copy, original = WeightsFile.read(first), WeightsFile.read(trained)
+    assert copy.network == original.network
+    assert all((tensor == original.weights[name]).all() for name, tensor in copy.weights.items())
+    assert (result.architecture, result.pretrained) == (TEXTS[1], str(trained))
+    assert [racer.origin for racer in result.last_round] == [
+        *("pretrained", "search", "by hand", "search")
+    ]
+    assert result.hand_made is not None
+    assert not result.hand_made.pretrained
+    assert result.difference == 25.0
+    assert f"asvit, {TEXTS[1]}, fine-tuned from {trained}: 100" in result.outcome
+    assert "network made by hand and trained from scratch, 8,2,3" in result.outcome
+    assert fakes.told["pretrained"] == "fine-tuned from model.safetensors"  # no path
+    page = (tmp_path / "report.html").read_text()
+    assert f"fine-tuned from {trained}" in page
+    assert any(
+        f"--weights {first}" in command and "--new-head" in command for command in result.commands
+    )
+
+
+@pytest.mark.parametrize("stop", ["search", "finalist-2", "pretrained-1", "test pretrained-1"])
+def test_a_stopped_design_goes_on_with_the_weights_that_it_has(
+    stop: str, pictures: Path, trained: Path, tmp_path: Path, fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "theirs.safetensors"
+    file.write_bytes(trained.read_bytes())
+    given: dict[str, Any] = {**LIMITS, "pretrained": file.name, "out": "run"}
+    whole = design(pictures, **given)
+    (tmp_path / "run").rename(tmp_path / "whole")
+    fakes.stop_at = stop
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, **given)
+    fakes.stop_at = ""
+    if stop != "search":
+        file.unlink()  # there is a copy
+    assert without_times(design(pictures, **given)) == without_times(whole)
+
+
+def test_published_networks_are_the_largest_within_the_limits(
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    hub: Hub,
+) -> None:
+    fakes.stop_at = "pretrained-1"
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, out=tmp_path, **HUB)
+    assert {*hub.asked} == {"mobilenetv3_small_075.lamb_in1k"}  # the next one has 1.52 M
+    first = WeightsFile.read(tmp_path / "pretrained-1.safetensors")
+    assert first.network == Network("timm:mobilenetv3_small_075", 224, 1000)
+    hub.asked.clear()
+    hub.offline = True
+    fakes.stop_at = ""
+    fakes.validation = {"pretrained-1": 90.0}
+    result = design(pictures, out=tmp_path, **HUB)
+    assert hub.asked == []
+    assert result.pretrained == "timm:mobilenetv3_small_075.lamb_in1k"
+    assert (result.family, result.params) == ("mobilenet", 1_018_922)
+    assert "fine-tuned from timm:mobilenetv3_small_075.lamb_in1k" in result.outcome
+    rates = {
+        name: command.partition("--learning-rate ")[2].split()[0]
+        for command in result.commands
+        for name in ("finalist-1", "pretrained-1", "training")
+        if command.endswith(name)
+    }
+    scratch = float(rates["finalist-1"])
+    assert float(rates["pretrained-1"]) == float(rates["training"]) == 0.25 * scratch
+    assert not any(path.name == "pretrained-2" for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"pretrained": "none"}, "no file of weights 'none'"),
+        ({"max_params": "20K"}, "the pretrained network, .* parameters, more than the 20,000 all"),
+        ({"image_size": 40}, "does not divide"),
+        ({"pretrained": "hub"}, "timm publishes no weights of networks of space asvit; add one"),
+        ({"pretrained": "hub", "space": "asvit,swin"}, "the smallest pretrained one, timm:swin_t"),
+    ],
+)
+def test_networks_that_cannot_race_are_refused_at_the_start(
+    given: dict[str, Any], words: str, pictures: Path, trained: Path, tmp_path: Path,
+    fakes: Fakes,
+) -> None:  # fmt: skip
+    given = {**LIMITS, "pretrained": str(trained), **given}
+    with pytest.raises((ValueError, FileNotFoundError), match=words) as raised:
+        design(pictures, out=tmp_path / "run", **given)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
+    assert fakes.calls == []
+
+
+def test_a_machine_without_a_network_is_told_so_before_anything_is_done(
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    hub: Hub,
+) -> None:
+    hub.offline = True
+    with pytest.raises(FileNotFoundError) as raised:
+        design(pictures, out=tmp_path / "run", **HUB)
+    assert str(raised.value) == (
+        "timm's weights of 'mobilenetv3_small_075.lamb_in1k' are not on this machine and cannot "
+        "be downloaded ([Errno -2] Name or service not known); go online, or give a file of "
+        "weights"
+    )
+    assert not (tmp_path / "run").exists()
+    assert fakes.calls == []
+
+
+def test_another_pretrained_network_goes_on_until_a_network_is_chosen(
+    pictures: Path,
+    trained: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+) -> None:
+    fakes.stop_at = "search"
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, out=tmp_path, **LIMITS)
+    fakes.stop_at = "finalist-1"
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, out=tmp_path, pretrained=str(trained), **LIMITS)
+    fakes.stop_at = ""
+    with pytest.raises(ValueError, match="was started with other settings: pretrained"):
+        design(pictures, out=tmp_path, **LIMITS)
+    result = design(pictures, out=tmp_path, pretrained=str(trained), **LIMITS)
+    assert len(result.last_round) == 4
+    design(pictures, out=tmp_path, fresh=True, **LIMITS)
+    assert not (tmp_path / "pretrained-1.safetensors").exists()
+
+
+def test_a_network_that_takes_too_long_is_left_out(
+    pictures: Path, trained: Path, tmp_path: Path, fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    given: dict[str, Any] = {**LIMITS, "image_size": 64, "hours": 0.6}
+    slow = fakes.plan
+
+    def plan(run: Any) -> Any:
+        times = slow(run)
+        if run.settings.architecture == TEXTS[1] and "search" in fakes.calls:
+            times["time"]["epoch"] = 100.0
+        return times
+
+    monkeypatch.setattr(fakes, "plan", plan)
+    result = design(pictures, out=tmp_path, pretrained=str(trained), **given)
+    assert "no pretrained network is in the last round" in caplog.text
+    assert "5 epochs take 8:20 at 64 px" in caplog.text
+    assert [racer.pretrained for racer in result.last_round] == ["", "", ""]
+    journal = DesignJournal(tmp_path / "design.jsonl")
+    assert journal.result_of("pretrained-1") == {}
+
+
+def test_a_folder_that_is_moved_goes_on(
+    pictures: Path,
+    trained: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+) -> None:
+    fakes.stop_at = "pretrained-1"
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, out=tmp_path / "run", pretrained=str(trained), **LIMITS)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    fakes.stop_at = ""
+    design(pictures, out=tmp_path / "moved", pretrained=str(trained), **LIMITS)
+    assert fakes.weights["pretrained-1"] == str(tmp_path / "moved" / "pretrained-1.safetensors")
