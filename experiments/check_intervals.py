@@ -25,7 +25,7 @@ from asvit.reference.intervals import paired_difference, wilson
 from asvit.reference.statistics import correlate, in_bands, pooled_kendall, resampled_kendall
 from asvit.reference.variance import variance_components
 from asvit.search.trained import check_predictor
-from experiments import compare_designs, simulate_trainings
+from experiments import compare_designs, simulate_trainings, study_mended
 from experiments.simulate_trainings import TABLES
 from experiments.study import RANDOM, Row, difference
 from experiments.tables import markdown
@@ -234,6 +234,30 @@ def _three(rng: np.random.Generator, rows: int, tau: float, of_count: float) -> 
     return of(tau), of(of_count), accuracy
 
 
+def pair_taus(samples: int, seed: int) -> Iterable[Coverage]:
+    """Kendall's tau over pairs inside families, between them, and of all networks."""
+    for rho in (0.0, 0.3, 0.7):
+        for name, families, each in (("30 networks", 30, 1), ("9 families of 4", 9, 4)):
+            found: dict[str, list[tuple[float, Interval]]] = {}
+            for number in range(-1, samples):  # the first tells the truth
+                rng = np.random.default_rng([seed, number + 1])
+                many = families if number >= 0 else 1_500 // each
+                shared, own = rng.normal(size=(2, many, 1)), rng.normal(size=(2, many, each))
+                x, y = (1.5 * (each > 1) * shared + own).reshape(2, -1)
+                y = rho * x + math.sqrt(1 - rho**2) * np.std(x) * y / np.std(y)
+                units = np.repeat(np.arange(many), each)
+                same = units[:, None] == units
+                for words, pairs in {"within": same, "between": ~same}.items():
+                    if each == 1 and words == "within":
+                        continue
+                    keep = pairs & ~np.eye(len(x), dtype=np.bool_)
+                    one = study_mended.tau(x, y, keep, units if number >= 0 else units % 2)
+                    found.setdefault(words, []).append((one.value, one.interval))
+            for words, ((truth, _), *rest) in found.items():
+                case = f"τ {truth:.2f} {words}, {name}"
+                yield covered(case, [(truth, interval) for _, interval in rest])
+
+
 class Linear:
     """A predictor of texts that are numbers, by ridge regression."""
 
@@ -362,6 +386,7 @@ KINDS: Mapping[str, Kind] = {
     "accuracies": accuracies,
     "τ of a measure": taus,
     "τ in bands": bands,
+    "τ of pairs": pair_taus,
     "τ of a search's predictor": search_taus,
     "cross_validate": validated,
     "shares of variance": variance_shares,

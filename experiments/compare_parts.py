@@ -25,7 +25,8 @@ from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
 from asvit.training.short import fit
-from experiments.study import Study, cases, gains, mean_cell, pivot
+from experiments.study import Study, cases, gain, gains, grouped, in_a_cell, mean_cell, pivot
+from experiments.tables import markdown
 from experiments.tasks import load_task
 
 BASE, TOGETHER = "published", "conv, linear"
@@ -105,6 +106,26 @@ STUDY = Study(
     cases(topology=range(TOPOLOGIES), pictures=SETS, parts=PARTS),
     train,
 )
+
+
+def table() -> str:
+    """Points that stem and head gain, and what other parts add to both, as Markdown."""
+    known = grouped(STUDY.rows(), ("parts", "pictures"))
+    pairs = [(name, BASE) for name in (TOGETHER, "stem=conv", "head=linear")]
+    pairs += [(name, TOGETHER) for name in PARTS if name.startswith(f"{TOGETHER}, ")]
+    lines = [
+        (
+            f"{'' if base == BASE else '… and '}{name.removeprefix(f'{TOGETHER}, ')}",
+            *(
+                in_a_cell(gain(known[name, one], known[base, one], pair=("topology",)))
+                for one in SETS
+            ),
+        )
+        for name, base in pairs
+    ]
+    count = min(len(known[name, one]) for name, _ in pairs for one in SETS)
+    return markdown({f"parts, {count} topologies": "l", **dict.fromkeys(SETS, "r")}, lines)
+
 
 if __name__ == "__main__":
     rows = STUDY.main(__doc__)

@@ -17,6 +17,7 @@ from experiments import (
     compare_designs,
     compare_growths,
     compare_outcomes,
+    compare_parts,
     compare_psvit,
     compare_published,
     compare_retokenization,
@@ -25,8 +26,10 @@ from experiments import (
     measure_ranks,
     predictor_rivals,
     predictor_table,
+    study_designs,
     study_fidelity,
     study_kernels,
+    study_mended,
     study_rejection,
     study_stem,
 )
@@ -123,6 +126,9 @@ def _part(module: object, file: Path, number: int) -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "parts": compare_parts.table,
+    "families": study_designs.table,
+    **study_mended.TABLES,
     "ranks": measure_ranks.short,
     "measures": partial(predictor_table.table, "measure"),
     "measures, all": measure_ranks.everything,
