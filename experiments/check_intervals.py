@@ -363,6 +363,39 @@ def variance_shares(samples: int, seed: int) -> Iterable[Coverage]:
             yield covered(case, intervals, 0.9, coarse=True)
 
 
+def study_shares(samples: int, seed: int) -> Iterable[Coverage]:
+    """Shares in studies: families with four networks each, trained twice, and parts by topologies.
+
+    The truth is that of the levels there are, so that more is covered.
+    """
+    layouts: Mapping[str, Mapping[str, Array]] = {
+        "family": {"family": np.arange(72) // 8, "topology": np.arange(72) // 2},
+        "parts": {"parts": np.arange(120) // 6, "topology": np.arange(120) % 6},
+    }
+    for first, causes in layouts.items():
+        for main, topology in ((0.6, 0.3), (0.85, 0.05), (0.4, 0.15)):
+            variances = dict(zip(causes, (main, topology), strict=True))
+            found: dict[str, list[tuple[float, Interval]]] = {name: [] for name in causes}
+            for number in range(samples):
+                rng = np.random.default_rng([seed, number])
+                effects = {
+                    name: math.sqrt(variances[name]) * rng.normal(size=levels.max() + 1)
+                    for name, levels in causes.items()
+                }
+                rest = math.sqrt(1 - main - topology) * rng.normal(size=len(causes[first]))
+                values = sum((effects[name][own] for name, own in causes.items()), rest)
+                shares = variance_components(
+                    values, {name: own.tolist() for name, own in causes.items()}
+                )
+                drawn = {name: own.var(ddof=1) for name, own in effects.items()}
+                whole = sum(drawn.values()) + 1 - main - topology
+                for name, own in drawn.items():
+                    found[name].append((own / whole, shares[name].interval))
+            for name, intervals in found.items():
+                case = f"{name} {variances[name]:g} beside {first} {main:g}"
+                yield covered(case, intervals, 0.9, coarse=True)
+
+
 def predictions(samples: int, seed: int) -> Iterable[Coverage]:
     """The accuracy of a network that a predictor was not fitted to, of each fit one."""
     for named in few(samples, TABLES[:4]):
@@ -390,6 +423,7 @@ KINDS: Mapping[str, Kind] = {
     "τ of a search's predictor": search_taus,
     "cross_validate": validated,
     "shares of variance": variance_shares,
+    "shares of variance in studies": study_shares,
     "winner of a search": searches,
     "predictions": predictions,
 }

@@ -8,7 +8,7 @@ topology.
 Run from a checkout: ``python -m experiments.compare_parts --jobs 2``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,11 +21,22 @@ from asvit.architectures.genotype import Genotype
 from asvit.architectures.parts import Parts
 from asvit.executors import one_thread
 from asvit.models.asvit import AsViT
+from asvit.reference.variance import variance_components
 from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
 from asvit.training.short import fit
-from experiments.study import Study, cases, gain, gains, grouped, in_a_cell, mean_cell, pivot
+from experiments.study import (
+    Study,
+    cases,
+    gain,
+    gains,
+    grouped,
+    in_a_cell,
+    mean_cell,
+    pivot,
+    share_cells,
+)
 from experiments.tables import markdown
 from experiments.tasks import load_task
 
@@ -125,6 +136,15 @@ def table() -> str:
     ]
     count = min(len(known[name, one]) for name, _ in pairs for one in SETS)
     return markdown({f"parts, {count} topologies": "l", **dict.fromkeys(SETS, "r")}, lines)
+
+
+def shares(rows: Sequence[Row]) -> list[str]:
+    """Cells of the shares of variance of parts, topologies, and the rest."""
+    causes = {
+        "parts": [row.parts for row in rows],
+        "topology": [str(row.topology) for row in rows],
+    }
+    return share_cells(variance_components([row.accuracy for row in rows], causes))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from experiments import (
     study_stem,
 )
 from experiments.compare_designs import AT_CAP, BEST, BY_HAND, FREE, PREDICTED, SHORTER
-from experiments.study import RANDOM, Row, difference, in_a_cell
+from experiments.study import RANDOM, Row, difference, grouped, in_a_cell
 from experiments.tables import fill_tables, markdown, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -119,6 +119,21 @@ def _complete(module: Any) -> str:
     return "" if module.STUDY.missing() else str(module.table())
 
 
+def _shares() -> str:
+    """What accuracies depend on: shares of variance in the studies of families and of parts."""
+    parts = grouped(compare_parts.STUDY.rows(), ("pictures",))
+    lines = [
+        ["nine families, four networks of each", *study_mended.shares(study_mended.STUDY.rows())]
+    ]
+    for (pictures,), rows in parts.items():
+        count = len({row.topology for row in rows})
+        kinds = len({row.parts for row in rows})
+        words = f"{pictures}: {kinds} sets of parts, {count} topologies"
+        lines.append([words, *compare_parts.shares(rows)])
+    columns = ("family or parts", "topology", "seed, and the rest")
+    return _table("% of the variance (90 % interval)", columns, lines)
+
+
 def _part(module: object, file: Path, number: int) -> str:
     """A table of those that a script prints, by its number."""
     printed: str = module.tables(read_rows(file, Row))  # type: ignore[attr-defined]
@@ -126,6 +141,7 @@ def _part(module: object, file: Path, number: int) -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "shares": _shares,
     "parts": compare_parts.table,
     "families": study_designs.table,
     **study_mended.TABLES,

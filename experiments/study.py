@@ -52,6 +52,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
+from asvit.reference.findings import Component
 from asvit.reference.intervals import Estimate, contrast
 from experiments.tables import R, markdown, read_rows, write_rows
 from proxies import Cost
@@ -283,6 +284,14 @@ def points(estimate: Estimate) -> tuple[str, str]:
     mark = "**" if low > 0 or high < 0 else ""
     interval = f"{low:+.1f} to {high:+.1f}" if math.isfinite(low) else "-"
     return f"{mark}{estimate.value:+.1f}{mark}", f"{mark}{interval}{mark}"
+
+
+def share_cells(components: Mapping[str, Component]) -> list[str]:
+    """Shares of variance in per cent, each with its 90 % interval."""
+    return [
+        f"{100 * one.share:.0f} ({100 * one.interval.low:.0f} to {100 * one.interval.high:.0f})"
+        for one in components.values()
+    ]
 
 
 def in_a_cell(estimate: Estimate) -> str:

@@ -27,12 +27,13 @@ from asvit.reference.findings import NO_INTERVAL, Interval
 from asvit.reference.intervals import Estimate, around, contrast
 from asvit.reference.statistics import rank_sum, signs
 from asvit.reference.trainer import Trainer
+from asvit.reference.variance import variance_components
 from asvit.runs.measurement_pool import EvalContext
 from asvit.search import MeasureSearchSettings, TrainingSearchSettings
 from asvit.search.limits import Limits
 from asvit.spaces import build, cost, load_space
 from experiments.ranking import MEASURES, stored_values
-from experiments.study import Case, Study, cases, in_a_cell
+from experiments.study import Case, Study, cases, in_a_cell, share_cells
 from experiments.tables import markdown
 from experiments.tau_table import MAIN, RIVALS
 from proxies import measure
@@ -225,6 +226,16 @@ def between_seeds(rows: Sequence[Row]) -> str:
         lines.append((group, int(np.isfinite(means).sum()), *cells, ranked))
     columns = {"networks": "l", "number": "r", "mean accuracy": "r", "between networks": "r"}
     return markdown(columns | {"between seeds": "r", "τ between seeds": "r"}, lines)
+
+
+def shares(rows: Sequence[Row]) -> list[str]:
+    """Cells of the shares of variance of families, topologies and seeds."""
+    own = [row for row in rows if row.group == FAMILIES]
+    causes = {
+        "family": [row.family for row in own],
+        "topology": [row.architecture for row in own],
+    }
+    return share_cells(variance_components([row.accuracy for row in own], causes))
 
 
 def _by_seed(rows: Sequence[Row]) -> Mapping[str, Sequence[NDArray[np.float64]]]:
