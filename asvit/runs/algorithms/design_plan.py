@@ -52,7 +52,9 @@ _RACED = 150  # steps of a training where time is short, or fewer families race
 _SHORTEST = 30  # steps of a training at all
 _WORTH = 300, 4  # updates and epochs that are worth a training, or time makes a network smaller
 _FASTER = 1.25  # times as fast is a smaller network that is worth it
-_UPDATES, _EPOCHS = 6_000, (100, 600)  # that are enough, and within how many epochs
+#: Updates that are enough, and within how many epochs. On 300 drawn pictures a ResNet reached 84 %
+#: after 5,400 updates and 94 % after 16,000.
+_UPDATES, _EPOCHS = 20_000, (100, 3_000)
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _BATCH = (32, 64)  # images where there are enough pictures
 _RATE = 2e-3  # of batches of these sizes
