@@ -32,6 +32,7 @@ from asvit.spaces import UnionSpace, cost, load_space
 from asvit.spaces.base import Architecture
 from asvit.spaces.families import PREFIX
 from asvit.training.recipes import RECIPES
+from asvit.training.settings import FEW
 from proxies.latency import Latency
 from proxies.messages import first_line
 
@@ -39,8 +40,9 @@ logger = logging.getLogger(__name__)
 
 FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
 PRETRAINED = ("pretrained-1", "pretrained-2")  # those of networks that are not from scratch
-#: Of the hours.
+#: Of the hours. A warm start takes its share from that of the training.
 SHARES = {"search": 0.14, "last round": 0.12, "training": 0.7, "rest": 0.04}
+_WARM = 0.15
 _TRAININGS = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 30.0  # seconds that tests, copies and latencies take at least
 SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is short
@@ -58,6 +60,10 @@ _UPDATES, _EPOCHS = 20_000, (100, 3_000)
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _BATCH = (32, 64)  # images where there are enough pictures
 _RATE = 2e-3  # of batches of these sizes
+#: Families that learn faster from weights of fractals: see docs/evidence_searches.md.
+_WARMED = ("resnet",)
+_FRACTALS = "fractal:100"
+_FRACTAL_PICTURES, _FRACTAL_EPOCHS = (1_000, 8_000), (3, 20)  # least and most
 _TUNING = 0.25  # of that learning rate, for weights that timm publishes
 _TUNED = 5  # epochs of a pretrained network that are worth it
 
@@ -197,7 +203,30 @@ class DesignPlan:
         if self.settings.hours is not None:  # equally long
             time = SHARES["last round"] / _TRAININGS * self._left / len(plans)
             epochs = {name: max(2, min(enough, int(time / each[name]))) for name in plans}
-        return {"epochs": epochs, "seconds": {name: epochs[name] * each[name] for name in plans}}
+        seconds = {name: epochs[name] * each[name] for name in plans}
+        speeds = {
+            name: float(plan["time"]["images_per_second"])
+            for name, plan in plans.items()
+            if self.warm(name)
+        }
+        return {"epochs": epochs, "seconds": seconds, "fractals": self._on_fractals(speeds)}
+
+    def _on_fractals(self, speeds: Mapping[str, float]) -> Mapping[str, tuple[int, int]]:
+        """Pictures and epochs of the trainings on fractals; fewer pictures where time is short.
+
+        The speeds are those of the networks that begin with them, images a second.
+        """
+        (least, most), (fewest, whole) = _FRACTAL_EPOCHS, _FRACTAL_PICTURES
+        if self.settings.hours is None:
+            return dict.fromkeys(speeds, (whole, most))
+        time = _WARM / _TRAININGS * self._left / max(1, len(speeds))
+        lengths = dict[str, tuple[int, int]]()
+        for name, speed in speeds.items():
+            epochs = max(least, min(most, int(time * speed / whole)))
+            pictures = min(whole, int(time * speed / epochs))
+            if pictures >= fewest:
+                lengths[name] = pictures, epochs
+        return lengths
 
     def choice(self) -> Mapping[str, Any]:
         """Which finalist is trained on all pictures, and for how many epochs.
@@ -258,6 +287,10 @@ class DesignPlan:
                 f"epochs of the smallest networks, tests and copies take about {clock(least)}"
             )
         rounds = dict.fromkeys(self.last_round, training)
+        pictures = self.results["pictures"]["train"]
+        if self._warms(self._first_family, pictures):
+            fractals = _FRACTAL_PICTURES[1] * _FRACTAL_EPOCHS[1] / pictures * epoch
+            rounds[FINALISTS[0]] += fractals
         return {"search": search, **rounds, "training": training, "rest": AFTERWARDS}
 
     # What a plan is made of.
@@ -292,6 +325,23 @@ class DesignPlan:
         """The file of the weights that a pretrained network starts from."""
         return self.folder / PRETRAINED_WEIGHTS[PRETRAINED.index(name)]
 
+    def warm(self, name: str) -> bool:
+        """Whether a network of the last round begins with weights of fractals."""
+        if name in PRETRAINED:
+            return False
+        return self._warms(self.network(name)["family"], self.results["pictures"]["train"])
+
+    def shares(self, pictures: int) -> Mapping[str, float]:
+        """The shares of the hours of a design with so many pictures to train on."""
+        if not self._warms(self._first_family, pictures):
+            return SHARES
+        return {**SHARES, "fractals": _WARM, "training": SHARES["training"] - _WARM}
+
+    def _warms(self, family: str, pictures: int) -> bool:
+        """Whether networks of a family begin with weights of fractals, for so many pictures."""
+        how = self.settings.warm_start
+        return how == "fractals" or (how == "auto" and family in _WARMED and pictures < FEW)
+
     @cached_property
     def sizes(self) -> Sizes:
         """The widths that the limits allow."""
@@ -311,13 +361,32 @@ class DesignPlan:
         settings = self._search(plan["image_size"], str(self.folder / PICTURES))
         return replace(settings, **{name: plan[name] for name in plan if name in fields})
 
-    def finalist(self, name: str, epochs: int) -> TrainAlgorithm:
-        """The training of a network of the last round, on four fifths of the pictures."""
+    def finalist(self, name: str, epochs: int, *, warm: bool = False) -> TrainAlgorithm:
+        """The training of a network of the last round, on four fifths of the pictures.
+
+        A ``warm`` one begins with the weights of its training on fractals.
+        """
         text, side = self.network(name)["architecture"], self.results["finalists"]["side"]
         options = self._tuning(name)
         if name in PRETRAINED:
             options |= {"weights": str(self._weights(name)), "new_head": True}
+        elif warm:
+            options |= {"weights": str(self.folder / _on_fractals(name)), "new_head": True}
         return self._training(text, side, epochs, name, **options)
+
+    def fractals(self, name: str, pictures: int, epochs: int) -> TrainAlgorithm:
+        """The training of a network of the last round on so many fractals."""
+        text, side = self.network(name)["architecture"], self.results["finalists"]["side"]
+        classes = int(_FRACTALS.partition(":")[2])
+        count = {"train_images": pictures, "validation_images": classes}
+        return self._training(
+            text,
+            side,
+            epochs,
+            _on_fractals(name),
+            data=_FRACTALS,
+            **{**recipe_for(pictures), **count, "teacher": None, "teacher_weights": None},
+        )
 
     def training(self) -> TrainAlgorithm:
         """The training of the winner on all pictures, from its weights in the last round."""
@@ -347,6 +416,7 @@ class DesignPlan:
         **options: Any,
     ) -> TrainAlgorithm:
         s = self.settings
+        taught = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
         return TrainAlgorithm.make(
             architecture=text,
             data=data or str(self.folder / PICTURES),
@@ -355,11 +425,9 @@ class DesignPlan:
             image_size=side,
             recipe="small",
             epochs=epochs,
-            **{**self._recipe, **options},
+            **{**taught, **self._recipe, **options},
             seed=s.seed,
             device=s.device,
-            teacher=s.teacher,
-            teacher_weights=s.teacher_weights,
             **self.stage_options(folder),
         )
 
@@ -528,6 +596,11 @@ def _candidates(ranking: Sequence[Mapping[str, Any]], first: str) -> Iterable[Ma
     others = [entry for entry in ranking if entry["family"] not in families]
     order = [*best, *others, *by_hand, *ranking]
     return {entry["architecture"]: entry for entry in order}.values()
+
+
+def _on_fractals(name: str) -> str:
+    """The folder of the training on fractals of a network of the last round."""
+    return f"{name}-fractals"
 
 
 def _error(first: float, second: float, pictures: int) -> float:
