@@ -26,7 +26,7 @@ from asvit.training.result import TrainResult
 from experiments.study import Study, cases, gains, mean_cell, pivot
 from experiments.tasks import PICTURES, load_task
 
-HOURS = 0.25
+HOURS = 0.1
 SETS = ("drawn-300", "drawn-3000", "digits", "hard-fractals", "textures")
 LIMITS: Mapping[str, Mapping[str, Any]] = {
     "1.5 M parameters": {"max_params": 1_500_000},
