@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
 PRETRAINED = ("pretrained-1", "pretrained-2")  # those of networks that are not from scratch
 #: Of the hours. A warm start takes its share from that of the training.
-SHARES = {"search": 0.14, "last round": 0.12, "training": 0.7, "rest": 0.04}
+SHARES = {"search": 0.1, "last round": 0.1, "training": 0.76, "rest": 0.04}
 _WARM = 0.15
 _TRAININGS = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 30.0  # seconds that tests, copies and latencies take at least
@@ -65,6 +65,8 @@ _WARMED = ("resnet",)
 _FRACTALS = "fractal:100"
 _FRACTAL_PICTURES, _FRACTAL_EPOCHS = (1_000, 8_000), (3, 20)  # least and most
 _TUNING = 0.25  # of that learning rate, for weights that timm publishes
+_TESTED = 0.5  # of the time of an image to train on takes one to test on
+_FEWEST = 2  # epochs of a training
 _TUNED = 5  # epochs of a pretrained network that are worth it
 
 
@@ -195,21 +197,33 @@ class DesignPlan:
         ]
 
     def epochs(self) -> Mapping[str, Any]:
-        """How long the finalists are trained: as long as it pays, or as the time allows."""
+        """How long the finalists are trained: as long as it pays, or as the time allows.
+
+        Where it does not allow the fewest epochs, they are of fewer pictures.
+        """
         plans = {name: self.finalist(name, 2).plan() for name in self.trained}
         enough = _enough(max(plan["steps_per_epoch"] for plan in plans.values()))
         each = {name: float(plan["time"]["epoch"]) for name, plan in plans.items()}
-        epochs = dict.fromkeys(plans, enough)
+        epochs, fewer = dict.fromkeys(plans, enough), dict[str, int]()
         if self.settings.hours is not None:  # equally long
             time = SHARES["last round"] / _TRAININGS * self._left / len(plans)
-            epochs = {name: max(2, min(enough, int(time / each[name]))) for name in plans}
-        seconds = {name: epochs[name] * each[name] for name in plans}
+            epochs = {name: max(_FEWEST, min(enough, int(time / each[name]))) for name in plans}
+            fewer = {
+                name: self._few_of_them(time / (_FEWEST * epoch))
+                for name, epoch in each.items()
+                if time < _FEWEST * epoch
+            }
+        seconds = {
+            name: epochs[name] * each[name] * fewer.get(name, self._fitted) / self._fitted
+            for name in plans
+        }
         speeds = {
             name: float(plan["time"]["images_per_second"])
             for name, plan in plans.items()
             if self.warm(name)
         }
-        return {"epochs": epochs, "seconds": seconds, "fractals": self._on_fractals(speeds)}
+        fractals = self._on_fractals(speeds)
+        return {"epochs": epochs, "seconds": seconds, "pictures": fewer, "fractals": fractals}
 
     def _on_fractals(self, speeds: Mapping[str, float]) -> Mapping[str, tuple[int, int]]:
         """Pictures and epochs of the trainings on fractals; fewer pictures where time is short.
@@ -245,13 +259,18 @@ class DesignPlan:
             winner = leader
         by_hand = [name for name in self.trained if self.network(name)["by_hand"]]
         rival = max(by_hand, key=lambda name: scores[name], default=None)
-        # An image to validate with took a third of the time of one to train on.
-        before = 1 - VALIDATION_SHARE + VALIDATION_SHARE / 3
-        epoch = self.results[winner]["epoch_seconds"] / before
-        steps = max(1, int(self.results["pictures"]["train"] / self._recipe["batch_size"]))
-        epochs = _enough(steps)
+        fewer = self.results["epochs"]["pictures"]
+        # Seconds of an image; one to validate with took a third of that.
+        image = {
+            name: self.results[name]["epoch_seconds"] / (fewer.get(name, self._fitted) + count / 3)
+            for name in scores
+        }
+        whole = self.results["pictures"]["train"]
+        epoch = image[winner] * whole
+        epochs = _enough(max(1, int(whole / self._recipe["batch_size"])))
         if self.settings.hours is not None:
-            epochs = max(2, min(epochs, int(self._left / epoch)))
+            tests = self.results["pictures"]["test"] * (sum(image.values()) + image[winner])
+            epochs = max(2, min(epochs, int((self._left - _TESTED * tests) / epoch)))
         return {
             "winner": winner,
             "by_hand": rival,
@@ -361,13 +380,15 @@ class DesignPlan:
         settings = self._search(plan["image_size"], str(self.folder / PICTURES))
         return replace(settings, **{name: plan[name] for name in plan if name in fields})
 
-    def finalist(self, name: str, epochs: int, *, warm: bool = False) -> TrainAlgorithm:
-        """The training of a network of the last round, on four fifths of the pictures.
+    def finalist(
+        self, name: str, epochs: int, *, pictures: int | None = None, warm: bool = False
+    ) -> TrainAlgorithm:
+        """The training of a network of the last round, on four fifths of the pictures or fewer.
 
         A ``warm`` one begins with the weights of its training on fractals.
         """
         text, side = self.network(name)["architecture"], self.results["finalists"]["side"]
-        options = self._tuning(name)
+        options = {**self._tuning(name), "train_images": pictures}
         if name in PRETRAINED:
             options |= {"weights": str(self._weights(name)), "new_head": True}
         elif warm:
@@ -521,6 +542,16 @@ class DesignPlan:
     @property
     def _recipe(self) -> Mapping[str, Any]:
         return recipe_for(self.results["pictures"]["train"])
+
+    def _few_of_them(self, share: float) -> int:
+        """A share of the pictures of the last round: a batch at least, not quite all at most."""
+        most = self._fitted - len(self.results["pictures"]["classes"])  # each is divided by itself
+        return max(self._recipe["batch_size"], min(most, int(share * self._fitted)))
+
+    @property
+    def _fitted(self) -> int:
+        """About how many pictures the networks of the last round are trained on."""
+        return max(1, round((1 - VALIDATION_SHARE) * self.results["pictures"]["train"]))
 
     @property
     def _side(self) -> int:

@@ -313,9 +313,12 @@ class DesignAlgorithm(DesignRun):
         """Train a finalist; nothing where there are fewer."""
         if name not in self.plan.trained:
             return {}
-        epochs, first = (self.results["epochs"][kind] for kind in ("epochs", "fractals"))
+        lengths = self.results["epochs"]
+        first, fewer = lengths["fractals"], lengths["pictures"].get(name)
         before = [self.plan.fractals(name, *first[name]).run()] if name in first else []
-        trained = _trained(self.plan.finalist(name, epochs[name], warm=name in first))
+        trained = _trained(
+            self.plan.finalist(name, lengths["epochs"][name], pictures=fewer, warm=name in first)
+        )
         return {**trained, "before": [result.provenance["command"] for result in before]}
 
     def _test(self) -> Mapping[str, Any]:

@@ -452,7 +452,8 @@ def test_another_family_has_to_beat_the_first_by_two_standard_errors(
 ) -> None:
     results = {
         "finalists": {"networks": [entry("swin"), entry("resnet")], "pretrained": []},
-        "pictures": {"train": pictures},
+        "epochs": {"pictures": {}},
+        "pictures": {"train": pictures, "test": pictures},
         **{
             f"finalist-{place}": {"validation": top1, "epoch_seconds": 1.0}
             for place, top1 in enumerate(accuracies, 1)
@@ -466,7 +467,7 @@ def test_another_family_has_to_beat_the_first_by_two_standard_errors(
 def test_finalists_are_trained_equally_long_where_time_is_short(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
-    options = {"max_params": "9M", "hours": 0.1, "image_size": 64, "space": SPACE}
+    options = {"max_params": "200K", "hours": 0.1, "image_size": 64, "space": SPACE}
     design(pictures, out=tmp_path, **options)
     journal = DesignJournal(tmp_path / "design.jsonl")
     networks = (journal.result_of("finalists") or {})["networks"]
@@ -539,6 +540,40 @@ def test_little_time_on_fractals_takes_fewer_of_them(tmp_path: Path) -> None:
         both = plan._on_fractals({"finalist-1": speed, "finalist-2": speed})
         assert max(images * n for images, n in both.values()) <= pictures * epochs
     assert plan._on_fractals({"finalist-1": 2.0}) == {}  # too few to be worth it
+
+
+def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(tmp_path: Path) -> None:
+    settings = DesignSettings(data="digits", max_macs=10_000_000, hours=0.1, image_size=32)
+    names = {"finalist-1": "timm:resnet10t(channels=[8,16,32,64],layers=[1,1,1,1],stem_width=4)",
+             "finalist-2": "4,2,2|2,1,2|2,1,2|2,1,2|16,24"}  # fmt: skip
+    took = {"finalist-1": 4.0, "finalist-2": 40.0}  # seconds of an epoch
+    results: dict[str, Any] = {
+        "pictures": {"train": 5_000, "test": 0, "classes": ["a", "b"], "side": 32},
+        "finalists": {
+            "side": 32,
+            "networks": [{**entry("resnet"), "architecture": text} for text in names.values()],
+            "pretrained": [],
+        },
+    }
+    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+    plans = {
+        name: {"steps_per_epoch": 60, "time": {"epoch": seconds, "images_per_second": 1.0}}
+        for name, seconds in took.items()
+    }
+    plan.finalist = lambda name, _: SimpleNamespace(plan=lambda: plans[name])  # type: ignore[method-assign]
+    found = plan.epochs()
+    share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
+    time = share * 330 / 2
+    assert found["epochs"] == {"finalist-1": int(time / 4), "finalist-2": 2}
+    assert found["pictures"] == {"finalist-2": int(time / 80 * 4_000)}
+    assert found["seconds"]["finalist-2"] == pytest.approx(time, rel=0.01)
+    # An epoch of all pictures is expected to take as long for each as it did.
+    results |= {"epochs": found, "finalist-1": {"validation": 0.0, "epoch_seconds": 4.0}}
+    fewer = found["pictures"]["finalist-2"]
+    results["finalist-2"] = {"validation": 99.0, "epoch_seconds": (fewer + 1_000 / 3) / 500}
+    chosen = plan.choice()
+    assert chosen["winner"] == "finalist-2"
+    assert chosen["seconds"]["training"] / chosen["epochs"] == pytest.approx(5_000 / 500)
 
 
 def test_pictures_of_a_table_are_trained_and_tested_apart(

@@ -265,4 +265,5 @@ def test_a_folder_that_is_moved_goes_on(
     (tmp_path / "run").rename(tmp_path / "moved")
     fakes.stop_at = ""
     design(pictures, out=tmp_path / "moved", pretrained=str(trained), **LIMITS)
-    assert fakes.trained["pretrained-1"].weights == str(tmp_path / "moved" / "pretrained-1.safetensors")
+    moved = tmp_path / "moved" / "pretrained-1.safetensors"
+    assert fakes.trained["pretrained-1"].weights == str(moved)
