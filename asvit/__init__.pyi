@@ -87,6 +87,7 @@ def design(
     trainings: int = 24,
     image_size: int | None = None,
     pretrained: str | None = None,
+    warm_start: Literal['auto', 'fractals', 'none'] = 'auto',
     teacher: str | None = None,
     teacher_weights: str | None = None,
     device: str = 'auto',

@@ -22,10 +22,11 @@ from asvit.runs.predicting import predict
 from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
+from asvit.training.result import TrainResult
 from experiments.study import Study, cases, gains, mean_cell, pivot
 from experiments.tasks import PICTURES, load_task
 
-HOURS = 0.25
+HOURS = 0.1
 SETS = ("drawn-300", "drawn-3000", "digits", "hard-fractals", "textures")
 LIMITS: Mapping[str, Mapping[str, Any]] = {
     "1.5 M parameters": {"max_params": 1_500_000},
@@ -89,34 +90,57 @@ def _by_hand(
         **LIMITS[limit],
     )
     text = str(Limits(space, limits).network(space.parse(space.by_hand[0])))
-    options: dict[str, Any] = {
-        **recipe_for(task.train),
-        "data": str(PICTURES / pictures / "train"),
+    trained = train_for(
+        3600 * HOURS,
+        text,
+        PICTURES / pictures / "train",
+        folder,
+        pictures=task.train,
+        classes=images.classes,
+        image_size=task.side,
+        seed=seed,
+    )
+    return {
+        "architecture": text,
+        "accuracy": test(folder, PICTURES / pictures / "test"),
+        "seconds": trained.wall_seconds,
+    }
+
+
+def train_for(
+    seconds: float,
+    architecture: str,
+    data: Path,
+    folder: Path,
+    *,
+    pictures: int,
+    classes: int,
+    **options: Any,
+) -> TrainResult:
+    """Train a network on all pictures of a folder for so long, by the recipe of a design."""
+    options |= {
+        **recipe_for(pictures),
+        "architecture": architecture,
+        "data": str(data),
         "train_on_validation": True,
-        "validation_images": images.classes,  # their accuracy says nothing, and takes time
-        "image_size": task.side,
+        "validation_images": classes,  # their accuracy says nothing, and takes time
         "recipe": "small",
         "device": "cpu",
-        "seed": seed,
     }
-    timed = TrainAlgorithm.make(
-        architecture=text, epochs=2, out=folder / "timing", **options
-    ).run()
+    timed = TrainAlgorithm.make(epochs=2, out=folder / "timing", **options).run()
     each = statistics.median(row.seconds for row in timed.history)
-    trained = TrainAlgorithm.make(
-        architecture=text, epochs=max(2, int(3600 * HOURS / each)), out=folder, **options
-    ).run()
-    tested = sorted((PICTURES / pictures / "test").rglob("*.png"))
+    return TrainAlgorithm.make(epochs=max(2, int(seconds / each)), out=folder, **options).run()
+
+
+def test(folder: Path, pictures: Path) -> float:
+    """The accuracy of a trained network on the pictures of a folder, per cent."""
+    tested = sorted(pictures.rglob("*.png"))
     guesses = predict(folder, tested, top=1, device="cpu")
     right = [
         guess.guesses[0].label == path.parent.name
         for guess, path in zip(guesses, tested, strict=True)
     ]
-    return {
-        "architecture": text,
-        "accuracy": 100 * statistics.fmean(right),
-        "seconds": trained.wall_seconds,
-    }
+    return 100 * statistics.fmean(right)
 
 
 STUDY = Study(

@@ -92,6 +92,7 @@ class DesignResult(Result, Model):
     #: What the search expected of its short trainings' accuracy and how far to trust it, in words.
     prediction: str
     image_size: int  #: side of the images in pixels
+    fractals: int = 0  #: epochs on generated fractals that the network began with; 0 for none
     epochs: int  #: passes over all pictures but those of the test, after the last round
     classes: Sequence[str]  #: their names
     train_pictures: int  #: how many there were to train on

@@ -79,6 +79,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             f"{result.epochs} epochs on all {result.train_pictures} pictures but those of the "
             f"test; times on {result.measured_on}; all in {clock(result.wall_seconds)}"
         )
+        if result.fractals:
+            yield (
+                f"it began with weights of {result.fractals} epochs on generated fractals, as do "
+                "ResNets that are trained on few pictures"
+            )
         if result.prediction:
             yield f"from the search: {result.prediction}"
         for title, reasons in (

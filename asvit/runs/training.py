@@ -23,13 +23,12 @@ from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
-from asvit.training.settings import TOP, TrainSettings
+from asvit.training.settings import FEW, TOP, TrainSettings
 from proxies.text import legible
 
 if TYPE_CHECKING:
     from asvit.training.result import TrainResult
 
-_FEW = 2_000  # pictures, with fewer of which pretrained weights are the better start
 _GENERATED = ("fractal", "digits")
 
 
@@ -117,7 +116,7 @@ def few_pictures_note(
     pictures: int, how: str = "asvit train ARCH --weights FILE --new-head --recipe finetune"
 ) -> list[str]:
     """A line where there are so few pictures that pretrained weights are the better start."""
-    if pictures >= _FEW:
+    if pictures >= FEW:
         return []
     return [
         f"{pictures:,} pictures are few to train on from scratch; fine-tuning pretrained weights "

@@ -268,6 +268,8 @@ def shorten_designs() -> None:
 
     mock.patch.object(design_plan.DesignPlan, "search", brief).start()
     mock.patch.object(design_plan, "_EPOCHS", (2, 2)).start()
+    mock.patch.object(design_plan, "_FRACTAL_PICTURES", (100, 100)).start()
+    mock.patch.object(design_plan, "_FRACTAL_EPOCHS", (1, 2)).start()
 
 
 def _write_scenes(folder: Path) -> None:

@@ -65,7 +65,7 @@ logger = logging.getLogger(__name__)
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _CHOOSING = (
     *(*LIMITS, "latency_batch", "latency_runtime"),
-    *("image_size", "hours", "pretrained", "teacher", "teacher_weights"),
+    *("image_size", "hours", "pretrained", "warm_start", "teacher", "teacher_weights"),
 )
 _JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
 GENERATED = "pictures"  # folder of generated pictures
@@ -130,7 +130,8 @@ class DesignAlgorithm(DesignRun):
         limits = limits_of(s).sizes_in_words
         first = f"designing a network for {s.data}: {limits or 'within no limits'}"
         if s.hours is not None:
-            times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in SHARES.items())
+            shares = self.plan.shares(len(self._images))
+            times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in shares.items())
             more = [f"plan: {', '.join(times)}"]
         if s.teacher is None and s.pretrained is None:
             more += few_pictures_note(
@@ -312,7 +313,13 @@ class DesignAlgorithm(DesignRun):
         """Train a finalist; nothing where there are fewer."""
         if name not in self.plan.trained:
             return {}
-        return _trained(self.plan.finalist(name, self.results["epochs"]["epochs"][name]))
+        lengths = self.results["epochs"]
+        first, fewer = lengths["fractals"], lengths["pictures"].get(name)
+        before = [self.plan.fractals(name, *first[name]).run()] if name in first else []
+        trained = _trained(
+            self.plan.finalist(name, lengths["epochs"][name], pictures=fewer, warm=name in first)
+        )
+        return {**trained, "before": [result.provenance["command"] for result in before]}
 
     def _test(self) -> Mapping[str, Any]:
         """The networks on the pictures set aside, but for those that have changed."""
@@ -470,6 +477,7 @@ class DesignAlgorithm(DesignRun):
             },
             prediction=results["search"]["prediction"],
             image_size=results["finalists"]["side"],
+            fractals=results["epochs"]["fractals"].get(choice["winner"], (0, 0))[1],
             epochs=choice["epochs"],
             classes=pictures["classes"],
             train_pictures=pictures["train"],
@@ -480,7 +488,11 @@ class DesignAlgorithm(DesignRun):
             measured_on=f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}",
             exports=results["export"]["copies"],
             commands=[
-                *(results[name]["command"] for name in trainings),
+                *(
+                    command
+                    for name in trainings
+                    for command in (*results[name].get("before", ()), results[name]["command"])
+                ),
                 *results["export"]["commands"],
                 predicting,
             ],
