@@ -145,6 +145,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "shares": _shares,
     "parts": compare_parts.table,
     "families": study_designs.table,
+    "families, ahead": study_designs.ahead,
     "pretraining": study_pretraining.table,
     "pretraining, timed": study_pretraining.timed_table,
     **study_mended.TABLES,

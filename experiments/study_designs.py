@@ -9,7 +9,7 @@ Run from a checkout: ``python -m experiments.study_designs``; a design takes --h
 """
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
 from asvit.training.result import TrainResult
-from experiments.study import Study, cases, gains, mean_cell, pivot
+from experiments.study import Study, cases, gain, grouped, in_a_cell, mean_cell, pivot
+from experiments.tables import markdown
 from experiments.tasks import PICTURES, load_task
 
 HOURS = 0.1
@@ -158,9 +159,36 @@ def table() -> str:
     return pivot(rows, ("network",), "pictures", mean_cell)
 
 
+def ahead(limit: str = "10 M multiply-adds", design: str = "design") -> str:
+    """Points that designs are ahead of each network made by hand, paired by seed, as Markdown.
+
+    The last column has the mean over the sets of pictures, of the seeds with all of them.
+    """
+    known = grouped([row for row in STUDY.rows() if row.limit == limit], ("network", "pictures"))
+    sets = [one for one in SETS if (design, one) in known]
+    lines = []
+    for network in BY_HAND:
+        pairs = [(known[design, one], known.get((network, one), [])) for one in sets]
+        cells = [_cell([own], [other]) for own, other in pairs]
+        if any(cells):
+            lines.append([network, *cells, _cell(*zip(*pairs, strict=True))])
+    return markdown(
+        {f"{design}, points more than": "l", **dict.fromkeys(sets, "r"), "all": "r"}, lines
+    )
+
+
+def _cell(own: Sequence[Sequence[Row]], others: Sequence[Sequence[Row]]) -> str:
+    """The difference of means over sets of pictures, of the seeds that are in all of them."""
+    seeds = set.intersection(*({row.seed for row in rows} for rows in (*own, *others)))
+    if not seeds:
+        return ""
+    sides = ([row for rows in side for row in rows if row.seed in seeds] for side in (own, others))
+    return in_a_cell(gain(*sides, pair=("seed",)))
+
+
 if __name__ == "__main__":
-    rows = STUDY.main(__doc__)
+    STUDY.main(__doc__)
     for limit in LIMITS:
-        own = [row for row in rows if row.limit == limit]
-        print(pivot(own, ("network",), "pictures", mean_cell))
-        print(gains(own, "network", "design", lines=(), column="pictures"))
+        for design in DESIGNS:
+            print(ahead(limit, design))
+    print(table())
