@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 RESULT = "result.json"
 REPORT = "report.html"
+SETTINGS = "settings.toml"
+COMMAND = "command"  # key of it: the words of the command
 
 # Of a search.
 JOURNAL = "study.journal"
