@@ -25,6 +25,7 @@ from asvit.core.run_files import (
     RESULT,
     SETTINGS,
     TENSORBOARD,
+    TRACKED,
     figure_files,
     previous,
 )
@@ -88,7 +89,7 @@ class RunFiles:
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in the order in which they are removed: the state last."""
-        return (RESULT, REPORT, SETTINGS, *self.early, *self.outputs, self.state)
+        return (RESULT, REPORT, SETTINGS, TRACKED, *self.early, *self.outputs, self.state)
 
 
 def known_files() -> tuple[RunFiles, ...]:
@@ -116,7 +117,7 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
     if fresh or elsewhere or os.path.lexists(state) or before.is_file():
         return
     for name in files.names:
-        if os.path.lexists(folder / name) and name not in (SETTINGS, *files.early):
+        if os.path.lexists(folder / name) and name not in (SETTINGS, TRACKED, *files.early):
             raise ValueError(
                 f"run folder {folder} has {name} but not {files.state}; put it back, {ELSEWHERE}"
             )
