@@ -121,10 +121,12 @@ class EpochSession(ABC, Generic[Row]):
             images=self.origin.settings.batch_size,
             tell=lambda row: track("step", row, row.update),
         )
-        for step in log.go_on(self.updates):
-            track("step", step, step.update)
-        for number, row in enumerate(self.history, 1):
-            track("epoch", row, number * self.steps)
+        before: list[tuple[int, str, object]] = [
+            *((row.update, "step", row) for row in log.go_on(self.updates)),
+            *((number * self.steps, "epoch", row) for number, row in enumerate(self.history, 1)),
+        ]
+        for number, series, row in sorted(before, key=lambda one: one[0]):  # wandb wants order
+            track(series, row, number)
         return log
 
     def due(self) -> bool:

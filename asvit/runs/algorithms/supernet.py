@@ -130,15 +130,16 @@ class SupernetAlgorithm(SupernetRun):
             images=self.settings.batch_size,
             tell=lambda row: track("step", row, row.update),
         )
-        for row in log.go_on(len(losses)):
-            track("step", row, row.update)
+        left = {row.update: row for row in log.go_on(len(losses))}
 
         def tell_epoch(step: int) -> None:
-            if step and step % steps == 0:
+            if step % steps == 0:
                 loss = statistics.fmean(losses[step - steps : step])
                 track("epoch", LossRow(step // steps, loss), step)
 
-        for step in range(steps, len(losses) + 1, steps):
+        for step in range(1, len(losses) + 1):  # what earlier sessions did
+            if step in left:
+                track("step", left[step], step)
             tell_epoch(step)
         epoch, begun = divmod(len(losses), steps)
         log.begin(epoch, losses[len(losses) - begun :])

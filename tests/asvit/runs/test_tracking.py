@@ -309,6 +309,8 @@ def test_a_tracker_that_comes_later_gets_what_was_before(tmp_path: Path, fake: A
     steps = [step for values, step in one.told if "step/loss" in values]
     epochs = [step for values, step in one.told if "epoch/loss" in values]
     assert (steps, epochs) == ([1, 2, 3, 4, 5, 6], [3, 6])
+    numbers = [step for _, step in one.told]
+    assert numbers == sorted(numbers)  # wandb takes no other order
 
 
 def test_a_supernet(tmp_path: Path) -> None:
