@@ -102,7 +102,7 @@ def test_requirements_are_those_of_the_extras() -> None:
 
 def test_an_unknown_extra_and_no_setup_are_one_line(tmp_path: Path) -> None:
     for done, told in (
-        (requirements("trian"), "no extra 'trian'; there are test, ray"),
+        (requirements("trains"), "no extra 'trains'; there are test, ray"),
         (requirements("", tmp_path), "no setup.cfg here"),
     ):
         assert done.returncode == 1
