@@ -43,6 +43,7 @@ from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
 from asvit.runs.lifecycle import peeked
 from asvit.runs.predicting import PicturePrediction, predict
+from asvit.runs.tracking import check_trackers
 from asvit.runs.training import few_pictures_note
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
@@ -152,6 +153,7 @@ class DesignAlgorithm(DesignRun):
     def check(self) -> None:
         """Look names up, and whether there are limits that any network can be within."""
         s = self.settings
+        check_trackers(self.track)
         if all(getattr(s, name) is None for name in LIMITS):
             raise WrongOption("a design needs a limit; give max_params, max_macs or max_latency")
         if s.hours is not None and 3600 * s.hours <= AFTERWARDS:
@@ -271,6 +273,7 @@ class DesignAlgorithm(DesignRun):
         return {
             "out": self.folder / name,
             "progress": self._tell,
+            "track": self.track,
             "fresh": self.fresh and name not in self.results,
             # With the folder; the list has digests of the pictures.
             "may_move": ("data", "weights"),
