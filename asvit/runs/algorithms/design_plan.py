@@ -545,13 +545,15 @@ class DesignPlan:
 
     def _few_of_them(self, share: float) -> int:
         """A share of the pictures of the last round: a batch at least, not quite all at most."""
+        least: int = self._recipe["batch_size"]
         most = self._fitted - len(self.results["pictures"]["classes"])  # each is divided by itself
-        return max(self._recipe["batch_size"], min(most, int(share * self._fitted)))
+        return max(least, min(most, int(share * self._fitted)))
 
     @property
     def _fitted(self) -> int:
         """About how many pictures the networks of the last round are trained on."""
-        return max(1, round((1 - VALIDATION_SHARE) * self.results["pictures"]["train"]))
+        pictures: int = self.results["pictures"]["train"]
+        return max(1, round((1 - VALIDATION_SHARE) * pictures))
 
     @property
     def _side(self) -> int:
