@@ -6,7 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"),
+    *(".npy", ".npz"),
+)
 
 
 def write_text(path: Path, text: str) -> None:

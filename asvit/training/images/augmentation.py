@@ -8,7 +8,7 @@ from unittest.mock import patch
 from PIL import Image
 from torch import Tensor
 
-from asvit.data.files import crop_long
+from asvit.data.preparation import crop_long
 from proxies.messages import first_line
 
 Statistics = tuple[float, float, float]  # of red, green and blue, for pixels in [0, 1]

@@ -10,7 +10,7 @@ from PIL import Image
 from timm.data import auto_augment
 from torch import Tensor
 
-from asvit.data.files import square
+from asvit.data.preparation import square
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.loaders import preserved_random_state, seed_all
 
