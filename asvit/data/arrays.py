@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 #: Numbers of the largest array that is read, which take 2 GB.
 MOST_NUMBERS: Final = 500_000_000
 
+_EXTRA: Final = "images"  # has the library of most codecs
 _SNIFFED: Final = 512  # bytes at the start of a file that tell its format
 _NPY, _ZIP, _PNG = b"\x93NUMPY", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n"
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -198,17 +200,19 @@ def _png(file: IO[bytes], start: bytes) -> Stored | None:
     if depth != b"\x10" or colour[0] not in _PNG_CHANNELS:
         return None
     width, height = (int.from_bytes(start[at : at + 4], "big") for at in (16, 20))
+    channels = _PNG_CHANNELS[colour[0]]
+    if channels > 1 and not find_spec("imagecodecs"):  # Pillow would cut it to 8 bits
+        raise missing("reading PNG files of 16 bits with several channels", "imagecodecs", _EXTRA)
 
     def read() -> Array:
-        import torch
-        from torchvision.io import ImageReadMode, decode_png
-
         with _one_line():
-            data = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
-            pixels = decode_png(data, ImageReadMode.UNCHANGED)
-        return cast("Array", pixels.permute(1, 2, 0).numpy())
+            if channels == 1:
+                return _by_pillow(file, "PNG")
+            from imagecodecs import png_decode
 
-    return Stored(height, width, _PNG_CHANNELS[colour[0]], "uint16", read)
+            return cast("Array", png_decode(file.read()))
+
+    return Stored(height, width, channels, "uint16", read)
 
 
 def _pnm(file: IO[bytes], start: bytes) -> Stored | None:
@@ -220,8 +224,8 @@ def _pnm(file: IO[bytes], start: bytes) -> Stored | None:
         raise ValueError("it has 16 bits a colour, which PPM files are not read with; use PNG")
 
     def read() -> Array:
-        with _one_line(), Image.open(file, formats=("PPM",)) as image:
-            return np.asarray(image).astype(np.uint16)[..., None]
+        with _one_line():
+            return _by_pillow(file, "PPM").astype(np.uint16)
 
     return Stored(int(match[3]), int(match[2]), 1, "uint16", read)
 
@@ -243,7 +247,7 @@ def _tiff(file: IO[bytes]) -> Iterator[Stored | None]:
         with _one_line():
             pages = []
             for page in tiff.pages:
-                full = cast("TiffPage", page.aspage() if hasattr(page, "aspage") else page)
+                full = page.aspage()
                 if full.subfiletype & (_REDUCED | _MASK):
                     continue
                 pages.append(full)
@@ -291,12 +295,12 @@ def _of_pages(pages: "list[TiffPage]", file: IO[bytes]) -> Stored:
     alone = len(pages) == 1 and bands == 1
     unread = _lacking_codec(first)
     if unread and not alone:
-        raise missing(f"reading TIFF files with {unread}", "imagecodecs", "tiff")
+        raise missing(f"reading TIFF files with {unread}", "imagecodecs", _EXTRA)
 
     def read() -> Array:
         with _one_line():
             if unread:
-                array = _by_pillow(file)
+                array = _by_pillow(file, "TIFF")
             else:
                 array = np.concatenate([_bands(page) for page in pages], axis=-1)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -334,10 +338,10 @@ def _lacking_codec(page: "TiffPage") -> str:
     return ""
 
 
-def _by_pillow(file: IO[bytes]) -> Array:
-    """The pixels of a file of one page and band, of which Pillow knows more compressions."""
+def _by_pillow(file: IO[bytes], form: str) -> Array:
+    """The pixels of a file of one channel, of which Pillow cuts none."""
     file.seek(0)
-    with Image.open(file, formats=("TIFF",)) as image:
+    with Image.open(file, formats=(form,)) as image:
         return np.asarray(image)[..., None]
 
 

@@ -172,7 +172,7 @@ class PartedPictures(LabelledImages):
     @cached_property
     def kind(self) -> ImageKind:
         """The kind of its images, from their headers."""
-        return kind_of_files(Path(), [*map(str, self._paths)], self.reading, self.source)
+        return kind_of_files(self.root, self._names, self.reading, self.source)
 
     def picture(self, index: int) -> Picture:
         """Read picture ``index``; a ValueError names a file that cannot be read."""
