@@ -385,7 +385,7 @@ def read_open(file: IO[bytes], kind: ImageKind) -> Picture:
 def as_kind(image: Image.Image, kind: ImageKind) -> Picture:
     """An opened picture as RGB, or as grey where the kind is that."""
     if kind.reading != RGB and image.mode[0] in "IF":
-        raise ValueError(f"its pixels have more than 8 bits, and {kind} is needed")
+        raise ValueError(f"its pixels have more than 8 bits, {kind} has 8")
     if kind.reading != GREY:
         return to_rgb(image)
     return np.asarray(to_rgb(image).convert("L"))[..., None]
@@ -397,7 +397,7 @@ def _check_kind(own: ImageKind, wanted: ImageKind) -> None:
 
 
 def _other_kind(own: ImageKind, wanted: ImageKind) -> str:
-    return f"it is {own}, and {wanted} is needed"
+    return f"it is {own}, not {wanted}"
 
 
 def write_pictures(

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from asvit.core.files import expanded
+from asvit.core.files import READINGS
 from proxies.messages import unknown
 from proxies.text import shown
 
@@ -21,9 +20,7 @@ NUMBERS: Final = (
     *("float16", "float32", "float64"),
 )
 
-RGB, GREY, FIRST, LAST = "rgb", "grey", "channels-first", "channels-last"
-#: Ways of reading files that a text of images may end in, after a colon.
-READINGS: Final = (RGB, GREY, FIRST, LAST)
+RGB, GREY, FIRST, LAST = READINGS
 
 #: Numbers ``[H, W, C]``.
 Array = NDArray[Any]
@@ -91,25 +88,6 @@ class ImageKind:
 
 
 PICTURES: Final = ImageKind()
-
-
-def split_reading(spec: str) -> tuple[str, str]:
-    """A text of images without the reading that it ends in, and the reading, or nothing.
-
-    Example:
-        >>> split_reading("xrays:grey")
-        ('xrays', 'grey')
-    """
-    before, _, reading = spec.rpartition(":")
-    # An existing path of that name is meant as it is.
-    if not before or reading not in READINGS or expanded(spec).exists():
-        return spec, ""
-    return before, reading
-
-
-def with_reading(spec: str | Path, reading: str) -> str:
-    """The inverse of :func:`split_reading`."""
-    return f"{spec}:{reading}" if reading else str(spec)
 
 
 def the_same(kinds: Iterable[tuple[str, ImageKind]], source: str) -> ImageKind:

@@ -71,7 +71,7 @@ class LibraryDataset(LabelledImages):
             if kind.picture or kind.reading == GREY:
                 return as_kind(image, kind)
             if (own := _kind_of(image)) != kind:
-                raise ValueError(f"it is {own}, and {kind} is needed")
+                raise ValueError(f"it is {own}, not {kind}")
             return np.asarray(image)[..., None]
 
 

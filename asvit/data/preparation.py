@@ -31,9 +31,10 @@ class Preparation:
     each channel. The names of the fields but the first two are those of facts in files of weights.
 
     Example:
-        >>> prepare = Preparation(32, ImageKind(5, "uint16", picture=False), (0.5,) * 5, (1.0,) * 5)
-        >>> prepare(np.ones((40, 48, 5), np.uint16)).shape
-        torch.Size([5, 32, 32])
+        >>> kind = asvit.data.ImageKind(2, "uint16", picture=False)
+        >>> prepare = asvit.data.Preparation(32, kind, mean=(900, 40), std=(300, 9))
+        >>> prepare(np.ones((40, 48, 2), np.uint16)).shape
+        torch.Size([2, 32, 32])
     """
 
     image_size: int  # pixels per side
@@ -156,13 +157,19 @@ def thumbnail_of(picture: Picture, side: int) -> Image.Image:
     if isinstance(picture, Image.Image):
         small = picture.copy()
     else:
-        bands = picture[..., : 3 if picture.shape[-1] >= 3 else 1].astype(np.float64)
-        low, high = np.percentile(bands, _SHOWN, axis=(0, 1))
-        share = np.clip((bands - low) / np.where(high > low, high - low, 1), 0, 1)
-        pixels = np.rint(255 * share).astype(np.uint8)
-        small = Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0]).convert("RGB")
+        small = Image.fromarray(visible(as_tensor(picture)).permute(1, 2, 0).numpy())
     small.thumbnail((side, side))
     return small
+
+
+def visible(pixels: Tensor) -> Tensor:
+    """Pixels ``[C, H, W]`` that are not normalised as a picture ``[3, H, W]`` uint8."""
+    if pixels.dtype == torch.uint8:
+        return pixels
+    bands = pixels[: 3 if len(pixels) >= 3 else 1].double().numpy()
+    low, high = np.percentile(bands, _SHOWN, axis=(1, 2))[..., None, None]
+    share = np.clip((bands - low) / np.where(high > low, high - low, 1), 0, 1)
+    return torch.from_numpy(np.rint(255 * share).astype(np.uint8)).expand(3, -1, -1)
 
 
 _SHOWN: Final = (2, 98)  # percentiles of a channel that are black and white

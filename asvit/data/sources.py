@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asvit.core.files import expanded
+from asvit.core.files import expanded, split_reading
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.files import FolderDataset, ListedDataset
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
 from asvit.data.headers import refuse_unreadable
-from asvit.data.kinds import MEAN, STD, split_reading
+from asvit.data.kinds import MEAN, STD
 from asvit.data.libraries import open_digits, open_hub, open_torchvision
 from asvit.data.preparation import square
 from asvit.data.statistics import standardised
@@ -60,8 +60,8 @@ def list_sources() -> tuple[Source, ...]:
 class Images:
     """A batch of images and its source."""
 
-    # ``[count, C, S, S]`` float32, normalised by ImageNet's mean and standard deviation, or by their
-    # own where they are no RGB pictures; noise is standard normal.
+    # ``[count, C, S, S]`` float32, normalised by ImageNet's mean and standard deviation, or by
+    # their own where they are no RGB pictures; noise is standard normal.
     pixels: Tensor
     labels: Tensor  # ``[count]`` int64, indices into ``classes``
     # Names of all classes of the source, including those without an image here.

@@ -89,9 +89,7 @@ def channel_statistics(
     return Normalisation(tuple((mean / scale).tolist()), tuple((std / scale).tolist()))
 
 
-def _each(
-    images: LabelledImages, indices: Sequence[int]
-) -> Iterator[tuple[int, _Moments | str]]:
+def _each(images: LabelledImages, indices: Sequence[int]) -> Iterator[tuple[int, _Moments | str]]:
     """The moments of each image in order, or why it cannot be read."""
 
     def read(index: int) -> _Moments | str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.core.files import expanded
+from asvit.core.files import expanded, split_reading
 from asvit.data.base import JoinedImages, LabelledImages, Progress, SubsetImages, balanced_choice
 from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files
 from asvit.data.files import (
@@ -26,7 +26,7 @@ from asvit.data.files import (
     read_as,
 )
 from asvit.data.fractals import FractalDataset
-from asvit.data.kinds import PICTURES, ImageKind, Picture, split_reading, the_same
+from asvit.data.kinds import GREY, PICTURES, ImageKind, Picture, the_same
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
@@ -55,6 +55,11 @@ class TrainingSets:
     # and classes of their images (``digest``), and of their content where a table has it. Equal
     # digests mean equal sets, unless the content of another file changed.
     provenance: Mapping[str, str]
+
+    @property
+    def kind(self) -> ImageKind:
+        """The kind of all images."""
+        return self.train.kind
 
 
 def open_training_sets(
@@ -208,8 +213,9 @@ def class_count(spec: str) -> int | None:
 
 def channel_count(spec: str) -> int:
     """Channels of the images that ``spec`` names: 3 of all that are made here, or are pictures."""
-    if spec.partition(":")[0] in ("fractal", "gaussian") or spec == "digits":
-        return PICTURES.channels
+    name, reading = split_reading(spec)
+    if name == "digits" or name.partition(":")[0] in ("fractal", "gaussian", "torchvision"):
+        return 1 if reading == GREY else PICTURES.channels
     return _trained_on(spec).kind.channels
 
 

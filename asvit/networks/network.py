@@ -84,6 +84,11 @@ class Network(Settings):
             )
         object.__setattr__(self, "architecture", canonical(self.architecture))
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of an image."""
+        return (self.in_chans, self.image_size, self.image_size)
+
     def build(self, *, drop_path: float | None = None, drop: float | None = None) -> nn.Module:
         """A freshly initialised network; arguments and errors as :func:`asvit.build`.
 

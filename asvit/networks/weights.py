@@ -59,8 +59,8 @@ class WeightsFile:
     weights: Mapping[str, Tensor]  # its state dict
     classes: tuple[str, ...] = ()  # name of each class; empty if unnamed
     # Further facts as JSON types: how images are prepared (``mean``, ``std``, ``interpolation``,
-    # ``crop_pct``, and ``pixels`` of those that are no pictures; see asvit.data.Preparation), how the
-    # network was searched and trained.
+    # ``crop_pct``, and ``pixels`` of those that are no pictures; see asvit.data.Preparation), how
+    # the network was searched and trained.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> nn.Module:

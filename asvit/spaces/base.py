@@ -277,8 +277,9 @@ class PlainSpace(SearchSpace):
     """A space whose texts are its prefix and the choices, such as ``small:2,16,gelu``.
 
     A subclass sets ``name``, ``description``, ``paper``, ``prefix`` and ``dimensions``, and builds
-    the network in :meth:`network`, which may have an argument ``in_chans``, too. Its architectures can be measured, searched, trained and
-    exported, but not grown, since they have no depths and width besides their choices.
+    the network in :meth:`network`, which may have an argument ``in_chans``, too. Its architectures
+    can be measured, searched, trained and exported, but not grown, since they have no depths and
+    width besides their choices.
 
     Raises:
         ValueError: If the prefix does not end in a colon, or two choices of one dimension have the

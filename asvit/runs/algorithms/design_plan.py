@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from asvit.core.console import clock
+from asvit.core.files import split_reading, with_reading
 from asvit.core.run_files import PICTURES, PRETRAINED_WEIGHTS
 from asvit.core.settings import fields_of
 from asvit.designs.pretrained import HUB, Pretrained, candidates, check_weights, largest
@@ -28,7 +29,7 @@ from asvit.runs.algorithms.training import TrainAlgorithm, small_batch
 from asvit.runs.estimate import paces, training_seconds
 from asvit.runs.timing import fresh_latency
 from asvit.search.settings import TrainingSearchSettings
-from asvit.spaces import UnionSpace, cost, load_space
+from asvit.spaces import UnionSpace, load_space
 from asvit.spaces.base import Architecture
 from asvit.spaces.families import PREFIX
 from asvit.training.recipes import RECIPES
@@ -77,12 +78,12 @@ class DesignPlan:
         """How much the search trains, and at which image size, in its share of the time."""
         own = self._side
         self.sizes.check_speed(self._sample, self.settings.image_size or SIDES[-1])
-        settings = self._search(own, str(self.folder / PICTURES))
+        settings = self._search(own, self._listed)
         if self.settings.hours is not None:
-            whole = self.seconds(str(self.folder / PICTURES))["search"]
+            whole = self.seconds(self._listed)["search"]
             seconds = SHARES["search"] * self.settings.hours * 3600
             for side in self._sides:
-                full = self._search(side, str(self.folder / PICTURES))
+                full = self._search(side, self._listed)
                 took = whole if side == own else training_seconds(full, self.workers)
                 if seconds < took:
                     full = self._raced(full, seconds / took)
@@ -164,7 +165,7 @@ class DesignPlan:
         """
         sides = [self._side] if self.settings.hours is None else self._sides
         for one in self.pretrained(sides[-1], data):
-            check_weights(one, sides, len(self.results["pictures"]["classes"]))
+            check_weights(one, sides, self._classes, self._channels)
 
     def _store_pretrained(self, side: int) -> list[dict[str, Any]]:
         """Write the weights of the pretrained networks that race into the run folder.
@@ -295,20 +296,33 @@ class DesignPlan:
     @cached_property
     def sizes(self) -> Sizes:
         """The widths that the limits allow."""
-        classes = len(self.results["pictures"]["classes"])
-        return Sizes(self.settings, classes, self.latency)
+        return Sizes(self.settings, self._classes, self._channels, self.latency)
 
     def latency(self, text: str, side: int) -> Latency:
         """The latency of a network, measured in a process of its own."""
-        s, classes = self.settings, len(self.results["pictures"]["classes"])
+        s = self.settings
         how = side, s.latency_batch, s.device, s.latency_runtime
-        return fresh_latency(text, *how, num_classes=classes)
+        return fresh_latency(text, *how, num_classes=self._classes, in_chans=self._channels)
+
+    @property
+    def _classes(self) -> int:
+        return len(self.results["pictures"]["classes"])
+
+    @property
+    def _channels(self) -> int:
+        channels: int = self.results["pictures"].get("channels", 3)
+        return channels
+
+    @property
+    def _listed(self) -> str:
+        """The list of the pictures, as its runs name it."""
+        return with_reading(self.folder / PICTURES, split_reading(self.settings.data)[1])
 
     @property
     def search_settings(self) -> TrainingSearchSettings:
         """The search as it is planned."""
         fields, plan = fields_of(TrainingSearchSettings), self.results["plan"]
-        settings = self._search(plan["image_size"], str(self.folder / PICTURES))
+        settings = self._search(plan["image_size"], self._listed)
         return replace(settings, **{name: plan[name] for name in plan if name in fields})
 
     def finalist(self, name: str, epochs: int) -> TrainAlgorithm:
@@ -349,7 +363,7 @@ class DesignPlan:
         s = self.settings
         return TrainAlgorithm.make(
             architecture=text,
-            data=data or str(self.folder / PICTURES),
+            data=data or self._listed,
             held_out=VALIDATION_SHARE,
             bad_images="stop" if data is None else "replace",
             image_size=side,
@@ -474,8 +488,7 @@ class DesignPlan:
         return max(1.0, whole - after - self.elapsed())
 
     def _macs(self, side: int) -> Callable[[Architecture], int]:
-        classes = len(self.results["pictures"]["classes"])
-        return lambda arch: cost(arch, side, classes).macs
+        return lambda arch: self.sizes.macs(arch, side)
 
     def _sized(self, arch: Architecture, side: int, fixed: bool) -> tuple[str, int]:
         """The network and its image size, smaller where it would be trained too briefly.

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from asvit.core.files import split_reading, with_reading
 from asvit.data import load_images, open_dataset, open_training_sets
 from asvit.data.arrays import channel_axis
 from asvit.data.files import FolderDataset, check_as, kind_in, read_as, read_image
@@ -23,8 +24,6 @@ from asvit.data.kinds import (
     PICTURES,
     RGB,
     ImageKind,
-    split_reading,
-    with_reading,
 )
 from asvit.data.training_sets import PartedPictures, channel_count
 from tests.asvit.data.array_sets import WRITERS, make_set, write
@@ -157,7 +156,7 @@ def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     assert folder.kind == PICTURES
     for call in (folder.picture, folder.check):
         with pytest.raises(
-            ValueError, match=r"a\.jpg': it is 1 channel of uint16, and 8-bit RGB is needed"
+            ValueError, match=r"a\.jpg': it is 1 channel of uint16, not 8-bit RGB"
         ):
             call(0)
 
@@ -447,7 +446,7 @@ def test_grey_pictures_as_one_channel(tmp_path: Path) -> None:
     assert loaded.pixels.shape == (2, 1, 8, 8)
     write(tmp_path / "deep", values((16, 16, 1), "uint16"), "png")
     with pytest.raises(
-        ValueError, match=r"deep\.png': its pixels have more than 8 bits, and 8-bit"
+        ValueError, match=r"deep\.png': its pixels have more than 8 bits, 8-bit grey"
     ):
         open_dataset(f"{tmp_path}:grey").picture(2)
 
@@ -508,6 +507,6 @@ def test_pictures_of_libraries_keep_16_bits(monkeypatch: pytest.MonkeyPatch) -> 
     assert images.kind == ImageKind(1, "uint16", picture=False)
     np.testing.assert_array_equal(images.picture(0), array)
     with pytest.raises(
-        ValueError, match="image 1 of a set: it is 8-bit RGB, and 1 channel of uint"
+        ValueError, match="image 1 of a set: it is 8-bit RGB, not 1 channel of uint"
     ):
         images.picture(1)
