@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -32,15 +32,17 @@ class Normalisation:
 
 
 class _Moments(NamedTuple):
-    """Mean and variance of each channel of an image, float64 ``[C]``."""
+    """Mean and variance of each channel of an image, float64 ``[C]``; whether all are constant."""
 
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
+    flat: bool
 
 
 def channel_statistics(
     images: LabelledImages,
     *,
+    others: LabelledImages | None = None,
     seed: int = 0,
     most: int = _MOST,
     advice: str = "",
@@ -53,31 +55,36 @@ def channel_statistics(
     balanced over classes. Sums are float64, in the order of the images. A channel that is the same
     everywhere gets the deviation 1, and a warning.
 
+    ``others`` are read, too, and do not count: all that cannot be read are named at once.
+
     Raises:
-        ValueError: If images cannot be read, which all are named with ``advice``, unless
-            ``skip_bad``; or if all of them are one constant.
+        ValueError: If images cannot be read, unless ``skip_bad``, with ``advice``; or if all of
+            them are one constant.
     """
     if images.kind.picture:
         return Normalisation()
-    indices = np.sort(balanced_choice(images.labels, min(most, len(images)), seed))
+    own = _chosen(images, most, seed)
+    more = [] if others is None else _chosen(others, most, seed)
+    total = len(own) + len(more)
     bad, flat = dict[str, str](), list[str]()
     count, channels = 0, images.kind.channels
     mean, squares = np.zeros(channels), np.zeros(channels)
-    for done, (index, moments) in enumerate(_each(images, indices.tolist()), 1):
+    read = chain(_each(images, own), _each(others or images, more))
+    for done, (part, index, moments) in enumerate(read, 1):
         if isinstance(moments, str):
-            bad[images.name(index)] = moments
-        else:
+            bad[part.name(index)] = moments
+        elif part is images:
             # Chan's update: deviations are added, never differences of large squares.
             count += 1
             apart = moments.mean - mean
             mean = mean + apart / count
             squares = squares + moments.variance + apart**2 * (count - 1) / count
-            if not moments.variance.any():
+            if moments.flat:
                 flat.append(images.name(index))
         if progress is not None:
-            progress(done, len(indices))
+            progress(done, total)
     if not count or not skip_bad:
-        refuse_unreadable(bad, len(indices), advice)
+        refuse_unreadable(bad, total, advice)
     if flat:
         _log.warning(
             "%d image(s) have the same value at every pixel, and tell nothing: %s",
@@ -89,7 +96,16 @@ def channel_statistics(
     return Normalisation(tuple((mean / scale).tolist()), tuple((std / scale).tolist()))
 
 
-def _each(images: LabelledImages, indices: Sequence[int]) -> Iterator[tuple[int, _Moments | str]]:
+def _chosen(images: LabelledImages, most: int, seed: int) -> list[int]:
+    """Indices of at most so many images, balanced over classes, ascending."""
+    count = min(most, len(images))
+    chosen: list[int] = np.sort(balanced_choice(images.labels, count, seed)).tolist()
+    return chosen
+
+
+def _each(
+    images: LabelledImages, indices: Sequence[int]
+) -> Iterator[tuple[LabelledImages, int, _Moments | str]]:
     """The moments of each image in order, or why it cannot be read."""
 
     def read(index: int) -> _Moments | str:
@@ -97,14 +113,15 @@ def _each(images: LabelledImages, indices: Sequence[int]) -> Iterator[tuple[int,
             array = np.asarray(images.picture(index), np.float64)
         except ValueError as error:
             return str(error)
-        return _Moments(array.mean(axis=(0, 1)), array.var(axis=(0, 1)))
+        flat = bool((array == array[0, 0]).all())
+        return _Moments(array.mean(axis=(0, 1)), array.var(axis=(0, 1)), flat)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting = iter(indices)
         due = [(index, pool.submit(read, index)) for index in islice(waiting, _AHEAD)]
         while due:
             index, moments = due.pop(0)
-            yield index, moments.result()
+            yield images, index, moments.result()
             due += [(index, pool.submit(read, index)) for index in islice(waiting, 1)]
 
 

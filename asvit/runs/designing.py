@@ -78,7 +78,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         yield (
             f"{result.image_size} px, {result.channels} channels, {len(result.classes)} classes; "
             f"after the last round, {result.epochs} epochs on all {result.train_pictures} "
-            f"pictures but those of the test; times on {result.measured_on}; all in {clock(result.wall_seconds)}"
+            f"pictures but those of the test; times on {result.measured_on}; all in "
+            f"{clock(result.wall_seconds)}"
         )
         if result.prediction:
             yield f"from the search: {result.prediction}"

@@ -219,6 +219,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         with self.processes.first_before_others():  # which then find the files in memory
             return channel_statistics(
                 self.sets.train,
+                others=self.sets.validation,
                 seed=s.seed,
                 advice=_ADVICE,
                 skip_bad=s.bad_images != "stop",

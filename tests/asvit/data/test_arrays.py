@@ -155,9 +155,7 @@ def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     folder = FolderDataset(tmp_path)
     assert folder.kind == PICTURES
     for call in (folder.picture, folder.check):
-        with pytest.raises(
-            ValueError, match=r"a\.jpg': it is 1 channel of uint16, not 8-bit RGB"
-        ):
+        with pytest.raises(ValueError, match=r"a\.jpg': it is 1 channel of uint16, not 8-bit RGB"):
             call(0)
 
 
