@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Part = dict[str, object]
 
 SCHEMA_VERSION = 1
+_MOST_CHANNELS = 64  # of images
 HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs": "multiply-adds"}
 
 
@@ -57,7 +58,6 @@ class Options:
         None,
         "Channels of the images to count with.",
         at_least=1,
-        at_most=64,
         shown="those of --data, else as the size, else 3",
     )
     latency: bool = setting(False, "Time a forward pass, too.")
@@ -100,6 +100,8 @@ def command(
     from asvit.spaces import cost
 
     timing_options = {name: value for name, value in timing.items() if value is not None}
+    if channels is not None and channels > _MOST_CHANNELS:
+        raise click.UsageError(f"--channels {channels} are more than {_MOST_CHANNELS}; use fewer")
     if timing_options and not latency:
         raise click.UsageError(f"--{min(timing_options)} says how to time; give --latency, too")
     texts = canonical(architectures)
