@@ -290,7 +290,7 @@ class ImagesContract:
         again = copy.copy(images)
         for index in {0, len(images) // 2, len(images) - 1}:
             images.check(index)
-            picture = images.picture(index)
+            picture: Any = images.picture(index)
             if kind.picture:
                 assert picture.mode == "RGB"
             else:

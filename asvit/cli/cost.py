@@ -112,7 +112,8 @@ def command(
         channels = channel_count(data) if channels is None else channels
     given = (image_size, classes, channels)
     pairs = zip(given, _trained_at(architectures), strict=True)
-    sizes = side, classes, channels = [usual if own is None else own for own, usual in pairs]
+    side, classes, channels = (usual if own is None else own for own, usual in pairs)
+    sizes = side, classes, channels
     parts = {text: _parts(text, *sizes) for text in texts}
     totals = {text: asdict(cost(text, side, classes, in_chans=channels)) for text in parts}
     times = _timed(texts, *sizes, timing_options) if latency else {}
@@ -164,7 +165,7 @@ def _timed(
     from asvit.runs.timing import latency as measured
 
     checked_choice("runtime", options.get("runtime", "eager"), list(RUNTIMES))
-    sizes = {"num_classes": classes, "in_chans": channels}
+    sizes: Any = {"num_classes": classes, "in_chans": channels}
     latencies = {text: measured(text, side, **sizes, **options) for text in texts}
     if (worst := max(latencies.values(), key=lambda latency: latency.busy)).is_busy:
         say(f"warning: {worst.busy_in_words}")

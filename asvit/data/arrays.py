@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import IO, TYPE_CHECKING, Any, Final, cast
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
@@ -123,11 +123,8 @@ def _npy(file: IO[bytes], reading: str) -> Stored:
         version = np.lib.format.read_magic(file)
         shape, _, dtype = headers[version](file)
     axis = channel_axis(shape, reading)
-    if axis is None:
-        height, width, channels = (*shape, 1)
-    else:
-        channels = shape[axis]
-        height, width = shape[1:] if axis == 0 else shape[:2]
+    channels = 1 if axis is None else shape[axis]
+    height, width = shape[1:] if axis == 0 else shape[:2]
 
     def read() -> Array:
         file.seek(0)
@@ -188,7 +185,7 @@ def _npz(file: IO[bytes], reading: str) -> Iterator[Stored]:
         with _one_line():
             member = archive.open(archive.namelist()[names.index(wanted)])
         with member:
-            yield _npy(cast("IO[bytes]", member), reading)
+            yield _npy(member, reading)
 
 
 # PNG and PNM.
@@ -210,7 +207,8 @@ def _png(file: IO[bytes], start: bytes) -> Stored | None:
                 return _by_pillow(file, "PNG")
             from imagecodecs import png_decode
 
-            return cast("Array", png_decode(file.read()))
+            decoded: Array = png_decode(file.read())
+            return decoded
 
     return Stored(height, width, channels, "uint16", read)
 

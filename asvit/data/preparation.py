@@ -129,7 +129,8 @@ def square(picture: Picture, size: int) -> Picture:
         return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
     kind = ImageKind(picture.shape[-1], picture.dtype.name, picture=False)
     crop = centre_crop(size, kind, interpolation="bicubic", crop_pct=1.0)
-    return cast("Array", crop(picture).permute(1, 2, 0).numpy())
+    array: Array = crop(picture).permute(1, 2, 0).numpy()
+    return array
 
 
 def crop_long(picture: Picture) -> Picture:
@@ -145,7 +146,7 @@ def crop_long(picture: Picture) -> Picture:
     left, top = (sides[0] - width) // 2, (sides[1] - height) // 2
     if isinstance(picture, Image.Image):
         return picture.crop((left, top, left + width, top + height))
-    return cast("Array", picture[top : top + height, left : left + width])
+    return picture[top : top + height, left : left + width]
 
 
 def thumbnail_of(picture: Picture, side: int) -> Image.Image:

@@ -17,7 +17,7 @@ from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.files import FolderDataset, ListedDataset
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
 from asvit.data.headers import refuse_unreadable
-from asvit.data.kinds import MEAN, STD
+from asvit.data.kinds import MEAN, STD, Array
 from asvit.data.libraries import open_digits, open_hub, open_torchvision
 from asvit.data.preparation import square
 from asvit.data.statistics import standardised
@@ -114,6 +114,7 @@ def load_images(
     if spec == "gaussian":
         return _noise(count, image_size, seed)
     dataset: LabelledImages
+    pictures: Array
     if kind == "fractal":
         classes = fractal_classes(spec)
         dataset = FractalDataset(
@@ -193,7 +194,7 @@ def _noise(count: int, size: int, seed: int) -> Images:
 
 def _balanced_pictures(
     dataset: LabelledImages, count: int, size: int, seed: int, progress: Progress | None
-) -> tuple[NDArray[np.int64], NDArray[np.uint8 | np.float32]]:
+) -> tuple[NDArray[np.int64], Array]:
     """A balanced random choice of images, and their pixels ``[count, S, S, C]``."""
     if len(dataset) < count:
         raise ValueError(

@@ -96,8 +96,8 @@ class Network(Settings):
             ValueError: Also if the architecture cannot be converted.
         """
         sizes = (self.image_size, self.num_classes)
-        rates = {"drop_path": drop_path, "drop": drop}
-        model = build(self.architecture, *sizes, in_chans=self.in_chans, **rates)
+        options: Any = {"in_chans": self.in_chans, "drop_path": drop_path, "drop": drop}
+        model = build(self.architecture, *sizes, **options)
         if self.attention is None and self.ffn is None:
             return model
         parts: dict[str, Any] = {}

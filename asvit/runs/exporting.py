@@ -93,7 +93,7 @@ def export_network(
     if settings.merge:
         network, model = content.network.merged(model)
         content = replace(content, network=network, weights=model.state_dict())
-    sizes = {"image_size": content.network.image_size, "channels": content.network.in_chans}
+    sizes: Any = {"image_size": content.network.image_size, "channels": content.network.in_chans}
     with _part(form, out) as part:
         tell(f"writing {form.name}")
         opset = write_copy(

@@ -68,7 +68,7 @@ def build(
         torch.Size([2, 10])
     """
     requested = {"drop_path": drop_path, "drop": drop}
-    rates = {name: rate for name, rate in requested.items() if rate is not None}
+    rates: Any = {name: rate for name, rate in requested.items() if rate is not None}
     parts = {"stem": stem, "head": head, "mixing": mixing, "positions": positions, "init": init}
     if own := {n: part for n, part in {**parts, "scale": scale}.items() if part is not None}:
         arch = with_parts(parse(arch), own)
@@ -177,8 +177,8 @@ def stage_table(
     if type(g) is not Genotype:  # stages of a subclass may have neither windows nor heads
         total = cost(g, image_size, num_classes, in_chans=in_chans)
         return [StageRow("network", None, None, None, None, None, total.params, total.macs)]
-    sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
-    parts = count_by_module(build_on_meta(g, **sizes), image_size, in_chans)
+    network = build_on_meta(g, image_size=image_size, num_classes=num_classes, in_chans=in_chans)
+    parts = count_by_module(network, image_size, in_chans)
     embedding = ["patch_embed", *(f"layers.{i}.downsample" for i in range(STAGES - 1))]
     rows = []
     for i, side in enumerate(g.token_sides(image_size)):

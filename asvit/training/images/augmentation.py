@@ -162,8 +162,9 @@ class Augmentation:
         self, image_size: int, *, kind: ImageKind = PICTURES
     ) -> PictureTransform:
         """Resizes the shorter side, then crops the centre: ``[C, S, S]``, not normalised."""
-        how = {"interpolation": self.interpolation, "crop_pct": self.crop_pct}
-        return centre_crop(image_size, kind, **how)
+        return centre_crop(
+            image_size, kind, interpolation=self.interpolation, crop_pct=self.crop_pct
+        )
 
 
 def _posterize(image: Image.Image, bits: int, **rest: Any) -> Image.Image:

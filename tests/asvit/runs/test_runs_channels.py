@@ -264,6 +264,33 @@ def test_a_built_table_counts_the_channels(five: Path, tmp_path: Path) -> None:
     assert count(network, 32, 5).params == result.rows[0].params
 
 
+def test_a_correlation_measures_with_the_channels(five: Path, tmp_path: Path) -> None:
+    from asvit.core.files import write_text
+    from asvit.runs.correlation import run_correlation
+
+    lines = ["# target: top1 | made up | scratch", "architecture,image_size,top1"]
+    texts = [f"4,2,2|4,1,2|4,1,2|4,1,2|16,{width}" for width in (4, 5, 6, 7, 8)]
+    lines += [f'"{text}",32,{60 + place}' for place, text in enumerate(texts)]
+    write_text(tmp_path / "table.csv", "\n".join(lines) + "\n")
+    result = run_correlation(
+        str(tmp_path / "table.csv"), proxies=["snip"], data=str(five), images=2, points=3,
+        repeats=1, device="cpu", out=tmp_path / "run",
+    )  # fmt: skip
+    finding = result.finding("snip")
+    assert (finding.correlation.n, finding.correlation.dropped) == (5, 0)
+
+
+def test_maps_and_pyramids(five: Path, tmp_path: Path) -> None:
+    network = Network("timm:vit_tiny_patch16_224(depth=1)", 32, 2, 5)
+    facts = {"mean": [100.0] * 5, "std": [10.0] * 5, "pixels": "uint16"}
+    file = tmp_path / "a.safetensors"
+    WeightsFile(network, network.build().state_dict(), facts=facts).write(file)
+    (picture,) = asvit.attention_maps(str(file), [FolderDataset(five).paths[0]])
+    assert "<svg" in picture.svg
+    pyramid = asvit.backbone(Network(ARCH, 64, 2, 5), frozen_stages=1)
+    assert len(pyramid(torch.zeros(1, 5, 64, 64))) == 4
+
+
 def test_the_latency_of_a_network_with_channels() -> None:
     assert asvit.latency(ARCH, 32, in_chans=5, num_classes=2).milliseconds > 0
     with pytest.raises(ValueError, match="in_chans must be at least 1, got 0"):
