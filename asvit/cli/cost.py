@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Part = dict[str, object]
 
 SCHEMA_VERSION = 1
-_MOST_CHANNELS = 64  # of images
+_COLOURS, _MOST_CHANNELS = 3, 64  # channels of pictures, and most of images
 HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs": "multiply-adds"}
 
 
@@ -143,7 +143,8 @@ def command(
         )
         if times:
             screen.print(_latency_line(times[text]), soft_wrap=True)
-    screen.print(f"multiply-adds, batch 1, {side} px, {channels} channels, {classes} classes")
+    others = f", {channels} channels" if channels != _COLOURS else ""
+    screen.print(f"multiply-adds, batch 1, {side} px{others}, {classes} classes")
 
 
 command.params[1:1] = parameters(Options)
@@ -154,7 +155,7 @@ def _trained_at(texts: Sequence[str]) -> tuple[int, int, int]:
     from asvit.runs.architectures import find_architecture
 
     sizes = {find_architecture(text).trained_at for text in texts} - {None}
-    return (sizes.pop() if len(sizes) == 1 else None) or (224, 1000, 3)
+    return (sizes.pop() if len(sizes) == 1 else None) or (224, 1000, _COLOURS)
 
 
 def _timed(

@@ -75,8 +75,9 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             yield variance_in_words(result.variance)
         if not result.ranked:
             yield "the check of the search does not show that it ranks better than a draw would"
+        pixels = f", {result.channels} channels of {result.pixels}" if result.pixels else ""
         yield (
-            f"{result.image_size} px, {result.channels} channels, {len(result.classes)} classes; "
+            f"{result.image_size} px{pixels}, {len(result.classes)} classes; "
             f"after the last round, {result.epochs} epochs on all {result.train_pictures} "
             f"pictures but those of the test; times on {result.measured_on}; all in "
             f"{clock(result.wall_seconds)}"

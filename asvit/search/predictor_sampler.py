@@ -27,7 +27,7 @@ from asvit.search.sampler import (
     place_of,
 )
 from asvit.search.trained import known_before, trained_before
-from asvit.spaces import load_space
+from asvit.spaces import cost, load_space
 from proxies.evaluation import FAILURES
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,8 @@ class PredictorSampler(SpaceSampler):
         """
         arch = self._space.decode(params)
         try:
-            self.limits.cost(self.limits.network(arch))
+            network, limits = self.limits.network(arch), self.limits
+            cost(network, self._settings.image_size, limits.classes, in_chans=limits.channels)
         except FAILURES:
             return False
         return self.limits.excess(arch, timed=False) is None

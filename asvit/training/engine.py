@@ -62,7 +62,7 @@ class Engine:
     of threads and processes).
     """
 
-    network: nn.Module  # [B, 3, S, S] -> [B, classes]; trained in place, moved to the device
+    network: nn.Module  # [B, C, S, S] -> [B, classes]; trained in place, moved to the device
     settings: TrainSettings
     processes: ProcessGroup
     _: KW_ONLY
@@ -125,7 +125,7 @@ class Engine:
         """Train for one epoch, from 0; ``progress`` is called whenever the losses are read.
 
         Cost: about three forward passes per image, and one of the teacher. The batches are this
-        process's share: images ``[b, 3, S, S]``, and labels ``[b]`` int64 or soft targets
+        process's share: images ``[b, C, S, S]``, and labels ``[b]`` int64 or soft targets
         ``[b, classes]``, on the CPU.
         """
         settings, steps = self.settings, self.steps_per_epoch

@@ -140,7 +140,7 @@ class Augmentation:
     def mixing(self, classes: int, label_smoothing: float) -> BatchTransform | None:
         """Mixup and CutMix: mix image i of a batch with image i from its end; None if off.
 
-        They map ``[b, 3, S, S]`` with an even b, mixed in place, and ``[b]`` int64 to the images
+        They map ``[b, C, S, S]`` with an even b, mixed in place, and ``[b]`` int64 to the images
         and soft targets ``[b, classes]`` that sum to 1, and draw from numpy's global generator.
         A share of each target, ``label_smoothing``, is spread over all classes.
         """

@@ -386,7 +386,7 @@ def test_a_design_counts_channels_and_shows_pictures(
     ]
     assert by_each[0] == by_each[1] == by_each[2]
     printed = forked.printed(tmp_path, forked.STDOUT)
-    assert "32 px, 5 channels, 2 classes" in printed
+    assert "32 px, 5 channels of uint16, 2 classes" in printed
 
 
 def test_pictures_of_a_design_are_listed_with_their_kind(
