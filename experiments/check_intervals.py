@@ -368,7 +368,7 @@ def study_shares(samples: int, seed: int) -> Iterable[Coverage]:
 
     The truth is that of the levels there are, so that more is covered.
     """
-    layouts: Mapping[str, Mapping[str, Array]] = {
+    layouts: Mapping[str, Mapping[str, NDArray[np.int64]]] = {
         "family": {"family": np.arange(72) // 8, "topology": np.arange(72) // 2},
         "parts": {"parts": np.arange(120) // 6, "topology": np.arange(120) % 6},
     }

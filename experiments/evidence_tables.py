@@ -30,6 +30,7 @@ from experiments import (
     study_fidelity,
     study_kernels,
     study_mended,
+    study_pretraining,
     study_rejection,
     study_stem,
 )
@@ -144,6 +145,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "shares": _shares,
     "parts": compare_parts.table,
     "families": study_designs.table,
+    "families, ahead": study_designs.ahead,
+    "pretraining": study_pretraining.table,
+    "pretraining, timed": study_pretraining.timed_table,
     **study_mended.TABLES,
     "ranks": measure_ranks.short,
     "measures": partial(predictor_table.table, "measure"),

@@ -9,7 +9,7 @@ Run from a checkout: ``python -m experiments.study_designs``; a design takes --h
 """
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from asvit.runs.predicting import predict
 from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
-from experiments.study import Study, cases, gains, mean_cell, pivot
+from asvit.training.result import TrainResult
+from experiments.study import Study, cases, gain, grouped, in_a_cell, mean_cell, pivot
+from experiments.tables import markdown
 from experiments.tasks import PICTURES, load_task
 
-HOURS = 0.25
+HOURS = 0.1
 SETS = ("drawn-300", "drawn-3000", "digits", "hard-fractals", "textures")
 LIMITS: Mapping[str, Mapping[str, Any]] = {
     "1.5 M parameters": {"max_params": 1_500_000},
@@ -89,34 +91,57 @@ def _by_hand(
         **LIMITS[limit],
     )
     text = str(Limits(space, limits).network(space.parse(space.by_hand[0])))
-    options: dict[str, Any] = {
-        **recipe_for(task.train),
-        "data": str(PICTURES / pictures / "train"),
+    trained = train_for(
+        3600 * HOURS,
+        text,
+        PICTURES / pictures / "train",
+        folder,
+        pictures=task.train,
+        classes=images.classes,
+        image_size=task.side,
+        seed=seed,
+    )
+    return {
+        "architecture": text,
+        "accuracy": test(folder, PICTURES / pictures / "test"),
+        "seconds": trained.wall_seconds,
+    }
+
+
+def train_for(
+    seconds: float,
+    architecture: str,
+    data: Path,
+    folder: Path,
+    *,
+    pictures: int,
+    classes: int,
+    **options: Any,
+) -> TrainResult:
+    """Train a network on all pictures of a folder for so long, by the recipe of a design."""
+    options |= {
+        **recipe_for(pictures),
+        "architecture": architecture,
+        "data": str(data),
         "train_on_validation": True,
-        "validation_images": images.classes,  # their accuracy says nothing, and takes time
-        "image_size": task.side,
+        "validation_images": classes,  # their accuracy says nothing, and takes time
         "recipe": "small",
         "device": "cpu",
-        "seed": seed,
     }
-    timed = TrainAlgorithm.make(
-        architecture=text, epochs=2, out=folder / "timing", **options
-    ).run()
+    timed = TrainAlgorithm.make(epochs=2, out=folder / "timing", **options).run()
     each = statistics.median(row.seconds for row in timed.history)
-    trained = TrainAlgorithm.make(
-        architecture=text, epochs=max(2, int(3600 * HOURS / each)), out=folder, **options
-    ).run()
-    tested = sorted((PICTURES / pictures / "test").rglob("*.png"))
+    return TrainAlgorithm.make(epochs=max(2, int(seconds / each)), out=folder, **options).run()
+
+
+def test(folder: Path, pictures: Path) -> float:
+    """The accuracy of a trained network on the pictures of a folder, per cent."""
+    tested = sorted(pictures.rglob("*.png"))
     guesses = predict(folder, tested, top=1, device="cpu")
     right = [
         guess.guesses[0].label == path.parent.name
         for guess, path in zip(guesses, tested, strict=True)
     ]
-    return {
-        "architecture": text,
-        "accuracy": 100 * statistics.fmean(right),
-        "seconds": trained.wall_seconds,
-    }
+    return 100 * statistics.fmean(right)
 
 
 STUDY = Study(
@@ -134,9 +159,36 @@ def table() -> str:
     return pivot(rows, ("network",), "pictures", mean_cell)
 
 
+def ahead(limit: str = "10 M multiply-adds", design: str = "design") -> str:
+    """Points that designs are ahead of each network made by hand, paired by seed, as Markdown.
+
+    The last column has the mean over the sets of pictures, of the seeds with all of them.
+    """
+    known = grouped([row for row in STUDY.rows() if row.limit == limit], ("network", "pictures"))
+    sets = [one for one in SETS if (design, one) in known]
+    lines = []
+    for network in BY_HAND:
+        pairs = [(known[design, one], known.get((network, one), [])) for one in sets]
+        cells = [_cell([own], [other]) for own, other in pairs]
+        if any(cells):
+            lines.append([network, *cells, _cell(*zip(*pairs, strict=True))])
+    return markdown(
+        {f"{design}, points more than": "l", **dict.fromkeys(sets, "r"), "all": "r"}, lines
+    )
+
+
+def _cell(own: Sequence[Sequence[Row]], others: Sequence[Sequence[Row]]) -> str:
+    """The difference of means over sets of pictures, of the seeds that are in all of them."""
+    seeds = set.intersection(*({row.seed for row in rows} for rows in (*own, *others)))
+    if not seeds:
+        return ""
+    sides = ([row for rows in side for row in rows if row.seed in seeds] for side in (own, others))
+    return in_a_cell(gain(*sides, pair=("seed",)))
+
+
 if __name__ == "__main__":
-    rows = STUDY.main(__doc__)
+    STUDY.main(__doc__)
     for limit in LIMITS:
-        own = [row for row in rows if row.limit == limit]
-        print(pivot(own, ("network",), "pictures", mean_cell))
-        print(gains(own, "network", "design", lines=(), column="pictures"))
+        for design in DESIGNS:
+            print(ahead(limit, design))
+    print(table())

@@ -7,12 +7,10 @@ from typing import Final, Self
 
 #: Part -> its choices, the published one first.
 PART_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "stem": ("patch", "conv", "conv-ln"),
+    "stem": ("patch", "conv"),
     "head": ("mlp", "linear"),
-    "mixing": ("none", "block", "ffn", "both"),
-    "positions": ("none", "bias"),
-    "init": ("0.02", "width", "mimetic"),
-    "scale": ("none", "0.1", "1e-4"),
+    "mixing": ("none", "ffn"),
+    "init": ("0.02", "width"),
 }
 
 
@@ -27,9 +25,7 @@ class Parts:
     stem: str = "patch"
     head: str = "mlp"
     mixing: str = "none"
-    positions: str = "none"
     init: str = "0.02"
-    scale: str = "none"
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -174,9 +174,9 @@ def _explain(error: BaseException, session: Session) -> int:
     with suppress(OSError):  # stderr may be closed; the exit code remains
         if session.debug and not isinstance(error, click.ClickException | click.Abort):
             for text in "".join(traceback.format_exception(error)).splitlines():
-                say(legible(censored(text, session.arguments)))
+                say(legible(censored(text, session.words)))
         if line:
-            say(f"asvit: {censored(line, session.arguments)}")
+            say(f"asvit: {censored(line, session.words)}")
     return code
 
 
@@ -243,7 +243,7 @@ class _Stderr(logging.Handler):
         self._session = session
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = censored(_one_line(self.format(record)), self._session.arguments)
+        message = censored(_one_line(self.format(record)), self._session.words)
         say(f"asvit: {message}")
 
 

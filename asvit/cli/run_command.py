@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from asvit.cli.config_file import config_option
 from asvit.cli.dry_run import Found, plan_of_design, plan_of_measures, plan_of_training
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
@@ -114,6 +115,7 @@ def run_command(kind: Kind) -> click.Command:
         *parameters(*kind.option_types()[:-1]),
         *parameters(*[Workers] * measuring, kind),
         preset_option(kind.settings_type),
+        config_option(),
         *(click.Option(["--dry-run"], is_flag=True, help=text) for text in dry_run),
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),

@@ -55,9 +55,16 @@ class Progress:
 
 Tell = Callable[[Progress], None]
 
+#: Takes the rows of a run for trackers: the name of their series, a dataclass, and its number.
+Track = Callable[[str, object, int], None]
+
 
 def ignore(_progress: Progress) -> None:
     """Report to nobody."""
+
+
+def untracked(_series: str, _row: object, _number: int) -> None:
+    """Tell no tracker."""
 
 
 def image_progress(tell: Tell) -> Callable[[int, int], None]:

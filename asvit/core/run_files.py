@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 RESULT = "result.json"
 REPORT = "report.html"
+SETTINGS = "settings.toml"
+COMMAND = "command"  # key of it: the words of the command
 
 # Of a search.
 JOURNAL = "study.journal"
@@ -45,7 +47,9 @@ BEST = "best.safetensors"
 MODEL = "model.safetensors"
 METRICS_CSV = "metrics.csv"
 METRICS_JSONL = "metrics.jsonl"
+METRICS_STEPS = "metrics_steps.csv"  # of supernets and transfers, too
 TENSORBOARD = "tensorboard"
+TRACKED = ".tracked.json"
 PREDICTIONS = "predictions.json"
 TRAINING_FIGURES = ("curves", "pace", "confusion")
 

@@ -94,6 +94,7 @@ class DesignResult(Result, Model):
     image_size: int  #: side of the images in pixels
     channels: int = 3  #: of the images
     pixels: str = ""  #: type of their numbers; empty for 8-bit RGB pictures
+    fractals: int = 0  #: epochs on generated fractals that the network began with; 0 for none
     epochs: int  #: passes over all pictures but those of the test, after the last round
     classes: Sequence[str]  #: their names
     train_pictures: int  #: how many there were to train on

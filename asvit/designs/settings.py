@@ -7,7 +7,7 @@ from typing import Literal
 
 from asvit.core.settings import Settings, seed_setting, setting, setting_of
 from asvit.search.settings import SearchSettings
-from asvit.training.settings import TrainSettings
+from asvit.training.settings import FEW, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,11 @@ class DesignSettings(Settings):
         "timm's published ones within the limits.",
         metavar="FILE",
         complete="paths",
+    )
+    warm_start: Literal["auto", "fractals", "none"] = setting(
+        "auto",
+        "Train the networks of the last round on generated fractals first: auto does so for a "
+        f"ResNet and fewer than {FEW:,} pictures.",
     )
     teacher: str | None = setting_of(TrainSettings, "teacher")
     teacher_weights: str | None = setting_of(TrainSettings, "teacher_weights")

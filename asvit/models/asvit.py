@@ -1,7 +1,7 @@
 """The As-ViT network and its four published sizes in timm's registry."""
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -10,18 +10,13 @@ from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
 from asvit.models.layers.asvit import (
     Block,
-    GridBlock,
     GridStage,
+    MixingBlock,
     PatchEmbedding,
     ReEmbedding,
     Stage,
 )
-from asvit.models.layers.blocks import (
-    SelfAttention,
-    init_by_width,
-    init_mimetic,
-    stem_width,
-)
+from asvit.models.layers.blocks import init_by_width, stem_width
 from proxies.counts import Cost
 
 __all__ = ["SIZES", "AsViT", "asvit_cost"]
@@ -63,13 +58,13 @@ class AsViT(StagedNetwork):
         drop_path_rate: float = 0.0,
     ) -> None:
         g = Genotype.parse(genotype) if isinstance(genotype, str) else genotype
-        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-        grids = zip(g.token_sides(height), g.token_sides(width), strict=True)
+        for side in (img_size,) if isinstance(img_size, int) else img_size:
+            g.token_sides(side)
         super().__init__(g.stage_widths, (4, 8, 16, 32))
         self.genotype = g
-        self.weights_suit_width = g.parts.init != "0.02"
+        self.weights_suit_width = g.parts.init == "width"
         self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0], g.parts.stem)
-        self.layers = nn.ModuleList(_make_stages(g, grids, drop_path_rate))
+        self.layers = nn.ModuleList(_make_stages(g, drop_path_rate))
         self._add_head(nn.LayerNorm(self.num_features), num_classes, global_pool, drop_rate)
 
     def get_classifier(self) -> nn.Module:
@@ -110,42 +105,24 @@ class AsViT(StagedNetwork):
             return nn.Linear(dim, num_classes)
         return nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, num_classes))
 
-    def no_weight_decay(self) -> set[str]:
-        """Names of parameters without weight decay, besides those of timm's own rule."""
-        return {name for name, _ in self.named_parameters() if name.endswith("positions.table")}
-
     def _init_weights(self, module: nn.Module) -> None:
-        init = self.genotype.parts.init
-        if init == "0.02":
-            super()._init_weights(module)
-        else:
+        if self.weights_suit_width:
             init_by_width(module)
-        if init == "mimetic" and isinstance(module, SelfAttention):
-            init_mimetic(module)
+        else:
+            super()._init_weights(module)
 
 
-def _make_stages(
-    g: Genotype, grids: Iterable[tuple[int, int]], drop_path_rate: float
-) -> Iterable[Stage]:
-    """The stages for token grids of these rows and columns."""
-    parts, options = g.parts, dict[str, Any]()
-    if parts.scale != "none":
-        options["scale"] = float(parts.scale)
-    plain = parts.mixing == parts.positions == "none"
+def _make_stages(g: Genotype, drop_path_rate: float) -> Iterable[Stage]:
     rates = drop_path_rates(drop_path_rate, g.depths)
-    for i, (grid, own_rates) in enumerate(zip(grids, rates, strict=True)):
-        dim, splits = g.stage_widths[i], g.splits[i]
+    kind, stage = (Block, Stage) if g.parts.mixing == "none" else (MixingBlock, GridStage)
+    for i, own_rates in enumerate(rates):
+        dim = g.stage_widths[i]
         sizes = dim, g.stage_heads[i], g.expansions[i] * dim
-        if not plain:
-            biased = parts.positions == "bias"
-            window = (grid[0] // splits, grid[1] // splits) if biased else None
-            options |= {"mixing": parts.mixing, "window": window}
-        kind, stage = (Block, Stage) if plain else (GridBlock, GridStage)
         downsample: nn.Module = nn.Identity()
         if i < 3:
             downsample = ReEmbedding(dim, g.stage_widths[i + 1], g.kernels[i + 1])
-        blocks = [kind(*sizes, drop_path=rate, **options) for rate in own_rates]
-        yield stage(blocks, splits, downsample)
+        blocks = [kind(*sizes, drop_path=rate) for rate in own_rates]
+        yield stage(blocks, g.splits[i], downsample)
 
 
 def asvit_cost(g: Genotype, image_size: int, num_classes: int, in_chans: int = 3) -> Cost:
@@ -176,21 +153,13 @@ def _stem_cost(g: Genotype, side: int, in_chans: int) -> Cost:
 
 def _block_cost(g: Genotype, stage: int, side: int) -> Cost:
     """Of a block of a stage, counted from 0, on ``side**2`` tokens."""
-    parts, dim, heads = g.parts, g.stage_widths[stage], g.stage_heads[stage]
+    dim, heads = g.stage_widths[stage], g.stage_heads[stage]
     tokens, window = side**2, side // g.splits[stage]
     inner, hidden = dim - dim % heads, g.expansions[stage] * dim
     cost = _map(dim, 3 * inner, tokens) + Cost(0, 2 * tokens * window**2 * inner)
     cost += _map(inner, dim, tokens) + _map(dim, hidden, tokens) + _map(hidden, dim, tokens)
     cost += _norm(2 * dim)
-    if parts.mixing in ("block", "both"):
-        cost += _map(9, dim, tokens)
-    if parts.mixing in ("ffn", "both"):
-        cost += _map(9, hidden, tokens)
-    if parts.positions == "bias":
-        cost += Cost((2 * window - 1) ** 2 * heads, 0)
-    if parts.scale != "none":
-        cost += Cost(2 * dim, 0)
-    return cost
+    return cost if g.parts.mixing == "none" else cost + _map(9, hidden, tokens)
 
 
 def _head_cost(g: Genotype, num_classes: int) -> Cost:

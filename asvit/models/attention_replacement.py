@@ -218,15 +218,6 @@ def _replace_in_next_block(block: Any, rules: Rules) -> None:
 
 
 def _replace_in_window_stage(stage: Any, rules: Rules) -> None:
-    for block in stage.blocks:
-        positions, old = getattr(block, "positions", None), getattr(block, "attn", None)
-        if positions is None or not isinstance(old, SelfAttention):
-            continue
-        if (heads := rules.split(old.heads).heads) != old.heads:
-            raise ValueError(
-                f"heads={rules.heads!r} makes {heads} heads of {old.heads}, which have position "
-                "biases; use a rule that keeps their number, or positions=none"
-            )
     token_grid = TokenGrid()
     replaced = [_replace_in_layer(block, rules, token_grid) for block in stage.blocks]
     if any(replaced):

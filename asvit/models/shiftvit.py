@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Final, NamedTuple, cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asvit.architectures.parts import PART_CHOICES
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, drop_path_rates
-from asvit.models.layers.blocks import STEM_NORMS, BlockStage, ConvolutionalStem
+from asvit.models.layers.blocks import BlockStage, ConvolutionalStem
 from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock
 from proxies.messages import unknown
 
@@ -35,8 +36,8 @@ class ShiftViT(StagedNetwork):
         step: Positions by which a group moves; 0 for none.
         norm_layer: ``"groupnorm1"`` or, for ablations, ``"batchnorm2d"`` or ``"layernorm2d"``.
         act_layer: ``"gelu"`` or, for the paper's ablation, ``"relu"``.
-        stem: ``"patch"``, or two convolutions of stride 2 with a batch norm (``"conv"``) or a
-            layer norm (``"conv-ln"``) between them, which round sides up.
+        stem: ``"patch"``, or ``"conv"`` for two convolutions of stride 2 with a batch norm between
+            them, which round sides up.
         proj_drop_rate: Dropout in the feed-forward parts.
 
     Raises:
@@ -78,8 +79,8 @@ class ShiftViT(StagedNetwork):
         block = partial(
             ShiftBlock, n_div=n_div, step=step, norm=norm, act=act, drop=proj_drop_rate
         )
-        if stem not in (stems := ("patch", *STEM_NORMS)):
-            raise ValueError(unknown("stem", stem, stems))
+        if stem not in PART_CHOICES["stem"]:
+            raise ValueError(unknown("stem", stem, PART_CHOICES["stem"]))
         self.patch_embed = PatchEmbedding(in_chans, width, norm, stem)
         self.layers = nn.ModuleList()
         rates = drop_path_rates(drop_path_rate, depths)
@@ -118,7 +119,7 @@ class PatchEmbedding(nn.Module):
         if stem == "patch":
             self.proj = nn.Conv2d(channels, dim, PATCH, stride=PATCH)
         else:
-            self.proj = ConvolutionalStem(channels, dim, stem)
+            self.proj = ConvolutionalStem(channels, dim)
         self.norm = norm(dim)
 
     def forward(self, image: Tensor) -> Tensor:

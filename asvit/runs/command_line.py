@@ -18,14 +18,14 @@ def command_line(run: Run[Any, Any, Any]) -> str:
     """The command that gives the same result as a run."""
     arguments, options = ["asvit", *run.command.split()], list[str]()
     for owner in run.option_owners():
-        names = _typed_settings(run) if owner is run.settings else None
+        names = typed_settings(run) if owner is run.settings else None
         more, words = typed_options(owner, names, run.typed_values)
         arguments += more
         options += words
     return shlex.join([*arguments, *options])
 
 
-def _typed_settings(run: Run[Any, Any, Any]) -> Collection[str]:
+def typed_settings(run: Run[Any, Any, Any]) -> Collection[str]:
     """Names of the settings that a command without them would not have.
 
     A default may follow from other options, so each is that beside the ones typed already.

@@ -18,6 +18,7 @@ from asvit.designs.settings import DesignSettings
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 from asvit.runs.search import variance_in_words, variance_table
+from asvit.runs.tracking import track_setting
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
@@ -47,6 +48,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     written = "report.html, model.safetensors, model.onnx, timm, result.json"
     may_change = ("data",)  # to where the same pictures are
 
+    track: str = track_setting("what the runs of its stages tell")
     workers: Workers | None = None  # of the search; the result does not depend on them
 
     def default_name(self) -> str:
@@ -82,6 +84,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             f"pictures but those of the test; times on {result.measured_on}; all in "
             f"{clock(result.wall_seconds)}"
         )
+        if result.fractals:
+            yield (
+                f"it began with weights of {result.fractals} epochs on generated fractals, as do "
+                "ResNets that are trained on few pictures"
+            )
         if result.prediction:
             yield f"from the search: {result.prediction}"
         for title, reasons in (

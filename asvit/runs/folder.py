@@ -23,7 +23,9 @@ from asvit.core.results import article, stored_content
 from asvit.core.run_files import (
     REPORT,
     RESULT,
+    SETTINGS,
     TENSORBOARD,
+    TRACKED,
     figure_files,
     previous,
 )
@@ -79,6 +81,7 @@ class RunFiles:
     # Files that follow from the state, beside the result and the report; no wildcards.
     outputs: tuple[str, ...]
     figures: tuple[str, ...] = ()  # names of figures, whose files are added to the outputs
+    early: tuple[str, ...] = ()  # files that may be there before the state
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", (*self.outputs, *figure_files(self.figures)))
@@ -86,7 +89,7 @@ class RunFiles:
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in the order in which they are removed: the state last."""
-        return (RESULT, REPORT, *self.outputs, self.state)
+        return (RESULT, REPORT, SETTINGS, TRACKED, *self.early, *self.outputs, self.state)
 
 
 def known_files() -> tuple[RunFiles, ...]:
@@ -114,7 +117,7 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
     if fresh or elsewhere or os.path.lexists(state) or before.is_file():
         return
     for name in files.names:
-        if os.path.lexists(folder / name):
+        if os.path.lexists(folder / name) and name not in (SETTINGS, TRACKED, *files.early):
             raise ValueError(
                 f"run folder {folder} has {name} but not {files.state}; put it back, {ELSEWHERE}"
             )

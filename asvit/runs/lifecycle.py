@@ -19,7 +19,7 @@ from asvit.core.display import in_notebook, progress_display
 from asvit.core.files import check_plain
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.results import Result
-from asvit.core.run_files import REPORT, RESULT
+from asvit.core.run_files import REPORT, RESULT, SETTINGS
 from asvit.core.settings import (
     Settings,
     check_same_device,
@@ -30,6 +30,7 @@ from asvit.core.settings import (
 from asvit.core.store import Store
 from asvit.runs.folder import claimed, remove_files, seems_usable
 from asvit.runs.reporting import write_report
+from asvit.runs.settings_file import write_settings
 
 if TYPE_CHECKING:
     from asvit.runs.run import Run
@@ -67,6 +68,7 @@ def _perform(run: Run[S, R, J]) -> R:
         result = stored_result(run, store)
         if result is None:
             _start(run, store)
+            _write_settings(run)
             result = run.execute(store, _timed(run))
             _finish(run, result)
         whole = run.conclude(store, result)
@@ -74,6 +76,8 @@ def _perform(run: Run[S, R, J]) -> R:
             _finish(run, whole)
         if run.first() and not (folder / REPORT).exists():
             write_report(type(run), folder)
+        if not (folder / SETTINGS).exists():
+            _write_settings(run)
     return whole
 
 
@@ -134,6 +138,12 @@ def _start(run: Run[S, Any, J], store: J) -> None:
         run.check_store(store)
         if store.start(run.settings, **now, versions=run.versions(before.get("versions"))):
             return
+
+
+def _write_settings(run: Run[Any, Any, Any]) -> None:
+    """Write the command as a file."""
+    if run.first():
+        write_settings(run)
 
 
 def _timed(run: Run[Any, Any, Any]) -> Tell:

@@ -16,6 +16,7 @@ from asvit.reference.findings import SEED, Component
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
+from asvit.runs.tracking import track_setting
 from asvit.search.result import SearchResult
 from asvit.search.rows import without_sizes
 from asvit.search.settings import ACCURACY, MeasureSearchSettings, SearchSettings
@@ -51,6 +52,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
     storage: str | None = setting(
         None, "Optuna storage to use instead of a journal in the folder.", metavar="URL"
     )
+    track: str = track_setting("the values of every trial")
     evaluate: Evaluate | None = None  # in place of the proxies
 
     def default_name(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from asvit.core.results import Result
 from asvit.core.settings import Settings, setting
 from asvit.runs.run import Run
+from asvit.runs.tracking import track_setting
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
@@ -32,6 +33,16 @@ class SharedRun(Run[S, R, Any]):
         shown="the cores there are, at most 8",
         repeats=False,
     )
+    checkpoint_minutes: float = setting(
+        15.0,
+        "Minutes between two checkpoints within an epoch; 0 for none but at its end.",
+        at_least=0,
+        repeats=False,
+    )
+    log_every: int = setting(
+        50, "Updates between two rows of metrics_steps.csv; 0 for none.", at_least=0
+    )
+    track: str = track_setting("the rows of epochs and of metrics_steps.csv")
 
     @classmethod
     def first(cls) -> bool:

@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from asvit.core.console import clock
-from asvit.core.run_files import LOSSES, SUPERNET_FIGURES, SUPERNET_WEIGHTS, previous
+from asvit.core.run_files import (
+    LOSSES,
+    METRICS_STEPS,
+    SUPERNET_FIGURES,
+    SUPERNET_WEIGHTS,
+    previous,
+)
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
+from asvit.runs.tracking import track_setting
 from asvit.training.supernets.settings import SupernetResult, SupernetSettings
 
 
@@ -31,6 +38,7 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
         SUPERNET_WEIGHTS,
         (LOSSES, previous(SUPERNET_WEIGHTS)),
         figures=SUPERNET_FIGURES,
+        early=(METRICS_STEPS,),
     )
     algorithm = imported("asvit.runs.algorithms.supernet:SupernetAlgorithm")
     pictures = imported("asvit.report.training:supernet_pictures")  # imports matplotlib
@@ -39,6 +47,10 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
     device: str = setting(
         "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
     )
+    log_every: int = setting(
+        50, "Updates between two rows of metrics_steps.csv; 0 for none.", at_least=0
+    )
+    track: str = track_setting("the rows of epochs and of metrics_steps.csv")
 
     def default_name(self) -> str:
         """Named after the space, the image size and the seed."""

@@ -12,6 +12,7 @@ from asvit.core.run_files import (
     CHECKPOINT,
     METRICS_CSV,
     METRICS_JSONL,
+    METRICS_STEPS,
     MODEL,
     PREDICTIONS,
     TRAINING_FIGURES,
@@ -23,13 +24,12 @@ from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
-from asvit.training.settings import TOP, TrainSettings
+from asvit.training.settings import FEW, TOP, TrainSettings
 from proxies.text import legible
 
 if TYPE_CHECKING:
     from asvit.training.result import TrainResult
 
-_FEW = 2_000  # pictures, with fewer of which pretrained weights are the better start
 _GENERATED = ("fractal", "digits")
 
 
@@ -49,6 +49,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         CHECKPOINT,
         (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, previous(CHECKPOINT)),
         figures=TRAINING_FIGURES,
+        early=(METRICS_STEPS,),
     )
     result_type = imported("asvit.training.result:TrainResult")
     algorithm = imported("asvit.runs.algorithms.training:TrainAlgorithm")
@@ -57,7 +58,6 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
     may_change = ("bad_images",)  # they may be replaced from now on
 
-    tensorboard: bool = setting(False, "Also write the epochs for TensorBoard.", repeats=False)
     resume: bool = setting(False, "Only continue; an error where there is no run.", repeats=False)
 
     @property
@@ -117,7 +117,7 @@ def few_pictures_note(
     pictures: int, how: str = "asvit train ARCH --weights FILE --new-head --recipe finetune"
 ) -> list[str]:
     """A line where there are so few pictures that pretrained weights are the better start."""
-    if pictures >= _FEW:
+    if pictures >= FEW:
         return []
     return [
         f"{pictures:,} pictures are few to train on from scratch; fine-tuning pretrained weights "
@@ -174,11 +174,11 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
 def run_training(architecture: str, **given: Any) -> TrainResult:
     """Train a network on labelled images; the same call continues a run that was stopped.
 
-    The run folder holds ``checkpoint.safetensors`` (the state after the last epoch),
+    The run folder holds ``checkpoint.safetensors`` (the state after an epoch or a part of one),
     ``best.safetensors`` and ``model.safetensors`` (the network of the best and of the last epoch,
-    as :class:`asvit.networks.WeightsFile`), ``metrics.csv``, ``metrics.jsonl`` and
-    ``result.json``. After a stop at most an epoch is trained again; the weights are the same on a
-    CPU.
+    as :class:`asvit.networks.WeightsFile`), ``metrics.csv``, ``metrics.jsonl``,
+    ``metrics_steps.csv`` and ``result.json``. After a stop at most an epoch is trained again, and
+    of a long one at most ``checkpoint_minutes``; the weights are the same on a CPU.
 
     Started in several processes by ``accelerate launch`` or ``torchrun`` they share every batch;
     the run folder must be on a disk that all of them see. The first one writes and tells.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, previous
+from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, METRICS_STEPS, previous
 from asvit.core.signatures import CallOptions, with_options
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
@@ -28,8 +28,9 @@ R = TypeVar("R", bound=TransferResult)
 
 def _files(kind: str, noun: str) -> RunFiles:
     state = f"{noun}.safetensors"
+    early = (METRICS_STEPS,)
     outputs = (METRICS_CSV, METRICS_JSONL, DRAWING, previous(state))
-    return RunFiles(kind, noun, state, outputs, figures=("curves", "predictions"))
+    return RunFiles(kind, noun, state, outputs, figures=("curves", "predictions"), early=early)
 
 
 @dataclass(kw_only=True)
@@ -92,10 +93,11 @@ class SegmentationRun(TransferRun[SegmentationSettings, SegmentationResult]):
 def run_detection(architecture: str | None = None, **given: Any) -> DetectionResult:
     """Train a detector on images in COCO's format; the same call continues a stopped run.
 
-    The run folder holds ``detector.safetensors`` (the state after the last epoch; of a finished
-    run the weights), ``predictions.jpg`` (what is found in some validation images),
-    ``metrics.csv``, ``metrics.jsonl`` and ``result.json``. After a stop at most an epoch is
-    trained again; the weights are the same on a CPU. Processes share batches as in
+    The run folder holds ``detector.safetensors`` (the state after an epoch or a part of one; of a
+    finished run the weights), ``predictions.jpg`` (what is found in some validation images),
+    ``metrics.csv``, ``metrics.jsonl``, ``metrics_steps.csv`` and ``result.json``. After a stop at
+    most an epoch is trained again, and of a long one at most ``checkpoint_minutes``; the weights
+    are the same on a CPU. Processes share batches as in
     :func:`asvit.run_training`.
 
     Args:

@@ -33,9 +33,7 @@ def build(
     stem: str | None = None,
     head: str | None = None,
     mixing: str | None = None,
-    positions: str | None = None,
     init: str | None = None,
-    scale: str | None = None,
 ) -> nn.Module:
     """A freshly initialised network.
 
@@ -53,10 +51,8 @@ def build(
         stem: What makes tokens of the image, as in texts of As-ViT and ShiftViT; None keeps the
             part of the architecture. The others are parts of As-ViT alone.
         head: What makes classes of the pooled features.
-        mixing: Where 3 x 3 depthwise convolutions mix neighbours.
-        positions: Whether attention has biases of the distances inside windows.
+        mixing: Whether 3 x 3 depthwise convolutions in feed-forward parts mix neighbours.
         init: How initial weights are drawn.
-        scale: What LayerScale starts at.
 
     Raises:
         ValueError: If the text is wrong, timm has no such model, the sizes do not fit, the
@@ -69,8 +65,8 @@ def build(
     """
     requested = {"drop_path": drop_path, "drop": drop}
     rates: Any = {name: rate for name, rate in requested.items() if rate is not None}
-    parts = {"stem": stem, "head": head, "mixing": mixing, "positions": positions, "init": init}
-    if own := {n: part for n, part in {**parts, "scale": scale}.items() if part is not None}:
+    parts = {"stem": stem, "head": head, "mixing": mixing, "init": init}
+    if own := {name: part for name, part in parts.items() if part is not None}:
         arch = with_parts(parse(arch), own)
     sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
     if (fixed := _fixed(arch)) is not None:

@@ -1,11 +1,11 @@
-"""``checkpoint.safetensors``: a training after a whole number of epochs, in one file."""
+"""``checkpoint.safetensors``: a training after some updates, in one file."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypedDict, TypeVar, cast
 
@@ -36,12 +36,18 @@ SCHEMA_VERSION = 1
 KIND = "training"
 
 _WEIGHTS, _AVERAGE, _MOMENTS = "weights/", "average/", "optimizer/"
+_LOSSES = "epoch/losses"
 _GROUP = "group "
 _JSON_TYPES = (bool, int, float, str, type(None))
 
 
 class DamagedFileError(ValueError):
     """The content of a file is not what was written."""
+
+
+class _Part(TypedDict):
+    seconds: float
+    sums: Mapping[str, float]
 
 
 class _Numbers(TypedDict):
@@ -85,8 +91,27 @@ class EngineState:
 
 
 @dataclass(frozen=True)
+class EpochPart:
+    """The first updates of an epoch, which has not ended."""
+
+    losses: Tensor  # [updates] float32, mean over the processes; nats
+    seconds: float = 0.0  # they took
+    sums: Mapping[str, float] = field(default_factory=dict)  # of other values over them, by name
+
+    @classmethod
+    def none(cls) -> EpochPart:
+        """No update yet."""
+        return cls(torch.empty(0))
+
+    @property
+    def updates(self) -> int:
+        """How many are done."""
+        return len(self.losses)
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """A training after some epochs."""
+    """A training after some epochs, and perhaps within the next one."""
 
     origin: Origin
     history: tuple[Any, ...]  # a row an epoch
@@ -94,6 +119,7 @@ class Checkpoint:
     bad_images: Mapping[str, int]  # name of each unreadable image -> times it was replaced
     state: EngineState  # without the optimiser's once all epochs are done
     kind: str = KIND  # kind of the file
+    part: EpochPart | None = None  # of the next epoch; None between two epochs
 
     @property
     def finished(self) -> bool:
@@ -107,8 +133,11 @@ class Checkpoint:
         if not self.finished:
             parts[_MOMENTS] = state.moments
         tensors = {prefix + name: t for prefix, part in parts.items() for name, t in part.items()}
+        if self.part is not None:
+            tensors[_LOSSES] = self.part.losses
         more = {
             "history": to_json(self.history),
+            "part": self.part and {"seconds": self.part.seconds, "sums": dict(self.part.sums)},
             "bad_images": dict(self.bad_images),
             "numbers": dict(state.numbers),
         }
@@ -137,9 +166,21 @@ class Checkpoint:
                     numbers=header["numbers"],
                 ),
                 kind=kind,
+                part=_part(value_from_json(header["part"], _Part | None), tensors),
             )
 
         return read_training(path, kind, "checkpoint", parse)
+
+
+def _part(stored: _Part | None, tensors: Mapping[str, Tensor]) -> EpochPart | None:
+    """The part of an epoch in a file."""
+    if stored is None:
+        return None
+    losses = tensors[_LOSSES]
+    if losses.ndim != 1 or not len(losses) or losses.dtype != torch.float32:
+        raise ValueError(f"{_LOSSES} may not be {losses.dtype} of shape {tuple(losses.shape)}")
+    check_finite({_LOSSES: losses}, what="the losses of the checkpoint")
+    return EpochPart(losses, stored["seconds"], stored["sums"])
 
 
 def settings_in(path: Path) -> TrainSettings | None:
@@ -185,7 +226,7 @@ def read_or_restore(path: Path, read: Callable[[Path], T]) -> T | None:
     """A run's own checkpoint by ``read``; None if there is none yet.
 
     If it is damaged or missing, the previous checkpoint takes its place, and the run repeats the
-    epochs since then. The caller must hold the run folder's lock.
+    updates since then. The caller must hold the run folder's lock.
 
     Raises:
         ValueError: As ``read``, if both are damaged. Nothing is changed then.

@@ -66,6 +66,14 @@ class ProcessGroup:
         """Average ``values`` over the processes; every process must call it."""
         return self.sum(values) / self.world
 
+    def mean_and_any(self, values: Tensor, flag: bool) -> tuple[Tensor, bool]:
+        """Average ``[n]`` values, and whether any process has set the flag, in one exchange.
+
+        Every process must call it; it waits for the device.
+        """
+        sums = self.sum(torch.cat([values, values.new_tensor([float(flag)])]))
+        return sums[:-1] / self.world, bool(sums[-1] > 0)
+
     def wait(self) -> None:
         """Wait until all processes have called this."""
         self._accelerator.wait_for_everyone()

@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass
+from typing import Protocol
 
 import torch
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
@@ -14,7 +15,13 @@ from timm.utils import ModelEmaV3, distribute_bn
 from torch import Tensor, nn
 
 from asvit.models.retokenization import Tokens, retokenize
-from asvit.training.checkpoint import EngineState, check_finite, load_optimizer, optimizer_state
+from asvit.training.checkpoint import (
+    EngineState,
+    EpochPart,
+    check_finite,
+    load_optimizer,
+    optimizer_state,
+)
 from asvit.training.distillation import Outputs, Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import Accuracy, Batches, autocast, evaluate
@@ -27,6 +34,9 @@ from proxies.text import one_line
 
 _COMPILERS = ("torch._dynamo", "torch._inductor")
 CHECK_EVERY = 50  # steps; reading the losses waits for the device
+_UNQUEUED = "cpu"  # kind of device on which no steps wait in a queue
+_HITS = "hits"  # images of the epoch that were classified rightly
+_KEPT = "nothing after the last checkpoint was kept"
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,19 @@ class Step:
     done: int
     steps: int
     loss: float  # mean since the last report, nats
-    images_per_second: float  # of all processes, since the epoch began
+    images_per_second: float  # of all processes, since the epoch began, or was continued
+    losses: Sequence[float] = ()  # of the steps since the last report, nats
+    rates: Sequence[float] = ()  # the learning rates of these steps
+
+
+class Keeper(Protocol):
+    """What keeps the part of an epoch that is done; every process has one."""
+
+    def due(self) -> bool:
+        """Whether this process wants it to be kept now."""
+
+    def keep(self, part: EpochPart) -> None:
+        """Keep it; called in every process."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +80,8 @@ class Engine:
     """Trains a network. Every process has its own engine, and all apply the same updates.
 
     An update depends only on the seed, its number and the state. So training that resumes from
-    :meth:`state` gives the same bits as one that never stopped (on one CPU, with the same number
-    of threads and processes).
+    :meth:`state`, after any update, gives the same bits as one that never stopped (on one CPU,
+    with the same number of threads and processes).
     """
 
     network: nn.Module  # [B, C, S, S] -> [B, classes]; trained in place, moved to the device
@@ -120,65 +142,66 @@ class Engine:
             retokenize(network, tokens)
 
     def train(
-        self, epoch: int, batches: Batches, *, progress: Callable[[Step], None] | None = None
+        self,
+        epoch: int,
+        batches: Batches,
+        *,
+        start: EpochPart | None = None,
+        keeper: Keeper | None = None,
+        progress: Callable[[Step], None] | None = None,
     ) -> EpochResult:
         """Train for one epoch, from 0; ``progress`` is called whenever the losses are read.
 
         Cost: about three forward passes per image, and one of the teacher. The batches are this
         process's share: images ``[b, C, S, S]``, and labels ``[b]`` int64 or soft targets
-        ``[b, classes]``, on the CPU.
+        ``[b, classes]``, on the CPU. An epoch may ``start`` behind its first updates, with the
+        batches that are left; ``keeper`` is asked to keep such a start where losses are read.
         """
-        settings, steps = self.settings, self.steps_per_epoch
+        steps, processes = self.steps_per_epoch, self.processes
+        start = start or EpochPart.none()
+        checked = start.updates
         losses = torch.zeros(steps, device=self._device)
-        self._hits = torch.zeros((), device=self._device)
-        mixed = False
-        trained, checked, began = 0, 0, time.monotonic()
-        rate = 0.0
+        losses[:checked] = start.losses.to(self._device)
+        before = start.sums.get(_HITS, 0.0) if processes.first else 0.0
+        self._hits = torch.full((), before, device=self._device)
+        mixed, rate, rates = False, 0.0, list[float]()
+        trained, began = 0, time.monotonic()
         # Losses are read after every step where none waits in a queue: on one CPU.
-        unqueued = self._device.type == "cpu" and self.processes.world == 1
+        unqueued = self._device.type == _UNQUEUED and processes.world == 1
         self.network.train()
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices):
-            for step, (images, targets) in enumerate(batches):
+            for step, (images, targets) in enumerate(batches, checked):
                 rate = max(group["lr"] for group in self._optimizer.param_groups)
-                try:
+                rates.append(rate)
+                with self._explained(epoch, step):
                     losses[step] = self._update(images, targets, epoch * steps + step)
-                except (RuntimeError, MemoryError) as error:
-                    if settings.compile and type(error).__module__.startswith(_COMPILERS):
-                        # Advice follows an empty line.
-                        message = " ".join(str(error).partition("\n\n")[0].split())
-                        raise ValueError(
-                            f"torch.compile failed ({one_line(message)}); leave out --compile"
-                        ) from error
-                    if not out_of_memory(error):
-                        raise
-                    raise MemoryError(
-                        f"memory ran out in epoch {epoch + 1}, step {step + 1} "
-                        f"({first_line(error)}); nothing of this epoch was kept; use a larger "
-                        "accumulate or a smaller batch_size"
-                    ) from error
-                trained += len(images) * self.processes.world
+                trained += len(images) * processes.world
                 mixed = targets.is_floating_point()
-                due = unqueued or (step + 1) % CHECK_EVERY == 0 or step + 1 == steps
-                if not due:
+                if not (unqueued or (step + 1) % CHECK_EVERY == 0 or step + 1 == steps):
                     continue
-                recent = self._checked_mean(losses[checked : step + 1], epoch, checked)
-                losses[checked : step + 1] = recent
+                wanted = keeper is not None and keeper.due()
+                read, keep = self._read(losses[checked : step + 1], epoch, checked, wanted)
+                losses[checked : step + 1] = read
                 checked = step + 1
+                seconds = time.monotonic() - began
                 if progress is not None:
-                    speed = trained / (time.monotonic() - began)
-                    progress(Step(epoch, checked, steps, float(recent.mean()), speed))
-        if self.processes.world > 1:
+                    values, mean = tuple(read.tolist()), float(read.mean())
+                    speed = trained / seconds
+                    progress(Step(epoch, checked, steps, mean, speed, values, tuple(rates)))
+                rates.clear()
+                if keep and keeper is not None and checked < steps:
+                    self._check_weights(epoch, checked)
+                    sums = {_HITS: float(processes.sum(self._hits))}
+                    done = losses[:checked].cpu()
+                    keeper.keep(EpochPart(done, start.seconds + seconds, sums))
+        if processes.world > 1:
             for network in self._networks:  # their running statistics
-                distribute_bn(network, self.processes.world, reduce=True)
+                distribute_bn(network, processes.world, reduce=True)
         mean, speed = float(losses.mean()), trained / (time.monotonic() - began)
-        finite = torch.stack([p.detach().isfinite().all() for p in self.network.parameters()])
-        if not bool(finite.all()):  # after the last step, no loss would show it
-            raise ValueError(
-                f"weights became infinite or NaN in epoch {epoch + 1}, step {steps}; "
-                f"{self._advice}"
-            )
-        top1 = 100 * float(self.processes.sum(self._hits)) / trained
+        self._check_weights(epoch, steps)  # after the last step, no loss would show it
+        images_seen = start.updates * self.settings.batch_size + trained
+        top1 = 100 * float(processes.sum(self._hits)) / images_seen
         return EpochResult(mean, speed, rate, None if mixed else top1)
 
     def validate(self, batches: Batches) -> tuple[Accuracy, Accuracy | None]:
@@ -197,11 +220,11 @@ class Engine:
             numbers=numbers,
         )
 
-    def load_state(self, state: EngineState, *, epochs: int) -> None:
-        """Resume from the :meth:`state` after so many epochs."""
+    def load_state(self, state: EngineState, *, updates: int) -> None:
+        """Resume from the :meth:`state` after so many updates."""
         state.load(self.network, self.average)
         load_optimizer(self._optimizer, state.moments, state.numbers)
-        self._schedule.step_update(epochs * self.steps_per_epoch)
+        self._schedule.step_update(updates)
 
     def _update(self, images: Tensor, targets: Tensor, update: int) -> Tensor:
         """Take one optimiser step; returns the loss of this process's share."""
@@ -248,20 +271,49 @@ class Engine:
         share = settings.distillation_weight
         return (1 - share) * loss + share * distilled
 
-    def _checked_mean(self, losses: Tensor, epoch: int, first: int) -> Tensor:
-        """Average the losses of some steps over the processes; every one refuses NaN and inf."""
-        means = self.processes.mean(losses)
+    def _read(self, losses: Tensor, epoch: int, first: int, wanted: bool) -> tuple[Tensor, bool]:
+        """Average the losses of some steps over the processes; every one refuses NaN and inf.
+
+        Also whether a process wants the part of the epoch to be kept.
+        """
+        means, keep = self.processes.mean_and_any(losses, wanted)
         for step, loss in enumerate(means.tolist(), first + 1):
             if not math.isfinite(loss):
                 raise ValueError(
                     f"the loss became {loss} in epoch {epoch + 1}, step {step}; {self._advice}"
                 )
-        return means
+        return means, keep
+
+    def _check_weights(self, epoch: int, step: int) -> None:
+        """Refuse NaN and infinity; it waits for the device."""
+        finite = torch.stack([p.detach().isfinite().all() for p in self.network.parameters()])
+        if not bool(finite.all()):
+            raise ValueError(
+                f"weights became infinite or NaN in epoch {epoch + 1}, step {step}; {self._advice}"
+            )
+
+    @contextmanager
+    def _explained(self, epoch: int, step: int) -> Iterator[None]:
+        """Say what helps where an update fails for lack of memory or of a compiler."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if self.settings.compile and type(error).__module__.startswith(_COMPILERS):
+                # Advice follows an empty line.
+                message = " ".join(str(error).partition("\n\n")[0].split())
+                raise ValueError(
+                    f"torch.compile failed ({one_line(message)}); leave out --compile"
+                ) from error
+            if not out_of_memory(error):
+                raise
+            raise MemoryError(
+                f"memory ran out in epoch {epoch + 1}, step {step + 1} "
+                f"({first_line(error)}); {_KEPT}; use a larger accumulate or a smaller batch_size"
+            ) from error
 
     @property
     def _advice(self) -> str:
         rate = self.settings.learning_rate
         return (
-            f"nothing of this epoch was kept; use a lower learning rate than {rate:g}, "
-            "a longer warm-up or a lower clip"
+            f"{_KEPT}; use a lower learning rate than {rate:g}, a longer warm-up or a lower clip"
         )

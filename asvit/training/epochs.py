@@ -1,24 +1,30 @@
-"""The part of a training that does not depend on the model: epochs and checkpoints."""
+"""The part of a training that does not depend on the model: epochs, checkpoints, logs."""
 
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from asvit.core.progress import Track
 from asvit.core.run_files import CHECKPOINT
-from asvit.training.checkpoint import KIND, Checkpoint, EngineState, Origin
+from asvit.training.checkpoint import KIND, Checkpoint, EngineState, EpochPart, Origin
 from asvit.training.distributed import ProcessGroup
 from asvit.training.images.loaders import Batching
 from asvit.training.metrics import write_metrics
+from asvit.training.step_log import StepLog
 
 Row = TypeVar("Row")  # a dataclass
 
 
 @dataclass(eq=False, kw_only=True)
 class EpochSession(ABC, Generic[Row]):
-    """Trains epoch by epoch, and writes a checkpoint into the run folder after each."""
+    """Trains epoch by epoch, and writes a checkpoint into the run folder after each.
+
+    Within long epochs there are checkpoints as well; it is a
+    :class:`asvit.training.engine.Keeper`.
+    """
 
     folder: Path
     origin: Origin
@@ -27,10 +33,14 @@ class EpochSession(ABC, Generic[Row]):
     workers: int = 0  # processes that prepare images
     file: str = CHECKPOINT  # name of the checkpoint
     kind: str = KIND  # kind of the checkpoint
+    checkpoint_minutes: float = 0.0  # between checkpoints within an epoch; 0 for none
+    log_every: int = 0  # updates between two rows of the log; 0 for none
 
     def _begin(self) -> None:
         """Start the clock, and take over the history of earlier sessions."""
         self._began, stored = time.monotonic(), self.stored
+        self._kept = self._began  # when the last checkpoint was written
+        self._part = None if stored is None else stored.part  # of the epoch to go on with
         self.history: list[Row] = [] if stored is None else list(stored.history)  #: epochs so far
         #: Name of each unreadable image to how often it was replaced.
         self.bad_images = {} if stored is None else dict(stored.bad_images)
@@ -55,6 +65,8 @@ class EpochSession(ABC, Generic[Row]):
             **more,
         )
 
+    steps: int = field(init=False)  #: updates of an epoch, once the images are there
+
     @abstractmethod
     def state(self) -> EngineState:
         """Everything that later epochs depend on."""
@@ -63,26 +75,90 @@ class EpochSession(ABC, Generic[Row]):
         """Write the files that are derived from the last checkpoint: the metrics."""
         write_metrics(self.folder, self.history)
 
-    def epochs(self, train: Callable[[int], Row]) -> Iterator[Row]:
-        """Train the remaining epochs, from 0; yield each once its checkpoint is written."""
+    def epochs(self, train: Callable[[int, EpochPart], Row]) -> Iterator[Row]:
+        """Train the remaining epochs, from 0; yield each once its checkpoint is written.
+
+        ``train`` goes on behind the updates of the epoch that are done.
+        """
         first = self.processes.first
-        if first and self.history:
-            self.write_outputs()  # a kill may have left them out of date
+        if first and self.history:  # a kill may have left files out of date
+            if self._part is None:
+                self.write_outputs()
+            else:  # weights of the last epoch's end were written before
+                write_metrics(self.folder, self.history)
         for epoch in range(len(self.history), self.origin.settings.epochs):
-            self.history.append(train(epoch))
+            part = self._part or EpochPart.none()
+            self.history.append(train(epoch, part))
+            self._part = None
             if first:
                 self._save()
             yield self.history[-1]
 
+    @property
+    def updates(self) -> int:
+        """Updates of the whole training that the stored checkpoint has."""
+        within = 0 if self._part is None else self._part.updates
+        return len(self.history) * self.steps + within
+
+    def check_part(self) -> None:
+        """Check that the part of an epoch is shorter than an epoch."""
+        if self._part is not None and self._part.updates >= self.steps:
+            raise ValueError(
+                f"{self.folder / self.file} has {self._part.updates} updates of an epoch of "
+                f"{self.steps}; give --fresh to start over"
+            )
+
+    def tracked_log(self, track: Track) -> StepLog:
+        """The log within epochs; trackers get its rows, and what earlier sessions left.
+
+        Processes but the first have an empty one.
+        """
+        first = self.processes.first
+        log = StepLog(
+            self.folder,
+            every=self.log_every if first else 0,
+            steps=self.steps,
+            images=self.origin.settings.batch_size,
+            tell=lambda row: track("step", row, row.update),
+        )
+        before: list[tuple[int, str, object]] = [
+            *((row.update, "step", row) for row in log.go_on(self.updates)),
+            *((number * self.steps, "epoch", row) for number, row in enumerate(self.history, 1)),
+        ]
+        for number, series, row in sorted(before, key=lambda one: one[0]):  # wandb wants order
+            track(series, row, number)
+        return log
+
+    def due(self) -> bool:
+        """Whether the first process wants a checkpoint now."""
+        minutes = (time.monotonic() - self._kept) / 60
+        return self.processes.first and 0 < self.checkpoint_minutes <= minutes
+
+    def keep(self, part: EpochPart) -> None:
+        """Write a checkpoint within an epoch; every process must call this."""
+        self.count_bad_images()
+        if self.processes.first:
+            self._write(part, f"{part.updates} updates of epoch {len(self.history) + 1}")
+
+    def count_bad_images(self) -> None:
+        """Update :attr:`bad_images`; every process must call this."""
+
     def _save(self) -> None:
         """Write the checkpoint of an epoch, then the files derived from it."""
+        self._write(None, f"epoch {len(self.history)}", self.write_outputs)
+
+    def _write(
+        self, part: EpochPart | None, what: str, then: Callable[[], None] = lambda: None
+    ) -> None:
         progress = self.origin, tuple(self.history), self.seconds, self.bad_images
         try:
-            Checkpoint(*progress, self.state(), self.kind).write(self.folder / self.file)
-            self.write_outputs()
+            checkpoint = Checkpoint(*progress, self.state(), self.kind, part)
+            checkpoint.write(self.folder / self.file)
+            then()
         except OSError as error:
             message = (
-                f"{error.strerror} (keeping epoch {len(self.history)}; what was kept before is "
-                "whole, and the same command goes on from it)"
+                f"{error.strerror} (keeping {what}; what was kept before is whole, and the same "
+                "command goes on from it)"
             )
             raise OSError(error.errno, message, error.filename) from error
+        self._kept = time.monotonic()

@@ -5,9 +5,8 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +16,7 @@ from torch.nn import functional as F
 from asvit.core.codec import Nullable, from_json, to_json
 from asvit.core.files import read_text, write_text
 from asvit.core.records import MALFORMED, parse_json
-from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, TENSORBOARD
-from asvit.core.versions import missing
+from asvit.core.run_files import METRICS_CSV, METRICS_JSONL
 from asvit.data import LabelledImages
 from asvit.data.kinds import Picture
 from asvit.data.preparation import shown_channels, thumbnail_of
@@ -248,33 +246,3 @@ def read_metrics(path: Path) -> list[EpochRow]:
         return []
     except MALFORMED as error:
         raise ValueError(f"{path} cannot be read: {first_line(error)}") from error
-
-
-class TensorBoard:
-    """Writes metrics for TensorBoard, into a subfolder of the run folder.
-
-    Event files of earlier sessions are replaced, so that no epoch appears twice.
-    """
-
-    def __init__(self, folder: Path, rows: Sequence[EpochRow]) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise missing("--tensorboard", "tensorboard", "train") from error
-        where = folder / TENSORBOARD
-        for old in where.glob("events.out.tfevents.*"):
-            old.unlink()
-        self._writer: Any = SummaryWriter(where)
-        for row in rows:
-            self.add(row)
-
-    def add(self, row: EpochRow) -> None:
-        """Write an epoch and flush it."""
-        for name, value in asdict(row).items():
-            if isinstance(value, float):
-                self._writer.add_scalar(name, value, row.epoch)
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Close the event file."""
-        self._writer.close()

@@ -13,18 +13,19 @@ import numpy as np
 from torch import nn
 
 from asvit.core.console import number
-from asvit.core.progress import Progress, Tell
+from asvit.core.progress import Progress, Tell, Track, untracked
 from asvit.core.run_files import BEST, MODEL, PREDICTIONS
 from asvit.data import TrainingSets
 from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
-from asvit.training.checkpoint import EngineState
+from asvit.training.checkpoint import EngineState, EpochPart
 from asvit.training.distillation import Teacher
 from asvit.training.engine import Engine, Step
 from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import Loader, train_loader, validation_loader
-from asvit.training.metrics import EpochRow, TensorBoard, predict
+from asvit.training.metrics import EpochRow, predict
 from asvit.training.settings import TOP
+from asvit.training.step_log import StepLog
 from asvit.training.token_plan import saved
 from proxies.counts import count
 
@@ -48,7 +49,8 @@ class Session(EpochSession[EpochRow]):
         self.cost = count(model, *sizes)  #: of the network, and of one image
         self._stages = token_stages(model) if settings.staged else ()
         self._train, self._validation = self._loaders()
-        self.steps = len(self._train)  #: updates per epoch
+        self.steps = len(self._train)
+        self.check_part()
         self._plan = settings.plan
         stages = self.origin.stages
         each = (
@@ -62,7 +64,7 @@ class Session(EpochSession[EpochRow]):
             model, settings, self.processes, steps_per_epoch=self.steps, teacher=self.teacher
         )
         if stored is not None:
-            self._engine.load_state(stored.state, epochs=len(stored.history))
+            self._engine.load_state(stored.state, updates=self.updates)
 
     @property
     def saved(self) -> dict[str, float] | None:
@@ -76,23 +78,20 @@ class Session(EpochSession[EpochRow]):
             for name, key in keys.items()
         }
 
-    def run(self, tell: Tell, *, tensorboard: bool = False) -> None:
+    def run(self, tell: Tell, *, track: Track = untracked) -> None:
         """Train to the end; report every epoch, and in between whenever the losses are read.
 
-        The reported share accounts for cheaper steps with coarser tokens.
+        The reported share accounts for cheaper steps with coarser tokens. ``track`` gets the rows
+        of epochs and of the log.
         """
-        wanted = tensorboard and self.processes.first
-        board = TensorBoard(self.folder, self.history) if wanted else None
         follow = self._follower(tell)
+        log = self.tracked_log(track)
         with closing(self._train), closing(self._validation):
-            for row in self.epochs(partial(self._epoch, follow=follow)):
-                if board is not None:
-                    board.add(row)
+            for row in self.epochs(partial(self._epoch, follow=follow, log=log)):
+                track("epoch", row, row.epoch * self.steps)
                 steps, speed = self.steps, row.images_per_second
                 follow(Step(row.epoch - 1, steps, steps, row.train_loss, speed), row)
             self._write_predictions()
-        if board is not None:
-            board.close()
 
     def _write_predictions(self) -> None:
         """Write the predictions of the trained network for the validation images."""
@@ -126,17 +125,23 @@ class Session(EpochSession[EpochRow]):
         rows = [row for row in self.history if self._tokens(row.epoch - 1) == own]
         return max(rows, key=lambda row: (row.best_top1, -row.epoch), default=None)
 
-    def _epoch(self, epoch: int, follow: Callable[[Step], None]) -> EpochRow:
-        began = time.monotonic()
+    def _epoch(
+        self, epoch: int, start: EpochPart, follow: Callable[[Step], None], log: StepLog
+    ) -> EpochRow:
+        began = time.monotonic() - start.seconds
+
+        def told(step: Step) -> None:
+            log.add(epoch * step.steps + step.done, step.losses, step.rates)
+            follow(step)
+
         tokens = self._tokens(epoch)
         if tokens is not None:
             self._engine.use_tokens(tokens)
-        self._train.set_epoch(epoch)
-        result = self._engine.train(epoch, self._train, progress=follow)
+        self._train.set_epoch(epoch, start=start.updates)
+        log.begin(epoch, start.losses.tolist())
+        result = self._engine.train(epoch, self._train, start=start, keeper=self, progress=told)
         accuracy, average = self._engine.validate(self._validation)
-        bad = self.processes.gather(self._train.bad + self._validation.bad)
-        before = {} if self.stored is None else self.stored.bad_images
-        self.bad_images = dict(sum(bad, Counter(before)))
+        self.count_bad_images()
         return EpochRow(
             epoch=epoch + 1,
             tokens="" if tokens is None else str(tokens),
@@ -152,6 +157,12 @@ class Session(EpochSession[EpochRow]):
             seconds=time.monotonic() - began,
             train_top1=result.top1,
         )
+
+    def count_bad_images(self) -> None:
+        """Add those of all processes, in this session, to those of the sessions before."""
+        bad = self.processes.gather(self._train.bad + self._validation.bad)
+        before = {} if self.stored is None else self.stored.bad_images
+        self.bad_images = dict(sum(bad, Counter(before)))
 
     def state(self) -> EngineState:
         """The engine's state."""
@@ -179,7 +190,7 @@ class Session(EpochSession[EpochRow]):
     def _follower(self, tell: Tell) -> Callable[..., None]:
         """Turns the steps of the engine, and the rows of epochs, into progress."""
         epochs, resumed = self.origin.settings.epochs, len(self.history)
-        before, began = self._share(resumed), time.monotonic()
+        before, began = self._share(self.updates / self.steps), time.monotonic()
 
         def follow(step: Step, row: EpochRow | None = None) -> None:
             if row is None and step.done == step.steps:

@@ -14,6 +14,7 @@ from asvit.training.token_plan import TokenPlan
 if TYPE_CHECKING:
     from asvit.training.images.augmentation import Augmentation
 
+FEW = 2_000  # pictures, with fewer of which weights from elsewhere are the better start
 TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
 
 _WARMUP_SHARE = 5  # the default warm-up takes at most a fifth of the epochs

@@ -21,12 +21,13 @@ from torchvision.transforms.v2 import functional as tvf
 from torchvision.utils import make_grid
 
 from asvit.core.files import write_bytes
-from asvit.core.progress import Progress, Tell
+from asvit.core.progress import Progress, Tell, Track, untracked
 from asvit.data import Preparation
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
 from asvit.training.checkpoint import (
     EngineState,
+    EpochPart,
     check_finite,
     load_optimizer,
     optimizer_state,
@@ -37,6 +38,7 @@ from asvit.training.images.loaders import shuffled_loader
 from asvit.training.metrics import autocast
 from asvit.training.pretrained import weights_path
 from asvit.training.short import parameter_groups
+from asvit.training.step_log import StepLog
 from asvit.transfer.datasets import AugmentedBatches, Sample
 from asvit.transfer.settings import DRAWING, TransferRow, TransferSettings
 from proxies.evaluation import seed_for
@@ -178,6 +180,8 @@ class Session(EpochSession[TransferRow]):
         batches = AugmentedBatches(task.images, task.indices, task.transform, settings.seed)
         source = self.origin.images["source"]
         self._batches = shuffled_loader(batches, self.batching(), len(task.indices), source)
+        self.steps = len(self._batches)
+        self.check_part()
         check_finite(model.state_dict(), what="the weights to start from")
         model.to(processes.device)
         groups = parameter_groups(model, settings.weight_decay)
@@ -192,30 +196,39 @@ class Session(EpochSession[TransferRow]):
         """The model's state and the optimiser's."""
         return EngineState(self.task.model.state_dict(), {}, *optimizer_state(self._optimizer))
 
-    def run(self, tell: Tell) -> None:
-        """Train to the end, report every step and epoch to ``tell``, then draw predictions."""
+    def run(self, tell: Tell, *, track: Track = untracked) -> None:
+        """Train to the end, report every step and epoch to ``tell``, then draw predictions.
+
+        ``track`` gets the rows of epochs and of the log.
+        """
         total = self.origin.settings.epochs
-        resumed = len(self.history)
+        resumed, before = len(self.history), self.updates / self.steps / total
 
         def follow(epochs: float, loss: float, row: TransferRow | None = None) -> None:
             values = {"loss": loss, **(row.metrics if row else {})}
             words = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items()]
             done, state = len(self.history), "  ".join(words)
-            shares: Any = {"share": epochs / total, "share_resumed": resumed / total}
+            shares: Any = {"share": epochs / total, "share_resumed": before}
             tell(Progress("epoch", done, total, resumed, state=state, record=row, **shares))
 
+        log = self.tracked_log(track)
         with closing(self._batches):
-            for row in self.epochs(partial(self._epoch, follow=follow)):
+            for row in self.epochs(partial(self._epoch, follow=follow, log=log)):
+                track("epoch", row, row.epoch * self.steps)
                 follow(row.epoch, row.loss, row)
         if self.processes.first:
             write_bytes(self.folder / DRAWING, self.task.drawing(self.processes.device))
 
-    def _epoch(self, epoch: int, follow: Callable[[float, float], None]) -> TransferRow:
-        """Train for one epoch, and evaluate."""
-        started, device, model = time.monotonic(), self.processes.device, self.task.model
-        self._batches.set_epoch(epoch)
+    def _epoch(
+        self, epoch: int, start: EpochPart, follow: Callable[[float, float], None], log: StepLog
+    ) -> TransferRow:
+        """Train for one epoch, behind the updates that are done, and evaluate."""
+        started = time.monotonic() - start.seconds
+        device, model = self.processes.device, self.task.model
+        self._batches.set_epoch(epoch, start=start.updates)
+        log.begin(epoch, start.losses.tolist())
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            losses = self._train(epoch, follow)
+            losses = self._train(epoch, start, follow, log)
         if self.processes.world > 1:
             distribute_bn(model, self.processes.world, reduce=True)
         check_finite(model.state_dict(), what=f"after epoch {epoch + 1} the weights")
@@ -229,34 +242,57 @@ class Session(EpochSession[TransferRow]):
             **{name: value for name, value in metrics.items() if name in names},
         )
 
-    def _train(self, epoch: int, follow: Callable[[float, float], None]) -> dict[str, float]:
+    def _train(
+        self, epoch: int, start: EpochPart, follow: Callable[[float, float], None], log: StepLog
+    ) -> dict[str, float]:
         """Train for one epoch; returns the mean of each loss, and of their sum as ``loss``."""
-        settings, task, processes = self.task.settings, self.task, self.processes
-        steps, sums = len(self._batches), Counter[str]()
+        steps, began = self.steps, time.monotonic()
+        sums, totals = Counter[str](start.sums), start.losses.tolist()
         self._wrapped.train()
-        # For drop-path, and for the detector's sampling of regions.
-        torch.manual_seed(seed_for(settings.seed, f"rank {processes.rank}", epoch))
-        for number, (images, targets) in enumerate(self._batches, 1):
+        for number, (images, targets) in enumerate(self._batches, start.updates + 1):
             step = epoch * steps + number
-            factor = task.lr_factor(step - 1, settings.epochs * steps)
-            for group in self._optimizer.param_groups:
-                group["lr"] = settings.learning_rate * factor
-            with autocast(processes.device, settings.precision):
-                losses = self._wrapped(*task.batch(images, targets, processes.device))
-            names, parts = ("loss", *losses), torch.stack([*losses.values()]).float()
-            loss = parts.sum()
-            means = processes.mean(torch.stack([loss, *parts]).detach()).tolist()
-            if not math.isfinite(means[0]):
-                raise ValueError(
-                    f"the loss became {means[0]} in step {step} of {settings.epochs * steps}; use "
-                    f"a lower learning rate than {settings.learning_rate:g}, or a norm to clip at"
-                )
-            sums.update(dict(zip(names, means, strict=True)))
-            self._optimizer.zero_grad()
-            loss.backward()
-            if settings.clip:
-                nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
-            self._optimizer.step()
+            losses, keep = self._update(step, images, targets)
+            sums.update(losses)
+            totals.append(losses["loss"])
+            log.add(step, totals[-1:], [self._optimizer.param_groups[0]["lr"]])
             if number < steps:  # the last step is reported with the metrics
-                follow(epoch + number / steps, means[0])
+                follow(epoch + number / steps, totals[-1])
+            if keep and number < steps:
+                check_finite(self.task.model.state_dict(), what=f"after step {step} the weights")
+                seconds = start.seconds + time.monotonic() - began
+                self.keep(EpochPart(torch.tensor(totals), seconds, dict(sums)))
         return {name: round(total / steps, 6) for name, total in sums.items()}
+
+    def _update(
+        self, step: int, images: list[Tensor], targets: list[Any]
+    ) -> tuple[dict[str, float], bool]:
+        """Take an optimiser step, numbered from 1.
+
+        Returns:
+            Each loss, and their sum as ``loss``, means over the processes; and whether the part of
+            the epoch is to be kept.
+        """
+        settings, task, processes = self.task.settings, self.task, self.processes
+        # For drop-path, and for the detector's sampling of regions.
+        torch.manual_seed(seed_for(settings.seed, f"rank {processes.rank}", step))
+        steps = settings.epochs * self.steps
+        factor = task.lr_factor(step - 1, steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = settings.learning_rate * factor
+        with autocast(processes.device, settings.precision):
+            losses = self._wrapped(*task.batch(images, targets, processes.device))
+        names, parts = ("loss", *losses), torch.stack([*losses.values()]).float()
+        loss = parts.sum()
+        read, keep = processes.mean_and_any(torch.stack([loss, *parts]).detach(), self.due())
+        means = read.tolist()
+        if not math.isfinite(means[0]):
+            raise ValueError(
+                f"the loss became {means[0]} in step {step} of {steps}; use a lower learning rate "
+                f"than {settings.learning_rate:g}, or a norm to clip at"
+            )
+        self._optimizer.zero_grad()
+        loss.backward()
+        if settings.clip:
+            nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
+        self._optimizer.step()
+        return dict(zip(names, means, strict=True)), keep

@@ -72,7 +72,8 @@ COMMANDS: Mapping[str, str] = {
     "train": f"train {_ARCHITECTURE} --recipe small --validation-images 9 --image-size 32"
     f" --epochs 9 --warmup-epochs 1 --retokenize 3/3/3 --ema 0.9 --workers 0 {_LEARNING}",
     "transfer segment": f"transfer segment {_ARCHITECTURE} --data scenes --image-size 32"
-    " --classes 2 --head 8 --epochs 4 --batch-size 6 --warmup 2 --device cpu",
+    " --classes 2 --head 8 --epochs 4 --batch-size 6 --warmup 2 --device cpu"
+    " --checkpoint-minutes 1e-9 --log-every 2",
     "supernet train": "supernet train --validation-images 12 --test-images 12 --image-size 16"
     f" --width 6 --epochs 3 {_LEARNING}",
     "supernet evolve": "supernet evolve supernet --population 5 --generations 3 --keep 2"
@@ -268,6 +269,8 @@ def shorten_designs() -> None:
 
     mock.patch.object(design_plan.DesignPlan, "search", brief).start()
     mock.patch.object(design_plan, "_EPOCHS", (2, 2)).start()
+    mock.patch.object(design_plan, "_FRACTAL_PICTURES", (100, 100)).start()
+    mock.patch.object(design_plan, "_FRACTAL_EPOCHS", (1, 2)).start()
 
 
 def _write_scenes(folder: Path) -> None:

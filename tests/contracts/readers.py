@@ -50,7 +50,7 @@ from asvit.search.supernet_result import (
     write_paths,
 )
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.training.checkpoint import Checkpoint, EngineState, Origin
+from asvit.training.checkpoint import Checkpoint, EngineState, EpochPart, Origin
 from asvit.training.metrics import EpochRow
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
@@ -321,7 +321,8 @@ def checkpoint(epochs: int = 3) -> Checkpoint:
         moments={"0/exp_avg": torch.ones(4, 3).T, "0/step": torch.tensor(5.0)},
         numbers={"groups": [{"lr": 0.1, "betas": [0.9, 0.999]}], "state": {}},
     )
-    return Checkpoint(origin, (ROW,), 12.5, {"a.png": 2}, state)
+    part = EpochPart(torch.tensor([0.5, 0.25]), 2.5, {"hits": 3.0}) if epochs > 1 else None
+    return Checkpoint(origin, (ROW,), 12.5, {"a.png": 2}, state, part=part)
 
 
 def use_checkpoint(found: Checkpoint, path: Path) -> None:
@@ -331,6 +332,9 @@ def use_checkpoint(found: Checkpoint, path: Path) -> None:
     assert isinstance(found.seconds + 1, float | int)
     assert sum(row.best_top1 + row.seconds for row in found.history) is not None
     assert isinstance(sum(found.bad_images.values()), int)
+    if found.part is not None:
+        assert found.part.updates == len(found.part.losses.tolist()) > 0
+        assert sum(found.part.sums.values()) + found.part.seconds is not None
 
 
 def write_supernet(path: Path) -> None:

@@ -94,6 +94,14 @@ OTHERS: Sequence[tuple[str, str, Stop]] = [
     ("scale", "--arch shift:1,1,2,1|2|12|1|48 --budget 9M", ("measure", 3, KILL)),
     ("scale", "--arch psvit2d:bs----|s-----|b----- --budget 9M", ("measure", 3, KILL)),
     ("reference build", "--learning-rate 1e30", ("fsync", 6, KILL)),
+    # A checkpoint after every update; twelve steps take the time of the stages, nine train.
+    *(
+        ("train", "--checkpoint-minutes 1e-9 --log-every 2", (point, count, KILL))
+        for point, count in (
+            *(("step", 15), ("step", 20), ("fsync", 13), ("checkpoint.safetensors", 5)),
+            *(("checkpoint.previous.safetensors", 4), ("metrics.csv", 2), ("best.safetensors", 1)),
+        )
+    ),
     *(("train", "", ("step", 15, number)) for number in (signal.SIGTERM, signal.SIGHUP)),
 ]
 CASES: Sequence[tuple[str, str, Stop]] = [

@@ -1,6 +1,6 @@
 """As-ViT's layers: patch embedding, re-embedding, and attention inside windows.
 
-Windows are parts of a token grid, without shift, and without positions unless parts add them.
+Windows are parts of a token grid, without shift and without positions.
 """
 
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from timm.layers import Conv2dSame, DropPath, LayerScale, Mlp, trunc_normal_
+from timm.layers import Conv2dSame, DropPath, Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -42,7 +42,7 @@ class PatchEmbedding(nn.Module):
         if stem == "patch":
             self.proj = kind(channels, dim, kernel, stride=self.stride)
         else:
-            self.proj = ConvolutionalStem(channels, dim, stem)
+            self.proj = ConvolutionalStem(channels, dim)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -114,132 +114,56 @@ def join_windows(x: Tensor, splits: int, height: int, width: int) -> Tensor:
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block: attention in windows, then the feed-forward part.
+    """Pre-norm transformer block: attention in windows, then the feed-forward part."""
 
-    With a ``scale``, LayerScale multiplies the output of both by weights that start at it.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        heads: int,
-        hidden: int,
-        *,
-        drop_path: float = 0.0,
-        scale: float | None = None,
-    ) -> None:
+    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
         self.attn = SelfAttention(dim, heads)
         # The nesting matches the parameter names of the released code.
         self.mlps = nn.ModuleList([nn.Sequential(nn.LayerNorm(dim), Mlp(dim, hidden))])
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-        self.ls1 = LayerScale(dim, scale) if scale else nn.Identity()
-        self.ls2 = LayerScale(dim, scale) if scale else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, windows, tokens, dim] -> [B, windows, tokens, dim]``."""
-        x = x + self.drop_path(self.ls1(self.attn(self.norm1(x))))
-        return cast("Tensor", x + self.drop_path(self.ls2(self.mlps[0](x))))
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        return cast("Tensor", x + self.drop_path(self.mlps[0](x)))
 
 
-class GridBlock(Block):
-    """A block in which the places of tokens count: local mixing, and biases inside windows.
+class MixingBlock(Block):
+    """A block with a 3 x 3 depthwise convolution in its feed-forward part, before GELU.
 
-    3 x 3 depthwise convolutions mix neighbours across windows. That of the block comes before the
-    attention, and its output is added; that of the feed-forward part stands between its first map
-    and GELU.
-
-    Args:
-        dim: Channels of a token.
-        heads: Attention heads.
-        hidden: Channels within the feed-forward part.
-        mixing: ``"block"``, ``"ffn"``, ``"both"`` or ``"none"``.
-        window: Rows and columns of the windows that biases are learned for; None for no biases.
-        **options: Those of :class:`Block`.
+    It mixes neighbours across windows, so tokens come as a grid.
 
     References:
-        Chu et al. 2021, arXiv:2102.10882 (block); Wang et al. 2021, PVTv2, arXiv:2106.13797
-        (feed-forward part); Liu et al. 2021, Swin, arXiv:2103.14030 (biases).
+        Wang et al. 2021, PVTv2, arXiv:2106.13797.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        heads: int,
-        hidden: int,
-        *,
-        mixing: str = "none",
-        window: tuple[int, int] | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(dim, heads, hidden, **options)
-        self.local = depthwise(dim, 0.0) if mixing in ("block", "both") else None
-        self.inner = depthwise(hidden, 1.0) if mixing in ("ffn", "both") else None
-        self.positions = RelativePositions(heads, window) if window else None
+    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
+        super().__init__(dim, heads, hidden, drop_path=drop_path)
+        self.inner = depthwise(hidden)
 
     def forward(self, x: Tensor, splits: int = 1) -> Tensor:
         """``[B, h, w, dim] -> [B, h, w, dim]``, with ``splits`` windows per side."""
-        height, width = x.shape[1:3]
-        if self.local is not None:
-            x = x + on_channels_last(self.local, x)
-        bias = self.positions(height // splits, width // splits) if self.positions else None
-        mixed = self.attn(split_windows(self.norm1(x), splits), bias)
-        x = x + self.drop_path(self.ls1(join_windows(mixed, splits, height, width)))
+        mixed = self.attn(split_windows(self.norm1(x), splits))
+        x = x + self.drop_path(join_windows(mixed, splits, *x.shape[1:3]))
         norm, mlp = cast("Any", self.mlps[0])
-        hidden = mlp.fc1(norm(x))
-        if self.inner is not None:
-            hidden = on_channels_last(self.inner, hidden)
-        return cast("Tensor", x + self.drop_path(self.ls2(mlp.fc2(mlp.act(hidden)))))
+        hidden = mlp.fc1(norm(x)).permute(0, 3, 1, 2)
+        hidden = self.inner(hidden).permute(0, 2, 3, 1)
+        return cast("Tensor", x + self.drop_path(mlp.fc2(mlp.act(hidden))))
 
 
-class RelativePositions(nn.Module):
-    """A learned bias of each head for each distance of two tokens in a window.
-
-    In a window of other sides, as on coarser tokens or larger images, it is interpolated between
-    the distances of the window that it is learned for, so that it belongs to the same share of
-    the window.
-    """
-
-    def __init__(self, heads: int, window: tuple[int, int]) -> None:
-        super().__init__()
-        height, width = window
-        self.table = nn.Parameter(torch.empty(heads, 2 * height - 1, 2 * width - 1))
-        trunc_normal_(self.table, std=0.02)
-
-    def forward(self, height: int, width: int) -> Tensor:
-        """``[1, heads, N, N]`` for a window of N = height * width tokens, in row order."""
-        sides = 2 * height - 1, 2 * width - 1
-        table: Tensor = self.table
-        if table.shape[1:] != sides:
-            table = F.interpolate(table[None], sides, mode="bilinear")[0]
-        rows, columns = (_distances(side, table.device) for side in (height, width))
-        biases = table[:, rows[:, None, :, None], columns[None, :, None, :]]  # [heads, h, w, h, w]
-        return biases.flatten(3).flatten(1, 2)[None]
-
-
-def _distances(side: int, device: torch.device) -> Tensor:
-    """``[side, side]``: the place in a table of the distance from a query to a key."""
-    places = torch.arange(side, device=device)
-    return places[:, None] - places + side - 1
-
-
-def depthwise(dim: int, centre: float) -> nn.Conv2d:
-    """A 3 x 3 convolution of each channel by itself, which begins as ``centre`` times the channel.
+def depthwise(dim: int) -> nn.Conv2d:
+    """A 3 x 3 convolution of each channel by itself, which begins near the identity.
 
     With PyTorch's initial weights, networks with such parts learn slowly at first.
     """
     convolution = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
     nn.init.normal_(convolution.weight, std=0.02)
     with torch.no_grad():
-        convolution.weight[:, :, 1, 1] += centre
+        convolution.weight[:, :, 1, 1] += 1
         cast("Tensor", convolution.bias).zero_()
     return convolution
-
-
-def on_channels_last(convolution: nn.Module, x: Tensor) -> Tensor:
-    """``[B, h, w, dim] -> [B, h, w, dim]``."""
-    return cast("Tensor", convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
 
 class Stage(BlockStage):
@@ -262,7 +186,7 @@ class Stage(BlockStage):
 
 
 class GridStage(Stage):
-    """A stage of :class:`GridBlock`, each of which orders its tokens by windows itself."""
+    """A stage of :class:`MixingBlock`, each of which orders its tokens by windows itself."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, h, w, dim] -> [B, h, w, dim]``."""

@@ -1,23 +1,16 @@
 """A stem, attention, block stages and initial weights that several networks share."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final, cast
+from collections.abc import Callable, Iterable
+from typing import cast
 
-import torch
-from timm.layers import LayerNorm2d, trunc_normal_
+from timm.layers import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-#: Kind of a convolutional stem -> the norm between its convolutions.
-STEM_NORMS: Final[Mapping[str, Callable[[int], nn.Module]]] = {
-    "conv": nn.BatchNorm2d,
-    "conv-ln": LayerNorm2d,
-}
-
 
 class ConvolutionalStem(nn.Sequential):
-    """Two 3 x 3 convolutions of stride 2 with a norm and GELU between them.
+    """Two 3 x 3 convolutions of stride 2 with a batch norm and GELU between them.
 
     ``[B, channels, H, W] -> [B, dim, H/4, W/4]``, sides rounded up.
 
@@ -25,11 +18,11 @@ class ConvolutionalStem(nn.Sequential):
         Xiao et al. 2021, "Early Convolutions Help Transformers See Better", arXiv:2106.14881.
     """
 
-    def __init__(self, channels: int, dim: int, kind: str) -> None:
+    def __init__(self, channels: int, dim: int) -> None:
         hidden = stem_width(dim)
         super().__init__(
             nn.Conv2d(channels, hidden, 3, stride=2, padding=1, bias=False),
-            STEM_NORMS[kind](hidden),
+            nn.BatchNorm2d(hidden),
             nn.GELU(),
             nn.Conv2d(hidden, dim, 3, stride=2, padding=1),
         )
@@ -55,13 +48,10 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * inner)
         self.proj = nn.Linear(inner, dim)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """``[..., N, dim] -> [..., N, dim]``; the whole map is never in memory.
-
-        A bias ``[1, heads, N, N]`` is added to the scores.
-        """
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., N, dim] -> [..., N, dim]``; the whole map is never in memory."""
         q, k, v = self._queries_keys_values(x)
-        return self._project(F.scaled_dot_product_attention(q, k, v, attn_mask=bias), x)
+        return self._project(F.scaled_dot_product_attention(q, k, v), x)
 
     def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``[..., N, dim] -> [..., N, dim]`` and the map ``[lists, heads, N, N]``."""
@@ -126,34 +116,6 @@ def init_by_width(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-@torch.no_grad()
-def init_mimetic(attention: SelfAttention) -> None:
-    """Initialise an attention so that tokens attend to their like, and values change sign.
-
-    The product of the query and key weights of a head is that of its rank nearest to
-    ``0.7 Z + 0.7 I``, and the product of value and output weights to ``0.4 Z - 0.4 I``, with Z of
-    normal entries of variance 1 / dim. Products of trained networks are alike.
-
-    References:
-        Trockman and Kolter 2023, "Mimetic Initialization of Self-Attention Layers",
-        arXiv:2305.09828.
-    """
-    dim, inner = attention.proj.out_features, attention.proj.in_features
-    heads = [_near_identity(dim, attention.head_dim, 0.7, 0.7) for _ in range(attention.heads)]
-    queries, keys = zip(*heads, strict=True)
-    value, output = _near_identity(dim, inner, 0.4, -0.4)
-    attention.qkv.weight.copy_(torch.cat([*queries, *keys, value]))
-    attention.proj.weight.copy_(output.T)
-
-
-def _near_identity(dim: int, rank: int, spread: float, diagonal: float) -> tuple[Tensor, Tensor]:
-    """Factors A and B ``[rank, dim]``: A^T B is nearest to ``spread * Z + diagonal * I``."""
-    product = spread * torch.randn(dim, dim) / dim**0.5 + diagonal * torch.eye(dim)
-    left, values, right = torch.linalg.svd(product)
-    roots = values[:rank, None].sqrt()
-    return roots * left[:, :rank].T, roots * right[:rank]
 
 
 def check_choice(name: str, value: object, choices: Iterable[object]) -> None:

@@ -33,6 +33,7 @@ from asvit.spaces import UnionSpace, load_space
 from asvit.spaces.base import Architecture
 from asvit.spaces.families import PREFIX
 from asvit.training.recipes import RECIPES
+from asvit.training.settings import FEW
 from proxies.latency import Latency
 from proxies.messages import first_line
 
@@ -40,8 +41,9 @@ logger = logging.getLogger(__name__)
 
 FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
 PRETRAINED = ("pretrained-1", "pretrained-2")  # those of networks that are not from scratch
-#: Of the hours.
-SHARES = {"search": 0.14, "last round": 0.12, "training": 0.7, "rest": 0.04}
+#: Of the hours. A warm start takes its share from that of the training.
+SHARES = {"search": 0.1, "last round": 0.1, "training": 0.76, "rest": 0.04}
+_WARM = 0.15
 _TRAININGS = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 30.0  # seconds that tests, copies and latencies take at least
 SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is short
@@ -59,7 +61,14 @@ _UPDATES, _EPOCHS = 20_000, (100, 3_000)
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _BATCH = (32, 64)  # images where there are enough pictures
 _RATE = 2e-3  # of batches of these sizes
+#: Families that learn faster from weights of fractals: see docs/evidence_searches.md.
+_WARMED = ("resnet",)
+_FRACTALS = "fractal:100"
+PICTURE_CHANNELS = 3
+_FRACTAL_PICTURES, _FRACTAL_EPOCHS = (1_000, 8_000), (3, 20)  # least and most
 _TUNING = 0.25  # of that learning rate, for weights that timm publishes
+_TESTED = 0.5  # of the time of an image to train on takes one to test on
+_FEWEST = 2  # epochs of a training
 _TUNED = 5  # epochs of a pretrained network that are worth it
 
 
@@ -190,15 +199,50 @@ class DesignPlan:
         ]
 
     def epochs(self) -> Mapping[str, Any]:
-        """How long the finalists are trained: as long as it pays, or as the time allows."""
+        """How long the finalists are trained: as long as it pays, or as the time allows.
+
+        Where it does not allow the fewest epochs, they are of fewer pictures.
+        """
         plans = {name: self.finalist(name, 2).plan() for name in self.trained}
         enough = _enough(max(plan["steps_per_epoch"] for plan in plans.values()))
         each = {name: float(plan["time"]["epoch"]) for name, plan in plans.items()}
-        epochs = dict.fromkeys(plans, enough)
+        epochs, fewer = dict.fromkeys(plans, enough), dict[str, int]()
         if self.settings.hours is not None:  # equally long
             time = SHARES["last round"] / _TRAININGS * self._left / len(plans)
-            epochs = {name: max(2, min(enough, int(time / each[name]))) for name in plans}
-        return {"epochs": epochs, "seconds": {name: epochs[name] * each[name] for name in plans}}
+            epochs = {name: max(_FEWEST, min(enough, int(time / each[name]))) for name in plans}
+            fewer = {
+                name: self._few_of_them(time / (_FEWEST * epoch))
+                for name, epoch in each.items()
+                if time < _FEWEST * epoch
+            }
+        seconds = {
+            name: epochs[name] * each[name] * fewer.get(name, self._fitted) / self._fitted
+            for name in plans
+        }
+        speeds = {
+            name: float(plan["time"]["images_per_second"])
+            for name, plan in plans.items()
+            if self.warm(name)
+        }
+        fractals = self._on_fractals(speeds)
+        return {"epochs": epochs, "seconds": seconds, "pictures": fewer, "fractals": fractals}
+
+    def _on_fractals(self, speeds: Mapping[str, float]) -> Mapping[str, tuple[int, int]]:
+        """Pictures and epochs of the trainings on fractals; fewer pictures where time is short.
+
+        The speeds are those of the networks that begin with them, images a second.
+        """
+        (least, most), (fewest, whole) = _FRACTAL_EPOCHS, _FRACTAL_PICTURES
+        if self.settings.hours is None:
+            return dict.fromkeys(speeds, (whole, most))
+        time = _WARM / _TRAININGS * self._left / max(1, len(speeds))
+        lengths = dict[str, tuple[int, int]]()
+        for name, speed in speeds.items():
+            epochs = max(least, min(most, int(time * speed / whole)))
+            pictures = min(whole, int(time * speed / epochs))
+            if pictures >= fewest:
+                lengths[name] = pictures, epochs
+        return lengths
 
     def choice(self) -> Mapping[str, Any]:
         """Which finalist is trained on all pictures, and for how many epochs.
@@ -217,13 +261,18 @@ class DesignPlan:
             winner = leader
         by_hand = [name for name in self.trained if self.network(name)["by_hand"]]
         rival = max(by_hand, key=lambda name: scores[name], default=None)
-        # An image to validate with took a third of the time of one to train on.
-        before = 1 - VALIDATION_SHARE + VALIDATION_SHARE / 3
-        epoch = self.results[winner]["epoch_seconds"] / before
-        steps = max(1, int(self.results["pictures"]["train"] / self._recipe["batch_size"]))
-        epochs = _enough(steps)
+        fewer = self.results["epochs"]["pictures"]
+        # Seconds of an image; one to validate with took a third of that.
+        image = {
+            name: self.results[name]["epoch_seconds"] / (fewer.get(name, self._fitted) + count / 3)
+            for name in scores
+        }
+        whole = self.results["pictures"]["train"]
+        epoch = image[winner] * whole
+        epochs = _enough(max(1, int(whole / self._recipe["batch_size"])))
         if self.settings.hours is not None:
-            epochs = max(2, min(epochs, int(self._left / epoch)))
+            tests = self.results["pictures"]["test"] * (sum(image.values()) + image[winner])
+            epochs = max(2, min(epochs, int((self._left - _TESTED * tests) / epoch)))
         return {
             "winner": winner,
             "by_hand": rival,
@@ -259,6 +308,10 @@ class DesignPlan:
                 f"epochs of the smallest networks, tests and copies take about {clock(least)}"
             )
         rounds = dict.fromkeys(self.last_round, training)
+        pictures = self.results["pictures"]["train"]
+        if self._warms(self._first_family, pictures, self._channels):
+            fractals = _FRACTAL_PICTURES[1] * _FRACTAL_EPOCHS[1] / pictures * epoch
+            rounds[FINALISTS[0]] += fractals
         return {"search": search, **rounds, "training": training, "rest": AFTERWARDS}
 
     # What a plan is made of.
@@ -293,6 +346,29 @@ class DesignPlan:
         """The file of the weights that a pretrained network starts from."""
         return self.folder / PRETRAINED_WEIGHTS[PRETRAINED.index(name)]
 
+    def warm(self, name: str) -> bool:
+        """Whether a network of the last round begins with weights of fractals."""
+        if name in PRETRAINED:
+            return False
+        pictures = self.results["pictures"]["train"]
+        return self._warms(self.network(name)["family"], pictures, self._channels)
+
+    def shares(self, pictures: int, channels: int = 3) -> Mapping[str, float]:
+        """The shares of the hours of a design with so many pictures to train on."""
+        if not self._warms(self._first_family, pictures, channels):
+            return SHARES
+        return {**SHARES, "fractals": _WARM, "training": SHARES["training"] - _WARM}
+
+    def _warms(self, family: str, pictures: int, channels: int) -> bool:
+        """Whether networks of a family begin with weights of fractals, for so many pictures.
+
+        Fractals have the channels of pictures.
+        """
+        how = self.settings.warm_start
+        if channels != PICTURE_CHANNELS:
+            return False
+        return how == "fractals" or (how == "auto" and family in _WARMED and pictures < FEW)
+
     @cached_property
     def sizes(self) -> Sizes:
         """The widths that the limits allow."""
@@ -325,13 +401,34 @@ class DesignPlan:
         settings = self._search(plan["image_size"], self._listed)
         return replace(settings, **{name: plan[name] for name in plan if name in fields})
 
-    def finalist(self, name: str, epochs: int) -> TrainAlgorithm:
-        """The training of a network of the last round, on four fifths of the pictures."""
+    def finalist(
+        self, name: str, epochs: int, *, pictures: int | None = None, warm: bool = False
+    ) -> TrainAlgorithm:
+        """The training of a network of the last round, on four fifths of the pictures or fewer.
+
+        A ``warm`` one begins with the weights of its training on fractals.
+        """
         text, side = self.network(name)["architecture"], self.results["finalists"]["side"]
-        options = self._tuning(name)
+        options = {**self._tuning(name), "train_images": pictures}
         if name in PRETRAINED:
             options |= {"weights": str(self._weights(name)), "new_head": True}
+        elif warm:
+            options |= {"weights": str(self.folder / _on_fractals(name)), "new_head": True}
         return self._training(text, side, epochs, name, **options)
+
+    def fractals(self, name: str, pictures: int, epochs: int) -> TrainAlgorithm:
+        """The training of a network of the last round on so many fractals."""
+        text, side = self.network(name)["architecture"], self.results["finalists"]["side"]
+        classes = int(_FRACTALS.partition(":")[2])
+        count = {"train_images": pictures, "validation_images": classes}
+        return self._training(
+            text,
+            side,
+            epochs,
+            _on_fractals(name),
+            data=_FRACTALS,
+            **{**recipe_for(pictures), **count, "teacher": None, "teacher_weights": None},
+        )
 
     def training(self) -> TrainAlgorithm:
         """The training of the winner on all pictures, from its weights in the last round."""
@@ -361,6 +458,7 @@ class DesignPlan:
         **options: Any,
     ) -> TrainAlgorithm:
         s = self.settings
+        taught = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
         return TrainAlgorithm.make(
             architecture=text,
             data=data or self._listed,
@@ -369,11 +467,9 @@ class DesignPlan:
             image_size=side,
             recipe="small",
             epochs=epochs,
-            **{**self._recipe, **options},
+            **{**taught, **self._recipe, **options},
             seed=s.seed,
             device=s.device,
-            teacher=s.teacher,
-            teacher_weights=s.teacher_weights,
             **self.stage_options(folder),
         )
 
@@ -468,6 +564,18 @@ class DesignPlan:
     def _recipe(self) -> Mapping[str, Any]:
         return recipe_for(self.results["pictures"]["train"])
 
+    def _few_of_them(self, share: float) -> int:
+        """A share of the pictures of the last round: a batch at least, not quite all at most."""
+        least: int = self._recipe["batch_size"]
+        most = self._fitted - len(self.results["pictures"]["classes"])  # each is divided by itself
+        return max(least, min(most, int(share * self._fitted)))
+
+    @property
+    def _fitted(self) -> int:
+        """About how many pictures the networks of the last round are trained on."""
+        pictures: int = self.results["pictures"]["train"]
+        return max(1, round((1 - VALIDATION_SHARE) * pictures))
+
     @property
     def _side(self) -> int:
         """Side of the images where time does not make them smaller, in pixels."""
@@ -541,6 +649,11 @@ def _candidates(ranking: Sequence[Mapping[str, Any]], first: str) -> Iterable[Ma
     others = [entry for entry in ranking if entry["family"] not in families]
     order = [*best, *others, *by_hand, *ranking]
     return {entry["architecture"]: entry for entry in order}.values()
+
+
+def _on_fractals(name: str) -> str:
+    """The folder of the training on fractals of a network of the last round."""
+    return f"{name}-fractals"
 
 
 def _error(first: float, second: float, pictures: int) -> float:

@@ -37,13 +37,20 @@ from asvit.designs.sizes import Sizes, limits_of
 from asvit.export.formats import FORMATS
 from asvit.reference.findings import Component, Interval
 from asvit.reference.intervals import paired_difference, wilson
-from asvit.runs.algorithms.design_plan import AFTERWARDS, SHARES, SIDES, DesignPlan
+from asvit.runs.algorithms.design_plan import (
+    AFTERWARDS,
+    PICTURE_CHANNELS,
+    SHARES,
+    SIDES,
+    DesignPlan,
+)
 from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
 from asvit.runs.lifecycle import peeked
 from asvit.runs.predicting import PicturePrediction, predict
+from asvit.runs.tracking import check_trackers
 from asvit.runs.training import few_pictures_note
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
@@ -66,7 +73,7 @@ logger = logging.getLogger(__name__)
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _CHOOSING = (
     *(*LIMITS, "latency_batch", "latency_runtime"),
-    *("image_size", "hours", "pretrained", "teacher", "teacher_weights"),
+    *("image_size", "hours", "pretrained", "warm_start", "teacher", "teacher_weights"),
 )
 _JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
 GENERATED = "pictures"  # folder of generated pictures
@@ -133,7 +140,8 @@ class DesignAlgorithm(DesignRun):
         limits = limits_of(s).sizes_in_words
         first = f"designing a network for {s.data}: {limits or 'within no limits'}"
         if s.hours is not None:
-            times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in SHARES.items())
+            shares = self.plan.shares(len(self._images), self._images.kind.channels)
+            times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in shares.items())
             more = [f"plan: {', '.join(times)}"]
         if s.teacher is None and s.pretrained is None and self._images.kind.picture:
             more += few_pictures_note(
@@ -154,6 +162,7 @@ class DesignAlgorithm(DesignRun):
     def check(self) -> None:
         """Look names up, and whether there are limits that any network can be within."""
         s = self.settings
+        check_trackers(self.track)
         if all(getattr(s, name) is None for name in LIMITS):
             raise WrongOption("a design needs a limit; give max_params, max_macs or max_latency")
         if s.hours is not None and 3600 * s.hours <= AFTERWARDS:
@@ -161,10 +170,15 @@ class DesignAlgorithm(DesignRun):
                 f"hours={s.hours:g} are too few: tests and copies take {AFTERWARDS:g} s"
             )
         resolve_device(s.device)
-        classes = self._images.classes
+        classes, channels = self._images.classes, self._images.kind.channels
+        if s.warm_start == "fractals" and channels != PICTURE_CHANNELS:
+            raise ValueError(
+                f"warm_start=fractals are pictures of {PICTURE_CHANNELS} channels, and {s.data} "
+                f"has {channels}; leave it out"
+            )
         if len(classes) < 2:
             raise ValueError(f"{s.data} has pictures of one class; make a folder for each class")
-        sizes = Sizes(s, len(classes), self._images.kind.channels, self.plan.latency)
+        sizes = Sizes(s, len(classes), channels, self.plan.latency)
         sizes.limits(s.image_size or SIDES[-1]).sample(np.random.default_rng(0))
 
     def load(self) -> Mapping[str, Any]:
@@ -279,6 +293,7 @@ class DesignAlgorithm(DesignRun):
         return {
             "out": self.folder / name,
             "progress": self._tell,
+            "track": self.track,
             "fresh": self.fresh and name not in self.results,
             # With the folder; the list has digests of the pictures.
             "may_move": ("data", "weights"),
@@ -322,7 +337,13 @@ class DesignAlgorithm(DesignRun):
         """Train a finalist; nothing where there are fewer."""
         if name not in self.plan.trained:
             return {}
-        return _trained(self.plan.finalist(name, self.results["epochs"]["epochs"][name]))
+        lengths = self.results["epochs"]
+        first, fewer = lengths["fractals"], lengths["pictures"].get(name)
+        before = [self.plan.fractals(name, *first[name]).run()] if name in first else []
+        trained = _trained(
+            self.plan.finalist(name, lengths["epochs"][name], pictures=fewer, warm=name in first)
+        )
+        return {**trained, "before": [result.provenance["command"] for result in before]}
 
     def _test(self) -> Mapping[str, Any]:
         """The networks on the pictures set aside, but for those that have changed."""
@@ -490,6 +511,7 @@ class DesignAlgorithm(DesignRun):
             image_size=results["finalists"]["side"],
             channels=pictures.get("channels", 3),
             pixels=pictures.get("pixels", ""),
+            fractals=results["epochs"]["fractals"].get(choice["winner"], (0, 0))[1],
             epochs=choice["epochs"],
             classes=pictures["classes"],
             train_pictures=pictures["train"],
@@ -500,7 +522,11 @@ class DesignAlgorithm(DesignRun):
             measured_on=f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}",
             exports=results["export"]["copies"],
             commands=[
-                *(results[name]["command"] for name in trainings),
+                *(
+                    command
+                    for name in trainings
+                    for command in (*results[name].get("before", ()), results[name]["command"])
+                ),
                 *results["export"]["commands"],
                 predicting,
             ],

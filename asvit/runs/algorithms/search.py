@@ -17,7 +17,7 @@ from optuna.study import Study
 
 from asvit.core.codec import to_json
 from asvit.core.files import write_text
-from asvit.core.progress import Progress, Tell, image_progress
+from asvit.core.progress import Progress, Tell, Track, image_progress
 from asvit.core.run_files import JOURNAL, RESULT, TRAINED, TRIALS
 from asvit.core.secrets import public_url
 from asvit.core.settings import ELSEWHERE, MeasuringSettings, fields_of
@@ -32,6 +32,7 @@ from asvit.runs.measurement_pool import Evaluator, MeasurementJob
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun, next_budget
 from asvit.runs.timing import fresh_latency, latency
+from asvit.runs.tracking import check_trackers, tracking
 from asvit.runs.training_pool import TrainingPool
 from asvit.search import Measurement, TrialRow
 from asvit.search.controllers import get_controller
@@ -76,6 +77,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit; a storage is not opened."""
         super().check()
+        check_trackers(self.track)
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
         get_controller(self.settings.controller)
@@ -237,7 +239,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             time_again=self._latency_again if timed else None,
             lease=StudyLease(store.study, self.shared, self.folder),
         )
-        self._follow(search, tell)
+        with tracking(self.track, self.folder, self.settings) as track:
+            self._follow(search, tell, track)
         for progress in search.conclude():
             tell(progress)
         rows, seed = search.rows, search.seed
@@ -317,18 +320,22 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             return fresh_latency(str(arch), *how, **sizes)
         return latency(arch, *how, **sizes)
 
-    def _follow(self, search: Search, tell: Tell) -> None:
+    def _follow(self, search: Search, tell: Tell, track: Track) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
         before = len(search.rows)
         self._last = Progress(search.unit, before, self.settings.trials, resumed=before)
         if search.rows:
             self._save(search.rows)  # a kill may have left it behind the study
+        for row in search.rows:
+            track("trial", row, row.number + 1)
         try:
             for progress in search.run():
                 self._last = progress
                 self._check_per_cent(search.rows)
                 if progress.done == 1 or progress.done % SAVE_EVERY == 0:
                     self._save(search.rows)
+                if isinstance(progress.record, TrialRow):
+                    track("trial", progress.record, progress.record.number + 1)
                 tell(progress)
         except OSError:
             raise  # a disk that refuses the study would refuse the table, too

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Self, TypeVar
 
+from asvit.core.progress import Track
 from asvit.core.results import Result
-from asvit.core.settings import Settings, wrong_option
+from asvit.core.settings import LARGEST, Settings, WrongOption, wrong_option
 from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture
 from asvit.runs.shared import SharedRun
+from asvit.runs.tracking import tracking
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup
 
@@ -35,6 +37,9 @@ class SharedAlgorithm(SharedRun[S, R]):
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
         """As the base does; the architecture may be the folder of a run that ended in one."""
+        for name in ("checkpoint_minutes", "log_every"):
+            if not 0 <= values.get(name, 0) < LARGEST:
+                raise WrongOption(f"{name} must be at least 0, got {values[name]!r}")
         if values.get("architecture") is None:
             return super().make(preset, **values)
         typed = str(values["architecture"])
@@ -66,6 +71,10 @@ class SharedAlgorithm(SharedRun[S, R]):
         )
         with self.processes.first_before_others():
             return Saved(read_or_restore(self.folder / self.files.state, read))
+
+    def tracked(self) -> AbstractContextManager[Track]:
+        """What tells trackers of rows, in the first process."""
+        return tracking(self.track if self.processes.first else "", self.folder, self.settings)
 
     @property
     def typed_values(self) -> Mapping[str, object]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,18 +14,29 @@ import numpy as np
 import torch
 
 from asvit.core.files import write_text
-from asvit.core.progress import Tell, image_progress
+from asvit.core.progress import Tell, Track, image_progress
 from asvit.core.run_files import LOSSES, SUPERNET_WEIGHTS
 from asvit.core.versions import versions
 from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.runs.supernet import SupernetRun
+from asvit.runs.tracking import check_trackers, tracking
 from asvit.search.supernet_space import SupernetSpace
 from asvit.training.checkpoint import Saved, check_finite, read_or_restore
+from asvit.training.step_log import StepLog
 from asvit.training.supernets.file import Origin, SupernetFile
 from asvit.training.supernets.settings import PathAccuracies, SupernetResult
 from asvit.training.supernets.single_path import SupernetTraining
 from asvit.training.supernets.splits import Splits, load_splits
 from proxies.evaluation import resolve_device, seed_for
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """The loss of an epoch, as trackers get it."""
+
+    epoch: int  # from 1
+    loss: float  # mean over its steps, nats
+
 
 EVALUATED_PATHS = 20  # random ones, whose accuracies tell how far training has come
 
@@ -50,6 +62,7 @@ class SupernetAlgorithm(SupernetRun):
     def check(self) -> None:
         """Find the space and the device."""
         _ = self.space, self.where
+        check_trackers(self.track)
 
     def load(self) -> Mapping[str, Any]:
         """Images and the kind of device."""
@@ -87,7 +100,8 @@ class SupernetAlgorithm(SupernetRun):
             save()  # so that the folder tells what is trained in it
         else:
             training.load_state(stored.state)
-        training.run(save, progress=tell)
+        with tracking(self.track, self.folder, s) as track:
+            self._train(training, save, tell, track)
         losses = self._write_losses(training)  # a kill may have left them behind the weights
         return self.result(
             store,
@@ -99,6 +113,44 @@ class SupernetAlgorithm(SupernetRun):
             wall_seconds=before + time.monotonic() - start,
             next_command=shlex.join(["asvit", "supernet", "evolve", str(self.folder)]),
         )
+
+    def _train(
+        self,
+        training: SupernetTraining[Any],
+        save: Callable[[], None],
+        tell: Tell,
+        track: Track,
+    ) -> None:
+        """Train to the end; ``track`` gets the loss of every epoch, and the rows of the log."""
+        steps, losses = training.steps_per_epoch, training.losses
+        log = StepLog(
+            self.folder,
+            every=self.log_every,
+            steps=steps,
+            images=self.settings.batch_size,
+            tell=lambda row: track("step", row, row.update),
+        )
+        left = {row.update: row for row in log.go_on(len(losses))}
+
+        def tell_epoch(step: int) -> None:
+            if step % steps == 0:
+                loss = statistics.fmean(losses[step - steps : step])
+                track("epoch", LossRow(step // steps, loss), step)
+
+        for step in range(1, len(losses) + 1):  # what earlier sessions did
+            if step in left:
+                track("step", left[step], step)
+            tell_epoch(step)
+        epoch, begun = divmod(len(losses), steps)
+        log.begin(epoch, losses[len(losses) - begun :])
+
+        def follow(step: int, loss: float, rate: float) -> None:
+            log.add(step, [loss], [rate])
+            tell_epoch(step)
+            if step % steps == 0:
+                log.begin(step // steps)
+
+        training.run(save, progress=tell, log=follow)
 
     def _write_losses(self, training: SupernetTraining[Any]) -> list[float]:
         """Write the mean loss of every whole epoch so far, in nats, and return it."""

@@ -23,6 +23,7 @@ from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.folder import LOCK, seems_usable
+from asvit.runs.tracking import check_trackers
 from asvit.runs.training import TrainRun, plan_lines
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.distillation import Teacher, load_teacher
@@ -151,6 +152,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def check(self) -> None:
         """Find device and libraries, and the run to resume."""
         _ = self.processes
+        check_trackers(self.track)
         # A run that was stopped in its first epoch has but claimed its folder.
         if self.resume and not any((self.folder / n).exists() for n in (CHECKPOINT, LOCK)):
             raise FileNotFoundError(
@@ -176,7 +178,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             logger.warning("%s", line)
         session = self._session(self.settings, store.file, self.workers_for(len(self.sets.train)))
         self.planned = self._plan(session)
-        session.run(tell if self.processes.first else ignore, tensorboard=self.tensorboard)
+        with self.tracked() as track:
+            session.run(tell if self.processes.first else ignore, track=track)
         if self.processes.first:
             session.finish()
         return self.result(
@@ -285,6 +288,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             teacher=self.teacher,
             workers=workers,
             facts=self._facts(origin.normalisation),
+            checkpoint_minutes=self.checkpoint_minutes,
+            log_every=self.log_every,
         )
 
     @property

@@ -13,6 +13,7 @@ import torch
 from asvit.core.progress import Tell, ignore
 from asvit.core.versions import missing, versions
 from asvit.runs.algorithms.shared import SharedAlgorithm
+from asvit.runs.tracking import check_trackers
 from asvit.runs.transfer import DetectionRun, SegmentationRun, TransferRun
 from asvit.training.checkpoint import Checkpoint, Origin, Saved
 from asvit.transfer.detector import Detection
@@ -51,6 +52,7 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
     def check(self) -> None:
         """Find the device and libraries."""
         _ = self.processes
+        check_trackers(self.track)
 
     def load(self) -> Mapping[str, Any]:
         """Annotations and the kind of device."""
@@ -74,8 +76,11 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
             kind=self.files.kind,
             task=task,
             row_type=self.result_type.row_type,
+            checkpoint_minutes=self.checkpoint_minutes,
+            log_every=self.log_every,
         )
-        session.run(tell if self.processes.first else ignore)
+        with self.tracked() as track:
+            session.run(tell if self.processes.first else ignore, track=track)
         return self.result(
             store,
             {"found_by": self.found_by, **start, "processes": self.processes.world},

@@ -198,7 +198,7 @@ class Loader:
         self.bad: Counter[str] = Counter()
         self._dataset, self._batching = batches, batching
         self._plans = plans
-        self._epoch = plans(0)
+        self._epoch, self._start = plans(0), 0
         self._left: list[BatchPlan] = []  # the batches that the workers prepare
         workers = batching.workers
         if workers and not _room_for_locks(workers):
@@ -214,13 +214,13 @@ class Loader:
         """Batches of an epoch."""
         return len(self._epoch)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, from 0, of the next iteration."""
-        self._epoch = self._plans(epoch)
+    def set_epoch(self, epoch: int, *, start: int = 0) -> None:
+        """Set the epoch, from 0, of the next iteration, and the batch that it starts at."""
+        self._epoch, self._start = self._plans(epoch), start
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Iterate over the images and targets of each batch."""
-        plans, done = self._epoch, 0
+        plans, done = self._epoch, self._start
         while done < len(plans):
             self._left[:] = plans[done:]
             for batch in self._received():

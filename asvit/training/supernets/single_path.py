@@ -102,13 +102,23 @@ class SupernetTraining(Generic[P]):
         self.losses.append(value)
         return value
 
-    def run(self, save: Callable[[], None], *, progress: Tell = ignore) -> None:
-        """Train to the end, and save after every epoch, and every minute within longer ones."""
+    def run(
+        self,
+        save: Callable[[], None],
+        *,
+        progress: Tell = ignore,
+        log: Callable[[int, float, float], None] = lambda step, loss, rate: None,
+    ) -> None:
+        """Train to the end, and save after every epoch, and every minute within longer ones.
+
+        ``log`` gets every step, from 1, with its loss and learning rate.
+        """
         resumed = len(self.losses)
         saved = began = time.monotonic()
         while not self.finished:
-            self.step()
+            value = self.step()
             now, step = time.monotonic(), len(self.losses)
+            log(step, value, self._optimizer.param_groups[0]["lr"])
             if step % self.steps_per_epoch == 0 or now - saved > SAVE_SECONDS:
                 save()
                 saved = now

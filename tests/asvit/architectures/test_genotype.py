@@ -44,11 +44,11 @@ def test_every_architecture_round_trips(g):
 
 
 def test_parts_are_the_published_ones_unless_named():
-    g = Genotype.parse(f"{SEED}; init=mimetic , stem=conv,head=mlp ")
-    assert g.parts == Parts(stem="conv", init="mimetic")
+    g = Genotype.parse(f"{SEED}; init=width , stem=conv,head=mlp ")
+    assert g.parts == Parts(stem="conv", init="width")
     # A stem of convolutions has no kernel, so that equal networks have equal texts.
-    assert str(g) == "4,2,3|4,1,2|4,1,4|4,1,6|32;stem=conv,init=mimetic"
-    assert str(g.with_(width=64)) == "4,2,3|4,1,2|4,1,4|4,1,6|32,64;stem=conv,init=mimetic"
+    assert str(g) == "4,2,3|4,1,2|4,1,4|4,1,6|32;stem=conv,init=width"
+    assert str(g.with_(width=64)) == "4,2,3|4,1,2|4,1,4|4,1,6|32,64;stem=conv,init=width"
     assert str(Genotype.parse(f"{SEED};stem=patch")) == SEED
 
 
@@ -73,7 +73,7 @@ def test_lists_and_numpy_integers_become_plain_and_hashable():
         ("8,2,3|4,1,2,1,1|4,1,4|4,1,6|32", r"stage 2 has 5 value\(s\)"),
         (SEED + ";", "'' names no part; use each of stem, head, mixing, .* once"),
         (SEED + ";stem=conv,stem=conv", "'stem=conv' names no part"),
-        (SEED + ";stem=convs", "stem='convs' is not a part; use one of patch, conv, conv-ln"),
+        (SEED + ";stem=convs", "stem='convs' is not a part; use one of patch, conv$"),
         (SEED + ",32,1", r"the last part has 3 value\(s\), '32,32,1'; write heads\[,width\]"),
         ("9,2,3|4,1,2|4,1,4|4,1,6|32", r"stage 1 kernel=9 .* one of \[4, 5, 6, 7, 8\]"),
         ("8,2,3|5,1,2|4,1,4|4,1,6|32", r"stage 2 kernel=5 .* one of \[2, 3, 4\]"),

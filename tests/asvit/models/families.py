@@ -26,7 +26,7 @@ PLAIN = {"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, **SETTING
 
 
 #: No part as published.
-PARTS = "stem=conv,head=linear,mixing=both,positions=bias,init=width,scale=0.1"
+PARTS = "stem=conv,head=linear,mixing=ffn,init=width"
 
 
 def small_asvit(parts=""):

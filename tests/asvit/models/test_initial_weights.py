@@ -9,8 +9,8 @@ from tests.asvit.models.families import NETWORKS, make
 GOLDEN = {
     "asvit": 2.80883188,
     "asvit, converted": -7.75312897,
-    "asvit, parts": 64.1712188,
-    "asvit, parts, converted": 20.4260461,
+    "asvit, parts": 32.6080744,
+    "asvit, parts, converted": 18.3283496,
     "shiftvit": -1.00461505,
     "psvit 1d": -4.4008144,
     "psvit 2d": -6.75753262,

@@ -142,7 +142,9 @@ def fake_design(setattr_: SetAttribute) -> None:
     plan: dict[str, dict[str, Any]] = {
         "search": {"trainings": 5, "training_steps": 2, "max_macs": 100, "image_size": 64},
         "finalists": {"side": 64, "networks": [network, network], "pretrained": []},
-        "epochs": {"epochs": {"finalist-1": 2, "finalist-2": 2}},
+        "epochs": {
+            "epochs": {"finalist-1": 2, "finalist-2": 2}, "pictures": {}, "fractals": {},
+        },
         "choice": {
             "winner": "finalist-1", "by_hand": "finalist-2", "epochs": 3, "seconds": {},
             "accuracies": {"finalist-1": 71.0, "finalist-2": 70.0},

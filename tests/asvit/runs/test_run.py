@@ -48,7 +48,8 @@ def rewrite(path: Path, name: str, value: object) -> None:
 def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:
     result = run(tmp_path)
     assert [row.step for row in result.rows] == ToyRun.worked == [0, 1, 2]
-    assert set(files(tmp_path)) == {".kind", ".lock", "toy.jsonl", "result.json", "report.html"}
+    named = {"toy.jsonl", "result.json", "report.html", "settings.toml"}
+    assert set(files(tmp_path)) == {".kind", ".lock", *named}
     assert ToyResult.read(tmp_path / "result.json").to_json() == result.to_json()
     page = (tmp_path / "report.html").read_text()
     assert "asvit toy" in page
@@ -71,7 +72,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path, stop: int) -> No
     assert result.rows == run(tmp_path / "whole").rows
 
 
-@pytest.mark.parametrize("gone", ["result.json", "report.html"])
+@pytest.mark.parametrize("gone", ["result.json", "report.html", "settings.toml"])
 def test_what_follows_from_the_journal_is_written_again(tmp_path: Path, gone: str) -> None:
     run(tmp_path)
     (tmp_path / gone).unlink()

@@ -503,3 +503,11 @@ def test_supernets_and_detectors_say_that_they_take_pictures(five: Path, trained
     asked = SegmentationSettings(data="x", weights=str(trained), image_size=32)
     with pytest.raises(ValueError, match=r"takes images of 5 channels of uint16, and detectors"):
         build_pyramid(asked)
+
+
+def test_fractals_are_no_start_for_other_channels(five: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"fractals are pictures of 3 channels, and .* has 5; lea"
+    ):
+        design(five, max_params="100K", warm_start="fractals", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

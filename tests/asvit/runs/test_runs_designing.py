@@ -29,6 +29,7 @@ from asvit.search.rows import Confirmed, PredictorCheck
 from asvit.search.settings import ACCURACY
 from asvit.spaces import cost, load_space
 from asvit.spaces.architectures import parse
+from asvit.training.settings import TrainSettings
 from proxies.latency import Latency
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.fakes import write_pictures
@@ -59,7 +60,7 @@ class Fakes:
         self.stop_at = ""
         self.slow: dict[str, float] = {}  # beginnings of texts: milliseconds at any width
         self.validation = {"finalist-1": 60.0}  # accuracies
-        self.weights: dict[str, str | None] = {}  # that trainings start from
+        self.trained: dict[str, TrainSettings] = {}  # folder to settings
         self.check: PredictorCheck | None = None
 
     def called(self, name: str) -> None:
@@ -86,7 +87,7 @@ class Fakes:
 
     def train(self, run: TrainAlgorithm) -> object:
         self.called(run.folder.name)
-        self.weights[run.folder.name] = run.settings.weights
+        self.trained[run.folder.name] = run.settings
         size = cost(run.settings.architecture, run.settings.image_size, 2)
         top1 = self.validation.get(run.folder.name, 50.0)
         return SimpleNamespace(
@@ -96,7 +97,7 @@ class Fakes:
 
     def plan(self, run: TrainAlgorithm) -> object:
         macs = cost(run.settings.architecture, run.settings.image_size, 2).macs
-        return {"steps_per_epoch": 10, "time": {"epoch": macs / 1e6}}
+        return {"steps_per_epoch": 10, "time": {"epoch": macs / 1e6, "images_per_second": 10.0}}
 
     def predict(self, weights: Path, images: list[str], **_: object) -> list[object]:
         self.called(f"test {Path(weights).name}")
@@ -196,7 +197,7 @@ def test_networks_are_as_wide_as_the_limits_and_the_last_round_decides(
     assert [racer.validation for racer in last] == [60.0, 50.0, 50.0]
     assert result.architecture == last[0].architecture
     assert result.hand_made.architecture == last[1].architecture
-    assert fakes.weights["training"] == str(tmp_path / "finalist-1")
+    assert fakes.trained["training"].weights == str(tmp_path / "finalist-1")
     assert result.accuracy == 100.0
     assert result.hand_made.accuracy == 75.0
     assert result.difference == 25.0
@@ -451,7 +452,8 @@ def test_another_family_has_to_beat_the_first_by_two_standard_errors(
 ) -> None:
     results = {
         "finalists": {"networks": [entry("swin"), entry("resnet")], "pretrained": []},
-        "pictures": {"train": pictures},
+        "epochs": {"pictures": {}},
+        "pictures": {"train": pictures, "test": pictures},
         **{
             f"finalist-{place}": {"validation": top1, "epoch_seconds": 1.0}
             for place, top1 in enumerate(accuracies, 1)
@@ -465,7 +467,7 @@ def test_another_family_has_to_beat_the_first_by_two_standard_errors(
 def test_finalists_are_trained_equally_long_where_time_is_short(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
-    options = {"max_params": "9M", "hours": 0.1, "image_size": 64, "space": SPACE}
+    options = {"max_params": "200K", "hours": 0.1, "image_size": 64, "space": SPACE}
     design(pictures, out=tmp_path, **options)
     journal = DesignJournal(tmp_path / "design.jsonl")
     networks = (journal.result_of("finalists") or {})["networks"]
@@ -479,6 +481,99 @@ def test_finalists_are_trained_equally_long_where_time_is_short(
     shortest, longest = min(plan["seconds"].values()), max(plan["seconds"].values())
     epoch = max(plan["seconds"][name] / epochs for name, epochs in plan["epochs"].items())
     assert longest - shortest <= epoch
+
+
+@pytest.mark.parametrize(
+    ("how", "few", "warm"),
+    [
+        ("auto", 2_000, ["finalist-2"]),
+        ("auto", 10, []),
+        ("fractals", 10, ["finalist-1", "finalist-2", "finalist-3"]),
+        ("none", 2_000, []),
+    ],
+)
+def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
+    how: str,
+    few: int,
+    warm: list[str],
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(design_plan, "FEW", few)
+    fakes.validation = {"finalist-2": 99.0}
+    result = design(
+        pictures, max_params="300K", space="resnet,asvit", warm_start=how, out=tmp_path
+    )
+    last = [racer.family for racer in result.race if racer.round == "last"]
+    assert last == ["asvit", "resnet", "asvit"]
+    for name in ("finalist-1", "finalist-2", "finalist-3"):
+        before = f"{name}-fractals"
+        assert (before in fakes.trained) == (name in warm)
+        if name not in warm:
+            assert fakes.trained[name].weights is None
+            continue
+        assert fakes.calls.index(before) < fakes.calls.index(name)
+        first, then = fakes.trained[before], fakes.trained[name]
+        assert (first.data, first.train_images, first.epochs) == ("fractal:100", 8_000, 20)
+        assert (first.weights, first.architecture) == (None, then.architecture)
+        assert (then.weights, then.new_head) == (str(tmp_path / before), True)
+    assert result.family == "resnet"
+    assert result.fractals == (20 if warm else 0)
+    assert len([c for c in result.commands if "fractal:100" in c]) == len(warm)
+    assert ("began with weights" in (tmp_path / "report.html").read_text()) == bool(warm)
+
+
+def test_little_time_on_fractals_takes_fewer_of_them(tmp_path: Path) -> None:
+    settings = DesignSettings(data="digits", max_macs=10_000_000, hours=1.0)
+    results: dict[str, Any] = {"pictures": {"train": 300}}
+    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+    shares = plan.shares(300)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert plan.shares(3_000) == SHARES
+    seconds = shares["fractals"] * 3_600  # a little more, as no search has taken time yet
+    for speed, least in ((1_000.0, 20), (200.0, 10), (20.0, 3)):
+        ((pictures, epochs),) = plan._on_fractals({"finalist-1": speed}).values()
+        assert epochs >= least
+        assert 0.7 * seconds <= pictures * epochs / speed <= 1.4 * seconds or epochs == 20
+        both = plan._on_fractals({"finalist-1": speed, "finalist-2": speed})
+        assert max(images * n for images, n in both.values()) <= pictures * epochs
+    assert plan._on_fractals({"finalist-1": 2.0}) == {}  # too few to be worth it
+
+
+def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(tmp_path: Path) -> None:
+    settings = DesignSettings(data="digits", max_macs=10_000_000, hours=0.1, image_size=32)
+    names = {"finalist-1": "timm:resnet10t(channels=[8,16,32,64],layers=[1,1,1,1],stem_width=4)",
+             "finalist-2": "4,2,2|2,1,2|2,1,2|2,1,2|16,24"}  # fmt: skip
+    took = {"finalist-1": 4.0, "finalist-2": 40.0}  # seconds of an epoch
+    results: dict[str, Any] = {
+        "pictures": {"train": 5_000, "test": 0, "classes": ["a", "b"], "side": 32},
+        "finalists": {
+            "side": 32,
+            "networks": [{**entry("resnet"), "architecture": text} for text in names.values()],
+            "pretrained": [],
+        },
+    }
+    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+    plans = {
+        name: {"steps_per_epoch": 60, "time": {"epoch": seconds, "images_per_second": 1.0}}
+        for name, seconds in took.items()
+    }
+    plan.finalist = lambda name, _: SimpleNamespace(plan=lambda: plans[name])  # type: ignore[method-assign]
+    found = plan.epochs()
+    share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
+    time = share * 330 / 2
+    assert found["epochs"] == {"finalist-1": int(time / 4), "finalist-2": 2}
+    assert found["pictures"] == {"finalist-2": int(time / 80 * 4_000)}
+    assert found["seconds"]["finalist-2"] == pytest.approx(time, rel=0.01)
+    # An epoch of all pictures is expected to take as long for each as it did.
+    results |= {"epochs": found, "finalist-1": {"validation": 0.0, "epoch_seconds": 4.0}}
+    fewer = found["pictures"]["finalist-2"]
+    results["finalist-2"] = {"validation": 99.0, "epoch_seconds": (fewer + 1_000 / 3) / 500}
+    chosen = plan.choice()
+    assert chosen["winner"] == "finalist-2"
+    assert chosen["seconds"]["training"] / chosen["epochs"] == pytest.approx(5_000 / 500)
 
 
 def test_pictures_of_a_table_are_trained_and_tested_apart(

@@ -95,9 +95,9 @@ def test_a_trained_network_joins_the_last_round_and_may_win(
         *("finalist-1", "finalist-2", "finalist-3", "pretrained-1", "training")
     ]
     first = tmp_path / "pretrained-1.safetensors"
-    assert fakes.weights["pretrained-1"] == str(first)
-    assert fakes.weights["training"] == str(tmp_path / "pretrained-1")
-    assert fakes.weights["finalist-1"] is None
+    assert fakes.trained["pretrained-1"].weights == str(first)
+    assert fakes.trained["training"].weights == str(tmp_path / "pretrained-1")
+    assert fakes.trained["finalist-1"].weights is None
     copy, original = WeightsFile.read(first), WeightsFile.read(trained)
     assert copy.network == original.network
     assert all((tensor == original.weights[name]).all() for name, tensor in copy.weights.items())
@@ -265,4 +265,5 @@ def test_a_folder_that_is_moved_goes_on(
     (tmp_path / "run").rename(tmp_path / "moved")
     fakes.stop_at = ""
     design(pictures, out=tmp_path / "moved", pretrained=str(trained), **LIMITS)
-    assert fakes.weights["pretrained-1"] == str(tmp_path / "moved" / "pretrained-1.safetensors")
+    moved = tmp_path / "moved" / "pretrained-1.safetensors"
+    assert fakes.trained["pretrained-1"].weights == str(moved)

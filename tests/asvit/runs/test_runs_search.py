@@ -398,7 +398,7 @@ def test_real_networks_end_in_a_report(tmp_path: Path, monkeypatch: pytest.Monke
     assert result.failures == 0
     made = {path.name for path in (tmp_path / "run").iterdir()}
     assert made == {
-        ".kind", ".lock", "study.journal", "trials.csv", "result.json", REPORT,
+        ".kind", ".lock", "study.journal", "trials.csv", "result.json", "settings.toml", REPORT,
         *figure_files(SEARCH_FIGURES),
     }  # fmt: skip
     rows = read_trials(tmp_path / "run" / "trials.csv")

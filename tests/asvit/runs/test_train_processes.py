@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 
 import asvit
 from asvit.core.results import stored_content
+from asvit.core.tensor_files import read_header
+from asvit.training.checkpoint import Checkpoint
 from tests.campaigns import forked
 from tests.campaigns.forked import ended, pair
 
@@ -177,6 +179,31 @@ def test_two_processes_go_on_from_the_same_checkpoint_where_the_last_is_damaged(
     assert [code for code, _ in found] == [3, 3], found
     assert "the digest is another one" in found[0][1].splitlines()[-1]
     assert (last.read_bytes(), before.read_bytes()) == kept
+
+
+@pytest.mark.slow
+def test_two_killed_processes_go_on_within_an_epoch(tmp_path: Path) -> None:
+    # They read losses, and may keep a part of an epoch, every 50 updates; an epoch has 60.
+    longer = ["--train-images", "240", "--batch-size", "4", "--epochs", "2"]
+    trained(tmp_path / "whole", *longer, "--checkpoint-minutes", "0")
+    folder, deadline = tmp_path / "run", time.monotonic() + 300
+    with pair([*ASKED, *longer, "--checkpoint-minutes", "1e-9"], folder) as both:
+        wait_for_an_epoch(folder)
+        while read_header(folder / "checkpoint.safetensors")["part"] is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for process in both:
+            process.kill()
+    kept = Checkpoint.read(folder / "checkpoint.safetensors")
+    assert kept.part is not None
+    assert kept.part.updates == 50
+    ours, theirs = trained(folder, *longer), result(tmp_path / "whole")
+    names = ("train_loss", "loss", "top1", "average_loss")
+    assert [[row[n] for n in names] for row in ours["history"]] == [
+        [row[n] for n in names] for row in theirs["history"]
+    ]
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("run", "whole")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 @pytest.mark.slow

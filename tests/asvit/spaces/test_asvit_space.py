@@ -68,7 +68,7 @@ WITH_PARTS = f"4{SEED[1:]};stem=conv,head=linear"
 
 def test_parts_are_dimensions_and_a_kernel_counts_in_patches_only():
     space, published = load_space("asvit-parts"), load_space("asvit")
-    stems = 5 + 2  # one for each kernel of patches, and two of convolutions
+    stems = 5 + 1  # one for each kernel of patches, and one of convolutions
     others = math.prod(
         len(choices)
         for name, choices in space.dimensions.items()
@@ -114,7 +114,7 @@ def test_parts_are_features_of_one_kind_and_grow():
     kinds = [name for name in names if name.startswith("kind=")]
     assert kinds == ["kind=asvit"]
     assert rows[:, names.index("stem=conv")].tolist() == [0, 1]
-    assert rows[:, names.index("scale=none")].tolist() == [1, 1]
+    assert rows[:, names.index("mixing=none")].tolist() == [1, 1]
     grown = arch.with_(depths=(2, 1, 3, 1), width=48)
     assert grown.parts == Parts(stem="conv", head="linear")
     assert find(str(grown)) == (space, grown)

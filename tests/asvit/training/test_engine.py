@@ -1,5 +1,7 @@
 """The engine against an explicit loop, and its errors."""
 
+import copy
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,6 +15,8 @@ from torch.nn import functional as F
 
 import asvit
 from asvit.models.retokenization import SCHEDULE, tokens_of
+from asvit.training import engine as training_engine
+from asvit.training.checkpoint import EngineState, EpochPart
 from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
@@ -148,17 +152,99 @@ def test_resuming_from_a_state_gives_the_same_bits() -> None:
         never.train(epoch, batches(epoch))
     before.train(0, batches(0))
     after = engine(second, asked)
-    after.load_state(before.state(), epochs=1)
+    after.load_state(before.state(), updates=STEPS)
     for epoch in (1, 2):
         after.train(epoch, batches(epoch))
     assert same(second, whole)
     assert same(after.average, never.average)
 
 
+class Kept:
+    """Keeps the part of an epoch after so many updates."""
+
+    def __init__(self, made: Engine, updates: int) -> None:
+        self.engine, self.updates, self.passed = made, updates, 0
+        self.part: EpochPart | None = None
+        self.state: EngineState | None = None
+
+    def due(self) -> bool:
+        self.passed += 1
+        return self.passed == self.updates
+
+    def keep(self, part: EpochPart) -> None:
+        self.part, self.state = copy.deepcopy(part), copy.deepcopy(self.engine.state())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+@pytest.mark.parametrize("updates", range(1, STEPS))
+def test_an_epoch_that_is_continued_gives_the_same_bits(updates: int, optimizer: str) -> None:
+    asked = settings(ema=0.9, optimizer=optimizer)
+    whole, first, second = (network(0.5) for _ in range(3))
+    never, before, after = (engine(model, asked) for model in (whole, first, second))
+    expected = [never.train(epoch, batches(epoch)) for epoch in range(3)]
+    kept = Kept(before, updates)
+    before.train(0, batches(0))
+    before.train(1, batches(1), keeper=kept)
+    assert kept.part is not None
+    assert kept.state is not None
+    assert kept.part.updates == updates
+    after.load_state(kept.state, updates=STEPS + updates)
+    told: list[Step] = []
+    left = itertools.islice(batches(1), updates, None)
+    found = [after.train(1, left, start=kept.part, progress=told.append)]
+    found.append(after.train(2, batches(2)))
+    assert [(one.loss, one.learning_rate, one.top1) for one in found] == [
+        (one.loss, one.learning_rate, one.top1) for one in expected[1:]
+    ]
+    assert [step.done for step in told] == [*range(updates + 1, STEPS + 1)]
+    assert same(second, whole)
+    assert same(after.average, never.average)
+
+
+def test_steps_have_each_loss_and_learning_rate_where_losses_are_read_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    each, seldom = list[Step](), list[Step]()
+    engine(network(), settings()).train(1, batches(1), progress=each.append)
+    monkeypatch.setattr(training_engine, "CHECK_EVERY", 3)
+    late = engine(network(), settings())
+    monkeypatch.setattr(training_engine, "_UNQUEUED", "none")
+    late.train(1, batches(1), progress=seldom.append)
+    assert [step.done for step in seldom] == [3, STEPS]
+    for name in ("losses", "rates"):
+        one, other = (
+            [x for step in steps for x in getattr(step, name)] for steps in (each, seldom)
+        )
+        assert one == other
+        assert len(one) == STEPS
+    assert seldom[0].loss == pytest.approx(sum(seldom[0].losses) / 3)
+
+
+def test_the_last_update_of_an_epoch_is_no_part_of_it() -> None:
+    made = engine(network(), settings())
+    kept = Kept(made, STEPS)
+    made.train(0, batches(0), keeper=kept)
+    assert (kept.passed, kept.part) == (STEPS, None)
+
+
+def test_weights_that_are_not_finite_are_not_kept_within_an_epoch() -> None:
+    model = network()
+    made = engine(model, settings(clip=0))
+    kept = Kept(made, 2)
+
+    def spoil(step: Step) -> None:
+        if step.done == 1:
+            model.head.weight.register_hook(lambda gradient: gradient * float("inf"))
+
+    with pytest.raises(ValueError, match=r"weights became infinite or NaN in epoch 1, step 2"):
+        made.train(0, batches(0), progress=spoil, keeper=kept)
+    assert kept.part is None
+
+
 def test_a_loss_that_is_not_finite_names_epoch_and_step() -> None:
     given = list(batches(2))
     given[2][0].fill_(float("nan"))
-    with pytest.raises(ValueError, match=r"the loss became nan in epoch 3, step 3; nothing of"):
+    with pytest.raises(ValueError, match=r"the loss became nan in epoch 3, step 3; nothing after"):
         engine(network(), settings()).train(2, given)
 
 

@@ -17,7 +17,6 @@ from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import (
     Accuracy,
     EpochRow,
-    TensorBoard,
     evaluate,
     write_metrics,
 )
@@ -106,32 +105,6 @@ def test_rewritten_files_list_every_epoch_once(tmp_path: Path) -> None:
     assert [from_json(line, EpochRow) for line in lines] == rows
     lost = from_json(to_json(replace(ROW, loss=math.inf)), EpochRow)
     assert math.isnan(lost.loss)
-
-
-def test_a_resumed_session_lists_every_epoch_once_in_tensorboard(tmp_path: Path) -> None:
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    second, third = replace(ROW, epoch=2, top1=60.0), replace(ROW, epoch=3, top1=65.0)
-    board = TensorBoard(tmp_path, [])
-    board.add(ROW)
-    board.add(second)  # lost: the session ends before its checkpoint
-    board.close()
-    board = TensorBoard(tmp_path, [ROW])
-    board.add(second)
-    board.add(third)
-    board.close()
-    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    told = [(event.step, event.value) for event in events.Scalars("top1")]
-    assert told == [(1, 50.0), (2, 60.0), (3, 65.0)]
-    assert "average_top1" not in events.Tags()["scalars"]
-
-
-def test_without_tensorboard_the_message_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ImportError, match=r"needs tensorboard: .*pip install '\.\[train\]'"):
-        TensorBoard(tmp_path, [])
 
 
 def test_alone() -> None:

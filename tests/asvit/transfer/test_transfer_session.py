@@ -175,6 +175,39 @@ def test_a_stopped_training_goes_on_to_the_same_bits(epoch: int) -> None:
     assert len(Path("stopped/metrics.csv").read_text().splitlines()) == 4
 
 
+def stop_at(count: int) -> Callable[[Progress], None]:
+    told: list[Progress] = []
+
+    def follow(progress: Progress) -> None:
+        told.append(progress)
+        if len(told) == count:
+            raise Stop
+
+    return follow
+
+
+@pytest.mark.parametrize("count", range(2, 9))
+def test_a_training_stopped_within_an_epoch_goes_on_at_the_update(count: int) -> None:
+    expected = run("whole", log_every=2)
+    with pytest.raises(Stop):
+        run("stopped", tell=stop_at(count), checkpoint_minutes=1e-9, log_every=2)
+    kept = read("stopped")
+    assert kept is not None
+    done = len(kept.history) * 3 + (0 if kept.part is None else kept.part.updates)
+    assert done == count - (count % 3 != 0)
+    told: list[Progress] = []
+    assert run("stopped", tell=told.append, log_every=2) == expected
+    assert told[0].share_resumed == pytest.approx(done / 9)
+    whole, stopped = weights("whole"), weights("stopped")
+    assert all(torch.equal(tensor, stopped[name]) for name, tensor in whole.items())
+    rows = [
+        [line.rpartition(",")[0] for line in Path(folder, "metrics_steps.csv").read_text().split()]
+        for folder in ("whole", "stopped")
+    ]
+    assert rows[0] == rows[1]
+    assert [row.partition(",")[0] for row in rows[0][1:]] == ["2", "4", "6", "8"]
+
+
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before() -> None:
     expected = run("whole")
     with pytest.raises(Stop):

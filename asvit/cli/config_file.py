@@ -1,0 +1,128 @@
+"""``--config``: the options of a command from a TOML file, checked as if they were typed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asvit.cli.options import Session, paths
+from asvit.core.files import expanded
+from asvit.core.run_files import COMMAND
+from proxies.messages import first_line, unknown
+from proxies.text import shown
+
+_LARGEST = 2**20  # bytes
+_OWN = ("config", "debug", "help")  # options that no file has
+
+
+def config_option() -> click.Option:
+    """``--config`` of a command: what is typed beside it wins."""
+    return click.Option(
+        ["--config"],
+        metavar="FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=_take,
+        shell_complete=paths,
+        help="TOML file of options, such as settings.toml of a run; those typed beside it win.",
+    )
+
+
+def _take(context: click.Context, _parameter: click.Parameter, name: str | None) -> None:
+    """Make the options of a file the defaults of the command, which click then checks."""
+    if name is None or context.resilient_parsing:
+        return
+    values = read_config(expanded(name))
+    command = values.pop(COMMAND, None)
+    own = context.command_path.partition(" ")[2]
+    if command not in (None, own):
+        raise click.UsageError(f"{name} is of asvit {shown(command)}, not of asvit {own}", context)
+    known = _parameters(context.command)
+    taken: dict[str, Any] = {}
+    for key, value in values.items():
+        spelled = key.replace("-", "_")
+        if spelled not in known:
+            raise click.UsageError(f"{name}: {unknown('option', key, sorted(known))}", context)
+        parameter = known[spelled]
+        if parameter.name in taken:
+            raise click.UsageError(f"{name} has {_spelled(parameter)} twice", context)
+        taken[str(parameter.name)] = _checked(context, parameter, f"{name}: {key}", value)
+    context.default_map = taken
+    session = context.find_object(Session)
+    if session is not None:  # an address may have a password, which messages leave out
+        session.configured = tuple(word for value in taken.values() for word in _words(value))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no TOML in UTF-8, or too large.
+    """
+    with path.open("rb") as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError(f"{path} has more than {_LARGEST:,} bytes: no file of options")
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no TOML: {first_line(error)}") from error
+
+
+def _parameters(command: click.Command) -> Mapping[str, click.Parameter]:
+    """The parameters of a command, by the names that a file may use, which have no dashes.
+
+    They are the words of the command line, and the names of the settings.
+    """
+    arguments = {str(one.name): one for one in command.params if isinstance(one, click.Argument)}
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    options = [one for one in options if one.name not in _OWN]
+    names = {str(one.name): one for one in options}
+    return {**arguments, **names, **{_spelled(one): one for one in options}}
+
+
+def _spelled(parameter: click.Parameter) -> str:
+    """The name of a parameter on the command line, as a key."""
+    if isinstance(parameter, click.Argument):
+        return str(parameter.name)
+    return max(parameter.opts, key=len).lstrip("-").replace("-", "_")
+
+
+def _checked(context: click.Context, parameter: click.Parameter, where: str, value: Any) -> Any:
+    """A value as click takes it: texts, as if they were typed, or whether a flag is set."""
+    flag = isinstance(parameter, click.Option) and parameter.is_flag
+    if flag != isinstance(value, bool):
+        right = "true or false" if flag else "a text or a number"
+        raise click.UsageError(f"{where} must be {right}, got {shown(_text(value))}", context)
+    if flag:
+        return value
+    several = value if isinstance(value, list) else [value]
+    if any(isinstance(one, bool) or not isinstance(one, str | int | float) for one in several):
+        raise click.UsageError(
+            f"{where} must be texts or numbers, got {shown(_text(value))}", context
+        )
+    texts = [str(one) for one in several]
+    multiple = isinstance(parameter, click.Option) and parameter.multiple
+    taken: Any = texts if multiple else ",".join(texts)
+    try:
+        parameter.type_cast_value(context, taken)
+    except click.BadParameter as error:
+        raise click.UsageError(f"{where}: {error.message}", context) from error
+    return taken
+
+
+def _text(value: Any) -> str:
+    """A value of a file, as it stands there."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _words(value: Any) -> list[str]:
+    """The texts in a value as click takes it."""
+    if isinstance(value, list):
+        return value
+    return [value] if isinstance(value, str) else []

@@ -1,0 +1,237 @@
+"""``--track``: the rows of a run, told to accelerate's experiment trackers while it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from asvit.core.codec import MALFORMED
+from asvit.core.files import read_text, write_bytes
+from asvit.core.progress import Track, untracked
+from asvit.core.run_files import TENSORBOARD, TRACKED
+from asvit.core.settings import Settings, WrongOption, setting
+from asvit.core.versions import missing
+from asvit.runs.folder import MARKER
+from proxies.messages import first_line, unknown
+
+logger = logging.getLogger(__name__)
+
+TRACKERS = ("tensorboard", "wandb", "mlflow")
+PROJECT = "asvit"  # of wandb, and experiment of MLflow, unless the environment names another
+
+
+def track_setting(what: str) -> Any:
+    """The field of ``--track``; ``what`` says which values are told."""
+    return setting(
+        "",
+        f"Tell {what} to tensorboard, wandb or mlflow; separate several by commas.",
+        metavar="NAME",
+        shown="nobody",
+        complete="asvit.runs.tracking:TRACKERS",
+        listed=False,
+        repeats=False,
+    )
+
+
+def check_trackers(names: str) -> None:
+    """Check that trackers are known and their libraries are installed.
+
+    Raises:
+        WrongOption: If accelerate has no such tracker.
+        ImportError: If a library is missing.
+    """
+    for name in _names(names):
+        _class_of(name)
+
+
+@contextmanager
+def tracking(names: str, folder: Path, settings: Settings) -> Iterator[Track]:
+    """What tells the trackers called ``names``, separated by commas, of rows.
+
+    A run that goes on is the same run for a tracker, which is not told twice of a row. A tracker
+    that fails meanwhile is left out with a warning.
+
+    Raises:
+        ValueError: If a tracker does not start.
+        ImportError: If a library is missing.
+    """
+    told = _Told(folder / TRACKED)
+    trackers: dict[str, Any] = {}
+    try:
+        for name in _names(names):
+            trackers[name] = _started(name, folder, settings, told)
+        yield _Rows(trackers, told) if trackers else untracked
+    finally:
+        for name, tracker in trackers.items():
+            with _left_out(name):
+                tracker.finish()
+
+
+class _Rows:
+    """Tells trackers of rows."""
+
+    def __init__(self, trackers: dict[str, Any], told: _Told) -> None:
+        self._trackers, self._told = trackers, told
+        self._before = {name: told.numbers(name) for name in trackers}
+
+    def __call__(self, series: str, row: object, number: int) -> None:
+        values = _values(series, row)
+        for name, tracker in list(self._trackers.items()):
+            if number <= self._before[name].get(series, 0):
+                continue
+            with _left_out(name) as failed:
+                tracker.log(values, step=number)
+                self._told.add(name, series, number)
+            if failed:
+                del self._trackers[name]
+
+
+class _Told:
+    """The file that says which run a tracker knows, and up to which row of each series.
+
+    TensorBoard has no rows in it: its files are written anew.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._runs: dict[str, dict[str, Any]] = {}
+        with suppress(FileNotFoundError, *MALFORMED):
+            stored = json.loads(read_text(path))
+            for name, run in stored.items():
+                self._runs[str(name)] = {
+                    "run": str(run["run"]),
+                    "numbers": {str(key): int(value) for key, value in run["numbers"].items()},
+                }
+
+    def run(self, name: str) -> str | None:
+        """The run as the tracker calls it; None where it knows of none."""
+        return self._runs[name]["run"] if name in self._runs else None
+
+    def numbers(self, name: str) -> dict[str, int]:
+        """Series to the number of its last row."""
+        return dict(self._runs[name]["numbers"]) if name in self._runs else {}
+
+    def begin(self, name: str, run: str) -> None:
+        """Keep the name of a run."""
+        self._runs[name] = {"run": run, "numbers": self.numbers(name)}
+        self._write()
+
+    def add(self, name: str, series: str, number: int) -> None:
+        """Keep that a row was told."""
+        if name != "tensorboard":
+            numbers = self._runs[name]["numbers"]
+            numbers[series] = max(number, numbers.get(series, 0))
+            self._write()
+
+    def _write(self) -> None:
+        # Without waiting for the disk: after a power cut a few rows are told twice.
+        write_bytes(self._path, json.dumps(self._runs).encode(), cached=True)
+
+
+def _names(names: str) -> list[str]:
+    parts = [part.strip() for part in names.split(",")]
+    return list(dict.fromkeys(filter(None, parts)))
+
+
+def _class_of(name: str) -> Any:
+    """The class of a tracker."""
+    try:
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+    except ImportError as error:
+        raise missing("--track", "accelerate", "train") from error
+    if name not in LOGGER_TYPE_TO_CLASS:
+        raise WrongOption(unknown("tracker", name, TRACKERS))
+    if name in TRACKERS and find_spec(name) is None:
+        if name == "tensorboard":
+            raise missing("--track tensorboard", name, "train")
+        raise ImportError(f"--track {name} needs {name}: pip install {name}")
+    return LOGGER_TYPE_TO_CLASS[name]
+
+
+def _started(name: str, folder: Path, settings: Settings, told: _Told) -> Any:
+    """A tracker of the run in ``folder``; of a run that goes on, one that goes on as well."""
+    kind, before = _class_of(name), told.run(name)
+    new, given = before is None, dict[str, Any]()
+    title = folder.resolve().name
+    if (folder.parent / MARKER).exists():  # a stage of a design
+        title = f"{folder.resolve().parent.name}/{title}"
+    project = PROJECT
+    if name == "tensorboard":
+        project = TENSORBOARD
+        _remove_events(folder / TENSORBOARD, settings=new)
+    elif name == "wandb":
+        project = os.environ.get("WANDB_PROJECT", PROJECT)
+        before = before or uuid4().hex[:8]
+        given = {"id": before, "name": title, "dir": str(folder), "resume": "allow"}
+    elif name == "mlflow":
+        given = {"run_id": before, "run_name": title, "nested_run": True}
+    if kind.requires_logging_directory:
+        given["logging_dir"] = str(folder)
+    try:
+        tracker = kind(project, **given)
+        if hasattr(tracker, "start"):  # older versions of accelerate have none
+            tracker.start()
+        if new:
+            tracker.store_init_configuration(_plain(settings))
+        if name == "mlflow":
+            before = tracker.tracker.info.run_id
+    except Exception as error:  # of any library, network or account
+        raise ValueError(f"--track {name} does not start: {first_line(error)}") from error
+    told.begin(name, before or title)
+    return tracker
+
+
+def _remove_events(folder: Path, *, settings: bool) -> None:
+    """Remove events of earlier sessions, whose rows are told again; of settings, too."""
+    patterns = ["events.out.tfevents.*"]
+    if settings:  # each in a folder of its own
+        patterns += ["*/events.out.tfevents.*", "*/hparams.yml"]
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            if not path.parent.is_symlink():
+                path.unlink()
+
+
+def _plain(settings: Settings) -> dict[str, bool | int | float | str]:
+    """Settings in the types that every tracker takes."""
+    return {
+        name: value if isinstance(value, bool | int | float | str) else str(value)
+        for name, value in settings.to_json().items()
+    }
+
+
+def _values(series: str, row: object) -> dict[str, float]:
+    """The numbers of a row, by ``series/name``."""
+    found: dict[str, float] = {}
+
+    def add(name: str, value: object) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                add(str(key), inner)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and math.isfinite(value):  # type: ignore[arg-type]
+            found[f"{series}/{name}"] = value  # type: ignore[assignment]
+
+    for field in dataclasses.fields(row):  # type: ignore[arg-type]
+        add(field.name, getattr(row, field.name))
+    return found
+
+
+@contextmanager
+def _left_out(name: str) -> Iterator[list[Exception]]:
+    """Warn where a tracker fails; what is given then has the error."""
+    failed: list[Exception] = []
+    try:
+        yield failed
+    except Exception as error:  # noqa: BLE001 - of any library; the run is worth more
+        failed.append(error)
+        logger.warning("%s failed (%s); the run goes on without it", name, first_line(error))

@@ -1,0 +1,160 @@
+"""Trainings stopped within an epoch go on at the update; kills of processes: tests/faults."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from asvit.core.progress import Progress
+from asvit.runs.training import run_training
+from asvit.training.checkpoint import Checkpoint
+from tests.asvit.runs.fakes import write_pictures
+from tests.asvit.runs.test_runs_train import ARCH, TINY, same, weights
+
+#: Everything that is drawn or summed up: EMA, mixing, drop-path, dropout, repeated augmentation.
+RICH: dict[str, Any] = {
+    **TINY, "recipe": "deit", "epochs": 2, "warmup_epochs": 1, "ema": 0.9, "drop": 0.2,
+    "repeats": 2, "mixup": 0.0, "cutmix": 0.0, "log_every": 2,
+}  # fmt: skip
+STEPS = 3  # updates of an epoch
+ALWAYS = 1e-9  # minutes: a checkpoint after every update
+
+
+def stop_at(count: int) -> Callable[[Progress], None]:
+    """Stops when the progress of so many updates or epochs is told."""
+    told = 0
+
+    def follow(progress: Progress) -> None:
+        nonlocal told
+        told += progress.unit == "epoch"
+        if told == count:
+            raise KeyboardInterrupt
+
+    return follow
+
+
+def stopped(folder: Path, count: int, **given: Any) -> None:
+    """A training with a checkpoint after every update, which is stopped."""
+    how = {"checkpoint_minutes": ALWAYS, "progress": stop_at(count)}
+    with pytest.raises(KeyboardInterrupt):
+        run_training(ARCH, out=folder, **how, **given)
+
+
+def without_times(folder: Path) -> Any:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    with (folder / "metrics_steps.csv").open(newline="") as file:
+        steps = [row[:-1] for row in csv.reader(file)]
+    for row in rows:
+        assert row.pop("seconds") > 0
+        assert row.pop("images_per_second") > 0
+    return rows, steps
+
+
+def check_same(ours: Path, theirs: Path) -> None:
+    for name in ("model", "best"):
+        assert same(weights(ours, name), weights(theirs, name)), name
+    assert without_times(ours) == without_times(theirs)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training with checkpoints at the ends of epochs alone."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run_training(ARCH, out=folder, checkpoint_minutes=0, **RICH)
+    return folder
+
+
+@pytest.mark.parametrize("count", range(2, 2 * STEPS))
+def test_a_training_goes_on_at_the_update(tmp_path: Path, undisturbed: Path, count: int) -> None:
+    folder = tmp_path / "run"
+    stopped(folder, count, **RICH)
+    kept = Checkpoint.read(folder / "checkpoint.safetensors")
+    done = len(kept.history) * STEPS + (0 if kept.part is None else kept.part.updates)
+    assert done == count - (count % STEPS != 0)  # the last of an epoch is told once it is kept
+    told: list[Progress] = []
+    run_training(ARCH, out=folder, progress=told.append, **RICH)
+    first = next(one for one in told if one.unit == "epoch")
+    assert first.share_resumed == pytest.approx(done / (2 * STEPS))
+    check_same(folder, undisturbed)
+
+
+def test_stopped_at_every_update_it_ends_in_the_same(tmp_path: Path, undisturbed: Path) -> None:
+    folder = tmp_path / "run"
+    for _ in range(2 * STEPS - 2):
+        stopped(folder, 2, **RICH)
+    run_training(ARCH, out=folder, **RICH)
+    check_same(folder, undisturbed)
+
+
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
+    tmp_path: Path, undisturbed: Path
+) -> None:
+    folder = tmp_path / "run"
+    stopped(folder, 6, **RICH)
+    (folder / "checkpoint.safetensors").write_bytes(b"nothing")
+    run_training(ARCH, out=folder, **RICH)
+    check_same(folder, undisturbed)
+
+
+def test_coarse_tokens_and_mixed_images_go_on(tmp_path: Path) -> None:
+    given = {**RICH, "repeats": 0, "mixup": 0.8, "cutmix": 1.0, "retokenize": "1/0/1"}
+    run_training(ARCH, out=tmp_path / "whole", checkpoint_minutes=0, **given)
+    for count in (2, 5):
+        stopped(tmp_path / "run", count, **given)
+    run_training(ARCH, out=tmp_path / "run", **given)
+    check_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_bad_images_are_counted_once(tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "pictures", each=12)  # one of them cannot be read
+    given: dict[str, Any] = {
+        "data": str(data), "image_size": 32, "recipe": "small", "epochs": 2, "batch_size": 4,
+        "bad_images": "replace", "device": "cpu", "log_every": 1,
+    }  # fmt: skip
+    whole = run_training(ARCH, out=tmp_path / "whole", checkpoint_minutes=0, **given)
+    assert sum(whole.bad_images.values()) > 0
+    stops = 0
+    while True:
+        how = {"checkpoint_minutes": ALWAYS, "progress": stop_at(3)}
+        try:
+            found = run_training(ARCH, out=tmp_path / "run", **how, **given)
+            break
+        except KeyboardInterrupt:
+            stops += 1
+    assert stops > 2
+    assert found.bad_images == whole.bad_images
+    check_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_without_minutes_there_are_checkpoints_at_the_ends_of_epochs_alone(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_training(ARCH, out=tmp_path / "run", checkpoint_minutes=0, progress=stop_at(5), **RICH)
+    kept = Checkpoint.read(tmp_path / "run" / "checkpoint.safetensors")
+    assert (len(kept.history), kept.part) == (1, None)
+
+
+@pytest.mark.parametrize("name", ["checkpoint_minutes", "log_every"])
+def test_values_below_zero_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 0, got -1"):
+        run_training(ARCH, out=tmp_path / "run", **{**TINY, name: -1})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_part_that_is_longer_than_an_epoch_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    stopped(folder, 2, **RICH)
+    stored = Checkpoint.read(folder / "checkpoint.safetensors")
+    assert stored.part is not None
+    object.__setattr__(stored.part, "losses", torch.ones(STEPS))
+    stored.write(folder / "checkpoint.safetensors")
+    before = (folder / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"has 3 updates of an epoch of 3; give --fresh"):
+        run_training(ARCH, out=folder, **RICH)
+    assert (folder / "checkpoint.safetensors").read_bytes() == before

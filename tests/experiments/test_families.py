@@ -1,0 +1,111 @@
+"""Studies of parts, families and designs: what they train at their smallest, and their tables."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asvit.architectures.genotype import Genotype
+from experiments import compare_parts, study_designs, study_mended, study_pretraining
+from experiments.tasks import TASKS, Task
+
+TINY = "timm:resnet10t(channels=[4,8,16,32],layers=[1,1,1,1],stem_width=4)"
+
+
+def tiny_task(name: str) -> tuple[Task, Any]:
+    few = (100, 100) if name == "hard-fractals" else (40, 20)  # of each class one at least
+    task = replace(TASKS[name], train=few[0], test=few[1])
+    return task, task.load(Path("pictures") / name)
+
+
+def test_designs_are_compared_by_the_seeds_and_sets_that_both_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limit = "10 M multiply-adds"
+    row = partial(study_designs.Row, architecture="", seconds=1.0)
+    rows = [row("drawn-300", limit, "design", seed, accuracy=80.0 + seed) for seed in range(3)]
+    rows += [row("drawn-300", limit, "resnet", seed, accuracy=78.0 + seed) for seed in range(3)]
+    rows += [row("digits", limit, "design", seed, accuracy=90.0 + seed) for seed in range(2)]
+    rows += [row("digits", limit, "resnet", seed, accuracy=91.0) for seed in range(2)]
+    rows += [row("digits", limit, "swin", 0, accuracy=50.0)]
+    rows += [row("digits", "1.5 M parameters", "resnet", 0, accuracy=0.0)]
+    monkeypatch.setattr(study_designs.Study, "rows", lambda _: rows)
+    header, _, *lines = study_designs.ahead().splitlines()
+    assert [cell.strip() for cell in header.strip("|").split("|")][1:] == [
+        *("drawn-300", "digits", "all")
+    ]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [line[0] for line in cells] == ["resnet", "swin"]
+    assert cells[0][1] == "**+2.0 (+2.0 to +2.0)**"
+    # -1 and 0 on digits, two seeds; 0.5 and 1 on average over both sets: t = 12.7.
+    assert cells[0][2] == "−0.5 (−6.9 to +5.9)"
+    assert cells[0][3] == "+0.8 (−2.4 to +3.9)"
+    assert cells[1][1:] == ["", "+40.0", ""]
+
+
+def test_a_network_made_by_hand_is_trained_for_the_time_of_a_design(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_task("drawn-300")
+    data = Path("pictures/drawn-300")
+    options = {"pictures": 40, "classes": 5, "image_size": 32, "seed": 0}
+    trained = study_designs.train_for(2.0, TINY, data / "train", tmp_path / "run", **options)
+    each = [row.seconds for row in trained.history]
+    assert len(each) >= 2
+    assert sum(each) <= 4 * 2.0 + 2 * max(each)
+    assert trained.settings.train_on_validation
+    assert 0 <= study_designs.test(tmp_path / "run", data / "test") <= 100
+
+
+def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compare_parts, "load_task", tiny_task)
+    monkeypatch.setitem(compare_parts.SETS, "digits", (2, 300_000, {}))
+    found: Any = compare_parts.train("digits", "conv, linear, mixing=ffn", 1)
+    parts = Genotype.parse(found["architecture"]).parts
+    assert (parts.stem, parts.head, parts.mixing, parts.init) == ("conv", "linear", "ffn", "width")
+    assert 0 <= found["accuracy"] <= 100
+
+
+def test_few_pictures_are_trained_on_after_fractals(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(study_pretraining, "load_task", tiny_task)
+    monkeypatch.setattr(study_pretraining, "PICTURES", Path("pictures"))
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        study_pretraining, "train_for", lambda *args, **named: given.append({"": args, **named})
+    )
+    monkeypatch.setattr(study_pretraining, "test", lambda *_: 50.0)
+    found = study_pretraining.train_timed("drawn", "fractals", 1)
+    assert found["accuracy"] == 50.0
+    (first, then), seconds = given, study_pretraining.SECONDS
+    assert [one[""][0] / seconds for one in given] == [0.2, 0.8]
+    assert first[""][1] == then[""][1]
+    assert (then["weights"], then["new_head"]) == (str(first[""][3]), True)
+    assert "weights" not in first
+    given.clear()
+    study_pretraining.train_timed("drawn", "scratch", 1)
+    assert [one[""][0] for one in given] == [seconds]
+
+
+def test_tau_within_and_between_families_counts_each_pair_once() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 12))
+    family = np.repeat([0, 1, 2], 4)
+    same = family[:, None] == family
+    for pairs in (same & ~np.eye(12, dtype=bool), ~same):
+        agree = [
+            np.sign(x[i] - x[j]) * np.sign(y[i] - y[j])
+            for i in range(12)
+            for j in range(i)
+            if pairs[i, j]
+        ]
+        found = study_mended.tau(x, y, pairs, [str(one) for one in family])
+        assert found.value == pytest.approx(np.mean(agree))
+        assert found.interval.low < found.value < found.interval.high
