@@ -99,12 +99,10 @@ def _build(
 
     if architecture is None:
         raise ValueError("timm's model 'asvit' needs architecture=TEXT, of any space")
-    if in_chans != 3:
-        raise ValueError(f"in_chans={in_chans} is not possible; these networks take 3")
     if global_pool != "avg":
         raise ValueError(f"global_pool={global_pool!r} is not possible; leave it out")
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     if height != width:
         raise ValueError(f"img_size={height, width} is no square; give one number")
-    network = Network(architecture, image_size=height, **parts)
+    network = Network(architecture, image_size=height, in_chans=in_chans, **parts)
     return network.build(drop_path=drop_path_rate, drop=drop_rate)

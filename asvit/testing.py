@@ -132,6 +132,16 @@ class SpaceContract:
             network = space.build(given, image_size=side, num_classes=3)
             assert network(torch.randn(2, 3, side, side)).shape == (2, 3)
 
+    def test_images_of_other_channels_are_taken_or_refused(self) -> None:
+        space, side = self.loaded, self.image_size
+        architecture = space.sample(np.random.default_rng(0))
+        try:
+            network = space.build(architecture, image_size=side, num_classes=3, in_chans=5)
+        except ValueError as error:
+            assert "images of 3 channels alone, not of 5" in str(error)  # noqa: PT017
+        else:
+            assert network(torch.randn(2, 5, side, side)).shape == (2, 3)
+
     def test_networks_made_by_hand_are_in_it(self) -> None:
         space = self.loaded
         for text in space.by_hand:
@@ -273,14 +283,18 @@ class ImagesContract:
         assert images.labels.dtype == np.int64
         assert 0 <= images.labels.min() <= images.labels.max() < len(images.classes)
 
-    def test_pictures_are_rgb_and_the_same_every_time(self, tmp_path: Path) -> None:
+    def test_pictures_are_of_its_kind_and_the_same_every_time(self, tmp_path: Path) -> None:
         images = self.images(tmp_path)
+        kind = images.kind
         pickle.dumps(images)  # as worker processes get it
         again = copy.copy(images)
         for index in {0, len(images) // 2, len(images) - 1}:
             images.check(index)
-            picture = images.picture(index)
-            assert picture.mode == "RGB"
+            picture: Any = images.picture(index)
+            if kind.picture:
+                assert picture.mode == "RGB"
+            else:
+                assert (picture.shape[-1], picture.dtype) == (kind.channels, kind.dtype)
             assert picture.tobytes() == images.picture(index).tobytes()
             assert images.identity(index) == again.identity(index)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -118,7 +118,8 @@ class ScatteredDigits(LabelledImages):
         """Return image ``index``: the digit turned by up to 20°, 12 to 22 pixels before that."""
         rng = np.random.default_rng([1, index])
         size = int(rng.integers(12, 23))
-        digit = self._digits.picture(int(self.drawn[index])).resize((size, size))
+        picture: Any = self._digits.picture(int(self.drawn[index]))
+        digit = picture.resize((size, size))
         digit = digit.rotate(rng.uniform(-20, 20), Image.Resampling.BICUBIC, expand=True)
         x, y = (int(rng.integers(self._side - length + 1)) for length in digit.size)
         whole = Image.new("RGB", (self._side, self._side))

@@ -101,7 +101,7 @@ _MEASURES = (
     ),
     _baseline(counts.parameters, "number of parameters, a trivial baseline", name="params"),
     _baseline(
-        lambda model, images: counts.count(model, images.shape[-1]).macs,
+        lambda model, images: counts.count(model, images.shape[-1], images.shape[1]).macs,
         "multiply-adds of convolutions, linear layers and matrix products, batch 1",
         name="macs",
     ),

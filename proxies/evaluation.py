@@ -56,7 +56,7 @@ def measure(
         repeats: Number of networks to average over.
         seed: Seed of the run.
         image_size: Pixels per side; by default the images' own, or 224 without images.
-        images: ``[n, 3, S, S]`` for the kernel; by default 16 images of standard normal noise.
+        images: ``[n, C, S, S]`` for the kernel; by default 16 images of standard normal noise.
         labels: Class of each image, ``[n]``, for measures of a loss; random by default.
         device: A torch device, or ``"auto"`` for an accelerator if there is one.
         points: Number of points on the circle.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Part = dict[str, object]
 
 SCHEMA_VERSION = 1
+_COLOURS, _MOST_CHANNELS = 3, 64  # channels of pictures, and most of images
 HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs": "multiply-adds"}
 
 
@@ -49,9 +50,15 @@ class Options:
     )
     data: str | None = setting(
         None,
-        "Images whose classes to count with, as asvit train takes them.",
+        "Images whose classes and channels to count with, as asvit train takes them.",
         metavar="DATA",
         complete="data",
+    )
+    channels: int | None = setting(
+        None,
+        "Channels of the images to count with.",
+        at_least=1,
+        shown="those of --data, else as the size, else 3",
     )
     latency: bool = setting(False, "Time a forward pass, too.")
     batch: int | None = setting(None, "Images in the pass to time.", at_least=1, shown="1")
@@ -80,6 +87,7 @@ def command(
     image_size: int | None,
     classes: int | None,
     data: str | None,
+    channels: int | None,
     latency: bool | None,
     as_json: bool,
     **timing: Any,
@@ -92,25 +100,30 @@ def command(
     from asvit.spaces import cost
 
     timing_options = {name: value for name, value in timing.items() if value is not None}
+    if channels is not None and channels > _MOST_CHANNELS:
+        raise click.UsageError(f"--channels {channels} are more than {_MOST_CHANNELS}; use fewer")
     if timing_options and not latency:
         raise click.UsageError(f"--{min(timing_options)} says how to time; give --latency, too")
     texts = canonical(architectures)
-    if classes is None and data is not None:
-        from asvit.data.training_sets import class_count
+    if data is not None and None in (classes, channels):
+        from asvit.data.training_sets import channel_count, class_count
 
-        classes = class_count(data)
-    defaults = _trained_at(architectures)
-    side = defaults[0] if image_size is None else image_size
-    classes = defaults[1] if classes is None else classes
-    parts = {text: _parts(text, side, classes) for text in texts}
-    totals = {text: asdict(cost(text, side, classes)) for text in parts}
-    times = _timed(texts, side, classes, timing_options) if latency else {}
+        classes = class_count(data) if classes is None else classes
+        channels = channel_count(data) if channels is None else channels
+    given = (image_size, classes, channels)
+    pairs = zip(given, _trained_at(architectures), strict=True)
+    side, classes, channels = (usual if own is None else own for own, usual in pairs)
+    sizes = side, classes, channels
+    parts = {text: _parts(text, *sizes) for text in texts}
+    totals = {text: asdict(cost(text, side, classes, in_chans=channels)) for text in parts}
+    times = _timed(texts, *sizes, timing_options) if latency else {}
     if as_json:
         records = [
             {
                 "architecture": text,
                 "image_size": side,
                 "classes": classes,
+                "channels": channels,
                 **totals[text],
                 **({"latency": asdict(times[text])} if times else {}),
                 "parts": parts[text],
@@ -130,29 +143,31 @@ def command(
         )
         if times:
             screen.print(_latency_line(times[text]), soft_wrap=True)
-    screen.print(f"multiply-adds, batch 1, {side} px, {classes} classes")
+    others = f", {channels} channels" if channels != _COLOURS else ""
+    screen.print(f"multiply-adds, batch 1, {side} px{others}, {classes} classes")
 
 
 command.params[1:1] = parameters(Options)
 
 
-def _trained_at(texts: Sequence[str]) -> tuple[int, int]:
-    """Image size and classes of the trained networks, if they agree, else ImageNet's."""
+def _trained_at(texts: Sequence[str]) -> tuple[int, int, int]:
+    """Image size, classes and channels of the trained networks, if they agree, else ImageNet's."""
     from asvit.runs.architectures import find_architecture
 
     sizes = {find_architecture(text).trained_at for text in texts} - {None}
-    return (sizes.pop() if len(sizes) == 1 else None) or (224, 1000)
+    return (sizes.pop() if len(sizes) == 1 else None) or (224, 1000, _COLOURS)
 
 
 def _timed(
-    texts: list[str], side: int, classes: int, options: dict[str, Any]
+    texts: list[str], side: int, classes: int, channels: int, options: dict[str, Any]
 ) -> dict[str, Latency]:
     """The latency of each architecture, with a warning if other programs ran meanwhile."""
     from asvit.runs.timing import RUNTIMES
     from asvit.runs.timing import latency as measured
 
     checked_choice("runtime", options.get("runtime", "eager"), list(RUNTIMES))
-    latencies = {text: measured(text, side, num_classes=classes, **options) for text in texts}
+    sizes: Any = {"num_classes": classes, "in_chans": channels}
+    latencies = {text: measured(text, side, **sizes, **options) for text in texts}
     if (worst := max(latencies.values(), key=lambda latency: latency.busy)).is_busy:
         say(f"warning: {worst.busy_in_words}")
     return latencies
@@ -168,14 +183,15 @@ def _latency_line(latency: Latency) -> str:
     )
 
 
-def _parts(text: str, side: int, classes: int) -> list[Part]:
+def _parts(text: str, side: int, classes: int, channels: int) -> list[Part]:
     """The stages of an architecture, or the top-level modules of a timm model."""
     from asvit.spaces import build, stage_table
     from proxies.counts import Cost, count_by_module
 
     if not text.startswith(TIMM):
-        return [asdict(row) for row in stage_table(text, image_size=side, num_classes=classes)]
-    counted = count_by_module(build(text, side, classes), side)
+        sizes = {"image_size": side, "num_classes": classes, "in_chans": channels}
+        return [asdict(row) for row in stage_table(text, **sizes)]
+    counted = count_by_module(build(text, side, classes, in_chans=channels), side, channels)
     parts = {name: cost for name, cost in counted.items() if name and "." not in name}
     # The root module has parameters (tokens, positions) and multiply-adds of its own.
     parts["other"] = Cost(

@@ -6,7 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"),
+    *(".npy", ".npz"),
+)
+
+#: Ways of reading image files that a text of images may end in, after a colon.
+READINGS = ("rgb", "grey", "channels-first", "channels-last")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -114,3 +120,22 @@ def expanded(text: str) -> Path:
         return path.expanduser()
     except RuntimeError:
         return path
+
+
+def split_reading(spec: str) -> tuple[str, str]:
+    """A text of images without the reading that it ends in, and the reading, or nothing.
+
+    Example:
+        >>> split_reading("xrays:grey")
+        ('xrays', 'grey')
+    """
+    before, _, reading = spec.rpartition(":")
+    # An existing path of that name is meant as it is.
+    if not before or reading not in READINGS or expanded(spec).exists():
+        return spec, ""
+    return before, reading
+
+
+def with_reading(spec: str | Path, reading: str) -> str:
+    """The inverse of :func:`split_reading`."""
+    return f"{spec}:{reading}" if reading else str(spec)

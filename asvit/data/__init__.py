@@ -3,7 +3,9 @@
 from asvit.data.base import LabelledImages
 from asvit.data.files import FolderDataset
 from asvit.data.fractals import FractalDataset
-from asvit.data.sources import MEAN, STD, Images, Source, list_sources, load_images, open_dataset
+from asvit.data.kinds import MEAN, STD, ImageKind
+from asvit.data.preparation import Preparation
+from asvit.data.sources import Images, Source, list_sources, load_images, open_dataset
 from asvit.data.store import cache_folder
 from asvit.data.training_sets import TrainingSets, open_training_sets
 
@@ -12,8 +14,10 @@ __all__ = [
     "STD",
     "FolderDataset",
     "FractalDataset",
+    "ImageKind",
     "Images",
     "LabelledImages",
+    "Preparation",
     "Source",
     "TrainingSets",
     "cache_folder",

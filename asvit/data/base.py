@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
+from asvit.data.kinds import PICTURES, ImageKind, Picture
 from proxies.messages import first_line
 
 # Called with (done, total) as images are generated or read.
 Progress = Callable[[int, int], None]
-Transform = Callable[[Image.Image], Any]
+Transform = Callable[[Any], Any]
 
 # Exceptions of Pillow and its readers for damaged or mislabelled image files.
 UNREADABLE = (
@@ -49,7 +50,7 @@ class LabelledImages(Dataset[tuple[Any, int]]):
     source: str  # description of the set, for provenance
     classes: tuple[str, ...]  # name of each label
     labels: NDArray[np.int64]  # label of each image, known without reading it, ``[len(self)]``
-    # Applied to each RGB picture by ``dataset[i]``; None returns the picture.
+    # Applied to each picture by ``dataset[i]``; None returns the picture.
     transform: Transform | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
@@ -63,8 +64,19 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         label = int(self.labels[index])
         return (picture if self.transform is None else self.transform(picture)), label
 
-    def picture(self, index: int) -> Image.Image:
-        """Return image ``index``, from 0 to ``len(self) - 1``, as RGB.
+    @property
+    def kind(self) -> ImageKind:
+        """What all images have in common, known without decoding them.
+
+        Raises:
+            ValueError: If they are of several kinds.
+        """
+        return PICTURES
+
+    def picture(self, index: int) -> Picture:
+        """Return image ``index``, from 0 to ``len(self) - 1``, as its :attr:`kind` says.
+
+        That is an RGB picture of PIL, or an array ``[H, W, C]`` of the numbers in its file.
 
         Raises:
             ValueError: If it cannot be read; the message names it.
@@ -97,7 +109,12 @@ class SubsetImages(LabelledImages):
         self._whole = whole
         self._indices = indices
 
-    def picture(self, index: int) -> Image.Image:
+    @property
+    def kind(self) -> ImageKind:
+        """The kind of the whole set."""
+        return self._whole.kind
+
+    def picture(self, index: int) -> Picture:
         """Return image ``index`` of the subset."""
         return self._whole.picture(int(self._indices[index]))
 
@@ -122,7 +139,12 @@ class JoinedImages(LabelledImages):
         super().__init__(f"{first.source} and {second.source}", first.classes, labels)
         self._first, self._second = first, second
 
-    def picture(self, index: int) -> Image.Image:
+    @property
+    def kind(self) -> ImageKind:
+        """The kind of the first set."""
+        return self._first.kind
+
+    def picture(self, index: int) -> Picture:
         """Return image ``index`` of both sets."""
         images, place = self._at(index)
         return images.picture(place)

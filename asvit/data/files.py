@@ -5,17 +5,22 @@ import io
 import os
 import warnings
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 from urllib.parse import quote, unquote
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from asvit.core.files import IMAGE_ENDINGS, read_text, write_bytes
+from asvit.data.arrays import stored_array
 from asvit.data.base import UNREADABLE, LabelledImages, Progress, Transform, naming
 from asvit.data.copies import file_digest
+from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture, the_same
 from proxies.messages import first_line
 from proxies.tables import csv_text, read_cells
 from proxies.text import one_line
@@ -28,9 +33,18 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 #: hold any number of equal ones; photographs have up to 108 million.
 MOST_PIXELS = 120_000_000
 
-_TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
+#: Kinds of images that are converted as they are read.
+_CONVERTED = {
+    RGB: ImageKind(reading=RGB),
+    GREY: ImageKind(1, "uint8", picture=False, reading=GREY),
+}
 
-_LONGEST = 10  # longer over shorter side of an image that is resized by the shorter one
+# Endings of files that are 8-bit pictures, so that their headers need not be read early. A file
+# of another format with such a name is refused when it is read.
+_ALWAYS_PICTURES = (".jpg", ".jpeg", ".bmp", ".webp")
+_THREADS, _PART = 8, 256  # that read headers, and images whose headers they read in a row
+
+_TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
 
 # MOST_PIXELS raises an error instead.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -49,10 +63,12 @@ class FolderDataset(LabelledImages):
     """Images of a folder: ``root/CLASS/**/image.jpg``, or ``root/image.jpg`` with one class.
 
     Names are sorted, so that indices are the same on every machine. Names that begin with a dot
-    are ignored.
+    are ignored. ``reading`` is one of :data:`asvit.data.kinds.READINGS`, or empty.
     """
 
-    def __init__(self, root: Path, *, transform: Transform | None = None) -> None:
+    def __init__(
+        self, root: Path, *, reading: str = "", transform: Transform | None = None
+    ) -> None:
         if not root.exists():
             raise FileNotFoundError(f"no folder {str(root)!r}; give a folder of images")
         if not root.is_dir():
@@ -75,7 +91,7 @@ class FolderDataset(LabelledImages):
         if empty:
             where = root / empty[0] if inner else root
             raise ValueError(f"no images in {str(where)!r}; use {', '.join(IMAGE_ENDINGS)} files")
-        self.root = root
+        self.root, self.reading = root, reading
         # As texts: a million paths would take several times the memory.
         self._files = tuple(
             f"{name}/{file}" if inner else file for name, files in groups.items() for file in files
@@ -87,13 +103,18 @@ class FolderDataset(LabelledImages):
             transform=transform,
         )
 
-    def picture(self, index: int) -> Image.Image:
+    @cached_property
+    def kind(self) -> ImageKind:
+        """The kind of its images, from their headers."""
+        return kind_of_files(self.root, self._files, self.reading, self.source)
+
+    def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names a file that cannot be read."""
-        return read_image(self.root / self._files[index])
+        return read_as(self.root / self._files[index], self.kind)
 
     def check(self, index: int) -> None:
         """Read the header of image ``index``."""
-        check_image(self.root / self._files[index])
+        check_as(self.root / self._files[index], self.kind)
 
     def name(self, index: int) -> str:
         """Return the path of image ``index`` relative to the folder, as ``CLASS/image.jpg``."""
@@ -159,8 +180,9 @@ class ListedDataset(LabelledImages):
     file must have the content whose SHA-256 the table has.
     """
 
-    def __init__(self, table: Path, part: str = TRAIN) -> None:
+    def __init__(self, table: Path, part: str = TRAIN, *, reading: str = "") -> None:
         self.root, rows = _read_list(table)
+        self.reading = reading
         self._rows = [row for row in rows if row.part == part]
         if not self._rows:
             raise ValueError(f"{table} has no images for part {part!r}")
@@ -173,18 +195,24 @@ class ListedDataset(LabelledImages):
             np.array([places[row.label] for row in self._rows], dtype=np.int64),
         )
 
-    def picture(self, index: int) -> Image.Image:
+    @cached_property
+    def kind(self) -> ImageKind:
+        """The kind of its images, from their headers."""
+        names = [row.name for row in self._rows]
+        return kind_of_files(self.root, names, self.reading, self.source)
+
+    def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names what cannot be read, or has changed."""
         row = self._rows[index]
         path = self.root / row.name
-        picture = read_image(path)
+        picture = read_as(path, self.kind)
         if file_digest(path) != row.digest:
             raise ValueError(f"image {str(path)!r} has changed since it was listed")
         return picture
 
     def check(self, index: int) -> None:
         """Read the header of image ``index``."""
-        check_image(self.root / self._rows[index].name)
+        check_as(self.root / self._rows[index].name, self.kind)
 
     def name(self, index: int) -> str:
         """Its file, as the table names it."""
@@ -277,15 +305,99 @@ def list_text(rows: Iterable[ListedImage]) -> str:
 
 
 def read_image(path: Path) -> Image.Image:
-    """Read an image file as RGB, the right way up; a ValueError names one that cannot be read."""
-    with naming(f"image {str(path)!r}"), _opened(path) as image:
+    """Read any image file as 8-bit RGB, the right way up; a ValueError names what is unreadable.
+
+    16-bit grey keeps its upper byte; :func:`read_as` cuts nothing.
+    """
+    with naming(f"image {str(path)!r}"), _opened(path) as file, open_image(file) as image:
         return to_rgb(image)
 
 
-def check_image(path: Path) -> None:
-    """Read the header of an image file; a ValueError names one that cannot be read."""
-    with naming(f"image {str(path)!r}"), _opened(path):
-        pass
+def read_as(path: Path, kind: ImageKind) -> Picture:
+    """Read an image file, the right way up; a ValueError names one that is not of this kind."""
+    with naming(f"image {str(path)!r}"), _opened(path) as file:
+        return read_open(file, kind)
+
+
+def check_as(path: Path, kind: ImageKind) -> None:
+    """Read the header of an image file; a ValueError names one that is not of this kind."""
+    with naming(f"image {str(path)!r}"), _opened(path) as file:
+        _check_kind(kind_in(file, kind.reading), kind)
+        if kind.picture or kind.reading == GREY:
+            with open_image(file):
+                pass
+
+
+def kind_of_files(root: Path, names: Sequence[str], reading: str, source: str) -> ImageKind:
+    """The kind of the images in files below ``root``, from their headers.
+
+    Those that cannot be read are left out.
+
+    Raises:
+        ValueError: If there are several kinds.
+    """
+    if reading in (RGB, GREY):
+        return _CONVERTED[reading]
+
+    def kinds(part: Sequence[str]) -> list[tuple[str, ImageKind]]:
+        """Each kind in a part with the first image of it."""
+        first = dict[ImageKind, str]()
+        for name in part:
+            with suppress(*UNREADABLE), _opened(root / name) as file:
+                first.setdefault(kind_in(file, reading), name)
+        return [(name, kind) for kind, name in first.items()]
+
+    open_ones = [name for name in names if not name.lower().endswith(_ALWAYS_PICTURES)]
+    parts = [open_ones[at : at + _PART] for at in range(0, len(open_ones), _PART)]
+    certain = next((n for n in names if n.lower().endswith(_ALWAYS_PICTURES)), None)
+    found = [] if certain is None else [(certain, PICTURES)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return the_same(chain(found, *pool.map(kinds, parts)), source)
+
+
+def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:
+    """The kind of the image in an open file, from its header."""
+    if reading in (RGB, GREY):
+        return _CONVERTED[reading]
+    with stored_array(file, reading) as stored:
+        if stored is None:
+            return PICTURES
+        return ImageKind(stored.channels, stored.dtype, picture=False, reading=reading)
+
+
+def read_open(file: IO[bytes], kind: ImageKind) -> Picture:
+    """The image in an open file, which has to be of this kind."""
+    if kind.picture or kind.reading == GREY:
+        if not kind.reading:
+            _check_kind(kind_in(file), kind)
+            file.seek(0)
+        with open_image(file) as image:
+            return as_kind(image, kind)
+    with stored_array(file, kind.reading) as stored:
+        if stored is None:
+            with open_image(file):  # which says what is wrong with a file of no image
+                raise ValueError(_other_kind(PICTURES, kind))
+        own = ImageKind(stored.channels, stored.dtype, picture=False, reading=kind.reading)
+        _check_kind(own, kind)
+        return stored.array()
+
+
+def as_kind(image: Image.Image, kind: ImageKind) -> Picture:
+    """An opened picture as RGB, or as grey where the kind is that."""
+    if kind.reading != RGB and image.mode[0] in "IF":
+        raise ValueError(f"its pixels have more than 8 bits, {kind} has 8")
+    if kind.reading != GREY:
+        return to_rgb(image)
+    return np.asarray(to_rgb(image).convert("L"))[..., None]
+
+
+def _check_kind(own: ImageKind, wanted: ImageKind) -> None:
+    if own != wanted:
+        raise ValueError(_other_kind(own, wanted))
+
+
+def _other_kind(own: ImageKind, wanted: ImageKind) -> str:
+    return f"it is {own}, not {wanted}"
 
 
 def write_pictures(
@@ -294,24 +406,25 @@ def write_pictures(
     folder: Path,
     progress: Progress = lambda _done, _total: None,
 ) -> None:
-    """Write the images at ``places`` to class folders as PNG; files that are there stay."""
+    """Write the pictures at ``places`` to class folders as PNG; files that are there stay."""
     for done, place in enumerate(places, 1):
         path = folder / images.classes[images.labels[place]] / f"{place:05d}.png"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()
-            images.picture(place).save(content, "PNG")
+            cast("Image.Image", images.picture(place)).save(content, "PNG")
             write_bytes(path, content.getbuffer(), cached=True)
         progress(done, len(places))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
         raise ValueError("it is not a file")
-    # Not by its name: Pillow 13 maps some TIFF files into memory, and then turns them wrongly.
-    with path.open("rb") as file, open_image(file) as image:
-        yield image
+    # Pillow is not given its name: Pillow 13 maps some TIFF files into memory, and then turns them
+    # wrongly.
+    with path.open("rb") as file:
+        yield file
 
 
 @contextmanager
@@ -350,21 +463,3 @@ def to_rgb(image: Image.Image) -> Image.Image:
         ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(ground, image)
     return image.convert("RGB")
-
-
-def square(image: Image.Image, size: int) -> Image.Image:
-    """Resize the shorter side to ``size`` (bicubic, antialiased) and crop the centre."""
-    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-
-
-def crop_long(image: Image.Image) -> Image.Image:
-    """The centre of an image that is more than 10 times as long as wide; other images unchanged.
-
-    Resized by its shorter side, an image of 1 × 60,000 pixels would take gigabytes.
-    """
-    most = _LONGEST * min(image.size)
-    if max(image.size) <= most:
-        return image
-    width, height = (min(side, most) for side in image.size)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))

@@ -9,9 +9,10 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from unittest.mock import patch
 
 import numpy as np
@@ -21,7 +22,8 @@ from PIL import Image
 from asvit.core.files import expanded
 from asvit.core.versions import missing
 from asvit.data.base import UNREADABLE, LabelledImages, naming
-from asvit.data.files import open_image, read_image, to_rgb
+from asvit.data.files import as_kind, kind_in, read_open
+from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture
 from asvit.data.store import cache_folder
 from proxies.messages import first_line, nearest
 from proxies.text import listed, shown
@@ -37,20 +39,63 @@ _VALIDATION = ("validation", "valid", "val", "dev", "test")  # names of such par
 
 @dataclass(eq=False, repr=False)
 class LibraryDataset(LabelledImages):
-    """A dataset of another library; each of its items begins with a PIL image."""
+    """A dataset of another library; each of its items begins with an image.
+
+    That is one of PIL, the content of a file, or its path. ``reading`` is as of a folder.
+    """
 
     items: Any
+    reading: str = field(default="", kw_only=True)
 
-    def picture(self, index: int) -> Image.Image:
+    @cached_property
+    def kind(self) -> ImageKind:
+        """The kind of the first image; those of another kind are refused when they are read."""
+        if self.reading in (RGB, GREY) or not len(self):
+            return kind_in(io.BytesIO(), self.reading)
+        with contextlib.suppress(*UNREADABLE):  # reading it says why
+            image = self.items[0][0]
+            if isinstance(image, Image.Image):
+                return _kind_of(image)
+            with _opened(image) as file:
+                return kind_in(file, self.reading)
+        return PICTURES
+
+    def picture(self, index: int) -> Picture:
         """Read image ``index``."""
+        kind = self.kind
         with naming(f"image {index} of {self.source}"):
             image = self.items[index][0]
             if not isinstance(image, Image.Image):
-                raise ValueError(f"it is a {type(image).__name__}, not an image")
-            return to_rgb(image)
+                with _opened(image) as file:
+                    return read_open(file, kind)
+            if kind.picture or kind.reading == GREY:
+                return as_kind(image, kind)
+            if (own := _kind_of(image)) != kind:
+                raise ValueError(f"it is {own}, not {kind}")
+            return np.asarray(image)[..., None]
 
 
-def open_digits() -> LabelledImages:
+def _kind_of(image: Image.Image) -> ImageKind:
+    """The kind of an image of PIL; arrays of it have one channel."""
+    dtype = np.asarray(image).dtype.name if image.mode[0] in "IF" else ""
+    return ImageKind(1, dtype, picture=False) if dtype else PICTURES
+
+
+@contextlib.contextmanager
+def _opened(image: Any) -> Iterator[IO[bytes]]:
+    """The content of a file, or of that at a path."""
+    if isinstance(image, Path):
+        if not image.is_file():
+            raise ValueError(f"{shown(str(image))} is not a file on this machine")
+        with image.open("rb") as file:
+            yield file
+    elif isinstance(image, bytes):
+        yield io.BytesIO(image)
+    else:
+        raise ValueError(f"it is a {type(image).__name__}, not an image")
+
+
+def open_digits(*, reading: str = "") -> LabelledImages:
     """Open scikit-learn's 1,797 hand-written digits of 8 × 8 pixels, part of that library."""
     from sklearn.datasets import load_digits
 
@@ -58,10 +103,13 @@ def open_digits() -> LabelledImages:
     grey = (digits.images * (255 / 16)).astype(np.uint8)
     source = f"scikit-learn digits, {len(grey)} images"
     items = [(Image.fromarray(image),) for image in grey]
-    return LibraryDataset(source, tuple("0123456789"), digits.target.astype(np.int64), items)
+    labels = digits.target.astype(np.int64)
+    return LibraryDataset(source, tuple("0123456789"), labels, items, reading=reading)
 
 
-def open_torchvision(name: str, *, download: bool = False, **part: Any) -> LabelledImages:
+def open_torchvision(
+    name: str, *, download: bool = False, reading: str = "", **part: Any
+) -> LabelledImages:
     """Open a classification dataset of torchvision, in its default (training) part.
 
     Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache. Arguments of
@@ -98,23 +146,25 @@ def open_torchvision(name: str, *, download: bool = False, **part: Any) -> Label
     # ImageNet has several names per class; without names they are numbered.
     names = getattr(items, "classes", None) or map(str, range(int(labels.max(initial=-1)) + 1))
     classes = tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
-    return LibraryDataset(source, classes, labels, items)
+    return LibraryDataset(source, classes, labels, items, reading=reading)
 
 
-def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImages | None:
+def open_torchvision_test(
+    name: str, *, download: bool = False, reading: str = ""
+) -> LabelledImages | None:
     """Open the validation part of a torchvision dataset, else its test part; None without parts.
 
     A dataset with a training part ``trainval`` gives its test part.
     """
     accepted = inspect.signature(_torchvision_class(name)).parameters
     if "train" in accepted:
-        return open_torchvision(name, download=download, train=False)
+        return open_torchvision(name, download=download, reading=reading, train=False)
     if "split" not in accepted:
         return None
     both = accepted["split"].default == "trainval"
     for part in ("test",) if both else ("val", "valid", "test"):
         try:
-            return open_torchvision(name, download=download, split=part)
+            return open_torchvision(name, download=download, reading=reading, split=part)
         except OSError as error:
             # torchvision's message for a part that a dataset does not have.
             if not str(error.__cause__).startswith(f"Unknown value '{part}' for argument split"):
@@ -158,13 +208,13 @@ def _targets(items: Any, source: str) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def open_hub(name: str, *, download: bool = False) -> LabelledImages:
+def open_hub(name: str, *, download: bool = False, reading: str = "") -> LabelledImages:
     """Open the training part of ``owner/dataset``, or of a folder that the library can read."""
-    return _hub_part(name, _hub_table(name, "train", download))
+    return _hub_part(name, _hub_table(name, "train", download), reading)
 
 
 def open_hub_parts(
-    name: str, *, download: bool = False
+    name: str, *, download: bool = False, reading: str = ""
 ) -> tuple[LabelledImages, LabelledImages | None]:
     """Open the training part of a dataset of the hub, and its validation or test part, if any.
 
@@ -173,10 +223,10 @@ def open_hub_parts(
     tables = _hub_table(name, None, download)
     if "train" not in tables:
         raise ValueError(f"hf:{name} has no part 'train'; its parts: {listed(tables)}")
-    train = _hub_part(name, tables["train"])
+    train = _hub_part(name, tables["train"], reading)
     for part in _VALIDATION:
         if part in tables:
-            other = _hub_part(f"{name} {part}", tables[part])
+            other = _hub_part(f"{name} {part}", tables[part], reading)
             if (other.labels >= 0).all():
                 return train, other
     return train, None
@@ -233,7 +283,7 @@ def _has_addresses(path: Path) -> bool:
 
 
 class _Encoded:
-    """The images of a table, decoded here: the library would fetch images given as addresses."""
+    """The images of a table, undecoded: the library would fetch images given as addresses."""
 
     def __init__(self, table: Any, column: str) -> None:
         import datasets
@@ -242,18 +292,12 @@ class _Encoded:
         self._rows = images.cast_column(column, datasets.Image(decode=False))
         self._column = column
 
-    def __getitem__(self, index: int) -> tuple[Image.Image]:
+    def __getitem__(self, index: int) -> tuple[bytes | Path]:
         stored = self._rows[index][self._column]
-        if stored["bytes"] is not None:
-            with open_image(io.BytesIO(stored["bytes"])) as image:
-                return (to_rgb(image),)
-        path = Path(stored["path"])
-        if not path.is_file():
-            raise ValueError(f"{shown(stored['path'])} is not a file on this machine")
-        return (read_image(path),)
+        return (Path(stored["path"]) if stored["bytes"] is None else bytes(stored["bytes"]),)
 
 
-def _hub_part(name: str, table: Any) -> LabelledImages:
+def _hub_part(name: str, table: Any, reading: str) -> LabelledImages:
     """A table of the library as labelled images."""
     kinds = {type(kind).__name__: column for column, kind in reversed(table.features.items())}
     if "Image" not in kinds:
@@ -266,7 +310,9 @@ def _hub_part(name: str, table: Any) -> LabelledImages:
         classes = tuple(table.features[column].names)
         labels = np.asarray(table[column][:], np.int64)
     source = f"Hugging Face {name}, {len(table)} images"
-    return LibraryDataset(source, classes, labels, _Encoded(table, kinds["Image"]))
+    return LibraryDataset(
+        source, classes, labels, _Encoded(table, kinds["Image"]), reading=reading
+    )
 
 
 @contextlib.contextmanager

@@ -12,18 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asvit.core.files import expanded
+from asvit.core.files import expanded, split_reading
 from asvit.data.base import LabelledImages, Progress, balanced_choice
-from asvit.data.files import FolderDataset, ListedDataset, square
+from asvit.data.files import FolderDataset, ListedDataset
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
 from asvit.data.headers import refuse_unreadable
+from asvit.data.kinds import MEAN, STD, Array
 from asvit.data.libraries import open_digits, open_hub, open_torchvision
+from asvit.data.preparation import square
+from asvit.data.statistics import standardised
 from asvit.data.store import cache_folder
 from proxies.messages import nearest
-
-# Of ImageNet, for red, green and blue in [0, 1]; nearly all published recipes use them.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 
 DOWNLOAD = ":download"
 LIST = ".csv"
@@ -45,6 +44,9 @@ _SOURCES = (
     Source("TABLE.csv", "images that a table lists, with the columns image, class and part"),
     Source("torchvision:NAME", "a torchvision dataset in $ASVIT_DATA; add :download to fetch it"),
     Source("hf:NAME", "a Hugging Face dataset in its cache; add :download to fetch it"),
+    Source("FOLDER:grey", "any of the last five, 8-bit pictures as one channel"),
+    Source("FOLDER:rgb", "the same, all as 8-bit RGB, whatever is in the files"),
+    Source("FOLDER:channels-first", "the same, where NPY and NPZ do not tell (or channels-last)"),
 )
 _KINDS = ("fractal", "gaussian", "digits", "torchvision", "hf")
 
@@ -58,13 +60,19 @@ def list_sources() -> tuple[Source, ...]:
 class Images:
     """A batch of images and its source."""
 
-    # ``[count, 3, S, S]`` float32, normalised by ImageNet's mean and standard deviation; noise is
-    # standard normal.
+    # ``[count, C, S, S]`` float32, normalised by ImageNet's mean and standard deviation, or by
+    # their own where they are no RGB pictures; noise is standard normal.
     pixels: Tensor
     labels: Tensor  # ``[count]`` int64, indices into ``classes``
     # Names of all classes of the source, including those without an image here.
     classes: tuple[str, ...]
     source: str  # description of the images
+    own_statistics: bool = False  # whether they are normalised by their own mean and deviation
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+        return self.pixels.shape[1]
 
     @cached_property
     def digest(self) -> str:
@@ -85,7 +93,8 @@ def load_images(
 
     The choice is random by ``seed`` and balanced over the classes; a smaller ``count`` gives a
     prefix of a larger one. Pictures are resized on the shorter side (bicubic) and cropped to the
-    central square.
+    central square. Images that are no RGB pictures are normalised by mean and deviation of each
+    channel over those that are loaded.
 
     Args:
         spec: One of the forms of ``list_sources``.
@@ -105,6 +114,7 @@ def load_images(
     if spec == "gaussian":
         return _noise(count, image_size, seed)
     dataset: LabelledImages
+    pictures: Array
     if kind == "fractal":
         classes = fractal_classes(spec)
         dataset = FractalDataset(
@@ -117,6 +127,8 @@ def load_images(
         indices, pictures = np.arange(count), dataset.load(count, progress=progress)
     else:
         dataset = open_dataset(spec)
+        if not dataset.kind.picture:
+            return _own_normalised(dataset, count, image_size, seed, progress)
         indices, pictures = _balanced_pictures(dataset, count, image_size, seed, progress)
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
@@ -130,20 +142,22 @@ def open_dataset(spec: str) -> LabelledImages:
 
     ``spec`` is one of the forms of ``list_sources`` except fractals and noise.
     """
+    spec, reading = split_reading(spec)
     kind, _, rest = spec.partition(":")
     if kind in {"torchvision", "hf"}:
         name = rest.removesuffix(DOWNLOAD)
         if not name:
             raise ValueError(f"{spec!r} names no dataset; use {kind}:NAME")
         opened = open_torchvision if kind == "torchvision" else open_hub
-        return opened(name, download=rest.endswith(DOWNLOAD))
+        return opened(name, download=rest.endswith(DOWNLOAD), reading=reading)
     if spec == "digits":
-        return open_digits()
+        return open_digits(reading=reading)
     folder = expanded(spec)
     if not spec.strip() or not folder.exists():
         raise _unknown(spec)
     listed = folder.suffix == LIST and folder.is_file()
-    return ListedDataset(folder) if listed else FolderDataset(folder)
+    opened_folder = ListedDataset if listed else FolderDataset
+    return opened_folder(folder, reading=reading)
 
 
 def _unknown(spec: str) -> Exception:
@@ -180,14 +194,16 @@ def _noise(count: int, size: int, seed: int) -> Images:
 
 def _balanced_pictures(
     dataset: LabelledImages, count: int, size: int, seed: int, progress: Progress | None
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """A balanced random choice of images, and their pictures ``[count, S, S, 3]``."""
+) -> tuple[NDArray[np.int64], Array]:
+    """A balanced random choice of images, and their pixels ``[count, S, S, C]``."""
     if len(dataset) < count:
         raise ValueError(
             f"{count} images are needed, but there are {len(dataset)}: {dataset.source}"
         )
     indices = balanced_choice(dataset.labels, count, seed)
-    pictures, bad = np.empty((count, size, size, 3), np.uint8), {}
+    shape = (count, size, size, dataset.kind.channels)
+    pictures = np.empty(shape, np.uint8 if dataset.kind.picture else np.float32)
+    bad = {}
     for row, index in enumerate(indices):
         try:
             pictures[row] = np.asarray(square(dataset.picture(int(index)), size))
@@ -197,3 +213,14 @@ def _balanced_pictures(
             progress(row + 1, count)
     refuse_unreadable(bad, count)
     return indices, pictures
+
+
+def _own_normalised(
+    dataset: LabelledImages, count: int, size: int, seed: int, progress: Progress | None
+) -> Images:
+    """Images that are no RGB pictures, normalised by their own mean and deviation."""
+    indices, arrays = _balanced_pictures(dataset, count, size, seed, progress)
+    pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(dataset.labels[indices])
+    pixels = standardised(pixels, pixels, dataset.source)
+    return Images(pixels, labels, dataset.classes, dataset.source, own_statistics=True)

@@ -4,13 +4,13 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from asvit.core.files import expanded
+from asvit.core.files import expanded, split_reading
 from asvit.data.base import JoinedImages, LabelledImages, Progress, SubsetImages, balanced_choice
 from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files
 from asvit.data.files import (
@@ -19,12 +19,14 @@ from asvit.data.files import (
     VALIDATION,
     FolderDataset,
     ListedDataset,
-    check_image,
+    check_as,
     has_part,
+    kind_of_files,
     list_folder,
-    read_image,
+    read_as,
 )
 from asvit.data.fractals import FractalDataset
+from asvit.data.kinds import GREY, PICTURES, ImageKind, Picture, the_same
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
@@ -47,12 +49,17 @@ class TrainingSets:
     """Training and validation images of the same classes, disjoint unless asked for otherwise."""
 
     train: LabelledImages  # images to train on
-    validation: LabelledImages  # images to validate with
+    validation: LabelledImages  # images to validate with, of the same kind
     classes: tuple[str, ...]  # name of each label
     # Descriptions of the parts (``source``, ``validation``), and a SHA-256 of the names, labels
     # and classes of their images (``digest``), and of their content where a table has it. Equal
     # digests mean equal sets, unless the content of another file changed.
     provenance: Mapping[str, str]
+
+    @property
+    def kind(self) -> ImageKind:
+        """The kind of all images."""
+        return self.train.kind
 
 
 def open_training_sets(
@@ -77,7 +84,8 @@ def open_training_sets(
     Args:
         spec: ``FOLDER`` with class folders, or with ``train`` and ``val`` (or ``validation``,
             ``valid``, ``test``) that contain them; ``TABLE.csv``; ``torchvision:NAME``,
-            ``hf:NAME``, ``digits``, ``fractal`` or ``fractal:CLASSES``.
+            ``hf:NAME``, ``digits``, ``fractal`` or ``fractal:CLASSES``. Stored images may be
+            followed by how to read them, as in ``FOLDER:grey``.
         validation: A folder of the same classes to validate with instead.
         held_out: Share of the images that is held out where there is no validation part.
         image_size: Pixels per side of fractals.
@@ -121,6 +129,9 @@ def open_training_sets(
     if train_on_validation:
         train = JoinedImages(train, more)
     digest = hashlib.sha256()
+    kind = the_same([(part.source, part.kind) for part in (train, other)], "training")
+    if not kind.picture or kind.reading:
+        digest.update(f"{kind} {kind.stored}".encode())
     for part in (train, other):
         digest.update(repr(part.classes).encode())
         digest.update(np.ascontiguousarray(part.labels, dtype="<i8").data)
@@ -140,7 +151,7 @@ class PartedPictures(LabelledImages):
 
     parts: NDArray[np.object_] | None = None  # "train", "validation" or "test" of each
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, reading: str = "") -> None:
         named: dict[str, FolderDataset] = {}
         inner = list_folder(root)[1] if root.is_dir() else []
         others = [name for name in _VALIDATION_FOLDERS if name in inner]
@@ -158,14 +169,19 @@ class PartedPictures(LabelledImages):
             for before, folder in zip([[name] for name in named] or [[]], folders, strict=True)
             for index in range(len(folder))
         ]
-        self.root = root
+        self.root, self.reading = root, reading
         self._paths = tuple(path for folder in folders for path in folder.paths)
         labels = np.concatenate([folder.labels for folder in folders])
         super().__init__(folders[0].source, folders[0].classes, labels)
 
-    def picture(self, index: int) -> Image.Image:
+    @cached_property
+    def kind(self) -> ImageKind:
+        """The kind of its images, from their headers."""
+        return kind_of_files(self.root, self._names, self.reading, self.source)
+
+    def picture(self, index: int) -> Picture:
         """Read picture ``index``; a ValueError names a file that cannot be read."""
-        return read_image(self._paths[index])
+        return read_as(self._paths[index], self.kind)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -174,7 +190,7 @@ class PartedPictures(LabelledImages):
 
     def check(self, index: int) -> None:
         """Read the header of picture ``index``."""
-        check_image(self._paths[index])
+        check_as(self._paths[index], self.kind)
 
     def name(self, index: int) -> str:
         """Return the path of picture ``index`` relative to the folder."""
@@ -191,9 +207,22 @@ def class_count(spec: str) -> int | None:
         return None
     if spec.startswith("fractal:"):
         return fractal_classes(spec)
-    library = spec.partition(":")[0] in {"torchvision", "hf"}
-    classes = len((open_dataset(spec) if library else _parts(spec, None)[0]).classes)
+    classes = len(_trained_on(spec).classes)
     return classes if classes > 1 else None
+
+
+def channel_count(spec: str) -> int:
+    """Channels of the images that ``spec`` names: 3 of all that are made here, or are pictures."""
+    name, reading = split_reading(spec)
+    if name == "digits" or name.partition(":")[0] in ("fractal", "gaussian", "torchvision"):
+        return 1 if reading == GREY else PICTURES.channels
+    return _trained_on(spec).kind.channels
+
+
+def _trained_on(spec: str) -> LabelledImages:
+    """The stored images that a training on ``spec`` trains on, without their division."""
+    library = spec.partition(":")[0] in {"torchvision", "hf"}
+    return open_dataset(spec) if library else _parts(spec, None)[0]
 
 
 def _fractals(
@@ -215,6 +244,8 @@ def _fractals(
 
 def _parts(spec: str, validation: str | None) -> _Pair:
     """Stored images for training, and for validation if there are any."""
+    whole = spec
+    spec, reading = split_reading(spec)
     kind, _, rest = spec.partition(":")
     name, download = rest.removesuffix(DOWNLOAD), rest.endswith(DOWNLOAD)
     if spec == "gaussian":
@@ -223,31 +254,36 @@ def _parts(spec: str, validation: str | None) -> _Pair:
     train: LabelledImages
     other: LabelledImages | None
     if kind == "hf" and name and not alone:
-        return open_hub_parts(name, download=download)
+        return open_hub_parts(name, download=download, reading=reading)
     if kind == "torchvision" and name and not alone:
-        return open_dataset(spec), open_torchvision_test(name, download=download)
+        test = open_torchvision_test(name, download=download, reading=reading)
+        return open_dataset(whole), test
     if kind in {"torchvision", "hf"} or spec == "digits" or not spec or not folder.is_dir():
-        train = open_dataset(spec)
+        train = open_dataset(whole)
         listed = isinstance(train, ListedDataset) and has_part(folder, VALIDATION)
-        other = ListedDataset(folder, VALIDATION) if listed else None
+        other = ListedDataset(folder, VALIDATION, reading=reading) if listed else None
     else:
-        train, other = _folders(folder, alone=alone)
-    return train, other if validation is None else FolderDataset(expanded(validation))
+        train, other = _folders(folder, alone=alone, reading=reading)
+    if validation is not None:
+        other = FolderDataset(expanded(validation), reading=reading)
+    return train, other
 
 
-def _folders(folder: Path, *, alone: bool) -> _Pair:
+def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
     """A folder of classes, or of training and validation parts."""
     train, inner = folder / "train", list_folder(folder)[1]
     others = [name for name in _VALIDATION_FOLDERS if name in inner]
     # "train" may also be the name of a class.
     divided = "train" in inner and (others or inner == ["train"]) and list_folder(train)[1]
     if not divided or alone:
-        return FolderDataset(train if divided else folder), None
+        return FolderDataset(train if divided else folder, reading=reading), None
     if not others:
         raise ValueError(
             f"{str(folder)!r} holds 'train' alone; add 'val', or give {str(train)!r} to divide it"
         )
-    return FolderDataset(train), FolderDataset(folder / others[0])
+    parts = (train, folder / others[0])
+    first, second = (FolderDataset(part, reading=reading) for part in parts)
+    return first, second
 
 
 def _divided(

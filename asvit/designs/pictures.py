@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from asvit.core.files import expanded, read_text, write_text
+from asvit.core.files import expanded, read_text, split_reading, write_text
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.settings import ELSEWHERE
 from asvit.data.base import LabelledImages
@@ -39,6 +39,7 @@ from asvit.data.files import (
     split_list,
 )
 from asvit.data.fractals import FractalDataset
+from asvit.data.kinds import GREY, size_of
 from asvit.data.sources import fractal_classes, open_dataset
 from asvit.data.training_sets import PartedPictures
 from proxies.messages import first_line
@@ -57,13 +58,14 @@ class PictureList:
 
     Args:
         path: The list, in the run folder.
-        source: The folder of pictures, as the user names it.
+        source: The folder of pictures, as the user names it; it may end in how to read them.
         seed: Of the pictures that are set aside for the test.
     """
 
     def __init__(self, path: Path, source: str, seed: int) -> None:
         self.path = path
-        self._source, self._seed = source, seed
+        self._source, self._reading = split_reading(source)
+        self._seed = seed
         self._seen: Seen = {}
         self._reported = set[str]()  # pictures to test on that had changed
 
@@ -154,7 +156,7 @@ class PictureList:
 
     def _listed(self, tell: Tell) -> tuple[str, Mapping[str, Any]]:
         """The list without its first line, and facts on the pictures."""
-        images = PartedPictures(expanded(self._source).resolve())
+        images = PartedPictures(expanded(self._source).resolve(), reading=self._reading)
         unreadable: dict[str, str] = {}
         sides: list[int] = []
         readable: list[int] = []
@@ -162,7 +164,7 @@ class PictureList:
         progress = image_progress(tell)
         for index, path in enumerate(images.paths):
             try:
-                sides.append(min(images.picture(index).size))
+                sides.append(min(size_of(images.picture(index))))
                 files.append((path.stat().st_size, file_digest(path)))
                 readable.append(index)
             except (ValueError, OSError) as error:
@@ -192,6 +194,8 @@ class PictureList:
             "train": len(part) - count[TEST],
             "test": count[TEST],
             "side": int(statistics.median(sides)),
+            "channels": images.kind.channels,
+            "pixels": images.kind.stored,
             "unreadable": unreadable,
             "equal": [[names[place] for place in group] for group in sets_of_equal(groups)],
         }
@@ -199,16 +203,22 @@ class PictureList:
 
 def is_generated(data: str) -> bool:
     """Whether the pictures are ``digits`` or ``fractal:CLASSES``, for a trial, and no folder."""
-    return data == "digits" or data.partition(":")[0] == "fractal"
+    name, _ = split_reading(data)
+    return name == "digits" or name.partition(":")[0] == "fractal"
 
 
 def open_pictures(data: str) -> LabelledImages:
     """The pictures of a folder, or generated ones."""
+    name, reading = split_reading(data)
     if not is_generated(data):
-        return PartedPictures(expanded(data))
-    if data == "digits":
+        return PartedPictures(expanded(name), reading=reading)
+    if reading and reading != GREY:
+        raise ValueError(
+            f"{data}: pictures that are made here are 8-bit RGB; leave :{reading} out"
+        )
+    if name == "digits":
         return open_dataset(data)
-    return FractalDataset(fractal_classes(data), _FRACTALS, _FRACTAL_SIDE, seed=0)
+    return FractalDataset(fractal_classes(name), _FRACTALS, _FRACTAL_SIDE, seed=0)
 
 
 def sampled_facts(images: LabelledImages, *, side: int) -> Mapping[str, Any]:
@@ -219,8 +229,9 @@ def sampled_facts(images: LabelledImages, *, side: int) -> Mapping[str, Any]:
     sides = list[int]()
     for index in range(0, len(images), -(-len(images) // _SAMPLE)):
         with suppress(ValueError):  # the whole list names those that cannot be read
-            sides.append(min(images.picture(index).size))
+            sides.append(min(size_of(images.picture(index))))
     return {
+        "channels": images.kind.channels,
         "classes": images.classes,
         "side": int(statistics.median(sides or [side])),
         "train": round((1 - TEST_SHARE) * len(images)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asvit.data import MEAN, STD
+from asvit.data.kinds import PICTURES
 from asvit.designs.sizes import Sizes
 from asvit.networks import Network, WeightsFile
 from asvit.spaces import TIMM_FAMILIES, UnionSpace, load_space
@@ -109,16 +110,21 @@ def largest(
     return [*chosen.values()]
 
 
-def check_weights(one: Pretrained, sides: Sequence[int], classes: int) -> None:
-    """Check that the network takes images of all ``sides`` with its weights.
+def check_weights(one: Pretrained, sides: Sequence[int], classes: int, channels: int) -> None:
+    """Check that the network takes images of all ``sides`` and so many channels with its weights.
 
     Raises:
         ValueError: If it does not.
         FileNotFoundError: If the weights cannot be downloaded.
     """
     if one.published:
+        if channels != PICTURES.channels:
+            raise ValueError(
+                f"timm's published weights are for images of {PICTURES.channels} channels, these "
+                f"have {channels}; leave pretrained out, or give weights of such images"
+            )
         one.file()  # of networks that take any
         return
     for side in sides:
-        model = Network(one.architecture, side, classes).build()
+        model = Network(one.architecture, side, classes, channels).build()
         load_pretrained(model, one.source, new_head=True)

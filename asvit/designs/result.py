@@ -92,6 +92,8 @@ class DesignResult(Result, Model):
     #: What the search expected of its short trainings' accuracy and how far to trust it, in words.
     prediction: str
     image_size: int  #: side of the images in pixels
+    channels: int = 3  #: of the images
+    pixels: str = ""  #: type of their numbers; empty for 8-bit RGB pictures
     fractals: int = 0  #: epochs on generated fractals that the network began with; 0 for none
     epochs: int  #: passes over all pictures but those of the test, after the last round
     classes: Sequence[str]  #: their names

@@ -31,13 +31,19 @@ class Sizes:
     Args:
         settings: Of the design.
         classes: Of its pictures.
+        channels: Of its pictures.
         latency: Measures the network of a text at a side of images in pixels.
     """
 
     def __init__(
-        self, settings: DesignSettings, classes: int, latency: Callable[[str, int], Latency]
+        self,
+        settings: DesignSettings,
+        classes: int,
+        channels: int,
+        latency: Callable[[str, int], Latency],
     ) -> None:
-        self._settings, self._classes, self._latency = settings, classes, latency
+        self._settings, self._classes, self._channels = settings, classes, channels
+        self._latency = latency
 
     def limits(self, side: int, *, macs: int | None = None) -> Limits:
         """The limits of networks for images of this side, and one of multiply-adds beside."""
@@ -51,7 +57,10 @@ class Sizes:
             max_macs=most,
         )
         return Limits(
-            load_space(s.space), limits, lambda arch: self._latency(str(arch), side).milliseconds
+            load_space(s.space),
+            limits,
+            lambda arch: self._latency(str(arch), side).milliseconds,
+            channels=self._channels,
         )
 
     def check(self, arch: Architecture, side: int) -> None:
@@ -63,9 +72,9 @@ class Sizes:
         if (excess := self.limits(side).excess(arch, as_is=True)) is not None:
             raise ValueError(f"{arch}: {excess.reason}")
 
-    def macs(self, text: str, side: int) -> int:
-        """Multiply-adds of the network of a text."""
-        return cost(text, side, self._classes).macs
+    def macs(self, arch: Architecture | str, side: int) -> int:
+        """Multiply-adds of the network of an architecture or its text."""
+        return cost(arch, side, self._classes, in_chans=self._channels).macs
 
     def widest(self, arch: Architecture, side: int, share: float = 1.0) -> Architecture:
         """The architecture as wide as the limits allow, or with a share of its multiply-adds.
@@ -76,7 +85,7 @@ class Sizes:
         limits = self.limits(side)
         widest = limits.network(arch)
         if share < 1:
-            most = round(share * cost(widest, side, self._classes).macs)
+            most = round(share * self.macs(widest, side))
             limits = self.limits(side, macs=most)
             widest = limits.network(arch)
         if (excess := limits.excess(widest, timed=False)) is not None:
@@ -93,7 +102,7 @@ class Sizes:
             return
         check_latency(
             map(self.limits(side, macs=1).network, architectures),
-            lambda arch: cost(arch, side, self._classes).macs,
+            lambda arch: self.macs(arch, side),
             lambda arch: self._fast_enough(arch, side),
         )
 

@@ -33,16 +33,22 @@ class Difference:
 
 
 def compare(
-    model: nn.Module, form: Format, path: Path, *, image_size: int, batches: Sequence[int]
+    model: nn.Module,
+    form: Format,
+    path: Path,
+    *,
+    image_size: int,
+    batches: Sequence[int],
+    channels: int = 3,
 ) -> tuple[Difference, ...]:
     """Reload the copy at ``path`` in a new process and run both on the same random images.
 
-    The network is on the CPU and in evaluation mode. Images are normal noise in three channels,
-    ``image_size`` pixels per side; ``batches`` has the number of images in each batch.
+    The network is on the CPU and in evaluation mode. Images are normal noise, ``image_size``
+    pixels per side; ``batches`` has the number of images in each batch.
     """
     generator = torch.Generator().manual_seed(0)
     images = {
-        str(index): torch.randn(batch, 3, image_size, image_size, generator=generator)
+        str(index): torch.randn(batch, channels, image_size, image_size, generator=generator)
         for index, batch in enumerate(batches)
     }
     with torch.no_grad():

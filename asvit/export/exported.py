@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from asvit.data.kinds import ImageKind
 from asvit.export.comparison import TOLERANCE, Difference
 from asvit.export.formats import INPUT, WEIGHTS, Format
 from asvit.export.writers import PREPARATION, timm_arguments
@@ -20,7 +21,7 @@ UNKNOWN: Final = "not recorded"
 
 # Facts with a fixed place on the card.
 _PLACED: Final = (
-    *(*PREPARATION, "recipe", "epochs", "epoch", "images", "top1", "weights", "tokens"),
+    *(*PREPARATION, "pixels", "recipe", "epochs", "epoch", "images", "top1", "weights", "tokens"),
     *("command", "seconds", "found_by", "asvit", "designed"),
 )
 
@@ -107,7 +108,7 @@ class Exported:
         settings = {"num_classes": network.num_classes, **arguments}
         return _CODE[self.form.name].format(
             place=_quoted(place),
-            shape=(self.batch or 1, 3, network.image_size, network.image_size),
+            shape=(self.batch or 1, *network.image_shape),
             input=_quoted(INPUT),
             ours=_IMPORT if name == "asvit" else "",
             folder=_quoted(f"local-dir:{place}"),
@@ -146,9 +147,9 @@ def _quoted(value: object) -> str:
 def model_card(exported: Exported) -> str:
     """The card; unknown facts are marked as not recorded."""
     content = exported.content
-    side, facts = content.network.image_size, content.facts
+    facts = content.facts
     designed = isinstance(facts.get("designed"), Mapping)
-    shape = f"[batch, 3, {side}, {side}], RGB in 0 to 1, then normalised"
+    shape = f"[batch, {', '.join(map(str, content.network.image_shape))}], {_pixels(content)}"
     parts = {
         "Network": _list(_network(exported)),
         "Input": _list({"shape": shape, **_words(facts, *PREPARATION)}),
@@ -163,6 +164,15 @@ def model_card(exported: Exported) -> str:
     front = _FRONT.format(licence=licence) if exported.form.name == "timm" else ""
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
     return f"{front}# {exported.out.stem}\n\n{body}\n"
+
+
+def _pixels(content: WeightsFile) -> str:
+    """What the pixels of images are, before and after normalisation."""
+    kind = ImageKind.of(content.facts.get("pixels", ""), content.network.in_chans)
+    if kind.picture:
+        return "RGB in 0 to 1, then normalised"
+    unit = "in 0 to 1" if kind.scale > 1 else "as files have them"
+    return f"{kind}, {unit}, then normalised by channel"
 
 
 def _network(exported: Exported) -> dict[str, str | None]:

@@ -51,7 +51,9 @@ def write_copy(
     elif form.name == "safetensors":
         content.write(path)
     else:
-        program = trace(model, image_size=content.network.image_size, batch=batch)
+        network = content.network
+        sizes = {"image_size": network.image_size, "channels": network.in_chans}
+        program = trace(model, **sizes, batch=batch)
         about = {"asvit": __version__, **content.description}
         if form.name == "onnx":
             return write_onnx(program, path, about=about, opset=opset)
@@ -59,9 +61,11 @@ def write_copy(
     return None
 
 
-def trace(model: nn.Module, *, image_size: int, batch: int | None = None) -> ExportedProgram:
+def trace(
+    model: nn.Module, *, image_size: int, channels: int = 3, batch: int | None = None
+) -> ExportedProgram:
     """Trace ``model`` for images of one size, and any number of them or ``batch``."""
-    images = torch.zeros(batch or _TRACED, 3, image_size, image_size)
+    images = torch.zeros(batch or _TRACED, channels, image_size, image_size)
     shapes = None if batch else ({0: torch.export.Dim("batch")},)
     try:
         program = torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
@@ -136,15 +140,16 @@ def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
     network = content.network
     name, arguments = timm_arguments(network)
     base = timm.get_pretrained_cfg(name).to_dict(remove_source=True)
-    side = network.image_size
     entry = {
         **base,
-        "input_size": [3, side, side],
+        "input_size": list(network.image_shape),
         "num_classes": network.num_classes,
         "classifier": classifier_name(model) or base.get("classifier"),
         **{key: content.facts[key] for key in PREPARATION if key in content.facts},
     }
     entry.pop("test_input_size", None)
+    if network.in_chans != 3:
+        entry["first_conv"] = None  # which timm would adapt, though it has these channels
     labels = {"label_names": list(content.classes)} if content.classes else {}
     return {
         "architecture": name,
@@ -160,13 +165,18 @@ def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:
 
     An unconverted timm model keeps its own name, so that it loads without asvit.
     """
+    channels = {} if network.in_chans == 3 else {"in_chans": network.in_chans}
     if network.architecture.startswith(PREFIX) and network.attention is network.ffn is None:
         timm_model = TimmModel.parse(network.architecture)
         name = timm_model.name.partition(".")[0]
         fixed = timm.get_pretrained_cfg(name).fixed_input_size
         size = {"img_size": network.image_size} if fixed else {}
-        return name, {**timm_model.arguments, **size}
-    arguments = {"architecture": network.architecture, "img_size": network.image_size}
+        return name, {**timm_model.arguments, **size, **channels}
+    arguments = {
+        "architecture": network.architecture,
+        "img_size": network.image_size,
+        **channels,
+    }
     parts = {name: getattr(network, name) for name in ("attention", "ffn", "branches")}
     return "asvit", {**arguments, **{name: value for name, value in parts.items() if value}}
 

@@ -1,11 +1,13 @@
 """The architecture that a growth starts from: built, counted and named by depths and width."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from torch import nn
 
 from asvit.architectures.genotype import Genotype
+from asvit.data.training_sets import channel_count
 from asvit.growth.settings import ScaleSettings
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.architectures import find, is_fixed
@@ -46,7 +48,8 @@ class GrowthSeed:
 
     def build(self, *sizes: Any) -> nn.Module:
         """A freshly initialised network for the images that are measured on."""
-        return self.space.build(self.name(*sizes), image_size=self._settings.image_size)
+        side = self._settings.image_size
+        return self.space.build(self.name(*sizes), image_size=side, in_chans=self.channels)
 
     def cost(self, *sizes: Any) -> Cost:
         """Parameters, and multiply-adds at the size they are counted for; the time, if set."""
@@ -58,7 +61,13 @@ class GrowthSeed:
 
     def counted(self, text: str) -> Cost:
         """Parameters and multiply-adds of an architecture's text."""
-        return cost(text, self._settings.count_size, self._settings.classes)
+        s = self._settings
+        return cost(text, s.count_size, s.classes, in_chans=self.channels)
+
+    @cached_property
+    def channels(self) -> int:
+        """Channels of the images that are measured on."""
+        return channel_count(self._settings.data)
 
     def _expansions(self) -> tuple[int, ...]:
         if not isinstance(self._seed, Genotype):

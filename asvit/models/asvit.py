@@ -125,13 +125,13 @@ def _make_stages(g: Genotype, drop_path_rate: float) -> Iterable[Stage]:
         yield stage(blocks, g.splits[i], downsample)
 
 
-def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
+def asvit_cost(g: Genotype, image_size: int, num_classes: int, in_chans: int = 3) -> Cost:
     """Parameters and multiply-adds of an :class:`AsViT` on one square image, by formulas.
 
     The same as :func:`proxies.counts.count` of the network, in a thousandth of the time.
     """
     sides, widths = g.token_sides(image_size), g.stage_widths
-    costs = [_stem_cost(g, sides[0]), _norm(widths[-1]), _head_cost(g, num_classes)]
+    costs = [_stem_cost(g, sides[0], in_chans), _norm(widths[-1]), _head_cost(g, num_classes)]
     for i, side in enumerate(sides):
         block = _block_cost(g, i, side)
         costs.append(Cost(g.depths[i] * block.params, g.depths[i] * block.macs))
@@ -141,13 +141,13 @@ def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
     return sum(costs, Cost(0, 0))
 
 
-def _stem_cost(g: Genotype, side: int) -> Cost:
-    """Of what leads to ``side**2`` tokens, with the norm."""
+def _stem_cost(g: Genotype, side: int, in_chans: int) -> Cost:
+    """Of what leads from an image to ``side**2`` tokens, with the norm."""
     dim, tokens = g.width, side**2
     if g.parts.stem == "patch":
-        return _map(3 * g.kernels[0] ** 2, dim, tokens) + _norm(dim)
+        return _map(in_chans * g.kernels[0] ** 2, dim, tokens) + _norm(dim)
     hidden = stem_width(dim)
-    first = _map(3 * 9, hidden, 4 * tokens, bias=False) + _norm(hidden)
+    first = _map(in_chans * 9, hidden, 4 * tokens, bias=False) + _norm(hidden)
     return first + _map(9 * hidden, dim, tokens) + _norm(dim)
 
 

@@ -1,5 +1,6 @@
 """The settings that determine a network."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
@@ -8,6 +9,7 @@ from torch import nn
 
 from asvit.core.calls import call_text, parse_call
 from asvit.core.settings import Settings, setting
+from asvit.data.kinds import MOST_CHANNELS, PICTURES
 from asvit.models import convert, merge
 from asvit.models.layers.blocks import check_choice
 from asvit.spaces import build
@@ -51,6 +53,9 @@ class Network(Settings):
     num_classes: int = setting(
         1000, "Classes; 0 for the pooled features.", at_least=0, at_most=10**6
     )
+    in_chans: int = setting(
+        PICTURES.channels, "Channels of the images.", at_least=1, at_most=MOST_CHANNELS
+    )
     attention: str | None = setting(
         None,
         "hallucinated, or hallucinated(maps=copy,kept=0.25) with settings of asvit.convert; by "
@@ -79,6 +84,11 @@ class Network(Settings):
             )
         object.__setattr__(self, "architecture", canonical(self.architecture))
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of an image."""
+        return (self.in_chans, self.image_size, self.image_size)
+
     def build(self, *, drop_path: float | None = None, drop: float | None = None) -> nn.Module:
         """A freshly initialised network; arguments and errors as :func:`asvit.build`.
 
@@ -86,7 +96,8 @@ class Network(Settings):
             ValueError: Also if the architecture cannot be converted.
         """
         sizes = (self.image_size, self.num_classes)
-        model = build(self.architecture, *sizes, drop_path=drop_path, drop=drop)
+        options: Any = {"in_chans": self.in_chans, "drop_path": drop_path, "drop": drop}
+        model = build(self.architecture, *sizes, **options)
         if self.attention is None and self.ffn is None:
             return model
         parts: dict[str, Any] = {}
@@ -95,6 +106,13 @@ class Network(Settings):
                 parts[part], arguments = parse_call(text)
                 parts |= arguments
         return convert(model, **parts, branches=self.branches, inplace=True)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any], declared: object = None) -> Self:
+        """As the base does; files of earlier versions have no channels: those of pictures."""
+        if isinstance(stored, Mapping):
+            stored = {"in_chans": PICTURES.channels, **stored}
+        return super().from_json(stored, declared)
 
     def merged(self, model: nn.Module) -> tuple[Self, nn.Module]:
         """The form for inference of a model from :meth:`build`, and its settings.

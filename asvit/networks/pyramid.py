@@ -103,7 +103,7 @@ class Pyramid(nn.Module):
         self.train(self.training)
 
     def forward(self, image: Tensor) -> OrderedDict[str, Tensor]:
-        """``[B, 3, H, W]`` -> ``{"0": [B, C0, H/s0, W/s0], "1": ...}``, sides rounded up.
+        """``[B, C, H, W]`` -> ``{"0": [B, C0, H/s0, W/s0], "1": ...}``, sides rounded up.
 
         Raises:
             ValueError: If the network has a fixed image size and the image is larger.
@@ -147,7 +147,8 @@ class Pyramid(nn.Module):
         """
         side = self._fixed or 2 * self._multiple
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        image = torch.zeros(1, 3, side, side).to(trained[0])
+        stem = next(part for part in model.modules() if isinstance(part, nn.Conv2d))
+        image = torch.zeros(1, stem.in_channels, side, side).to(trained[0])
         was_training = model.training
         with torch.enable_grad():
             maps = cast("Any", model.eval()).forward_intermediates(
@@ -188,7 +189,7 @@ class PyramidWithFpn(nn.Module):
         self.channels = (out_channels,) * len(self.strides)
 
     def forward(self, image: Tensor) -> OrderedDict[str, Tensor]:
-        """``[B, 3, H, W]`` -> ``{"0": [B, out_channels, H/s0, W/s0], ..., "pool": ...}``."""
+        """``[B, C, H, W]`` -> ``{"0": [B, out_channels, H/s0, W/s0], ..., "pool": ...}``."""
         return cast("OrderedDict[str, Tensor]", self.fpn(self.body(image)))
 
 

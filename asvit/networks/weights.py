@@ -1,5 +1,6 @@
 """Files of weights: ours with the settings of their network, others with weights alone."""
 
+import math
 import pickle
 import re
 import struct
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from asvit.core.codec import check_schema, check_values, content_fault
 from asvit.core.records import MALFORMED
 from asvit.core.tensor_files import read_any_tensors, write_tensors
+from asvit.data.kinds import ImageKind
 from asvit.networks.network import Network
 from proxies.messages import first_line, unknown
 from proxies.text import one_line, shown
@@ -44,7 +46,7 @@ _UNLOADABLE = (
 _FACTS: Mapping[str, Any] = {
     **dict.fromkeys(("mean", "std"), Sequence[float]),
     **{"interpolation": str, "crop_pct": float, "epoch": int, "seconds": float},
-    **{"top1": float | None, "found_by": Mapping[str, Any] | None},
+    **{"top1": float | None, "found_by": Mapping[str, Any] | None, "pixels": str},
     **dict.fromkeys(("images", "weights", "tokens", "command", "asvit"), str),
 }
 
@@ -56,8 +58,9 @@ class WeightsFile:
     network: Network  # settings of the network
     weights: Mapping[str, Tensor]  # its state dict
     classes: tuple[str, ...] = ()  # name of each class; empty if unnamed
-    # Further facts as JSON types: how images are normalised (``mean``, ``std``, ``interpolation``,
-    # ``crop_pct``), how the network was searched and trained.
+    # Further facts as JSON types: how images are prepared (``mean``, ``std``, ``interpolation``,
+    # ``crop_pct``, and ``pixels`` of those that are no pictures; see asvit.data.Preparation), how
+    # the network was searched and trained.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> nn.Module:
@@ -118,7 +121,7 @@ class WeightsFile:
         """
         check_values(about, {"classes": Sequence[str], "facts": Mapping[str, Any]})
         facts = dict(about["facts"])
-        _check_facts(facts)
+        _check_facts(facts, Network.from_json(about["network"]).in_chans)
         network, classes = Network.from_json(about["network"]), tuple(about["classes"])
         if len(classes) not in (0, network.num_classes):
             raise ValueError(f"{len(classes)} names of {network.num_classes} classes")
@@ -230,16 +233,21 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tens
     return header, _plain(path, weights)
 
 
-def _check_facts(facts: Mapping[str, Any]) -> None:
+def _check_facts(facts: Mapping[str, Any], channels: int) -> None:
     check_values(facts, {name: kind for name, kind in _FACTS.items() if name in facts})
+    kind = ImageKind.of(facts.get("pixels", ""), channels)
     for name, least in (("mean", 0), ("std", _LEAST_STD)):
-        numbers = facts.get(name, (1,) * 3)
-        if len(numbers) != 3:
-            raise ValueError(f"{name} has a number for each of 3 colours, not {len(numbers)}")
-        if not all(least <= number <= 1 for number in numbers):
+        numbers = facts.get(name, (1,) * channels)
+        if len(numbers) != channels:
+            raise ValueError(
+                f"{name} has a number for each of {channels} channels, not {len(numbers)}"
+            )
+        if kind.picture and not all(least <= number <= 1 for number in numbers):
             raise ValueError(
                 f"{name} must be {least:g} to 1, as pixels are 0 to 1, got {shown(numbers)}"
             )
+        if not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
+            raise ValueError(f"{name} must be finite, and std above 0, got {shown(numbers)}")
     if not _LEAST_CROP <= facts.get("crop_pct", 1) <= 1:
         raise ValueError(f"crop_pct must be {_LEAST_CROP} to 1, got {shown(facts['crop_pct'])}")
     if facts.get("interpolation", _RESAMPLING[0]) not in _RESAMPLING:

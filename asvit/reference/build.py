@@ -67,6 +67,11 @@ class TrainingJournal(Journal[BuildSettings]):
         """Classes of the images; 0 in a new journal."""
         return int(self.start_values.get("num_classes", 0))
 
+    @property
+    def in_chans(self) -> int:
+        """Channels of the images."""
+        return int(self.start_values.get("in_chans", 3))
+
     def note(self, record: Finished) -> None:
         """Take note of the outcome of a training."""
         self.outcomes[record.training] = record.outcome
@@ -116,13 +121,14 @@ def rows_of(
     outcomes: Mapping[Training, Outcome],
     settings: BuildSettings,
     num_classes: int,
+    in_chans: int = 3,
 ) -> list[BuiltRow]:
     """The rows of those architectures whose trainings are all finished, in order."""
     rows = []
     for text in architectures:
         trainings = [Training(text, seed) for seed in range(settings.seeds)]
         if all(training in outcomes for training in trainings):
-            size = cost(text, settings.image_size, num_classes)
+            size = cost(text, settings.image_size, num_classes, in_chans=in_chans)
             accuracies = tuple(outcomes[training].accuracy for training in trainings)
             rows.append(BuiltRow(text, size.params, size.macs, accuracies))
     return rows
@@ -228,4 +234,10 @@ def provenance_of(
         "made_with": f"torch {versions['torch']}, device {journal.device}",
         "num_classes": str(journal.num_classes),
         "image_size": str(s.image_size),
+        **channel_line(journal.in_chans),
     }
+
+
+def channel_line(in_chans: int) -> dict[str, str]:
+    """The line above a table about the channels of its images; none for those of pictures."""
+    return {} if in_chans == 3 else {"in_chans": str(in_chans)}

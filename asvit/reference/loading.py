@@ -110,6 +110,7 @@ def read_reference(
             f"{path} has {len(sheet.rows)} row(s); a ranking needs at least {LEAST_ROWS}"
         )
     num_classes = _number_above(sheet, "num_classes", DEFAULT_CLASSES)
+    in_chans = _number_above(sheet, "in_chans", 3)
     sides = _image_sizes(sheet)
     params = _wholes(sheet, "params", "the exact count, or give the column another name")
     macs = _wholes(sheet, "macs", "the exact count")
@@ -127,6 +128,7 @@ def read_reference(
         accuracies=accuracies,
         default_target=find_default(sheet, targets),
         counts=_counts(sheet) if shipped else {},
+        in_chans=in_chans,
     )
     places: Sequence[int] = range(len(texts))
     if use is not None:
@@ -135,7 +137,8 @@ def read_reference(
         texts = tuple(selected.get(place, text) for place, text in enumerate(texts))
         _check_distinct(sheet, texts)
     if check:
-        counts = _counted(sheet, places, texts, sides, params, num_classes)
+        heads = num_classes, in_chans
+        counts = _counted(sheet, places, texts, sides, params, *heads)
         params = counts if len(places) == len(texts) else params
     return replace(table, architectures=texts, params=params)
 
@@ -220,6 +223,7 @@ def _counted(
     sides: Sequence[int],
     expected: Sequence[int] | None,
     num_classes: int,
+    in_chans: int,
 ) -> tuple[int, ...]:
     """The parameters of the networks of the rows at ``places``, all of which are built."""
     from asvit.spaces.architectures import build_on_meta
@@ -228,7 +232,9 @@ def _counted(
     for place in places:
         row, text, side = sheet.rows[place], texts[place], sides[place]
         try:
-            network = build_on_meta(text, image_size=side, num_classes=num_classes)
+            network = build_on_meta(
+                text, image_size=side, num_classes=num_classes, in_chans=in_chans
+            )
         except _FAILURES as error:
             problem = f"{one_line(text)} cannot be built for {side} px"
             raise row.fault(f"{problem}: {first_line(error)}") from error

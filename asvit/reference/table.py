@@ -56,6 +56,7 @@ class ReferenceTable:
     # ``macs``, ``depth`` and others. Only of tables that come with asvit: others may have been
     # counted by other rules.
     counts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    in_chans: int = 3  # channels of the images that the rows were trained on
 
     def __len__(self) -> int:
         return len(self.architectures)
@@ -87,4 +88,4 @@ class ReferenceTable:
         from asvit.spaces import build
 
         side = self.image_sizes[row] if image_size is None else image_size
-        return build(self.architectures[row], side, self.num_classes)
+        return build(self.architectures[row], side, self.num_classes, in_chans=self.in_chans)

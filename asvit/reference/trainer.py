@@ -34,6 +34,7 @@ class Trainer:
 
     Attributes:
         num_classes: Classes of the images.
+        in_chans: Channels of the images.
         provenance: The ``source`` and the ``digest`` of the images.
     """
 
@@ -46,7 +47,7 @@ class Trainer:
         images: Images | None = None,
     ) -> None:
         images = images or load_all(settings, progress)
-        self.num_classes = len(images.classes)
+        self.num_classes, self.in_chans = len(images.classes), images.channels
         self.provenance = {"source": images.source, "digest": images.digest}
         self._settings = settings
         self.device = device
@@ -78,7 +79,8 @@ class Trainer:
         """A network whose initial weights are the same on every device."""
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            model = build(architecture, self._settings.image_size, self.num_classes)
+            sizes = self._settings.image_size, self.num_classes
+            model = build(architecture, *sizes, in_chans=self.in_chans)
             if self._settings.init == "xavier":
                 draw_linear_weights(model)
         return model.to(self.device)

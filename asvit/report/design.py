@@ -12,7 +12,7 @@ from asvit.core.run_files import METRICS_JSONL, PREDICTIONS
 from asvit.core.summary import Cell, Photo, Table
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, LONGEST, figure, legend, series_styles
-from asvit.report.training import MOST_CLASSES, draw_confusion
+from asvit.report.training import MOST_CLASSES, draw_confusion, title_with
 from asvit.training.metrics import Confusion, Mistake, read_metrics, read_predictions
 from proxies.text import one_line
 
@@ -152,7 +152,7 @@ def _examples(result: DesignResult) -> Iterator[Table]:
     ):
         if rows:
             columns = ["picture", "name", "class", "taken for", "probability (%)"]
-            yield Table(columns, [_photo(row) for row in rows], title)
+            yield Table(columns, [_photo(row) for row in rows], title_with(title, tested))
 
 
 def _photo(row: Mistake) -> list[Cell]:

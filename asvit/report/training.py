@@ -140,9 +140,13 @@ def details(result: TrainResult) -> Iterator[Table]:
         for row in predictions.mistakes
     ]
     columns = ["image", "name", "class", "taken for", "probability (%)", "loss (nats)"]
-    yield Table(
-        columns, images, "Worst mistakes (often the label is wrong, or the image shows both)"
-    )
+    title = "Worst mistakes (often the label is wrong, or the image shows both)"
+    yield Table(columns, images, title_with(title, predictions))
+
+
+def title_with(title: str, predictions: Predictions) -> str:
+    """The title of a table of pictures, with what these show of images that are none."""
+    return f"{title}; {predictions.shown}" if predictions.shown else title
 
 
 @dataclass(frozen=True)

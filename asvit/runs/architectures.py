@@ -33,8 +33,8 @@ class FoundArchitecture:
     text: str  # its text in canonical form
     # Kind, folder and measures of the run that found it; None for a text.
     by: Mapping[str, Any] | None = None
-    # Image size in pixels and classes of that run's trained network; None where there is none.
-    trained_at: tuple[int, int] | None = None
+    # Image size in pixels, classes and channels of that run's trained network; None for none.
+    trained_at: tuple[int, int, int] | None = None
 
 
 def run_folder(text: str) -> Path | None:
@@ -79,15 +79,16 @@ def find_architecture(text: str) -> FoundArchitecture:
     return FoundArchitecture(architecture, found_by, trained_at)
 
 
-def _trained_at(content: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Image size and classes of the network of a training or a design."""
+def _trained_at(content: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """Image size, classes and channels of the network of a training or a design."""
     if "network" in content:
-        sizes = (content["network"]["image_size"], content["network"]["num_classes"])
+        network = content["network"]
+        sizes = (network["image_size"], network["num_classes"], network.get("in_chans", 3))
     elif {"image_size", "classes"} <= content.keys():
-        sizes = (content["image_size"], len(content["classes"]))
+        sizes = (content["image_size"], len(content["classes"]), content.get("channels", 3))
     else:
         return None
-    if not is_of(sizes, tuple[int, int]):
+    if not is_of(sizes, tuple[int, int, int]):
         raise ValueError(f"images and classes may not be {shown(sizes)}")
     return sizes
 

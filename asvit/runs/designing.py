@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock
-from asvit.core.files import expanded
+from asvit.core.files import expanded, split_reading
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES, PREDICTIONS, PRETRAINED_WEIGHTS
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, Estimate, SummaryPart, Table
@@ -53,7 +53,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def default_name(self) -> str:
         """Named after the pictures."""
-        return f"design-{expanded(self.settings.data).name}-seed{self.settings.seed}"
+        folder = expanded(split_reading(self.settings.data)[0])
+        return f"design-{folder.name}-seed{self.settings.seed}"
 
     @classmethod
     def summary(cls, result: DesignResult) -> Iterator[SummaryPart]:
@@ -76,10 +77,12 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             yield variance_in_words(result.variance)
         if not result.ranked:
             yield "the check of the search does not show that it ranks better than a draw would"
+        pixels = f", {result.channels} channels of {result.pixels}" if result.pixels else ""
         yield (
-            f"{result.image_size} px, {len(result.classes)} classes; after the last round, "
-            f"{result.epochs} epochs on all {result.train_pictures} pictures but those of the "
-            f"test; times on {result.measured_on}; all in {clock(result.wall_seconds)}"
+            f"{result.image_size} px{pixels}, {len(result.classes)} classes; "
+            f"after the last round, {result.epochs} epochs on all {result.train_pictures} "
+            f"pictures but those of the test; times on {result.measured_on}; all in "
+            f"{clock(result.wall_seconds)}"
         )
         if result.fractals:
             yield (

@@ -124,7 +124,8 @@ def seconds_each(settings: TrainingSearchSettings, texts: Sequence[str]) -> Sequ
     rng = np.random.default_rng(seed_for(settings.seed, "noise", 0))
     probe = replace(whole, steps=_PROBED, train_images=whole.batch_size + 2, test_images=2)
     count, side = probe.train_images + probe.test_images, whole.image_size
-    pixels = torch.from_numpy(rng.standard_normal((count, 3, side, side), np.float32))
+    channels = Limits(load_space(settings.space), settings).channels
+    pixels = torch.from_numpy(rng.standard_normal((count, channels, side, side), np.float32))
     images = Images(pixels, torch.arange(count) % 2, ("even", "odd"), "noise")
     train = Trainer(probe, device, images=images)
     train(Training(texts[0], 0))  # warms up

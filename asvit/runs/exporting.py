@@ -93,7 +93,7 @@ def export_network(
     if settings.merge:
         network, model = content.network.merged(model)
         content = replace(content, network=network, weights=model.state_dict())
-    side = content.network.image_size
+    sizes: Any = {"image_size": content.network.image_size, "channels": content.network.in_chans}
     with _part(form, out) as part:
         tell(f"writing {form.name}")
         opset = write_copy(
@@ -101,7 +101,7 @@ def export_network(
         )
         tell("comparing the copy with the network, in a fresh process")
         batches = (settings.batch,) * 2 if settings.batch else _BATCHES
-        differences = compare(model, form, part, image_size=side, batches=batches)
+        differences = compare(model, form, part, batches=batches, **sizes)
         for difference in differences:
             if not difference.equal:
                 raise ValueError(
@@ -113,7 +113,7 @@ def export_network(
             content=content,
             form=form,
             out=out,
-            cost=count(model, side),
+            cost=count(model, **sizes),
             weights=weights,
             trained_size=trained_size,
             batch=settings.batch,

@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 
 from asvit.core.files import check_target, expanded, oddity, write_bytes
+from asvit.data.kinds import PICTURES
+from asvit.data.preparation import Preparation, visible
 from asvit.export.settings import ExportSettings
 from asvit.models.psvit import PSViT
 from asvit.report.attention_maps import CellMaps, cell_picture, layer_maps, token_maps
@@ -15,7 +17,7 @@ from asvit.report.html import write_files
 from asvit.report.pictures import Picture
 from asvit.report.style import thinned
 from asvit.runs.exporting import find_source, name_weights
-from asvit.runs.predicting import find_pictures, preparation
+from asvit.runs.predicting import find_pictures
 from asvit.training.pretrained import weights_path
 from proxies.text import shown
 
@@ -60,7 +62,7 @@ def attention_maps(
     """
     facts: Any = {}
     if isinstance(network, nn.Module):
-        model, size = network, image_size or 224
+        model, size, channels = network, image_size or 224, PICTURES.channels
     else:
         text = str(network)
         settings = ExportSettings(
@@ -74,13 +76,15 @@ def attention_maps(
             ffn=ffn,
         )
         content, model, _ = find_source(name_weights(settings))
-        size, facts = content.network.image_size, content.facts
+        channels, size, _ = content.network.image_shape
+        facts = content.facts
     paths = list(find_pictures(images))
     unique = len({path.stem for path in paths}) == len(paths)
-    prepare, pictures = preparation(size, facts), []
+    prepare, pictures = Preparation.of(size, channels, facts), []
     for place, path in enumerate(paths):
         name = path.stem if unique else f"{place}-{path.stem}"
-        pixels, image = prepare(path)
+        cropped = prepare.read(path)
+        pixels, image = visible(cropped), prepare.normalise(cropped)
         maps = layer_maps(model, image[None], query)
         named = [cells for layer in layers for cells in _named(maps, str(layer))]
         pictures.append(cell_picture(f"{name}-maps", pixels, named or thinned(maps, _LAYERS)))

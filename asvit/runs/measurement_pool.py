@@ -17,7 +17,7 @@ from asvit.executors.base import Answer
 from asvit.runs.measurement_worker import counted, measuring_work, network, takes_all
 from asvit.search import Measurement, MeasureSearchSettings
 from asvit.search.limits import Limits
-from asvit.spaces import SearchSpace, cost
+from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies import Cost, Readings, Score, combine, get_proxy, measure
 from proxies.evaluation import FAILURES, resolve_device, seed_for
@@ -57,6 +57,8 @@ class EvalContext:
         )
         #: Where the images came from, and what they are.
         self.provenance: Mapping[str, str] = {"source": images.source, "digest": images.digest}
+        #: Channels of the images.
+        self.channels = images.channels
         #: What :func:`proxies.measure` takes beside the network, the measures and the key.
         self.arguments: Mapping[str, Any] = {
             "repeats": settings.repeats,
@@ -180,10 +182,13 @@ class MeasurementPool:
     def _measure(self, job: MeasurementJob) -> Measured:
         """Measure one network in this process."""
         arch, side = job.architecture, job.side
+        in_chans = self._contexts[side].channels
         try:
             with one_thread(self._device):
                 scores = measure(
-                    lambda: network(arch, side, self._num_classes, space=self._space),
+                    lambda: network(
+                        arch, side, self._num_classes, in_chans=in_chans, space=self._space
+                    ),
                     job.names,
                     key=job.key,
                     together=takes_all(self._device),
@@ -193,7 +198,7 @@ class MeasurementPool:
             return Measured(failed(job.names, str(error) or "out of memory"))
         if not job.counted:
             return Measured(scores)
-        size = counted(arch, side)
+        size = counted(arch, side, in_chans=in_chans)
         return (
             Measured(failed(job.names, size)) if isinstance(size, str) else Measured(scores, size)
         )
@@ -314,7 +319,7 @@ class Evaluator(MeasurementPool):
         for arch, outcome in zip(architectures, measured, strict=True):
             size = outcome.cost
             if self._settings.limited:  # which count the classes of the images
-                size = cost(arch, self._settings.image_size, self._limits.classes)
+                size = self._limits.cost(arch)
             params, macs = (size.params, size.macs) if size else (0, 0)
             yield Measurement.from_scores(params, macs, outcome.scores)
 

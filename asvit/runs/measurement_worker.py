@@ -66,15 +66,19 @@ class MeasurementWorker:
     def __call__(self, task: Task) -> dict[str, Any]:
         """Measure what the task asks for; MemoryError where there is not enough for it."""
         text, side = task["architecture"], task["side"]
+        images = self._arrays[f"images {side}"]
+        in_chans = images.shape[1]
         use_blocks(task["blocked"])
         with one_thread(self._device):
             readings = measure_repeats(
-                lambda: network(text, side, self._num_classes, space=self._space),
+                lambda: network(
+                    text, side, self._num_classes, in_chans=in_chans, space=self._space
+                ),
                 task["names"],
                 key=task["key"],
                 only=task["only"],
                 image_size=side,
-                images=self._arrays[f"images {side}"],
+                images=images,
                 labels=self._arrays.get(f"labels {side}"),
                 device=self._device,
                 together=takes_all(self._device),
@@ -84,7 +88,7 @@ class MeasurementWorker:
             for what in values.values():
                 if isinstance(what, str) and out_of_memory(what):
                     raise MemoryError(what)
-        size = counted(text, side) if task["counted"] else None
+        size = counted(text, side, in_chans=in_chans) if task["counted"] else None
         return {
             "readings": readings.to_json(),
             "cost": [size.params, size.macs] if isinstance(size, Cost) else None,
@@ -97,10 +101,12 @@ def out_of_memory(why: str) -> bool:
     return any(words in why for words in _NO_MEMORY)
 
 
-def counted(arch: Architecture | str, side: int, num_classes: int = 1000) -> Cost | str:
+def counted(
+    arch: Architecture | str, side: int, num_classes: int = 1000, *, in_chans: int
+) -> Cost | str:
     """Parameters and multiply-adds of an architecture, or why they cannot be counted."""
     try:
-        return cost(arch, side, num_classes)
+        return cost(arch, side, num_classes, in_chans=in_chans)
     except MemoryError:
         raise
     except FAILURES as error:
@@ -108,12 +114,18 @@ def counted(arch: Architecture | str, side: int, num_classes: int = 1000) -> Cos
 
 
 def network(
-    arch: Architecture | str, side: int, num_classes: int, *, space: SearchSpace | None = None
+    arch: Architecture | str,
+    side: int,
+    num_classes: int,
+    *,
+    in_chans: int,
+    space: SearchSpace | None = None,
 ) -> torch.nn.Module:
     """The freshly initialised network of an architecture: of a space, or of any unless given."""
     if space is None:
-        return build(arch, side, num_classes)
-    return space.build(space.read(arch), image_size=side, num_classes=num_classes)
+        return build(arch, side, num_classes, in_chans=in_chans)
+    sizes: Any = {"image_size": side, "num_classes": num_classes, "in_chans": in_chans}
+    return space.build(space.read(arch), **sizes)
 
 
 def takes_all(device: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,13 @@ from asvit.core.files import expanded
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import RESULT
 from asvit.core.versions import missing
-from asvit.data import MEAN, STD
-from asvit.data.files import find_images, read_image
+from asvit.data import Preparation
+from asvit.data.files import find_images
 from asvit.export.formats import CONFIG, FORMATS, INPUT, OUTPUT
 from asvit.export.reload import by_torch, onnx_session, run_onnx
 from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
 from asvit.runs.folder import kind_in, kind_noun
-from asvit.training.images.augmentation import Augmentation
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.memory import out_of_memory
@@ -117,26 +116,6 @@ def find_pictures(images: Iterable[str | Path]) -> Iterator[Path]:
             raise FileNotFoundError(f"no picture {str(path)!r}; give a file or a folder")
 
 
-#: A file to its picture ``[3, S, S]`` uint8, and to the same normalised; a ValueError names it.
-Prepare = Callable[[Path], tuple[Tensor, Tensor]]
-
-
-def preparation(image_size: int, facts: Mapping[str, Any]) -> Prepare:
-    """How pictures are prepared for a network with these facts about its training."""
-    options = {name: facts[name] for name in ("interpolation", "crop_pct") if name in facts}
-    transform = Augmentation(**options).validation_transform(image_size)
-    mean, std = (
-        torch.tensor(facts.get(name, default)).view(3, 1, 1)
-        for name, default in (("mean", MEAN), ("std", STD))
-    )
-
-    def prepare(path: Path) -> tuple[Tensor, Tensor]:
-        pixels = transform(read_image(path))
-        return pixels, (pixels.float() / 255 - mean) / std
-
-    return prepare
-
-
 def _check_finished(folder: Path) -> None:
     """Check that a folder without weights is not that of a run which has yet to write them."""
     if not (folder / RESULT).exists() and (kind := kind_in(folder)):
@@ -152,7 +131,7 @@ class _Classifier:
 
     path: Path  # of its weights
     run: Run
-    prepare: Prepare
+    prepare: Preparation
     labels: Sequence[str]
     batch: int | None  # pictures in every batch; None for any number
 
@@ -207,7 +186,10 @@ class _Classifier:
         if not network.num_classes:
             raise ValueError(f"{network.architecture} was built without classes")
         labels = content.classes or tuple(map(str, range(network.num_classes)))
-        prepare = preparation(network.image_size, content.facts)
+        try:
+            prepare = Preparation.of(network.image_size, network.in_chans, content.facts)
+        except ValueError as error:
+            raise ValueError(f"{path}: {first_line(error)}") from error
         return cls(path, run, prepare, labels, batch)
 
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
@@ -223,9 +205,9 @@ class _Classifier:
                     yield PicturePrediction(str(path), next(guesses))
 
     def _read(self, path: Path) -> Tensor | str:
-        """A normalised picture ``[3, S, S]``, or why there is none."""
+        """A normalised picture ``[C, S, S]``, or why there is none."""
         try:
-            return self.prepare(path)[1]
+            return self.prepare.normalise(self.prepare.read(path))
         except ValueError as error:
             return str(error)
         except FAILURES as error:
@@ -283,9 +265,8 @@ def _checked(path: Path, run: Run) -> Run:
 
 def _check_graph(session: Any, network: Network) -> int | None:
     """Pictures in every batch of an ONNX graph of a network; None for any number."""
-    side = network.image_size
     for kind, tensors, name, shape in (
-        ("input", session.get_inputs(), INPUT, [3, side, side]),
+        ("input", session.get_inputs(), INPUT, [*network.image_shape]),
         ("output", session.get_outputs(), OUTPUT, [network.num_classes]),
     ):
         forms = [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in tensors]

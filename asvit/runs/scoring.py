@@ -13,6 +13,7 @@ from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.results import data_frames
 from asvit.core.settings import MeasuringSettings, proxy_names
 from asvit.core.signatures import CallOptions, with_options
+from asvit.data.training_sets import channel_count
 from asvit.runs.measurement_pool import EvalContext
 from asvit.spaces import build, cost
 from asvit.spaces.architectures import canonical
@@ -115,14 +116,15 @@ def score(
     quiet = progress is not None or not in_notebook()
     with progress_display(f"measuring {len(texts)} architectures", quiet=quiet) as display:
         tell = progress or display
-        for text in texts:
-            cost(text, settings.image_size)  # refuses what does not suit before images are made
+        in_chans = channel_count(settings.data)
+        for text in texts:  # refuses what does not suit before images are made
+            cost(text, settings.image_size, in_chans=in_chans)
         context = EvalContext(settings, progress=image_progress(tell))
         rows: list[ScoreRow] = []
         started = time.monotonic()
         tell(Progress("architecture", 0, len(texts), state=next(iter(texts), "")))
         for text in texts:
-            network = partial(build, text, settings.image_size)
+            network = partial(build, text, settings.image_size, in_chans=context.channels)
             rows.append(ScoreRow(text, measure(network, names, key=text, **context.arguments)))
             seconds = time.monotonic() - started
             tell(Progress("architecture", len(rows), len(texts), seconds=seconds, state=text))

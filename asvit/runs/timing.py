@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,9 @@ def _onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        program = trace(model, image_size=images.shape[-1], batch=len(images))
+        program = trace(
+            model, image_size=images.shape[-1], channels=images.shape[1], batch=len(images)
+        )
         write_onnx(program, path, about={})
         session = onnx_session(path, threads=torch.get_num_threads())
     run, batch = run_onnx(session), images.numpy()
@@ -99,6 +101,7 @@ def latency(
     runtime: str = "eager",
     *,
     num_classes: int = 1000,
+    in_chans: int = 3,
 ) -> Latency:
     """Time one forward pass, in evaluation mode and without gradients.
 
@@ -107,13 +110,14 @@ def latency(
 
     Args:
         network: An architecture or its text, as :func:`asvit.build` takes it, or any module that
-            takes ``[batch, 3, side, side]``; it is not changed.
+            takes ``[batch, in_chans, side, side]``; it is not changed.
         image_size: Side of the images in pixels.
         batch: Images in a pass.
         device: A torch device, or ``"auto"`` for an accelerator if there is one.
         runtime: ``"eager"`` (PyTorch as it is), ``"compile"`` (``torch.compile``) or ``"onnx"``
             (ONNX Runtime, on the CPU).
         num_classes: Classes of an architecture; a module has its own.
+        in_chans: Channels of the images.
 
     Returns:
         Median and spread, in milliseconds, and what they were measured on.
@@ -126,7 +130,7 @@ def latency(
         >>> asvit.latency("8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=32).milliseconds > 0
         True
     """
-    for name, value in {"image_size": image_size, "batch": batch}.items():
+    for name, value in {"image_size": image_size, "batch": batch, "in_chans": in_chans}.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     way, target = RUNTIMES[runtime], resolve_device(device, float64=False)
@@ -141,10 +145,10 @@ def latency(
             model = copy.deepcopy(model).to(target)
     else:
         with torch.random.fork_rng([]):
-            model = build(network, image_size, num_classes).to(target)
+            model = build(network, image_size, num_classes, in_chans=in_chans).to(target)
     kind = type(model).__name__
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    shape = (batch, 3, image_size, image_size)
+    shape = (batch, in_chans, image_size, image_size)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(target, dtype)
     with in_evaluation_mode(model):
         try:
@@ -161,26 +165,35 @@ def latency(
 
 
 def fresh_latency(
-    text: str, image_size: int, batch: int, device: str, runtime: str, *, num_classes: int
+    text: str,
+    image_size: int,
+    batch: int,
+    device: str,
+    runtime: str,
+    *,
+    num_classes: int,
+    in_chans: int = 3,
 ) -> Latency:
     """:func:`latency` of an architecture's text in a process of its own, with as many threads.
 
     What this process has done before, such as filling the memory, has no part in it. Where that
     process fails, as with a space that only this one knows, it is timed here.
     """
-    options = {"image_size": image_size, "batch": batch, "device": device, "runtime": runtime}
+    options: dict[str, Any] = {
+        **{"image_size": image_size, "batch": batch, "device": device, "runtime": runtime},
+        **{"num_classes": num_classes, "in_chans": in_chans},
+    }
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     try:
         answer = call(
             "asvit.runs.timing:latency",
             environment=threads,
             network=text,
-            num_classes=num_classes,
             **options,
         )
     except OSError as error:
         logger.warning("%s is timed in this process, as another one cannot: %s", text, error)
-        return latency(text, image_size, batch, device, runtime, num_classes=num_classes)
+        return latency(text, **options)
     return from_json(answer, Latency)
 
 

@@ -138,7 +138,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         f"training {network.architecture}{added}: {plan['params']:,} params, "
         f"{plan['macs']:,} multiply-adds at {s.image_size} px, {network.num_classes} classes",
         f"images: {source}: {images['train']:,} for training, {images['validation']:,} for "
-        "validation",
+        f"validation{'' if plan['picture'] else ', ' + plan['pixels']}",
         f"recipe {s.recipe}: {s.epochs} epochs of {plan['steps_per_epoch']} updates with "
         f"{s.batch_size} images, {s.optimizer}, learning rate {s.learning_rate:g}, weight decay "
         f"{s.weight_decay:g}, warm-up {s.warmup_epochs} epoch(s); {where}, {s.precision}, "
@@ -157,7 +157,8 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
             f"{saved['time']:.1%} of the time; at the published costs they would save "
             f"{saved['published']:.1%} of the multiply-adds"
         )
-    if s.weights is None and s.teacher is None and s.data.partition(":")[0] not in _GENERATED:
+    scratch = s.weights is None and s.teacher is None and plan["picture"]
+    if scratch and s.data.partition(":")[0] not in _GENERATED:
         lines += few_pictures_note(images["train"])
     if (times := plan.get("time")) is not None:
         speed = number(times["images_per_second"])

@@ -74,7 +74,8 @@ class TrainingPool:
     ) -> Iterator[Measurement]:
         """Train each architecture with its seed; the measurements come in their order."""
         side, classes = self.settings.image_size, self._limits.classes
-        sizes = [counted(arch, side, classes) for arch in architectures]
+        in_chans = self._images.channels
+        sizes = [counted(arch, side, classes, in_chans=in_chans) for arch in architectures]
         refused = [size if isinstance(size, str) else "" for size in sizes]
         outcomes = self._outcomes(
             [
@@ -125,6 +126,7 @@ class TrainingPool:
                 "space": self._space.name,
                 "classes": images.classes,
                 "source": images.source,
+                "own_statistics": images.own_statistics,
             },
             {"pixels": images.pixels.numpy(), "labels": images.labels.numpy()},
         )
@@ -155,6 +157,7 @@ def training_worker(
         torch.from_numpy(arrays["labels"]),
         tuple(settings["classes"]),
         settings["source"],
+        settings["own_statistics"],
     )
     train = trainer.Trainer(BuildSettings.from_json(settings["training"]), device, images=images)
     return lambda task: to_json(_outcome(train, Training(**task)))

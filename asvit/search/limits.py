@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from asvit.architectures.base import Growable
-from asvit.data.training_sets import class_count
+from asvit.data.training_sets import channel_count, class_count
 from asvit.search.settings import SearchSettings
 from asvit.spaces.architectures import cost
 from asvit.spaces.base import Architecture, SearchSpace
+from proxies.counts import Cost
 from proxies.evaluation import FAILURES
 from proxies.latency import CAREFUL
 from proxies.messages import fault
@@ -39,7 +40,8 @@ class Limits:
     Where parameters or multiply-adds are limited, every network is as wide as they allow, if its
     space has widths.
 
-    ``time`` measures the milliseconds of a network; None leaves its time open.
+    ``time`` measures the milliseconds of a network; None leaves its time open. ``channels`` are
+    those of the images, by default of those of the settings.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class Limits:
         space: SearchSpace,
         settings: SearchSettings,
         time: Callable[[Architecture], float] | None = None,
+        *,
+        channels: int | None = None,
     ) -> None:
         self._space = space
         self._settings = settings
-        self._time = time
+        self._time, self._given = time, channels
         if settings.depths is not None:
             self.network(space.sample(np.random.default_rng(0)))  # refuses them at once
 
@@ -63,7 +67,8 @@ class Limits:
         if not isinstance(arch, Growable):
             return arch
         if s.sized:
-            return _widest(arch, s.image_size, self.classes, s.max_params, s.max_macs)
+            sizes = s.image_size, self.classes, self.channels
+            return _widest(arch, *sizes, s.max_params, s.max_macs)
         return arch if s.width is None else arch.with_(width=s.width)
 
     def shown(self, arch: Architecture) -> Architecture:
@@ -90,6 +95,16 @@ class Limits:
             return 1000
         return _classes(s.data) or s.classes
 
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return self._given or _channels(self._settings.data)
+
+    def cost(self, arch: Architecture | str) -> Cost:
+        """Parameters and multiply-adds of an architecture for the images of the search."""
+        sizes = self._settings.image_size, self.classes
+        return cost(arch, *sizes, in_chans=self.channels)
+
     def excess(
         self, arch: Architecture, *, timed: bool = True, as_is: bool = False
     ) -> Excess | None:
@@ -103,7 +118,7 @@ class Limits:
             return None
         try:
             network = arch if as_is else self.network(arch)
-            size = cost(network, s.image_size, self.classes)
+            size = self.cost(network)
             excesses = [
                 Excess(have / most - 1, f"{have:,} {what}, more than the {most:,} allowed")
                 for what, have, most in (
@@ -173,11 +188,12 @@ def check_latency(
 
 
 _classes = lru_cache(maxsize=8)(class_count)
+_channels = lru_cache(maxsize=8)(channel_count)
 
 
 @lru_cache(maxsize=4096)
 def _widest(
-    arch: Growable, side: int, classes: int, params: int | None, macs: int | None
+    arch: Growable, side: int, classes: int, channels: int, params: int | None, macs: int | None
 ) -> Growable:
     """The architecture at the largest width within the limits, or else at the smallest there is.
 
@@ -188,7 +204,7 @@ def _widest(
     def share(width: int) -> float:
         """The cost at a width over the limit; 0 where too narrow, infinite where too wide."""
         try:
-            size = cost(arch.with_(width=width), side, classes)
+            size = cost(arch.with_(width=width), side, classes, in_chans=channels)
         except ValueError:  # fewer channels than heads, or more than the space has
             return 0.0 if width < own else math.inf
         return max(size.params / (params or math.inf), size.macs / (macs or math.inf))

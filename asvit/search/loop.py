@@ -468,8 +468,8 @@ class TrainingSearch(Search):
 
     def _trained(self, again: Again) -> Mapping[str, Trained]:
         """All that was trained, by the texts of the networks."""
-        side, before = self.settings.image_size, trained_before(self.study)
-        return gathered(self.rows, before, self.space, self.limits, side, again)
+        before = trained_before(self.study)
+        return gathered(self.rows, before, self.space, self.limits, again)
 
     def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
         """Train finalists with fresh seeds; the study keeps each training at once."""

@@ -120,7 +120,8 @@ class PredictorSampler(SpaceSampler):
         """
         arch = self._space.decode(params)
         try:
-            cost(self.limits.network(arch), self._settings.image_size, self.limits.classes)
+            network, limits = self.limits.network(arch), self.limits
+            cost(network, self._settings.image_size, limits.classes, in_chans=limits.channels)
         except FAILURES:
             return False
         return self.limits.excess(arch, timed=False) is None

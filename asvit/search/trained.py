@@ -28,7 +28,6 @@ from asvit.search.rows import (
 )
 from asvit.search.seeds import seed_for
 from asvit.search.settings import ACCURACY
-from asvit.spaces.architectures import cost
 from proxies.counts import Cost
 
 if TYPE_CHECKING:
@@ -118,14 +117,13 @@ def gathered(
     before: Before,
     space: SearchSpace,
     limits: Limits,
-    image_size: int,
     again: Mapping[str, Mapping[str, Measurement]],
 ) -> dict[str, Trained]:
     """All that was trained, by the text of the network: of a table, of a search, and again."""
     trained: dict[str, Trained] = {}
     for text, accuracies in known_before(before).items():
         arch = limits.shown(space.decode(space.encode(space.parse(text))))
-        size = cost(arch, image_size, limits.classes)
+        size = limits.cost(arch)
         trained[text] = Trained(str(arch), None, size, tuple(accuracies))
     for row in rows:
         text = str(limits.network(space.parse(row.architecture)))

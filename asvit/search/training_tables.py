@@ -59,6 +59,7 @@ def to_csv(
     lines: Mapping[str, str],
     settings: SearchSettings,
     num_classes: int,
+    in_chans: int = 3,
 ) -> str:
     """The trainings of a search as a reference table, each architecture with the mean of its own.
 
@@ -67,7 +68,7 @@ def to_csv(
     """
     rows = []
     for text, entry in trained.items():
-        size = cost(text, settings.image_size, num_classes)
+        size = cost(text, settings.image_size, num_classes, in_chans=in_chans)
         rows.append(BuiltRow(text, size.params, size.macs, tuple(entry.accuracies)))
     above = {
         "title": f"{len(rows)} architectures of space {settings.space}, trained by a search",
@@ -75,5 +76,6 @@ def to_csv(
         "accuracies": "top-1 on the test images after the last step, per cent",
         "num_classes": str(num_classes),
         "image_size": str(settings.image_size),
+        **build.channel_line(in_chans),
     }
     return build.to_csv(rows, above, seeds=max(len(row.accuracies) for row in rows))

@@ -25,6 +25,7 @@ def build(
     image_size: int = 224,
     num_classes: int = 1000,
     *,
+    in_chans: int = 3,
     depths: Iterable[int] | None = None,
     width: int | None = None,
     drop_path: float | None = None,
@@ -41,6 +42,7 @@ def build(
             ``"autoformer:..."``), or ``"timm:NAME"``.
         image_size: Side of the images in pixels.
         num_classes: Classes; 0 for the pooled features.
+        in_chans: Channels of the images.
         depths: Blocks in each stage; None keeps those of the architecture.
         width: Channels of the first stage; None keeps that of the architecture.
         drop_path: Drop-path probability of the last block, on a linear ramp from 0; None for the
@@ -53,8 +55,8 @@ def build(
         init: How initial weights are drawn.
 
     Raises:
-        ValueError: If the text is wrong, timm has no such model, the sizes do not fit, or the
-            architecture has no such part.
+        ValueError: If the text is wrong, timm has no such model, the sizes do not fit, the
+            architecture has no such part, or its networks take images of three channels alone.
 
     Example:
         >>> network = asvit.build("8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=64, num_classes=10)
@@ -62,31 +64,35 @@ def build(
         torch.Size([2, 10])
     """
     requested = {"drop_path": drop_path, "drop": drop}
-    rates = {name: rate for name, rate in requested.items() if rate is not None}
+    rates: Any = {name: rate for name, rate in requested.items() if rate is not None}
     parts = {"stem": stem, "head": head, "mixing": mixing, "init": init}
     if own := {name: part for name, part in parts.items() if part is not None}:
         arch = with_parts(parse(arch), own)
+    sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
     if (fixed := _fixed(arch)) is not None:
         if depths is not None or width is not None:
             raise ValueError(f"{shown(str(arch))} has its own depths and width; leave both out")
-        return fixed.build(image_size=image_size, num_classes=num_classes, **rates)
+        return fixed.build(**sizes, **rates)
     space, parsed = find(arch)
-    return space.build(
-        parsed, image_size=image_size, num_classes=num_classes, depths=depths, width=width, **rates
-    )
+    return space.build(parsed, **sizes, depths=depths, width=width, **rates)
 
 
 def cost(
-    arch: str | Genotype | Architecture | nn.Module, image_size: int = 224, num_classes: int = 1000
+    arch: str | Genotype | Architecture | nn.Module,
+    image_size: int = 224,
+    num_classes: int = 1000,
+    *,
+    in_chans: int = 3,
 ) -> Cost:
     """Parameters and multiply-adds of one forward pass of one image.
 
     Costs of architectures are cached.
 
     Args:
-        arch: What :func:`build` takes, or any module that takes ``[1, 3, side, side]``.
+        arch: What :func:`build` takes, or any module that takes ``[1, in_chans, side, side]``.
         image_size: Side of the image in pixels.
         num_classes: Classes of an architecture; a module has its own.
+        in_chans: Channels of the image.
 
     Raises:
         ValueError: As :func:`build`, or if the module cannot be counted.
@@ -96,29 +102,33 @@ def cost(
         Cost(params=2319624, macs=491469312)
     """
     if isinstance(arch, nn.Module):
-        return count(arch, image_size)
-    return _cost(parse(arch), image_size, num_classes)
+        return count(arch, image_size, in_chans)
+    return _cost(parse(arch), image_size, num_classes, in_chans)
 
 
 @lru_cache(maxsize=4096)
-def _cost(arch: Architecture, image_size: int, num_classes: int) -> Cost:
+def _cost(arch: Architecture, image_size: int, num_classes: int, in_chans: int) -> Cost:
     if type(arch) is Genotype:  # a subclass may build another network
-        return asvit_cost(arch, image_size, num_classes)
-    network = build_on_meta(arch, image_size=image_size, num_classes=num_classes)
-    return count(network, image_size)
+        return asvit_cost(arch, image_size, num_classes, in_chans)
+    sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
+    return count(build_on_meta(arch, **sizes), image_size, in_chans)
 
 
 def build_on_meta(
-    arch: str | Genotype | Architecture, *, image_size: int, num_classes: int = 1000
+    arch: str | Genotype | Architecture,
+    *,
+    image_size: int,
+    num_classes: int = 1000,
+    in_chans: int = 3,
 ) -> nn.Module:
     """:func:`build` on the meta device: no memory, no initialisation, where the network allows."""
     arch = parse(arch)
     try:
         with torch.device("meta"), _SkipInitialisation():
-            return build(arch, image_size, num_classes)
+            return build(arch, image_size, num_classes, in_chans=in_chans)
     except RuntimeError:
         # Some timm models read values while they are constructed.
-        return build(arch, image_size, num_classes)
+        return build(arch, image_size, num_classes, in_chans=in_chans)
 
 
 class _SkipInitialisation(InterceptOperations):
@@ -153,7 +163,7 @@ class StageRow:
 
 
 def stage_table(
-    arch: str | Architecture, *, image_size: int = 224, num_classes: int = 1000
+    arch: str | Architecture, *, image_size: int = 224, num_classes: int = 1000, in_chans: int = 3
 ) -> list[StageRow]:
     """Rows for the stages and head of an As-ViT architecture; a single row for any other network.
 
@@ -161,10 +171,10 @@ def stage_table(
     """
     g = parse(arch)
     if type(g) is not Genotype:  # stages of a subclass may have neither windows nor heads
-        total = cost(g, image_size, num_classes)
+        total = cost(g, image_size, num_classes, in_chans=in_chans)
         return [StageRow("network", None, None, None, None, None, total.params, total.macs)]
-    network = build_on_meta(g, image_size=image_size, num_classes=num_classes)
-    parts = count_by_module(network, image_size)
+    network = build_on_meta(g, image_size=image_size, num_classes=num_classes, in_chans=in_chans)
+    parts = count_by_module(network, image_size, in_chans)
     embedding = ["patch_embed", *(f"layers.{i}.downsample" for i in range(STAGES - 1))]
     rows = []
     for i, side in enumerate(g.token_sides(image_size)):

@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar, cast
 
@@ -77,7 +78,7 @@ class SearchSpace(ABC):
             arch: The architecture, which takes images of this size.
             image_size: Side of the images in pixels.
             **options: ``num_classes``, ``drop_rate`` and ``drop_path_rate``, with the meanings
-                that timm gives them.
+                that timm gives them; and ``in_chans`` where images do not have three channels.
         """
         raise NotImplementedError
 
@@ -136,6 +137,7 @@ class SearchSpace(ABC):
         *,
         image_size: int = 224,
         num_classes: int = 1000,
+        in_chans: int = 3,
         depths: Iterable[int] | None = None,
         width: int | None = None,
         drop_path: float = 0.0,
@@ -145,15 +147,19 @@ class SearchSpace(ABC):
 
         Raises:
             ValueError: If the text is wrong, depths or width are out of range or cannot be set,
-                or :meth:`check` fails.
+                :meth:`check` fails, or the space has networks for three channels alone.
         """
         parsed = self.read(arch)
         if depths is not None or width is not None:
             parsed = parsed.with_(depths=depths, width=width)
         self.check(parsed, image_size)
-        return self.make_network(
-            parsed, image_size, num_classes=num_classes, drop_rate=drop, drop_path_rate=drop_path
-        )
+        rates = {"drop_rate": drop, "drop_path_rate": drop_path}
+        if in_chans == 3:
+            return self.make_network(parsed, image_size, num_classes=num_classes, **rates)
+        with naming_channels(f"space {self.name!r}", in_chans):
+            return self.make_network(
+                parsed, image_size, num_classes=num_classes, in_chans=in_chans, **rates
+            )
 
     @abstractmethod
     def check(self, arch: Architecture | str, image_size: int) -> None:
@@ -181,6 +187,19 @@ class SearchSpace(ABC):
                     f"{name}={params[name]!r} is not in space {self.name!r}; "
                     f"use one of {list(choices)}"
                 )
+
+
+@contextmanager
+def naming_channels(what: str, in_chans: int) -> Iterator[None]:
+    """Raise the error of a network that takes no ``in_chans`` as a ValueError."""
+    try:
+        yield
+    except TypeError as error:
+        if "in_chans" not in str(error):
+            raise
+        raise ValueError(
+            f"{what} has networks for images of 3 channels alone, not of {in_chans}"
+        ) from error
 
 
 def dimension_features(
@@ -258,8 +277,9 @@ class PlainSpace(SearchSpace):
     """A space whose texts are its prefix and the choices, such as ``small:2,16,gelu``.
 
     A subclass sets ``name``, ``description``, ``paper``, ``prefix`` and ``dimensions``, and builds
-    the network in :meth:`network`. Its architectures can be measured, searched, trained and
-    exported, but not grown, since they have no depths and width besides their choices.
+    the network in :meth:`network`, which may have an argument ``in_chans``, too. Its architectures
+    can be measured, searched, trained and exported, but not grown, since they have no depths and
+    width besides their choices.
 
     Raises:
         ValueError: If the prefix does not end in a colon, or two choices of one dimension have the
@@ -347,6 +367,7 @@ class PlainSpace(SearchSpace):
             num_classes=options["num_classes"],
             drop_path=options["drop_path_rate"],
             drop=options["drop_rate"],
+            **{name: options[name] for name in ("in_chans",) if name in options},
         )
 
     def check(self, arch: PlainArchitecture | str, image_size: int) -> None:

@@ -94,6 +94,7 @@ class _Family:
         *,
         image_size: int = 224,
         num_classes: int = 1000,
+        in_chans: int = 3,
         drop_path: float = 0.0,
         drop: float = 0.0,
     ) -> nn.Module:
@@ -107,6 +108,7 @@ class _Family:
             img_size=image_size,
             patch_size=PATCH,
             num_classes=num_classes,
+            in_chans=in_chans,
             drop_rate=drop,
             drop_path_rate=drop_path,
         )
@@ -338,6 +340,7 @@ class TimmModel:
         *,
         image_size: int = 224,
         num_classes: int = 1000,
+        in_chans: int = 3,
         drop_path: float | None = None,
         drop: float | None = None,
     ) -> nn.Module:
@@ -347,10 +350,16 @@ class TimmModel:
         size: dict[str, Any] = {"num_classes": num_classes, **self.arguments}
         if config is not None and config.fixed_input_size:
             size["img_size"] = image_size
+        if in_chans != 3:
+            size["in_chans"] = in_chans
         rates = {"drop_path_rate": drop_path, "drop_rate": drop}  # timm drops arguments of None
         try:
             model: nn.Module = timm.create_model(self.name, **size, **rates)
         except Exception as error:
+            if in_chans != 3 and "in_chans" in str(error):
+                raise ValueError(
+                    f"timm model {self.name!r} takes images of 3 channels alone, not of {in_chans}"
+                ) from error
             missing = next((rate for rate in rates if f"'{rate}'" in str(error)), None)
             if missing is None or not isinstance(error, TypeError):
                 refusal = self._refusal(error, image_size)
@@ -362,9 +371,8 @@ class TimmModel:
                 raise ValueError(f"timm model {self.name!r} has no {words}; use 0") from error
             rates[missing] = None  # 0 was requested, and the model has none
             drop_path, drop = rates.values()
-            return self.build(
-                image_size=image_size, num_classes=num_classes, drop_path=drop_path, drop=drop
-            )
+            sizes: Any = {"num_classes": num_classes, "in_chans": in_chans}
+            return self.build(image_size=image_size, **sizes, drop_path=drop_path, drop=drop)
         return model
 
     def _refusal(self, error: Exception, image_size: int) -> ValueError | None:

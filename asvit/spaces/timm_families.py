@@ -303,6 +303,7 @@ class TimmSpace(SearchSpace):
         return arch.model.build(
             image_size=image_size,
             num_classes=options["num_classes"],
+            in_chans=options.get("in_chans", 3),
             drop=options["drop_rate"],
             drop_path=options["drop_path_rate"],
         )

@@ -20,6 +20,7 @@ from asvit.core.run_files import previous
 from asvit.core.settings import Images, Settings
 from asvit.core.store import Store
 from asvit.core.tensor_files import read_header, read_tensors, write_tensors
+from asvit.data.statistics import Normalisation
 from asvit.networks import load_state
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
@@ -64,6 +65,8 @@ class Origin:
     device: str  # its type, such as "cpu"
     stages: tuple[Mapping[str, Any], ...]  # measured costs of the stages of tokens
     versions: Mapping[str, str]  # of libraries
+    # Of images that are no RGB pictures, so that all sessions have the same; None for ImageNet's.
+    normalisation: Normalisation | None = None
 
 
 @dataclass(frozen=True)

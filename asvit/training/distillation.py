@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.data import MEAN, STD
+from asvit.data import MEAN, STD, Preparation
+from asvit.data.kinds import PICTURES, ImageKind
+from asvit.data.statistics import Normalisation
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.families import PREFIX, TimmModel
 from asvit.training.pretrained import load_pretrained, load_published, weights_path
@@ -21,9 +23,9 @@ Outputs = Tensor | tuple[Tensor, Tensor]
 class Teacher(nn.Module):
     """A trained network that accepts the student's images.
 
-    The network, ``[B, 3, T, T] -> [B, classes]``, is frozen and in evaluation mode. T is its
-    ``image_size`` in pixels; ``mean`` and ``std`` are for pixels in [0, 1] (the student has
-    ImageNet's).
+    The network, ``[B, C, T, T] -> [B, classes]``, is frozen and in evaluation mode. T is its
+    ``image_size`` in pixels; ``mean`` and ``std`` are for pixels divided by the scale of their
+    kind (the student has ImageNet's, unless :meth:`take` tells otherwise).
     """
 
     _scale: Tensor
@@ -40,13 +42,19 @@ class Teacher(nn.Module):
         super().__init__()
         self._network = network.requires_grad_(False)
         self._image_size = image_size
-        ours, theirs = (torch.tensor(tuple(value)) for value in (STD, std))
-        moved = torch.tensor(MEAN) - torch.tensor(tuple(mean))
+        self._own = Normalisation(tuple(mean), tuple(std))
+        student = Normalisation()
+        self.take(student if len(mean) == len(student.mean) else self._own)
+        self.eval()
+
+    def take(self, images: Normalisation) -> None:
+        """Take images of the student that are normalised like this."""
+        ours, theirs = torch.tensor(images.std), torch.tensor(self._own.std)
+        moved = torch.tensor(images.mean) - torch.tensor(self._own.mean)
         # Replacing one normalisation by another is a scale and a shift.
         self._same = bool((ours == theirs).all() and (moved == 0).all())
-        self.register_buffer("_scale", (ours / theirs).view(3, 1, 1), persistent=False)
-        self.register_buffer("_shift", (moved / theirs).view(3, 1, 1), persistent=False)
-        self.eval()
+        self.register_buffer("_scale", (ours / theirs).view(-1, 1, 1), persistent=False)
+        self.register_buffer("_shift", (moved / theirs).view(-1, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode; ``mode`` is ignored."""
@@ -54,7 +62,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` for the student's images ``[B, 3, S, S]``."""
+        """Logits ``[B, classes]`` for the student's images ``[B, C, S, S]``."""
         if images.shape[-1] != self._image_size:
             size = (self._image_size, self._image_size)
             images = F.interpolate(images, size, mode="bicubic", antialias=True)
@@ -86,30 +94,36 @@ def distillation_loss(
     return divergence * temperature**2
 
 
-def load_teacher(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher | None:
-    """Load the teacher of a training on these classes; None if the settings have none."""
+def load_teacher(
+    settings: TrainSettings, classes: tuple[str, ...], kind: ImageKind = PICTURES
+) -> Teacher | None:
+    """Load the teacher of a training on images of a kind and these classes; None without one."""
     name = settings.teacher
     if name is None or settings.teacher_weights is None:
         return None
     if settings.teacher_weights == PUBLISHED:
+        _check_kind(name, PICTURES, kind)
         return _published(name, classes)
     path = weights_path(settings.teacher_weights)
     try:
         file = WeightsFile.read(path)
     except ValueError:
+        _check_kind(name, PICTURES, kind)
         return _of_plain_weights(settings, classes)  # which also reports a damaged file
     wanted = Network(name).architecture
     if file.network.architecture != wanted:
         raise ValueError(
             f"{path} holds {file.network.architecture}, not the teacher {wanted}; correct either"
         )
-    _check_classes(name, file.network.num_classes, classes)
+    network = file.network
+    _check_classes(name, network.num_classes, classes)
+    prepared = Preparation.of(network.image_size, network.in_chans, file.facts)
+    _check_kind(name, prepared.kind, kind)
     if file.classes and file.classes != classes:
         raise ValueError(
             f"the teacher in {path} has other classes than the images, or another order"
         )
-    own = {name: file.facts[name] for name in ("mean", "std") if name in file.facts}
-    return Teacher(file.load(), file.network.image_size, **own)
+    return Teacher(file.load(), network.image_size, mean=prepared.mean, std=prepared.std)
 
 
 def _published(name: str, classes: tuple[str, ...]) -> Teacher:
@@ -128,6 +142,14 @@ def _of_plain_weights(settings: TrainSettings, classes: tuple[str, ...]) -> Teac
     load_pretrained(model, str(settings.teacher_weights), new_head=False)
     config = getattr(model, "pretrained_cfg", None) or {}
     return Teacher(model, side, mean=config.get("mean", MEAN), std=config.get("std", STD))
+
+
+def _check_kind(name: str, taught: ImageKind, images: ImageKind) -> None:
+    if (taught.channels, taught.dtype) != (images.channels, images.dtype):
+        raise ValueError(
+            f"teacher {name} was trained on images of another kind, {taught}, and these have "
+            f"{images}; use a teacher of such images"
+        )
 
 
 def _check_classes(name: str, taught: int, classes: tuple[str, ...]) -> None:

@@ -84,7 +84,7 @@ class Engine:
     with the same number of threads and processes).
     """
 
-    network: nn.Module  # [B, 3, S, S] -> [B, classes]; trained in place, moved to the device
+    network: nn.Module  # [B, C, S, S] -> [B, classes]; trained in place, moved to the device
     settings: TrainSettings
     processes: ProcessGroup
     _: KW_ONLY
@@ -153,7 +153,7 @@ class Engine:
         """Train for one epoch, from 0; ``progress`` is called whenever the losses are read.
 
         Cost: about three forward passes per image, and one of the teacher. The batches are this
-        process's share: images ``[b, 3, S, S]``, and labels ``[b]`` int64 or soft targets
+        process's share: images ``[b, C, S, S]``, and labels ``[b]`` int64 or soft targets
         ``[b, classes]``, on the CPU. An epoch may ``start`` behind its first updates, with the
         batches that are left; ``keeper`` is asked to keep such a start where losses are read.
         """

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,6 +18,8 @@ from asvit.core.files import read_text, write_text
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import METRICS_CSV, METRICS_JSONL
 from asvit.data import LabelledImages
+from asvit.data.kinds import Picture
+from asvit.data.preparation import shown_channels, thumbnail_of
 from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TOP
 from asvit.training.short import fast_layout
@@ -51,7 +52,7 @@ def evaluate(
     """The accuracy of each network, in one pass over the images; they stay in evaluation mode.
 
     Every process must call this with its share of the images. The networks, each
-    ``[B, 3, S, S] -> [B, classes]``, may not be wrapped for distributed training: processes may
+    ``[B, C, S, S] -> [B, classes]``, may not be wrapped for distributed training: processes may
     have different numbers of batches.
     """
     device = processes.device
@@ -119,6 +120,7 @@ class Predictions:
     confusion: tuple[Confusion, ...]
     mistakes: tuple[Mistake, ...]  # the highest loss first, at most MOST_PICTURES
     right: tuple[Mistake, ...] = ()  # of a design: some that are not mistakes
+    shown: str = ""  # what the pictures show of images that are none, in words
 
     def write(self, path: Path) -> None:
         """Write the file as a whole or not at all."""
@@ -184,13 +186,13 @@ def predict(
         Confusion(names[label], names[predicted], count)
         for (label, predicted), count in sorted(Counter(map(tuple, pairs)).items())
     )
-    return Predictions(names, tuple(confusion), tuple(mistakes))
+    shown = shown_channels(images.kind)
+    return Predictions(names, tuple(confusion), tuple(mistakes), shown=shown)
 
 
-def thumbnail(picture: Image.Image) -> str:
-    """A small JPEG of a picture, which it is reduced to, in base64."""
-    picture.thumbnail((SIDE, SIDE))
-    picture.save(jpeg := io.BytesIO(), "JPEG")
+def thumbnail(picture: Picture) -> str:
+    """A small JPEG of an image, in base64."""
+    thumbnail_of(picture, SIDE).save(jpeg := io.BytesIO(), "JPEG")
     return base64.b64encode(jpeg.getvalue()).decode()
 
 

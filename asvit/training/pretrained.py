@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,11 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
     """
     path = weights_path(text)
     own = model.state_dict()
+    stored = read_state(path)
+    _check_stem(model, stored, path)
     weights = {
         name: _resized(name, tensor, own[name], model) if name in own else tensor
-        for name, tensor in read_state(path).items()
+        for name, tensor in stored.items()
     }
     head = _head_names(model)
     for name in () if new_head else [name for name in head if name in own and name in weights]:
@@ -57,6 +60,18 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
             )
     return load_state(
         model, weights, what=f"the weights of {path}", may_lack=head if new_head else ()
+    )
+
+
+def _check_stem(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Check that the first convolution has as many input channels in both."""
+    stem = next((n for n, part in model.named_modules() if isinstance(part, nn.Conv2d)), None)
+    own, there = (state.get(f"{stem}.weight") for state in (model.state_dict(), weights))
+    if own is None or there is None or there.ndim != own.ndim or there.shape[1] == own.shape[1]:
+        return
+    raise ValueError(
+        f"the weights of {path} are for images of {there.shape[1]} channels, these have "
+        f"{own.shape[1]}; use weights of such images, or start without"
     )
 
 

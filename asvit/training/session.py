@@ -45,7 +45,8 @@ class Session(EpochSession[EpochRow]):
     def __post_init__(self, model: nn.Module) -> None:
         self._begin()
         settings, stored = self.origin.settings, self.stored
-        self.cost = count(model, settings.image_size)  #: of the network, and of one image
+        sizes = settings.image_size, self.network.in_chans
+        self.cost = count(model, *sizes)  #: of the network, and of one image
         self._stages = token_stages(model) if settings.staged else ()
         self._train, self._validation = self._loaders()
         self.steps = len(self._train)
@@ -227,7 +228,9 @@ class Session(EpochSession[EpochRow]):
     def _loaders(self) -> tuple[Loader, Loader]:
         """This process's batches to train on and to validate on."""
         settings = self.origin.settings
+        own = self.origin.normalisation
         batching = self.batching(
+            **({} if own is None else vars(own)),
             augmentation=settings.augmentation,
             label_smoothing=settings.label_smoothing,
             bad=settings.bad_images,

@@ -17,6 +17,7 @@ LabelledTensors = tuple[Tensor, Tensor]  # images [n, C, H, W] and labels [n] in
 
 _FEW_PIXELS = 32 * 32  # of an image
 _POINT = ((1, 1), 1)  # kernel and groups of a convolution that is a linear layer
+_COLOURS = 3  # channels of pictures
 _RATIO = 4 / 3  # largest of the sides of a random crop
 
 
@@ -192,7 +193,16 @@ def _cropped(pixels: Tensor, least: float, generator: torch.Generator) -> Tensor
 
 
 def _coloured(pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Each normalised image with another brightness, contrast and saturation."""
+    """Each normalised image with another brightness, contrast and saturation.
+
+    Of other channels than three, each has another gain and offset, of half the strength.
+    """
+    if pixels.shape[1] != _COLOURS:
+        shape = (2, *pixels.shape[:2], 1, 1)
+        draws = torch.rand(shape, generator=generator).to(pixels.device)
+        gain, offset = (draws - 0.5) * strength
+        varied: Tensor = pixels * (1 + gain) + offset
+        return varied
     numbers = torch.rand(3, len(pixels), 1, 1, 1, generator=generator).to(pixels.device)
     brightness, contrast, saturation = (2 * numbers - 1) * strength
     middle = pixels.mean(dim=(1, 2, 3), keepdim=True)

@@ -22,6 +22,7 @@ from torchvision.utils import make_grid
 
 from asvit.core.files import write_bytes
 from asvit.core.progress import Progress, Tell, Track, untracked
+from asvit.data import Preparation
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
 from asvit.training.checkpoint import (
@@ -143,6 +144,14 @@ def build_pyramid(settings: TransferSettings, fpn: int | None = None) -> tuple[A
         except ValueError:
             if arch is None:
                 raise
+        else:
+            network = file.network
+            prepared = Preparation.of(network.image_size, network.in_chans, facts)
+            if not prepared.kind.picture:
+                raise ValueError(
+                    f"{weights} takes images of {prepared.kind}, and detectors and segmenters are "
+                    "trained on 8-bit RGB pictures alone; use weights of such"
+                )
     if arch is None:
         raise ValueError("name an architecture, or weights that say theirs")
     names = ("norms", "frozen_stages", "drop_path", "grad_checkpointing")

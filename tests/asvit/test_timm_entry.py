@@ -58,7 +58,6 @@ def test_features_of_a_pyramid_come_out() -> None:
     [
         ({}, "needs architecture=TEXT"),
         ({"architecture": "8,2,3|4"}, "8,2,3"),
-        ({"architecture": TEXTS["grown"], "in_chans": 1}, "in_chans=1 is not possible"),
         ({"architecture": TEXTS["grown"], "img_size": (32, 64)}, r"img_size=\(32, 64\)"),
         ({"architecture": TEXTS["grown"], "ffn": "small"}, "ffn must be compact, got"),
     ],

@@ -16,6 +16,7 @@ from asvit.testing import (
     SpaceContract,
 )
 from proxies.registry import PROXIES
+from tests.asvit.data.array_sets import make_set
 from tests.asvit.data.image_folders import fill
 from tests.asvit.toy_run import ToyRun
 
@@ -45,11 +46,13 @@ class TestToyRun(RunContract):
 
 
 class TestImages(ImagesContract):
-    @pytest.fixture(autouse=True, params=["folder", "digits"])
+    @pytest.fixture(autouse=True, params=["folder", "arrays", "digits", "digits:grey"])
     def _each(self, request: pytest.FixtureRequest) -> None:
         self.spec = request.param
 
     def images(self, folder: Path) -> LabelledImages:
+        if self.spec == "arrays":
+            return open_dataset(str(make_set(folder / "set", 5, each=2)))
         return open_dataset(
-            str(fill(folder / "set", a=1, b=2)) if self.spec == "folder" else "digits"
+            str(fill(folder / "set", a=1, b=2)) if self.spec == "folder" else self.spec
         )

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from asvit.core.console import clock
+from asvit.core.files import split_reading, with_reading
 from asvit.core.run_files import PICTURES, PRETRAINED_WEIGHTS
 from asvit.core.settings import fields_of
 from asvit.designs.pretrained import HUB, Pretrained, candidates, check_weights, largest
@@ -28,7 +29,7 @@ from asvit.runs.algorithms.training import TrainAlgorithm, small_batch
 from asvit.runs.estimate import paces, training_seconds
 from asvit.runs.timing import fresh_latency
 from asvit.search.settings import TrainingSearchSettings
-from asvit.spaces import UnionSpace, cost, load_space
+from asvit.spaces import UnionSpace, load_space
 from asvit.spaces.base import Architecture
 from asvit.spaces.families import PREFIX
 from asvit.training.recipes import RECIPES
@@ -63,6 +64,7 @@ _RATE = 2e-3  # of batches of these sizes
 #: Families that learn faster from weights of fractals: see docs/evidence_searches.md.
 _WARMED = ("resnet",)
 _FRACTALS = "fractal:100"
+PICTURE_CHANNELS = 3
 _FRACTAL_PICTURES, _FRACTAL_EPOCHS = (1_000, 8_000), (3, 20)  # least and most
 _TUNING = 0.25  # of that learning rate, for weights that timm publishes
 _TESTED = 0.5  # of the time of an image to train on takes one to test on
@@ -85,12 +87,12 @@ class DesignPlan:
         """How much the search trains, and at which image size, in its share of the time."""
         own = self._side
         self.sizes.check_speed(self._sample, self.settings.image_size or SIDES[-1])
-        settings = self._search(own, str(self.folder / PICTURES))
+        settings = self._search(own, self._listed)
         if self.settings.hours is not None:
-            whole = self.seconds(str(self.folder / PICTURES))["search"]
+            whole = self.seconds(self._listed)["search"]
             seconds = SHARES["search"] * self.settings.hours * 3600
             for side in self._sides:
-                full = self._search(side, str(self.folder / PICTURES))
+                full = self._search(side, self._listed)
                 took = whole if side == own else training_seconds(full, self.workers)
                 if seconds < took:
                     full = self._raced(full, seconds / took)
@@ -172,7 +174,7 @@ class DesignPlan:
         """
         sides = [self._side] if self.settings.hours is None else self._sides
         for one in self.pretrained(sides[-1], data):
-            check_weights(one, sides, len(self.results["pictures"]["classes"]))
+            check_weights(one, sides, self._classes, self._channels)
 
     def _store_pretrained(self, side: int) -> list[dict[str, Any]]:
         """Write the weights of the pretrained networks that race into the run folder.
@@ -307,7 +309,7 @@ class DesignPlan:
             )
         rounds = dict.fromkeys(self.last_round, training)
         pictures = self.results["pictures"]["train"]
-        if self._warms(self._first_family, pictures):
+        if self._warms(self._first_family, pictures, self._channels):
             fractals = _FRACTAL_PICTURES[1] * _FRACTAL_EPOCHS[1] / pictures * epoch
             rounds[FINALISTS[0]] += fractals
         return {"search": search, **rounds, "training": training, "rest": AFTERWARDS}
@@ -348,36 +350,55 @@ class DesignPlan:
         """Whether a network of the last round begins with weights of fractals."""
         if name in PRETRAINED:
             return False
-        return self._warms(self.network(name)["family"], self.results["pictures"]["train"])
+        pictures = self.results["pictures"]["train"]
+        return self._warms(self.network(name)["family"], pictures, self._channels)
 
-    def shares(self, pictures: int) -> Mapping[str, float]:
+    def shares(self, pictures: int, channels: int = 3) -> Mapping[str, float]:
         """The shares of the hours of a design with so many pictures to train on."""
-        if not self._warms(self._first_family, pictures):
+        if not self._warms(self._first_family, pictures, channels):
             return SHARES
         return {**SHARES, "fractals": _WARM, "training": SHARES["training"] - _WARM}
 
-    def _warms(self, family: str, pictures: int) -> bool:
-        """Whether networks of a family begin with weights of fractals, for so many pictures."""
+    def _warms(self, family: str, pictures: int, channels: int) -> bool:
+        """Whether networks of a family begin with weights of fractals, for so many pictures.
+
+        Fractals have the channels of pictures.
+        """
         how = self.settings.warm_start
+        if channels != PICTURE_CHANNELS:
+            return False
         return how == "fractals" or (how == "auto" and family in _WARMED and pictures < FEW)
 
     @cached_property
     def sizes(self) -> Sizes:
         """The widths that the limits allow."""
-        classes = len(self.results["pictures"]["classes"])
-        return Sizes(self.settings, classes, self.latency)
+        return Sizes(self.settings, self._classes, self._channels, self.latency)
 
     def latency(self, text: str, side: int) -> Latency:
         """The latency of a network, measured in a process of its own."""
-        s, classes = self.settings, len(self.results["pictures"]["classes"])
+        s = self.settings
         how = side, s.latency_batch, s.device, s.latency_runtime
-        return fresh_latency(text, *how, num_classes=classes)
+        return fresh_latency(text, *how, num_classes=self._classes, in_chans=self._channels)
+
+    @property
+    def _classes(self) -> int:
+        return len(self.results["pictures"]["classes"])
+
+    @property
+    def _channels(self) -> int:
+        channels: int = self.results["pictures"].get("channels", 3)
+        return channels
+
+    @property
+    def _listed(self) -> str:
+        """The list of the pictures, as its runs name it."""
+        return with_reading(self.folder / PICTURES, split_reading(self.settings.data)[1])
 
     @property
     def search_settings(self) -> TrainingSearchSettings:
         """The search as it is planned."""
         fields, plan = fields_of(TrainingSearchSettings), self.results["plan"]
-        settings = self._search(plan["image_size"], str(self.folder / PICTURES))
+        settings = self._search(plan["image_size"], self._listed)
         return replace(settings, **{name: plan[name] for name in plan if name in fields})
 
     def finalist(
@@ -440,7 +461,7 @@ class DesignPlan:
         taught = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
         return TrainAlgorithm.make(
             architecture=text,
-            data=data or str(self.folder / PICTURES),
+            data=data or self._listed,
             held_out=VALIDATION_SHARE,
             bad_images="stop" if data is None else "replace",
             image_size=side,
@@ -575,8 +596,7 @@ class DesignPlan:
         return max(1.0, whole - after - self.elapsed())
 
     def _macs(self, side: int) -> Callable[[Architecture], int]:
-        classes = len(self.results["pictures"]["classes"])
-        return lambda arch: cost(arch, side, classes).macs
+        return lambda arch: self.sizes.macs(arch, side)
 
     def _sized(self, arch: Architecture, side: int, fixed: bool) -> tuple[str, int]:
         """The network and its image size, smaller where it would be trained too briefly.

@@ -17,12 +17,13 @@ import numpy as np
 
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import clock
-from asvit.core.files import expanded
+from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import MODEL, PICTURES, PREDICTIONS
 from asvit.core.settings import ELSEWHERE, WrongOption
 from asvit.data.base import LabelledImages
-from asvit.data.files import TEST, ListedDataset, read_image, write_pictures
+from asvit.data.files import TEST, ListedDataset, read_as, write_pictures
+from asvit.data.preparation import shown_channels
 from asvit.designs.journal import DesignJournal, Stage
 from asvit.designs.pictures import (
     PictureList,
@@ -36,7 +37,13 @@ from asvit.designs.sizes import Sizes, limits_of
 from asvit.export.formats import FORMATS
 from asvit.reference.findings import Component, Interval
 from asvit.reference.intervals import paired_difference, wilson
-from asvit.runs.algorithms.design_plan import AFTERWARDS, SHARES, SIDES, DesignPlan
+from asvit.runs.algorithms.design_plan import (
+    AFTERWARDS,
+    PICTURE_CHANNELS,
+    SHARES,
+    SIDES,
+    DesignPlan,
+)
 from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun
@@ -91,7 +98,9 @@ class DesignAlgorithm(DesignRun):
     def _source(self) -> str:
         """The folder of the pictures: the user's, or that of generated ones."""
         data = self.settings.data
-        return str(self.folder / GENERATED) if is_generated(data) else data
+        if not is_generated(data):
+            return data
+        return with_reading(self.folder / GENERATED, split_reading(data)[1])
 
     @cached_property
     def plan(self) -> DesignPlan:
@@ -131,10 +140,10 @@ class DesignAlgorithm(DesignRun):
         limits = limits_of(s).sizes_in_words
         first = f"designing a network for {s.data}: {limits or 'within no limits'}"
         if s.hours is not None:
-            shares = self.plan.shares(len(self._images))
+            shares = self.plan.shares(len(self._images), self._images.kind.channels)
             times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in shares.items())
             more = [f"plan: {', '.join(times)}"]
-        if s.teacher is None and s.pretrained is None:
+        if s.teacher is None and s.pretrained is None and self._images.kind.picture:
             more += few_pictures_note(
                 len(self._images), "--pretrained FILE, or hub for timm's, adds them to the race"
             )
@@ -161,10 +170,15 @@ class DesignAlgorithm(DesignRun):
                 f"hours={s.hours:g} are too few: tests and copies take {AFTERWARDS:g} s"
             )
         resolve_device(s.device)
-        classes = self._images.classes
+        classes, channels = self._images.classes, self._images.kind.channels
+        if s.warm_start == "fractals" and channels != PICTURE_CHANNELS:
+            raise ValueError(
+                f"warm_start=fractals are pictures of {PICTURE_CHANNELS} channels, and {s.data} "
+                f"has {channels}; leave it out"
+            )
         if len(classes) < 2:
             raise ValueError(f"{s.data} has pictures of one class; make a folder for each class")
-        sizes = Sizes(s, len(classes), self.plan.latency)
+        sizes = Sizes(s, len(classes), channels, self.plan.latency)
         sizes.limits(s.image_size or SIDES[-1]).sample(np.random.default_rng(0))
 
     def load(self) -> Mapping[str, Any]:
@@ -178,11 +192,11 @@ class DesignAlgorithm(DesignRun):
             self._check_pretrained(journal)
         if s.teacher is None or journal.result_of("training") is not None:
             return start
-        classes = self._images.classes
+        classes, kind = self._images.classes, self._images.kind
         teacher: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
         for side in (s.image_size,) if s.image_size else (SIDES[0], SIDES[-1]):
             how = TrainSettings.make(architecture=s.teacher, image_size=side, **teacher)
-            load_teacher(how, classes)
+            load_teacher(how, classes, kind)
         return start
 
     def _check_pretrained(self, journal: DesignJournal) -> None:
@@ -201,7 +215,13 @@ class DesignAlgorithm(DesignRun):
     def check_store(self, store: DesignJournal) -> None:
         """Check that pictures in another folder are the same."""
         start, pictures = store.settings, store.result_of("pictures")
-        before, now = (expanded(s.data).resolve() for s in (start or self.settings, self.settings))
+        then, now_named = (split_reading(s.data) for s in (start or self.settings, self.settings))
+        if then[1] != now_named[1]:
+            raise ValueError(
+                f"run folder {self.folder} was started with pictures read otherwise "
+                f"({start.data if start else ''}, now {self.settings.data}); {ELSEWHERE}"
+            )
+        before, now = (expanded(folder).resolve() for folder, _ in (then, now_named))
         if pictures and before != now and not is_generated(self.settings.data):
             self.picture_list.check_moved(pictures["digest"])
 
@@ -285,7 +305,8 @@ class DesignAlgorithm(DesignRun):
         """Read the pictures, and divide them; generated ones are written first."""
         if is_generated(self.settings.data):
             places, folder = range(len(self._images)), self.folder / GENERATED
-            write_pictures(self._images, places, folder, image_progress(self._tell))
+            images = open_pictures(split_reading(self.settings.data)[0])
+            write_pictures(images, places, folder, image_progress(self._tell))
         return self.picture_list.make(self._tell)
 
     def _search(self) -> Mapping[str, Any]:
@@ -326,7 +347,7 @@ class DesignAlgorithm(DesignRun):
 
     def _test(self) -> Mapping[str, Any]:
         """The networks on the pictures set aside, but for those that have changed."""
-        pictures = ListedDataset(self.folder / PICTURES, TEST)
+        pictures = self._tested
         left_out = dict(self.picture_list.changed(TEST))
         files = [
             (pictures.name(index), path, pictures.classes[label])
@@ -366,6 +387,12 @@ class DesignAlgorithm(DesignRun):
         difference = [100 * share for share in (apart.value, *apart.interval)]
         return {**result, "difference": difference, "difference_p": apart.p}
 
+    @property
+    def _tested(self) -> ListedDataset:
+        """The pictures set aside for the test."""
+        reading = split_reading(self.settings.data)[1]
+        return ListedDataset(self.folder / PICTURES, TEST, reading=reading)
+
     def _write_predictions(
         self, files: Sequence[tuple[str, Path, str]], predictions: Sequence[PicturePrediction]
     ) -> None:
@@ -379,9 +406,10 @@ class DesignAlgorithm(DesignRun):
             [row for row in rows if (row[2] == row[3]) == right][:count]
             for right, count in ((False, MOST_PICTURES), (True, MOST_PICTURES // 2))
         ]
+        kind = self._tested.kind
         mistakes, right = (
             tuple(
-                Mistake(name, label, taken, 100 * share, math.nan, thumbnail(read_image(path)))
+                Mistake(name, label, taken, 100 * share, math.nan, thumbnail(read_as(path, kind)))
                 for name, path, label, taken, share in shown
             )
             for shown in some
@@ -389,7 +417,8 @@ class DesignAlgorithm(DesignRun):
         pairs = Counter((row[2], row[3]) for row in rows)
         confusion = tuple(Confusion(*pair, count) for pair, count in sorted(pairs.items()))
         classes = tuple(self.results["pictures"]["classes"])
-        Predictions(classes, confusion, mistakes, right).write(self.folder / PREDICTIONS)
+        predicted = Predictions(classes, confusion, mistakes, right, shown_channels(kind))
+        predicted.write(self.folder / PREDICTIONS)
 
     def _measure_latency(self) -> Mapping[str, Any]:
         """Latencies of the winner and its rival, each measured in a process of its own."""
@@ -480,6 +509,8 @@ class DesignAlgorithm(DesignRun):
             },
             prediction=results["search"]["prediction"],
             image_size=results["finalists"]["side"],
+            channels=pictures.get("channels", 3),
+            pixels=pictures.get("pixels", ""),
             fractals=results["epochs"]["fractals"].get(choice["winner"], (0, 0))[1],
             epochs=choice["epochs"],
             classes=pictures["classes"],

@@ -62,7 +62,8 @@ class BuildAlgorithm(BuildRun):
     def load(self) -> Mapping[str, Any]:
         """Images, their classes and the kind of device."""
         trained, kind = self.trainer, self.devices[0].partition(":")[0]
-        return {"images": trained.provenance, "num_classes": trained.num_classes, "device": kind}
+        start = {"images": trained.provenance, "num_classes": trained.num_classes, "device": kind}
+        return start if trained.in_chans == 3 else {**start, "in_chans": trained.in_chans}
 
     def execute(self, store: TrainingJournal, tell: Tell) -> BuildResult:
         """Train what the journal does not have, and write the table after each training."""
@@ -127,8 +128,8 @@ class BuildAlgorithm(BuildRun):
                 yield training, self.trainer(training)
 
     def _rows(self, store: TrainingJournal) -> list[BuiltRow]:
-        classes = store.num_classes
-        return rows_of(self.architectures, store.outcomes, self.settings, classes)
+        sizes = store.num_classes, store.in_chans
+        return rows_of(self.architectures, store.outcomes, self.settings, *sizes)
 
     def _write_table(self, store: TrainingJournal) -> None:
         """Write the rows whose trainings are all finished."""

@@ -140,10 +140,14 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         return store.latencies[text].milliseconds
 
     def _latency(self, text: str) -> Latency:
-        return latency(text, *self._pass, num_classes=self.settings.classes)
+        return latency(text, *self._pass, **self._heads)
 
     def _latency_again(self, text: str) -> Latency:
-        return fresh_latency(text, *self._pass, num_classes=self.settings.classes)
+        return fresh_latency(text, *self._pass, **self._heads)
+
+    @property
+    def _heads(self) -> dict[str, Any]:
+        return {"num_classes": self.settings.classes, "in_chans": self.growable.channels}
 
     @property
     def _pass(self) -> tuple[int, int, str, str]:

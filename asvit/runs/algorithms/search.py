@@ -56,7 +56,7 @@ from asvit.search.study import (
 )
 from asvit.search.trained import BEFORE, Before, gathered, known_before, trained_again
 from asvit.search.training_tables import check_recipe, to_csv, trainings_in
-from asvit.spaces import SearchSpace, cost
+from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies.latency import Latency
 from proxies.text import one_line
@@ -169,7 +169,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 )
 
         def macs(network: Architecture) -> int:
-            return cost(network, s.image_size, limits.classes).macs
+            return limits.cost(network).macs
 
         rng = np.random.default_rng(s.seed)
         samples = [limits.network(limits.sample(rng)) for _ in range(_TIMED)]
@@ -315,9 +315,10 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         """How long a forward pass of a network takes; ``again`` in a process of its own."""
         s = self.settings
         how = s.image_size, s.latency_batch, s.device, s.latency_runtime
+        sizes: Any = {"num_classes": self.limits.classes, "in_chans": self.limits.channels}
         if again:
-            return fresh_latency(str(arch), *how, num_classes=self.limits.classes)
-        return latency(arch, *how, num_classes=self.limits.classes)
+            return fresh_latency(str(arch), *how, **sizes)
+        return latency(arch, *how, **sizes)
 
     def _follow(self, search: Search, tell: Tell, track: Track) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
@@ -371,11 +372,11 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def _save_trainings(self, rows: Sequence[TrialRow], study: Study) -> None:
         """Write all trainings as a reference table."""
-        side = self.settings.image_size
         again = trained_again(study)
-        trained = gathered(rows, self.before, self.space, self.limits, side, again)
+        trained = gathered(rows, self.before, self.space, self.limits, again)
         pool = self.pool
-        content = to_csv(trained, pool.lines, self.settings, pool.context.num_classes)
+        sizes = pool.context.num_classes, pool.context.in_chans
+        content = to_csv(trained, pool.lines, self.settings, *sizes)
         write_text(self.folder / TRAINED, content)
 
     @property

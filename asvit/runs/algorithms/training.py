@@ -6,7 +6,7 @@ import logging
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -17,8 +17,9 @@ from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL, previous
 from asvit.core.settings import WrongOption, fields_of
 from asvit.core.versions import versions
-from asvit.data import MEAN, STD, TrainingSets, open_training_sets
+from asvit.data import Preparation, TrainingSets, open_training_sets
 from asvit.data.headers import refuse_unreadable, unreadable_images
+from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.folder import LOCK, seems_usable
@@ -37,6 +38,7 @@ from proxies.evaluation import seed_for
 logger = logging.getLogger(__name__)
 
 _TIMED_BATCH = 16  # images of a process, when the time of a training is estimated
+_ADVICE = ", or give --bad-images replace"
 _LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all images
 
 
@@ -47,6 +49,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     requested: Mapping[str, Any] | None = None  # settings, where the batch may follow the data
     opened: TrainingSets | None = None  # the images, where they are open already
     planned: Mapping[str, Any] | None = None
+    normalisation: Normalisation | None = field(default=None, init=False)
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
@@ -121,6 +124,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             s.architecture,
             s.image_size,
             len(self.sets.classes),
+            self.sets.kind.channels,
             attention=s.attention,
             ffn=s.ffn,
             branches=s.branches,
@@ -129,7 +133,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     @cached_property
     def teacher(self) -> Teacher | None:
         """The teacher with its weights, if there is one."""
-        return load_teacher(self.settings, self.sets.classes)
+        return load_teacher(self.settings, self.sets.classes, self.sets.kind)
 
     @cached_property
     def fresh_weights(self) -> Sequence[str]:
@@ -166,8 +170,12 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
 
     def execute(self, store: Saved[Checkpoint], tell: Tell) -> TrainResult:
         """Train to the last epoch."""
-        if store.file is None and self.settings.bad_images == "stop":
-            self._check_images()
+        if store.file is None:
+            if self.settings.bad_images == "stop":
+                self._check_images()
+            self.normalisation = self._statistics()
+        if self.processes.first and (line := self.settings.augmentation.left_out(self.sets.kind)):
+            logger.warning("%s", line)
         session = self._session(self.settings, store.file, self.workers_for(len(self.sets.train)))
         self.planned = self._plan(session)
         with self.tracked() as track:
@@ -204,7 +212,22 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             for part in parts:
                 bad |= unreadable_images(part, progress=image_progress(self.progress))
         bad = self.processes.gather(bad)[0]
-        refuse_unreadable(bad, sum(map(len, parts)), ", or give --bad-images replace")
+        refuse_unreadable(bad, sum(map(len, parts)), _ADVICE)
+
+    def _statistics(self) -> Normalisation | None:
+        """Mean and deviation of the channels of images that are no RGB pictures; else None."""
+        s = self.settings
+        if self.sets.kind.picture:
+            return None
+        with self.processes.first_before_others():  # which then find the files in memory
+            return channel_statistics(
+                self.sets.train,
+                others=self.sets.validation,
+                seed=s.seed,
+                advice=_ADVICE,
+                skip_bad=s.bad_images != "stop",
+                progress=image_progress(self.progress) if self.processes.first else None,
+            )
 
     def plan(self) -> dict[str, Any]:
         """What the run would do and how long it would take; coarser tokens are timed."""
@@ -243,7 +266,17 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 load_pretrained(model, settings.weights, new_head=settings.new_head)
             stages = stages_of(settings, model, processes) if settings.staged else ()
             device = processes.device.type
-            origin = Origin(settings, sets.provenance, sets.classes, device, stages, versions())
+            origin = Origin(
+                settings,
+                sets.provenance,
+                sets.classes,
+                device,
+                stages,
+                versions(),
+                self.normalisation or self._provisional,
+            )
+        if self.teacher is not None and origin.normalisation is not None:
+            self.teacher.take(origin.normalisation)
         return Session(
             folder=self.folder,
             network=self.network,
@@ -254,19 +287,31 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             stored=stored,
             teacher=self.teacher,
             workers=workers,
-            facts=self._facts(),
+            facts=self._facts(origin.normalisation),
             checkpoint_minutes=self.checkpoint_minutes,
             log_every=self.log_every,
         )
 
-    def _facts(self) -> dict[str, Any]:
+    @property
+    def _provisional(self) -> Normalisation | None:
+        """What stands for statistics where a session is only timed."""
+        channels = self.sets.kind.channels
+        return (
+            None if self.sets.kind.picture else Normalisation((0.0,) * channels, (1.0,) * channels)
+        )
+
+    def _facts(self, own: Normalisation | None) -> dict[str, Any]:
         """Facts to store with the weights."""
         augmentation = self.settings.augmentation
+        prepared = Preparation(
+            self.settings.image_size,
+            self.sets.kind,
+            **({} if own is None else vars(own)),
+            interpolation=augmentation.interpolation,
+            crop_pct=augmentation.crop_pct,
+        )
         return {
-            "mean": MEAN,
-            "std": STD,
-            "interpolation": augmentation.interpolation,
-            "crop_pct": augmentation.crop_pct,
+            **prepared.facts,
             "recipe": self.settings.recipe,
             "epochs": self.settings.epochs,
             "images": self.sets.provenance["source"],
@@ -283,6 +328,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "macs": session.cost.macs,
             "images": {"train": len(self.sets.train), "validation": len(self.sets.validation)},
             "source": self.sets.provenance["source"],
+            "pixels": str(self.sets.kind),
+            "picture": self.sets.kind.picture,
             "steps_per_epoch": session.steps,
             "stages": session.origin.stages,
             "saved": session.saved,

@@ -1,18 +1,22 @@
-"""Augmentation of training images and crops of validation images, by timm's transforms."""
+"""Augmentation of training images and crops of validation images.
+
+Pictures are transformed by timm, arrays by torchvision in float32: nothing is cut to 8 bits.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 from unittest.mock import patch
 
+import torch
 from PIL import Image
 from torch import Tensor
 
-from asvit.data.files import crop_long
+from asvit.data.kinds import PICTURES, ImageKind, Picture, Statistics
+from asvit.data.preparation import PictureTransform, as_tensor, centre_crop
 from proxies.messages import first_line
 
-Statistics = tuple[float, float, float]  # of red, green and blue, for pixels in [0, 1]
-PictureTransform = Callable[[Image.Image], Tensor]  # to [3, S, S] uint8
+ImageTransform = Callable[[Tensor], Tensor]  # of a normalised image [C, S, S], in place
 BatchTransform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of images and their targets
 
 
@@ -27,7 +31,9 @@ class Augmentation:
 
     # A policy in timm's notation: augmix-m5-w4-d2, 3a, original, ...; None for none.
     auto_augment: str | None = "rand-m9-mstd0.5-inc1"
-    color_jitter: float = 0.4  # strength; timm applies it without auto_augment or with 3a
+    # Strength; timm applies it without auto_augment or with 3a. Of arrays, the gain and the offset
+    # of each channel.
+    color_jitter: float = 0.4
     erasing: float = 0.25  # probability of random erasing, which fills a rectangle with noise
     mixup: float = 0.8  # alpha; larger values give more even mixtures, 0 none
     cutmix: float = 1.0  # alpha; 0 for none
@@ -50,12 +56,27 @@ class Augmentation:
         """Copies of each image in an epoch, at least 1."""
         return max(self.repeats, 1)
 
-    def train_transform(self, image_size: int, *, mean: Statistics) -> PictureTransform:
-        """The transform of training pictures to ``[3, S, S]`` uint8, before normalisation.
+    def left_out(self, kind: ImageKind) -> str:
+        """Why a part of it does not apply to images of a kind, in a line; empty if all does."""
+        if kind.picture or self.auto_augment is None:
+            return ""
+        return (
+            f"auto_augment {self.auto_augment!r} is for 8-bit colours and is left out, as images "
+            f"have {kind}; gains and offsets of each channel take its place "
+            f"(color_jitter={self.color_jitter:g})"
+        )
 
-        It draws from the global generators of Python, numpy and PyTorch; ``mean`` is the fill
-        colour of pixels from outside the image.
+    def train_transform(
+        self, image_size: int, *, mean: Statistics, kind: ImageKind = PICTURES
+    ) -> PictureTransform:
+        """The transform of training images, before normalisation.
+
+        To ``[3, S, S]`` uint8 of pictures, ``[C, S, S]`` float32 of arrays. It draws from the
+        global generators of Python, numpy and PyTorch; ``mean`` is the fill colour of pixels from
+        outside the image.
         """
+        if not kind.picture:
+            return self._array_transform(image_size)
         from timm.data import create_transform
         from timm.data.auto_augment import NAME_TO_OP
 
@@ -80,22 +101,46 @@ class Augmentation:
             ) from error
         return transform
 
-    def eraser(self) -> Callable[[Tensor], Tensor] | None:
-        """Random erasing of a normalised image ``[3, S, S]``, in place; None if switched off.
+    def _array_transform(self, image_size: int) -> PictureTransform:
+        """Random crops and flips of arrays."""
+        from torchvision.transforms import InterpolationMode, v2
 
-        It draws from the global generators of Python and PyTorch.
+        mode = InterpolationMode(self.interpolation)
+        crop = v2.RandomResizedCrop(image_size, (self.scale, 1.0), interpolation=mode)
+        flip = v2.RandomHorizontalFlip(self.hflip)
+
+        def transform(array: Picture) -> Tensor:
+            return cast("Tensor", flip(crop(as_tensor(array))))
+
+        return transform
+
+    def on_normalised(self, kind: ImageKind = PICTURES) -> ImageTransform | None:
+        """What changes a normalised image ``[C, S, S]`` in place; None for nothing.
+
+        Gains and offsets of each channel of arrays, then random erasing. It draws from the global
+        generators of Python and PyTorch.
         """
-        if not self.erasing:
-            return None
-        from timm.data.random_erasing import RandomErasing
+        steps: list[ImageTransform] = []
+        if not kind.picture and self.color_jitter:
+            steps.append(self._vary_channels)
+        if self.erasing:
+            from timm.data.random_erasing import RandomErasing
 
-        erase: Callable[[Tensor], Tensor] = RandomErasing(self.erasing, mode="pixel", device="cpu")
-        return erase
+            steps.append(RandomErasing(self.erasing, mode="pixel", device="cpu"))
+        if len(steps) < 2:
+            return steps[0] if steps else None
+        vary, erase = steps
+        return lambda image: erase(vary(image))
+
+    def _vary_channels(self, image: Tensor) -> Tensor:
+        """Multiply each channel and add to it a little, by half of the strength at most."""
+        gain, offset = (torch.rand(2, len(image), 1, 1) - 0.5) * self.color_jitter
+        return image.mul_(1 + gain).add_(offset)
 
     def mixing(self, classes: int, label_smoothing: float) -> BatchTransform | None:
         """Mixup and CutMix: mix image i of a batch with image i from its end; None if off.
 
-        They map ``[b, 3, S, S]`` with an even b, mixed in place, and ``[b]`` int64 to the images
+        They map ``[b, C, S, S]`` with an even b, mixed in place, and ``[b]`` int64 to the images
         and soft targets ``[b, classes]`` that sum to 1, and draw from numpy's global generator.
         A share of each target, ``label_smoothing``, is spread over all classes.
         """
@@ -113,19 +158,13 @@ class Augmentation:
         )
         return mix
 
-    def validation_transform(self, image_size: int) -> PictureTransform:
-        """Resizes the shorter side, then crops the centre: ``[3, S, S]`` uint8."""
-        from timm.data import create_transform
-        from torchvision.transforms import Compose
-
-        transform: PictureTransform = create_transform(
-            image_size,
-            is_training=False,
-            interpolation=self.interpolation,
-            crop_pct=self.crop_pct,
-            use_prefetcher=True,
+    def validation_transform(
+        self, image_size: int, *, kind: ImageKind = PICTURES
+    ) -> PictureTransform:
+        """Resizes the shorter side, then crops the centre: ``[C, S, S]``, not normalised."""
+        return centre_crop(
+            image_size, kind, interpolation=self.interpolation, crop_pct=self.crop_pct
         )
-        return cast("PictureTransform", Compose([crop_long, transform]))
 
 
 def _posterize(image: Image.Image, bits: int, **rest: Any) -> Image.Image:

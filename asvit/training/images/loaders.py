@@ -25,13 +25,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from asvit.data import MEAN, STD, LabelledImages
-from asvit.training.images.augmentation import (
-    Augmentation,
-    BatchTransform,
-    PictureTransform,
-    Statistics,
-)
+from asvit.data import LabelledImages
+from asvit.data.kinds import MEAN, STD, Picture, Statistics
+from asvit.data.preparation import PictureTransform
+from asvit.training.images.augmentation import Augmentation, BatchTransform, ImageTransform
 from proxies.messages import first_line
 
 PATIENCE = 300  # seconds to wait for a batch before its workers count as lost
@@ -53,7 +50,9 @@ class Batching:
     batch_size: int  # images of a batch over all processes; each loads its share
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0  # of all draws
-    mean: Statistics = MEAN  # subtracted from the pixels, which are in [0, 1]
+    # Subtracted from the pixels, which are in [0, 1], or as files have them where the scale of
+    # their kind is 1.
+    mean: Statistics = MEAN
     std: Statistics = STD  # divides them afterwards
     label_smoothing: float = 0.0  # of mixed targets; that of other labels is left to the loss
     workers: int = 0  # processes that load, and stay from epoch to epoch; 0 for this one
@@ -77,7 +76,7 @@ class BatchPlan(NamedTuple):
 class Batch(NamedTuple):
     """A batch, or why there is none: data workers cannot raise errors in the main process."""
 
-    images: Any  # [b, 3, S, S], or of other sizes a list
+    images: Any  # [b, C, S, S], or of other sizes a list
     targets: Any  # [b] or [b, classes], or a list of annotations
     bad: tuple[tuple[str, str], ...] = ()  # name of every image that was replaced, and the reason
     failure: str | None = None  # why there is no batch
@@ -87,7 +86,7 @@ class Batch(NamedTuple):
 class _ImageBatches(Dataset[Batch]):
     """The batch of each :class:`BatchPlan`.
 
-    ``transform`` maps a picture to ``[3, S, S]`` uint8, ``erase`` changes a normalised image in
+    ``transform`` maps an image to ``[C, S, S]``, ``on_normalised`` changes a normalised one in
     place, and ``mixing`` takes the whole batch. All may draw from the global generators, which are
     seeded for each of them and restored.
     """
@@ -95,9 +94,9 @@ class _ImageBatches(Dataset[Batch]):
     images: LabelledImages
     batching: Batching
     transform: PictureTransform
-    erase: Callable[[Tensor], Tensor] | None = None
+    on_normalised: ImageTransform | None = None
     mixing: BatchTransform | None = None
-    _kept: dict[int, Image.Image] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[int, Picture] = field(default_factory=dict, init=False, repr=False)
     _room: int = field(init=False, repr=False)  # bytes
 
     def __post_init__(self) -> None:
@@ -106,10 +105,11 @@ class _ImageBatches(Dataset[Batch]):
     def __getitem__(self, plan: BatchPlan) -> Batch:
         size, seed = self.batching.image_size, self.batching.seed
         bad: list[tuple[int, str]] = []
-        images = _empty((len(plan.indices), 3, size, size))
+        kind = self.images.kind
+        images = _empty((len(plan.indices), kind.channels, size, size))
         labels = torch.empty(len(plan.indices), dtype=torch.int64)
-        mean = 255 * torch.tensor(self.batching.mean).view(3, 1, 1)
-        scale = 1 / (255 * torch.tensor(self.batching.std).view(3, 1, 1))
+        mean = kind.scale * torch.tensor(self.batching.mean).view(-1, 1, 1)
+        scale = 1 / (kind.scale * torch.tensor(self.batching.std).view(-1, 1, 1))
         with preserved_random_state():
             for row, (index, copy) in enumerate(zip(plan.indices, plan.copies, strict=True)):
                 try:
@@ -119,8 +119,8 @@ class _ImageBatches(Dataset[Batch]):
                 seed_all(derive_seed(_IMAGE, seed, plan.epoch, int(index), int(copy)))
                 image = images[row].copy_(self.transform(picture))
                 image.sub_(mean).mul_(scale)  # per image, while it is in the cache
-                if self.erase is not None:
-                    self.erase(image)
+                if self.on_normalised is not None:
+                    self.on_normalised(image)
             targets = labels
             if self.mixing is not None:
                 # Equal in all processes that share the batch.
@@ -130,7 +130,7 @@ class _ImageBatches(Dataset[Batch]):
         targets = _empty(targets.shape, targets.dtype).copy_(targets)
         return Batch(images, targets, names)
 
-    def _read(self, index: int, bad: list[tuple[int, str]]) -> tuple[Image.Image, int]:
+    def _read(self, index: int, bad: list[tuple[int, str]]) -> tuple[Picture, int]:
         """Read an image; if bad images are replaced, read the next one that is readable.
 
         ``bad`` collects the index of each unreadable image, with the reason.
@@ -146,12 +146,15 @@ class _ImageBatches(Dataset[Batch]):
                 bad.append((candidate, str(error)))
         raise ValueError(f"none of the images can be read: {self.images.source}")
 
-    def _picture(self, index: int) -> Image.Image:
-        """A picture, which is kept while there is room: decoding a small one takes a third."""
+    def _picture(self, index: int) -> Picture:
+        """An image, which is kept while there is room: decoding a small picture takes a third."""
         if (kept := self._kept.get(index)) is not None:
             return kept
         picture = self.images.picture(index)
-        size = 4 * picture.width * picture.height  # Pillow has four bytes for a pixel
+        if isinstance(picture, Image.Image):
+            size = 4 * picture.width * picture.height  # Pillow has four bytes for a pixel
+        else:
+            size = picture.nbytes
         if size <= self._room:
             self._kept[index] = picture
             self._room -= size
@@ -329,15 +332,16 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
     generators are not changed.
 
     Returns:
-        A loader of ``([b, 3, S, S] float32, targets)`` on the CPU, with targets ``[b]`` int64, or
+        A loader of ``([b, C, S, S] float32, targets)`` on the CPU, with targets ``[b]`` int64, or
         ``[b, classes]`` float32 if images are mixed; b is the batch size over the processes.
     """
     size, world, augmentation = batching.batch_size, batching.world, batching.augmentation
+    kind = images.kind
     batches = _ImageBatches(
         images,
         batching,
-        augmentation.train_transform(batching.image_size, mean=batching.mean),
-        erase=augmentation.eraser(),
+        augmentation.train_transform(batching.image_size, mean=batching.mean, kind=kind),
+        on_normalised=augmentation.on_normalised(kind),
         mixing=augmentation.mixing(len(images.classes), batching.label_smoothing),
     )
     loader = shuffled_loader(batches, batching, len(images), images.source)
@@ -355,10 +359,10 @@ def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
     Images are dealt to the processes in turn. Their shares differ by at most one image, so one
     process may have a batch less than another, or none.
 
-    A batch is ``([b, 3, S, S] float32, [b] int64)`` on the CPU; b is at most the batch size over
+    A batch is ``([b, C, S, S] float32, [b] int64)`` on the CPU; b is at most the batch size over
     the processes, rounded up.
     """
-    transform = batching.augmentation.validation_transform(batching.image_size)
+    transform = batching.augmentation.validation_transform(batching.image_size, kind=images.kind)
     own = np.arange(batching.rank, len(images), batching.world)
     size = -(-batching.batch_size // batching.world)
     parts = (own[begin : begin + size] for begin in range(0, len(own), size))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.data.sources import Images
+from asvit.data.statistics import standardised
 from asvit.training.short import LabelledTensors
 from asvit.training.supernets.settings import SupernetSettings
 
@@ -50,6 +51,11 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
         seed=settings.seed,
         progress=progress,
     )
+    if images.own_statistics:
+        raise ValueError(
+            f"supernets are trained on 8-bit RGB pictures, and {images.source} has "
+            f"{images.channels} channel(s) of its own; use asvit search"
+        )
     test, validation, train = split_images(images, held_out)
     provenance = {"source": images.source, "digest": images.digest}
     return Splits(train, validation, test, len(images.classes), provenance)
@@ -67,7 +73,10 @@ def split_images(images: Images, sizes: tuple[int, ...]) -> list[LabelledTensors
             f"class {missing[0]} has no image to train on ({len(parts[-1])} of {len(labels)} "
             f"images of {images.source} are); use more training images"
         )
-    return [(images.pixels[part], images.labels[part]) for part in map(torch.from_numpy, parts)]
+    pixels = images.pixels
+    if images.own_statistics:  # which are to be those of the images to train on
+        pixels = standardised(pixels, pixels[torch.from_numpy(parts[-1])], images.source)
+    return [(pixels[part], images.labels[part]) for part in map(torch.from_numpy, parts)]
 
 
 def split(labels: NDArray[np.int64], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:

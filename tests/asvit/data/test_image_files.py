@@ -25,10 +25,10 @@ from asvit.data.files import (
     list_text,
     read_image,
     root_line,
-    square,
     to_rgb,
 )
 from asvit.data.libraries import open_torchvision
+from asvit.data.preparation import square
 from tests.hostile import FIXED, changed_bytes, refused_or, texts
 
 

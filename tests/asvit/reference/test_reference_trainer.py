@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,8 +83,8 @@ def test_a_training_that_diverges_fails_with_the_reason(
 ) -> None:
     build = module.build
 
-    def broken(*arguments: object) -> torch.nn.Module:
-        model = build(*arguments)  # type: ignore[arg-type]
+    def broken(*arguments: Any, **more: Any) -> torch.nn.Module:
+        model = build(*arguments, **more)
         next(model.parameters()).data.fill_(math.nan)
         return model
 

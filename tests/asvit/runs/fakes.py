@@ -116,7 +116,7 @@ def fake_correlation(setattr_: SetAttribute) -> None:
 class FakeTrainer:
     """For a reference table; one training in eight fails."""
 
-    num_classes = 10
+    num_classes, in_chans = 10, 3
     provenance: Mapping[str, str] = {"source": "fake images", "digest": "f" * 64}
 
     def __init__(self, _settings: BuildSettings, device: str, **_: object) -> None:

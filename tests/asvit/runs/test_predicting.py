@@ -17,9 +17,9 @@ from PIL import Image
 import asvit
 from asvit.core.digests import FIELD, UNKNOWN
 from asvit.data.files import FolderDataset, read_image
+from asvit.data.kinds import ImageKind
 from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
-from asvit.runs import predicting
 from asvit.runs.exporting import export_network
 from asvit.runs.folder import MARKER
 from asvit.training.images.augmentation import Augmentation
@@ -193,12 +193,12 @@ def test_what_is_no_picture(run: Path, tmp_path: Path) -> None:
 def test_a_picture_that_memory_does_not_hold_hides_no_other(
     run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(path: Path) -> Image.Image:
+    def read(path: Path, _kind: ImageKind) -> Image.Image:
         if path.name == "b.jpg":
             raise MemoryError
         return read_image(path)
 
-    monkeypatch.setattr(predicting, "read_image", read)
+    monkeypatch.setattr("asvit.data.preparation.read_as", read)
     found = asvit.predict(run, [pictures], top=1)
     assert [len(one.guesses) for one in found] == [1, 0, 1, 1, 1]
     assert found[1].reason == f"cannot read image {str(pictures / 'b.jpg')!r}: memory ran out"

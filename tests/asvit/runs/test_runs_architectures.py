@@ -42,7 +42,7 @@ def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str
     assert found.by is not None
     measured = MEASURED if kind in ("search", "scale") else {}
     assert found.by == {"kind": kind, "run": str(tmp_path), **measured}
-    sizes = {"training": (96, 5), "design": (64, 2)}
+    sizes = {"training": (96, 5, 3), "design": (64, 2, 3)}
     assert found.trained_at == sizes.get(kind)
 
 

@@ -326,7 +326,7 @@ def test_a_teacher_is_looked_at_before_anything_else_and_until_it_has_taught(
     read: list[int] = []
     monkeypatch.setattr(
         "asvit.runs.algorithms.designing.load_teacher",
-        lambda settings, _classes: read.append(settings.image_size),
+        lambda settings, _classes, _kind: read.append(settings.image_size),
     )
     given: dict[str, Any] = {
         "max_params": "100K", "space": SPACE, "teacher": TEXTS[0], "teacher_weights": "theirs",

@@ -70,7 +70,7 @@ def test_the_family_that_leads_is_found_and_decides(
     space, seeds = load_space(",".join(levels)), iter(range(100))
     monkeypatch.setattr("asvit.predictor.Predictor", ridge_of(space))
     monkeypatch.setattr(module, "Predictor", ridge_of(space))
-    monkeypatch.setattr(module, "cost", lambda *_: None)
+    monkeypatch.setattr(module, "cost", lambda *_, **__: None)
     monkeypatch.setattr(module, "_SAMPLED", 40)
     monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
 

@@ -145,10 +145,10 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
 
     def latency(
-        text: str, side: int, batch: int, _device: str, runtime: str, *, num_classes: int
+        text: str, side: int, batch: int, _device: str, runtime: str, **heads: int
     ) -> Latency:
         found.append(text)
-        took = cost(text, side, num_classes).macs / 1e6
+        took = cost(text, side, **heads).macs / 1e6
         return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, runtime, batch, side)
 
     monkeypatch.setattr("asvit.runs.algorithms.scaling.latency", latency)

@@ -35,7 +35,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
     fake_trainings(monkeypatch.setattr)
     monkeypatch.setattr("asvit.predictor.Predictor", Ridge)
     monkeypatch.setattr(predictor_sampler, "Predictor", Ridge)
-    monkeypatch.setattr(predictor_sampler, "cost", lambda *_: None)
+    monkeypatch.setattr(predictor_sampler, "cost", lambda *_, **__: None)
     monkeypatch.setattr(predictor_sampler, "_SAMPLED", 40)
     monkeypatch.setattr(predictor_sampler, "_SPREAD", 32)
     if "report" not in request.node.name:

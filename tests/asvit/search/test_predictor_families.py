@@ -28,7 +28,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Predictor", ridge_of(SPACE))
     monkeypatch.setattr(module, "_SAMPLED", 60)
     monkeypatch.setattr(module, "_SPREAD", 64)
-    monkeypatch.setattr(module, "cost", lambda *_: None)
+    monkeypatch.setattr(module, "cost", lambda *_, **__: None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 

@@ -29,7 +29,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Predictor", Ridge)
     monkeypatch.setattr(module, "_SAMPLED", 60)
     monkeypatch.setattr(module, "_SPREAD", 64)
-    monkeypatch.setattr(module, "cost", lambda *_: None)
+    monkeypatch.setattr(module, "cost", lambda *_, **__: None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -157,7 +157,7 @@ def test_failed_trainings_are_left_out_where_nothing_else_is_known() -> None:
 
 
 def test_networks_that_cannot_be_built_are_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cost(arch: Any, *_sizes: int) -> None:
+    def cost(arch: Any, *_: int, **__: int) -> None:
         if arch.heads == 32:
             raise ValueError("it does not fit")
 

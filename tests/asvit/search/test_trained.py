@@ -70,11 +70,11 @@ def test_each_training_of_an_architecture_has_the_next_seed() -> None:
 def test_trainings_are_gathered_by_architecture() -> None:
     rows = [row(0, FIRST, 70.0), row(1, SECOND, 60.0), row(2, FIRST, 72.0)]
     again = {f"{FIRST},8": {"1000": Measurement(10, 20, {"accuracy": 69.0}, {})}}
-    found = gathered(rows, {f"{SECOND},8": [50.0, None, 52.0]}, SPACE, LIMITS, 32, again)
+    found = gathered(rows, {f"{SECOND},8": [50.0, None, 52.0]}, SPACE, LIMITS, again)
     assert found[f"{FIRST},8"] == Trained(FIRST, 0, Cost(10, 20), (70.0, 72.0, 69.0))
     assert found[f"{SECOND},8"].accuracies == (50.0, 52.0, 60.0)
     assert (found[f"{SECOND},8"].number, found[f"{SECOND},8"].size) == (1, cost(SECOND, 32))
-    failed = gathered([*rows, row(3, FIRST, math.nan)], {}, SPACE, LIMITS, 32, {})
+    failed = gathered([*rows, row(3, FIRST, math.nan)], {}, SPACE, LIMITS, {})
     assert math.isnan(failed[f"{FIRST},8"].accuracy)
     assert "nan in step 3" in failed[f"{FIRST},8"].reason
 

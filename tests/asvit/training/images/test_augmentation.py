@@ -10,7 +10,7 @@ from PIL import Image
 from timm.data import auto_augment
 from torch import Tensor
 
-from asvit.data.files import square
+from asvit.data.preparation import square
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.loaders import preserved_random_state, seed_all
 
@@ -57,7 +57,7 @@ def test_a_transform_follows_the_seed_and_survives_pickling(
 
 def test_what_is_switched_off() -> None:
     augmentation = Augmentation(erasing=0.0, mixup=0.0, cutmix=0.0)
-    assert augmentation.eraser() is None
+    assert augmentation.on_normalised() is None
     assert augmentation.mixing(4, 0.1) is None
     assert augmentation.copies == 1
 
@@ -122,7 +122,7 @@ def test_an_image_of_one_line_is_not_made_gigabytes(
 
 
 def test_erasing() -> None:
-    erase = Augmentation(erasing=1.0).eraser()
+    erase = Augmentation(erasing=1.0).on_normalised()
     assert erase is not None
     image = torch.zeros(3, 32, 32)
     with preserved_random_state():
@@ -132,7 +132,7 @@ def test_erasing() -> None:
     rows, columns = changed.any(1), changed.any(0)
     assert 0 < int(changed.sum()) == int(rows.sum()) * int(columns.sum())  # a rectangle
     assert len(image[:, changed].unique()) > 10  # of noise
-    assert Augmentation(erasing=0.0).eraser() is None
+    assert Augmentation(erasing=0.0).on_normalised() is None
 
 
 def posterizing(augmentation: Augmentation) -> Callable[[Image.Image], object]:

@@ -49,7 +49,9 @@ Batches = list[tuple[Tensor, Tensor]]
 class Plain(Augmentation):
     """Only cuts the middle out."""
 
-    def train_transform(self, image_size: int, *, mean: Statistics) -> PictureTransform:
+    def train_transform(
+        self, image_size: int, *, mean: Statistics, **_: object
+    ) -> PictureTransform:
         transform: PictureTransform = create_transform(
             image_size, is_training=True, no_aug=True, mean=mean, use_prefetcher=True
         )

@@ -1,0 +1,184 @@
+"""From an image, as it was read, to what a network takes: resized, cropped, normalised.
+
+Pictures are resized by Pillow, as timm does it, to 8 bits; arrays by PyTorch, in float32.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Self, cast
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from asvit.data.files import read_as
+from asvit.data.kinds import MEAN, PICTURES, STD, Array, ImageKind, Picture, Statistics, size_of
+
+_LONGEST: Final = 10  # longer over shorter side of an image that is resized by the shorter one
+
+#: An image to ``[C, S, S]``: uint8 of pictures, float32 of arrays, before normalisation.
+PictureTransform = Callable[[Picture], Tensor]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How images are prepared for a trained network, as those that it was tested on.
+
+    Pixels are divided by the ``scale`` of their kind, then normalised by ``mean`` and ``std`` of
+    each channel. The names of the fields but the first two are those of facts in files of weights.
+
+    Example:
+        >>> kind = asvit.data.ImageKind(2, "uint16", picture=False)
+        >>> prepare = asvit.data.Preparation(32, kind, mean=(900, 40), std=(300, 9))
+        >>> prepare(np.ones((40, 48, 2), np.uint16)).shape
+        torch.Size([2, 32, 32])
+    """
+
+    image_size: int  # pixels per side
+    kind: ImageKind = PICTURES
+    mean: Statistics = MEAN
+    std: Statistics = STD
+    interpolation: str = "bicubic"  # of resizing, as timm calls it
+    crop_pct: float = 0.875  # of the resized side: that of the centre crop
+
+    @classmethod
+    def of(cls, image_size: int, channels: int, facts: Mapping[str, Any]) -> Self:
+        """That of a network for so many channels, with these facts about its training."""
+        names = ("mean", "std", "interpolation", "crop_pct")
+        own = {name: facts[name] for name in names if name in facts}
+        kind = ImageKind.of(facts.get("pixels", ""), channels)
+        if kind.channels != channels:
+            raise ValueError(
+                f"the network takes {channels} channels, and its weights do not say of what images"
+            )
+        return cls(image_size, kind, **own)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What files of weights store of it, beside the sizes of their network."""
+        names = ("mean", "std", "interpolation", "crop_pct")
+        pixels = {"pixels": self.kind.stored} if self.kind.stored else {}
+        return {**{name: getattr(self, name) for name in names}, **pixels}
+
+    @cached_property
+    def crop(self) -> PictureTransform:
+        """Resizes the shorter side, then crops the centre: ``[C, S, S]``, not normalised."""
+        return centre_crop(
+            self.image_size,
+            self.kind,
+            interpolation=self.interpolation,
+            crop_pct=self.crop_pct,
+        )
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Pixels ``[..., C, S, S]`` of :attr:`crop` as the network takes them, float32."""
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        return (pixels.float() / self.kind.scale - mean) / std
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """An image as the network takes it, ``[C, S, S]`` float32."""
+        return self.normalise(self.crop(picture))
+
+    def read(self, path: Path) -> Tensor:
+        """Read a file, and crop it as :attr:`crop` does; a ValueError names what is unreadable."""
+        return self.crop(read_as(path, self.kind))
+
+
+def centre_crop(
+    image_size: int, kind: ImageKind, *, interpolation: str, crop_pct: float
+) -> PictureTransform:
+    """The transform of images that are not augmented: :attr:`Preparation.crop`."""
+    from timm.data import create_transform
+    from torchvision.transforms import Compose, InterpolationMode
+    from torchvision.transforms.v2 import functional as tvf
+
+    if kind.picture:
+        transform: PictureTransform = create_transform(
+            image_size,
+            is_training=False,
+            interpolation=interpolation,
+            crop_pct=crop_pct,
+            use_prefetcher=True,  # leaves normalisation to us
+        )
+        return cast("PictureTransform", Compose([crop_long, transform]))
+    mode = InterpolationMode(interpolation)
+    side = int(image_size / crop_pct)  # as timm rounds it
+
+    def crop(array: Picture) -> Tensor:
+        pixels = tvf.resize(as_tensor(crop_long(array)), [side], mode, antialias=True)
+        return cast("Tensor", tvf.center_crop(pixels, [image_size]))
+
+    return crop
+
+
+def as_tensor(array: Picture) -> Tensor:
+    """An array ``[H, W, C]`` as ``[C, H, W]`` float32."""
+    pixels = np.ascontiguousarray(np.moveaxis(np.asarray(array), -1, 0), np.float32)
+    return torch.from_numpy(pixels)
+
+
+def square(picture: Picture, size: int) -> Picture:
+    """Resize the shorter side to ``size`` (bicubic, antialiased) and crop the centre.
+
+    An array becomes ``[S, S, C]`` float32.
+    """
+    if isinstance(picture, Image.Image):
+        return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    kind = ImageKind(picture.shape[-1], picture.dtype.name, picture=False)
+    crop = centre_crop(size, kind, interpolation="bicubic", crop_pct=1.0)
+    array: Array = crop(picture).permute(1, 2, 0).numpy()
+    return array
+
+
+def crop_long(picture: Picture) -> Picture:
+    """The centre of an image that is more than 10 times as long as wide; other images unchanged.
+
+    Resized by its shorter side, an image of 1 × 60,000 pixels would take gigabytes.
+    """
+    sides = size_of(picture)
+    most = _LONGEST * min(sides)
+    if max(sides) <= most:
+        return picture
+    width, height = (min(side, most) for side in sides)
+    left, top = (sides[0] - width) // 2, (sides[1] - height) // 2
+    if isinstance(picture, Image.Image):
+        return picture.crop((left, top, left + width, top + height))
+    return picture[top : top + height, left : left + width]
+
+
+def thumbnail_of(picture: Picture, side: int) -> Image.Image:
+    """A small picture of an image, its longer side at most ``side`` pixels.
+
+    An array shows its first three channels as red, green and blue, or its first one as grey, each
+    from its 2nd to its 98th percentile; see :func:`shown_channels`.
+    """
+    if isinstance(picture, Image.Image):
+        small = picture.copy()
+    else:
+        small = Image.fromarray(visible(as_tensor(picture)).permute(1, 2, 0).numpy())
+    small.thumbnail((side, side))
+    return small
+
+
+def visible(pixels: Tensor) -> Tensor:
+    """Pixels ``[C, H, W]`` that are not normalised as a picture ``[3, H, W]`` uint8."""
+    if pixels.dtype == torch.uint8:
+        return pixels
+    bands = pixels[: 3 if len(pixels) >= 3 else 1].double().numpy()
+    low, high = np.percentile(bands, _SHOWN, axis=(1, 2))[..., None, None]
+    share = np.clip((bands - low) / np.where(high > low, high - low, 1), 0, 1)
+    return torch.from_numpy(np.rint(255 * share).astype(np.uint8)).expand(3, -1, -1)
+
+
+_SHOWN: Final = (2, 98)  # percentiles of a channel that are black and white
+
+
+def shown_channels(kind: ImageKind) -> str:
+    """What thumbnails of images show, in words; empty for pictures."""
+    if kind.picture:
+        return ""
+    which = "channels 1, 2 and 3 as red, green and blue" if kind.channels >= 3 else "channel 1"
+    return f"pictures show {which}, from the 2nd to the 98th percentile of each"

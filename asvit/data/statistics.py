@@ -1,0 +1,154 @@
+"""Mean and standard deviation of each channel over images that are no RGB pictures."""
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asvit.data.base import LabelledImages, Progress, balanced_choice
+from asvit.data.headers import refuse_unreadable
+from asvit.data.kinds import MEAN, STD, Statistics
+from proxies.text import listed
+
+_log = logging.getLogger(__name__)
+
+_MOST: Final = 10_000  # images that are read for it
+_THREADS, _AHEAD = 4, 16  # that read, and images that they read ahead
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of each channel of pixels that their kind's scale divides."""
+
+    mean: Statistics = MEAN
+    std: Statistics = STD
+
+
+class _Moments(NamedTuple):
+    """Mean and variance of each channel of an image, float64 ``[C]``; whether all are constant."""
+
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    flat: bool
+
+
+def channel_statistics(
+    images: LabelledImages,
+    *,
+    others: LabelledImages | None = None,
+    seed: int = 0,
+    most: int = _MOST,
+    advice: str = "",
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Normalisation:
+    """Mean and standard deviation of each channel over ``images``; ImageNet's for RGB pictures.
+
+    Every image counts alike, whatever its size; of more than ``most`` images as many are drawn,
+    balanced over classes. Sums are float64, in the order of the images. A channel that is the same
+    everywhere gets the deviation 1, and a warning.
+
+    ``others`` are read, too, and do not count: all that cannot be read are named at once.
+
+    Raises:
+        ValueError: If images cannot be read, unless ``skip_bad``, with ``advice``; or if all of
+            them are one constant.
+    """
+    if images.kind.picture:
+        return Normalisation()
+    own = _chosen(images, most, seed)
+    more = [] if others is None else _chosen(others, most, seed)
+    total = len(own) + len(more)
+    bad, flat = dict[str, str](), list[str]()
+    count, channels = 0, images.kind.channels
+    mean, squares = np.zeros(channels), np.zeros(channels)
+    read = chain(_each(images, own), _each(others or images, more))
+    for done, (part, index, moments) in enumerate(read, 1):
+        if isinstance(moments, str):
+            bad[part.name(index)] = moments
+        elif part is images:
+            # Chan's update: deviations are added, never differences of large squares.
+            count += 1
+            apart = moments.mean - mean
+            mean = mean + apart / count
+            squares = squares + moments.variance + apart**2 * (count - 1) / count
+            if moments.flat:
+                flat.append(images.name(index))
+        if progress is not None:
+            progress(done, total)
+    if not count or not skip_bad:
+        refuse_unreadable(bad, total, advice)
+    if flat:
+        _log.warning(
+            "%d image(s) have the same value at every pixel, and tell nothing: %s",
+            len(flat),
+            listed(flat),
+        )
+    std = _checked(mean, np.sqrt(squares / count), images.source)
+    scale = images.kind.scale
+    return Normalisation(tuple((mean / scale).tolist()), tuple((std / scale).tolist()))
+
+
+def _chosen(images: LabelledImages, most: int, seed: int) -> list[int]:
+    """Indices of at most so many images, balanced over classes, ascending."""
+    count = min(most, len(images))
+    chosen: list[int] = np.sort(balanced_choice(images.labels, count, seed)).tolist()
+    return chosen
+
+
+def _each(
+    images: LabelledImages, indices: Sequence[int]
+) -> Iterator[tuple[LabelledImages, int, _Moments | str]]:
+    """The moments of each image in order, or why it cannot be read."""
+
+    def read(index: int) -> _Moments | str:
+        try:
+            array = np.asarray(images.picture(index), np.float64)
+        except ValueError as error:
+            return str(error)
+        flat = bool((array == array[0, 0]).all())
+        return _Moments(array.mean(axis=(0, 1)), array.var(axis=(0, 1)), flat)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting = iter(indices)
+        due = [(index, pool.submit(read, index)) for index in islice(waiting, _AHEAD)]
+        while due:
+            index, moments = due.pop(0)
+            yield images, index, moments.result()
+            due += [(index, pool.submit(read, index)) for index in islice(waiting, 1)]
+
+
+def standardised(pixels: Tensor, of: Tensor, source: str) -> Tensor:
+    """Pixels ``[n, C, S, S]`` normalised by mean and deviation of each channel of others."""
+    wide = of.double()
+    mean = wide.mean(dim=(0, 2, 3))
+    std = _checked(mean.numpy(), wide.std(dim=(0, 2, 3), correction=0).numpy(), source)
+    centred = pixels - mean.float().view(-1, 1, 1)
+    return (centred / torch.from_numpy(std).float().view(-1, 1, 1)).contiguous()
+
+
+def _checked(
+    mean: NDArray[np.float64], std: NDArray[np.float64], source: str
+) -> NDArray[np.float64]:
+    """Deviations that one can divide by."""
+    # A constant's own deviation may differ from 0 by rounding.
+    constant: Collection[int] = np.flatnonzero(std <= 1e-12 * np.abs(mean)).tolist()
+    if len(constant) == len(std):
+        raise ValueError(
+            f"all images have the same value {mean[0]:g} at every pixel, from which nothing is "
+            f"learnt: {source}"
+        )
+    if constant:
+        _log.warning(
+            "channel(s) %s have the same value in all images, and tell nothing: %s",
+            listed(map(str, constant)),
+            source,
+        )
+    return np.where(std <= 1e-12 * np.abs(mean), 1.0, std)

@@ -1,0 +1,147 @@
+"""Batches of images with any channels: augmented in float32, the same for any workers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from asvit.data import open_training_sets
+from asvit.data.kinds import PICTURES, ImageKind
+from asvit.data.preparation import Preparation
+from asvit.data.statistics import channel_statistics
+from asvit.training.images.augmentation import Augmentation
+from asvit.training.images.loaders import Batching, train_loader, validation_loader
+from asvit.training.short import augment
+from asvit.training.short_settings import Recipe
+from tests.asvit.data.array_sets import make_set
+
+DEEP = ImageKind(5, "uint16", picture=False)
+OFF: dict[str, Any] = {
+    **dict.fromkeys(("color_jitter", "erasing", "mixup", "cutmix", "hflip"), 0.0),
+    **{"auto_augment": None, "scale": 1.0},
+}
+
+
+def seeded(seed: int, call: Any, *given: Any) -> Tensor:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        result: Tensor = call(*given)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "form"),
+    [(1, "uint16", "png"), (2, "float32", "npy"), (5, "uint16", "bands"), (13, "int16", "pages")],
+)
+def test_validation_batches_are_what_prediction_prepares(
+    tmp_path: Path, channels: int, dtype: str, form: str
+) -> None:
+    sets = open_training_sets(
+        str(make_set(tmp_path / "set", channels, dtype, form=form)), image_size=16, seed=0
+    )
+    own = channel_statistics(sets.train)
+    batching = Batching(image_size=16, batch_size=3, mean=own.mean, std=own.std)
+    images, labels = zip(*validation_loader(sets.validation, batching), strict=True)
+    prepare = Preparation(16, sets.kind, own.mean, own.std)
+    expected = [prepare(sets.validation.picture(n)) for n in range(len(sets.validation))]
+    torch.testing.assert_close(torch.cat(images), torch.stack(expected), rtol=1e-4, atol=1e-4)
+    assert torch.cat(labels).tolist() == sets.validation.labels.tolist()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_any_number_of_workers_gives_the_same_batches(tmp_path: Path, workers: int) -> None:
+    sets = open_training_sets(str(make_set(tmp_path / "set", 5)), image_size=16, seed=0)
+    own = channel_statistics(sets.train)
+    batching = Batching(image_size=16, batch_size=4, mean=own.mean, std=own.std, workers=workers)
+    loader = train_loader(sets.train, batching)
+    loader.set_epoch(1)
+    batches = [images.clone() for images, _ in loader]
+    loader.close()
+    assert batches[0].shape == (4, 5, 16, 16)
+    digest = float(sum(batch.double().abs().sum() for batch in batches))
+    alone = train_loader(sets.train, Batching(image_size=16, batch_size=4, mean=own.mean,
+                                              std=own.std))  # fmt: skip
+    alone.set_epoch(1)
+    assert digest == float(sum(images.double().abs().sum() for images, _ in alone))
+
+
+def test_nothing_is_cut_to_8_bits() -> None:
+    """Crops and flips of a full-size image give its numbers, all 16 bits of them."""
+    array = np.random.default_rng(0).integers(0, 65_536, (16, 16, 5)).astype(np.uint16)
+    transform = Augmentation(**OFF).train_transform(16, mean=(0.0,) * 5, kind=DEEP)
+    numbers = {int(n) for n in transform(array).flatten()}
+    assert numbers <= set(array.flatten().tolist())
+    assert len(numbers) > 1_000
+
+
+def test_crops_flips_and_draws_follow_from_the_seed() -> None:
+    array = np.random.default_rng(0).random((40, 50, 5)).astype(np.float32)
+    transform = Augmentation().train_transform(16, mean=(0.0,) * 5, kind=DEEP)
+    first, again, other = (seeded(seed, transform, array) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert (first.shape, first.dtype) == ((5, 16, 16), torch.float32)
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.4, 1.0])
+def test_channels_vary_in_gain_and_offset_alone(strength: float) -> None:
+    """Each by its own, by half of the strength at most."""
+    off = {**OFF, "color_jitter": strength}
+    vary = Augmentation(**off).on_normalised(DEEP)
+    assert vary is not None
+    image = torch.randn(5, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    gains = []
+    for seed in range(20):
+        varied = seeded(seed, vary, image.clone())
+        for before, after in zip(image, varied, strict=True):
+            gain = float((after.max() - after.min()) / (before.max() - before.min()))
+            offset = float((after - gain * before).mean())
+            torch.testing.assert_close(after, gain * before + offset)
+            assert abs(gain - 1) <= strength / 2 + 1e-6
+            assert abs(offset) <= strength / 2 + 1e-6
+            gains.append(gain)
+    assert len({round(gain, 9) for gain in gains}) == 100
+    assert max(gains) - min(gains) > 0.7 * strength
+
+
+def test_pictures_have_no_gains() -> None:
+    assert Augmentation(**{**OFF, "color_jitter": 0.4}).on_normalised(PICTURES) is None
+    assert Augmentation(**{**OFF, "color_jitter": 0.4}).on_normalised(DEEP) is not None
+    assert Augmentation(**OFF).on_normalised(DEEP) is None
+
+
+def test_erasing_takes_any_channels() -> None:
+    erase = Augmentation(**{**OFF, "erasing": 1.0, "color_jitter": 0.1}).on_normalised(DEEP)
+    assert erase is not None
+    image = torch.zeros(5, 16, 16)
+    changed = seeded(0, erase, image.clone())
+    spread = (changed - changed.median(2).values.median(1).values.view(5, 1, 1)).abs() > 1e-6
+    assert 0 < spread.sum() < image.numel()
+
+
+def test_what_is_about_8_bit_colours_is_left_out_and_told() -> None:
+    usual = Augmentation()
+    assert usual.left_out(PICTURES) == ""
+    assert Augmentation(**OFF).left_out(DEEP) == ""
+    assert usual.left_out(DEEP) == (
+        "auto_augment 'rand-m9-mstd0.5-inc1' is for 8-bit colours and is left out, as images have "
+        "5 channels of uint16; gains and offsets of each channel take its place "
+        "(color_jitter=0.4)"
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5, 13])
+def test_the_short_recipe_varies_each_channel(channels: int) -> None:
+    pixels = torch.randn(4, channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    recipe = Recipe(steps=1, color_jitter=0.4)
+    varied = augment(pixels, recipe, torch.Generator().manual_seed(0))
+    assert torch.equal(varied, augment(pixels, recipe, torch.Generator().manual_seed(0)))
+    for before, after in zip(pixels.flatten(0, 1), varied.flatten(0, 1), strict=True):
+        gain = float((after.max() - after.min()) / (before.max() - before.min()))
+        torch.testing.assert_close(
+            after - gain * before, (after - gain * before).mean().expand(8, 8)
+        )
+        assert abs(gain - 1) <= 0.2 + 1e-5
