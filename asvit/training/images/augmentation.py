@@ -1,7 +1,9 @@
 """Augmentation of training images and crops of validation images, by timm's transforms."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -114,7 +116,10 @@ class Augmentation:
         return mix
 
     def validation_transform(self, image_size: int) -> PictureTransform:
-        """Resizes the shorter side, then crops the centre: ``[3, S, S]`` uint8."""
+        """Resizes the shorter side, then crops the centre: ``[3, S, S]`` uint8.
+
+        Pixels are the same with every version of Pillow.
+        """
         from timm.data import create_transform
         from torchvision.transforms import Compose
 
@@ -125,7 +130,23 @@ class Augmentation:
             crop_pct=self.crop_pct,
             use_prefetcher=True,
         )
-        return cast("PictureTransform", Compose([crop_long, transform]))
+        resize = partial(
+            _resized,
+            shorter=math.floor(image_size / self.crop_pct),  # as timm rounds it
+            filter=Image.Resampling[self.interpolation.upper()],
+        )
+        return cast("PictureTransform", Compose([crop_long, resize, transform]))
+
+
+def _resized(image: Image.Image, *, shorter: int, filter: Image.Resampling) -> Image.Image:
+    """An image whose shorter side has so many pixels.
+
+    Pillow rounds to 8 bits after each direction; from 13 on it begins with the height where that
+    is faster. Here the width is always first, as in exported graphs.
+    """
+    least = min(image.size)
+    width, height = (shorter * side // least for side in image.size)
+    return image.resize((width, image.height), filter).resize((width, height), filter)
 
 
 def _posterize(image: Image.Image, bits: int, **rest: Any) -> Image.Image:
