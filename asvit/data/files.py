@@ -30,7 +30,7 @@ MOST_PIXELS = 120_000_000
 
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
 
-_LONGEST = 10  # longer over shorter side of an image that is resized by the shorter one
+LONGEST = 10  # longer over shorter side of an image that is resized by the shorter one
 
 # MOST_PIXELS raises an error instead.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -362,7 +362,7 @@ def crop_long(image: Image.Image) -> Image.Image:
 
     Resized by its shorter side, an image of 1 × 60,000 pixels would take gigabytes.
     """
-    most = _LONGEST * min(image.size)
+    most = LONGEST * min(image.size)
     if max(image.size) <= most:
         return image
     width, height = (min(side, most) for side in image.size)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,8 +20,8 @@ from asvit.core.run_files import RESULT
 from asvit.core.versions import missing
 from asvit.data import MEAN, STD
 from asvit.data.files import find_images, read_image
-from asvit.export.formats import CONFIG, FORMATS, INPUT, OUTPUT
-from asvit.export.reload import by_torch, onnx_session, run_onnx
+from asvit.export.formats import CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
+from asvit.export.reload import by_torch, onnx_session, run_onnx, takes_pictures
 from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
 from asvit.runs.folder import kind_in, kind_noun
@@ -33,6 +34,7 @@ from proxies.text import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
 
     from asvit.export.reload import Run
 
@@ -70,7 +72,7 @@ def predict(
 
     Args:
         weights: Run folder of a training, file of weights of ours, or a copy that was exported for
-            timm or ONNX.
+            timm or ONNX, quantised or with preprocessing, too.
         images: Files of pictures; folders stand for all pictures in them.
         top: Classes to name for each picture.
         batch_size: Pictures that pass the network together.
@@ -122,7 +124,15 @@ Prepare = Callable[[Path], tuple[Tensor, Tensor]]
 
 
 def preparation(image_size: int, facts: Mapping[str, Any]) -> Prepare:
-    """How pictures are prepared for a network with these facts about its training."""
+    """How files of pictures are prepared for a network with these facts about its training."""
+    prepare = picture_preparation(image_size, facts)
+    return lambda path: prepare(read_image(path))
+
+
+def picture_preparation(
+    image_size: int, facts: Mapping[str, Any]
+) -> Callable[[Image.Image], tuple[Tensor, Tensor]]:
+    """The same of pictures that have been read."""
     options = {name: facts[name] for name in ("interpolation", "crop_pct") if name in facts}
     transform = Augmentation(**options).validation_transform(image_size)
     mean, std = (
@@ -130,11 +140,17 @@ def preparation(image_size: int, facts: Mapping[str, Any]) -> Prepare:
         for name, default in (("mean", MEAN), ("std", STD))
     )
 
-    def prepare(path: Path) -> tuple[Tensor, Tensor]:
-        pixels = transform(read_image(path))
+    def prepare(picture: Image.Image) -> tuple[Tensor, Tensor]:
+        pixels = transform(picture)
         return pixels, (pixels.float() / 255 - mean) / std
 
     return prepare
+
+
+def _as_read(path: Path) -> tuple[Tensor, Tensor]:
+    """A picture ``[H, W, 3]`` uint8 for a graph that prepares it."""
+    pixels = torch.from_numpy(np.array(read_image(path)))
+    return pixels, pixels
 
 
 def _check_finished(folder: Path) -> None:
@@ -197,17 +213,23 @@ class _Classifier:
             raise ValueError(
                 f"{path} is no copy of asvit export: {content_fault(error)}"
             ) from error
-        return cls._of(path, content, _checked(path, run_onnx(session)), batch)
+        prepare = _as_read if takes_pictures(session) else None
+        return cls._of(path, content, _checked(path, run_onnx(session)), batch, prepare)
 
     @classmethod
     def _of(
-        cls, path: Path, content: WeightsFile, run: Run, batch: int | None = None
+        cls,
+        path: Path,
+        content: WeightsFile,
+        run: Run,
+        batch: int | None = None,
+        prepare: Prepare | None = None,
     ) -> _Classifier:
         network = content.network
         if not network.num_classes:
             raise ValueError(f"{network.architecture} was built without classes")
         labels = content.classes or tuple(map(str, range(network.num_classes)))
-        prepare = preparation(network.image_size, content.facts)
+        prepare = prepare or preparation(network.image_size, content.facts)
         return cls(path, run, prepare, labels, batch)
 
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
@@ -223,7 +245,7 @@ class _Classifier:
                     yield PicturePrediction(str(path), next(guesses))
 
     def _read(self, path: Path) -> Tensor | str:
-        """A normalised picture ``[3, S, S]``, or why there is none."""
+        """A picture as the network takes it, ``[3, S, S]``, or why there is none."""
         try:
             return self.prepare(path)[1]
         except ValueError as error:
@@ -236,7 +258,7 @@ class _Classifier:
     def _logits(self, images: Sequence[Tensor]) -> Tensor:
         """Finite logits ``[images, classes]``."""
         missing = max(0, (self.batch or 0) - len(images))
-        whole = torch.cat([torch.stack(list(images)), torch.zeros(missing, *images[0].shape)])
+        whole = torch.stack([*images, *[torch.zeros_like(images[0])] * missing])
         logits = torch.from_numpy(self.run(whole.numpy())).float()
         expected = (len(whole), len(self.labels))
         if tuple(logits.shape) != expected:
@@ -283,16 +305,23 @@ def _checked(path: Path, run: Run) -> Run:
 
 def _check_graph(session: Any, network: Network) -> int | None:
     """Pictures in every batch of an ONNX graph of a network; None for any number."""
-    side = network.image_size
-    for kind, tensors, name, shape in (
-        ("input", session.get_inputs(), INPUT, [3, side, side]),
-        ("output", session.get_outputs(), OUTPUT, [network.num_classes]),
+    side, prepares = network.image_size, takes_pictures(session)
+    logits = (OUTPUT, [network.num_classes])
+    images = (IMAGE, ["width", 3]) if prepares else (INPUT, [3, side, side])
+    shares = (PROBABILITIES, logits[1])
+    for kind, tensors, expected in (
+        ("input", session.get_inputs(), [images]),
+        ("output", session.get_outputs(), [logits, shares] if prepares else [logits]),
     ):
+        types = {IMAGE: "tensor(uint8)"}
         forms = [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in tensors]
-        if forms != [(name, "tensor(float)", shape)]:
+        if forms != [(name, types.get(name, "tensor(float)"), shape) for name, shape in expected]:
+            name, shape = expected[0]
             raise ValueError(
                 f"the {kind} of its graph is {shown(forms)}, not {name!r} of {shown(shape)} as "
                 "its metadata say"
             )
+    if prepares:
+        return 1
     size = session.get_inputs()[0].shape[0]
     return size if isinstance(size, int) else None

@@ -1,0 +1,31 @@
+"""The script beside an ONNX file that prepares pictures itself."""
+
+from typing import Final
+
+SCRIPT_NAME: Final = "predict.py"
+
+#: Runs any such file; it needs none of our code.
+SCRIPT: Final = '''\
+"""python predict.py MODEL.onnx PICTURE...   classifies pictures; needs onnxruntime and Pillow."""
+
+import json
+import sys
+
+import numpy as np  # comes with onnxruntime
+import onnxruntime
+from PIL import Image, ImageOps
+
+model = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+names = json.loads(model.get_modelmeta().custom_metadata_map.get("classes", "null"))
+for path in sys.argv[2:]:
+    picture = ImageOps.exif_transpose(Image.open(path))
+    if picture.mode.startswith("I"):  # 16 bits: the upper 8
+        picture = Image.fromarray((np.array(picture) >> 8).astype(np.uint8))
+    if picture.has_transparency_data:  # on black
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
+    pixels = np.array(picture.convert("RGB"))
+    (shares,) = model.run(["probabilities"], {"image": pixels})[0]
+    known = names or map(str, range(len(shares)))
+    print(json.dumps({"image": path, "probabilities": dict(zip(known, map(float, shares)))}))
+'''
