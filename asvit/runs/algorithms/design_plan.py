@@ -26,7 +26,7 @@ from asvit.designs.sizes import Sizes
 from asvit.executors import Workers
 from asvit.runs.algorithms.training import TrainAlgorithm, small_batch
 from asvit.runs.estimate import paces, training_seconds
-from asvit.runs.timing import fresh_latency
+from asvit.runs.timing import fresh_latency, latency
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import UnionSpace, cost, load_space
 from asvit.spaces.base import Architecture
@@ -299,9 +299,11 @@ class DesignPlan:
         return Sizes(self.settings, classes, self.latency)
 
     def latency(self, text: str, side: int) -> Latency:
-        """The latency of a network, measured in a process of its own."""
+        """The latency of a network: in a process of its own, or by a command, asked once."""
         s, classes = self.settings, len(self.results["pictures"]["classes"])
         how = side, s.latency_batch, s.device, s.latency_runtime
+        if s.latency_command is not None:
+            return latency(text, *how, num_classes=classes, command=s.latency_command)
         return fresh_latency(text, *how, num_classes=classes)
 
     @property

@@ -39,6 +39,7 @@ from asvit.reference.intervals import paired_difference, wilson
 from asvit.runs.algorithms.design_plan import AFTERWARDS, SHARES, SIDES, DesignPlan
 from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.algorithms.training import TrainAlgorithm
+from asvit.runs.command_latency import forget
 from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
 from asvit.runs.lifecycle import peeked
@@ -46,7 +47,7 @@ from asvit.runs.predicting import PicturePrediction, predict
 from asvit.runs.training import few_pictures_note
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
-from asvit.search.settings import ACCURACY, LIMITS
+from asvit.search.settings import ACCURACY, LIMITS, OF_LATENCY
 from asvit.search.trained import networks_by_hand
 from asvit.spaces import load_space
 from asvit.training.distillation import load_teacher
@@ -59,12 +60,13 @@ from asvit.training.metrics import (
 )
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
+from proxies.latency import COMMAND
 
 logger = logging.getLogger(__name__)
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _CHOOSING = (
-    *(*LIMITS, "latency_batch", "latency_runtime"),
+    *(*LIMITS, *OF_LATENCY),
     *("image_size", "hours", "pretrained", "teacher", "teacher_weights"),
 )
 _JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
@@ -382,7 +384,8 @@ class DesignAlgorithm(DesignRun):
         Predictions(classes, confusion, mistakes, right).write(self.folder / PREDICTIONS)
 
     def _measure_latency(self) -> Mapping[str, Any]:
-        """Latencies of the winner and its rival, each measured in a process of its own."""
+        """Latencies of the winner and its rival, each measured again, in a process of its own."""
+        forget(self.settings.latency_command)
         side, choice = self.results["finalists"]["side"], self.results["choice"]
         latencies = {
             name: self.plan.latency(self.plan.network(name)["architecture"], side)
@@ -436,8 +439,12 @@ class DesignAlgorithm(DesignRun):
             "accuracy": f"{share('training')} of {tested['pictures']} pictures that were kept "
             "aside",
             "by_hand": by_hand,
-            "latency": f"{timed['milliseconds']:.3g} ms for {timed['batch']} image(s) by "
-            f"{timed['runtime']} on {timed['device']}, {timed['threads']} thread(s)",
+            "latency": f"{timed['milliseconds']:.3g} ms for {timed['batch']} image(s) "
+            + (
+                "on a device of the user's"  # cards do not tell its command
+                if timed["runtime"] == COMMAND
+                else f"by {timed['runtime']} on {timed['device']}, {timed['threads']} thread(s)"
+            ),
         }
 
     # The result.
@@ -477,7 +484,11 @@ class DesignAlgorithm(DesignRun):
             unreadable=pictures["unreadable"],
             equal=pictures["equal"],
             left_out=test["left_out"],
-            measured_on=f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}",
+            measured_on=(
+                f"the device of {timed['device']}"
+                if timed["runtime"] == COMMAND
+                else f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}"
+            ),
             exports=results["export"]["copies"],
             commands=[
                 *(results[name]["command"] for name in trainings),

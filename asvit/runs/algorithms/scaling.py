@@ -140,15 +140,21 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         return store.latencies[text].milliseconds
 
     def _latency(self, text: str) -> Latency:
-        return latency(text, *self._pass, num_classes=self.settings.classes)
+        return latency(text, *self._pass, **self._options)
 
     def _latency_again(self, text: str) -> Latency:
-        return fresh_latency(text, *self._pass, num_classes=self.settings.classes)
+        return fresh_latency(text, *self._pass, **self._options)
 
     @property
     def _pass(self) -> tuple[int, int, str, str]:
         s = self.settings
         return s.count_size, s.latency_batch, s.device, s.latency_runtime
+
+    @property
+    def _options(self) -> Mapping[str, Any]:
+        command = self.settings.latency_command
+        elsewhere = {} if command is None else {"command": command}
+        return {"num_classes": self.settings.classes, **elsewhere}
 
     def _grow(self, store: GrowthJournal, pool: MeasurementPool, tell: Tell) -> Trajectory:
         """Grow, and write the tables of the run folder anew after every step."""

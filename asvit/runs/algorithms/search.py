@@ -312,9 +312,10 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         """How long a forward pass of a network takes; ``again`` in a process of its own."""
         s = self.settings
         how = s.image_size, s.latency_batch, s.device, s.latency_runtime
+        options: Any = {"num_classes": self.limits.classes, "command": s.latency_command}
         if again:
-            return fresh_latency(str(arch), *how, num_classes=self.limits.classes)
-        return latency(arch, *how, num_classes=self.limits.classes)
+            return fresh_latency(str(arch), *how, **options)
+        return latency(arch, *how, **options)
 
     def _follow(self, search: Search, tell: Tell) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
