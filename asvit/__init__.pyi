@@ -89,6 +89,7 @@ def design(
     pretrained: str | None = None,
     teacher: str | None = None,
     teacher_weights: str | None = None,
+    int8: bool = False,
     device: str = 'auto',
     seed: int = 0,
     max_params: str | int | None = None,

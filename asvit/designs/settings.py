@@ -7,6 +7,7 @@ from typing import Literal
 
 from asvit.core.latency_settings import check_command
 from asvit.core.settings import Settings, seed_setting, setting, setting_of
+from asvit.export.settings import TOLERANCE
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
 
@@ -59,6 +60,11 @@ class DesignSettings(Settings):
     )
     teacher: str | None = setting_of(TrainSettings, "teacher")
     teacher_weights: str | None = setting_of(TrainSettings, "teacher_weights")
+    int8: bool = setting(
+        False,
+        "Write model-int8.onnx, too, in 8-bit integers, unless it loses more than "
+        f"{TOLERANCE:g} point of accuracy on the test pictures.",
+    )
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
     seed: int = seed_setting()
 

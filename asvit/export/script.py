@@ -2,7 +2,9 @@
 
 from typing import Final
 
-SCRIPT_NAME: Final = "predict.py"
+from asvit.core.run_files import PREDICT_SCRIPT
+
+SCRIPT_NAME: Final = PREDICT_SCRIPT
 
 #: Runs any such file; it needs none of our code.
 SCRIPT: Final = '''\
@@ -16,9 +18,10 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 model = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+formats = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others may start programs
 names = json.loads(model.get_modelmeta().custom_metadata_map.get("classes", "null"))
 for path in sys.argv[2:]:
-    picture = ImageOps.exif_transpose(Image.open(path))
+    picture = ImageOps.exif_transpose(Image.open(path, formats=formats))
     if picture.mode.startswith("I"):  # 16 bits: the upper 8
         picture = Image.fromarray((np.array(picture) >> 8).astype(np.uint8))
     if picture.has_transparency_data:  # on black

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
+from asvit.core.files import expanded
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.data.base import LabelledImages, balanced_choice
 from asvit.data.files import TEST, TRAIN, ListedDataset, has_part
@@ -108,7 +109,7 @@ def _of_training(run: TrainResult) -> Pictures:
     """The pictures of a training."""
     s = run.settings
     if s.train_on_validation:
-        table = Path(s.data)
+        table = expanded(s.data)
         if table.suffix == ".csv" and table.is_file() and has_part(table, TEST):
             return _listed(table)
         raise ValueError(

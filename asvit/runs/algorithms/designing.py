@@ -19,7 +19,7 @@ from asvit.core.codec import from_json, to_json
 from asvit.core.console import clock
 from asvit.core.files import expanded
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
-from asvit.core.run_files import MODEL, PICTURES, PREDICTIONS
+from asvit.core.run_files import GRAPH, MODEL, PICTURES, PREDICTIONS, SMALL_GRAPH
 from asvit.core.settings import ELSEWHERE, WrongOption
 from asvit.data.base import LabelledImages
 from asvit.data.files import TEST, ListedDataset, read_image, write_pictures
@@ -61,6 +61,7 @@ from asvit.training.metrics import (
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
 from proxies.latency import COMMAND
+from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,12 @@ _CHOOSING = (
 )
 _JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
 GENERATED = "pictures"  # folder of generated pictures
-_COPIES = {"timm": "timm", "onnx": "model.onnx", "safetensors": MODEL}
+_COPIES: Sequence[tuple[str, str, Mapping[str, Any]]] = (  # format, name, and how
+    ("timm", "timm", {}),
+    ("onnx", GRAPH, {"with_preprocessing": True}),
+    ("safetensors", MODEL, {}),
+    ("onnx", SMALL_GRAPH, {"with_preprocessing": True, "int8": True}),
+)
 
 
 @dataclass(kw_only=True)
@@ -396,24 +402,32 @@ class DesignAlgorithm(DesignRun):
 
     def _export(self) -> Mapping[str, Any]:
         """Copies of the network; of a format whose libraries are missing there is none."""
-        copies, commands, missing = [], [], []
+        copies, commands, missing, int8 = [], [], [], ""
         facts = {"designed": self._card_facts()}
-        for form, name in _COPIES.items():
+        for form, name, how in _COPIES:
+            if name == SMALL_GRAPH and not self.settings.int8:
+                continue
             try:
                 FORMATS[form].check_libraries()
-            except ImportError as error:
-                missing.append(f"{form}: {error}")
+                exported = export_network(
+                    weights=str(self.folder / "training"),
+                    to=form,
+                    out=str(self.folder / name),
+                    force=True,
+                    facts=facts,
+                    **how,
+                )
+            except (ImportError, ValueError) as error:
+                if isinstance(error, ValueError) and name != SMALL_GRAPH:
+                    raise
+                missing.append(f"{name}: {error}")
+                int8 = f"left out: {first_line(error)}" if name == SMALL_GRAPH else int8
                 continue
-            exported = export_network(
-                weights=str(self.folder / "training"),
-                to=form,
-                out=str(self.folder / name),
-                force=True,
-                facts=facts,
-            )
+            if name == SMALL_GRAPH and exported.quantisation is not None:
+                int8 = exported.quantisation.in_words
             copies.append(name)
             commands.append(exported.command)
-        return {"copies": copies, "commands": commands, "missing": missing}
+        return {"copies": copies, "commands": commands, "missing": missing, "int8": int8}
 
     def _card_facts(self) -> Mapping[str, str]:
         """What the card of a copy says of the design."""
@@ -489,6 +503,7 @@ class DesignAlgorithm(DesignRun):
                 if timed["runtime"] == COMMAND
                 else f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}"
             ),
+            int8=results["export"].get("int8", ""),
             exports=results["export"]["copies"],
             commands=[
                 *(results[name]["command"] for name in trainings),
