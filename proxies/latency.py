@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 #: Value of :attr:`Latency.busy` above which a time is unreliable.
 BUSY = 1.3
+#: Value of :attr:`Latency.runtime` where a program of the user's has timed the network.
+COMMAND = "command"
 #: Share of the allowed time to use: repeated times of a network mostly vary by less than the rest.
 CAREFUL = 0.95
 
@@ -15,17 +17,24 @@ class Latency:
     milliseconds: float  #: median over the timed passes
     spread: float  #: interquartile range of the timed passes, in milliseconds
     #: Median of the passes in units of the reference network's pass before each: what slows both
-    #: cancels, so where other programs run it orders networks more reliably.
+    #: cancels, so where other programs run it orders networks more reliably. 1 by a command.
     relative: float
-    passes: int  #: number of timed passes
+    passes: int  #: number of timed passes; by a command, how often it was run
     #: Upper quartile of the reference network's passes over its shortest one in this process, at
-    #: least 1. Near 1 on an idle machine; above :data:`BUSY`, measure again.
+    #: least 1. Near 1 on an idle machine; above :data:`BUSY`, measure again. 1 by a command.
     busy: float
-    device: str  #: name of the processor or the accelerator
-    threads: int  #: threads that an operation may use on the CPU
-    runtime: str  #: what ran the network
+    device: str  #: name of the processor or the accelerator, or the command that timed it
+    threads: int  #: threads that an operation may use on the CPU; 0 by a command
+    runtime: str  #: what ran the network; ``"command"`` by a command
     batch: int  #: images in a pass
     image_size: int  #: their side in pixels
+
+    @property
+    def where(self) -> str:
+        """Runtime, device and threads in words, or the command."""
+        if self.runtime == COMMAND:
+            return f"the device of {self.device}"
+        return f"{self.runtime}, {self.device}, {self.threads} thread{'s' * (self.threads > 1)}"
 
     @property
     def is_busy(self) -> bool:
@@ -44,9 +53,10 @@ class Latency:
 
     def doubts(self, allowed: float) -> list[str]:
         """Warnings that the network may take more than the allowed milliseconds."""
+        how = "" if self.runtime == COMMAND else ", in a process of its own"
         slow = (
-            f"timed again, in a process of its own, it takes {self.milliseconds:.3g} ms, more "
-            f"than the {allowed:g} ms allowed"
+            f"timed again{how}, it takes {self.milliseconds:.3g} ms, more than the "
+            f"{allowed:g} ms allowed"
             if self.milliseconds > allowed
             else ""
         )

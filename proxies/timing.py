@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from proxies.latency import Latency
 _WARM_UP = 0.1  # seconds, at least two passes
 _LEAST, _SECONDS = 10, 1.0  # timed passes, and time with those of the reference
 _FEWEST, _MOST_SECONDS = 3, 20.0  # of a network so slow that ten passes take longer than this
+_BEFORE_CAPTURE = 3  # passes before a CUDA graph is captured
 _QUICK = 0.05  # seconds of a pass that notices what the one before left in the caches
 
 _shortest: dict[tuple[str, int], float] = {}  # pass of the reference: device, threads -> seconds
@@ -60,6 +62,41 @@ def time_passes(run: Callable[[], object], images: Tensor, *, runtime: str = "ea
         batch=len(images),
         image_size=images.shape[-1],
     )
+
+
+def captured(
+    run: Callable[[], object], device: torch.device, cuda: Any = torch.cuda
+) -> Callable[[], object]:
+    """``run`` as a CUDA graph, which a call replays: a pass without the time of its launches.
+
+    Small networks mostly wait for the CPU that launches their kernels; a graph shows what the
+    device itself takes, as runtimes such as TensorRT do.
+
+    Args:
+        run: One forward pass on the device, always of the same tensors.
+        device: A CUDA device.
+        cuda: torch's functions for it.
+
+    References:
+        https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+    """
+    with cuda.device(device):
+        # Capturing needs what libraries set up in a first pass, on another stream than usual.
+        beside, usual = cuda.Stream(), cuda.current_stream()
+        beside.wait_stream(usual)
+        with cuda.stream(beside), torch.inference_mode():
+            for _ in range(_BEFORE_CAPTURE):
+                run()
+        usual.wait_stream(beside)
+        graph = cuda.CUDAGraph()
+        with cuda.graph(graph), torch.inference_mode():
+            run()
+
+    def replay() -> None:
+        with cuda.device(device):
+            graph.replay()
+
+    return replay
 
 
 def _alternate(

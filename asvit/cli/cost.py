@@ -20,7 +20,10 @@ from asvit.cli.options import (
 )
 from asvit.core.console import console, number, table
 from asvit.core.display import say
+from asvit.core.latency_settings import command_setting
+from asvit.core.programs import file_command
 from asvit.core.settings import setting
+from proxies.latency import COMMAND
 
 if TYPE_CHECKING:
     from proxies.latency import Latency
@@ -61,6 +64,7 @@ class Options:
         shown="those of --data, else as the size, else 3",
     )
     latency: bool = setting(False, "Time a forward pass, too.")
+    latency_command: str | None = command_setting()
     batch: int | None = setting(None, "Images in the pass to time.", at_least=1, shown="1")
     device: str | None = setting(
         None,
@@ -71,7 +75,8 @@ class Options:
     )
     runtime: str | None = setting(
         None,
-        "What runs the network: eager or compile (PyTorch), or onnx (ONNX Runtime).",
+        "What runs the network: eager or compile (PyTorch), onnx (ONNX Runtime), or graph (a CUDA "
+        "graph).",
         metavar="NAME",
         shown="eager",
         complete="asvit.runs.timing:RUNTIMES",
@@ -89,6 +94,7 @@ def command(
     data: str | None,
     channels: int | None,
     latency: bool | None,
+    latency_command: str | None,
     as_json: bool,
     **timing: Any,
 ) -> None:
@@ -102,8 +108,13 @@ def command(
     timing_options = {name: value for name, value in timing.items() if value is not None}
     if channels is not None and channels > _MOST_CHANNELS:
         raise click.UsageError(f"--channels {channels} are more than {_MOST_CHANNELS}; use fewer")
-    if timing_options and not latency:
+    if timing_options and not latency and latency_command is None:
         raise click.UsageError(f"--{min(timing_options)} says how to time; give --latency, too")
+    if latency_command is not None:
+        latency, timing_options = True, {**timing_options, "command": _checked(latency_command)}
+        for name in ("device", "runtime"):
+            if name in timing_options:
+                raise click.UsageError(f"--{name} is for this machine; leave it out")
     texts = canonical(architectures)
     if data is not None and None in (classes, channels):
         from asvit.data.training_sets import channel_count, class_count
@@ -150,6 +161,13 @@ def command(
 command.params[1:1] = parameters(Options)
 
 
+def _checked(command: str) -> str:
+    try:
+        return file_command(command)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
 def _trained_at(texts: Sequence[str]) -> tuple[int, int, int]:
     """Image size, classes and channels of the trained networks, if they agree, else ImageNet's."""
     from asvit.runs.architectures import find_architecture
@@ -175,11 +193,11 @@ def _timed(
 
 def _latency_line(latency: Latency) -> str:
     """The line about a latency."""
-    threads = f"{latency.threads} thread{'s' * (latency.threads > 1)}"
+    passes = "runs" if latency.runtime == COMMAND else "passes"
     return (
         f"latency {number(latency.milliseconds)} ms (interquartile range "
-        f"{number(latency.spread, 2)}, {latency.passes} passes), batch {latency.batch}, "
-        f"{latency.runtime}, {latency.device}, {threads}"
+        f"{number(latency.spread, 2)}, {latency.passes} {passes}), batch {latency.batch}, "
+        f"{latency.where}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from asvit.export.exported import Exported
+    from asvit.export.quantisation import Quantisation
 
 
 @click.command(cls=Documented)
@@ -68,10 +70,31 @@ def show_export(exported: Exported, screen: Console) -> None:
         for difference in exported.differences
     ]
     columns = ("images", "largest difference", "over the largest output")
-    screen.print(table(columns, cells, title="The copy beside the network"))
+    before = ", before it was quantised" if exported.quantisation else ""
+    screen.print(table(columns, cells, title=f"The copy beside the network{before}"))
+    if exported.quantisation is not None:
+        _show_int8(exported.quantisation, screen)
     out = exported.out
     size = sum(f.stat().st_size for f in (out.iterdir() if out.is_dir() else (out,)))
     screen.print(legible(f"copy:   {out} ({exported.form.name}, {number(size / 1e6, 3)} MB)"))
     if exported.card is not None:
         screen.print(legible(f"card:   {exported.card}"))
+    if exported.script is not None:
+        command = shlex.join(["python", str(exported.script), str(out)])
+        screen.print(legible(f"script: {command} PICTURE..."), soft_wrap=True)
     screen.print(f"\n{exported.loading_code(str(out))}")
+
+
+def _show_int8(found: Quantisation, screen: Console) -> None:
+    """Print both copies side by side, and what the integers cost."""
+    cells = [
+        [name, f"{accuracy:.1f} %", f"{size / 1e6:.3g}", number(latency.milliseconds, 3)]
+        for name, accuracy, size, latency in (
+            ("float32", found.accuracy_before, found.size_before, found.latency_before),
+            ("int8", found.accuracy, found.size, found.latency),
+        )
+    ]
+    screen.print(table(("copy", "accuracy", "MB", "ms"), cells, title=legible(found.source)))
+    screen.print(f"int8: {found.in_words}; ranges from {found.calibrated} to train on")
+    if busy := found.latency.busy_in_words or found.latency_before.busy_in_words:
+        screen.print(f"warning: {busy}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from asvit.cli.options import (
 from asvit.core.console import console, fitting, networks, number, table
 from asvit.core.display import progress_display
 from asvit.core.files import check_target
+from asvit.core.latency_settings import command_setting
+from asvit.core.programs import file_command
 from asvit.core.settings import MeasuringSettings
 from proxies.registry import PROXIES, standard_measures
 from proxies.tables import csv_text
@@ -63,6 +66,7 @@ def command(
     architectures: tuple[str, ...],
     *,
     out: Path | None,
+    latency_command: str | None,
     preset: str,
     quiet: bool,
     as_csv: bool,
@@ -77,12 +81,17 @@ def command(
     if as_csv and as_json:
         raise click.UsageError("--csv and --json write on stdout alike; give one of them")
     values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    measures = values.pop("proxies", standard_measures())
+    timed = () if latency_command is None else ("latency",)
+    measures = values.pop("proxies", (*standard_measures(), *timed))
     for name in measures:
         checked_choice("proxy", name, list(PROXIES))
     checked_choice("preset", preset, list(MeasuringSettings.presets))
     try:
         settings = MeasuringSettings.make(preset, **values)
+        if latency_command is not None:
+            file_command(latency_command)
+            if "latency" not in measures:
+                raise ValueError("--latency-command is for --proxy latency; name it, too")
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if out is not None:
@@ -92,7 +101,8 @@ def command(
     texts = canonical(architectures)
     title = f"measuring {len(texts)} architecture{'s' * (len(texts) > 1)}"
     with progress_display(lambda: f"{title}: {settings.in_words()}", quiet=quiet) as tell:
-        scores = score(texts, measures, progress=tell, **vars(settings))
+        timing = {"latency_command": latency_command}
+        scores = score(texts, measures, progress=tell, **timing, **vars(settings))
     rows = [{"architecture": row.architecture, "scores": row.scores} for row in scores]
     data = {"schema_version": SCHEMA_VERSION, "settings": settings, "architectures": rows}
     try:
@@ -107,7 +117,17 @@ def command(
             write_json(out, data)
 
 
-command.params[2:2] = [*parameters(MeasuringSettings), preset_option(MeasuringSettings)]
+@dataclass
+class Options:
+    """How a latency is taken."""
+
+    latency_command: str | None = command_setting()
+
+
+command.params[2:2] = [
+    *parameters(MeasuringSettings, Options),
+    preset_option(MeasuringSettings),
+]
 
 
 def _show(scores: Scores, settings: MeasuringSettings) -> None:

@@ -56,6 +56,9 @@ TRAINING_FIGURES = ("curves", "pace", "confusion")
 # Of a design, beside the folders of its runs.
 DESIGNED = "design.jsonl"
 PICTURES = "images.csv"
+GRAPH = "model.onnx"
+SMALL_GRAPH = "model-int8.onnx"  # in 8-bit integers
+PREDICT_SCRIPT = "predict.py"  # runs both without asvit
 #: What pretrained networks start from, each beside the folder of its training.
 PRETRAINED_WEIGHTS = ("pretrained-1.safetensors", "pretrained-2.safetensors")
 

@@ -3,9 +3,10 @@
 Pictures are resized by Pillow, as timm does it, to 8 bits; arrays by PyTorch, in float32.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from asvit.data.files import read_as
 from asvit.data.kinds import MEAN, PICTURES, STD, Array, ImageKind, Picture, Statistics, size_of
 
-_LONGEST: Final = 10  # longer over shorter side of an image that is resized by the shorter one
+LONGEST: Final = 10  # longer over shorter side of an image that is resized by the shorter one
 
 #: An image to ``[C, S, S]``: uint8 of pictures, float32 of arrays, before normalisation.
 PictureTransform = Callable[[Picture], Tensor]
@@ -103,7 +104,12 @@ def centre_crop(
             crop_pct=crop_pct,
             use_prefetcher=True,  # leaves normalisation to us
         )
-        return cast("PictureTransform", Compose([crop_long, transform]))
+        resize = partial(
+            _resized,
+            shorter=math.floor(image_size / crop_pct),  # as timm rounds it
+            filter=Image.Resampling[interpolation.upper()],
+        )
+        return cast("PictureTransform", Compose([crop_long, resize, transform]))
     mode = InterpolationMode(interpolation)
     side = int(image_size / crop_pct)  # as timm rounds it
 
@@ -112,6 +118,17 @@ def centre_crop(
         return cast("Tensor", tvf.center_crop(pixels, [image_size]))
 
     return crop
+
+
+def _resized(image: Image.Image, *, shorter: int, filter: Image.Resampling) -> Image.Image:
+    """An image whose shorter side has so many pixels.
+
+    Pillow rounds to 8 bits after each direction; from 13 on it begins with the height where that
+    is faster. Here the width is always first, as in exported graphs.
+    """
+    least = min(image.size)
+    width, height = (shorter * side // least for side in image.size)
+    return image.resize((width, image.height), filter).resize((width, height), filter)
 
 
 def as_tensor(array: Picture) -> Tensor:
@@ -139,7 +156,7 @@ def crop_long(picture: Picture) -> Picture:
     Resized by its shorter side, an image of 1 × 60,000 pixels would take gigabytes.
     """
     sides = size_of(picture)
-    most = _LONGEST * min(sides)
+    most = LONGEST * min(sides)
     if max(sides) <= most:
         return picture
     width, height = (min(side, most) for side in sides)

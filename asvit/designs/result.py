@@ -105,6 +105,9 @@ class DesignResult(Result, Model):
     #: Test pictures that had changed until the test, and why they were left out.
     left_out: Mapping[str, str] = field(default_factory=dict)
     measured_on: str  #: device, threads and runtime of the latency, in words
+    #: What 8-bit integers cost in accuracy on the test pictures, or why there is no such copy;
+    #: empty where none was asked for.
+    int8: str = ""
     exports: Sequence[str]  #: exported copies, relative to the run folder
     commands: Sequence[str]  #: what repeats each stage
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from asvit.core.latency_settings import check_command
 from asvit.core.settings import Settings, seed_setting, setting, setting_of
+from asvit.export.settings import TOLERANCE
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import FEW, TrainSettings
 
@@ -25,9 +27,10 @@ class DesignSettings(Settings):
     max_macs: int | None = setting_of(SearchSettings, "max_macs")
     max_latency: float | None = setting_of(SearchSettings, "max_latency")
     latency_batch: int = setting_of(SearchSettings, "latency_batch")
-    latency_runtime: Literal["eager", "compile", "onnx"] = setting_of(
+    latency_runtime: Literal["eager", "compile", "onnx", "graph"] = setting_of(
         SearchSettings, "latency_runtime"
     )
+    latency_command: str | None = setting_of(SearchSettings, "latency_command")
     hours: float | None = setting(
         None,
         "Time for everything; shorter trainings and smaller networks keep it.",
@@ -62,10 +65,16 @@ class DesignSettings(Settings):
     )
     teacher: str | None = setting_of(TrainSettings, "teacher")
     teacher_weights: str | None = setting_of(TrainSettings, "teacher_weights")
+    int8: bool = setting(
+        False,
+        "Write model-int8.onnx, too, in 8-bit integers, unless it loses more than "
+        f"{TOLERANCE:g} point of accuracy on the test pictures.",
+    )
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
     seed: int = seed_setting()
 
     def check(self) -> None:
-        """Check that there is a teacher with its weights, or none."""
+        """Check that there is a teacher with its weights, or none, and one way to take times."""
+        check_command(self.latency_command, self.latency_runtime)
         if (self.teacher is None) != (self.teacher_weights is None):
             raise ValueError("give a teacher and its weights, or neither")

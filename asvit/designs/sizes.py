@@ -10,7 +10,7 @@ from dataclasses import replace
 from asvit.architectures.base import Growable
 from asvit.designs.settings import DesignSettings
 from asvit.search.limits import Limits, check_latency
-from asvit.search.settings import LIMITS, TrainingSearchSettings
+from asvit.search.settings import LIMITS, OF_LATENCY, TrainingSearchSettings
 from asvit.spaces import cost, load_space
 from asvit.spaces.base import Architecture
 from proxies.latency import CAREFUL, Latency
@@ -20,7 +20,7 @@ _NARROWER = 8  # widths to try where a network is too slow
 
 def limits_of(settings: DesignSettings) -> TrainingSearchSettings:
     """Settings of a search with the limits of a design alone."""
-    names = (*LIMITS, "latency_batch", "latency_runtime")
+    names = LIMITS if settings.max_latency is None else (*LIMITS, *OF_LATENCY)
     limits = {name: getattr(settings, name) for name in names}
     return TrainingSearchSettings(trainings=1, **limits)
 

@@ -32,27 +32,27 @@ class Difference:
         return self.relative <= TOLERANCE
 
 
-def compare(
-    model: nn.Module,
-    form: Format,
-    path: Path,
-    *,
-    image_size: int,
-    batches: Sequence[int],
-    channels: int = 3,
-) -> tuple[Difference, ...]:
-    """Reload the copy at ``path`` in a new process and run both on the same random images.
+#: What a copy is given, and the network: the same, but where the copy prepares pictures.
+Example = tuple[Tensor, Tensor]
 
-    The network is on the CPU and in evaluation mode. Images are normal noise, ``image_size``
-    pixels per side; ``batches`` has the number of images in each batch.
-    """
+
+def noise(shape: Sequence[int], batches: Sequence[int]) -> list[Example]:
+    """Batches of normal noise, each of so many images of a shape."""
     generator = torch.Generator().manual_seed(0)
-    images = {
-        str(index): torch.randn(batch, channels, image_size, image_size, generator=generator)
-        for index, batch in enumerate(batches)
-    }
+    images = [torch.randn(batch, *shape, generator=generator) for batch in batches]
+    return [(batch, batch) for batch in images]
+
+
+def compare(
+    model: nn.Module, form: Format, path: Path, examples: Sequence[Example]
+) -> tuple[Difference, ...]:
+    """Reload the copy at ``path`` in a new process and run both on the same images.
+
+    The network is on the CPU and in evaluation mode.
+    """
+    images = {str(index): given for index, (given, _) in enumerate(examples)}
     with torch.no_grad():
-        expected = {name: model(batch) for name, batch in images.items()}
+        expected = {str(index): model(batch) for index, (_, batch) in enumerate(examples)}
     for outputs in expected.values():  # equal ones must imply equal networks
         if not outputs.isfinite().all():
             raise ValueError(

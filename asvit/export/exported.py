@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from asvit.data.kinds import ImageKind
 from asvit.export.comparison import TOLERANCE, Difference
-from asvit.export.formats import INPUT, WEIGHTS, Format
+from asvit.export.formats import IMAGE, INPUT, WEIGHTS, Format
+from asvit.export.quantisation import Quantisation
 from asvit.export.writers import PREPARATION, timm_arguments
 from asvit.networks import WeightsFile
 from proxies.counts import Cost
@@ -52,6 +53,21 @@ import onnxruntime
 session = onnxruntime.InferenceSession({place})
 images = np.zeros({shape}, dtype=np.float32)  # normalised
 (logits,) = session.run(None, {{{input}: images}})""",
+    "onnx, pictures": """\
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession({place})
+image = np.array(Image.open("picture.jpg").convert("RGB"))  # of any size
+logits, probabilities = session.run(None, {{{image}: image}})""",
+    "onnx, arrays": """\
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession({place})
+image = np.load("image.npy")  # [height, width, channels] of any size
+logits, probabilities = session.run(None, {{{image}: image}})""",
     "pt2": """\
 import torch
 
@@ -100,16 +116,23 @@ class Exported:
     versions: Mapping[str, str]  # versions of the libraries involved
     command: str  # the command that repeats the export
     licence: str | None = None  # of the weights, named by the user
+    quantisation: Quantisation | None = None  # of a copy in 8-bit integers
+    script: Path | None = None  # path of the script that runs a copy which prepares pictures
 
     def loading_code(self, place: str) -> str:
         """Python code that loads the copy from ``place`` and runs it on images of zeros."""
         network = self.content.network
         name, arguments = timm_arguments(network)
         settings = {"num_classes": network.num_classes, **arguments}
-        return _CODE[self.form.name].format(
+        code = self.form.name
+        if self.script is not None:
+            pictures = self.content.preparation.kind.picture
+            code = "onnx, pictures" if pictures else "onnx, arrays"
+        return _CODE[code].format(
             place=_quoted(place),
             shape=(self.batch or 1, *network.image_shape),
             input=_quoted(INPUT),
+            image=_quoted(IMAGE),
             ours=_IMPORT if name == "asvit" else "",
             folder=_quoted(f"local-dir:{place}"),
             name=_quoted(name),
@@ -132,6 +155,8 @@ class Exported:
             "opset": self.opset,
             "differences": [asdict(difference) for difference in self.differences],
             "tolerance": TOLERANCE,
+            "int8": None if self.quantisation is None else asdict(self.quantisation),
+            "script": None if self.script is None else str(self.script),
             "sha256": dict(self.digests),
             "versions": dict(self.versions),
             "command": self.command,
@@ -150,6 +175,9 @@ def model_card(exported: Exported) -> str:
     facts = content.facts
     designed = isinstance(facts.get("designed"), Mapping)
     shape = f"[batch, {', '.join(map(str, content.network.image_shape))}], {_pixels(content)}"
+    if exported.script is not None:
+        channels = content.network.in_chans
+        shape = f"[height, width, {channels}] of any size, as read; the graph does the following"
     parts = {
         "Network": _list(_network(exported)),
         "Input": _list({"shape": shape, **_words(facts, *PREPARATION)}),
@@ -157,6 +185,7 @@ def model_card(exported: Exported) -> str:
         "How it was found": _section(facts.get("found_by") or {}) or _FROM_TEXT,
         **({"Limits and what was measured": _section(facts["designed"])} if designed else {}),
         "This copy": _list(_copy(exported)),
+        **({"8-bit integers": _list(_int8(exported))} if exported.quantisation else {}),
         "Loading": f"```python\n{exported.loading_code(exported.out.name)}\n```",
         "Made with": _list(_making(exported)),
     }
@@ -235,7 +264,8 @@ def _section(facts: Mapping[str, Any]) -> str:
 
 def _copy(exported: Exported) -> dict[str, str | None]:
     batch = "any number of images" if exported.batch is None else str(exported.batch)
-    opset = f"{exported.opset}; its input is called `{INPUT}`"
+    given = INPUT if exported.script is None else IMAGE
+    opset = f"{exported.opset}; its input is called `{given}`"
     differences = {
         f"largest difference from the network, batch of {difference.batch}": (
             f"{difference.absolute:.2g}, which is {difference.relative:.2g} of the largest output"
@@ -249,8 +279,24 @@ def _copy(exported: Exported) -> dict[str, str | None]:
         "batch": batch if exported.form.name in ("onnx", "pt2") else None,
         "operator set": None if exported.opset is None else opset,
         **differences,
-        "allowed": f"{TOLERANCE:g} of the largest output, on random images",
+        "allowed": f"{TOLERANCE:g} of the largest output, on random images"
+        + ", before it was quantised" * (exported.quantisation is not None),
         **{f"SHA-256 of {_code(name)}": _code(text) for name, text in exported.digests.items()},
+    }
+
+
+def _int8(exported: Exported) -> dict[str, str | None]:
+    found = exported.quantisation
+    assert found is not None
+    return {
+        "accuracy": f"{found.accuracy:.1f} %, in float32 {found.accuracy_before:.1f}",
+        "difference": found.in_words,
+        "pictures": f"{_plain(found.source)}; ranges are from {found.calibrated} to train on",
+        "allowed": f"a loss of {found.tolerance:g} points",
+        "size": f"{found.size:,} bytes, in float32 {found.size_before:,}",
+        "time of a pass": f"{found.latency.milliseconds:.3g} ms, in float32 "
+        f"{found.latency_before.milliseconds:.3g}, by {found.latency.runtime} on "
+        f"{found.latency.device}, {found.latency.threads} thread(s)",
     }
 
 

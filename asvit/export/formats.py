@@ -24,6 +24,7 @@ _FILE_OF_WEIGHTS: Final = ".safetensors"
 LEAST_OPSET: Final = 18
 
 INPUT, OUTPUT = "images", "logits"  # of the graph in an ONNX file
+IMAGE, PROBABILITIES = "image", "probabilities"  # of one that prepares pictures, besides
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from safetensors.numpy import load_file, save_file
 
-from asvit.export.formats import CONFIG, INPUT, WEIGHTS
+from asvit.export.formats import CONFIG, IMAGE, INPUT, WEIGHTS
 
 if TYPE_CHECKING:
     import torch
@@ -41,12 +41,22 @@ def onnx_session(path: Path, *, threads: int = 0) -> Any:
 
 
 def run_onnx(session: Any) -> Run:
-    """Runs an exported graph with ONNX Runtime alone, without PyTorch."""
+    """Runs an exported graph with ONNX Runtime alone, without PyTorch.
+
+    One that prepares pictures takes a batch of one, ``[1, height, width, channels]``.
+    """
+    alone = takes_pictures(session)
 
     def run(images: NDArray[Any]) -> NDArray[Any]:
-        return cast("NDArray[Any]", session.run(None, {INPUT: images})[0])
+        feed = {IMAGE: images[0]} if alone else {INPUT: images}
+        return cast("NDArray[Any]", session.run(None, feed)[0])
 
     return run
+
+
+def takes_pictures(session: Any) -> bool:
+    """Whether a graph prepares pictures itself."""
+    return any(tensor.name == IMAGE for tensor in session.get_inputs())
 
 
 def _pt2(path: Path) -> Run:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from asvit.core.settings import Settings, setting
 from asvit.export.formats import FORMATS, LEAST_OPSET
 
+TOLERANCE = 1.0  # points
 _GRAPHS = ("onnx", "pt2")
+_ONNX_ALONE = ("with_preprocessing", "int8")
 _RECORDED = "what the weights say"
 
 
@@ -71,6 +73,29 @@ class ExportSettings(Settings):
         at_least=LEAST_OPSET,
         shown="PyTorch's default",
     )
+    with_preprocessing: bool = setting(
+        False,
+        "Resize, crop and normalise in the onnx graph, which then takes a decoded picture of any "
+        "size; a script that runs it without asvit is written beside it.",
+    )
+    int8: bool = setting(
+        False, "Quantise onnx to 8-bit integers, and say what that costs in accuracy."
+    )
+    data: str | None = setting(
+        None,
+        "Pictures for int8, as asvit train takes them: of those to train on it takes ranges, on "
+        "the others it tests.",
+        metavar="DATA",
+        shown="those of the weights' run",
+        complete="data",
+    )
+    tolerance: float = setting(
+        TOLERANCE,
+        "Points of accuracy that int8 may lose on those pictures; a copy that loses more is not "
+        "written.",
+        metavar="POINTS",
+        at_least=0,
+    )
     card: bool = setting(True, "Write a model card beside it.")
     licence: str | None = setting(
         None, "Licence of the weights, for the card, such as apache-2.0.", metavar="NAME"
@@ -83,6 +108,18 @@ class ExportSettings(Settings):
             raise ValueError(f"batch={self.batch} is for onnx and pt2; {self.to} takes any")
         if self.opset is not None and self.to != "onnx":
             raise ValueError(f"opset={self.opset} is for onnx; {self.to} has none")
+        for name in _ONNX_ALONE:
+            if getattr(self, name) and self.to != "onnx":
+                raise ValueError(f"{name} is for onnx, not for {self.to}; leave it out")
+        if self.with_preprocessing and self.batch is not None:
+            raise ValueError(
+                f"batch={self.batch} does not suit with_preprocessing, which takes one picture of "
+                "any size; leave one of them out"
+            )
+        for name, default in (("data", None), ("tolerance", TOLERANCE)):
+            value = getattr(self, name)
+            if value != default and not self.int8:
+                raise ValueError(f"{name}={value} is for int8; give that, too")
         if self.random and self.weights is not None:
             raise ValueError(f"weights={self.weights!r} and random ones were requested; name one")
         if not self.random and self.weights is None and self.architecture is None:

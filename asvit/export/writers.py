@@ -1,10 +1,12 @@
 """Writes a copy of a network in any of the formats."""
 
+from __future__ import annotations
+
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import timm
 import torch
@@ -20,12 +22,19 @@ from asvit.networks import Network, WeightsFile
 from asvit.spaces.families import PREFIX, TimmModel
 from proxies.messages import first_line
 
+if TYPE_CHECKING:
+    import onnx
+
+    Change = Callable[[onnx.ModelProto], onnx.ModelProto]
+
 #: Facts that timm uses to preprocess images, under the same names.
 PREPARATION: Final = ("mean", "std", "interpolation", "crop_pct")
 
 #: Name of the JSON text about the network: a metadata entry of an ONNX file, and a file inside a
 #: torch.export program.
 ABOUT: Final = "asvit.json"
+#: Metadata entry with the names of the classes, as a list in JSON.
+CLASSES: Final = "classes"
 
 _MOST_BYTES: Final = 2**31 - 2**24  # of an ONNX file, less some room for the graph
 _TRACED: Final = 2  # images; a batch of one would be traced as a constant
@@ -39,12 +48,14 @@ def write_copy(
     content: WeightsFile,
     batch: int | None = None,
     opset: int | None = None,
+    changes: Sequence[Change] = (),
 ) -> int | None:
     """Write a copy of the network to ``path``, a file or a folder for timm; not verified yet.
 
     The ``model`` is on the CPU and in evaluation mode; ``content`` is the same network with its
     weights and facts. Graphs take ``batch`` images, None for any number; an ``opset`` of None is
-    PyTorch's default. That of an ONNX graph is returned; None for other formats.
+    PyTorch's default. That of an ONNX graph is returned; None for other formats. Each of
+    ``changes`` makes another ONNX graph of one.
     """
     if form.name == "timm":
         write_timm_folder(content, model, path)
@@ -56,7 +67,7 @@ def write_copy(
         program = trace(model, **sizes, batch=batch)
         about = {"asvit": __version__, **content.description}
         if form.name == "onnx":
-            return write_onnx(program, path, about=about, opset=opset)
+            return write_onnx(program, path, about=about, opset=opset, changes=changes)
         write_pt2(program, path, about=json.dumps(about, allow_nan=False))
     return None
 
@@ -87,13 +98,34 @@ def write_pt2(program: ExportedProgram, path: Path, *, about: str) -> None:
 
 
 def write_onnx(
-    program: ExportedProgram, path: Path, *, about: Mapping[str, Any], opset: int | None = None
+    program: ExportedProgram,
+    path: Path,
+    *,
+    about: Mapping[str, Any],
+    opset: int | None = None,
+    changes: Sequence[Change] = (),
 ) -> int:
-    """Write the program to ``path`` as an ONNX graph with its weights.
+    """Write the program to ``path`` as an ONNX graph with its weights, after ``changes``.
 
-    The JSON object ``about`` becomes metadata, with the digest of the whole file.
+    The JSON object ``about`` becomes metadata, with the digest of the whole file; the names of its
+    classes are an entry of their own, too, which needs no knowledge of the rest.
     Returns the operator set of the file.
     """
+    graph = onnx_graph(program, opset=opset)
+    for change in changes:
+        graph = change(graph)
+    texts = {ABOUT: json.dumps({FIELD: UNKNOWN, **about}, allow_nan=False)}
+    if about.get("classes"):
+        texts[CLASSES] = json.dumps(about["classes"])
+    for key, text in texts.items():
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = key, text
+    write_bytes(path, *sealed(graph.SerializeToString()))
+    return _opset(graph)
+
+
+def onnx_graph(program: ExportedProgram, *, opset: int | None = None) -> onnx.ModelProto:
+    """The program as an ONNX graph with its weights."""
     if opset is not None and opset < LEAST_OPSET:
         raise ValueError(f"opset must be at least {LEAST_OPSET}, got {opset}")
     size = sum(t.numel() * t.element_size() for t in program.state_dict.values())
@@ -118,14 +150,18 @@ def write_onnx(
         raise ValueError(f"PyTorch cannot write this network as ONNX: {error}") from error
     if exported is None:
         raise TypeError("torch.onnx.export gave no program")
-    graph = exported.model_proto
-    written = int(graph.opset_import[0].version)
+    graph: onnx.ModelProto = exported.model_proto
+    written = _opset(graph)
     if opset is not None and written != opset:
         raise ValueError(f"PyTorch cannot write this network for opset {opset}, only {written}")
-    entry = graph.metadata_props.add()
-    entry.key, entry.value = ABOUT, json.dumps({FIELD: UNKNOWN, **about}, allow_nan=False)
-    write_bytes(path, *sealed(graph.SerializeToString()))
-    return written
+    return graph
+
+
+def _opset(graph: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators in a graph."""
+    return next(
+        int(entry.version) for entry in graph.opset_import if entry.domain in ("", "ai.onnx")
+    )
 
 
 def write_timm_folder(content: WeightsFile, model: nn.Module, folder: Path) -> None:

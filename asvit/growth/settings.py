@@ -7,6 +7,11 @@ from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar, Literal
 
+from asvit.core.latency_settings import (
+    check_command,
+    command_setting,
+    runtime_setting,
+)
 from asvit.core.settings import MeasuringSettings, Presets, presets_with, proxy_names, setting
 from proxies.latency import CAREFUL
 from scaling import Budget, parse_budgets
@@ -108,12 +113,16 @@ class ScaleSettings(MeasuringSettings):
     latency_batch: int = setting(
         1, "Images of the pass that a time as budget is of; they are of --count-size.", at_least=1
     )
-    latency_runtime: Literal["eager", "compile", "onnx"] = setting(
-        "eager", "What runs that pass.", choices=("eager", "compile", "onnx")
-    )
+    latency_runtime: Literal["eager", "compile", "onnx", "graph"] = runtime_setting()
+    latency_command: str | None = command_setting()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_command(self.latency_command, self.latency_runtime)
+        if self.latency_command is not None and not self.timed:
+            raise ValueError(
+                f"latency_command is for times such as 12ms, not for a budget of {self.limits[0]}"
+            )
         if self.by_hand and self.grow != _PAPERS:
             raise ValueError(f"rule {self.rule!r} says what grows; leave out grow={self.grow!r}")
 

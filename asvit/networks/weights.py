@@ -19,6 +19,7 @@ from asvit.core.codec import check_schema, check_values, content_fault
 from asvit.core.records import MALFORMED
 from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.data.kinds import ImageKind
+from asvit.data.preparation import Preparation
 from asvit.networks.network import Network
 from proxies.messages import first_line, unknown
 from proxies.text import one_line, shown
@@ -72,6 +73,15 @@ class WeightsFile:
         model = self.network.build()
         load_state(model, self.weights, what=f"the weights of {self.network.architecture}")
         return model.eval()
+
+    @property
+    def preparation(self) -> Preparation:
+        """How images are prepared for the network.
+
+        Raises:
+            ValueError: If the facts do not say of what images its channels are.
+        """
+        return Preparation.of(self.network.image_size, self.network.in_chans, self.facts)
 
     @property
     def description(self) -> dict[str, Any]:

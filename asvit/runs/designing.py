@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock
 from asvit.core.files import expanded, split_reading
-from asvit.core.run_files import DESIGNED, MODEL, PICTURES, PREDICTIONS, PRETRAINED_WEIGHTS
+from asvit.core.run_files import (
+    DESIGNED,
+    GRAPH,
+    MODEL,
+    PICTURES,
+    PREDICT_SCRIPT,
+    PREDICTIONS,
+    PRETRAINED_WEIGHTS,
+    SMALL_GRAPH,
+)
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, Estimate, SummaryPart, Table
 from asvit.designs.journal import DesignJournal
@@ -39,13 +48,16 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         "design",
         "design",
         DESIGNED,
-        (PICTURES, MODEL, PREDICTIONS, "model.onnx", *PRETRAINED_WEIGHTS),
+        (
+            *(PICTURES, MODEL, PREDICTIONS, GRAPH, SMALL_GRAPH, PREDICT_SCRIPT),
+            *PRETRAINED_WEIGHTS,
+        ),
     )
     journal_type = DesignJournal
     pictures = imported("asvit.report.design:pictures")  # imports matplotlib
     details = imported("asvit.report.design:details")
     algorithm = imported("asvit.runs.algorithms.designing:DesignAlgorithm")
-    written = "report.html, model.safetensors, model.onnx, timm, result.json"
+    written = "report.html, model.safetensors, model.onnx, predict.py, timm, result.json"
     may_change = ("data",)  # to where the same pictures are
 
     track: str = track_setting("what the runs of its stages tell")
@@ -89,6 +101,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
                 f"it began with weights of {result.fractals} epochs on generated fractals, as do "
                 "ResNets that are trained on few pictures"
             )
+        if result.int8:
+            yield f"int8: {result.int8}"
         if result.prediction:
             yield f"from the search: {result.prediction}"
         for title, reasons in (
@@ -103,9 +117,9 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 def design(data: str | Path, *, workers: Workers | None = None, **given: Any) -> DesignResult:
     """Find, train, test and export a network for pictures, within limits.
 
-    The run folder holds the search, the trainings, ``model.safetensors``, ``model.onnx``, the
-    folder ``timm``, ``result.json`` and the report. The same call continues a run that was
-    stopped; finished stages are not run again.
+    The run folder holds the search, the trainings, ``model.safetensors``, ``model.onnx`` with the
+    script that runs it, the folder ``timm``, ``result.json`` and the report. The same call
+    continues a run that was stopped; finished stages are not run again.
 
     Args:
         data: A folder with a folder for each class, or ``train``, ``val`` and ``test`` of these.

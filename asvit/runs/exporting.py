@@ -14,24 +14,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from asvit.core.files import expanded, sync_folder, write_text
+from asvit.core.files import check_target, expanded, sync_folder, write_text
 from asvit.core.run_files import RESULT
 from asvit.core.signatures import with_options
 from asvit.core.versions import versions
-from asvit.export.comparison import TOLERANCE, compare
 from asvit.export.exported import Exported, model_card, without_folders
 from asvit.export.formats import FORMATS, README, Format
+from asvit.export.script import SCRIPT, SCRIPT_NAME
 from asvit.export.settings import ExportSettings
-from asvit.export.writers import classifier_name, write_copy
+from asvit.export.writers import classifier_name
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.runs.architectures import find_architecture, run_folder
 from asvit.runs.command_line import typed_options
+from asvit.runs.copying import Copies
 from asvit.spaces.architectures import canonical
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.result import TrainResult
 from proxies.counts import count
 
-_BATCHES = (1, 3)  # other sizes than the graphs are traced with
 _SEED = 0  # of random weights
 _OURS = ".safetensors"  # other files never record their network
 # The network with its facts; itself, on the CPU and in evaluation mode; and the image size in
@@ -52,7 +52,9 @@ def export_network(
     """Export a network, reload the copy in a new process, and compare the two.
 
     The copy is put in place only if its outputs on two batches of random images differ from the
-    network's by at most 1e-4 of the largest. Otherwise nothing is written.
+    network's by at most 1e-4 of the largest, or, of a quantised one, if it loses no more accuracy
+    than ``tolerance`` on pictures that the network was not trained on. Otherwise nothing is
+    written.
 
     Args:
         architecture: Text of any space or family, or ``"timm:NAME"``; not needed if the file of
@@ -86,41 +88,33 @@ def export_network(
     weights = None if settings.weights is None else weights_path(settings.weights)
     out = _place(settings, form, weights)
     form.check_out(out, card=settings.card, force=settings.force)
+    script = out.with_name(SCRIPT_NAME) if settings.with_preprocessing else None
+    if script is not None and not settings.force:
+        _check_script(script)
     tell = progress or (lambda _: None)
     tell("building the network")
     content, model, trained_size = find_source(settings)
     content = replace(content, facts=without_folders({**content.facts, **(facts or {})}))
+    network = content.network
     if settings.merge:
-        network, model = content.network.merged(model)
+        network, model = network.merged(model)
         content = replace(content, network=network, weights=model.state_dict())
-    sizes: Any = {"image_size": content.network.image_size, "channels": content.network.in_chans}
     with _part(form, out) as part:
-        tell(f"writing {form.name}")
-        opset = write_copy(
-            form, part, model=model, content=content, batch=settings.batch, opset=settings.opset
-        )
-        tell("comparing the copy with the network, in a fresh process")
-        batches = (settings.batch,) * 2 if settings.batch else _BATCHES
-        differences = compare(model, form, part, batches=batches, **sizes)
-        for difference in differences:
-            if not difference.equal:
-                raise ValueError(
-                    f"the copy is not equal: on {difference.batch} image(s) outputs differ by "
-                    f"{difference.relative:.2g} of the largest, more than {TOLERANCE:g}; nothing "
-                    "was written"
-                )
+        written = Copies(settings, form, content, model, weights, tell).write(part)
         exported = Exported(
             content=content,
             form=form,
             out=out,
-            cost=count(model, **sizes),
+            cost=count(model, network.image_size, network.in_chans),
             weights=weights,
             trained_size=trained_size,
-            batch=settings.batch,
-            opset=opset,
-            differences=differences,
-            digests=_digests(part, out),
+            batch=1 if settings.with_preprocessing else settings.batch,
+            opset=written.opset,
+            differences=written.differences,
+            quantisation=written.quantisation,
+            digests=_digests(part, out, script),
             card=form.card_path(out) if settings.card else None,
+            script=script,
             versions=_versions(form),
             command=shlex.join(["asvit", "export", *chain(*typed_options(settings))]),
             licence=settings.licence,
@@ -135,6 +129,7 @@ def _place(settings: ExportSettings, form: Format, weights: Path | None) -> Path
         out = expanded(settings.out)
     elif weights is not None:
         own = f"-{form.name}" if form.suffix in ("", weights.suffix) else ""
+        own += "-int8" * settings.int8
         out = weights.with_name(f"{weights.stem}{own}{form.suffix}")
     else:
         raise ValueError("a copy of random weights needs a name; give --out")
@@ -161,11 +156,23 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _check_script(path: Path) -> None:
+    """Check that no other file stands where the script of a copy belongs."""
+    check_target(path)
+    if path.exists() and path.read_bytes() != SCRIPT.encode():
+        raise FileExistsError(
+            f"{str(path)!r} is not the script of such copies; give --out in another folder, or "
+            "--force"
+        )
+
+
 def _put_in_place(exported: Exported, part: Path) -> None:
-    """Move the copy from ``part`` to its place, and write its card."""
+    """Move the copy from ``part`` to its place, and write its card and script."""
     out, card, alone = exported.out, exported.card, bool(exported.form.suffix)
     if card is not None:
         write_text(card if alone else part / README, model_card(exported))
+    if exported.script is not None:
+        write_text(exported.script, SCRIPT)
     old = out.with_name(f".{out.name}.old")
     if not alone:  # a non-empty folder cannot be replaced in one step
         _remove(old)
@@ -177,8 +184,11 @@ def _put_in_place(exported: Exported, part: Path) -> None:
         _remove(old)
 
 
-def _digests(part: Path, out: Path) -> dict[str, str]:
-    """SHA-256 of the file or files at ``part`` under the names that they have at ``out``."""
+def _digests(part: Path, out: Path, script: Path | None) -> dict[str, str]:
+    """SHA-256 of the file or files at ``part`` under the names that they have at ``out``.
+
+    That of a script is among them.
+    """
     files = (
         {file.name: file for file in sorted(part.iterdir())} if part.is_dir() else {out.name: part}
     )
@@ -186,6 +196,8 @@ def _digests(part: Path, out: Path) -> dict[str, str]:
     for name, path in files.items():
         with path.open("rb") as file:
             digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    if script is not None:
+        digests[script.name] = hashlib.sha256(SCRIPT.encode()).hexdigest()
     return digests
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,10 +18,9 @@ from asvit.core.files import expanded
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import RESULT
 from asvit.core.versions import missing
-from asvit.data import Preparation
-from asvit.data.files import find_images
-from asvit.export.formats import CONFIG, FORMATS, INPUT, OUTPUT
-from asvit.export.reload import by_torch, onnx_session, run_onnx
+from asvit.data.files import find_images, read_as
+from asvit.export.formats import CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
+from asvit.export.reload import by_torch, onnx_session, run_onnx, takes_pictures
 from asvit.export.writers import ABOUT
 from asvit.networks import Network, WeightsFile
 from asvit.runs.folder import kind_in, kind_noun
@@ -69,7 +69,7 @@ def predict(
 
     Args:
         weights: Run folder of a training, file of weights of ours, or a copy that was exported for
-            timm or ONNX.
+            timm or ONNX, quantised or with preprocessing, too.
         images: Files of pictures; folders stand for all pictures in them.
         top: Classes to name for each picture.
         batch_size: Pictures that pass the network together.
@@ -131,7 +131,7 @@ class _Classifier:
 
     path: Path  # of its weights
     run: Run
-    prepare: Preparation
+    read: Callable[[Path], Tensor]  # of a file, the image as the network takes it
     labels: Sequence[str]
     batch: int | None  # pictures in every batch; None for any number
 
@@ -176,21 +176,34 @@ class _Classifier:
             raise ValueError(
                 f"{path} is no copy of asvit export: {content_fault(error)}"
             ) from error
-        return cls._of(path, content, _checked(path, run_onnx(session)), batch)
+        run = _checked(path, run_onnx(session))
+        return cls._of(path, content, run, batch, alone=takes_pictures(session))
 
     @classmethod
     def _of(
-        cls, path: Path, content: WeightsFile, run: Run, batch: int | None = None
+        cls,
+        path: Path,
+        content: WeightsFile,
+        run: Run,
+        batch: int | None = None,
+        *,
+        alone: bool = False,
     ) -> _Classifier:
         network = content.network
         if not network.num_classes:
             raise ValueError(f"{network.architecture} was built without classes")
         labels = content.classes or tuple(map(str, range(network.num_classes)))
         try:
-            prepare = Preparation.of(network.image_size, network.in_chans, content.facts)
+            prepare = content.preparation
         except ValueError as error:
             raise ValueError(f"{path}: {first_line(error)}") from error
-        return cls(path, run, prepare, labels, batch)
+
+        def read(file: Path) -> Tensor:
+            if alone:  # the graph resizes, crops and normalises
+                return torch.from_numpy(np.array(read_as(file, prepare.kind)))
+            return prepare.normalise(prepare.read(file))
+
+        return cls(path, run, read, labels, batch)
 
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
         size = self.batch or batch_size
@@ -205,9 +218,9 @@ class _Classifier:
                     yield PicturePrediction(str(path), next(guesses))
 
     def _read(self, path: Path) -> Tensor | str:
-        """A normalised picture ``[C, S, S]``, or why there is none."""
+        """An image as the network takes it, or why there is none."""
         try:
-            return self.prepare.normalise(self.prepare.read(path))
+            return self.read(path)
         except ValueError as error:
             return str(error)
         except FAILURES as error:
@@ -218,7 +231,7 @@ class _Classifier:
     def _logits(self, images: Sequence[Tensor]) -> Tensor:
         """Finite logits ``[images, classes]``."""
         missing = max(0, (self.batch or 0) - len(images))
-        whole = torch.cat([torch.stack(list(images)), torch.zeros(missing, *images[0].shape)])
+        whole = torch.stack([*images, *[torch.zeros_like(images[0])] * missing])
         logits = torch.from_numpy(self.run(whole.numpy())).float()
         expected = (len(whole), len(self.labels))
         if tuple(logits.shape) != expected:
@@ -265,15 +278,23 @@ def _checked(path: Path, run: Run) -> Run:
 
 def _check_graph(session: Any, network: Network) -> int | None:
     """Pictures in every batch of an ONNX graph of a network; None for any number."""
-    for kind, tensors, name, shape in (
-        ("input", session.get_inputs(), INPUT, [*network.image_shape]),
-        ("output", session.get_outputs(), OUTPUT, [network.num_classes]),
+    channels, *sides = network.image_shape
+    prepares, logits = takes_pictures(session), (OUTPUT, [network.num_classes])
+    images = (IMAGE, ["width", channels]) if prepares else (INPUT, [channels, *sides])
+    shares = (PROBABILITIES, logits[1])
+    for kind, tensors, expected in (
+        ("input", session.get_inputs(), [images]),
+        ("output", session.get_outputs(), [logits, shares] if prepares else [logits]),
     ):
+        types = {IMAGE: "tensor(uint8)"}
         forms = [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in tensors]
-        if forms != [(name, "tensor(float)", shape)]:
+        if forms != [(name, types.get(name, "tensor(float)"), shape) for name, shape in expected]:
+            name, shape = expected[0]
             raise ValueError(
                 f"the {kind} of its graph is {shown(forms)}, not {name!r} of {shown(shape)} as "
                 "its metadata say"
             )
+    if prepares:
+        return 1
     size = session.get_inputs()[0].shape[0]
     return size if isinstance(size, int) else None

@@ -9,12 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from asvit.core.display import in_notebook, progress_display
+from asvit.core.programs import file_command
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.results import data_frames
 from asvit.core.settings import MeasuringSettings, proxy_names
 from asvit.core.signatures import CallOptions, with_options
 from asvit.data.training_sets import channel_count
 from asvit.runs.measurement_pool import EvalContext
+from asvit.runs.timing import latency
 from asvit.spaces import build, cost
 from asvit.spaces.architectures import canonical
 from proxies import Score, measure
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from asvit.spaces.base import Architecture
+
+LATENCY = "latency"  # the measure
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def score(
     architectures: str | Architecture | Sequence[str | Architecture],
     proxies: str | Sequence[str] | None = None,
     *,
+    latency_command: str | None = None,
     progress: Tell | None = None,
     **given: Any,
 ) -> Scores:
@@ -89,6 +94,8 @@ def score(
         architectures: Texts, ``"timm:NAME"`` or parsed architectures, or one of them; each is
             measured once.
         proxies: Measures; by default all registered ones but ``"latency"``.
+        latency_command: Takes the measure ``"latency"`` on another device, as
+            :func:`asvit.latency` does; by default, it is one of the measures then.
         progress: Called with a :class:`asvit.core.progress.Progress` as it goes on; unless it is
             given, a notebook shows a bar.
 
@@ -99,7 +106,7 @@ def score(
         ValueError: If an architecture, a measure or the value of a setting is not known or does
             not suit.
         TypeError: If there is no such setting.
-        OSError: If images cannot be found.
+        OSError: If images cannot be found, or the command fails.
 
     Example:
         >>> scores = asvit.score("timm:resnet10t", proxies="naswot", image_size=32, repeats=1)
@@ -107,9 +114,14 @@ def score(
         'architecture'
     """
     settings = MeasuringSettings.make(**given)
-    names = proxy_names(standard_measures() if proxies is None else proxies)
+    timed = (LATENCY,) if latency_command is not None else ()
+    names = proxy_names((*standard_measures(), *timed) if proxies is None else proxies)
     for name in names:
         get_proxy(name)
+    if latency_command is not None:
+        file_command(latency_command)
+        if LATENCY not in names:
+            raise ValueError("latency_command is for the measure latency; name it, too")
     several = isinstance(architectures, Sequence) and not isinstance(architectures, str)
     every: Any = architectures if several else [architectures]
     texts = list(dict.fromkeys(canonical(str(each)) for each in every))
@@ -125,7 +137,14 @@ def score(
         tell(Progress("architecture", 0, len(texts), state=next(iter(texts), "")))
         for text in texts:
             network = partial(build, text, settings.image_size, in_chans=context.channels)
-            rows.append(ScoreRow(text, measure(network, names, key=text, **context.arguments)))
+            here = [name for name in names if name not in timed]
+            scores = measure(network, here, key=text, **context.arguments) if here else {}
+            if latency_command is not None:
+                sizes = {"in_chans": context.channels, "command": latency_command}
+                taken = latency(text, settings.image_size, **sizes).milliseconds
+                more = {**scores, LATENCY: Score(taken, 0.0, (taken,), "lower")}
+                scores = {name: more[name] for name in names}
+            rows.append(ScoreRow(text, scores))
             seconds = time.monotonic() - started
             tell(Progress("architecture", len(rows), len(texts), seconds=seconds, state=text))
     return Scores(rows)

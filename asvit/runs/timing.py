@@ -6,7 +6,8 @@ import copy
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,14 +18,16 @@ from torch import Tensor, nn
 
 from asvit.core.codec import from_json
 from asvit.core.processes import call
+from asvit.core.programs import file_command
 from asvit.export.formats import FORMATS
+from asvit.runs.command_latency import command_latency, forget
 from asvit.spaces import build
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.features import in_evaluation_mode
 from proxies.latency import Latency
 from proxies.messages import fault
 from proxies.registry import Registry
-from proxies.timing import device_name, time_passes
+from proxies.timing import captured, device_name, time_passes
 
 if TYPE_CHECKING:
     from asvit.spaces.base import Architecture
@@ -59,17 +62,32 @@ def _without_compiler(device: torch.device) -> str:
 
 def _onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
     from asvit.export.reload import onnx_session, run_onnx
-    from asvit.export.writers import trace, write_onnx
 
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        program = trace(
-            model, image_size=images.shape[-1], channels=images.shape[1], batch=len(images)
-        )
-        write_onnx(program, path, about={})
+    channels, side = images.shape[1:3]
+    with _onnx_file(model, image_size=side, channels=channels, batch=len(images)) as path:
         session = onnx_session(path, threads=torch.get_num_threads())
     run, batch = run_onnx(session), images.numpy()
     return lambda: run(batch)
+
+
+@contextmanager
+def _onnx_file(model: nn.Module, *, image_size: int, channels: int, batch: int) -> Iterator[Path]:
+    """A file of a network, on the CPU and in evaluation mode, while it is needed."""
+    from asvit.export.writers import trace, write_onnx
+
+    with TemporaryDirectory(prefix="asvit-latency-") as folder:
+        path = Path(folder) / "network.onnx"
+        program = trace(model, image_size=image_size, channels=channels, batch=batch)
+        write_onnx(program, path, about={})
+        yield path
+
+
+def _graph(model: nn.Module, images: Tensor) -> Callable[[], object]:
+    return captured(lambda: model(images), images.device)
+
+
+def _without_cuda(device: torch.device) -> str:
+    return "" if device.type == "cuda" else "CUDA graphs need a CUDA device"
 
 
 def _without_onnx(device: torch.device) -> str:
@@ -89,6 +107,7 @@ RUNTIMES: Registry[Runtime] = Registry(
         "eager": Runtime(lambda model, images: lambda: model(images), lambda _device: ""),
         "compile": Runtime(_compiled, _without_compiler),
         "onnx": Runtime(_onnx, _without_onnx),
+        "graph": Runtime(_graph, _without_cuda),
     },
 )
 
@@ -102,6 +121,7 @@ def latency(
     *,
     num_classes: int = 1000,
     in_chans: int = 3,
+    command: str | None = None,
 ) -> Latency:
     """Time one forward pass, in evaluation mode and without gradients.
 
@@ -114,17 +134,21 @@ def latency(
         image_size: Side of the images in pixels.
         batch: Images in a pass.
         device: A torch device, or ``"auto"`` for an accelerator if there is one.
-        runtime: ``"eager"`` (PyTorch as it is), ``"compile"`` (``torch.compile``) or ``"onnx"``
-            (ONNX Runtime, on the CPU).
+        runtime: ``"eager"`` (PyTorch as it is), ``"compile"`` (``torch.compile``), ``"onnx"``
+            (ONNX Runtime, on the CPU) or ``"graph"`` (a CUDA graph).
         num_classes: Classes of an architecture; a module has its own.
         in_chans: Channels of the images.
+        command: Times it on another device instead: a program that prints milliseconds for an
+            ONNX file, such as ``"ssh pi ./bench {onnx}"``. It is run three times, without a
+            shell; device and runtime are its own.
 
     Returns:
         Median and spread, in milliseconds, and what they were measured on.
 
     Raises:
-        ValueError: If the architecture, the runtime or a number is wrong, the device or the
-            runtime is not available, or the network does not run on such images.
+        ValueError: If the architecture, the runtime, the command or a number is wrong, the device
+            or the runtime is not available, or the network does not run on such images.
+        OSError: If the command cannot be run, fails, takes too long, or prints anything else.
 
     Example:
         >>> asvit.latency("8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=32).milliseconds > 0
@@ -133,6 +157,10 @@ def latency(
     for name, value in {"image_size": image_size, "batch": batch, "in_chans": in_chans}.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    if command is not None:
+        if runtime != "eager":
+            raise ValueError(f"runtime {runtime!r} is for this machine; leave it or command out")
+        return _by_command(network, image_size, batch, num_classes, in_chans, command=command)
     way, target = RUNTIMES[runtime], resolve_device(device, float64=False)
     if target.type == "meta":
         raise ValueError("device 'meta' computes nothing; use 'auto' or 'cpu'")
@@ -164,6 +192,36 @@ def latency(
         return time_passes(run, images, runtime=runtime)
 
 
+def _by_command(
+    network: str | Architecture | nn.Module,
+    image_size: int,
+    batch: int,
+    num_classes: int,
+    in_chans: int,
+    *,
+    command: str,
+) -> Latency:
+    """:func:`latency` by a command."""
+    file_command(command)
+    FORMATS["onnx"].check_libraries()
+    if isinstance(network, nn.Module):
+        model = copy.deepcopy(network).cpu().float().eval()
+    else:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)  # an architecture has one file, and so one time
+            model = build(network, image_size, num_classes, in_chans=in_chans).eval()
+    sizes = {"image_size": image_size, "channels": in_chans, "batch": batch}
+    try:
+        with _onnx_file(model, **sizes) as path:
+            return command_latency(command, path, batch=batch, image_size=image_size)
+    except (MemoryError, OSError):
+        raise
+    except FAILURES as error:  # the network may be anybody's
+        raise ValueError(
+            f"{type(model).__name__} cannot be written as ONNX: {fault(error)}"
+        ) from error
+
+
 def fresh_latency(
     text: str,
     image_size: int,
@@ -173,12 +231,17 @@ def fresh_latency(
     *,
     num_classes: int,
     in_chans: int = 3,
+    command: str | None = None,
 ) -> Latency:
     """:func:`latency` of an architecture's text in a process of its own, with as many threads.
 
     What this process has done before, such as filling the memory, has no part in it. Where that
-    process fails, as with a space that only this one knows, it is timed here.
+    process fails, as with a space that only this one knows, it is timed here. A command times it
+    again.
     """
+    if command is not None:
+        forget(command)
+        return _by_command(text, image_size, batch, num_classes, in_chans, command=command)
     options: dict[str, Any] = {
         **{"image_size": image_size, "batch": batch, "device": device, "runtime": runtime},
         **{"num_classes": num_classes, "in_chans": in_chans},

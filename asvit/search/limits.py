@@ -112,6 +112,9 @@ class Limits:
 
         It is timed only where its size is within the limits. ``as_is``: the architecture keeps
         its own width.
+
+        Raises:
+            OSError: If a command that times networks fails, which says nothing of the network.
         """
         s = self._settings
         if not s.limited:
@@ -132,6 +135,8 @@ class Limits:
                 if took > CAREFUL * most:
                     reason = f"{took:.3g} ms, more than {CAREFUL:.0%} of the {most:g} ms allowed"
                     excesses.append(Excess(took / (CAREFUL * most) - 1, reason))
+        except OSError:
+            raise
         except FAILURES as error:
             return Excess(math.inf, fault(error))
         return max(excesses, default=None)

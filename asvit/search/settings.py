@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
+from asvit.core.latency_settings import (
+    check_command,
+    command_setting,
+    runtime_setting,
+)
 from asvit.core.settings import (
     MeasuringSettings,
     Presets,
@@ -37,7 +42,8 @@ FINALISTS = 2  # architectures that a search trains again with fresh seeds
 _FINAL = ((12, 2), (40, 3))  # from so many trainings on, how often each of them
 
 LIMITS = ("max_params", "max_macs", "max_latency")
-_OF_LATENCY = ("latency_batch", "latency_runtime")
+#: How the latency is taken that is limited.
+OF_LATENCY = ("latency_batch", "latency_runtime", "latency_command")
 #: Settings of trainings that a reference table has, too, by the same names.
 _OF_TABLES = (
     *("batch_size", "learning_rate", "train_images", "test_images"),
@@ -124,9 +130,8 @@ class SearchSettings(Settings, ABC):
         unit="ms",
     )
     latency_batch: int = setting(1, "Images of that pass.", at_least=1, group=_LIMITS)
-    latency_runtime: Literal["eager", "compile", "onnx"] = setting(
-        "eager", "What runs that pass.", choices=("eager", "compile", "onnx"), group=_LIMITS
-    )
+    latency_runtime: Literal["eager", "compile", "onnx", "graph"] = runtime_setting(group=_LIMITS)
+    latency_command: str | None = command_setting(group=_LIMITS)
     data: str = setting(
         "fractal",
         "fractal, gaussian, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
@@ -229,8 +234,9 @@ class SearchSettings(Settings, ABC):
                 f"batch={self.batch} does not suit controller {self.controller!r}, which learns "
                 "after every architecture; use batch=1 (repeats are still shared among workers)"
             )
+        check_command(self.latency_command, self.latency_runtime)
         if self.max_latency is None:
-            for name in _OF_LATENCY:
+            for name in OF_LATENCY:
                 if (value := getattr(self, name)) != getattr(type(self), name):
                     raise ValueError(f"{name}={value} is for max_latency; give that, too")
 
@@ -243,7 +249,7 @@ class SearchSettings(Settings, ABC):
     def unused(self) -> Sequence[str]:
         """Limits that are none, and how a latency is taken that is not limited."""
         limits = () if self.limited else LIMITS
-        return (*limits, *(() if self.max_latency is not None else _OF_LATENCY))
+        return (*limits, *(() if self.max_latency is not None else OF_LATENCY))
 
     @property
     def sizes_in_words(self) -> str:
@@ -256,7 +262,10 @@ class SearchSettings(Settings, ABC):
         if self.max_macs is not None:
             limits.append(f"at most {self.max_macs:,} multiply-adds")
         if self.max_latency is not None:
-            limits.append(f"at most {self.max_latency:g} ms for {self.latency_batch} image(s)")
+            where = f" by {self.latency_command}" if self.latency_command else ""
+            limits.append(
+                f"at most {self.max_latency:g} ms for {self.latency_batch} image(s){where}"
+            )
         return ", ".join(limits)
 
     @abstractmethod

@@ -111,7 +111,7 @@ def storing(*, file: bool = False) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not file:
+        if not file or error.errno is None:  # not the system's, but of a program of the user's
             raise
         message = f"the study cannot be written; {LOST_NOTHING} ({error.strerror})"
         raise OSError(error.errno, message) from error

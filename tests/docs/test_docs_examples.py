@@ -8,6 +8,8 @@ Command lines are also read as they stand by the program's own parser, even thos
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,9 @@ def run_shell(example: Example, folder: Path) -> None:
             said = f"{example.place}: asvit {' '.join(words)}\n{result.output}"
             assert result.exit_code == 0, said
             check_files(words, result.output)
+        if call[0] == "python":  # a script that a command has written
+            subprocess.run([sys.executable, *call[1:]], cwd=folder, check=True)
+            continue
         assert words is not None or call[0] in SET_UP, f"{example.place}: {call[0]}; {HOW}"
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from proxies import PROXIES, measure, timing
 from proxies.latency import Latency
 from proxies.registry import standard_measures
-from proxies.timing import device_name, processor, time_passes
+from proxies.timing import captured, device_name, processor, time_passes
 from tests.proxies.networks import Lambda
 
 CPU = torch.device("cpu")
@@ -69,6 +70,83 @@ def test_a_quick_network_is_called_before_each_time_it_is_timed() -> None:
     mine, _, calls = alternate(0.01, 0.004)
     turn = ["other", "other", "own", "own"]
     assert calls[-4 * len(mine) :] == turn * len(mine)
+
+
+class FakeCuda:
+    """torch.cuda as far as a graph needs it; notes what is called in which stream or capture."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.inside = ["usual"]
+
+    def _within(self, name: str) -> AbstractContextManager[None]:
+        @contextmanager
+        def within() -> Iterator[None]:
+            self.inside.append(name)
+            yield
+            self.inside.pop()
+
+        return within()
+
+    def note(self, what: str) -> None:
+        self.notes.append(f"{what} in {self.inside[-1]}")
+
+    def device(self, device: torch.device) -> AbstractContextManager[None]:
+        return self._within(str(device))
+
+    def stream(self, stream: "FakeStream") -> AbstractContextManager[None]:
+        return self._within(stream.name)
+
+    def graph(self, graph: "FakeGraph") -> AbstractContextManager[None]:
+        return self._within("capture")
+
+    def Stream(self) -> "FakeStream":
+        return FakeStream(self, "another stream")
+
+    def current_stream(self) -> "FakeStream":
+        return FakeStream(self, "usual")
+
+    def CUDAGraph(self) -> "FakeGraph":
+        return FakeGraph(self)
+
+
+class FakeStream:
+    def __init__(self, cuda: FakeCuda, name: str) -> None:
+        self.cuda, self.name = cuda, name
+
+    def wait_stream(self, other: "FakeStream") -> None:
+        self.cuda.notes.append(f"{self.name} waits for {other.name}")
+
+
+class FakeGraph:
+    def __init__(self, cuda: FakeCuda) -> None:
+        self.cuda = cuda
+
+    def replay(self) -> None:
+        self.cuda.note("replay")
+
+
+def test_a_cuda_graph_is_captured_once_after_passes_beside_and_then_replayed() -> None:
+    cuda = FakeCuda()
+    modes = []
+
+    def run() -> None:
+        modes.append(torch.is_inference_mode_enabled())
+        cuda.note("pass")
+
+    replay = captured(run, torch.device("cuda:1"), cuda)
+    assert cuda.notes == [
+        "another stream waits for usual",
+        *["pass in another stream"] * 3,
+        "usual waits for another stream",
+        "pass in capture",
+    ]
+    cuda.notes.clear()
+    for _ in range(2):
+        replay()
+    assert cuda.notes == ["replay in cuda:1"] * 2
+    assert set(modes) == {True}
+    assert cuda.inside == ["usual"]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from asvit.designs.sizes import Sizes
 from asvit.executors import Workers
 from asvit.runs.algorithms.training import TrainAlgorithm, small_batch
 from asvit.runs.estimate import paces, training_seconds
-from asvit.runs.timing import fresh_latency
+from asvit.runs.timing import fresh_latency, latency
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import UnionSpace, load_space
 from asvit.spaces.base import Architecture
@@ -375,10 +375,13 @@ class DesignPlan:
         return Sizes(self.settings, self._classes, self._channels, self.latency)
 
     def latency(self, text: str, side: int) -> Latency:
-        """The latency of a network, measured in a process of its own."""
+        """The latency of a network: in a process of its own, or by a command, asked once."""
         s = self.settings
         how = side, s.latency_batch, s.device, s.latency_runtime
-        return fresh_latency(text, *how, num_classes=self._classes, in_chans=self._channels)
+        sizes: Any = {"num_classes": self._classes, "in_chans": self._channels}
+        if s.latency_command is not None:
+            return latency(text, *how, **sizes, command=s.latency_command)
+        return fresh_latency(text, *how, **sizes)
 
     @property
     def _classes(self) -> int:

@@ -19,7 +19,7 @@ from asvit.core.codec import from_json, to_json
 from asvit.core.console import clock
 from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
-from asvit.core.run_files import MODEL, PICTURES, PREDICTIONS
+from asvit.core.run_files import GRAPH, MODEL, PICTURES, PREDICTIONS, SMALL_GRAPH
 from asvit.core.settings import ELSEWHERE, WrongOption
 from asvit.data.base import LabelledImages
 from asvit.data.files import TEST, ListedDataset, read_as, write_pictures
@@ -46,6 +46,7 @@ from asvit.runs.algorithms.design_plan import (
 )
 from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.algorithms.training import TrainAlgorithm
+from asvit.runs.command_latency import forget
 from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
 from asvit.runs.lifecycle import peeked
@@ -54,7 +55,7 @@ from asvit.runs.tracking import check_trackers
 from asvit.runs.training import few_pictures_note
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
-from asvit.search.settings import ACCURACY, LIMITS
+from asvit.search.settings import ACCURACY, LIMITS, OF_LATENCY
 from asvit.search.trained import networks_by_hand
 from asvit.spaces import load_space
 from asvit.training.distillation import load_teacher
@@ -67,17 +68,24 @@ from asvit.training.metrics import (
 )
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
+from proxies.latency import COMMAND
+from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _CHOOSING = (
-    *(*LIMITS, "latency_batch", "latency_runtime"),
+    *(*LIMITS, *OF_LATENCY),
     *("image_size", "hours", "pretrained", "warm_start", "teacher", "teacher_weights"),
 )
 _JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
 GENERATED = "pictures"  # folder of generated pictures
-_COPIES = {"timm": "timm", "onnx": "model.onnx", "safetensors": MODEL}
+_COPIES: Sequence[tuple[str, str, Mapping[str, Any]]] = (  # format, name, and how
+    ("timm", "timm", {}),
+    ("onnx", GRAPH, {"with_preprocessing": True}),
+    ("safetensors", MODEL, {}),
+    ("onnx", SMALL_GRAPH, {"with_preprocessing": True, "int8": True}),
+)
 
 
 @dataclass(kw_only=True)
@@ -421,7 +429,8 @@ class DesignAlgorithm(DesignRun):
         predicted.write(self.folder / PREDICTIONS)
 
     def _measure_latency(self) -> Mapping[str, Any]:
-        """Latencies of the winner and its rival, each measured in a process of its own."""
+        """Latencies of the winner and its rival, each measured again, in a process of its own."""
+        forget(self.settings.latency_command)
         side, choice = self.results["finalists"]["side"], self.results["choice"]
         latencies = {
             name: self.plan.latency(self.plan.network(name)["architecture"], side)
@@ -432,24 +441,32 @@ class DesignAlgorithm(DesignRun):
 
     def _export(self) -> Mapping[str, Any]:
         """Copies of the network; of a format whose libraries are missing there is none."""
-        copies, commands, missing = [], [], []
+        copies, commands, missing, int8 = [], [], [], ""
         facts = {"designed": self._card_facts()}
-        for form, name in _COPIES.items():
+        for form, name, how in _COPIES:
+            if name == SMALL_GRAPH and not self.settings.int8:
+                continue
             try:
                 FORMATS[form].check_libraries()
-            except ImportError as error:
-                missing.append(f"{form}: {error}")
+                exported = export_network(
+                    weights=str(self.folder / "training"),
+                    to=form,
+                    out=str(self.folder / name),
+                    force=True,
+                    facts=facts,
+                    **how,
+                )
+            except (ImportError, ValueError) as error:
+                if isinstance(error, ValueError) and name != SMALL_GRAPH:
+                    raise
+                missing.append(f"{name}: {error}")
+                int8 = f"left out: {first_line(error)}" if name == SMALL_GRAPH else int8
                 continue
-            exported = export_network(
-                weights=str(self.folder / "training"),
-                to=form,
-                out=str(self.folder / name),
-                force=True,
-                facts=facts,
-            )
+            if name == SMALL_GRAPH and exported.quantisation is not None:
+                int8 = exported.quantisation.in_words
             copies.append(name)
             commands.append(exported.command)
-        return {"copies": copies, "commands": commands, "missing": missing}
+        return {"copies": copies, "commands": commands, "missing": missing, "int8": int8}
 
     def _card_facts(self) -> Mapping[str, str]:
         """What the card of a copy says of the design."""
@@ -475,8 +492,12 @@ class DesignAlgorithm(DesignRun):
             "accuracy": f"{share('training')} of {tested['pictures']} pictures that were kept "
             "aside",
             "by_hand": by_hand,
-            "latency": f"{timed['milliseconds']:.3g} ms for {timed['batch']} image(s) by "
-            f"{timed['runtime']} on {timed['device']}, {timed['threads']} thread(s)",
+            "latency": f"{timed['milliseconds']:.3g} ms for {timed['batch']} image(s) "
+            + (
+                "on a device of the user's"  # cards do not tell its command
+                if timed["runtime"] == COMMAND
+                else f"by {timed['runtime']} on {timed['device']}, {timed['threads']} thread(s)"
+            ),
         }
 
     # The result.
@@ -519,7 +540,12 @@ class DesignAlgorithm(DesignRun):
             unreadable=pictures["unreadable"],
             equal=pictures["equal"],
             left_out=test["left_out"],
-            measured_on=f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}",
+            measured_on=(
+                f"the device of {timed['device']}"
+                if timed["runtime"] == COMMAND
+                else f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}"
+            ),
+            int8=results["export"].get("int8", ""),
             exports=results["export"]["copies"],
             commands=[
                 *(

@@ -140,19 +140,22 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         return store.latencies[text].milliseconds
 
     def _latency(self, text: str) -> Latency:
-        return latency(text, *self._pass, **self._heads)
+        return latency(text, *self._pass, **self._options)
 
     def _latency_again(self, text: str) -> Latency:
-        return fresh_latency(text, *self._pass, **self._heads)
-
-    @property
-    def _heads(self) -> dict[str, Any]:
-        return {"num_classes": self.settings.classes, "in_chans": self.growable.channels}
+        return fresh_latency(text, *self._pass, **self._options)
 
     @property
     def _pass(self) -> tuple[int, int, str, str]:
         s = self.settings
         return s.count_size, s.latency_batch, s.device, s.latency_runtime
+
+    @property
+    def _options(self) -> Mapping[str, Any]:
+        command = self.settings.latency_command
+        elsewhere = {} if command is None else {"command": command}
+        sizes = {"num_classes": self.settings.classes, "in_chans": self.growable.channels}
+        return {**sizes, **elsewhere}
 
     def _grow(self, store: GrowthJournal, pool: MeasurementPool, tell: Tell) -> Trajectory:
         """Grow, and write the tables of the run folder anew after every step."""

@@ -315,10 +315,14 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         """How long a forward pass of a network takes; ``again`` in a process of its own."""
         s = self.settings
         how = s.image_size, s.latency_batch, s.device, s.latency_runtime
-        sizes: Any = {"num_classes": self.limits.classes, "in_chans": self.limits.channels}
+        options: Any = {
+            "num_classes": self.limits.classes,
+            "in_chans": self.limits.channels,
+            "command": s.latency_command,
+        }
         if again:
-            return fresh_latency(str(arch), *how, **sizes)
-        return latency(arch, *how, **sizes)
+            return fresh_latency(str(arch), *how, **options)
+        return latency(arch, *how, **options)
 
     def _follow(self, search: Search, tell: Tell, track: Track) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""

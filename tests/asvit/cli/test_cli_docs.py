@@ -25,7 +25,7 @@ def section(name: str) -> str:
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "completion"])
 def test_every_option_is_documented_and_every_documented_one_exists(name: str) -> None:
-    documented = set(re.findall(r"--[a-z][a-z-]*", section(name)))
+    documented = set(re.findall(r"--[a-z][a-z0-9-]*", section(name)))
     found = command(name)
     commands = [found, *(found.commands.values() if isinstance(found, click.Group) else ())]
     params = [param for one in commands for param in one.params]

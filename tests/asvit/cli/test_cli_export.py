@@ -21,7 +21,7 @@ def test_an_export_tells_data_on_stdout_and_people_on_stderr(tmp_path: Path) -> 
     assert set(data) == {
         "schema_version", "format", "out", "card", "network", "classes", "facts", "params",
         "macs", "weights", "trained_size", "batch", "opset", "differences", "tolerance",
-        "sha256", "versions", "command", "load",
+        "sha256", "versions", "command", "load", "int8", "script",
     }  # fmt: skip
     assert [one["batch"] for one in data["differences"]] == [2, 2]
     assert all(one["relative"] <= data["tolerance"] for one in data["differences"])

@@ -11,7 +11,7 @@ from exported_networks import SHIFT, as_file
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
-from asvit.export.comparison import Difference, compare, difference, run_copy
+from asvit.export.comparison import Difference, compare, difference, noise, run_copy
 from asvit.export.formats import FORMATS
 from asvit.export.writers import write_copy
 
@@ -28,7 +28,7 @@ def test_a_copy_reloaded_in_a_fresh_process_is_equal(name: str, tmp_path: Path) 
     form = FORMATS[name]
     path = tmp_path / f"copy{form.suffix}"
     write_copy(form, path, model=model, content=content)
-    found = compare(model, form, path, image_size=SHIFT.image_size, batches=(1, 3))
+    found = compare(model, form, path, noise((3, SHIFT.image_size, SHIFT.image_size), (1, 3)))
     assert [one.batch for one in found] == [1, 3]
     assert all(one.equal for one in found)
 
@@ -83,7 +83,7 @@ def test_outputs_that_would_prove_nothing_are_refused(
     value: float, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        compare(_Constant(value), FORMATS["onnx"], tmp_path / "x", image_size=8, batches=(1,))
+        compare(_Constant(value), FORMATS["onnx"], tmp_path / "x", noise((3, 8, 8), (1,)))
 
 
 def test_a_copy_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:

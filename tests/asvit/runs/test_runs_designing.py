@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -360,6 +362,30 @@ def test_stages_are_told_with_what_is_done_in_them(
     assert [one.name for one in epochs] == [*STAGES[5:8], "training"]
     assert all(one.planned > 100 for one in epochs)  # epochs of the plan
     assert {one.stage.name for one in told if one.stage and one.unit == "image"} == {"pictures"}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_copy_in_8_bits_that_loses_too_much_is_left_out_and_said(
+    kept: bool, pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export(**given: Any) -> object:
+        made = fakes.export(**given)
+        if not given.get("int8"):
+            return made
+        assert given["with_preprocessing"]
+        if not kept:
+            raise ValueError("int8 changes it by -4.0 points")
+        return SimpleNamespace(
+            **vars(made), quantisation=SimpleNamespace(in_words="-0.5 points [-2.0, +1.0]")
+        )
+
+    monkeypatch.setattr(designing, "export_network", export)
+    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path, int8=True)
+    assert ("model-int8.onnx" in result.exports) is kept
+    words = "-0.5 points [-2.0, +1.0]" if kept else "left out: int8 changes it by -4.0 points"
+    assert result.int8 == words
+    assert f"int8: {words}" in [str(part) for part in DesignRun.summary(result)]
+    assert len(result.exports) == 3 + kept
 
 
 def test_an_interrupt_names_the_stage(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
@@ -727,15 +753,23 @@ def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) 
     out = tmp_path / "run"
     given = {"max_params": "60K", "trainings": 5, "image_size": 32, "device": "cpu",
              "space": "asvit-parts,resnet"}  # fmt: skip
-    words = ["design", "--data", str(pictures), "--out", "run"]
+    words = ["design", "--data", str(pictures), "--out", "run", "--int8"]
     for name, value in given.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
+    given["int8"] = True
     assert forked.run(forked.command, words, tmp_path, prepare=shorten_designs) == 0
     printed = forked.printed(tmp_path, forked.STDOUT)
     assert "class1/019.jpg" in printed.partition("Pictures that could not be read")[2]
     result = DesignResult.read(out / "result.json")
     assert result.params <= 60_000
-    assert set(result.exports) == {"timm", "model.onnx", "model.safetensors"}
+    copies = {"timm", "model.onnx", "model.safetensors"}
+    if "model-int8.onnx" in result.exports:  # chance decides, with a handful of test pictures
+        copies |= {"model-int8.onnx"}
+        assert f"of accuracy on {result.test_pictures} pictures" in result.int8
+    else:
+        assert result.int8.startswith("left out: int8 changes it by -")
+    assert f"int8: {result.int8}"[:70] in " ".join(printed.split())
+    assert set(result.exports) == copies
     files = sorted((pictures / "class0").glob("*.jpg"))[:3]
     card = (out / "timm" / "README.md").read_text()
     assert "* limits: at most 60,000 parameters" in card
@@ -748,5 +782,14 @@ def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) 
         for name in (".", "model.onnx", "timm/model.safetensors")
     ]
     assert by_each[0] == by_each[1] == by_each[2]
+    told = subprocess.run(
+        [sys.executable, "predict.py", "model.onnx", *map(str, files)],
+        cwd=out,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    shares = [json.loads(line)["probabilities"] for line in told.stdout.splitlines()]
+    assert [max(one, key=one.__getitem__) for one in shares] == by_each[0]
     again = DesignRun.make(data=str(pictures), out=out, **given).run()
     assert again.to_json() == result.to_json()

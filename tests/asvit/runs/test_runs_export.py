@@ -19,7 +19,7 @@ from asvit.export.exported import Exported
 from asvit.export.formats import Format
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
-from asvit.runs import exporting
+from asvit.runs import copying, exporting
 from asvit.runs.command_line import typed_options
 from asvit.runs.exporting import export_network, name_weights
 from asvit.runs.training import run_training
@@ -256,12 +256,12 @@ def test_a_copy_that_is_not_equal_is_never_put_in_place(
 ) -> None:
     run = trained(tmp_path / "run")
     before = export_network(str(run), to="pt2").out.read_bytes()
-    written = exporting.write_copy
+    written = copying.write_copy
 
     def write_another(form: Format, path: Path, **given: Any) -> int | None:
         return written(form, path, **{**given, "model": _Wrong()})
 
-    monkeypatch.setattr(exporting, "write_copy", write_another)
+    monkeypatch.setattr(copying, "write_copy", write_another)
     with pytest.raises(ValueError, match="the copy is not equal: on 1 image"):
         export_network(str(run), to="pt2", force=True)
     assert (run / "model.pt2").read_bytes() == before
@@ -281,7 +281,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
         (path if form.suffix else path / "config.json").write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(exporting, "write_copy", write_half)
+    monkeypatch.setattr(copying, "write_copy", write_half)
     run = trained(tmp_path / "run")
     with pytest.raises(OSError, match="No space left"):
         export_network(str(run), to=to, card=False)

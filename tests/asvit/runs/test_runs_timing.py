@@ -4,6 +4,7 @@ import copy
 import csv
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,27 @@ def test_a_compilation_that_fails_says_why_in_a_line(monkeypatch: pytest.MonkeyP
     words = r"runtime 'compile' cannot run Doubled on \(1, 3, 8, 8\) images: no compiler$"
     with pytest.raises(ValueError, match=words):
         asvit.latency(Doubled(), 8, runtime="compile")
+
+
+def test_a_graph_replays_the_network_on_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a CUDA device: what is captured is a pass of the network."""
+    replayed: list[Tensor] = []
+
+    def captured(run: Callable[[], Tensor], device: torch.device) -> Callable[[], None]:
+        outputs = run()
+        return lambda: replayed.append(outputs)
+
+    monkeypatch.setattr("asvit.runs.timing.captured", captured)
+    monkeypatch.setitem(RUNTIMES, "graph", replace(RUNTIMES["graph"], hindrance=lambda _: ""))
+    found = asvit.latency(Doubled(), 8, 3, runtime="graph")
+    assert found.runtime == "graph"
+    assert {tuple(one.shape) for one in replayed} == {(3, 2)}
+    assert len(replayed) > found.passes
+
+
+def test_graphs_need_a_cuda_device() -> None:
+    with pytest.raises(ValueError, match=r"'graph' is not available on cpu: CUDA graphs need"):
+        asvit.latency(Doubled(), 8, runtime="graph")
 
 
 def test_runtimes_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

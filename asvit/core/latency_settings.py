@@ -1,0 +1,36 @@
+"""Settings of how the time of a forward pass is taken."""
+
+from typing import Any, Final
+
+from asvit.core.programs import FILE, file_command
+from asvit.core.settings import setting
+
+#: What may run a network on this machine.
+RUNTIME_NAMES: Final = ("eager", "compile", "onnx", "graph")
+
+
+def runtime_setting(**options: Any) -> Any:
+    """The setting of what runs a pass."""
+    help = "What runs that pass: eager, compile, onnx, or graph (a CUDA graph)."
+    return setting("eager", help, choices=RUNTIME_NAMES, **options)
+
+
+def command_setting(**options: Any) -> Any:
+    """The setting of a command that times networks on another device."""
+    return setting(
+        None,
+        "Time passes on another device: a program that prints milliseconds for an ONNX file, "
+        f"such as 'ssh pi ./bench {FILE}'.",
+        metavar="COMMAND",
+        convert=file_command,
+        **options,
+    )
+
+
+def check_command(command: str | None, runtime: str) -> None:
+    """Check that a command is not to use a runtime of this machine."""
+    if command is not None and runtime != "eager":
+        raise ValueError(
+            f"latency_runtime={runtime} is for this machine, latency_command for another one; "
+            "leave one of them out"
+        )

@@ -1,0 +1,111 @@
+"""Programs that a command line names: run without a shell, and for a limited time."""
+
+import os
+import shlex
+import signal
+import subprocess
+from contextlib import suppress
+from io import BufferedReader
+from threading import Thread
+from typing import IO, Final, cast
+
+from proxies.text import one_line, shown
+
+#: Stands for a file in a command.
+FILE: Final = "{onnx}"
+
+_MOST = 4_000  # bytes of an output that are kept
+_CLOSING = 2.0  # seconds for the end of an output; a program's children may keep it open
+
+
+def file_command(command: str) -> str:
+    """A command that is run on a file, checked; it names the file as ``{onnx}``.
+
+    Raises:
+        ValueError: If it names no program or no file, or a quotation mark has no other.
+    """
+    example = f"use e.g. 'ssh pi ./bench {FILE}'"
+    if not isinstance(command, str):
+        raise ValueError(f"a command must be a text, got {shown(command)}; {example}")
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"{shown(command)} is no command: {error}; {example}") from error
+    if not any(FILE in word for word in words[1:]):
+        raise ValueError(f"{shown(command)} does not name the file as {FILE}; {example}")
+    return command
+
+
+def output_of(command: str, file: str, seconds: float) -> str:
+    """What a command prints on stdout for a file.
+
+    The words of the command are those of a POSIX shell, but none is run: the file's name cannot
+    become words or programs. The program has no input. It is stopped, with what it has started,
+    when time is up or on an interrupt.
+
+    Raises:
+        FileNotFoundError: If there is no such program.
+        PermissionError: If it may not be run.
+        TimeoutError: If it takes longer than ``seconds``.
+        ChildProcessError: If it ends with another exit code than 0, or prints too much.
+    """
+    words = [word.replace(FILE, file) for word in shlex.split(command)]
+    try:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        why = error.strerror or "it cannot be started"
+        raise type(error)(f"{shown(command)} cannot be run: {why}: {shown(words[0])}") from error
+    out, complaints = _Reader(process.stdout), _Reader(process.stderr)
+    try:
+        code = process.wait(seconds)
+        printed = out.text()
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(
+            f"{shown(command)} has not ended after {seconds:g} s; it was stopped"
+        ) from None
+    finally:
+        _stop(process)
+    if code:
+        how = f"exit code {code}" if code > 0 else f"signal {-code}"
+        last = complaints.text().strip().splitlines() or printed.strip().splitlines()
+        said = f": {one_line(last[-1])}" if last else ""
+        raise ChildProcessError(f"{shown(command)} ended with {how}{said}")
+    if len(printed) > _MOST:
+        raise ChildProcessError(f"{shown(command)} printed more than {_MOST:,} characters")
+    return printed
+
+
+class _Reader(Thread):
+    """Reads an output to its end, so that the program never waits, and keeps its start."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        super().__init__(daemon=True)
+        self._stream, self._kept = cast("BufferedReader", stream), b""
+        self.start()
+
+    def run(self) -> None:
+        """Read."""
+        with suppress(OSError, ValueError), self._stream:  # ValueError: it was closed meanwhile
+            while part := self._stream.read1(_MOST):
+                self._kept = (self._kept + part)[: _MOST + 1]
+
+    def text(self) -> str:
+        """What was read once the program has ended, or shortly after it."""
+        self.join(_CLOSING)
+        return self._kept.decode(errors="replace")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a program and of what it has started."""
+    with suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:  # Windows
+            process.kill()
+    process.wait()

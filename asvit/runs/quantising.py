@@ -1,0 +1,254 @@
+"""Pictures to quantise a network with, and what 8-bit integers cost it in accuracy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from asvit.core.files import expanded
+from asvit.core.run_files import PICTURES, RESULT
+from asvit.data.base import LabelledImages, balanced_choice
+from asvit.data.files import TEST, TRAIN, ListedDataset, has_part
+from asvit.data.training_sets import open_training_sets
+from asvit.designs.result import DesignResult
+from asvit.export.quantisation import CALIBRATION, Quantisation
+from asvit.export.reload import onnx_session, run_onnx, takes_pictures
+from asvit.networks import WeightsFile
+from asvit.reference.intervals import paired_difference
+from asvit.training.result import TrainResult
+from proxies.latency import Latency
+from proxies.messages import first_line
+from proxies.timing import time_passes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from asvit.data.kinds import Picture
+
+    Array = NDArray[Any]
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_SEED = 0  # of the pictures that are chosen
+_BATCH = 32  # pictures that are in memory together, and in a batch of a graph that takes any
+
+
+class Pictures(NamedTuple):
+    """Pictures of a network's classes."""
+
+    trained: LabelledImages  # ranges are taken from these
+    others: LabelledImages  # the network was not trained on these
+
+
+def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) -> Pictures:
+    """The pictures that a network was trained on, and others.
+
+    Args:
+        data: Names them, as for a training; None for those of the run that the weights are of.
+        weights: The file of the weights; None for random ones.
+        content: The network.
+
+    Raises:
+        ValueError: If they are not known, are not the same any more, or are of other classes.
+    """
+    run = None if weights is None else _result(weights.parent)
+    if data is not None:
+        found = _divided(data, run, content.network.image_size)
+    elif isinstance(run, DesignResult):
+        found = _listed(run.folder / PICTURES)
+    elif isinstance(run, TrainResult):
+        found = _of_training(run)
+    else:
+        raise ValueError(
+            f"{weights or 'random weights'} do not say which pictures they were trained on; name "
+            "some with --data"
+        )
+    if content.classes and found.others.classes != content.classes:
+        names = [", ".join(some[:3]) for some in (found.others.classes, content.classes)]
+        raise ValueError(
+            f"the pictures have the classes {names[0]}, ..., the network {names[1]}, ...; name "
+            "pictures of its own classes with --data"
+        )
+    return found
+
+
+def _result(folder: Path) -> TrainResult | DesignResult | None:
+    """The result of the training or design in a folder; None if there is none."""
+    for kind in (TrainResult, DesignResult):
+        with suppress(OSError, ValueError):
+            result: TrainResult | DesignResult = kind.read(folder / RESULT)
+            return result
+    return None
+
+
+def _listed(table: Path) -> Pictures:
+    """The pictures of a design, and those that it set aside for its test."""
+    return Pictures(ListedDataset(table, TRAIN), ListedDataset(table, TEST))
+
+
+def _divided(data: str, run: TrainResult | DesignResult | None, side: int) -> Pictures:
+    """Pictures divided as a training divides them; that of the weights, where it is known."""
+    known: Mapping[str, Any] = {"seed": _SEED}
+    if isinstance(run, TrainResult):
+        known = {"seed": run.settings.seed, "held_out": run.settings.held_out}
+    sets = open_training_sets(data, image_size=side, **known)
+    return Pictures(sets.train, sets.validation)
+
+
+def _of_training(run: TrainResult) -> Pictures:
+    """The pictures of a training."""
+    s = run.settings
+    if s.train_on_validation:
+        table = expanded(s.data)
+        if table.suffix == ".csv" and table.is_file() and has_part(table, TEST):
+            return _listed(table)
+        raise ValueError(
+            f"{run.folder} was trained on its validation pictures, too; name others with --data"
+        )
+    names = ("validation", "held_out", "image_size", "seed", "train_images", "validation_images")
+    options = {name: getattr(s, name) for name in (*names, "classes")}
+    sets = open_training_sets(s.data, **options)
+    stored = (run.provenance.get("images") or {}).get("digest")
+    if stored != sets.provenance["digest"]:
+        raise ValueError(
+            f"{s.data} has other pictures than when {run.folder} was trained on it, so that some "
+            "to judge by may be among those; name pictures with --data"
+        )
+    return Pictures(sets.train, sets.validation)
+
+
+def calibration(content: WeightsFile, pictures: LabelledImages) -> Sequence[Array]:
+    """Some pictures of each class as a network takes them, ``[C, side, side]`` each."""
+    count = min(CALIBRATION, len(pictures))
+    chosen = sorted(balanced_choice(pictures.labels, count, _SEED).tolist())
+    prepare = _prepared(content)
+    images = [prepare(picture) for _, picture in _readable(pictures, chosen)]
+    if not images:
+        raise ValueError(f"none of {count} pictures to quantise with can be read")
+    return images
+
+
+def batches(images: Sequence[Array], size: int) -> Iterator[Array]:
+    """Batches of a size; the last one is filled up with its last image."""
+    for start in range(0, len(images), size):
+        part = list(images[start : start + size])
+        yield np.stack(part + [part[-1]] * (size - len(part)))
+
+
+def judge(
+    before: Path,
+    after: Path,
+    *,
+    content: WeightsFile,
+    pictures: Pictures,
+    calibrated: int,
+    tolerance: float,
+    progress: Callable[[str], None],
+) -> Quantisation:
+    """Compare a quantised ONNX file with the one in float32, on pictures of neither's training.
+
+    The point estimate decides. Its interval is only told: with some dozens of pictures it would
+    refuse nearly every network.
+
+    Raises:
+        ValueError: If more is lost than the tolerance.
+    """
+    graphs = [_Graph(path, content) for path in (before, after)]
+    right: tuple[list[Array], ...] = ([], [])
+    progress(f"judging both copies on {len(pictures.others)} pictures")
+    for some in _parts(_readable(pictures.others, range(len(pictures.others)))):
+        labels = pictures.others.labels[[index for index, _ in some]]
+        for graph, answers in zip(graphs, right, strict=True):
+            answers.append(graph.classes([picture for _, picture in some]) == labels)
+    if not right[0]:
+        raise ValueError(f"no picture to judge by can be read: {pictures.others.source}")
+    known, new = map(np.concatenate, right)
+    times = [graph.latency() for graph in graphs]
+    difference = paired_difference(new, known)
+    low, high = difference.interval
+    made = Quantisation(
+        calibrated=calibrated,
+        pictures=len(new),
+        source=pictures.others.source,
+        accuracy=100 * float(new.mean()),
+        accuracy_before=100 * float(known.mean()),
+        difference=100 * difference.value,
+        interval=(100 * low, 100 * high),
+        tolerance=tolerance,
+        size=after.stat().st_size,
+        size_before=before.stat().st_size,
+        latency=times[1],
+        latency_before=times[0],
+    )
+    if -made.difference > tolerance + 1e-9:
+        raise ValueError(
+            f"int8 changes it by {made.in_words}, and {tolerance:g} may be lost; nothing was "
+            "written (--tolerance allows more)"
+        )
+    return made
+
+
+class _Graph:
+    """An ONNX file that classifies pictures, by ONNX Runtime."""
+
+    def __init__(self, path: Path, content: WeightsFile) -> None:
+        session = onnx_session(path, threads=torch.get_num_threads())
+        self._content, self._run = content, run_onnx(session)
+        self._alone = takes_pictures(session)
+        size = 1 if self._alone else session.get_inputs()[0].shape[0]
+        self._batch = size if isinstance(size, int) else None
+
+    def classes(self, pictures: Sequence[Picture]) -> Array:
+        """The likeliest class of each picture."""
+        prepare: Any = np.asarray if self._alone else _prepared(self._content)
+        likeliest = [
+            self._run(part).argmax(1)
+            for part in batches([prepare(picture) for picture in pictures], self._batch or _BATCH)
+        ]
+        return np.concatenate(likeliest)[: len(pictures)]
+
+    def latency(self) -> Latency:
+        """The time of a batch, or of a picture that is half as large again as the network's."""
+        network, batch = self._content.network, self._batch or 1
+        side = network.image_size
+        shape: tuple[int, ...] = (batch, *network.image_shape)
+        numbers = "float32"
+        if self._alone:
+            shape = (1, side * 3 // 2, side * 3 // 2, network.in_chans)
+            numbers = self._content.preparation.kind.dtype
+        given = np.zeros(shape, numbers)
+        images = torch.from_numpy(given)
+        return replace(
+            time_passes(lambda: self._run(given), images, runtime="onnx"), image_size=side
+        )
+
+
+def _prepared(content: WeightsFile) -> Callable[[Picture], Array]:
+    """Pictures as a network takes them, ``[C, side, side]`` float32."""
+    prepare = content.preparation
+    return lambda picture: prepare(picture).numpy()
+
+
+def _readable(pictures: LabelledImages, indices: Sequence[int]) -> Iterator[tuple[int, Picture]]:
+    """Those of the pictures that can be read; a warning names the others."""
+    for index in indices:
+        try:
+            yield index, pictures.picture(index)
+        except ValueError as error:
+            logger.warning("left out: %s", first_line(error))
+
+
+def _parts(pictures: Iterator[T]) -> Iterator[list[T]]:
+    """Parts of what may be too much for the memory."""
+    while part := list(islice(pictures, _BATCH)):
+        yield part

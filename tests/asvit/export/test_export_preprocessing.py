@@ -1,0 +1,105 @@
+"""Pictures that a graph prepares, beside the transform of validation pictures."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tvf
+
+from asvit.data.kinds import PICTURES, ImageKind
+from asvit.data.preparation import Preparation
+from asvit.training.images.augmentation import Augmentation
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+from onnx import TensorProto, helper  # noqa: E402
+
+from asvit.export.preprocessing import with_preprocessing  # noqa: E402
+
+FILTERS = ("bilinear", "bicubic", "lanczos")
+#: Sides of pictures over that of the network's images, and longer ones over 10 times a side.
+SIDES = st.one_of(st.integers(1, 90), st.integers(90, 700))
+
+
+def images_of(how: Preparation, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    """What the network gets ``[channels, side, side]``: here it hands its images on."""
+    inner = [1, how.kind.channels, how.image_size, how.image_size]
+    node = helper.make_node("Flatten", ["images"], ["logits"], axis=1)
+    size = how.kind.channels * how.image_size**2
+    graph = helper.make_graph(
+        [node],
+        "network",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, inner)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, size])],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    made = with_preprocessing(helper.make_model(graph, opset_imports=opset, ir_version=9), how)
+    onnx.checker.check_model(made, full_check=True)
+    session = onnxruntime.InferenceSession(
+        made.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    logits, shares = session.run(None, {"image": pixels})
+    np.testing.assert_allclose(shares.sum(), 1, rtol=1e-3)
+    found: NDArray[np.float32] = logits.reshape(inner[1:])
+    return found
+
+
+@given(
+    name=st.sampled_from(FILTERS),
+    side=st.sampled_from([16, 31, 32, 50]),
+    crop=st.sampled_from([0.8, 0.875, 0.9, 1.0]),
+    height=SIDES,
+    width=SIDES,
+    seed=st.integers(0, 99),
+)
+def test_pixels_are_those_of_pillow_to_the_last_bit(
+    name: str, side: int, crop: float, height: int, width: int, seed: int
+) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    how = Preparation(side, PICTURES, (0, 0, 0), (1, 1, 1), name, crop)
+    found = np.rint(255 * images_of(how, pixels)).astype(np.uint8)
+    transform = Augmentation(interpolation=name, crop_pct=crop).validation_transform(side)
+    np.testing.assert_array_equal(found, transform(Image.fromarray(pixels)).numpy())
+
+
+@pytest.mark.parametrize("kind", ["black", "white", "stripes"])
+def test_extreme_pictures_are_cut_to_8_bits_after_each_direction(kind: str) -> None:
+    stripes = np.zeros((150, 210, 3), np.uint8)
+    stripes[:, ::7] = stripes[::5] = 255
+    pixels = {"black": stripes * 0, "white": stripes * 0 + 255, "stripes": stripes}[kind]
+    how = Preparation(64, PICTURES, (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), "bicubic", 0.9)
+    cropped = Augmentation(crop_pct=0.9).validation_transform(64)(Image.fromarray(pixels))
+    mean, std = (torch.tensor(of).view(3, 1, 1) for of in (how.mean, how.std))
+    expected = (cropped.float() / 255 - mean) / std
+    np.testing.assert_array_equal(images_of(how, pixels), expected.numpy())
+
+
+@pytest.mark.parametrize("name", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(
+    ("channels", "dtype", "scale"), [(5, "uint16", 1), (1, "uint8", 255), (2, "float32", 1)]
+)
+def test_other_arrays_are_resized_in_float32_as_torchvision_does(
+    name: str, channels: int, dtype: str, scale: float
+) -> None:
+    rng = np.random.default_rng(0)
+    mean, std = rng.uniform(10, 20, channels), rng.uniform(1, 9, channels)
+    pixels = rng.uniform(0, 250, (83, 61, channels)).astype(dtype)
+    kind = ImageKind(channels, dtype, picture=False)
+    how = Preparation(32, kind, mean.tolist(), std.tolist(), name, 0.8)
+    tensor = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)
+    resized = tvf.resize(tensor, [40], InterpolationMode(name), antialias=True)
+    shape = (channels, 1, 1)
+    expected = tvf.center_crop(resized, [32]).numpy() / scale - mean.reshape(shape)
+    np.testing.assert_allclose(
+        images_of(how, pixels), expected / std.reshape(shape), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_an_interpolation_that_no_graph_has_says_so() -> None:
+    with pytest.raises(ValueError, match=r"unknown interpolation 'nearest'; use one of bilinear"):
+        images_of(Preparation(32, interpolation="nearest"), np.zeros((9, 9, 3), np.uint8))

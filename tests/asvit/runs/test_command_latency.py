@@ -1,0 +1,347 @@
+"""Latencies on another device, by a command of the user: how they are taken, kept and used."""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+import asvit
+from asvit.designs.settings import DesignSettings
+from asvit.designs.sizes import Sizes, limits_of
+from asvit.growth.settings import ScaleSettings
+from asvit.runs import command_latency as module
+from asvit.runs import lifecycle, timing
+from asvit.runs.command_latency import command_latency, forget
+from asvit.runs.timing import fresh_latency
+from asvit.search import Measurement
+from asvit.search.settings import SearchSettings
+from asvit.spaces import cost, load_space
+from proxies.latency import COMMAND, Latency
+from tests.asvit.cli.commands import run
+
+TEXT = "4,8,2|2,4,2|2,2,2|2,1,2|16"
+PYTHON = shlex.quote(sys.executable)
+LIMIT = 1_300  # milliseconds: half of the networks are above it
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_known", {})
+    monkeypatch.setattr(module, "_announced", set())
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Path:
+    """A program that takes a millisecond for 1,000 bytes, and notes that it was run."""
+    path = tmp_path / "bench.py"
+    path.write_text(
+        "import sys, os\n"
+        "size = os.path.getsize(sys.argv[1])\n"
+        "with open(__file__ + '.log', 'a') as log:\n"
+        "    log.write(f'{size}\\n')\n"
+        "print(size / 1000, 'ms', sep='')\n"
+    )
+    return path
+
+
+def command_of(path: Path) -> str:
+    return f"{PYTHON} {shlex.quote(str(path))} {{onnx}}"
+
+
+def calls(path: Path) -> int:
+    log = path.with_name(f"{path.name}.log")
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+@pytest.fixture
+def sized(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an ONNX file's place, which takes seconds to write, one of a byte for a parameter.
+
+    It is timed once, and reports are not written.
+    """
+    monkeypatch.setattr(module, "REPEATS", 1)
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+
+    @contextmanager
+    def file(model: nn.Module, *, image_size: int, batch: int) -> Iterator[Path]:
+        path = Path("network.onnx")
+        path.write_bytes(bytes([batch]) * sum(p.numel() for p in model.parameters()))
+        yield path
+        path.unlink()
+
+    monkeypatch.setattr(timing, "_onnx_file", file)
+
+
+def printing(*texts: str) -> str:
+    """A command that prints the texts in turn, one at each call."""
+    code = (
+        "import os, sys; n = os.path.getsize('n') if os.path.exists('n') else 0; "
+        f"open('n', 'a').write('x'); print({list(texts)!r}[n])"
+    )
+    return f"{PYTHON} -c {shlex.quote(code)} {{onnx}}"
+
+
+def test_the_median_of_three_runs_and_their_spread(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"network")
+    found = command_latency(
+        command := printing("3", "1.5 ms", "2ms"), Path("a.onnx"), batch=4, image_size=32
+    )
+    assert found == Latency(2.0, 0.75, 1.0, 3, 1.0, command, 0, COMMAND, 4, 32)
+    assert not found.is_busy
+    assert found.where == f"the device of {command}"
+    assert found.doubts(1.0) == ["warning: timed again, it takes 2 ms, more than the 1 ms allowed"]
+
+
+def test_a_file_is_timed_once_by_its_content(
+    tmp_path: Path, bench: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("a.onnx", "b.onnx", "c.onnx")
+    for name, content in zip(names, (b"one", b"one", b"other"), strict=True):
+        (tmp_path / name).write_bytes(content)
+    command, pass_ = command_of(bench), {"batch": 1, "image_size": 32}
+    times = [command_latency(command, Path(name), **pass_) for name in names]
+    assert times[0] is times[1]
+    assert times[0] != times[2]
+    assert calls(bench) == 6
+    forget(command)
+    command_latency(command, Path("a.onnx"), **pass_)
+    assert calls(bench) == 9
+    command_latency(f"{command} --other", Path("a.onnx"), **pass_)
+    assert calls(bench) == 12
+    # A command that came from elsewhere than the command line would be noticed.
+    assert [record.message for record in caplog.records] == [
+        f"networks are timed by your program: {shown}"
+        for shown in (repr(command), repr(f"{command} --other"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("printed", "words"),
+    [
+        ("hello", "printed 'hello'; it has to print one number above 0, the milliseconds"),
+        ("1.5 2.5", "printed '1.5 2.5'"),
+        ("1.5\n2.5", r"printed '1.5\\n2.5'"),
+        ("0", "printed '0'"),
+        ("-3", "printed '-3'"),
+        ("nan", "printed 'nan'"),
+        ("inf", "printed 'inf'"),
+        ("", "printed ''"),
+        ("3 s", "printed '3 s'"),
+    ],
+)
+def test_what_is_no_time(printed: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"network")
+    with pytest.raises(ChildProcessError, match=words) as refusal:
+        command_latency(printing(printed), Path("a.onnx"), batch=1, image_size=32)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_a_network_has_one_file_and_its_random_weights_are_the_callers_no_less(
+    bench: Path,
+) -> None:
+    pytest.importorskip("onnxruntime")
+    command = command_of(bench)
+    first, second = (asvit.latency(TEXT, 32, command=command) for _ in range(2))
+    assert first is second
+    assert first.milliseconds > cost(TEXT, 32).params * 4 / 1000
+    again = fresh_latency(TEXT, 32, 1, "cuda", "eager", num_classes=1000, command=command)
+    assert again.milliseconds == first.milliseconds
+    assert calls(bench) == 6
+
+
+def test_our_own_program_times_a_file(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    command = f"{PYTHON} -m asvit.export.bench {{onnx}} --threads 1"
+    result = run("cost", "timm:resnet10t", "--image-size", "32", "--classes", "2",
+                 "--latency-command", command, "--json")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    (found,) = json.loads(result.stdout)["architectures"]
+    assert 0 < found["latency"]["milliseconds"] < 1e4
+    assert found["latency"]["device"] == command
+    assert "networks are timed by your program" in result.stderr
+
+
+def test_cost_shows_what_the_command_prints(bench: Path, sized: None) -> None:
+    size = cost(TEXT, 32).params
+    result = run("cost", TEXT, "--image-size", "32", "--latency-command", command_of(bench))
+    assert result.exit_code == 0, result.stderr
+    assert f"latency {size / 1000:.4g}" in result.stdout.replace(",", "")
+    assert "1 runs), batch 1, the device of" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--latency-command", "false {onnx}"], 3, "'false {onnx}' ended with exit code 1"),
+        (["--latency-command", "echo hello {onnx}"], 3, "printed 'hello network.onnx'"),
+        (["--latency-command", "nothing {onnx}"], 3, "cannot be run: No such file"),
+        (["--latency-command", "bench"], 2, "does not name the file as {onnx}"),
+        (["--latency-command", "a {onnx}", "--device", "cpu"], 2, "--device is for this machine"),
+        (["--latency-command", "a {onnx}", "--runtime", "onnx"], 2, "--runtime is for this"),
+    ],
+)
+def test_a_command_that_fails_ends_cost_in_one_line(
+    words: list[str], code: int, told: str, sized: None
+) -> None:
+    result = run("cost", TEXT, "--image-size", "32", *words)
+    assert result.exit_code == code
+    assert told in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+def test_a_command_that_hangs_ends_cost_in_one_line(
+    sized: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECONDS", 0.5)
+    command = f"{PYTHON} -c 'import time; time.sleep(600)' {{onnx}}"
+    result = run("cost", TEXT, "--image-size", "32", "--latency-command", command)
+    assert result.exit_code == 3
+    assert "has not ended after 0.5 s; it was stopped" in result.stderr.splitlines()[-1]
+
+
+def test_scores_have_the_latency_of_the_command(bench: Path, sized: None) -> None:
+    command, size = command_of(bench), cost(TEXT, 32).params
+    given: dict[str, Any] = {"image_size": 32, "repeats": 1, "images": 2, "points": 3}
+    (row,) = asvit.score(TEXT, ("params", "latency"), latency_command=command, **given)
+    assert list(row.scores) == ["params", "latency"]
+    assert row.values["latency"] == pytest.approx(size / 1000)
+    assert row.scores["latency"].better == "lower"
+    with pytest.raises(ValueError, match="is for the measure latency; name it, too"):
+        asvit.score(TEXT, "params", latency_command=command, **given)
+    small = ["--image-size", "32", "--repeats", "1", "--images", "2", "--points", "3", "--json"]
+    result = run("score", TEXT, "--proxy", "latency", "--latency-command", command, *small)
+    (found,) = json.loads(result.stdout)["architectures"]
+    assert found["scores"]["latency"]["value"] == pytest.approx(size / 1000)
+    refused = run("score", TEXT, "--proxy", "params", "--latency-command", command, *small)
+    assert refused.exit_code == 2
+    assert "--latency-command is for --proxy latency" in refused.stderr
+
+
+def evaluate(text: str) -> Measurement:
+    size = cost(text, 32)
+    values = {"length_distortion": size.params / 1e4, "ntk_condition_number": 2.0}
+    return Measurement(size.params, size.macs, values, {})
+
+
+def search(out: Path, command: str, steps: int, **given: Any) -> Any:
+    limits = {"max_latency": f"{LIMIT}ms", "latency_command": command, **given}
+    return asvit.run_search(
+        space="asvit-tiny", image_size=32, controller="random", steps=steps, out=out,
+        evaluate=evaluate, **limits,
+    )  # fmt: skip
+
+
+def test_a_search_keeps_the_limit_on_the_device(bench: Path, sized: None, tmp_path: Path) -> None:
+    command = command_of(bench)
+    result = search(tmp_path / "run", command, 6)
+    for text in [row.architecture for row in result.trials]:
+        assert cost(text, 32).params <= 950 * LIMIT
+    assert result.latency.runtime == COMMAND
+    assert result.latency.milliseconds == pytest.approx(result.params / 1000)
+    before = calls(bench)
+    search(tmp_path / "run", command, 6)  # nothing is timed twice
+    assert calls(bench) == before
+    with pytest.raises(ValueError, match="was started with other settings: latency_command"):
+        search(tmp_path / "run", f"{command} --fast", 6)
+    assert "--latency-command" in result.provenance["command"]
+
+
+def test_a_command_that_fails_stops_a_search_which_goes_on_later(
+    bench: Path, sized: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that is gone says nothing of networks: none is left out because of it."""
+    command = command_of(bench)
+    whole = search(tmp_path / "whole", command, 6)
+    search(tmp_path / "parts", command, 2)
+    monkeypatch.setattr(module, "_known", {})
+    program = bench.read_text()
+    bench.write_text("raise SystemExit('no route to pi')")
+    with pytest.raises(ChildProcessError, match="exit code 1: no route to pi"):
+        search(tmp_path / "parts", command, 6)
+    bench.write_text(program)
+    parts = search(tmp_path / "parts", command, 6)
+    assert [row.architecture for row in parts.trials] == [row.architecture for row in whole.trials]
+    bench.write_text("raise SystemExit('no route to pi')")
+    monkeypatch.setattr(module, "_known", {})
+    with pytest.raises(ChildProcessError, match="no route to pi"):
+        search(tmp_path / "none", command, 6)
+    assert not (tmp_path / "none").exists()  # before anything is spent
+
+
+def test_a_scaling_grows_to_a_time_on_the_device(bench: Path, sized: None, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"image_size": 32, "count_size": 32, "rule": "width"}
+    given |= {
+        "out": tmp_path / "run",
+        "budget": "1800ms",
+        "latency_command": command_of(bench),
+        "stop_within": 0.1,
+    }
+    result = asvit.run_scaling(TEXT, **given)
+    last = result.series[-1]
+    assert 0.85 * 1_710_000 <= last.params <= 1_710_000
+    assert last.latency == pytest.approx(last.params / 1000)
+    assert result.latency.runtime == COMMAND
+    before = calls(bench)
+    asvit.run_scaling(TEXT, **given)
+    assert calls(bench) == before
+    bench.write_text("raise SystemExit('no route to pi')")
+    with pytest.raises(ChildProcessError, match="exit code 1: no route to pi"):
+        asvit.run_scaling(TEXT, **{**given, "budget": "2000ms"})
+
+
+def test_a_design_makes_networks_as_wide_as_the_device_allows(bench: Path, sized: None) -> None:
+    settings = DesignSettings("pets", max_latency="60ms", latency_command=command_of(bench))
+    assert "by " in limits_of(settings).sizes_in_words
+
+    def time(text: str, side: int) -> Latency:
+        return asvit.latency(text, side, num_classes=5, command=settings.latency_command)
+
+    sizes = Sizes(settings, 5, time)
+    wide = load_space("asvit").parse("8,2,3|4,1,2|4,1,4|4,1,6|32")
+    narrow = sizes.widest(wide, 32)
+    assert cost(narrow, 32, 5).params <= 0.95 * 60_000 < cost(wide, 32, 5).params
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "words"),
+    [
+        (SearchSettings, {"latency_command": "a {onnx}"}, "is for max_latency; give that, too"),
+        (
+            SearchSettings,
+            {"max_latency": 3, "latency_command": "a {onnx}", "latency_runtime": "onnx"},
+            "latency_runtime=onnx is for this machine, latency_command for another one",
+        ),
+        (
+            ScaleSettings,
+            {"architecture": TEXT, "latency_command": "a {onnx}", "budgets": ("3M",)},
+            "latency_command is for times such as 12ms, not for a budget of 3M",
+        ),
+        (
+            DesignSettings,
+            {"data": "pets", "latency_command": "bench"},
+            "does not name the file as",
+        ),
+    ],
+)
+def test_settings_that_do_not_suit(kind: Any, given: Mapping[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        kind.make(**given)
+
+
+def test_a_network_that_has_no_onnx_file_says_so() -> None:
+    pytest.importorskip("onnxruntime")
+
+    class Branches(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(ValueError, match=r"Branches cannot be written as ONNX: torch\.export"):
+        asvit.latency(Branches(), 8, command="false {onnx}")
+    with pytest.raises(ValueError, match="runtime 'onnx' is for this machine; leave it or"):
+        asvit.latency(TEXT, 32, runtime="onnx", command="false {onnx}")

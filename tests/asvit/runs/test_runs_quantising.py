@@ -1,0 +1,380 @@
+"""8-bit copies: which pictures make and judge them, what they cost, and when they are refused."""
+
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import asvit
+from asvit.data.copies import file_digest
+from asvit.data.files import TEST, TRAIN
+from asvit.designs.result import DesignResult
+from asvit.export import comparison
+from asvit.export.quantisation import Quantisation
+from asvit.networks import Network, WeightsFile
+from asvit.reference.intervals import paired_difference
+from asvit.runs import copying, quantising
+from asvit.runs.exporting import export_network
+from asvit.runs.quantising import find_pictures
+from asvit.runs.training import run_training
+from proxies import timing
+from tests.asvit.cli.commands import run as run_command
+from tests.asvit.export.exported_networks import run_in_this_process
+from tests.asvit.runs.stored_results import RIGHT
+
+pytest.importorskip("onnxruntime")
+
+TEXT = "timm:resnet10t(channels=[8,8,8,8],stem_width=8)"
+CLASSES = ("blue", "green", "red")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    """Short timings, and copies that are compared in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "_SECONDS", 0.0)
+        patch.setattr(timing, "_WARM_UP", 0.0)
+        patch.setattr(comparison, "run_copy", run_in_this_process)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of three colours, a training on them, and two copies of its network."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("int8")
+    for place, name in enumerate(reversed(CLASSES)):
+        (folder / "colours" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = rng.integers(0, 90, (40, 36, 3))
+            pixels[..., place] += rng.integers(20, 160)
+            Image.fromarray(pixels.astype(np.uint8)).save(
+                folder / "colours" / name / f"{number}.png"
+            )
+    plain = {"auto_augment": "none", "mixup": 0.0, "cutmix": 0.0, "erasing": 0.0}
+    with contextlib.chdir(folder):
+        run_training(
+            TEXT,
+            data="colours",
+            held_out=0.3,
+            image_size=32,
+            recipe="small",
+            epochs=12,
+            batch_size=14,
+            learning_rate=5e-3,
+            seed=3,
+            out="run",
+            workers=0,
+            **plain,
+        )
+        export_network("run", to="onnx")
+        export_network("run", to="onnx", int8=True, tolerance=50, with_preprocessing=True)
+    return folder
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    """The working folder, with ``colours`` and ``run``."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture
+def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is quantised, which takes long."""
+    monkeypatch.setattr(copying, "quantised", lambda graph, images: graph)
+
+
+def test_an_int8_copy_says_what_it_costs_on_pictures_kept_aside(folder: Path) -> None:
+    """Counted again with predict, picture by picture, of the float copy and the int8 one."""
+    made = export_network("run", to="onnx", int8=True, tolerance=50, force=True)
+    assert made.out == Path("run/model-int8.onnx")
+    found = made.quantisation
+    assert isinstance(found, Quantisation)
+    assert (found.calibrated, found.pictures) == (42, 18)
+    assert found.source == "folder colours, 60 images, 3 classes; 18 of them for validation"
+    assert found.size == made.out.stat().st_size < found.size_before
+    assert found.latency.runtime == found.latency_before.runtime == "onnx"
+    assert not [path for path in folder.rglob("*") if "float32" in path.name]
+
+    aside = find_pictures(None, Path("run/model.safetensors"), made.content).others
+    paths = [folder / "aside" / f"{place:03d}.png" for place in range(len(aside))]
+    paths[0].parent.mkdir()
+    for place, path in enumerate(paths):
+        aside.picture(place).save(path)
+    right = [
+        [
+            one.guesses[0].label == CLASSES[label]
+            for one, label in zip(asvit.predict(copy, paths), aside.labels, strict=True)
+        ]
+        for copy in (made.out, "run/model.onnx")
+    ]
+    assert found.accuracy == pytest.approx(100 * np.mean(right[0]))
+    assert found.accuracy_before == pytest.approx(100 * np.mean(right[1]))
+    assert found.accuracy_before > 60  # it has learned something
+    apart = paired_difference(*right)
+    assert found.difference == pytest.approx(100 * apart.value)
+    assert found.interval == pytest.approx([100 * end for end in apart.interval])
+
+
+def test_the_card_says_what_it_costs(folder: Path) -> None:
+    card = Path("run/model-int8.md").read_text()
+    size = Path("run/model-int8.onnx").stat().st_size
+    assert "## 8-bit integers" in card
+    assert f"* size: {size:,} bytes, in float32 " in card
+    assert "points [" in card
+    assert "* allowed: a loss of 50 points" in card
+
+
+def test_the_products_are_in_8_bits(folder: Path) -> None:
+    import onnx
+
+    graph = onnx.load("run/model-int8.onnx").graph
+    kinds = [node.op_type for node in graph.node]
+    assert "QuantizeLinear" in kinds
+    scaled = {name for node in graph.node for name in node.output if "Dequant" in node.op_type}
+    for node in graph.node:
+        if node.op_type in ("Conv", "Gemm"):
+            assert set(node.input[:2]) <= scaled
+    weights = [one for one in graph.initializer if one.data_type == onnx.TensorProto.INT8]
+    scales = {one.name: one for one in graph.initializer if one.name.endswith("_scale")}
+    assert any(len(one.dims) == 4 for one in weights)
+    assert any(one.dims and one.dims[0] > 1 for one in scales.values())  # one a channel
+
+
+class _Guesses:
+    """Stands for both copies: one is right about all pictures, one about all but some."""
+
+    def __init__(self, path: Path, content: WeightsFile) -> None:
+        self._wrong = 0 if path.name == "float32.onnx" else 2
+        self._seen = 0
+
+    def classes(self, pictures: list[Any]) -> np.ndarray:
+        labels = _Guesses.labels[self._seen : self._seen + len(pictures)].copy()
+        if not self._seen:
+            labels[: self._wrong] += 1
+        self._seen += len(pictures)
+        return labels
+
+    def latency(self) -> Any:
+        return timing.time_passes(lambda: None, torch.zeros(1, 3, 32, 32), runtime="onnx")
+
+    labels = np.zeros(0, np.int64)
+
+
+def test_a_copy_that_loses_more_than_it_may_is_not_written(
+    folder: Path, unchanged: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = find_pictures(None, Path("run/model.safetensors"), _content())
+    monkeypatch.setattr(_Guesses, "labels", pictures.others.labels)
+    monkeypatch.setattr(quantising, "_Graph", _Guesses)
+    Path("run/model-int8.onnx").unlink()
+    before = {path.name for path in Path("run").iterdir()}
+    words = r"int8 changes it by -11\.1 points \[-32\.\d, \+\d+\.\d\] of accuracy on 18 pictures"
+    with pytest.raises(ValueError, match=words) as refusal:
+        export_network("run", to="onnx", int8=True, tolerance=11, force=True)
+    assert "--tolerance allows more" in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 1
+    assert {path.name for path in Path("run").iterdir()} == before
+    # The point estimate decides.
+    how: dict[str, Any] = {"content": _content(), "pictures": pictures, "calibrated": 9}
+    copies = [Path(name) for name in ("float32.onnx", "int8.onnx")]
+    for path in copies:
+        path.write_bytes(b"graph")
+    found = quantising.judge(*copies, **how, tolerance=11.2, progress=print)
+    assert found.difference == pytest.approx(-100 / 9)
+    assert "with so few, a loss of 32" in found.in_words
+
+
+def _content() -> WeightsFile:
+    return WeightsFile.read(Path("run/model.safetensors"))
+
+
+def test_pictures_of_a_design_are_those_of_its_list(folder: Path) -> None:
+    pictures = find_pictures(None, Path("run/model.safetensors"), _content())
+    names = [f"{name}/{number}.png" for name in CLASSES for number in range(20)]
+    rows = []
+    for place, name in enumerate(names):
+        path = folder / "colours" / name
+        digest = file_digest(path)
+        part = TEST if place % 5 == 0 else TRAIN
+        rows.append(f"{name},{name.partition('/')[0]},{part},{path.stat().st_size},{digest}")
+    design = folder / "design"
+    design.mkdir()
+    text = "\n".join(["# images in ../colours", "image,class,part,bytes,sha256", *rows, ""])
+    (design / "images.csv").write_text(text)
+    replace(RIGHT[DesignResult][0], folder=design).write()
+    shutil.copy("run/model.safetensors", design)
+    found = find_pictures(None, design / "model.safetensors", _content())
+    assert (len(found.trained), len(found.others)) == (48, 12)
+    assert len(pictures.others) == 18
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"data": "elsewhere"}, "no folder 'elsewhere', and no images of that name"),
+        ({"weights": "alone.safetensors"}, "do not say which pictures they were trained on"),
+        ({"data": "others"}, "the pictures have the classes a, b, ..., the network blue, green"),
+        ({"data": "more"}, None),
+    ],
+)
+def test_pictures_that_cannot_be_used(
+    given: dict[str, str], words: str | None, folder: Path, unchanged: None
+) -> None:
+    shutil.copy("run/model.safetensors", "alone.safetensors")
+    for name, colour in {"a": "red", "b": "green"}.items():
+        shutil.copytree(f"colours/{colour}", f"others/{name}")
+    shutil.copytree("colours", "more")
+    options = {"weights": "run", "to": "onnx", "out": "out.onnx", "int8": True, **given}
+    if words is None:
+        made = export_network(**options, tolerance=50)
+        assert made.quantisation is not None
+        assert made.quantisation.source.startswith("folder more, 60 images")
+        return
+    with pytest.raises((ValueError, FileNotFoundError), match=words) as refusal:
+        export_network(**options)
+    assert len(str(refusal.value).splitlines()) == 1
+    assert not Path("out.onnx").exists()
+
+
+def test_pictures_that_have_changed_are_not_taken_for_those_of_the_training(
+    folder: Path,
+) -> None:
+    Path("colours/red/0.png").rename("colours/red/new.png")
+    with pytest.raises(ValueError, match="has other pictures than when run was trained on it"):
+        export_network("run", to="onnx", int8=True, force=True)
+
+
+def test_a_training_on_all_pictures_has_none_to_judge_by(folder: Path) -> None:
+    from asvit.training.result import TrainResult
+
+    result = TrainResult.read(Path("run/result.json"))
+    settings = replace(result.settings, train_on_validation=True)
+    replace(result, settings=settings).write()
+    with pytest.raises(ValueError, match="was trained on its validation pictures, too"):
+        export_network("run", to="onnx", int8=True, force=True)
+
+
+def test_an_unreadable_picture_is_left_out_and_named(
+    folder: Path, unchanged: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    pictures = find_pictures(None, Path("run/model.safetensors"), _content())
+    bad = Path("colours", pictures.others.name(0))
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[: len(whole) // 2])
+    found = export_network("run", to="onnx", int8=True, tolerance=50, force=True).quantisation
+    assert found is not None
+    assert found.pictures == 17
+    assert f"left out: cannot read image '{bad}'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"to": "pt2", "int8": True}, "int8 is for onnx, not for pt2; leave it out"),
+        ({"to": "onnx", "data": "colours"}, "data=colours is for int8; give that, too"),
+        ({"to": "onnx", "tolerance": 2.0}, "tolerance=2.0 is for int8; give that, too"),
+        ({"to": "onnx", "int8": True, "tolerance": -1}, "tolerance must be a number at least 0"),
+    ],
+)
+def test_options_that_do_not_suit(options: dict[str, Any], words: str, folder: Path) -> None:
+    with pytest.raises(ValueError, match=words):
+        export_network("run", **options)
+
+
+def test_without_the_quantiser_the_extra_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime.quantization", None)
+    result = run_command("export", "run", "--to", "onnx", "--int8", "--force")
+    assert result.exit_code == 3
+    lines = result.stderr.splitlines()
+    assert (
+        "int8 needs onnxruntime.quantization: in the checkout of asvit, pip install" in lines[-1]
+    )
+
+
+def test_the_command_prints_both_copies_and_data_on_stdout_alone(folder: Path) -> None:
+    words = [
+        "export",
+        "run",
+        "--to",
+        "onnx",
+        "--int8",
+        "--tolerance",
+        "50",
+        "--with-preprocessing",
+    ]
+    result = run_command(*words, "--out", "run/small.onnx", "--json")
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert data["int8"]["pictures"] == 18
+    assert data["script"] == "run/predict.py"
+    assert data["batch"] == 1
+    for text in ("float32", "int8: ", "of accuracy on 18 pictures", "script: python"):
+        assert text in result.stderr
+    assert "--int8 --tolerance 50" in data["command"]
+
+
+def test_a_batch_of_a_fixed_size_is_filled_up(folder: Path) -> None:
+    options = {"to": "onnx", "int8": True, "tolerance": 50, "batch": 4, "out": "four.onnx"}
+    found = export_network("run", **options, card=False).quantisation
+    assert found is not None
+    assert (found.pictures, found.calibrated, found.latency.batch) == (18, 42, 4)
+
+
+class _Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.norm = nn.Linear(3 * 8 * 8, 2), nn.LayerNorm(3 * 8 * 8)
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.fc(self.norm(images.flatten(1)))
+        return out + out
+
+
+def test_of_a_transformer_products_alone_are_quantised() -> None:
+    from asvit.export.quantisation import quantised
+    from asvit.export.writers import onnx_graph, trace
+
+    torch.manual_seed(0)
+    graph = onnx_graph(trace(_Attention().eval(), image_size=8))
+    rng = np.random.default_rng(0)
+    made = quantised(graph, [rng.normal(size=(1, 3, 8, 8)).astype(np.float32) for _ in range(3)])
+    nodes = {node.op_type: node for node in made.graph.node}
+    scaled = {name for node in made.graph.node for name in node.output if "Deq" in node.op_type}
+    assert nodes["Gemm"].input[0] in scaled
+    assert nodes["LayerNormalization"].input[0] not in scaled
+    taken = {node.input[0] for node in made.graph.node if node.op_type == "QuantizeLinear"}
+    assert nodes["Add"].output[0] not in taken
+
+
+def test_a_network_that_cannot_be_quantised_says_so_in_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onnxruntime import quantization
+
+    def fail(*_given: Any, **_how: Any) -> None:
+        raise RuntimeError("no such\nnode")
+
+    monkeypatch.setattr(quantization, "quantize_static", fail)
+    with pytest.raises(ValueError, match=r"cannot quantise this network: no such$"):
+        export_network("run", to="onnx", int8=True, force=True)
+
+
+def test_networks_without_a_run_need_named_pictures(folder: Path) -> None:
+    network = Network(TEXT, 32, 3)
+    content = WeightsFile(network, network.build().state_dict())
+    with pytest.raises(ValueError, match="random weights do not say which pictures"):
+        find_pictures(None, None, content)
+    assert len(find_pictures("colours", None, content).others) == 6
