@@ -128,7 +128,4 @@ class Copies:
             rng.integers(0, 100, (*size, kind.channels)).astype(kind.dtype) for size in sizes
         ]
         read = Image.fromarray if kind.picture else np.asarray
-        return [
-            (torch.from_numpy(array)[None], prepare(read(array))[None])  # type: ignore[operator]
-            for array in arrays
-        ]
+        return [(torch.from_numpy(array)[None], prepare(read(array))[None]) for array in arrays]

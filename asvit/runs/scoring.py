@@ -140,8 +140,12 @@ def score(
             here = [name for name in names if name not in timed]
             scores = measure(network, here, key=text, **context.arguments) if here else {}
             if latency_command is not None:
-                sizes = {"in_chans": context.channels, "command": latency_command}
-                taken = latency(text, settings.image_size, **sizes).milliseconds
+                taken = latency(
+                    text,
+                    settings.image_size,
+                    in_chans=context.channels,
+                    command=latency_command,
+                ).milliseconds
                 more = {**scores, LATENCY: Score(taken, 0.0, (taken,), "lower")}
                 scores = {name: more[name] for name in names}
             rows.append(ScoreRow(text, scores))
