@@ -99,7 +99,7 @@ def with_preprocessing(network: onnx.ModelProto, how: Preprocessing) -> onnx.Mod
     del graph.node[:], graph.input[:]
     graph.node.extend([*ops.nodes, *own])
     graph.initializer.extend(ops.constants)
-    sides = ["height", "width", how.channels]
+    sides: list[str | int | None] = ["height", "width", how.channels]
     numbers = helper.np_dtype_to_tensor_dtype(np.dtype(how.dtype))
     graph.input.append(helper.make_tensor_value_info(IMAGE, numbers, sides))
     classes = graph.output[0].type.tensor_type.shape.dim[1].dim_value
