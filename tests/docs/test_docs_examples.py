@@ -7,6 +7,7 @@ Command lines are also read as they stand by the program's own parser, even thos
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -64,6 +65,13 @@ def _own_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for registry, entries in zip(registries, before, strict=True):
         registry.clear()
         registry.update(entries)
+
+
+@pytest.fixture(autouse=True)
+def _python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page's ``python`` is this one."""
+    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    monkeypatch.setenv("PATH", os.pathsep.join(folders))
 
 
 @pytest.fixture(autouse=True)
