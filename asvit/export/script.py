@@ -3,43 +3,67 @@
 from typing import Final
 
 from asvit.core.run_files import PREDICT_SCRIPT
+from asvit.data.kinds import GREY, PICTURES, ImageKind
 
 SCRIPT_NAME: Final = PREDICT_SCRIPT
 
-#: Runs any such file; it needs none of our code.
-SCRIPT: Final = '''\
-"""python predict.py MODEL.onnx PICTURE...   classifies pictures; needs onnxruntime and Pillow.
-
-An image of other channels or depths is an array [height, width, channels] in a .npy file.
-"""
+_FRAME: Final = '''\
+"""python predict.py MODEL.onnx {WORD}...   classifies {ALL}; needs onnxruntime and Pillow."""
 
 import json
 import sys
 
 import numpy as np  # comes with onnxruntime
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import Image{MORE}
 
-model = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 formats = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others may start programs
+model = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 names = json.loads(model.get_modelmeta().custom_metadata_map.get("classes", "null"))
+for path in sys.argv[2:]:
+{READ}    (shares,) = model.run(["probabilities"], {{"image": array}})[0]
+    known = names or map(str, range(len(shares)))
+    print(json.dumps({{"image": path, "probabilities": dict(zip(known, map(float, shares)))}}))
+'''
 
-
-def read(path):
-    if path.endswith(".npy"):
-        array = np.load(path)
-        return array if array.ndim == 3 else array[..., None]
+_PICTURE: Final = """\
     picture = ImageOps.exif_transpose(Image.open(path, formats=formats))
-    if picture.mode.startswith("I"):  # 16 bits: the upper 8
-        picture = Image.fromarray((np.array(picture) >> 8).astype(np.uint8))
+    if picture.mode[0] in "IF":
+        sys.exit(f"{path} has more than 8 bits a pixel; this model takes 8")
     if picture.has_transparency_data:  # on black
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
-    return np.array(picture.convert("RGB"))
+    array = np.array(picture.convert("RGB"))
+"""
+_GREY: Final = _PICTURE.replace('("RGB"))\n', '("RGB").convert("L"))[..., None]\n')
+
+_ARRAY: Final = """\
+    of_numpy = path.endswith(".npy")  # [height, width, channels]
+    array = np.load(path) if of_numpy else np.array(Image.open(path, formats=formats))
+    array = array.reshape(*array.shape[:2], -1)
+"""
 
 
-for path in sys.argv[2:]:
-    (shares,) = model.run(["probabilities"], {"image": read(path)})[0]
-    known = names or map(str, range(len(shares)))
-    print(json.dumps({"image": path, "probabilities": dict(zip(known, map(float, shares)))}))
-'''
+def script_for(kind: ImageKind) -> str:
+    """A program that classifies images of a kind by such a file; it needs none of our code.
+
+    Images that Pillow cannot read, of several channels and more than 8 bits, are ``.npy`` files.
+
+    Example:
+        >>> compile(script_for(PICTURES), "predict.py", "exec").co_filename
+        'predict.py'
+    """
+    by_pillow = kind.picture or kind.reading == GREY
+    return _FRAME.format(
+        WORD="PICTURE" if by_pillow else "IMAGE",
+        ALL="pictures" if by_pillow else "images",
+        MORE=", ImageOps" if by_pillow else "",
+        READ=_GREY if kind.reading == GREY else _PICTURE if kind.picture else _ARRAY,
+    )
+
+
+#: All that there are.
+SCRIPTS: Final = tuple(
+    script_for(kind)
+    for kind in (PICTURES, ImageKind(1, picture=False, reading=GREY), ImageKind(1, picture=False))
+)

@@ -20,7 +20,7 @@ from asvit.core.signatures import with_options
 from asvit.core.versions import versions
 from asvit.export.exported import Exported, model_card, without_folders
 from asvit.export.formats import FORMATS, README, Format
-from asvit.export.script import SCRIPT, SCRIPT_NAME
+from asvit.export.script import SCRIPT_NAME, SCRIPTS, script_for
 from asvit.export.settings import ExportSettings
 from asvit.export.writers import classifier_name
 from asvit.networks import Network, WeightsFile, read_state
@@ -101,6 +101,10 @@ def export_network(
         content = replace(content, network=network, weights=model.state_dict())
     with _part(form, out) as part:
         written = Copies(settings, form, content, model, weights, tell).write(part)
+        digests = _digests(part, out)
+        if script is not None:
+            words = script_for(content.preparation.kind)
+            digests[script.name] = hashlib.sha256(words.encode()).hexdigest()
         exported = Exported(
             content=content,
             form=form,
@@ -112,7 +116,7 @@ def export_network(
             opset=written.opset,
             differences=written.differences,
             quantisation=written.quantisation,
-            digests=_digests(part, out, script),
+            digests=digests,
             card=form.card_path(out) if settings.card else None,
             script=script,
             versions=_versions(form),
@@ -159,7 +163,7 @@ def _remove(path: Path) -> None:
 def _check_script(path: Path) -> None:
     """Check that no other file stands where the script of a copy belongs."""
     check_target(path)
-    if path.exists() and path.read_bytes() != SCRIPT.encode():
+    if path.exists() and path.read_bytes() not in [script.encode() for script in SCRIPTS]:
         raise FileExistsError(
             f"{str(path)!r} is not the script of such copies; give --out in another folder, or "
             "--force"
@@ -172,7 +176,7 @@ def _put_in_place(exported: Exported, part: Path) -> None:
     if card is not None:
         write_text(card if alone else part / README, model_card(exported))
     if exported.script is not None:
-        write_text(exported.script, SCRIPT)
+        write_text(exported.script, script_for(exported.content.preparation.kind))
     old = out.with_name(f".{out.name}.old")
     if not alone:  # a non-empty folder cannot be replaced in one step
         _remove(old)
@@ -184,11 +188,8 @@ def _put_in_place(exported: Exported, part: Path) -> None:
         _remove(old)
 
 
-def _digests(part: Path, out: Path, script: Path | None) -> dict[str, str]:
-    """SHA-256 of the file or files at ``part`` under the names that they have at ``out``.
-
-    That of a script is among them.
-    """
+def _digests(part: Path, out: Path) -> dict[str, str]:
+    """SHA-256 of the file or files at ``part`` under the names that they have at ``out``."""
     files = (
         {file.name: file for file in sorted(part.iterdir())} if part.is_dir() else {out.name: part}
     )
@@ -196,8 +197,6 @@ def _digests(part: Path, out: Path, script: Path | None) -> dict[str, str]:
     for name, path in files.items():
         with path.open("rb") as file:
             digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    if script is not None:
-        digests[script.name] = hashlib.sha256(SCRIPT.encode()).hexdigest()
     return digests
 
 

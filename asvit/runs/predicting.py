@@ -22,7 +22,7 @@ from asvit.data.files import find_images, read_as
 from asvit.export.formats import CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
 from asvit.export.reload import by_torch, onnx_session, run_onnx, takes_pictures
 from asvit.export.writers import ABOUT
-from asvit.networks import Network, WeightsFile
+from asvit.networks import WeightsFile
 from asvit.runs.folder import kind_in, kind_noun
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_ONNX_NUMBERS = {"float32": "float", "float64": "double"}  # others have NumPy's names
 _ONNX, _PROGRAM = (FORMATS[name].suffix for name in ("onnx", "pt2"))
 
 
@@ -171,7 +172,7 @@ class _Classifier:
                 raise ValueError("it does not say which network it is of")
             facts = without_digest(parse_json(about), checked=checked)
             content = WeightsFile.described(facts, {})
-            batch = _check_graph(session, content.network)
+            batch = _check_graph(session, content)
         except MALFORMED as error:
             raise ValueError(
                 f"{path} is no copy of asvit export: {content_fault(error)}"
@@ -276,8 +277,9 @@ def _checked(path: Path, run: Run) -> Run:
     return checked
 
 
-def _check_graph(session: Any, network: Network) -> int | None:
+def _check_graph(session: Any, content: WeightsFile) -> int | None:
     """Pictures in every batch of an ONNX graph of a network; None for any number."""
+    network = content.network
     channels, *sides = network.image_shape
     prepares, logits = takes_pictures(session), (OUTPUT, [network.num_classes])
     images = (IMAGE, ["width", channels]) if prepares else (INPUT, [channels, *sides])
@@ -286,7 +288,8 @@ def _check_graph(session: Any, network: Network) -> int | None:
         ("input", session.get_inputs(), [images]),
         ("output", session.get_outputs(), [logits, shares] if prepares else [logits]),
     ):
-        types = {IMAGE: "tensor(uint8)"}
+        numbers = content.preparation.kind.dtype
+        types = {IMAGE: f"tensor({_ONNX_NUMBERS.get(numbers, numbers)})"}
         forms = [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in tensors]
         if forms != [(name, types.get(name, "tensor(float)"), shape) for name, shape in expected]:
             name, shape = expected[0]

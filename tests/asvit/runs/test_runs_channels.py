@@ -1,5 +1,6 @@
 """Runs on images of any channels and numbers: every kind of run, its files, and bad input."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import read_predictions
 from proxies import count
 from tests.asvit.data.array_sets import make_set
+from tests.asvit.runs.without_asvit import run_script
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
 
@@ -387,6 +389,30 @@ def test_a_design_counts_channels_and_shows_pictures(
     assert by_each[0] == by_each[1] == by_each[2]
     printed = forked.printed(tmp_path, forked.STDOUT)
     assert "32 px, 5 channels of uint16, 2 classes" in printed
+    small = tmp_path / "small"
+    small.mkdir()
+    exported = export_network(
+        str(out),
+        to="onnx",
+        int8=True,
+        tolerance=100,
+        with_preprocessing=True,
+        out=str(small / "int8.onnx"),
+    )
+    found = exported.quantisation
+    assert found is not None
+    low, high = found.interval
+    assert low <= found.difference <= high
+    assert f"[{low:+.1f}, {high:+.1f}] of accuracy on {found.pictures} pictures" in found.in_words
+    for place in range(len(files)):
+        np.save(small / f"{place}.npy", FolderDataset(five).picture(place))
+    arrays = sorted(small.glob("*.npy"))
+    ended = run_script(small, "int8.onnx", arrays)
+    assert not ended.returncode, ended.stderr
+    named = [json.loads(line)["probabilities"] for line in ended.stdout.splitlines()]
+    assert [max(row, key=row.__getitem__) for row in named] == [
+        one.guesses[0].label for one in asvit.predict(small / "int8.onnx", arrays)
+    ]
 
 
 def test_pictures_of_a_design_are_listed_with_their_kind(

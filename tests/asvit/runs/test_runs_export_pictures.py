@@ -1,9 +1,7 @@
 """Copies that prepare pictures themselves: beside asvit predict, and run without asvit."""
 
 import json
-import os
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +10,11 @@ import torch
 from PIL import Image
 
 import asvit
-from asvit.export.script import SCRIPT, SCRIPT_NAME
+from asvit.data.kinds import GREY, PICTURES, ImageKind
+from asvit.export.script import SCRIPT_NAME, SCRIPTS, script_for
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
+from tests.asvit.runs.without_asvit import run_script
 
 pytest.importorskip("onnxruntime")
 
@@ -62,9 +62,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     picture(90, 66, 3).save(folder / "turned.jpg", exif=turned)
     picture(48, 70, 4).save(folder / "clear.png")
     picture(48, 70, 3).convert("P").save(folder / "palette.gif", transparency=3)
-    picture(40, 44, 3).convert("1").save(folder / "one-bit.tiff")
-    deep = rng.integers(0, 1 << 16, (50, 40)).astype(np.uint16)
-    Image.fromarray(deep).save(folder / "16-bit.png")
+    picture(40, 44, 3).convert("1").save(folder / "one-bit.png")
     return sorted(folder.iterdir())
 
 
@@ -81,30 +79,76 @@ def test_predict_tells_of_the_copy_what_it_tells_of_the_weights(
     assert len(shares) > len(pictures) / 2  # neither all alike nor all certain
 
 
-def test_the_script_needs_no_asvit_and_tells_the_same(run: Path, pictures: list[Path]) -> None:
-    """In a process where asvit and PyTorch cannot be imported."""
-    assert (run / SCRIPT_NAME).read_text() == SCRIPT
-    program = (
-        "import runpy, sys\n"
-        "sys.modules |= dict.fromkeys(('asvit', 'proxies', 'torch', 'torchvision', 'timm'))\n"
-        "sys.argv = sys.argv[1:]\n"
-        "runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
-    words = [SCRIPT_NAME, "model.onnx", *map(str, pictures)]
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    ended = subprocess.run(
-        [sys.executable, "-P", "-c", program, *words],
-        cwd=run,
-        env=environment,
-        check=True,
-        capture_output=True,
-        encoding="utf-8",
-    )
+def check_script(folder: Path, images: list[Path]) -> None:
+    """It gives the probabilities of ``asvit predict``."""
+    ended = run_script(folder, "model.onnx", images)
+    assert not ended.returncode, ended.stderr
     rows = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert [row["image"] for row in rows] == list(map(str, pictures))
-    for row, known in zip(rows, asvit.predict(run, pictures), strict=True):
+    assert [row["image"] for row in rows] == list(map(str, images))
+    for row, known in zip(rows, asvit.predict(folder, images), strict=True):
         expected = {guess.label: guess.probability for guess in known.guesses}
         assert row["probabilities"] == pytest.approx(expected, abs=1e-5), row["image"]
+
+
+def test_the_script_needs_no_asvit_and_tells_the_same(run: Path, pictures: list[Path]) -> None:
+    assert (run / SCRIPT_NAME).read_text() == script_for(PICTURES)
+    check_script(run, pictures)
+
+
+def test_the_script_cuts_nothing_to_8_bits(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((50, 40), 3000, np.uint16)).save(path)
+    ended = run_script(run, "model.onnx", [path])
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"{path} has more than 8 bits a pixel; this model takes 8\n"
+    (refused,) = asvit.predict(run, [path])
+    assert "it is 1 channel of uint16, not 8-bit RGB" in refused.reason
+
+
+def kind_and_files(name: str, folder: Path) -> tuple[ImageKind, list[Path]]:
+    """A kind of images other than RGB pictures, and files of them."""
+    rng = np.random.default_rng(0)
+    if name == "5 bands":
+        kind = ImageKind(5, "uint16", picture=False)
+        for place in range(4):
+            pixels = rng.integers(0, 40_000, (40 + 9 * place, 53, 5)).astype(np.uint16)
+            np.save(folder / f"{place}.npy", pixels)
+    elif name == "16-bit grey":
+        kind = ImageKind(1, "uint16", picture=False)
+        for place in range(4):
+            pixels = rng.integers(0, 40_000, (40 + 9 * place, 53)).astype(np.uint16)
+            Image.fromarray(pixels).save(folder / f"{place}.png")
+    else:
+        kind = ImageKind(1, "uint8", picture=False, reading=GREY)
+        for place in range(4):
+            pixels = rng.integers(0, 255, (40 + 9 * place, 53, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{place}.png")
+    return kind, sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["5 bands", "16-bit grey", "pictures as grey"])
+def test_the_script_of_other_kinds(name: str, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    kind, images = kind_and_files(name, tmp_path / "images")
+    torch.manual_seed(0)
+    network = replace(NETWORK, in_chans=kind.channels)
+    model = network.build()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    scale = 1 if kind.dtype == "uint16" else 1e-4
+    spread = {"mean": [20_000.0 * scale] * kind.channels, "std": [5_000.0 * scale] * kind.channels}
+    facts = {**FACTS, **spread, "pixels": kind.stored}
+    WeightsFile(network, model.state_dict(), CLASSES, facts).write(tmp_path / "model.safetensors")
+    export_network(weights=str(tmp_path), to="onnx", with_preprocessing=True)
+    assert (tmp_path / SCRIPT_NAME).read_text() == script_for(kind)
+    check_script(tmp_path, images)
+    weights, graph = (
+        [one.guesses for one in asvit.predict(path, images)]
+        for path in (tmp_path, tmp_path / "model.onnx")
+    )
+    for one, other in zip(weights, graph, strict=True):
+        told, known = ({guess.label: guess.probability for guess in side} for side in (one, other))
+        assert told == pytest.approx(known, abs=1e-5)
 
 
 def test_the_file_names_the_classes_without_asvit(run: Path) -> None:
@@ -118,9 +162,10 @@ def test_the_file_names_the_classes_without_asvit(run: Path) -> None:
     assert [out.name for out in session.get_outputs()] == ["logits", "probabilities"]
 
 
-def test_the_script_is_short() -> None:
-    assert len([line for line in SCRIPT.splitlines() if line.strip()]) <= 20
-    compile(SCRIPT, SCRIPT_NAME, "exec")
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_script_is_short(script: str) -> None:
+    assert len([line for line in script.splitlines() if line.strip()]) <= 22
+    compile(script, SCRIPT_NAME, "exec")
 
 
 def test_the_code_on_the_card_runs(run: Path, tmp_path: Path) -> None:
