@@ -62,6 +62,7 @@ class DesignSettings(Settings):
         "auto",
         "Train the networks of the last round on generated fractals first: auto does so for a "
         f"ResNet and fewer than {FEW:,} pictures.",
+        choices=("auto", "fractals", "none"),
     )
     teacher: str | None = setting_of(TrainSettings, "teacher")
     teacher_weights: str | None = setting_of(TrainSettings, "teacher_weights")
