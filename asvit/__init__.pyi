@@ -4,6 +4,7 @@ from asvit.architectures.genotype import Genotype as Genotype
 from asvit.core.progress import Progress
 from asvit.core.progress import Tell
 from asvit.designs.result import DesignResult as DesignResult
+from asvit.evaluation.result import EvaluationResult as EvaluationResult
 from asvit.executors import Workers
 from asvit.export.exported import Exported
 from asvit.growth.result import ScaleResult as ScaleResult
@@ -16,6 +17,7 @@ from asvit.predictor.validation import cross_validate as cross_validate
 from asvit.reference import ReferenceTable
 from asvit.reference.build_result import BuildResult as BuildResult
 from asvit.reference.result import CorrelationResult as CorrelationResult
+from asvit.runs.comparing import compare as compare
 from asvit.runs.mapping import attention_maps as attention_maps
 from asvit.runs.predicting import predict as predict
 from asvit.runs.scoring import Scores
@@ -386,6 +388,20 @@ def score(
     device: str = 'auto',
     preset: str = 'default',
 ) -> Scores: ...
+
+def test(
+    data: str | Path,
+    *,
+    weights: str | Path,
+    architecture: str | None = None,
+    image_size: int | None = None,
+    batch_size: int = 32,
+    device: str = 'auto',
+    out: Path | str | None = None,
+    fresh: bool = False,
+    preset: str = 'default',
+    progress: Callable[[Progress], None] | None = None,
+) -> EvaluationResult: ...
 
 def train_supernet(
     *,

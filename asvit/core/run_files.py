@@ -47,7 +47,12 @@ METRICS_CSV = "metrics.csv"
 METRICS_JSONL = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 PREDICTIONS = "predictions.json"
+ANSWERS = "predictions.csv"  # also of designs and tests: a row a picture
 TRAINING_FIGURES = ("curves", "pace", "confusion")
+
+# Of a test.
+TESTED = "test.jsonl"
+TEST_FIGURES = ("calibration", "confusion")
 
 # Of a design, beside the folders of its runs.
 DESIGNED = "design.jsonl"

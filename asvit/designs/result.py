@@ -16,6 +16,7 @@ from asvit.core.settings import fields_of
 from asvit.core.summary import Estimate
 from asvit.designs.settings import DesignSettings
 from asvit.reference.findings import NO_INTERVAL, Component, Interval
+from asvit.search.result import shares_of_variance
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class DesignResult(Result, Model):
 
     kind = "design"
     noun = "design"
+    rows_in = "predictions"
+    answered = "accuracy"
 
     settings: DesignSettings
     #: The best network of a published shape in the last round, as wide as the limits allow; None
@@ -112,6 +115,10 @@ class DesignResult(Result, Model):
         before = result.next_command
         commands = [now if command == before else command for command in result.commands]
         return dataclasses.replace(result, commands=commands, next_command=now)
+
+    def comparable(self) -> dict[str, Any]:
+        """As the base has them, with the intervals of shares of variance."""
+        return {**super().comparable(), **shares_of_variance(self.variance)}
 
     @property
     def lines(self) -> list[list[Any]]:

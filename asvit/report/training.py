@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from asvit.core.results import Result
 from asvit.core.run_files import PREDICTIONS
 from asvit.core.summary import Cell, Photo, Table
 from asvit.report.pictures import Picture
@@ -121,7 +122,7 @@ def _sizes(predictions: Predictions) -> Counter[str]:
     return sizes
 
 
-def details(result: TrainResult) -> Iterator[Table]:
+def details(result: Result) -> Iterator[Table]:
     """The most confused pairs of classes, and the images with the highest loss."""
     predictions = read_predictions(result.folder / PREDICTIONS)
     if predictions is None or not predictions.mistakes:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock
 from asvit.core.files import expanded
-from asvit.core.run_files import DESIGNED, MODEL, PICTURES, PREDICTIONS, PRETRAINED_WEIGHTS
+from asvit.core.run_files import (
+    ANSWERS,
+    DESIGNED,
+    MODEL,
+    PICTURES,
+    PREDICTIONS,
+    PRETRAINED_WEIGHTS,
+)
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, Estimate, SummaryPart, Table
 from asvit.designs.journal import DesignJournal
@@ -38,7 +45,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         "design",
         "design",
         DESIGNED,
-        (PICTURES, MODEL, PREDICTIONS, "model.onnx", *PRETRAINED_WEIGHTS),
+        (PICTURES, MODEL, PREDICTIONS, ANSWERS, "model.onnx", *PRETRAINED_WEIGHTS),
     )
     journal_type = DesignJournal
     pictures = imported("asvit.report.design:pictures")  # imports matplotlib

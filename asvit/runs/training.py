@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, number
 from asvit.core.run_files import (
+    ANSWERS,
     BEST,
     CHECKPOINT,
     METRICS_CSV,
@@ -47,7 +48,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         "training",
         "training",
         CHECKPOINT,
-        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, previous(CHECKPOINT)),
+        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, ANSWERS, previous(CHECKPOINT)),
         figures=TRAINING_FIGURES,
     )
     result_type = imported("asvit.training.result:TrainResult")

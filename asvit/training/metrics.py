@@ -3,8 +3,10 @@
 import base64
 import io
 import json
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asvit.core.answers import Answer
 from asvit.core.codec import Nullable, from_json, to_json
 from asvit.core.files import read_text, write_text
 from asvit.core.records import MALFORMED, parse_json
@@ -144,11 +147,12 @@ def predict(
     processes: ProcessGroup,
     *,
     precision: str = "fp32",
-) -> Predictions:
+) -> list[Answer]:
     """Predict the classes of ``images``; the network stays in evaluation mode.
 
     Every process must call this with its share of the batches, dealt in turn as by
-    :func:`asvit.training.images.loaders.validation_loader`.
+    :func:`asvit.training.images.loaders.validation_loader`. The first one gets the answers, the
+    others none.
     """
     network.eval()
     parts = [torch.empty(0, 4, dtype=torch.float64)]  # label, prediction, its probability, loss
@@ -162,31 +166,72 @@ def predict(
     rows = np.empty((sum(map(len, shares)), 4))
     for rank, share in enumerate(shares):
         rows[rank :: processes.world] = share
-    names, pairs = images.classes, rows[:, :2].astype(int).tolist()
-    mistakes: list[Mistake] = []
-    for index in np.argsort(-rows[:, 3], kind="stable").tolist() if processes.first else ():
-        label, predicted = pairs[index]
-        if label == predicted or len(mistakes) == MOST_PICTURES:
-            continue
-        try:
-            picture = images.picture(index)
-        except ValueError:  # unreadable, and replaced in its batch
-            continue
-        mistakes.append(
-            Mistake(
-                name=images.name(index),
-                label=names[label],
-                predicted=names[predicted],
-                confidence=round(100 * float(rows[index, 2]), 2),
-                loss=round(float(rows[index, 3]), 4),
-                picture=thumbnail(picture),
-            )
+    names = images.classes
+    return [
+        Answer(
+            images.name(index),
+            names[int(label)],
+            names[int(predicted)],
+            min(probability, 1.0),
+            loss,
+            images.digest(index),
         )
+        for index, (label, predicted, probability, loss) in enumerate(rows.tolist())
+        if processes.first
+    ]
+
+
+def predictions_of(
+    classes: Sequence[str],
+    answers: Sequence[Answer],
+    picture: Callable[[int], Image.Image],
+    *,
+    right: int = 0,
+) -> Predictions:
+    """Confusions, the worst mistakes with their pictures, and so many right answers with theirs.
+
+    The worst have the highest loss, or where that is not known the highest probability.
+
+    Args:
+        classes: Names of all classes.
+        answers: What each picture is taken for.
+        picture: Reads the picture of an answer; those that raise ValueError are left out.
+        right: How many right answers to show.
+    """
+
+    def badness(place: int) -> float:
+        answer = answers[place]
+        return answer.probability if math.isnan(answer.loss) else answer.loss
+
+    def shown(wanted: bool, most: int) -> tuple[Mistake, ...]:
+        found = list[Mistake]()
+        for place in order:
+            if answers[place].right == wanted and len(found) < most:
+                with suppress(ValueError):  # unreadable, and replaced in its batch
+                    found.append(_mistake(answers[place], picture(place)))
+        return tuple(found)
+
+    order = sorted(range(len(answers)), key=badness, reverse=True)
+    places = {name: place for place, name in enumerate(classes)}
+    pairs = Counter((answer.label, answer.predicted) for answer in answers)
     confusion = (
-        Confusion(names[label], names[predicted], count)
-        for (label, predicted), count in sorted(Counter(map(tuple, pairs)).items())
+        Confusion(*pair, pairs[pair])
+        for pair in sorted(pairs, key=lambda pair: [places[name] for name in pair])
     )
-    return Predictions(names, tuple(confusion), tuple(mistakes))
+    return Predictions(
+        tuple(classes), tuple(confusion), shown(False, MOST_PICTURES), shown(True, right)
+    )
+
+
+def _mistake(answer: Answer, picture: Image.Image) -> Mistake:
+    return Mistake(
+        name=answer.image,
+        label=answer.label,
+        predicted=answer.predicted,
+        confidence=round(100 * answer.probability, 2),
+        loss=round(answer.loss, 4),
+        picture=thumbnail(picture),
+    )
 
 
 def thumbnail(picture: Image.Image) -> str:

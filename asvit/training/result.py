@@ -28,6 +28,7 @@ class TrainResult(Result):
     provenance_keys = ("found_by", "images", "device", "processes", "versions", "command")
     rows_in = "metrics"
     row_type = EpochRow
+    answered = "top1"
 
     settings: TrainSettings
     network: Network  #: settings of the network

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from asvit.core.answers import write_answers
 from asvit.core.console import number
 from asvit.core.progress import Progress, Tell
-from asvit.core.run_files import BEST, MODEL, PREDICTIONS
+from asvit.core.run_files import ANSWERS, BEST, MODEL, PREDICTIONS
 from asvit.data import TrainingSets
 from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
@@ -23,7 +24,7 @@ from asvit.training.distillation import Teacher
 from asvit.training.engine import Engine, Step
 from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import Loader, train_loader, validation_loader
-from asvit.training.metrics import EpochRow, TensorBoard, predict
+from asvit.training.metrics import EpochRow, TensorBoard, predict, predictions_of
 from asvit.training.settings import TOP
 from asvit.training.token_plan import saved
 from proxies.counts import count
@@ -102,11 +103,15 @@ class Session(EpochSession[EpochRow]):
         average = engine.average if last.average_is_better else None
         network = engine.network if average is None else average
         precision = self.origin.settings.precision
-        predictions = predict(
-            network, self._validation, self.sets.validation, self.processes, precision=precision
-        )
+        images = self.sets.validation
+        answers = predict(network, self._validation, images, self.processes, precision=precision)
         if self.processes.first:
-            predictions.write(self.folder / PREDICTIONS)
+            predictions_of(images.classes, answers, images.picture).write(
+                self.folder / PREDICTIONS
+            )
+            # Of an unreadable picture, the answer is about the one that took its place.
+            read = [answer for answer in answers if answer.image not in self.bad_images]
+            write_answers(self.folder / ANSWERS, read)
 
     def images_per_second(self) -> float:
         """Throughput of a few batches, prepared by this process; it changes the weights."""

@@ -6,20 +6,20 @@ import logging
 import math
 import os
 import statistics
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from asvit.core.answers import Answer, write_answers
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import clock
 from asvit.core.files import expanded
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
-from asvit.core.run_files import MODEL, PICTURES, PREDICTIONS
+from asvit.core.run_files import ANSWERS, MODEL, PICTURES, PREDICTIONS
 from asvit.core.settings import ELSEWHERE, WrongOption
 from asvit.data.base import LabelledImages
 from asvit.data.files import TEST, ListedDataset, read_image, write_pictures
@@ -50,13 +50,7 @@ from asvit.search.settings import ACCURACY, LIMITS
 from asvit.search.trained import networks_by_hand
 from asvit.spaces import load_space
 from asvit.training.distillation import load_teacher
-from asvit.training.metrics import (
-    MOST_PICTURES,
-    Confusion,
-    Mistake,
-    Predictions,
-    thumbnail,
-)
+from asvit.training.metrics import MOST_PICTURES, predictions_of
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
 
@@ -319,7 +313,7 @@ class DesignAlgorithm(DesignRun):
         pictures = ListedDataset(self.folder / PICTURES, TEST)
         left_out = dict(self.picture_list.changed(TEST))
         files = [
-            (pictures.name(index), path, pictures.classes[label])
+            (pictures.name(index), path, pictures.classes[label], pictures.digest(index))
             for index, (path, label) in enumerate(
                 zip(pictures.paths, pictures.labels, strict=True)
             )
@@ -328,14 +322,14 @@ class DesignAlgorithm(DesignRun):
         guesses: dict[str, list[str]] = {}
         first: Sequence[PicturePrediction] = ()
         for name in ("training", *self.plan.trained) if files else ():
-            paths = [path for _, path, _ in files]
+            paths = [path for _, path, *_ in files]
             predictions = predict(self.folder / name, paths, top=1, device=self.settings.device)
             first = first or predictions
-            for (file, _, _), prediction in zip(files, predictions, strict=True):
+            for (file, *_), prediction in zip(files, predictions, strict=True):
                 if not prediction.guesses:
                     left_out[file] = prediction.reason.replace(f"{pictures.root}{os.sep}", "")
             guesses[name] = [each.guesses[0].label if each.guesses else "" for each in predictions]
-        tested = [place for place, (file, _, _) in enumerate(files) if file not in left_out]
+        tested = [place for place, (file, *_) in enumerate(files) if file not in left_out]
         if len(tested) < 2:
             raise ValueError(
                 f"{len(left_out)} of {len(pictures)} pictures to test on are not what the design "
@@ -357,29 +351,19 @@ class DesignAlgorithm(DesignRun):
         return {**result, "difference": difference, "difference_p": apart.p}
 
     def _write_predictions(
-        self, files: Sequence[tuple[str, Path, str]], predictions: Sequence[PicturePrediction]
+        self, files: Sequence[tuple[str, Path, str, str]], predictions: Sequence[PicturePrediction]
     ) -> None:
         """Write what the network takes the test pictures for, with some of them."""
-        rows = [
-            (name, path, label, *astuple(prediction.guesses[0]))
-            for (name, path, label), prediction in zip(files, predictions, strict=True)
+        answers = [
+            Answer(name, label, guess.label, guess.probability, digest=digest)
+            for (name, _, label, digest), prediction in zip(files, predictions, strict=True)
+            for guess in prediction.guesses[:1]
         ]
-        rows.sort(key=lambda row: -row[4])
-        some = [
-            [row for row in rows if (row[2] == row[3]) == right][:count]
-            for right, count in ((False, MOST_PICTURES), (True, MOST_PICTURES // 2))
-        ]
-        mistakes, right = (
-            tuple(
-                Mistake(name, label, taken, 100 * share, math.nan, thumbnail(read_image(path)))
-                for name, path, label, taken, share in shown
-            )
-            for shown in some
-        )
-        pairs = Counter((row[2], row[3]) for row in rows)
-        confusion = tuple(Confusion(*pair, count) for pair, count in sorted(pairs.items()))
-        classes = tuple(self.results["pictures"]["classes"])
-        Predictions(classes, confusion, mistakes, right).write(self.folder / PREDICTIONS)
+        write_answers(self.folder / ANSWERS, answers)
+        classes, paths = self.results["pictures"]["classes"], [file[1] for file in files]
+        predictions_of(
+            classes, answers, lambda at: read_image(paths[at]), right=MOST_PICTURES // 2
+        ).write(self.folder / PREDICTIONS)
 
     def _measure_latency(self) -> Mapping[str, Any]:
         """Latencies of the winner and its rival, each measured in a process of its own."""

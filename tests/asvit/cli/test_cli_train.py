@@ -79,6 +79,7 @@ def test_the_run_folder(trained: tuple[Path, Result]) -> None:
     assert names == {
         "checkpoint.safetensors", "best.safetensors", "model.safetensors", "metrics.csv",
         "metrics.jsonl", "result.json", "checkpoint.previous.safetensors", "predictions.json",
+        "predictions.csv",
         "report.html", *figure_files(TRAINING_FIGURES),
     }  # fmt: skip
     rows = (folder / "metrics.csv").read_text().splitlines()
