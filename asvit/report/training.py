@@ -31,12 +31,14 @@ _CURVES = {
     "loss (nats)": ("train_loss", "loss", "average_loss"),
     "accuracy (%)": ("train_top1", "top1", "average_top1"),
 }
+_BALANCED = {"balanced accuracy (%)": ("", "balanced", "average_balanced")}
 _PACE = {"learning rate": ("", "learning_rate"), "images a second": ("", "images_per_second")}
 
 
 def pictures(result: TrainResult) -> list[Picture]:
     """The pictures of a training; a confusion matrix only of at most ``MOST_CLASSES`` classes."""
     rows, predictions = result.history, read_predictions(result.folder / PREDICTIONS)
+    curves = {**_CURVES, **(_BALANCED if rows[-1].balanced is not None else {})}
     figures = [
         Picture(
             "curves",
@@ -44,7 +46,7 @@ def pictures(result: TrainResult) -> list[Picture]:
             "Training images are augmented, and their loss has what the recipe adds to it, such "
             "as label smoothing; accuracy on them is left out where they are mixed. A dotted "
             "line marks a change of tokens.",
-            lambda: draw_epochs(rows, _CURVES),
+            lambda: draw_epochs(rows, curves),
             (rows, EpochRow),
         ),
         Picture(

@@ -44,6 +44,7 @@ class Accuracy:
     top5: float  # share of those whose class is among the :data:`TOP` largest, per cent
     loss: float  # mean cross-entropy, nats
     images: int
+    balanced: float | None = None  # mean over classes of their top-1, per cent, if asked for
 
 
 def evaluate(
@@ -52,8 +53,11 @@ def evaluate(
     processes: ProcessGroup,
     *,
     precision: str = "fp32",
+    classes: int | None = None,
 ) -> list[Accuracy]:
     """The accuracy of each network, in one pass over the images; they stay in evaluation mode.
+
+    With the number of ``classes``, balanced accuracy, too; classes without images do not count.
 
     Every process must call this with its share of the images. The networks, each
     ``[B, 3, S, S] -> [B, classes]``, may not be wrapped for distributed training: processes may
@@ -63,6 +67,7 @@ def evaluate(
     count = 0
     # [networks, 3]: top-1 hits, top-5 hits, summed loss
     sums = torch.zeros(len(networks), 3, dtype=torch.float64, device=device)
+    by_class = torch.zeros(1 + len(networks), classes or 0, dtype=torch.int64, device=device)
     for network in networks:
         network.eval()
     # Not inference mode: training could not use the tensors that a network caches.
@@ -70,16 +75,33 @@ def evaluate(
         for images, labels in batches:
             inputs, targets = (x.to(device, non_blocking=True) for x in (images, labels))
             inputs = fast_layout(inputs)
-            for network, total in zip(networks, sums, strict=True):
-                total += _hits(network(inputs).float(), targets)
+            for place, network in enumerate(networks):
+                logits = network(inputs).float()
+                sums[place] += _hits(logits, targets)
+                if classes is not None:
+                    right = targets[logits.argmax(1) == targets]
+                    by_class[1 + place] += right.bincount(minlength=classes)
+            if classes is not None:
+                by_class[0] += targets.bincount(minlength=classes)
             count += len(targets)
     images_seen = int(processes.sum(torch.tensor(count, device=device)))
+    balanced = _balanced(processes.sum(by_class)) if classes else [None] * len(networks)
     return [
         Accuracy(
-            100 * top1 / images_seen, 100 * top5 / images_seen, loss / images_seen, images_seen
+            *(100 * top1 / images_seen, 100 * top5 / images_seen, loss / images_seen),
+            images=images_seen,
+            balanced=share,
         )
-        for top1, top5, loss in processes.sum(sums).tolist()
+        for (top1, top5, loss), share in zip(processes.sum(sums).tolist(), balanced, strict=True)
     ]
+
+
+def _balanced(by_class: Tensor) -> list[float]:
+    """Balanced accuracy of networks, per cent: images by class, then hits of each network."""
+    there = by_class[0] > 0
+    shares = by_class[1:, there].double() / by_class[0, there]
+    means: list[float] = (100 * shares.mean(dim=1)).tolist()
+    return means
 
 
 def _hits(logits: Tensor, labels: Tensor) -> Tensor:
@@ -259,15 +281,35 @@ class EpochRow:
     seconds: float  # wall-clock time, validation included
     train_top1: float | None = None  # on augmented images, per cent; None where they are mixed
 
+    # The same with each class counting alike, where they are balanced; else None.
+    balanced: float | None = None
+    average_balanced: float | None = None
+
     @property
-    def best_top1(self) -> float:
-        """The better of the network's accuracy and that of its moving average, per cent."""
-        return self.top1 if self.average_top1 is None else max(self.top1, self.average_top1)
+    def score(self) -> float:
+        """What networks and epochs are compared by: balanced accuracy, or top-1; per cent."""
+        return self.top1 if self.balanced is None else self.balanced
+
+    @property
+    def average_score(self) -> float | None:
+        """The same of the moving average; None without one."""
+        return self.average_top1 if self.average_balanced is None else self.average_balanced
+
+    @property
+    def best_score(self) -> float:
+        """The better of both."""
+        return self.score if self.average_score is None else max(self.score, self.average_score)
 
     @property
     def average_is_better(self) -> bool:
         """Whether the moving average is the better of the two."""
-        return self.average_top1 is not None and self.average_top1 >= self.top1
+        return self.average_score is not None and self.average_score >= self.score
+
+    @property
+    def best_top1(self) -> float:
+        """The top-1 accuracy of the better of the two, per cent."""
+        better = self.average_top1 if self.average_is_better else None
+        return self.top1 if better is None else better
 
 
 def write_metrics(folder: Path, rows: Sequence[object]) -> None:

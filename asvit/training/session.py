@@ -10,7 +10,8 @@ from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from asvit.core.answers import write_answers
 from asvit.core.console import number
@@ -19,6 +20,7 @@ from asvit.core.run_files import ANSWERS, BEST, MODEL, PREDICTIONS
 from asvit.data import TrainingSets
 from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
+from asvit.training.balance import class_weights
 from asvit.training.checkpoint import EngineState
 from asvit.training.distillation import Teacher
 from asvit.training.engine import Engine, Step
@@ -59,7 +61,13 @@ class Session(EpochSession[EpochRow]):
         self._work = list(accumulate(each, initial=0.0))
         self.work = self._work[-1]  #: epochs at the own tokens that take as long as the training
         self._engine = Engine(
-            model, settings, self.processes, steps_per_epoch=self.steps, teacher=self.teacher
+            model,
+            settings,
+            self.processes,
+            steps_per_epoch=self.steps,
+            teacher=self.teacher,
+            class_weights=self._class_weights(),
+            classes=None if settings.balance == "none" else self.network.num_classes,
         )
         if stored is not None:
             self._engine.load_state(stored.state, epochs=len(stored.history))
@@ -128,7 +136,7 @@ class Session(EpochSession[EpochRow]):
         """The epoch with the best accuracy at the network's own tokens."""
         own = self._stages[-1] if self._stages else None
         rows = [row for row in self.history if self._tokens(row.epoch - 1) == own]
-        return max(rows, key=lambda row: (row.best_top1, -row.epoch), default=None)
+        return max(rows, key=lambda row: (row.best_score, -row.epoch), default=None)
 
     def _epoch(self, epoch: int, follow: Callable[[Step], None]) -> EpochRow:
         began = time.monotonic()
@@ -155,6 +163,8 @@ class Session(EpochSession[EpochRow]):
             images_per_second=result.images_per_second,
             seconds=time.monotonic() - began,
             train_top1=result.top1,
+            balanced=accuracy.balanced,
+            average_balanced=None if average is None else average.balanced,
         )
 
     def state(self) -> EngineState:
@@ -174,6 +184,7 @@ class Session(EpochSession[EpochRow]):
             **self.facts,
             "epoch": row.epoch,
             "top1": row.best_top1,
+            **({} if row.balanced is None else {"balanced_accuracy": row.best_score}),
             "weights": "average" if row.average_is_better else "trained",
             "tokens": row.tokens,
         }
@@ -218,12 +229,20 @@ class Session(EpochSession[EpochRow]):
         """Share of the work that is done after some epochs, by the measured times."""
         return float(np.interp(epochs, range(len(self._work)), self._work)) / self.work
 
+    def _class_weights(self) -> Tensor | None:
+        """Weights of the classes in the loss."""
+        if self.origin.settings.balance != "weights":
+            return None
+        labels = self.sets.train.labels
+        return torch.from_numpy(class_weights(labels, self.network.num_classes))
+
     def _loaders(self) -> tuple[Loader, Loader]:
         """This process's batches to train on and to validate on."""
         settings = self.origin.settings
         batching = self.batching(
             augmentation=settings.augmentation,
             label_smoothing=settings.label_smoothing,
+            balanced=settings.balance == "sampling",
             bad=settings.bad_images,
         )
         part = -(-settings.batch_size // settings.accumulate)
@@ -236,6 +255,8 @@ def _accuracy(row: EpochRow, classes: int) -> str:
     parts = [f"top-1 {row.top1:.2f} %"]
     if classes > TOP:
         parts.append(f"top-5 {row.top5:.2f} %")
+    if row.balanced is not None:
+        parts.append(f"balanced {row.balanced:.2f} %")
     if row.average_top1 is not None:
         parts.append(f"top-1 of EMA weights {row.average_top1:.2f} %")
     if row.tokens:

@@ -31,11 +31,22 @@ from asvit.designs.pictures import (
     open_pictures,
     sampled_facts,
 )
-from asvit.designs.result import DesignResult, Model, Racer, predict_command
+from asvit.designs.result import (
+    DesignResult,
+    Model,
+    Racer,
+    balance_in_words,
+    predict_command,
+)
 from asvit.designs.sizes import Sizes, limits_of
 from asvit.export.formats import FORMATS
 from asvit.reference.findings import Component, Interval
-from asvit.reference.intervals import paired_difference, wilson
+from asvit.reference.intervals import (
+    Estimate,
+    balanced_accuracy,
+    paired_difference,
+    proportion,
+)
 from asvit.runs.algorithms.design_plan import AFTERWARDS, SHARES, SIDES, DesignPlan
 from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.algorithms.training import TrainAlgorithm
@@ -49,6 +60,7 @@ from asvit.search.result import SearchResult
 from asvit.search.settings import ACCURACY, LIMITS
 from asvit.search.trained import networks_by_hand
 from asvit.spaces import load_space
+from asvit.training.balance import imbalance
 from asvit.training.distillation import load_teacher
 from asvit.training.metrics import MOST_PICTURES, predictions_of
 from asvit.training.settings import TrainSettings
@@ -126,6 +138,9 @@ class DesignAlgorithm(DesignRun):
         if s.hours is not None:
             times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in SHARES.items())
             more = [f"plan: {', '.join(times)}"]
+        uneven = imbalance(self._images.labels)
+        if words := balance_in_words(s.balance_for(uneven), uneven):
+            more.append(words)
         if s.teacher is None and s.pretrained is None:
             more += few_pictures_note(
                 len(self._images), "--pretrained FILE, or hub for timm's, adds them to the race"
@@ -336,12 +351,15 @@ class DesignAlgorithm(DesignRun):
                 f"in {self.folder} began with: {in_words(left_out)}; put them back, {ELSEWHERE}"
             )
         right, result = dict[str, list[bool]](), dict[str, Any]()
+        balanced = dict[str, list[float]]()
         for name, labels in guesses.items():
             right[name] = [labels[place] == files[place][2] for place in tested]
-            count = sum(right[name])
-            shares = count / len(tested), *wilson(count, len(tested))
-            result[name] = [100 * share for share in shares]
-        result |= {"pictures": len(tested), "left_out": left_out}
+            by_class: dict[str, list[bool]] = {}
+            for place, is_right in zip(tested, right[name], strict=True):
+                by_class.setdefault(files[place][2], []).append(is_right)
+            result[name] = _per_cent(proportion(sum(right[name]), len(tested)))
+            balanced[name] = _per_cent(balanced_accuracy([*by_class.values()]))
+        result |= {"pictures": len(tested), "left_out": left_out, "balanced": balanced}
         self._write_predictions([files[place] for place in tested], [first[p] for p in tested])
         choice = self.results["choice"]
         if choice["by_hand"] in (None, choice["winner"]):
@@ -454,6 +472,8 @@ class DesignAlgorithm(DesignRun):
             },
             prediction=results["search"]["prediction"],
             image_size=results["finalists"]["side"],
+            balance=plan.balance,
+            imbalance=plan.imbalance,
             epochs=choice["epochs"],
             classes=pictures["classes"],
             train_pictures=pictures["train"],
@@ -475,6 +495,7 @@ class DesignAlgorithm(DesignRun):
         """The network of a finalist, with the accuracy of one of its trainings."""
         results = self.results
         mean, *ends = results["test"][tested]
+        balanced, *around = results["test"].get("balanced", {}).get(tested, [math.nan] * 3)
         return Model(
             family=self.plan.network(name)["family"],
             architecture=self.plan.network(name)["architecture"],
@@ -484,6 +505,8 @@ class DesignAlgorithm(DesignRun):
             pretrained=self.plan.network(name).get("pretrained", ""),
             accuracy=mean,
             accuracy_interval=Interval(*ends),
+            balanced_accuracy=balanced,
+            balanced_accuracy_interval=Interval(*around),
         )
 
     def _entrants(self, ranking: Sequence[Mapping[str, Any]]) -> list[Racer]:
@@ -514,9 +537,14 @@ def _trained(run: TrainAlgorithm) -> Mapping[str, Any]:
         "params": result.params,
         "macs": result.macs,
         "command": result.provenance["command"],
-        "validation": statistics.fmean(row.top1 for row in last),
+        "validation": statistics.fmean(row.score for row in last),
         "epoch_seconds": statistics.median(row.seconds for row in result.history),
     }
+
+
+def _per_cent(estimate: Estimate) -> list[float]:
+    """A share and the ends of its interval."""
+    return [100 * share for share in (estimate.value, *estimate.interval)]
 
 
 def _ranking(result: SearchResult) -> list[dict[str, Any]]:

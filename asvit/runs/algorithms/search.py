@@ -22,6 +22,7 @@ from asvit.core.run_files import JOURNAL, RESULT, TRAINED, TRIALS
 from asvit.core.secrets import public_url
 from asvit.core.settings import ELSEWHERE, MeasuringSettings, fields_of
 from asvit.reference import REFERENCES
+from asvit.reference.build import accuracies_in_words
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.reference.statistics import check_per_cent
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
@@ -368,7 +369,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         again = trained_again(study)
         trained = gathered(rows, self.before, self.space, self.limits, side, again)
         pool = self.pool
-        content = to_csv(trained, pool.lines, self.settings, pool.context.num_classes)
+        lines = {**pool.lines, "accuracies": accuracies_in_words(pool.settings.balance)}
+        content = to_csv(trained, lines, self.settings, pool.context.num_classes)
         write_text(self.folder / TRAINED, content)
 
     @property
@@ -394,6 +396,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             return command
         if s.data == "fractal":
             command += f" --classes {s.classes} --train-images {s.train_images}"
+        if s.balance != "none":
+            command += f" --balance {s.balance}"
         return f"{command} --recipe small"
 
     def remaining(self) -> Remaining:

@@ -23,6 +23,7 @@ from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.folder import LOCK, seems_usable
 from asvit.runs.training import TrainRun, plan_lines
+from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.pretrained import load_pretrained
@@ -278,6 +279,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "macs": session.cost.macs,
             "images": {"train": len(self.sets.train), "validation": len(self.sets.validation)},
             "source": self.sets.provenance["source"],
+            "imbalance": imbalance(self.sets.train.labels),
             "steps_per_epoch": session.steps,
             "stages": session.origin.stages,
             "saved": session.saved,
