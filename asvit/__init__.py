@@ -13,6 +13,7 @@ _LAZY = {
     "CorrelationResult": "asvit.reference.result",
     "DesignResult": "asvit.designs.result",
     "DetectionResult": "asvit.transfer.settings",
+    "EvaluationResult": "asvit.evaluation.result",
     "EvolutionResult": "asvit.search.supernet_result",
     "Genotype": "asvit.architectures.genotype",
     "Predictor": "asvit.predictor",
@@ -25,6 +26,7 @@ _LAZY = {
     "backbone": "asvit.networks.pyramid",
     "build": "asvit.spaces",
     "build_reference": "asvit.runs.reference",
+    "compare": "asvit.runs.comparing",
     "convert": "asvit.models",
     "cost": "asvit.spaces",
     "cross_validate": "asvit.predictor",
@@ -43,6 +45,7 @@ _LAZY = {
     "run_segmentation": "asvit.runs.transfer",
     "run_training": "asvit.runs.training",
     "score": "asvit.runs.scoring",
+    "test": "asvit.runs.evaluating",
     "train_supernet": "asvit.runs.supernet",
 }
 

@@ -4,6 +4,7 @@ from asvit.architectures.genotype import Genotype as Genotype
 from asvit.core.progress import Progress
 from asvit.core.progress import Tell
 from asvit.designs.result import DesignResult as DesignResult
+from asvit.evaluation.result import EvaluationResult as EvaluationResult
 from asvit.executors import Workers
 from asvit.export.exported import Exported
 from asvit.growth.result import ScaleResult as ScaleResult
@@ -16,6 +17,7 @@ from asvit.predictor.validation import cross_validate as cross_validate
 from asvit.reference import ReferenceTable
 from asvit.reference.build_result import BuildResult as BuildResult
 from asvit.reference.result import CorrelationResult as CorrelationResult
+from asvit.runs.comparing import compare as compare
 from asvit.runs.mapping import attention_maps as attention_maps
 from asvit.runs.predicting import predict as predict
 from asvit.runs.scoring import Scores
@@ -59,6 +61,7 @@ def build_reference(
     batch_size: int = 64,
     init: Literal['xavier', 'own'] = 'xavier',
     rate_by_width: bool = False,
+    balance: Literal['none', 'weights', 'sampling'] = 'none',
     paces: str | None = None,
     learning_rate: float = 0.001,
     weight_decay: float = 0.05,
@@ -86,6 +89,7 @@ def design(
     space: str = 'families',
     trainings: int = 24,
     image_size: int | None = None,
+    balance: Literal['auto', 'none', 'weights', 'sampling'] = 'auto',
     pretrained: str | None = None,
     warm_start: Literal['auto', 'fractals', 'none'] = 'auto',
     teacher: str | None = None,
@@ -282,6 +286,7 @@ def run_search(
     crop_scale: float = 1.0,
     color_jitter: float = 0.0,
     init: Literal['xavier', 'own'] = 'xavier',
+    balance: Literal['none', 'weights', 'sampling'] = 'none',
     paces: str | None = None,
     storage: str | None = None,
     track: str = '',
@@ -342,6 +347,7 @@ def run_training(
     validation_images: int | None = None,
     image_size: int = 224,
     bad_images: str = 'stop',
+    balance: Literal['none', 'weights', 'sampling'] = 'none',
     recipe: str = 'swin',
     epochs: int = 300,
     batch_size: int = 1024,
@@ -406,6 +412,20 @@ def score(
     device: str = 'auto',
     preset: str = 'default',
 ) -> Scores: ...
+
+def test(
+    data: str | Path,
+    *,
+    weights: str | Path,
+    architecture: str | None = None,
+    image_size: int | None = None,
+    batch_size: int = 32,
+    device: str = 'auto',
+    out: Path | str | None = None,
+    fresh: bool = False,
+    preset: str = 'default',
+    progress: Callable[[Progress], None] | None = None,
+) -> EvaluationResult: ...
 
 def train_supernet(
     *,

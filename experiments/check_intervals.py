@@ -21,7 +21,15 @@ from numpy.typing import ArrayLike, NDArray
 from asvit.predictor.validation import COVERED, Rows, Splits, gather_rows, make_split
 from asvit.reference import load_reference
 from asvit.reference.findings import Correlation, Interval
-from asvit.reference.intervals import paired_difference, wilson
+from asvit.reference.intervals import (
+    balanced_accuracy,
+    combined,
+    paired_difference,
+    proportion,
+    stratified_difference,
+    weighted_proportions,
+    wilson,
+)
 from asvit.reference.statistics import correlate, in_bands, pooled_kendall, resampled_kendall
 from asvit.reference.variance import variance_components
 from asvit.search.trained import check_predictor
@@ -180,6 +188,59 @@ def accuracies(samples: int, seed: int) -> Iterable[Coverage]:
         right = rng.binomial(pictures, share, samples)
         found = [(share, wilson(int(count), pictures)) for count in right]
         yield covered(f"{share:.0%} of {pictures} pictures", found)
+
+
+#: Pictures of each class, and the share of them that a network is right about.
+CLASSES: Mapping[str, tuple[Sequence[int], Sequence[float]]] = {
+    "2 classes of 10": ((10, 10), (0.8, 0.8)),
+    "classes of 100 to 5": ((100, 50, 20, 10, 5), (0.95, 0.9, 0.8, 0.6, 0.4)),
+    "classes of 100 to 5, few mistakes": ((100, 50, 20, 10, 5), (0.99, 0.98, 0.95, 0.95, 0.9)),
+    "40 classes of 12": ((12,) * 40, (0.9,) * 40),
+    "classes of 100 and 5": ((5, 100), (0.6, 0.95)),
+}
+
+
+def balanced(samples: int, seed: int) -> Iterable[Coverage]:
+    """The balanced accuracy of a network, in a test and a design."""
+    rng = np.random.default_rng(seed)
+    for name, (sizes, shares) in CLASSES.items():
+        truth, found = float(np.mean(shares)), []
+        for _ in range(samples):
+            right = [rng.random(size) < share for size, share in zip(sizes, shares, strict=True)]
+            found.append((truth, balanced_accuracy(right).interval))
+        yield covered(name, found, coarse=min(sizes) <= 10)
+
+
+def tests_apart(samples: int, seed: int) -> Iterable[Coverage]:
+    """Differences of accuracies and of balanced ones, as ``asvit compare`` has them."""
+    rng = np.random.default_rng(seed)
+    for name, (sizes, shares) in CLASSES.items():
+        strata = np.repeat(np.arange(len(sizes)), sizes)
+        ours = np.repeat(shares, sizes)
+        theirs, alone = 0.9 * ours, 0.5 * ours  # of which so many are right in both
+        weights = np.repeat([1 / size / len(sizes) for size in sizes], sizes)
+        truths = float((ours - theirs).mean()), float(((ours - theirs) * weights).sum())
+        pairs, apart, balanced_apart = [], [], []
+        for _ in range(samples):
+            drawn, other = rng.random((2, len(strata)))
+            left = drawn < ours
+            right = (drawn < alone) | ((drawn >= alone) & (other < (theirs - alone) / (1 - alone)))
+            pairs.append((truths[1], stratified_difference(left, right, strata).interval))
+            free = rng.random(len(strata)) < theirs
+            counts = [proportion(int(side.sum()), len(side)) for side in (left, free)]
+            apart.append((truths[0], combined((1, counts[0]), (-1, counts[1])).interval))
+            groups = [
+                (sign / len(sizes), int(side[strata == at].sum()), size)
+                for sign, side in ((1, left), (-1, free))
+                for at, size in enumerate(sizes)
+            ]
+            balanced_apart.append((truths[1], weighted_proportions(*groups).interval))
+        for words, found in (
+            ("balanced, in pairs", pairs),
+            ("independent", apart),
+            ("balanced, independent", balanced_apart),
+        ):
+            yield covered(f"{name}, {words}", found, coarse=min(sizes) <= 10)
 
 
 def _correlated(values: Array, accuracy: Array, count: Array, seed: int) -> Correlation:
@@ -368,7 +429,7 @@ def study_shares(samples: int, seed: int) -> Iterable[Coverage]:
 
     The truth is that of the levels there are, so that more is covered.
     """
-    layouts: Mapping[str, Mapping[str, NDArray[np.int64]]] = {
+    layouts: Mapping[str, Mapping[str, NDArray[np.signedinteger]]] = {
         "family": {"family": np.arange(72) // 8, "topology": np.arange(72) // 2},
         "parts": {"parts": np.arange(120) // 6, "topology": np.arange(120) % 6},
     }
@@ -417,6 +478,8 @@ KINDS: Mapping[str, Kind] = {
     "against the best of random draws": best_drawn,
     "differences on the same pictures": same_pictures,
     "accuracies": accuracies,
+    "balanced accuracies": balanced,
+    "differences of tests": tests_apart,
     "τ of a measure": taus,
     "τ in bands": bands,
     "τ of pairs": pair_taus,

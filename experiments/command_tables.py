@@ -22,7 +22,7 @@ SEVERAL = "several commands"
 COMMANDS = (
     *("design", "search", "scale", "train", "reference build", "correlate"),
     *("transfer detect", "transfer segment", "supernet train", "supernet evolve"),
-    *("export", "predict", "maps", "cost", "score"),
+    *("export", "predict", "test", "compare", "maps", "cost", "score"),
 )
 LEAST = 4  # commands that share an option
 

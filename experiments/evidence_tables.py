@@ -26,6 +26,7 @@ from experiments import (
     measure_ranks,
     predictor_rivals,
     predictor_table,
+    study_balance,
     study_designs,
     study_fidelity,
     study_kernels,
@@ -41,7 +42,7 @@ from experiments.tables import fill_tables, markdown, read_rows
 DOCS = Path(__file__).parents[1] / "docs"
 NAMES = (
     *("evidence", "evidence_measures", "evidence_searches"),
-    *("predictor", "retokenization", "supernet"),
+    *("predictor", "retokenization", "supernet", "training"),
 )
 PAGES = tuple(DOCS / f"{name}.md" for name in NAMES)
 BUDGETS = "0.8M", "1.5M", "0.005G"
@@ -175,6 +176,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "growths, differences": partial(_part, compare_growths, compare_growths.TABLE, 1),
     "rules, differences": _rules_apart,
     "psvit, differences": compare_psvit.table,
+    "balance": partial(_complete, study_balance),
     "predictor, rivals": partial(_complete, predictor_rivals),
     "controllers": partial(_complete, compare_controllers),
     "rejection": partial(_complete, study_rejection),

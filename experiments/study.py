@@ -263,6 +263,7 @@ def gains(
     lines: Sequence[str],
     column: str,
     pair: Sequence[str] = ("seed",),
+    value: str = "accuracy",
 ) -> str:
     """How many points every level of ``factor`` is ahead of its level ``base``, as Markdown.
 
@@ -272,7 +273,8 @@ def gains(
 
     def cell(own: Sequence[R]) -> str:
         (key,) = grouped(own, (*lines, column))
-        return in_a_cell(gain(own, bases[key], pair=pair)) if key in bases else ""
+        there = key in bases
+        return in_a_cell(gain(own, bases[key], pair=pair, value=value)) if there else ""
 
     others = [row for row in rows if getattr(row, factor) != base]
     return pivot(others, (*lines, factor), column, cell)

@@ -40,6 +40,8 @@ _LONGEST = 4_000  # characters of a message: the longest path
 COMMANDS = {
     "design": "Make a network for your pictures, within limits.",
     "predict": "Classify pictures.",
+    "test": "Test a classifier on labelled pictures.",
+    "compare": "Compare runs: settings, results, differences.",
     "search": "Search for a seed architecture without training.",
     "scale": "Grow an architecture to a budget without training.",
     "train": "Train a network on your images.",

@@ -89,7 +89,8 @@ def run_command(kind: Kind) -> click.Command:
             data, lines = _dry_run(kind, preset, options, quiet=quiet)
         else:
             result = _result_of(context, kind, preset, options, quiet=quiet or not kind.first())
-            data, lines = {"folder": result.folder, **result.to_json()}, ()
+            place = {"folder": result.folder} if result.kept else {}
+            data, lines = {**place, **result.to_json()}, ()
         if not kind.first():
             return
         if as_json:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
+from asvit.core.answers import Answer, read_answers
 from asvit.core.codec import (
     MALFORMED,
     check_schema,
@@ -18,7 +20,8 @@ from asvit.core.codec import (
 )
 from asvit.core.digests import read_sealed_json, sealed_json
 from asvit.core.files import check_plain, read_text, write_bytes
-from asvit.core.run_files import RESULT
+from asvit.core.run_files import ANSWERS, RESULT
+from asvit.core.summary import Estimate
 from proxies.registry import Registry
 from proxies.tables import read_cells
 
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Every kind of run, a class of :mod:`asvit.runs.run`, by the command that starts it.
 RUNS: Registry[Any] = Registry("kind of run", entries="asvit.runs.kinds")
+
+#: The folder of a result that was not kept; nothing can be in it.
+NO_FOLDER = Path(os.devnull)
 
 #: Types of what a result keeps of its making; what has no type here may be anything.
 _PROVENANCE: Mapping[str, Any] = {
@@ -44,6 +50,17 @@ _ABOUT = (
 )
 
 
+@dataclass(frozen=True)
+class PairedDifference:
+    """A number of one run minus that of another, from what both have of the same cases."""
+
+    value: float
+    low: float  # ends of its 95 % interval
+    high: float
+    cases: int  # how many there are
+    what: str  # what they are, such as ``"pictures that both tested"``
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What a run ended in. A subclass is the one declaration of a kind's result.
@@ -58,6 +75,8 @@ class Result:
     provenance_keys: ClassVar[tuple[str, ...]] = ("images", "device", "versions", "command")
     hidden: ClassVar[tuple[str, ...]] = ()  # fields that stand in the file in another form
     rows_in: ClassVar[str] = ""  # the table of the run folder with its rows, without ending
+    #: The fact that is the share of right answers in predictions.csv, per cent; empty for none.
+    answered: ClassVar[str] = ""
 
     folder: Path  #: run folder
     settings: Any  #: settings of the run
@@ -73,7 +92,7 @@ class Result:
         cls.__repr__ = Result.__repr__  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
-        facts = {**self.facts(), "folder": str(self.folder)}
+        facts = {**self.facts(), **({"folder": str(self.folder)} if self.kept else {})}
         order = sorted(facts, key=lambda name: "architecture" not in name)
         words = (
             f"{name}={facts[name]:.5g}"
@@ -90,6 +109,36 @@ class Result:
             for name, value in self.to_json().items()
             if isinstance(value, str | float | int) and name not in _ABOUT
         }
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is a run folder."""
+        return self.folder != NO_FOLDER
+
+    @property
+    def answers(self) -> Sequence[Answer]:
+        """What it takes each picture for, as predictions.csv has it; none without that file."""
+        there = self.answered and self.kept and (self.folder / ANSWERS).exists()
+        return read_answers(self.folder / ANSWERS) if there else ()
+
+    def comparable(self) -> dict[str, Any]:
+        """The facts, also those of nested parts, under names with dots; what runs are compared by.
+
+        Of what is listed by any names, such as unreadable files, it has how many there are.
+        A number ``x`` whose interval stands beside it as ``x_interval`` is an
+        :class:`asvit.core.summary.Estimate`.
+        """
+        content = self.to_json()
+        left_out = {*_ABOUT, *self.provenance_keys, "settings"}
+        own = {name: value for name, value in content.items() if name not in left_out}
+        return {**self.facts(), **dict(_nested("", own))}
+
+    def paired(self, other: Self) -> Mapping[str, PairedDifference]:
+        """Numbers of :meth:`comparable` minus those of another result, where cases are the same.
+
+        By default none; accuracies of pictures need no code here.
+        """
+        return {}
 
     def to_dataframe(self, table: str = "") -> DataFrame:
         """A table of the run folder as a pandas data frame, one row a row.
@@ -189,6 +238,26 @@ class Result:
                 f"{path} is not the result of {article(cls.noun)} that this version can read: "
                 f"{content_fault(error)}"
             ) from error
+
+
+def _nested(above: str, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Numbers and texts under their names, with those of the parts that they are in."""
+    for name, value in content.items():
+        ends = content.get(f"{name}_interval")
+        if isinstance(value, Mapping) and _is_listing(value):
+            yield f"{above}{name}", len(value)
+        elif isinstance(value, Mapping):
+            yield from _nested(f"{above}{name}.", value)
+        elif isinstance(value, int | float) and isinstance(ends, list) and None not in ends:
+            yield f"{above}{name}", Estimate(value, *ends)
+        elif isinstance(value, str | int | float):
+            yield f"{above}{name}", value
+
+
+def _is_listing(content: Mapping[str, Any]) -> bool:
+    """Whether a mapping has a text or a count for each of any names, such as those of files."""
+    kinds = {type(value) for value in content.values()}
+    return kinds in (set(), {str}, {int})
 
 
 def stored_content(path: Path) -> dict[str, Any]:

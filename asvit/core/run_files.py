@@ -51,7 +51,12 @@ METRICS_STEPS = "metrics_steps.csv"  # of supernets and transfers, too
 TENSORBOARD = "tensorboard"
 TRACKED = ".tracked.json"
 PREDICTIONS = "predictions.json"
+ANSWERS = "predictions.csv"  # also of designs and tests: a row a picture
 TRAINING_FIGURES = ("curves", "pace", "confusion")
+
+# Of a test.
+TESTED = "test.jsonl"
+TEST_FIGURES = ("calibration", "confusion")
 
 # Of a design, beside the folders of its runs.
 DESIGNED = "design.jsonl"

@@ -18,6 +18,7 @@ class Estimate:
     high: float
     digits: int = 3  # decimals of the number; the ends have one less
     sign: str = ""  # "+" where positive numbers have a sign, too
+    level: float = 0.95  # coverage of the interval
 
     def __str__(self) -> str:
         """As ``0.512 [0.38, 0.59]``."""

@@ -1,5 +1,6 @@
 """Labelled sets of images, and subsets of them."""
 
+import hashlib
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -94,6 +95,10 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         """Its name, and its stored content digest if there is one: for digests of sets."""
         return self.name(index)
 
+    def digest(self, index: int) -> str:
+        """SHA-256 of its file in hexadecimal, if it is known without reading; else empty."""
+        return ""
+
     @property
     def paths(self) -> Sequence[Path]:
         """Files of all images; none where they are not files of their own."""
@@ -130,6 +135,16 @@ class SubsetImages(LabelledImages):
         """Its identity in the whole set."""
         return self._whole.identity(int(self._indices[index]))
 
+    def digest(self, index: int) -> str:
+        """Its digest in the whole set."""
+        return self._whole.digest(int(self._indices[index]))
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Files of the images of the subset; none where the whole set has none."""
+        whole = self._whole.paths
+        return tuple(whole[index] for index in self._indices) if whole else ()
+
 
 class JoinedImages(LabelledImages):
     """The images of two sets of the same classes, one after the other."""
@@ -164,9 +179,36 @@ class JoinedImages(LabelledImages):
         images, place = self._at(index)
         return images.identity(place)
 
+    def digest(self, index: int) -> str:
+        """Its digest in its own set."""
+        images, place = self._at(index)
+        return images.digest(place)
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Files of the images of both sets; none where one of them has none."""
+        first, second = self._first.paths, self._second.paths
+        return (*first, *second) if first and second else ()
+
     def _at(self, index: int) -> tuple[LabelledImages, int]:
         count = len(self._first)
         return (self._first, index) if index < count else (self._second, index - count)
+
+
+def sets_digest(*parts: LabelledImages) -> str:
+    """SHA-256 of names, labels and classes of sets, and of the content of images where known.
+
+    Also of their kind, if it is not that of 8-bit RGB pictures.
+    """
+    digest, kind = hashlib.sha256(), parts[0].kind
+    if not kind.picture or kind.reading:
+        digest.update(f"{kind} {kind.stored}".encode())
+    for part in parts:
+        digest.update(repr(part.classes).encode())
+        digest.update(np.ascontiguousarray(part.labels, dtype="<i8").data)
+        identities = "\n".join(part.identity(index) for index in range(len(part)))
+        digest.update(identities.encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def divide(

@@ -223,6 +223,10 @@ class ListedDataset(LabelledImages):
         row = self._rows[index]
         return f"{row.name} {row.digest}"
 
+    def digest(self, index: int) -> str:
+        """SHA-256 of its content, as the table has it."""
+        return self._rows[index].digest
+
     @property
     def paths(self) -> tuple[Path, ...]:
         """Paths of all images."""

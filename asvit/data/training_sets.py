@@ -1,6 +1,5 @@
 """Training and validation images, from one line of text."""
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asvit.core.files import expanded, split_reading
-from asvit.data.base import JoinedImages, LabelledImages, Progress, SubsetImages, balanced_choice
+from asvit.data.base import (
+    JoinedImages,
+    LabelledImages,
+    Progress,
+    SubsetImages,
+    balanced_choice,
+    sets_digest,
+)
 from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files
 from asvit.data.files import (
     TEST,
@@ -28,7 +34,7 @@ from asvit.data.files import (
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, PICTURES, ImageKind, Picture, the_same
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
-from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
+from asvit.data.sources import DOWNLOAD, LIST, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
 from proxies.text import one_line
 
@@ -74,6 +80,7 @@ def open_training_sets(
     classes: int | None = None,
     train_on_validation: bool = False,
     progress: Progress | None = None,
+    quiet: bool = False,
 ) -> TrainingSets:
     """Open the training and validation images that ``spec`` names.
 
@@ -97,6 +104,7 @@ def open_training_sets(
         train_on_validation: Whether the images for validation are among those for training, too,
             all that were held out, however few are asked for.
         progress: Called with the number of fractals that are ready, and their total.
+        quiet: Whether to name no copies.
     """
     if not 0 < held_out < 1:
         raise ValueError(f"held_out is {held_out}; use a share above 0 and below 1")
@@ -117,7 +125,8 @@ def open_training_sets(
     else:
         train, stored = _parts(spec, validation)
         _check_classes(train, classes)
-        train, other = (train, stored) if stored is not None else _divided(train, held_out, seed)
+        parts = (train, stored) if stored is not None else None
+        train, other = parts or _divided(train, held_out, seed, quiet=quiet)
         _check_same_classes(train, other)
         train = _balanced(train, train_images, seed, _TRAINED)
         other = _balanced(more := other, validation_images, seed, _VALIDATED)
@@ -128,18 +137,31 @@ def open_training_sets(
         )
     if train_on_validation:
         train = JoinedImages(train, more)
-    digest = hashlib.sha256()
-    kind = the_same([(part.source, part.kind) for part in (train, other)], "training")
-    if not kind.picture or kind.reading:
-        digest.update(f"{kind} {kind.stored}".encode())
-    for part in (train, other):
-        digest.update(repr(part.classes).encode())
-        digest.update(np.ascontiguousarray(part.labels, dtype="<i8").data)
-        identities = "\n".join(part.identity(index) for index in range(len(part)))
-        digest.update(identities.encode(errors="surrogateescape"))
+    the_same([(part.source, part.kind) for part in (train, other)], "training")
     provenance = {"source": train.source, "validation": other.source}
-    provenance["digest"] = digest.hexdigest()
+    provenance["digest"] = sets_digest(train, other)
     return TrainingSets(train, other, train.classes, provenance)
+
+
+def open_test_part(spec: str, reading: str = "") -> LabelledImages:
+    """Open the images of a folder, or of a table, that a network is to be tested on.
+
+    Of ``train``, ``val`` and ``test`` it is the last that is there.
+
+    Args:
+        spec: ``FOLDER`` with class folders, or with ``train`` and others that contain them; or
+            ``TABLE.csv``. It may end in a reading.
+        reading: How files are read where it does not.
+    """
+    spec, own = split_reading(spec)
+    path, reading = expanded(spec), own or reading
+    if path.suffix == LIST and path.is_file():
+        part = TEST if has_part(path, TEST) else VALIDATION
+        return ListedDataset(path, part, reading=reading)
+    inner = list_folder(path)[1] if path.is_dir() else []
+    others = [name for name in _VALIDATION_FOLDERS if name in inner]
+    divided = "train" in inner and others and list_folder(path / "train")[1]
+    return FolderDataset(path / others[-1] if divided else path, reading=reading)
 
 
 class PartedPictures(LabelledImages):
@@ -287,12 +309,12 @@ def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
 
 
 def _divided(
-    images: LabelledImages, held_out: float, seed: int
+    images: LabelledImages, held_out: float, seed: int, *, quiet: bool
 ) -> tuple[LabelledImages, LabelledImages]:
     """Hold out a share of the images, on whose copies nothing is trained."""
     count = len(images)
     groups = equal_files(images.paths) if images.paths else np.arange(count)
-    if len(np.unique(groups)) < count:
+    if len(np.unique(groups)) < count and not quiet:
         names = [images.name(index) for index in range(count)]
         for warning in copies_in_words(names, images.labels, groups):
             _log.warning("%s", warning)

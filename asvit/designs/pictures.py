@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asvit.core.files import expanded, read_text, split_reading, write_text
 from asvit.core.progress import Tell, ignore, image_progress
@@ -193,6 +194,7 @@ class PictureList:
             "classes": list(images.classes),
             "train": len(part) - count[TEST],
             "test": count[TEST],
+            "sizes": _sizes(labels[[place for place in part if part[place] != TEST]]),
             "side": int(statistics.median(sides)),
             "channels": images.kind.channels,
             "pixels": images.kind.stored,
@@ -235,12 +237,19 @@ def sampled_facts(images: LabelledImages, *, side: int) -> Mapping[str, Any]:
         "classes": images.classes,
         "side": int(statistics.median(sides or [side])),
         "train": round((1 - TEST_SHARE) * len(images)),
+        "sizes": [round((1 - TEST_SHARE) * size) for size in _sizes(images.labels)],
     }
 
 
 def in_words(pictures: Mapping[str, str]) -> str:
     """A few pictures with what is wrong with each."""
     return some_of([f"{name} ({why})" for name, why in pictures.items()])
+
+
+def _sizes(labels: NDArray[np.int64]) -> list[int]:
+    """Pictures of each class."""
+    sizes: list[int] = np.unique(labels, return_counts=True)[1].tolist()
+    return sizes
 
 
 def _digest(content: str) -> str:

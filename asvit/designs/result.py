@@ -16,6 +16,8 @@ from asvit.core.settings import fields_of
 from asvit.core.summary import Estimate
 from asvit.designs.settings import DesignSettings
 from asvit.reference.findings import NO_INTERVAL, Component, Interval
+from asvit.search.result import shares_of_variance
+from asvit.training.balance_settings import IN_WORDS
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class Model:
     #: Whose weights it started from: ``timm:`` and timm's name of them, or a file; empty if it was
     #: trained from scratch.
     pretrained: str = ""
+    #: Mean over the classes of the accuracy of their test pictures, per cent.
+    balanced_accuracy: Nullable = math.nan
+    balanced_accuracy_interval: Interval = NO_INTERVAL  #: its 95 % interval (Price and Bonett's)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +47,8 @@ class Racer:
     family: str  #: name of its space
     architecture: str  #: its text, as wide as the limits allow
     by_hand: bool  #: whether it is of a published shape
-    validation: Nullable  #: accuracy of the validation pictures of its round, per cent
+    #: Accuracy of the validation pictures of its round, balanced where classes are; per cent.
+    validation: Nullable
     accuracy: Nullable = math.nan  #: of the test pictures, per cent; of the last round only
     accuracy_interval: Interval = NO_INTERVAL  #: its 95 % interval (Wilson's)
     epochs: int = 0  #: passes over the training images, in the last round
@@ -73,6 +79,8 @@ class DesignResult(Result, Model):
 
     kind = "design"
     noun = "design"
+    rows_in = "predictions"
+    answered = "accuracy"
 
     settings: DesignSettings
     #: The best network of a published shape in the last round, as wide as the limits allow; None
@@ -95,6 +103,10 @@ class DesignResult(Result, Model):
     channels: int = 3  #: of the images
     pixels: str = ""  #: type of their numbers; empty for 8-bit RGB pictures
     fractals: int = 0  #: epochs on generated fractals that the network began with; 0 for none
+    #: How all networks were trained on uneven classes: by ``weights`` in the loss or by
+    #: ``sampling``, and compared by balanced accuracy; or ``none``.
+    balance: str = "none"
+    imbalance: float = 1.0  #: pictures to train on of the largest class over those of the smallest
     epochs: int  #: passes over all pictures but those of the test, after the last round
     classes: Sequence[str]  #: their names
     train_pictures: int  #: how many there were to train on
@@ -119,14 +131,19 @@ class DesignResult(Result, Model):
         commands = [now if command == before else command for command in result.commands]
         return dataclasses.replace(result, commands=commands, next_command=now)
 
+    def comparable(self) -> dict[str, Any]:
+        """As the base has them, with the intervals of shares of variance."""
+        return {**super().comparable(), **shares_of_variance(self.variance)}
+
     @property
     def lines(self) -> list[list[Any]]:
-        """The networks as rows of a table: which, text, sizes, milliseconds and accuracy."""
+        """The networks as rows of a table: which, text, sizes, milliseconds and accuracies."""
         ours = Model(**{name: getattr(self, name) for name in fields_of(Model)})
         return [
             [
                 *(name, model.architecture, model.params, model.macs, model.latency_ms),
                 Estimate(model.accuracy, *model.accuracy_interval, digits=1),
+                Estimate(model.balanced_accuracy, *model.balanced_accuracy_interval, digits=1),
             ]
             for name, model in (("trained on all", ours), ("by hand, last round", self.hand_made))
             if model is not None
@@ -189,6 +206,16 @@ class DesignResult(Result, Model):
         if high < 0 and not by_chance:
             return "less accurate"
         return "no difference is shown"
+
+
+def balance_in_words(balance: str, imbalance: float) -> str:
+    """How uneven classes are trained on, in a sentence; empty where they are not balanced."""
+    if balance == "none":
+        return ""
+    return (
+        f"the largest class has {imbalance:.1f} times the pictures of the smallest: "
+        f"{IN_WORDS[balance]}, and networks and epochs are compared by balanced accuracy"
+    )
 
 
 def predict_command(folder: Path) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from asvit.core.latency_settings import check_command
 from asvit.core.settings import Settings, seed_setting, setting, setting_of
 from asvit.export.settings import TOLERANCE
 from asvit.search.settings import SearchSettings
+from asvit.training.balance_settings import BALANCES, UNEVEN
 from asvit.training.settings import FEW, TrainSettings
+
+CHOSEN: Final = "sampling"  # of the ways to balance uneven classes
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,13 @@ class DesignSettings(Settings):
         at_least=32,
         shown="the pictures' own, at most 224",
     )
+    balance: Literal["auto", "none", "weights", "sampling"] = setting(
+        "auto",
+        "Of uneven classes: weights in the loss, or sampling equally many pictures of each; "
+        "networks and epochs are then compared by balanced accuracy.",
+        choices=("auto", *BALANCES),
+        shown="sampling where the largest class has over 3 times the pictures of the smallest",
+    )
     pretrained: str | None = setting(
         None,
         "Fine-tune a trained network in the last round, too: its run folder or file, or hub for "
@@ -73,6 +83,12 @@ class DesignSettings(Settings):
     )
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
     seed: int = seed_setting()
+
+    def balance_for(self, imbalance: float) -> Literal["none", "weights", "sampling"]:
+        """How networks are trained on classes whose largest is so many times the smallest."""
+        if self.balance != "auto":
+            return self.balance
+        return CHOSEN if imbalance > UNEVEN else "none"
 
     def check(self) -> None:
         """Check that there is a teacher with its weights, or none, and one way to take times."""

@@ -189,13 +189,20 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
             f"{rate} ({s.warmup:.0%} linear warm-up, then a cosine), weight decay "
             f"{s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at most "
             f"{s.clip:g}, {' and '.join(augmentation) or 'no augmentation'}"
-            f"{', Xavier initialisation' * (s.init == 'xavier')}; the same for all"
+            f"{', Xavier initialisation' * (s.init == 'xavier')}"
+            f"{f', balance {s.balance}' * (s.balance != 'none')}; the same for all"
         ),
         "images": (
             f"{source}; {s.image_size} px, {s.train_images} to train on and {s.test_images} "
             "others to test on"
         ),
     }
+
+
+def accuracies_in_words(balance: str) -> str:
+    """What the accuracies of a table are."""
+    kind = "top-1" if balance == "none" else "balanced accuracy"
+    return f"{kind} on the test images after the last step, per cent"
 
 
 def provenance_of(
@@ -221,7 +228,7 @@ def provenance_of(
         "title": f"{len(rows)} random architectures of space {s.space}, trained from scratch",
         "source": f"asvit {versions['asvit']}, {command}",
         **how_trained(settings, images),
-        "accuracies": "top-1 on the test images after the last step, per cent",
+        "accuracies": accuracies_in_words(settings.balance),
         "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}, at {sized}",
         "spread": (
             f"standard deviation {deviation.between:.2f} points between architectures, "

@@ -6,11 +6,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from asvit.core.codec import Nullable, finite, to_json
-from asvit.core.results import Result
+from asvit.core.results import PairedDifference, Result
 from asvit.core.run_files import TABLE
+from asvit.core.summary import Estimate
 from asvit.reference.build_settings import BuildSettings
 
 
@@ -140,6 +141,32 @@ class BuildResult(Result):
     def spread(self) -> Spread:
         """See :class:`Spread`."""
         return spread(self.rows)
+
+    def comparable(self) -> dict[str, Any]:
+        """As the base has them, with the mean over architectures and its interval (Student's)."""
+        from asvit.reference.intervals import contrast
+
+        values, means = super().comparable(), list(self._means.values())
+        if not means:
+            return values
+        mean = contrast((1, means))
+        return {"mean_accuracy": Estimate(mean.value, *mean.interval), **values}
+
+    def paired(self, other: Self) -> Mapping[str, PairedDifference]:
+        """The mean difference of the architectures that both tables have (Student's interval)."""
+        from asvit.reference.intervals import contrast
+
+        ours, theirs = self._means, other._means
+        apart = [mean - theirs[text] for text, mean in ours.items() if text in theirs]
+        if len(apart) < 2:
+            return {}
+        found, what = contrast((1, apart)), "architectures that both trained"
+        return {"mean_accuracy": PairedDifference(found.value, *found.interval, len(apart), what)}
+
+    @property
+    def _means(self) -> dict[str, float]:
+        """Mean accuracies of the architectures without a failure."""
+        return {row.architecture: row.mean for row in self.rows if not math.isnan(row.mean)}
 
     def derived(self) -> Mapping[str, Any]:
         """The table's path, the rows with their means, their spread and noise."""

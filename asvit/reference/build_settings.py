@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from asvit.core.settings import Presets, setting
+from asvit.training.balance_settings import balance_setting
 from asvit.training.short_settings import (
     ShortTrainingSettings,
     initial_weights,
@@ -105,6 +106,7 @@ class BuildSettings(ShortTrainingSettings):
         "Take --learning-rate for --width; twice the width has half the rate (arXiv 2203.03466).",
     )
 
+    balance: Literal["none", "weights", "sampling"] = balance_setting()
     paces: str | None = setting(
         None,
         "Other numbers of steps for some families of several, as multiples: resnet=1.5,swin=0.9.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +68,96 @@ def wilson(successes: int, cases: int) -> Interval:
     """Wilson's interval of a proportion, between 0 and 1."""
     share = stats.binomtest(successes, cases).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(float(share.low), float(share.high))
+
+
+def combined(*terms: tuple[float, Estimate]) -> Estimate:
+    """A weighted sum of independent estimates, with an interval made of theirs (MOVER).
+
+    For the difference of two proportions with Wilson's intervals it is Newcombe's hybrid score
+    interval. A term is a weight and an estimate; NaN ends give NaN ends.
+
+    References:
+        Zou and Donner 2008, "Construction of confidence limits about effect measures";
+        Newcombe 1998, "Interval estimation for the difference between independent proportions".
+    """
+    value, below, above = 0.0, 0.0, 0.0
+    for weight, term in terms:
+        ends = [weight * (end - term.value) for end in term.interval]
+        value += weight * term.value
+        below += min(ends) ** 2
+        above += max(ends) ** 2
+    return Estimate(value, Interval(value - math.sqrt(below), value + math.sqrt(above)))
+
+
+def proportion(successes: int, cases: int) -> Estimate:
+    """A proportion, 0 to 1, with Wilson's interval."""
+    return Estimate(successes / cases, wilson(successes, cases))
+
+
+def weighted_proportions(*groups: tuple[float, int, int]) -> Estimate:
+    """A weighted sum of proportions of independent groups, such as the mean recall of classes.
+
+    A group is a weight, successes and cases; weights are not 0. An interval of resamples within
+    the groups is too narrow where a small group has no failure.
+
+    References:
+        Price and Bonett 2004, "An improved confidence interval for a linear function of binomial
+        proportions".
+    """
+    more = 2 / len(groups)  # successes, and as many failures
+    value = sum(weight * right / cases for weight, right, cases in groups)
+    centre, variance = 0.0, 0.0
+    for weight, right, cases in groups:
+        share, size = (right + more) / (cases + 2 * more), cases + 2 * more
+        centre += weight * share
+        variance += weight**2 * share * (1 - share) / size
+    low = sum(min(weight, 0.0) for weight, _, _ in groups)
+    high = sum(max(weight, 0.0) for weight, _, _ in groups)
+    return Estimate(value, _within(centre, variance, low, high))
+
+
+def balanced_accuracy(classes: Sequence[ArrayLike]) -> Estimate:
+    """The mean over classes of the share of right answers, 0 to 1; see the above.
+
+    Each class has whether the answer about each of its cases is right, ``[cases]``.
+    """
+    shares = [np.asarray(right, dtype=bool) for right in classes]
+    return weighted_proportions(
+        *((1 / len(shares), int(right.sum()), len(right)) for right in shares)
+    )
+
+
+def stratified_difference(ours: ArrayLike, theirs: ArrayLike, strata: ArrayLike) -> Estimate:
+    """The mean over strata of the difference of two classifiers on the same cases.
+
+    With classes as strata it is the difference of their balanced accuracies, -1 to 1.
+
+    All arguments are ``[cases]``: whether each classifier was right, and the case's stratum.
+
+    References:
+        Bonett and Price 2012, "Adjusted Wald confidence interval for a difference of binomial
+        proportions based on paired data"; the two cases that it adds are shared by the strata.
+    """
+    left, right = np.asarray(ours, dtype=bool), np.asarray(theirs, dtype=bool)
+    groups = np.unique(np.asarray(strata), return_inverse=True)[1]
+    count = int(groups.max()) + 1
+    more, value, centre, variance = 1 / count, 0.0, 0.0, 0.0
+    for group in range(count):
+        own = groups == group
+        cases = int(own.sum())
+        gained, lost = int((left & ~right)[own].sum()), int((~left & right)[own].sum())
+        value += (gained - lost) / cases / count
+        size = cases + 2 * more
+        up, down = (gained + more) / size, (lost + more) / size
+        centre += (up - down) / count
+        variance += (up + down - (up - down) ** 2) / size / count**2
+    return Estimate(value, _within(centre, variance, -1.0, 1.0))
+
+
+def _within(centre: float, variance: float, low: float, high: float) -> Interval:
+    """The normal interval around a centre, inside the bounds of the value."""
+    away = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance)
+    return Interval(max(centre - away, low), min(centre + away, high))
 
 
 def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> PairedDifference:

@@ -1,14 +1,16 @@
 """The result of a correlation, and ``values.csv`` beside it: the values, row by row."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from asvit.core.files import read_text
-from asvit.core.results import Result
+from asvit.core.results import PairedDifference, Result
 from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
+from asvit.core.summary import Estimate
 from asvit.reference.findings import Finding
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
@@ -34,6 +36,16 @@ class Values:
     measures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     # Failures of a row's measures, in one line; empty without any.
     reasons: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> dict[tuple[str, int, int], int]:
+        """The place of each row, by its architecture, image size, and which of several it is."""
+        seen = Counter[tuple[str, int]]()
+        places = {}
+        for place, key in enumerate(zip(self.architectures, self.image_sizes, strict=True)):
+            places[(*key, seen[key])] = place
+            seen[key] += 1
+        return places
 
     def to_csv(self) -> str:
         """The content of values.csv; numbers have all their digits."""
@@ -134,6 +146,39 @@ class CorrelationResult(Result):
             **{f"tau of {row.measure}": row.correlation.tau for row in rows},
         }
 
+    def comparable(self) -> dict[str, Any]:
+        """As the base has them, with tau of each measure for each target and its interval."""
+        taus = {
+            _tau_name(row, self.targets): Estimate(
+                row.correlation.tau, *row.correlation.tau_interval
+            )
+            for row in self.correlations
+        }
+        return {**super().comparable(), **taus}
+
+    def paired(self, other: Self) -> Mapping[str, PairedDifference]:
+        """Differences of taus over the rows that both have values of, resampled together."""
+        from asvit.reference.statistics import paired_taus
+
+        ours, theirs = self.values.rows, other.values.rows
+        common = [(ours[key], theirs[key]) for key in ours if key in theirs]
+        differences = {}
+        for row in self.correlations:
+            name = _tau_name(row, self.targets)
+            known = name in {_tau_name(one, other.targets) for one in other.correlations}
+            if row.predicted or not known or self.digest != other.digest:
+                continue
+            accuracy = self.values.accuracies[row.target]
+            mine, its = (values.measures[row.measure] for values in (self.values, other.values))
+            left, right = [mine[place] for place, _ in common], [its[place] for _, place in common]
+            accuracies = [accuracy[place] for place, _ in common]
+            if found := paired_taus(left, right, accuracies, better=row.better):
+                value, (low, high), rows = found
+                differences[name] = PairedDifference(
+                    value, low, high, rows, "rows that both measured"
+                )
+        return differences
+
     @classmethod
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
         """Undo :meth:`to_json` for a file in ``folder``, which has values.csv, too.
@@ -152,6 +197,12 @@ class CorrelationResult(Result):
             if name not in values.measures and name not in values.accuracies:
                 raise ValueError(f"{VALUES} has no column {shown(name)}, as {RESULT} has")
         return replace(result, values=values)
+
+
+def _tau_name(finding: Finding, targets: Sequence[Target]) -> str:
+    """What tau of a finding is called among facts; the target is named unless it is the first."""
+    name = f"tau of {finding.measure}"
+    return name if finding.target == targets[0].name else f"{name}, {finding.target}"
 
 
 def scatter_name(measure: str) -> str:

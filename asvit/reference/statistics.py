@@ -88,6 +88,31 @@ def correlate(
     )
 
 
+def paired_taus(
+    ours: ArrayLike,
+    theirs: ArrayLike,
+    accuracies: ArrayLike,
+    *,
+    better: Better,
+    samples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, Interval, int] | None:
+    """Tau of a measure minus that of another one, with its interval and the number of rows.
+
+    Both are taken over the rows where each has a value, and over the same resamples. None where
+    these cannot be ranked. Arguments as :func:`correlate`.
+    """
+    x, other = oriented(ours, better), oriented(theirs, better)
+    y = np.asarray(accuracies, dtype=np.float64)
+    whole = np.isfinite(x) & np.isfinite(other) & np.isfinite(y)
+    x, other, y = x[whole], other[whole], y[whole]
+    if _nothing_to_rank(x, y) or _nothing_to_rank(other, y):
+        return None
+    weights = resamples(len(x), samples, seed=seed)
+    apart = resampled_kendall(x, y, weights) - resampled_kendall(other, y, weights)
+    return kendall(x, y) - kendall(other, y), interval_of(apart), len(x)
+
+
 def check_per_cent(accuracies: ArrayLike) -> None:
     """Refuse accuracies that are fractions."""
     values = np.asarray(accuracies, dtype=np.float64)

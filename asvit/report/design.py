@@ -28,7 +28,7 @@ class CurveRow:
 
     network: str
     epoch: int  # of the last round, then of the training on all pictures
-    accuracy: float  # of the validation pictures, per cent
+    accuracy: float  # of the validation pictures, balanced where classes are; per cent
 
 
 def pictures(result: DesignResult) -> list[Picture]:
@@ -78,7 +78,7 @@ def curve_rows(result: DesignResult) -> list[CurveRow]:
         stages[kind] += 1
         path = result.folder / f"{kind}-{stages[kind]}" / METRICS_JSONL
         rows += [
-            CurveRow(f"{place}: {racer.group}", row.epoch, row.top1) for row in read_metrics(path)
+            CurveRow(f"{place}: {racer.group}", row.epoch, row.score) for row in read_metrics(path)
         ]
     return rows
 

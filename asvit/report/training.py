@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from asvit.core.results import Result
 from asvit.core.run_files import PREDICTIONS
 from asvit.core.summary import Cell, Photo, Table
 from asvit.report.pictures import Picture
@@ -30,12 +31,14 @@ _CURVES = {
     "loss (nats)": ("train_loss", "loss", "average_loss"),
     "accuracy (%)": ("train_top1", "top1", "average_top1"),
 }
+_BALANCED = {"balanced accuracy (%)": ("", "balanced", "average_balanced")}
 _PACE = {"learning rate": ("", "learning_rate"), "images a second": ("", "images_per_second")}
 
 
 def pictures(result: TrainResult) -> list[Picture]:
     """The pictures of a training; a confusion matrix only of at most ``MOST_CLASSES`` classes."""
     rows, predictions = result.history, read_predictions(result.folder / PREDICTIONS)
+    curves = {**_CURVES, **(_BALANCED if rows[-1].balanced is not None else {})}
     figures = [
         Picture(
             "curves",
@@ -43,7 +46,7 @@ def pictures(result: TrainResult) -> list[Picture]:
             "Training images are augmented, and their loss has what the recipe adds to it, such "
             "as label smoothing; accuracy on them is left out where they are mixed. A dotted "
             "line marks a change of tokens.",
-            lambda: draw_epochs(rows, _CURVES),
+            lambda: draw_epochs(rows, curves),
             (rows, EpochRow),
         ),
         Picture(
@@ -121,7 +124,7 @@ def _sizes(predictions: Predictions) -> Counter[str]:
     return sizes
 
 
-def details(result: TrainResult) -> Iterator[Table]:
+def details(result: Result) -> Iterator[Table]:
     """The most confused pairs of classes, and the images with the highest loss."""
     predictions = read_predictions(result.folder / PREDICTIONS)
     if predictions is None or not predictions.mistakes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.console import clock
 from asvit.core.files import expanded, split_reading
 from asvit.core.run_files import (
+    ANSWERS,
     DESIGNED,
     GRAPH,
     MODEL,
@@ -22,7 +23,7 @@ from asvit.core.run_files import (
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, Estimate, SummaryPart, Table
 from asvit.designs.journal import DesignJournal
-from asvit.designs.result import DesignResult
+from asvit.designs.result import DesignResult, balance_in_words
 from asvit.designs.settings import DesignSettings
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
@@ -49,7 +50,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         "design",
         DESIGNED,
         (
-            *(PICTURES, MODEL, PREDICTIONS, GRAPH, SMALL_GRAPH, PREDICT_SCRIPT),
+            *(PICTURES, MODEL, PREDICTIONS, ANSWERS, GRAPH, SMALL_GRAPH, PREDICT_SCRIPT),
             *PRETRAINED_WEIGHTS,
         ),
     )
@@ -73,8 +74,11 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         """The outcome, the networks and their race, and pictures left out."""
         yield result.outcome
         columns = ["", "architecture", "params", "multiply-adds", "ms", "accuracy [95 %]"]
+        columns += ["balanced [95 %]"]
         title = f"On {result.test_pictures} test pictures, per cent"
         yield Table(columns, result.lines, title)
+        if words := balance_in_words(result.balance, result.imbalance):
+            yield words
         columns = ["family", "architecture", "origin", "validation", "test [95 %]"]
         rows: list[list[Cell]] = [
             [
@@ -83,7 +87,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             ]
             for racer in result.last_round
         ]
-        yield Table(columns, rows, "The last round, trained alike, per cent")
+        title = "The last round, trained alike, per cent"
+        if result.balance != "none":
+            title += "; of validation pictures, balanced accuracy"
+        yield Table(columns, rows, title)
         if result.variance:
             yield variance_table(result.variance)
             yield variance_in_words(result.variance)

@@ -6,6 +6,7 @@ from asvit.core.extensions import installed_runs
 from asvit.core.results import RUNS
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.designing import DesignRun
+from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.reference import BuildRun
 from asvit.runs.run import register_run
@@ -19,7 +20,7 @@ from proxies.messages import fault
 for _kind in (
     *(SearchRun, ScaleRun, TrainRun, DesignRun),
     *(BuildRun, CorrelationRun, SupernetRun, EvolutionRun),
-    *(DetectionRun, SegmentationRun),
+    *(DetectionRun, SegmentationRun, EvaluationRun),
 ):
     register_run(_kind)
 

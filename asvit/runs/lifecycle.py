@@ -12,13 +12,14 @@ import os
 import shutil
 import time
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asvit.core.display import in_notebook, progress_display
 from asvit.core.files import check_plain
 from asvit.core.progress import Progress, Tell, ignore
-from asvit.core.results import Result
+from asvit.core.results import NO_FOLDER, Result
 from asvit.core.run_files import REPORT, RESULT, SETTINGS
 from asvit.core.settings import (
     Settings,
@@ -51,9 +52,21 @@ def perform(run: Run[S, R, J]) -> R:
         OSError: If the folder cannot be written to, or something cannot be found.
     """
     if run.progress is not ignore or not in_notebook():
-        return _perform(run)
+        return _placed(run)
     with progress_display(lambda: run.title) as run.progress:
+        return _placed(run)
+
+
+def _placed(run: Run[S, R, J]) -> R:
+    """Perform a run in its folder, or in one that goes where it is not kept."""
+    if run.kept:
         return _perform(run)
+    with TemporaryDirectory() as place:
+        run.scratch = Path(place)
+        try:
+            return dataclasses.replace(_perform(run), folder=NO_FOLDER)
+        finally:
+            run.scratch = None
 
 
 def _perform(run: Run[S, R, J]) -> R:
@@ -74,7 +87,7 @@ def _perform(run: Run[S, R, J]) -> R:
         whole = run.conclude(store, result)
         if whole is not result:
             _finish(run, whole)
-        if run.first() and not (folder / REPORT).exists():
+        if run.kept and run.first() and not (folder / REPORT).exists():
             write_report(type(run), folder)
         if not (folder / SETTINGS).exists():
             _write_settings(run)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,16 @@ from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import RESULT
 from asvit.core.versions import missing
 from asvit.data.files import find_images, read_as
+from asvit.data.kinds import ImageKind
 from asvit.export.formats import CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
 from asvit.export.reload import by_torch, onnx_session, run_onnx, takes_pictures
+from asvit.export.settings import ExportSettings
 from asvit.export.writers import ABOUT
-from asvit.networks import WeightsFile
+from asvit.networks import Network, WeightsFile
+from asvit.runs.exporting import find_source
 from asvit.runs.folder import kind_in, kind_noun
+from asvit.runs.timm_classifiers import published_classifier, timm_preparation
+from asvit.spaces.families import PREFIX
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.memory import out_of_memory
@@ -98,11 +103,48 @@ def predict(
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
     paths = list(find_pictures(images))
-    file = weights_path(str(weights))
+    classifier = open_classifier(str(weights), resolve_device(device))
+    return list(classifier.all(paths, top, batch_size))
+
+
+def open_classifier(
+    weights: str,
+    device: torch.device,
+    *,
+    architecture: str | None = None,
+    image_size: int | None = None,
+) -> Classifier:
+    """A trained network that pictures can be given to.
+
+    Args:
+        weights: As of :func:`predict`, or ``timm:NAME`` for the weights that timm publishes.
+        device: Where weights run.
+        architecture: The network of a file that does not say it.
+        image_size: Side of the images in pixels, by default that of the weights.
+
+    Raises:
+        FileNotFoundError: If the weights do not exist, or cannot be downloaded.
+        ValueError: If they cannot be read, or do not say which network they are of.
+        ImportError: If ONNX Runtime is needed and not installed.
+    """
+    if weights.startswith(PREFIX):
+        content = published_classifier(weights, image_size)
+        return Classifier.of(Path(weights), content, by_torch(content.load(), device))
+    file = weights_path(weights)
     if not file.exists():
         _check_finished(file.parent)
-    classifier = _Classifier.load(file, resolve_device(device))
-    return list(classifier.all(paths, top, batch_size))
+    if architecture is None and image_size is None:
+        return Classifier.load(file, device)
+    if file.suffix in (_ONNX, _PROGRAM):
+        raise ValueError(f"{file} has a network and an image size of its own; name neither")
+    facts: Mapping[str, Any] = {}
+    if architecture is not None and architecture.startswith(PREFIX):
+        facts, side = timm_preparation(architecture)
+        image_size = image_size or side
+    source = ExportSettings("safetensors", architecture, weights=str(file), image_size=image_size)
+    content, model, _ = find_source(source)
+    content = replace(content, facts={**facts, **content.facts})
+    return Classifier.of(file, content, by_torch(model, device))
 
 
 def find_pictures(images: Iterable[str | Path]) -> Iterator[Path]:
@@ -127,17 +169,20 @@ def _check_finished(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Classifier:
+class Classifier:
     """A network, how pictures are prepared for it, and its classes."""
 
     path: Path  # of its weights
     run: Run
     read: Callable[[Path], Tensor]  # of a file, the image as the network takes it
+    kind: ImageKind  # of the images in files
     labels: Sequence[str]
+    network: Network
     batch: int | None  # pictures in every batch; None for any number
 
     @classmethod
-    def load(cls, path: Path, device: torch.device) -> _Classifier:
+    def load(cls, path: Path, device: torch.device) -> Classifier:
+        """The classifier in a file of ours."""
         if path.suffix == _PROGRAM:
             raise ValueError(
                 f"{path} is a torch.export program; give the weights that it was made from"
@@ -150,10 +195,10 @@ class _Classifier:
             model = content.load()
         except ValueError as error:
             raise ValueError(f"{path}: {first_line(error)}") from error
-        return cls._of(path, content, by_torch(model, device))
+        return cls.of(path, content, by_torch(model, device))
 
     @classmethod
-    def _from_onnx(cls, path: Path) -> _Classifier:
+    def _from_onnx(cls, path: Path) -> Classifier:
         if not path.is_file():
             raise FileNotFoundError(f"no file {str(path)!r}")
         try:
@@ -178,10 +223,10 @@ class _Classifier:
                 f"{path} is no copy of asvit export: {content_fault(error)}"
             ) from error
         run = _checked(path, run_onnx(session))
-        return cls._of(path, content, run, batch, alone=takes_pictures(session))
+        return cls.of(path, content, run, batch, alone=takes_pictures(session))
 
     @classmethod
-    def _of(
+    def of(
         cls,
         path: Path,
         content: WeightsFile,
@@ -189,7 +234,11 @@ class _Classifier:
         batch: int | None = None,
         *,
         alone: bool = False,
-    ) -> _Classifier:
+    ) -> Classifier:
+        """The classifier of a network that ``run`` computes.
+
+        ``alone``: It takes decoded pictures, and resizes, crops and normalises them itself.
+        """
         network = content.network
         if not network.num_classes:
             raise ValueError(f"{network.architecture} was built without classes")
@@ -200,23 +249,29 @@ class _Classifier:
             raise ValueError(f"{path}: {first_line(error)}") from error
 
         def read(file: Path) -> Tensor:
-            if alone:  # the graph resizes, crops and normalises
+            if alone:
                 return torch.from_numpy(np.array(read_as(file, prepare.kind)))
             return prepare.normalise(prepare.read(file))
 
-        return cls(path, run, read, labels, batch)
+        return cls(path, run, read, prepare.kind, labels, network, batch)
 
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
+        """What each picture is taken for."""
+        for path, logits in zip(paths, self.logits(paths, batch_size), strict=True):
+            if isinstance(logits, str):
+                yield PicturePrediction(str(path), reason=logits)
+            else:
+                yield PicturePrediction(str(path), self._guesses(logits, top))
+
+    def logits(self, paths: Sequence[Path], batch_size: int) -> Iterator[Tensor | str]:
+        """Logits ``[classes]`` of each picture, or why it cannot be read."""
         size = self.batch or batch_size
         for start in range(0, len(paths), size):
             batch: list[Tensor | str] = [self._read(path) for path in paths[start : start + size]]
             images = [image for image in batch if isinstance(image, Tensor)]
-            guesses = self._guesses(self._logits(images), top) if images else iter(())
-            for path, image in zip(paths[start:], batch, strict=False):
-                if isinstance(image, str):
-                    yield PicturePrediction(str(path), reason=image)
-                else:
-                    yield PicturePrediction(str(path), next(guesses))
+            rows = iter(self._logits(images) if images else ())
+            for image in batch:
+                yield image if isinstance(image, str) else next(rows)
 
     def _read(self, path: Path) -> Tensor | str:
         """An image as the network takes it, or why there is none."""
@@ -247,12 +302,10 @@ class _Classifier:
             )
         return logits[: len(images)]
 
-    def _guesses(self, logits: Tensor, top: int) -> Iterator[tuple[Guess, ...]]:
-        likeliest = logits.softmax(1).topk(min(top, len(self.labels)))
-        columns = likeliest.values.tolist(), likeliest.indices.tolist()
-        for values, places in zip(*columns, strict=True):
-            pairs = zip(places, values, strict=True)
-            yield tuple(Guess(self.labels[place], value) for place, value in pairs)
+    def _guesses(self, logits: Tensor, top: int) -> tuple[Guess, ...]:
+        likeliest = logits.softmax(0).topk(min(top, len(self.labels)))
+        pairs = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
+        return tuple(Guess(self.labels[place], value) for place, value in pairs)
 
 
 def _check_config(path: Path) -> None:

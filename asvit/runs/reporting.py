@@ -27,9 +27,10 @@ def show(kind: type[Run[Any, Any, Any]], result: Result, screen: Console) -> Non
             screen.print()
         for lines in rendered(part, screen):
             screen.print(lines)
-    folder, names = result.folder, kind.written.split(", ")
-    there = ", ".join(n for n in names if "." not in n or (folder / n).exists())
-    screen.print(legible(f"folder: {folder}{f' ({there})' if there else ''}"))
+    if result.kept:
+        folder, names = result.folder, kind.written.split(", ")
+        there = ", ".join(n for n in names if "." not in n or (folder / n).exists())
+        screen.print(legible(f"folder: {folder}{f' ({there})' if there else ''}"))
     if result.next_command:
         screen.print(f"next:   {result.next_command}", soft_wrap=True)  # to be copied
 

@@ -111,6 +111,7 @@ class Run(ABC, Generic[S, R, J]):
     may_grow: ClassVar[Sequence[str]] = ()
     may_change: ClassVar[Sequence[str]] = ()  # settings that matter only once all is measured
     libraries: ClassVar[Sequence[str]] = ("torch", "timm", "numpy")  # that must not change
+    keeps: ClassVar[bool] = True  # whether it has a folder where none is named
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
 
     settings: S  #: what to do
@@ -124,6 +125,8 @@ class Run(ABC, Generic[S, R, J]):
     fresh: bool = setting(False, "Start over instead of continuing the run.", repeats=False)
     progress: Tell = ignore  #: called as the run goes on
     may_move: Sequence[str] = ()  #: settings that may name the same images by another path
+    #: Folder in place of the run folder while a run goes on that is not kept.
+    scratch: Path | None = dataclasses.field(default=None, init=False)
     #: Whether this call has done any work, rather than found its result.
     work_done: bool = dataclasses.field(default=False, init=False)
 
@@ -268,8 +271,15 @@ class Run(ABC, Generic[S, R, J]):
         return self.settings, self
 
     @property
+    def kept(self) -> bool:
+        """Whether the run folder stays."""
+        return self.keeps or self.out is not None
+
+    @property
     def folder(self) -> Path:
         """The run folder."""
+        if self.scratch is not None:
+            return self.scratch
         return named_folder(self.default_name()) if self.out is None else Path(self.out)
 
     @classmethod

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, number
 from asvit.core.run_files import (
+    ANSWERS,
     BEST,
     CHECKPOINT,
     METRICS_CSV,
@@ -24,6 +25,7 @@ from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
+from asvit.training.balance_settings import IN_WORDS, UNEVEN
 from asvit.training.settings import FEW, TOP, TrainSettings
 from proxies.text import legible
 
@@ -47,7 +49,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         "training",
         "training",
         CHECKPOINT,
-        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, previous(CHECKPOINT)),
+        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, ANSWERS, previous(CHECKPOINT)),
         figures=TRAINING_FIGURES,
         early=(METRICS_STEPS,),
     )
@@ -77,6 +79,10 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
         values = ["train_loss", "loss", "top1", "top5", "average_top1", "images_per_second"]
         if result.network.num_classes <= TOP:
             del columns[3], values[3]
+        if result.last.balanced is not None:
+            columns, values = [*columns, "balanced"], [*values, "balanced"]
+        if result.last.average_balanced is not None:
+            columns, values = [*columns, "balanced (EMA)"], [*values, "average_balanced"]
         best = [] if result.best is None else [("best", result.best)]
         rows = [
             [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
@@ -156,6 +162,16 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
             f"coarser tokens save {saved['macs']:.1%} of the multiply-adds and about "
             f"{saved['time']:.1%} of the time; at the published costs they would save "
             f"{saved['published']:.1%} of the multiply-adds"
+        )
+    if s.balance != "none":
+        lines.append(
+            f"balance {s.balance}: {IN_WORDS[s.balance]}; the best epoch is that of the highest "
+            "balanced accuracy"
+        )
+    elif plan["imbalance"] > UNEVEN:
+        lines.append(
+            f"the largest class has {plan['imbalance']:.1f} times the images of the smallest; "
+            "--balance weights or sampling makes them count alike"
         )
     scratch = s.weights is None and s.teacher is None and plan["picture"]
     if scratch and s.data.partition(":")[0] not in _GENERATED:

@@ -9,6 +9,7 @@ from typing import Any
 from asvit.core.codec import Nullable, to_json
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
+from asvit.core.summary import Estimate
 from asvit.reference.findings import Component, Reliability
 from asvit.search.rows import (
     Confirmed,
@@ -20,6 +21,8 @@ from asvit.search.rows import (
 )
 from asvit.search.settings import SearchSettings
 from proxies.latency import Latency
+
+_LEVEL = 0.9  # of the intervals of fresh trainings and of shares of variance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +121,14 @@ class SearchResult(Result):
         """As the base has them, with every measure of the seed."""
         return {**super().facts(), **self.values}
 
+    def comparable(self) -> dict[str, Any]:
+        """As the base has them, with the intervals of fresh trainings and shares of variance."""
+        values = {**super().comparable(), **shares_of_variance(self.variance)}
+        if (found := self.confirmed) is not None:
+            values["confirmed.mean"] = Estimate(found.mean, found.low, found.high, level=_LEVEL)
+            del values["confirmed.low"], values["confirmed.high"]
+        return values
+
     def derived(self) -> Mapping[str, Any]:
         """What was searched, the seed's main measures, and the front as the table has it."""
         return {
@@ -149,6 +160,14 @@ class SearchResult(Result):
             },
             "front": [{**row, "values": own(row)} for row in content["front"]],
         }
+
+
+def shares_of_variance(variance: Mapping[str, Component]) -> dict[str, Estimate]:
+    """The share of each cause with its interval, as facts to compare runs by."""
+    return {
+        f"variance.{cause}.share": Estimate(part.share, *part.interval, level=_LEVEL)
+        for cause, part in variance.items()
+    }
 
 
 def _columns(row: TrialRow) -> dict[str, Any]:

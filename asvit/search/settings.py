@@ -47,7 +47,7 @@ OF_LATENCY = ("latency_batch", "latency_runtime", "latency_command")
 #: Settings of trainings that a reference table has, too, by the same names.
 _OF_TABLES = (
     *("batch_size", "learning_rate", "train_images", "test_images"),
-    *("classes", "shift", "flip", "crop_scale", "color_jitter", "init", "paces"),
+    *("classes", "shift", "flip", "crop_scale", "color_jitter", "init", "balance", "paces"),
 )
 
 _of_training = partial(setting, group=_TRAINING)
@@ -394,6 +394,9 @@ class TrainingSearchSettings(SearchSettings):
     crop_scale: float = setting_of(BuildSettings, "crop_scale", group=_TRAINING)
     color_jitter: float = setting_of(BuildSettings, "color_jitter", group=_TRAINING)
     init: Literal["xavier", "own"] = setting_of(BuildSettings, "init", group=_TRAINING)
+    balance: Literal["none", "weights", "sampling"] = setting_of(
+        BuildSettings, "balance", group=_TRAINING
+    )
     paces: str | None = setting_of(BuildSettings, "paces", group=_TRAINING)
 
     def __post_init__(self) -> None:

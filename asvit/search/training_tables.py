@@ -63,8 +63,8 @@ def to_csv(
 ) -> str:
     """The trainings of a search as a reference table, each architecture with the mean of its own.
 
-    ``trained`` is by the text of the network; ``lines`` are recipe and images, as such tables have
-    them.
+    ``trained`` is by the text of the network; ``lines`` are recipe, images and what the accuracies
+    are, as such tables have them.
     """
     rows = []
     for text, entry in trained.items():
@@ -73,7 +73,6 @@ def to_csv(
     above = {
         "title": f"{len(rows)} architectures of space {settings.space}, trained by a search",
         **lines,
-        "accuracies": "top-1 on the test images after the last step, per cent",
         "num_classes": str(num_classes),
         "image_size": str(settings.image_size),
         **build.channel_line(in_chans),

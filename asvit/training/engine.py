@@ -13,6 +13,7 @@ from timm.optim import create_optimizer_v2, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3, distribute_bn
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asvit.models.retokenization import Tokens, retokenize
 from asvit.training.checkpoint import (
@@ -90,12 +91,16 @@ class Engine:
     _: KW_ONLY
     steps_per_epoch: int
     teacher: Teacher | None = None
+    class_weights: Tensor | None = None  # [classes], of the loss; None for equal ones
+    classes: int | None = None  # how many there are, where balanced accuracy is measured
 
     def __post_init__(self) -> None:
         settings = self.settings
         check_finite(self.network.state_dict(), what="the weights to start from")
         self._device = self.processes.device
         self.network.to(self._device)
+        if self.class_weights is not None:
+            self.class_weights = self.class_weights.to(self._device)
         if self.teacher is not None:
             self.teacher.to(self._device)
             switch = getattr(self.network, "set_distilled_training", None)
@@ -206,8 +211,13 @@ class Engine:
 
     def validate(self, batches: Batches) -> tuple[Accuracy, Accuracy | None]:
         """Evaluate the network and its average, each process on its share of the images."""
-        precision = self.settings.precision
-        own, *average = evaluate(self._networks, batches, self.processes, precision=precision)
+        own, *average = evaluate(
+            self._networks,
+            batches,
+            self.processes,
+            precision=self.settings.precision,
+            classes=self.classes,
+        )
         return own, average[0] if average else None
 
     def state(self) -> EngineState:
@@ -262,6 +272,8 @@ class Engine:
         if not targets.is_floating_point():
             criterion = self._hard
             self._hits += (logits.detach().argmax(1) == targets).sum()
+        if self.class_weights is not None:
+            criterion = self._weighted
         loss: Tensor = criterion(logits.float(), targets)
         if teacher_logits is None:
             return loss
@@ -270,6 +282,18 @@ class Engine:
         )
         share = settings.distillation_weight
         return (1 - share) * loss + share * distilled
+
+    def _weighted(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy with class weights, whatever classes a batch has.
+
+        PyTorch's own mean over labels divides by the sum of their weights, which parts of a batch
+        in several processes do not share.
+        """
+        smoothing = 0.0 if targets.is_floating_point() else self.settings.label_smoothing
+        total = F.cross_entropy(
+            logits, targets, self.class_weights, reduction="sum", label_smoothing=smoothing
+        )
+        return total / len(targets)
 
     def _read(self, losses: Tensor, epoch: int, first: int, wanted: bool) -> tuple[Tensor, bool]:
         """Average the losses of some steps over the processes; every one refuses NaN and inf.

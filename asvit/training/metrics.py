@@ -3,8 +3,10 @@
 import base64
 import io
 import json
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asvit.core.answers import Answer
 from asvit.core.codec import Nullable, from_json, to_json
 from asvit.core.files import read_text, write_text
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import METRICS_CSV, METRICS_JSONL
 from asvit.data import LabelledImages
 from asvit.data.kinds import Picture
-from asvit.data.preparation import shown_channels, thumbnail_of
+from asvit.data.preparation import thumbnail_of
 from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TOP
 from asvit.training.short import fast_layout
@@ -40,6 +43,7 @@ class Accuracy:
     top5: float  # share of those whose class is among the :data:`TOP` largest, per cent
     loss: float  # mean cross-entropy, nats
     images: int
+    balanced: float | None = None  # mean over classes of their top-1, per cent, if asked for
 
 
 def evaluate(
@@ -48,8 +52,11 @@ def evaluate(
     processes: ProcessGroup,
     *,
     precision: str = "fp32",
+    classes: int | None = None,
 ) -> list[Accuracy]:
     """The accuracy of each network, in one pass over the images; they stay in evaluation mode.
+
+    With the number of ``classes``, balanced accuracy, too; classes without images do not count.
 
     Every process must call this with its share of the images. The networks, each
     ``[B, C, S, S] -> [B, classes]``, may not be wrapped for distributed training: processes may
@@ -59,6 +66,7 @@ def evaluate(
     count = 0
     # [networks, 3]: top-1 hits, top-5 hits, summed loss
     sums = torch.zeros(len(networks), 3, dtype=torch.float64, device=device)
+    by_class = torch.zeros(1 + len(networks), classes or 0, dtype=torch.int64, device=device)
     for network in networks:
         network.eval()
     # Not inference mode: training could not use the tensors that a network caches.
@@ -66,16 +74,33 @@ def evaluate(
         for images, labels in batches:
             inputs, targets = (x.to(device, non_blocking=True) for x in (images, labels))
             inputs = fast_layout(inputs)
-            for network, total in zip(networks, sums, strict=True):
-                total += _hits(network(inputs).float(), targets)
+            for place, network in enumerate(networks):
+                logits = network(inputs).float()
+                sums[place] += _hits(logits, targets)
+                if classes is not None:
+                    right = targets[logits.argmax(1) == targets]
+                    by_class[1 + place] += right.bincount(minlength=classes)
+            if classes is not None:
+                by_class[0] += targets.bincount(minlength=classes)
             count += len(targets)
     images_seen = int(processes.sum(torch.tensor(count, device=device)))
+    balanced = _balanced(processes.sum(by_class)) if classes else [None] * len(networks)
     return [
         Accuracy(
-            100 * top1 / images_seen, 100 * top5 / images_seen, loss / images_seen, images_seen
+            *(100 * top1 / images_seen, 100 * top5 / images_seen, loss / images_seen),
+            images=images_seen,
+            balanced=share,
         )
-        for top1, top5, loss in processes.sum(sums).tolist()
+        for (top1, top5, loss), share in zip(processes.sum(sums).tolist(), balanced, strict=True)
     ]
+
+
+def _balanced(by_class: Tensor) -> list[float]:
+    """Balanced accuracy of networks, per cent: images by class, then hits of each network."""
+    there = by_class[0] > 0
+    shares = by_class[1:, there].double() / by_class[0, there]
+    means: list[float] = (100 * shares.mean(dim=1)).tolist()
+    return means
 
 
 def _hits(logits: Tensor, labels: Tensor) -> Tensor:
@@ -144,11 +169,12 @@ def predict(
     processes: ProcessGroup,
     *,
     precision: str = "fp32",
-) -> Predictions:
+) -> list[Answer]:
     """Predict the classes of ``images``; the network stays in evaluation mode.
 
     Every process must call this with its share of the batches, dealt in turn as by
-    :func:`asvit.training.images.loaders.validation_loader`.
+    :func:`asvit.training.images.loaders.validation_loader`. The first one gets the answers, the
+    others none.
     """
     network.eval()
     parts = [torch.empty(0, 4, dtype=torch.float64)]  # label, prediction, its probability, loss
@@ -162,32 +188,74 @@ def predict(
     rows = np.empty((sum(map(len, shares)), 4))
     for rank, share in enumerate(shares):
         rows[rank :: processes.world] = share
-    names, pairs = images.classes, rows[:, :2].astype(int).tolist()
-    mistakes: list[Mistake] = []
-    for index in np.argsort(-rows[:, 3], kind="stable").tolist() if processes.first else ():
-        label, predicted = pairs[index]
-        if label == predicted or len(mistakes) == MOST_PICTURES:
-            continue
-        try:
-            picture = images.picture(index)
-        except ValueError:  # unreadable, and replaced in its batch
-            continue
-        mistakes.append(
-            Mistake(
-                name=images.name(index),
-                label=names[label],
-                predicted=names[predicted],
-                confidence=round(100 * float(rows[index, 2]), 2),
-                loss=round(float(rows[index, 3]), 4),
-                picture=thumbnail(picture),
-            )
+    names = images.classes
+    return [
+        Answer(
+            images.name(index),
+            names[int(label)],
+            names[int(predicted)],
+            min(probability, 1.0),
+            loss,
+            images.digest(index),
         )
+        for index, (label, predicted, probability, loss) in enumerate(rows.tolist())
+        if processes.first
+    ]
+
+
+def predictions_of(
+    classes: Sequence[str],
+    answers: Sequence[Answer],
+    picture: Callable[[int], Picture],
+    *,
+    right: int = 0,
+    shown: str = "",
+) -> Predictions:
+    """Confusions, the worst mistakes with their pictures, and so many right answers with theirs.
+
+    The worst have the highest loss, or where that is not known the highest probability.
+
+    Args:
+        classes: Names of all classes.
+        answers: What each picture is taken for.
+        picture: Reads the picture of an answer; those that raise ValueError are left out.
+        right: How many right answers to show.
+        shown: Which channels pictures show, in words.
+    """
+
+    def badness(place: int) -> float:
+        answer = answers[place]
+        return answer.probability if math.isnan(answer.loss) else answer.loss
+
+    def some(wanted: bool, most: int) -> tuple[Mistake, ...]:
+        found = list[Mistake]()
+        for place in order:
+            if answers[place].right == wanted and len(found) < most:
+                with suppress(ValueError):  # unreadable, and replaced in its batch
+                    found.append(_mistake(answers[place], picture(place)))
+        return tuple(found)
+
+    order = sorted(range(len(answers)), key=badness, reverse=True)
+    places = {name: place for place, name in enumerate(classes)}
+    pairs = Counter((answer.label, answer.predicted) for answer in answers)
     confusion = (
-        Confusion(names[label], names[predicted], count)
-        for (label, predicted), count in sorted(Counter(map(tuple, pairs)).items())
+        Confusion(*pair, pairs[pair])
+        for pair in sorted(pairs, key=lambda pair: [places[name] for name in pair])
     )
-    shown = shown_channels(images.kind)
-    return Predictions(names, tuple(confusion), tuple(mistakes), shown=shown)
+    return Predictions(
+        tuple(classes), tuple(confusion), some(False, MOST_PICTURES), some(True, right), shown
+    )
+
+
+def _mistake(answer: Answer, picture: Picture) -> Mistake:
+    return Mistake(
+        name=answer.image,
+        label=answer.label,
+        predicted=answer.predicted,
+        confidence=round(100 * answer.probability, 2),
+        loss=round(answer.loss, 4),
+        picture=thumbnail(picture),
+    )
 
 
 def thumbnail(picture: Picture) -> str:
@@ -214,15 +282,35 @@ class EpochRow:
     seconds: float  # wall-clock time, validation included
     train_top1: float | None = None  # on augmented images, per cent; None where they are mixed
 
+    # The same with each class counting alike, where they are balanced; else None.
+    balanced: float | None = None
+    average_balanced: float | None = None
+
     @property
-    def best_top1(self) -> float:
-        """The better of the network's accuracy and that of its moving average, per cent."""
-        return self.top1 if self.average_top1 is None else max(self.top1, self.average_top1)
+    def score(self) -> float:
+        """What networks and epochs are compared by: balanced accuracy, or top-1; per cent."""
+        return self.top1 if self.balanced is None else self.balanced
+
+    @property
+    def average_score(self) -> float | None:
+        """The same of the moving average; None without one."""
+        return self.average_top1 if self.average_balanced is None else self.average_balanced
+
+    @property
+    def best_score(self) -> float:
+        """The better of both."""
+        return self.score if self.average_score is None else max(self.score, self.average_score)
 
     @property
     def average_is_better(self) -> bool:
         """Whether the moving average is the better of the two."""
-        return self.average_top1 is not None and self.average_top1 >= self.top1
+        return self.average_score is not None and self.average_score >= self.score
+
+    @property
+    def best_top1(self) -> float:
+        """The top-1 accuracy of the better of the two, per cent."""
+        better = self.average_top1 if self.average_is_better else None
+        return self.top1 if better is None else better
 
 
 def write_metrics(folder: Path, rows: Sequence[object]) -> None:

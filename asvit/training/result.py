@@ -28,6 +28,7 @@ class TrainResult(Result):
     provenance_keys = ("found_by", "images", "device", "processes", "versions", "command")
     rows_in = "metrics"
     row_type = EpochRow
+    answered = "top1"
 
     settings: TrainSettings
     network: Network  #: settings of the network
@@ -51,5 +52,7 @@ class TrainResult(Result):
         return self.history[-1]
 
     def derived(self) -> Mapping[str, Any]:
-        """The architecture, and the accuracy at the end."""
-        return {"architecture": self.network.architecture, "top1": self.last.best_top1}
+        """The architecture, and the accuracy at the end; balanced if classes are."""
+        last = self.last
+        balanced = {} if last.balanced is None else {"balanced_accuracy": last.best_score}
+        return {"architecture": self.network.architecture, "top1": last.best_top1, **balanced}

@@ -10,20 +10,24 @@ from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from asvit.core.answers import write_answers
 from asvit.core.console import number
 from asvit.core.progress import Progress, Tell, Track, untracked
-from asvit.core.run_files import BEST, MODEL, PREDICTIONS
+from asvit.core.run_files import ANSWERS, BEST, MODEL, PREDICTIONS
 from asvit.data import TrainingSets
+from asvit.data.preparation import shown_channels
 from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
+from asvit.training.balance import class_weights
 from asvit.training.checkpoint import EngineState, EpochPart
 from asvit.training.distillation import Teacher
 from asvit.training.engine import Engine, Step
 from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import Loader, train_loader, validation_loader
-from asvit.training.metrics import EpochRow, predict
+from asvit.training.metrics import EpochRow, predict, predictions_of
 from asvit.training.settings import TOP
 from asvit.training.step_log import StepLog
 from asvit.training.token_plan import saved
@@ -61,7 +65,13 @@ class Session(EpochSession[EpochRow]):
         self._work = list(accumulate(each, initial=0.0))
         self.work = self._work[-1]  #: epochs at the own tokens that take as long as the training
         self._engine = Engine(
-            model, settings, self.processes, steps_per_epoch=self.steps, teacher=self.teacher
+            model,
+            settings,
+            self.processes,
+            steps_per_epoch=self.steps,
+            teacher=self.teacher,
+            class_weights=self._class_weights(),
+            classes=None if settings.balance == "none" else self.network.num_classes,
         )
         if stored is not None:
             self._engine.load_state(stored.state, updates=self.updates)
@@ -102,11 +112,16 @@ class Session(EpochSession[EpochRow]):
         average = engine.average if last.average_is_better else None
         network = engine.network if average is None else average
         precision = self.origin.settings.precision
-        predictions = predict(
-            network, self._validation, self.sets.validation, self.processes, precision=precision
-        )
+        images = self.sets.validation
+        answers = predict(network, self._validation, images, self.processes, precision=precision)
         if self.processes.first:
-            predictions.write(self.folder / PREDICTIONS)
+            shown = shown_channels(images.kind)
+            predictions_of(images.classes, answers, images.picture, shown=shown).write(
+                self.folder / PREDICTIONS
+            )
+            # Of an unreadable picture, the answer is about the one that took its place.
+            read = [answer for answer in answers if answer.image not in self.bad_images]
+            write_answers(self.folder / ANSWERS, read)
 
     def images_per_second(self) -> float:
         """Throughput of a few batches, prepared by this process; it changes the weights."""
@@ -123,7 +138,7 @@ class Session(EpochSession[EpochRow]):
         """The epoch with the best accuracy at the network's own tokens."""
         own = self._stages[-1] if self._stages else None
         rows = [row for row in self.history if self._tokens(row.epoch - 1) == own]
-        return max(rows, key=lambda row: (row.best_top1, -row.epoch), default=None)
+        return max(rows, key=lambda row: (row.best_score, -row.epoch), default=None)
 
     def _epoch(
         self, epoch: int, start: EpochPart, follow: Callable[[Step], None], log: StepLog
@@ -156,6 +171,8 @@ class Session(EpochSession[EpochRow]):
             images_per_second=result.images_per_second,
             seconds=time.monotonic() - began,
             train_top1=result.top1,
+            balanced=accuracy.balanced,
+            average_balanced=None if average is None else average.balanced,
         )
 
     def count_bad_images(self) -> None:
@@ -181,6 +198,7 @@ class Session(EpochSession[EpochRow]):
             **self.facts,
             "epoch": row.epoch,
             "top1": row.best_top1,
+            **({} if row.balanced is None else {"balanced_accuracy": row.best_score}),
             "weights": "average" if row.average_is_better else "trained",
             "tokens": row.tokens,
         }
@@ -225,6 +243,13 @@ class Session(EpochSession[EpochRow]):
         """Share of the work that is done after some epochs, by the measured times."""
         return float(np.interp(epochs, range(len(self._work)), self._work)) / self.work
 
+    def _class_weights(self) -> Tensor | None:
+        """Weights of the classes in the loss."""
+        if self.origin.settings.balance != "weights":
+            return None
+        labels = self.sets.train.labels
+        return torch.from_numpy(class_weights(labels, self.network.num_classes))
+
     def _loaders(self) -> tuple[Loader, Loader]:
         """This process's batches to train on and to validate on."""
         settings = self.origin.settings
@@ -233,6 +258,7 @@ class Session(EpochSession[EpochRow]):
             **({} if own is None else vars(own)),
             augmentation=settings.augmentation,
             label_smoothing=settings.label_smoothing,
+            balanced=settings.balance == "sampling",
             bad=settings.bad_images,
         )
         part = -(-settings.batch_size // settings.accumulate)
@@ -245,6 +271,8 @@ def _accuracy(row: EpochRow, classes: int) -> str:
     parts = [f"top-1 {row.top1:.2f} %"]
     if classes > TOP:
         parts.append(f"top-5 {row.top5:.2f} %")
+    if row.balanced is not None:
+        parts.append(f"balanced {row.balanced:.2f} %")
     if row.average_top1 is not None:
         parts.append(f"top-1 of EMA weights {row.average_top1:.2f} %")
     if row.tokens:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
+from asvit.training.balance_settings import balance_setting
 from asvit.training.recipes import RECIPES, REFERENCE_BATCH
 from asvit.training.short_settings import initial_weights, labelled_data
 from asvit.training.token_plan import TokenPlan
@@ -113,6 +114,7 @@ class TrainSettings(Settings):
         "At an unreadable image, stop, or replace it by another one, with a warning and a count.",
         choices=("stop", "replace"),
     )
+    balance: Literal["none", "weights", "sampling"] = balance_setting()
     recipe: str = setting(
         "swin",
         "Values of the options below: deit, swin, pvt, nextvit, shiftvit, small or finetune.",

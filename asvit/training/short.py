@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.lr_scheduler import LambdaLR
 
+from asvit.training.balance import balanced_order, class_weights
 from asvit.training.short_settings import Recipe as Recipe
 
 LabelledTensors = tuple[Tensor, Tensor]  # images [n, C, H, W] and labels [n] int64
@@ -25,7 +27,9 @@ _RATIO = 4 / 3  # largest of the sides of a random crop
 class FitResult:
     """Result of a training."""
 
-    accuracy: float  # top-1 on the test images, per cent; NaN if training failed
+    # Top-1 on the test images, or balanced accuracy where classes are; per cent, NaN if training
+    # failed.
+    accuracy: float
     losses: tuple[float, ...]  # of every step, nats
     reason: str | None = None  # why training failed
 
@@ -48,7 +52,8 @@ def fit(
         losses, reason = _train(model, train, recipe, torch.Generator().manual_seed(seed))
     if reason is not None:
         return FitResult(math.nan, losses, reason)
-    return FitResult(accuracy(model, *test), losses)
+    measure = accuracy if recipe.balance == "none" else balanced_accuracy
+    return FitResult(measure(model, *test), losses)
 
 
 def fast_layout(images: Tensor) -> Tensor:
@@ -84,12 +89,30 @@ def draw_linear_weights(model: nn.Module) -> None:
 @torch.inference_mode()
 def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor, *, batch_size: int = 256) -> float:
     """Top-1 accuracy of ``model`` in evaluation mode, per cent."""
+    return 100 * int(_right(model, pixels, labels, batch_size).sum()) / len(labels)
+
+
+@torch.inference_mode()
+def balanced_accuracy(
+    model: nn.Module, pixels: Tensor, labels: Tensor, *, batch_size: int = 256
+) -> float:
+    """Mean over classes of the top-1 accuracy of ``model`` in evaluation mode, per cent."""
+    right = _right(model, pixels, labels, batch_size)
+    classes = labels.unique()
+    return 100 * sum(float(right[labels == one].double().mean()) for one in classes) / len(classes)
+
+
+def _right(model: nn.Module, pixels: Tensor, labels: Tensor, batch_size: int) -> Tensor:
+    """Whether ``model`` takes each image for its class, ``[n]``."""
     model.eval()
-    correct = sum(
-        int((model(fast_layout(images)).argmax(dim=1) == targets).sum())
-        for images, targets in zip(pixels.split(batch_size), labels.split(batch_size), strict=True)
+    return torch.cat(
+        [
+            model(fast_layout(images)).argmax(dim=1) == targets
+            for images, targets in zip(
+                pixels.split(batch_size), labels.split(batch_size), strict=True
+            )
+        ]
     )
-    return 100 * correct / len(labels)
 
 
 def _train(
@@ -101,10 +124,11 @@ def _train(
     )
     schedule = LambdaLR(optimizer, lambda step: lr_factor(step, recipe))
     losses: list[float] = []
+    weights = _class_weights(train[1]) if recipe.balance == "weights" else None
     model.train()
     for pixels, labels in _batches(*train, recipe, generator):
         logits = model(pixels)
-        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        loss = _loss(logits, labels, recipe, weights)
         losses.append(float(loss.detach()))
         if not math.isfinite(losses[-1]):
             return tuple(losses), f"the loss became {losses[-1]} in step {len(losses)}"
@@ -114,6 +138,22 @@ def _train(
         optimizer.step()
         schedule.step()
     return tuple(losses), None
+
+
+def _class_weights(labels: Tensor) -> Tensor:
+    """Weights of the classes of ``labels``, up to the largest."""
+    weights = class_weights(labels.cpu().numpy(), int(labels.max()) + 1)
+    return torch.from_numpy(weights).to(labels.device)
+
+
+def _loss(logits: Tensor, labels: Tensor, recipe: Recipe, weights: Tensor | None) -> Tensor:
+    """Mean cross-entropy of a batch; with class weights, whatever classes it has."""
+    smoothing = recipe.label_smoothing
+    if weights is None:
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    whole = F.pad(weights, (0, logits.shape[1] - len(weights)), value=1.0)
+    total = F.cross_entropy(logits, labels, whole, reduction="sum", label_smoothing=smoothing)
+    return total / len(labels)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -138,15 +178,25 @@ def _batches(
 ) -> Iterator[LabelledTensors]:
     """The batches of all steps; every image comes once before any repeats.
 
-    They are drawn on the CPU, so that they are the same for all devices.
+    If classes are sampled, that holds within a class. Batches are drawn on the CPU, so that they
+    are the same for all devices.
     """
     queue = torch.empty(0, dtype=torch.int64)
     for _ in range(recipe.steps):
         while len(queue) < recipe.batch_size:
-            queue = torch.cat([queue, torch.randperm(len(labels), generator=generator)])
+            queue = torch.cat([queue, _order(labels, recipe, generator)])
         indices, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
         indices = indices.to(labels.device)
         yield fast_layout(augment(pixels[indices], recipe, generator)), labels[indices]
+
+
+def _order(labels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Shuffled indices of as many images as there are; of each class alike if it is sampled."""
+    if recipe.balance != "sampling":
+        return torch.randperm(len(labels), generator=generator)
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    indices, _ = balanced_order(labels.cpu().numpy(), len(labels), np.random.default_rng(seed))
+    return torch.from_numpy(indices)
 
 
 def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

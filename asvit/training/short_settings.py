@@ -1,7 +1,7 @@
 """Settings shared by the runs that train with the short recipe on images in memory."""
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from asvit.core.settings import Settings, seed_setting, setting
 
@@ -26,6 +26,8 @@ class Recipe:
     flip: bool = False  # half of the images, at random
     crop_scale: float = 1.0  # smallest share of an image's area in a random crop
     color_jitter: float = 0.0  # strength of random brightness, contrast and saturation
+    # Of uneven classes: weights in the loss, or equally many images of each.
+    balance: Literal["none", "weights", "sampling"] = "none"
 
 
 def labelled_data() -> Any:
@@ -93,5 +95,6 @@ class ShortTrainingSettings(Settings):
 
     def short_recipe(self, steps: int) -> Recipe:
         """The recipe for a training of so many steps."""
-        shared = {f.name: getattr(self, f.name) for f in fields(Recipe) if f.name != "steps"}
+        names = {field.name for field in fields(Recipe)} & {field.name for field in fields(self)}
+        shared = {name: getattr(self, name) for name in names - {"steps"}}
         return Recipe(steps, **{**shared, "warmup": round(self.warmup * steps)})

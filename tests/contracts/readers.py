@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 import asvit.runs.kinds  # noqa: F401 - every kind of result, settings and journal
+from asvit.core.answers import read_answers, write_answers
 from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.core.settings import (
@@ -21,10 +22,13 @@ from asvit.core.settings import (
     check_same_device,
     check_same_images,
     check_same_settings,
+    fields_of,
 )
 from asvit.data.store import read_pictures, write_pictures
 from asvit.designs.journal import DesignJournal, Stage
 from asvit.designs.settings import DesignSettings
+from asvit.evaluation.result import EvaluationResult, Measures, Tested
+from asvit.evaluation.settings import EvaluationSettings
 from asvit.export.settings import ExportSettings
 from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
@@ -37,6 +41,7 @@ from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.runs.architectures import find_architecture
+from asvit.runs.evaluating import EvaluationJournal
 from asvit.runs.folder import MARKER, kind_in
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.rows import read_trials, write_trials
@@ -72,6 +77,10 @@ VERSIONS = {"torch": "2.15.0", "timm": "1.0.27"}
 _images = {"images": IMAGES, "device": "cpu", "versions": VERSIONS}
 FAILURE = Outcome(math.nan, math.nan, 1.5, "the loss became nan in step 3")
 FAILED = Score(math.nan, math.nan, (), "higher", "singular")
+
+
+_tested = stored_results.RIGHT[EvaluationResult][0]
+MEASURES = Measures(**{name: getattr(_tested, name) for name in fields_of(Measures)})
 
 
 def nothing(_found: Any, _path: Path) -> None: ...
@@ -212,6 +221,14 @@ JOURNALS = {
         lambda journal, at: journal.add_record(Stage(f"stage {at}", {"seconds": 1.5})),
         lambda journal, at: journal.result_of(f"stage {at}") is not None,
     ),
+    "journal of a test": journal(
+        EvaluationJournal, EvaluationSettings("pets", "run"),
+        {**_images, "weights": {"source": "run", "digest": "12"}},
+        lambda journal, at: journal.add_record(
+            Tested(replace(MEASURES, pictures=at), stored_results.ANSWERS)
+        ),
+        lambda journal, at: at in [record.measures.pictures for record in journal.records],
+    ),
     "study of a search": Reader(
         Lines(), write_study, open_journal, use_study, "study.journal",
         refusal=r"line \d+ is not |is corrupt",
@@ -231,7 +248,7 @@ def result(kind: type[Result]) -> Reader:
 
     def write(path: Path) -> None:
         replace(right, folder=path.parent).write()
-        (path.parent / "values.csv").write_text(stored_results.VALUES.to_csv())
+        stored_results.write_beside(path.parent)
 
     def use(found: Any, path: Path) -> None:
         show(found, Console(file=StringIO(), width=200))
@@ -264,6 +281,7 @@ RIGHT_SETTINGS = (
     MeasureSearchSettings(),
     TrainingSearchSettings(trainings=9),
     DesignSettings("pets", max_params=10**6),
+    EvaluationSettings("pets", "run", architecture="timm:resnet18", image_size=64),
     ScaleSettings(SEED),
     EvolutionSettings(max_macs=10**9),
     SupernetSettings(),
@@ -445,6 +463,10 @@ def in_memory(read: Callable[[str], Any]) -> Callable[[Path], Any]:
 
 
 TABLES = {
+    "table of predictions": Reader(
+        Table(), lambda path: write_answers(path, stored_results.ANSWERS), read_answers,
+        name="predictions.csv",
+    ),
     "table of trials": Reader(
         Table(),
         lambda path: write_trials(

@@ -98,6 +98,16 @@ def pictures(folder: Path) -> None:
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
 
+def pet_pictures(folder: Path) -> None:
+    """Ten pictures of each kind of pet."""
+    generator = np.random.default_rng(1)
+    for name in ("cat", "dog", "ox"):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
 def picture(path: Path) -> None:
     """A picture."""
     Image.new("RGB", (40, 50), "red").save(path)
@@ -172,6 +182,8 @@ HAD: dict[str, Callable[[Path], None]] = {
     "released.pth": released,
     "my.csv": table,
     "runs/train-pets": pets,
+    "path/to/pets": pet_pictures,
+    "pets.onnx": copies,
     "pets.pt2": copies,
     "pets.safetensors": copies,
     "holiday.jpg": picture,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -252,7 +252,7 @@ class DesignPlan:
         in the end.
         """
         scores = {name: self.results[name]["validation"] for name in self.trained}
-        count = max(1, round(VALIDATION_SHARE * self.results["pictures"]["train"]))
+        count = self._validated
         expected = [name for name in scores if self._is_expected(self.network(name))]
         leader = max(expected or scores, key=lambda name: scores[name])
         # The first is the one that the search expects most of, should they be equal.
@@ -261,13 +261,12 @@ class DesignPlan:
             winner = leader
         by_hand = [name for name in self.trained if self.network(name)["by_hand"]]
         rival = max(by_hand, key=lambda name: scores[name], default=None)
-        fewer = self.results["epochs"]["pictures"]
-        # Seconds of an image; one to validate with took a third of that.
-        image = {
-            name: self.results[name]["epoch_seconds"] / (fewer.get(name, self._fitted) + count / 3)
+        fewer, whole = self.results["epochs"]["pictures"], self.results["pictures"]["train"]
+        validated = VALIDATION_SHARE * whole / 3  # they took a third of the time of others
+        image = {  # seconds of an image to train on
+            name: self.results[name]["epoch_seconds"] / (fewer.get(name, self._fitted) + validated)
             for name in scores
         }
-        whole = self.results["pictures"]["train"]
         epoch = image[winner] * whole
         epochs = _enough(max(1, int(whole / self._recipe["batch_size"])))
         if self.settings.hours is not None:
@@ -317,6 +316,17 @@ class DesignPlan:
     # What a plan is made of.
 
     @property
+    def balance(self) -> Literal["none", "weights", "sampling"]:
+        """How all networks are trained on uneven classes."""
+        return self.settings.balance_for(self.imbalance)
+
+    @property
+    def imbalance(self) -> float:
+        """Pictures to train on of the largest class over those of the smallest."""
+        sizes = self._sizes
+        return max(sizes) / max(1, min(sizes))
+
+    @property
     def last_round(self) -> Sequence[str]:
         """The stages of the last round; one without a network does nothing."""
         pretrained = self.settings.pretrained
@@ -341,6 +351,24 @@ class DesignPlan:
             **dict(zip(FINALISTS, finalists["networks"], strict=False)),
             **dict(zip(PRETRAINED, finalists["pretrained"], strict=False)),
         }
+
+    @property
+    def _sizes(self) -> Sequence[int]:
+        """Pictures of each class to train on; one number where they are not known."""
+        pictures = self.results["pictures"]
+        sizes: Sequence[int] = pictures.get("sizes") or [pictures["train"]]
+        return sizes
+
+    @property
+    def _validated(self) -> float:
+        """Pictures that the last round is decided by.
+
+        Of balanced accuracy, as many of even classes as would have its standard error.
+        """
+        if self.balance == "none":
+            return max(1, round(VALIDATION_SHARE * sum(self._sizes)))
+        sizes = [max(1, VALIDATION_SHARE * size) for size in self._sizes]
+        return len(sizes) ** 2 / sum(1 / size for size in sizes)
 
     def _weights(self, name: str) -> Path:
         """The file of the weights that a pretrained network starts from."""
@@ -467,6 +495,7 @@ class DesignPlan:
             data=data or self._listed,
             held_out=VALIDATION_SHARE,
             bad_images="stop" if data is None else "replace",
+            balance=self.balance,
             image_size=side,
             recipe="small",
             epochs=epochs,
@@ -498,6 +527,7 @@ class DesignPlan:
             flip=True,
             crop_scale=final["crop_scale"],
             color_jitter=final["color_jitter"],
+            balance=self.balance,
             device=s.device,
             seed=s.seed,
             **self._recipe,
@@ -659,7 +689,7 @@ def _on_fractals(name: str) -> str:
     return f"{name}-fractals"
 
 
-def _error(first: float, second: float, pictures: int) -> float:
+def _error(first: float, second: float, pictures: float) -> float:
     """Standard error of the difference of two accuracies in per cent, of so many pictures each."""
     return math.sqrt(sum(one * (100 - one) for one in (first, second)) / pictures)
 

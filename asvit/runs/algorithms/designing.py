@@ -6,20 +6,20 @@ import logging
 import math
 import os
 import statistics
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from asvit.core.answers import Answer, write_answers
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import clock
 from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
-from asvit.core.run_files import GRAPH, MODEL, PICTURES, PREDICTIONS, SMALL_GRAPH
+from asvit.core.run_files import ANSWERS, GRAPH, MODEL, PICTURES, PREDICTIONS, SMALL_GRAPH
 from asvit.core.settings import ELSEWHERE, WrongOption
 from asvit.data.base import LabelledImages
 from asvit.data.files import TEST, ListedDataset, read_as, write_pictures
@@ -32,11 +32,22 @@ from asvit.designs.pictures import (
     open_pictures,
     sampled_facts,
 )
-from asvit.designs.result import DesignResult, Model, Racer, predict_command
+from asvit.designs.result import (
+    DesignResult,
+    Model,
+    Racer,
+    balance_in_words,
+    predict_command,
+)
 from asvit.designs.sizes import Sizes, limits_of
 from asvit.export.formats import FORMATS
 from asvit.reference.findings import Component, Interval
-from asvit.reference.intervals import paired_difference, wilson
+from asvit.reference.intervals import (
+    Estimate,
+    balanced_accuracy,
+    paired_difference,
+    proportion,
+)
 from asvit.runs.algorithms.design_plan import (
     AFTERWARDS,
     PICTURE_CHANNELS,
@@ -58,14 +69,9 @@ from asvit.search.result import SearchResult
 from asvit.search.settings import ACCURACY, LIMITS, OF_LATENCY
 from asvit.search.trained import networks_by_hand
 from asvit.spaces import load_space
+from asvit.training.balance import imbalance
 from asvit.training.distillation import load_teacher
-from asvit.training.metrics import (
-    MOST_PICTURES,
-    Confusion,
-    Mistake,
-    Predictions,
-    thumbnail,
-)
+from asvit.training.metrics import MOST_PICTURES, predictions_of
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
 from proxies.latency import COMMAND
@@ -151,6 +157,9 @@ class DesignAlgorithm(DesignRun):
             shares = self.plan.shares(len(self._images), self._images.kind.channels)
             times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in shares.items())
             more = [f"plan: {', '.join(times)}"]
+        uneven = imbalance(self._images.labels)
+        if words := balance_in_words(s.balance_for(uneven), uneven):
+            more.append(words)
         if s.teacher is None and s.pretrained is None and self._images.kind.picture:
             more += few_pictures_note(
                 len(self._images), "--pretrained FILE, or hub for timm's, adds them to the race"
@@ -358,7 +367,7 @@ class DesignAlgorithm(DesignRun):
         pictures = self._tested
         left_out = dict(self.picture_list.changed(TEST))
         files = [
-            (pictures.name(index), path, pictures.classes[label])
+            (pictures.name(index), path, pictures.classes[label], pictures.digest(index))
             for index, (path, label) in enumerate(
                 zip(pictures.paths, pictures.labels, strict=True)
             )
@@ -367,26 +376,29 @@ class DesignAlgorithm(DesignRun):
         guesses: dict[str, list[str]] = {}
         first: Sequence[PicturePrediction] = ()
         for name in ("training", *self.plan.trained) if files else ():
-            paths = [path for _, path, _ in files]
+            paths = [path for _, path, *_ in files]
             predictions = predict(self.folder / name, paths, top=1, device=self.settings.device)
             first = first or predictions
-            for (file, _, _), prediction in zip(files, predictions, strict=True):
+            for (file, *_), prediction in zip(files, predictions, strict=True):
                 if not prediction.guesses:
                     left_out[file] = prediction.reason.replace(f"{pictures.root}{os.sep}", "")
             guesses[name] = [each.guesses[0].label if each.guesses else "" for each in predictions]
-        tested = [place for place, (file, _, _) in enumerate(files) if file not in left_out]
+        tested = [place for place, (file, *_) in enumerate(files) if file not in left_out]
         if len(tested) < 2:
             raise ValueError(
                 f"{len(left_out)} of {len(pictures)} pictures to test on are not what the design "
                 f"in {self.folder} began with: {in_words(left_out)}; put them back, {ELSEWHERE}"
             )
         right, result = dict[str, list[bool]](), dict[str, Any]()
+        balanced = dict[str, list[float]]()
         for name, labels in guesses.items():
             right[name] = [labels[place] == files[place][2] for place in tested]
-            count = sum(right[name])
-            shares = count / len(tested), *wilson(count, len(tested))
-            result[name] = [100 * share for share in shares]
-        result |= {"pictures": len(tested), "left_out": left_out}
+            by_class: dict[str, list[bool]] = {}
+            for place, is_right in zip(tested, right[name], strict=True):
+                by_class.setdefault(files[place][2], []).append(is_right)
+            result[name] = _per_cent(proportion(sum(right[name]), len(tested)))
+            balanced[name] = _per_cent(balanced_accuracy([*by_class.values()]))
+        result |= {"pictures": len(tested), "left_out": left_out, "balanced": balanced}
         self._write_predictions([files[place] for place in tested], [first[p] for p in tested])
         choice = self.results["choice"]
         if choice["by_hand"] in (None, choice["winner"]):
@@ -402,31 +414,24 @@ class DesignAlgorithm(DesignRun):
         return ListedDataset(self.folder / PICTURES, TEST, reading=reading)
 
     def _write_predictions(
-        self, files: Sequence[tuple[str, Path, str]], predictions: Sequence[PicturePrediction]
+        self, files: Sequence[tuple[str, Path, str, str]], predictions: Sequence[PicturePrediction]
     ) -> None:
         """Write what the network takes the test pictures for, with some of them."""
-        rows = [
-            (name, path, label, *astuple(prediction.guesses[0]))
-            for (name, path, label), prediction in zip(files, predictions, strict=True)
+        answers = [
+            Answer(name, label, guess.label, guess.probability, digest=digest)
+            for (name, _, label, digest), prediction in zip(files, predictions, strict=True)
+            for guess in prediction.guesses[:1]
         ]
-        rows.sort(key=lambda row: -row[4])
-        some = [
-            [row for row in rows if (row[2] == row[3]) == right][:count]
-            for right, count in ((False, MOST_PICTURES), (True, MOST_PICTURES // 2))
-        ]
+        write_answers(self.folder / ANSWERS, answers)
+        classes, paths = self.results["pictures"]["classes"], [file[1] for file in files]
         kind = self._tested.kind
-        mistakes, right = (
-            tuple(
-                Mistake(name, label, taken, 100 * share, math.nan, thumbnail(read_as(path, kind)))
-                for name, path, label, taken, share in shown
-            )
-            for shown in some
-        )
-        pairs = Counter((row[2], row[3]) for row in rows)
-        confusion = tuple(Confusion(*pair, count) for pair, count in sorted(pairs.items()))
-        classes = tuple(self.results["pictures"]["classes"])
-        predicted = Predictions(classes, confusion, mistakes, right, shown_channels(kind))
-        predicted.write(self.folder / PREDICTIONS)
+        predictions_of(
+            classes,
+            answers,
+            lambda at: read_as(paths[at], kind),
+            right=MOST_PICTURES // 2,
+            shown=shown_channels(kind),
+        ).write(self.folder / PREDICTIONS)
 
     def _measure_latency(self) -> Mapping[str, Any]:
         """Latencies of the winner and its rival, each measured again, in a process of its own."""
@@ -533,6 +538,8 @@ class DesignAlgorithm(DesignRun):
             channels=pictures.get("channels", 3),
             pixels=pictures.get("pixels", ""),
             fractals=results["epochs"]["fractals"].get(choice["winner"], (0, 0))[1],
+            balance=plan.balance,
+            imbalance=plan.imbalance,
             epochs=choice["epochs"],
             classes=pictures["classes"],
             train_pictures=pictures["train"],
@@ -563,6 +570,7 @@ class DesignAlgorithm(DesignRun):
         """The network of a finalist, with the accuracy of one of its trainings."""
         results = self.results
         mean, *ends = results["test"][tested]
+        balanced, *around = results["test"].get("balanced", {}).get(tested, [math.nan] * 3)
         return Model(
             family=self.plan.network(name)["family"],
             architecture=self.plan.network(name)["architecture"],
@@ -572,6 +580,8 @@ class DesignAlgorithm(DesignRun):
             pretrained=self.plan.network(name).get("pretrained", ""),
             accuracy=mean,
             accuracy_interval=Interval(*ends),
+            balanced_accuracy=balanced,
+            balanced_accuracy_interval=Interval(*around),
         )
 
     def _entrants(self, ranking: Sequence[Mapping[str, Any]]) -> list[Racer]:
@@ -602,9 +612,14 @@ def _trained(run: TrainAlgorithm) -> Mapping[str, Any]:
         "params": result.params,
         "macs": result.macs,
         "command": result.provenance["command"],
-        "validation": statistics.fmean(row.top1 for row in last),
+        "validation": statistics.fmean(row.score for row in last),
         "epoch_seconds": statistics.median(row.seconds for row in result.history),
     }
+
+
+def _per_cent(estimate: Estimate) -> list[float]:
+    """A share and the ends of its interval."""
+    return [100 * share for share in (estimate.value, *estimate.interval)]
 
 
 def _ranking(result: SearchResult) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from asvit.core.run_files import JOURNAL, RESULT, TRAINED, TRIALS
 from asvit.core.secrets import public_url
 from asvit.core.settings import ELSEWHERE, MeasuringSettings, fields_of
 from asvit.reference import REFERENCES
+from asvit.reference.build import accuracies_in_words
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.reference.statistics import check_per_cent
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
@@ -380,7 +381,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         trained = gathered(rows, self.before, self.space, self.limits, again)
         pool = self.pool
         sizes = pool.context.num_classes, pool.context.in_chans
-        content = to_csv(trained, pool.lines, self.settings, *sizes)
+        lines = {**pool.lines, "accuracies": accuracies_in_words(pool.settings.balance)}
+        content = to_csv(trained, lines, self.settings, *sizes)
         write_text(self.folder / TRAINED, content)
 
     @property
@@ -406,6 +408,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             return command
         if s.data == "fractal":
             command += f" --classes {s.classes} --train-images {s.train_images}"
+        if s.balance != "none":
+            command += f" --balance {s.balance}"
         return f"{command} --recipe small"
 
     def remaining(self) -> Remaining:

@@ -25,6 +25,7 @@ from asvit.runs.algorithms.shared import SharedAlgorithm
 from asvit.runs.folder import LOCK, seems_usable
 from asvit.runs.tracking import check_trackers
 from asvit.runs.training import TrainRun, plan_lines
+from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.pretrained import load_pretrained
@@ -330,6 +331,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "source": self.sets.provenance["source"],
             "pixels": str(self.sets.kind),
             "picture": self.sets.kind.picture,
+            "imbalance": imbalance(self.sets.train.labels),
             "steps_per_epoch": session.steps,
             "stages": session.origin.stages,
             "saved": session.saved,

@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from asvit.data import LabelledImages
 from asvit.data.kinds import MEAN, STD, Picture, Statistics
 from asvit.data.preparation import PictureTransform
+from asvit.training.balance import balanced_order
 from asvit.training.images.augmentation import Augmentation, BatchTransform, ImageTransform
 from proxies.messages import first_line
 
@@ -54,6 +55,7 @@ class Batching:
     # their kind is 1.
     mean: Statistics = MEAN
     std: Statistics = STD  # divides them afterwards
+    balanced: bool = False  # whether an epoch has equally many images of each class
     label_smoothing: float = 0.0  # of mixed targets; that of other labels is left to the loss
     workers: int = 0  # processes that load, and stay from epoch to epoch; 0 for this one
     rank: int = 0  # of this process
@@ -344,7 +346,8 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
         on_normalised=augmentation.on_normalised(kind),
         mixing=augmentation.mixing(len(images.classes), batching.label_smoothing),
     )
-    loader = shuffled_loader(batches, batching, len(images), images.source)
+    labels = images.labels if batching.balanced else None
+    loader = shuffled_loader(batches, batching, len(images), images.source, labels=labels)
     if augmentation.mixes and size // world % 2:
         raise ValueError(
             f"mixup and CutMix take pairs of images, but a process has {size // world} of a"
@@ -372,9 +375,17 @@ def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
 
 
 def shuffled_loader(
-    batches: Dataset[Batch], batching: Batching, images: int, source: str
+    batches: Dataset[Batch],
+    batching: Batching,
+    images: int,
+    source: str,
+    *,
+    labels: Indices | None = None,
 ) -> Loader:
-    """A loader of the batches of so many shuffled images, which ``source`` describes."""
+    """A loader of the batches of so many shuffled images, which ``source`` describes.
+
+    With their ``labels``, an epoch has equally many of each class.
+    """
     size, world = batching.batch_size, batching.world
     if size % world:
         raise ValueError(
@@ -393,6 +404,7 @@ def shuffled_loader(
         copies=batching.augmentation.copies,
         rank=batching.rank,
         world=world,
+        labels=labels,
     )
     return Loader(batches, batching, plans)
 
@@ -406,13 +418,17 @@ def training_plans(
     copies: int = 1,
     rank: int = 0,
     world: int = 1,
+    labels: Indices | None = None,
 ) -> list[BatchPlan]:
     """The share of one of ``world`` processes in the training batches of an epoch, from 0.
 
-    With several copies of each image, an epoch has fewer different ones: its length stays.
+    With several copies of each image, an epoch has fewer different ones: its length stays. So it
+    does with ``labels``, of which an epoch has equally many of each.
     """
     order_seed = derive_seed(_ORDER, seed, epoch)
-    indices, numbers = epoch_order(count, batch_size, copies=copies, seed=order_seed)
+    indices, numbers = epoch_order(
+        count, batch_size, copies=copies, seed=order_seed, labels=labels
+    )
     own = batch_share(batch_size, rank, world)
     return [
         BatchPlan(epoch, number, images[own], copy_numbers[own])
@@ -420,8 +436,13 @@ def training_plans(
     ]
 
 
-def epoch_order(count: int, batch_size: int, *, copies: int, seed: int) -> tuple[Indices, Indices]:
+def epoch_order(
+    count: int, batch_size: int, *, copies: int, seed: int, labels: Indices | None = None
+) -> tuple[Indices, Indices]:
     """Deal shuffled images, each with all its copies, to batches.
+
+    With ``labels``, equally many images of each class are dealt, those of small classes again and
+    again; every time has copy numbers of its own.
 
     The copies of an image are dealt one after another, over batches if need be. Each batch is then
     sorted by copy number, so that the copies of an image go to different processes and are not
@@ -436,9 +457,14 @@ def epoch_order(count: int, batch_size: int, *, copies: int, seed: int) -> tuple
     """
     steps = count // batch_size
     dealt = steps * batch_size
-    shuffled = np.random.default_rng(np.random.SeedSequence(seed)).permutation(count)
-    images = np.repeat(shuffled[: -(-dealt // copies)], copies)[:dealt].reshape(steps, batch_size)
-    numbers = (np.arange(dealt) % copies).reshape(steps, batch_size)
+    wanted, rng = -(-dealt // copies), np.random.default_rng(np.random.SeedSequence(seed))
+    if labels is None:
+        shuffled, times = rng.permutation(count)[:wanted], np.zeros(wanted, dtype=np.int64)
+    else:
+        shuffled, times = balanced_order(labels, wanted, rng)
+    images = np.repeat(shuffled, copies)[:dealt].reshape(steps, batch_size)
+    numbers = np.arange(dealt) % copies + np.repeat(copies * times, copies)[:dealt]
+    numbers = numbers.reshape(steps, batch_size)
     by_copy = np.argsort(numbers, axis=1, kind="stable")
     return np.take_along_axis(images, by_copy, 1), np.take_along_axis(numbers, by_copy, 1)
 

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
+from asvit.networks import Network, WeightsFile
 
 SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 NETS = [f"4,8,{r}|2,4,2|2,2,2|2,1,2|{width}" for r in (2, 4, 6) for width in (16, 32)]
@@ -18,7 +19,7 @@ QUICK = [
     "--preset", "quick", "--data", "fractal:3", "--train-images", "24", "--validation-images", "9",
     "--image-size", "32", "--epochs", "2", "--batch-size", "8", "--device", "cpu",
 ]  # fmt: skip
-#: Kind -> the command of a small run; TABLE and SUPERNET stand for what others made.
+#: Kind -> the command of a small run; words in capitals stand for what others made.
 RUNS = {
     "search": ["search", "--space", "asvit-tiny", "--steps", "6", "--recheck", "1", *TINY],
     "scale": ["scale", "--arch", SEED, "--budget", "1.5M,2M", *TINY],
@@ -41,6 +42,7 @@ RUNS = {
         "--crossovers", "2", "--mutations", "2", "--random-paths", "4", "--device", "cpu",
     ],
     "train": ["train", TRAINED, *QUICK, "--retokenize", "1/0/1", "--ema", "0.5", "--clip", "0"],
+    "test": ["test", "PICTURES", "--weights", "WEIGHTS", "--device", "cpu"],
 }  # fmt: skip
 
 
@@ -58,6 +60,13 @@ def check_refused(result: Result, code: int, words: str) -> None:
     assert (result.exit_code, result.stdout) == (code, ""), result.stderr
     assert result.stderr.count("\n") == 1
     assert words in result.stderr
+
+
+def write_weights(path: Path) -> Path:
+    """An untrained network that knows the classes of :func:`write_pictures`."""
+    network = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=2)
+    WeightsFile(network, network.build().state_dict(), ("class0", "class1")).write(path)
+    return path
 
 
 def write_table(path: Path) -> Path:

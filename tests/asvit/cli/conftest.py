@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from tests.asvit.cli.commands import RUNS, run, write_table
+from tests.asvit.cli.commands import RUNS, run, write_table, write_weights
+from tests.asvit.runs.fakes import write_pictures
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +16,12 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]
     """The command of a kind, with its folder."""
     place = tmp_path_factory.mktemp("runs")
     table = write_table(place / "mine.csv")
-    made = {"TABLE": str(table), "SUPERNET": str(place / "supernet-train")}
+    made = {
+        "TABLE": str(table),
+        "SUPERNET": str(place / "supernet-train"),
+        "PICTURES": str(write_pictures(place / "pictures", each=4)),
+        "WEIGHTS": str(write_weights(place / "weights.safetensors")),
+    }
 
     def told(kind: str) -> list[str]:
         given = [made.get(word, word) for word in RUNS[kind]]

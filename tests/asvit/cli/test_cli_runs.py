@@ -48,6 +48,12 @@ KEYS = {
         "architecture", "network", "params", "macs", "top1", "best", "stages", "saved",
         "bad_images", "history", "found_by", "processes", "next_command",
     },
+    "test": {
+        "architecture", "image_size", "classes", "pictures", "accuracy", "accuracy_interval",
+        "balanced_accuracy", "balanced_accuracy_interval", "top5", "macro_f1", "loss",
+        "calibration_error", "temperature", "calibrated_error", "per_class", "calibration",
+        "confusion", "unreadable", "trained_on", "weights",
+    },
 }  # fmt: skip
 SHOWN = {
     "search": "The finalists, measured again on 1 network; the first is the seed architecture",
@@ -57,6 +63,7 @@ SHOWN = {
     "supernet train": "random paths on the validation images",
     "supernet evolve": "Generations: validation accuracy, per cent",
     "train": "On the validation images",
+    "test": "By class, per cent",
 }
 each = pytest.mark.parametrize("kind", RUNS)
 
@@ -114,6 +121,7 @@ def test_the_same_again_only_shows_its_result(kind: str, finished: Any, words: A
         ("scale", "clouds.svg"),
         ("correlate", "scatter-params.svg"),
         ("supernet evolve", "costs.svg"),
+        ("test", "calibration.svg"),
     ],
 )
 def test_the_report_is_made_again_with_the_same_bytes(

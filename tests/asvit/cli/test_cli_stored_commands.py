@@ -50,6 +50,7 @@ _BASES: dict[str, dict[str, Any]] = {
     "scale": {"architecture": SEED},
     "train": {"architecture": SEED},
     "supernet evolve": {"supernet": "here"},
+    "test": {"data": "pets", "weights": "run"},
     "correlate": {"reference": "timm-in1k"},
     "transfer detect": {"architecture": SEED, "data": "scenes"},
     "transfer segment": {"architecture": SEED, "data": "scenes"},

@@ -79,13 +79,13 @@ def test_the_run_folder(trained: tuple[Path, Result]) -> None:
     assert names == {
         "checkpoint.safetensors", "best.safetensors", "model.safetensors", "metrics.csv",
         "metrics.jsonl", "result.json", "checkpoint.previous.safetensors", "predictions.json",
-        "report.html", "settings.toml", "metrics_steps.csv",
+        "report.html", "settings.toml", "metrics_steps.csv", "predictions.csv",
         *figure_files(TRAINING_FIGURES),
     }  # fmt: skip
     rows = (folder / "metrics.csv").read_text().splitlines()
     assert rows[0] == (
         "epoch,tokens,learning_rate,train_loss,loss,top1,top5,average_loss,average_top1,"
-        "average_top5,images_per_second,seconds,train_top1"
+        "average_top5,images_per_second,seconds,train_top1,balanced,average_balanced"
     )
     file = WeightsFile.read(folder / "model.safetensors")
     assert file.network == Network(ARCH, 32, 3)

@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from asvit.reference.intervals import contrast, paired_difference
+from asvit.reference.findings import Interval
+from asvit.reference.intervals import (
+    Estimate,
+    balanced_accuracy,
+    combined,
+    contrast,
+    paired_difference,
+    proportion,
+    stratified_difference,
+    weighted_proportions,
+    wilson,
+)
 
 
 def cases(
@@ -56,3 +67,70 @@ def test_four_of_64_show_nothing() -> None:
         found = paired_difference(*cases(both, 4, 0, 60 - both))
         assert found.interval.low < 0 < found.interval.high
         assert found.p == 0.125
+
+
+def test_unpaired_differences_are_those_of_newcombe() -> None:
+    found = combined((1, proportion(56, 70)), (-1, proportion(48, 80)))  # the paper's example (a)
+    assert found.value == pytest.approx(0.2)
+    assert found.interval == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    mirrored = combined((1, proportion(48, 80)), (-1, proportion(56, 70)))
+    assert mirrored.interval == pytest.approx((-0.3339, -0.0524), abs=5e-5)
+
+
+def test_a_combination_of_one_is_itself_and_lacks_what_a_part_lacks() -> None:
+    one = Estimate(0.5, Interval(0.2, 0.9))
+    assert combined((1, one)).interval == pytest.approx(one.interval)
+    assert combined((-2, one)).interval == pytest.approx((-1.8, -0.4))
+    without = Estimate(0.4, Interval(math.nan, math.nan))
+    assert all(map(math.isnan, combined((1, one), (-1, without)).interval))
+
+
+def test_one_group_has_the_interval_of_agresti_and_coull() -> None:
+    for right, count in ((7, 10), (0, 5), (30, 30)):
+        share, size = (right + 2) / (count + 4), count + 4
+        away = stats.norm.ppf(0.975) * math.sqrt(share * (1 - share) / size)
+        found = weighted_proportions((1, right, count))
+        assert found.value == right / count
+        assert found.interval == pytest.approx((max(share - away, 0), min(share + away, 1)))
+
+
+def test_balanced_accuracy_is_the_mean_recall_with_the_interval_of_price_and_bonett() -> None:
+    classes = [[True] * 8 + [False] * 2, [True, False, True], [True] * 5]
+    found = balanced_accuracy(classes)
+    assert found.value == pytest.approx((0.8 + 2 / 3 + 1) / 3)
+    shares = [(sum(own) + 2 / 3) / (len(own) + 4 / 3) for own in classes]
+    spread = sum(p * (1 - p) / (len(own) + 4 / 3) for p, own in zip(shares, classes, strict=True))
+    away = 1.959964 * math.sqrt(spread) / 3
+    assert found.interval.low == pytest.approx(np.mean(shares) - away, abs=1e-6)
+    assert found.interval.high == pytest.approx(min(np.mean(shares) + away, 1), abs=1e-6)
+
+
+def test_few_right_answers_of_every_class_are_not_sure() -> None:
+    found = balanced_accuracy([[True] * 5] * 2)
+    assert found.value == 1
+    assert wilson(10, 10).low - 0.2 < found.interval.low < 0.9
+    assert found.interval.high == 1
+
+
+def test_a_difference_over_strata_is_the_mean_of_theirs() -> None:
+    ours = [True] * 9 + [False] + [True, False, False]
+    theirs = [True] * 6 + [False] * 4 + [True, True, False]
+    strata = ["a"] * 10 + ["b"] * 3
+    found = stratified_difference(ours, theirs, strata)
+    assert found.value == pytest.approx((3 / 10 - 1 / 3) / 2)
+    sizes, more = (10 + 1, 3 + 1), 0.5
+    up, down = (3 + more, 0 + more), (0 + more, 1 + more)
+    pairs = [(u / n, d / n, n) for u, d, n in zip(up, down, sizes, strict=True)]
+    centre = np.mean([u - d for u, d, _ in pairs])
+    away = 1.959964 * math.sqrt(sum((u + d - (u - d) ** 2) / n for u, d, n in pairs)) / 2
+    assert found.interval == pytest.approx((centre - away, centre + away), abs=1e-6)
+    mirrored = stratified_difference(theirs, ours, strata)
+    assert mirrored.interval == pytest.approx([-end for end in found.interval[::-1]])
+
+
+def test_one_stratum_has_the_interval_of_bonett_and_price() -> None:
+    ours, theirs = cases(36, 12, 2, 0)
+    found = stratified_difference(ours, theirs, [0] * 50)
+    up, down = 13 / 52, 3 / 52
+    away = 1.959964 * math.sqrt((up + down - (up - down) ** 2) / 52)
+    assert found.interval == pytest.approx((up - down - away, up - down + away), abs=1e-6)

@@ -14,11 +14,21 @@ from torch import nn
 
 import asvit
 from asvit.reference import ReferenceTable, load_reference
-from asvit.reference.build import Outcome, Training, draw, rows_of, to_csv
+from asvit.reference.build import (
+    Outcome,
+    Training,
+    accuracies_in_words,
+    draw,
+    how_trained,
+    rows_of,
+    to_csv,
+)
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
+from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import PlainSpace, load_space
 from asvit.spaces.base import Choice
+from asvit.training.supernets.settings import SupernetSettings
 from proxies.counts import Cost
 
 SETTINGS = BuildSettings(n=8, image_size=32, width=8)
@@ -82,6 +92,19 @@ def test_the_learning_rate_follows_the_width_where_asked() -> None:
     assert {same.recipe_of(text).learning_rate for text in texts.values()} == {1e-3}
     found = {width: scaled.recipe_of(text).learning_rate for width, text in texts.items()}
     assert found == pytest.approx({8: 2e-3, 16: 1e-3, 32: 5e-4})
+
+
+@pytest.mark.parametrize("balance", ["none", "weights", "sampling"])
+def test_how_classes_are_balanced_is_a_part_of_the_recipe(balance: str) -> None:
+    settings = SETTINGS.make(balance=balance)
+    assert settings.recipe.balance == balance
+    told = how_trained(settings, "pets")["recipe"]
+    assert (f"balance {balance}" in told) == (balance != "none")
+    kind = accuracies_in_words(balance).partition(" on ")[0]
+    assert kind == ("top-1" if balance == "none" else "balanced accuracy")
+    search = TrainingSearchSettings(trainings=9, balance=balance)
+    assert search.training.recipe.balance == balance
+    assert SupernetSettings().recipe.balance == "none"  # which has no such option
 
 
 def test_another_seed_draws_others() -> None:

@@ -37,6 +37,7 @@ _KEPT = {
     "latency_runtime",
     "rule",
     "grow",
+    "balance",
 }
 _KEPT |= {
     "detector",

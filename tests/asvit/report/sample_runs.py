@@ -15,8 +15,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from asvit.core.answers import Answer, write_answers
 from asvit.core.results import stored_content
 from asvit.designs.result import DesignResult
+from asvit.evaluation.metrics import Scored
+from asvit.evaluation.result import EvaluationResult
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
@@ -39,7 +42,14 @@ from asvit.search.supernet_result import (
 )
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import load_space
-from asvit.training.metrics import Confusion, EpochRow, Mistake, Predictions, write_metrics
+from asvit.training.metrics import (
+    Confusion,
+    EpochRow,
+    Mistake,
+    Predictions,
+    predictions_of,
+    write_metrics,
+)
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.settings import SupernetResult
@@ -365,6 +375,34 @@ def _detection(folder: Path) -> None:
     Image.new("RGB", (96, 64), (90, 200, 10)).save(folder / "predictions.jpg")
 
 
+def _test(folder: Path) -> None:
+    """A network of four classes that is too sure of itself; one of them is rare."""
+    classes = ("cat", "dog", "hippopotamus amphibius, the common one", "ox")
+    rng = np.random.default_rng(7)
+    labels = rng.choice(4, 400, p=(0.4, 0.3, 0.25, 0.05))
+    logits = 2.5 * (np.eye(4)[labels] + rng.normal(0, 0.7, (400, 4)))
+    found = Scored(logits, labels, classes)
+    answers = [
+        Answer(f"{classes[label]}/{place}.jpg", classes[label], classes[taken], share, 1.0)
+        for place, (label, taken, share) in enumerate(
+            zip(labels, found.predicted, found.confidences(), strict=True)
+        )
+    ]
+    replace(
+        stored_results.RIGHT[EvaluationResult][0],
+        folder=folder,
+        classes=classes,
+        **found.values(),
+        unreadable={"cat/7.jpg": "cannot read image 'photos/cat/7.jpg': it is truncated"},
+        trained_on=12,
+        answers=answers,
+        provenance={"weights": {"source": "runs/pets", "digest": "5f0c" * 16}, **_ORIGIN},
+    ).write()
+    write_answers(folder / "predictions.csv", answers)
+    picture = Image.open(io.BytesIO(base64.b64decode(_picture(3))))
+    predictions_of(classes, answers, lambda _: picture.copy()).write(folder / "predictions.json")
+
+
 KINDS: dict[str, Callable[[Path], None]] = {
     "search": _search,
     "scale": _scale,
@@ -375,4 +413,5 @@ KINDS: dict[str, Callable[[Path], None]] = {
     "reference": _reference,
     "design": _design,
     "detection": _detection,
+    "test": _test,
 }

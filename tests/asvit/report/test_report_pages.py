@@ -126,6 +126,7 @@ NUMBERS: dict[str, Callable[[Any], Iterable[Any]]] = {
     "reference": lambda r: sorted(row["accuracy"] or 0 for row in r["rows"])[-10:],
     "design": lambda r: [r[name] for name in ("params", "macs", "latency_ms", "accuracy")],
     "detection": lambda r: [r["params"], r["classes"]],
+    "test": lambda r: [r["loss"], r["temperature"], *(row["f1"] for row in r["per_class"])],
 }
 
 
@@ -263,6 +264,8 @@ def test_a_run_without_a_result_is_named_and_left_alone(tmp_path: Path, kind: st
         ("correlate", "values.csv", None, FileNotFoundError, "values.csv"),
         ("correlate", "values.csv", "a,b\n", ValueError, r"values\.csv: not a table of values"),
         ("evolution", "trials.csv", None, FileNotFoundError, "trials.csv"),
+        ("test", "predictions.csv", None, FileNotFoundError, "predictions.csv"),
+        ("test", "predictions.csv", "a,b\n", ValueError, "not a table of predictions"),
     ],
 )
 def test_a_broken_table_is_named_and_left_alone(

@@ -10,10 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
+from asvit.core.answers import Answer, write_answers
 from asvit.core.codec import from_json
 from asvit.core.results import Result
 from asvit.designs.result import DesignResult, Model, Racer
 from asvit.designs.settings import DesignSettings
+from asvit.evaluation.result import CalibrationRow, ClassRow, EvaluationResult
+from asvit.evaluation.settings import EvaluationSettings
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
@@ -25,6 +28,7 @@ from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.designing import DesignRun
+from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.reference import BuildRun
 from asvit.runs.reporting import show
@@ -111,6 +115,15 @@ def transfer_row(kind: Any, number: int) -> Any:
 
 COLUMNS = {"macs": (9.0,) * 5, "length_distortion": (1.0, 2.0, 3.0, 5.0, math.nan)}
 VALUES = Values((SEED,) * 5, (32,) * 5, {"top1": (1.0,) * 5}, COLUMNS, ("",) * 5)
+ANSWERS = (
+    Answer("a/1.png", "a", "a", 0.9, 0.1, "12" * 32),
+    Answer("a/2.png", "a", "b", 0.6, 1.2, "34" * 32),
+    Answer("b/1.png", "b", "b", 0.8, 0.2, "56" * 32),
+)
+CLASS_ROWS = (
+    ClassRow("a", 2, 1, 100.0, 50.0, Interval(9.0, 91.0), 66.7),
+    ClassRow("b", 1, 2, math.nan, 100.0, Interval(21.0, 100.0), 66.7),
+)
 ACCURACIES = PathAccuracies(4, 1.0, 2.0, 3.0)
 MEASURES = ("length_distortion", "ntk_condition_number")
 FAILED = {"length_distortion": 1.5, "ntk_condition_number": math.nan}
@@ -251,8 +264,29 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
             ),
             partial(show, SegmentationRun),
         ),
+        (
+            EvaluationResult(
+                folder=HERE, settings=EvaluationSettings("pets", "run"), architecture=SEED,
+                image_size=32, classes=("a", "b"), pictures=3, accuracy=66.7,
+                accuracy_interval=Interval(21.0, 94.0), balanced_accuracy=75.0,
+                balanced_accuracy_interval=Interval(30.0, 97.0), macro_f1=66.7, loss=0.5,
+                calibration_error=23.0, temperature=1.5, calibrated_error=math.nan,
+                per_class=CLASS_ROWS,
+                calibration=(CalibrationRow(60.0, 66.7, 3, 65.0, 66.7, Interval(21.0, 94.0)),),
+                confusion=((1, 1), (0, 1)), unreadable={"a/3.png": "it is truncated"},
+                trained_on=1, answers=ANSWERS, wall_seconds=3.0,
+                provenance={"weights": {"source": "run", "digest": "12"}, **ORIGIN},
+            ),
+            partial(show, EvaluationRun),
+        ),
     )
 }  # fmt: skip
+
+
+def write_beside(folder: Path) -> None:
+    """Write the tables that results of some kinds need beside them."""
+    (folder / "values.csv").write_text(VALUES.to_csv())
+    write_answers(folder / "predictions.csv", ANSWERS)
 
 
 def content_of(kind: Kind) -> dict[str, Any]:

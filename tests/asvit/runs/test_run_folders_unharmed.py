@@ -16,6 +16,7 @@ from asvit.cli.app import app
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import RUNS
+from tests.asvit.cli.commands import write_weights
 from tests.asvit.runs.fakes import fake_design, write_pictures
 from tests.asvit.transfer.tiny_scenes import make_data
 from tests.campaigns.kill_runs import COMMANDS, differences, outcome
@@ -31,6 +32,7 @@ WORDS = {
     "transfer detect": f"transfer detect {_SCENES} --train train --validation val --detector mask"
     " --fpn 4 --regions 4",
     "transfer segment": f"transfer segment {_SCENES} --classes 3 --head 4",
+    "test": "test pictures --weights weights.safetensors --device cpu",
 }
 KINDS: Mapping[str, RunFiles] = {name: kind.files for name, kind in RUNS.items()}
 STATES = ("finished", "unfinished", "damaged state", "result alone")
@@ -73,6 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr("asvit.report.pictures.Picture.svg", "<svg/>")  # takes most of the time
         fake_design(patch.setattr)
         write_pictures(root / "pictures")
+        write_weights(root / "weights.safetensors")
         make_data(2, 1)
         for name in KINDS:
             for note, data in NOTES.items():
@@ -195,6 +198,7 @@ CHANGED = [
     ("transfer detect", "--epochs 4", "epochs 1 (now 4)"),
     ("transfer segment", "--scale 1,2", "scale 1.0,1.0 (now 1.0,2.0)"),
     ("supernet evolve", "--population 6", "population 5 (now 6)"),
+    ("test", "--batch-size 3", "--batch-size 32 (now 3)"),
 ]
 
 

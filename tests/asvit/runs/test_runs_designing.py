@@ -63,6 +63,7 @@ class Fakes:
         self.slow: dict[str, float] = {}  # beginnings of texts: milliseconds at any width
         self.validation = {"finalist-1": 60.0}  # accuracies
         self.trained: dict[str, TrainSettings] = {}  # folder to settings
+        self.balances: dict[str, str] = {}  # how runs balance classes
         self.check: PredictorCheck | None = None
 
     def called(self, name: str) -> None:
@@ -72,6 +73,7 @@ class Fakes:
 
     def search(self, run: SearchAlgorithm) -> object:
         self.searched.append(run.settings.max_params)
+        self.balances["search"] = run.settings.balance
         self.called("search")
         space = load_space(run.settings.space)
         limits = Limits(space, run.settings)
@@ -90,10 +92,11 @@ class Fakes:
     def train(self, run: TrainAlgorithm) -> object:
         self.called(run.folder.name)
         self.trained[run.folder.name] = run.settings
+        self.balances[run.folder.name] = run.settings.balance
         size = cost(run.settings.architecture, run.settings.image_size, 2)
         top1 = self.validation.get(run.folder.name, 50.0)
         return SimpleNamespace(
-            params=size.params, macs=size.macs, history=[SimpleNamespace(seconds=2.0, top1=top1)],
+            params=size.params, macs=size.macs, history=[SimpleNamespace(seconds=2.0, score=top1)],
             provenance={"command": run.command_line()},
         )  # fmt: skip
 
@@ -793,3 +796,68 @@ def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) 
     assert [max(one, key=one.__getitem__) for one in shares] == by_each[0]
     again = DesignRun.make(data=str(pictures), out=out, **given).run()
     assert again.to_json() == result.to_json()
+
+
+def uneven(pictures: Path, folder: Path, fewer: int) -> Path:
+    """The pictures without some of the second class."""
+    shutil.copytree(pictures, folder)
+    for path in sorted((folder / "class1").iterdir())[:fewer]:
+        path.unlink()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("fewer", "more", "balance"),
+    [
+        (4, {}, "sampling"),
+        (2, {}, "none"),  # less than three times as many
+        (4, {"balance": "none"}, "none"),
+        (2, {"balance": "weights"}, "weights"),
+    ],
+)
+def test_uneven_classes_are_balanced_unless_one_does_not_want_it(
+    fewer: int,
+    more: dict[str, Any],
+    balance: str,
+    tmp_path: Path,
+    fakes: Fakes,
+) -> None:
+    pictures = write_pictures(tmp_path / "twenty", each=20)
+    given = {"max_params": "100K", "space": SPACE, **more}
+    folder = uneven(pictures, tmp_path / "uneven", 10 + fewer)
+    result = design(folder, out=tmp_path / "run", **given)
+    assert {fakes.balances[name] for name in ("search", "finalist-1", "training")} == {balance}
+    sizes = DesignJournal(tmp_path / "run/design.jsonl").result_of("pictures")["sizes"]  # type: ignore[index]
+    assert (result.balance, result.imbalance) == (balance, sizes[0] / sizes[1])
+    words = f"the largest class has {result.imbalance:.1f} times the pictures of the smallest: "
+    page = (tmp_path / "run/report.html").read_text()
+    shown = [str(part) for part in DesignRun.summary(result)]
+    assert any(line.startswith(words) for line in shown) == (balance != "none")
+    assert (words in page) == (balance != "none")
+    title = DesignRun.make(data=str(folder), **given).title
+    told = "and networks and epochs are compared by balanced accuracy"
+    assert (told in title) == (balance != "none")
+    assert result.balanced_accuracy == 100.0
+    low, high = result.balanced_accuracy_interval
+    assert low < 90 < high == 100
+    assert result.hand_made is not None
+    assert result.hand_made.balanced_accuracy < 100
+
+
+def test_few_pictures_of_a_class_make_balanced_accuracies_less_sure(tmp_path: Path) -> None:
+    def winner(sizes: list[int], lead: float) -> str:
+        results = {
+            "finalists": {"networks": [entry("swin"), entry("resnet")], "pretrained": []},
+            "pictures": {"train": sum(sizes), "classes": ["a", "b"], "sizes": sizes},
+            "epochs": {"pictures": {}},
+            "finalist-1": {"validation": 60.0 + lead, "epoch_seconds": 1.0},
+            "finalist-2": {"validation": 60.0, "epoch_seconds": 1.0},
+        }
+        settings = DesignSettings(data="pets", max_macs=10_000_000, space="families")
+        plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+        chosen: str = plan.choice()["winner"]
+        return chosen
+
+    assert winner([3_000, 3_000], 6.0) == "finalist-1"  # 1,200 to validate with: two errors are 4
+    assert winner([5_900, 100], 6.0) == "finalist-2"  # as many as 79 of even classes would be: 15
+    assert winner([5_900, 100], 16.0) == "finalist-1"

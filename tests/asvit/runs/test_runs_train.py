@@ -205,3 +205,71 @@ def test_without_accelerate_nothing_is_made(
     with pytest.raises(ImportError, match=r"pip install '\.\[train\]'"):
         run_training(ARCH, out=tmp_path / "run", **TINY)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> Path:
+    """Twelve pictures of the first class and three of either other one."""
+    folder = write_pictures(tmp_path / "uneven", classes=3, each=12)
+    for label in ("class1", "class2"):
+        for path in sorted((folder / label).iterdir())[3:]:
+            path.unlink()
+    return folder
+
+
+BALANCED: dict[str, Any] = {
+    "recipe": "small", "image_size": 32, "epochs": 3, "batch_size": 4, "held_out": 0.3,
+    "device": "cpu", "ema": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("balance", ["weights", "sampling"])
+def test_uneven_classes_are_balanced_and_judged_by_class(
+    balance: str, uneven: Path, tmp_path: Path
+) -> None:
+    whole = run_training(ARCH, data=str(uneven), balance=balance, out=tmp_path / "a", **BALANCED)
+    assert all(row.balanced is not None for row in whole.history)
+    scores = [row.best_score for row in whole.history]
+    assert whole.best == whole.history[scores.index(max(scores))]
+    file = WeightsFile.read(tmp_path / "a/best.safetensors")
+    assert file.facts["balanced_accuracy"] == max(scores)
+    assert whole.derived()["balanced_accuracy"] == scores[-1]
+    shares: dict[str, list[bool]] = {}
+    for answer in whole.answers:
+        shares.setdefault(answer.label, []).append(answer.right)
+    by_class = [sum(right) / len(right) for right in shares.values()]
+    assert len(by_class) == 3
+    assert scores[-1] == pytest.approx(100 * sum(by_class) / 3)
+    (table, *_) = TrainRun.summary(whole)
+    assert {"balanced", "balanced (EMA)"} <= {*table.columns}  # type: ignore[union-attr]
+    assert "balanced accuracy (%)" in (tmp_path / "a/curves.svg").read_text()
+
+    def stop(progress: Progress) -> None:
+        if progress.record is not None and progress.done == 2:
+            raise KeyboardInterrupt
+
+    given = {"data": str(uneven), "balance": balance, "out": tmp_path / "b", **BALANCED}
+    with pytest.raises(KeyboardInterrupt):
+        run_training(ARCH, progress=stop, **given)
+    again = run_training(ARCH, workers=0, **given)
+    assert [row.balanced for row in again.history] == [row.balanced for row in whole.history]
+    for name in ("model", "best"):
+        assert same(weights(tmp_path / "a", name), weights(tmp_path / "b", name))
+    even = run_training(ARCH, data=str(uneven), out=tmp_path / "c", **{**BALANCED, "epochs": 1})
+    assert even.last.balanced is None
+    assert even.last.train_loss != whole.history[0].train_loss
+
+
+def test_uneven_classes_are_a_word_on_balance(uneven: Path) -> None:
+    def lines(**more: Any) -> str:
+        run: Any = TrainRun.make(architecture=ARCH, data=str(uneven), **{**BALANCED, **more})
+        return "\n".join(plan_lines(run.plan()))
+
+    assert (
+        "the largest class has 4.0 times the images of the smallest; --balance weights" in lines()
+    )
+    told = lines(balance="sampling")
+    assert "balance sampling: every epoch has equally many images of each class; the best" in told
+    assert "--balance" not in told
+    with pytest.raises(ValueError, match="balance must be none or weights or sampling, got 'all'"):
+        TrainRun.make(architecture=ARCH, balance="all")

@@ -12,7 +12,7 @@ import asvit
 from asvit.core.console import console
 from asvit.designs.result import DesignResult, predict_command
 from asvit.training.result import TrainResult
-from tests.asvit.runs.stored_results import RIGHT, VALUES, Kind
+from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
 
 each = pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
 
@@ -30,7 +30,7 @@ def test_it_is_shown_in_a_line_and_importable_from_asvit(kind: Kind) -> None:
 def test_what_is_read_is_what_was_written(kind: Kind, tmp_path: Path) -> None:
     right = dataclasses.replace(RIGHT[kind][0], folder=tmp_path)
     right.write()
-    (tmp_path / "values.csv").write_text(VALUES.to_csv())
+    write_beside(tmp_path)
     if isinstance(right, DesignResult):  # which may be moved
         right = dataclasses.replace(right, next_command=predict_command(tmp_path))
     assert kind.read(tmp_path / "result.json").to_json() == right.to_json()

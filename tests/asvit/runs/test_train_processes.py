@@ -18,6 +18,7 @@ import asvit
 from asvit.core.results import stored_content
 from asvit.core.tensor_files import read_header
 from asvit.training.checkpoint import Checkpoint
+from tests.asvit.runs.fakes import write_pictures
 from tests.campaigns import forked
 from tests.campaigns.forked import ended, pair
 
@@ -72,6 +73,30 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path, alone: Path) -> No
     weights = [load_file(f / "model.safetensors") for f in (tmp_path / "run", alone)]
     for name in weights[0]:
         torch.testing.assert_close(weights[0][name], weights[1][name], atol=2e-3, rtol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("balance", ["weights", "sampling"])
+def test_two_processes_balance_classes_as_one_does(tmp_path: Path, balance: str) -> None:
+    pictures = write_pictures(tmp_path / "pictures", classes=2, each=16)
+    for path in sorted((pictures / "class1").iterdir())[:11]:
+        path.unlink()
+    (pictures / "class1/031.jpg").unlink()  # which is truncated
+    more = ["--data", str(pictures), "--held-out", "0.3", "--balance", balance]
+    asked = [*ASKED]
+    for name in ("--data", "--classes", "--train-images", "--validation-images"):
+        at = asked.index(name)
+        del asked[at : at + 2]
+    one = tmp_path / "one"
+    assert forked.run(forked.command, [*asked, *more, "--out", str(one)], tmp_path) == 0
+    with pair([*asked, *more], tmp_path / "two") as both:
+        assert [code for code, _ in ended(both, tmp_path / "two")] == [0, 0]
+    for ours, theirs in zip(
+        result(tmp_path / "two")["history"], result(one)["history"], strict=True
+    ):
+        assert math.isclose(ours["train_loss"], theirs["train_loss"], rel_tol=1e-4)
+        assert math.isclose(ours["loss"], theirs["loss"], rel_tol=1e-4)
+        assert ours["balanced"] == theirs["balanced"]
 
 
 @pytest.mark.slow

@@ -132,6 +132,50 @@ def test_accumulation_gives_the_same_gradient() -> None:
     close(whole, parts)
 
 
+WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.25, 4.0])
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_class_weights_are_those_of_a_loop_by_hand(soft: bool) -> None:
+    asked, model, plain = settings(warmup_epochs=0, clip=0.0), network(), network()
+    told = engine(model, asked, class_weights=WEIGHTS).train(0, batches(0, soft=soft))
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in plain.parameters() if p.ndim > 1 and p is not plain.scale]},
+            {"params": [p for p in plain.parameters() if p.ndim == 1 or p is plain.scale],
+             "weight_decay": 0.0},
+        ],
+        lr=1e-2, weight_decay=0.05,
+    )  # fmt: skip
+    schedule = CosineLRScheduler(optimizer, 3 * STEPS, lr_min=1e-5, t_in_epochs=False)
+    total = 0.0
+    for step, (images, targets) in enumerate(batches(0, soft=soft), 1):
+        logs = plain(images).log_softmax(1)
+        spread = targets if soft else 0.9 * F.one_hot(targets, CLASSES) + 0.1 / CLASSES
+        loss = -(WEIGHTS * spread * logs).sum() / len(images)  # whatever classes they are of
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step_update(step)
+        total += float(loss.detach())
+    assert told.loss == pytest.approx(total / STEPS, rel=1e-5)
+    close(model, plain)
+
+
+def test_weighted_parts_of_a_batch_give_the_gradient_of_the_whole() -> None:
+    whole, parts = network(), network()
+    engine(whole, settings(), class_weights=WEIGHTS).train(0, batches(0))
+    engine(parts, settings(accumulate=5), class_weights=WEIGHTS).train(0, batches(0))
+    close(whole, parts)
+
+
+def test_equal_weights_are_none() -> None:
+    weighted, plain = network(), network()
+    engine(weighted, settings(), class_weights=torch.ones(CLASSES)).train(0, batches(0))
+    engine(plain, settings()).train(0, batches(0))
+    close(weighted, plain)
+
+
 def test_dropout_depends_on_the_seed_and_the_update_alone() -> None:
     models = [network(0.5) for _ in range(3)]
     for number, model in enumerate(models):

@@ -39,10 +39,12 @@ class Reversed(Given):
         return super().forward(images).flip(1)
 
 
-def measured(logits: Tensor, labels: Tensor, size: int, *networks: nn.Module) -> list[Accuracy]:
+def measured(
+    logits: Tensor, labels: Tensor, size: int, *networks: nn.Module, classes: int | None = None
+) -> list[Accuracy]:
     images = logits[:, :, None, None]
     once = zip(images.split(size), labels.split(size), strict=True)  # can be consumed only once
-    return evaluate(networks or [Given()], once, ProcessGroup("cpu"))
+    return evaluate(networks or [Given()], once, ProcessGroup("cpu"), classes=classes)
 
 
 def test_counted_by_hand() -> None:
@@ -71,6 +73,41 @@ def test_the_size_of_the_batches_makes_no_difference(size: int, classes: int) ->
     assert (parts.top1, parts.top5, parts.images) == (whole.top1, whole.top5, 23)
     assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
     assert (whole.top5 == 100.0) == (classes < 5)
+
+
+@pytest.mark.parametrize("size", [1, 5, 40])
+def test_balanced_accuracy_is_the_mean_over_classes(size: int) -> None:
+    logits, labels = torch.randn(40, 5), torch.randint(4, (40,))  # one class has no images
+    networks = Given(), Reversed()
+    found = measured(logits, labels, size, *networks, classes=5)
+    for one, taken in zip(found, (logits.argmax(1), 4 - logits.argmax(1)), strict=True):
+        shares = [float((taken[labels == c] == c).double().mean()) for c in labels.unique()]
+        assert one.balanced == pytest.approx(100 * sum(shares) / len(shares))
+    assert [one.balanced for one in measured(logits, labels, size, *networks)] == [None, None]
+
+
+def test_processes_count_classes_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two processes, one has images of a class that the other has none of."""
+    group, images = ProcessGroup("cpu"), torch.eye(3)[:, :, None, None]
+    shares: list[Tensor] = []
+    monkeypatch.setattr(group, "sum", lambda values: shares.append(values) or values)
+    for own in ([0, 0], [1, 2, 1]):
+        evaluate([Given()], [(images[own], torch.tensor(own))], group, classes=3)
+    counts = [share for share in shares if share.shape == (2, 3)]
+    assert (counts[0] + counts[1]).tolist() == [[2, 2, 1], [2, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("average", "balanced", "better"),
+    [(51.0, 40.0, (50.0, 45.0, False)), (49.0, 48.0, (49.0, 48.0, True))],
+)
+def test_balanced_classes_decide_between_network_and_average(
+    average: float, balanced: float, better: tuple[float, float, bool]
+) -> None:
+    row = replace(ROW, average_top1=average, balanced=45.0, average_balanced=balanced)
+    assert (row.best_top1, row.best_score, row.average_is_better) == better
+    alone = replace(row, average_top1=None, average_balanced=None)
+    assert (alone.best_top1, alone.best_score, alone.average_is_better) == (50.0, 45.0, False)
 
 
 def test_several_networks_in_one_pass() -> None:

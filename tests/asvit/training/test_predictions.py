@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from asvit.data import LabelledImages
 from asvit.training import metrics
 from asvit.training.distributed import ProcessGroup
-from asvit.training.metrics import Confusion, predict, read_predictions
+from asvit.training.metrics import (
+    Confusion,
+    Predictions,
+    predict,
+    predictions_of,
+    read_predictions,
+)
 
 CLASSES = ("ape", "bee", "cat")
 LABELS = np.array([0, 1, 2, 1, 1, 0])
@@ -38,8 +44,25 @@ def batches(rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         yield LOGITS[own], torch.from_numpy(LABELS[own])
 
 
+def predictions(right: int = 0) -> Predictions:
+    answers = predict(nn.Identity(), batches(), IMAGES, ProcessGroup("cpu"))
+    return predictions_of(CLASSES, answers, IMAGES.picture, right=right)
+
+
+def test_answers_are_those_of_the_logits(tmp_path: Path) -> None:
+    answers = predict(nn.Identity(), batches(), IMAGES, ProcessGroup("cpu"))
+    assert [answer.image for answer in answers] == [f"image {place}" for place in range(6)]
+    assert [CLASSES.index(answer.label) for answer in answers] == LABELS.tolist()
+    logs = LOGITS.log_softmax(1)
+    for answer, row, label in zip(answers, logs, LABELS, strict=True):
+        assert answer.predicted == CLASSES[int(row.argmax())]
+        assert answer.probability == pytest.approx(float(row.max().exp()), rel=1e-6)
+        assert answer.loss == pytest.approx(-float(row[int(label)]), rel=1e-5)
+        assert answer.digest == ""
+
+
 def test_pairs_and_mistakes_are_those_of_the_logits(tmp_path: Path) -> None:
-    found = predict(nn.Identity(), batches(), IMAGES, ProcessGroup("cpu"))
+    found = predictions(right=1)
     assert found.confusion == (
         Confusion("ape", "ape", 1), Confusion("ape", "cat", 1), Confusion("bee", "ape", 2),
         Confusion("bee", "bee", 1), Confusion("cat", "bee", 1),
@@ -52,6 +75,7 @@ def test_pairs_and_mistakes_are_those_of_the_logits(tmp_path: Path) -> None:
     assert worst.confidence == pytest.approx(100 * float(share[2]), abs=0.01)
     assert worst.loss == pytest.approx(-float(share[0].log()), abs=1e-3)
     assert Image.open(io.BytesIO(base64.b64decode(worst.picture))).size == (96, 64)
+    assert [one.name for one in found.right] == ["image 0"]  # as uncertain as the other one
     found.write(tmp_path / "predictions.json")
     assert read_predictions(tmp_path / "predictions.json") == found
     assert read_predictions(tmp_path / "none.json") is None
@@ -59,7 +83,7 @@ def test_pairs_and_mistakes_are_those_of_the_logits(tmp_path: Path) -> None:
 
 def test_the_number_of_pictures_is_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "MOST_PICTURES", 2)
-    found = predict(nn.Identity(), batches(), IMAGES, ProcessGroup("cpu"))
+    found = predictions()
     assert [one.name for one in found.mistakes] == ["image 5", "image 1"]
 
 

@@ -14,6 +14,7 @@ from asvit.training.short import (
     Recipe,
     accuracy,
     augment,
+    balanced_accuracy,
     draw_linear_weights,
     fit,
 )
@@ -221,3 +222,62 @@ def test_pointwise_convolutions_are_linear_layers_and_models_may_keep_their_weig
     before = [layer.weight.clone() for layer in model]
     draw_linear_weights(model)
     assert all(torch.equal(a, layer.weight) for a, layer in zip(before, model, strict=True))
+
+
+@pytest.fixture(scope="module")
+def uneven() -> LabelledTensors:
+    """Ten images of the first class, and two of either other one."""
+    labels = torch.tensor([0] * 10 + [1, 1, 2, 2])
+    return torch.randn(14, 3, 8, 8, generator=torch.Generator().manual_seed(2)), labels
+
+
+def test_balanced_accuracy_is_the_mean_over_the_classes_there_are(uneven: LabelledTensors) -> None:
+    model, (images, labels) = linear(), uneven
+    taken = model(images).argmax(1)
+    shares = [float((taken[labels == c] == c).double().mean()) for c in range(3)]
+    assert balanced_accuracy(model, images, labels, batch_size=4) == pytest.approx(
+        100 * sum(shares) / 3
+    )
+    alone = labels == 0
+    assert balanced_accuracy(model, images[alone], labels[alone]) == pytest.approx(
+        accuracy(model, images[alone], labels[alone])
+    )
+
+
+def test_weights_are_those_of_the_classes_whatever_a_batch_has(uneven: LabelledTensors) -> None:
+    recipe = Recipe(steps=3, batch_size=14, learning_rate=0.05, warmup=0, balance="weights")
+    trained, plain = linear(), linear()
+    fit(trained, uneven, uneven, recipe, seed=3)
+    images, labels = uneven
+    weights = torch.tensor([14 / 30, 14 / 6, 14 / 6])
+    spread = 0.9 * nn.functional.one_hot(labels, 3) + 0.1 / 3
+    optimizer = torch.optim.AdamW(
+        [{"params": [p], "weight_decay": 0.05 if p.ndim > 1 else 0.0} for p in plain.parameters()]
+    )
+    for step in range(3):  # an epoch is one batch, whose order does not matter
+        for group in optimizer.param_groups:
+            group["lr"] = 0.05 * (1 + math.cos(math.pi * step / 3)) / 2
+        loss = -(weights * spread * plain(images).log_softmax(1)).sum() / 14
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(plain.parameters(), recipe.clip)
+        optimizer.step()
+    for ours, theirs in zip(trained.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_sampled_batches_have_as_many_of_each_class(uneven: LabelledTensors) -> None:
+    recipe = Recipe(steps=9, batch_size=6, balance="sampling")
+    first, again = ([*short._batches(*uneven, recipe, generator())] for _ in range(2))
+    labels = torch.cat([labels for _, labels in first])[:42]  # three rounds of 14
+    assert max(labels.bincount()) - min(labels.bincount()) <= 3
+    assert all(torch.equal(one[1], other[1]) for one, other in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("balance", ["weights", "sampling"])
+def test_balanced_trainings_are_measured_by_class(balance: str, uneven: LabelledTensors) -> None:
+    recipe = dataclasses.replace(RECIPE, balance=balance)
+    results = [fit(linear(), uneven, uneven, recipe, seed=5) for _ in range(2)]
+    assert results[0] == results[1]
+    model = linear()
+    assert fit(model, uneven, uneven, recipe, seed=5).accuracy == balanced_accuracy(model, *uneven)

@@ -62,10 +62,19 @@ PLAIN = Plain(erasing=0.0, mixup=0.0, cutmix=0.0)
 
 
 class Numbered(LabelledImages):
-    """Image i is all grey level i; some cannot be read."""
+    """Image i is all grey level i; some cannot be read. If uneven, most are of the first class."""
 
-    def __init__(self, count: int, *, unreadable: tuple[int, ...] = (), classes: int = 4) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        unreadable: tuple[int, ...] = (),
+        classes: int = 4,
+        uneven: bool = False,
+    ) -> None:
         labels = np.arange(count) % classes
+        if uneven:
+            labels[2 * classes :] = 0
         super().__init__("numbered images", tuple(map(str, range(classes))), labels)
         self.unreadable = unreadable
 
@@ -393,6 +402,65 @@ def test_an_epoch_deals_each_image_with_all_its_copies(
     times = np.unique(indices, return_counts=True)[1].tolist()
     assert sum(number < copies for number in times) <= 1  # only the last image may be cut short
     assert set(numbers.flatten().tolist()) <= set(range(copies))
+
+
+def test_balanced_epochs_have_as_many_images_of_each_class() -> None:
+    images = Numbered(40, uneven=True)
+    loader = training(images, balanced=True, augmentation=PLAIN)
+    assert len(loader) == 5
+    for number in range(3):
+        shown, labels = map(torch.cat, zip(*epoch(loader, number), strict=True))
+        assert labels.bincount(minlength=4).tolist() == [10] * 4
+        assert images.labels[greys(shown)].tolist() == labels.tolist()
+    once = greys(torch.cat([batch for batch, _ in epoch(loader, 0)]))
+    assert once != greys(torch.cat([batch for batch, _ in epoch(loader, 1)]))
+    assert len({at for at in once if images.labels[at] == 0}) == 10  # each once
+    assert {once.count(at) for at in once if images.labels[at]} == {5}  # of two images a class
+
+
+def test_an_image_that_comes_again_is_augmented_anew() -> None:
+    images, augmentation = Numbered(16, uneven=True), replace(BATCHING.augmentation, mixup=0.0)
+    shown = [
+        batch for batch, _ in epoch(training(images, balanced=True, augmentation=augmentation))
+    ]
+    plans = training(images, balanced=True, augmentation=augmentation)._epoch
+    by_image: dict[int, list[Tensor]] = {}
+    for plan, batch in zip(plans, shown, strict=True):
+        for index, image in zip(plan.indices, batch, strict=True):
+            by_image.setdefault(int(index), []).append(image)
+    again = [(own[0], one) for own in by_image.values() for one in own[1:]]
+    assert again
+    assert not any(torch.equal(first, other) for first, other in again)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("repeats", [0, 3])
+def test_processes_share_balanced_batches(world: int, repeats: int) -> None:
+    images, given = Numbered(40, uneven=True), {"balanced": True, "label_smoothing": 0.1}
+    given["augmentation"] = replace(BATCHING.augmentation, repeats=repeats)
+    whole = epoch(training(images, **given), 1)
+    for rank in range(world):
+        part = epoch(training(images, **given, rank=rank, world=world), 1)
+        places = torch.from_numpy(batch_share(8, rank, world))
+        assert equal(part, [(x[places], y[places]) for x, y in whole])
+
+
+def test_workers_make_the_same_balanced_batches() -> None:
+    images = Numbered(24, uneven=True)
+    loader = training(images, balanced=True, workers=2)
+    assert equal(epoch(loader, 2), epoch(training(images, balanced=True), 2))
+    loader.close()
+
+
+@given(st.integers(1, 60), st.integers(1, 12), st.integers(1, 4), st.integers(0, 5))
+def test_a_balanced_epoch_deals_every_copy_once(
+    count: int, batch_size: int, copies: int, seed: int
+) -> None:
+    labels = np.minimum(np.arange(count) // 3, 2)
+    indices, numbers = epoch_order(count, batch_size, copies=copies, seed=seed, labels=labels)
+    assert indices.shape == numbers.shape == (count // batch_size, batch_size)
+    dealt = list(zip(indices.flatten().tolist(), numbers.flatten().tolist(), strict=True))
+    assert len(set(dealt)) == len(dealt)
 
 
 @pytest.mark.parametrize("world", [2, 3, 4, 8])

@@ -1,0 +1,1 @@
+"""Tests of classifiers on labelled pictures: settings, measures and results."""

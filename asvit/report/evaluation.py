@@ -1,0 +1,90 @@
+"""The figures of a test: how sure the network is, and what it confuses; its worst mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from asvit.core.summary import Table
+from asvit.evaluation.result import CalibrationRow, EvaluationResult
+from asvit.evaluation.tables import class_table
+from asvit.report.pictures import Picture
+from asvit.report.style import COLOUR, figure
+from asvit.report.training import MOST_CLASSES, draw_confusion
+from asvit.report.training import details as mistakes
+from asvit.training.metrics import Confusion, Predictions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def pictures(result: EvaluationResult) -> list[Picture]:
+    """The pictures of a test; a confusion matrix only of at most ``MOST_CLASSES`` classes."""
+    rows, confusion = result.calibration, list(_confusions(result))
+    figures = [
+        Picture(
+            "calibration",
+            "Reliability diagram",
+            "Share of right answers by the probability of the predicted class, with 95 % "
+            "intervals (Wilson's); below the line the network is too sure. Bars have the share of "
+            "the pictures.",
+            lambda: draw_calibration(rows),
+            (rows, CalibrationRow),
+        )
+    ]
+    if len(result.classes) <= MOST_CLASSES:
+        whole = Predictions(tuple(result.classes), tuple(confusion), ())
+        figures.append(
+            Picture(
+                "confusion",
+                "Confusion matrix",
+                "Pictures of each class (row) by the class that the network takes them for "
+                "(column); the stronger, the larger its share of the row.",
+                lambda: draw_confusion(whole),
+                (confusion, Confusion),
+            )
+        )
+    return figures
+
+
+def draw_calibration(rows: Sequence[CalibrationRow]) -> Figure:
+    """Share of right answers over the probability, and how many pictures have it."""
+    fig = figure(height=3.6)
+    axes = fig.subplots()
+    every = sum(row.pictures for row in rows)
+    axes.bar(
+        [(row.low + row.high) / 2 for row in rows],
+        [100 * row.pictures / every for row in rows],
+        width=[0.9 * (row.high - row.low) for row in rows],
+        color=COLOUR["grid"],
+    )
+    axes.plot([0, 100], [0, 100], color=COLOUR["muted"], linewidth=1, linestyle=":")
+    away = [
+        [row.accuracy - row.accuracy_interval.low for row in rows],
+        [row.accuracy_interval.high - row.accuracy for row in rows],
+    ]
+    axes.errorbar(
+        [row.confidence for row in rows],
+        [row.accuracy for row in rows],
+        yerr=away,
+        fmt="o-",
+        color=COLOUR["first"],
+        capsize=3,
+    )
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="probability (%)", ylabel="right (%)")
+    return fig
+
+
+def details(result: EvaluationResult) -> Iterator[Table]:
+    """Every class, the most confused ones, and the worst mistakes with their pictures."""
+    yield class_table(result.per_class, "By class, per cent")
+    if result.kept:
+        yield from mistakes(result)
+
+
+def _confusions(result: EvaluationResult) -> Iterator[Confusion]:
+    """The entries of the confusion matrix that are not 0."""
+    for label, row in zip(result.classes, result.confusion, strict=True):
+        for predicted, count in zip(result.classes, row, strict=True):
+            if count:
+                yield Confusion(label, predicted, count)

@@ -1,0 +1,203 @@
+"""The algorithm of tests."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asvit.core.answers import Answer, write_answers
+from asvit.core.progress import Progress, Tell
+from asvit.core.run_files import ANSWERS, PREDICTIONS
+from asvit.core.settings import check_same_digest
+from asvit.data.base import LabelledImages, sets_digest
+from asvit.data.copies import file_digest
+from asvit.data.kinds import Picture
+from asvit.data.preparation import shown_channels
+from asvit.data.training_sets import open_test_part
+from asvit.evaluation.classes import match_classes
+from asvit.evaluation.metrics import Scored
+from asvit.evaluation.result import EvaluationResult, Measures, Tested
+from asvit.runs.evaluating import EvaluationJournal, EvaluationRun
+from asvit.runs.predicting import Classifier, open_classifier
+from asvit.runs.trained_on import TrainedPictures
+from asvit.spaces.families import PREFIX
+from asvit.training.metrics import predictions_of
+from asvit.training.pretrained import weights_path
+from proxies.evaluation import resolve_device
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class EvaluationAlgorithm(EvaluationRun):
+    """Executes a test."""
+
+    @cached_property
+    def images(self) -> LabelledImages:
+        """The pictures."""
+        return open_test_part(self.settings.data, self.classifier.kind.reading)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The network."""
+        s = self.settings
+        return open_classifier(
+            s.weights,
+            resolve_device(s.device),
+            architecture=s.architecture,
+            image_size=s.image_size,
+        )
+
+    @cached_property
+    def matched(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """The place of each class of the pictures among those of the network, and their names."""
+        s = self.settings
+        return match_classes(
+            self.images.classes, self.classifier.labels, data=s.data, weights=s.weights
+        )
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """What the weights are called, and their digest; empty of what is no file here."""
+        text = self.settings.weights
+        file = None if text.startswith(PREFIX) else weights_path(text)
+        there = file is not None and file.is_file()
+        return {"source": text, "digest": file_digest(file) if there and file else ""}
+
+    def check(self) -> None:
+        """Find the device."""
+        resolve_device(self.settings.device)
+
+    def load(self) -> Mapping[str, Any]:
+        """The pictures, whose classes the network has to know, its weights and its device."""
+        own, wanted = self.images.kind, self.classifier.kind
+        if own != wanted:
+            raise ValueError(
+                f"{self.settings.data} has images of {own}, {self.settings.weights} is for "
+                f"{wanted}; test others"
+            )
+        _ = self.matched
+        images = {"source": self.images.source, "digest": sets_digest(self.images)}
+        device = resolve_device(self.settings.device).type
+        return {"images": images, "device": device, "weights": self.weights}
+
+    def check_store(self, store: EvaluationJournal) -> None:
+        """Check that the weights are the same."""
+        before = store.start_values.get("weights")
+        check_same_digest(self.folder, "with other weights", "source", before, self.weights)
+
+    def settled(self, store: EvaluationJournal, result: EvaluationResult) -> bool:
+        """Whether it is the test of these weights, or they are not there any more."""
+        digest = self.weights["digest"]
+        same = not digest or digest == dict(result.provenance["weights"]).get("digest")
+        return super().settled(store, result) and same
+
+    def execute(self, store: EvaluationJournal, tell: Tell) -> EvaluationResult:
+        """Give every picture to the network, and measure what it takes them for."""
+        if not store.records:
+            store.add_record(self._tested(tell))
+        provenance = {
+            "weights": store.start_values["weights"],
+            "images": store.images,
+            "device": store.device,
+        }
+        tested: Tested = store.records[-1]
+        return self.result(store, provenance, **vars(tested.measures), answers=tested.answers)
+
+    def conclude(self, store: EvaluationJournal, result: EvaluationResult) -> EvaluationResult:
+        """Write what each picture is taken for, and the worst mistakes with their pictures."""
+        if not (self.folder / ANSWERS).exists():
+            write_answers(self.folder / ANSWERS, result.answers)
+        if not (self.folder / PREDICTIONS).exists():
+            with suppress(OSError, ValueError):  # they may be gone since
+                self._write_mistakes(result)
+        return result
+
+    def _write_mistakes(self, result: EvaluationResult) -> None:
+        images = self.images
+        places = {images.name(place): place for place in range(len(images))}
+
+        def picture(at: int) -> Picture:
+            return images.picture(places[result.answers[at].image])
+
+        shown = shown_channels(images.kind)
+        predictions_of(result.classes, result.answers, picture, shown=shown).write(
+            self.folder / PREDICTIONS
+        )
+
+    def _tested(self, tell: Tell) -> Tested:
+        """The measures, and what each picture is taken for."""
+        images, network = self.images, self.classifier.network
+        logits, digests, unreadable = self._outputs(tell)
+        if not logits:
+            raise ValueError(f"none of the pictures can be read: {images.source}")
+        places, (of_class, classes) = list(logits), self.matched
+        outputs = torch.stack(list(logits.values())).double().numpy()
+        scored = Scored(outputs, of_class[images.labels[places]], classes)
+        seen = [(digests[place], images.paths[place]) for place in places]
+        trained = TrainedPictures.of(self.settings.weights).count(seen)
+        if trained:
+            logger.warning(
+                "the network was trained on %d of these %d pictures: on others it is worse",
+                *(trained, len(places)),
+            )
+        measures = Measures(
+            architecture=network.architecture,
+            image_size=network.image_size,
+            classes=classes,
+            **scored.values(),
+            unreadable=unreadable,
+            trained_on=trained,
+        )
+        return Tested(measures, self._answers(scored, digests, places))
+
+    def _outputs(self, tell: Tell) -> tuple[dict[int, Tensor], dict[int, str], dict[str, str]]:
+        """Logits and digests of the pictures by their places, and why others have none."""
+        images, logits = self.images, dict[int, Tensor]()
+        root = f"{getattr(images, 'root', '')}{os.sep}"  # which others need not know
+        digests, unreadable = dict[int, str](), dict[str, str]()
+        outputs = self.classifier.logits(images.paths, self.settings.batch_size)
+        for place, output in enumerate(outputs):
+            why = output if isinstance(output, str) else ""
+            if isinstance(output, Tensor):
+                digests[place] = file_digest(images.paths[place])
+                if not (why := self._change(place, digests[place])):
+                    logits[place] = output
+            if why:
+                logger.warning("%s", why)
+                unreadable[images.name(place)] = why.replace(root, "")
+            tell(Progress("picture", place + 1, len(images)))
+        return logits, digests, unreadable
+
+    def _change(self, place: int, digest: str) -> str:
+        """Why a picture that a table lists is another one than there; empty if it is not."""
+        known = self.images.digest(place)
+        path = str(self.images.paths[place])
+        return f"image {path!r} has changed since it was listed" * (known not in ("", digest))
+
+    def _answers(
+        self, scored: Scored, digests: Mapping[int, str], places: Sequence[int]
+    ) -> tuple[Answer, ...]:
+        """What each picture is taken for, with the digits that the table has."""
+        images, columns = self.images, (scored.predicted, scored.confidences(), scored.losses())
+        return tuple(
+            Answer(
+                images.name(place),
+                images.classes[images.labels[place]],
+                scored.classes[predicted],
+                round(float(share), 6),
+                round(float(loss), 6),
+                digests[place],
+            )
+            for place, predicted, share, loss in zip(places, *columns, strict=True)
+        )

@@ -1,0 +1,172 @@
+"""Numbers of two runs, and their differences with intervals: in pairs where cases are the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from asvit.core.answers import Answer
+from asvit.core.codec import Nullable
+from asvit.core.results import Result
+from asvit.core.summary import Estimate
+from asvit.reference.findings import NO_INTERVAL, Interval
+from asvit.reference.intervals import Estimate as Found
+from asvit.reference.intervals import (
+    combined,
+    paired_difference,
+    proportion,
+    stratified_difference,
+    weighted_proportions,
+)
+
+Value = str | float | bool | Estimate | None
+
+ACCURACY, BALANCED = "accuracy", "balanced_accuracy"  # from what each picture is taken for
+_SECONDS = "wall_seconds"
+_SHARED = 0.5  # of the pictures of either test, from which on two are compared in pairs
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number of one run minus that of the first."""
+
+    measure: str  #: the number
+    run: int  #: place of the run among those compared, from 1
+    value: float
+    interval: Interval  #: both ends are NaN without one
+    level: float = 0.95  #: coverage of the interval
+    cases: int = 0  #: such as pictures that both tested, where they are compared in pairs; else 0
+    what: str = ""  #: what these are
+    p: Nullable = math.nan  #: of McNemar's exact test that there is none, of accuracies in pairs
+
+
+def values_of(result: Result) -> dict[str, Value]:
+    """The numbers and texts of a run; accuracies come from what each picture is taken for."""
+    values, answers = result.comparable(), result.answers
+    if result.answered in values:
+        values = {ACCURACY: values.pop(result.answered), **values}
+    if answers:
+        right = proportion(sum(answer.right for answer in answers), len(answers))
+        found = {ACCURACY: right, BALANCED: _balanced([(1, answers)])}
+        values = {**values, **{name: _estimate(each) for name, each in found.items()}}
+        values = {name: values[name] for name in dict.fromkeys((ACCURACY, BALANCED, *values))}
+    return {**values, _SECONDS: result.wall_seconds}
+
+
+#: A result and its :func:`values_of`.
+Valued = tuple[Result, Mapping[str, Value]]
+
+
+def differences(place: int, other: Valued, one: Valued) -> Iterator[Difference]:
+    """Each number of a run, in its place among those compared, minus that of the first."""
+    (run, values), (first, others) = other, one
+    in_pairs = dict(_accuracy_differences(place, run, first))
+    if type(run) is type(first):
+        for name, pair in run.paired(first).items():
+            ends = Interval(pair.low, pair.high)
+            in_pairs[name] = Difference(
+                name, place, pair.value, ends, cases=pair.cases, what=pair.what
+            )
+    for name, value in values.items():
+        base = others.get(name)
+        if name in in_pairs:
+            yield in_pairs[name]
+        elif isinstance(value, Estimate) and isinstance(base, Estimate):
+            yield _apart(name, place, value, base)
+        elif (plain := _number(value)) is not None and (base := _number(base)) is not None:
+            yield Difference(name, place, plain - base, NO_INTERVAL)
+
+
+def _apart(name: str, place: int, value: Estimate, other: Estimate) -> Difference:
+    """The difference of two estimates; an interval where both have one of the same level."""
+    if value.level != other.level:
+        return Difference(name, place, value.value - other.value, NO_INTERVAL)
+    ours, theirs = (Found(each.value, Interval(each.low, each.high)) for each in (value, other))
+    found = combined((1, ours), (-1, theirs))
+    return Difference(name, place, found.value, found.interval, value.level)
+
+
+def _accuracy_differences(
+    place: int, run: Result, first: Result
+) -> Iterator[tuple[str, Difference]]:
+    """The differences of accuracies: in pairs where enough pictures are in both tests."""
+    ours, theirs = run.answers, first.answers
+    if not ours or not theirs:
+        return
+    pairs = _pairs(ours, theirs, same_names=_same_images(run, first))
+    if len(pairs) >= max(2, _SHARED * max(len(ours), len(theirs))):
+        right, other = ([answer.right for answer in side] for side in zip(*pairs, strict=True))
+        apart = paired_difference(right, other)
+        balanced = stratified_difference(right, other, [answer.label for answer, _ in pairs])
+        how: dict[str, Any] = {"cases": len(pairs), "what": "pictures that both tested"}
+        yield ACCURACY, _difference(ACCURACY, place, apart, p=apart.p, **how)
+        yield BALANCED, _difference(BALANCED, place, balanced, **how)
+        return
+    shares = [proportion(sum(each.right for each in side), len(side)) for side in (ours, theirs)]
+    independent = combined((1, shares[0]), (-1, shares[1]))
+    yield ACCURACY, _difference(ACCURACY, place, independent)
+    yield BALANCED, _difference(BALANCED, place, _balanced([(1, ours), (-1, theirs)]))
+
+
+def _difference(name: str, place: int, found: Found, **more: Any) -> Difference:
+    """A difference of shares, in points."""
+    points = _estimate(found)
+    return Difference(name, place, points.value, Interval(points.low, points.high), **more)
+
+
+def _same_images(run: Result, first: Result) -> bool:
+    """Whether the images of two runs are the same sets, by their names and labels."""
+    digests = [(each.provenance.get("images") or {}).get("digest") for each in (run, first)]
+    return digests[0] is not None and digests[0] == digests[1]
+
+
+def _pairs(
+    ours: Sequence[Answer], theirs: Sequence[Answer], *, same_names: bool
+) -> list[tuple[Answer, Answer]]:
+    """The answers about the same pictures: of the same content, or of the same name in one set."""
+    by_key = dict(_keyed(theirs, same_names=same_names))
+    return [
+        (answer, by_key[key])
+        for key, answer in _keyed(ours, same_names=same_names)
+        if key in by_key
+    ]
+
+
+def _keyed(
+    answers: Sequence[Answer], *, same_names: bool
+) -> Iterator[tuple[tuple[object, ...], Answer]]:
+    """Each answer with what its picture is known by: content and class, and which copy it is."""
+    copies: dict[tuple[str, str], Iterator[int]] = {}
+    for answer in answers:
+        key = answer.digest or (answer.image if same_names else "")
+        if key:
+            numbers = copies.setdefault((key, answer.label), count())
+            yield (key, answer.label, next(numbers)), answer
+
+
+def _balanced(sides: Sequence[tuple[int, Sequence[Answer]]]) -> Found:
+    """A sum of balanced accuracies, each with a sign."""
+    groups = []
+    for sign, answers in sides:
+        by_class: dict[str, list[bool]] = {}
+        for answer in answers:
+            by_class.setdefault(answer.label, []).append(answer.right)
+        weight = sign / len(by_class)
+        groups += [(weight, sum(right), len(right)) for right in by_class.values()]
+    return weighted_proportions(*groups)
+
+
+def _estimate(found: Found) -> Estimate:
+    """A share as per cent."""
+    low, high = found.interval
+    return Estimate(100 * found.value, 100 * low, 100 * high, digits=1)
+
+
+def _number(value: Value) -> float | None:
+    """A value as a number; None where it is none."""
+    if isinstance(value, Estimate):
+        return value.value
+    return None if isinstance(value, bool | str) else value

@@ -1,0 +1,148 @@
+"""Tests: how good a classifier is on labelled pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from asvit.core.console import clock
+from asvit.core.files import expanded
+from asvit.core.journal import Journal
+from asvit.core.run_files import ANSWERS, PREDICTIONS, TEST_FIGURES, TESTED
+from asvit.core.settings import setting
+from asvit.core.signatures import CallOptions, with_options
+from asvit.core.summary import Estimate, SummaryPart, Table
+from asvit.evaluation.result import EvaluationResult, Tested
+from asvit.evaluation.settings import EvaluationSettings
+from asvit.evaluation.tables import confusion_table, worst_classes
+from asvit.reference.findings import Interval
+from asvit.runs.folder import RunFiles
+from asvit.runs.run import Run, imported
+from proxies.text import listed
+
+_MATRIX = 12  # classes of a confusion matrix on a console
+
+
+class EvaluationJournal(Journal[EvaluationSettings]):
+    """What a test was started with and found: its pictures pass the network in one go."""
+
+    kind = "test"
+    noun = "test"
+    settings_type = EvaluationSettings
+    record_types = (Tested,)
+    start_types: ClassVar[Mapping[str, Any]] = {
+        **Journal.start_types,
+        "weights": Mapping[str, str],
+    }
+
+
+@dataclass(kw_only=True)
+class EvaluationRun(Run[EvaluationSettings, EvaluationResult, EvaluationJournal]):
+    """Test a classifier on labelled pictures.
+
+    FOLDER has a folder for each class, by the names that the network knows. Without --out the
+    result is printed and nothing is written.
+    """
+
+    command = "test"
+    files = RunFiles("test", "test", TESTED, (ANSWERS, PREDICTIONS), figures=TEST_FIGURES)
+    journal_type = EvaluationJournal
+    algorithm = imported("asvit.runs.algorithms.evaluating:EvaluationAlgorithm")
+    pictures = imported("asvit.report.evaluation:pictures")  # imports matplotlib
+    details = imported("asvit.report.evaluation:details")
+    written = "report.html, predictions.csv, result.json"
+    keeps = False
+
+    out: Path | str | None = setting(
+        None,
+        "Run folder, with the page and what each picture is taken for.",
+        metavar="DIRECTORY",
+        shown="none",
+        complete="paths",
+    )
+
+    def default_name(self) -> str:
+        """Named after the pictures and the weights."""
+        s = self.settings
+        return f"test-{expanded(s.data).name}-{expanded(s.weights).name}"
+
+    @property
+    def title(self) -> str:
+        """What is about to be tested on what."""
+        return f"testing {self.settings.weights} on {self.settings.data}"
+
+    @classmethod
+    def summary(cls, result: EvaluationResult) -> Iterator[SummaryPart]:
+        """The accuracies, the classes, how sure it is, and what was left out."""
+        yield from (
+            f"accuracy {_estimate(result.accuracy, result.accuracy_interval)} %, balanced "
+            f"accuracy {_estimate(result.balanced_accuracy, result.balanced_accuracy_interval)} % "
+            f"[95 %] of {result.pictures:,} pictures",
+            _sureness(result),
+            worst_classes(result.per_class),
+        )
+        if len(result.per_class) <= _MATRIX:
+            yield confusion_table(result)
+        if result.absent:
+            yield f"classes without a picture, left out of the means: {listed(result.absent)}"
+        if result.trained_on:
+            yield (
+                f"the network was trained on {result.trained_on:,} of these pictures: on others "
+                "it is worse"
+            )
+        if result.unreadable:
+            yield Table(
+                ["picture", "why"],
+                list(result.unreadable.items()),
+                f"{len(result.unreadable):,} picture(s) left out, which could not be read",
+            )
+        yield (f"{result.architecture}, {result.image_size} px; in {clock(result.wall_seconds)}")
+
+
+def _sureness(result: EvaluationResult) -> Mapping[str, object]:
+    """Measures of the whole beside the accuracies."""
+    top = {"top-5 accuracy (%)": result.top5} if len(result.classes) > 5 else {}
+    return {
+        **top,
+        "mean F1 (%)": result.macro_f1,
+        "loss (nats)": result.loss,
+        "calibration error (points)": result.calibration_error,
+        "temperature of the lowest loss": result.temperature,
+        "calibration error at it": result.calibrated_error,
+    }
+
+
+def _estimate(value: float, interval: Interval) -> Estimate:
+    return Estimate(value, *interval, digits=1)
+
+
+@with_options(EvaluationSettings, EvaluationRun, CallOptions)
+def test(data: str | Path, *, weights: str | Path, **given: Any) -> EvaluationResult:
+    """Test a classifier on labelled pictures, prepared as the images it was validated on.
+
+    Classes are matched by their names; the pictures may be of some of them. Pictures that cannot
+    be read are named and left out. With ``out``, the run folder holds ``predictions.csv``,
+    ``result.json`` and the report; without, nothing is written.
+
+    Args:
+        data: A folder with a folder for each class, one of ``train``, ``val`` and ``test`` of
+            these, of which the last is taken, or a table of images.
+        weights: Run folder of a training or a design, file of weights, copy that was exported for
+            timm or ONNX, or ``"timm:NAME"`` for the weights that timm publishes.
+
+    Raises:
+        ValueError: If the network does not know a class, or no picture can be read, too.
+        ImportError: If ONNX Runtime is needed and not installed.
+
+    Example:
+        >>> copy = asvit.export_network(
+        ...     "8,2,3|4,1,2|4,1,4|4,1,6|32", to="safetensors", random=True, image_size=32,
+        ...     num_classes=2, out="untrained.safetensors", force=True,
+        ... )
+        >>> tested = asvit.test("pictures", weights="untrained.safetensors", out="tested")
+        >>> tested.pictures == len(tested.answers)
+        True
+    """
+    return EvaluationRun.make(data=str(data), weights=str(weights), **given).run()

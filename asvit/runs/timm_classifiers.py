@@ -1,0 +1,48 @@
+"""Classifiers of timm: published weights, timm's preparation of pictures, names of ImageNet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import timm
+from timm.data import ImageNetInfo, infer_imagenet_subset
+
+from asvit.export.writers import PREPARATION
+from asvit.networks import Network, WeightsFile
+from asvit.spaces.families import TimmModel
+from asvit.training.pretrained import load_published
+
+
+def published_classifier(text: str, image_size: int | None = None) -> WeightsFile:
+    """A model of timm's with its published weights, which are downloaded where they are not yet.
+
+    Classes of ImageNet have the names of its folders, such as ``n01440764``.
+
+    Args:
+        text: ``timm:NAME``, or ``timm:NAME.TAG`` for certain weights.
+        image_size: Side of the images in pixels, by default timm's own.
+
+    Raises:
+        ValueError: If timm publishes none, or the weights are of no classifier.
+        FileNotFoundError: If they cannot be downloaded.
+    """
+    named = TimmModel.parse(text)
+    model: Any = load_published(named)
+    architecture = str(replace(named, name=named.name.partition(".")[0]))
+    facts, side = _prepared(model.pretrained_cfg)
+    network = Network(architecture, image_size or side, model.num_classes)
+    subset = infer_imagenet_subset(model)
+    classes = tuple(ImageNetInfo(subset).label_names()) if subset else ()
+    return WeightsFile(network, model.state_dict(), classes, facts)
+
+
+def timm_preparation(text: str) -> tuple[Mapping[str, Any], int]:
+    """How timm prepares pictures for a model of a text, as facts of weights, and the side."""
+    return _prepared(timm.get_pretrained_cfg(TimmModel.parse(text).name).to_dict())
+
+
+def _prepared(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+    facts = {name: config[name] for name in PREPARATION if config.get(name) is not None}
+    return facts, int(config["input_size"][-1])

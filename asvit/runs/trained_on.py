@@ -1,0 +1,83 @@
+"""Pictures that a network was trained on, as far as its run folder tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from asvit.core.files import expanded
+from asvit.core.run_files import PICTURES, RESULT
+from asvit.data.copies import equal_files
+from asvit.data.files import TRAIN, VALIDATION, ListedDataset
+from asvit.data.sources import LIST
+from asvit.data.training_sets import open_training_sets
+from asvit.runs.folder import kind_in
+from asvit.spaces.families import PREFIX
+from asvit.training.pretrained import weights_path
+from asvit.training.result import TrainResult
+
+
+@dataclass(frozen=True)
+class TrainedPictures:
+    """The files, or the SHA-256 of their contents; both may be empty."""
+
+    paths: Sequence[Path] = ()
+    digests: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, weights: str) -> Self:
+        """Those of weights in the folder of a training or a design, or in one inside it."""
+        if weights.startswith(PREFIX):
+            return cls()
+        # What is there may be of another version, and pictures may be gone: then nothing is known.
+        with suppress(OSError, ValueError):
+            for folder in weights_path(weights).parents[:2]:
+                kind = kind_in(folder)
+                if kind == "design":
+                    return cls(digests=frozenset(_listed(folder / PICTURES, TRAIN, VALIDATION)))
+                if kind == "training":
+                    return cls._of_training(folder)
+        return cls()
+
+    @classmethod
+    def _of_training(cls, folder: Path) -> Self:
+        s = TrainResult.read(folder / RESULT).settings
+        data = expanded(s.data)
+        if data.suffix == LIST and data.is_file():
+            parts = (TRAIN, VALIDATION) if s.train_on_validation else (TRAIN,)
+            return cls(digests=frozenset(_listed(data, *parts)))
+        if not data.is_dir():
+            return cls()
+        sets = open_training_sets(
+            s.data,
+            validation=s.validation,
+            held_out=s.held_out,
+            image_size=s.image_size,
+            seed=s.seed,
+            train_images=s.train_images,
+            train_on_validation=s.train_on_validation,
+            quiet=True,
+        )
+        return cls(paths=tuple(path.resolve() for path in sets.train.paths))
+
+    def count(self, pictures: Sequence[tuple[str, Path]]) -> int:
+        """How many pictures, each a digest and a file, are among them, under any name."""
+        same = sum(digest in self.digests for digest, _ in pictures)
+        if not self.paths:
+            return same
+        own, known = [path.resolve() for _, path in pictures], set(self.paths)
+        others = [path for path in own if path not in known]
+        first = len(self.paths)  # a copy has the number of the first file of equal content
+        copies = int((equal_files([*self.paths, *others])[first:] < first).sum())
+        return len(own) - len(others) + copies
+
+
+def _listed(table: Path, *parts: str) -> Iterator[str]:
+    """The digests of the pictures of some parts of a table."""
+    for part in parts:
+        with suppress(ValueError):  # it has none for the part
+            images = ListedDataset(table, part)
+            yield from (images.digest(index) for index in range(len(images)))

@@ -1,0 +1,47 @@
+"""Uneven classes: their weights in a loss, and orders that take equally many images of each."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def imbalance(labels: ArrayLike) -> float:
+    """Images of the largest class over those of the smallest that has any; 1 without images."""
+    sizes = np.unique(np.asarray(labels), return_counts=True)[1]
+    return float(sizes.max() / sizes.min()) if len(sizes) else 1.0
+
+
+def class_weights(labels: ArrayLike, classes: int) -> NDArray[np.float32]:
+    """Weight of each class, ``[classes]``: the inverse of its images, 1 on average over images.
+
+    A class without images has weight 1.
+    """
+    sizes = np.bincount(np.asarray(labels), minlength=classes)
+    there = sizes > 0
+    weights = np.ones(classes, dtype=np.float32)
+    weights[there] = sizes.sum() / (there.sum() * sizes[there])
+    return weights
+
+
+def balanced_order(
+    labels: ArrayLike, count: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Shuffled indices of images, equally many of each class as far as possible.
+
+    An image of a class comes again once all of its class have come.
+
+    Returns:
+        Indices, and how often each came before, ``[count]`` each.
+    """
+    of_each = np.asarray(labels)
+    classes = rng.permutation(np.unique(of_each))  # the first get what is left of a division
+    share, rest = divmod(count, len(classes))
+    indices, times = list[NDArray[np.int64]](), list[NDArray[np.int64]]()
+    for place, label in enumerate(classes):
+        own, size = np.flatnonzero(of_each == label), share + (place < rest)
+        rounds = (rng.permutation(own) for _ in range(-(-size // len(own))))
+        indices.append(np.concatenate([own[:0], *rounds])[:size])
+        times.append(np.arange(size) // len(own))
+    order = rng.permutation(count)
+    return np.concatenate(indices)[order], np.concatenate(times)[order]

@@ -1,0 +1,125 @@
+"""Measures of a classifier against plain slow versions, and closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from asvit.evaluation.metrics import BINS, Scored, calibration_error
+
+CLASSES = tuple("abcdefg")
+
+
+def scored(logits: object, labels: object) -> Scored:
+    values = np.asarray(logits, dtype=np.float64)
+    return Scored(values, np.asarray(labels, dtype=np.int64), CLASSES[: values.shape[1]])
+
+
+def softmax(row: NDArray[np.float64]) -> list[float]:
+    powers = [math.exp(value - max(row)) for value in row]
+    return [power / sum(powers) for power in powers]
+
+
+@st.composite
+def any_scored(draw: st.DrawFn) -> Scored:
+    classes, pictures = draw(st.integers(2, 7)), draw(st.integers(1, 30))
+    logits = draw(arrays(np.float64, (pictures, classes), elements=st.integers(-9, 9)))
+    labels = draw(arrays(np.int64, (pictures,), elements=st.integers(0, classes - 1)))
+    return scored(logits, labels)
+
+
+@given(case=any_scored())
+def test_measures_are_those_of_a_plain_version(case: Scored) -> None:
+    found = case.values()
+    shares = [softmax(row) for row in case.logits]
+    taken = [max(range(len(row)), key=lambda at: row[at]) for row in shares]
+    labels, count = case.labels.tolist(), len(case.labels)
+    right = [one == other for one, other in zip(labels, taken, strict=True)]
+    assert found["accuracy"] == pytest.approx(100 * sum(right) / count)
+    losses = [-math.log(row[label]) for row, label in zip(shares, labels, strict=True)]
+    assert found["loss"] == pytest.approx(sum(losses) / count)
+    recalls = []
+    for row in found["per_class"]:
+        place = CLASSES.index(row.label)
+        own = [t == place for t, label in zip(taken, labels, strict=True) if label == place]
+        recalls.append(sum(own) / len(own))
+        positive = taken.count(place)
+        assert (row.pictures, row.taken_for_it) == (len(own), positive)
+        assert row.recall == pytest.approx(100 * recalls[-1])
+        if positive:
+            assert row.precision == pytest.approx(100 * sum(own) / positive)
+        else:
+            assert math.isnan(row.precision)
+        assert row.f1 == pytest.approx(200 * sum(own) / (positive + len(own)))
+    assert found["balanced_accuracy"] == pytest.approx(100 * sum(recalls) / len(recalls))
+    matrix = found["confusion"]
+    assert [sum(row) for row in matrix] == np.bincount(labels, minlength=len(matrix)).tolist()
+    assert sum(matrix[at][at] for at in range(len(matrix))) == sum(right)
+    for name in ("accuracy", "balanced_accuracy"):
+        low, high = found[f"{name}_interval"]
+        assert 0 <= low <= found[name] + 1e-9
+        assert found[name] - 1e-9 <= high <= 100
+
+
+@given(case=any_scored())
+def test_calibration_is_that_of_a_plain_version(case: Scored) -> None:
+    rows = case.calibration()
+    shares = [max(softmax(row)) for row in case.logits]
+    right = (case.predicted == case.labels).tolist()
+    error = 0.0
+    for place in range(BINS):
+        low, high = place / BINS, (place + 1) / BINS
+        own = [at for at, share in enumerate(shares) if low < share <= high + 1e-12]
+        if own:
+            confidence = sum(shares[at] for at in own) / len(own)
+            accuracy = sum(right[at] for at in own) / len(own)
+            error += len(own) / len(right) * abs(confidence - accuracy)
+    assert calibration_error(rows) == pytest.approx(100 * error, abs=1e-6)
+    assert sum(row.pictures for row in rows) == len(right)
+    for row in rows:
+        assert row.low - 1e-9 <= row.confidence <= row.high + 1e-9
+        assert row.accuracy_interval.low <= row.accuracy <= row.accuracy_interval.high
+
+
+def drawn(temperature: float, pictures: int = 20_000) -> Scored:
+    """Pictures whose class has the probabilities of the logits divided by a temperature."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (pictures, 4))
+    noisy = logits / temperature + rng.gumbel(size=logits.shape)
+    return scored(logits, noisy.argmax(axis=1))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_the_temperature_that_labels_were_drawn_with_is_found(temperature: float) -> None:
+    found = drawn(temperature)
+    assert found.temperature() == pytest.approx(temperature, rel=0.05)
+    assert calibration_error(found.calibration(temperature)) < 1.5
+    if temperature != 1:
+        assert calibration_error(found.calibration()) > 5
+
+
+def test_without_a_mistake_no_temperature_is_the_best() -> None:
+    perfect = scored(4 * np.eye(3)[[0, 1, 2, 2]], [0, 1, 2, 2])
+    values = perfect.values()
+    assert (values["accuracy"], values["macro_f1"]) == (100, 100)
+    assert math.isnan(values["temperature"])
+    assert math.isnan(values["calibrated_error"])
+    share = math.exp(4) / (math.exp(4) + 2)
+    assert values["calibration_error"] == pytest.approx(100 * (1 - share))
+
+
+def test_the_five_likeliest_are_told_of_six_classes_or_more() -> None:
+    logits = np.tile(np.arange(6.0), (3, 1))  # the first class is the least likely
+    assert scored(logits, [0, 1, 5]).values()["top5"] == pytest.approx(200 / 3)
+    assert "top5" not in scored(logits[:, :5], [0, 1, 4]).values()
+
+
+def test_a_class_without_pictures_does_not_count() -> None:
+    found = scored([[3, 0, 0], [0, 3, 0], [0, 0, 3]], [0, 1, 1]).values()
+    assert [row.label for row in found["per_class"]] == ["a", "b"]
+    assert found["balanced_accuracy"] == 75
+    assert found["confusion"][1] == [0, 1, 1]

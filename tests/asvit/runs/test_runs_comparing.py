@@ -1,0 +1,351 @@
+"""Runs beside each other: of every kind, in pairs where they can be, and with right intervals."""
+
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import asvit
+from asvit.core.answers import Answer
+from asvit.core.results import NO_FOLDER, Result
+from asvit.core.summary import Estimate, Table
+from asvit.designs.result import DesignResult
+from asvit.evaluation.result import EvaluationResult
+from asvit.reference.build_result import BuildResult, BuiltRow
+from asvit.reference.intervals import (
+    balanced_accuracy,
+    contrast,
+    paired_difference,
+    stratified_difference,
+    wilson,
+)
+from asvit.reference.result import CorrelationResult, Values
+from asvit.reference.statistics import correlate
+from asvit.runs.comparing import Comparison, compare, read_result
+from asvit.runs.differences import Difference
+from asvit.runs.reporting import rendered
+from asvit.search.result import SearchResult
+from asvit.search.rows import Confirmed
+from asvit.training.result import TrainResult
+from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
+from tests.asvit.toy_run import ToyResult, ToyRow, ToySettings
+
+each = pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
+
+
+def stored(kind: Kind, folder: Path, **changes: Any) -> Path:
+    """A finished run of a kind."""
+    folder.mkdir()
+    dataclasses.replace(RIGHT[kind][0], folder=folder, **changes).write()
+    write_beside(folder)
+    (folder / ".kind").write_text(f"{kind.kind}\n")
+    return folder
+
+
+def difference(found: Comparison, measure: str, run: int = 2) -> Difference:
+    (one,) = [each for each in found.differences if (each.measure, each.run) == (measure, run)]
+    return one
+
+
+def shown(found: Comparison) -> str:
+    screen = Console(file=io.StringIO(), width=200)
+    for part in found.summary():
+        for lines in rendered(part, screen):
+            screen.print(lines)
+    text: str = screen.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+@each
+def test_every_kind_is_compared(kind: Kind, tmp_path: Path) -> None:
+    first, second = (stored(kind, tmp_path / name) for name in ("first", "second"))
+    found = compare(first, str(second / "result.json"))
+    assert found.settings == {}
+    assert [type(run) for run in found.runs] == [kind, kind]
+    assert {"wall_seconds"} < found.results.keys()
+    numbers = [name for name, values in found.results.items() if values[0] is not None]
+    assert len(numbers) > 3
+    assert found.differences
+    assert all(one.value == 0 for one in found.differences)
+    assert len({one.measure for one in found.differences}) == len(found.differences)
+    text = shown(found)
+    assert "no settings differ" in text
+    assert str(first) in text
+    json.dumps(found.to_json(), allow_nan=False)
+    assert len(found.to_dataframe()) == 2
+
+
+@each
+def test_what_differs_in_a_kind_is_told(kind: Kind, tmp_path: Path) -> None:
+    right = RIGHT[kind][0]
+    name, changed = {
+        DesignResult: ("hours", 2.0),
+        EvaluationResult: ("batch_size", 7),
+        CorrelationResult: ("image_size", 64),
+    }.get(kind, ("seed", 7))
+    settings = dataclasses.replace(right.settings, **{name: changed})
+    other = stored(kind, tmp_path / "other", settings=settings, wall_seconds=100.0)
+    found = compare(stored(kind, tmp_path / "one"), other)
+    assert found.settings == {name: (getattr(right.settings, name), changed)}
+    assert difference(found, "wall_seconds").value == 100.0 - right.wall_seconds
+    (table, *_) = [part for part in found.summary() if isinstance(part, Table)]
+    assert table.rows[0][0] == name
+
+
+def a_test(answers: Sequence[Answer], digest: str = "12", **changes: Any) -> EvaluationResult:
+    """A test with these answers, in memory."""
+    result: EvaluationResult = RIGHT[EvaluationResult][0]
+    origin = {**result.provenance, "images": {"source": "pets", "digest": digest}}
+    return dataclasses.replace(
+        result, answers=tuple(answers), provenance=origin, folder=NO_FOLDER, **changes
+    )
+
+
+def answers(right: Sequence[bool], labels: str, digests: bool = True, start: int = 0) -> Any:
+    return [
+        Answer(
+            f"{label}/{place}.png", label, label if is_right else "?", 0.5,
+            digest=f"{place:02d}" * 32 if digests else "",
+        )
+        for place, (is_right, label) in enumerate(zip(right, labels, strict=True), start)
+    ]  # fmt: skip
+
+
+LABELS = "aaaaaabbbc"
+OURS = [True, True, True, True, True, False, True, True, False, True]
+THEIRS = [True, False, True, True, False, False, True, False, True, False]
+
+
+@pytest.mark.parametrize("digests", [True, False])
+def test_accuracies_of_the_same_pictures_are_compared_in_pairs(digests: bool) -> None:
+    one, other = answers(THEIRS, LABELS, digests), answers(OURS, LABELS, digests)
+    found = compare(a_test(one), a_test(other[::-1]))  # in any order
+    apart, whole = difference(found, "accuracy"), paired_difference(OURS, THEIRS)
+    assert apart.value == pytest.approx(30)
+    assert apart.interval == pytest.approx([100 * end for end in whole.interval])
+    assert (apart.cases, apart.p) == (10, whole.p)
+    strata = stratified_difference(OURS, THEIRS, [*LABELS])
+    balanced = difference(found, "balanced_accuracy")
+    assert balanced.value == pytest.approx(100 * strata.value)
+    assert balanced.interval == pytest.approx([100 * end for end in strata.interval])
+    assert "accuracy, balanced accuracy: in pairs on 10 pictures that both tested" in shown(found)
+    values = found.results["accuracy"]
+    assert [value.value for value in values] == [50, 80]  # type: ignore[union-attr]
+    assert values[1].low == pytest.approx(100 * wilson(8, 10).low)  # type: ignore[union-attr]
+
+
+def test_names_of_other_sets_are_no_pairs() -> None:
+    found = compare(
+        a_test(answers(THEIRS, LABELS, digests=False)),
+        a_test(answers(OURS, LABELS, digests=False), digest="34"),
+    )
+    apart = difference(found, "accuracy")
+    assert (apart.cases, math.isnan(apart.p)) == (0, True)
+    ends = [wilson(8, 10), wilson(5, 10)]
+    low = 0.3 - math.hypot(0.8 - ends[0].low, ends[1].high - 0.5)
+    high = 0.3 + math.hypot(ends[0].high - 0.8, 0.5 - ends[1].low)
+    assert apart.interval == pytest.approx((100 * low, 100 * high))
+    assert "accuracy, balanced accuracy: as of independent samples" in shown(found)
+    balanced = difference(found, "balanced_accuracy")
+    assert balanced.interval.low < balanced.value < balanced.interval.high
+
+
+@pytest.mark.parametrize(("start", "cases"), [(2, 8), (6, 0)])
+def test_pictures_that_both_tested_are_paired_if_they_are_half_of_them(
+    start: int, cases: int
+) -> None:
+    one, other = answers(THEIRS, "a" * 10), answers(OURS, "a" * 10, start=start)
+    apart = difference(compare(a_test(one), a_test(other)), "accuracy")
+    assert apart.cases == cases
+    if cases:
+        whole = paired_difference(OURS[:cases], THEIRS[start:])
+        assert apart.value == pytest.approx(100 * whole.value)
+
+
+def test_copies_of_a_picture_are_pairs_one_by_one() -> None:
+    same = [answer._replace(digest="0" * 64) for answer in answers(OURS, "a" * 10)]
+    apart = difference(compare(a_test(same), a_test(same)), "accuracy")
+    assert (apart.cases, apart.value) == (10, 0)
+
+
+def test_runs_of_several_kinds_are_compared_by_what_they_have_in_common(tmp_path: Path) -> None:
+    design = stored(DesignResult, tmp_path / "design")  # its predictions.csv is that of the test
+    test = stored(EvaluationResult, tmp_path / "test")
+    training = stored(TrainResult, tmp_path / "training")
+    found = compare(design, test, training)
+    apart = [difference(found, "accuracy", run) for run in (2, 3)]
+    assert [one.cases for one in apart] == [3, 3]
+    assert "top1" not in found.results
+    assert found.results["architecture"][0] == RIGHT[DesignResult][0].architecture
+    assert "hand_made.accuracy" not in found.results  # of the design alone
+    assert "hours" not in found.settings
+    (training / "predictions.csv").unlink()
+    assert compare(training, training).results["accuracy"] == (10.0, 10.0)
+
+
+def test_images_devices_and_versions_that_differ_are_told(tmp_path: Path) -> None:
+    right = RIGHT[SearchResult][0]
+    origin = {
+        **right.provenance,
+        "images": {"source": "others", "digest": "34" * 32},
+        "device": "cuda",
+        "versions": {"asvit": "0.2"},
+    }
+    one = stored(SearchResult, tmp_path / "one")
+    found = compare(one, stored(SearchResult, tmp_path / "other", provenance=origin))
+    assert found.settings == {
+        "images (digest)": ("fractals (12)", "others (343434343434)"),
+        "device (used)": ("cpu", "cuda"),
+        "asvit (version)": ("0.1", "0.2"),
+    }
+
+
+def test_fresh_trainings_of_searches_are_compared_with_their_intervals(tmp_path: Path) -> None:
+    runs = [
+        stored(SearchResult, tmp_path / name, confirmed=Confirmed(*ends, 3))
+        for name, ends in (("one", (70.0, 66.0, 74.0)), ("other", (75.0, 72.0, 78.0)))
+    ]
+    apart = difference(compare(*runs), "confirmed.mean")
+    assert (apart.value, apart.level) == (5.0, 0.9)
+    assert apart.interval == pytest.approx((0.0, 10.0))
+    assert "confirmed.low" not in compare(*runs).results
+
+
+def correlated(measured: Sequence[float], accuracies: Sequence[float]) -> CorrelationResult:
+    right: CorrelationResult = RIGHT[CorrelationResult][0]
+    texts = tuple(map(str, range(len(measured))))
+    values = Values(
+        texts, (32,) * len(texts), {"top1": tuple(accuracies)}, {"zico": tuple(measured)},
+        ("",) * len(texts),
+    )  # fmt: skip
+    found = correlate(measured, accuracies, better="higher", samples=100)
+    finding = dataclasses.replace(
+        right.correlations[1], measure="zico", correlation=found, better="higher"
+    )
+    return dataclasses.replace(right, values=values, correlations=(finding,))
+
+
+def test_taus_on_the_same_rows_are_resampled_together() -> None:
+    rng = np.random.default_rng(0)
+    accuracy = rng.normal(size=40)
+    noise = rng.normal(size=40)
+    one, other = (correlated(accuracy + scale * noise, accuracy) for scale in (1.0, 0.9))
+    found = compare(one, other)
+    apart = difference(found, "tau of zico")
+    assert apart.value == pytest.approx(
+        other.correlations[0].correlation.tau - one.correlations[0].correlation.tau
+    )
+    assert (apart.cases, apart.what) == (40, "rows that both measured")
+    width = apart.interval.high - apart.interval.low
+    values = found.results["tau of zico"]
+    assert width < (values[0].high - values[0].low) / 2  # type: ignore[union-attr]
+    elsewhere = dataclasses.replace(other, digest="34")
+    assert difference(compare(one, elsewhere), "tau of zico").cases == 0
+
+
+def table(*accuracies: float) -> BuildResult:
+    rows = [BuiltRow(str(place), 1, 1, (each,)) for place, each in enumerate(accuracies)]
+    result: BuildResult = dataclasses.replace(RIGHT[BuildResult][0], rows=rows)
+    return result
+
+
+def test_tables_of_the_same_architectures_are_compared_in_pairs() -> None:
+    one, other = (50.0, 60.0, 70.0, math.nan), (53.0, 62.0, 74.0, 80.0)
+    apart = difference(compare(table(*one), table(*other)), "mean_accuracy")
+    expected = contrast((1, [3.0, 2.0, 4.0]))
+    assert apart.value == pytest.approx(3)
+    assert apart.interval == pytest.approx(expected.interval)
+    assert (apart.cases, apart.what) == (3, "architectures that both trained")
+
+
+def test_kinds_of_extensions_need_no_code(tmp_path: Path) -> None:
+    rows = [ToyRow(0, 1.0), ToyRow(1, 2.5)]
+    runs = [
+        ToyResult(
+            folder=tmp_path, settings=ToySettings("x", rate=rate), rows=rows[:count],
+            wall_seconds=1.0, provenance={"images": None, "device": "cpu", "versions": {}},
+        )
+        for rate, count in ((0.5, 1), (0.25, 2))
+    ]  # fmt: skip
+    found = compare(*runs)
+    assert found.settings == {"rate": (0.5, 0.25)}
+    assert found.results["total"] == (1.0, 3.5)
+    apart = difference(found, "total")
+    assert (apart.value, math.isnan(apart.interval.low)) == (2.5, True)
+    assert "+2.5" in shown(found)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured(Result):
+    """A kind whose numbers have intervals beside them."""
+
+    kind = noun = "measured"
+    settings: Any
+    speed: float
+    speed_interval: tuple[float, float]
+    parts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def test_a_number_with_an_interval_beside_it_needs_no_code(tmp_path: Path) -> None:
+    def measured(speed: float) -> Measured:
+        inner = {"size": speed, "size_interval": [speed - 2, speed + 2], "bad": {"a": 1, "b": 3}}
+        return Measured(
+            folder=tmp_path, settings=ToySettings("x"), wall_seconds=1.0, provenance={},
+            speed=speed, speed_interval=(speed - 3, speed + 4), parts=inner,
+        )  # fmt: skip
+
+    found = compare(measured(10.0), measured(12.0))
+    assert found.results["speed"] == (Estimate(10, 7, 14), Estimate(12, 9, 16))
+    assert difference(found, "speed").interval == pytest.approx((2 - 5, 2 + 5))
+    assert difference(found, "parts.size").interval == pytest.approx(
+        (2 - math.sqrt(8), 2 + math.sqrt(8))
+    )
+    assert found.results["parts.bad"] == (2, 2)
+
+
+def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
+    run = stored(SearchResult, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"1 run\(s\) to compare; name two or more"):
+        compare(run)
+    with pytest.raises(FileNotFoundError, match=r"none is no run folder of asvit; name one"):
+        compare(run, tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match=r"no run folder of asvit"):
+        read_result(tmp_path)
+    (run / "result.json").unlink()
+    with pytest.raises(FileNotFoundError, match="has no finished search yet; the same asvit sear"):
+        read_result(run)
+    (run / "result.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"result\.json is not the result of a search"):
+        read_result(run)
+
+
+def test_a_notebook_shows_what_a_console_does(tmp_path: Path) -> None:
+    runs = [stored(EvaluationResult, tmp_path / name) for name in ("<b>", "other")]
+    html = compare(*runs)._repr_html_()
+    assert "&lt;b&gt;" in html
+    assert "<h4>Results</h4>" in html
+    assert "2 − 1" in html
+
+
+def test_balanced_accuracy_is_that_of_the_test(tmp_path: Path) -> None:
+    one = a_test(answers(OURS, LABELS))
+    found = compare(one, one).results["balanced_accuracy"][0]
+    by_class = {
+        label: [own for own, its in zip(OURS, LABELS, strict=True) if its == label]
+        for label in LABELS
+    }
+    expected = balanced_accuracy([*by_class.values()])
+    assert isinstance(found, Estimate)
+    assert found.value == pytest.approx(100 * expected.value)
+    assert found.low == pytest.approx(100 * expected.interval.low)
+
+
+def test_it_is_a_function_of_the_package() -> None:
+    assert asvit.compare is compare

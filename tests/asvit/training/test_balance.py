@@ -1,0 +1,62 @@
+"""Uneven classes: their weights, and orders that take equally many images of each."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asvit.training.balance import balanced_order, class_weights, imbalance
+
+sizes = st.lists(st.integers(1, 12), min_size=1, max_size=6)
+
+
+def labels_of(counts: list[int]) -> np.ndarray:
+    """Labels in a mixed order."""
+    return np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
+
+
+@given(counts=sizes, wanted=st.integers(0, 60), seed=st.integers(0, 9))
+def test_an_order_has_as_many_images_of_each_class(
+    counts: list[int], wanted: int, seed: int
+) -> None:
+    labels = labels_of(counts)
+    indices, times = balanced_order(labels, wanted, np.random.default_rng(seed))
+    assert indices.shape == times.shape == (wanted,)
+    taken = Counter(labels[indices].tolist())
+    each = [taken[label] for label in range(len(counts))]
+    assert max(each) - min(each) <= 1
+    dealt = list(zip(indices.tolist(), times.tolist(), strict=True))
+    assert len(set(dealt)) == wanted  # every time of an image has a number of its own
+    for label in range(len(counts)):  # an image comes again once all of its class have come
+        own = Counter(indices[labels[indices] == label].tolist())
+        often = [own[at] for at in np.flatnonzero(labels == label).tolist()]
+        assert max(often) - min(often) <= 1
+        for at, number in own.items():
+            assert sorted(times[indices == at].tolist()) == list(range(number))
+
+
+def test_orders_depend_on_the_seed_and_mix_classes() -> None:
+    labels = labels_of([90, 10])
+    first, again, other = (
+        balanced_order(labels, 100, np.random.default_rng(seed))[0].tolist() for seed in (3, 3, 4)
+    )
+    assert first == again != other
+    halves = [labels[first[:50]].sum(), labels[first[50:]].sum()]
+    assert min(halves) > 10  # of the 50 images of the small class
+
+
+@given(counts=sizes)
+def test_weights_make_classes_count_alike_and_images_once_on_average(counts: list[int]) -> None:
+    weights = class_weights(labels_of(counts), len(counts) + 2)
+    assert weights.dtype == np.float32
+    shares = [weight * count for weight, count in zip(weights, counts, strict=False)]
+    assert shares == pytest.approx([sum(counts) / len(counts)] * len(counts))
+    assert weights[len(counts) :].tolist() == [1, 1]  # of classes without images
+
+
+def test_imbalance_is_that_of_the_classes_that_have_images() -> None:
+    assert imbalance([0, 0, 0, 2]) == 3
+    assert imbalance([5, 5]) == 1
+    assert imbalance([]) == 1
