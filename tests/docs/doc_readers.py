@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -98,12 +99,12 @@ def pictures(folder: Path) -> None:
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
 
-def pet_pictures(folder: Path) -> None:
-    """Ten pictures of each kind of pet."""
-    generator = np.random.default_rng(1)
+def pet_pictures(folder: Path, *, seed: int = 1) -> None:
+    """Twenty pictures of each kind of pet."""
+    generator = np.random.default_rng(seed)
     for name in ("cat", "dog", "ox"):
         (folder / name).mkdir(parents=True)
-        for number in range(10):
+        for number in range(20):
             pixels = generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
@@ -183,6 +184,7 @@ HAD: dict[str, Callable[[Path], None]] = {
     "my.csv": table,
     "runs/train-pets": pets,
     "path/to/pets": pet_pictures,
+    "more/pets": partial(pet_pictures, seed=2),
     "pets.onnx": copies,
     "pets.pt2": copies,
     "pets.safetensors": copies,
