@@ -27,7 +27,7 @@ from experiments.study import Study, cases, gain, grouped, in_a_cell, mean_cell,
 from experiments.tables import markdown
 from experiments.tasks import PICTURES, load_task
 
-HOURS = 0.1
+HOURS = 0.25
 SETS = ("drawn-300", "drawn-3000", "digits", "hard-fractals", "textures")
 LIMITS: Mapping[str, Mapping[str, Any]] = {
     "1.5 M parameters": {"max_params": 1_500_000},
