@@ -74,12 +74,6 @@ class PictureList:
         """Read every picture, set some of each class aside, and write the list."""
         content, facts = self._listed(tell)
         self._write(content)
-        if unreadable := facts["unreadable"]:
-            logger.warning(
-                "%d picture(s) cannot be read and are left out: %s",
-                len(unreadable),
-                in_words(unreadable),
-            )
         return facts
 
     def changed(self, *parts: str, root: Path | None = None) -> Mapping[str, str]:
@@ -174,6 +168,12 @@ class PictureList:
             progress(index + 1, len(images))
         labels, names = images.labels[readable], [images.name(index) for index in readable]
         groups = np.unique([digest for _, digest in files], return_inverse=True)[1]
+        if unreadable:  # before they are too many
+            logger.warning(
+                "%d picture(s) cannot be read and are left out: %s",
+                len(unreadable),
+                in_words(unreadable),
+            )
         _check_classes(labels, groups, images.classes)
         for line in copies_in_words(names, labels, groups):
             logger.warning("%s", line)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -709,6 +710,20 @@ def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
             design(folder, max_params="1M", out=tmp_path / "run")
     with pytest.raises(FileNotFoundError, match="no folder"):
         design(tmp_path / "none", max_params="1M", out=tmp_path / "run")
+
+
+def test_what_is_wrong_with_pictures_is_said_before_they_are_too_few(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for label in ("dry", "wet"):
+        (tmp_path / "empty" / label).mkdir(parents=True)
+        for number in range(6):
+            np.save(tmp_path / f"empty/{label}/{number}.npy", np.zeros((40, 40, 0), np.uint16))
+    with pytest.raises(ValueError, match=r"class 'dry' has 0 readable picture\(s\)"):
+        design(tmp_path / "empty", max_params="1M", out=tmp_path / "run")
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "12 picture(s) cannot be read and are left out: dry/0.npy (" in told
+    assert "channel" in told
 
 
 def test_a_dry_run_tells_what_is_done_and_writes_nothing(
