@@ -69,7 +69,8 @@ def sized(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
 
     @contextmanager
-    def file(model: nn.Module, *, image_size: int, batch: int) -> Iterator[Path]:
+    def file(model: nn.Module, *, image_size: int, batch: int, channels: int) -> Iterator[Path]:
+        assert channels == 3
         path = Path("network.onnx")
         path.write_bytes(bytes([batch]) * sum(p.numel() for p in model.parameters()))
         yield path
@@ -302,7 +303,7 @@ def test_a_design_makes_networks_as_wide_as_the_device_allows(bench: Path, sized
     def time(text: str, side: int) -> Latency:
         return asvit.latency(text, side, num_classes=5, command=settings.latency_command)
 
-    sizes = Sizes(settings, 5, time)
+    sizes = Sizes(settings, 5, 3, time)
     wide = load_space("asvit").parse("8,2,3|4,1,2|4,1,4|4,1,6|32")
     narrow = sizes.widest(wide, 32)
     assert cost(narrow, 32, 5).params <= 0.95 * 60_000 < cost(wide, 32, 5).params

@@ -235,7 +235,7 @@ def test_a_network_that_takes_too_long_is_left_out(
     pictures: Path, trained: Path, tmp_path: Path, fakes: Fakes,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    given: dict[str, Any] = {**LIMITS, "image_size": 64, "hours": 0.6}
+    given: dict[str, Any] = {**LIMITS, "image_size": 64, "hours": 0.8}
     slow = fakes.plan
 
     def plan(run: Any) -> Any:
