@@ -190,6 +190,41 @@ def test_a_teacher_of_the_same_images_teaches(five: Path, trained: Path, tmp_pat
         run_training(ARCH, data=other, out=tmp_path / "no", **TINY, **taught)
 
 
+def test_a_test_takes_images_as_they_are(five: Path, trained: Path, tmp_path: Path) -> None:
+    result = asvit.test(str(five), weights=str(trained), device="cpu", out=tmp_path / "tested")
+    told = asvit.predict(trained, [five], device="cpu")
+    assert [answer.predicted for answer in result.answers] == [
+        one.guesses[0].label for one in told
+    ]
+    mistakes = read_predictions(tmp_path / "tested" / "predictions.json")
+    assert mistakes is not None
+    assert "channels 1, 2 and 3" in mistakes.shown
+    other = str(make_set(tmp_path / "other", 2))
+    with pytest.raises(
+        ValueError,
+        match=r"has images of 2 channels of uint16, \S+ is for 5 channels of uint16; test",
+    ):
+        asvit.test(other, weights=str(trained), device="cpu")
+
+
+def test_a_test_reads_as_the_training_did(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label in ("a", "b"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(6):
+            pixels = rng.integers(0, 256, (36, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"photos/{label}/{number}.png")
+    data = str(tmp_path / "photos")
+    run_training(ARCH, data=f"{data}:grey", out=tmp_path / "run", **TINY)
+    plain, grey = (
+        asvit.test(text, weights=str(tmp_path / "run"), device="cpu")
+        for text in (data, f"{data}:grey")
+    )
+    assert plain.answers == grey.answers
+    with pytest.raises(ValueError, match="has images of 8-bit RGB"):
+        asvit.test(f"{data}:rgb", weights=str(tmp_path / "run"), device="cpu")
+
+
 # Measures, searches, scalings.
 
 
