@@ -126,6 +126,19 @@ def test_an_int8_copy_says_what_it_costs_on_pictures_kept_aside(folder: Path) ->
     assert found.interval == pytest.approx([100 * end for end in apart.interval])
 
 
+def test_openvino_reads_the_same_copy(folder: Path) -> None:
+    """With preprocessing and 8-bit products: the classes, and probabilities to one per cent."""
+    openvino = pytest.importorskip("openvino")
+    copy = folder / "run/model-int8.onnx"
+    model = openvino.Core().compile_model(copy, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for path in sorted((folder / "colours").rglob("*.png"))[::6]:
+        pixels = np.asarray(Image.open(path))
+        found = dict(zip(CLASSES, model([pixels])["probabilities"][0].tolist(), strict=True))
+        (known,) = asvit.predict(copy, [path])
+        expected = {guess.label: guess.probability for guess in known.guesses}
+        assert found == pytest.approx(expected, abs=0.01)
+
+
 def test_the_card_says_what_it_costs(folder: Path) -> None:
     card = Path("run/model-int8.md").read_text()
     size = Path("run/model-int8.onnx").stat().st_size
