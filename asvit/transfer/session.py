@@ -59,6 +59,7 @@ class Task(ABC, Generic[S]):
         classes: Number of classes.
         transform: Random augmentation of an image and its annotation.
         metric: Compares predictions with annotations; its values are in [0, 1].
+        precision: Of the autocast around the whole model in training.
     """
 
     model: nn.Module
@@ -70,7 +71,7 @@ class Task(ABC, Generic[S]):
     metric: Any
 
     def __init__(self, settings: S) -> None:
-        self.settings = settings
+        self.settings, self.precision = settings, settings.precision
 
     @abstractmethod
     def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
@@ -279,7 +280,7 @@ class Session(EpochSession[TransferRow]):
         factor = task.lr_factor(step - 1, steps)
         for group in self._optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor
-        with autocast(processes.device, settings.precision):
+        with autocast(processes.device, task.precision):
             losses = self._wrapped(*task.batch(images, targets, processes.device))
         names, parts = ("loss", *losses), torch.stack([*losses.values()]).float()
         loss = parts.sum()

@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
 from asvit.training.distributed import ProcessGroup
+from asvit.training.metrics import autocast
 from asvit.transfer.detector import Detection, detector
 from asvit.transfer.segmenter import Segmentation, UperNet
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
@@ -60,10 +61,51 @@ def test_training_starts_from_weights(tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     WeightsFile(network, source.state_dict()).write(file)
     model = detector(detection(weights=str(file), architecture=None), 2)
-    loaded = model.backbone.body.body.state_dict()
+    loaded = model.backbone.pyramid.body.body.state_dict()
     for name, tensor in source.state_dict().items():
         if name in loaded:
             assert torch.equal(loaded[name], tensor)
+
+
+def test_autocast_rounds_maps_alone_and_no_boxes() -> None:
+    """In bfloat16, proposals and what the box heads learn would be rounded to whole pixels."""
+    make_data(2, 2)
+    task = Detection(detection(precision="bf16"))
+    model = cast("Any", task.model)
+    seen: dict[str, torch.Tensor] = {}
+
+    def note_maps(_module: nn.Module, _given: Any, maps: dict[str, torch.Tensor]) -> None:
+        seen["inside"] = maps["0"]
+
+    def note_regions(_module: nn.Module, given: Any, losses: Any) -> None:
+        features, proposals = given[:2]
+        seen.update(maps=features["0"], proposals=proposals[0], **losses[1])
+
+    def note_targets(_boxes: Any, _given: Any) -> list[torch.Tensor]:
+        offsets = encode(_boxes, _given)
+        seen["targets"] = offsets[0]
+        return cast("list[torch.Tensor]", offsets)
+
+    encode = model.rpn.box_coder.encode
+    model.rpn.box_coder.encode = note_targets
+    model.backbone.pyramid.register_forward_hook(note_maps)
+    model.roi_heads.register_forward_hook(note_regions)
+    target = {
+        "boxes": torch.tensor([[8.3, 8.7, 40.1, 39.9]]),
+        "labels": torch.tensor([1]),
+        "masks": torch.ones(1, 64, 64, dtype=torch.uint8),
+    }
+    with autocast(torch.device("cpu"), task.precision):  # as a training does
+        model([torch.rand(3, 64, 64)], [target])
+    assert seen.pop("inside").dtype == torch.bfloat16
+    assert {name: values.dtype for name, values in seen.items()} == dict.fromkeys(
+        seen, torch.float32
+    )
+    for name in ("proposals", "targets"):
+        rounded = seen[name].bfloat16().float()
+        assert not torch.equal(rounded, seen[name]), name
+    model.eval()
+    assert model.backbone(torch.rand(1, 3, 64, 64))["0"].dtype == torch.float32
 
 
 def test_training_images_are_square_whatever_their_size() -> None:
