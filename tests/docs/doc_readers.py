@@ -185,7 +185,7 @@ HAD: dict[str, Callable[[Path], None]] = {
     "runs/train-pets": pets,
     "path/to/pets": pet_pictures,
     "more/pets": partial(pet_pictures, seed=2),
-    "pets.onnx": copies,
+    "pets-copy.onnx": copies,
     "pets.pt2": copies,
     "pets.safetensors": copies,
     "holiday.jpg": picture,
