@@ -21,9 +21,9 @@ from sklearn.metrics import (
 from asvit.evaluation.result import CalibrationRow, ClassRow
 from asvit.reference.findings import Interval
 from asvit.reference.intervals import Estimate, balanced_accuracy, proportion
+from asvit.training.settings import TOP
 
 BINS = 15  # of probabilities, as in Guo et al. 2017
-TOP = 5
 _TEMPERATURES = (0.05, 20.0)  # that are tried
 
 Array = NDArray[np.float64]
@@ -74,7 +74,7 @@ class Scored:
         rows = self.rows()
         balanced = balanced_accuracy([right[labels == at] for at in np.unique(labels)])
         accuracy = proportion(int(right.sum()), len(right))
-        temperature = self.temperature()
+        calibration, temperature = self.calibration(), self.temperature()
         known = math.isfinite(temperature)
         every = np.arange(size)
         values = {
@@ -83,13 +83,13 @@ class Scored:
             **_per_cent("balanced_accuracy", balanced),
             "macro_f1": float(np.mean([row.f1 for row in rows])),
             "loss": float(self.losses().mean()),
-            "calibration_error": calibration_error(self.calibration()),
+            "calibration_error": calibration_error(calibration),
             "temperature": temperature,
             "calibrated_error": (
                 calibration_error(self.calibration(temperature)) if known else math.nan
             ),
             "per_class": rows,
-            "calibration": self.calibration(),
+            "calibration": calibration,
             "confusion": confusion_matrix(labels, predicted, labels=every).tolist(),
         }
         if size > TOP:

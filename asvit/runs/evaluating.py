@@ -20,6 +20,7 @@ from asvit.evaluation.tables import confusion_table, worst_classes
 from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
+from asvit.training.settings import TOP
 from proxies.text import listed
 
 _MATRIX = 12  # classes of a confusion matrix on a console
@@ -103,7 +104,7 @@ class EvaluationRun(Run[EvaluationSettings, EvaluationResult, EvaluationJournal]
 
 def _sureness(result: EvaluationResult) -> Mapping[str, object]:
     """Measures of the whole beside the accuracies."""
-    top = {"top-5 accuracy (%)": result.top5} if len(result.classes) > 5 else {}
+    top = {"top-5 accuracy (%)": result.top5} if len(result.classes) > TOP else {}
     return {
         **top,
         "mean F1 (%)": result.macro_f1,

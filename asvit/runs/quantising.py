@@ -17,6 +17,7 @@ from asvit.core.files import expanded
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.data.base import LabelledImages, balanced_choice
 from asvit.data.files import TEST, TRAIN, ListedDataset, has_part
+from asvit.data.sources import LIST
 from asvit.data.training_sets import open_training_sets
 from asvit.designs.result import DesignResult
 from asvit.export.quantisation import CALIBRATION, Quantisation
@@ -24,6 +25,7 @@ from asvit.export.reload import onnx_session, run_onnx, takes_pictures
 from asvit.networks import WeightsFile
 from asvit.reference.intervals import paired_difference
 from asvit.training.result import TrainResult
+from asvit.training.sets import open_sets
 from proxies.latency import Latency
 from proxies.messages import first_line
 from proxies.timing import time_passes
@@ -110,14 +112,12 @@ def _of_training(run: TrainResult) -> Pictures:
     s = run.settings
     if s.train_on_validation:
         table = expanded(s.data)
-        if table.suffix == ".csv" and table.is_file() and has_part(table, TEST):
+        if table.suffix == LIST and table.is_file() and has_part(table, TEST):
             return _listed(table)
         raise ValueError(
             f"{run.folder} was trained on its validation pictures, too; name others with --data"
         )
-    names = ("validation", "held_out", "image_size", "seed", "train_images", "validation_images")
-    options = {name: getattr(s, name) for name in (*names, "classes")}
-    sets = open_training_sets(s.data, **options)
+    sets = open_sets(s)
     stored = (run.provenance.get("images") or {}).get("digest")
     if stored != sets.provenance["digest"]:
         raise ValueError(

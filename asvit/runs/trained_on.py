@@ -13,11 +13,11 @@ from asvit.core.run_files import PICTURES, RESULT
 from asvit.data.copies import equal_files
 from asvit.data.files import TRAIN, VALIDATION, ListedDataset
 from asvit.data.sources import LIST
-from asvit.data.training_sets import open_training_sets
 from asvit.runs.folder import kind_in
 from asvit.spaces.families import PREFIX
 from asvit.training.pretrained import weights_path
 from asvit.training.result import TrainResult
+from asvit.training.sets import open_sets
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,8 @@ class TrainedPictures:
             return cls(digests=frozenset(_listed(data, *parts)))
         if not data.is_dir():
             return cls()
-        sets = open_training_sets(
-            s.data,
-            validation=s.validation,
-            held_out=s.held_out,
-            image_size=s.image_size,
-            seed=s.seed,
-            train_images=s.train_images,
-            train_on_validation=s.train_on_validation,
-            quiet=True,
-        )
+        # How many are validated on changes nothing; there may be fewer by now.
+        sets = open_sets(s, validation_images=None, classes=None, quiet=True)
         return cls(paths=tuple(path.resolve() for path in sets.train.paths))
 
     def count(self, pictures: Sequence[tuple[str, Path]]) -> int:

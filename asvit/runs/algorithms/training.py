@@ -17,7 +17,7 @@ from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT, MODEL, previous
 from asvit.core.settings import WrongOption, fields_of
 from asvit.core.versions import versions
-from asvit.data import Preparation, TrainingSets, open_training_sets
+from asvit.data import Preparation, TrainingSets
 from asvit.data.headers import refuse_unreadable, unreadable_images
 from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.networks import Network
@@ -31,6 +31,7 @@ from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.pretrained import load_pretrained
 from asvit.training.result import TrainResult
 from asvit.training.session import Session
+from asvit.training.sets import open_sets
 from asvit.training.settings import TrainSettings
 from asvit.training.short import draw_linear_weights
 from asvit.training.token_costs import stages_of
@@ -100,22 +101,11 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     @cached_property
     def sets(self) -> TrainingSets:
         """The images; the first process makes those that have to be made."""
-        s = self.settings
         if self.opened is not None:
             return self.opened
         with self.processes.first_before_others():
-            return open_training_sets(
-                s.data,
-                validation=s.validation,
-                held_out=s.held_out,
-                image_size=s.image_size,
-                seed=s.seed,
-                train_images=s.train_images,
-                validation_images=s.validation_images,
-                classes=s.classes,
-                train_on_validation=s.train_on_validation,
-                progress=image_progress(self.progress) if self.processes.first else None,
-            )
+            progress = image_progress(self.progress) if self.processes.first else None
+            return open_sets(self.settings, progress=progress)
 
     @cached_property
     def network(self) -> Network:
