@@ -9,8 +9,9 @@ during a measurement. Weights in bfloat16 or half precision are measured in floa
 
 import re
 import threading
+import warnings
 from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal
 
 import torch
@@ -233,8 +234,9 @@ def full_precision() -> Iterator[None]:
     """Inside, torch computes in full precision, and gradients can be enabled.
 
     TF32 keeps ten bits of a product's factors and bfloat16 seven, fewer than the measures need.
+    One thread at a time: torch's precision is process-wide.
     """
-    with ExitStack() as stack:
+    with _lock, ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.no_grad())  # inference mode implies it
@@ -242,21 +244,49 @@ def full_precision() -> Iterator[None]:
         for kind in {"cpu", accelerator.type if accelerator else "cpu"}:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
-        backends: Any = torch.backends
-        cuda, mkldnn = backends.cuda, backends.mkldnn
-        for switch in (cuda.matmul, backends.cudnn.conv, mkldnn.matmul, mkldnn.conv):
-            stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)
-            switch.fp32_precision = "ieee"
+        with warnings.catch_warnings():
+            # torch 2.9 warns of its older interface.
+            warnings.filterwarnings("ignore", "Please use the new API", UserWarning)
+            _use_ieee_products(stack)
         yield
+
+
+def _use_ieee_products(stack: ExitStack) -> None:
+    """Compute products of float32 without TF32 or bfloat16 until ``stack`` is closed.
+
+    Torch has two interfaces for this, and refuses to read the older one where they differ. A
+    network may read it, as ``cudnn.flags()`` does; that allows TF32 by default, which is ignored.
+    """
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    switches = (
+        *(backends.cuda.matmul, cudnn.conv, cudnn.rnn),
+        *(mkldnn.matmul, mkldnn.conv, mkldnn.rnn),
+    )
+    for switch in switches:
+        stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)
+    # The older interface changes the newer one: it is set first, and restored first.
+    with suppress(RuntimeError):
+        stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+    with suppress(RuntimeError):
+        stack.callback(setattr, cudnn, "allow_tf32", cudnn.allow_tf32)
+    torch.set_float32_matmul_precision("highest")
+    cudnn.allow_tf32 = False
+    for switch in switches:
+        switch.fp32_precision = "ieee"
+    attribute = vars(type(cudnn))["allow_tf32"]
+    for owner, setter in ((torch._C, "_set_cudnn_allow_tf32"), (attribute, "setter")):
+        stack.callback(setattr, owner, setter, getattr(owner, setter))
+        setattr(owner, setter, lambda allowed: None)
 
 
 @contextmanager
 def isolated() -> Iterator[None]:
     """:func:`full_precision`, with torch's default dtype (float32) and device (the CPU).
 
-    One thread at a time: torch's generator, precision and dual-number level are process-wide.
+    One thread at a time: torch's generator and dual-number level are process-wide, too.
     """
-    with _lock, full_precision(), ExitStack() as stack:
+    with full_precision(), ExitStack() as stack:
         if (dtype := torch.get_default_dtype()) != torch.float32:
             torch.set_default_dtype(torch.float32)
             stack.callback(torch.set_default_dtype, dtype)

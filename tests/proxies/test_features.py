@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import pytest
 import timm
 import torch
 from timm.layers import BatchNormAct2d, RmsNorm
-from torch import nn
+from torch import Tensor, nn
 
 import asvit
 from proxies import Circle, Score, curve_speed, gradient_norm, measure, ntk_matrix
@@ -145,6 +146,70 @@ def test_everything_is_put_back() -> None:
             assert torch.get_float32_matmul_precision() == "medium"
         finally:
             torch.set_float32_matmul_precision("highest")
+
+
+class SetsFlags(nn.Module):
+    """Reads and sets what torch has for convolutions and products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 3))
+        self.precisions: set[str] = set()
+
+    def forward(self, images: Tensor) -> Tensor:
+        cudnn: Any = torch.backends.cudnn
+        assert not cudnn.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
+        with cudnn.flags(enabled=False):
+            self.precisions.add(cudnn.conv.fp32_precision)
+        cudnn.benchmark = True
+        cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("highest")
+        self.precisions |= {cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision}
+        outputs: Tensor = self.inner(images)
+        return outputs
+
+
+def interfaces() -> list[object]:
+    """What both interfaces of torch say; an error where they differ."""
+    backends: Any = torch.backends
+    switches = backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn
+    return [
+        *(switch.fp32_precision for switch in (*switches, backends.mkldnn.matmul)),
+        *(backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Please use the new API")  # torch 2.9
+@pytest.mark.parametrize("tf32", [False, True])
+def test_flags_that_a_network_reads_and_sets_round_nothing(tf32: bool) -> None:
+    cudnn, network = torch.backends.cudnn, SetsFlags()
+    benchmark = cudnn.benchmark
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    try:
+        before = interfaces()
+        found = measure(lambda: network, ["snip"], repeats=1, images=torch.randn(4, 3, SIDE, SIDE))
+        assert interfaces() == before
+    finally:
+        cudnn.benchmark = benchmark
+        torch.set_float32_matmul_precision("highest")
+    assert found["snip"].valid
+    assert network.precisions == {"ieee"}
+
+
+def test_a_mixture_of_both_interfaces_is_put_back() -> None:
+    matmul: Any = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    try:
+        with pytest.raises(RuntimeError, match="precision"):
+            torch.get_float32_matmul_precision()
+        with full_precision():
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert matmul.fp32_precision == "ieee"
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = before
 
 
 def test_threads_take_turns() -> None:
