@@ -1,10 +1,12 @@
 """Distributed training: this process, its rank, and collective operations."""
 
+import atexit
 import logging
 import os
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, cast
 
 import torch
@@ -15,6 +17,10 @@ from proxies.evaluation import resolve_device
 
 logger = logging.getLogger(__name__)
 
+#: How long a process waits for the others, also for the first one to prepare the images. NCCL's
+#: default of ten minutes is too short to read a million headers from a network disk.
+PATIENCE = timedelta(hours=2)
+
 
 class ProcessGroup:
     """One process, or several started by ``accelerate launch`` or ``torchrun``.
@@ -24,7 +30,7 @@ class ProcessGroup:
 
     def __init__(self, device: str = "auto") -> None:
         try:
-            from accelerate import Accelerator
+            from accelerate import Accelerator, InitProcessGroupKwargs
         except ImportError as error:
             raise missing("training", "accelerate", "train") from error
         launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -33,7 +39,12 @@ class ProcessGroup:
         # An Accelerator's settings are global and final. So a single process chooses its device
         # without it, and may train on several in turn; precision is always handled by the engine.
         cpu = launched and where.type == "cpu"
-        self._accelerator: Any = Accelerator(cpu=cpu, device_placement=False, mixed_precision="no")
+        self._accelerator: Any = Accelerator(
+            cpu=cpu,
+            device_placement=False,
+            mixed_precision="no",
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )
         if cpu_requested and not launched and "MASTER_ADDR" in os.environ:
             logger.warning(
                 "accelerate launch --cpu has started one process; for several use --multi_gpu "
@@ -78,6 +89,15 @@ class ProcessGroup:
         """Wait until all processes have called this."""
         self._accelerator.wait_for_everyone()
 
+    def leave_at_exit(self) -> None:
+        """Leave the group when Python exits; NCCL warns of groups that nobody left.
+
+        Not at the end of a run: a script may train several times in the same processes. And not
+        after an error, when NCCL might wait for the others.
+        """
+        if self.world > 1:
+            atexit.register(_leave)
+
     def first_before_others(self) -> AbstractContextManager[Any]:
         """Run the block in the main process first, then in the others."""
         return cast("AbstractContextManager[Any]", self._accelerator.main_process_first())
@@ -103,3 +123,8 @@ class ProcessGroup:
         values: list[Any] = [None] * self.world
         torch.distributed.all_gather_object(values, value)
         return values
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

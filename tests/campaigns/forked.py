@@ -204,21 +204,25 @@ def printed(folder: Path, name: str = STDERR) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
+def pair_environments() -> list[dict[str, str]]:
+    """What a launcher sets for each of two processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [{**shared, "RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+
+
 @contextmanager
 def pair(words: Sequence[str], folder: Path) -> Iterator[list[ForkServerProcess]]:
     """The two processes of a training in ``folder``, without a launcher that would end both.
 
     What they say is in the folders ``0`` and ``1`` beside it.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     both = []
-    for rank in "01":
-        own = folder.with_name(rank)
+    for rank, environment in enumerate(pair_environments()):
+        own = folder.with_name(str(rank))
         (own / STDERR).unlink(missing_ok=True)
-        environment = {**shared, "RANK": rank, "LOCAL_RANK": rank}
         line = [*words, "--out", str(folder)]
         both.append(start(command, line, own, environment=environment))
     try:

@@ -60,6 +60,7 @@ class SharedAlgorithm(SharedRun[S, R]):
             self.processes.wait()
             yield
             self.processes.wait()
+        self.processes.leave_at_exit()
 
     def open(self) -> Saved[Checkpoint]:
         """The checkpoint, if there is one."""

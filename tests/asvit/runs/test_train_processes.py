@@ -20,7 +20,7 @@ from asvit.core.tensor_files import read_header
 from asvit.training.checkpoint import Checkpoint
 from tests.asvit.runs.fakes import write_pictures
 from tests.campaigns import forked
-from tests.campaigns.forked import ended, pair
+from tests.campaigns.forked import ended, pair, pair_environments
 
 ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 ASKED = [
@@ -104,14 +104,42 @@ def test_two_processes_accumulate(tmp_path: Path, alone: Path) -> None:
     check_losses(trained(tmp_path / "run", "--accumulate", "2"), result(alone))
 
 
+def launcher_environment() -> dict[str, str]:
+    root = str(Path(asvit.__file__).parents[1])
+    return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.slow
+def test_two_machines_have_the_losses_of_one(tmp_path: Path, alone: Path) -> None:
+    """A launcher on each of two addresses, as docs/training.md starts them on two machines."""
+    port, addresses = pair_environments()[0]["MASTER_PORT"], ("127.0.0.1", "127.0.0.2")
+    machines = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", f"--node-rank={number}",
+             "--nproc-per-node=1", f"--master-addr={addresses[0]}", f"--master-port={port}",
+             f"--local-addr={address}", "-m", "asvit", *ASKED, "--out", "run"],
+            env=launcher_environment(), cwd=tmp_path, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for number, address in enumerate(addresses)
+    ]  # fmt: skip
+    try:
+        told = [machine.communicate(timeout=600) for machine in machines]
+    finally:
+        for machine in machines:
+            machine.kill()
+    assert [machine.returncode for machine in machines] == [0, 0], told
+    assert [out.count("folder: ") for out, _ in told] == [1, 0]
+    check_losses(result(tmp_path / "run"), result(alone))
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
 def test_a_launcher_starts_two_processes_of_which_one_talks(
     tmp_path: Path, alone: Path, launcher: list[str]
 ) -> None:
     words = [*launcher, "-m", "asvit", *ASKED, "--out", "run"]
-    root = str(Path(asvit.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    environment = launcher_environment()
     for _ in range(2):  # the second one finds the result
         done = subprocess.run(
             words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
