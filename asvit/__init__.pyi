@@ -373,6 +373,7 @@ def run_training(
     repeats: int = 0,
     ema: float = 0.0,
     precision: str = 'fp32',
+    grad_checkpointing: bool = False,
     compile: bool = False,
     retokenize: str = 'off',
     weights: str | None = None,

@@ -17,6 +17,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from asvit.models import AsViT, PSViT, ShiftViT
 from asvit.models.layers.asvit import Stage
+from asvit.models.layers.blocks import recompute_blocks
 from asvit.models.psvit import checkpoint_filter_fn
 from asvit.networks.network import Network
 from asvit.networks.weights import load_state, read_state
@@ -87,13 +88,7 @@ class Pyramid(nn.Module):
             [level.position for level in selected], prune_norm=True
         )
         if grad_checkpointing:
-            try:
-                self.body.set_grad_checkpointing(True)
-            except (AssertionError, AttributeError) as error:
-                kind = type(model).__name__
-                raise ValueError(
-                    f"{kind} cannot recompute its blocks; leave out grad_checkpointing"
-                ) from error
+            recompute_blocks(model)
         self.channels = tuple(level.channels for level in selected)
         self.strides = tuple(level.stride for level in selected)
         self.out_channels = self.channels[-1]

@@ -15,6 +15,7 @@ from timm.utils import ModelEmaV3, distribute_bn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asvit.models.layers.blocks import recompute_blocks
 from asvit.models.retokenization import Tokens, retokenize
 from asvit.training.checkpoint import (
     EngineState,
@@ -99,6 +100,8 @@ class Engine:
         check_finite(self.network.state_dict(), what="the weights to start from")
         self._device = self.processes.device
         self.network.to(self._device)
+        if settings.grad_checkpointing:
+            recompute_blocks(self.network)
         if self.class_weights is not None:
             self.class_weights = self.class_weights.to(self._device)
         if self.teacher is not None:
@@ -332,7 +335,8 @@ class Engine:
                 raise
             raise MemoryError(
                 f"memory ran out in epoch {epoch + 1}, step {step + 1} "
-                f"({first_line(error)}); {_KEPT}; use a larger accumulate or a smaller batch_size"
+                f"({first_line(error)}); {_KEPT}; use grad_checkpointing, a larger "
+                "accumulate or a smaller batch_size"
             ) from error
 
     @property

@@ -193,6 +193,9 @@ class TrainSettings(Settings):
     precision: str = setting(
         "fp32", "Arithmetic: fp32, or bf16 by autocast.", choices=("fp32", "bf16")
     )
+    grad_checkpointing: bool = setting(
+        False, "Recompute blocks in the backward pass: less memory, more time."
+    )
     compile: bool = setting(False, "Compile the network with torch.compile.")
     retokenize: str = setting(
         "off",

@@ -1,7 +1,7 @@
 """A stem, attention, block stages and initial weights that several networks share."""
 
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import Any, cast
 
 from timm.layers import trunc_normal_
 from torch import Tensor, nn
@@ -95,6 +95,21 @@ def run_blocks(
     for block in blocks:
         x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
     return x
+
+
+def recompute_blocks(model: nn.Module) -> None:
+    """Have a network, ours or timm's, recompute its blocks in the backward pass.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    try:
+        cast("Any", model).set_grad_checkpointing(True)
+    except (AssertionError, AttributeError) as error:
+        kind = type(model).__name__
+        raise ValueError(
+            f"{kind} cannot recompute its blocks; leave out grad_checkpointing"
+        ) from error
 
 
 def init_weights(module: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Linear,)) -> None:
