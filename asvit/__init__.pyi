@@ -355,6 +355,7 @@ def run_training(
     optimizer: str = 'adamw',
     learning_rate: float = 0.001,
     weight_decay: float = 0.05,
+    layer_decay: float = 1.0,
     warmup_epochs: int = 20,
     warmup_lr: float = 5e-07,
     min_lr: float = 5e-06,

@@ -118,6 +118,7 @@ class Engine:
             opt=settings.optimizer,
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
+            layer_decay=None if settings.layer_decay == 1 else settings.layer_decay,
         )
         self._schedule, _ = create_scheduler_v2(
             self._optimizer,

@@ -142,6 +142,12 @@ class TrainSettings(Settings):
         "Weight decay of matrices; biases, norms and what the network exempts have none.",
         at_least=0,
     )
+    layer_decay: float = setting(
+        1.0,
+        "Factor of the learning rate from each layer to the one before it; 1 for none.",
+        above=0,
+        at_most=1,
+    )
     warmup_epochs: int = setting(
         20,
         "Epochs of linear warm-up; a cosine decay follows.",

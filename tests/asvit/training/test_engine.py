@@ -4,6 +4,7 @@ import copy
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -348,6 +349,32 @@ def test_recomputed_blocks_give_the_same_bits(arch: str) -> None:
 def test_a_network_that_cannot_recompute_is_refused() -> None:
     with pytest.raises(ValueError, match="Small cannot recompute its blocks; leave out grad_"):
         engine(network(), settings(grad_checkpointing=True))
+
+
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "4,2,2|4,1,2|4,1,2|4,1,2|16,8",
+        "shift:1,1,1,1|2|12|1|24",
+        "psvit1d:b-----|b-----|b-----|16",
+        "timm:deit_tiny_patch16_224",
+    ],
+)
+def test_the_learning_rate_falls_from_layer_to_layer(arch: str) -> None:
+    """From the head, which has the whole rate, to the stem; also in the first update."""
+    model = Network(arch, 32, CLASSES).build()
+    made = engine(model, settings(layer_decay=0.5, warmup_epochs=0))
+    rates = {id(p): group["lr"] for group in made._optimizer.param_groups for p in group["params"]}
+    by_name = {name: rates[id(p)] for name, p in model.named_parameters()}
+    stem, *_, head = by_name.values()
+    assert head == max(by_name.values()) == 1e-2
+    assert stem == min(by_name.values()) < head / 8
+    steps = {high / low for low, high in pairwise(sorted(set(by_name.values())))}
+    assert steps == {2.0}
+    made.train(0, ((torch.rand(4, 3, 32, 32), torch.arange(4)) for _ in range(STEPS)))
+    scales = {g["lr"] / g["lr_scale"] for g in made._optimizer.param_groups}
+    assert max(scales) == pytest.approx(min(scales))
+    assert max(scales) < 1e-2
 
 
 def test_a_teacher_has_its_share_of_the_loss() -> None:
