@@ -375,6 +375,7 @@ def run_training(
     ema: float = 0.0,
     precision: str = 'fp32',
     grad_checkpointing: bool = False,
+    sync_bn: bool = False,
     compile: bool = False,
     retokenize: str = 'off',
     weights: str | None = None,

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from asvit.core.versions import missing
@@ -62,6 +63,21 @@ class ProcessGroup:
     def wrap(self, network: nn.Module) -> nn.Module:
         """Wrap ``network`` so that its gradients are averaged over the processes."""
         return cast("nn.Module", self._accelerator.prepare_model(network, device_placement=False))
+
+    def share_norms(self, network: nn.Module) -> None:
+        """Make batch norms normalise by the images of all processes, which one has anyway.
+
+        Raises:
+            ValueError: If several processes are on the CPU.
+        """
+        if self.world == 1:
+            return
+        if self.device.type == "cpu":
+            raise ValueError(
+                "sync_bn needs a GPU in each process: PyTorch has no SyncBatchNorm for CPUs; "
+                "leave it out, or train in one process"
+            )
+        convert_sync_batchnorm(network)
 
     def no_sync(self, wrapped: nn.Module) -> AbstractContextManager[Any]:
         """A context in which a network from :meth:`wrap` does not average its gradients."""

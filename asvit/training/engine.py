@@ -102,6 +102,8 @@ class Engine:
         self.network.to(self._device)
         if settings.grad_checkpointing:
             recompute_blocks(self.network)
+        if settings.sync_bn:
+            self.processes.share_norms(self.network)
         if self.class_weights is not None:
             self.class_weights = self.class_weights.to(self._device)
         if self.teacher is not None:

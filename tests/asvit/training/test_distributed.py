@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 import pytest
+import timm
 import torch
+from torch import nn
 
 from asvit.training import distributed
 from asvit.training.distributed import ProcessGroup
@@ -58,3 +60,27 @@ def _leave(environment: Mapping[str, str]) -> None:
 @pytest.mark.slow
 def test_the_group_is_left_when_python_exits() -> None:
     assert together(_leave) == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("world", "device", "shared"), [(2, "cuda", True), (1, "cuda", False), (1, "cpu", False)]
+)
+def test_batch_norms_are_shared_by_several_gpus(world: int, device: str, shared: bool) -> None:
+    group = ProcessGroup("cpu")
+    group.world, group.device = world, torch.device(device)
+    network = timm.create_model("resnet10t")  # its norms are timm's, with activations
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    group.share_norms(network)
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    assert [isinstance(norm, nn.SyncBatchNorm) for norm in norms] == [shared] * len(norms)
+    state = network.state_dict()
+    assert [*state] == [*before]
+    assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
+
+
+def test_batch_norms_of_processes_on_the_cpu_are_not_shared() -> None:
+    group = ProcessGroup("cpu")
+    group.world = 2
+    with pytest.raises(ValueError, match="sync_bn needs a GPU in each process: PyTorch has no"):
+        group.share_norms(nn.BatchNorm2d(2))
