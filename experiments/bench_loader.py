@@ -22,13 +22,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from asvit.data import MEAN, STD, FolderDataset
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.loaders import (
-    Batching,
-    derive_seed,
-    seed_all,
-    train_loader,
-    training_plans,
-)
+from asvit.training.images.loaders import Batching, train_loader
+from asvit.training.images.order import training_plans
+from asvit.training.images.seeds import derive_seed, seed_all
 from experiments.bench import alternating, write_pictures
 
 CLASSES = 8

@@ -19,13 +19,9 @@ from torchvision.transforms.v2 import functional as tvf
 
 from asvit.data.base import naming
 from asvit.data.files import list_folder, open_image, read_image
-from asvit.training.images.loaders import (
-    Batch,
-    BatchPlan,
-    derive_seed,
-    preserved_random_state,
-    seed_all,
-)
+from asvit.training.images.loaders import Batch
+from asvit.training.images.order import BatchPlan
+from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
 from proxies.messages import first_line
 
 Sample = tuple[Tensor, Any]

@@ -4,11 +4,9 @@ Data workers read, augment and mix whole batches. Seeds are derived from their p
 from a generator's state, so that the number of workers and processes changes no draw.
 """
 
-import hashlib
 import logging
 import math
 import os
-import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,7 +18,6 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -28,8 +25,9 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from asvit.data import LabelledImages
 from asvit.data.kinds import MEAN, STD, Picture, Statistics
 from asvit.data.preparation import PictureTransform
-from asvit.training.balance import balanced_order
 from asvit.training.images.augmentation import Augmentation, BatchTransform, ImageTransform
+from asvit.training.images.order import BatchPlan, Indices, training_plans
+from asvit.training.images.seeds import IMAGE, MIX, derive_seed, preserved_random_state, seed_all
 from proxies.messages import first_line
 
 PATIENCE = 300  # seconds to wait for a batch before its workers count as lost
@@ -38,9 +36,6 @@ _log = logging.getLogger(__name__)
 
 _SHARED_MEMORY = Path("/dev/shm")
 _KEPT = 2**29  # bytes of decoded pictures that a loader keeps, in all its workers together
-_ORDER, _IMAGE, _MIX = 0, 1, 2  # first keys of the seeds
-
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +59,6 @@ class Batching:
     # readable one, with a warning and a count.
     bad: str = "stop"
     pin_memory: bool = False  # for faster copies to a CUDA device
-
-
-class BatchPlan(NamedTuple):
-    """The content of a batch: all that a data worker needs."""
-
-    epoch: int  # from 0
-    number: int  # of the batch in its epoch, from 0
-    indices: Indices  # of the images, [b]
-    copies: Indices  # number of the copy of each image, [b]
 
 
 class Batch(NamedTuple):
@@ -118,7 +104,7 @@ class _ImageBatches(Dataset[Batch]):
                     picture, labels[row] = self._read(int(index), bad)
                 except ValueError as error:
                     return Batch(torch.empty(0), torch.empty(0), failure=str(error))
-                seed_all(derive_seed(_IMAGE, seed, plan.epoch, int(index), int(copy)))
+                seed_all(derive_seed(IMAGE, seed, plan.epoch, int(index), int(copy)))
                 image = images[row].copy_(self.transform(picture))
                 image.sub_(mean).mul_(scale)  # per image, while it is in the cache
                 if self.on_normalised is not None:
@@ -126,7 +112,7 @@ class _ImageBatches(Dataset[Batch]):
             targets = labels
             if self.mixing is not None:
                 # Equal in all processes that share the batch.
-                seed_all(derive_seed(_MIX, seed, plan.epoch, plan.number))
+                seed_all(derive_seed(MIX, seed, plan.epoch, plan.number))
                 images, targets = self.mixing(images, labels)
         names = tuple((self.images.name(index), why) for index, why in bad)
         targets = _empty(targets.shape, targets.dtype).copy_(targets)
@@ -407,110 +393,3 @@ def shuffled_loader(
         labels=labels,
     )
     return Loader(batches, batching, plans)
-
-
-def training_plans(
-    count: int,
-    batch_size: int,
-    epoch: int,
-    *,
-    seed: int,
-    copies: int = 1,
-    rank: int = 0,
-    world: int = 1,
-    labels: Indices | None = None,
-) -> list[BatchPlan]:
-    """The share of one of ``world`` processes in the training batches of an epoch, from 0.
-
-    With several copies of each image, an epoch has fewer different ones: its length stays. So it
-    does with ``labels``, of which an epoch has equally many of each.
-    """
-    order_seed = derive_seed(_ORDER, seed, epoch)
-    indices, numbers = epoch_order(
-        count, batch_size, copies=copies, seed=order_seed, labels=labels
-    )
-    own = batch_share(batch_size, rank, world)
-    return [
-        BatchPlan(epoch, number, images[own], copy_numbers[own])
-        for number, (images, copy_numbers) in enumerate(zip(indices, numbers, strict=True))
-    ]
-
-
-def epoch_order(
-    count: int, batch_size: int, *, copies: int, seed: int, labels: Indices | None = None
-) -> tuple[Indices, Indices]:
-    """Deal shuffled images, each with all its copies, to batches.
-
-    With ``labels``, equally many images of each class are dealt, those of small classes again and
-    again; every time has copy numbers of its own.
-
-    The copies of an image are dealt one after another, over batches if need be. Each batch is then
-    sorted by copy number, so that the copies of an image go to different processes and are not
-    mixed with each other.
-
-    Returns:
-        Image indices and copy numbers, ``[count // batch_size, batch_size]`` each.
-
-    References:
-        Hoffer et al. 2019, "Augment your batch", arXiv:1901.09335; in turns over processes as in
-        DeiT, arXiv:2012.12877.
-    """
-    steps = count // batch_size
-    dealt = steps * batch_size
-    wanted, rng = -(-dealt // copies), np.random.default_rng(np.random.SeedSequence(seed))
-    if labels is None:
-        shuffled, times = rng.permutation(count)[:wanted], np.zeros(wanted, dtype=np.int64)
-    else:
-        shuffled, times = balanced_order(labels, wanted, rng)
-    images = np.repeat(shuffled, copies)[:dealt].reshape(steps, batch_size)
-    numbers = np.arange(dealt) % copies + np.repeat(copies * times, copies)[:dealt]
-    numbers = numbers.reshape(steps, batch_size)
-    by_copy = np.argsort(numbers, axis=1, kind="stable")
-    return np.take_along_axis(images, by_copy, 1), np.take_along_axis(numbers, by_copy, 1)
-
-
-def batch_share(batch_size: int, rank: int, world: int) -> Indices:
-    """Positions ``[batch_size / world]`` in the global batch that a process takes, ascending.
-
-    Some are from the front, some from the end. timm mixes image i of a batch with image i from its
-    end. With these shares, the same images are mixed for any number of processes, of which the
-    batch is a multiple.
-    """
-    own = batch_size // world
-    front, back = own // 2, own - own // 2
-    end = batch_size - rank * back
-    return np.concatenate(
-        [np.arange(rank * front, (rank + 1) * front), np.arange(end - back, end)]
-    )
-
-
-def derive_seed(*key: int) -> int:
-    """Hash ``key`` to a seed below 2⁶³, the same on every machine.
-
-    It takes about a microsecond, a tenth of a ``numpy.random.SeedSequence``.
-    """
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
-
-
-def seed_all(seed: int) -> None:
-    """Seed the global generators of Python, numpy and PyTorch (CPU): timm draws from all three."""
-    random.seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed would initialise CUDA
-
-
-@contextmanager
-def preserved_random_state() -> Iterator[None]:
-    """Restore the state of these generators when the block ends."""
-    python, legacy, pytorch = (
-        random.getstate(),
-        np.random.get_state(),  # noqa: NPY002
-        torch.default_generator.get_state(),
-    )
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
-        torch.default_generator.set_state(pytorch)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asvit.data.preparation import square
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.loaders import preserved_random_state, seed_all
+from asvit.training.images.seeds import preserved_random_state, seed_all
 
 MEAN = (0.485, 0.456, 0.406)
 

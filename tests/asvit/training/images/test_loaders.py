@@ -26,17 +26,9 @@ from torch import Tensor
 from asvit.data import FractalDataset, LabelledImages
 from asvit.training.images import loaders
 from asvit.training.images.augmentation import Augmentation, PictureTransform, Statistics
-from asvit.training.images.loaders import (
-    Batching,
-    Loader,
-    batch_share,
-    derive_seed,
-    epoch_order,
-    preserved_random_state,
-    seed_all,
-    train_loader,
-    validation_loader,
-)
+from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
+from asvit.training.images.order import batch_share, epoch_order
+from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
 from tests.campaigns import forked
 from tests.traps import small_shared_memory
 
