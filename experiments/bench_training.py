@@ -93,7 +93,7 @@ def ours(
         seed=settings.seed,
         label_smoothing=settings.label_smoothing,
         workers=workers,
-        pin_memory=processes.device.type == "cuda",
+        device=processes.device if processes.device.type == "cuda" else None,
     )
     loader = train_loader(FolderDataset(folder), batching)
     engine = Engine(network(settings), settings, processes, steps_per_epoch=len(loader))

@@ -61,7 +61,7 @@ class EpochSession(ABC, Generic[Row]):
             workers=self.workers,
             rank=processes.rank,
             world=processes.world,
-            pin_memory=processes.device.type == "cuda",
+            device=processes.device if processes.device.type == "cuda" else None,
             **more,
         )
 

@@ -1,7 +1,8 @@
 """Data loaders whose batches depend only on the seed and the epoch, not on worker processes.
 
-Data workers read, augment and mix whole batches. Seeds are derived from their purpose, never
-from a generator's state, so that the number of workers and processes changes no draw.
+Data workers read, augment and mix whole batches; for a GPU they prepare parts of them, and the GPU
+mixes. Seeds are derived from their purpose, never from a generator's state, so that the number of
+workers and processes changes no draw.
 """
 
 import logging
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -23,9 +25,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from asvit.data import LabelledImages
-from asvit.data.kinds import MEAN, STD, Picture, Statistics
+from asvit.data.kinds import MEAN, STD, ImageKind, Picture, Statistics
 from asvit.data.preparation import PictureTransform
 from asvit.training.images.augmentation import Augmentation, BatchTransform, ImageTransform
+from asvit.training.images.finishing import Eraser, Finish, Patches, ahead
 from asvit.training.images.order import BatchPlan, Indices, training_plans
 from asvit.training.images.seeds import IMAGE, MIX, derive_seed, preserved_random_state, seed_all
 from proxies.messages import first_line
@@ -58,16 +61,23 @@ class Batching:
     # At an unreadable image, "stop" with an error that names it, or "replace" it by the next
     # readable one, with a warning and a count.
     bad: str = "stop"
-    pin_memory: bool = False  # for faster copies to a CUDA device
+    # A CUDA device that joins, normalises, erases and mixes; None leaves it to the workers.
+    device: torch.device | None = None
+
+    def shift_and_scale(self, kind: ImageKind) -> tuple[Tensor, Tensor]:
+        """What is subtracted from pixels, and what then multiplies them, ``[C, 1, 1]`` each."""
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        return kind.scale * mean, 1 / (kind.scale * std)
 
 
 class Batch(NamedTuple):
-    """A batch, or why there is none: data workers cannot raise errors in the main process."""
+    """A batch or a part of one, or why there is none: workers cannot raise errors elsewhere."""
 
-    images: Any  # [b, C, S, S], or of other sizes a list
+    images: Any  # [b, C, S, S], or of other sizes a list; of pictures for a device uint8
     targets: Any  # [b] or [b, classes], or a list of annotations
     bad: tuple[tuple[str, str], ...] = ()  # name of every image that was replaced, and the reason
     failure: str | None = None  # why there is no batch
+    patches: Patches | None = None  # to erase once the images are normalised
 
 
 @dataclass(eq=False)
@@ -94,10 +104,12 @@ class _ImageBatches(Dataset[Batch]):
         size, seed = self.batching.image_size, self.batching.seed
         bad: list[tuple[int, str]] = []
         kind = self.images.kind
-        images = _empty((len(plan.indices), kind.channels, size, size))
+        pixels = kind.picture and self.batching.device is not None
+        shape = len(plan.indices), kind.channels, size, size
+        images = _empty(shape, torch.uint8 if pixels else torch.float32)
         labels = torch.empty(len(plan.indices), dtype=torch.int64)
-        mean = kind.scale * torch.tensor(self.batching.mean).view(-1, 1, 1)
-        scale = 1 / (kind.scale * torch.tensor(self.batching.std).view(-1, 1, 1))
+        shift, scale = self.batching.shift_and_scale(kind)
+        eraser = Eraser(kind.channels, size) if pixels and self.on_normalised else None
         with preserved_random_state():
             for row, (index, copy) in enumerate(zip(plan.indices, plan.copies, strict=True)):
                 try:
@@ -106,9 +118,10 @@ class _ImageBatches(Dataset[Batch]):
                     return Batch(torch.empty(0), torch.empty(0), failure=str(error))
                 seed_all(derive_seed(IMAGE, seed, plan.epoch, int(index), int(copy)))
                 image = images[row].copy_(self.transform(picture))
-                image.sub_(mean).mul_(scale)  # per image, while it is in the cache
+                if not pixels:
+                    image.sub_(shift).mul_(scale)  # per image, while it is in the cache
                 if self.on_normalised is not None:
-                    self.on_normalised(image)
+                    self.on_normalised(image if eraser is None else eraser.of(row))
             targets = labels
             if self.mixing is not None:
                 # Equal in all processes that share the batch.
@@ -116,7 +129,11 @@ class _ImageBatches(Dataset[Batch]):
                 images, targets = self.mixing(images, labels)
         names = tuple((self.images.name(index), why) for index, why in bad)
         targets = _empty(targets.shape, targets.dtype).copy_(targets)
-        return Batch(images, targets, names)
+        if eraser is None:
+            return Batch(images, targets, names)
+        places, noise = eraser.patches
+        patches = Patches(places, _empty(noise.shape).copy_(noise))
+        return Batch(images, targets, names, patches=patches)
 
     def _read(self, index: int, bad: list[tuple[int, str]]) -> tuple[Picture, int]:
         """Read an image; if bad images are replaced, read the next one that is readable.
@@ -181,13 +198,14 @@ class Loader:
         batches: Dataset[Batch],
         batching: Batching,
         plans: Callable[[int], list[BatchPlan]],
+        finish: Finish | None = None,
     ) -> None:
         #: How often each unreadable image was replaced in this process, by name.
         self.bad: Counter[str] = Counter()
         self._dataset, self._batching = batches, batching
-        self._plans = plans
+        self._plans, self._finish = plans, finish
         self._epoch, self._start = plans(0), 0
-        self._left: list[BatchPlan] = []  # the batches that the workers prepare
+        self._left: list[BatchPlan] = []  # what the workers prepare: batches, or parts of them
         workers = batching.workers
         if workers and not _room_for_locks(workers):
             _log.warning(
@@ -208,18 +226,36 @@ class Loader:
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Iterate over the images and targets of each batch."""
+        if self._finish is None:
+            return ((batch.images, batch.targets) for _, (batch,) in self._whole())
+        finished = (self._finish(parts, *plan[:2]) for plan, parts in self._whole())
+        return ahead(finished, self._finish.device)
+
+    def _whole(self) -> Iterator[tuple[BatchPlan, list[Batch]]]:
+        """Iterate over the plan of each batch, and the parts that workers have prepared."""
         plans, done = self._epoch, self._start
+        split = self._finish is not None and self._batches.num_workers > 0
         while done < len(plans):
-            self._left[:] = plans[done:]
-            for batch in self._received():
+            left = [(plan, plan.parts if split else [plan]) for plan in plans[done:]]
+            self._left[:] = chain.from_iterable(parts for _, parts in left)
+            received = self._received()
+            for plan, expected in left:
+                parts = list(islice(received, len(expected)))
+                if len(parts) < len(expected):
+                    break  # workers were lost
                 done += 1
-                for name, reason in batch.bad:
-                    if name not in self.bad:
-                        _log.warning("%s; the next image that can be read takes its place", reason)
-                    self.bad[name] += 1
-                if batch.failure is not None:
-                    raise ValueError(batch.failure)
-                yield batch.images, batch.targets
+                for part in parts:
+                    self._check(part)
+                yield plan, parts
+
+    def _check(self, part: Batch) -> None:
+        """Count images that were replaced, and raise why there is no batch."""
+        for name, reason in part.bad:
+            if name not in self.bad:
+                _log.warning("%s; the next image that can be read takes its place", reason)
+            self.bad[name] += 1
+        if part.failure is not None:
+            raise ValueError(part.failure)
 
     def close(self) -> None:
         """End the workers, even stopped ones. Another iteration would start new ones."""
@@ -236,6 +272,12 @@ class Loader:
             worker.join(5)
         self._batches._iterator = None
 
+    @property
+    def _pinned(self) -> bool:
+        """Whether batches are copied to memory from which copies to a GPU are faster."""
+        device = self._batching.device
+        return device is not None and device.type == "cuda"
+
     def _open(self, workers: int) -> None:
         self._batches: DataLoader[Batch] = DataLoader(
             self._dataset,
@@ -243,7 +285,7 @@ class Loader:
             batch_size=None,  # the sampler yields whole batches
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=self._batching.pin_memory,
+            pin_memory=self._pinned,
             generator=torch.Generator(),  # else it would draw from the global generator
         )
 
@@ -320,20 +362,25 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
     generators are not changed.
 
     Returns:
-        A loader of ``([b, C, S, S] float32, targets)`` on the CPU, with targets ``[b]`` int64, or
-        ``[b, classes]`` float32 if images are mixed; b is the batch size over the processes.
+        A loader of ``([b, C, S, S] float32, targets)``, on the CPU or the device, with targets
+        ``[b]`` int64, or ``[b, classes]`` float32 if images are mixed; b is the batch size over
+        the processes.
     """
     size, world, augmentation = batching.batch_size, batching.world, batching.augmentation
     kind = images.kind
+    mixing = augmentation.mixing(len(images.classes), batching.label_smoothing)
+    finish = _finish(batching, kind, mixing)
     batches = _ImageBatches(
         images,
         batching,
         augmentation.train_transform(batching.image_size, mean=batching.mean, kind=kind),
         on_normalised=augmentation.on_normalised(kind),
-        mixing=augmentation.mixing(len(images.classes), batching.label_smoothing),
+        mixing=mixing if finish is None else None,
     )
     labels = images.labels if batching.balanced else None
-    loader = shuffled_loader(batches, batching, len(images), images.source, labels=labels)
+    loader = shuffled_loader(
+        batches, batching, len(images), images.source, labels=labels, finish=finish
+    )
     if augmentation.mixes and size // world % 2:
         raise ValueError(
             f"mixup and CutMix take pairs of images, but a process has {size // world} of a"
@@ -348,8 +395,8 @@ def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
     Images are dealt to the processes in turn. Their shares differ by at most one image, so one
     process may have a batch less than another, or none.
 
-    A batch is ``([b, C, S, S] float32, [b] int64)`` on the CPU; b is at most the batch size over
-    the processes, rounded up.
+    A batch is ``([b, C, S, S] float32, [b] int64)``, on the CPU or the device; b is at most the
+    batch size over the processes, rounded up.
     """
     transform = batching.augmentation.validation_transform(batching.image_size, kind=images.kind)
     own = np.arange(batching.rank, len(images), batching.world)
@@ -357,7 +404,20 @@ def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
     parts = (own[begin : begin + size] for begin in range(0, len(own), size))
     plans = [BatchPlan(0, number, part, np.zeros_like(part)) for number, part in enumerate(parts)]
     batches = _ImageBatches(images, batching, transform)
-    return Loader(batches, batching, lambda _epoch: list(plans))
+    finish = _finish(batching, images.kind)
+    return Loader(batches, batching, lambda _epoch: list(plans), finish)
+
+
+def _finish(
+    batching: Batching, kind: ImageKind, mixing: BatchTransform | None = None
+) -> Finish | None:
+    """What a device has to do, if there is one."""
+    if batching.device is None:
+        return None
+    shift, scale = batching.shift_and_scale(kind)
+    return Finish(
+        device=batching.device, seed=batching.seed, shift=shift, scale=scale, mixing=mixing
+    )
 
 
 def shuffled_loader(
@@ -367,6 +427,7 @@ def shuffled_loader(
     source: str,
     *,
     labels: Indices | None = None,
+    finish: Finish | None = None,
 ) -> Loader:
     """A loader of the batches of so many shuffled images, which ``source`` describes.
 
@@ -392,4 +453,4 @@ def shuffled_loader(
         world=world,
         labels=labels,
     )
-    return Loader(batches, batching, plans)
+    return Loader(batches, batching, plans, finish)

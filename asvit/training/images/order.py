@@ -10,6 +10,8 @@ from asvit.training.images.seeds import ORDER, derive_seed
 
 Indices = NDArray[np.int64]
 
+_PART = 32  # images that a worker prepares in one go: about 0.15 s of a core at 224 px
+
 
 class BatchPlan(NamedTuple):
     """The content of a batch: all that a data worker needs."""
@@ -18,6 +20,13 @@ class BatchPlan(NamedTuple):
     number: int  # of the batch in its epoch, from 0
     indices: Indices  # of the images, [b]
     copies: Indices  # number of the copy of each image, [b]
+
+    @property
+    def parts(self) -> list["BatchPlan"]:
+        """Plans of its parts, which different workers can prepare, in order."""
+        count = len(self.indices)
+        cuts = (slice(begin, begin + _PART) for begin in range(0, count, _PART))
+        return [self._replace(indices=self.indices[c], copies=self.copies[c]) for c in cuts]
 
 
 def training_plans(

@@ -1,0 +1,115 @@
+"""Batches that a GPU joins from parts of them, normalises, erases and mixes.
+
+Workers hand on 8-bit pixels, a quarter of the bytes of normalised images. All draws are those of
+the workers, so batches have the values that workers alone would have given them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from asvit.training.images.augmentation import BatchTransform
+from asvit.training.images.seeds import MIX, derive_seed, preserved_random_state, seed_all
+
+Images = tuple[Tensor, Tensor]  # [b, C, S, S] and their targets
+
+
+class Patches(NamedTuple):
+    """Rectangles of normalised images, and what random erasing fills them with."""
+
+    places: Sequence[tuple[int, int, int, int, int]]  # image, top, bottom, left and right
+    noise: Tensor  # of all of them, [values] float32
+
+    def fill(self, images: Tensor) -> None:
+        """Fill those of ``[b, C, S, S]`` images."""
+        begin, noise = 0, self.noise.to(images.device, non_blocking=True)
+        for image, top, bottom, left, right in self.places:
+            area = images[image, :, top:bottom, left:right]
+            area.copy_(noise[begin : begin + area.numel()].view_as(area))
+            begin += area.numel()
+
+
+class Eraser:
+    """Stands for normalised images ``[C, S, S]``, and keeps what random erasing writes to them."""
+
+    dtype = torch.float32
+
+    def __init__(self, channels: int, side: int) -> None:
+        self._size = channels, side, side
+        self._places = list[tuple[int, int, int, int, int]]()
+        self._noise = [torch.empty(0)]
+
+    def of(self, image: int) -> Tensor:
+        """Stand for the image of this number in its batch."""
+        self._image = image
+        return cast("Tensor", self)
+
+    def size(self) -> tuple[int, int, int]:
+        """As of a tensor."""
+        return self._size
+
+    def __setitem__(self, area: tuple[slice, slice, slice], noise: Tensor) -> None:
+        _, rows, columns = area
+        self._places.append((self._image, rows.start, rows.stop, columns.start, columns.stop))
+        self._noise.append(noise.flatten())
+
+    @property
+    def patches(self) -> Patches:
+        """All rectangles so far."""
+        return Patches(self._places, torch.cat(self._noise))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Finish:
+    """What is left to do for batches once their parts are on a device."""
+
+    device: torch.device
+    seed: int
+    shift: Tensor  # [C, 1, 1], subtracted from pixels
+    scale: Tensor  # [C, 1, 1], multiplies them afterwards
+    mixing: BatchTransform | None = None
+
+    def __call__(self, parts: Sequence[Any], epoch: int, number: int) -> Images:
+        """The batch of this number in an epoch, from its parts in order.
+
+        Their images are pixels ``[b, C, S, S]`` uint8, or normalised float32.
+        """
+        shape = sum(len(part.images) for part in parts), *parts[0].images.shape[1:]
+        images = torch.empty(shape, device=self.device)
+        shift, scale = self.shift.to(self.device), self.scale.to(self.device)
+        begin = 0
+        for part in parts:
+            own = images[begin : begin + len(part.images)]
+            own.copy_(part.images.to(self.device, non_blocking=True))
+            if part.images.dtype == torch.uint8:
+                own.sub_(shift).mul_(scale)
+            if part.patches is not None:
+                part.patches.fill(own)
+            begin += len(own)
+        targets = torch.cat([part.targets.to(self.device, non_blocking=True) for part in parts])
+        if self.mixing is None:
+            return images, targets
+        with preserved_random_state():
+            seed_all(derive_seed(MIX, self.seed, epoch, number))
+            return self.mixing(images, targets)
+
+
+def ahead(batches: Iterator[Images], device: torch.device) -> Iterator[Images]:
+    """The same batches, on CUDA finished by a stream of their own while the last step runs."""
+    if device.type != "cuda":
+        yield from batches
+        return
+    stream = torch.cuda.Stream(device)
+    while True:
+        with torch.cuda.stream(stream):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        current = torch.cuda.current_stream(device)
+        current.wait_stream(stream)
+        for tensor in batch:
+            tensor.record_stream(current)  # so that its memory is not used again before the step
+        yield batch
