@@ -30,7 +30,7 @@ class SharedRun(Run[S, R, Any]):
         None,
         "Processes that prepare images; none for fewer than 2,000 images.",
         at_least=0,
-        shown="the cores there are, at most 8",
+        shown="the cores there are, at most 8, of a training on a GPU 32",
         repeats=False,
     )
     checkpoint_minutes: float = setting(

@@ -82,9 +82,14 @@ class SharedAlgorithm(SharedRun[S, R]):
         """The architecture as it was typed, and what the kind of run adds."""
         return {**super().typed_values, **({"architecture": self.typed} if self.typed else {})}
 
+    @property
+    def most_workers(self) -> int:
+        """Processes that prepare images for a training process, where no number is given."""
+        return MOST_WORKERS
+
     def workers_for(self, images: int) -> int:
         """Processes that prepare so many images beside each training process."""
         if self.workers is not None:
             return self.workers
         here = int(os.environ.get("LOCAL_WORLD_SIZE", self.processes.world))
-        return 0 if images < FEW_IMAGES else min(MOST_WORKERS, cores() // here)
+        return 0 if images < FEW_IMAGES else min(self.most_workers, cores() // here)

@@ -39,6 +39,7 @@ from proxies.evaluation import seed_for
 
 logger = logging.getLogger(__name__)
 
+_MOST_FOR_GPU = 32  # workers
 _TIMED_BATCH = 16  # images of a process, when the time of a training is estimated
 _ADVICE = ", or give --bad-images replace"
 _LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all images
@@ -139,6 +140,11 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def title(self) -> str:
         """What is about to be trained, on what and how."""
         return super().title if self.planned is None else "\n".join(plan_lines(self.planned))
+
+    @property
+    def most_workers(self) -> int:
+        """More for a GPU, to which they hand on small parts of batches."""
+        return _MOST_FOR_GPU if self.processes.device.type == "cuda" else super().most_workers
 
     def check(self) -> None:
         """Find device and libraries, and the run to resume."""

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from asvit.core.progress import Progress
 from asvit.networks import WeightsFile
+from asvit.runs.algorithms import shared
 from asvit.runs.training import TrainRun, plan_lines, run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import EpochRow, read_predictions
@@ -273,3 +275,16 @@ def test_uneven_classes_are_a_word_on_balance(uneven: Path) -> None:
     assert "--balance" not in told
     with pytest.raises(ValueError, match="balance must be none or weights or sampling, got 'all'"):
         TrainRun.make(architecture=ARCH, balance="all")
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "images", "workers"),
+    [("cpu", 64, 2000, 8), ("cuda", 64, 2000, 32), ("cuda", 12, 2000, 12), ("cuda", 64, 1999, 0)],
+)
+def test_workers_are_as_many_as_cores_up_to_a_limit_of_the_device(
+    monkeypatch: pytest.MonkeyPatch, device: str, cores: int, images: int, workers: int
+) -> None:
+    monkeypatch.setattr(shared, "cores", lambda: cores)
+    group: Any = SimpleNamespace(device=torch.device(device), world=1)
+    run: Any = TrainRun.make(architecture="timm:resnet18", group=group)
+    assert run.workers_for(images) == workers
