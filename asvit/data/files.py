@@ -4,9 +4,9 @@ import csv
 import io
 import os
 import warnings
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -326,14 +326,29 @@ def read_as(path: Path, kind: ImageKind) -> Picture:
 def check_as(path: Path, kind: ImageKind) -> None:
     """Read the header of an image file; a ValueError names one that is not of this kind."""
     with naming(f"image {str(path)!r}"), _opened(path) as file:
-        _check_kind(kind_in(file, kind.reading), kind)
-        if kind.picture or kind.reading == GREY:
-            with open_image(file):
-                pass
+        check_open(file, kind)
+
+
+def check_open(file: IO[bytes], kind: ImageKind) -> None:
+    """Read the header of the image in an open file, which has to be of this kind."""
+    _check_kind(kind_in(file, kind.reading), kind)
+    if kind.picture or kind.reading == GREY:
+        with open_image(file):
+            pass
 
 
 def kind_of_files(root: Path, names: Sequence[str], reading: str, source: str) -> ImageKind:
-    """The kind of the images in files below ``root``, from their headers.
+    """The kind of the images in files below ``root``: that of :func:`kind_of_images`."""
+    return kind_of_images(names, lambda name: _opened(root / name), reading, source)
+
+
+def kind_of_images(
+    names: Sequence[str],
+    opened: Callable[[str], AbstractContextManager[IO[bytes]]],
+    reading: str,
+    source: str,
+) -> ImageKind:
+    """The kind of the images of these names, from their headers.
 
     Those that cannot be read are left out.
 
@@ -347,7 +362,7 @@ def kind_of_files(root: Path, names: Sequence[str], reading: str, source: str) -
         """Each kind in a part with the first image of it."""
         first = dict[ImageKind, str]()
         for name in part:
-            with suppress(*UNREADABLE), _opened(root / name) as file:
+            with suppress(*UNREADABLE), opened(name) as file:
                 first.setdefault(kind_in(file, reading), name)
         return [(name, kind) for kind, name in first.items()]
 

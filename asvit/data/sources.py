@@ -20,6 +20,7 @@ from asvit.data.headers import refuse_unreadable
 from asvit.data.kinds import MEAN, STD, Array
 from asvit.data.libraries import open_digits, open_hub, open_torchvision
 from asvit.data.preparation import square
+from asvit.data.shards import SHARDS, ShardedDataset
 from asvit.data.statistics import standardised
 from asvit.data.store import cache_folder
 from proxies.messages import nearest
@@ -42,13 +43,14 @@ _SOURCES = (
     Source("digits", "scikit-learn's 1,797 hand-written digits, enlarged"),
     Source("FOLDER", "your images: FOLDER/CLASS/image.jpg, or FOLDER/image.jpg"),
     Source("TABLE.csv", "images that a table lists, with the columns image, class and part"),
+    Source("wds:PATTERN", "tar archives as WebDataset has them: KEY.jpg beside KEY.cls"),
     Source("torchvision:NAME", "a torchvision dataset in $ASVIT_DATA; add :download to fetch it"),
     Source("hf:NAME", "a Hugging Face dataset in its cache; add :download to fetch it"),
-    Source("FOLDER:grey", "any of the last five, 8-bit pictures as one channel"),
+    Source("FOLDER:grey", "any of the last six, 8-bit pictures as one channel"),
     Source("FOLDER:rgb", "the same, all as 8-bit RGB, whatever is in the files"),
     Source("FOLDER:channels-first", "the same, where NPY and NPZ do not tell (or channels-last)"),
 )
-_KINDS = ("fractal", "gaussian", "digits", "torchvision", "hf")
+_KINDS = ("fractal", "gaussian", "digits", "wds", "torchvision", "hf")
 
 
 def list_sources() -> tuple[Source, ...]:
@@ -138,7 +140,7 @@ def load_images(
 
 
 def open_dataset(spec: str) -> LabelledImages:
-    """Open stored images as a dataset: a folder, digits, or a dataset of another library.
+    """Open stored images as a dataset: a folder, archives, digits, or one of another library.
 
     ``spec`` is one of the forms of ``list_sources`` except fractals and noise.
     """
@@ -152,6 +154,8 @@ def open_dataset(spec: str) -> LabelledImages:
         return opened(name, download=rest.endswith(DOWNLOAD), reading=reading)
     if spec == "digits":
         return open_digits(reading=reading)
+    if spec.startswith(SHARDS):
+        return ShardedDataset(spec.removeprefix(SHARDS), reading=reading)
     folder = expanded(spec)
     if not spec.strip() or not folder.exists():
         raise _unknown(spec)

@@ -34,6 +34,7 @@ from asvit.data.files import (
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, PICTURES, ImageKind, Picture, the_same
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
+from asvit.data.shards import SHARDS
 from asvit.data.sources import DOWNLOAD, LIST, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
 from proxies.text import one_line
@@ -90,10 +91,10 @@ def open_training_sets(
 
     Args:
         spec: ``FOLDER`` with class folders, or with ``train`` and ``val`` (or ``validation``,
-            ``valid``, ``test``) that contain them; ``TABLE.csv``; ``torchvision:NAME``,
-            ``hf:NAME``, ``digits``, ``fractal`` or ``fractal:CLASSES``. Stored images may be
-            followed by how to read them, as in ``FOLDER:grey``.
-        validation: A folder of the same classes to validate with instead.
+            ``valid``, ``test``) that contain them; ``TABLE.csv``; ``wds:PATTERN``,
+            ``torchvision:NAME``, ``hf:NAME``, ``digits``, ``fractal`` or ``fractal:CLASSES``.
+            Stored images may be followed by how to read them, as in ``FOLDER:grey``.
+        validation: A folder of the same classes to validate with instead, or ``wds:PATTERN``.
         held_out: Share of the images that is held out where there is no validation part.
         image_size: Pixels per side of fractals.
         seed: Seed of the division and choice of images, and of the endless set of fractals.
@@ -286,7 +287,9 @@ def _parts(spec: str, validation: str | None) -> _Pair:
         other = ListedDataset(folder, VALIDATION, reading=reading) if listed else None
     else:
         train, other = _folders(folder, alone=alone, reading=reading)
-    if validation is not None:
+    if validation is not None and validation.startswith(SHARDS):
+        other = open_dataset(validation)
+    elif validation is not None:
         other = FolderDataset(expanded(validation), reading=reading)
     return train, other
 

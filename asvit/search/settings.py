@@ -134,7 +134,8 @@ class SearchSettings(Settings, ABC):
     latency_command: str | None = command_setting(group=_LIMITS)
     data: str = setting(
         "fractal",
-        "fractal, gaussian, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
+        "fractal, gaussian, digits, a folder of class folders, wds:PATTERN, torchvision:NAME or "
+        "hf:NAME.",
         metavar="DATA",
         complete="data",
     )

@@ -85,7 +85,7 @@ class TrainSettings(Settings):
     data: str = labelled_data()
     validation: str | None = setting(
         None,
-        "Folder to validate on.",
+        "Folder, or wds:PATTERN, to validate on.",
         metavar="DATA",
         shown="a part of the data",
         complete="paths",

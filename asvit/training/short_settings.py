@@ -34,7 +34,7 @@ def labelled_data() -> Any:
     """The setting ``data`` of a run that needs classes."""
     return setting(
         "fractal",
-        "fractal, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
+        "fractal, digits, a folder of class folders, wds:PATTERN, torchvision:NAME or hf:NAME.",
         metavar="DATA",
         complete="data",
     )

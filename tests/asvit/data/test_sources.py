@@ -140,6 +140,7 @@ def test_progress(kind: str, folder: Path, tmp_path: Path) -> None:
         ("fractal:-3", ValueError, "'-3' is not a number of classes"),
         ("fractal:0", ValueError, "0 fractal classes; use 1 to"),
         ("torchvision:", ValueError, "names no dataset; use torchvision:NAME"),
+        ("wds:", FileNotFoundError, "no archive ''; give e.g. wds:train-"),
         ("hf::download", ValueError, "names no dataset; use hf:NAME"),
         ("./nowhere", FileNotFoundError, "no folder './nowhere'"),
         ("~/no-such-folder", FileNotFoundError, "no folder '~/no-such-folder'"),

@@ -1,0 +1,156 @@
+"""Images in tar archives, in WebDataset's layout: ``KEY.jpg`` beside ``KEY.cls``.
+
+An index of all members is read first, and then any image by itself. So the order of images is
+that of any other set: by seed and epoch, for any number of workers, and from the middle of an
+epoch on. The library webdataset streams archives instead: its order depends on the number of
+workers, and it does not go on within an epoch.
+"""
+
+import io
+import re
+import tarfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from asvit.core.files import IMAGE_ENDINGS, expanded
+from asvit.data.base import LabelledImages, naming
+from asvit.data.files import check_open, kind_of_images, read_open
+from asvit.data.kinds import ImageKind, Picture
+from proxies.messages import first_line
+from proxies.text import shown
+
+SHARDS = "wds:"
+
+_LABEL = "cls"
+_LONGEST_LABEL = 200  # bytes
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+class _Member(NamedTuple):
+    """A file in an archive."""
+
+    name: str
+    begin: int  # of its content in the archive, bytes
+    size: int  # bytes
+
+
+class ShardedDataset(LabelledImages):
+    """The images of archives that a pattern names, as ``train-{0000..1023}.tar`` or ``*.tar``.
+
+    A sample is an image and a file of the same name but for its ending ``.cls``, which holds the
+    class: a number or another text. ``reading`` is as of a folder.
+
+    Raises:
+        ValueError: If a file is no plain tar archive, or a sample has no class.
+        FileNotFoundError: If no file has such a name.
+    """
+
+    def __init__(self, pattern: str, *, reading: str = "") -> None:
+        self._shards, self.reading = shards_of(pattern), reading
+        images, labels, counts = list[_Member](), list[str](), list[int]()
+        for shard in self._shards:
+            own = [*_samples(shard)]
+            images += [image for image, _ in own]
+            labels += [label for _, label in own]
+            counts.append(len(own))
+        if not images:
+            raise ValueError(f"no images in {shown(pattern)}; use samples of KEY.jpg and KEY.cls")
+        # Arrays, of which the processes that load share one copy; millions of objects they do not.
+        self._names = np.array([image.name.encode(errors="surrogateescape") for image in images])
+        self._extents = np.array([(image.begin, image.size) for image in images])
+        self._shard = np.repeat(np.arange(len(self._shards)), counts)
+        classes = sorted(set(labels), key=lambda label: (not label.isdecimal(), len(label), label))
+        places = {label: place for place, label in enumerate(classes)}
+        super().__init__(
+            f"shards {Path(pattern).name}, {len(labels)} images, {len(classes)} classes",
+            tuple(classes),
+            np.array([places[label] for label in labels], dtype=np.int64),
+        )
+
+    @cached_property
+    def kind(self) -> ImageKind:
+        """The kind of its images, from their headers."""
+        places = {self.name(index): index for index in range(len(self))}
+        return kind_of_images(
+            [*places], lambda name: self._opened(places[name]), self.reading, self.source
+        )
+
+    def picture(self, index: int) -> Picture:
+        """Read image ``index``; a ValueError names one that cannot be read."""
+        with naming(f"image {self.name(index)!r}"):
+            return read_open(self._opened(index), self.kind)
+
+    def check(self, index: int) -> None:
+        """Read the header of image ``index``."""
+        with naming(f"image {self.name(index)!r}"):
+            check_open(self._opened(index), self.kind)
+
+    def name(self, index: int) -> str:
+        """Return the archive of image ``index`` and its name there, as ``0001.tar/0042.jpg``."""
+        name = self._names[index].decode(errors="surrogateescape")
+        return f"{self._shards[self._shard[index]].name}/{name}"
+
+    def _opened(self, index: int) -> IO[bytes]:
+        begin, size = self._extents[index].tolist()
+        return io.BytesIO(_content(self._shards[self._shard[index]], begin, size))
+
+
+def _content(shard: Path, begin: int, size: int) -> bytes:
+    with shard.open("rb") as file:
+        file.seek(begin)
+        return file.read(size)
+
+
+def shards_of(pattern: str) -> list[Path]:
+    """The archives that a pattern names, in order: ``{000..123}`` and wildcards are expanded."""
+    if (found := _RANGE.search(pattern)) is not None:
+        first, last = found.groups()
+        numbers = range(int(first), int(last) + 1)
+        texts = (f"{number:0{len(first)}d}" for number in numbers)
+        parts = (pattern[: found.start()] + text + pattern[found.end() :] for text in texts)
+        return [shard for part in parts for shard in shards_of(part)]
+    path = expanded(pattern)
+    shards = [path] if path.is_file() else sorted(path.parent.glob(path.name)) if path.name else []
+    if not shards:
+        raise FileNotFoundError(
+            f"no archive {shown(pattern)}; give e.g. wds:train-{{000..123}}.tar"
+        )
+    return shards
+
+
+def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
+    """The images of an archive with their classes."""
+    images, labels = dict[str, _Member](), dict[str, _Member]()
+    for member in _members(shard):
+        folder, _, name = member.name.rpartition("/")
+        key, _, ending = name.partition(".")
+        if f".{ending.lower()}" in IMAGE_ENDINGS:
+            images.setdefault(f"{folder}/{key}", member)
+        elif ending == _LABEL:
+            labels[f"{folder}/{key}"] = member
+    for key, image in images.items():
+        if key not in labels:
+            raise ValueError(f"{shard} has {shown(image.name)} without a .{_LABEL} file beside it")
+        _, begin, size = labels[key]
+        label = _content(shard, begin, min(size, _LONGEST_LABEL)).decode(errors="replace")
+        yield image, label.strip()
+
+
+def _members(shard: Path) -> list[_Member]:
+    """The files in an archive."""
+    try:
+        with tarfile.open(shard, "r:") as archive:
+            return [
+                _Member(member.name, member.offset_data, member.size)
+                for member in archive
+                if member.isreg() and not member.issparse()
+            ]
+    except (tarfile.TarError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{shard} is no plain tar archive, or not a whole one ({first_line(error)}); unpack "
+            "compressed ones"
+        ) from error

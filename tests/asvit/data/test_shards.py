@@ -1,0 +1,179 @@
+"""Images in tar archives are those of a folder with the same files."""
+
+import io
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import asvit
+from asvit.data import FolderDataset, load_images, open_dataset, open_training_sets
+from asvit.data.headers import unreadable_images
+from asvit.data.shards import ShardedDataset, shards_of
+from asvit.training.images.loaders import Batching, train_loader
+from tests.asvit.data.image_folders import fill
+
+Files = Iterable[tuple[str, bytes]]
+
+
+def archive(path: Path, files: Files, **how: Any) -> Path:
+    with tarfile.open(path, "w", **how) as tar:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def samples(folder: Path, *, names: bool = False) -> list[tuple[str, bytes]]:
+    """A folder of classes as the files of an archive, class by class, by number or by name."""
+    files = []
+    for place, label in enumerate(sorted(p for p in folder.iterdir())):
+        for path in sorted(label.iterdir()):
+            key, text = f"{label.name}_{path.stem}", label.name if names else str(place)
+            files += [(f"{key}.png", path.read_bytes()), (f"{key}.cls", text.encode())]
+            files.append((f"{key}.json", b"{}"))
+    return files
+
+
+def shards(folder: Path, files: list[tuple[str, bytes]], count: int = 2) -> str:
+    """Archives with so many parts of the files; the pattern that names them."""
+    each = -(-len(files) // 3 // count) * 3
+    for number in range(count):
+        part = files[number * each : (number + 1) * each]
+        archive(folder / f"part-{number:03d}.tar", part)
+    return f"{folder}/part-{{000..{count - 1:03d}}}.tar"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return fill(tmp_path / "pictures", ant=5, bee=6, cat=4)
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_archives_hold_the_images_of_a_folder(tmp_path: Path, folder: Path, names: bool) -> None:
+    pattern = shards(tmp_path, samples(folder, names=names))
+    ours, theirs = open_dataset(f"wds:{pattern}"), FolderDataset(folder)
+    assert ours.classes == (theirs.classes if names else ("0", "1", "2"))
+    assert ours.labels.tolist() == theirs.labels.tolist()
+    assert ours.kind == theirs.kind
+    for index in range(len(theirs)):
+        assert np.array_equal(np.asarray(ours.picture(index)), np.asarray(theirs.picture(index)))
+    assert ours.name(0) == "part-000.tar/ant_000.png"
+    assert ours.name(14) == "part-001.tar/cat_003.png"
+    assert ours.source == "shards part-{000..001}.tar, 15 images, 3 classes"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_those_of_the_folder_also_within_an_epoch(
+    tmp_path: Path, folder: Path, workers: int
+) -> None:
+    archives = ShardedDataset(shards(tmp_path, samples(folder), 3))
+    batching = Batching(image_size=8, batch_size=4, workers=workers)
+    ours, theirs = train_loader(archives, batching), train_loader(FolderDataset(folder), batching)
+    for start in (0, 2):
+        for loader in (ours, theirs):
+            loader.set_epoch(1, start=start)
+        pairs = [*zip(ours, theirs, strict=True)]
+        assert len(pairs) == 3 - start
+        for (images, targets), (others, expected) in pairs:
+            assert torch.equal(images, others)
+            assert torch.equal(targets, expected)
+    ours.close()
+    theirs.close()
+
+
+def test_patterns_name_archives_in_order(tmp_path: Path) -> None:
+    for name in ("b-2.tar", "b-0.tar", "a-1.tar", "other.txt"):
+        (tmp_path / name).touch()
+
+    def named(pattern: str) -> list[str]:
+        return [path.name for path in shards_of(f"{tmp_path}/{pattern}")]
+
+    assert named("*.tar") == ["a-1.tar", "b-0.tar", "b-2.tar"]
+    assert named("b-{0..2}.tar".replace("{0..2}", "[02]")) == ["b-0.tar", "b-2.tar"]
+    assert named("a-{1..1}.tar") == ["a-1.tar"]
+    with pytest.raises(FileNotFoundError, match=r"no archive .*b-1\.tar'; give e\.g\. wds:train-"):
+        named("b-{0..2}.tar")
+
+
+def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path, folder: Path) -> None:
+    png = next(folder.rglob("*.png")).read_bytes()
+    files = [
+        file
+        for number in (10, 9, 2)
+        for file in ((f"{number}.png", png), (f"{number}.cls", f"{number}\n".encode()))
+    ]
+    images = ShardedDataset(str(archive(tmp_path / "few.tar", files)))
+    assert images.classes == ("2", "9", "10")
+    assert images.labels.tolist() == [2, 1, 0]
+
+
+def test_measures_and_trainings_take_them(tmp_path: Path, folder: Path) -> None:
+    pattern = f"wds:{shards(tmp_path, samples(folder))}"
+    assert load_images(pattern, count=6, image_size=32, seed=0).pixels.shape == (6, 3, 32, 32)
+    sets = open_training_sets(pattern, image_size=32, seed=0, validation=pattern)
+    assert (len(sets.train), len(sets.validation)) == (15, 15)
+    divided = open_training_sets(pattern, image_size=32, seed=0, held_out=0.3)
+    assert (len(divided.train), len(divided.validation)) == (10, 5)
+    result = asvit.run_training(
+        "4,2,2|4,1,2|4,1,2|4,1,2|16,8", data=pattern, validation=pattern, image_size=32,
+        recipe="small", epochs=1, batch_size=5, device="cpu", out=tmp_path / "run",
+    )  # fmt: skip
+    assert result.network.num_classes == 3
+
+
+def test_images_of_other_kinds_are_read_as_from_a_folder(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save(tmp_path / "a.png")
+    files = [("a.png", (tmp_path / "a.png").read_bytes()), ("a.cls", b"0")]
+    deep = archive(tmp_path / "deep.tar", files)
+    assert str(open_dataset(f"wds:{deep}").kind) == "1 channel of uint16"
+    assert open_dataset(f"wds:{deep}:rgb").kind.picture
+
+
+def test_unreadable_images_are_named(tmp_path: Path) -> None:
+    files = [("x/1.jpg", b"no image"), ("x/1.cls", b"0")]
+    images = ShardedDataset(str(archive(tmp_path / "bad.tar", files)))
+    assert [*unreadable_images(images)] == ["bad.tar/x/1.jpg"]
+    with pytest.raises(ValueError, match=r"cannot read image 'bad\.tar/x/1\.jpg': it is not a"):
+        images.picture(0)
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    archive(tmp_path / "none.tar", [("1.jpg", b"")])
+    archive(tmp_path / "empty.tar", [("readme.txt", b"")])
+    with tarfile.open(tmp_path / "packed.tar", "w:gz"):
+        pass
+    whole = archive(tmp_path / "cut.tar", [("1.jpg", b"x" * 9000), ("1.cls", b"0")])
+    whole.write_bytes(whole.read_bytes()[:4000])
+    for name, message in (
+        ("none.tar", r"none\.tar has '1\.jpg' without a \.cls file beside it"),
+        ("empty.tar", r"no images in .*empty\.tar'; use samples of KEY\.jpg and KEY\.cls"),
+        ("packed.tar", "is no plain tar archive, or not a whole one .*; unpack compressed ones"),
+        ("cut.tar", "is no plain tar archive, or not a whole one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ShardedDataset(str(tmp_path / name))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2047), st.integers(0, 255)), min_size=1, max_size=8))
+def test_damaged_archives_are_refused_or_read(changes: list[tuple[int, int]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        files = [("1.jpg", b"x"), ("1.cls", b"0")]
+        path = archive(Path(name) / "some.tar", files, format=tarfile.PAX_FORMAT)
+        content = bytearray(path.read_bytes())
+        for place, value in changes:
+            content[place] = value
+        path.write_bytes(content)
+        with suppress(ValueError):
+            assert len(ShardedDataset(str(path))) == 1
