@@ -13,14 +13,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.lr_scheduler import LambdaLR
 
 from asvit.training.balance import balanced_order, class_weights
+from asvit.training.device_queue import Draws, UnreadLosses, drawn_ahead
+from asvit.training.short_batches import LabelledTensors as LabelledTensors
+from asvit.training.short_batches import batch_of, draw_batch
 from asvit.training.short_settings import Recipe as Recipe
-
-LabelledTensors = tuple[Tensor, Tensor]  # images [n, C, H, W] and labels [n] int64
 
 _FEW_PIXELS = 32 * 32  # of an image
 _POINT = ((1, 1), 1)  # kernel and groups of a convolution that is a linear layer
-_COLOURS = 3  # channels of pictures
-_RATIO = 4 / 3  # largest of the sides of a random crop
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def balanced_accuracy(
     model: nn.Module, pixels: Tensor, labels: Tensor, *, batch_size: int = 256
 ) -> float:
     """Mean over classes of the top-1 accuracy of ``model`` in evaluation mode, per cent."""
-    right = _right(model, pixels, labels, batch_size)
+    right, labels = _right(model, pixels, labels, batch_size).cpu(), labels.cpu()
     classes = labels.unique()
     return 100 * sum(float(right[labels == one].double().mean()) for one in classes) / len(classes)
 
@@ -124,14 +123,17 @@ def _train(
     )
     schedule = LambdaLR(optimizer, lambda step: lr_factor(step, recipe))
     losses: list[float] = []
+    unread = UnreadLosses(train[0].device)
     weights = _class_weights(train[1]) if recipe.balance == "weights" else None
     model.train()
-    for pixels, labels in _batches(*train, recipe, generator):
+    for step, (pixels, labels) in enumerate(_batches(*train, recipe, generator), 1):
         logits = model(pixels)
         loss = _loss(logits, labels, recipe, weights)
-        losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]):
-            return tuple(losses), f"the loss became {losses[-1]} in step {len(losses)}"
+        if unread.add(loss) or step == recipe.steps:
+            for value in unread.take().tolist():
+                losses.append(value)
+                if not math.isfinite(value):
+                    return tuple(losses), f"the loss became {value} in step {len(losses)}"
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
@@ -181,13 +183,18 @@ def _batches(
     If classes are sampled, that holds within a class. Batches are drawn on the CPU, so that they
     are the same for all devices.
     """
-    queue = torch.empty(0, dtype=torch.int64)
-    for _ in range(recipe.steps):
+    queue, classes = torch.empty(0, dtype=torch.int64), labels.cpu()
+
+    def draw(_step: int) -> Draws:
+        nonlocal queue
         while len(queue) < recipe.batch_size:
-            queue = torch.cat([queue, _order(labels, recipe, generator)])
+            queue = torch.cat([queue, _order(classes, recipe, generator)])
         indices, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
-        indices = indices.to(labels.device)
-        yield fast_layout(augment(pixels[indices], recipe, generator)), labels[indices]
+        return draw_batch(indices, pixels, recipe, generator)
+
+    for drawn in drawn_ahead(draw, range(recipe.steps), labels.device):
+        images, targets = batch_of(pixels, labels, drawn)
+        yield fast_layout(images), targets
 
 
 def _order(labels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -195,68 +202,5 @@ def _order(labels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor
     if recipe.balance != "sampling":
         return torch.randperm(len(labels), generator=generator)
     seed = int(torch.randint(2**31, (1,), generator=generator))
-    indices, _ = balanced_order(labels.cpu().numpy(), len(labels), np.random.default_rng(seed))
+    indices, _ = balanced_order(labels.numpy(), len(labels), np.random.default_rng(seed))
     return torch.from_numpy(indices)
-
-
-def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Crop, colour, flip and shift ``[B, C, H, W]`` images at random, as the recipe says."""
-    if recipe.crop_scale < 1:
-        pixels = _cropped(pixels, recipe.crop_scale, generator)
-    if recipe.color_jitter:
-        pixels = _coloured(pixels, recipe.color_jitter, generator)
-    count, _, height, width = pixels.shape
-    rows = torch.arange(height).expand(count, height)
-    columns = torch.arange(width).expand(count, width)
-    if recipe.flip:
-        flipped = torch.rand(count, 1, generator=generator) < 0.5
-        columns = torch.where(flipped, columns.flip(1), columns)
-    if recipe.shift:
-        # Clamping repeats the edge for pixels from outside.
-        offsets = torch.randint(
-            -recipe.shift, recipe.shift + 1, (2, count, 1), generator=generator
-        )
-        rows = (rows + offsets[0]).clamp(0, height - 1)
-        columns = (columns + offsets[1]).clamp(0, width - 1)
-    elif not recipe.flip:
-        return pixels
-    image = torch.arange(count).view(count, 1, 1)
-    at = (image, rows[:, :, None], columns[:, None, :])  # [B, H, W] once broadcast
-    return pixels.movedim(1, -1)[tuple(index.to(pixels.device) for index in at)].movedim(-1, 1)
-
-
-def _cropped(pixels: Tensor, least: float, generator: torch.Generator) -> Tensor:
-    """A random part of each image, of ``least`` of its area or more, at the size of the image.
-
-    As timm's random crops, of sides in ratios of 3/4 to 4/3.
-    """
-    area, ratio, *places = torch.rand(4, len(pixels), generator=generator)
-    area = least + (1 - least) * area
-    ratio = torch.exp((2 * ratio - 1) * math.log(_RATIO) / 2)  # of the square root
-    sides = torch.stack([(area.sqrt() * ratio).clamp(max=1), (area.sqrt() / ratio).clamp(max=1)])
-    offsets = (2 * torch.stack(places) - 1) * (1 - sides)
-    theta = torch.zeros(len(pixels), 2, 3)
-    theta[:, (0, 1), (0, 1)] = sides.T
-    theta[:, :, 2] = offsets.T
-    grid = F.affine_grid(theta.to(pixels.device), list(pixels.shape), align_corners=False)
-    return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
-
-
-def _coloured(pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Each normalised image with another brightness, contrast and saturation.
-
-    Of other channels than three, each has another gain and offset, of half the strength.
-    """
-    if pixels.shape[1] != _COLOURS:
-        shape = (2, *pixels.shape[:2], 1, 1)
-        draws = torch.rand(shape, generator=generator).to(pixels.device)
-        gain, offset = (draws - 0.5) * strength
-        varied: Tensor = pixels * (1 + gain) + offset
-        return varied
-    numbers = torch.rand(3, len(pixels), 1, 1, 1, generator=generator).to(pixels.device)
-    brightness, contrast, saturation = (2 * numbers - 1) * strength
-    middle = pixels.mean(dim=(1, 2, 3), keepdim=True)
-    grey = pixels.mean(dim=1, keepdim=True)
-    coloured = grey + (pixels - grey) * (1 + saturation)
-    changed: Tensor = middle + (coloured - middle) * (1 + contrast) + brightness
-    return changed

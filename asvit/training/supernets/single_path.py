@@ -3,8 +3,9 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -15,7 +16,9 @@ from torch.nn import functional as F
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.networks import load_state
 from asvit.training.checkpoint import under
-from asvit.training.short import LabelledTensors, Recipe, augment, lr_factor, parameter_groups
+from asvit.training.device_queue import Draws, UnreadLosses, drawn_ahead
+from asvit.training.short import Recipe, lr_factor, parameter_groups
+from asvit.training.short_batches import LabelledTensors, batch_of, draw_batch
 from proxies.evaluation import seed_for
 from proxies.text import shown
 
@@ -47,7 +50,7 @@ class SupernetTraining(Generic[P]):
     _: KW_ONLY
     draw: Callable[[np.random.Generator], P]  # a random path
     seed: int  # of the paths, the order of the images, augmentation and dropout
-    losses: list[float] = field(default_factory=list, init=False)  # of every step so far, nats
+    losses: list[float] = field(default_factory=list, init=False)  # of the steps so far, nats
 
     def __post_init__(self) -> None:
         self._images, self._labels = self.train
@@ -55,6 +58,8 @@ class SupernetTraining(Generic[P]):
         self._optimizer = torch.optim.AdamW(
             parameter_groups(self.supernet, self.recipe.weight_decay), lr=self.recipe.learning_rate
         )
+        self._unread = UnreadLosses(self._images.device)
+        self._steps, self._batches = 0, self._batches_from(0)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -64,43 +69,41 @@ class SupernetTraining(Generic[P]):
     @property
     def finished(self) -> bool:
         """Whether all steps are done."""
-        return len(self.losses) >= self.recipe.steps
+        return self._steps >= self.recipe.steps
 
     def path(self, step: int) -> P:
         """The path trained in ``step``, from 0."""
         return self.draw(np.random.default_rng(seed_for(self.seed, "path", step)))
 
-    def step(self) -> float:
-        """Train the next path on the next batch, and return the loss, nats.
+    def step(self) -> bool:
+        """Train the next path on the next batch; returns whether :attr:`losses` are up to date.
+
+        Reading them waits for the device, so on an accelerator only some steps do.
 
         Cost: about three forward passes of the path per image.
 
         Raises:
-            ValueError: If the loss is not finite; the weights then stay unchanged.
+            ValueError: If a loss is not finite; on a CPU the weights then stay unchanged.
         """
-        step = len(self.losses)
-        images, labels = self._batch(step)
+        step, self._steps = self._steps, self._steps + 1
+        images, labels = next(self._batches)
         self.supernet.train()
         device = self._images.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed_for(self.seed, "dropout", step))
             logits = self.supernet(images, self.path(step))
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise ValueError(
-                f"the loss became {value} in step {step + 1}; use a lower learning rate than "
-                f"{self.recipe.learning_rate:g}"
-            )
+        due = self._unread.add(loss) or self._steps % self.steps_per_epoch == 0 or self.finished
+        if due:
+            self._read()
         # Without a gradient, not even a zero one, the optimiser skips a parameter.
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.supernet.parameters(), self.recipe.clip)
         for group in self._optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * lr_factor(step, self.recipe)
+            group["lr"] = self._rate(step)
         self._optimizer.step()
-        self.losses.append(value)
-        return value
+        return due
 
     def run(
         self,
@@ -113,21 +116,24 @@ class SupernetTraining(Generic[P]):
 
         ``log`` gets every step, from 1, with its loss and learning rate.
         """
-        resumed = len(self.losses)
+        logged = resumed = len(self.losses)
         saved = began = time.monotonic()
         while not self.finished:
-            value = self.step()
-            now, step = time.monotonic(), len(self.losses)
-            log(step, value, self._optimizer.param_groups[0]["lr"])
-            if step % self.steps_per_epoch == 0 or now - saved > SAVE_SECONDS:
+            if not self.step():
+                continue
+            for step in range(logged, len(self.losses)):
+                log(step + 1, self.losses[step], self._rate(step))
+            logged, now = len(self.losses), time.monotonic()
+            if logged % self.steps_per_epoch == 0 or now - saved > SAVE_SECONDS:
                 save()
                 saved = now
             loss = statistics.fmean(self.losses[-self.steps_per_epoch :])
             state = f"loss {loss:.3f}"  # of the last epoch's worth of steps
-            progress(Progress("step", step, self.recipe.steps, resumed, now - began, state))
+            progress(Progress("step", logged, self.recipe.steps, resumed, now - began, state))
 
     def state(self) -> dict[str, Tensor]:
         """Everything that later steps depend on, by name, on the CPU."""
+        self._read()
         tensors = {
             f"weights/{name}": tensor for name, tensor in self.supernet.state_dict().items()
         }
@@ -154,15 +160,38 @@ class SupernetTraining(Generic[P]):
                 where = tensor.device if moment == "step" else parameter.device
                 self._optimizer.state[parameter][moment] = tensor.clone().to(where)
         self.losses = state[_LOSSES].tolist()
+        self._steps = len(self.losses)
+        self._batches = self._batches_from(self._steps)
 
-    def _batch(self, step: int) -> LabelledTensors:
-        """The batch of ``step``; every epoch has its own order of the images."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        size = self.recipe.batch_size
-        order = torch.randperm(len(self._labels), generator=self._generator("order", epoch))
-        indices = order[place * size : (place + 1) * size].to(self._labels.device)
-        pixels = augment(self._images[indices], self.recipe, self._generator("images", step))
-        return pixels, self._labels[indices]
+    def _batches_from(self, first: int) -> Iterator[LabelledTensors]:
+        """The batches from a step on; every epoch has its own order of the images."""
+
+        @lru_cache(maxsize=1)
+        def order(epoch: int) -> Tensor:
+            return torch.randperm(len(self._labels), generator=self._generator("order", epoch))
+
+        def draw(step: int) -> Draws:
+            epoch, place = divmod(step, self.steps_per_epoch)
+            indices = order(epoch)[place * size : (place + 1) * size]
+            return draw_batch(indices, self._images, self.recipe, self._generator("images", step))
+
+        size, steps = self.recipe.batch_size, range(first, self.recipe.steps)
+        for drawn in drawn_ahead(draw, steps, self._images.device):
+            yield batch_of(self._images, self._labels, drawn)
+
+    def _read(self) -> None:
+        """Read the losses, which waits for the device."""
+        for loss in self._unread.take().tolist():
+            if not math.isfinite(loss):
+                raise ValueError(
+                    f"the loss became {loss} in step {len(self.losses) + 1}; use a lower learning "
+                    f"rate than {self.recipe.learning_rate:g}"
+                )
+            self.losses.append(loss)
+
+    def _rate(self, step: int) -> float:
+        """The learning rate of ``step``, from 0."""
+        return self.recipe.learning_rate * lr_factor(step, self.recipe)
 
     def _generator(self, purpose: str, count: int) -> torch.Generator:
         # On the CPU, so that draws are the same for all devices.

@@ -13,11 +13,11 @@ from asvit.training.short import (
     LabelledTensors,
     Recipe,
     accuracy,
-    augment,
     balanced_accuracy,
     draw_linear_weights,
     fit,
 )
+from asvit.training.short_batches import batch_of, draw_batch
 
 RECIPE = Recipe(steps=4, batch_size=6, learning_rate=1e-2, warmup=1)
 
@@ -29,6 +29,11 @@ def linear(seed: int = 0) -> nn.Module:
 
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+def augment(pixels: Tensor, recipe: Recipe) -> Tensor:
+    places = torch.arange(len(pixels))
+    return batch_of(pixels, places, draw_batch(places, pixels, recipe, generator()))[0]
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +137,7 @@ def test_every_image_comes_once_before_any_comes_again(
 def test_flipping_flips_about_half_of_the_images() -> None:
     pixels = torch.arange(2 * 3 * 4.0).view(1, 2, 3, 4).expand(200, -1, -1, -1)
     recipe = Recipe(steps=1, flip=True)
-    augmented = short.augment(pixels, recipe, generator())
+    augmented = augment(pixels, recipe)
     flipped = (augmented == pixels.flip(3)).flatten(1).all(1)
     assert 60 < int(flipped.sum()) < 140
     assert torch.equal(augmented[~flipped], pixels[~flipped])
@@ -140,7 +145,7 @@ def test_flipping_flips_about_half_of_the_images() -> None:
 
 def test_a_shift_moves_every_channel_alike_and_repeats_the_edge() -> None:
     pixels = torch.arange(25.0).view(1, 1, 5, 5).expand(400, 2, 5, 5)
-    augmented = short.augment(pixels, Recipe(steps=1, shift=1), generator())
+    augmented = augment(pixels, Recipe(steps=1, shift=1))
     assert torch.equal(augmented[:, 0], augmented[:, 1])
     padded = nn.functional.pad(pixels[:1, :1], (1, 1, 1, 1), mode="replicate")[0, 0]
     corners = [(y, x) for y in range(3) for x in range(3)]
@@ -180,7 +185,7 @@ def test_crops_are_parts_of_the_image_at_its_size() -> None:
     ramp = torch.linspace(-1, 1, 32)
     across = ramp.expand(1, 32, 32)
     images = torch.stack([torch.cat([across, across.mT, 0 * across])] * 200)
-    cropped = augment(images, dataclasses.replace(RECIPE, crop_scale=0.4), generator())
+    cropped = augment(images, dataclasses.replace(RECIPE, crop_scale=0.4))
     assert cropped.shape == images.shape
     assert cropped[:, 2].eq(0).all()
     # A ramp stays one; its slope is the side of the crop over that of the image.
@@ -199,14 +204,14 @@ def test_crops_are_parts_of_the_image_at_its_size() -> None:
 
 def test_colours_change_by_no_more_than_their_strength() -> None:
     grey = torch.full((100, 3, 4, 4), 0.5)
-    coloured = augment(grey, dataclasses.replace(RECIPE, color_jitter=0.2), generator())
+    coloured = augment(grey, dataclasses.replace(RECIPE, color_jitter=0.2))
     shift = coloured - grey
     assert shift.abs().max() <= 0.2
     assert shift.abs().max() > 0.15
     assert shift.flatten(1).std(dim=1).max() < 1e-6  # a plain image stays plain
     second = torch.zeros(50, 3, 4, 4)
     second[:, 0, 0] = 1.0
-    changed = augment(second, dataclasses.replace(RECIPE, color_jitter=0.5), generator())
+    changed = augment(second, dataclasses.replace(RECIPE, color_jitter=0.5))
     spread = changed.flatten(1).std(dim=1) / second.flatten(1).std(dim=1)
     assert spread.min() >= 0.25
     assert spread.max() <= 2.25

@@ -14,7 +14,7 @@ from asvit.data.preparation import Preparation
 from asvit.data.statistics import channel_statistics
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.loaders import Batching, train_loader, validation_loader
-from asvit.training.short import augment
+from asvit.training.short_batches import batch_of, draw_batch
 from asvit.training.short_settings import Recipe
 from tests.asvit.data.array_sets import make_set
 
@@ -137,8 +137,12 @@ def test_what_is_about_8_bit_colours_is_left_out_and_told() -> None:
 def test_the_short_recipe_varies_each_channel(channels: int) -> None:
     pixels = torch.randn(4, channels, 8, 8, generator=torch.Generator().manual_seed(0))
     recipe = Recipe(steps=1, color_jitter=0.4)
-    varied = augment(pixels, recipe, torch.Generator().manual_seed(0))
-    assert torch.equal(varied, augment(pixels, recipe, torch.Generator().manual_seed(0)))
+    places = torch.arange(4)
+    varied, again = (
+        batch_of(pixels, places, draw_batch(places, pixels, recipe, generator))[0]
+        for generator in (torch.Generator().manual_seed(0) for _ in range(2))
+    )
+    assert torch.equal(varied, again)
     for before, after in zip(pixels.flatten(0, 1), varied.flatten(0, 1), strict=True):
         gain = float((after.max() - after.min()) / (before.max() - before.min()))
         torch.testing.assert_close(

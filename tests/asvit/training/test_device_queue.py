@@ -1,0 +1,226 @@
+"""Trainings do not wait for an accelerator within :data:`READ_EVERY` steps."""
+
+import dataclasses
+import math
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import asvit
+from asvit.training import device_queue
+from asvit.training.device_queue import READ_EVERY, UnreadLosses, drawn_ahead, to_device
+from asvit.training.short import FitResult, Recipe, fit
+from asvit.training.supernets.single_path import SupernetTraining
+from tests.asvit.training.supernets.test_supernets import make
+from tests.host_reads import HostReads
+
+RECIPE = Recipe(
+    steps=120, batch_size=16, shift=2, flip=True, crop_scale=0.5, color_jitter=0.3, warmup=5
+)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses are read as on an accelerator."""
+    begin = UnreadLosses.__init__
+    monkeypatch.setattr(
+        UnreadLosses, "__init__", lambda self, device, **more: begin(self, device, processes=2)
+    )
+
+
+def images(device: str) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(1)
+    return torch.randn(100, 3, 32, 32).to(device), torch.randint(0, 3, (100,)).to(device)
+
+
+def trained(recipe: Recipe, device: str = "cpu") -> tuple[FitResult, list[Tensor]]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(3 * 32 * 32, 3)).to(device)
+    data = images(device)
+    return fit(model, data, data, recipe, seed=4), [*model.parameters()]
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Losses are read every few steps."""
+    monkeypatch.setattr(device_queue, "READ_EVERY", 4)
+    return 4
+
+
+@pytest.fixture
+def fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device of the tests has AdamW in one kernel, as CUDA has."""
+    optimizer = import_module("torch.optim.optimizer")
+    monkeypatch.setattr(optimizer, "_get_fused_kernels_supported_devices", lambda: ["meta"])
+
+
+@pytest.mark.usefixtures("fused")
+@pytest.mark.parametrize("balance", ["none", "weights", "sampling"])
+def test_short_trainings_read_once_in_so_many_steps(often: int, balance: Any) -> None:
+    counts = []
+    for rounds in (1, 3):
+        steps = rounds * often
+        recipe = dataclasses.replace(RECIPE, steps=steps, balance=balance)
+        with HostReads() as host:
+            assert len(trained(recipe, "meta")[0].losses) == steps
+        counts.append((host.reads, host.copies))
+    (reads, copies), (more_reads, more_copies) = counts
+    assert more_reads - reads == 2
+    assert more_copies - copies == 2 * 5  # indices, crops, colours, flips and shifts
+
+
+@pytest.mark.usefixtures("fused")
+def test_networks_of_ours_read_nothing_in_a_step() -> None:
+    model = asvit.build("5,2,2|3,1,2|2,1,2|2,1,3|16", image_size=32, num_classes=3).to("meta")
+    with HostReads() as host:
+        fit(model, images("meta"), images("meta"), dataclasses.replace(RECIPE, steps=3), seed=4)
+    alone = HostReads()
+    with alone:
+        trained(dataclasses.replace(RECIPE, steps=3), "meta")
+    assert host.reads == alone.reads
+
+
+def test_losses_are_the_same_however_often_they_are_read(
+    request: pytest.FixtureRequest,
+) -> None:
+    at_once = trained(RECIPE)
+    request.getfixturevalue("queued")
+    later = trained(RECIPE)
+    assert later[0] == at_once[0]
+    assert all(map(torch.equal, later[1], at_once[1]))
+    assert len(later[0].losses) == RECIPE.steps
+
+
+@pytest.mark.parametrize("step", [3, 50, 51, 119])
+def test_a_loss_that_is_not_finite_is_noticed_later_and_told_alike(
+    request: pytest.FixtureRequest, step: int
+) -> None:
+    class Breaking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.inner, self.calls = nn.Linear(3 * 32 * 32, 3), 0
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            self.calls += 1
+            logits: Tensor = self.inner(pixels.flatten(1))
+            return logits * (math.inf if self.calls == step else 1.0)
+
+    calls, results = [], []
+    for often in (True, False):
+        if not often:
+            request.getfixturevalue("queued")
+        model = Breaking()
+        results.append(fit(model, images("cpu"), images("cpu"), RECIPE, seed=0))
+        calls.append(model.calls)
+    assert [len(one.losses) for one in results] == [step, step]
+    assert results[0].losses[:-1] == results[1].losses[:-1]
+    assert results[0].reason == results[1].reason
+    assert calls == [step, min(-(-step // READ_EVERY) * READ_EVERY, RECIPE.steps)]
+
+
+def supernet(device: str, steps: int) -> SupernetTraining[int]:
+    net, training = make(Recipe(steps=steps, batch_size=6, shift=1, flip=True))
+    data = tuple(part.to(device) for part in training.train)
+    more: Any = {"draw": training.draw, "seed": training.seed}
+    return SupernetTraining(net.to(device), data, training.recipe, **more)  # type: ignore[arg-type]
+
+
+def test_supernets_read_once_in_so_many_steps(often: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SupernetTraining, "steps_per_epoch", 3 * often)
+    counts = []
+    for epochs in (1, 2):
+        training = supernet("meta", epochs * 3 * often)
+        training._labels = training._labels.repeat(4)
+        training._images = training._images.repeat(4, 1, 1, 1)
+        steps: list[int] = []
+        with HostReads() as host:
+            training.run(lambda: None, log=partial(lambda into, *row: into.append(row[0]), steps))
+        assert steps == [*range(1, epochs * 3 * often + 1)]
+        counts.append((host.reads, host.copies))
+    (reads, copies), (more_reads, more_copies) = counts
+    assert more_reads - reads == 3
+    assert more_copies - copies == 3 * 3  # indices, flips and shifts
+
+
+def test_supernets_are_the_same_however_often_they_are_read(
+    request: pytest.FixtureRequest,
+) -> None:
+    def run(training: SupernetTraining[int]) -> tuple[list[Any], dict[str, Tensor]]:
+        told: list[Any] = []
+        training.run(lambda: told.append("saved"), log=lambda *row: told.append(row))
+        return told, training.state()
+
+    at_once = run(supernet("cpu", 70))
+    request.getfixturevalue("queued")
+    later = run(supernet("cpu", 70))
+    assert [row for row in later[0] if row != "saved"] == [r for r in at_once[0] if r != "saved"]
+    assert all(torch.equal(later[1][name], tensor) for name, tensor in at_once[1].items())
+
+
+@pytest.mark.usefixtures("queued")
+def test_a_state_has_the_losses_that_were_not_read_yet() -> None:
+    training = supernet("cpu", 70)
+    training.step()
+    assert training.losses == []
+    assert len(training.state()["losses"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "every"),
+    [("cpu", 1, 1), ("cpu", 2, READ_EVERY), ("cuda", 1, READ_EVERY)],
+)
+def test_losses_are_due_where_nothing_waits_for_them(
+    device: str, processes: int, every: int
+) -> None:
+    unread = UnreadLosses(torch.device(device), processes=processes)
+    due = [unread.add(torch.tensor([float(step), 0.0])) for step in range(every)]
+    assert due == [False] * (every - 1) + [True]
+    assert unread.take()[:, 0].tolist() == [*range(every)]
+    assert len(unread.take()) == 0
+
+
+def test_draws_are_made_in_order_and_copied_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies: list[torch.Size] = []
+    real = device_queue.to_device
+
+    def spy(tensor: Tensor, device: torch.device) -> Tensor:
+        copies.append(tensor.shape)
+        return real(tensor, device)
+
+    monkeypatch.setattr(device_queue, "to_device", spy)
+    rng = torch.Generator().manual_seed(0)
+    ahead = drawn_ahead(lambda step: {"number": torch.rand(1, generator=rng)}, range(120), CPU)
+    drawn = torch.cat([one["number"] for one in ahead])
+    rng.manual_seed(0)
+    assert torch.equal(drawn, torch.cat([torch.rand(1, generator=rng) for _ in range(120)]))
+    assert copies == [(50, 1), (50, 1), (20, 1)]
+
+
+class Pageable:
+    """A tensor as far as a copy to CUDA needs it."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def pin_memory(self) -> "Pageable":
+        self.calls.append("pinned")
+        return self
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Pageable":
+        self.calls.append((str(device), non_blocking))
+        return self
+
+
+def test_copies_to_cuda_are_pinned_and_not_waited_for() -> None:
+    tensor: Any = Pageable()
+    to_device(tensor, torch.device("cuda:1"))
+    assert tensor.calls == ["pinned", ("cuda:1", True)]
+    tensor.calls.clear()
+    to_device(tensor, torch.device("mps"))
+    assert tensor.calls == [("mps", False)]
