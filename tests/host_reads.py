@@ -1,10 +1,15 @@
-"""Counts what makes the host wait for an accelerator, without one."""
+"""What makes the host wait for an accelerator, without one."""
 
+from contextlib import nullcontext
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from asvit.training import device_queue
+from asvit.training.device_queue import READ_EVERY, UnreadLosses
 
 _aten: Any = torch.ops.aten
 _COMPOSITE = {"aten::item", "aten::to.device", "aten::to.dtype_layout"}
@@ -13,7 +18,7 @@ _COMPOSITE = {"aten::item", "aten::to.device", "aten::to.dtype_layout"}
 class HostReads(TorchDispatchMode):
     """Counts reads of values from the device "meta", which stands for an accelerator.
 
-    A number that is read is 0.5, or 0 where it is an integer.
+    What is read is 0 or True, by its type.
 
     Attributes:
         reads: Numbers and tensors that were read, each of which waits for the device.
@@ -33,12 +38,37 @@ class HostReads(TorchDispatchMode):
                 return func.decompose(*args, **kwargs)
         if func is _aten._local_scalar_dense.default and args[0].is_meta:
             self.reads += 1
-            return 0.5 if args[0].is_floating_point() else 0
+            return _value(args[0])
         if func is _aten._to_copy.default and (place := kwargs.get("device")) is not None:
             source: Tensor = args[0]
             if source.is_meta and torch.device(place).type == "cpu":
                 self.reads += 1
-                value = 0.5 if source.is_floating_point() else 0
-                return torch.full(source.shape, value, dtype=kwargs.get("dtype", source.dtype))
+                dtype = kwargs.get("dtype", source.dtype)
+                return torch.full(source.shape, _value(source), dtype=dtype)
             self.copies += torch.device(place).type == "meta" and not source.is_meta
         return func(*args, **kwargs)
+
+
+def _value(tensor: Tensor) -> bool | int:
+    return True if tensor.dtype == torch.bool else 0
+
+
+def read_seldom(monkeypatch: pytest.MonkeyPatch, every: int = READ_EVERY) -> None:
+    """Read losses on the CPU as on an accelerator."""
+    begin = UnreadLosses.__init__
+    monkeypatch.setattr(device_queue, "READ_EVERY", every)
+    monkeypatch.setattr(
+        UnreadLosses, "__init__", lambda self, device, **more: begin(self, device, processes=2)
+    )
+
+
+def without_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out autocast on the device "meta", which has none, not even a disabled one."""
+    autocast: Any = torch.autocast
+    monkeypatch.setattr(
+        torch,
+        "autocast",
+        lambda kind, *args, **named: (
+            nullcontext() if kind == "meta" else autocast(kind, *args, **named)
+        ),
+    )

@@ -96,9 +96,9 @@ class ProcessGroup:
     def mean_and_any(self, values: Tensor, flag: bool) -> tuple[Tensor, bool]:
         """Average ``[n]`` values, and whether any process has set the flag, in one exchange.
 
-        Every process must call it; it waits for the device.
+        Every process must call it; it waits for the device, and returns values on the CPU.
         """
-        sums = self.sum(torch.cat([values, values.new_tensor([float(flag)])]))
+        sums = self.sum(torch.cat([values, values.new_tensor([float(flag)])])).cpu()
         return sums[:-1] / self.world, bool(sums[-1] > 0)
 
     def wait(self) -> None:

@@ -24,6 +24,7 @@ from asvit.training.checkpoint import (
     load_optimizer,
     optimizer_state,
 )
+from asvit.training.device_queue import UnreadLosses
 from asvit.training.distillation import Outputs, Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import Accuracy, Batches, autocast, evaluate
@@ -35,8 +36,6 @@ from proxies.messages import first_line, unknown
 from proxies.text import one_line
 
 _COMPILERS = ("torch._dynamo", "torch._inductor")
-CHECK_EVERY = 50  # steps; reading the losses waits for the device
-_UNQUEUED = "cpu"  # kind of device on which no steps wait in a queue
 _HITS = "hits"  # images of the epoch that were classified rightly
 _KEPT = "nothing after the last checkpoint was kept"
 
@@ -171,14 +170,13 @@ class Engine:
         steps, processes = self.steps_per_epoch, self.processes
         start = start or EpochPart.none()
         checked = start.updates
-        losses = torch.zeros(steps, device=self._device)
-        losses[:checked] = start.losses.to(self._device)
+        unread = UnreadLosses(self._device, processes=processes.world)
+        losses = torch.zeros(steps)
+        losses[:checked] = start.losses
         before = start.sums.get(_HITS, 0.0) if processes.first else 0.0
         self._hits = torch.full((), before, device=self._device)
         mixed, rate, rates = False, 0.0, list[float]()
         trained, began = 0, time.monotonic()
-        # Losses are read after every step where none waits in a queue: on one CPU.
-        unqueued = self._device.type == _UNQUEUED and processes.world == 1
         self.network.train()
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices):
@@ -186,13 +184,13 @@ class Engine:
                 rate = max(group["lr"] for group in self._optimizer.param_groups)
                 rates.append(rate)
                 with self._explained(epoch, step):
-                    losses[step] = self._update(images, targets, epoch * steps + step)
+                    due = unread.add(self._update(images, targets, epoch * steps + step))
                 trained += len(images) * processes.world
                 mixed = targets.is_floating_point()
-                if not (unqueued or (step + 1) % CHECK_EVERY == 0 or step + 1 == steps):
+                if not (due or step + 1 == steps):
                     continue
                 wanted = keeper is not None and keeper.due()
-                read, keep = self._read(losses[checked : step + 1], epoch, checked, wanted)
+                read, keep = self._read(unread.take(), epoch, checked, wanted)
                 losses[checked : step + 1] = read
                 checked = step + 1
                 seconds = time.monotonic() - began
@@ -204,13 +202,13 @@ class Engine:
                 if keep and keeper is not None and checked < steps:
                     self._check_weights(epoch, checked)
                     sums = {_HITS: float(processes.sum(self._hits))}
-                    done = losses[:checked].cpu()
-                    keeper.keep(EpochPart(done, start.seconds + seconds, sums))
+                    keeper.keep(EpochPart(losses[:checked], start.seconds + seconds, sums))
         if processes.world > 1:
             for network in self._networks:  # their running statistics
                 distribute_bn(network, processes.world, reduce=True)
+        # After the last step, no loss would show it. It also waits for the steps that are timed.
+        self._check_weights(epoch, steps)
         mean, speed = float(losses.mean()), trained / (time.monotonic() - began)
-        self._check_weights(epoch, steps)  # after the last step, no loss would show it
         images_seen = start.updates * self.settings.batch_size + trained
         top1 = 100 * float(processes.sum(self._hits)) / images_seen
         return EpochResult(mean, speed, rate, None if mixed else top1)

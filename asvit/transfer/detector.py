@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn
+from asvit.training.device_queue import to_device
 from asvit.training.metrics import autocast
 from asvit.transfer.cascade import CascadeHeads
 from asvit.transfer.datasets import CocoImages
@@ -109,8 +110,8 @@ class Detection(Task[DetectionSettings]):
     def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
         """A list of images, and a list of their objects."""
         names = ("boxes", "labels", "masks")
-        objects = [{name: target[name].to(device) for name in names} for target in targets]
-        return [image.to(device) for image in images], objects
+        objects = [{name: to_device(target[name], device) for name in names} for target in targets]
+        return [to_device(image, device) for image in images], objects
 
     def decay(self, step: int, steps: int) -> float:
         """A tenth after each mark."""

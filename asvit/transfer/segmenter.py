@@ -11,6 +11,7 @@ from torchvision.transforms import v2
 from torchvision.utils import draw_segmentation_masks
 
 from asvit.networks.pyramid import Pyramid
+from asvit.training.device_queue import to_device
 from asvit.transfer.datasets import SceneImages
 from asvit.transfer.session import Task, build_pyramid, colours
 from asvit.transfer.settings import IGNORED, SegmentationSettings
@@ -105,7 +106,8 @@ class Segmentation(Task[SegmentationSettings]):
 
     def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
         """Images ``[B, 3, S, S]`` and labels ``[B, S, S]``."""
-        return torch.stack(images).to(device), torch.cat(targets).to(device).long()
+        pixels, labels = ([to_device(one, device) for one in part] for part in (images, targets))
+        return torch.stack(pixels), torch.cat(labels).long()
 
     def decay(self, step: int, steps: int) -> float:
         """Linear to 0."""

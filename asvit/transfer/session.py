@@ -32,6 +32,7 @@ from asvit.training.checkpoint import (
     load_optimizer,
     optimizer_state,
 )
+from asvit.training.device_queue import UnreadLosses
 from asvit.training.distributed import ProcessGroup
 from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import shuffled_loader
@@ -249,13 +250,20 @@ class Session(EpochSession[TransferRow]):
         """Train for one epoch; returns the mean of each loss, and of their sum as ``loss``."""
         steps, began = self.steps, time.monotonic()
         sums, totals = Counter[str](start.sums), start.losses.tolist()
+        self._unread = UnreadLosses(self.processes.device, processes=self.processes.world)
         self._wrapped.train()
+        rates: list[float] = []
         for number, (images, targets) in enumerate(self._batches, start.updates + 1):
             step = epoch * steps + number
             losses, keep = self._update(step, images, targets)
-            sums.update(losses)
-            totals.append(losses["loss"])
-            log.add(step, totals[-1:], [self._optimizer.param_groups[0]["lr"]])
+            rates.append(self._optimizer.param_groups[0]["lr"])
+            if not losses:
+                continue
+            for one in losses:
+                sums.update(one)
+                totals.append(one["loss"])
+            log.add(step, totals[-len(losses) :], rates)
+            rates.clear()
             if number < steps:  # the last step is reported with the metrics
                 follow(epoch + number / steps, totals[-1])
             if keep and number < steps:
@@ -266,34 +274,47 @@ class Session(EpochSession[TransferRow]):
 
     def _update(
         self, step: int, images: list[Tensor], targets: list[Any]
-    ) -> tuple[dict[str, float], bool]:
+    ) -> tuple[list[dict[str, float]], bool]:
         """Take an optimiser step, numbered from 1.
 
         Returns:
-            Each loss, and their sum as ``loss``, means over the processes; and whether the part of
-            the epoch is to be kept.
+            As :meth:`_read` where losses are read, otherwise nothing.
         """
         settings, task, processes = self.task.settings, self.task, self.processes
         # For drop-path, and for the detector's sampling of regions.
         torch.manual_seed(seed_for(settings.seed, f"rank {processes.rank}", step))
-        steps = settings.epochs * self.steps
-        factor = task.lr_factor(step - 1, steps)
+        factor = task.lr_factor(step - 1, settings.epochs * self.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor
         with autocast(processes.device, task.precision):
             losses = self._wrapped(*task.batch(images, targets, processes.device))
-        names, parts = ("loss", *losses), torch.stack([*losses.values()]).float()
+        parts = torch.stack([*losses.values()]).float()
         loss = parts.sum()
-        read, keep = processes.mean_and_any(torch.stack([loss, *parts]).detach(), self.due())
-        means = read.tolist()
-        if not math.isfinite(means[0]):
-            raise ValueError(
-                f"the loss became {means[0]} in step {step} of {steps}; use a lower learning rate "
-                f"than {settings.learning_rate:g}, or a norm to clip at"
-            )
+        due = self._unread.add(torch.stack([loss, *parts]))
+        last = step % self.steps == 0
+        read = self._read(step, ("loss", *losses)) if due or last else ([], False)
         self._optimizer.zero_grad()
         loss.backward()
         if settings.clip:
             nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
         self._optimizer.step()
-        return dict(zip(names, means, strict=True)), keep
+        return read
+
+    def _read(self, step: int, names: Sequence[str]) -> tuple[list[dict[str, float]], bool]:
+        """Read the losses of the steps up to one, which waits for the device.
+
+        Returns:
+            For each step its losses, and their sum as ``loss``, means over the processes; and
+            whether the part of the epoch is to be kept.
+        """
+        settings, unread = self.task.settings, self._unread.take()
+        means, keep = self.processes.mean_and_any(unread.flatten(), self.due())
+        rows = means.view_as(unread).tolist()
+        for number, row in enumerate(rows, step - len(rows) + 1):
+            if not math.isfinite(row[0]):
+                raise ValueError(
+                    f"the loss became {row[0]} in step {number} of {settings.epochs * self.steps};"
+                    f" use a lower learning rate than {settings.learning_rate:g}, or a norm to "
+                    "clip at"
+                )
+        return [dict(zip(names, row, strict=True)) for row in rows], keep

@@ -16,21 +16,12 @@ from asvit.training.device_queue import READ_EVERY, UnreadLosses, drawn_ahead, t
 from asvit.training.short import FitResult, Recipe, fit
 from asvit.training.supernets.single_path import SupernetTraining
 from tests.asvit.training.supernets.test_supernets import make
-from tests.host_reads import HostReads
+from tests.host_reads import HostReads, read_seldom
 
 RECIPE = Recipe(
     steps=120, batch_size=16, shift=2, flip=True, crop_scale=0.5, color_jitter=0.3, warmup=5
 )
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def queued(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Losses are read as on an accelerator."""
-    begin = UnreadLosses.__init__
-    monkeypatch.setattr(
-        UnreadLosses, "__init__", lambda self, device, **more: begin(self, device, processes=2)
-    )
 
 
 def images(device: str) -> tuple[Tensor, Tensor]:
@@ -86,10 +77,10 @@ def test_networks_of_ours_read_nothing_in_a_step() -> None:
 
 
 def test_losses_are_the_same_however_often_they_are_read(
-    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     at_once = trained(RECIPE)
-    request.getfixturevalue("queued")
+    read_seldom(monkeypatch)
     later = trained(RECIPE)
     assert later[0] == at_once[0]
     assert all(map(torch.equal, later[1], at_once[1]))
@@ -98,7 +89,7 @@ def test_losses_are_the_same_however_often_they_are_read(
 
 @pytest.mark.parametrize("step", [3, 50, 51, 119])
 def test_a_loss_that_is_not_finite_is_noticed_later_and_told_alike(
-    request: pytest.FixtureRequest, step: int
+    monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     class Breaking(nn.Module):
         def __init__(self) -> None:
@@ -114,7 +105,7 @@ def test_a_loss_that_is_not_finite_is_noticed_later_and_told_alike(
     calls, results = [], []
     for often in (True, False):
         if not often:
-            request.getfixturevalue("queued")
+            read_seldom(monkeypatch)
         model = Breaking()
         results.append(fit(model, images("cpu"), images("cpu"), RECIPE, seed=0))
         calls.append(model.calls)
@@ -149,7 +140,7 @@ def test_supernets_read_once_in_so_many_steps(often: int, monkeypatch: pytest.Mo
 
 
 def test_supernets_are_the_same_however_often_they_are_read(
-    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run(training: SupernetTraining[int]) -> tuple[list[Any], dict[str, Tensor]]:
         told: list[Any] = []
@@ -157,14 +148,14 @@ def test_supernets_are_the_same_however_often_they_are_read(
         return told, training.state()
 
     at_once = run(supernet("cpu", 70))
-    request.getfixturevalue("queued")
+    read_seldom(monkeypatch)
     later = run(supernet("cpu", 70))
     assert [row for row in later[0] if row != "saved"] == [r for r in at_once[0] if r != "saved"]
     assert all(torch.equal(later[1][name], tensor) for name, tensor in at_once[1].items())
 
 
-@pytest.mark.usefixtures("queued")
-def test_a_state_has_the_losses_that_were_not_read_yet() -> None:
+def test_a_state_has_the_losses_that_were_not_read_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_seldom(monkeypatch)
     training = supernet("cpu", 70)
     training.step()
     assert training.losses == []

@@ -17,12 +17,12 @@ from torch.nn import functional as F
 import asvit
 from asvit.models.retokenization import SCHEDULE, tokens_of
 from asvit.networks import Network
-from asvit.training import engine as training_engine
 from asvit.training.checkpoint import EngineState, EpochPart
 from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
 from asvit.training.settings import TrainSettings
+from tests.host_reads import HostReads, read_seldom, without_autocast
 
 STEPS, BATCH, CLASSES = 4, 12, 5
 
@@ -252,9 +252,8 @@ def test_steps_have_each_loss_and_learning_rate_where_losses_are_read_seldom(
 ) -> None:
     each, seldom = list[Step](), list[Step]()
     engine(network(), settings()).train(1, batches(1), progress=each.append)
-    monkeypatch.setattr(training_engine, "CHECK_EVERY", 3)
+    read_seldom(monkeypatch, every=3)
     late = engine(network(), settings())
-    monkeypatch.setattr(training_engine, "_UNQUEUED", "none")
     late.train(1, batches(1), progress=seldom.append)
     assert [step.done for step in seldom] == [3, STEPS]
     for name in ("losses", "rates"):
@@ -264,6 +263,22 @@ def test_steps_have_each_loss_and_learning_rate_where_losses_are_read_seldom(
         assert one == other
         assert len(one) == STEPS
     assert seldom[0].loss == pytest.approx(sum(seldom[0].losses) / 3)
+
+
+def test_an_accelerator_is_waited_for_only_where_losses_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read_seldom(monkeypatch, every=3)
+    without_autocast(monkeypatch)
+    processes, reads = ProcessGroup("cpu"), []
+    processes.device = torch.device("meta")
+    for steps in (3, 9):
+        made = Engine(network(0.5), settings(), processes, steps_per_epoch=steps)
+        some = itertools.islice(itertools.chain(batches(0), batches(1), batches(2)), steps)
+        with HostReads() as host:
+            made.train(0, some)
+        reads.append(host.reads)
+    assert reads[1] - reads[0] == 2
 
 
 def test_the_last_update_of_an_epoch_is_no_part_of_it() -> None:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from asvit.training.distributed import ProcessGroup
 from asvit.transfer.datasets import Sample
 from asvit.transfer.session import Session, Task
 from asvit.transfer.settings import TransferRow, TransferSettings
+from tests.host_reads import HostReads, read_seldom, without_autocast
 
 SETTINGS = TransferSettings(
     architecture="none", data="none", image_size=32, epochs=3, batch_size=2, learning_rate=0.05,
@@ -118,15 +120,18 @@ def run(
     settings: TransferSettings = SETTINGS,
     tell: Callable[[Progress], None] = ignore,
     task: Callable[[TransferSettings], Fit] = Fit,
+    device: str = "cpu",
     **options: Any,
 ) -> list[dict[str, Any]]:
     Path(folder).mkdir(exist_ok=True)
     stored = read(folder)
     origin = Origin(settings, {"source": "points", "digest": "0"}, (), "cpu", (), {})
+    processes = ProcessGroup("cpu")
+    processes.device = torch.device(device)
     session = Session(
         folder=Path(folder),
         origin=origin,
-        processes=ProcessGroup("cpu"),
+        processes=processes,
         stored=stored,
         file="fit.safetensors",
         kind="fit",
@@ -265,6 +270,61 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(rate: fl
     with pytest.raises(ValueError, match=r"the loss became .*in step 5 of 9; use a lower"):
         run("run", task=Bursting)
     assert all(tensor.isfinite().all() for tensor in weights("run").values())
+
+
+def many(settings: TransferSettings, steps: int) -> Fit:
+    task = Fit(settings)
+    task.indices = list(task.indices) * (steps // 3)
+    return task
+
+
+def test_an_accelerator_is_waited_for_only_where_losses_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read_seldom(monkeypatch, every=3)
+    without_autocast(monkeypatch)
+    reads = []
+    for steps in (3, 9):
+        folder, task = f"of {steps}", partial(many, steps=steps)
+        with HostReads() as host:
+            run(folder, replace(SETTINGS, epochs=1), task=task, device="meta")
+        reads.append(host.reads)
+    assert reads[1] - reads[0] == 2
+
+
+def test_a_training_is_the_same_however_often_its_losses_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once: list[Progress] = []
+    later: list[Progress] = []
+    make = partial(many, steps=9)
+    expected = run("at once", tell=at_once.append, task=make, log_every=1)
+    read_seldom(monkeypatch, every=4)
+    assert run("later", tell=later.append, task=make, log_every=1) == expected
+    whole, other = weights("at once"), weights("later")
+    assert all(torch.equal(tensor, other[name]) for name, tensor in whole.items())
+    rows = [
+        [line.rpartition(",")[0] for line in Path(folder, "metrics_steps.csv").read_text().split()]
+        for folder in ("at once", "later")
+    ]
+    assert rows[0] == rows[1]
+    assert (len(at_once), len(later)) == (27, 9)
+
+
+def test_a_loss_that_is_not_finite_is_told_of_the_step_that_had_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Bursting(Fit):
+        def __init__(self, settings: TransferSettings) -> None:
+            super().__init__(settings)
+            self.indices = [*range(1, 7)] * 3
+
+        def decay(self, step: int, steps: int) -> float:
+            return math.nan if step == 12 else 1.0
+
+    read_seldom(monkeypatch, every=4)
+    with pytest.raises(ValueError, match=r"the loss became nan in step 14 of 27; use a lower"):
+        run("run", task=Bursting)
 
 
 def test_weights_that_are_not_finite_are_not_kept() -> None:
