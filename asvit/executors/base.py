@@ -14,6 +14,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from asvit.core.settings import Settings, setting
+from asvit.executors.placement import fitting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,7 @@ class Workers(Settings):
     jobs: int | None = setting(
         None,
         "Workers that measure at the same time; the result does not depend on it.",
-        shown="one a core for long runs",
+        shown="one a core or several a GPU for long runs",
         at_least=1,
     )
     ray: str | None = setting(
@@ -69,17 +70,31 @@ class Workers(Settings):
         """Whether this process does all the work itself."""
         return self.jobs == 1 and self.ray is None and self.timeout is None
 
-    def resolved(self, device: str, *, tasks: int, seconds: float, gigabytes: float) -> Workers:
+    def resolved(
+        self,
+        device: str,
+        *,
+        tasks: int,
+        seconds: float,
+        gigabytes: float,
+        example: Callable[[], object] | None = None,
+        larger: float = 1.0,
+    ) -> Workers:
         """Choose a number of jobs if none was given; on Ray the cluster decides.
 
-        The choice is one worker per core on the CPU, if the work takes long enough to be worth
-        starting them and memory allows. Otherwise it is one. Of ``tasks`` that can run at the same
-        time, all take about so many ``seconds`` on one core, and a worker so many ``gigabytes``.
+        If the work is long enough to be worth starting workers, it is one per core on the CPU, and
+        on GPUs as many as fit, if memory allows. Otherwise it is one. Of ``tasks`` that can run at
+        the same time, all take about so many ``seconds`` on one core. A worker takes so many
+        ``gigabytes`` of the machine's memory; of a GPU's up to ``larger`` times what the
+        ``example`` takes, which is called to measure it.
         """
         if self.jobs is not None or self.ray is not None:
             return self
-        parallel = device == "cpu" and seconds >= _MIN_PARALLEL_SECONDS
-        return replace(self, jobs=min(tasks, _max_workers(gigabytes)) if parallel else 1)
+        if seconds < _MIN_PARALLEL_SECONDS:
+            return replace(self, jobs=1)
+        if device == "cpu":
+            return replace(self, jobs=min(tasks, _max_workers(gigabytes)))
+        return replace(self, jobs=fitting(device, example, cores=cores(), larger=larger))
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,10 @@ class Work:
 
     def worker(self, device: str) -> Worker:
         """Make a worker that computes on ``device``; call this only in a worker's own process."""
+        if device.startswith("cuda:"):
+            import torch
+
+            torch.cuda.set_device(device)  # or each process also takes memory of the first GPU
         # Forward mode triggers this warning inside PyTorch.
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
         worker: Worker = resolve_name(self.factory)(self.settings, self.arrays, device)

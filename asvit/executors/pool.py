@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from asvit.executors.base import RETRIES, Answer, Event, Task, Work, Workers
+from asvit.executors.placement import place
 
 if TYPE_CHECKING:
     from asvit.executors.on_ray import RayBackend
@@ -29,7 +30,7 @@ _MAX_FAILED_STARTS = 3  # in a row, after which a slot is closed
 def open_pool(workers: Workers, work: Work, device: str) -> Iterator[Pool]:
     """Open a pool of workers for ``work``; leaving the block stops them.
 
-    The device ``"cuda"`` without a number spreads them over all GPUs.
+    Local workers are placed by :func:`asvit.executors.placement.place`.
     """
     backend: Backend
     if workers.ray is not None:
@@ -39,21 +40,12 @@ def open_pool(workers: Workers, work: Work, device: str) -> Iterator[Pool]:
     else:
         from asvit.executors.processes import ProcessBackend
 
-        backend = ProcessBackend(work, _devices(device, workers.jobs or 1))
+        backend = ProcessBackend(work, place([device], workers.jobs or 1))
     pool = Pool(backend, timeout=workers.timeout, retries=workers.retries)
     try:
         yield pool
     finally:
         pool.close()
-
-
-def _devices(device: str, jobs: int) -> tuple[str, ...]:
-    """The device of each worker."""
-    if device != "cuda":
-        return (device,) * jobs
-    import torch
-
-    return tuple(f"cuda:{job % torch.cuda.device_count()}" for job in range(jobs))
 
 
 @dataclass

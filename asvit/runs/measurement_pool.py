@@ -2,11 +2,13 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
+
+import numpy as np
 
 from asvit.core.settings import MeasuringSettings
 from asvit.core.versions import versions
@@ -84,15 +86,6 @@ def with_kernel(stored: Mapping[str, str] | None) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True)
-class Workload:
-    """How much a run has to measure, which decides on the number of workers."""
-
-    networks: int  # about, of which two measures are taken
-    at_once: int  # how many are asked for together
-    gigabytes: float  # memory that measuring one of them may need
-
-
-@dataclass(frozen=True)
 class MeasurementJob:
     """A network to measure."""
 
@@ -103,6 +96,18 @@ class MeasurementJob:
     counted: bool = False  # whether to count its parameters and multiply-adds, too
     refused: str = ""  # why there is no such network, so that all measures fail
     other: Mapping[str, int] = field(default_factory=dict)  # seed and repeats, unless the run's
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How much a run has to measure, which decides on the number of workers."""
+
+    networks: int  # about, of which two measures are taken
+    at_once: int  # how many are asked for together
+    gigabytes: float  # memory of the machine that measuring one of them may need
+    # One of them, measured to see what it takes of a GPU; the largest takes so many times as much.
+    example: Callable[[], MeasurementJob] | None = None
+    larger: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -132,15 +137,18 @@ class MeasurementPool:
         self._contexts = contexts
         context = next(iter(contexts.values()))  # they differ only in their images
         self._device, self._repeats = context.device, context.arguments["repeats"]
+        self._space = space
+        self._num_classes = num_classes
+        self._stack = ExitStack()
+        example = workload.example
         self.workers = (workers or Workers()).resolved(
             self._device,
             tasks=workload.at_once * self._repeats,
             seconds=workload.networks * self._repeats * max(contexts) ** 2 / _PIXELS_A_SECOND,
             gigabytes=workload.gigabytes,
+            example=example and (lambda: self._measure(example())),
+            larger=workload.larger,
         )
-        self._space = space
-        self._num_classes = num_classes
-        self._stack = ExitStack()
 
     def close(self) -> None:
         """Stop the workers."""
@@ -297,7 +305,7 @@ class Evaluator(MeasurementPool):
     ) -> None:
         self._checked, self._settings, self._limits = space, settings, Limits(space, settings)
         self.context = EvalContext(settings, progress=progress)
-        load = Workload(settings.steps, settings.batch, _SEED_GIGABYTES)
+        load = Workload(settings.steps, settings.batch, _SEED_GIGABYTES, self._example)
         super().__init__({settings.image_size: self.context}, workers, load, space=space)
         if not self.workers.in_process:
             _ = self._opened  # checks early that Ray and its cluster are there
@@ -327,6 +335,10 @@ class Evaluator(MeasurementPool):
         """Measure one architecture, or that of a text."""
         (measurement,) = self.all([arch])
         return measurement
+
+    def _example(self) -> MeasurementJob:
+        """What measures an architecture that the search may draw."""
+        return self.job(self._limits.sample(np.random.default_rng(self._settings.seed)))
 
     def job(self, arch: Architecture | str) -> MeasurementJob:
         """What measures an architecture; refused if the space rejects it."""

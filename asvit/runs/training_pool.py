@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -63,8 +63,10 @@ class TrainingPool:
         self._limits = Limits(space, settings)
         self.settings = affordable(settings.training)
         self._images = trainer.load_all(self.settings, progress)
+        self.workers = training_workers(
+            workers, settings, device, example=partial(self._take_a_step, device, settings.seed)
+        )
         self.context = trainer.Trainer(self.settings, device, images=self._images)
-        self.workers = training_workers(workers, settings, device)
         self._stack = ExitStack()
         if not self.workers.in_process:
             _ = self._opened  # checks early that there can be workers
@@ -101,6 +103,13 @@ class TrainingPool:
         self._stack.close()
         vars(self).pop("_opened", None)
 
+    def _take_a_step(self, device: str, seed: int) -> None:
+        """Begin the training of a network, which takes as much memory as all of it."""
+        train = trainer.Trainer(replace(self.settings, steps=1), device, images=self._images)
+        network = self._limits.network(self._limits.sample(np.random.default_rng(seed)))
+        with suppress(MemoryError):
+            _outcome(train, Training(str(network), seed))
+
     def _outcomes(self, jobs: Sequence[Training]) -> Iterator[Outcome]:
         """The outcomes of trainings in their order."""
         if self.workers.in_process:
@@ -134,9 +143,16 @@ class TrainingPool:
 
 
 def training_workers(
-    workers: Workers | None, settings: TrainingSearchSettings, device: str
+    workers: Workers | None,
+    settings: TrainingSearchSettings,
+    device: str,
+    *,
+    example: Callable[[], object] | None = None,
 ) -> Workers:
-    """The workers of a search that trains: as many as it deserves, unless given."""
+    """The workers of a search that trains: as many as it deserves, unless given.
+
+    ``example`` is a training, done to see how many fit on a GPU.
+    """
     s = settings.training
     pixels = settings.trainings * s.steps * s.batch_size * s.image_size**2
     return (workers or Workers()).resolved(
@@ -144,6 +160,7 @@ def training_workers(
         tasks=settings.batch,
         seconds=pixels / _PIXELS_A_SECOND,
         gigabytes=_GIGABYTES,
+        example=example,
     )
 
 

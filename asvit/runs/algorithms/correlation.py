@@ -302,7 +302,8 @@ def _workload(jobs: Sequence[MeasurementJob]) -> Workload:
     """What there is to measure; the guess of its time is for two measures of a network."""
     free = resolve([])  # counts take no time
     measures = sum(name not in free for job in jobs for name in job.names)
-    return Workload(math.ceil(measures / 2), len(jobs), _GIGABYTES)
+    middle = jobs[len(jobs) // 2]
+    return Workload(math.ceil(measures / 2), len(jobs), _GIGABYTES, lambda: middle)
 
 
 def _state(row: ScoreRow, failures: int) -> str:

@@ -15,6 +15,7 @@ from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import TABLE
 from asvit.core.versions import versions
+from asvit.executors.placement import place
 from asvit.reference import trainer
 from asvit.reference.build import (
     Finished,
@@ -150,4 +151,4 @@ def find_devices(names: str, jobs: int) -> tuple[str, ...]:
             f"devices {names!r} are of {len(kinds)} kinds, {' and '.join(kinds)}, whose results "
             "differ in their last digits; use one kind"
         )
-    return tuple(devices[job % len(devices)] for job in range(max(jobs, len(devices))))
+    return place(devices, max(jobs, len(devices)))

@@ -113,11 +113,10 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
 
     def execute(self, store: GrowthJournal, tell: Tell) -> ScaleResult:
         """Grow to the largest budget."""
-        load = Workload(_NETWORKS, _AT_ONCE, _GIGABYTES)
         contexts = {self.settings.image_size: self.context}
         if self.settings.timed:
             self.growable.time = partial(self._time, store)
-        pool = MeasurementPool(contexts, self.workers, load, space=self.growable.space)
+        pool = MeasurementPool(contexts, self.workers, self._load, space=self.growable.space)
         with closing(pool):
             trajectory = self._grow(store, pool, tell)
         series = trajectory.rows(self.growable.name)
@@ -132,6 +131,19 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             next_command=self.training_command,
             latency=self._latency_again(series[-1].architecture) if self.settings.timed else None,
         )
+
+    @property
+    def _load(self) -> Workload:
+        """What there is to measure; the memory of a network grows at most as fast as its size."""
+        budget = self.settings.targets[-1]
+        larger = max(1.0, budget.amount / budget.of(self.growable.cost(*self.growable.start)))
+        return Workload(_NETWORKS, _AT_ONCE, _GIGABYTES, self._first_job, larger)
+
+    def _first_job(self) -> MeasurementJob:
+        """What measures the architecture that the growth starts from, at its reduced width."""
+        s = self.settings
+        text = self.growable.name(*measured_shape(self.growable.start, s.ratio))
+        return MeasurementJob(text, s.proxies, SEED_KEY, s.image_size)
 
     def _time(self, store: GrowthJournal, text: str) -> float:
         """Milliseconds of a forward pass of a network, timed once."""
@@ -208,9 +220,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         done, s = len(store), self.settings
         if done and stored_result(self, store) is not None:
             return Remaining(done, 0)
-        text = self.growable.name(*measured_shape(self.growable.start, s.ratio))
-        job = MeasurementJob(text, s.proxies, SEED_KEY, s.image_size)
-        return with_example(Remaining(done, None), job, s)
+        return with_example(Remaining(done, None), self._first_job(), s)
 
 
 def _seed_of(run: Path) -> str:

@@ -16,6 +16,7 @@ from asvit.search.result import SearchResult
 from asvit.spaces import cost
 from proxies.latency import Latency
 from scaling import Budget
+from scaling.growth import SEED_KEY
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import SEED
 from tests.asvit.runs.stored_results import content_of
@@ -49,6 +50,19 @@ def make_search(folder: Path, seed: str, space: str = "asvit") -> None:
     right = content_of(SearchResult)
     changed = {"seed_architecture": seed, "settings": {**right["settings"], "space": space}}
     (folder / "result.json").write_bytes(sealed_result({**right, **changed}))
+
+
+def test_networks_that_grow_are_expected_to_need_as_many_times_the_memory() -> None:
+    run, *others = (
+        ScaleRun.make(architecture=SEED, budgets=budgets, data="gaussian")
+        for budgets in ("720K", "2M,8M", "16M")
+    )
+    start = run.growable.cost(*run.growable.start).params
+    assert 0.95 < 720_000 / start < 1
+    assert run._load.larger == 1
+    assert [other._load.larger for other in others] == [8_000_000 / start, 16_000_000 / start]
+    assert run._load.example().key == SEED_KEY
+    assert run._load.example().architecture != SEED  # as narrow as networks are measured
 
 
 def test_a_run_folder_holds_the_series(tmp_path: Path) -> None:

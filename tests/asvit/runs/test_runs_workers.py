@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,24 @@ from asvit.executors.base import Answer
 from asvit.reference import load_reference
 from asvit.runs import lifecycle
 from asvit.runs.correlation import run_correlation
-from asvit.runs.measurement_pool import EvalContext, MeasurementJob, MeasurementPool, Workload
+from asvit.runs.measurement_pool import (
+    EvalContext,
+    Evaluator,
+    MeasurementJob,
+    MeasurementPool,
+    Workload,
+)
 from asvit.runs.measurement_worker import measuring_work
 from asvit.runs.scaling import run_scaling
 from asvit.runs.search import run_search
 from asvit.search import SearchSettings
+from asvit.spaces import load_space
 
 SMALL: dict[str, Any] = {
     "data": "gaussian", "image_size": 32, "images": 4, "repeats": 3, "points": 5,
 }  # fmt: skip
 SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
+TWO = SearchSettings.make().proxies
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +44,9 @@ def _no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
 def trials(
     out: Path, workers: Workers, progress: Callable[[Any], None] | None = None, **more: Any
 ) -> bytes:
-    given: dict[str, Any] = {"space": "asvit-tiny", "steps": 10, "batch": 4, **SMALL, **more}
-    given = {"recheck": 2, **given}
-    result = run_search(out=out, workers=workers, progress=progress, **given)
+    values: dict[str, Any] = {"space": "asvit-tiny", "steps": 10, "batch": 4, **SMALL, **more}
+    values = {"recheck": 2, **values}
+    result = run_search(out=out, workers=workers, progress=progress, **values)
     assert result.finalists
     ended = json.dumps([result.seed_architecture, to_json(result.finalists)])
     return ended.encode() + (out / "trials.csv").read_bytes()
@@ -50,25 +59,30 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         return trials(tmp_path_factory.mktemp("alone") / "run", Workers(jobs=1))
 
 
+class Answering:
+    """Workers whose tasks ``worker`` answers, the last one first; notes the tasks."""
+
+    def __init__(self, workers: int, worker: Callable[[Task], Any]) -> None:
+        self.workers, self.worker = workers, worker
+        self.tasks: list[Task] = []
+
+    def run(self, tasks: list[Task]) -> Iterator[tuple[int, Answer]]:
+        self.tasks += tasks
+        for place, task in reversed(list(enumerate(tasks))):
+            yield place, Answer(self.worker(task))
+
+
 def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = SearchSettings.make(space="asvit-tiny", **SMALL)
     pool = MeasurementPool({32: EvalContext(settings)}, Workers(jobs=2), Workload(1, 1, 1.0))
     job = MeasurementJob(SEED, settings.proxies, SEED, 32, counted=True)
-    sent: list[tuple[list[int], tuple[str, ...], bool]] = []
-
-    class InThisProcess:
-        def run(self, tasks: list[Task]) -> Iterator[tuple[int, Answer]]:
-            work = measuring_work({32: EvalContext(settings).arguments})
-            worker = work.worker("cpu")
-            for place, task in reversed(list(enumerate(tasks))):
-                sent.append((task["only"], task["names"], task["counted"]))
-                yield place, Answer(worker(task))
-
-    monkeypatch.setattr(pool, "_opened", InThisProcess())
+    work = measuring_work({32: EvalContext(settings).arguments})
+    opened = Answering(2, work.worker("cpu"))
+    monkeypatch.setattr(pool, "_opened", opened)
     ((_, found),) = pool.measure([job])
     first, second = settings.proxies
     both = (first, second)
-    assert sent[::-1] == [
+    assert [(task["only"], task["names"], task["counted"]) for task in opened.tasks] == [
         ([0], both, True),
         ([1], both, False),
         ([2], (first,), False),
@@ -76,6 +90,23 @@ def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch)
     ]
     alone = MeasurementPool({32: EvalContext(settings)}, Workers(jobs=1), Workload(1, 1, 1.0))
     assert list(alone.measure([job])) == [(0, found)]
+
+
+def test_a_network_of_the_run_is_measured_to_see_how_many_fit_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    examples: list[Any] = []
+
+    def resolved(workers: Workers, _: str, *, example: Callable[[], Any], **__: Any) -> Workers:
+        examples.append(example())
+        return replace(workers, jobs=1)
+
+    monkeypatch.setattr(Workers, "resolved", resolved)
+    small = {**SMALL, "max_params": "100K", "repeats": 1, "device": "cpu"}
+    Evaluator(load_space("asvit-tiny"), SearchSettings.make(space="asvit-tiny", **small))
+    (measured,) = examples
+    assert all(measured.scores[name].valid for name in TWO)
+    assert 50_000 < measured.cost.params <= 100_000
 
 
 def test_threads_of_this_process_do_not_matter(tmp_path: Path, alone: bytes) -> None:

@@ -1,6 +1,8 @@
 """Trainings of a search: the same as those of a reference table, in any number of processes."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,28 @@ def test_workers_give_the_same_accuracies_in_the_same_order() -> None:
         assert train(shared, *asked) == train(alone, *asked)
     finally:
         shared.close()
+
+
+def test_a_step_of_a_training_is_taken_to_see_how_many_fit_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[Outcome] = []
+    run = Trainer.__call__
+
+    def resolved(workers: Workers, _: str, *, example: Callable[[], None], **__: Any) -> Workers:
+        example()
+        return replace(workers, jobs=1)
+
+    def train_one(train: Trainer, training: Training) -> Outcome:
+        assert train._settings.steps == 1
+        taken.append(run(train, training))
+        return taken[-1]
+
+    monkeypatch.setattr(Workers, "resolved", resolved)
+    monkeypatch.setattr(Trainer, "__call__", train_one)
+    pool = make_pool()
+    assert [outcome.reason for outcome in taken] == [""]
+    assert pool.workers.jobs == 1
 
 
 def test_uneven_classes_are_balanced_and_measured_by_class(tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""Where workers compute, on machines whose GPUs are only pretended."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asvit.executors import Work, Workers, base, open_pool
+from asvit.executors.placement import fitting, place
+from asvit.executors.processes import ProcessBackend
+from asvit.runs.algorithms import reference
+
+jobs, gpus = st.integers(1, 32), st.integers(1, 8)
+
+
+@contextmanager
+def pretended(count: int, *, free: Callable[[str], float] = lambda _: 80e9) -> Iterator[None]:
+    """A machine of so many GPUs, each with so many bytes of free memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "device_count", lambda: count)
+        patch.setattr(torch.cuda, "mem_get_info", lambda gpu: (int(free(gpu)), 80_000_000_000))
+        patch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
+        patch.setattr(reference, "resolve_device", torch.device)
+        yield
+
+
+def of_local_workers(jobs: int) -> tuple[str, ...]:
+    with open_pool(Workers(jobs=jobs), Work("nothing:there", {}), "cuda") as pool:
+        backend = pool._backend
+        assert isinstance(backend, ProcessBackend)
+        return backend._devices
+
+
+def of_a_reference_build(jobs: int) -> tuple[str, ...]:
+    return reference.find_devices("cuda", jobs)
+
+
+@pytest.mark.parametrize("placed", [of_local_workers, of_a_reference_build])
+@given(jobs=jobs, count=gpus)
+def test_no_gpu_is_idle_or_has_two_workers_more_than_another(
+    placed: Callable[[int], tuple[str, ...]], jobs: int, count: int
+) -> None:
+    with pretended(count):
+        loads = Counter(placed(jobs))
+    assert loads.total() == jobs
+    assert len(loads) == min(jobs, count)
+    assert max(loads.values()) - min(loads.values()) <= 1
+    assert {torch.device(device).index or 0 for device in loads} == set(range(len(loads)))
+
+
+@given(jobs=jobs, count=gpus)
+def test_a_device_with_a_number_has_all_workers(jobs: int, count: int) -> None:
+    with pretended(count):
+        assert place(["cuda:3"], jobs) == ("cuda:3",) * jobs
+        assert place(["cpu"], jobs) == ("cpu",) * jobs
+
+
+@given(count=gpus, gigabytes=st.floats(0.1, 40), larger=st.floats(1, 8), cores=st.integers(1, 128))
+def test_as_many_workers_as_the_free_memory_of_the_fullest_gpu_has_room_for(
+    count: int, gigabytes: float, larger: float, cores: int
+) -> None:
+    done: list[str] = []
+
+    def free(gpu: str) -> float:
+        return 80e9 if gpu != "cuda:0" or count == 1 else 40e9
+
+    with pretended(count, free=free), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            torch.cuda,
+            "max_memory_allocated",
+            lambda _: int(gigabytes * 1e9) if done else 0,
+        )
+        workers = fitting("cuda", lambda: done.append("task"), cores=cores, larger=larger)
+    assert done == ["task"]
+    share, rest = divmod(workers, count)
+    assert rest == 0
+    room = (80e9 if count == 1 else 40e9) / 2
+    takes = larger * gigabytes * 1e9 + 500e6
+    assert share == 1 or (share * takes <= room and workers <= cores)
+    assert (share + 1) * takes > room * 0.999 or (share + 1) * count > cores
+
+
+def test_without_a_number_a_long_run_has_workers_on_every_gpu() -> None:
+    work = {"tasks": 5, "seconds": 600.0, "gigabytes": 2.0}
+    with pretended(4), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "cores", lambda: 16)
+        patch.setattr(torch.cuda, "max_memory_allocated", lambda _: 12_000_000_000)
+        chosen = [
+            Workers().resolved("cuda", **work, example=lambda: None).jobs,
+            Workers().resolved("cuda", **work, example=lambda: None, larger=2.0).jobs,
+            Workers().resolved("cuda", **work).jobs,  # where nothing is measured
+            Workers().resolved("cuda", **{**work, "seconds": 6.0}, example=lambda: None).jobs,
+            Workers(jobs=2).resolved("cuda", **work, example=lambda: None).jobs,
+        ]
+    assert chosen == [12, 4, 4, 1, 2]
+
+
+def test_a_worker_takes_memory_of_its_own_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    current: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    for device in ("cpu", "cuda:5"):
+        Work("builtins:print", {}).worker(device)
+    assert current == ["cuda:5"]
