@@ -40,13 +40,16 @@ def _seconds(value: float) -> float:
 class Workers(Settings):
     """The workers of a run. Results do not depend on them, so they are not part of its settings.
 
+    On an accelerator the last digits do: they depend on which repeats share a vectorised pass.
+
     One job computes in this process. Without a number, it is chosen: on Ray as many as the cluster
     has room for.
     """
 
     jobs: int | None = setting(
         None,
-        "Workers that measure at the same time; the result does not depend on it.",
+        "Workers that measure at the same time; the result does not depend on it, but for last "
+        "digits on a GPU.",
         shown="one a core or several a GPU for long runs",
         at_least=1,
     )

@@ -137,6 +137,7 @@ class MeasurementPool:
         self._contexts = contexts
         context = next(iter(contexts.values()))  # they differ only in their images
         self._device, self._repeats = context.device, context.arguments["repeats"]
+        self._at_once = workload.at_once
         self._space = space
         self._num_classes = num_classes
         self._stack = ExitStack()
@@ -212,18 +213,18 @@ class MeasurementPool:
         )
 
     def _tasks(self, job: MeasurementJob) -> list[Task]:
-        """What workers are sent: each repeat alone on a CPU, else all of them together."""
-        repeats = list(range(job.other.get("repeats", self._repeats)))
-        portions = [repeats] if takes_all(self._device) else [[repeat] for repeat in repeats]
+        """What workers are sent: some of the repeats of a network, or its only one."""
+        repeats = job.other.get("repeats", self._repeats)
         if not any(get_proxy(name).random for name in job.names):
-            portions = [[0]]
+            repeats = 1
+        portions = np.array_split(range(repeats), min(repeats, self._passes))
         return [
             {
                 "architecture": str(job.architecture),
                 "names": job.names,
                 "key": job.key,
                 "side": job.side,
-                "only": only,
+                "only": only.tolist(),
                 "counted": job.counted and 0 in only,
                 "blocked": blocks_are_faster() if self._device == "cpu" else None,
                 "other": job.other,
@@ -231,12 +232,24 @@ class MeasurementPool:
             for only in portions
         ]
 
+    @property
+    def _passes(self) -> float:
+        """Passes that the repeats of a network are shared among.
+
+        On a CPU each repeat has its own. On an accelerator all are one vectorised pass, unless
+        that leaves workers without a network. It is the same for all networks of a session, as
+        values differ in their last digits between passes of other repeats.
+        """
+        if not takes_all(self._device):
+            return math.inf
+        return math.ceil(self._opened.workers / self._at_once)
+
     def _shared_out(self, tasks: list[tuple[int, Task]]) -> list[tuple[int, Task]]:
         """The tasks, of which the last ones, too few for all workers, are split by measures.
 
         Else, with five networks on two workers, one would wait while the other measures the fifth.
         """
-        jobs = self.workers.jobs or 1
+        jobs = self._opened.workers
         whole = len(tasks) - len(tasks) % jobs
         split = [
             (number, {**task, "names": names, "counted": task["counted"] and not part})

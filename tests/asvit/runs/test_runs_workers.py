@@ -3,18 +3,23 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asvit.core.codec import to_json
 from asvit.executors import Task, Workers
 from asvit.executors.base import Answer
 from asvit.reference import load_reference
-from asvit.runs import lifecycle
+from asvit.runs import lifecycle, measurement_pool, measurement_worker
 from asvit.runs.correlation import run_correlation
 from asvit.runs.measurement_pool import (
     EvalContext,
@@ -28,6 +33,7 @@ from asvit.runs.scaling import run_scaling
 from asvit.runs.search import run_search
 from asvit.search import SearchSettings
 from asvit.spaces import load_space
+from proxies import Readings
 
 SMALL: dict[str, Any] = {
     "data": "gaussian", "image_size": 32, "images": 4, "repeats": 3, "points": 5,
@@ -92,6 +98,41 @@ def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch)
     assert list(alone.measure([job])) == [(0, found)]
 
 
+def unmeasured(task: Task) -> Mapping[str, Any]:
+    values = {repeat: dict.fromkeys(task["names"], 1.0) for repeat in task["only"]}
+    readings = Readings(task["names"], max(values) + 1, values)
+    return {"readings": readings.to_json(), "cost": None, "uncounted": ""}
+
+
+@given(
+    workers=st.integers(1, 32),
+    networks=st.integers(1, 12),
+    repeats=st.integers(1, 6),
+    names=st.sampled_from([TWO[:1], TWO]),
+)
+def test_no_worker_on_an_accelerator_is_idle_and_passes_are_as_large_as_that_allows(
+    workers: int, networks: int, repeats: int, names: tuple[str, ...]
+) -> None:
+    context: Any = SimpleNamespace(device="cuda", arguments={"repeats": repeats})
+    pool = MeasurementPool({32: context}, Workers(jobs=32), Workload(1, networks, 1.0))
+    opened = Answering(workers, unmeasured)
+    vars(pool)["_opened"] = opened
+    jobs = [MeasurementJob(SEED, names, f"network {n}", 32) for n in range(networks)]
+    list(pool.measure(jobs))
+    taken = Counter(
+        (task["key"], name, repeat)
+        for task in opened.tasks
+        for name in task["names"]
+        for repeat in task["only"]
+    )
+    assert taken == Counter(product([job.key for job in jobs], names, range(repeats)))
+    assert len(opened.tasks) >= min(workers, networks * repeats)
+    if workers <= networks:
+        assert all(task["only"] == list(range(repeats)) for task in opened.tasks)
+    sizes = {len(task["only"]) for task in opened.tasks}
+    assert max(sizes) - min(sizes) <= 1
+
+
 def test_a_network_of_the_run_is_measured_to_see_how_many_fit_on_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -107,6 +148,27 @@ def test_a_network_of_the_run_is_measured_to_see_how_many_fit_on_a_gpu(
     (measured,) = examples
     assert all(measured.scores[name].valid for name in TWO)
     assert 50_000 < measured.cost.params <= 100_000
+
+
+def test_passes_of_fewer_repeats_have_the_same_values_up_to_rounding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = SearchSettings.make(space="asvit-tiny", **SMALL)
+    context = EvalContext(settings)
+    for module in (measurement_pool, measurement_worker):
+        monkeypatch.setattr(module, "takes_all", lambda _: True)
+    job = MeasurementJob(SEED, settings.proxies, SEED, 32)
+    scores = []
+    for workers in (1, 2):
+        pool = MeasurementPool({32: context}, Workers(jobs=2), Workload(1, 1, 1.0))
+        opened = Answering(workers, measuring_work({32: context.arguments}).worker("cpu"))
+        monkeypatch.setattr(pool, "_opened", opened)
+        ((_, outcome),) = pool.measure([job])
+        assert len(opened.tasks) == workers
+        scores.append({name: score.values for name, score in outcome.scores.items()})
+    assert {name: pytest.approx(values, rel=1e-5) for name, values in scores[0].items()} == (
+        scores[1]
+    )
 
 
 def test_threads_of_this_process_do_not_matter(tmp_path: Path, alone: bytes) -> None:
