@@ -6,6 +6,7 @@ import inspect
 import logging
 import math
 import operator
+import re
 import sys
 import types
 import typing
@@ -444,11 +445,15 @@ def check_same_digest(
 
 
 def check_same_versions(
-    folder: Path, stored: Mapping[str, str] | None, libraries: Sequence[str]
+    folder: Path,
+    stored: Mapping[str, str] | None,
+    libraries: Sequence[str],
+    gpus: Mapping[str, str] | None = None,
 ) -> None:
     """Check that a run goes on with the versions of ``libraries`` that it was started with.
 
-    What is stored may be anything: it comes from a file.
+    ``gpus`` has models of GPUs, as they are stored among the versions; they must not change
+    either. What is stored may be anything: it comes from a file.
     """
     whole = is_of(stored, Mapping[str, str])
     if stored is None or not whole or not stored.keys() >= set(libraries):
@@ -457,6 +462,12 @@ def check_same_versions(
         raise ValueError(
             f"run folder {folder} was started with {one_line(changed)}; results may differ "
             f"with other versions: install those again, {ELSEWHERE}"
+        )
+    models = gpus or {}
+    if changed := changed_versions(stored, models, [name for name in models if name in stored]):
+        raise ValueError(
+            f"run folder {folder} was started with {one_line(changed)}; results may differ "
+            f"on other models: use those again, {ELSEWHERE}"
         )
 
 
@@ -469,14 +480,20 @@ def warn_of_changes(names: Iterable[str], where: str) -> None:
 
 
 def check_same_device(folder: Path, stored: str | None, now: str) -> None:
-    """Check that the run in ``folder`` is measured on the device it was started on, if known.
+    """Check that the run in ``folder`` is measured on a device as it was started on, if known.
 
-    Values differ in their last digits between devices, and ``auto`` is another one elsewhere.
+    Values differ in their last digits between kinds of devices, and ``auto`` is another one
+    elsewhere. The number of a device does not matter: ``cuda`` may go on as ``cuda:1``.
     """
     if not is_of(stored, str | None):
         raise ValueError(f"run folder {folder} may not have the device {shown(stored)}")
-    if stored is not None and stored != now:
+    if stored is not None and not same_kind(stored, now):
         raise ValueError(
             f"run folder {folder} was started on device {one_line(stored)} (now {now}); "
             f"{ELSEWHERE}"
         )
+
+
+def same_kind(first: str, second: str) -> bool:
+    """Whether two devices differ at most in their numbers, as ``cuda`` and ``cuda:1``."""
+    return len({re.sub(r":\d+$", "", device) for device in (first, second)}) == 1

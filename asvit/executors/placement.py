@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle, islice
 from typing import TypeVar
 
@@ -45,6 +45,18 @@ def fitting(
     free = min(torch.cuda.mem_get_info(gpu)[0] for gpu in devices)
     share = min(cores // len(devices), int(_MEMORY_SHARE * free / each))
     return len(devices) * max(1, share)
+
+
+def gpu_models(device: str) -> Mapping[str, str]:
+    """The models of the GPUs that ``device`` stands for, as ``gpu``; nothing for other devices.
+
+    They are stored among the versions of a run: other models may round differently.
+    """
+    import torch
+
+    if torch.device(device).type != "cuda":
+        return {}
+    return {"gpu": ", ".join(sorted({torch.cuda.get_device_name(one) for one in _all_of(device)}))}
 
 
 def _all_of(device: str) -> Sequence[str]:

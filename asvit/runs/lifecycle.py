@@ -109,7 +109,8 @@ def _claim(run: Run[Any, Any, Any]) -> AbstractContextManager[None]:
 
 def check_settings(run: Run[S, Any, J], store: J) -> None:
     """Check that the settings are those that the run was started with, if it was."""
-    changing = (*run.free_settings(store), *run.may_move)
+    # Of the device its kind counts, which is compared once it is resolved.
+    changing = (*run.free_settings(store), *run.may_move, "device")
     check_same_settings(
         run.folder, store.settings, run.settings, growing=run.may_grow, changing=changing
     )
@@ -141,15 +142,17 @@ def _start(run: Run[S, Any, J], store: J) -> None:
     now = run.load()
     while now is not None:
         check_settings(run, store)
-        before, folder = store.start_values, run.folder
+        before, folder, gpus = store.start_values, run.folder, {}
         if "device" in now:
             check_same_device(folder, before.get("device"), now["device"])
+            gpus = run.gpus(now["device"])
         if "images" in now:
             check_same_images(folder, before.get("images"), now["images"])
         if store.settings is not None:
-            check_same_versions(folder, before.get("versions"), run.libraries)
+            check_same_versions(folder, before.get("versions"), run.libraries, gpus)
         run.check_store(store)
-        if store.start(run.settings, **now, versions=run.versions(before.get("versions"))):
+        versions = {**run.versions(before.get("versions")), **gpus}
+        if store.start(run.settings, **now, versions=versions):
             return
 
 

@@ -19,6 +19,7 @@ from asvit.core.settings import Settings, fields_of, option_fields, setting, wro
 from asvit.core.store import Store
 from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
+from asvit.executors.placement import gpu_models
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
 from asvit.runs.folder import MARKER, RunFiles, check_plain_files, kind_in, named_folder
@@ -209,6 +210,10 @@ class Run(ABC, Generic[S, R, J]):
     def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
         """The versions to store with the run, which has ``stored`` some if it was started."""
         return stored or versions()
+
+    def gpus(self, device: str) -> Mapping[str, str]:
+        """The models of the GPUs that the run goes on on ``device``, which must not change."""
+        return gpu_models(device)
 
     def default_name(self) -> str:
         """Name of the folder in ``runs`` where no other is given."""

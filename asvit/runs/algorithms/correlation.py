@@ -20,6 +20,7 @@ from asvit.core.settings import (
     MeasuringSettings,
     check_same_images,
     fields_of,
+    same_kind,
     warn_of_changes,
     wrong_option,
 )
@@ -362,8 +363,11 @@ def reliability(
 def _is_of_another_run(folder: Path, wanted: CorrelationSettings) -> bool:
     """Whether the scores in ``folder`` are of a run that was since started over otherwise."""
     journal = ScoreJournal(folder / SCORES)
+    if journal.settings is None:
+        return False
     here = str(resolve_device(wanted.device))
-    return journal.settings is not None and (journal.settings, journal.device) != (wanted, here)
+    changed = journal.settings.difference(wanted).keys() - {"device"}
+    return bool(changed) or not same_kind(journal.device or here, here)
 
 
 def _ranked(finding: Finding) -> RankedMeasure:

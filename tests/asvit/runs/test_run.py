@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from asvit.cli.run_command import run_command
@@ -122,6 +123,63 @@ def test_another_patch_of_torch_goes_on(tmp_path: Path, caplog: pytest.LogCaptur
     last = journal.read_text().splitlines()[4]
     assert json.loads(last)["versions"]["torch"] == patch  # as begun
     assert not caplog.messages
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models of GPUs that this machine pretends to have, on which toys run."""
+    models = ["NVIDIA H200", "NVIDIA H200"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(models))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_name", lambda device: models[torch.device(device).index or 0]
+    )
+    monkeypatch.setattr(ToyRun, "device", "cuda")
+    return models
+
+
+def test_a_run_on_one_gpu_goes_on_with_another_one_of_its_model(
+    tmp_path: Path, gpus: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path)
+    gpus[0] = "Tesla T4"
+    for steps, device in enumerate(["cuda:1", "cuda:1"], start=4):
+        monkeypatch.setattr(ToyRun, "device", device)
+        result = run(tmp_path, steps=steps)
+    assert len(result.rows) == 5
+    last = ToyJournal(tmp_path / "toy.jsonl").start_values["versions"]
+    assert last == {**versions(), "gpu": "NVIDIA H200"}
+
+
+@pytest.mark.parametrize(
+    ("device", "model", "told"),
+    [
+        ("cuda", "Tesla T4", r"gpu NVIDIA H200 \(now NVIDIA H200, Tesla T4\)"),
+        ("cuda:0", "Tesla T4", r"gpu NVIDIA H200 \(now Tesla T4\)"),
+        ("xpu:1", "NVIDIA H200", r"device cuda \(now xpu:1\)"),
+    ],
+)
+def test_other_models_of_gpus_are_refused_and_nothing_is_lost(
+    tmp_path: Path,
+    gpus: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    model: str,
+    told: str,
+) -> None:
+    run(tmp_path)
+    before = files(tmp_path)
+    gpus[0] = model
+    monkeypatch.setattr(ToyRun, "device", device)
+    with pytest.raises(ValueError, match=told):
+        run(tmp_path, steps=4)
+    assert files(tmp_path) == before
+
+
+def test_a_run_of_unknown_gpus_goes_on(tmp_path: Path, gpus: list[str]) -> None:
+    run(tmp_path)
+    rewrite(tmp_path / "toy.jsonl", "versions", versions())  # as before they were stored
+    gpus[:] = ["Tesla T4"]
+    assert len(run(tmp_path, steps=4).rows) == 4
 
 
 def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> None:

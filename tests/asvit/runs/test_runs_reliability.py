@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from asvit.growth.result import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import lifecycle, measurement_pool
+from asvit.runs.algorithms import correlation
 from asvit.runs.algorithms.correlation import reliability
 from asvit.runs.correlation import run_correlation
+from asvit.runs.measurement_pool import EvalContext
 from asvit.runs.scaling import run_scaling
 from asvit.runs.search import run_search
 from asvit.search import Measurement
@@ -141,6 +145,34 @@ def test_a_run_started_over_keeps_the_scores_that_still_hold(
     assert len(asked) == len(ARCHITECTURES)
     start(out=tmp_path, reference=table, fresh=True, seed=3)
     assert len(asked) == 2 * len(ARCHITECTURES)
+
+
+@pytest.fixture
+def _two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPUs that are pretended: what is measured on one is measured here."""
+    load = EvalContext.__init__
+
+    def loaded(context: EvalContext, settings: Any, **options: Any) -> None:
+        load(context, replace(settings, device="cpu"), **options)
+        context.device = settings.device
+
+    monkeypatch.setattr(EvalContext, "__init__", loaded)
+    monkeypatch.setattr(correlation, "resolve_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H200")
+
+
+@pytest.mark.usefixtures("_two_gpus")
+def test_a_run_on_a_gpu_goes_on_and_is_extended_on_another_one(
+    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    start(out=tmp_path, reference=table, device="cuda")
+    start(out=tmp_path, reference=table, device="cuda:1")
+    more = {"steps": 5} if start is search else {"budget": "4M"}
+    extended = start(out=tmp_path, reference=table, device="cuda:1", **more)
+    assert extended.settings.device == "cuda:1"
+    assert extended.reliability is not None
+    assert len(asked) == len(ARCHITECTURES)
 
 
 def test_another_table_is_kept_beside(
