@@ -351,14 +351,17 @@ class MeasuringSettings(Settings):
     seed: int = seed_setting()
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
 
-    def in_words(self) -> str:
-        """How networks are about to be measured, for the title of a run."""
+    def in_words(self, device: str | None = None) -> str:
+        """How networks are about to be measured, for the title of a run.
+
+        ``device`` says on what, by default on that of this machine.
+        """
         from proxies.evaluation import resolve_device
 
         side: int | None = self.image_size  # settings of correlations may leave it to the rows
         return (
             f"{networks(self.repeats)} each, {f'{side} px' if side else 'each at its own size'}, "
-            f"device {resolve_device(self.device)}, seed {self.seed}"
+            f"device {device or resolve_device(self.device)}, seed {self.seed}"
         )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -11,6 +14,7 @@ from unittest.mock import patch
 from asvit.core.processes import imports_here
 from asvit.core.versions import changed_versions, missing, versions
 from asvit.executors.base import Event, Task, Work, perform
+from asvit.executors.placement import in_turn
 from proxies.messages import first_line
 
 if TYPE_CHECKING:
@@ -22,37 +26,34 @@ _LIBRARIES = ("asvit", "torch", "timm", "numpy")  # that results depend on
 
 
 class RayBackend:
-    """One actor per worker, placed by the cluster; on ``"cuda"`` each has a GPU, or a share of it.
+    """One actor per worker; on ``"cuda"`` each has a GPU, or an equal share of one.
 
     There is one per core, or per GPU, of the cluster unless ``jobs`` says how many. Every node
     needs the same version of asvit as the driver, and of torch, timm and numpy; a run on one with
-    others ends.
+    others ends. The driver itself needs no GPU.
     """
 
     def __init__(self, work: Work, address: str, device: str, *, jobs: int | None = None) -> None:
-        try:
-            ray: Any = import_module("ray")
-        except ImportError as error:
-            raise missing("--ray", "ray", "ray") from error
-        self._ray = ray
-        self._joined = not ray.is_initialized()
-        if self._joined:
-            _connect(ray, address)
-        kind = "GPU" if device.startswith("cuda") else "CPU"
-        room = int(ray.cluster_resources().get(kind, 0))
-        if not room:
-            raise ConnectionError(f"the Ray cluster at {address} has no {kind}")
-        self.slots = jobs or room
-        self._device = "cuda" if kind == "GPU" else device
-        share = {"num_gpus": min(1.0, room / self.slots)} if kind == "GPU" else {"num_cpus": 1}
-        self._class = ray.remote(**share, max_restarts=0)(_Actor)
-        self._work = ray.put((work.factory, dict(work.settings), dict(work.arrays)))
         self._actors: dict[int, Any] = {}
         self._pending: dict[Any, int] = {}  # pending future -> slot
+        self._groups: dict[int, Any] = {}  # GPU -> what reserves it
+        kind = "GPU" if device.startswith("cuda") else "CPU"
+        with ExitStack() as stack:
+            self._ray = stack.enter_context(_joined(address))
+            room = int(self._ray.cluster_resources().get(kind, 0))
+            if not room:
+                raise ConnectionError(f"the Ray cluster at {address} has no {kind}")
+            self.slots = jobs or room
+            self._device = "cuda" if kind == "GPU" else device
+            self._gpus = in_turn(range(room), self.slots) if kind == "GPU" else ()
+            self._class = self._ray.remote(**_share(self._gpus), max_restarts=0)(_Actor)
+            self._work = self._ray.put((work.factory, dict(work.settings), dict(work.arrays)))
+            self._stack = stack.pop_all()
 
     def start(self, slot: int) -> None:
         """Request an actor; it is ready once the cluster has room for it."""
-        actor = self._class.remote(self._work, self._device, versions())
+        placed = self._class.options(**self._placed(slot)) if self._gpus else self._class
+        actor = placed.remote(self._work, self._device, versions())
         self._actors[slot] = actor
         self._pending[actor.ready.remote()] = slot
 
@@ -82,8 +83,17 @@ class RayBackend:
         """Kill all actors, and disconnect if this backend connected."""
         for slot in list(self._actors):
             self.stop(slot)
-        if self._joined:
-            self._ray.shutdown()
+        for group in self._groups.values():
+            self._ray.util.remove_placement_group(group)
+        self._stack.close()
+
+    def _placed(self, slot: int) -> dict[str, Any]:
+        """Where the actor of a slot goes: Ray itself would fill one GPU before the next one."""
+        gpu, util = self._gpus[slot], self._ray.util
+        if gpu not in self._groups:
+            self._groups[gpu] = util.placement_group([{"GPU": 1}])
+        strategy = util.scheduling_strategies.PlacementGroupSchedulingStrategy
+        return {"scheduling_strategy": strategy(self._groups[gpu])}
 
 
 class _Actor:
@@ -114,6 +124,40 @@ class _Actor:
     def perform(self, task: Task) -> dict[str, Any]:
         """Run a task."""
         return {"kind": "answered", **perform(self._worker, task)}
+
+
+def cluster_resources(address: str) -> Mapping[str, float]:
+    """What a cluster has, by Ray's names: ``GPU``, ``accelerator_type:H100``, ..."""
+    with _joined(address) as ray:
+        return dict(ray.cluster_resources())
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[Any]:
+    """Ray, connected to a cluster; it is left in the end unless this process was in one before."""
+    try:
+        ray: Any = import_module("ray")
+    except ImportError as error:
+        raise missing("--ray", "ray", "ray") from error
+    if ray.is_initialized():
+        yield ray
+        return
+    _connect(ray, address)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _share(gpus: Sequence[int]) -> dict[str, float]:
+    """What each actor reserves: a core, or the share of a GPU that lets all of its actors start.
+
+    ``gpus`` has the GPU of each actor. Ray counts in ten-thousandths; rounded up, the last of six
+    would find no room.
+    """
+    if not gpus:
+        return {"num_cpus": 1}
+    return {"num_cpus": 0, "num_gpus": 10_000 // max(Counter(gpus).values()) / 10_000}
 
 
 def _connect(ray: Any, address: str) -> None:

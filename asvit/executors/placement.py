@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle, islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from asvit.executors.base import Workers
 
 P = TypeVar("P")
 
@@ -23,6 +26,38 @@ def place(devices: Iterable[str], jobs: int) -> tuple[str, ...]:
     A device without a number, such as ``"cuda"``, is all of its kind on this machine.
     """
     return in_turn(list(dict.fromkeys(one for name in devices for one in _all_of(name))), jobs)
+
+
+def cluster_of(workers: Workers | None) -> str | None:
+    """Address of the Ray cluster that workers are on; None for those of this machine."""
+    return None if workers is None else workers.ray
+
+
+def device_of(name: str, workers: Workers | None = None) -> str:
+    """The device that ``name`` stands for: of this machine, or of the cluster of ``workers``.
+
+    With Ray ``"auto"`` is ``"cuda"`` if the cluster has a GPU, and this machine needs none.
+
+    Raises:
+        ValueError: If there is no such device.
+        OSError: If there is no Ray cluster.
+        ImportError: If Ray is asked for and not installed.
+    """
+    address = cluster_of(workers)
+    if address is not None and name == "auto":
+        from asvit.executors.on_ray import cluster_resources
+
+        return "cuda" if cluster_resources(address).get("GPU") else "cpu"
+    if address is not None and name.partition(":")[0] == "cuda":
+        return "cuda"
+    from proxies.evaluation import resolve_device
+
+    return str(resolve_device(name))
+
+
+def on_cluster(device: str, workers: Workers | None) -> str | None:
+    """The device in words, where it is the cluster that resolves it."""
+    return None if cluster_of(workers) is None else f"{device} on Ray"
 
 
 def fitting(
@@ -47,15 +82,22 @@ def fitting(
     return len(devices) * max(1, share)
 
 
-def gpu_models(device: str) -> Mapping[str, str]:
-    """The models of the GPUs that ``device`` stands for, as ``gpu``; nothing for other devices.
+def gpu_models(device: str, workers: Workers | None = None) -> Mapping[str, str]:
+    """The models of the GPUs that ``device`` stands for; nothing for other devices.
 
-    They are stored among the versions of a run: other models may round differently.
+    They are stored among the versions of a run, as other models may round differently: as ``gpu``,
+    or as ``ray gpu``, since Ray has names of its own.
     """
     import torch
 
     if torch.device(device).type != "cuda":
         return {}
+    if (address := cluster_of(workers)) is not None:
+        from asvit.executors.on_ray import cluster_resources
+
+        parts = (name.partition("accelerator_type:") for name in cluster_resources(address))
+        models = ", ".join(sorted(model for _, prefix, model in parts if prefix))
+        return {"ray gpu": models} if models else {}
     return {"gpu": ", ".join(sorted({torch.cuda.get_device_name(one) for one in _all_of(device)}))}
 
 

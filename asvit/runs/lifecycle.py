@@ -11,6 +11,7 @@ import dataclasses
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -142,7 +143,8 @@ def _start(run: Run[S, Any, J], store: J) -> None:
     now = run.load()
     while now is not None:
         check_settings(run, store)
-        before, folder, gpus = store.start_values, run.folder, {}
+        before, folder = store.start_values, run.folder
+        gpus: Mapping[str, str] = {}
         if "device" in now:
             check_same_device(folder, before.get("device"), now["device"])
             gpus = run.gpus(now["device"])

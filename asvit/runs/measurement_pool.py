@@ -1,4 +1,7 @@
-"""Measures the networks of a run, in this process or in workers; the values are the same."""
+"""Measures the networks of a run, in this process or in workers; the values are the same.
+
+On accelerators they are so up to rounding.
+"""
 
 import math
 from collections import Counter, defaultdict
@@ -16,13 +19,14 @@ from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.executors import Pool, Task, Workers, one_thread, open_pool
 from asvit.executors.base import Answer
+from asvit.executors.placement import cluster_of, device_of
 from asvit.runs.measurement_worker import counted, measuring_work, network, takes_all
 from asvit.search import Measurement, MeasureSearchSettings
 from asvit.search.limits import Limits
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies import Cost, Readings, Score, combine, get_proxy, measure
-from proxies.evaluation import FAILURES, resolve_device, seed_for
+from proxies.evaluation import FAILURES, seed_for
 from proxies.forward_mode import blocks_are_faster, use_blocks
 from proxies.messages import fault
 
@@ -36,7 +40,7 @@ class EvalContext:
     """What all networks of a run are measured on: a device and images.
 
     ``image_size`` is that of the settings by default; ``progress`` is told of images as they are
-    loaded.
+    loaded. Where ``workers`` on a Ray cluster measure, this process needs no such device.
     """
 
     def __init__(
@@ -44,12 +48,14 @@ class EvalContext:
         settings: MeasuringSettings | Any,
         *,
         image_size: int | None = None,
+        workers: Workers | None = None,
         progress: Progress | None = None,
     ) -> None:
         side = settings.image_size if image_size is None else image_size
         if side is None:
             raise ValueError("these settings have no image size of their own; give image_size")
-        self.device = str(resolve_device(settings.device))  #: where networks are measured
+        self.device = device_of(settings.device, workers)  #: where networks are measured
+        here = self.device if cluster_of(workers) is None else "cpu"
         images = load_images(
             settings.data,
             count=settings.images,
@@ -66,7 +72,7 @@ class EvalContext:
             "repeats": settings.repeats,
             "seed": settings.seed,
             "image_size": side,
-            "images": images.pixels.to(self.device),  # once, not with every network
+            "images": images.pixels.to(here),  # once, not with every network
             "labels": images.labels if len(images.classes) > 1 else None,
             "device": self.device,
             "points": settings.points,
@@ -123,6 +129,10 @@ class MeasurementPool:
 
     ``contexts`` is from the side of images to what networks are measured on. Architectures are of
     ``space``, or of any. There are by default as many workers as the workload deserves.
+
+    Attributes:
+        device: Where networks are measured.
+        workers: The workers, with their number.
     """
 
     def __init__(
@@ -136,14 +146,14 @@ class MeasurementPool:
     ) -> None:
         self._contexts = contexts
         context = next(iter(contexts.values()))  # they differ only in their images
-        self._device, self._repeats = context.device, context.arguments["repeats"]
+        self.device, self._repeats = context.device, context.arguments["repeats"]
         self._at_once = workload.at_once
         self._space = space
         self._num_classes = num_classes
         self._stack = ExitStack()
         example = workload.example
         self.workers = (workers or Workers()).resolved(
-            self._device,
+            self.device,
             tasks=workload.at_once * self._repeats,
             seconds=workload.networks * self._repeats * max(contexts) ** 2 / _PIXELS_A_SECOND,
             gigabytes=workload.gigabytes,
@@ -186,21 +196,21 @@ class MeasurementPool:
             space=None if self._space is None else self._space.name,
             num_classes=self._num_classes,
         )
-        return self._stack.enter_context(open_pool(self.workers, work, self._device))
+        return self._stack.enter_context(open_pool(self.workers, work, self.device))
 
     def _measure(self, job: MeasurementJob) -> Measured:
         """Measure one network in this process."""
         arch, side = job.architecture, job.side
         in_chans = self._contexts[side].channels
         try:
-            with one_thread(self._device):
+            with one_thread(self.device):
                 scores = measure(
                     lambda: network(
                         arch, side, self._num_classes, in_chans=in_chans, space=self._space
                     ),
                     job.names,
                     key=job.key,
-                    together=takes_all(self._device),
+                    together=takes_all(self.device),
                     **{**self._contexts[side].arguments, **job.other},
                 )
         except MemoryError as error:
@@ -226,7 +236,7 @@ class MeasurementPool:
                 "side": job.side,
                 "only": only.tolist(),
                 "counted": job.counted and 0 in only,
-                "blocked": blocks_are_faster() if self._device == "cpu" else None,
+                "blocked": blocks_are_faster() if self.device == "cpu" else None,
                 "other": job.other,
             }
             for only in portions
@@ -240,7 +250,7 @@ class MeasurementPool:
         that leaves workers without a network. It is the same for all networks of a session, as
         values differ in their last digits between passes of other repeats.
         """
-        if not takes_all(self._device):
+        if not takes_all(self.device):
             return math.inf
         return math.ceil(self._opened.workers / self._at_once)
 
@@ -299,8 +309,8 @@ def in_order(outcomes: Iterable[tuple[int, T]]) -> Iterator[T]:
 class Evaluator(MeasurementPool):
     """Measures architectures of ``space`` as ``settings`` say; ``progress`` is told of images.
 
-    The values follow from the architecture alone: not from its place in a batch, nor from the
-    workers.
+    The values follow from the architecture alone: not from its place in a batch, nor, but for
+    their last digits on an accelerator, from the workers.
 
     Raises:
         ValueError: If there are too few images, one cannot be read, or the device is not there.
@@ -317,7 +327,7 @@ class Evaluator(MeasurementPool):
         progress: Progress | None = None,
     ) -> None:
         self._checked, self._settings, self._limits = space, settings, Limits(space, settings)
-        self.context = EvalContext(settings, progress=progress)
+        self.context = EvalContext(settings, workers=workers, progress=progress)
         load = Workload(settings.steps, settings.batch, _SEED_GIGABYTES, self._example)
         super().__init__({settings.image_size: self.context}, workers, load, space=space)
         if not self.workers.in_process:

@@ -12,6 +12,7 @@ from asvit.core.run_files import CANDIDATES, MEASURED, SCALING_FIGURES, SERIES
 from asvit.core.settings import fields_of, setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
+from asvit.executors.placement import on_cluster
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import RunFiles
@@ -73,7 +74,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
             growth += f" by the rule {s.by_hand!r} ({RULES[s.by_hand].description})"
         if s.classes != fields_of(ScaleSettings)["classes"].default:
             growth += f" with {s.classes:,} classes"
-        return f"{growth}: {s.in_words()}"
+        return f"{growth}: {s.in_words(on_cluster(s.device, self.workers))}"
 
     @classmethod
     def summary(cls, result: ScaleResult) -> Iterator[SummaryPart]:

@@ -12,6 +12,7 @@ from asvit.core.run_files import JOURNAL, PREDICTED, SEARCH_FIGURES, TRAINED, TR
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, Estimate, SummaryPart, Table
+from asvit.executors.placement import on_cluster
 from asvit.reference.findings import SEED, Component
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
@@ -64,7 +65,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
     def title(self) -> str:
         """What is about to be searched, and on what."""
         s = self.settings
-        return f"searching {s.space} by {s.controller}: {s.size_in_words}, {s.in_words()}"
+        how = s.in_words(on_cluster(s.device, self.workers))
+        return f"searching {s.space} by {s.controller}: {s.size_in_words}, {how}"
 
     @classmethod
     def summary(cls, result: SearchResult) -> Iterator[SummaryPart]:

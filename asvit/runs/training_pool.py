@@ -15,6 +15,7 @@ from asvit.core.codec import from_json, to_json
 from asvit.data.base import Progress
 from asvit.data.sources import Images, open_dataset
 from asvit.executors import Pool, Task, Work, Workers, open_pool
+from asvit.executors.placement import cluster_of, device_of
 from asvit.reference import trainer
 from asvit.reference.build import Outcome, Training, how_trained
 from asvit.reference.build_settings import BuildSettings
@@ -26,7 +27,7 @@ from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies import Cost
-from proxies.evaluation import FAILURES, resolve_device
+from proxies.evaluation import FAILURES
 from proxies.messages import fault
 
 _GIGABYTES = 1.0  # that a training at the default settings may need, with its process
@@ -41,7 +42,8 @@ class TrainingPool:
     training of ``asvit reference build``.
 
     Attributes:
-        context: Trains one network, and knows images and device.
+        device: Where networks are trained.
+        context: Trains one network in this process, and knows the images.
         settings: How networks are trained, as settings of a reference table.
 
     Raises:
@@ -58,7 +60,7 @@ class TrainingPool:
         workers: Workers | None = None,
         progress: Progress | None = None,
     ) -> None:
-        device = str(resolve_device(settings.device))
+        self.device = device = device_of(settings.device, workers)
         self._space = space
         self._limits = Limits(space, settings)
         self.settings = affordable(settings.training)
@@ -66,7 +68,8 @@ class TrainingPool:
         self.workers = training_workers(
             workers, settings, device, example=partial(self._take_a_step, device, settings.seed)
         )
-        self.context = trainer.Trainer(self.settings, device, images=self._images)
+        here = device if cluster_of(workers) is None else "cpu"
+        self.context = trainer.Trainer(self.settings, here, images=self._images)
         self._stack = ExitStack()
         if not self.workers.in_process:
             _ = self._opened  # checks early that there can be workers
@@ -139,7 +142,7 @@ class TrainingPool:
             },
             {"pixels": images.pixels.numpy(), "labels": images.labels.numpy()},
         )
-        return self._stack.enter_context(open_pool(self.workers, work, self.context.device))
+        return self._stack.enter_context(open_pool(self.workers, work, self.device))
 
 
 def training_workers(

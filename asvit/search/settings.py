@@ -270,8 +270,11 @@ class SearchSettings(Settings, ABC):
         return ", ".join(limits)
 
     @abstractmethod
-    def in_words(self) -> str:
-        """How networks are about to be measured or trained, for the title of a run."""
+    def in_words(self, device: str | None = None) -> str:
+        """How networks are about to be measured or trained, for the title of a run.
+
+        ``device`` says on what, by default on that of this machine.
+        """
 
 
 @dataclass(frozen=True)
@@ -340,9 +343,10 @@ class MeasureSearchSettings(SearchSettings, MeasuringSettings):
         """Whether there is a limit of parameters or multiply-adds."""
         return self.max_params is not None or self.max_macs is not None
 
-    def in_words(self) -> str:
+    def in_words(self, device: str | None = None) -> str:
         """As measuring settings say it, with the limits."""
-        return ", ".join(filter(None, [MeasuringSettings.in_words(self), self.sizes_in_words]))
+        measured = MeasuringSettings.in_words(self, device)
+        return ", ".join(filter(None, [measured, self.sizes_in_words]))
 
 
 @dataclass(frozen=True)
@@ -480,12 +484,13 @@ class TrainingSearchSettings(SearchSettings):
         width = "" if self.width is None else f"width C={self.width}"
         return ", ".join(filter(None, [width, super().sizes_in_words]))
 
-    def in_words(self) -> str:
+    def in_words(self, device: str | None = None) -> str:
         """How networks are trained."""
         from proxies.evaluation import resolve_device
 
+        where = device or resolve_device(self.device)
         return (
             f"{self.training_steps} steps{f' (times {self.paces})' * bool(self.paces)} of "
             f"{self.batch_size} images each, {self.image_size} px, "
-            f"{self.sizes_in_words}, device {resolve_device(self.device)}, seed {self.seed}"
+            f"{self.sizes_in_words}, device {where}, seed {self.seed}"
         )

@@ -25,6 +25,7 @@ from asvit.core.settings import (
     wrong_option,
 )
 from asvit.executors import Workers
+from asvit.executors.placement import device_of, gpu_models, on_cluster
 from asvit.predictor.correlation import predictor_findings
 from asvit.reference import REFERENCES, ReferenceTable, load_reference
 from asvit.reference.findings import (
@@ -59,7 +60,6 @@ from asvit.runs.measurement_pool import (
 )
 from asvit.runs.scoring import ScoreRow
 from proxies import Score
-from proxies.evaluation import resolve_device
 
 _GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
 _MOST_VALUES = 3  # measures of an architecture that a line has room for
@@ -131,9 +131,10 @@ class CorrelationAlgorithm(CorrelationRun):
     @property
     def title(self) -> str:
         """What is about to be measured, and on what."""
-        plan = self.plan
+        plan, s = self.plan, self.settings
         what = f"measuring {len(plan.rows)} architectures of {plan.table.name}"
-        return f"{what}: {len(plan.measures)} measures, {self.settings.in_words()}"
+        how = s.in_words(on_cluster(s.device, self.workers))
+        return f"{what}: {len(plan.measures)} measures, {how}"
 
     def _side(self, row: int) -> int:
         """Side of the images that a row is measured on, in pixels."""
@@ -143,7 +144,10 @@ class CorrelationAlgorithm(CorrelationRun):
         """Device and images of a size to measure on."""
         if side not in self._contexts:
             self._contexts[side] = EvalContext(
-                self.settings, image_size=side, progress=image_progress(self.progress)
+                self.settings,
+                image_size=side,
+                workers=self.workers,
+                progress=image_progress(self.progress),
             )
         return self._contexts[side]
 
@@ -153,8 +157,12 @@ class CorrelationAlgorithm(CorrelationRun):
             self._context(self._side(self.plan.rows[0]))
         elif not self._due:
             return None
-        device = str(resolve_device(self.settings.device))
+        device = device_of(self.settings.device, self.workers)
         return {"table": table_id(self.table), "device": device}
+
+    def gpus(self, device: str) -> Mapping[str, str]:
+        """As the base has them, or those of the cluster that measures."""
+        return gpu_models(device, self.workers)
 
     def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
         """As the base does, with the attention kernel that all sessions measure with."""
@@ -342,7 +350,7 @@ def reliability(
         out=inside,
         workers=workers,
         progress=tell,
-        fresh=_is_of_another_run(inside, own_sizes(wanted, table)),
+        fresh=_is_of_another_run(inside, own_sizes(wanted, table), workers),
         **{name: getattr(wanted, name) for name in names},
     )
     (target,) = result.targets
@@ -360,12 +368,12 @@ def reliability(
     )
 
 
-def _is_of_another_run(folder: Path, wanted: CorrelationSettings) -> bool:
+def _is_of_another_run(folder: Path, wanted: CorrelationSettings, workers: Workers | None) -> bool:
     """Whether the scores in ``folder`` are of a run that was since started over otherwise."""
     journal = ScoreJournal(folder / SCORES)
     if journal.settings is None:
         return False
-    here = str(resolve_device(wanted.device))
+    here = device_of(wanted.device, workers)
     changed = journal.settings.difference(wanted).keys() - {"device"}
     return bool(changed) or not same_kind(journal.device or here, here)
 

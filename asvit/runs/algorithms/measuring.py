@@ -14,6 +14,7 @@ from asvit.core.results import Result
 from asvit.core.settings import MeasuringSettings, Settings, check_same_device
 from asvit.core.store import Store
 from asvit.core.versions import measure_versions
+from asvit.executors.placement import cluster_of, device_of, gpu_models
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs.measurement_pool import with_kernel
 from asvit.runs.measuring_run import MeasuringRun
@@ -72,12 +73,19 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
             ValueError: If a run that times networks goes on with another processor or accelerator.
         """
         current = {**with_kernel(stored), **measure_versions(self.measures)}
+        device = cast("Any", self.settings).device
         timed = any(name in PROXIES and PROXIES[name].timed for name in self.measures)
+        if timed and cluster_of(self.workers) and device_of(device, self.workers) == "cuda":
+            timed = False  # here: GPUs of the cluster do it, whose models are stored anyway
         if not timed and getattr(self.settings, "max_latency", None) is None:
             return current
-        device = device_name(resolve_device(cast("Any", self.settings).device))
-        check_same_device(self.folder, None if stored is None else stored.get(TIMED_ON), device)
-        return {**current, TIMED_ON: device}
+        here = device_name(resolve_device(device))
+        check_same_device(self.folder, None if stored is None else stored.get(TIMED_ON), here)
+        return {**current, TIMED_ON: here}
+
+    def gpus(self, device: str) -> Mapping[str, str]:
+        """As the base has them, or those of the cluster that measures."""
+        return gpu_models(device, self.workers)
 
     def changed_measures(self, store: J) -> list[str]:
         """The measures whose code is not that which the run has measured with."""

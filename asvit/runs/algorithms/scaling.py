@@ -91,7 +91,8 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     @cached_property
     def context(self) -> EvalContext:
         """Device and images to measure on."""
-        return EvalContext(self.settings, progress=image_progress(self.progress))
+        progress = image_progress(self.progress)
+        return EvalContext(self.settings, workers=self.workers, progress=progress)
 
     def free_settings(self, store: GrowthJournal) -> Sequence[str]:
         """The budget, where it is larger than before and of the same unit."""

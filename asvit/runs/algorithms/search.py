@@ -152,7 +152,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         if self.table is not None and not self.judged:
             check_recipe(self.table, pool.lines)
         images = dict(pool.context.provenance)
-        return {"images": images, "device": pool.context.device, BEFORE: self.before or None}
+        return {"images": images, "device": pool.device, BEFORE: self.before or None}
 
     def _check_latency(self) -> None:
         """Refuse a latency that small networks are far from, before there is a folder."""

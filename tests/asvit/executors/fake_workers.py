@@ -37,6 +37,7 @@ class Fake:
             "device": self._device,
             "pid": os.getpid(),
             "threads": os.environ["OMP_NUM_THREADS"],
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         }
 
     def _suffer(self, fate: str) -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import pytest
 import asvit
 from asvit.core.versions import versions
 from asvit.executors import Work, Workers, on_ray, open_pool
-from asvit.runs.search import run_search
+from asvit.runs import measurement_pool, training_pool
+from asvit.runs.search import SearchRun, run_search
 
 SETTINGS: dict[str, Any] = {
     "space": "asvit-tiny", "steps": 10, "batch": 4,
@@ -52,6 +55,82 @@ def test_a_worker_with_other_versions_than_the_run_is_refused(library: str) -> N
     assert told["kind"] == "refused"
     there = f"{library} 9.1.0 (there {versions()[library]}); install the same ones everywhere"
     assert f"has other versions than this process: {there}" in told["reason"]
+
+
+@pytest.mark.parametrize("kind", [MEASURED, TRAINED])
+def test_the_driver_of_gpus_on_a_cluster_needs_none(
+    kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def open_nothing(workers: Workers, work: Work, device: str) -> Any:
+        opened.append(device)
+        assert all(array.dtype.kind in "fiu" for array in work.arrays.values())
+        return nullcontext()
+
+    for module in (measurement_pool, training_pool):
+        monkeypatch.setattr(module, "open_pool", open_nothing)
+    monkeypatch.setattr(on_ray, "cluster_resources", lambda _: {"GPU": 8.0})
+    for device in ("auto", "cuda"):
+        workers = Workers(ray="host:6379")
+        chosen = {"device": device, **kind, "proxies": kind.get("proxies", ())[:2] or None}
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        run = SearchRun.make(workers=workers, **chosen)
+        assert f"device {device} on Ray" in run.title
+        assert run.load()["device"] == "cuda"
+    assert opened == ["cuda", "cuda"]
+
+
+_GPUS = """
+import json, sys
+import numpy as np, ray
+from asvit.executors import Work, Workers
+from asvit.executors.on_ray import RayBackend
+from asvit.executors.placement import device_of, gpu_models
+more = {"accelerator_type:H200": 1}
+ray.init(num_gpus=8, num_cpus=2, resources=more, log_to_driver=False, include_dashboard=False)
+workers = Workers(ray="auto")
+device = device_of("auto", workers)
+work = Work("fake_workers:Fake", {}, {"offset": np.array([0])})
+backend = RayBackend(work, "auto", device, jobs=int(sys.argv[1]))
+slots = range(backend.slots)
+for slot in slots:
+    backend.start(slot)
+events = [backend.wait(300) for _ in slots]
+for slot in slots:
+    backend.send(slot, {"a": 1, "b": 2})
+answers = [backend.wait(300) for _ in slots]
+backend.close()
+print(json.dumps({
+    "device": device, "models": gpu_models(device, workers),
+    "ready": [event.kind for event in events],
+    "gpus": [answer.content["result"]["gpus"] for answer in answers],
+}))
+"""
+
+
+@pytest.mark.nightly  # starts many processes
+@pytest.mark.parametrize("jobs", [12, 24])
+def test_all_workers_start_on_a_cluster_of_eight_gpus_and_none_is_idle(jobs: int) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(asvit.__file__).parents[1])])
+    more = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": path}
+    ended = subprocess.run(
+        [sys.executable, "-c", _GPUS, str(jobs)],
+        env={**os.environ, **more},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout.splitlines()[-1])
+    assert (told["device"], told["models"]) == ("cuda", {"ray gpu": "H200"})
+    assert told["ready"] == ["ready"] * jobs
+    loads = Counter(told["gpus"])
+    assert loads.keys() <= set("01234567")
+    assert len(loads) == min(jobs, 8)
+    assert max(loads.values()) - min(loads.values()) <= 1
 
 
 _CLAIMS = """

@@ -2,15 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.executors import Work, Workers, base, open_pool
-from asvit.executors.placement import fitting, place
+from asvit.executors import Work, Workers, base, on_ray, open_pool
+from asvit.executors.placement import device_of, fitting, gpu_models, place
 from asvit.executors.processes import ProcessBackend
 from asvit.runs.algorithms import reference
 
@@ -39,7 +43,55 @@ def of_a_reference_build(jobs: int) -> tuple[str, ...]:
     return reference.find_devices("cuda", jobs)
 
 
-@pytest.mark.parametrize("placed", [of_local_workers, of_a_reference_build])
+class PretendedRay:
+    """A cluster of so many GPUs; notes the GPU of each actor, and the share it takes of it."""
+
+    def __init__(self, gpus: int) -> None:
+        self.resources = {"GPU": float(gpus), "CPU": 1.0}
+        self.util, self.scheduling_strategies = self, self
+        self.groups, self.shares = 0, list[tuple[int, Fraction]]()
+
+    def cluster_resources(self) -> dict[str, float]:
+        return self.resources
+
+    def remote(
+        self, *_: Any, num_gpus: float = 0, num_cpus: int = 0, max_restarts: int = 0
+    ) -> Any:
+        assert num_cpus == 0  # which a node may have fewer of than it has GPUs
+        self.share = Fraction(str(num_gpus))
+        return lambda actor: self
+
+    def placement_group(self, bundles: list[dict[str, int]]) -> int:
+        assert bundles == [{"GPU": 1}]
+        self.groups += 1
+        return self.groups - 1
+
+    def PlacementGroupSchedulingStrategy(self, group: int) -> int:
+        return group
+
+    def options(self, *, scheduling_strategy: int) -> Any:
+        self.shares.append((scheduling_strategy, self.share))
+        return SimpleNamespace(remote=lambda *_: MagicMock())
+
+    def put(self, _: object) -> None:
+        pass
+
+
+def of_actors(jobs: int) -> tuple[str, ...]:
+    ray = PretendedRay(torch.cuda.device_count())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(on_ray, "_joined", lambda _: nullcontext(ray))
+        backend = on_ray.RayBackend(Work("nothing:there", {}), "auto", "cuda", jobs=jobs)
+    for slot in range(backend.slots):
+        backend.start(slot)
+    for gpu in range(ray.groups):
+        taken = sum(share for place, share in ray.shares if place == gpu)
+        assert taken <= 1  # or some would never start
+    assert all(10_000 * share == int(10_000 * share) for _, share in ray.shares)  # Ray's unit
+    return tuple(f"cuda:{gpu}" for gpu, _ in ray.shares)
+
+
+@pytest.mark.parametrize("placed", [of_local_workers, of_a_reference_build, of_actors])
 @given(jobs=jobs, count=gpus)
 def test_no_gpu_is_idle_or_has_two_workers_more_than_another(
     placed: Callable[[int], tuple[str, ...]], jobs: int, count: int
@@ -50,6 +102,30 @@ def test_no_gpu_is_idle_or_has_two_workers_more_than_another(
     assert len(loads) == min(jobs, count)
     assert max(loads.values()) - min(loads.values()) <= 1
     assert {torch.device(device).index or 0 for device in loads} == set(range(len(loads)))
+
+
+@pytest.mark.parametrize(
+    ("resources", "device", "models"),
+    [
+        ({"GPU": 8.0, "accelerator_type:H200": 2.0}, "cuda", {"ray gpu": "H200"}),
+        ({"GPU": 2.0}, "cuda", {}),
+        ({"CPU": 64.0}, "cpu", {}),
+    ],
+)
+def test_on_ray_the_devices_are_those_of_the_cluster(
+    resources: dict[str, float],
+    device: str,
+    models: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(on_ray, "cluster_resources", lambda _: resources)
+    workers = Workers(ray="host:6379")
+    assert device_of("auto", workers) == device
+    assert gpu_models(device, workers) == models
+    assert device_of("cuda:1", workers) == "cuda"
+    assert device_of("cpu", workers) == "cpu"
+    with pytest.raises(ValueError, match="'nowhere' is not available"):
+        device_of("nowhere", workers)
 
 
 @given(jobs=jobs, count=gpus)

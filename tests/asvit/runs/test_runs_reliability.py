@@ -12,7 +12,6 @@ import torch
 from asvit.growth.result import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import lifecycle, measurement_pool
-from asvit.runs.algorithms import correlation
 from asvit.runs.algorithms.correlation import reliability
 from asvit.runs.correlation import run_correlation
 from asvit.runs.measurement_pool import EvalContext
@@ -20,6 +19,7 @@ from asvit.runs.scaling import run_scaling
 from asvit.runs.search import run_search
 from asvit.search import Measurement
 from asvit.search.result import SearchResult
+from proxies import evaluation
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, SEED, FakePool, fake_measure, write_table
 
@@ -157,7 +157,7 @@ def _two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         context.device = settings.device
 
     monkeypatch.setattr(EvalContext, "__init__", loaded)
-    monkeypatch.setattr(correlation, "resolve_device", torch.device)
+    monkeypatch.setattr(evaluation, "resolve_device", torch.device)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H200")
 
