@@ -370,6 +370,7 @@ def run_training(
     cutmix: float = 1.0,
     crop_scale: float = 0.08,
     crop_pct: float = 0.875,
+    resizing: str = 'pillow',
     flip: float = 0.5,
     repeats: int = 0,
     ema: float = 0.0,

@@ -187,6 +187,12 @@ class TrainSettings(Settings):
         at_least=0.05,
         at_most=1,
     )
+    resizing: str = setting(
+        "pillow",
+        "What resizes crops of training images: pillow, or torch, which is faster and rounds "
+        "otherwise.",
+        choices=("pillow", "torch"),
+    )
     flip: float = _by_recipe(0.5, "Probability of a horizontal flip.", **_ZERO_TO_ONE)
     repeats: int = _by_recipe(
         0,
@@ -255,6 +261,7 @@ class TrainSettings(Settings):
             hflip=self.flip,
             scale=self.crop_scale,
             crop_pct=self.crop_pct,
+            resizing=self.resizing,
             repeats=self.repeats,
         )
 

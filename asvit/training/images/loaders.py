@@ -227,11 +227,11 @@ class Loader:
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Iterate over the images and targets of each batch."""
         if self._finish is None:
-            return ((batch.images, batch.targets) for _, (batch,) in self._whole())
-        finished = (self._finish(parts, *plan[:2]) for plan, parts in self._whole())
+            return ((batch.images, batch.targets) for _, (batch,) in self.prepared())
+        finished = (self._finish(parts, *plan[:2]) for plan, parts in self.prepared())
         return ahead(finished, self._finish.device)
 
-    def _whole(self) -> Iterator[tuple[BatchPlan, list[Batch]]]:
+    def prepared(self) -> Iterator[tuple[BatchPlan, list[Batch]]]:
         """Iterate over the plan of each batch, and the parts that workers have prepared."""
         plans, done = self._epoch, self._start
         split = self._finish is not None and self._batches.num_workers > 0

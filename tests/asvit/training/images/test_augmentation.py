@@ -38,6 +38,7 @@ def test_unknown_policies(text: str) -> None:
         Augmentation(auto_augment="augmix-m5-w4-d2"),
         Augmentation(auto_augment="original-mstd0.5"),
         Augmentation(auto_augment=None, color_jitter=0.0, hflip=0.0, interpolation="bilinear"),
+        Augmentation(resizing="torch"),
     ],
 )
 def test_a_transform_follows_the_seed_and_survives_pickling(
@@ -53,6 +54,24 @@ def test_a_transform_follows_the_seed_and_survives_pickling(
     assert torch.equal(*seen)
     assert seen[0].shape == (3, 32, 32)
     assert seen[0].dtype == torch.uint8
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_torch_resizes_the_same_crops_but_for_rounding(
+    picture: Image.Image, interpolation: str
+) -> None:
+    given: dict[str, Any] = {"auto_augment": None, "color_jitter": 0.0}
+    smooth = picture.resize((240, 160), Image.Resampling.BICUBIC)
+    pixels = []
+    for resizing in ("pillow", "torch"):
+        augmentation = Augmentation(**given, interpolation=interpolation, resizing=resizing)
+        transform = augmentation.train_transform(32, mean=MEAN)
+        with preserved_random_state():
+            seed_all(7)
+            pixels.append(torch.stack([transform(smooth) for _ in range(20)]).int())
+    difference = (pixels[0] - pixels[1]).abs()
+    assert 0 < difference.max() <= 2
+    assert difference.float().mean() < 0.1
 
 
 def test_what_is_switched_off() -> None:

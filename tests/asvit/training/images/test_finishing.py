@@ -84,7 +84,7 @@ def test_arrays_are_mixed_on_the_device(tmp_path: Path) -> None:
 
 def test_workers_hand_on_small_parts_of_pixels(fractals: FractalDataset) -> None:
     loader = training(fractals, device=CPU, workers=1)
-    for plan, parts in loader._whole():
+    for plan, parts in loader.prepared():
         assert [len(part.images) for part in parts] == [3, 3, 2]
         assert {part.images.dtype for part in parts} == {torch.uint8}
         assert sum(len(part.indices) for part in plan.parts) == len(plan.indices)
