@@ -481,4 +481,4 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(ground, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
