@@ -1,67 +1,79 @@
-"""Time to load a training batch: our loader and timm's, on one core.
+"""Images a second of one core: our loader and timm's.
 
-Run from a checkout: ``python -m experiments.bench_loader``. Both read the same JPEG files in the
-same order and augment them with the same draws. So they differ only in the loaders' own work:
-reading, seeding, normalising, collating. timm's loader is the faster variant of ``create_loader``,
-``fast_collate`` and ``PrefetchLoader``, with its ``Mixup``. Epochs of both alternate; the clock is
-process time, which excludes other programs.
+Run from a checkout: ``python -m experiments.bench_loader``. Both read the same JPEG files in
+batches and augment each of them with the same draws, so they differ in the loaders' own work:
+reading, seeding, normalising, collating, mixing. timm's loader is what its ``train.py`` makes by
+``create_loader``, with ``Mixup``. ``whole`` is all of it; ``workers`` is what remains for them
+where a GPU normalises, erases and mixes. Epochs of all alternate; the clock is process time, which
+excludes other programs.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from timm.data import Mixup, create_dataset
-from timm.data.loader import PrefetchLoader, fast_collate
-from torch.utils.data import DataLoader, Dataset
+from timm.data import Mixup, create_dataset, create_loader
+from torch.utils.data import Dataset
 
 from asvit.data import MEAN, STD, FolderDataset
+from asvit.training.images import loaders
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.loaders import Batching, train_loader
-from asvit.training.images.order import training_plans
-from asvit.training.images.seeds import derive_seed, seed_all
-from experiments.bench import alternating, write_pictures
+from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
+from experiments.bench import alternating, bench_parser, start, write_pictures
+from experiments.tables import markdown
 
 CLASSES = 8
 SIDES = (500, 375)  # of most pictures in ImageNet
+CPU = torch.device("cpu")
 
 
 def main() -> None:
-    """Print milliseconds per image of both in every epoch, and the ratio of their sums."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print images a second of every loader, and their ratio to timm's."""
+    parser = bench_parser(__doc__, runs=8, threads=1)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=8)
     asked = parser.parse_args()
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        write_pictures(Path(folder), asked.images, classes=CLASSES, size=SIDES)
+    start(asked, f"JPEGs of {SIDES[0]} x {SIDES[1]} px to {asked.image_size} px")
+    batching = Batching(image_size=asked.image_size, batch_size=asked.batch, label_smoothing=0.1)
+    torch_resizes = replace(batching, augmentation=Augmentation(resizing="torch"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_pictures(folder, asked.images, classes=CLASSES, size=SIDES)
+        loaders._KEPT = 0  # as of more images than fit into memory
         ways = {
-            way.__name__: way(Path(folder), asked.image_size, asked.batch) for way in (ours, timms)
+            "timm, whole": timms(folder, batching, workers=False),
+            "asvit, whole": ours(folder, batching, workers=False),
+            "timm, workers": timms(folder, batching, workers=True),
+            "asvit, workers": ours(folder, batching, workers=True),
+            "asvit, workers, --resizing torch": ours(folder, torch_resizes, workers=True),
         }
-        times = alternating(ways, asked.epochs, torch.device("cpu"))
-    images = asked.images // asked.batch * asked.batch
-    print("epoch   asvit    timm   ms an image")
-    for number, pair in enumerate(zip(*times.values(), strict=True)):
-        print(f"{number:5d}  " + "  ".join(f"{1e3 * seconds / images:6.2f}" for seconds in pair))
-    mine, other = map(sum, times.values())
-    print(f"ratio {mine / other:.3f}")
+        times = {way: sum(own) for way, own in alternating(ways, asked.runs, CPU).items()}
+    images = asked.runs * (asked.images // asked.batch * asked.batch)
+    rows = []
+    for way, seconds in times.items():
+        timm = times["timm, workers" if "workers" in way else "timm, whole"]
+        each = 1e3 * seconds / images
+        rows.append([way, f"{each:.2f}", f"{1e3 / each:.0f}", f"{timm / seconds:.2f}"])
+    columns = {"loader": "l", "ms an image": "r", "images/s of a core": "r", "times timm's": "r"}
+    print(markdown(columns, rows))
 
 
-def ours(folder: Path, image_size: int, batch: int) -> Callable[[int], None]:
+def ours(folder: Path, batching: Batching, *, workers: bool) -> Callable[[int], None]:
     """An epoch of our loader."""
-    batching = Batching(image_size=image_size, batch_size=batch, label_smoothing=0.1)
+    batching = replace(batching, device=CPU if workers else None)
     loader = train_loader(FolderDataset(folder), batching)
 
     def epoch(number: int) -> None:
         loader.set_epoch(number)
-        for _ in loader:
+        batches: Iterable[object] = loader.prepared() if workers else loader
+        for _ in batches:
             pass
 
     return epoch
@@ -70,45 +82,47 @@ def ours(folder: Path, image_size: int, batch: int) -> Callable[[int], None]:
 class _Seeded(Dataset[Any]):
     """timm's dataset with the same draws for each image as ours."""
 
-    def __init__(self, folder: Path, image_size: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.epoch = 0
+        self.transform: Any = None
         self._items = create_dataset("", str(folder))
-        self._items.transform = Augmentation().train_transform(image_size, mean=MEAN)
+
+    def __len__(self) -> int:
+        return len(self._items)
 
     def __getitem__(self, index: int) -> Any:
+        self._items.transform = self.transform
         seed_all(derive_seed(1, 0, self.epoch, index, 0))
         return self._items[index]
 
 
-class _Order:
-    """The indices of the images in our order, batch by batch."""
-
-    def __init__(self, count: int, batch: int) -> None:
-        self.epoch, self._count, self._batch = 0, count, batch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        plans = training_plans(self._count, self._batch, self.epoch, seed=0)
-        return (plan.indices.tolist() for plan in plans)
-
-
-def timms(folder: Path, image_size: int, batch: int) -> Callable[[int], None]:
+def timms(folder: Path, batching: Batching, *, workers: bool) -> Callable[[int], None]:
     """An epoch of timm's loader."""
-    items = _Seeded(folder, image_size)
-    order = _Order(len(FolderDataset(folder)), batch)
-    loader = PrefetchLoader(
-        DataLoader(items, batch_sampler=order, collate_fn=fast_collate),
+    items, augmentation = _Seeded(folder), batching.augmentation
+    side = batching.image_size
+    loader: Any = create_loader(
+        items,
+        input_size=(3, side, side),
+        batch_size=batching.batch_size,
+        is_training=True,
+        re_prob=augmentation.erasing,
+        re_mode="pixel",
         mean=MEAN,
         std=STD,
-        device=torch.device("cpu"),
-        re_prob=0.25,
-        re_mode="pixel",
+        num_workers=0,
+        persistent_workers=False,
+        device=CPU,
     )
+    # timm's own, but for an operation that Pillow 13 refuses.
+    items.transform = augmentation.train_transform(side, mean=MEAN)
     mixup = Mixup(0.8, 1.0, switch_prob=0.5, label_smoothing=0.1, num_classes=CLASSES)
 
     def epoch(number: int) -> None:
-        items.epoch = order.epoch = number
-        for images, labels in loader:
-            mixup(images, labels)
+        items.epoch = number
+        with preserved_random_state():
+            for images, labels in loader.loader if workers else loader:
+                if not workers:
+                    mixup(images, labels)
 
     return epoch
 
