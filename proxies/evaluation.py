@@ -4,7 +4,8 @@ import functools
 import logging
 import math
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from proxies.expansion import Circle, Radius
-from proxies.features import isolated
+from proxies.features import isolated, tensors_of
+from proxies.functional import Stack
 from proxies.memory import trim_host_memory
 from proxies.messages import fault
 from proxies.registry import Inputs, Proxy, Readings, Score, combine, get_proxy
@@ -179,15 +181,31 @@ def seed_for(seed: int, key: str, repeat: int = 0) -> int:
 
 def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) -> nn.Module | str:
     """A network, initialised on the device, or the reason why it could not be built."""
-    accelerators = [] if device.type == "cpu" else [device]
-    with torch.random.fork_rng(accelerators, device_type=device.type), torch.device(device):
-        torch.manual_seed(seed)
+    with _seeded(device, seed):
         try:
-            return build().to(device)
+            model = build()
+            here = torch.empty(0, device=device).device  # with its index
+            elsewhere = any(tensor.device != here for tensor in tensors_of(model))
+            return model.to(device) if elsewhere else model
         except MemoryError:
             raise
         except FAILURES as error:
             return fault(error)
+
+
+@contextmanager
+def _seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Inside, new tensors are drawn on ``device`` from generators of this seed; then restored."""
+    if device.type == "cpu":
+        # torch.device would call Python for every operation, and torch.manual_seed queues a call
+        # for each kind of accelerator.
+        with torch.random.fork_rng([]):
+            torch.default_generator.manual_seed(seed)
+            yield
+    else:
+        with torch.random.fork_rng([device], device_type=device.type), device:
+            torch.manual_seed(seed)
+            yield
 
 
 def _measure_each(
@@ -253,7 +271,7 @@ def _measure_together(
     A measure that fails is left out. It is then measured network by network, which gives the
     reason.
     """
-    built = [model for model in models if isinstance(model, nn.Module)]
+    built = Stack([model for model in models if isinstance(model, nn.Module)])
     results: dict[str, Sequence[float]] = {}
     for proxy in proxies:
         if proxy.together is None or len(built) < len(models):

@@ -252,7 +252,7 @@ def curve_speeds(models: Sequence[nn.Module], circles: Sequence[Circle]) -> Tens
     networks. Errors as :func:`proxies.ntk.ntk_matrices`.
     """
     model, like = models[0], reference_tensor(models[0])
-    stack = Stack(models)
+    stack = Stack.of(models)
     load_rules()
     points = zip(*(_on_device(circle, like) for circle in circles), strict=True)
     images, tangents = (torch.stack(tensors) for tensors in points)

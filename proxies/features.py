@@ -12,6 +12,8 @@ import threading
 import warnings
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -43,7 +45,12 @@ _POOLING = re.compile(
 
 def is_norm(module: nn.Module) -> bool:
     """Whether a module is a normalisation of torch or timm."""
-    return isinstance(module, _NORM_TYPES) or bool(_NORM_NAMES.match(type(module).__name__))
+    return isinstance(module, _NORM_TYPES) or _named_as_norm(type(module).__name__)
+
+
+@cache
+def _named_as_norm(kind: str) -> bool:
+    return bool(_NORM_NAMES.match(kind))
 
 
 def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
@@ -88,7 +95,8 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
 def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put a model into evaluation mode, then restore the mode of every module."""
     training = [module for module in model.modules() if module.training]
-    model.eval()
+    if training:
+        model.eval()
     try:
         yield
     finally:
@@ -104,8 +112,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     has no influence, and tensors with fewer digits than float32 are in float32: see
     :mod:`proxies.features`.
     """
-    tensors = (*model.parameters(), *model.buffers())
-    narrow = [(tensor, tensor.data) for tensor in tensors if tensor.dtype in NARROW]
+    narrow = [(tensor, tensor.data) for tensor in tensors_of(model) if tensor.dtype in NARROW]
     try:
         for tensor, data in narrow:
             tensor.data = widened(data)
@@ -140,10 +147,18 @@ def measured(model: nn.Module, *, norms: Norms, images: Tensor) -> Iterator[nn.M
 
 def reference_tensor(model: nn.Module) -> Tensor:
     """A tensor with the dtype and device that the model is measured with."""
-    for tensor in (*model.parameters(), *model.buffers()):
+    for tensor in chain(model.parameters(), model.buffers()):
         if tensor.is_floating_point():
             return widened(tensor.detach().flatten()[:0])
     return torch.empty(0)
+
+
+def tensors_of(model: nn.Module) -> Iterator[Tensor]:
+    """Parameters and buffers, in one pass over the modules."""
+    for module in model.modules():
+        for tensor in chain(module._parameters.values(), module._buffers.values()):
+            if tensor is not None:
+                yield tensor
 
 
 def _final_norms(model: nn.Module, image: Tensor) -> list[nn.Module]:

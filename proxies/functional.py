@@ -6,7 +6,8 @@ of networks of one architecture takes one vectorised call. Operations are interc
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, cast
+from functools import cached_property
+from typing import Any, ClassVar, Self, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -119,26 +120,54 @@ _MODULE_ATTRIBUTES = {*vars(nn.Module()), "training", "forward"}
 _COMPARABLE = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset, type(None))
 
 
-class Stack:
-    """Networks that differ only in their parameters and buffers; else a ValueError.
+class Stack(Sequence[nn.Module]):
+    """Networks that differ only in their parameters and buffers.
 
-    The first one's modules run, in the state they are in.
+    The first one's modules run, in the state they are in. The tensors are compared and stacked at
+    their first use, and once for all measures that get this stack.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self.models = models
-        for other in models[1:]:
-            _check_same_architecture(models[0], other)
-        by_model = [[tensor.detach() for _, tensor in named_slots(model)] for model in models]
+
+    @classmethod
+    def of(cls, models: Sequence[nn.Module]) -> Self:
+        """A stack of these networks; themselves if they are one."""
+        return models if isinstance(models, cls) else cls(models)
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    @overload
+    def __getitem__(self, index: int) -> nn.Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> nn.Module | Self:
+        """A network, or a stack of some of them."""
+        if isinstance(index, int):
+            return self.models[index]
+        part = self.models[index]
+        return self if len(part) == len(self) else type(self)(part)
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """``[networks, ...]``, by slot of parameter or buffer; in float32 or better.
+
+        A ValueError if the networks differ in more than their tensors' values.
+        """
+        first, *others = by_model = [dict(named_slots(model)) for model in self.models]
+        layout = _layout(first)
+        for other, slots in zip(self.models[1:], others, strict=True):
+            _check_same_modules(self.models[0], other)
+            if _layout(slots) != layout:
+                raise ValueError("the networks' tensors differ in slot, shape, dtype or ties")
         stacked: dict[int, Tensor] = {}
-        for (_, first), *tensors in zip(named_slots(models[0]), *by_model, strict=True):
+        for slot, tensor in first.items():
             # A tensor in two slots is stacked once, so the slots stay tied.
-            if id(first) not in stacked:
-                stacked[id(first)] = widened(torch.stack(tensors))
-        #: ``[networks, ...]``, by slot of parameter or buffer; in float32 or better.
-        self.tensors: Mapping[str, Tensor] = substitutes(
-            models[0], lambda tensor: stacked[id(tensor)]
-        )
+            if id(tensor) not in stacked:
+                parts = [slots[slot].detach() for slots in by_model]
+                stacked[id(tensor)] = widened(torch.stack(parts))
+        return {slot: stacked[id(tensor)] for slot, tensor in first.items()}
 
     def run(
         self,
@@ -212,33 +241,37 @@ class FunctionOfModel(nn.Module):
         return self._function(self.model, images)
 
 
-def _check_same_architecture(first: nn.Module, other: nn.Module) -> None:
-    """Compare tensors by slot and shape, and the other attributes of modules by value."""
+def _check_same_modules(first: nn.Module, other: nn.Module) -> None:
+    """Compare modules by path and type, and their attributes by value."""
     pairs = zip(first.named_modules(), other.named_modules(), strict=True)
     for (path, module), (other_path, other_module) in pairs:
         same = path == other_path and type(module) is type(other_module)
-        if not same or _attributes(module) != _attributes(other_module):
+        if not same or not _same_attributes(vars(module), vars(other_module)):
             raise ValueError(f"the networks differ at {path or type(first).__name__!r}")
-    if _layout(first) != _layout(other):
-        raise ValueError("the networks' tensors differ in slot, shape, dtype or ties")
 
 
-def _layout(model: nn.Module) -> dict[str, tuple[object, ...]]:
+def _same_attributes(own: Mapping[str, object], others: Mapping[str, object]) -> bool:
+    """Whether two modules' attributes are equal, but for parameters, buffers and submodules.
+
+    Tensors that are not buffers are compared by identity: they may differ between networks. Other
+    objects that have no value to compare by are taken for equal.
+    """
+    names = own.keys() - _MODULE_ATTRIBUTES
+    return names == others.keys() - _MODULE_ATTRIBUTES and all(
+        own[name] is others[name] or _equal(own[name], others[name]) for name in names
+    )
+
+
+def _equal(value: object, other: object) -> bool:
+    if isinstance(value, Tensor) or isinstance(other, Tensor):
+        return False
+    return not isinstance(value, _COMPARABLE) or value == other
+
+
+def _layout(slots: Mapping[str, Tensor]) -> dict[str, tuple[object, ...]]:
     """Shape, dtype and first slot of the tensor in each slot."""
     first_slot: dict[int, str] = {}
     return {
         slot: (tensor.shape, tensor.dtype, first_slot.setdefault(id(tensor), slot))
-        for slot, tensor in named_slots(model)
-    }
-
-
-def _attributes(module: nn.Module) -> dict[str, object]:
-    """Comparable attributes of a module, other than parameters, buffers and submodules.
-
-    Tensors that are not buffers are compared by identity: they may differ between networks.
-    """
-    return {
-        name: id(value) if isinstance(value, Tensor) else value
-        for name, value in vars(module).items()
-        if name not in _MODULE_ATTRIBUTES and isinstance(value, (*_COMPARABLE, Tensor))
+        for slot, tensor in slots.items()
     }

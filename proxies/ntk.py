@@ -7,7 +7,7 @@ to every weight. Neither J nor any per-sample gradient of a whole network is eve
 import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -131,13 +131,17 @@ def _kernels(model: nn.Module, images: Tensor) -> Tensor:
 
 def _stacked_kernels(models: Sequence[nn.Module], images: Tensor) -> Tensor:
     """:func:`_kernels` of several networks of one architecture."""
-    images = _checked_images(models[0], images)
-    stack = Stack(models)
-    weights = {name: stack.tensors[name].requires_grad_() for name in _weights(models[0])}
-    with ExitStack() as states:
-        for model in models:
-            states.enter_context(measured(model, norms="kept", images=images))
-        return _kernel(_Networks(models[0], weights, stack), images)
+    model, stack = models[0], Stack.of(models)
+    images = _checked_images(model, images)
+    weights = {name: stack.tensors[name] for name in _weights(model)}
+    try:
+        for weight in weights.values():
+            weight.requires_grad_()
+        with measured(model, norms="kept", images=images):
+            return _kernel(_Networks(model, weights, stack), images)
+    finally:
+        for weight in weights.values():
+            weight.requires_grad_(False)
 
 
 def _spectrum(kernel: Tensor) -> Tensor:
@@ -178,11 +182,25 @@ class _Networks:
             feature = self.stack.run(pooled_feature, images, shared=True, on_tensors=use)
             return feature, stacked
 
+    @torch.no_grad()
+    def first_image(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
+        """As :meth:`forward`, of the first image alone and the first network alone.
+
+        How a network treats its samples does not depend on its weights, so one shows it for all.
+        """
+        weights = self.weights if self.stack is None else _weights(self.model)
+        with GramAccumulator(weights, images[:1]) as uses:
+            return pooled_feature(self.model, images[:1]), uses
+
     def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
         """Gram matrix of one weight, for any kind of use."""
         if self.stack is None:
             return _gram_by_vmap(self.model, images, name)
-        return torch.stack([_gram_by_vmap(model, images, name) for model in self.stack.models])
+        grams = []
+        for model in self.stack:
+            with measured(model, norms="kept", images=images):
+                grams.append(_gram_by_vmap(model, images, name))
+        return torch.stack(grams)
 
 
 def _kernel(networks: _Networks, images: Tensor) -> Tensor:
@@ -193,8 +211,7 @@ def _kernel(networks: _Networks, images: Tensor) -> Tensor:
             raise ValueError(
                 f"no weight of {type(networks.model).__name__} reaches its pooled feature"
             )
-        with torch.no_grad():
-            alone, single = networks.forward(images[:1])
+        alone, single = networks.first_image(images)
         mixed, to_verify = _mixed_samples(len(images), uses, single)
         weights = networks.weights
         # Uses with a rule are detached, so only uses without one have a gradient here.
@@ -204,7 +221,8 @@ def _kernel(networks: _Networks, images: Tensor) -> Tensor:
     grams = uses.grams
     _recompute(grams, mixed | without_rule, networks, images)
     # The only device synchronisation: the kernels, and whether their terms are valid.
-    checks = [same_rows(alone, feature[..., :1, :]), *(is_valid for _, is_valid in to_verify)]
+    first = feature if networks.stack is None else feature[0]
+    checks = [same_rows(alone, first[:1]), *(is_valid for _, is_valid in to_verify)]
     norms = [item for item in networks.model.named_modules() if is_norm(item[1])]
     gains = {name for path, norm in norms for name, _ in norm.named_parameters(path)}
     kernel, independent, *valid = to_host([_sums(grams, gains), *checks])
@@ -260,18 +278,14 @@ def _mixed_samples(
         ):
             mixed.add(name)
         elif name not in mixed:
-            to_verify.append((name, _is_first_part(alone, x)))
+            to_verify.append((name, _is_first_part(alone[0], x[0])))
     return mixed, to_verify
 
 
 def _is_first_part(alone: Tensor, x: Tensor) -> Tensor:
-    """Whether the input for the first image alone begins the input for all, in every network.
-
-    Both are ``[networks, m, ...]``.
-    """
-    difference = (x[:, : alone.shape[1]] - alone).abs().flatten(1).amax(1)
-    equal: Tensor = (difference <= 1e-3 * alone.abs().flatten(1).amax(1)).all()
-    return equal
+    """Whether the input for the first image alone begins the input for all, ``[m, ...]``."""
+    difference = (x[: len(alone)] - alone).abs().amax()
+    return difference <= 1e-3 * alone.abs().amax()
 
 
 def _kernel_in_pieces(network: _Networks, images: Tensor) -> Tensor:
@@ -318,11 +332,15 @@ def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
 def _require_weight_gradients(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Require gradients of the parameters that count and of no other; then restore that."""
     weights = _weights(model)
-    with ExitStack() as stack:
-        for name, parameter in model.named_parameters():
-            stack.callback(parameter.requires_grad_, parameter.requires_grad)
-            parameter.requires_grad_(name in weights)
+    counted = {id(weight) for weight in weights.values()}
+    before = [(p, p.requires_grad) for p in model.parameters()]
+    try:
+        for parameter, _ in before:
+            parameter.requires_grad_(id(parameter) in counted)
         yield weights
+    finally:
+        for parameter, required in before:
+            parameter.requires_grad_(required)
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

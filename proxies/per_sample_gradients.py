@@ -53,12 +53,15 @@ def gram_matrix(
     several networks in sequence, for a result ``[networks, n, n]``.
     """
     shape = *networks, samples
-    gram = torch.zeros(*shape, samples, dtype=torch.float64, device=weight.device)
-    for rows in _row_blocks(weight, math.prod(shape), uses[0][0].granularity):
-        first, *others = (use.gradient(grads, rows, math.prod(shape)) for use, grads in uses)
-        gradients = sum(others, start=first).unflatten(0, shape)
-        gram += gradients @ gradients.mT
-    return gram
+    total = math.prod(shape)
+
+    def gram_of(rows: slice) -> Tensor:
+        first, *others = (use.gradient(grads, rows, total) for use, grads in uses)
+        gradients: Tensor = sum(others, start=first).unflatten(0, shape)
+        return (gradients @ gradients.mT).double()
+
+    first, *others = map(gram_of, _row_blocks(weight, total, uses[0][0].granularity))
+    return sum(others, start=first)
 
 
 def linear_use(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, WeightUse]:

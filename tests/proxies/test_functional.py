@@ -137,14 +137,22 @@ def strange(kind: str) -> nn.Module:
 )
 def test_networks_that_differ_in_more_are_refused(kind: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Stack([strange("plain"), strange(kind)])
+        _ = Stack([strange("plain"), strange(kind)]).tensors
 
 
 def test_networks_with_other_ties_are_refused() -> None:
     models = [Tied(), Tied()]
     models[1].two.weight = nn.Parameter(torch.rand(4, 4))
     with pytest.raises(ValueError, match="differ in slot, shape, dtype or ties"):
-        Stack(models)
+        _ = Stack(models).tensors
+
+
+def test_parts_of_a_stack_are_stacks_and_the_whole_is_itself() -> None:
+    models = [Tied() for _ in range(3)]
+    stack = Stack.of(models)
+    assert Stack.of(stack) is stack[:3] is stack
+    assert (len(stack), stack[1], list(stack[1:])) == (3, models[1], models[1:])
+    assert all(len(tensor) == 2 for tensor in stack[1:].tensors.values())
 
 
 def test_state_of_the_first_network_is_no_difference() -> None:

@@ -1,0 +1,105 @@
+"""What a measure has the host do: reads of an accelerator, and the number of its operations."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import asvit
+from proxies import Circle, measure_repeats
+from proxies.expansion import length_distortion, length_distortions
+from proxies.features import pooled_feature
+from proxies.ntk import ntk_condition_number, ntk_condition_numbers
+from tests.host_reads import HostReads
+
+SIDE = 32
+NETWORKS = (
+    "8,2,3|4,1,2|4,1,4|4,1,6|16,2",
+    "4,2,2|2,1,2|2,1,2|2,1,2|16,8;stem=conv,mixing=ffn",
+    "shift:1,1,1,1|2|6|1|12",
+    "timm:resnet10t(channels=[8,16,16,16],layers=[1,1,1,1])",
+    "timm:deit_tiny_patch16_224(embed_dim=12,depth=2)",
+)
+Measure = Callable[[Sequence[nn.Module], Circle, torch.Tensor], object]
+MEASURES: dict[str, Measure] = {
+    "length": lambda models, circle, images: length_distortion(models[0], circle),
+    "kernel": lambda models, circle, images: ntk_condition_number(models[0], images),
+    "lengths": lambda models, circle, images: length_distortions(models, [circle] * len(models)),
+    "kernels": lambda models, circle, images: ntk_condition_numbers(models, images),
+}
+# In kernels of a forward pass of one network: what was counted, and a tenth more.
+BUDGETS = {"length": 4.0, "kernel": 6.5, "lengths": 5.4, "kernels": 10.2}
+
+
+_NO_KERNEL = {"aten::empty.memory_format", "aten::is_same_size", "aten::_has_same_storage_numel"}
+
+
+class Operations(TorchDispatchMode):
+    """Counts operations that launch a kernel on an accelerator; views do not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.count += not (func.is_view or func.name() in _NO_KERNEL)
+        return func(*args, **(kwargs or {}))
+
+
+def networks(text: str, device: str = "cpu") -> list[nn.Module]:
+    made = [asvit.build(text, image_size=SIDE, num_classes=10) for _ in range(3)]
+    return [model.to(device).eval() for model in made]
+
+
+def operations(call: Callable[[], object]) -> int:
+    call()  # what is done once
+    with Operations() as counted:
+        call()
+    return counted.count
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("text", NETWORKS)
+def test_a_measure_reads_its_accelerator_once(text: str, measure: str) -> None:
+    models, circle = networks(text, "meta"), Circle.random((3, SIDE, SIDE), 3)
+    images = torch.randn(2, 3, SIDE, SIDE, device="meta")
+    call = partial(MEASURES[measure], models, circle, images)
+    with HostReads():
+        call()  # copies the circle
+    with HostReads() as host:
+        call()
+    assert (host.reads, host.copies) == (1, 0)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_measure_keeps_to_its_budget_of_kernels(measure: str) -> None:
+    models, circle = networks(NETWORKS[0]), Circle.random((3, SIDE, SIDE), 3)
+    images = torch.randn(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        forward = operations(lambda: pooled_feature(models[0], images))
+    own = operations(lambda: MEASURES[measure](models, circle, images))
+    assert own <= BUDGETS[measure] * forward
+
+
+def test_repeats_together_are_stacked_once() -> None:
+    build = partial(asvit.build, NETWORKS[0], image_size=SIDE, num_classes=10)
+    names, settings = ("length_distortion", "ntk_condition_number"), {"image_size": SIDE}
+
+    def count(*names: str) -> int:
+        return operations(
+            lambda: measure_repeats(
+                build, names, repeats=3, together=True, device="cpu", **settings
+            )
+        )
+
+    built = operations(lambda: [build() for _ in range(3)])
+    slots = len(list(build().parameters()))
+    both, each = count(*names), [count(name) for name in names]
+    # Measures apart build the networks, and stack each of their tensors, once more.
+    assert sum(each) - both >= built + slots
