@@ -77,6 +77,7 @@ def fitting(
     torch.cuda.reset_peak_memory_stats(device)
     task()
     each = larger * torch.cuda.max_memory_allocated(device) + _CONTEXT_BYTES
+    torch.cuda.empty_cache()  # what this process keeps no worker has
     free = min(torch.cuda.mem_get_info(gpu)[0] for gpu in devices)
     share = min(cores // len(devices), int(_MEMORY_SHARE * free / each))
     return len(devices) * max(1, share)

@@ -150,8 +150,9 @@ def test_as_many_workers_as_the_free_memory_of_the_fullest_gpu_has_room_for(
             "max_memory_allocated",
             lambda _: int(gigabytes * 1e9) if done else 0,
         )
+        patch.setattr(torch.cuda, "empty_cache", lambda: done.append("emptied"))
         workers = fitting("cuda", lambda: done.append("task"), cores=cores, larger=larger)
-    assert done == ["task"]
+    assert done == ["task", "emptied"]
     share, rest = divmod(workers, count)
     assert rest == 0
     room = (80e9 if count == 1 else 40e9) / 2
