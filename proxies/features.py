@@ -259,18 +259,21 @@ def full_precision() -> Iterator[None]:
         for kind in {"cpu", accelerator.type if accelerator else "cpu"}:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
-        with warnings.catch_warnings():
-            # torch 2.9 warns of its older interface.
-            warnings.filterwarnings("ignore", "Please use the new API", UserWarning)
-            _use_ieee_products(stack)
+        stack.enter_context(float32_products("ieee"))
+        # A network may allow TF32, as cudnn.flags() does by default; that is ignored.
+        attribute = vars(type(torch.backends.cudnn))["allow_tf32"]
+        for owner, setter in ((torch._C, "_set_cudnn_allow_tf32"), (attribute, "setter")):
+            stack.callback(setattr, owner, setter, getattr(owner, setter))
+            setattr(owner, setter, lambda allowed: None)
         yield
 
 
-def _use_ieee_products(stack: ExitStack) -> None:
-    """Compute products of float32 without TF32 or bfloat16 until ``stack`` is closed.
+@contextmanager
+def float32_products(precision: Literal["ieee", "tf32"]) -> Iterator[None]:
+    """Compute products of float32 exactly, or in TF32 where the device can.
 
-    Torch has two interfaces for this, and refuses to read the older one where they differ. A
-    network may read it, as ``cudnn.flags()`` does; that allows TF32 by default, which is ignored.
+    Torch has two interfaces for this, and refuses to read the older one where they differ, so
+    both are set.
     """
     backends: Any = torch.backends
     cudnn, mkldnn = backends.cudnn, backends.mkldnn
@@ -278,21 +281,23 @@ def _use_ieee_products(stack: ExitStack) -> None:
         *(backends.cuda.matmul, cudnn.conv, cudnn.rnn),
         *(mkldnn.matmul, mkldnn.conv, mkldnn.rnn),
     )
-    for switch in switches:
-        stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)
-    # The older interface changes the newer one: it is set first, and restored first.
-    with suppress(RuntimeError):
-        stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
-    with suppress(RuntimeError):
-        stack.callback(setattr, cudnn, "allow_tf32", cudnn.allow_tf32)
-    torch.set_float32_matmul_precision("highest")
-    cudnn.allow_tf32 = False
-    for switch in switches:
-        switch.fp32_precision = "ieee"
-    attribute = vars(type(cudnn))["allow_tf32"]
-    for owner, setter in ((torch._C, "_set_cudnn_allow_tf32"), (attribute, "setter")):
-        stack.callback(setattr, owner, setter, getattr(owner, setter))
-        setattr(owner, setter, lambda allowed: None)
+    with ExitStack() as stack:
+        for switch in switches:
+            stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)
+        # The older interface changes the newer one: it is set first, and restored first.
+        with warnings.catch_warnings():
+            # torch 2.9 warns of it.
+            warnings.filterwarnings("ignore", "Please use the new API", UserWarning)
+            with suppress(RuntimeError):
+                before = torch.get_float32_matmul_precision()
+                stack.callback(torch.set_float32_matmul_precision, before)
+            with suppress(RuntimeError):
+                stack.callback(setattr, cudnn, "allow_tf32", cudnn.allow_tf32)
+            torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+            cudnn.allow_tf32 = precision == "tf32"
+        for switch in switches:
+            switch.fp32_precision = precision
+        yield
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What makes the host wait for an accelerator, without one."""
 
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -59,16 +58,4 @@ def read_seldom(monkeypatch: pytest.MonkeyPatch, every: int = READ_EVERY) -> Non
     monkeypatch.setattr(device_queue, "READ_EVERY", every)
     monkeypatch.setattr(
         UnreadLosses, "__init__", lambda self, device, **more: begin(self, device, processes=2)
-    )
-
-
-def without_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out autocast on the device "meta", which has none, not even a disabled one."""
-    autocast: Any = torch.autocast
-    monkeypatch.setattr(
-        torch,
-        "autocast",
-        lambda kind, *args, **named: (
-            nullcontext() if kind == "meta" else autocast(kind, *args, **named)
-        ),
     )

@@ -147,7 +147,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         f"validation{'' if plan['picture'] else ', ' + plan['pixels']}",
         f"recipe {s.recipe}: {s.epochs} epochs of {plan['steps_per_epoch']} updates with "
         f"{s.batch_size} images, {s.optimizer}, learning rate {s.learning_rate:g}, weight decay "
-        f"{s.weight_decay:g}, warm-up {s.warmup_epochs} epoch(s); {where}, {s.precision}, "
+        f"{s.weight_decay:g}, warm-up {s.warmup_epochs} epoch(s); {where}, {plan['precision']}, "
         f"seed {s.seed}",
     ]
     lines += [

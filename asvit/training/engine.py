@@ -27,7 +27,8 @@ from asvit.training.checkpoint import (
 from asvit.training.device_queue import UnreadLosses
 from asvit.training.distillation import Outputs, Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
-from asvit.training.metrics import Accuracy, Batches, autocast, evaluate
+from asvit.training.metrics import Accuracy, Batches, evaluate
+from asvit.training.precision import arithmetic, autocast
 from asvit.training.settings import TrainSettings
 from asvit.training.short import fast_layout
 from proxies.evaluation import seed_for
@@ -179,7 +180,8 @@ class Engine:
         trained, began = 0, time.monotonic()
         self.network.train()
         devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
+        precision = self.settings.precision
+        with torch.random.fork_rng(devices), arithmetic(self._device, precision):
             for step, (images, targets) in enumerate(batches, checked):
                 rate = max(group["lr"] for group in self._optimizer.param_groups)
                 rates.append(rate)

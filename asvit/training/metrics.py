@@ -24,6 +24,7 @@ from asvit.data import LabelledImages
 from asvit.data.kinds import Picture
 from asvit.data.preparation import thumbnail_of
 from asvit.training.distributed import ProcessGroup
+from asvit.training.precision import arithmetic, autocast
 from asvit.training.settings import TOP
 from asvit.training.short import fast_layout
 from proxies.messages import first_line
@@ -70,7 +71,7 @@ def evaluate(
     for network in networks:
         network.eval()
     # Not inference mode: training could not use the tensors that a network caches.
-    with torch.no_grad(), autocast(device, precision):
+    with torch.no_grad(), arithmetic(device, precision), autocast(device, precision):
         for images, labels in batches:
             inputs, targets = (x.to(device, non_blocking=True) for x in (images, labels))
             inputs = fast_layout(inputs)
@@ -109,11 +110,6 @@ def _hits(logits: Tensor, labels: Tensor) -> Tensor:
     hits = best == labels[:, None]
     loss = F.cross_entropy(logits, labels, reduction="sum")
     return torch.stack([hits[:, 0].sum().double(), hits.sum().double(), loss.double()])
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """An autocast context: bfloat16 for precision ``"bf16"``, disabled otherwise."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 @dataclass(frozen=True)
@@ -178,9 +174,10 @@ def predict(
     """
     network.eval()
     parts = [torch.empty(0, 4, dtype=torch.float64)]  # label, prediction, its probability, loss
-    with torch.no_grad(), autocast(processes.device, precision):
+    device = processes.device
+    with torch.no_grad(), arithmetic(device, precision), autocast(device, precision):
         for inputs, labels in batches:
-            log: Tensor = network(fast_layout(inputs.to(processes.device))).float().log_softmax(1)
+            log: Tensor = network(fast_layout(inputs.to(device))).float().log_softmax(1)
             best, loss = log.max(1), -log.gather(1, labels.to(log.device)[:, None])[:, 0]
             columns = [labels, best.indices, best.values.exp(), loss]
             parts.append(torch.stack([column.cpu().double() for column in columns], 1))

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from asvit.training.balance import balanced_order, class_weights
 from asvit.training.device_queue import Draws, UnreadLosses, drawn_ahead
+from asvit.training.precision import arithmetic, autocast
 from asvit.training.short_batches import LabelledTensors as LabelledTensors
 from asvit.training.short_batches import batch_of, draw_batch
 from asvit.training.short_settings import Recipe as Recipe
@@ -46,7 +47,8 @@ def fit(
     # With few tokens, plain attention is faster on a CPU than the fused kernel.
     plain = device.type == "cpu" and train[0][0, 0].numel() <= _FEW_PIXELS
     kernel = sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), kernel:
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(cuda), kernel, arithmetic(device, "auto"):
         torch.manual_seed(seed)  # dropout and drop-path
         losses, reason = _train(model, train, recipe, torch.Generator().manual_seed(seed))
     if reason is not None:
@@ -104,14 +106,11 @@ def balanced_accuracy(
 def _right(model: nn.Module, pixels: Tensor, labels: Tensor, batch_size: int) -> Tensor:
     """Whether ``model`` takes each image for its class, ``[n]``."""
     model.eval()
-    return torch.cat(
-        [
-            model(fast_layout(images)).argmax(dim=1) == targets
-            for images, targets in zip(
-                pixels.split(batch_size), labels.split(batch_size), strict=True
-            )
-        ]
-    )
+    batches = zip(pixels.split(batch_size), labels.split(batch_size), strict=True)
+    with arithmetic(pixels.device, "auto"), autocast(pixels.device, "auto"):
+        return torch.cat(
+            [model(fast_layout(images)).argmax(dim=1) == targets for images, targets in batches]
+        )
 
 
 def _train(
@@ -127,8 +126,8 @@ def _train(
     weights = _class_weights(train[1]) if recipe.balance == "weights" else None
     model.train()
     for step, (pixels, labels) in enumerate(_batches(*train, recipe, generator), 1):
-        logits = model(pixels)
-        loss = _loss(logits, labels, recipe, weights)
+        with autocast(pixels.device, "auto"):
+            loss = _loss(model(pixels), labels, recipe, weights)
         if unread.add(loss) or step == recipe.steps:
             for value in unread.take().tolist():
                 losses.append(value)

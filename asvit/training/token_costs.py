@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from asvit.models.retokenization import Tokens, retokenize, stem_of, token_stages
 from asvit.training.distributed import ProcessGroup
+from asvit.training.precision import resolve_precision
 from asvit.training.settings import TrainSettings
 from asvit.training.token_plan import PUBLISHED_FRACTIONS
 from proxies.counts import count
@@ -97,11 +98,12 @@ def stages_of(
     """Epochs and measured cost of each stage of a training, with the published fraction."""
     stages: tuple[dict[str, Any], ...] = ()
     if processes.first:  # alone: processes would slow each other down
+        precision = resolve_precision(settings.precision, processes.device)
         costs = measure_stages(
             model.to(processes.device),
             settings.image_size,
             batch_size=max(2, min(_TIMED_BATCH, settings.batch_size // processes.world)),
-            precision=torch.bfloat16 if settings.precision == "bf16" else None,
+            precision=torch.bfloat16 if precision == "bf16" else None,
         )
         stages = tuple(
             {"epochs": epochs, **cost.to_json(), "published_fraction": published}

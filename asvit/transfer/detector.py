@@ -15,7 +15,7 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn
 from asvit.training.device_queue import to_device
-from asvit.training.metrics import autocast
+from asvit.training.precision import autocast
 from asvit.transfer.cascade import CascadeHeads
 from asvit.transfer.datasets import CocoImages
 from asvit.transfer.session import Task, build_pyramid, colours

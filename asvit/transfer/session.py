@@ -36,7 +36,7 @@ from asvit.training.device_queue import UnreadLosses
 from asvit.training.distributed import ProcessGroup
 from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import shuffled_loader
-from asvit.training.metrics import autocast
+from asvit.training.precision import arithmetic, autocast
 from asvit.training.pretrained import weights_path
 from asvit.training.short import parameter_groups
 from asvit.training.step_log import StepLog
@@ -229,12 +229,14 @@ class Session(EpochSession[TransferRow]):
         device, model = self.processes.device, self.task.model
         self._batches.set_epoch(epoch, start=start.updates)
         log.begin(epoch, start.losses.tolist())
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        cuda, precision = [device] if device.type == "cuda" else [], self.task.settings.precision
+        with torch.random.fork_rng(cuda), arithmetic(device, precision):
             losses = self._train(epoch, start, follow, log)
         if self.processes.world > 1:
             distribute_bn(model, self.processes.world, reduce=True)
         check_finite(model.state_dict(), what=f"after epoch {epoch + 1} the weights")
-        metrics = self.task.evaluate(self.processes)
+        with arithmetic(device, precision, benchmark=False):  # images are of many sizes
+            metrics = self.task.evaluate(self.processes)
         names = {column.name for column in fields(self.row_type)}
         return self.row_type(
             epoch=epoch + 1,

@@ -7,7 +7,14 @@ from typing import Any, ClassVar
 
 from asvit.core.codec import Nullable, to_json
 from asvit.core.results import Result
-from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
+from asvit.core.settings import (
+    Presets,
+    Settings,
+    precision_setting,
+    presets_with,
+    seed_setting,
+    setting,
+)
 from proxies.text import shown
 
 DRAWING = "predictions.jpg"  # in the run folder
@@ -73,9 +80,7 @@ class TransferSettings(Settings):
         at_least=0,
     )
     grad_checkpointing: bool = setting(False, "Recompute blocks: less memory, more time.")
-    precision: str = setting(
-        "fp32", "Arithmetic: fp32, or bf16 by autocast.", choices=("fp32", "bf16")
-    )
+    precision: str = precision_setting()
     seed: int = seed_setting()
 
 

@@ -28,6 +28,7 @@ from asvit.runs.training import TrainRun, plan_lines
 from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.distillation import Teacher, load_teacher
+from asvit.training.precision import resolve_precision
 from asvit.training.pretrained import load_pretrained
 from asvit.training.result import TrainResult
 from asvit.training.session import Session
@@ -332,6 +333,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "stages": session.origin.stages,
             "saved": session.saved,
             "device": str(self.processes.device),
+            "precision": resolve_precision(self.settings.precision, self.processes.device),
             "processes": self.processes.world,
             "settings": self.settings,
         }

@@ -17,6 +17,7 @@ from asvit.core.progress import Progress, Tell, ignore
 from asvit.networks import load_state
 from asvit.training.checkpoint import under
 from asvit.training.device_queue import Draws, UnreadLosses, drawn_ahead
+from asvit.training.precision import arithmetic, autocast
 from asvit.training.short import Recipe, lr_factor, parameter_groups
 from asvit.training.short_batches import LabelledTensors, batch_of, draw_batch
 from proxies.evaluation import seed_for
@@ -91,8 +92,10 @@ class SupernetTraining(Generic[P]):
         device = self._images.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed_for(self.seed, "dropout", step))
-            logits = self.supernet(images, self.path(step))
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+            with autocast(device, "auto"):
+                logits = self.supernet(images, self.path(step))
+                smoothing = self.recipe.label_smoothing
+                loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
         due = self._unread.add(loss) or self._steps % self.steps_per_epoch == 0 or self.finished
         if due:
             self._read()
@@ -119,7 +122,9 @@ class SupernetTraining(Generic[P]):
         logged = resumed = len(self.losses)
         saved = began = time.monotonic()
         while not self.finished:
-            if not self.step():
+            with arithmetic(self._images.device, "auto"):
+                due = self.step()
+            if not due:
                 continue
             for step in range(logged, len(self.losses)):
                 log(step + 1, self.losses[step], self._rate(step))

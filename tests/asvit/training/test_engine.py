@@ -22,7 +22,7 @@ from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
 from asvit.training.settings import TrainSettings
-from tests.host_reads import HostReads, read_seldom, without_autocast
+from tests.host_reads import HostReads, read_seldom
 
 STEPS, BATCH, CLASSES = 4, 12, 5
 
@@ -269,7 +269,6 @@ def test_an_accelerator_is_waited_for_only_where_losses_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read_seldom(monkeypatch, every=3)
-    without_autocast(monkeypatch)
     processes, reads = ProcessGroup("cpu"), []
     processes.device = torch.device("meta")
     for steps in (3, 9):

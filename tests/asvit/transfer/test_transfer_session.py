@@ -20,7 +20,7 @@ from asvit.training.distributed import ProcessGroup
 from asvit.transfer.datasets import Sample
 from asvit.transfer.session import Session, Task
 from asvit.transfer.settings import TransferRow, TransferSettings
-from tests.host_reads import HostReads, read_seldom, without_autocast
+from tests.host_reads import HostReads, read_seldom
 
 SETTINGS = TransferSettings(
     architecture="none", data="none", image_size=32, epochs=3, batch_size=2, learning_rate=0.05,
@@ -282,7 +282,6 @@ def test_an_accelerator_is_waited_for_only_where_losses_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read_seldom(monkeypatch, every=3)
-    without_autocast(monkeypatch)
     reads = []
     for steps in (3, 9):
         folder, task = f"of {steps}", partial(many, steps=steps)

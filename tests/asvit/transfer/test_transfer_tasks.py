@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
 from asvit.training.distributed import ProcessGroup
-from asvit.training.metrics import autocast
+from asvit.training.precision import autocast
 from asvit.transfer.detector import Detection, detector
 from asvit.transfer.segmenter import Segmentation, UperNet
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings

@@ -1,0 +1,51 @@
+"""The arithmetic of trainings."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from typing import Any
+
+import torch
+
+from proxies.features import float32_products
+
+
+@cache
+def resolve_precision(precision: str, device: torch.device, cuda: Any = torch.cuda) -> str:
+    """``"auto"`` as bf16 on a CUDA device that computes in it, otherwise as fp32; others as is."""
+    if precision != "auto":
+        return precision
+    if device.type != "cuda":
+        return "fp32"
+    with cuda.device(device):
+        return "bf16" if cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """An autocast context: bfloat16 for a precision of bf16, disabled otherwise."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    bf16 = resolve_precision(precision, device) == "bf16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+
+@contextmanager
+def arithmetic(device: torch.device, precision: str, *, benchmark: bool = True) -> Iterator[None]:
+    """What else a precision means on CUDA; elsewhere nothing is changed.
+
+    Products of float32 are computed in TF32, or for a precision of fp32 exactly. cuDNN tries its
+    algorithms for each shape of a convolution, unless they are to be deterministic; turn
+    ``benchmark`` off where most shapes are new.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn: Any = torch.backends.cudnn
+    before = cudnn.benchmark
+    exact = resolve_precision(precision, device) == "fp32"
+    with float32_products("ieee" if exact else "tf32"):
+        cudnn.benchmark = benchmark and not cudnn.deterministic
+        try:
+            yield
+        finally:
+            cudnn.benchmark = before
