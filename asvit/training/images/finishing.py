@@ -6,6 +6,7 @@ the workers, so batches have the values that workers alone would have given them
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -72,6 +73,11 @@ class Finish:
     scale: Tensor  # [C, 1, 1], multiplies them afterwards
     mixing: BatchTransform | None = None
 
+    @cached_property
+    def _there(self) -> tuple[Tensor, Tensor]:
+        """The first two on the device; copying them for each batch would wait for it."""
+        return self.shift.to(self.device), self.scale.to(self.device)
+
     def __call__(self, parts: Sequence[Any], epoch: int, number: int) -> Images:
         """The batch of this number in an epoch, from its parts in order.
 
@@ -79,7 +85,7 @@ class Finish:
         """
         shape = sum(len(part.images) for part in parts), *parts[0].images.shape[1:]
         images = torch.empty(shape, device=self.device)
-        shift, scale = self.shift.to(self.device), self.scale.to(self.device)
+        shift, scale = self._there
         begin = 0
         for part in parts:
             own = images[begin : begin + len(part.images)]
