@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from proxies import PROXIES, measure, timing
 from proxies.latency import Latency
 from proxies.registry import standard_measures
-from proxies.timing import captured, device_name, processor, time_passes
+from proxies.timing import _reference, captured, device_name, processor, time_passes
 from tests.proxies.networks import Lambda
 
 CPU = torch.device("cpu")
@@ -233,6 +233,13 @@ def test_timing_draws_no_random_number() -> None:
     torch.manual_seed(0)
     timing.milliseconds(nn.Identity(), IMAGES)
     assert torch.rand(1) == expected
+
+
+def test_the_reference_keeps_an_accelerator_busy() -> None:
+    assert [_reference(torch.device(kind))().shape for kind in ("cpu", "meta")] == [
+        (196, 192),
+        (128 * 196, 192),
+    ]
 
 
 def test_a_processor_has_a_name() -> None:
