@@ -2,8 +2,10 @@
 
 Run from a checkout: ``python -m experiments.bench_gpu``. It measures the wall-clock time of the
 default search and the default scaling, the cost of the measures relative to a forward pass, how
-often the host waits for the device while measuring one candidate, and the device's memory. Without
-a CUDA device it says so and exits successfully.
+often the host waits for the device while measuring one candidate, and the device's memory; with
+``--all`` also networks and trainings beside what they are compared with, and writes the table of
+docs/performance.md, anew after each part, so that a run that is ended early keeps what it has.
+Without a CUDA device it says so and exits successfully.
 """
 
 import argparse
@@ -21,13 +23,28 @@ import torch
 
 import asvit
 import proxies
+from asvit.core.files import write_text
 from asvit.executors import Workers
-from experiments.bench import bench_parser, forward, random_networks, shortest, start
+from asvit.executors.base import cores
+from asvit.training.settings import TrainSettings
+from experiments import bench_training
+from experiments.bench import (
+    bench_parser,
+    forward,
+    hardware,
+    random_networks,
+    shortest,
+    start,
+    write_pictures,
+)
+from experiments.bench_models import ENTRIES, over_baseline
 from experiments.growing import SEED
-from experiments.tables import markdown
+from experiments.tables import fill_tables, markdown
 from scaling.growth import DEFAULT_MEASURES
 
-PARTS = ("ratios", "waits", "search", "scale")
+PARTS = ("search", "scale", "ratios", "waits")
+MORE = ("training", "models")  # of --all
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 AIMS = {"search": 60.0, "scale": 180.0}  # seconds, on an H200
 _WAITED = "synchronizing CUDA operation"
 
@@ -53,9 +70,11 @@ def main() -> None:
         "waits": partial(_waits, options, device),
         "search": partial(_search, options),
         "scale": partial(_scale, options),
+        "training": partial(_training, options),
+        "models": partial(_models, options, device),
     }
-    findings: list[Finding] = []
-    for part in options.only.split(","):
+    findings = [Finding("machine", hardware(device))]
+    for part in (*PARTS, *MORE) if options.all else options.only.split(","):
         torch.cuda.reset_peak_memory_stats(device)
         found = measure[part]()
         peak = torch.cuda.max_memory_allocated(device)
@@ -63,16 +82,20 @@ def main() -> None:
         for one in found:
             print(f"  {one.what}: {one.value}", flush=True)
         findings += found
+        if options.all:
+            write(findings, PAGE)
     print(table(findings))
 
 
 def _options() -> argparse.Namespace:
     parser = bench_parser(__doc__, runs=5, device="cuda")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas")
+    parser.add_argument("--all", action="store_true", help="all parts; writes the page's table")
     parser.add_argument("--topologies", type=int, default=16, help="random ones, for the ratios")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--budget", default="88M")
+    parser.add_argument("--batch", type=int, default=128, help="of networks and trainings")
     parser.add_argument("--jobs", type=int, default=1, help="workers of search and scaling")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -156,6 +179,38 @@ def _scale(options: argparse.Namespace) -> list[Finding]:
     return [Finding(f"scaling to {options.budget}", f"{seconds:.1f} s", aim)]
 
 
+def _training(options: argparse.Namespace) -> list[Finding]:
+    """Images a second of our engine and of a loop of timm's parts, on pictures in files."""
+    settings = TrainSettings.make(
+        architecture="timm:deit_tiny_patch16_224",
+        image_size=options.image_size,
+        batch_size=options.batch,
+        epochs=options.runs + 1,
+        ema=bench_training.EMA,
+        auto_augment=bench_training.AUGMENT,
+    )
+    images, side = 4 * options.batch, 2 * options.image_size
+    with TemporaryDirectory() as folder:
+        write_pictures(Path(folder), images, classes=bench_training.CLASSES, size=(side, side))
+        times = bench_training.measured(settings, Path(folder), cores(), options.device)
+    plain, ours = (images / min(own) for own in times.values())
+    return [
+        Finding("training DeiT-T from files", f"{ours:.0f} images/s"),
+        Finding("training DeiT-T over a loop of timm's parts", f"{ours / plain:.2f}"),
+    ]
+
+
+def _models(options: argparse.Namespace, device: torch.device) -> list[Finding]:
+    """Throughput of each network over its baseline."""
+    findings = []
+    for entry in ENTRIES:
+        _, *ratios = over_baseline(entry, options.batch, options.runs, device)
+        inference, training = (f"{ratio:.2f}" for ratio in ratios)
+        what = f"{entry.label} over {entry.baseline}"
+        findings.append(Finding(what, f"inference {inference}, training {training}"))
+    return findings
+
+
 def _networks(
     options: argparse.Namespace, device: torch.device
 ) -> Iterator[tuple[str, torch.nn.Module, proxies.Circle, torch.Tensor]]:
@@ -201,6 +256,12 @@ def table(findings: Sequence[Finding]) -> str:
     """The results as a Markdown table."""
     columns = {"": "l", "measured": "r", "aim": "r"}
     return markdown(columns, [(one.what, one.value, one.aim) for one in findings])
+
+
+def write(findings: Sequence[Finding], page: Path) -> None:
+    """Put the table of the results into a page, below ``<!-- benchmark gpu -->``."""
+    made = fill_tables(page.read_text(encoding="utf-8"), "benchmark", lambda _: table(findings))
+    write_text(page, made)
 
 
 if __name__ == "__main__":

@@ -79,21 +79,26 @@ def main() -> None:
 
 def _row(entry: Entry, options: argparse.Namespace, device: torch.device) -> str:
     """The line of one model in the table."""
+    macs, inference, training = over_baseline(entry, options.batch, options.runs, device)
+    return f"{entry.label:50}{entry.baseline:32}{macs:7.2f}{inference:11.2f}{training:10.2f}"
+
+
+def over_baseline(
+    entry: Entry, batch: int, runs: int, device: torch.device
+) -> tuple[float, float, float]:
+    """Multiply-adds, and throughput of inference and training, over the model's baseline."""
     trained = [entry.build(), Entry(entry.baseline, entry.baseline).build()]
     merged = [asvit.merge(model) for model in trained]
     macs = [asvit.cost(model).macs for model in merged]
-    images = torch.randn(options.batch, 3, 224, 224, device=device)
+    images = torch.randn(batch, 3, 224, 224, device=device)
     memory = torch.channels_last if entry.channels_last else torch.contiguous_format
     inputs = images.to(memory_format=memory), images
     ratios = []
     for run, models in ((_infer, merged), (_train, trained)):
         calls = [partial(run, m.to(device), x) for m, x in zip(models, inputs, strict=True)]
-        own, baseline = shortest(device, options.runs, *calls)
+        own, baseline = shortest(device, runs, *calls)
         ratios.append(baseline / own)
-    return (
-        f"{entry.label:50}{entry.baseline:32}{macs[0] / macs[1]:7.2f}"
-        f"{ratios[0]:11.2f}{ratios[1]:10.2f}"
-    )
+    return macs[0] / macs[1], ratios[0], ratios[1]
 
 
 def _infer(model: nn.Module, images: Tensor) -> None:

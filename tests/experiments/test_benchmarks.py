@@ -147,6 +147,31 @@ def test_search_and_scaling_are_timed_on_any_device(
     assert (called["steps"], called["budget"], called["device"]) == (3, "2M", "cpu")
 
 
+def test_trainings_and_networks_are_compared_on_any_device(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    deit = bench_models.Entry("deit_tiny_patch16_224", "deit_tiny_patch16_224")
+    monkeypatch.setattr(bench_gpu, "ENTRIES", [deit])
+    script(bench_gpu._options, "--all --batch 2 --runs 1 --image-size 32 --device cpu")
+    network, *training = [
+        *bench_gpu._models(script.code, torch.device("cpu")),
+        *bench_gpu._training(script.code),
+    ]
+    assert network.what == "deit_tiny_patch16_224 over deit_tiny_patch16_224"
+    assert re.fullmatch(r"inference \d\.\d\d, training \d\.\d\d", network.value)
+    assert [float(one.value.split()[0]) > 0 for one in training] == [True, True]
+
+
+def test_the_table_is_written_below_its_mark_in_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n\n<!-- benchmark gpu -->\n| old |\n\nafter\n")
+    bench_gpu.write([bench_gpu.Finding("search", "50 s", "60 s")], page)
+    row = "| search | 50 s | 60 s |"
+    head = "|  | measured | aim |\n| --- | --: | --: |"
+    assert page.read_text() == f"before\n\n<!-- benchmark gpu -->\n{head}\n{row}\n\nafter\n"
+    assert bench_gpu.PAGE.read_text().count("<!-- benchmark gpu -->\n") == 1
+
+
 SETTINGS = TrainSettings.make(
     architecture="timm:deit_tiny_patch16_224", image_size=32, batch_size=4, epochs=3, ema=0.9,
     auto_augment=bench_training.AUGMENT,
