@@ -17,15 +17,16 @@ _COMPOSITE = {"aten::item", "aten::to.device", "aten::to.dtype_layout"}
 class HostReads(TorchDispatchMode):
     """Counts reads of values from the device "meta", which stands for an accelerator.
 
-    What is read is 0 or True, by its type.
+    What is read is True, 0, or the given number where it may have a fraction.
 
     Attributes:
         reads: Numbers and tensors that were read, each of which waits for the device.
         copies: Tensors that were copied to the device.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, number: float = 0.0) -> None:
         super().__init__()
+        self.number = number
         self.reads = self.copies = 0
 
     def __torch_dispatch__(
@@ -37,19 +38,20 @@ class HostReads(TorchDispatchMode):
                 return func.decompose(*args, **kwargs)
         if func is _aten._local_scalar_dense.default and args[0].is_meta:
             self.reads += 1
-            return _value(args[0])
+            return self._value(args[0])
         if func is _aten._to_copy.default and (place := kwargs.get("device")) is not None:
             source: Tensor = args[0]
             if source.is_meta and torch.device(place).type == "cpu":
                 self.reads += 1
                 dtype = kwargs.get("dtype", source.dtype)
-                return torch.full(source.shape, _value(source), dtype=dtype)
+                return torch.full(source.shape, self._value(source), dtype=dtype)
             self.copies += torch.device(place).type == "meta" and not source.is_meta
         return func(*args, **kwargs)
 
-
-def _value(tensor: Tensor) -> bool | int:
-    return True if tensor.dtype == torch.bool else 0
+    def _value(self, tensor: Tensor) -> float:
+        if tensor.is_floating_point():
+            return self.number
+        return tensor.dtype == torch.bool
 
 
 def read_seldom(monkeypatch: pytest.MonkeyPatch, every: int = READ_EVERY) -> None:
