@@ -1,6 +1,7 @@
 """Mask R-CNN and Cascade Mask R-CNN on a feature pyramid, and their training as a task."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +118,22 @@ class Detection(Task[DetectionSettings]):
         """A tenth after each mark."""
         return float(0.1 ** sum(step >= mark * steps for mark in MARKS))
 
-    def predict(self, image: Tensor, device: torch.device) -> dict[str, Tensor]:
-        """The detected objects, with their scores."""
-        objects = self.model([v2.functional.to_dtype(image, scale=True).to(device)])[0]
-        size = (image.shape[-2], image.shape[-1])
-        boxes = tv_tensors.BoundingBoxes(objects["boxes"], format="XYXY", canvas_size=size)
-        return {**objects, "boxes": boxes, "masks": tv_tensors.Mask(objects["masks"][:, 0] > 0.5)}
+    def predict(
+        self, images: Tensor, annotations: Sequence[Any], device: torch.device
+    ) -> list[dict[str, Tensor]]:
+        """The detected objects of each image, with their scores."""
+        pixels = v2.functional.to_dtype(to_device(images, device), scale=True)
+        size = (images.shape[-2], images.shape[-1])
+        return [
+            {
+                **objects,
+                "boxes": tv_tensors.BoundingBoxes(
+                    objects["boxes"], format="XYXY", canvas_size=size
+                ),
+                "masks": tv_tensors.Mask(objects["masks"][:, 0] > 0.5),
+            }
+            for objects in self.model([*pixels])
+        ]
 
     def compare(self, prediction: Any, annotation: Any, device: torch.device) -> None:
         """Update COCO's average precision of boxes and masks."""

@@ -1,5 +1,7 @@
 """UperNet on a feature pyramid, and its training as a task."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from torchvision.utils import draw_segmentation_masks
 
 from asvit.networks.pyramid import Pyramid
 from asvit.training.device_queue import to_device
-from asvit.transfer.datasets import SceneImages
+from asvit.transfer.datasets import Sample, SceneImages
 from asvit.transfer.session import Task, build_pyramid, colours
 from asvit.transfer.settings import IGNORED, SegmentationSettings
 
@@ -58,6 +60,11 @@ class UperNet(nn.Module):
         }
 
 
+def shrunk(image: Tensor, annotation: Any, *, side: int) -> Sample:
+    """An image with its shorter side resized, and the annotation as it is."""
+    return v2.functional.resize(image, [side], antialias=True), annotation
+
+
 def _upsampled(logits: Tensor, image: Tensor) -> Tensor:
     return F.interpolate(logits.float(), size=image.shape[-2:], mode="bilinear")
 
@@ -89,6 +96,7 @@ class Segmentation(Task[SegmentationSettings]):
                 "pixel_accuracy": MulticlassAccuracy(**options, average="micro"),
             }
         )
+        self.prepare = partial(shrunk, side=side)
         sides = (side * torch.linspace(*settings.scale, SIZES)).round().clamp(min=1)
         self.transform = v2.Compose(
             [
@@ -113,12 +121,16 @@ class Segmentation(Task[SegmentationSettings]):
         """Linear to 0."""
         return 1 - step / steps
 
-    def predict(self, image: Tensor, device: torch.device) -> Tensor:
-        """The class of each pixel, ``[1, H, W]``, with the shorter side at the image size."""
-        small = v2.functional.resize(image, [self.settings.image_size], antialias=True)
-        small = v2.functional.to_dtype(small, scale=True).to(device)
-        classes: Tensor = tv_tensors.Mask(_upsampled(self.model(small[None]), image).argmax(dim=1))
-        return classes
+    def predict(
+        self, images: Tensor, annotations: Sequence[Tensor], device: torch.device
+    ) -> list[Tensor]:
+        """The class of each pixel, ``[1, H, W]`` for each image."""
+        logits = self.model(v2.functional.to_dtype(to_device(images, device), scale=True))
+        # One by one, as at full size logits take much memory.
+        return [
+            tv_tensors.Mask(_upsampled(own[None], annotation).argmax(dim=1))
+            for own, annotation in zip(logits, annotations, strict=True)
+        ]
 
     def compare(self, prediction: Tensor, annotation: Tensor, device: torch.device) -> None:
         """Update the metrics."""

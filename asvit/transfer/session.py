@@ -5,7 +5,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -35,7 +35,7 @@ from asvit.training.checkpoint import (
 from asvit.training.device_queue import UnreadLosses
 from asvit.training.distributed import ProcessGroup
 from asvit.training.epochs import EpochSession
-from asvit.training.images.loaders import shuffled_loader
+from asvit.training.images.loaders import ordered_loader, shuffled_loader
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.pretrained import weights_path
 from asvit.training.short import parameter_groups
@@ -46,6 +46,7 @@ from proxies.evaluation import seed_for
 
 EXAMPLES = 6  # images to draw with their annotation and prediction
 SIDE = 320  # pixels of a drawing
+TOGETHER = 8  # images of a batch to evaluate on, at most: masks are as large as the images
 
 S = TypeVar("S", bound=TransferSettings)
 
@@ -59,6 +60,7 @@ class Task(ABC, Generic[S]):
         validation: The images to evaluate on.
         classes: Number of classes.
         transform: Random augmentation of an image and its annotation.
+        prepare: What is done to an image to evaluate on, beside its annotation.
         metric: Compares predictions with annotations; its values are in [0, 1].
         precision: Of the autocast around the whole model in training.
     """
@@ -69,10 +71,12 @@ class Task(ABC, Generic[S]):
     validation: Any
     classes: int
     transform: Callable[[Tensor, Any], Sample]
+    prepare: Callable[[Tensor, Any], Sample]
     metric: Any
 
     def __init__(self, settings: S) -> None:
         self.settings, self.precision = settings, settings.precision
+        self.prepare = unchanged
 
     @abstractmethod
     def batch(self, images: list[Tensor], targets: list[Any], device: torch.device) -> Any:
@@ -83,8 +87,13 @@ class Task(ABC, Generic[S]):
         """The learning rate of a step after the warm-up, as a fraction of the highest."""
 
     @abstractmethod
-    def predict(self, image: Tensor, device: torch.device) -> Any:
-        """The prediction for an image ``[3, H, W]`` uint8, in the form of an annotation."""
+    def predict(
+        self, images: Tensor, annotations: Sequence[Any], device: torch.device
+    ) -> Sequence[Any]:
+        """Predictions in the form of annotations, and of their sizes.
+
+        Images are prepared, ``[b, 3, H, W]`` uint8.
+        """
 
     @abstractmethod
     def compare(self, prediction: Any, annotation: Any, device: torch.device) -> None:
@@ -99,14 +108,24 @@ class Task(ABC, Generic[S]):
         return min((step + 1) / (self.settings.warmup + 1), 1.0) * self.decay(step, steps)
 
     @torch.no_grad()  # inference mode would cache tensors that training cannot use
-    def evaluate(self, processes: ProcessGroup) -> dict[str, float]:
-        """Metrics on the validation images, per cent; every process must call this."""
+    def evaluate(
+        self, processes: ProcessGroup, batches: Iterable[tuple[list[Tensor], list[Any]]]
+    ) -> dict[str, float]:
+        """Metrics on the validation images, per cent; every process must call this.
+
+        The batches are this process's share, prepared. Images of a batch that have one size are
+        predicted together, except on a CPU, where that is not faster and rounds differently.
+        """
         self.model.eval()
-        self.metric.to(processes.device).reset()
-        for index in range(processes.rank, len(self.validation), processes.world):
-            image, annotation = self.validation[index]
-            prediction = self.predict(image, processes.device)
-            self.compare(prediction, annotation, processes.device)
+        device = processes.device
+        self.metric.to(device).reset()
+        for images, annotations in batches:
+            for places in _alike(images, together=device.type != "cpu"):
+                pixels = torch.stack([images[place] for place in places])
+                own = [annotations[place] for place in places]
+                predictions = self.predict(pixels, own, device)
+                for prediction, annotation in zip(predictions, own, strict=True):
+                    self.compare(prediction, annotation, device)
         values = self.metric.compute().items()
         return {name: round(100 * float(value), 3) for name, value in values if value.ndim == 0}
 
@@ -117,12 +136,27 @@ class Task(ABC, Generic[S]):
         resize, tiles = v2.Resize(None, max_size=SIDE), list[Tensor]()
         for index in range(min(EXAMPLES, len(self.validation))):
             image, annotation = self.validation[index]
-            for target in (annotation, self.predict(image, device)):
+            small, _ = self.prepare(image, annotation)
+            (prediction,) = self.predict(small[None], [annotation], device)
+            for target in (annotation, prediction):
                 tile = tvf.to_pil_image(self.draw(*resize(image, target)))
                 tiles.append(tvf.pil_to_tensor(ImageOps.pad(tile, (SIDE, SIDE), color="white")))
         grid = make_grid(tiles, nrow=4, padding=8, pad_value=255)
         tvf.to_pil_image(grid).save(jpeg := io.BytesIO(), "JPEG")
         return jpeg.getvalue()
+
+
+def unchanged(image: Tensor, annotation: Any) -> Sample:
+    """The image and its annotation as they are."""
+    return image, annotation
+
+
+def _alike(images: Sequence[Tensor], *, together: bool) -> list[list[int]]:
+    """Places of images of one size, or of each alone; in the order of the first of each."""
+    groups: dict[Hashable, list[int]] = {}
+    for place, image in enumerate(images):
+        groups.setdefault(image.shape if together else place, []).append(place)
+    return [*groups.values()]
 
 
 def colours(classes: int) -> list[str]:
@@ -182,6 +216,10 @@ class Session(EpochSession[TransferRow]):
         batches = AugmentedBatches(task.images, task.indices, task.transform, settings.seed)
         source = self.origin.images["source"]
         self._batches = shuffled_loader(batches, self.batching(), len(task.indices), source)
+        count, own = len(task.validation), min(settings.batch_size // processes.world, TOGETHER)
+        prepared = AugmentedBatches(task.validation, range(count), task.prepare, settings.seed)
+        evaluated = replace(self.batching(), batch_size=own * processes.world)
+        self._validation = ordered_loader(prepared, evaluated, count)
         self.steps = len(self._batches)
         self.check_part()
         check_finite(model.state_dict(), what="the weights to start from")
@@ -214,7 +252,7 @@ class Session(EpochSession[TransferRow]):
             tell(Progress("epoch", done, total, resumed, state=state, record=row, **shares))
 
         log = self.tracked_log(track)
-        with closing(self._batches):
+        with closing(self._batches), closing(self._validation):
             for row in self.epochs(partial(self._epoch, follow=follow, log=log)):
                 track("epoch", row, row.epoch * self.steps)
                 follow(row.epoch, row.loss, row)
@@ -236,7 +274,7 @@ class Session(EpochSession[TransferRow]):
             distribute_bn(model, self.processes.world, reduce=True)
         check_finite(model.state_dict(), what=f"after epoch {epoch + 1} the weights")
         with arithmetic(device, precision, benchmark=False):  # images are of many sizes
-            metrics = self.task.evaluate(self.processes)
+            metrics = self.task.evaluate(self.processes, self._validation)
         names = {column.name for column in fields(self.row_type)}
         return self.row_type(
             epoch=epoch + 1,

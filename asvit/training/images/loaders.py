@@ -399,12 +399,21 @@ def validation_loader(images: LabelledImages, batching: Batching) -> Loader:
     batch size over the processes, rounded up.
     """
     transform = batching.augmentation.validation_transform(batching.image_size, kind=images.kind)
-    own = np.arange(batching.rank, len(images), batching.world)
+    batches = _ImageBatches(images, batching, transform)
+    return ordered_loader(batches, batching, len(images), finish=_finish(batching, images.kind))
+
+
+def ordered_loader(
+    batches: Dataset[Batch], batching: Batching, images: int, *, finish: Finish | None = None
+) -> Loader:
+    """A loader of the batches of so many images, each once and in order.
+
+    They are dealt to the processes as by :func:`validation_loader`.
+    """
+    own = np.arange(batching.rank, images, batching.world)
     size = -(-batching.batch_size // batching.world)
     parts = (own[begin : begin + size] for begin in range(0, len(own), size))
     plans = [BatchPlan(0, number, part, np.zeros_like(part)) for number, part in enumerate(parts)]
-    batches = _ImageBatches(images, batching, transform)
-    finish = _finish(batching, images.kind)
     return Loader(batches, batching, lambda _epoch: list(plans), finish)
 
 

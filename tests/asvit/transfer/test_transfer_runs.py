@@ -37,7 +37,7 @@ from asvit.transfer.settings import (
     TransferSettings,
 )
 from tests.asvit.cli.commands import check_refused, run, strict
-from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data
+from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data, prepared
 from tests.campaigns import forked
 from tests.hostile import sealed_result
 
@@ -253,5 +253,5 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     file = Checkpoint.read(Path("run/segmenter.safetensors"), kind="segmentation", **types)
     task = Segmentation(file.origin.settings)
     task.model.load_state_dict(file.state.weights)
-    alone = task.evaluate(ProcessGroup("cpu"))
+    alone = task.evaluate(ProcessGroup("cpu"), prepared(task))
     assert alone == pytest.approx({name: data[name] for name in alone}, abs=0.02)

@@ -16,8 +16,10 @@ from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
 from asvit.training.distributed import ProcessGroup
 from asvit.training.precision import autocast
+from asvit.transfer import session
 from asvit.transfer.detector import Detection, detector
 from asvit.transfer.segmenter import Segmentation, UperNet
+from asvit.transfer.session import _alike
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from tests.asvit.transfer.tiny_scenes import (
     ARCH,
@@ -25,6 +27,7 @@ from tests.asvit.transfer.tiny_scenes import (
     SEGMENTATION,
     make_ade,
     make_data,
+    prepared,
 )
 
 
@@ -108,6 +111,43 @@ def test_autocast_rounds_maps_alone_and_no_boxes() -> None:
     assert model.backbone(torch.rand(1, 3, 64, 64))["0"].dtype == torch.float32
 
 
+@pytest.mark.parametrize("kind", ["detection", "segmentation"])
+def test_images_of_one_size_are_predicted_together_on_accelerators(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    make_data(2, 3)
+    task: Any = Detection(detection()) if kind == "detection" else Segmentation(segmentation())
+    processes, calls = ProcessGroup("cpu"), list[int]()
+    predict = task.predict
+
+    def noted(images: torch.Tensor, *more: Any) -> Any:
+        calls.append(len(images))
+        return predict(images, *more)
+
+    task.predict = noted
+    alone = task.evaluate(processes, prepared(task, 3))
+    assert calls == [1, 1, 1]
+    calls.clear()
+    monkeypatch.setattr(session, "_alike", lambda images, together: _alike(images, together=True))
+    together = task.evaluate(processes, prepared(task, 3))
+    assert calls == [3]
+    assert together == pytest.approx(alone, abs=0.2)  # sums of batches are rounded differently
+
+
+def test_images_of_other_sizes_are_predicted_apart() -> None:
+    images = [torch.zeros(3, *size) for size in ((8, 8), (8, 9), (8, 8), (9, 8), (8, 9))]
+    assert _alike(images, together=True) == [[0, 2], [1, 4], [3]]
+    assert _alike(images, together=False) == [[0], [1], [2], [3], [4]]
+
+
+def test_segments_are_as_large_as_each_picture() -> None:
+    make_data(1, 1)
+    task = Segmentation(segmentation())
+    targets = [torch.zeros(1, *size) for size in ((64, 64), (100, 100))]
+    classes = task.predict(torch.zeros(2, 3, 64, 64).byte(), targets, torch.device("cpu"))
+    assert [one.shape for one in classes] == [(1, 64, 64), (1, 100, 100)]
+
+
 def test_training_images_are_square_whatever_their_size() -> None:
     make_data(2, 2)
     task = Detection(detection(scale=(0.3, 2.0), image_size=96))
@@ -181,7 +221,7 @@ def test_evaluation_counts_what_it_says() -> None:
     stored = [np.asarray(Image.open(f)) for f in Path("data/annotations/validation").iterdir()]
     right = sum((classes == 1).sum() for classes in stored)
     counted = sum((classes > 0).sum() for classes in stored)
-    values = task.evaluate(ProcessGroup("cpu"))
+    values = task.evaluate(ProcessGroup("cpu"), prepared(task))
     assert values["pixel_accuracy"] == pytest.approx(100 * right / counted, abs=1e-3)
     assert values["mean_iou"] == pytest.approx(100 * right / counted / 3, abs=1e-3)
 
@@ -189,7 +229,8 @@ def test_evaluation_counts_what_it_says() -> None:
 def test_evaluation_is_at_the_size_of_the_annotation() -> None:
     make_ade(Path("data"), "training", images=1)
     make_ade(Path("data"), "validation", images=1, side=100)
-    values = Segmentation(segmentation()).evaluate(ProcessGroup("cpu"))
+    task = Segmentation(segmentation())
+    values = task.evaluate(ProcessGroup("cpu"), prepared(task))
     assert all(math.isfinite(cast("float", value)) for value in values.values())
 
 

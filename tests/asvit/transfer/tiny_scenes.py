@@ -104,3 +104,10 @@ def make_data(train: int, validation: int) -> None:
         make_coco(Path("data"), split, images=images)
     for seed, (split, images) in enumerate((("training", train), ("validation", validation))):
         make_ade(Path("data"), split, images=images, seed=seed)
+
+
+def prepared(task: Any, size: int = 1) -> list[tuple[list[Any], list[Any]]]:
+    """The batches of validation images that a session would give the task."""
+    images = [task.prepare(*task.validation[place]) for place in range(len(task.validation))]
+    parts = [images[begin : begin + size] for begin in range(0, len(images), size)]
+    return [([image for image, _ in part], [target for _, target in part]) for part in parts]
