@@ -20,7 +20,8 @@ _NARROWER = 8  # widths to try where a network is too slow
 
 def limits_of(settings: DesignSettings) -> TrainingSearchSettings:
     """Settings of a search with the limits of a design alone."""
-    names = LIMITS if settings.max_latency is None else (*LIMITS, *OF_LATENCY)
+    timed = () if settings.max_latency is None else OF_LATENCY
+    names = (*LIMITS, "width_multiple", *timed)
     limits = {name: getattr(settings, name) for name in names}
     return TrainingSearchSettings(trainings=1, **limits)
 
@@ -116,22 +117,23 @@ class Sizes:
             took = self._latency(str(arch), side).milliseconds
             if took <= CAREFUL * most:
                 return arch
-            narrower = _narrower(arch, CAREFUL * most / took)
+            narrower = _narrower(arch, CAREFUL * most / took, self._settings.width_multiple)
             if narrower is None:
                 break
             arch = narrower
         raise ValueError(f"{arch} takes {took:.3g} ms, more than the {most:g} ms allowed")
 
 
-def _narrower(arch: Architecture, share: float) -> Architecture | None:
+def _narrower(arch: Architecture, share: float, multiple: int) -> Architecture | None:
     """The architecture at about a share of its width, or the narrowest; None where there is none.
 
-    Widths with fewer channels than heads are passed over.
+    Widths are multiples of ``multiple``. Those with fewer channels than heads are passed over.
     """
     if not isinstance(arch, Growable):
         return None
     width: int = arch.width  # type: ignore[attr-defined]
-    for narrower in range(max(1, int(share * width)), width):
+    first = int(share * width) // multiple * multiple
+    for narrower in range(max(multiple, first), width, multiple):
         with suppress(ValueError):
             return arch.with_(width=narrower)
     return None

@@ -68,7 +68,7 @@ class Limits:
             return arch
         if s.sized:
             sizes = s.image_size, self.classes, self.channels
-            return _widest(arch, *sizes, s.max_params, s.max_macs)
+            return _widest(arch, *sizes, s.max_params, s.max_macs, s.width_multiple)
         return arch if s.width is None else arch.with_(width=s.width)
 
     def shown(self, arch: Architecture) -> Architecture:
@@ -198,16 +198,25 @@ _channels = lru_cache(maxsize=8)(channel_count)
 
 @lru_cache(maxsize=4096)
 def _widest(
-    arch: Growable, side: int, classes: int, channels: int, params: int | None, macs: int | None
+    arch: Growable,
+    side: int,
+    classes: int,
+    channels: int,
+    params: int | None,
+    macs: int | None,
+    multiple: int,
 ) -> Growable:
     """The architecture at the largest width within the limits, or else at the smallest there is.
+
+    Widths are multiples of ``multiple``, unless all of them are beyond the limits.
 
     Costs are taken to grow with the width, as they do, and about with its square: counting takes
     time, and so the limit is met after a few widths.
     """
 
-    def share(width: int) -> float:
+    def share(multiples: int) -> float:
         """The cost at a width over the limit; 0 where too narrow, infinite where too wide."""
+        width = multiple * multiples
         try:
             size = cost(arch.with_(width=width), side, classes, in_chans=channels)
         except ValueError:  # fewer channels than heads, or more than the space has
@@ -215,16 +224,18 @@ def _widest(
         return max(size.params / (params or math.inf), size.macs / (macs or math.inf))
 
     own: int = arch.width  # type: ignore[attr-defined]
-    below, above, width = 0, math.inf, own
+    below, above, multiples = 0, math.inf, max(1, own // multiple)
     while above - below > 1:
-        ratio = share(width)
+        ratio = share(multiples)
         if ratio <= 1:
-            below = width
+            below = multiples
         else:
-            above = width
+            above = multiples
         # Twice or half of it at most; 0 and infinity tell nothing of the distance.
-        guess = int(width * min(2.0, max(0.5, (ratio or 0.25) ** -0.5)))
-        width = int(min(max(guess, below + 1), above - 1))
+        guess = int(multiples * min(2.0, max(0.5, (ratio or 0.25) ** -0.5)))
+        multiples = int(min(max(guess, below + 1), above - 1))
     while not share(below):
         below += 1
-    return arch.with_(width=below)
+    if multiple > 1 and share(below) > 1:
+        return _widest(arch, side, classes, channels, params, macs, 1)
+    return arch.with_(width=multiple * below)

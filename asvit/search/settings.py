@@ -123,6 +123,13 @@ class SearchSettings(Settings, ABC):
     max_macs: int | None = _limit(
         parse_amount, "Multiply-adds that a network may take for an image, such as 600M."
     )
+    width_multiple: int = setting(
+        1,
+        "Below --max-params and --max-macs, widths are multiples of N where these allow it; 8 "
+        "suits GPUs.",
+        at_least=1,
+        group=_LIMITS,
+    )
     max_latency: float | None = _limit(
         parse_milliseconds,
         "Time that a forward pass may take on --device, such as 8ms.",
@@ -248,9 +255,10 @@ class SearchSettings(Settings, ABC):
 
     @property
     def unused(self) -> Sequence[str]:
-        """Limits that are none, and how a latency is taken that is not limited."""
+        """Limits that are none, and how widths and latencies are taken that are not limited."""
         limits = () if self.limited else LIMITS
-        return (*limits, *(() if self.max_latency is not None else OF_LATENCY))
+        widths = () if self.sized else ("width_multiple",)
+        return (*limits, *widths, *(() if self.max_latency is not None else OF_LATENCY))
 
     @property
     def sizes_in_words(self) -> str:
@@ -262,6 +270,8 @@ class SearchSettings(Settings, ABC):
             limits.append(f"at most {self.max_params:,} parameters")
         if self.max_macs is not None:
             limits.append(f"at most {self.max_macs:,} multiply-adds")
+        if self.sized and self.width_multiple > 1:
+            limits.append(f"widths multiples of {self.width_multiple}")
         if self.max_latency is not None:
             where = f" by {self.latency_command}" if self.latency_command else ""
             limits.append(

@@ -522,6 +522,7 @@ class DesignPlan:
             trainings=s.trainings,
             max_params=s.max_params,
             max_macs=macs,
+            width_multiple=s.width_multiple,
             image_size=side,
             data=data,
             flip=True,

@@ -297,6 +297,13 @@ def test_a_network_that_is_too_slow_is_made_narrower(
     assert fakes.calls.count("search") == 1  # the second was refused before
 
 
+def test_widths_of_a_design_are_multiples(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
+    given: dict[str, Any] = {"max_params": "150K", "space": SPACE, "width_multiple": 4}
+    for name, more in (("sized", {}), ("timed", {"max_latency": "0.7ms"})):
+        result = design(pictures, **given, **more, out=tmp_path / name)
+        assert load_space("asvit").parse(result.architecture).width % 4 == 0
+
+
 def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
