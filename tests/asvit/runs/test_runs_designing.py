@@ -475,6 +475,18 @@ def test_the_network_made_by_hand_of_the_first_family_is_in_the_last_round(
 
 
 @pytest.mark.parametrize(
+    ("seconds", "each"), [((9.0,), 9.0), ((9.0, 6.0), 6.0), ((9.0, 7.0, 6.0, 8.0), 7.0)]
+)
+def test_an_epoch_takes_what_the_later_ones_of_a_finalist_took(
+    seconds: tuple[float, ...], each: float
+) -> None:
+    history = [SimpleNamespace(score=50.0, seconds=taken) for taken in seconds]
+    result = SimpleNamespace(params=1, macs=1, provenance={"command": ""}, history=history)
+    trained = designing._trained(SimpleNamespace(run=lambda: result))  # type: ignore[arg-type]
+    assert trained["epoch_seconds"] == each
+
+
+@pytest.mark.parametrize(
     ("accuracies", "pictures", "winner"),
     [
         ((60.0, 45.0), 300, "finalist-2"),  # of 60 pictures: 18 points are two standard errors
