@@ -48,6 +48,7 @@ _KEPT |= {
     "recipe",
     "optimizer",
     "precision",
+    "resizing",
     "distillation",
 }
 _TEXT_COLUMNS = {"architecture", "reason", "origin", "path"}
