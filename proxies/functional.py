@@ -263,9 +263,9 @@ def _same_attributes(own: Mapping[str, object], others: Mapping[str, object]) ->
 
 
 def _equal(value: object, other: object) -> bool:
-    if isinstance(value, Tensor) or isinstance(other, Tensor):
-        return False
-    return not isinstance(value, _COMPARABLE) or value == other
+    if isinstance(value, _COMPARABLE) and isinstance(other, _COMPARABLE):
+        return value == other
+    return not any(isinstance(one, (*_COMPARABLE, Tensor)) for one in (value, other))
 
 
 def _layout(slots: Mapping[str, Tensor]) -> dict[str, tuple[object, ...]]:

@@ -115,6 +115,7 @@ def strange(kind: str) -> nn.Module:
         model[0].out_features = 5
     if kind == "module":
         model[1] = nn.GELU()
+    model[0].activation = None if kind == "function" else torch.tanh
     if kind == "hidden tensor":
         model[0].hidden = [torch.rand(3)]
         model[0].bare = torch.rand(3)
@@ -129,6 +130,7 @@ def strange(kind: str) -> nn.Module:
     ("kind", "message"),
     [
         ("setting", "the networks differ at '0'"),
+        ("function", "the networks differ at '0'"),
         ("module", "the networks differ at '1'"),
         ("hidden tensor", "the networks differ at '0'"),
         ("shape", "differ in slot, shape, dtype or ties"),
