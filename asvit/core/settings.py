@@ -86,15 +86,6 @@ def setting_of(settings: "type[Settings]", name: str, **changes: Any) -> Any:
     return dataclasses.field(default=field.default, metadata={"option": option})
 
 
-def precision_setting() -> Any:
-    """The setting ``precision`` of trainings."""
-    return setting(
-        "auto",
-        "Arithmetic: fp32, tf32, bf16 by autocast, or auto: bf16 on a GPU that has it, else fp32.",
-        choices=("auto", "fp32", "tf32", "bf16"),
-    )
-
-
 def seed_setting(help: str = "Seed of every random draw.") -> Any:
     """The field of a seed, by default 0."""
     return setting(0, help, at_least=0, at_most=LARGEST_SEED)

@@ -6,14 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from asvit.core.settings import (
-    Presets,
-    Settings,
-    precision_setting,
-    presets_with,
-    seed_setting,
-    setting,
-)
+from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 from asvit.training.balance_settings import balance_setting
 from asvit.training.recipes import RECIPES, REFERENCE_BATCH
 from asvit.training.short_settings import initial_weights, labelled_data
@@ -209,7 +202,11 @@ class TrainSettings(Settings):
     ema: float = _by_recipe(
         0.0, "Decay of the moving average of the weights; 0 for none.", at_least=0, below=1
     )
-    precision: str = precision_setting()
+    precision: str = setting(
+        "auto",
+        "Arithmetic: fp32, tf32, bf16 by autocast, or auto: bf16 on a GPU that has it, else fp32.",
+        choices=("auto", "fp32", "tf32", "bf16"),
+    )
     grad_checkpointing: bool = setting(
         False, "Recompute blocks in the backward pass: less memory, more time."
     )

@@ -10,11 +10,12 @@ from asvit.core.results import Result
 from asvit.core.settings import (
     Presets,
     Settings,
-    precision_setting,
     presets_with,
     seed_setting,
     setting,
+    setting_of,
 )
+from asvit.training.settings import TrainSettings
 from proxies.text import shown
 
 DRAWING = "predictions.jpg"  # in the run folder
@@ -79,8 +80,8 @@ class TransferSettings(Settings):
         "Windows per side of an As-ViT, times its own; 0 keeps them about as large as at 224 px.",
         at_least=0,
     )
-    grad_checkpointing: bool = setting(False, "Recompute blocks: less memory, more time.")
-    precision: str = precision_setting()
+    grad_checkpointing: bool = setting_of(TrainSettings, "grad_checkpointing")
+    precision: str = setting_of(TrainSettings, "precision")
     seed: int = seed_setting()
 
 
