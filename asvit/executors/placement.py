@@ -55,6 +55,14 @@ def device_of(name: str, workers: Workers | None = None) -> str:
     return str(resolve_device(name))
 
 
+def device_here(device: str, workers: Workers | None) -> str:
+    """The device on which this process prepares work for ``workers`` on ``device``.
+
+    It need not have what a cluster has.
+    """
+    return device if cluster_of(workers) is None else "cpu"
+
+
 def on_cluster(device: str, workers: Workers | None) -> str | None:
     """The device in words, where it is the cluster that resolves it."""
     return None if cluster_of(workers) is None else f"{device} on Ray"

@@ -19,7 +19,7 @@ from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.executors import Pool, Task, Workers, one_thread, open_pool
 from asvit.executors.base import Answer
-from asvit.executors.placement import cluster_of, device_of
+from asvit.executors.placement import device_here, device_of
 from asvit.runs.measurement_worker import counted, measuring_work, network, takes_all
 from asvit.search import Measurement, MeasureSearchSettings
 from asvit.search.limits import Limits
@@ -55,7 +55,6 @@ class EvalContext:
         if side is None:
             raise ValueError("these settings have no image size of their own; give image_size")
         self.device = device_of(settings.device, workers)  #: where networks are measured
-        here = self.device if cluster_of(workers) is None else "cpu"
         images = load_images(
             settings.data,
             count=settings.images,
@@ -72,7 +71,9 @@ class EvalContext:
             "repeats": settings.repeats,
             "seed": settings.seed,
             "image_size": side,
-            "images": images.pixels.to(here),  # once, not with every network
+            "images": images.pixels.to(
+                device_here(self.device, workers)
+            ),  # once, not with every network
             "labels": images.labels if len(images.classes) > 1 else None,
             "device": self.device,
             "points": settings.points,

@@ -15,7 +15,7 @@ from asvit.core.codec import from_json, to_json
 from asvit.data.base import Progress
 from asvit.data.sources import Images, open_dataset
 from asvit.executors import Pool, Task, Work, Workers, open_pool
-from asvit.executors.placement import cluster_of, device_of
+from asvit.executors.placement import device_here, device_of
 from asvit.reference import trainer
 from asvit.reference.build import Outcome, Training, how_trained
 from asvit.reference.build_settings import BuildSettings
@@ -68,8 +68,9 @@ class TrainingPool:
         self.workers = training_workers(
             workers, settings, device, example=partial(self._take_a_step, device, settings.seed)
         )
-        here = device if cluster_of(workers) is None else "cpu"
-        self.context = trainer.Trainer(self.settings, here, images=self._images)
+        self.context = trainer.Trainer(
+            self.settings, device_here(device, workers), images=self._images
+        )
         self._stack = ExitStack()
         if not self.workers.in_process:
             _ = self._opened  # checks early that there can be workers
