@@ -260,8 +260,8 @@ def table(findings: Sequence[Finding]) -> str:
 
 def write(findings: Sequence[Finding], page: Path) -> None:
     """Put the table of the results into a page, below ``<!-- benchmark gpu -->``."""
-    made = fill_tables(page.read_text(encoding="utf-8"), "benchmark", lambda _: table(findings))
-    write_text(page, made)
+    text = page.read_text(encoding="utf-8")
+    write_text(page, fill_tables(text, "benchmark", lambda _: table(findings)))
 
 
 if __name__ == "__main__":

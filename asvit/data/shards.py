@@ -107,11 +107,11 @@ def _content(shard: Path, begin: int, size: int) -> bytes:
 
 def shards_of(pattern: str) -> list[Path]:
     """The archives that a pattern names, in order: ``{000..123}`` and wildcards are expanded."""
-    if (found := _RANGE.search(pattern)) is not None:
-        first, last = found.groups()
+    if (braces := _RANGE.search(pattern)) is not None:
+        first, last = braces.groups()
         numbers = range(int(first), int(last) + 1)
         texts = (f"{number:0{len(first)}d}" for number in numbers)
-        parts = (pattern[: found.start()] + text + pattern[found.end() :] for text in texts)
+        parts = (pattern[: braces.start()] + text + pattern[braces.end() :] for text in texts)
         return [shard for part in parts for shard in shards_of(part)]
     path = expanded(pattern)
     shards = [path] if path.is_file() else sorted(path.parent.glob(path.name)) if path.name else []

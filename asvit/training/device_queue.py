@@ -23,9 +23,9 @@ def drawn_ahead(
     """The draws of each step, on the device; :data:`READ_EVERY` steps share a copy."""
     for start in range(0, len(steps), READ_EVERY):
         block = steps[start : start + READ_EVERY]
-        drawn = [draw(step) for step in block]
+        draws = [draw(step) for step in block]
         copies = {
-            name: to_device(torch.stack([one[name] for one in drawn]), device) for name in drawn[0]
+            name: to_device(torch.stack([one[name] for one in draws]), device) for name in draws[0]
         }
         for place in range(len(block)):
             yield {name: values[place] for name, values in copies.items()}

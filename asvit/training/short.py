@@ -191,8 +191,8 @@ def _batches(
         indices, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
         return draw_batch(indices, pixels, recipe, generator)
 
-    for drawn in drawn_ahead(draw, range(recipe.steps), labels.device):
-        images, targets = batch_of(pixels, labels, drawn)
+    for draws in drawn_ahead(draw, range(recipe.steps), labels.device):
+        images, targets = batch_of(pixels, labels, draws)
         yield fast_layout(images), targets
 
 

@@ -23,42 +23,42 @@ def draw_batch(
     All draws are on the CPU, so that they are the same for all devices.
     """
     count, channels = len(indices), pixels.shape[1]
-    drawn = {"indices": indices}
+    draws = {"indices": indices}
     if recipe.crop_scale < 1:
-        drawn["crops"] = _crops(count, recipe.crop_scale, generator)
+        draws["crops"] = _crops(count, recipe.crop_scale, generator)
     if recipe.color_jitter:
-        drawn["colours"] = _colours(count, channels, recipe.color_jitter, generator)
+        draws["colours"] = _colours(count, channels, recipe.color_jitter, generator)
     if recipe.flip:
-        drawn["flips"] = torch.rand(count, 1, generator=generator) < 0.5
+        draws["flips"] = torch.rand(count, 1, generator=generator) < 0.5
     if recipe.shift:
-        drawn["shifts"] = torch.randint(
+        draws["shifts"] = torch.randint(
             -recipe.shift, recipe.shift + 1, (2, count, 1), generator=generator
         )
-    return drawn
+    return draws
 
 
-def batch_of(pixels: Tensor, labels: Tensor, drawn: Draws) -> LabelledTensors:
+def batch_of(pixels: Tensor, labels: Tensor, draws: Draws) -> LabelledTensors:
     """The images and labels that :func:`draw_batch` drew; all tensors are on one device."""
-    images, device = pixels[drawn["indices"]], pixels.device
-    if "crops" in drawn:
-        grid = F.affine_grid(drawn["crops"], list(images.shape), align_corners=False)
+    images, device = pixels[draws["indices"]], pixels.device
+    if "crops" in draws:
+        grid = F.affine_grid(draws["crops"], list(images.shape), align_corners=False)
         images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    if "colours" in drawn:
-        images = _coloured(images, drawn["colours"])
-    if "flips" in drawn or "shifts" in drawn:
+    if "colours" in draws:
+        images = _coloured(images, draws["colours"])
+    if "flips" in draws or "shifts" in draws:
         count, _, height, width = images.shape
         rows = torch.arange(height, device=device).expand(count, height)
         columns = torch.arange(width, device=device).expand(count, width)
-        if "flips" in drawn:
-            columns = torch.where(drawn["flips"], columns.flip(1), columns)
-        if "shifts" in drawn:
+        if "flips" in draws:
+            columns = torch.where(draws["flips"], columns.flip(1), columns)
+        if "shifts" in draws:
             # Clamping repeats the edge for pixels from outside.
-            rows = (rows + drawn["shifts"][0]).clamp(0, height - 1)
-            columns = (columns + drawn["shifts"][1]).clamp(0, width - 1)
+            rows = (rows + draws["shifts"][0]).clamp(0, height - 1)
+            columns = (columns + draws["shifts"][1]).clamp(0, width - 1)
         image = torch.arange(count, device=device).view(count, 1, 1)
         at = (image, rows[:, :, None], columns[:, None, :])  # [B, H, W] once broadcast
         images = images.movedim(1, -1)[at].movedim(-1, 1)
-    return images, labels[drawn["indices"]]
+    return images, labels[draws["indices"]]
 
 
 def _crops(count: int, least: float, generator: torch.Generator) -> Tensor:

@@ -54,8 +54,8 @@ class Operations(TorchDispatchMode):
 
 
 def networks(text: str, device: str = "cpu") -> list[nn.Module]:
-    made = [asvit.build(text, image_size=SIDE, num_classes=10) for _ in range(3)]
-    return [model.to(device).eval() for model in made]
+    models = [asvit.build(text, image_size=SIDE, num_classes=10) for _ in range(3)]
+    return [model.to(device).eval() for model in models]
 
 
 def operations(call: Callable[[], object]) -> int:

@@ -181,8 +181,8 @@ class SupernetTraining(Generic[P]):
             return draw_batch(indices, self._images, self.recipe, self._generator("images", step))
 
         size, steps = self.recipe.batch_size, range(first, self.recipe.steps)
-        for drawn in drawn_ahead(draw, steps, self._images.device):
-            yield batch_of(self._images, self._labels, drawn)
+        for draws in drawn_ahead(draw, steps, self._images.device):
+            yield batch_of(self._images, self._labels, draws)
 
     def _read(self) -> None:
         """Read the losses, which waits for the device."""

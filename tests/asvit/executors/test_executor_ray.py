@@ -124,10 +124,10 @@ def test_all_workers_start_on_a_cluster_of_eight_gpus_and_none_is_idle(jobs: int
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    told = json.loads(ended.stdout.splitlines()[-1])
-    assert (told["device"], told["models"]) == ("cuda", {"ray gpu": "H200"})
-    assert told["ready"] == ["ready"] * jobs
-    loads = Counter(told["gpus"])
+    outcome = json.loads(ended.stdout.splitlines()[-1])
+    assert (outcome["device"], outcome["models"]) == ("cuda", {"ray gpu": "H200"})
+    assert outcome["ready"] == ["ready"] * jobs
+    loads = Counter(outcome["gpus"])
     assert loads.keys() <= set("01234567")
     assert len(loads) == min(jobs, 8)
     assert max(loads.values()) - min(loads.values()) <= 1

@@ -151,7 +151,7 @@ def test_a_run_on_one_gpu_goes_on_with_another_one_of_its_model(
 
 
 @pytest.mark.parametrize(
-    ("device", "model", "told"),
+    ("device", "model", "message"),
     [
         ("cuda", "Tesla T4", r"gpu NVIDIA H200 \(now NVIDIA H200, Tesla T4\)"),
         ("cuda:0", "Tesla T4", r"gpu NVIDIA H200 \(now Tesla T4\)"),
@@ -164,13 +164,13 @@ def test_other_models_of_gpus_are_refused_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch,
     device: str,
     model: str,
-    told: str,
+    message: str,
 ) -> None:
     run(tmp_path)
     before = files(tmp_path)
     gpus[0] = model
     monkeypatch.setattr(ToyRun, "device", device)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         run(tmp_path, steps=4)
     assert files(tmp_path) == before
 

@@ -298,9 +298,9 @@ def test_a_network_that_is_too_slow_is_made_narrower(
 
 
 def test_widths_of_a_design_are_multiples(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
-    given: dict[str, Any] = {"max_params": "150K", "space": SPACE, "width_multiple": 4}
+    options: dict[str, Any] = {"max_params": "150K", "space": SPACE, "width_multiple": 4}
     for name, more in (("sized", {}), ("timed", {"max_latency": "0.7ms"})):
-        result = design(pictures, **given, **more, out=tmp_path / name)
+        result = design(pictures, **options, **more, out=tmp_path / name)
         assert load_space("asvit").parse(result.architecture).width % 4 == 0
 
 

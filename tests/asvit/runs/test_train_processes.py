@@ -124,12 +124,12 @@ def test_two_machines_have_the_losses_of_one(tmp_path: Path, alone: Path) -> Non
         for number, address in enumerate(addresses)
     ]  # fmt: skip
     try:
-        told = [machine.communicate(timeout=600) for machine in machines]
+        outputs = [machine.communicate(timeout=600) for machine in machines]
     finally:
         for machine in machines:
             machine.kill()
-    assert [machine.returncode for machine in machines] == [0, 0], told
-    assert [out.count("folder: ") for out, _ in told] == [1, 0]
+    assert [machine.returncode for machine in machines] == [0, 0], outputs
+    assert [out.count("folder: ") for out, _ in outputs] == [1, 0]
     check_losses(result(tmp_path / "run"), result(alone))
 
 

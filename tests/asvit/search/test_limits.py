@@ -73,7 +73,7 @@ def test_widths_are_multiples_where_limits_allow_one(
 ) -> None:
     options: dict[str, Any] = {"trainings": 9, "max_params": params, "classes": 7}
     arch = TINY.sample(np.random.default_rng(seed))
-    found = limits(**options, width_multiple=multiple).network(arch)
+    chosen = limits(**options, width_multiple=multiple).network(arch)
     widest = limits(**options).network(arch)
     within = []
     for width in range(multiple, 120, multiple):  # brute force
@@ -81,7 +81,7 @@ def test_widths_are_multiples_where_limits_allow_one(
             network = arch.with_(width=width)
             if cost(network, 32, 7).params <= params:
                 within.append(network)
-    assert found == (within or [widest])[-1]
+    assert chosen == (within or [widest])[-1]
 
 
 def test_a_given_width_is_kept_and_limits_only_refuse() -> None:

@@ -60,11 +60,11 @@ def test_a_transform_follows_the_seed_and_survives_pickling(
 def test_torch_resizes_the_same_crops_but_for_rounding(
     picture: Image.Image, interpolation: str
 ) -> None:
-    given: dict[str, Any] = {"auto_augment": None, "color_jitter": 0.0}
+    options: dict[str, Any] = {"auto_augment": None, "color_jitter": 0.0}
     smooth = picture.resize((240, 160), Image.Resampling.BICUBIC)
     pixels = []
     for resizing in ("pillow", "torch"):
-        augmentation = Augmentation(**given, interpolation=interpolation, resizing=resizing)
+        augmentation = Augmentation(**options, interpolation=interpolation, resizing=resizing)
         transform = augmentation.train_transform(32, mean=MEAN)
         with preserved_random_state():
             seed_all(7)

@@ -51,10 +51,10 @@ def fractals() -> FractalDataset:
 def test_batches_are_those_of_workers_alone(
     fractals: FractalDataset, augmentation: Augmentation, workers: int
 ) -> None:
-    given: dict[str, Any] = {"augmentation": augmentation, "label_smoothing": 0.1}
-    loader = training(fractals, **given, device=CPU, workers=workers)
+    options: dict[str, Any] = {"augmentation": augmentation, "label_smoothing": 0.1}
+    loader = training(fractals, **options, device=CPU, workers=workers)
     for number in range(2):
-        assert equal(epoch(loader, number), epoch(training(fractals, **given), number))
+        assert equal(epoch(loader, number), epoch(training(fractals, **options), number))
     loader.close()
 
 
@@ -71,13 +71,13 @@ def test_validation_and_shares_of_processes_are_those_of_workers_alone(
 
 def test_arrays_are_mixed_on_the_device(tmp_path: Path) -> None:
     sets = open_training_sets(str(make_set(tmp_path / "set", 5)), image_size=16, seed=0)
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "image_size": 16,
         "batch_size": 8,
         **dict.fromkeys(("mean", "std"), (1.0,) * 5),
     }
-    expected = [*train_loader(sets.train, Batching(**given))]
-    loader = train_loader(sets.train, Batching(**given, device=CPU, workers=1))
+    expected = [*train_loader(sets.train, Batching(**options))]
+    loader = train_loader(sets.train, Batching(**options, device=CPU, workers=1))
     assert equal([*loader], expected)
     loader.close()
 
@@ -111,13 +111,13 @@ def test_lost_workers_change_no_batch(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_unreadable_images_are_counted_or_stop(workers: int) -> None:
-    given: dict[str, Any] = {"augmentation": PLAIN, "device": CPU, "workers": workers}
+    options: dict[str, Any] = {"augmentation": PLAIN, "device": CPU, "workers": workers}
     images = Numbered(24, unreadable=(5, 9))
-    loader = training(images, bad="replace", **given)
+    loader = training(images, bad="replace", **options)
     epoch(loader)
     assert loader.bad == {"5.jpg": 1, "9.jpg": 1}
     loader.close()
-    loader = training(images, **given)
+    loader = training(images, **options)
     with pytest.raises(ValueError, match=r"cannot read image '[59]\.jpg': it is truncated"):
         list(loader)
     loader.close()
@@ -174,6 +174,6 @@ def test_a_stream_of_its_own_finishes_batches(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_batches_of_other_devices_need_no_stream() -> None:
-    given = [(torch.zeros(1), torch.ones(1))]
-    found: list[tuple[Tensor, Tensor]] = [*finishing.ahead(iter(given), CPU)]
-    assert found[0][0] is given[0][0]
+    batches = [(torch.zeros(1), torch.ones(1))]
+    same: list[tuple[Tensor, Tensor]] = [*finishing.ahead(iter(batches), CPU)]
+    assert same[0][0] is batches[0][0]
