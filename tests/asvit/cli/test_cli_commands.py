@@ -99,7 +99,8 @@ def test_score_gives_a_table_as_csv() -> None:
     assert run(*asked, "--csv", "--json").exit_code == 2
 
 
-def test_quiet_scores_write_only_scores(tmp_path: Path) -> None:
+def test_quiet_scores_write_only_scores(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("ASVIT_CACHE", str(tmp_path))  # nothing is prepared yet
     small = [*SMALL, "--data", "fractal", "--proxy", "params"]
     told = run("score", SEED, *small)
     prepared, title, *lines = told.stderr.splitlines()
