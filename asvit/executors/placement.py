@@ -82,6 +82,7 @@ def fitting(
     devices = _all_of(device)
     if task is None or torch.device(device).type != "cuda":
         return len(devices)
+    torch.cuda.init()  # without which the next call fails
     torch.cuda.reset_peak_memory_stats(device)
     task()
     each = larger * torch.cuda.max_memory_allocated(device) + _CONTEXT_BYTES

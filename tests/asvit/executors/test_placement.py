@@ -24,10 +24,16 @@ jobs, gpus = st.integers(1, 32), st.integers(1, 8)
 @contextmanager
 def pretended(count: int, *, free: Callable[[str], float] = lambda _: 80e9) -> Iterator[None]:
     """A machine of so many GPUs, each with so many bytes of free memory."""
+    ready = list[bool]()
+
+    def reset(_: str) -> None:
+        assert ready, "as CUDA's allocator demands"
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "device_count", lambda: count)
         patch.setattr(torch.cuda, "mem_get_info", lambda gpu: (int(free(gpu)), 80_000_000_000))
-        patch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
+        patch.setattr(torch.cuda, "init", lambda: ready.append(True))
+        patch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
         patch.setattr(reference, "resolve_device", torch.device)
         yield
 
