@@ -1,9 +1,9 @@
 """Does a design end in a network that none made by hand beats, trained for as long?
 
-On each set of pictures and within each limit: ``asvit design`` over all families and over vision
-transformers alone, and the networks that a user would take by hand, as wide as the limit allows,
-each of which is trained on all pictures, by the recipe of the design, for the whole time that a
-design takes. All are tested on pictures that none has seen.
+On each set of pictures and within each limit: ``asvit design`` over all families, also without
+fractals first, and over vision transformers alone; and the networks that a user would take by
+hand, as wide as the limit allows, each of which is trained on all pictures, by the recipe of the
+design, for the whole time that a design takes. All are tested on pictures that none has seen.
 
 Run from a checkout: ``python -m experiments.study_designs``; a design takes --hours on one core.
 """
@@ -33,9 +33,10 @@ LIMITS: Mapping[str, Mapping[str, Any]] = {
     "1.5 M parameters": {"max_params": 1_500_000},
     "10 M multiply-adds": {"max_macs": 10_000_000},
 }
-DESIGNS = {
-    "design": "families",
-    "design of transformers": "shiftvit-parts,asvit-parts,swin,deit",
+DESIGNS: Mapping[str, Mapping[str, Any]] = {
+    "design": {},
+    "design without fractals": {"warm_start": "none"},
+    "design of transformers": {"space": "shiftvit-parts,asvit-parts,swin,deit"},
 }
 BY_HAND = ("resnet", "mobilenet", "convnext", "repvit", "starnet", "swin", "deit", "shiftvit")
 FOLDER = Path("runs/designs")
@@ -65,10 +66,10 @@ def compare(pictures: str, limit: str, network: str, seed: int) -> Mapping[str, 
             PICTURES / pictures,
             image_size=task.side,
             hours=HOURS,
-            space=DESIGNS[network],
             device="cpu",
             seed=seed,
             out=folder,
+            **DESIGNS[network],
             **LIMITS[limit],
         )
     return {
@@ -160,14 +161,16 @@ def table() -> str:
 
 
 def ahead(limit: str = "10 M multiply-adds", design: str = "design") -> str:
-    """Points that designs are ahead of each network made by hand, paired by seed, as Markdown.
+    """Points that designs are ahead of others and of those by hand, paired by seed, as Markdown.
 
     The last column has the mean over the sets of pictures, of the seeds with all of them.
     """
     known = grouped([row for row in STUDY.rows() if row.limit == limit], ("network", "pictures"))
     sets = [one for one in SETS if (design, one) in known]
     lines = []
-    for network in BY_HAND:
+    for network in (*DESIGNS, *BY_HAND):
+        if network == design:
+            continue
         pairs = [(known[design, one], known.get((network, one), [])) for one in sets]
         cells = [_cell([own], [other]) for own, other in pairs]
         if any(cells):

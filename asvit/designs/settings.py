@@ -10,9 +10,10 @@ from asvit.core.settings import Settings, seed_setting, setting, setting_of
 from asvit.export.settings import TOLERANCE
 from asvit.search.settings import SearchSettings
 from asvit.training.balance_settings import BALANCES, UNEVEN
-from asvit.training.settings import FEW, TrainSettings
+from asvit.training.settings import TrainSettings
 
 CHOSEN: Final = "sampling"  # of the ways to balance uneven classes
+FRACTALS_BELOW: Final = 5_000  # pictures to train on, of which ResNets learn faster after fractals
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class DesignSettings(Settings):
     warm_start: Literal["auto", "fractals", "none"] = setting(
         "auto",
         "Train the networks of the last round on generated fractals first: auto does so for a "
-        f"ResNet and fewer than {FEW:,} pictures.",
+        f"ResNet and fewer than {FRACTALS_BELOW:,} pictures.",
         choices=("auto", "fractals", "none"),
     )
     teacher: str | None = setting_of(TrainSettings, "teacher")
