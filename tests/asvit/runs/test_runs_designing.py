@@ -16,8 +16,10 @@ import asvit
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress
 from asvit.data.files import TEST, ListedDataset
+from asvit.data.fractals import FractalDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs.journal import DesignJournal
+from asvit.designs.pictures import open_pictures
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
 from asvit.reference.findings import Interval
@@ -273,6 +275,17 @@ def test_generated_pictures_need_no_folder(
     fakes.calls.clear()
     assert without_times(design(data, out=tmp_path / "run", **limits)) == without_times(result)
     assert fakes.calls == []
+
+
+def test_weights_of_fractals_are_of_other_fractals_than_those_of_a_trial() -> None:
+    pictures, seed = open_pictures("fractal:3"), DesignSettings(data="fractal:3").seed
+    known = FractalDataset(3, 60, 64, seed=seed)
+    names, others = ({one.name(at) for at in range(len(one))} for one in (pictures, known))
+    assert len(names) == len(others) == 180
+    assert names.isdisjoint(others)
+    first, other = (np.asarray(one.picture(0)) for one in (pictures, known))
+    assert first.shape == other.shape
+    assert (first != other).any()
 
 
 def test_large_pictures_make_images_of_224_pixels(tmp_path: Path, fakes: Fakes) -> None:
