@@ -22,6 +22,7 @@ from asvit.runs.predicting import predict
 from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
+from asvit.training.metrics import seconds_of_an_epoch
 from asvit.training.result import TrainResult
 from experiments.study import Study, cases, gain, grouped, in_a_cell, mean_cell, pivot
 from experiments.tables import markdown
@@ -130,7 +131,7 @@ def train_for(
         "device": "cpu",
     }
     timed = TrainAlgorithm.make(epochs=4, out=folder / "timing", **options).run()
-    each = statistics.fmean(row.seconds for row in timed.history[2:])  # the first are slower
+    each = seconds_of_an_epoch(timed.history)
     return TrainAlgorithm.make(epochs=max(2, int(seconds / each)), out=folder, **options).run()
 
 

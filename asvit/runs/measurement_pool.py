@@ -55,6 +55,7 @@ class EvalContext:
         if side is None:
             raise ValueError("these settings have no image size of their own; give image_size")
         self.device = device_of(settings.device, workers)  #: where networks are measured
+        here = device_here(self.device, workers)
         images = load_images(
             settings.data,
             count=settings.images,
@@ -71,9 +72,7 @@ class EvalContext:
             "repeats": settings.repeats,
             "seed": settings.seed,
             "image_size": side,
-            "images": images.pixels.to(
-                device_here(self.device, workers)
-            ),  # once, not with every network
+            "images": images.pixels.to(here),  # once, not with every network
             "labels": images.labels if len(images.classes) > 1 else None,
             "device": self.device,
             "points": settings.points,

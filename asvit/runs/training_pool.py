@@ -68,9 +68,8 @@ class TrainingPool:
         self.workers = training_workers(
             workers, settings, device, example=partial(self._take_a_step, device, settings.seed)
         )
-        self.context = trainer.Trainer(
-            self.settings, device_here(device, workers), images=self._images
-        )
+        here = device_here(device, workers)
+        self.context = trainer.Trainer(self.settings, here, images=self._images)
         self._stack = ExitStack()
         if not self.workers.in_process:
             _ = self._opened  # checks early that there can be workers

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -308,6 +309,14 @@ class EpochRow:
         """The top-1 accuracy of the better of the two, per cent."""
         better = self.average_top1 if self.average_is_better else None
         return self.top1 if better is None else better
+
+
+def seconds_of_an_epoch(history: Sequence[EpochRow]) -> float:
+    """The mean of the later half of a training's epochs: the first are slower.
+
+    Not the median: epochs beside other work take their time, too.
+    """
+    return statistics.fmean(row.seconds for row in history[-max(1, len(history) // 2) :])
 
 
 def write_metrics(folder: Path, rows: Sequence[object]) -> None:

@@ -71,7 +71,7 @@ from asvit.search.trained import networks_by_hand
 from asvit.spaces import load_space
 from asvit.training.balance import imbalance
 from asvit.training.distillation import load_teacher
-from asvit.training.metrics import MOST_PICTURES, predictions_of
+from asvit.training.metrics import MOST_PICTURES, predictions_of, seconds_of_an_epoch
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
 from proxies.latency import COMMAND
@@ -608,14 +608,12 @@ def _trained(run: TrainAlgorithm) -> Mapping[str, Any]:
     """Train a network: sizes, command, accuracy over the last epochs, seconds of an epoch."""
     result = run.run()
     last = result.history[-max(1, round(_JUDGED * len(result.history))) :]
-    later = result.history[-max(1, len(result.history) // 2) :]  # the first are slower
     return {
         "params": result.params,
         "macs": result.macs,
         "command": result.provenance["command"],
         "validation": statistics.fmean(row.score for row in last),
-        # Not the median: epochs beside other work take their time, too.
-        "epoch_seconds": statistics.fmean(row.seconds for row in later),
+        "epoch_seconds": seconds_of_an_epoch(result.history),
     }
 
 
