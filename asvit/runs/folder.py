@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, SoftFileLock, Timeout
+from filelock import FileLock, Timeout
 
 from asvit.core.codec import MALFORMED
 from asvit.core.files import IMAGE_ENDINGS, check_plain, oddity, sync_folder, write_text
@@ -248,7 +248,7 @@ def claimed(
         _own_kind(folder, files)
         message = f"another {files.noun} is running in {folder}"
         advice = "wait for it, stop it, or give --out another folder"
-        if isinstance(lock, SoftFileLock):  # a file that a kill leaves behind
+        if hasattr(lock, "pid"):  # without flock: a file with the holder's, left behind by a kill
             message = f"{folder / LOCK} says that {message}"
             advice += "; if none is running, remove that file"
         raise ValueError(f"{message}; {advice}") from None
