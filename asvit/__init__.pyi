@@ -373,6 +373,7 @@ def run_training(
     crop_scale: float = 0.08,
     crop_pct: float = 0.875,
     resizing: str = 'pillow',
+    augment_on: str = 'workers',
     flip: float = 0.5,
     repeats: int = 0,
     ema: float = 0.0,

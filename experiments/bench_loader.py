@@ -43,6 +43,7 @@ def main() -> None:
     start(asked, f"JPEGs of {SIDES[0]} x {SIDES[1]} px to {asked.image_size} px")
     batching = Batching(image_size=asked.image_size, batch_size=asked.batch, label_smoothing=0.1)
     torch_resizes = replace(batching, augmentation=Augmentation(resizing="torch"))
+    least = replace(batching, augmentation=Augmentation(resizing="torch", on_device=True))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_pictures(folder, asked.images, classes=CLASSES, size=SIDES)
@@ -53,6 +54,7 @@ def main() -> None:
             "timm, workers": timms(folder, batching, workers=True),
             "asvit, workers": ours(folder, batching, workers=True),
             "asvit, workers, --resizing torch": ours(folder, torch_resizes, workers=True),
+            "the same, --augment-on device": ours(folder, least, workers=True),
         }
         times = {way: sum(own) for way, own in alternating(ways, asked.runs, CPU).items()}
     images = asked.runs * (asked.images // asked.batch * asked.batch)

@@ -1,18 +1,20 @@
-"""Batches that a GPU joins from parts of them, normalises, erases and mixes.
+"""Batches that a GPU joins from parts of them, augments, normalises, erases and mixes.
 
 Workers hand on 8-bit pixels, a quarter of the bytes of normalised images. All draws are those of
 the workers, so batches have the values that workers alone would have given them.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from asvit.training.images.augmentation import BatchTransform
+from asvit.training.images.operations import apply
 from asvit.training.images.seeds import MIX, derive_seed, preserved_random_state, seed_all
 
 Images = tuple[Tensor, Tensor]  # [b, C, S, S] and their targets
@@ -83,18 +85,20 @@ class Finish:
 
         Their images are pixels ``[b, C, S, S]`` uint8, or normalised float32.
         """
-        shape = sum(len(part.images) for part in parts), *parts[0].images.shape[1:]
-        images = torch.empty(shape, device=self.device)
-        shift, scale = self._there
-        begin = 0
-        for part in parts:
-            own = images[begin : begin + len(part.images)]
-            own.copy_(part.images.to(self.device, non_blocking=True))
-            if part.images.dtype == torch.uint8:
-                own.sub_(shift).mul_(scale)
+        images = torch.cat([part.images.to(self.device, non_blocking=True) for part in parts])
+        begins = [0, *accumulate(len(part.images) for part in parts)]
+        drawn = [
+            replace(operation, image=begin + operation.image)
+            for begin, part in zip(begins, parts, strict=False)
+            for operation in part.operations
+        ]
+        apply(images, drawn)
+        if images.dtype == torch.uint8:
+            shift, scale = self._there
+            images = images.float().sub_(shift).mul_(scale)
+        for begin, part in zip(begins, parts, strict=False):
             if part.patches is not None:
-                part.patches.fill(own)
-            begin += len(own)
+                part.patches.fill(images[begin:])
         targets = torch.cat([part.targets.to(self.device, non_blocking=True) for part in parts])
         if self.mixing is None:
             return images, targets

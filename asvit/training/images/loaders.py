@@ -10,7 +10,7 @@ import math
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +29,7 @@ from asvit.data.kinds import MEAN, STD, ImageKind, Picture, Statistics
 from asvit.data.preparation import PictureTransform
 from asvit.training.images.augmentation import Augmentation, BatchTransform, ImageTransform
 from asvit.training.images.finishing import Eraser, Finish, Patches, ahead
+from asvit.training.images.operations import Operation, Recorder
 from asvit.training.images.order import BatchPlan, Indices, training_plans
 from asvit.training.images.seeds import IMAGE, MIX, derive_seed, preserved_random_state, seed_all
 from proxies.messages import first_line
@@ -78,6 +79,7 @@ class Batch(NamedTuple):
     bad: tuple[tuple[str, str], ...] = ()  # name of every image that was replaced, and the reason
     failure: str | None = None  # why there is no batch
     patches: Patches | None = None  # to erase once the images are normalised
+    operations: Sequence[Operation] = ()  # on their pixels before
 
 
 @dataclass(eq=False)
@@ -94,6 +96,7 @@ class _ImageBatches(Dataset[Batch]):
     transform: PictureTransform
     on_normalised: ImageTransform | None = None
     mixing: BatchTransform | None = None
+    recorder: Recorder | None = None  # of what ``transform`` leaves to a device
     _kept: dict[int, Picture] = field(default_factory=dict, init=False, repr=False)
     _room: int = field(init=False, repr=False)  # bytes
 
@@ -117,6 +120,8 @@ class _ImageBatches(Dataset[Batch]):
                 except ValueError as error:
                     return Batch(torch.empty(0), torch.empty(0), failure=str(error))
                 seed_all(derive_seed(IMAGE, seed, plan.epoch, int(index), int(copy)))
+                if self.recorder is not None:
+                    self.recorder.begin(row)
                 image = images[row].copy_(self.transform(picture))
                 if not pixels:
                     image.sub_(shift).mul_(scale)  # per image, while it is in the cache
@@ -129,11 +134,12 @@ class _ImageBatches(Dataset[Batch]):
                 images, targets = self.mixing(images, labels)
         names = tuple((self.images.name(index), why) for index, why in bad)
         targets = _empty(targets.shape, targets.dtype).copy_(targets)
+        operations = () if self.recorder is None else self.recorder.take()
         if eraser is None:
-            return Batch(images, targets, names)
+            return Batch(images, targets, names, operations=operations)
         places, noise = eraser.patches
         patches = Patches(places, _empty(noise.shape).copy_(noise))
-        return Batch(images, targets, names, patches=patches)
+        return Batch(images, targets, names, patches=patches, operations=operations)
 
     def _read(self, index: int, bad: list[tuple[int, str]]) -> tuple[Picture, int]:
         """Read an image; if bad images are replaced, read the next one that is readable.
@@ -370,12 +376,17 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
     kind = images.kind
     mixing = augmentation.mixing(len(images.classes), batching.label_smoothing)
     finish = _finish(batching, kind, mixing)
+    left = finish is not None and kind.picture and augmentation.auto_augment is not None
+    recorder = Recorder() if left and augmentation.on_device else None
     batches = _ImageBatches(
         images,
         batching,
-        augmentation.train_transform(batching.image_size, mean=batching.mean, kind=kind),
+        augmentation.train_transform(
+            batching.image_size, mean=batching.mean, kind=kind, recorder=recorder
+        ),
         on_normalised=augmentation.on_normalised(kind),
         mixing=mixing if finish is None else None,
+        recorder=recorder,
     )
     labels = images.labels if batching.balanced else None
     loader = shuffled_loader(

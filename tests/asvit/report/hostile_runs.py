@@ -49,6 +49,7 @@ _KEPT |= {
     "optimizer",
     "precision",
     "resizing",
+    "augment_on",
     "distillation",
 }
 _TEXT_COLUMNS = {"architecture", "reason", "origin", "path"}
