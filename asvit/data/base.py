@@ -99,10 +99,19 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         """SHA-256 of its file in hexadecimal, if it is known without reading; else empty."""
         return ""
 
+    def path(self, index: int) -> Path | None:
+        """The file of image ``index``; None where it is not a file of its own."""
+        return None
+
     @property
     def paths(self) -> Sequence[Path]:
-        """Files of all images; none where they are not files of their own."""
-        return ()
+        """Files of all images; none where one is not a file of its own."""
+        files = list[Path]()
+        for index in range(len(self)):
+            if (file := self.path(index)) is None:
+                return ()
+            files.append(file)
+        return tuple(files)
 
 
 class SubsetImages(LabelledImages):
@@ -139,11 +148,9 @@ class SubsetImages(LabelledImages):
         """Its digest in the whole set."""
         return self._whole.digest(int(self._indices[index]))
 
-    @property
-    def paths(self) -> Sequence[Path]:
-        """Files of the images of the subset; none where the whole set has none."""
-        whole = self._whole.paths
-        return tuple(whole[index] for index in self._indices) if whole else ()
+    def path(self, index: int) -> Path | None:
+        """Its file in the whole set."""
+        return self._whole.path(int(self._indices[index]))
 
 
 class JoinedImages(LabelledImages):
@@ -184,11 +191,10 @@ class JoinedImages(LabelledImages):
         images, place = self._at(index)
         return images.digest(place)
 
-    @property
-    def paths(self) -> Sequence[Path]:
-        """Files of the images of both sets; none where one of them has none."""
-        first, second = self._first.paths, self._second.paths
-        return (*first, *second) if first and second else ()
+    def path(self, index: int) -> Path | None:
+        """Its file in its own set."""
+        images, place = self._at(index)
+        return images.path(place)
 
     def _at(self, index: int) -> tuple[LabelledImages, int]:
         count = len(self._first)

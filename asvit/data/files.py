@@ -110,20 +110,19 @@ class FolderDataset(LabelledImages):
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names a file that cannot be read."""
-        return read_as(self.root / self._files[index], self.kind)
+        return read_as(self.path(index), self.kind)
 
     def check(self, index: int) -> None:
         """Read the header of image ``index``."""
-        check_as(self.root / self._files[index], self.kind)
+        check_as(self.path(index), self.kind)
 
     def name(self, index: int) -> str:
         """Return the path of image ``index`` relative to the folder, as ``CLASS/image.jpg``."""
         return self._files[index]
 
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """Paths of all images."""
-        return tuple(self.root / file for file in self._files)
+    def path(self, index: int) -> Path:
+        """The file of image ``index``."""
+        return self.root / self._files[index]
 
 
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
@@ -203,16 +202,15 @@ class ListedDataset(LabelledImages):
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names what cannot be read, or has changed."""
-        row = self._rows[index]
-        path = self.root / row.name
+        path = self.path(index)
         picture = read_as(path, self.kind)
-        if file_digest(path) != row.digest:
+        if file_digest(path) != self.digest(index):
             raise ValueError(f"image {str(path)!r} has changed since it was listed")
         return picture
 
     def check(self, index: int) -> None:
         """Read the header of image ``index``."""
-        check_as(self.root / self._rows[index].name, self.kind)
+        check_as(self.path(index), self.kind)
 
     def name(self, index: int) -> str:
         """Its file, as the table names it."""
@@ -227,10 +225,9 @@ class ListedDataset(LabelledImages):
         """SHA-256 of its content, as the table has it."""
         return self._rows[index].digest
 
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """Paths of all images."""
-        return tuple(self.root / row.name for row in self._rows)
+    def path(self, index: int) -> Path:
+        """The file of image ``index``."""
+        return self.root / self._rows[index].name
 
 
 def has_part(table: Path, part: str) -> bool:

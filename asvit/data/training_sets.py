@@ -34,7 +34,7 @@ from asvit.data.files import (
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, PICTURES, ImageKind, Picture, the_same
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
-from asvit.data.shards import SHARDS
+from asvit.data.shards import SHARDS, ShardedDataset
 from asvit.data.sources import DOWNLOAD, LIST, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
 from proxies.text import one_line
@@ -145,16 +145,18 @@ def open_training_sets(
 
 
 def open_test_part(spec: str, reading: str = "") -> LabelledImages:
-    """Open the images of a folder, or of a table, that a network is to be tested on.
+    """Open the images of a folder, a table or archives that a network is to be tested on.
 
     Of ``train``, ``val`` and ``test`` it is the last that is there.
 
     Args:
-        spec: ``FOLDER`` with class folders, or with ``train`` and others that contain them; or
-            ``TABLE.csv``. It may end in a reading.
+        spec: ``FOLDER`` with class folders, or with ``train`` and others that contain them;
+            ``TABLE.csv``; or ``wds:PATTERN``. It may end in a reading.
         reading: How files are read where it does not.
     """
     spec, own = split_reading(spec)
+    if spec.startswith(SHARDS):
+        return ShardedDataset(spec.removeprefix(SHARDS), reading=own or reading)
     path, reading = expanded(spec), own or reading
     if path.suffix == LIST and path.is_file():
         part = TEST if has_part(path, TEST) else VALIDATION
@@ -206,10 +208,9 @@ class PartedPictures(LabelledImages):
         """Read picture ``index``; a ValueError names a file that cannot be read."""
         return read_as(self._paths[index], self.kind)
 
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """Paths of all pictures."""
-        return self._paths
+    def path(self, index: int) -> Path:
+        """The file of picture ``index``."""
+        return self._paths[index]
 
     def check(self, index: int) -> None:
         """Read the header of picture ``index``."""

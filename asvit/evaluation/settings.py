@@ -14,7 +14,7 @@ class EvaluationSettings(Settings):
     data: str = setting(
         ...,
         "Pictures: a folder with a folder for each class; of train, val and test of these, or in "
-        "a table, the last.",
+        "a table, the last; or wds:PATTERN.",
         metavar="FOLDER",
         argument=True,
         complete="paths",

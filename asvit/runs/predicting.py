@@ -19,7 +19,7 @@ from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import RESULT
 from asvit.core.versions import missing
 from asvit.data.files import find_images, read_as
-from asvit.data.kinds import ImageKind
+from asvit.data.kinds import ImageKind, Picture
 from asvit.export.formats import CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
 from asvit.export.reload import by_torch, onnx_session, run_onnx, takes_pictures
 from asvit.export.settings import ExportSettings
@@ -174,7 +174,7 @@ class Classifier:
 
     path: Path  # of its weights
     run: Run
-    read: Callable[[Path], Tensor]  # of a file, the image as the network takes it
+    prepare: Callable[[Picture], Tensor]  # of an image, what the network takes
     kind: ImageKind  # of the images in files
     labels: Sequence[str]
     network: Network
@@ -244,45 +244,53 @@ class Classifier:
             raise ValueError(f"{network.architecture} was built without classes")
         labels = content.classes or tuple(map(str, range(network.num_classes)))
         try:
-            prepare = content.preparation
+            preparation = content.preparation
         except ValueError as error:
             raise ValueError(f"{path}: {first_line(error)}") from error
 
-        def read(file: Path) -> Tensor:
-            if alone:
-                return torch.from_numpy(np.array(read_as(file, prepare.kind)))
-            return prepare.normalise(prepare.read(file))
+        def as_it_is(picture: Picture) -> Tensor:
+            return torch.from_numpy(np.array(picture))
 
-        return cls(path, run, read, prepare.kind, labels, network, batch)
+        taken = as_it_is if alone else preparation
+        return cls(path, run, taken, preparation.kind, labels, network, batch)
 
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
         """What each picture is taken for."""
-        for path, logits in zip(paths, self.logits(paths, batch_size), strict=True):
+        names = [str(path) for path in paths]
+        rows = self.logits(names, lambda place: read_as(paths[place], self.kind), batch_size)
+        for path, logits in zip(paths, rows, strict=True):
             if isinstance(logits, str):
                 yield PicturePrediction(str(path), reason=logits)
             else:
                 yield PicturePrediction(str(path), self._guesses(logits, top))
 
-    def logits(self, paths: Sequence[Path], batch_size: int) -> Iterator[Tensor | str]:
-        """Logits ``[classes]`` of each picture, or why it cannot be read."""
+    def logits(
+        self, names: Sequence[str], picture: Callable[[int], Picture], batch_size: int
+    ) -> Iterator[Tensor | str]:
+        """Logits ``[classes]`` of pictures with these names, or why one cannot be read.
+
+        ``picture`` reads the one at a place; a ValueError of it says what is wrong.
+        """
         size = self.batch or batch_size
-        for start in range(0, len(paths), size):
-            batch: list[Tensor | str] = [self._read(path) for path in paths[start : start + size]]
+
+        def read(place: int) -> Tensor | str:
+            """A picture as the network takes it, or why there is none."""
+            try:
+                return self.prepare(picture(place))
+            except ValueError as error:
+                return str(error)
+            except FAILURES as error:
+                if out_of_memory(error):
+                    return f"cannot read image {names[place]!r}: memory ran out"
+                raise
+
+        places = range(len(names))
+        for start in range(0, len(names), size):
+            batch = [read(place) for place in places[start : start + size]]
             images = [image for image in batch if isinstance(image, Tensor)]
             rows = iter(self._logits(images) if images else ())
             for image in batch:
                 yield image if isinstance(image, str) else next(rows)
-
-    def _read(self, path: Path) -> Tensor | str:
-        """An image as the network takes it, or why there is none."""
-        try:
-            return self.read(path)
-        except ValueError as error:
-            return str(error)
-        except FAILURES as error:
-            if out_of_memory(error):
-                return f"cannot read image {str(path)!r}: memory ran out"
-            raise
 
     def _logits(self, images: Sequence[Tensor]) -> Tensor:
         """Finite logits ``[images, classes]``."""

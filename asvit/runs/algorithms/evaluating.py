@@ -144,7 +144,8 @@ class EvaluationAlgorithm(EvaluationRun):
         places, (of_class, classes) = list(logits), self.matched
         outputs = torch.stack(list(logits.values())).double().numpy()
         scored = Scored(outputs, of_class[images.labels[places]], classes)
-        seen = [(digests[place], images.paths[place]) for place in places]
+        files = [(digests[place], images.path(place)) for place in places]
+        seen = [(digest, path) for digest, path in files if path is not None]
         trained = TrainedPictures.of(self.settings.weights).count(seen)
         if trained:
             logger.warning(
@@ -166,24 +167,17 @@ class EvaluationAlgorithm(EvaluationRun):
         images, logits = self.images, dict[int, Tensor]()
         root = f"{getattr(images, 'root', '')}{os.sep}"  # which others need not know
         digests, unreadable = dict[int, str](), dict[str, str]()
-        outputs = self.classifier.logits(images.paths, self.settings.batch_size)
+        names = [str(images.path(place) or images.name(place)) for place in range(len(images))]
+        outputs = self.classifier.logits(names, images.picture, self.settings.batch_size)
         for place, output in enumerate(outputs):
-            why = output if isinstance(output, str) else ""
             if isinstance(output, Tensor):
-                digests[place] = file_digest(images.paths[place])
-                if not (why := self._change(place, digests[place])):
-                    logits[place] = output
-            if why:
-                logger.warning("%s", why)
-                unreadable[images.name(place)] = why.replace(root, "")
+                logits[place], file = output, images.path(place)
+                digests[place] = "" if file is None else file_digest(file)
+            else:
+                logger.warning("%s", output)
+                unreadable[images.name(place)] = output.replace(root, "")
             tell(Progress("picture", place + 1, len(images)))
         return logits, digests, unreadable
-
-    def _change(self, place: int, digest: str) -> str:
-        """Why a picture that a table lists is another one than there; empty if it is not."""
-        known = self.images.digest(place)
-        path = str(self.images.paths[place])
-        return f"image {path!r} has changed since it was listed" * (known not in ("", digest))
 
     def _answers(
         self, scored: Scored, digests: Mapping[int, str], places: Sequence[int]

@@ -24,6 +24,7 @@ from asvit.runs import timm_classifiers
 from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.exporting import export_network
 from asvit.training.metrics import read_predictions
+from tests.asvit.data.test_shards import samples, shards
 
 CLASSES = ("cat", "dog", "ox")
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
@@ -216,6 +217,21 @@ def test_the_last_part_of_a_layout_is_tested() -> None:
     assert asvit.test("parts", weights="run", device="cpu").pictures == 7
     shutil.rmtree("parts/test")
     assert asvit.test("parts", weights="run", device="cpu").pictures == 12
+
+
+def test_archives_are_tested_as_the_folder_of_their_pictures() -> None:
+    files = samples(Path("photos"), names=True)
+    folder = asvit.test("photos", weights="run", device="cpu")
+    result = asvit.test(f"wds:{shards(Path(), files)}", weights="run", device="cpu")
+    assert (result.accuracy, result.loss) == (folder.accuracy, folder.loss)
+    assert [a.image for a in result.answers[:2]] == [
+        "part-000.tar/cat_0.png",
+        "part-000.tar/cat_1.png",
+    ]
+    assert [a.predicted for a in result.answers] == [a.predicted for a in folder.answers]
+    broken = [(name, b"none" if name == "cat_1.png" else content) for name, content in files]
+    result = asvit.test(f"wds:{shards(Path(), broken)}", weights="run", device="cpu", fresh=True)
+    assert [*result.unreadable] == ["part-000.tar/cat_1.png"]
 
 
 def listed(part: str) -> list[ListedImage]:
