@@ -29,7 +29,7 @@ class DesignSettings(Settings):
     )
     max_params: int | None = setting_of(SearchSettings, "max_params")
     max_macs: int | None = setting_of(SearchSettings, "max_macs")
-    width_multiple: int = setting_of(SearchSettings, "width_multiple")
+    width_multiple: int | None = setting_of(SearchSettings, "width_multiple")
     max_latency: float | None = setting_of(SearchSettings, "max_latency")
     latency_batch: int = setting_of(SearchSettings, "latency_batch")
     latency_runtime: Literal["eager", "compile", "onnx", "graph"] = setting_of(

@@ -117,7 +117,8 @@ class Sizes:
             took = self._latency(str(arch), side).milliseconds
             if took <= CAREFUL * most:
                 return arch
-            narrower = _narrower(arch, CAREFUL * most / took, self._settings.width_multiple)
+            multiple = self._settings.width_multiple or 1
+            narrower = _narrower(arch, CAREFUL * most / took, multiple)
             if narrower is None:
                 break
             arch = narrower

@@ -68,7 +68,7 @@ class Limits:
             return arch
         if s.sized:
             sizes = s.image_size, self.classes, self.channels
-            return _widest(arch, *sizes, s.max_params, s.max_macs, s.width_multiple)
+            return _widest(arch, *sizes, s.max_params, s.max_macs, s.width_multiple or 1)
         return arch if s.width is None else arch.with_(width=s.width)
 
     def shown(self, arch: Architecture) -> Architecture:

@@ -50,7 +50,19 @@ _OF_TABLES = (
     *("classes", "shift", "flip", "crop_scale", "color_jitter", "init", "balance", "paces"),
 )
 
+#: Widths that are multiples of this are multiplied faster by GPUs, whose matrix units take blocks.
+_ALIGNED = 8
+# What networks have at least that keep a GPU busy. Those below are narrow: in multiples of 8
+# channels they would have half of what they may have, for nothing.
+_BUSY_PARAMS, _BUSY_MACS = 5_000_000, 100_000_000
+
 _of_training = partial(setting, group=_TRAINING)
+
+
+def usual_multiple(device: str, params: int | None, macs: int | None) -> int:
+    """What widths are multiples of where nobody says, for a device and the limits of networks."""
+    busy = macs >= _BUSY_MACS if macs is not None else (params or 0) >= _BUSY_PARAMS
+    return _ALIGNED if device.startswith("cuda") and busy else 1
 
 
 def _limit(read: Callable[[Any], Any], help: str, *, metavar: str = "N", unit: str = "") -> Any:
@@ -123,10 +135,11 @@ class SearchSettings(Settings, ABC):
     max_macs: int | None = _limit(
         parse_amount, "Multiply-adds that a network may take for an image, such as 600M."
     )
-    width_multiple: int = setting(
-        1,
-        "Below --max-params and --max-macs, widths are multiples of N where these allow it; 8 "
-        "suits GPUs.",
+    width_multiple: int | None = setting(
+        None,
+        "Below --max-params and --max-macs, widths are multiples of N where these allow it.",
+        shown=f"{_ALIGNED} on GPUs for {_BUSY_MACS // 10**6}M multiply-adds or "
+        f"{_BUSY_PARAMS // 10**6}M parameters on, else 1",
         at_least=1,
         group=_LIMITS,
     )
@@ -270,7 +283,7 @@ class SearchSettings(Settings, ABC):
             limits.append(f"at most {self.max_params:,} parameters")
         if self.max_macs is not None:
             limits.append(f"at most {self.max_macs:,} multiply-adds")
-        if self.sized and self.width_multiple > 1:
+        if self.sized and (self.width_multiple or 1) > 1:
             limits.append(f"widths multiples of {self.width_multiple}")
         if self.max_latency is not None:
             where = f" by {self.latency_command}" if self.latency_command else ""

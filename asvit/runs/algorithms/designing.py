@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -55,7 +55,7 @@ from asvit.runs.algorithms.design_plan import (
     SIDES,
     DesignPlan,
 )
-from asvit.runs.algorithms.search import SearchAlgorithm
+from asvit.runs.algorithms.search import SearchAlgorithm, with_multiple
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.command_latency import forget
 from asvit.runs.designing import DesignRun
@@ -102,6 +102,10 @@ class DesignAlgorithm(DesignRun):
     _looked: bool = field(default=False, init=False)  # whether pretrained networks were checked
     _tell: Tell = field(default_factory=lambda: ignore, init=False)  # of the stage under way
     _journal: DesignJournal = field(init=False, repr=False, compare=False)
+
+    def resolved(self) -> Self:
+        """With what widths are multiples of, which follows from the device, unless it is given."""
+        return replace(self, settings=with_multiple(self.settings, None))
 
     @cached_property
     def picture_list(self) -> PictureList:

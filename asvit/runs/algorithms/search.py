@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import optuna
@@ -20,7 +20,9 @@ from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, Track, image_progress
 from asvit.core.run_files import JOURNAL, RESULT, TRAINED, TRIALS
 from asvit.core.secrets import public_url
-from asvit.core.settings import ELSEWHERE, MeasuringSettings, fields_of
+from asvit.core.settings import ELSEWHERE, MeasuringSettings, Settings, fields_of
+from asvit.executors.base import Workers
+from asvit.executors.placement import device_of
 from asvit.reference import REFERENCES
 from asvit.reference.build import accuracies_in_words
 from asvit.reference.findings import LEAST_TRAININGS
@@ -44,7 +46,13 @@ from asvit.search.loop import History, Search, TrainingSearch
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, write_trials
 from asvit.search.sampler import measured_trials
-from asvit.search.settings import ACCURACY, PREDICTOR, SearchSettings, TrainingSearchSettings
+from asvit.search.settings import (
+    ACCURACY,
+    PREDICTOR,
+    SearchSettings,
+    TrainingSearchSettings,
+    usual_multiple,
+)
 from asvit.search.study import (
     StudyLease,
     StudyStore,
@@ -63,9 +71,24 @@ from proxies.latency import Latency
 from proxies.text import one_line
 from scaling.ranking import Better
 
+S = TypeVar("S", bound=Settings)
+
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
 _TIMED = 30  # random architectures, the smallest of which are timed before a search
 _HOPELESS = 2  # times the latency allowed, from which on a search is not begun
+
+
+def with_multiple(settings: S, workers: Workers | None) -> S:
+    """Settings of a search or a design with what widths are multiples of, where that matters.
+
+    A device that a command times networks on need not be a GPU, even if they are trained on one.
+    """
+    s: Any = settings
+    limits = s.max_params, s.max_macs
+    if s.width_multiple is not None or s.latency_command is not None or not any(limits):
+        return settings
+    multiple = usual_multiple(device_of(s.device, workers), *limits)
+    return replace(s, width_multiple=multiple)  # type: ignore[no-any-return]
 
 
 @dataclass(kw_only=True)
@@ -74,6 +97,10 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     _latencies: dict[str, Latency] = dataclasses.field(default_factory=dict, init=False)
     _last: Progress | None = dataclasses.field(default=None, init=False)
+
+    def resolved(self) -> Self:
+        """With what widths are multiples of, which follows from the device, unless it is given."""
+        return replace(self, settings=with_multiple(self.settings, self.workers))
 
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit; a storage is not opened."""

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asvit.runs.algorithms import search
+from asvit.runs.algorithms.designing import DesignAlgorithm
+from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.search import SearchSettings
 from asvit.search.limits import Excess, Limits
 from asvit.spaces import cost, load_space
@@ -82,6 +85,38 @@ def test_widths_are_multiples_where_limits_allow_one(
             if cost(network, 32, 7).params <= params:
                 within.append(network)
     assert chosen == (within or [widest])[-1]
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "multiple"),
+    [
+        ("cuda", {"max_macs": "100M"}, 8),
+        ("cuda:1", {"max_params": "5M"}, 8),
+        ("cuda", {"max_params": "20M", "max_macs": "99M"}, 1),
+        ("cuda", {"max_params": "4.9M"}, 1),
+        ("cuda", {"max_macs": "1G", "width_multiple": 4}, 4),
+        ("cuda", {"max_latency": "9ms"}, None),
+        (
+            "cuda",
+            {"max_macs": "1G", "max_latency": "9ms", "latency_command": "./time {onnx}"},
+            None,
+        ),
+        ("cpu", {"max_macs": "1G"}, 1),
+        ("mps", {"max_macs": "1G"}, 1),
+    ],
+)
+@pytest.mark.parametrize("algorithm", [SearchAlgorithm, DesignAlgorithm])
+def test_widths_are_multiples_for_gpus_and_networks_that_keep_them_busy(
+    algorithm: Any,
+    device: str,
+    given: dict[str, Any],
+    multiple: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search, "device_of", lambda name, workers: {"auto": device}[name])
+    run = algorithm.make(**{"trainings": 9, "data": "digits", **given}).resolved()
+    assert run.settings.width_multiple == multiple
+    assert run.resolved().settings == run.settings
 
 
 def test_a_given_width_is_kept_and_limits_only_refuse() -> None:
