@@ -55,8 +55,8 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _COLUMNS = ["image", "class", "part", "bytes", "sha256"]
 _ROOT = "# images in "  # first line of a table whose images are in another folder
 
-#: Path of a file whose content was compared -> its state then.
-Seen = MutableMapping[Path, tuple[int, ...]]
+FileState = tuple[int, ...]  #: place, size and times of a file, which differ if its content does
+Seen = MutableMapping[FileState, str]  #: SHA-256 of the content of files that were read
 
 
 class FolderDataset(LabelledImages):
@@ -240,8 +240,7 @@ def changed_images(
 ) -> dict[str, str]:
     """Images of a part that differ from their row in the table: their names, and why.
 
-    ``seen`` keeps the state of unchanged files, so that they are not read twice. ``root`` replaces
-    the folder of the images.
+    Files in ``seen`` are not read again. ``root`` replaces the folder of the images.
     """
     folder, rows = _read_list(table)
     changes = {
@@ -256,16 +255,22 @@ def _change(path: Path, row: ListedImage, seen: Seen) -> str:
     """How a file differs from its row; empty if it does not."""
     try:
         about = path.stat()
-        state = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
-        if seen.get(path) != state:
-            if about.st_size != row.size or file_digest(path) != row.digest:
-                return "its content has changed"
-            seen[path] = state
+        if about.st_size != row.size or digest_of(path, seen) != row.digest:
+            return "its content has changed"
     except FileNotFoundError:
         return "it is missing"
     except OSError as error:
         return f"it cannot be read: {error.strerror or type(error).__name__}"
     return ""
+
+
+def digest_of(path: Path, seen: Seen) -> str:
+    """SHA-256 of the content of a file, which is not read again while it stays as it is."""
+    about = path.stat()
+    state = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    if state not in seen:
+        seen[state] = file_digest(path)
+    return seen[state]
 
 
 def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asvit.core.files import expanded, split_reading
+from asvit.core.threads import in_order
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.files import FolderDataset, ListedDataset
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
@@ -208,11 +209,19 @@ def _balanced_pictures(
     shape = (count, size, size, dataset.kind.channels)
     pictures = np.empty(shape, np.uint8 if dataset.kind.picture else np.float32)
     bad = {}
-    for row, index in enumerate(indices):
+
+    def read(index: int) -> Array | str:
+        """The pixels of an image, or why it cannot be read."""
         try:
-            pictures[row] = np.asarray(square(dataset.picture(int(index)), size))
+            return np.asarray(square(dataset.picture(index), size))
         except ValueError as error:
-            bad[dataset.name(int(index))] = str(error)
+            return str(error)
+
+    for row, pixels in enumerate(in_order(read, indices.tolist())):
+        if isinstance(pixels, str):
+            bad[dataset.name(int(indices[row]))] = pixels
+        else:
+            pictures[row] = pixels
         if progress is not None:
             progress(row + 1, count)
     refuse_unreadable(bad, count)

@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asvit.core.threads import in_order
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.headers import refuse_unreadable
 from asvit.data.kinds import MEAN, STD, Statistics
@@ -20,7 +20,6 @@ from proxies.text import listed
 _log = logging.getLogger(__name__)
 
 _MOST: Final = 10_000  # images that are read for it
-_THREADS, _AHEAD = 4, 16  # that read, and images that they read ahead
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,8 @@ def _each(
         flat = bool((array == array[0, 0]).all())
         return _Moments(array.mean(axis=(0, 1)), array.var(axis=(0, 1)), flat)
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        waiting = iter(indices)
-        due = [(index, pool.submit(read, index)) for index in islice(waiting, _AHEAD)]
-        while due:
-            index, moments = due.pop(0)
-            yield images, index, moments.result()
-            due += [(index, pool.submit(read, index)) for index in islice(waiting, 1)]
+    for index, moments in zip(indices, in_order(read, indices), strict=True):
+        yield images, index, moments
 
 
 def standardised(pixels: Tensor, of: Tensor, source: str) -> Tensor:

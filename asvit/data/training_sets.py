@@ -317,7 +317,7 @@ def _divided(
 ) -> tuple[LabelledImages, LabelledImages]:
     """Hold out a share of the images, on whose copies nothing is trained."""
     count = len(images)
-    groups = equal_files(images.paths) if images.paths else np.arange(count)
+    groups = equal_files(paths) if (paths := images.paths) else np.arange(count)
     if len(np.unique(groups)) < count and not quiet:
         names = [images.name(index) for index in range(count)]
         for warning in copies_in_words(names, images.labels, groups):

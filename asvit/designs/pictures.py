@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from asvit.core.files import expanded, read_text, split_reading, write_text
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.settings import ELSEWHERE
+from asvit.core.threads import in_order
 from asvit.data.base import LabelledImages
 from asvit.data.copies import (
     copies_in_words,
     distinct,
     divide_apart,
-    file_digest,
     kept_apart,
     sets_of_equal,
     some_of,
@@ -35,6 +35,7 @@ from asvit.data.files import (
     ListedImage,
     Seen,
     changed_images,
+    digest_of,
     list_text,
     root_line,
     split_list,
@@ -160,14 +161,23 @@ class PictureList:
         readable: list[int] = []
         files: list[tuple[int, str]] = []  # bytes and SHA-256
         progress = image_progress(tell)
-        for index, path in enumerate(images.paths):
+
+        def read(index: int) -> tuple[int, tuple[int, str]] | str:
+            """The side of a picture, and bytes and SHA-256 of its file; or what is wrong."""
             try:
-                sides.append(min(size_of(images.picture(index))))
-                files.append((path.stat().st_size, file_digest(path)))
-                readable.append(index)
+                path, side = images.path(index), min(size_of(images.picture(index)))
+                return side, (path.stat().st_size, digest_of(path, self._seen))
             except (ValueError, OSError) as error:
                 why = str(error.__cause__ or error).replace(f"{images.root}{os.sep}", "")
-                unreadable[images.name(index)] = one_line(why)
+                return one_line(why)
+
+        for index, found in enumerate(in_order(read, range(len(images)))):
+            if isinstance(found, str):
+                unreadable[images.name(index)] = found
+            else:
+                sides.append(found[0])
+                files.append(found[1])
+                readable.append(index)
             progress(index + 1, len(images))
         labels, names = images.labels[readable], [images.name(index) for index in readable]
         groups = np.unique([digest for _, digest in files], return_inverse=True)[1]

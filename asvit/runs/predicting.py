@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from asvit.core.digests import check_digest, read_sealed_json, without_digest
 from asvit.core.files import expanded
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import RESULT
+from asvit.core.threads import in_order
 from asvit.core.versions import missing
 from asvit.data.files import find_images, read_as
 from asvit.data.kinds import ImageKind, Picture
@@ -284,9 +286,8 @@ class Classifier:
                     return f"cannot read image {names[place]!r}: memory ran out"
                 raise
 
-        places = range(len(names))
-        for start in range(0, len(names), size):
-            batch = [read(place) for place in places[start : start + size]]
+        taken = in_order(read, range(len(names)))
+        while batch := list(islice(taken, size)):
             images = [image for image in batch if isinstance(image, Tensor)]
             rows = iter(self._logits(images) if images else ())
             for image in batch:

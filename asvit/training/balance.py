@@ -35,11 +35,14 @@ def balanced_order(
         Indices, and how often each came before, ``[count]`` each.
     """
     of_each = np.asarray(labels)
-    classes = rng.permutation(np.unique(of_each))  # the first get what is left of a division
+    labels, sizes = np.unique(of_each, return_counts=True)
+    groups = np.split(np.argsort(of_each, kind="stable"), np.cumsum(sizes)[:-1])
+    own_of = dict(zip(labels.tolist(), groups, strict=True))
+    classes = rng.permutation(labels)  # the first get what is left of a division
     share, rest = divmod(count, len(classes))
     indices, times = list[NDArray[np.int64]](), list[NDArray[np.int64]]()
-    for place, label in enumerate(classes):
-        own, size = np.flatnonzero(of_each == label), share + (place < rest)
+    for place, label in enumerate(classes.tolist()):
+        own, size = own_of[label], share + (place < rest)
         rounds = (rng.permutation(own) for _ in range(-(-size // len(own))))
         indices.append(np.concatenate([own[:0], *rounds])[:size])
         times.append(np.arange(size) // len(own))

@@ -172,7 +172,8 @@ class EvaluationAlgorithm(EvaluationRun):
         for place, output in enumerate(outputs):
             if isinstance(output, Tensor):
                 logits[place], file = output, images.path(place)
-                digests[place] = "" if file is None else file_digest(file)
+                known = images.digest(place)  # which reading has checked
+                digests[place] = known or ("" if file is None else file_digest(file))
             else:
                 logger.warning("%s", output)
                 unreadable[images.name(place)] = output.replace(root, "")

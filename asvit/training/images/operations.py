@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -42,10 +42,11 @@ class Recorder:
 
     drawn: list[Operation] = field(default_factory=list)
     _image: int = 0
+    _layer: int = 0
 
     def begin(self, image: int) -> None:
         """Further draws are for the image at this place of its batch."""
-        self._image = image
+        self._image, self._layer = image, 0
 
     def take(self) -> list[Operation]:
         """All that was drawn since the last call."""
@@ -54,8 +55,8 @@ class Recorder:
 
     def add(self, kind: str, values: Sequence[float]) -> None:
         """Keep an operation."""
-        layer = sum(operation.image == self._image for operation in self.drawn)
-        self.drawn.append(Operation(self._image, layer, kind, values))
+        self.drawn.append(Operation(self._image, self._layer, kind, values))
+        self._layer += 1
 
     def standing_for(
         self, operations: Mapping[str, Callable[..., Any]]
@@ -213,7 +214,7 @@ def _equalised(images: Tensor, _values: Tensor) -> Tensor:
 def _grey(images: Tensor) -> Tensor:
     """The brightness of each pixel, ``[n, 1, S, S]`` int32."""
     red, green, blue = images.int().split(1, dim=1)
-    return (_GREY[0] * red + _GREY[1] * green + _GREY[2] * blue + 2**15) >> 16
+    return cast("Tensor", (_GREY[0] * red + _GREY[1] * green + _GREY[2] * blue + 2**15) >> 16)
 
 
 def _blended(base: Tensor, images: Tensor, factors: Tensor) -> Tensor:

@@ -10,13 +10,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from asvit.reference import load_reference
+from asvit.reference import load_reference, statistics
 from asvit.reference.statistics import (
     best_count,
     correlate,
     in_bands,
     kendall,
     oriented,
+    pair_counts,
     pooled_kendall,
     rank_sum,
     resampled_kendall,
@@ -45,6 +46,17 @@ def points(values, accuracies, count, better="higher"):
         values, accuracies, better=better, counts={"params": count}, samples=20, bands=2
     )
     return [getattr(found, name) for name in POINTS]
+
+
+@given(measured(least=2), st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_large_tables_are_counted_without_matrices_of_pairs(made, seed):
+    x, y, _ = made
+    weights = np.vstack([np.ones(len(x)), resamples(len(x), 9, seed=seed)])
+    expected = pair_counts(x, y, weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "_ROWS_SQUARED", 1)
+        assert pair_counts(x, y, weights) == pytest.approx(expected)
 
 
 def test_a_table_by_other_means():
