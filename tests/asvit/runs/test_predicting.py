@@ -198,7 +198,7 @@ def test_a_picture_that_memory_does_not_hold_hides_no_other(
             raise MemoryError
         return read_image(path)
 
-    monkeypatch.setattr("asvit.data.preparation.read_as", read)
+    monkeypatch.setattr("asvit.runs.predicting.read_as", read)
     found = asvit.predict(run, [pictures], top=1)
     assert [len(one.guesses) for one in found] == [1, 0, 1, 1, 1]
     assert found[1].reason == f"cannot read image {str(pictures / 'b.jpg')!r}: memory ran out"
