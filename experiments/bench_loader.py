@@ -54,7 +54,7 @@ def main() -> None:
             "timm, workers": timms(folder, batching, workers=True),
             "asvit, workers": ours(folder, batching, workers=True),
             "asvit, workers, --resizing torch": ours(folder, torch_resizes, workers=True),
-            "the same, --augment-on device": ours(folder, least, workers=True),
+            "asvit, workers, also --augment-on device": ours(folder, least, workers=True),
         }
         times = {way: sum(own) for way, own in alternating(ways, asked.runs, CPU).items()}
     images = asked.runs * (asked.images // asked.batch * asked.batch)
