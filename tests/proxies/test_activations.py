@@ -87,6 +87,14 @@ def test_jacobian_covariance_equals_its_definition(name: str) -> None:
     assert jacobian_covariance(model.train(), images) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_gradient_that_is_rounding_counts_as_constant(seed: int) -> None:
+    torch.manual_seed(seed)
+    tokens = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=0)
+    with pytest.raises(ValueError, match="gives an image a constant gradient"):
+        jacobian_covariance(tokens, torch.randn(4, 3, 32, 32))
+
+
 def test_naswot_by_hand() -> None:
     # Signs + + −, + − − and − − +: two agree in 2, 0 and 1 of 3 units.
     images = image_rows([[1, 2, -1], [3, -1, -1], [-1, -1, 1]])
