@@ -29,3 +29,15 @@ def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         finally:
             for future in due:
                 future.cancel()
+
+
+def or_reason(work: Callable[[T], R]) -> Callable[[T], R | str]:
+    """``work`` that gives the text of its ValueError in place of raising it."""
+
+    def result(item: T) -> R | str:
+        try:
+            return work(item)
+        except ValueError as error:
+            return str(error)
+
+    return result

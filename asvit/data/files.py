@@ -5,7 +5,6 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from itertools import chain
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from asvit.core.files import IMAGE_ENDINGS, read_text, write_bytes
+from asvit.core.threads import in_order
 from asvit.data.arrays import stored_array
 from asvit.data.base import UNREADABLE, LabelledImages, Progress, Transform, naming
 from asvit.data.copies import file_digest
@@ -42,7 +42,7 @@ _CONVERTED = {
 # Endings of files that are 8-bit pictures, so that their headers need not be read early. A file
 # of another format with such a name is refused when it is read.
 _ALWAYS_PICTURES = (".jpg", ".jpeg", ".bmp", ".webp")
-_THREADS, _PART = 8, 256  # that read headers, and images whose headers they read in a row
+_PART = 256  # images whose headers a thread reads in a row
 
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
 
@@ -55,8 +55,8 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _COLUMNS = ["image", "class", "part", "bytes", "sha256"]
 _ROOT = "# images in "  # first line of a table whose images are in another folder
 
-FileState = tuple[int, ...]  #: place, size and times of a file, which differ if its content does
-Seen = MutableMapping[FileState, str]  #: SHA-256 of the content of files that were read
+#: Place, size and times of a file, of which one differs if its content does -> its SHA-256.
+Seen = MutableMapping[tuple[int, ...], str]
 
 
 class FolderDataset(LabelledImages):
@@ -254,8 +254,7 @@ def changed_images(
 def _change(path: Path, row: ListedImage, seen: Seen) -> str:
     """How a file differs from its row; empty if it does not."""
     try:
-        about = path.stat()
-        if about.st_size != row.size or digest_of(path, seen) != row.digest:
+        if size_and_digest(path, seen) != (row.size, row.digest):
             return "its content has changed"
     except FileNotFoundError:
         return "it is missing"
@@ -264,13 +263,13 @@ def _change(path: Path, row: ListedImage, seen: Seen) -> str:
     return ""
 
 
-def digest_of(path: Path, seen: Seen) -> str:
-    """SHA-256 of the content of a file, which is not read again while it stays as it is."""
+def size_and_digest(path: Path, seen: Seen) -> tuple[int, str]:
+    """Bytes and SHA-256 of a file, which is not read again while it stays as it is."""
     about = path.stat()
     state = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
     if state not in seen:
         seen[state] = file_digest(path)
-    return seen[state]
+    return about.st_size, seen[state]
 
 
 def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
@@ -372,8 +371,7 @@ def kind_of_images(
     parts = [open_ones[at : at + _PART] for at in range(0, len(open_ones), _PART)]
     certain = next((n for n in names if n.lower().endswith(_ALWAYS_PICTURES)), None)
     found = [] if certain is None else [(certain, PICTURES)]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return the_same(chain(found, *pool.map(kinds, parts)), source)
+    return the_same(chain(found, *in_order(kinds, parts)), source)
 
 
 def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:

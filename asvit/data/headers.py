@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
+from asvit.core.threads import in_order
 from asvit.data.base import LabelledImages, Progress
 from proxies.text import listed
 
 _log = logging.getLogger(__name__)
 
-_THREADS = 8  # which wait for the disk or the network
 _PART = 256  # images that a thread checks in a row
 _MOST_LINES = 100
 
@@ -30,11 +29,10 @@ def unreadable_images(
 
     total, bad = len(images), dict[str, str]()
     parts = [range(start, min(start + _PART, total)) for start in range(0, total, _PART)]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for part, faults in zip(parts, pool.map(check, parts), strict=True):
-            bad.update(faults)
-            if progress is not None:
-                progress(part.stop, total)
+    for part, faults in zip(parts, in_order(check, parts), strict=True):
+        bad.update(faults)
+        if progress is not None:
+            progress(part.stop, total)
     return bad
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asvit.core.files import expanded, split_reading
-from asvit.core.threads import in_order
+from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.files import FolderDataset, ListedDataset
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
@@ -210,14 +210,10 @@ def _balanced_pictures(
     pictures = np.empty(shape, np.uint8 if dataset.kind.picture else np.float32)
     bad = {}
 
-    def read(index: int) -> Array | str:
-        """The pixels of an image, or why it cannot be read."""
-        try:
-            return np.asarray(square(dataset.picture(index), size))
-        except ValueError as error:
-            return str(error)
+    def read(index: int) -> Array:
+        return np.asarray(square(dataset.picture(index), size))
 
-    for row, pixels in enumerate(in_order(read, indices.tolist())):
+    for row, pixels in enumerate(in_order(or_reason(read), indices.tolist())):
         if isinstance(pixels, str):
             bad[dataset.name(int(indices[row]))] = pixels
         else:

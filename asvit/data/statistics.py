@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asvit.core.threads import in_order
+from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, Progress, balanced_choice
 from asvit.data.headers import refuse_unreadable
 from asvit.data.kinds import MEAN, STD, Statistics
@@ -107,15 +107,12 @@ def _each(
 ) -> Iterator[tuple[LabelledImages, int, _Moments | str]]:
     """The moments of each image in order, or why it cannot be read."""
 
-    def read(index: int) -> _Moments | str:
-        try:
-            array = np.asarray(images.picture(index), np.float64)
-        except ValueError as error:
-            return str(error)
+    def read(index: int) -> _Moments:
+        array = np.asarray(images.picture(index), np.float64)
         flat = bool((array == array[0, 0]).all())
         return _Moments(array.mean(axis=(0, 1)), array.var(axis=(0, 1)), flat)
 
-    for index, moments in zip(indices, in_order(read, indices), strict=True):
+    for index, moments in zip(indices, in_order(or_reason(read), indices), strict=True):
         yield images, index, moments
 
 

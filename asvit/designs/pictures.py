@@ -35,9 +35,9 @@ from asvit.data.files import (
     ListedImage,
     Seen,
     changed_images,
-    digest_of,
     list_text,
     root_line,
+    size_and_digest,
     split_list,
 )
 from asvit.data.fractals import FractalDataset
@@ -166,17 +166,17 @@ class PictureList:
             """The side of a picture, and bytes and SHA-256 of its file; or what is wrong."""
             try:
                 path, side = images.path(index), min(size_of(images.picture(index)))
-                return side, (path.stat().st_size, digest_of(path, self._seen))
+                return side, size_and_digest(path, self._seen)
             except (ValueError, OSError) as error:
                 why = str(error.__cause__ or error).replace(f"{images.root}{os.sep}", "")
                 return one_line(why)
 
-        for index, found in enumerate(in_order(read, range(len(images)))):
-            if isinstance(found, str):
-                unreadable[images.name(index)] = found
+        for index, facts in enumerate(in_order(read, range(len(images)))):
+            if isinstance(facts, str):
+                unreadable[images.name(index)] = facts
             else:
-                sides.append(found[0])
-                files.append(found[1])
+                sides.append(facts[0])
+                files.append(facts[1])
                 readable.append(index)
             progress(index + 1, len(images))
         labels, names = images.labels[readable], [images.name(index) for index in readable]

@@ -198,22 +198,22 @@ def pair_counts(x: Array, y: Array, weights: Array) -> Array:
     w_i w_j sign(x_i - x_j) sign(y_i - y_j). A row drawn twice is tied with itself.
     """
     if len(x) > _ROWS_SQUARED:
-        return np.array([_counts_of_drawn(x, y, drawn) for drawn in weights]).T
+        return np.array([_counts_by_sorting(x, y, times) for times in weights]).T
     in_x, in_y = signs(x), signs(y)
     pairs = (in_x * in_y, np.abs(in_x), np.abs(in_y))
     return np.array([weighed(matrix, weights) for matrix in pairs])
 
 
-def _counts_of_drawn(x: Array, y: Array, times: Array) -> tuple[float, float, float]:
-    """What :func:`pair_counts` gives for one resample, in the time that sorting takes."""
-    drawn = np.repeat(np.arange(len(x)), times.astype(np.int64))
+def _counts_by_sorting(x: Array, y: Array, times: Array) -> tuple[float, float, float]:
+    """What :func:`pair_counts` gives for a resample, without matrices of all pairs."""
+    x, y = (np.repeat(values, times.astype(np.int64)) for values in (x, y))
     untied_x, untied_y = (
-        len(drawn) ** 2 - float((np.unique(values[drawn], return_counts=True)[1] ** 2).sum())
+        len(values) ** 2 - float((np.unique(values, return_counts=True)[1] ** 2).sum())
         for values in (x, y)
     )
     if not untied_x * untied_y:
         return 0.0, untied_x, untied_y
-    return kendall(x[drawn], y[drawn]) * math.sqrt(untied_x * untied_y), untied_x, untied_y
+    return kendall(x, y) * math.sqrt(untied_x * untied_y), untied_x, untied_y
 
 
 def weighed(pairs: Array, weights: Array) -> Array:

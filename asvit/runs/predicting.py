@@ -253,8 +253,8 @@ class Classifier:
         def as_it_is(picture: Picture) -> Tensor:
             return torch.from_numpy(np.array(picture))
 
-        taken = as_it_is if alone else preparation
-        return cls(path, run, taken, preparation.kind, labels, network, batch)
+        prepare = as_it_is if alone else preparation
+        return cls(path, run, prepare, preparation.kind, labels, network, batch)
 
     def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
         """What each picture is taken for."""
@@ -286,8 +286,8 @@ class Classifier:
                     return f"cannot read image {names[place]!r}: memory ran out"
                 raise
 
-        taken = in_order(read, range(len(names)))
-        while batch := list(islice(taken, size)):
+        inputs = in_order(read, range(len(names)))
+        while batch := list(islice(inputs, size)):
             images = [image for image in batch if isinstance(image, Tensor)]
             rows = iter(self._logits(images) if images else ())
             for image in batch:

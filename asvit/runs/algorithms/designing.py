@@ -104,8 +104,8 @@ class DesignAlgorithm(DesignRun):
     _journal: DesignJournal = field(init=False, repr=False, compare=False)
 
     def resolved(self) -> Self:
-        """With what widths are multiples of, which follows from the device, unless it is given."""
-        return replace(self, settings=with_multiple(self.settings, None))
+        """With what widths are multiples of."""
+        return with_multiple(self, None)
 
     @cached_property
     def picture_list(self) -> PictureList:

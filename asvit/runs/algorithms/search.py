@@ -20,7 +20,7 @@ from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, Track, image_progress
 from asvit.core.run_files import JOURNAL, RESULT, TRAINED, TRIALS
 from asvit.core.secrets import public_url
-from asvit.core.settings import ELSEWHERE, MeasuringSettings, Settings, fields_of
+from asvit.core.settings import ELSEWHERE, MeasuringSettings, fields_of
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
 from asvit.reference import REFERENCES
@@ -32,6 +32,7 @@ from asvit.runs.checks import find_directions, find_space
 from asvit.runs.estimate import Remaining, training_seconds, with_example
 from asvit.runs.lifecycle import check_settings
 from asvit.runs.measurement_pool import Evaluator, MeasurementJob
+from asvit.runs.run import Run
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun, next_budget
 from asvit.runs.timing import fresh_latency, latency
@@ -71,24 +72,25 @@ from proxies.latency import Latency
 from proxies.text import one_line
 from scaling.ranking import Better
 
-S = TypeVar("S", bound=Settings)
+R = TypeVar("R", bound=Run[Any, Any, Any])
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
 _TIMED = 30  # random architectures, the smallest of which are timed before a search
 _HOPELESS = 2  # times the latency allowed, from which on a search is not begun
 
 
-def with_multiple(settings: S, workers: Workers | None) -> S:
-    """Settings of a search or a design with what widths are multiples of, where that matters.
+def with_multiple(run: R, workers: Workers | None) -> R:
+    """A search or a design with what widths are multiples of, where that matters.
 
-    A device that a command times networks on need not be a GPU, even if they are trained on one.
+    It follows from the device, unless it is given. A device that a command times networks on need
+    not be a GPU, even if they are trained on one.
     """
-    s: Any = settings
+    s = run.settings
     limits = s.max_params, s.max_macs
     if s.width_multiple is not None or s.latency_command is not None or not any(limits):
-        return settings
+        return run
     multiple = usual_multiple(device_of(s.device, workers), *limits)
-    return replace(s, width_multiple=multiple)  # type: ignore[no-any-return]
+    return replace(run, settings=replace(s, width_multiple=multiple))
 
 
 @dataclass(kw_only=True)
@@ -99,8 +101,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
     _last: Progress | None = dataclasses.field(default=None, init=False)
 
     def resolved(self) -> Self:
-        """With what widths are multiples of, which follows from the device, unless it is given."""
-        return replace(self, settings=with_multiple(self.settings, self.workers))
+        """With what widths are multiples of."""
+        return with_multiple(self, self.workers)
 
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit; a storage is not opened."""

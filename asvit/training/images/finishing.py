@@ -86,17 +86,17 @@ class Finish:
         Their images are pixels ``[b, C, S, S]`` uint8, or normalised float32.
         """
         images = torch.cat([part.images.to(self.device, non_blocking=True) for part in parts])
-        begins = [0, *accumulate(len(part.images) for part in parts)]
-        drawn = [
+        begins = [*accumulate((len(part.images) for part in parts[:-1]), initial=0)]
+        operations = [
             replace(operation, image=begin + operation.image)
-            for begin, part in zip(begins, parts, strict=False)
+            for begin, part in zip(begins, parts, strict=True)
             for operation in part.operations
         ]
-        apply(images, drawn)
+        apply(images, operations)
         if images.dtype == torch.uint8:
             shift, scale = self._there
             images = images.float().sub_(shift).mul_(scale)
-        for begin, part in zip(begins, parts, strict=False):
+        for begin, part in zip(begins, parts, strict=True):
             if part.patches is not None:
                 part.patches.fill(images[begin:])
         targets = torch.cat([part.targets.to(self.device, non_blocking=True) for part in parts])

@@ -376,8 +376,9 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
     kind = images.kind
     mixing = augmentation.mixing(len(images.classes), batching.label_smoothing)
     finish = _finish(batching, kind, mixing)
-    left = finish is not None and kind.picture and augmentation.auto_augment is not None
-    recorder = Recorder() if left and augmentation.on_device else None
+    pixels = finish is not None and kind.picture
+    on_device = pixels and augmentation.on_device and augmentation.auto_augment is not None
+    recorder = Recorder() if on_device else None
     batches = _ImageBatches(
         images,
         batching,

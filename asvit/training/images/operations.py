@@ -40,7 +40,7 @@ class Operation:
 class Recorder:
     """Stands for timm's operations: it keeps what was drawn, and changes no image."""
 
-    drawn: list[Operation] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
     _image: int = 0
     _layer: int = 0
 
@@ -50,12 +50,12 @@ class Recorder:
 
     def take(self) -> list[Operation]:
         """All that was drawn since the last call."""
-        taken, self.drawn = self.drawn, []
-        return taken
+        operations, self.operations = self.operations, []
+        return operations
 
     def add(self, kind: str, values: Sequence[float]) -> None:
         """Keep an operation."""
-        self.drawn.append(Operation(self._image, self._layer, kind, values))
+        self.operations.append(Operation(self._image, self._layer, kind, values))
         self._layer += 1
 
     def standing_for(
@@ -86,14 +86,16 @@ class _Recorded:
 
     recorder: Recorder
     kind: str
-    values: Callable[..., Sequence[float]]  # of the size of an image and timm's arguments
+    values: Callable[..., Sequence[float]]  # of the size of an image and timm's argument
 
-    def __call__(self, image: Image.Image, *given: float, **options: Any) -> Image.Image:
-        kind, resample = self.kind, options.pop("resample", None)
+    def __call__(
+        self, image: Image.Image, *level: float, fillcolor: Sequence[int], resample: Any
+    ) -> Image.Image:
+        kind, values = self.kind, self.values(image.size, *level)
         if kind == "affine":  # timm draws how to interpolate, too
             method = random.choice(resample) if isinstance(resample, (list, tuple)) else resample
-            kind = _METHODS[method]
-        self.recorder.add(kind, self.values(image.size, *given, **options))
+            kind, values = Image.Resampling(method).name.lower(), [*values, *fillcolor]
+        self.recorder.add(kind, values)
         return image
 
 
@@ -103,47 +105,40 @@ class _Table:
 
     function: Callable[..., Image.Image]
 
-    def __call__(self, _size: tuple[int, int], *given: float, **_options: Any) -> Sequence[float]:
-        return self.function(_RAMP, *given).tobytes()
+    def __call__(self, _size: tuple[int, int], *level: float) -> Sequence[float]:
+        return self.function(_RAMP, *level).tobytes()
 
 
-def _moved(matrix: Sequence[float], fillcolor: Sequence[int]) -> Sequence[float]:
-    """The place in the image of each pixel of the result, and the colour outside."""
-    return [*matrix, *fillcolor]
+# Of a move: the matrix that maps a place in the result to one in the image.
 
 
-def _rotation(size: tuple[int, int], degrees: float, *, fillcolor: Any) -> Sequence[float]:
+def _rotation(size: tuple[int, int], degrees: float) -> Sequence[float]:
     angle = -math.radians(degrees % 360.0)
     cos, sin = round(math.cos(angle), 15), round(math.sin(angle), 15)
     x, y = size[0] / 2, size[1] / 2
-    return _moved((cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y), fillcolor)
+    return cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y
 
 
-def _shear_x(_size: tuple[int, int], factor: float, *, fillcolor: Any) -> Sequence[float]:
-    return _moved((1, factor, 0, 0, 1, 0), fillcolor)
+def _shear_x(_size: tuple[int, int], factor: float) -> Sequence[float]:
+    return 1, factor, 0, 0, 1, 0
 
 
-def _shear_y(_size: tuple[int, int], factor: float, *, fillcolor: Any) -> Sequence[float]:
-    return _moved((1, 0, 0, factor, 1, 0), fillcolor)
+def _shear_y(_size: tuple[int, int], factor: float) -> Sequence[float]:
+    return 1, 0, 0, factor, 1, 0
 
 
-def _translation_x(size: tuple[int, int], share: float, *, fillcolor: Any) -> Sequence[float]:
-    return _moved((1, 0, share * size[0], 0, 1, 0), fillcolor)
+def _translation_x(size: tuple[int, int], share: float) -> Sequence[float]:
+    return 1, 0, share * size[0], 0, 1, 0
 
 
-def _translation_y(size: tuple[int, int], share: float, *, fillcolor: Any) -> Sequence[float]:
-    return _moved((1, 0, 0, 0, 1, share * size[1]), fillcolor)
+def _translation_y(size: tuple[int, int], share: float) -> Sequence[float]:
+    return 1, 0, 0, 0, 1, share * size[1]
 
 
-def _factor(_size: tuple[int, int], factor: float = 0.0, **_options: Any) -> Sequence[float]:
+def _factor(_size: tuple[int, int], factor: float = 0.0) -> Sequence[float]:
     return [factor]
 
 
-_METHODS = {
-    Image.Resampling.NEAREST: "nearest",
-    Image.Resampling.BILINEAR: "bilinear",
-    Image.Resampling.BICUBIC: "bicubic",
-}
 # What changes each value alone.
 _TABLES = ("Invert", "Posterize", "PosterizeOriginal", "Solarize", "SolarizeAdd", "Brightness")
 _KINDS: Mapping[str, tuple[str, Callable[..., Sequence[float]]]] = {

@@ -76,13 +76,13 @@ def test_operations_follow_one_another_and_leave_other_images() -> None:
     batch = as_batch([picture(1), picture(3), picture(5)])
     before = batch.clone()
     halved, inverted = bytes(n // 2 for n in range(256)), bytes(255 - n for n in range(256))
-    drawn = [
+    queue = [
         Operation(2, 1, "table", inverted),
         Operation(0, 0, "table", inverted),
         Operation(2, 0, "table", halved),
         Operation(0, 1, "table", halved),
     ]
-    apply(batch, drawn)
+    apply(batch, queue)
     assert torch.equal(batch[0], (255 - before[0]) // 2)
     assert torch.equal(batch[1], before[1])
     assert torch.equal(batch[2], 255 - before[2] // 2)
@@ -118,10 +118,10 @@ def differing(some: Batches, others: Batches) -> float:
 def recorded_in(fractals: FractalDataset, options: dict[str, Any]) -> set[tuple[int, str]]:
     """The layers and kinds of the operations that are drawn in an epoch."""
     return {
-        (drawn.layer, drawn.kind)
+        (one.layer, one.kind)
         for _, parts in training(fractals, **options, device=CPU).prepared()
         for part in parts
-        for drawn in part.operations
+        for one in part.operations
     }
 
 
@@ -137,8 +137,8 @@ def test_without_a_device_workers_apply_it() -> None:
 @pytest.mark.parametrize("policy", ["original", "3a", "augmix-m5-w4-d2", "v0r-mstd0.5"])
 def test_other_policies_are_for_workers(policy: str) -> None:
     augmentation = Augmentation(auto_augment=policy)
-    told = f"auto_augment '{policy}' cannot be applied on a device; use a RandAugment such as"
-    with pytest.raises(ValueError, match=told):
+    message = f"auto_augment '{policy}' cannot be applied on a device; use a RandAugment such as"
+    with pytest.raises(ValueError, match=message):
         augmentation.train_transform(SIDE, mean=MEAN, recorder=Recorder())
 
 
@@ -151,22 +151,19 @@ def test_a_recorded_transform_survives_pickling() -> None:
     copy, own = pickle.loads(pickle.dumps((transform, recorder)))
     own.begin(3)
     copy(picture(3))
-    assert [(drawn.image, drawn.layer) for drawn in own.take()] == [(3, 0), (3, 1)]
+    assert [(one.image, one.layer) for one in own.take()] == [(3, 0), (3, 1)]
     assert not own.take()
     assert not recorder.take()
 
 
 def test_the_host_waits_for_no_operation() -> None:
-    drawn = [Operation(0, layer, kind, values(kind)) for layer, kind in enumerate(all_kinds())]
+    kinds = enumerate(operations._CHANGES)
+    queue = [Operation(0, layer, kind, values(kind)) for layer, kind in kinds]
     images = torch.empty(2, 3, SIDE, SIDE, dtype=torch.uint8, device="meta")
     with HostReads() as seen:
-        apply(images, drawn)
+        apply(images, queue)
     assert seen.reads == 0
-    assert seen.copies == 2 * len(drawn)
-
-
-def all_kinds() -> list[str]:
-    return [*operations._CHANGES]
+    assert seen.copies == 2 * len(queue)
 
 
 def values(kind: str) -> bytes | list[float]:
