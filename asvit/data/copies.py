@@ -1,6 +1,7 @@
 """Equal pictures under several names: detects them, keeps them in one part, and lists them."""
 
 import hashlib
+import os
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -10,10 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.data.base import divide
+from asvit.core.threads import in_order
+from asvit.data.base import Progress, divide
 from proxies.text import one_line
 
 _BLOCK = 4096  # bytes from the middle of a file, which differ in nearly all files of equal size
+_PART = 64  # files that a thread reads in a row
 _NAMED = 10  # pictures, or sets of equal ones, in a message
 
 
@@ -23,32 +26,45 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def equal_files(paths: Sequence[Path]) -> NDArray[np.int64]:
+def equal_files(paths: Sequence[Path], *, progress: Progress | None = None) -> NDArray[np.int64]:
     """A number for each file, equal for files of equal content.
 
     Only files of equal size are opened, and only those with equal bytes in the middle are read as
-    a whole. One that cannot be read equals no other.
+    a whole. One that cannot be read equals no other. ``progress`` is told of each of these rounds.
     """
     numbers = np.arange(len(paths))
-    candidates = [list(range(len(paths)))]
-    facts: tuple[Callable[[Path], Hashable], ...] = (_size, _middle, file_digest)
-    for fact in facts:
-        parts = [part for indices in candidates for part in _parted(indices, paths, fact)]
-        candidates = [part for part in parts if len(part) > 1]
-    for part in candidates:
+    alike: list[Sequence[int]] = [range(len(paths))]
+    rounds: tuple[Callable[[Path], Hashable], ...] = (_size, _middle, file_digest)
+    for fact in rounds:
+        values = _each(fact, [paths[index] for part in alike for index in part], progress)
+        parts = defaultdict[tuple[int, Hashable], list[int]](list)
+        for number, part in enumerate(alike):
+            for index, value in zip(part, values, strict=False):  # parts share the values
+                if value is not None:
+                    parts[number, value].append(index)
+        alike = [part for part in parts.values() if len(part) > 1]
+    for part in alike:
         numbers[part] = part[0]
     return numbers
 
 
-def _parted(
-    indices: Sequence[int], paths: Sequence[Path], fact: Callable[[Path], Hashable]
-) -> Iterator[list[int]]:
-    """Groups of files with the same value of ``fact``, without those that cannot be read."""
-    groups = defaultdict[Hashable, list[int]](list)
-    for index in indices:
-        with suppress(OSError):
-            groups[fact(paths[index])].append(index)
-    yield from groups.values()
+def _each(
+    fact: Callable[[Path], Hashable], paths: Sequence[Path], progress: Progress | None
+) -> Iterator[Hashable]:
+    """The ``fact`` of each file, None of those that cannot be read; by several threads."""
+
+    def read(part: Sequence[Path]) -> list[Hashable]:
+        values: list[Hashable] = [None] * len(part)
+        for place, path in enumerate(part):
+            with suppress(OSError):
+                values[place] = fact(path)
+        return values
+
+    parts = (paths[start : start + _PART] for start in range(0, len(paths), _PART))
+    for number, values in enumerate(in_order(read, parts)):
+        if progress is not None:
+            progress(number * _PART + len(values), len(paths))
+        yield from values
 
 
 def _size(path: Path) -> int:
@@ -60,7 +76,7 @@ def _size(path: Path) -> int:
 
 def _middle(path: Path) -> bytes:
     with path.open("rb") as file:
-        file.seek(path.stat().st_size // 2)
+        file.seek(file.seek(0, os.SEEK_END) // 2)
         return file.read(_BLOCK)
 
 

@@ -104,7 +104,8 @@ def open_training_sets(
         classes: Required number of classes; for ``fractal`` the number to generate.
         train_on_validation: Whether the images for validation are among those for training, too,
             all that were held out, however few are asked for.
-        progress: Called with the number of fractals that are ready, and their total.
+        progress: Called with the number of fractals that are ready, or of files that were compared
+            with each other, and their total.
         quiet: Whether to name no copies.
     """
     if not 0 < held_out < 1:
@@ -127,7 +128,7 @@ def open_training_sets(
         train, stored = _parts(spec, validation)
         _check_classes(train, classes)
         parts = (train, stored) if stored is not None else None
-        train, other = parts or _divided(train, held_out, seed, quiet=quiet)
+        train, other = parts or _divided(train, held_out, seed, progress, quiet=quiet)
         _check_same_classes(train, other)
         train = _balanced(train, train_images, seed, _TRAINED)
         other = _balanced(more := other, validation_images, seed, _VALIDATED)
@@ -313,11 +314,12 @@ def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
 
 
 def _divided(
-    images: LabelledImages, held_out: float, seed: int, *, quiet: bool
+    images: LabelledImages, held_out: float, seed: int, progress: Progress | None, *, quiet: bool
 ) -> tuple[LabelledImages, LabelledImages]:
     """Hold out a share of the images, on whose copies nothing is trained."""
     count = len(images)
-    groups = equal_files(paths) if (paths := images.paths) else np.arange(count)
+    paths = images.paths
+    groups = equal_files(paths, progress=progress) if paths else np.arange(count)
     if len(np.unique(groups)) < count and not quiet:
         names = [images.name(index) for index in range(count)]
         for warning in copies_in_words(names, images.labels, groups):

@@ -10,6 +10,7 @@ from typing import Self
 
 from asvit.core.files import expanded
 from asvit.core.run_files import PICTURES, RESULT
+from asvit.data.base import Progress
 from asvit.data.copies import equal_files
 from asvit.data.files import TRAIN, VALIDATION, ListedDataset
 from asvit.data.sources import LIST
@@ -28,7 +29,7 @@ class TrainedPictures:
     digests: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, weights: str) -> Self:
+    def of(cls, weights: str, progress: Progress | None = None) -> Self:
         """Those of weights in the folder of a training or a design, or in one inside it."""
         if weights.startswith(PREFIX):
             return cls()
@@ -39,11 +40,11 @@ class TrainedPictures:
                 if kind == "design":
                     return cls(digests=frozenset(_listed(folder / PICTURES, TRAIN, VALIDATION)))
                 if kind == "training":
-                    return cls._of_training(folder)
+                    return cls._of_training(folder, progress)
         return cls()
 
     @classmethod
-    def _of_training(cls, folder: Path) -> Self:
+    def _of_training(cls, folder: Path, progress: Progress | None) -> Self:
         s = TrainResult.read(folder / RESULT).settings
         data = expanded(s.data)
         if data.suffix == LIST and data.is_file():
@@ -52,10 +53,10 @@ class TrainedPictures:
         if not data.is_dir():
             return cls()
         # How many are validated on changes nothing; there may be fewer by now.
-        sets = open_sets(s, validation_images=None, classes=None, quiet=True)
+        sets = open_sets(s, validation_images=None, classes=None, quiet=True, progress=progress)
         return cls(paths=tuple(path.resolve() for path in sets.train.paths))
 
-    def count(self, pictures: Sequence[tuple[str, Path]]) -> int:
+    def count(self, pictures: Sequence[tuple[str, Path]], progress: Progress | None = None) -> int:
         """How many pictures, each a digest and a file, are among them, under any name."""
         same = sum(digest in self.digests for digest, _ in pictures)
         if not self.paths:
@@ -63,7 +64,8 @@ class TrainedPictures:
         own, known = [path.resolve() for _, path in pictures], set(self.paths)
         others = [path for path in own if path not in known]
         first = len(self.paths)  # a copy has the number of the first file of equal content
-        copies = int((equal_files([*self.paths, *others])[first:] < first).sum())
+        groups = equal_files([*self.paths, *others], progress=progress)
+        copies = int((groups[first:] < first).sum())
         return len(own) - len(others) + copies
 
 

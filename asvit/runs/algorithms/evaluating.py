@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asvit.core.answers import Answer, write_answers
-from asvit.core.progress import Progress, Tell
+from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import ANSWERS, PREDICTIONS
 from asvit.core.settings import check_same_digest
 from asvit.data.base import LabelledImages, sets_digest
@@ -146,7 +146,8 @@ class EvaluationAlgorithm(EvaluationRun):
         scored = Scored(outputs, of_class[images.labels[places]], classes)
         files = [(digests[place], images.path(place)) for place in places]
         seen = [(digest, path) for digest, path in files if path is not None]
-        trained = TrainedPictures.of(self.settings.weights).count(seen)
+        progress = image_progress(tell)
+        trained = TrainedPictures.of(self.settings.weights, progress).count(seen, progress)
         if trained:
             logger.warning(
                 "the network was trained on %d of these %d pictures: on others it is worse",
@@ -168,12 +169,18 @@ class EvaluationAlgorithm(EvaluationRun):
         root = f"{getattr(images, 'root', '')}{os.sep}"  # which others need not know
         digests, unreadable = dict[int, str](), dict[str, str]()
         names = [str(images.path(place) or images.name(place)) for place in range(len(images))]
-        outputs = self.classifier.logits(names, images.picture, self.settings.batch_size)
+
+        def picture(place: int) -> Picture:
+            """The picture, and in passing, in the thread that reads it, its digest."""
+            found, file = images.picture(place), images.path(place)
+            known = images.digest(place)  # which reading has checked
+            digests[place] = known or ("" if file is None else file_digest(file))
+            return found
+
+        outputs = self.classifier.logits(names, picture, self.settings.batch_size)
         for place, output in enumerate(outputs):
             if isinstance(output, Tensor):
-                logits[place], file = output, images.path(place)
-                known = images.digest(place)  # which reading has checked
-                digests[place] = known or ("" if file is None else file_digest(file))
+                logits[place] = output
             else:
                 logger.warning("%s", output)
                 unreadable[images.name(place)] = output.replace(root, "")

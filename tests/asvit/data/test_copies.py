@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import threading
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,28 @@ def test_files_are_equal_by_content_and_few_are_read(
     assert equal_files(paths).tolist() == [0, 1, 0, 3, 4, 5, 6, 7, 8, 4]
     assert read == ["0", "1", "2", "4", "link"]  # as a whole
     assert digest(paths[4]) == hashlib.sha256(b"other size").hexdigest()
+
+
+def test_files_are_read_beside_each_other_and_progress_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = [bytes([place % 100, 1]) for place in range(200)]
+    paths = [tmp_path / str(place) for place in range(200)]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    monkeypatch.setattr(copies, "_PART", 30)
+    together, waiting, middle = threading.Barrier(4, timeout=10), count(), copies._middle
+
+    def met(path: Path) -> bytes:
+        if next(waiting) < 4:
+            together.wait()  # broken unless four are read at once
+        return middle(path)
+
+    monkeypatch.setattr(copies, "_middle", met)
+    told = list[tuple[int, int]]()
+    groups = equal_files(paths, progress=lambda *at: told.append(at))
+    assert groups.tolist() == [place % 100 for place in range(200)]
+    assert told == [*zip([30, 60, 90, 120, 150, 180, 200], [200] * 7, strict=True)] * 3
 
 
 @given(
@@ -78,7 +102,11 @@ def test_a_training_does_not_validate_on_copies(
         (folder / "class0" / f"copy-{file.name}").write_bytes(file.read_bytes())
     other = folder / "class1" / "wrong.jpg"
     other.write_bytes(files[12].read_bytes())
-    sets = open_training_sets(str(folder), image_size=32, seed=0, held_out=0.4)
+    told = list[tuple[int, int]]()
+    sets = open_training_sets(
+        str(folder), image_size=32, seed=0, held_out=0.4, progress=lambda *at: told.append(at)
+    )
+    assert told[0] == (51, 51)  # files
     sides = [
         [(folder / part.name(index)).read_bytes() for index in range(len(part))]
         for part in (sets.train, sets.validation)
