@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -74,7 +73,7 @@ def _perform(run: Run[S, R, J]) -> R:
     run.check()
     folder, files = run.folder, run.files
     usable = seems_usable(folder, files, fresh=run.fresh, elsewhere=run.elsewhere)
-    if usable and (run.fresh or not os.path.lexists(folder / files.state)):
+    if usable and not run.begun:
         run.load()  # before anything is made or removed
     with _claim(run), run.session():
         store = run.open()

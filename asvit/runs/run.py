@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -286,6 +287,11 @@ class Run(ABC, Generic[S, R, J]):
         if self.scratch is not None:
             return self.scratch
         return named_folder(self.default_name()) if self.out is None else Path(self.out)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the folder has what an earlier session left."""
+        return not self.fresh and os.path.lexists(self.folder / self.files.state)
 
     @classmethod
     def html(cls, result: R) -> str:

@@ -72,6 +72,7 @@ class CorrelationAlgorithm(CorrelationRun):
     journal_type = ScoreJournal
     _contexts: dict[int, EvalContext] = dataclasses.field(default_factory=dict, init=False)
     _due: dict[int, list[str]] | None = dataclasses.field(default=None, init=False)
+    _built: bool = dataclasses.field(default=False, init=False)  # what there is to measure
 
     @classmethod
     def make(cls, preset: str = "default", **values: Any) -> Self:
@@ -96,7 +97,8 @@ class CorrelationAlgorithm(CorrelationRun):
     def table(self) -> ReferenceTable:
         """The reference table."""
         use = None if self.query.rows is None else self._rows_used
-        return load_reference(self.reference, use=use)
+        counted = self.query.most_params is not None
+        return load_reference(self.reference, use=use, check=counted)
 
     def _rows_used(self, table: ReferenceTable) -> Sequence[int]:
         """The rows of ``table`` that the query takes; all where these have to be counted first."""
@@ -157,8 +159,19 @@ class CorrelationAlgorithm(CorrelationRun):
             self._context(self._side(self.plan.rows[0]))
         elif not self._due:
             return None
+        self._build(self.plan.rows if self._due is None else [*self._due])
         device = device_of(self.settings.device, self.workers)
         return {"table": table_id(self.table), "device": device}
+
+    def _build(self, rows: Sequence[int]) -> None:
+        """Build the networks of rows: of those to be measured, all at first and then what is due.
+
+        Raises:
+            ValueError: For the first that cannot be built.
+        """
+        if not self._built:
+            load_reference(self.reference, use=lambda _table: rows)
+        self._built = True
 
     def gpus(self, device: str) -> Mapping[str, str]:
         """As the base has them, or those of the cluster that measures."""

@@ -59,8 +59,10 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
 
     @cached_property
     def table(self) -> ReferenceTable | None:
-        """The reference table, if there is one."""
-        return None if self.reference is None else load_reference(self.reference)
+        """The reference table, if there is one; a run that goes on has built its rows before."""
+        if self.reference is None:
+            return None
+        return load_reference(self.reference, check=not self.begun)
 
     def check(self) -> None:
         """Read the reference table, if there is one."""

@@ -3,9 +3,11 @@
 import math
 
 import pytest
+from numpy.random import default_rng as rng
 
 import asvit
 from asvit.reference import load_reference
+from asvit.spaces import SPACES, architectures
 from proxies.counts import count
 
 PITS = [f"pit:{dim},2|1,1,1|1,2,4" for dim in (4, 8, 12, 16, 20)]
@@ -46,6 +48,23 @@ def test_a_table_of_one_s_own(tmp_path):
     assert own.params == tuple(asvit.cost(text).params for text in PITS)
     assert own.macs is None
     assert load_reference(str(path)) == own
+
+
+def test_texts_of_spaces_and_formulas_in_the_place_of_building(tmp_path, monkeypatch):
+    texts = [
+        str(SPACES[name].sample(rng(seed))) for name in ("resnet", "asvit") for seed in (1, 2)
+    ]
+    rows = [f'"{text}",{50 + place}' for place, text in enumerate([*texts, PITS[0]])]
+    built, build = [], architectures.build_on_meta
+    monkeypatch.setattr(
+        architectures,
+        "build_on_meta",
+        lambda arch, **of: built.append(str(arch)) or build(arch, **of),
+    )
+    own = load_reference(write(tmp_path / "own.csv", ["architecture,accuracy", *rows]))
+    assert own.architectures == (*texts, PITS[0])
+    assert built == [*texts[:2], PITS[0]]
+    assert own.params == tuple(sum(p.numel() for p in own.build(i).parameters()) for i in range(5))
 
 
 def test_only_rows_to_use_are_parsed_and_built(tmp_path):

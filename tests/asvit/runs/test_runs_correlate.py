@@ -19,6 +19,7 @@ from asvit.reference.result import CorrelationResult
 from asvit.runs import measurement_pool
 from asvit.runs.algorithms import correlation as algorithm
 from asvit.runs.correlation import run_correlation
+from asvit.spaces import architectures
 from proxies import Score
 from proxies.registry import standard_measures
 from tests.asvit.runs import fakes
@@ -100,6 +101,26 @@ def test_rows_that_are_not_drawn_are_not_checked(tmp_path: Path) -> None:
         correlate(str(path), tmp_path / "all")
     with pytest.raises(ValueError, match=r"mine\.csv, line \d+: "):  # which have to be counted
         correlate(str(path), tmp_path / "small", rows=5, max_params="100M")
+
+
+def test_only_what_is_to_be_measured_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, cost = list[str](), architectures.cost
+
+    def noted(arch: Any, *args: Any, **options: Any) -> Any:
+        built.append(str(arch))
+        return cost(arch, *args, **options)
+
+    monkeypatch.setattr(architectures, "cost", noted)  # in its place, of As-ViTs
+    path = str(write_table(tmp_path / "mine.csv"))
+    drawn = correlate(path, tmp_path / "run", rows=5).values.architectures
+    assert sorted(built) == sorted(drawn)
+    built.clear()
+    correlate(path, tmp_path / "run", rows=5)
+    assert built == []
+    every = correlate(path, tmp_path / "run").values.architectures
+    assert sorted(built) == sorted({*every} - {*drawn})
 
 
 def test_a_run_folder_holds_the_answer(table: ReferenceTable, tmp_path: Path) -> None:
