@@ -352,6 +352,7 @@ def run_training(
     balance: Literal['none', 'weights', 'sampling'] = 'none',
     recipe: str = 'swin',
     epochs: int = 300,
+    hours: float | None = None,
     batch_size: int = 1024,
     accumulate: int = 1,
     optimizer: str = 'adamw',

@@ -22,7 +22,6 @@ from asvit.runs.predicting import predict
 from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
-from asvit.training.metrics import seconds_of_an_epoch
 from asvit.training.result import TrainResult
 from experiments.study import Study, cases, gain, grouped, in_a_cell, mean_cell, pivot
 from experiments.tables import markdown
@@ -41,6 +40,7 @@ DESIGNS: Mapping[str, Mapping[str, Any]] = {
 }
 BY_HAND = ("resnet", "mobilenet", "convnext", "repvit", "starnet", "swin", "deit", "shiftvit")
 FOLDER = Path("runs/designs")
+_MOST = 10_000  # epochs
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,7 @@ def train_for(
         "recipe": "small",
         "device": "cpu",
     }
-    timed = TrainAlgorithm.make(epochs=4, out=folder / "timing", **options).run()
-    each = seconds_of_an_epoch(timed.history)
-    return TrainAlgorithm.make(epochs=max(2, int(seconds / each)), out=folder, **options).run()
+    return TrainAlgorithm.make(epochs=_MOST, hours=seconds / 3600, out=folder, **options).run()
 
 
 def test(folder: Path, pictures: Path) -> float:

@@ -140,12 +140,13 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     where, processes = plan["device"], plan["processes"]
     source = plan["source"].partition("; ")[0]  # how many of them is told below
     where = where if processes == 1 else f"{processes} processes, {where}"
+    most = "" if s.hours is None else f"{clock(3600 * s.hours)} and at most "
     lines = [
         f"training {network.architecture}{added}: {plan['params']:,} params, "
         f"{plan['macs']:,} multiply-adds at {s.image_size} px, {network.num_classes} classes",
         f"images: {source}: {images['train']:,} for training, {images['validation']:,} for "
         f"validation{'' if plan['picture'] else ', ' + plan['pixels']}",
-        f"recipe {s.recipe}: {s.epochs} epochs of {plan['steps_per_epoch']} updates with "
+        f"recipe {s.recipe}: {most}{s.epochs} epochs of {plan['steps_per_epoch']} updates with "
         f"{s.batch_size} images, {s.optimizer}, learning rate {s.learning_rate:g}, weight decay "
         f"{s.weight_decay:g}, warm-up {s.warmup_epochs} epoch(s); {where}, {plan['precision']}, "
         f"seed {s.seed}",

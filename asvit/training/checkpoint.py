@@ -120,11 +120,17 @@ class Checkpoint:
     state: EngineState  # without the optimiser's once all epochs are done
     kind: str = KIND  # kind of the file
     part: EpochPart | None = None  # of the next epoch; None between two epochs
+    planned: int | None = None  # epochs in all, as time allows; None for those of the settings
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole training, as it is planned now."""
+        return int(self.origin.settings.epochs if self.planned is None else self.planned)
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done."""
-        return bool(len(self.history) >= self.origin.settings.epochs)
+        return len(self.history) >= self.epochs
 
     def write(self, path: Path) -> None:
         """Write the file as a whole or not at all (an OSError), and keep the one before."""
@@ -140,6 +146,7 @@ class Checkpoint:
             "part": self.part and {"seconds": self.part.seconds, "sums": dict(self.part.sums)},
             "bad_images": dict(self.bad_images),
             "numbers": dict(state.numbers),
+            **({} if self.planned is None else {"planned": self.planned}),
         }
         header = header_of(self.kind, self.origin, self.seconds)
         before = path.with_name(previous(path.name))
@@ -167,6 +174,7 @@ class Checkpoint:
                 ),
                 kind=kind,
                 part=_part(value_from_json(header["part"], _Part | None), tensors),
+                planned=value_from_json(header.get("planned"), int | None),
             )
 
         return read_training(path, kind, "checkpoint", parse)

@@ -29,7 +29,7 @@ from asvit.training.distillation import Outputs, Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import Accuracy, Batches, evaluate
 from asvit.training.precision import arithmetic, autocast
-from asvit.training.settings import TrainSettings
+from asvit.training.settings import WARMUP_SHARE, TrainSettings
 from asvit.training.short import fast_layout
 from proxies.evaluation import seed_for
 from proxies.memory import out_of_memory
@@ -122,15 +122,7 @@ class Engine:
             weight_decay=settings.weight_decay,
             layer_decay=None if settings.layer_decay == 1 else settings.layer_decay,
         )
-        self._schedule, _ = create_scheduler_v2(
-            self._optimizer,
-            num_epochs=settings.epochs,
-            warmup_epochs=settings.warmup_epochs,
-            warmup_lr=settings.warmup_lr,
-            min_lr=settings.min_lr,
-            step_on_epochs=False,
-            updates_per_epoch=self.steps_per_epoch,
-        )
+        self.plan(settings.epochs)
         self._soft = SoftTargetCrossEntropy()
         smoothing = settings.label_smoothing
         self._hard = LabelSmoothingCrossEntropy(smoothing) if smoothing else nn.CrossEntropyLoss()
@@ -142,6 +134,25 @@ class Engine:
     def average(self) -> nn.Module | None:
         """Moving average of the weights, as a network in evaluation mode; None without one."""
         return None if self._ema is None else self._ema.module
+
+    def plan(self, epochs: int, *, updates: int = 0) -> None:
+        """Make the learning rate that of so many epochs, after some updates.
+
+        The warm-up takes at most a fifth of them, unless it takes more of the settings' own.
+        """
+        settings = self.settings
+        longest = max(settings.warmup_epochs * epochs / settings.epochs, epochs // WARMUP_SHARE)
+        self._schedule, _ = create_scheduler_v2(
+            self._optimizer,
+            num_epochs=epochs,
+            warmup_epochs=min(settings.warmup_epochs, int(longest)),
+            warmup_lr=settings.warmup_lr,
+            min_lr=settings.min_lr,
+            step_on_epochs=False,
+            updates_per_epoch=self.steps_per_epoch,
+        )
+        if updates:
+            self._schedule.step_update(updates)
 
     @property
     def _networks(self) -> list[nn.Module]:

@@ -27,7 +27,7 @@ from asvit.training.distillation import Teacher
 from asvit.training.engine import Engine, Step
 from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import Loader, train_loader, validation_loader
-from asvit.training.metrics import EpochRow, predict, predictions_of
+from asvit.training.metrics import EpochRow, predict, predictions_of, seconds_of_an_epoch
 from asvit.training.settings import TOP
 from asvit.training.step_log import StepLog
 from asvit.training.token_plan import saved
@@ -73,6 +73,8 @@ class Session(EpochSession[EpochRow]):
             class_weights=self._class_weights(),
             classes=None if settings.balance == "none" else self.network.num_classes,
         )
+        if self.planned is not None:
+            self._engine.plan(self.planned)
         if stored is not None:
             self._engine.load_state(stored.state, updates=self.updates)
 
@@ -175,6 +177,20 @@ class Session(EpochSession[EpochRow]):
             average_balanced=None if average is None else average.balanced,
         )
 
+    def plan_again(self) -> None:
+        """As many epochs as are left of the hours, at the pace of the last ones."""
+        if self.planned is None:
+            return
+        left = 3600 * self.origin.settings.hours - self.seconds
+        self.plan(len(self.history) + round(left / seconds_of_an_epoch(self.history)))
+
+    def plan(self, epochs: int) -> None:
+        """Train for so many epochs in all, or for those of the settings if they are fewer."""
+        least, most = max(1, len(self.history)), self.origin.settings.epochs
+        # The processes may have timed otherwise.
+        self.planned = self.processes.gather(max(least, min(most, epochs)))[0]
+        self._engine.plan(self.total, updates=self.updates)
+
     def count_bad_images(self) -> None:
         """Add those of all processes, in this session, to those of the sessions before."""
         bad = self.processes.gather(self._train.bad + self._validation.bad)
@@ -196,6 +212,7 @@ class Session(EpochSession[EpochRow]):
         state = self._engine.state()
         facts = {
             **self.facts,
+            "epochs": self.total,
             "epoch": row.epoch,
             "top1": row.best_top1,
             **({} if row.balanced is None else {"balanced_accuracy": row.best_score}),
@@ -207,7 +224,7 @@ class Session(EpochSession[EpochRow]):
 
     def _follower(self, tell: Tell) -> Callable[..., None]:
         """Turns the steps of the engine, and the rows of epochs, into progress."""
-        epochs, resumed = self.origin.settings.epochs, len(self.history)
+        resumed = len(self.history)
         before, began = self._share(self.updates / self.steps), time.monotonic()
 
         def follow(step: Step, row: EpochRow | None = None) -> None:
@@ -223,7 +240,7 @@ class Session(EpochSession[EpochRow]):
                 Progress(
                     "epoch",
                     len(self.history),
-                    epochs,
+                    self.total,
                     resumed,
                     seconds=time.monotonic() - began,
                     state="  ".join(words),
@@ -241,7 +258,8 @@ class Session(EpochSession[EpochRow]):
 
     def _share(self, epochs: float) -> float:
         """Share of the work that is done after some epochs, by the measured times."""
-        return float(np.interp(epochs, range(len(self._work)), self._work)) / self.work
+        done = float(np.interp(epochs, range(len(self._work)), self._work))
+        return done / self._work[self.total]
 
     def _class_weights(self) -> Tensor | None:
         """Weights of the classes in the loss."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FEW = 2_000  # pictures, with fewer of which weights from elsewhere are the better start
 TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
 
-_WARMUP_SHARE = 5  # the default warm-up takes at most a fifth of the epochs
+WARMUP_SHARE = 5  # the default warm-up takes at most a fifth of the epochs
 _BRANCHES = 2  # of compact parts, as in asvit.convert
 _SOFT_WEIGHT = 0.1  # of the teacher in soft distillation, as in DeiT
 _BELOW = ("min_lr", "warmup_lr")  # at most the learning rate
@@ -122,6 +122,13 @@ class TrainSettings(Settings):
         complete="asvit.training.recipes:RECIPES",
     )
     epochs: int = _by_recipe(300, "Passes over the training images.", at_least=1)
+    hours: float | None = setting(
+        None,
+        "Train for about this long at most: with fewer epochs where they would take longer, "
+        "planned by their pace again after each of them.",
+        above=0,
+        shown="as long as the epochs take",
+    )
     batch_size: int = _by_recipe(1024, "Images per update, over all processes.", at_least=1)
     accumulate: int = setting(
         1,
@@ -286,6 +293,11 @@ class TrainSettings(Settings):
                 f"warmup_epochs={self.warmup_epochs} leaves nothing of epochs={self.epochs}; "
                 "use fewer"
             )
+        if self.hours is not None and self.staged:
+            raise ValueError(
+                f"retokenize={self.retokenize!r} divides a known number of epochs, and "
+                f"hours={self.hours:g} leaves it open; use one of them"
+            )
         for name in _BELOW:
             if getattr(self, name) > self.learning_rate:
                 raise ValueError(
@@ -330,7 +342,7 @@ def _filled_in(requested: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
     if isinstance(rate, int | float):
         values.update({name: min(values[name], rate) for name in _BELOW if name not in requested})
     if isinstance(values["epochs"], int) and "warmup_epochs" not in requested:
-        values["warmup_epochs"] = min(values["warmup_epochs"], values["epochs"] // _WARMUP_SHARE)
+        values["warmup_epochs"] = min(values["warmup_epochs"], values["epochs"] // WARMUP_SHARE)
     if values.get("ffn") is not None:
         values.setdefault("branches", _BRANCHES)
     if values.get("distillation") == "soft":

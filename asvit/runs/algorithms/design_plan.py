@@ -245,7 +245,7 @@ class DesignPlan:
         return lengths
 
     def choice(self) -> Mapping[str, Any]:
-        """Which finalist is trained on all pictures, and for how many epochs.
+        """Which finalist is trained on all pictures, and for how many epochs or hours at most.
 
         One from scratch of another family than the first has to be better by two standard
         errors: with few pictures chance would choose, and what learns fastest is not always best
@@ -268,16 +268,19 @@ class DesignPlan:
             for name in scores
         }
         epoch = image[winner] * whole
-        epochs = _enough(max(1, int(whole / self._recipe["batch_size"])))
+        epochs, hours = _enough(max(1, int(whole / self._recipe["batch_size"]))), None
+        seconds = epochs * epoch
         if self.settings.hours is not None:
             tests = self.results["pictures"]["test"] * (sum(image.values()) + image[winner])
-            epochs = max(2, min(epochs, int((self._left - _TESTED * tests) / epoch)))
+            hours = max(_FEWEST * epoch, self._left - _TESTED * tests) / 3600
+            seconds = min(seconds, 3600 * hours)
         return {
             "winner": winner,
             "by_hand": rival,
             "accuracies": scores,
             "epochs": epochs,
-            "seconds": {"training": epochs * epoch},
+            "hours": hours,
+            "seconds": {"training": seconds},
         }
 
     def seconds(self, data: str) -> Mapping[str, float]:
@@ -474,6 +477,7 @@ class DesignPlan:
             "training",
             **self._tuning(choice["winner"]),
             weights=str(self.folder / choice["winner"]),
+            hours=choice.get("hours"),
             train_on_validation=True,
             # Their accuracy says nothing any more.
             validation_images=len(self.results["pictures"]["classes"]),

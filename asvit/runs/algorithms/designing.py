@@ -544,7 +544,7 @@ class DesignAlgorithm(DesignRun):
             fractals=results["epochs"]["fractals"].get(choice["winner"], (0, 0))[1],
             balance=plan.balance,
             imbalance=plan.imbalance,
-            epochs=choice["epochs"],
+            epochs=results["training"].get("epochs", choice["epochs"]),
             classes=pictures["classes"],
             train_pictures=pictures["train"],
             test_pictures=test["pictures"],
@@ -616,6 +616,7 @@ def _trained(run: TrainAlgorithm) -> Mapping[str, Any]:
         "params": result.params,
         "macs": result.macs,
         "command": result.provenance["command"],
+        "epochs": len(result.history),
         "validation": statistics.fmean(row.score for row in last),
         "epoch_seconds": seconds_of_an_epoch(result.history),
     }

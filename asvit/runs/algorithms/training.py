@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -175,6 +176,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         if self.processes.first and (line := self.settings.augmentation.left_out(self.sets.kind)):
             logger.warning("%s", line)
         session = self._session(self.settings, store.file, self.workers_for(len(self.sets.train)))
+        if self.settings.hours is not None and store.file is None:  # else planned already
+            session.plan(round(3600 * self.settings.hours / self._pace(session.steps)[1]))
         self.planned = self._plan(session)
         with self.tracked() as track:
             session.run(tell if self.processes.first else ignore, track=track)
@@ -231,12 +234,17 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """What the run would do and how long it would take; coarser tokens are timed."""
         self.load()
         session = self._session(self.settings, None, 0)
+        speed, epoch = self._pace(session.steps)
+        seconds = min(epoch * session.work, 3600 * (self.settings.hours or math.inf))
+        times = {"images_per_second": speed, "epoch": epoch, "seconds": seconds}
+        return {**self._plan(session), "time": times}
+
+    def _pace(self, steps: int) -> tuple[float, float]:
+        """Images a second, and seconds of an epoch of so many updates, from a few batches."""
         speed = self._images_per_second()
         # An image to validate with takes a forward pass, one to train on about three.
-        images = session.steps * self.settings.batch_size + len(self.sets.validation) / 3
-        epoch = images / speed
-        times = {"images_per_second": speed, "epoch": epoch, "seconds": epoch * session.work}
-        return {**self._plan(session), "time": times}
+        images = steps * self.settings.batch_size + len(self.sets.validation) / 3
+        return speed, images / speed
 
     def _images_per_second(self) -> float:
         """Throughput of a few small batches at the network's own tokens."""
@@ -311,7 +319,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         return {
             **prepared.facts,
             "recipe": self.settings.recipe,
-            "epochs": self.settings.epochs,
             "images": self.sets.provenance["source"],
             "found_by": self.found_by,
             "asvit": __version__,

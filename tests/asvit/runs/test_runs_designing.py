@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -441,7 +442,10 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
     assert set(told) == {24}
     assert plan["training_steps"] == round(1_400 * share * 24 / 5)
     assert result.params < 4_000_000  # as wide as allowed it would be 9 M
-    assert 2 <= result.epochs <= 180 / 2.5 + 1
+    training = fakes.trained["training"]
+    assert 100 / 3600 < (training.hours or 0) < SHARES["training"] * 180 / 3600 * 1.2
+    assert training.epochs == 3_000  # at most
+    assert result.epochs == 1  # of the training that stands for it
     assert min((journal.result_of("epochs") or {})["epochs"].values()) >= 2
 
 
@@ -635,7 +639,11 @@ def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(tmp_p
     results["finalist-2"] = {"validation": 99.0, "epoch_seconds": (fewer + 1_000 / 3) / 500}
     chosen = plan.choice()
     assert chosen["winner"] == "finalist-2"
-    assert chosen["seconds"]["training"] / chosen["epochs"] == pytest.approx(5_000 / 500)
+    assert chosen["epochs"] == -(-20_000 // 78)
+    assert chosen["seconds"]["training"] == 3600 * chosen["hours"] == pytest.approx(330)
+    plan.settings = replace(settings, hours=None)
+    seconds = plan.choice()["seconds"]["training"]
+    assert seconds / chosen["epochs"] == pytest.approx(5_000 / 500)
 
 
 def test_pictures_of_a_table_are_trained_and_tested_apart(
