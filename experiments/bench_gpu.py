@@ -3,21 +3,22 @@
 Run from a checkout: ``python -m experiments.bench_gpu``. It measures the wall-clock time of the
 default search and the default scaling, the cost of the measures relative to a forward pass, how
 often the host waits for the device while measuring one candidate, and the device's memory; with
-``--all`` also networks and trainings beside what they are compared with, and writes the table of
-docs/performance.md, anew after each part, so that a run that is ended early keeps what it has.
+``--all`` also short trainings with and without a CUDA graph, and networks and trainings beside
+what they are compared with, and writes the table of docs/performance.md, anew after each part, so
+that a run that is ended early keeps what it has.
 Without a CUDA device it says so and exits successfully.
 """
 
 import argparse
 import statistics
+import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import torch
 
@@ -26,7 +27,9 @@ import proxies
 from asvit.core.files import write_text
 from asvit.executors import Workers
 from asvit.executors.base import cores
+from asvit.training import step_graph
 from asvit.training.settings import TrainSettings
+from asvit.training.short import Recipe, fit
 from experiments import bench_training
 from experiments.bench import (
     bench_parser,
@@ -40,13 +43,14 @@ from experiments.bench import (
 from experiments.bench_models import ENTRIES, over_baseline
 from experiments.growing import SEED
 from experiments.tables import fill_tables, markdown
+from proxies.cuda_graphs import counting_waits
 from scaling.growth import DEFAULT_MEASURES
 
 PARTS = ("search", "scale", "ratios", "waits")
-MORE = ("training", "models")  # of --all
+MORE = ("short", "training", "models")  # of --all
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 AIMS = {"search": 60.0, "scale": 180.0}  # seconds, on an H200
-_WAITED = "synchronizing CUDA operation"
+SHORT = Recipe(steps=200)  # of images of 32 px
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def main() -> None:
         "waits": partial(_waits, options, device),
         "search": partial(_search, options),
         "scale": partial(_scale, options),
+        "short": partial(_short, options, device),
         "training": partial(_training, options),
         "models": partial(_models, options, device),
     }
@@ -143,8 +148,7 @@ def _waits(options: argparse.Namespace, device: torch.device) -> list[Finding]:
     found = []
     for name, function in functions.items():
         function()  # one-off preparation may wait
-        with noticing_waits():
-            found.append(Finding(f"{name}: host waits", str(waits(function))))
+        found.append(Finding(f"{name}: host waits", str(counting_waits(function)[1])))
     return found
 
 
@@ -177,6 +181,24 @@ def _scale(options: argparse.Namespace) -> list[Finding]:
     )
     aim = f"{AIMS['scale']:g} s for 88M"
     return [Finding(f"scaling to {options.budget}", f"{seconds:.1f} s", aim)]
+
+
+def _short(options: argparse.Namespace, device: torch.device) -> list[Finding]:
+    """Steps a second of a short training that is launched by kernels, and as a CUDA graph."""
+    network = asvit.build(SEED, image_size=32, num_classes=10).to(device)
+    count = 4 * SHORT.batch_size
+    images = torch.randn(count, 3, 32, 32, device=device), torch.arange(count, device=device) % 10
+
+    def train(fewest: int) -> None:
+        with patch.object(step_graph, "FEWEST", fewest):
+            fit(network, images, images, SHORT, seed=options.seed)
+
+    ways = (partial(train, sys.maxsize), partial(train, step_graph.FEWEST))
+    plain, graph = (SHORT.steps / once for once in shortest(device, options.runs, *ways))
+    return [
+        Finding("short training, kernel by kernel", f"{plain:.1f} steps/s"),
+        Finding("short training, CUDA graph", f"{graph:.1f} steps/s"),
+    ]
 
 
 def _training(options: argparse.Namespace) -> list[Finding]:
@@ -232,24 +254,6 @@ def _timed(run: Callable[[Path], object]) -> float:
         started = time.perf_counter()
         run(Path(folder))
         return time.perf_counter() - started
-
-
-@contextmanager
-def noticing_waits() -> Iterator[None]:
-    """Make PyTorch warn whenever the host waits for the device."""
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-def waits(function: Callable[[], object]) -> int:
-    """The number of warnings about waiting for the device that ``function`` causes."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        function()
-    return sum(_WAITED in str(one.message) for one in caught)
 
 
 def table(findings: Sequence[Finding]) -> str:

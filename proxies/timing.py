@@ -20,13 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from proxies.cuda_graphs import BEFORE_CAPTURE, beside, capture
 from proxies.features import in_evaluation_mode
 from proxies.latency import Latency
 
 _WARM_UP = 0.1  # seconds, at least two passes
 _LEAST, _SECONDS = 10, 1.0  # timed passes, and time with those of the reference
 _FEWEST, _MOST_SECONDS = 3, 20.0  # of a network so slow that ten passes take longer than this
-_BEFORE_CAPTURE = 3  # passes before a CUDA graph is captured
 _REFERENCE_IMAGES = 128  # that an accelerator is given: 45 GFLOP
 _QUICK = 0.05  # seconds of a pass that notices what the one before left in the caches
 
@@ -77,27 +77,18 @@ def captured(
         run: One forward pass on the device, always of the same tensors.
         device: A CUDA device.
         cuda: torch's functions for it.
-
-    References:
-        https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
     """
-    with cuda.device(device):
-        # Capturing needs what libraries set up in a first pass, on another stream than usual.
-        beside, usual = cuda.Stream(), cuda.current_stream()
-        beside.wait_stream(usual)
-        with cuda.stream(beside), torch.inference_mode():
-            for _ in range(_BEFORE_CAPTURE):
-                run()
-        usual.wait_stream(beside)
-        graph = cuda.CUDAGraph()
-        with cuda.graph(graph), torch.inference_mode():
+    run = torch.inference_mode()(run)  # no more than this: torch keeps tensors of a capture
+    with beside(device, cuda):
+        for _ in range(BEFORE_CAPTURE):
             run()
+        replay = capture(run, cuda)
 
-    def replay() -> None:
+    def replay_there() -> None:
         with cuda.device(device):
-            graph.replay()
+            replay()
 
-    return replay
+    return replay_there
 
 
 def _alternate(

@@ -18,6 +18,7 @@ from asvit.training.precision import arithmetic, autocast
 from asvit.training.short_batches import LabelledTensors as LabelledTensors
 from asvit.training.short_batches import batch_of, draw_batch
 from asvit.training.short_settings import Recipe as Recipe
+from asvit.training.step_graph import StepGraph
 
 _FEW_PIXELS = 32 * 32  # of an image
 _POINT = ((1, 1), 1)  # kernel and groups of a convolution that is a linear layer
@@ -122,22 +123,31 @@ def _train(
     )
     schedule = LambdaLR(optimizer, lambda step: lr_factor(step, recipe))
     losses: list[float] = []
-    unread = UnreadLosses(train[0].device)
+    device = train[0].device
+    unread = UnreadLosses(device)
     weights = _class_weights(train[1]) if recipe.balance == "weights" else None
     model.train()
-    for step, (pixels, labels) in enumerate(_batches(*train, recipe, generator), 1):
-        with autocast(pixels.device, "auto"):
-            loss = _loss(model(pixels), labels, recipe, weights)
-        if unread.add(loss) or step == recipe.steps:
-            for value in unread.take().tolist():
-                losses.append(value)
-                if not math.isfinite(value):
-                    return tuple(losses), f"the loss became {value} in step {len(losses)}"
+
+    def loss_of(pixels: Tensor, labels: Tensor) -> Tensor:
+        with autocast(device, "auto"):
+            return _loss(model(pixels), labels, recipe, weights)
+
+    def update(loss: Tensor) -> None:
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         optimizer.step()
-        schedule.step()
+
+    with StepGraph(loss_of, update, optimizer, steps=recipe.steps, device=device) as step:
+        for number, batch in enumerate(_batches(*train, recipe, generator), 1):
+            loss = step.loss(*batch)
+            if unread.add(loss) or number == recipe.steps:
+                for value in unread.take().tolist():
+                    losses.append(value)
+                    if not math.isfinite(value):
+                        return tuple(losses), f"the loss became {value} in step {len(losses)}"
+            step.update(loss)
+            schedule.step()
     return tuple(losses), None
 
 

@@ -1,13 +1,15 @@
 """Benchmarks run, at their smallest, and print what they promise."""
 
+import dataclasses
 import re
-import warnings
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from run_script import Script, read_rows
 
+from asvit.training import step_graph
 from asvit.training.settings import TrainSettings
 from experiments import (
     bench_cost_growth,
@@ -20,7 +22,6 @@ from experiments import (
 )
 from experiments.bench import write_pictures
 from experiments.bench_cost_growth import AXES, Case, Row, table
-from experiments.bench_gpu import waits
 from experiments.bench_training import WAYS, measured
 
 # timm leaves the files of its pictures to the garbage collector.
@@ -109,16 +110,6 @@ def test_without_a_gpu_it_ends_well_in_one_line(script: Script) -> None:
     assert script(bench_gpu.main) == "skipped: no CUDA device here\n"
 
 
-def test_only_waiting_for_the_device_is_counted() -> None:
-    def run() -> None:
-        for _ in range(3):
-            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
-        warnings.warn("something else", stacklevel=1)
-
-    assert waits(run) == 3
-    assert waits(lambda: None) == 0
-
-
 def test_ratios_are_taken_on_any_device(script: Script) -> None:
     script(bench_gpu._options, "--topologies 1 --image-size 32 --runs 1")
     found = bench_gpu._ratios(script.code, torch.device("cpu"))
@@ -129,6 +120,18 @@ def test_ratios_are_taken_on_any_device(script: Script) -> None:
         "one candidate, 5 networks together",
     ]
     assert all(float(one.value.split()[0]) > 0 for one in found)
+
+
+def test_short_trainings_are_timed_on_any_device(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    fewest: list[int] = []
+    monkeypatch.setattr(bench_gpu, "SHORT", dataclasses.replace(bench_gpu.SHORT, steps=1))
+    monkeypatch.setattr(bench_gpu, "fit", lambda *_, **__: fewest.append(step_graph.FEWEST))
+    script(bench_gpu._options, "--runs 1")
+    found = bench_gpu._short(script.code, torch.device("cpu"))
+    assert [re.sub(r"\d+\.\d", "1", one.value) for one in found] == ["1 steps/s"] * 2
+    assert fewest == [sys.maxsize, step_graph.FEWEST] * 2
 
 
 def test_search_and_scaling_are_timed_on_any_device(

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from proxies import PROXIES, measure, timing
 from proxies.latency import Latency
 from proxies.registry import standard_measures
 from proxies.timing import _reference, captured, device_name, processor, time_passes
+from tests.fake_cuda import FakeCuda
 from tests.proxies.networks import Lambda
 
 CPU = torch.device("cpu")
@@ -72,60 +72,6 @@ def test_a_quick_network_is_called_before_each_time_it_is_timed() -> None:
     assert calls[-4 * len(mine) :] == turn * len(mine)
 
 
-class FakeCuda:
-    """torch.cuda as far as a graph needs it; notes what is called in which stream or capture."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.inside = ["usual"]
-
-    def _within(self, name: str) -> AbstractContextManager[None]:
-        @contextmanager
-        def within() -> Iterator[None]:
-            self.inside.append(name)
-            yield
-            self.inside.pop()
-
-        return within()
-
-    def note(self, what: str) -> None:
-        self.notes.append(f"{what} in {self.inside[-1]}")
-
-    def device(self, device: torch.device) -> AbstractContextManager[None]:
-        return self._within(str(device))
-
-    def stream(self, stream: "FakeStream") -> AbstractContextManager[None]:
-        return self._within(stream.name)
-
-    def graph(self, graph: "FakeGraph") -> AbstractContextManager[None]:
-        return self._within("capture")
-
-    def Stream(self) -> "FakeStream":
-        return FakeStream(self, "another stream")
-
-    def current_stream(self) -> "FakeStream":
-        return FakeStream(self, "usual")
-
-    def CUDAGraph(self) -> "FakeGraph":
-        return FakeGraph(self)
-
-
-class FakeStream:
-    def __init__(self, cuda: FakeCuda, name: str) -> None:
-        self.cuda, self.name = cuda, name
-
-    def wait_stream(self, other: "FakeStream") -> None:
-        self.cuda.notes.append(f"{self.name} waits for {other.name}")
-
-
-class FakeGraph:
-    def __init__(self, cuda: FakeCuda) -> None:
-        self.cuda = cuda
-
-    def replay(self) -> None:
-        self.cuda.note("replay")
-
-
 def test_a_cuda_graph_is_captured_once_after_passes_beside_and_then_replayed() -> None:
     cuda = FakeCuda()
     modes = []
@@ -138,8 +84,8 @@ def test_a_cuda_graph_is_captured_once_after_passes_beside_and_then_replayed() -
     assert cuda.notes == [
         "another stream waits for usual",
         *["pass in another stream"] * 3,
-        "usual waits for another stream",
         "pass in capture",
+        "usual waits for another stream",
     ]
     cuda.notes.clear()
     for _ in range(2):

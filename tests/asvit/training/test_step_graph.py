@@ -1,0 +1,268 @@
+"""Captured trainings make the updates of others, and whatever hinders a capture changes none."""
+
+import dataclasses
+import gc
+import logging
+import random
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import asvit
+from asvit.training import short, step_graph
+from asvit.training.short import FitResult, LabelledTensors, Recipe, fit
+from asvit.training.step_graph import StepGraph
+from proxies.cuda_graphs import BEFORE_CAPTURE
+from tests.fake_cuda import FakeCuda
+from tests.host_reads import read_seldom
+
+CPU = torch.device("cpu")
+# A power of two: its products with rounded factors have the same value as number and as tensor.
+RECIPE = Recipe(steps=30, batch_size=8, learning_rate=2**-7, warmup=5, shift=1, flip=True)
+Result = tuple[FitResult, dict[str, Tensor]]
+
+
+@pytest.fixture(autouse=True)
+def _rounded_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = short.lr_factor
+    monkeypatch.setattr(short, "lr_factor", lambda *given: float(np.float32(exact(*given))))
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
+    """The CPU passes for a CUDA device, whose losses are read seldom."""
+    fake = FakeCuda()
+    read_seldom(monkeypatch)
+    monkeypatch.setattr(step_graph, "_functions", lambda device: fake)
+    yield fake
+    assert fake.inside == ["usual"]
+    assert fake.sync_debug_mode == 0
+
+
+class Reading(nn.Module):
+    """A network that does something in each forward pass."""
+
+    def __init__(self, act: Callable[[Tensor], object] = lambda pixels: None) -> None:
+        super().__init__()
+        self.inner, self.act = nn.Linear(3 * 16 * 16, 3), act
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        self.act(pixels)
+        logits: Tensor = self.inner(pixels.flatten(1))
+        return logits
+
+
+def convolutional() -> nn.Module:
+    parts = [nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.GELU()]
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+
+
+def ours() -> nn.Module:
+    network = asvit.build("5,2,2|3,1,2|2,1,2|2,1,3|16", image_size=16, num_classes=3)
+    assert isinstance(network, nn.Module)
+    return network
+
+
+@pytest.fixture(scope="module")
+def data() -> LabelledTensors:
+    """Uneven classes."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(24, 3, 16, 16, generator=generator), torch.arange(24).sqrt().long() % 3
+
+
+def trained(build: Callable[[], nn.Module], data: LabelledTensors, recipe: Recipe) -> Result:
+    torch.manual_seed(0)
+    model = build()
+    return fit(model, data, data, recipe, seed=4), model.state_dict()
+
+
+def assert_equal(one: Result, other: Result) -> None:
+    assert one[0] == other[0]
+    assert one[1].keys() == other[1].keys()
+    for name, tensor in one[1].items():
+        assert torch.equal(tensor, other[1][name]), name
+
+
+@pytest.mark.parametrize("balance", ["none", "weights", "sampling"])
+@pytest.mark.parametrize("build", [convolutional, ours])
+def test_a_captured_training_is_the_same_to_the_bit(
+    build: Callable[[], nn.Module],
+    balance: Any,
+    data: LabelledTensors,
+    request: pytest.FixtureRequest,
+) -> None:
+    recipe = dataclasses.replace(RECIPE, balance=balance)
+    expected = trained(build, data, recipe)
+    cuda: FakeCuda = request.getfixturevalue("cuda")
+    assert_equal(trained(build, data, recipe), expected)
+    assert len(set(expected[0].losses)) == recipe.steps
+    (graph,) = cuda.graphs
+    assert graph.replays == recipe.steps - BEFORE_CAPTURE
+    assert set(cuda.notes[1:-2]) == {"replay in another stream"}
+    assert [cuda.notes[0], *cuda.notes[-2:]] == [
+        "another stream waits for usual",
+        "usual waits for another stream",
+        "empty cache in usual",
+    ]
+
+
+def test_dropout_is_drawn_anew_in_each_step(
+    data: LabelledTensors, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(3 * 16 * 16, 3))
+
+    expected = trained(build, data, RECIPE)
+    cuda = request.getfixturevalue("cuda")
+    monkeypatch.setattr(step_graph, "_draws", tuple)  # as the numbers of the CPU pass for CUDA's
+    assert_equal(trained(build, data, RECIPE), expected)
+    assert cuda.graphs[0].replays == RECIPE.steps - BEFORE_CAPTURE
+
+
+def test_a_loss_that_is_not_finite_in_a_replay_ends_training(
+    data: LabelledTensors, cuda: FakeCuda
+) -> None:
+    recipe = dataclasses.replace(RECIPE, learning_rate=2.0**100, warmup=20, clip=1e30)
+    fitted, _ = trained(convolutional, data, recipe)
+    assert cuda.graphs[0].replays == recipe.steps - BEFORE_CAPTURE
+    assert fitted.reason is not None
+    assert f"in step {len(fitted.losses)}" in fitted.reason
+    assert cuda.notes[-2] == "usual waits for another stream"
+
+
+@pytest.mark.parametrize("steps", [RECIPE.steps, step_graph.FEWEST - 1])
+def test_nothing_is_captured_on_a_cpu_or_in_few_steps(
+    steps: int, data: LabelledTensors, request: pytest.FixtureRequest
+) -> None:
+    assert step_graph._functions(CPU) is None
+    assert step_graph._functions(torch.device("cuda:1")) is torch.cuda
+    if steps < step_graph.FEWEST:
+        cuda = request.getfixturevalue("cuda")
+        trained(convolutional, data, dataclasses.replace(RECIPE, steps=steps))
+        assert cuda.notes == []
+    else:  # torch.cuda would raise
+        assert len(trained(convolutional, data, RECIPE)[0].losses) == steps
+
+
+def read(pixels: Tensor) -> None:
+    assert float(pixels.sum()) != 0
+
+
+HINDRANCES: dict[str, tuple[Callable[[Tensor], object], str, int]] = {
+    "read": (read, "operation not permitted when stream is capturing", 1),
+    "torch": (lambda _: torch.rand(1), "a step draws random numbers on the CPU", 0),
+    "python": (lambda _: random.random(), "a step draws random numbers on the CPU", 0),
+    "numpy": (lambda _: np.random.rand(), "a step draws random numbers on the CPU", 0),  # noqa: NPY002
+}
+
+
+@pytest.mark.parametrize("what", HINDRANCES)
+def test_where_steps_cannot_be_captured_they_go_on_with_the_same_numbers(
+    what: str,
+    data: LabelledTensors,
+    request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    act, reason, graphs = HINDRANCES[what]
+    expected = trained(lambda: Reading(act), data, RECIPE)
+    cuda = request.getfixturevalue("cuda")
+    with caplog.at_level(logging.DEBUG, step_graph.__name__):
+        assert_equal(trained(lambda: Reading(act), data, RECIPE), expected)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"steps are not captured as a CUDA graph: {reason}"
+    ]
+    assert len(cuda.graphs) == graphs
+    assert ("set state before the capture in another stream" in cuda.notes) == bool(graphs)
+    assert "replay in another stream" not in cuda.notes
+    assert cuda.notes[-1] == "usual waits for another stream"
+
+
+def test_a_step_that_waits_is_noticed_before_it_is_captured(
+    data: LabelledTensors, cuda: FakeCuda, caplog: pytest.LogCaptureFixture
+) -> None:
+    def act(_: Tensor) -> None:
+        if cuda.sync_debug_mode == "warn":
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+
+    with caplog.at_level(logging.DEBUG, step_graph.__name__):
+        trained(lambda: Reading(act), data, RECIPE)
+    assert caplog.messages == [
+        "steps are not captured as a CUDA graph: a step waits for the device"
+    ]
+    assert cuda.graphs == []
+
+
+def test_the_graph_and_its_gradients_are_gone_after_the_training(
+    data: LabelledTensors, cuda: FakeCuda
+) -> None:
+    model = convolutional()
+    gc.disable()  # memory of a device is not to wait for it
+    try:
+        fit(model, data, data, RECIPE, seed=4)
+        graph = weakref.ref(cuda.graphs.pop())
+        assert graph() is None
+    finally:
+        gc.enable()
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_batches_of_another_shape_are_computed_one_by_one(cuda: FakeCuda) -> None:
+    def run(steps: int) -> tuple[list[float], Tensor]:
+        torch.manual_seed(0)
+        model = nn.Linear(4, 1)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=2**-7, fused=True)
+
+        def update(loss: Tensor) -> None:
+            if optimizer.param_groups[0]["capturable"]:  # elsewhere torch warns of it on CUDA
+                capturable.append(cuda.inside[-1])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        losses = []
+        with StepGraph(
+            lambda x: model(x).square().mean(), update, optimizer, steps=steps, device=CPU
+        ) as step:
+            for number in range(30):
+                loss = step.loss(torch.randn(3 if number % 4 == 3 else 5, 4))
+                losses.append(loss.detach())
+                step.update(loss)
+        return [float(loss) for loss in losses], model.weight.detach()
+
+    capturable: list[str] = []
+    expected, got = run(0), run(30)
+    assert capturable == ["capture"]
+    assert got[0] == expected[0]
+    assert torch.equal(got[1], expected[1])
+    assert cuda.graphs[0].replays == sum(number % 4 != 3 for number in range(3, 30))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("build", [convolutional, ours])
+def test_on_a_gpu_a_captured_training_is_like_another(
+    build: Callable[[], nn.Module], data: LabelledTensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Equal algorithms, as the fastest can differ; rounding still can, which larger rates amplify.
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    recipe = dataclasses.replace(RECIPE, learning_rate=2**-10)
+    captures = []
+    capture = step_graph.capture
+    monkeypatch.setattr(
+        step_graph, "capture", lambda *given: captures.append(1) or capture(*given)
+    )
+    on_gpu = tuple(part.cuda() for part in data)
+    results = []
+    for fewest in (recipe.steps + 1, step_graph.FEWEST):
+        monkeypatch.setattr(step_graph, "FEWEST", fewest)
+        results.append(trained(lambda: build().cuda(), on_gpu, recipe)[0])
+    assert captures == [1]
+    eager, captured = results
+    assert captured.losses == pytest.approx(eager.losses, rel=0.03)
+    assert len(set(captured.losses)) == recipe.steps
