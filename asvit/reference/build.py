@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from asvit.reference.build_settings import BuildSettings
 from asvit.reference.schema import Cell, format_table
 from asvit.reference.table import LEAST_ROWS, Target
 from asvit.spaces import SearchSpace, cost
+from proxies.counts import Cost
 
 _WIDTHS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of architectures of varied sizes, over the table's width
 
@@ -128,10 +130,15 @@ def rows_of(
     for text in architectures:
         trainings = [Training(text, seed) for seed in range(settings.seeds)]
         if all(training in outcomes for training in trainings):
-            size = cost(text, settings.image_size, num_classes, in_chans=in_chans)
+            size = _size(text, settings.image_size, num_classes, in_chans)
             accuracies = tuple(outcomes[training].accuracy for training in trainings)
             rows.append(BuiltRow(text, size.params, size.macs, accuracies))
     return rows
+
+
+@lru_cache(maxsize=2**17)  # a table is written many times, and its rows are taken in turn
+def _size(text: str, image_size: int, num_classes: int, in_chans: int) -> Cost:
+    return cost(text, image_size, num_classes, in_chans=in_chans)
 
 
 def to_csv(rows: Sequence[BuiltRow], provenance: Mapping[str, str], *, seeds: int) -> str:

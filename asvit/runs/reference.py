@@ -105,8 +105,9 @@ def build_reference(**given: Any) -> BuildResult:
 
     The run folder holds ``trainings.jsonl`` (every finished training), ``table.csv`` (the
     architectures whose trainings are all finished, as :func:`asvit.reference.load_reference`
-    reads it) and ``result.json``. After a stop at most the trainings in flight are done again; the
-    table is the same whatever the number of jobs. More architectures or seeds extend a run.
+    reads it; written every minute and at the end) and ``result.json``. After a stop at most the
+    trainings in flight are done again; the table is the same whatever the number of jobs. More
+    architectures or seeds extend a run.
 
     Raises:
         OSError: If a process died, too.

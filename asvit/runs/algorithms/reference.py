@@ -32,6 +32,8 @@ from asvit.runs.checks import find_space
 from asvit.runs.reference import BuildRun
 from proxies.evaluation import resolve_device
 
+_EVERY_SECONDS = 60.0  # between two writings of the table, which take seconds of 10,000s of rows
+
 
 @dataclass(kw_only=True)
 class BuildAlgorithm(BuildRun):
@@ -67,13 +69,16 @@ class BuildAlgorithm(BuildRun):
         return start if trained.in_chans == 3 else {**start, "in_chans": trained.in_chans}
 
     def execute(self, store: TrainingJournal, tell: Tell) -> BuildResult:
-        """Train what the journal does not have, and write the table after each training."""
+        """Train what the journal does not have, and write the table now and then."""
         trainings, todo = self._trainings(), self._missing(store)
         before, began = len(trainings) - len(todo), time.monotonic()
+        written = began
         with closing(self._outcomes(todo)) as outcomes:
             for done, (training, outcome) in enumerate(outcomes, before + 1):
                 store.add_record(Finished(training, outcome))
-                self._write_table(store)
+                if time.monotonic() - written >= _EVERY_SECONDS:
+                    self._write_table(store, self._rows(store))
+                    written = time.monotonic()
                 state = outcome.reason or percent(outcome.accuracy)
                 tell(
                     Progress(
@@ -109,8 +114,8 @@ class BuildAlgorithm(BuildRun):
         return super().settled(store, result) and not self._missing(store)
 
     def conclude(self, store: TrainingJournal, result: BuildResult) -> BuildResult:
-        """Write the table, which a kill may have left behind the journal."""
-        self._write_table(store)
+        """Write the table, which is behind the journal until now."""
+        self._write_table(store, result.rows)
         return result
 
     def _trainings(self) -> list[Training]:
@@ -129,12 +134,11 @@ class BuildAlgorithm(BuildRun):
                 yield training, self.trainer(training)
 
     def _rows(self, store: TrainingJournal) -> list[BuiltRow]:
+        """The rows whose trainings are all finished."""
         sizes = store.num_classes, store.in_chans
         return rows_of(self.architectures, store.outcomes, self.settings, *sizes)
 
-    def _write_table(self, store: TrainingJournal) -> None:
-        """Write the rows whose trainings are all finished."""
-        rows = self._rows(store)
+    def _write_table(self, store: TrainingJournal, rows: Sequence[BuiltRow]) -> None:
         command = replace(self, out=None).command_line()
         lines = provenance_of(rows, store, self.settings, versions=versions(), command=command)
         write_text(self.folder / TABLE, to_csv(rows, lines, seeds=self.settings.seeds))

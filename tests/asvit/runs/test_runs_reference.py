@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from asvit.core.files import write_text
 from asvit.reference.build_result import BuildResult
+from asvit.runs.algorithms import reference
 from asvit.runs.algorithms.reference import find_devices
 from asvit.runs.folder import newest_run
 from asvit.runs.reference import BuildRun, build_reference
@@ -40,6 +42,22 @@ def test_a_run_folder_holds_the_table(tmp_path: Path) -> None:
         row.architecture for row in result.rows
     ]
     assert newest_run("reference", tmp_path) == tmp_path / "run"
+
+
+@pytest.mark.parametrize(("every", "times"), [(60, 1), (0, 13)])
+def test_the_table_is_written_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: float, times: int
+) -> None:
+    monkeypatch.setattr(reference, "_EVERY_SECONDS", every)
+    written = list[str]()
+    monkeypatch.setattr(
+        reference, "write_text", lambda path, text: write_text(path, text) or written.append(text)
+    )
+    result = build(tmp_path / "run")
+    assert len(written) == times
+    assert written[-1] == result.table.read_text()
+    result.table.unlink()
+    assert build(tmp_path / "run").table.read_text() == written[-1]
 
 
 def test_one_seed_has_no_noise_to_tell_of(tmp_path: Path) -> None:
