@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
+_PART = 1000  # pictures of a table on the screen, which is there as soon as these are classified
 
 
 @dataclass
@@ -48,21 +50,25 @@ def command(images: tuple[str, ...], *, weights: str, as_json: bool, **options: 
 
     IMAGE is a picture, or a folder of them. They are prepared as the images on which the network
     was tested. If one cannot be read, the others are still classified, and the exit code is 3.
+    Of many pictures, every thousand have a table of their own.
     """
-    from asvit.runs.predicting import predict
+    from asvit.runs.predicting import predictions
 
     values = {name: value for name, value in options.items() if value is not None}
-    predictions = predict(weights, images, **values)
-    if as_json:
-        records = [asdict(prediction) for prediction in predictions]
-        emit_json({"schema_version": SCHEMA_VERSION, "weights": weights, "images": records})
-    else:
-        _show(predictions)
-    unread = [prediction.reason for prediction in predictions if prediction.reason]
+    found = predictions(weights, images, **values)
+    unread, count = list[str](), 0
+    while part := list(found if as_json else islice(found, _PART)):
+        if as_json:
+            records = [asdict(prediction) for prediction in part]
+            emit_json({"schema_version": SCHEMA_VERSION, "weights": weights, "images": records})
+        else:
+            _show(part)
+        unread += [prediction.reason for prediction in part if prediction.reason]
+        count += len(part)
     for reason in unread[:-1]:
         logger.warning(reason)
     if unread:
-        more = f" ({len(unread)} of {len(predictions)} pictures)" if len(unread) > 1 else ""
+        more = f" ({len(unread)} of {count} pictures)" if len(unread) > 1 else ""
         raise ValueError(f"{unread[-1]}{more}")
 
 

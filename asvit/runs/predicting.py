@@ -101,12 +101,24 @@ def predict(
         >>> len(prediction.guesses)
         1
     """
+    return list(predictions(weights, images, top=top, batch_size=batch_size, device=device))
+
+
+def predictions(
+    weights: str | Path,
+    images: Iterable[str | Path],
+    *,
+    top: int = 3,
+    batch_size: int = 32,
+    device: str = "auto",
+) -> Iterator[PicturePrediction]:
+    """The same as of :func:`predict`, one by one, for any number of pictures."""
     for name, number in {"top": top, "batch_size": batch_size}.items():
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
     paths = list(find_pictures(images))
     classifier = open_classifier(str(weights), resolve_device(device))
-    return list(classifier.all(paths, top, batch_size))
+    yield from classifier.all(paths, top, batch_size)
 
 
 def open_classifier(

@@ -1,12 +1,16 @@
 """``asvit predict``: tables, JSON, and how it ends where a picture cannot be read."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from asvit.cli import predict as cli
 from asvit.networks import Network, WeightsFile
+from asvit.runs import predicting
+from asvit.runs.predicting import Guess, PicturePrediction
 from tests.asvit.cli.commands import run
 
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
@@ -32,6 +36,30 @@ def test_a_table_and_json_say_the_same() -> None:
     for line, guess in zip(lines, guesses, strict=True):
         assert f" {guess['label']} " in line
         assert f"{guess['probability']:.1%}" in line
+
+
+def test_of_many_pictures_some_are_told_before_the_next_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cli, "_PART", 2)
+    told, tables = list[str](), list[list[str]]()
+
+    def found(*_: object, **__: object) -> Iterator[PicturePrediction]:
+        for place in range(5):
+            told.append(f"{place}.png")
+            yield PicturePrediction(told[-1], (Guess("cat", 0.5),))
+
+    def show(part: Sequence[PicturePrediction]) -> None:
+        tables.append([prediction.image for prediction in part])
+        assert tables[-1][-1] == told[-1]
+
+    monkeypatch.setattr(predicting, "predictions", found)
+    assert run("predict", ".", "--weights", "x").stdout.count("probability") == 3
+    monkeypatch.setattr(cli, "_show", show)
+    run("predict", ".", "--weights", "x")
+    assert tables == [["0.png", "1.png"], ["2.png", "3.png"], ["4.png"]]
+    images = json.loads(run("predict", ".", "--weights", "x", "--json").stdout)["images"]
+    assert len(images) == 5
 
 
 def test_a_picture_that_cannot_be_read_is_told_after_the_others() -> None:
