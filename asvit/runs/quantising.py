@@ -15,6 +15,7 @@ import torch
 
 from asvit.core.files import expanded
 from asvit.core.run_files import PICTURES, RESULT
+from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, balanced_choice
 from asvit.data.files import TEST, TRAIN, ListedDataset, has_part
 from asvit.data.sources import LIST
@@ -27,7 +28,6 @@ from asvit.reference.intervals import paired_difference
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
 from proxies.latency import Latency
-from proxies.messages import first_line
 from proxies.timing import time_passes
 
 if TYPE_CHECKING:
@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     from asvit.data.kinds import Picture
 
     Array = NDArray[Any]
+    Prepare = Callable[[Picture], Array]
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 _SEED = 0  # of the pictures that are chosen
+_TOLD = 5_000  # pictures between two lines about how far it is
 _BATCH = 32  # pictures that are in memory together, and in a batch of a graph that takes any
 
 
@@ -131,8 +133,7 @@ def calibration(content: WeightsFile, pictures: LabelledImages) -> Sequence[Arra
     """Some pictures of each class as a network takes them, ``[C, side, side]`` each."""
     count = min(CALIBRATION, len(pictures))
     chosen = sorted(balanced_choice(pictures.labels, count, _SEED).tolist())
-    prepare = _prepared(content)
-    images = [prepare(picture) for _, picture in _readable(pictures, chosen)]
+    images = [image for _, image in _readable(pictures, chosen, _prepared(content))]
     if not images:
         raise ValueError(f"none of {count} pictures to quantise with can be read")
     return images
@@ -165,11 +166,16 @@ def judge(
     """
     graphs = [_Graph(path, content) for path in (before, after)]
     right: tuple[list[Array], ...] = ([], [])
-    progress(f"judging both copies on {len(pictures.others)} pictures")
-    for some in _parts(_readable(pictures.others, range(len(pictures.others)))):
+    count = len(pictures.others)
+    progress(f"judging both copies on {count} pictures")
+    told, prepare = 0, graphs[0].prepare  # both take pictures alike
+    for some in _parts(_readable(pictures.others, range(count), prepare)):
         labels = pictures.others.labels[[index for index, _ in some]]
         for graph, answers in zip(graphs, right, strict=True):
-            answers.append(graph.classes([picture for _, picture in some]) == labels)
+            answers.append(graph.classes([image for _, image in some]) == labels)
+        if (done := some[-1][0] + 1) - told >= _TOLD and done < count:
+            progress(f"judged both on {done} of {count}")
+            told = done
     if not right[0]:
         raise ValueError(f"no picture to judge by can be read: {pictures.others.source}")
     known, new = map(np.concatenate, right)
@@ -205,17 +211,14 @@ class _Graph:
         session = onnx_session(path, threads=torch.get_num_threads())
         self._content, self._run = content, run_onnx(session)
         self._alone = takes_pictures(session)
+        self.prepare: Prepare = np.asarray if self._alone else _prepared(content)
         size = 1 if self._alone else session.get_inputs()[0].shape[0]
         self._batch = size if isinstance(size, int) else None
 
-    def classes(self, pictures: Sequence[Picture]) -> Array:
-        """The likeliest class of each picture."""
-        prepare: Any = np.asarray if self._alone else _prepared(self._content)
-        likeliest = [
-            self._run(part).argmax(1)
-            for part in batches([prepare(picture) for picture in pictures], self._batch or _BATCH)
-        ]
-        return np.concatenate(likeliest)[: len(pictures)]
+    def classes(self, images: Sequence[Array]) -> Array:
+        """The likeliest class of each prepared picture."""
+        likeliest = [self._run(part).argmax(1) for part in batches(images, self._batch or _BATCH)]
+        return np.concatenate(likeliest)[: len(images)]
 
     def latency(self) -> Latency:
         """The time of a batch, or of a picture that is half as large again as the network's."""
@@ -233,19 +236,25 @@ class _Graph:
         )
 
 
-def _prepared(content: WeightsFile) -> Callable[[Picture], Array]:
+def _prepared(content: WeightsFile) -> Prepare:
     """Pictures as a network takes them, ``[C, side, side]`` float32."""
     prepare = content.preparation
     return lambda picture: prepare(picture).numpy()
 
 
-def _readable(pictures: LabelledImages, indices: Sequence[int]) -> Iterator[tuple[int, Picture]]:
-    """Those of the pictures that can be read; a warning names the others."""
-    for index in indices:
-        try:
-            yield index, pictures.picture(index)
-        except ValueError as error:
-            logger.warning("left out: %s", first_line(error))
+def _readable(
+    pictures: LabelledImages, indices: Sequence[int], prepare: Prepare
+) -> Iterator[tuple[int, Array]]:
+    """Those of the pictures that can be read, prepared by threads; a warning names the others."""
+
+    def read(index: int) -> Array:
+        return prepare(pictures.picture(index))
+
+    for index, image in zip(indices, in_order(or_reason(read), indices), strict=True):
+        if isinstance(image, str):
+            logger.warning("left out: %s", image)
+        else:
+            yield index, image
 
 
 def _parts(pictures: Iterator[T]) -> Iterator[list[T]]:

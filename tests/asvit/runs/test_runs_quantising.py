@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -182,6 +183,36 @@ class _Guesses:
         return timing.time_passes(lambda: None, torch.zeros(1, 3, 32, 32), runtime="onnx")
 
     labels = np.zeros(0, np.int64)
+    prepare = staticmethod(np.asarray)
+
+
+def test_pictures_are_read_beside_each_other_and_progress_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = find_pictures(None, Path("run/model.safetensors"), _content())
+    together = threading.Barrier(4, timeout=10)
+
+    def prepare(picture: Any) -> Any:
+        with contextlib.suppress(threading.BrokenBarrierError):  # after the first four
+            together.wait()
+            together.abort()
+            met.append(picture)
+        return np.asarray(picture)
+
+    met, told = list[Any](), list[str]()
+    for path in (copies := [Path(name) for name in ("float32.onnx", "int8.onnx")]):
+        path.write_bytes(b"graph")
+    for name, value in {
+        "labels": pictures.others.labels,
+        "prepare": staticmethod(prepare),
+    }.items():
+        monkeypatch.setattr(_Guesses, name, value)
+    for name, value in {"_Graph": _Guesses, "_BATCH": 5, "_TOLD": 8}.items():
+        monkeypatch.setattr(quantising, name, value)
+    how: dict[str, Any] = {"content": _content(), "pictures": pictures, "calibrated": 9}
+    assert quantising.judge(*copies, **how, tolerance=12, progress=told.append).pictures == 18
+    assert met
+    assert told == ["judging both copies on 18 pictures", "judged both on 10 of 18"]
 
 
 def test_a_copy_that_loses_more_than_it_may_is_not_written(
