@@ -21,6 +21,7 @@ from asvit.data.arrays import stored_array
 from asvit.data.base import UNREADABLE, LabelledImages, Progress, Transform, naming
 from asvit.data.copies import file_digest
 from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture, the_same
+from asvit.data.texts import Texts
 from proxies.messages import first_line
 from proxies.tables import csv_text, read_cells
 from proxies.text import one_line
@@ -92,8 +93,7 @@ class FolderDataset(LabelledImages):
             where = root / empty[0] if inner else root
             raise ValueError(f"no images in {str(where)!r}; use {', '.join(IMAGE_ENDINGS)} files")
         self.root, self.reading = root, reading
-        # As texts: a million paths would take several times the memory.
-        self._files = tuple(
+        self._files = Texts(
             f"{name}/{file}" if inner else file for name, files in groups.items() for file in files
         )
         super().__init__(
@@ -182,23 +182,24 @@ class ListedDataset(LabelledImages):
     def __init__(self, table: Path, part: str = TRAIN, *, reading: str = "") -> None:
         self.root, rows = _read_list(table)
         self.reading = reading
-        self._rows = [row for row in rows if row.part == part]
-        if not self._rows:
+        own = [row for row in rows if row.part == part]
+        if not own:
             raise ValueError(f"{table} has no images for part {part!r}")
         classes = sorted({row.label for row in rows})
         places = {label: place for place, label in enumerate(classes)}
         where = f"{table.resolve().parent.name}/{table.name}"
+        self._names = Texts(row.name for row in own)
+        self._digests = Texts(row.digest for row in own)
         super().__init__(
-            f"{where}, {len(self._rows)} images, {len(classes)} classes, part {part}",
+            f"{where}, {len(own)} images, {len(classes)} classes, part {part}",
             tuple(classes),
-            np.array([places[row.label] for row in self._rows], dtype=np.int64),
+            np.array([places[row.label] for row in own], dtype=np.int64),
         )
 
     @cached_property
     def kind(self) -> ImageKind:
         """The kind of its images, from their headers."""
-        names = [row.name for row in self._rows]
-        return kind_of_files(self.root, names, self.reading, self.source)
+        return kind_of_files(self.root, self._names, self.reading, self.source)
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names what cannot be read, or has changed."""
@@ -214,20 +215,19 @@ class ListedDataset(LabelledImages):
 
     def name(self, index: int) -> str:
         """Its file, as the table names it."""
-        return self._rows[index].name
+        return self._names[index]
 
     def identity(self, index: int) -> str:
         """Its file, and its SHA-256."""
-        row = self._rows[index]
-        return f"{row.name} {row.digest}"
+        return f"{self.name(index)} {self.digest(index)}"
 
     def digest(self, index: int) -> str:
         """SHA-256 of its content, as the table has it."""
-        return self._rows[index].digest
+        return self._digests[index]
 
     def path(self, index: int) -> Path:
         """The file of image ``index``."""
-        return self.root / self._rows[index].name
+        return self.root / self.name(index)
 
 
 def has_part(table: Path, part: str) -> bool:

@@ -20,6 +20,7 @@ from asvit.core.files import IMAGE_ENDINGS, expanded
 from asvit.data.base import LabelledImages, naming
 from asvit.data.files import check_open, kind_of_images, read_open
 from asvit.data.kinds import ImageKind, Picture
+from asvit.data.texts import Texts
 from proxies.messages import first_line
 from proxies.text import shown
 
@@ -59,8 +60,7 @@ class ShardedDataset(LabelledImages):
             counts.append(len(own))
         if not images:
             raise ValueError(f"no images in {shown(pattern)}; use samples of KEY.jpg and KEY.cls")
-        # Arrays, of which the processes that load share one copy; millions of objects they do not.
-        self._names = np.array([image.name.encode(errors="surrogateescape") for image in images])
+        self._names = Texts(image.name for image in images)
         self._extents = np.array([(image.begin, image.size) for image in images])
         self._shard = np.repeat(np.arange(len(self._shards)), counts)
         classes = sorted(set(labels), key=lambda label: (not label.isdecimal(), len(label), label))
@@ -91,8 +91,7 @@ class ShardedDataset(LabelledImages):
 
     def name(self, index: int) -> str:
         """Return the archive of image ``index`` and its name there, as ``0001.tar/0042.jpg``."""
-        name = self._names[index].decode(errors="surrogateescape")
-        return f"{self._shards[self._shard[index]].name}/{name}"
+        return f"{self._shards[self._shard[index]].name}/{self._names[index]}"
 
     def _opened(self, index: int) -> IO[bytes]:
         begin, size = self._extents[index].tolist()

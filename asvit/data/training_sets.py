@@ -37,6 +37,7 @@ from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.shards import SHARDS, ShardedDataset
 from asvit.data.sources import DOWNLOAD, LIST, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
+from asvit.data.texts import Texts
 from proxies.text import one_line
 
 _log = logging.getLogger(__name__)
@@ -190,13 +191,12 @@ class PartedPictures(LabelledImages):
             parts = [TRAIN] + [VALIDATION] * (len(named) - 2) + [TEST]
             each = [len(folder) for folder in folders]
             self.parts = np.repeat(np.array(parts, dtype=object), each)
-        self._names = [
+        self._names = Texts(
             "/".join([*before, folder.name(index)])
             for before, folder in zip([[name] for name in named] or [[]], folders, strict=True)
             for index in range(len(folder))
-        ]
+        )
         self.root, self.reading = root, reading
-        self._paths = tuple(path for folder in folders for path in folder.paths)
         labels = np.concatenate([folder.labels for folder in folders])
         super().__init__(folders[0].source, folders[0].classes, labels)
 
@@ -207,15 +207,15 @@ class PartedPictures(LabelledImages):
 
     def picture(self, index: int) -> Picture:
         """Read picture ``index``; a ValueError names a file that cannot be read."""
-        return read_as(self._paths[index], self.kind)
+        return read_as(self.path(index), self.kind)
 
     def path(self, index: int) -> Path:
         """The file of picture ``index``."""
-        return self._paths[index]
+        return self.root / self._names[index]
 
     def check(self, index: int) -> None:
         """Read the header of picture ``index``."""
-        check_as(self._paths[index], self.kind)
+        check_as(self.path(index), self.kind)
 
     def name(self, index: int) -> str:
         """Return the path of picture ``index`` relative to the folder."""
