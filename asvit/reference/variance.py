@@ -10,6 +10,7 @@ from scipy import stats
 from asvit.reference.findings import SEED, Component, Interval
 
 Array = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 _POINTS = 2_000  # at most, of the grid of shares
 _CHUNK = 100  # of its points at a time: memory
@@ -39,7 +40,7 @@ def variance_components(
         rest: Name of what is left.
 
     Returns:
-        The causes in their order, and the rest. Time: about 0.2 s for 60 rows.
+        The causes in their order, and the rest. Time: 0.01 s for 60 rows, 0.02 s for 20,000.
 
     Raises:
         ValueError: If the lengths differ, there are too few values, or a cause has a level for
@@ -52,7 +53,7 @@ def variance_components(
     """
     y = np.asarray(values, dtype=np.float64)
     groups = fixed or [0] * len(y)
-    means = _indicators(groups)
+    means = _indicators(_places(groups))
     for name, own in {**causes, "fixed": groups}.items():
         if len(own) != len(y):
             raise ValueError(f"{name} has {len(own)} level(s) for {len(y)} value(s)")
@@ -64,14 +65,13 @@ def variance_components(
             )
     if len(y) < means.shape[1] + 2:
         raise ValueError(f"{len(y)} values are too few for {means.shape[1]} mean(s)")
-    factors = [_indicators(own) for own in causes.values()]
+    places = [_places(own) for own in causes.values()]
     shares = _grid(len(causes) + 1)
-    kernels = np.stack([*(z @ z.T for z in factors), np.eye(len(y))])
-    logs, variances = _likelihoods(y, means, kernels, shares)
+    logs, variances = _likelihoods(y, means, places, shares)
     logs += (_CONCENTRATION - 1) * np.log(shares).sum(1)
     weights = np.exp(logs - logs.max())
     weights /= weights.sum()
-    levels = [*(z.shape[1] for z in factors), len(y)]
+    levels = [*(int(own.max()) + 1 for own in places), len(y)]
     deviations = np.sqrt((weights * variances) @ shares)
     return {
         name: Component(
@@ -94,10 +94,15 @@ def best_of(deviation: float, number: int) -> float:
     return deviation * float(np.trapezoid(grid * density, grid))
 
 
-def _indicators(levels: Sequence[Hashable]) -> Array:
+def _places(levels: Sequence[Hashable]) -> Places:
+    """The level of each row by its number."""
+    numbers = {level: number for number, level in enumerate(dict.fromkeys(levels))}
+    return np.array([numbers[level] for level in levels])
+
+
+def _indicators(places: Places) -> Array:
     """``[rows, levels]``: 1 in the column of the level of each row."""
-    places = {level: i for i, level in enumerate(dict.fromkeys(levels))}
-    return np.eye(len(places))[[places[level] for level in levels]]
+    return np.eye(places.max() + 1)[places]
 
 
 def _grid(parts: int) -> Array:
@@ -115,24 +120,53 @@ def _splits(total: int, parts: int) -> Iterator[tuple[int, ...]]:
         yield from ((first, *others) for others in _splits(total - first, parts - 1))
 
 
-def _likelihoods(y: Array, means: Array, kernels: Array, shares: Array) -> tuple[Array, Array]:
+def _likelihoods(
+    y: Array, means: Array, places: Sequence[Places], shares: Array
+) -> tuple[Array, Array]:
     """The restricted log-likelihood at each point, and the variance of values that is its best.
 
-    ``means`` is ``[rows, means]``, ``kernels`` ``[causes, rows, rows]``, ``shares``
-    ``[points, causes]``.
+    The cause with the most levels is taken out by sums over its levels, the others by Woodbury's
+    identity. So a point takes no more time for more rows, or for more levels of that cause.
+
+    Args:
+        y: ``[rows]``.
+        means: ``[rows, means]``, 1 for the one that a row has.
+        places: The level of each row, for each cause.
+        shares: ``[points, causes + 1]``.
     """
+    y = y - means @ (means.T @ y / means.sum(0))  # changes nothing but rounding errors
+    most, *others = sorted(range(len(places)), key=lambda cause: -places[cause].max())
+    effects = [_indicators(places[cause]) for cause in others]
+    columns = np.column_stack([*effects, means, y])
+    sums = np.zeros((places[most].max() + 1, columns.shape[1]))
+    np.add.at(sums, places[most], columns)
+    sizes, kind, count = np.unique(
+        np.bincount(places[most]), return_inverse=True, return_counts=True
+    )
+    within = np.stack([sums[kind == size].T @ sums[kind == size] for size in range(len(sizes))])
+    inner = sum(effect.shape[1] for effect in effects)
+    of_column = [cause for cause, z in zip(others, effects, strict=True) for _ in z.T]
     freedom = len(y) - means.shape[1]
     logs, variances = [], []
     for points in np.array_split(shares, max(1, len(shares) // _CHUNK)):
-        covariance = np.einsum("pc,cij->pij", points, kernels)
+        rest, wide = points[:, -1:], points[:, [most]]
+        # Products of the columns in the inverse of the covariance by this cause and the rest.
+        taken = np.tensordot(wide / (rest + wide * sizes), within, 1)
+        whole = (columns.T @ columns - taken) / rest[..., None]
+        roots = np.sqrt(points[:, of_column])[..., None]
+        covariance = np.eye(inner) + roots * whole[:, :inner, :inner] * roots.transpose(0, 2, 1)
         factor = np.linalg.cholesky(covariance)
-        white = np.linalg.solve(factor, np.column_stack([means, y]))
-        x, own = white[:, :, :-1], white[:, :, -1:]
-        information = x.transpose(0, 2, 1) @ x
-        fitted = np.linalg.solve(information, x.transpose(0, 2, 1) @ own)
-        squares = np.maximum(((own - x @ fitted) ** 2).sum((1, 2)), 1e-12)
-        diagonal = np.diagonal(factor, axis1=1, axis2=2)
-        determinants = 2 * np.log(diagonal).sum(1) + np.linalg.slogdet(information)[1]
+        white = np.linalg.solve(factor, roots * whole[:, :inner, inner:])
+        left = whole[:, inner:, inner:] - white.transpose(0, 2, 1) @ white
+        information, own = left[:, :-1, :-1], left[:, :-1, -1:]
+        fitted = np.linalg.solve(information, own)
+        squares = np.maximum(left[:, -1, -1] - (own * fitted).sum((1, 2)), 1e-12)
+        determinants = (
+            len(y) * np.log(rest[:, 0])
+            + np.log1p(wide / rest * sizes) @ count
+            + 2 * np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
+            + np.linalg.slogdet(information)[1]
+        )
         logs.append(-(determinants + freedom * np.log(squares)) / 2)
         variances.append(squares / freedom)
     return np.concatenate(logs), np.concatenate(variances)

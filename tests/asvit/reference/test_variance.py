@@ -44,10 +44,8 @@ def test_balanced_networks_have_the_likelihood_of_their_mean_squares() -> None:
     between = of * float(((y.mean(1) - y.mean()) ** 2).sum())
     within = float(((y - y.mean(1, keepdims=True)) ** 2).sum())
     shares = _grid(2)
-    same = np.kron(np.eye(groups), np.ones((of, of)))
-    found, variances = _likelihoods(
-        y.ravel(), np.ones((groups * of, 1)), np.stack([same, np.eye(groups * of)]), shares
-    )
+    places = [np.repeat(np.arange(groups), of)]
+    found, variances = _likelihoods(y.ravel(), np.ones((groups * of, 1)), places, shares)
     expected_between = of * shares[:, 0] + shares[:, 1]
     squares = between / expected_between + within / shares[:, 1]
     freedom = groups * of - 1
@@ -58,6 +56,45 @@ def test_balanced_networks_have_the_likelihood_of_their_mean_squares() -> None:
     )
     assert np.ptp(found - expected / 2) < 1e-8
     assert variances == pytest.approx(squares / freedom)
+
+
+def by_rows(y, means, places, shares):
+    """The likelihoods from the covariances of all rows."""
+    logs, variances = [], []
+    for share in shares:
+        effects = [np.equal.outer(own, own) for own in places]
+        inverse = np.linalg.inv(np.tensordot(share, [*effects, np.eye(len(y))], 1))
+        information = means.T @ inverse @ means
+        own = y - means @ np.linalg.solve(information, means.T @ inverse @ y)
+        squares, freedom = own @ inverse @ own, len(y) - means.shape[1]
+        determinants = np.linalg.slogdet(information)[1] - np.linalg.slogdet(inverse)[1]
+        logs.append(-(determinants + freedom * np.log(squares)) / 2)
+        variances.append(squares / freedom)
+    return np.array(logs), np.array(variances)
+
+
+@pytest.mark.parametrize("causes", [1, 2, 3])
+@pytest.mark.parametrize("fixed", [1, 4])
+def test_sums_over_levels_give_the_likelihood_of_all_rows(causes: int, fixed: int) -> None:
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        rows = int(rng.integers(10, 50))
+        places = [rng.integers(0, rng.integers(2, rows), rows) for _ in range(causes)]
+        places = [np.unique(own, return_inverse=True)[1] for own in places]
+        means = np.eye(fixed)[np.arange(rows) % fixed]
+        y, shares = 70 + 3 * rng.standard_normal(rows), _grid(causes + 1)[::50]
+        found, expected = (of(y, means, places, shares) for of in (_likelihoods, by_rows))
+        assert found[0] == pytest.approx(expected[0], rel=1e-8, abs=1e-8)
+        assert found[1] == pytest.approx(expected[1], rel=1e-8)
+
+
+def test_thousands_of_trainings_take_no_time() -> None:
+    rng = np.random.default_rng(0)
+    networks = np.repeat(np.arange(10_000), 2)
+    causes = {"family": (networks % 8).tolist(), "topology": networks.tolist()}
+    before = time.process_time()
+    variance_components(rng.standard_normal(20_000), causes)
+    assert time.process_time() - before < 2
 
 
 def test_three_causes_of_sixty_trainings_take_no_time() -> None:
