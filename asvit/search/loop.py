@@ -69,7 +69,13 @@ _UNDRAWN = "measured beside the draws"  # user attributes of the study: text to 
 _LATENCY = "latency of {}"  # at the network's text
 _LATENCY_AGAIN = "latency again of {}"  # the same in a process of its own
 _AGAIN = "finalists on {} networks"
+_MANY = 1000  # rows, up to which all are looked at after each step
 HOPELESS = 10  # failures at the start, with nothing else, after which a search gives up
+
+
+def interval(rows: int) -> int:
+    """Steps between two looks at all rows: so many that the looks take no more time in the end."""
+    return 1 + rows // _MANY
 
 
 class History:
@@ -175,6 +181,7 @@ class Search:
         self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
         self._latencies: dict[str, Latency] = {}
+        self._leader: Sequence[TrialRow] = ()  # one at most, for the display
         timed = None if self.time is None else self._milliseconds
         self.limits = Limits(self.space, self.settings, timed)
         if self.settings.limited:
@@ -381,7 +388,9 @@ class Search:
     def _state(self, row: TrialRow) -> str:
         """Entropy, best so far and failures in a line; what there is not is left out."""
         parts = [f"entropy {row.entropy:.2f}"] if math.isfinite(row.entropy) else []
-        for best in best_rows(self.rows, self._history.objectives, count=1):
+        if not self._leader or len(self.rows) % interval(len(self.rows)) == 0:
+            self._leader = best_rows(self.rows, self._history.objectives, count=1)
+        for best in self._leader:
             values = (f"{short(name)} {number(value)}" for name, value in best.values.items())
             parts.append(f"best {best.architecture} ({', '.join(values)})")
         failures = sum(row.state == "failed" for row in self.rows)

@@ -43,7 +43,7 @@ from asvit.search.controllers import get_controller
 from asvit.search.front import objectives, pareto_front
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.limits import Limits, check_latency
-from asvit.search.loop import History, Search, TrainingSearch
+from asvit.search.loop import History, Search, TrainingSearch, interval
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, write_trials
 from asvit.search.sampler import measured_trials
@@ -74,7 +74,7 @@ from scaling.ranking import Better
 
 R = TypeVar("R", bound=Run[Any, Any, Any])
 
-SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
+SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv, of up to 1000 rows
 _TIMED = 30  # random architectures, the smallest of which are timed before a search
 _HOPELESS = 2  # times the latency allowed, from which on a search is not begun
 
@@ -366,7 +366,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             for progress in search.run():
                 self._last = progress
                 self._check_per_cent(search.rows)
-                if progress.done == 1 or progress.done % SAVE_EVERY == 0:
+                done = progress.done
+                if done == 1 or done % (SAVE_EVERY * interval(done)) == 0:
                     self._save(search.rows)
                 if isinstance(progress.record, TrialRow):
                     track("trial", progress.record, progress.record.number + 1)

@@ -18,17 +18,20 @@ from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
 from asvit.core.versions import versions
 from asvit.data import load_images
 from asvit.runs import lifecycle, measurement_pool
+from asvit.runs.algorithms import search as algorithm
 from asvit.runs.checks import find_space
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import (
     CONTROLLERS,
     Measurement,
     SearchSettings,
+    loop,
     read_trials,
 )
-from asvit.search.front import picked
+from asvit.search.front import best_rows, picked
 from asvit.search.journal import read_journal
 from asvit.search.result import SearchResult
+from asvit.search.rows import write_trials
 from asvit.search.study import StudyStore, open_url, quiet_optuna
 from asvit.spaces import SPACES, build, cost, load_space
 from proxies import measure
@@ -52,6 +55,30 @@ def search(out: Path | None = None, **settings: Any) -> SearchResult:
 def _no_report(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "report" not in request.node.name:
         monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+
+
+def test_many_rows_are_looked_at_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, ranked, states = list[int](), list[int](), list[str]()
+
+    def write(path: Path, rows: Any, measures: Any) -> None:
+        written.append(len(rows))
+        write_trials(path, rows, measures)
+
+    def best(rows: Any, *of: Any, **options: Any) -> Any:
+        ranked.append(len(rows))
+        return best_rows(rows, *of, **options)
+
+    monkeypatch.setattr(algorithm, "SAVE_EVERY", 2)
+    monkeypatch.setattr(algorithm, "write_trials", write)
+    monkeypatch.setattr(loop, "best_rows", best)
+    monkeypatch.setattr(loop, "_MANY", 8)
+    search(tmp_path, steps=24, progress=lambda at: states.append(at.state))
+    assert written == [1, 2, 4, 6, 8, 12, 18, 24, 24]  # every 2, 4, 6 and 8, and in the end
+    assert [count for count in ranked if count > 7] == [8, 10, 12, 14, 18, 21, 24, 24]
+    assert len(read_trials(tmp_path / "trials.csv")) == 24
+    assert all("best " in state for state in states[1:24])
 
 
 @pytest.mark.parametrize("controller", sorted({*CONTROLLERS} - {"predictor"}))
