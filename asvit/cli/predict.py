@@ -55,9 +55,9 @@ def command(images: tuple[str, ...], *, weights: str, as_json: bool, **options: 
     from asvit.runs.predicting import predictions
 
     values = {name: value for name, value in options.items() if value is not None}
-    found = predictions(weights, images, **values)
+    results = predictions(weights, images, **values)
     unread, count = list[str](), 0
-    while part := list(found if as_json else islice(found, _PART)):
+    while part := list(results if as_json else islice(results, _PART)):
         if as_json:
             records = [asdict(prediction) for prediction in part]
             emit_json({"schema_version": SCHEMA_VERSION, "weights": weights, "images": records})

@@ -43,7 +43,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _SEED = 0  # of the pictures that are chosen
-_TOLD = 5_000  # pictures between two lines about how far it is
+_EVERY = 5_000  # pictures between two lines about how far it is
 _BATCH = 32  # pictures that are in memory together, and in a batch of a graph that takes any
 
 
@@ -168,14 +168,14 @@ def judge(
     right: tuple[list[Array], ...] = ([], [])
     count = len(pictures.others)
     progress(f"judging both copies on {count} pictures")
-    told, prepare = 0, graphs[0].prepare  # both take pictures alike
+    last, prepare = 0, graphs[0].prepare  # both take pictures alike
     for some in _parts(_readable(pictures.others, range(count), prepare)):
         labels = pictures.others.labels[[index for index, _ in some]]
         for graph, answers in zip(graphs, right, strict=True):
             answers.append(graph.classes([image for _, image in some]) == labels)
-        if (done := some[-1][0] + 1) - told >= _TOLD and done < count:
+        if (done := some[-1][0] + 1) - last >= _EVERY and done < count:
             progress(f"judged both on {done} of {count}")
-            told = done
+            last = done
     if not right[0]:
         raise ValueError(f"no picture to judge by can be read: {pictures.others.source}")
     known, new = map(np.concatenate, right)

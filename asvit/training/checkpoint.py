@@ -120,7 +120,7 @@ class Checkpoint:
     state: EngineState  # without the optimiser's once all epochs are done
     kind: str = KIND  # kind of the file
     part: EpochPart | None = None  # of the next epoch; None between two epochs
-    planned: int | None = None  # epochs in all, as time allows; None for those of the settings
+    planned: int | None = None  # epochs in all, where they may differ from the settings'
 
     @property
     def epochs(self) -> int:
@@ -146,7 +146,7 @@ class Checkpoint:
             "part": self.part and {"seconds": self.part.seconds, "sums": dict(self.part.sums)},
             "bad_images": dict(self.bad_images),
             "numbers": dict(state.numbers),
-            **({} if self.planned is None else {"planned": self.planned}),
+            **({} if self.epochs == self.origin.settings.epochs else {"planned": self.epochs}),
         }
         header = header_of(self.kind, self.origin, self.seconds)
         before = path.with_name(previous(path.name))

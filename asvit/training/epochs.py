@@ -42,8 +42,8 @@ class EpochSession(ABC, Generic[Row]):
         self._kept = self._began  # when the last checkpoint was written
         self._part = None if stored is None else stored.part  # of the epoch to go on with
         self.history: list[Row] = [] if stored is None else list(stored.history)  #: epochs so far
-        #: Epochs in all where time decides, and they are planned again; None for the settings'.
-        self.planned: int | None = None if stored is None else stored.planned
+        #: Epochs of the whole training, as it is planned now.
+        self.total: int = self.origin.settings.epochs if stored is None else stored.epochs
         #: Name of each unreadable image to how often it was replaced.
         self.bad_images = {} if stored is None else dict(stored.bad_images)
 
@@ -97,13 +97,8 @@ class EpochSession(ABC, Generic[Row]):
                 self._save()
             yield self.history[-1]
 
-    @property
-    def total(self) -> int:
-        """Epochs of the whole training, as it is planned now."""
-        return int(self.origin.settings.epochs if self.planned is None else self.planned)
-
     def plan_again(self) -> None:
-        """Update :attr:`planned` after an epoch; every process must call this."""
+        """Update :attr:`total` after an epoch; every process must call this."""
 
     @property
     def updates(self) -> int:
@@ -163,7 +158,7 @@ class EpochSession(ABC, Generic[Row]):
     ) -> None:
         progress = self.origin, tuple(self.history), self.seconds, self.bad_images
         try:
-            checkpoint = Checkpoint(*progress, self.state(), self.kind, part, self.planned)
+            checkpoint = Checkpoint(*progress, self.state(), self.kind, part, self.total)
             checkpoint.write(self.folder / self.file)
             then()
         except OSError as error:

@@ -73,9 +73,8 @@ class Session(EpochSession[EpochRow]):
             class_weights=self._class_weights(),
             classes=None if settings.balance == "none" else self.network.num_classes,
         )
-        if self.planned is not None:
-            self._engine.plan(self.planned)
         if stored is not None:
+            self._engine.plan(self.total)
             self._engine.load_state(stored.state, updates=self.updates)
 
     @property
@@ -179,16 +178,17 @@ class Session(EpochSession[EpochRow]):
 
     def plan_again(self) -> None:
         """As many epochs as are left of the hours, at the pace of the last ones."""
-        if self.planned is None:
+        hours = self.origin.settings.hours
+        if hours is None:
             return
-        left = 3600 * self.origin.settings.hours - self.seconds
+        left = 3600 * hours - self.seconds
         self.plan(len(self.history) + round(left / seconds_of_an_epoch(self.history)))
 
     def plan(self, epochs: int) -> None:
         """Train for so many epochs in all, or for those of the settings if they are fewer."""
         least, most = max(1, len(self.history)), self.origin.settings.epochs
         # The processes may have timed otherwise.
-        self.planned = self.processes.gather(max(least, min(most, epochs)))[0]
+        self.total = self.processes.gather(max(least, min(most, epochs)))[0]
         self._engine.plan(self.total, updates=self.updates)
 
     def count_bad_images(self) -> None:

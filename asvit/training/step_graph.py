@@ -106,8 +106,8 @@ class StepGraph:
             if self._left == 1:
                 self._batch = batch
             return self._observed(lambda: self._loss(*batch))
-        for own, given in zip(graph.batch, batch, strict=True):
-            own.copy_(given)
+        for own, new in zip(graph.batch, batch, strict=True):
+            own.copy_(new)
         graph.replay()
         return graph.loss.clone()  # the next replay overwrites it
 

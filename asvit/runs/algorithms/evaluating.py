@@ -172,10 +172,10 @@ class EvaluationAlgorithm(EvaluationRun):
 
         def picture(place: int) -> Picture:
             """The picture, and in passing, in the thread that reads it, its digest."""
-            found, file = images.picture(place), images.path(place)
+            image, file = images.picture(place), images.path(place)
             known = images.digest(place)  # which reading has checked
             digests[place] = known or ("" if file is None else file_digest(file))
-            return found
+            return image
 
         outputs = self.classifier.logits(names, picture, self.settings.batch_size)
         for place, output in enumerate(outputs):

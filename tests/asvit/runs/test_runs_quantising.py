@@ -207,7 +207,7 @@ def test_pictures_are_read_beside_each_other_and_progress_is_told(
         "prepare": staticmethod(prepare),
     }.items():
         monkeypatch.setattr(_Guesses, name, value)
-    for name, value in {"_Graph": _Guesses, "_BATCH": 5, "_TOLD": 8}.items():
+    for name, value in {"_Graph": _Guesses, "_BATCH": 5, "_EVERY": 8}.items():
         monkeypatch.setattr(quantising, name, value)
     how: dict[str, Any] = {"content": _content(), "pictures": pictures, "calibrated": 9}
     assert quantising.judge(*copies, **how, tolerance=12, progress=told.append).pictures == 18

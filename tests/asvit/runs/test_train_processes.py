@@ -78,8 +78,8 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path, alone: Path) -> No
 @pytest.mark.slow
 def test_two_processes_plan_the_same_epochs_within_hours(tmp_path: Path) -> None:
     at_most = ASKED.index("--epochs") + 1
-    asked = [*ASKED[:at_most], "1000", *ASKED[at_most + 1 :], "--hours", "0.002"]
-    with pair(asked, tmp_path / "run") as both:
+    words = [*ASKED[:at_most], "1000", *ASKED[at_most + 1 :], "--hours", "0.002"]
+    with pair(words, tmp_path / "run") as both:
         found = ended(both, tmp_path / "run")
     assert [code for code, _ in found] == [0, 0], found
     two = result(tmp_path / "run")

@@ -76,9 +76,9 @@ def test_another_pace_changes_the_plan(
 
 
 def test_hours_that_are_enough_change_nothing(tmp_path: Path) -> None:
-    given = {**LONG, "epochs": 4, "warmup_epochs": 3, "log_every": 2}
-    run_training(ARCH, out=tmp_path / "with", hours=1.0, **given)
-    run_training(ARCH, out=tmp_path / "without", **given)
+    options = {**LONG, "epochs": 4, "warmup_epochs": 3, "log_every": 2}
+    run_training(ARCH, out=tmp_path / "with", hours=1.0, **options)
+    run_training(ARCH, out=tmp_path / "without", **options)
     check_same(tmp_path / "with", tmp_path / "without")
 
 
@@ -86,8 +86,8 @@ def test_stopped_anywhere_it_keeps_the_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clocked(monkeypatch, 10.0, 20.0, probed=4.0)
-    given = {**LONG, "log_every": 1, "hours": 100 / HOUR}
-    run_training(ARCH, out=tmp_path / "whole", **given)
+    options = {**LONG, "log_every": 1, "hours": 100 / HOUR}
+    run_training(ARCH, out=tmp_path / "whole", **options)
     monkeypatch.setattr(TrainAlgorithm, "_pace", None)  # only a new training is timed
     stops = 0
     while True:
@@ -95,7 +95,7 @@ def test_stopped_anywhere_it_keeps_the_plan(
         if stops == 0:
             clocked(monkeypatch, 10.0, 20.0, probed=4.0)
         try:
-            run_training(ARCH, out=tmp_path / "run", **how, **given)
+            run_training(ARCH, out=tmp_path / "run", **how, **options)
             break
         except KeyboardInterrupt:
             monkeypatch.setattr(TrainAlgorithm, "_pace", None)
@@ -108,9 +108,9 @@ def test_progress_tells_the_planned_epochs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clocked(monkeypatch, 10.0, probed=20.0)
-    told: list[Progress] = []
-    run_training(ARCH, out=tmp_path / "run", hours=100 / HOUR, progress=told.append, **LONG)
-    ends = [one for one in told if one.unit == "epoch" and one.record is not None]
+    events: list[Progress] = []
+    run_training(ARCH, out=tmp_path / "run", hours=100 / HOUR, progress=events.append, **LONG)
+    ends = [one for one in events if one.unit == "epoch" and one.record is not None]
     assert [one.total for one in ends] == [10] * 10
     assert [one.share for one in ends] == pytest.approx([n / 10 for n in range(1, 11)])
 
