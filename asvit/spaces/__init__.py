@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 #: Those that did best where trainings were short; a design in a hurry races the first ones.
-_FIRST = ("resnet", "shiftvit-parts", "repvit", "asvit-parts", "starnet")
+_FIRST = ("resnet-parts", "resnet", "shiftvit-parts", "repvit", "asvit-parts", "starnet")
 SPACES.register("families", UnionSpace([*dict.fromkeys((*_FIRST, *TIMM_FAMILIES))], "families"))
 
 load_extensions()  # last: they import what is above

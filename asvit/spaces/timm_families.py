@@ -95,6 +95,16 @@ TIMM_FAMILIES: Final[Mapping[str, TimmFamily]] = {
             "resnet50.a1_in1k",
         ),
     ),
+    "resnet-parts": TimmFamily(
+        model="resnet10t",
+        width="channels",
+        depth="layers",
+        depths=((1, 2), (1, 2), (1, 2, 3), (1, 2)),
+        by_hand=(1, 1, 1, 1),
+        others=lambda width: {"act_layer": "silu", "stem_width": max(4, width)},
+        title="residual networks with SiLU and stems twice as wide",
+        paper="ResNet, arXiv:1512.03385; SiLU, arXiv:1710.05941",
+    ),
     "mobilenet": TimmFamily(
         model="mobilenetv3_small_scaled",
         width="width",
@@ -272,7 +282,7 @@ class TimmSpace(SearchSpace):
             **{option: _LEGEND[option] for option in family.options},
         }
         self.architecture = type(  # type: ignore[misc]
-            f"{name.title()}Architecture", (TimmArchitecture,), {"family": family}
+            f"{name.title().replace('-', '')}Architecture", (TimmArchitecture,), {"family": family}
         )
         self.by_hand = (str(self.from_values(family.by_hand)),)  # type: ignore[misc]
 

@@ -119,15 +119,14 @@ class UnionSpace(SearchSpace):
 
     def parse(self, text: str) -> Architecture:
         """See :meth:`SearchSpace.parse`."""
-        errors = []
+        errors, near = list[ValueError](), list[ValueError]()  # of those whose texts begin alike
         for space in self._members.values():
             try:
                 return space.parse(text)
             except ValueError as error:
-                if space.prefix and text.startswith(space.prefix):
-                    raise
-                errors.append(error)
-        raise errors[0]
+                alike = space.prefix and text.startswith(space.prefix)
+                (near if alike else errors).append(error)
+        raise (near or errors)[0]
 
     def make_network(self, arch: Architecture, image_size: int, **options: Any) -> nn.Module:
         """See :meth:`SearchSpace.make_network`."""

@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 
 from asvit.architectures.genotype import Genotype
-from experiments import compare_parts, study_designs, study_mended, study_pretraining
+from asvit.spaces import build
+from experiments import (
+    compare_parts,
+    compare_resnets,
+    study_designs,
+    study_mended,
+    study_pretraining,
+)
 from experiments.tasks import TASKS, Task
+from proxies.counts import count
 
 TINY = "timm:resnet10t(channels=[4,8,16,32],layers=[1,1,1,1],stem_width=4)"
 
@@ -69,6 +77,38 @@ def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     parts = Genotype.parse(found["architecture"]).parts
     assert (parts.stem, parts.head, parts.mixing, parts.init) == ("conv", "linear", "ffn", "width")
     assert 0 <= found["accuracy"] <= 100
+
+
+@pytest.mark.parametrize("name", compare_resnets.NETWORKS)
+def test_residual_networks_are_as_wide_as_the_limit_allows(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(compare_resnets, "MACS", 1_000_000)
+    compare_resnets.widest.cache_clear()
+    text, macs = compare_resnets.widest(name, 32, 10)
+    compare_resnets.widest.cache_clear()
+    assert count(build(text, 32, 10), 32).macs == macs
+    assert 400_000 < macs <= 1_000_000
+
+
+def test_residual_networks_are_trained_by_the_recipe_of_their_pictures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compare_resnets, "load_task", tiny_task)
+    monkeypatch.setattr(compare_resnets, "widest", lambda *_: (TINY, 5))
+    monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {"flip": True}))
+    recipes: list[Any] = []
+    fit = compare_resnets.fit
+
+    def watched(model: Any, train: Any, test: Any, recipe: Any, *, seed: int) -> Any:
+        recipes.append(recipe)
+        return fit(model, train, test, recipe, seed=seed)
+
+    monkeypatch.setattr(compare_resnets, "fit", watched)
+    found = compare_resnets.train("digits", "silu", 1)
+    assert (found["architecture"], found["macs"]) == (TINY, 5)
+    assert (recipes[0].steps, recipes[0].flip, recipes[0].batch_size) == (2, True, 64)
 
 
 def test_few_pictures_are_trained_on_after_fractals(

@@ -62,7 +62,7 @@ _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, wher
 _BATCH = (32, 64)  # images where there are enough pictures
 _RATE = 2e-3  # of batches of these sizes
 #: Families that learn faster from weights of fractals: see docs/evidence_searches.md.
-_WARMED = ("resnet",)
+_WARMED = ("resnet", "resnet-parts")
 _FRACTALS = "fractal:100"
 PICTURE_CHANNELS = 3
 _FRACTAL_PICTURES, _FRACTAL_EPOCHS = (1_000, 8_000), (3, 20)  # least and most

@@ -1,0 +1,110 @@
+"""What pays in a residual network: its activation, and the width of its stem.
+
+timm's ResNet-10-T, the network that designs end in, each variant as wide as a limit of
+multiply-adds allows. Differences are paired by seed.
+
+Run from a checkout: ``python -m experiments.compare_resnets --jobs 2``.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from asvit.core.calls import call_text
+from asvit.executors import one_thread
+from asvit.spaces import build
+from asvit.spaces.families import PREFIX
+from asvit.training.short import fit
+from experiments.study import Study, cases, gains, mean_cell, pivot
+from experiments.tasks import load_task
+from proxies.counts import count
+
+BASE = "by hand"
+MACS = 10_000_000
+#: Name -> activation, and whether the stem is as wide as the first stage (timm: half as wide).
+NETWORKS: Mapping[str, tuple[str, bool]] = {
+    BASE: ("relu", False),
+    "silu": ("silu", False),
+    "wide stem": ("relu", True),
+    "silu, wide stem": ("silu", True),
+    "gelu": ("gelu", False),
+}
+AUGMENTATION = {"flip": True, "crop_scale": 0.35, "color_jitter": 0.2}
+#: Pictures -> steps of a training, and augmentation.
+SETS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
+    "textures": (1_500, AUGMENTATION),
+    "drawn-300": (1_500, AUGMENTATION),
+    "digits": (1_000, {}),
+    "hard-fractals": (1_000, {}),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training."""
+
+    pictures: str
+    network: str
+    seed: int
+    architecture: str
+    macs: int
+    accuracy: float  # of the test pictures, per cent
+
+
+@cache
+def widest(network: str, side: int, classes: int) -> tuple[str, int]:
+    """The text of the widest network within the limit, and its multiply-adds."""
+    found = "", 0
+    for width in itertools.count(4):
+        text = _text(network, width)
+        macs = count(build(text, side, classes), side).macs
+        if macs > MACS:
+            return found
+        found = text, macs
+    return found
+
+
+def _text(network: str, width: int) -> str:
+    activation, wide = NETWORKS[network]
+    arguments = {
+        "act_layer": activation,
+        "channels": tuple(width * 2**stage for stage in range(4)),
+        "layers": (1, 1, 1, 1),
+        "stem_width": width if wide else max(4, width // 8 * 4),
+    }
+    return PREFIX + call_text("resnet10t", arguments)
+
+
+def train(pictures: str, network: str, seed: int) -> Mapping[str, object]:
+    """The accuracy of a network."""
+    task, images = load_task(pictures)
+    text, macs = widest(network, task.side, images.classes)
+    steps, augmentation = SETS[pictures]
+    recipe = task.recipe(steps, batch_size=32 if task.side > 32 else 64)
+    recipe = replace(recipe, **augmentation)
+    with one_thread("cpu"), torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        fresh: nn.Module = build(text, task.side, images.classes)
+        fitted = fit(fresh, *images, recipe, seed=seed)
+    return {"architecture": text, "macs": macs, "accuracy": fitted.accuracy}
+
+
+STUDY = Study(
+    Row,
+    Path(__file__).with_name("resnets.csv"),
+    cases(seed=range(6), pictures=SETS, network=NETWORKS),
+    train,
+    repeat="seed",
+)
+
+
+if __name__ == "__main__":
+    rows = STUDY.main(__doc__)
+    print(pivot(rows, ("network",), "pictures", mean_cell))
+    print(gains(rows, "network", BASE, lines=(), column="pictures", pair=("seed",)))
