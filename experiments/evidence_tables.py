@@ -19,6 +19,7 @@ from experiments import (
     compare_outcomes,
     compare_parts,
     compare_psvit,
+    compare_resnets,
     compare_published,
     compare_retokenization,
     compare_rules,
@@ -145,6 +146,7 @@ def _part(module: object, file: Path, number: int) -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "shares": _shares,
     "parts": compare_parts.table,
+    "resnets": partial(_complete, compare_resnets),
     "families": study_designs.table,
     "families, ahead": study_designs.ahead,
     "pretraining": study_pretraining.table,
