@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import asvit
 from asvit.cli.app import app
+from asvit.spaces import load_space
 from asvit.spaces.architectures import canonical, find, is_fixed, parse
 from asvit.spaces.families import AutoFormerArchitecture, PitArchitecture
 from proxies import measure
@@ -178,3 +179,12 @@ def test_an_image_smaller_than_a_patch():
 def test_a_text_of_another_family(family):
     with pytest.raises(ValueError, match=rf"'vit:1\|2\|3' is not {family.prefix}"):
         family.parse("vit:1|2|3")
+
+
+def test_texts_of_one_network_belong_to_the_family_with_their_parts() -> None:
+    space = load_space("families")
+    for name in ("resnet", "resnet-parts"):
+        arch = space.parse(load_space(name).by_hand[0])
+        assert space.family_of(arch) == name
+    with pytest.raises(ValueError, match=r"act_layer=gelu.* is not timm:resnet10t"):
+        space.parse(load_space("resnet-parts").by_hand[0].replace("silu", "gelu"))
