@@ -525,7 +525,7 @@ def test_another_family_has_to_beat_the_first_by_two_standard_errors(
             for place, top1 in enumerate(accuracies, 1)
         },
     }
-    settings = DesignSettings(data="digits", max_macs=10_000_000, space="families")
+    settings = DesignSettings(data="digits", max_macs=10_000_000, space="resnet,swin")
     plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
     assert plan.choice()["winner"] == winner
 
@@ -908,7 +908,7 @@ def test_few_pictures_of_a_class_make_balanced_accuracies_less_sure(tmp_path: Pa
             "finalist-1": {"validation": 60.0 + lead, "epoch_seconds": 1.0},
             "finalist-2": {"validation": 60.0, "epoch_seconds": 1.0},
         }
-        settings = DesignSettings(data="pets", max_macs=10_000_000, space="families")
+        settings = DesignSettings(data="pets", max_macs=10_000_000, space="resnet,swin")
         plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
         chosen: str = plan.choice()["winner"]
         return chosen
