@@ -72,7 +72,7 @@ def widest(network: str, side: int, classes: int) -> tuple[str, int]:
 
 def _text(network: str, width: int) -> str:
     activation, wide = NETWORKS[network]
-    arguments = {
+    arguments: dict[str, Any] = {
         "act_layer": activation,
         "channels": tuple(width * 2**stage for stage in range(4)),
         "layers": (1, 1, 1, 1),
