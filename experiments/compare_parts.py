@@ -39,7 +39,7 @@ from experiments.study import (
     share_cells,
 )
 from experiments.tables import markdown
-from experiments.tasks import load_task
+from experiments.tasks import AUGMENTATION, load_task
 
 BASE, TOGETHER = "published", "conv, linear"
 _ALONE = Parts(init="width")  # the published parts, with weights that a narrow network can train
@@ -65,7 +65,7 @@ SETS: Mapping[str, tuple[int, int, Mapping[str, Any]]] = {
     "hard-fractals": (1_000, 1_720_000, {}),
     "digits": (1_000, 1_720_000, {}),
     # Without it, so few pictures are learnt by heart.
-    "drawn-300": (800, 10_000_000, {"flip": True, "crop_scale": 0.35, "color_jitter": 0.2}),
+    "drawn-300": (800, 10_000_000, AUGMENTATION),
 }
 
 

@@ -22,7 +22,7 @@ from asvit.spaces import build
 from asvit.spaces.families import PREFIX
 from asvit.training.short import fit
 from experiments.study import Study, cases, gains, mean_cell, pivot
-from experiments.tasks import load_task
+from experiments.tasks import AUGMENTATION, load_task
 from proxies.counts import count
 
 BASE = "by hand"
@@ -35,7 +35,6 @@ NETWORKS: Mapping[str, tuple[str, bool]] = {
     "silu, wide stem": ("silu", True),
     "gelu": ("gelu", False),
 }
-AUGMENTATION = {"flip": True, "crop_scale": 0.35, "color_jitter": 0.2}
 #: Pictures -> steps of a training, and augmentation.
 SETS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
     "textures": (1_500, AUGMENTATION),
@@ -60,14 +59,10 @@ class Row:
 @cache
 def widest(network: str, side: int, classes: int) -> tuple[str, int]:
     """The text of the widest network within the limit, and its multiply-adds."""
-    found = "", 0
-    for width in itertools.count(4):
-        text = _text(network, width)
-        macs = count(build(text, side, classes), side).macs
-        if macs > MACS:
-            return found
-        found = text, macs
-    return found
+    texts = (_text(network, width) for width in itertools.count(4))
+    sizes = ((text, count(build(text, side, classes), side).macs) for text in texts)
+    *_, last = itertools.takewhile(lambda size: size[1] <= MACS, sizes)
+    return last
 
 
 def _text(network: str, width: int) -> str:

@@ -26,7 +26,7 @@ from asvit.spaces import build, load_space
 from asvit.training.short import draw_linear_weights, fit
 from experiments.study import Study, cases, gains, mean_cell, pivot
 from experiments.study_designs import test, train_for
-from experiments.tasks import PICTURES, load_task
+from experiments.tasks import AUGMENTATION, PICTURES, load_task
 
 FIRST, MACS, STEPS = "hard-fractals", 1_720_000, 1_400
 FOLDER = Path("runs/pretraining")
@@ -40,7 +40,6 @@ SETS: Mapping[str, tuple[str, int, int]] = {
     "drawn, 300": ("drawn-300", 300, 600),
     "drawn, 3000": ("drawn-3000", 3_000, 1_200),
 }
-_AUGMENTATION: Mapping[str, Any] = {"flip": True, "crop_scale": 0.35, "color_jitter": 0.2}
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def train(pictures: str, family: str, start: str, seed: int) -> Mapping[str, obj
     """The accuracy of a training on some pictures."""
     name, count, steps = SETS[pictures]
     task, parts = load_task(name)
-    recipe = replace(task.recipe(steps, batch_size=32), **_AUGMENTATION)
+    recipe = replace(task.recipe(steps, batch_size=32), **AUGMENTATION)
     recipe = replace(recipe, flip=name != "digits")
     recipe = replace(recipe, learning_rate=STARTS[start] * recipe.learning_rate)
     (images, labels), test = parts.train, parts.test

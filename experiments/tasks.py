@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from proxies.messages import unknown
 RECIPE = BuildSettings.make("asvit-fractal")  # also has the width and images of that table
 PICTURES = Path("runs/pictures")
 FOLDER = "folder:"
+#: Of coloured pictures of objects, where trainings are short.
+AUGMENTATION: Final[Mapping[str, Any]] = {"flip": True, "crop_scale": 0.35, "color_jitter": 0.2}
 TEST_SHARE = 0.2  # of the pictures of a folder
 VALIDATION_SHARE = 0.2  # of the pictures to train on, where networks are chosen
 _FIRST_TESTED = 100_000  # number of the first generated picture to test on, in every set

@@ -1,7 +1,7 @@
 """timm's own networks as search spaces: one entry of a table for each family."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Self
 
 from torch import nn
@@ -75,35 +75,34 @@ def _heads(width: int, least: int = 8) -> int:
     return next(n for n in range(max(width // least, 1), 0, -1) if width % n == 0)
 
 
+_RESNET: Final = TimmFamily(
+    model="resnet10t",
+    width="channels",
+    depth="layers",
+    depths=((1, 2), (1, 2), (1, 2, 3), (1, 2)),
+    by_hand=(1, 1, 1, 1),
+    others=lambda width: {"stem_width": max(4, width // 2 // 4 * 4)},
+    title="residual networks of two 3 x 3 convolutions",
+    paper="ResNet, arXiv:1512.03385",
+    pretrained=(
+        "resnet10t.c3_in1k",
+        "resnet14t.c3_in1k",
+        "resnet18.a1_in1k",
+        "resnet26t.ra2_in1k",
+        "resnet34.a1_in1k",
+        "resnet50.a1_in1k",
+    ),
+)
+
 #: Name of the space -> the family.
 TIMM_FAMILIES: Final[Mapping[str, TimmFamily]] = {
-    "resnet": TimmFamily(
-        model="resnet10t",
-        width="channels",
-        depth="layers",
-        depths=((1, 2), (1, 2), (1, 2, 3), (1, 2)),
-        by_hand=(1, 1, 1, 1),
-        others=lambda width: {"stem_width": max(4, width // 2 // 4 * 4)},
-        title="residual networks of two 3 x 3 convolutions",
-        paper="ResNet, arXiv:1512.03385",
-        pretrained=(
-            "resnet10t.c3_in1k",
-            "resnet14t.c3_in1k",
-            "resnet18.a1_in1k",
-            "resnet26t.ra2_in1k",
-            "resnet34.a1_in1k",
-            "resnet50.a1_in1k",
-        ),
-    ),
-    "resnet-parts": TimmFamily(
-        model="resnet10t",
-        width="channels",
-        depth="layers",
-        depths=((1, 2), (1, 2), (1, 2, 3), (1, 2)),
-        by_hand=(1, 1, 1, 1),
+    "resnet": _RESNET,
+    "resnet-parts": replace(
+        _RESNET,
         others=lambda width: {"act_layer": "silu", "stem_width": max(4, width)},
         title="residual networks with SiLU and stems twice as wide",
         paper="ResNet, arXiv:1512.03385; SiLU, arXiv:1710.05941",
+        pretrained=(),
     ),
     "mobilenet": TimmFamily(
         model="mobilenetv3_small_scaled",

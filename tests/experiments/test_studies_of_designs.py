@@ -106,8 +106,8 @@ def test_residual_networks_are_trained_by_the_recipe_of_their_pictures(
         return fit(model, train, test, recipe, seed=seed)
 
     monkeypatch.setattr(compare_resnets, "fit", watched)
-    found = compare_resnets.train("digits", "silu", 1)
-    assert (found["architecture"], found["macs"]) == (TINY, 5)
+    result = compare_resnets.train("digits", "silu", 1)
+    assert (result["architecture"], result["macs"]) == (TINY, 5)
     assert (recipes[0].steps, recipes[0].flip, recipes[0].batch_size) == (2, True, 64)
 
 
