@@ -1,7 +1,7 @@
 """Does a design end in a network that none made by hand beats, trained for as long?
 
-On each set of pictures and within each limit: ``asvit design`` over all families, also without
-fractals first, and over vision transformers alone; and the networks that a user would take by
+On each set of pictures and within each limit: ``asvit design`` over all families, also without the
+first of them, without fractals first as well, and over vision transformers alone; and the networks that a user would take by
 hand, as wide as the limit allows, each of which is trained on all pictures, by the recipe of the
 design, for the whole time that a design takes. All are tested on pictures that none has seen.
 
@@ -33,9 +33,11 @@ LIMITS: Mapping[str, Mapping[str, Any]] = {
     "1.5 M parameters": {"max_params": 1_500_000},
     "10 M multiply-adds": {"max_macs": 10_000_000},
 }
+_PUBLISHED = "resnet,shiftvit-parts,repvit,asvit-parts,starnet,mobilenet,convnext,swin,deit"
 DESIGNS: Mapping[str, Mapping[str, Any]] = {
     "design": {},
-    "design without fractals": {"warm_start": "none"},
+    "without resnet-parts": {"space": _PUBLISHED},
+    "without resnet-parts, fractals": {"space": _PUBLISHED, "warm_start": "none"},
     "design of transformers": {"space": "shiftvit-parts,asvit-parts,swin,deit"},
 }
 BY_HAND = ("resnet", "mobilenet", "convnext", "repvit", "starnet", "swin", "deit", "shiftvit")
