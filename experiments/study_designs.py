@@ -1,9 +1,10 @@
 """Does a design end in a network that none made by hand beats, trained for as long?
 
 On each set of pictures and within each limit: ``asvit design`` over all families, also without the
-first of them, without fractals first as well, and over vision transformers alone; and the networks that a user would take by
-hand, as wide as the limit allows, each of which is trained on all pictures, by the recipe of the
-design, for the whole time that a design takes. All are tested on pictures that none has seen.
+first of them, without fractals first as well, and over vision transformers alone; and the
+networks that a user would take by hand, as wide as the limit allows, each of which is trained on
+all pictures, by the recipe of the design, for the whole time that a design takes. All are tested
+on pictures that none has seen.
 
 Run from a checkout: ``python -m experiments.study_designs``; a design takes --hours on one core.
 """
