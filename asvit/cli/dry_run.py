@@ -42,11 +42,13 @@ def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Found:
     plan = run.plan_facts()
     seconds = plan["seconds"]
     times = (f"{name} {clock(took)}" for name, took in seconds.items())
+    whole, hours = sum(seconds.values()), run.settings.hours
+    shorter = "" if hours is None or 3600 * hours >= whole else f"{clock(3600 * hours)}, or "
     lines = {
         "pictures": f"{plan['pictures']:,} of {len(plan['classes'])} classes",
         "done": ", ".join(plan["done"]) or "nothing",
         "next": ", ".join(plan["next"]) or "nothing",
-        "time": f"about {clock(sum(seconds.values()))} if nothing is cut short: {', '.join(times)}"
+        "time": f"{shorter}about {clock(whole)} if nothing is cut short: {', '.join(times)}"
         * bool(seconds),
         "writes": f"{run.folder}/",
     }

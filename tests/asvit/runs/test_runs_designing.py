@@ -783,6 +783,7 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
     told = run(*words, "--dry-run", "--hours", "0.008")
     assert (told.exit_code, told.stdout) == (2, "")
     assert "--hours 0.008 are too few: tests and copies take 30 s (see" in told.stderr
+    assert "time     6:00, or about " in run(*words, "--dry-run", "--hours", "0.1").stdout
     fakes.stop_at = "training"
     with pytest.raises(KeyboardInterrupt):
         design(pictures, max_params="100K", space=SPACE, out=tmp_path / "run")
