@@ -41,7 +41,10 @@ DESIGNS: Mapping[str, Mapping[str, Any]] = {
     "without resnet-parts, fractals": {"space": _PUBLISHED, "warm_start": "none"},
     "design of transformers": {"space": "shiftvit-parts,asvit-parts,swin,deit"},
 }
-BY_HAND = ("resnet", "mobilenet", "convnext", "repvit", "starnet", "swin", "deit", "shiftvit")
+BY_HAND = (
+    *("resnet", "resnet-parts", "mobilenet", "convnext", "repvit", "starnet"),
+    *("swin", "deit", "shiftvit"),
+)
 FOLDER = Path("runs/designs")
 _MOST = 10_000  # epochs
 
