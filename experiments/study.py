@@ -111,22 +111,16 @@ class Study(Generic[R]):
                 self._store(missing[0], self.measure(**missing[0]))
             return self.rows()
         spawned = multiprocessing.get_context("spawn")
-        failed: BaseException | None = None
         with ProcessPoolExecutor(jobs, mp_context=spawned) as pool:
             running = {pool.submit(self.measure, **case): case for case in self.missing(chosen)}
             try:
                 for done in as_completed(running):
-                    if done.cancelled():
-                        continue
-                    failed = failed or done.exception()
-                    if done.exception() is None:
-                        self._store(running[done], done.result())
-                    else:
-                        pool.shutdown(wait=False, cancel_futures=True)
-            finally:  # of Ctrl-C, too
+                    self._store(running.pop(done), done.result())
+            finally:  # of a failure, and of Ctrl-C; as_completed never gives what was cancelled
                 pool.shutdown(cancel_futures=True)
-        if failed is not None:
-            raise failed
+                for done, case in running.items():
+                    if not done.cancelled() and done.exception() is None:
+                        self._store(case, done.result())
         return self.rows()
 
     def main(self, doc: str | None) -> list[R]:
