@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asvit
 from asvit.executors import one_thread
@@ -22,7 +22,7 @@ from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.predicting import predict
 from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
-from asvit.spaces import load_space
+from asvit.spaces import UnionSpace, load_space
 from asvit.training.result import TrainResult
 from experiments.study import Study, cases, gain, grouped, in_a_cell, mean_cell, pivot
 from experiments.tables import markdown
@@ -34,11 +34,12 @@ LIMITS: Mapping[str, Mapping[str, Any]] = {
     "1.5 M parameters": {"max_params": 1_500_000},
     "10 M multiply-adds": {"max_macs": 10_000_000},
 }
-_PUBLISHED = "resnet,shiftvit-parts,repvit,asvit-parts,starnet,mobilenet,convnext,swin,deit"
+_FAMILIES = cast("UnionSpace", load_space("families")).members
+_OTHERS = ",".join(name for name in _FAMILIES if name != "resnet-parts")
 DESIGNS: Mapping[str, Mapping[str, Any]] = {
     "design": {},
-    "without resnet-parts": {"space": _PUBLISHED},
-    "without resnet-parts, fractals": {"space": _PUBLISHED, "warm_start": "none"},
+    "without resnet-parts": {"space": _OTHERS},
+    "without resnet-parts, fractals": {"space": _OTHERS, "warm_start": "none"},
     "design of transformers": {"space": "shiftvit-parts,asvit-parts,swin,deit"},
 }
 BY_HAND = (
