@@ -11,22 +11,19 @@ Run from a checkout: ``python -m experiments.compare_parts --jobs 2``.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from asvit.architectures.genotype import Genotype
 from asvit.architectures.parts import Parts
-from asvit.executors import one_thread
 from asvit.models.asvit import AsViT
 from asvit.reference.variance import variance_components
 from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
-from asvit.training.short import fit
 from experiments.study import (
     Study,
     cases,
@@ -39,7 +36,7 @@ from experiments.study import (
     share_cells,
 )
 from experiments.tables import markdown
-from experiments.tasks import AUGMENTATION, load_task
+from experiments.tasks import AUGMENTATION, fit_fresh, load_task
 
 BASE, TOGETHER = "published", "conv, linear"
 _ALONE = Parts(init="width")  # the published parts, with weights that a narrow network can train
@@ -101,11 +98,9 @@ def train(pictures: str, parts: str, topology: int) -> Mapping[str, object]:
     chosen = Limits(load_space("asvit-parts"), limits).network(wanted)
     recipe = task.recipe(steps, batch_size=32 if task.side > 32 else 64)
     recipe = replace(recipe, **augmentation)
-    with one_thread("cpu"), torch.random.fork_rng([]):
-        torch.manual_seed(topology)
-        network = AsViT(chosen, img_size=task.side, num_classes=images.classes)
-        fitted = fit(network, *images, recipe, seed=topology)
-    return {"architecture": str(chosen), "accuracy": fitted.accuracy}
+    fresh = partial(AsViT, chosen, img_size=task.side, num_classes=images.classes)
+    accuracy = fit_fresh(fresh, images, recipe, seed=topology, by_width=False)
+    return {"architecture": str(chosen), "accuracy": accuracy}
 
 
 STUDY = Study(

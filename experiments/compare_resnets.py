@@ -9,20 +9,15 @@ Run from a checkout: ``python -m experiments.compare_resnets --jobs 2``.
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from asvit.core.calls import call_text
-from asvit.executors import one_thread
 from asvit.spaces import build
 from asvit.spaces.families import PREFIX
-from asvit.training.short import fit
 from experiments.study import Study, cases, gains, mean_cell, pivot
-from experiments.tasks import AUGMENTATION, load_task
+from experiments.tasks import AUGMENTATION, fit_fresh, load_task
 from proxies.counts import count
 
 BASE = "by hand"
@@ -83,11 +78,9 @@ def train(pictures: str, network: str, seed: int) -> Mapping[str, object]:
     steps, augmentation = SETS[pictures]
     recipe = task.recipe(steps, batch_size=32 if task.side > 32 else 64)
     recipe = replace(recipe, **augmentation)
-    with one_thread("cpu"), torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        fresh: nn.Module = build(text, task.side, images.classes)
-        fitted = fit(fresh, *images, recipe, seed=seed)
-    return {"architecture": text, "macs": macs, "accuracy": fitted.accuracy}
+    fresh = partial(build, text, task.side, images.classes)
+    accuracy = fit_fresh(fresh, images, recipe, seed=seed, by_width=False)
+    return {"architecture": text, "macs": macs, "accuracy": accuracy}
 
 
 STUDY = Study(

@@ -192,15 +192,17 @@ def fit_fresh(
     *,
     seed: int,
     device: str = "cpu",
+    by_width: bool = True,
 ) -> float:
     """Test accuracy of a network after a training from scratch, per cent; NaN if that failed.
 
     Weights are drawn on the CPU, so every device gets the same ones; those of linear layers suit
-    any width.
+    any width, unless ``by_width`` leaves them as the network draws them.
     """
     with one_thread(torch.device(device).type), torch.random.fork_rng([]):
         torch.manual_seed(seed)
         fresh = network()
-        draw_linear_weights(fresh)
+        if by_width:
+            draw_linear_weights(fresh)
         train, test = ((pixels.to(device), labels.to(device)) for pixels, labels in parts)
         return fit(fresh.to(device), train, test, recipe, seed=seed).accuracy

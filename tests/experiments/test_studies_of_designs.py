@@ -16,6 +16,7 @@ from experiments import (
     study_designs,
     study_mended,
     study_pretraining,
+    tasks,
 )
 from experiments.tasks import TASKS, Task
 from proxies.counts import count
@@ -99,13 +100,13 @@ def test_residual_networks_are_trained_by_the_recipe_of_their_pictures(
     monkeypatch.setattr(compare_resnets, "widest", lambda *_: (TINY, 5))
     monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {"flip": True}))
     recipes: list[Any] = []
-    fit = compare_resnets.fit
+    fit = tasks.fit
 
     def watched(model: Any, train: Any, test: Any, recipe: Any, *, seed: int) -> Any:
         recipes.append(recipe)
         return fit(model, train, test, recipe, seed=seed)
 
-    monkeypatch.setattr(compare_resnets, "fit", watched)
+    monkeypatch.setattr(tasks, "fit", watched)
     result = compare_resnets.train("digits", "silu", 1)
     assert (result["architecture"], result["macs"]) == (TINY, 5)
     assert (recipes[0].steps, recipes[0].flip, recipes[0].batch_size) == (2, True, 64)
