@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from asvit.search import Evaluate
 
 _GROWTH = 10  # the budget of the next command over the seed's parameters
+#: Of a search of several families by measures.
+FAMILIES_UNRANKED = (
+    "measures of untrained networks are not shown to tell families apart; "
+    "--controller predictor --trainings 48 compares them by short trainings"
+)
 
 
 @dataclass(kw_only=True)
@@ -100,6 +105,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
             yield variance_table(result.variance)
             yield variance_in_words(result.variance)
         yield from rank_table(result.reliability)
+        if not settings.trains and any(finalist.family for finalist in result.finalists):
+            yield FAMILIES_UNRANKED
         if f"--budget {next_budget(result.params)} " in f"{result.next_command} ":
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
@@ -108,12 +115,14 @@ def _measured(result: SearchResult, settings: MeasureSearchSettings) -> Table:
     """The finalists, the seed first, with both values of each measure."""
     measures = without_sizes(result.values)
     twice = any(finalist.again for finalist in result.finalists)
-    columns = ["", "architecture", "params"]
+    families = any(finalist.family for finalist in result.finalists)
+    columns = ["", "architecture", *["family"] * families, "params"]
     for measure in measures:
         columns += [measure, "again"] if twice else [measure]
     rows: list[list[Cell]] = []
     for finalist in result.seed_first:
-        row: list[Cell] = [finalist.origin, finalist.architecture, finalist.params]
+        row: list[Cell] = [finalist.origin, finalist.architecture]
+        row += [*[finalist.family] * families, finalist.params]
         for measure in measures:
             row += [finalist.values[measure], *([finalist.again.get(measure)] if twice else [])]
         rows.append(row)

@@ -302,6 +302,7 @@ class Search:
                 values={name: first_values[text].values[name] for name in self.better},
                 again={} if text not in new_values else new_values[text].values,
                 reason=first_values[text].reason,
+                family=self.space.family_of(text) if self.space.branch else "",
             )
             for text in candidates
         ]

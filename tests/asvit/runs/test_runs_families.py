@@ -1,4 +1,4 @@
-"""Searches of several families by trainings, from the command to the tables."""
+"""Searches of several families, from the command to the tables."""
 
 import csv
 import json
@@ -46,6 +46,20 @@ def test_the_command_trains_what_is_made_by_hand_first_and_says_so(tmp_path: Pat
     for said in ("resnet, by hand", "What decides", "Of the variance of networks made by hand"):
         assert said in " ".join(output.split()) or said == "What decides"
         assert said in page
+
+
+def test_a_search_by_measures_says_that_they_do_not_rank_families(tmp_path: Path) -> None:
+    words = "--steps 2 --recheck 1 --preset quick --image-size 32 --proxy params --device cpu"
+    note = "measures of untrained networks are not shown to tell families apart"
+    for space, times in ("resnet,deit", 2), ("resnet", 0):  # before it begins, and in the end
+        out = tmp_path / space
+        code, output = invoke("--space", space, *words.split(), "--out", str(out))
+        assert code == 0, output
+        assert output.count(note) == times
+        finalists = json.loads((out / "result.json").read_text())["finalists"]
+        families = {row["family"] for row in finalists}
+        assert families <= ({*space.split(",")} if times else {""})
+        assert (note in (out / "report.html").read_text()) == bool(times)
 
 
 @pytest.mark.parametrize(
