@@ -101,7 +101,7 @@ class Documented(click.Command):
         }
         names = "|".join(spelled)
         long = "|".join(name for name in spelled if "_" in name) or "$^"
-        word = r"(?<![\w(='\"./:-])({})(?![\w'\"./:(-])"
+        word = r"(?<![\w(,='\"./:-])({})(?![\w'\"./:(-])"
         for pattern, more in (
             (word.format(names) + "=", " "),
             (word.format(long), ""),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -289,6 +290,10 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
             errors.append(error)
         else:
             return find(parsed)
+    if arch in SPACES:
+        space = SPACES[arch]
+        example = next(iter(space.by_hand), space.sample(np.random.default_rng(0)))
+        raise ValueError(f"{arch!r} is a search space; name an architecture of it, as {example}")
     if is_timm_model(arch):
         raise ValueError(f"{arch!r} is a timm model; write '{PREFIX}{arch}'")
     raise errors[0]

@@ -188,6 +188,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
             ("'8,2,3|4,1,2'", 2, ""),
             ("timm:resnet19", 2, "did you mean 'timm:resnet1"),
             ("resnet18", 2, "timm:resnet18"),
+            ("resnet-parts", 2, "as timm:resnet10t(act_layer=silu,channels=[32,64,128,256],"),
             (f"{ANOTHER} --image-size 50", 3, "50"),
         ),
     ),
