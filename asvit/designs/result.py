@@ -105,7 +105,7 @@ class DesignResult(Result, Model):
     fractals: int = 0  #: epochs on generated fractals that the network began with; 0 for none
     #: How all networks were trained on uneven classes: by ``weights`` in the loss or by
     #: ``sampling``, and compared by balanced accuracy; or ``none``.
-    balance: str = "none"
+    balance: Literal["none", "weights", "sampling"] = "none"
     imbalance: float = 1.0  #: pictures to train on of the largest class over those of the smallest
     epochs: int  #: passes over all pictures but those of the test, after the last round
     classes: Sequence[str]  #: their names
