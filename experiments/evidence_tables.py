@@ -149,6 +149,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "resnets": partial(_complete, compare_resnets),
     "families": study_designs.table,
     "families, ahead": study_designs.ahead,
+    "families, parameters": partial(study_designs.table, "1.5 M parameters"),
     "pretraining": study_pretraining.table,
     "pretraining, timed": study_pretraining.timed_table,
     **study_mended.TABLES,

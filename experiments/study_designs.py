@@ -160,9 +160,9 @@ STUDY = Study(
 )
 
 
-def table() -> str:
-    """The accuracies within the limit of multiply-adds, as Markdown."""
-    rows = [row for row in STUDY.rows() if row.limit == "10 M multiply-adds"]
+def table(limit: str = "10 M multiply-adds") -> str:
+    """The accuracies within a limit, as Markdown."""
+    rows = [row for row in STUDY.rows() if row.limit == limit]
     return pivot(rows, ("network",), "pictures", mean_cell)
 
 
@@ -200,4 +200,4 @@ if __name__ == "__main__":
     for limit in LIMITS:
         for design in DESIGNS:
             print(ahead(limit, design))
-    print(table())
+        print(table(limit))
