@@ -105,7 +105,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
             yield variance_table(result.variance)
             yield variance_in_words(result.variance)
         yield from rank_table(result.reliability)
-        if not settings.trains and any(finalist.family for finalist in result.finalists):
+        measured = not settings.trains and result.provenance["images"]  # by no own function
+        if measured and result.several_families:
             yield FAMILIES_UNRANKED
         if f"--budget {next_budget(result.params)} " in f"{result.next_command} ":
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
@@ -115,7 +116,7 @@ def _measured(result: SearchResult, settings: MeasureSearchSettings) -> Table:
     """The finalists, the seed first, with both values of each measure."""
     measures = without_sizes(result.values)
     twice = any(finalist.again for finalist in result.finalists)
-    families = any(finalist.family for finalist in result.finalists)
+    families = result.several_families
     columns = ["", "architecture", *["family"] * families, "params"]
     for measure in measures:
         columns += [measure, "again"] if twice else [measure]
@@ -139,7 +140,7 @@ def _trained(result: SearchResult) -> Table:
     """The finalists of a search that trains, the seed first."""
     predicted = any(math.isfinite(finalist.predicted) for finalist in result.finalists)
     retrained = result.confirmed is not None
-    families = any(finalist.family for finalist in result.finalists)
+    families = result.several_families
     columns = ["architecture", *["family"] * families, "params", "trainings", "mean"]
     columns += ["predicted"] * predicted + ["retrained [90 %]"] * retrained
     rows: list[list[Cell]] = []

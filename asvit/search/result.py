@@ -93,6 +93,11 @@ class SearchResult(Result):
         return sorted(self.finalists, key=lambda row: row.architecture != self.seed_architecture)
 
     @property
+    def several_families(self) -> bool:
+        """Whether it searched several families."""
+        return any(finalist.family for finalist in self.finalists)
+
+    @property
     def accuracies_in_words(self) -> str:
         """What the accuracies of a search by trainings mean, in a sentence."""
         if self.confirmed is None:

@@ -62,6 +62,21 @@ def test_a_search_by_measures_says_that_they_do_not_rank_families(tmp_path: Path
         assert (note in (out / "report.html").read_text()) == bool(times)
 
 
+def test_a_function_of_ones_own_may_rank_families(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def evaluate(text: str) -> Measurement:
+        return Measurement(10, 20, {"params": float(len(text))}, {})
+
+    result = run_search(
+        space="resnet,deit", steps=2, proxies=["params"], evaluate=evaluate, out=tmp_path
+    )
+    assert result.several_families
+    said = [part for part in SearchRun.summary(result) if isinstance(part, str)]
+    assert not any("tell families apart" in part for part in said)
+    assert "tell families apart" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("space", "message"),
     [
