@@ -123,7 +123,7 @@ def _measured(result: SearchResult, settings: MeasureSearchSettings) -> Table:
     rows: list[list[Cell]] = []
     for finalist in result.seed_first:
         row: list[Cell] = [finalist.origin, finalist.architecture]
-        row += [*[finalist.family] * families, finalist.params]
+        row += [*[finalist.family_in_words] * families, finalist.params]
         for measure in measures:
             row += [finalist.values[measure], *([finalist.again.get(measure)] if twice else [])]
         rows.append(row)
@@ -146,8 +146,7 @@ def _trained(result: SearchResult) -> Table:
     rows: list[list[Cell]] = []
     for finalist in result.seed_first:
         fresh = None if finalist.confirmed is None else finalist.confirmed.estimate
-        family = finalist.family + ", by hand" * finalist.by_hand
-        row: list[Cell] = [finalist.architecture, *[family] * families]
+        row: list[Cell] = [finalist.architecture, *[finalist.family_in_words] * families]
         row += [finalist.params, finalist.trainings]
         rows.append([*row, finalist.values[ACCURACY]])
         rows[-1] += [finalist.predicted] * predicted + [fresh] * retrained

@@ -49,6 +49,7 @@ from asvit.search.trained import (
     check_predictor,
     finalists_of,
     gathered,
+    networks_by_hand,
     tradeoff,
     trained_again,
     trained_before,
@@ -291,10 +292,11 @@ class Search:
                 yield Progress("finalist", done, len(candidates), resumed=resumed, seconds=seconds)
         first = {row.architecture: row.number for row in reversed(self.rows)}
         first_values, new_values = {**self._stored(_UNDRAWN), **measured}, self._stored(attribute)
+        by_hand = networks_by_hand(self.space, self.limits) if self.space.branch else set[str]()
         self.finalists = [
             Finalist(
                 architecture=text,
-                latency=self.latency(candidates[text]),
+                latency=self.latency(arch),
                 number=first.get(text),
                 likeliest=text == likeliest,
                 params=first_values[text].params,
@@ -303,8 +305,9 @@ class Search:
                 again={} if text not in new_values else new_values[text].values,
                 reason=first_values[text].reason,
                 family=self.space.family_of(text) if self.space.branch else "",
+                by_hand=str(self.limits.network(arch)) in by_hand,
             )
-            for text in candidates
+            for text, arch in candidates.items()
         ]
         self.seed = picked(self._keeping(self.finalists), self.better, self.settings.pick)
 

@@ -142,6 +142,11 @@ class Finalist:
     by_hand: bool = False  #: whether it is the network that is made of its family by hand
 
     @property
+    def family_in_words(self) -> str:
+        """Its family, and whether it is made by hand."""
+        return self.family + ", by hand" * self.by_hand
+
+    @property
     def origin(self) -> str:
         """Where it comes from, in words; steps count from 0, as in every table."""
         steps = [] if self.number is None else [f"step {self.number}"]

@@ -42,7 +42,9 @@ class UnionSpace(SearchSpace):
             or_, (space.architecture for space in self._members.values())
         )
         self.paper = "; ".join(  # type: ignore[misc]
-            dict.fromkeys(space.paper for space in self._members.values())
+            dict.fromkeys(
+                paper for space in self._members.values() for paper in space.paper.split("; ")
+            )
         )
         self.by_hand = tuple(  # type: ignore[misc]
             text for space in self._members.values() for text in space.by_hand

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from asvit.cli.app import app
+from asvit.core.summary import Table
 from asvit.runs import lifecycle
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement
@@ -75,6 +76,30 @@ def test_a_function_of_ones_own_may_rank_families(
     said = [part for part in SearchRun.summary(result) if isinstance(part, str)]
     assert not any("tell families apart" in part for part in said)
     assert "tell families apart" not in capsys.readouterr().err
+
+
+def test_finalists_by_measures_say_which_are_made_by_hand(tmp_path: Path) -> None:
+    space = load_space("resnet,deit")
+    by_hand = {str(space.parse(text)) for text in space.by_hand}
+
+    def evaluate(text: str) -> Measurement:
+        worth = float(text in by_hand)
+        return Measurement(10, 20, {"ntk_condition_number": 2 - worth}, {})
+
+    result = run_search(
+        space="resnet,deit",
+        controller="random",
+        steps=60,
+        proxies=["ntk_condition_number"],
+        evaluate=evaluate,
+        out=tmp_path,
+    )
+    assert by_hand & {finalist.architecture for finalist in result.finalists}
+    for finalist in result.finalists:
+        assert finalist.by_hand == (finalist.architecture in by_hand)
+    table, *_ = SearchRun.summary(result)
+    assert isinstance(table, Table)
+    assert table.rows[0][2] in ("resnet, by hand", "deit, by hand")
 
 
 @pytest.mark.parametrize(

@@ -188,3 +188,10 @@ def test_texts_of_one_network_belong_to_the_family_with_their_parts() -> None:
         assert space.family_of(arch) == name
     with pytest.raises(ValueError, match=r"act_layer=gelu.* is not timm:resnet10t"):
         space.parse(load_space("resnet-parts").by_hand[0].replace("silu", "gelu"))
+
+
+def test_a_space_of_several_names_each_paper_once() -> None:
+    papers = load_space("families").paper.split("; ")
+    assert len(papers) == len({*papers})
+    for member in ("resnet-parts", "resnet", "asvit-parts"):
+        assert {*load_space(member).paper.split("; ")} <= {*papers}
