@@ -101,9 +101,18 @@ def _by_hand(
         **LIMITS[limit],
     )
     text = str(Limits(space, limits).network(space.parse(space.by_hand[0])))
+    trained, accuracy = train_on_all(pictures, text, 3600 * HOURS, folder, seed)
+    return {"architecture": text, "accuracy": accuracy, "seconds": trained.wall_seconds}
+
+
+def train_on_all(
+    pictures: str, architecture: str, seconds: float, folder: Path, seed: int
+) -> tuple[TrainResult, float]:
+    """Train a network for so long on all pictures of a set, and test it; per cent."""
+    task, images = load_task(pictures)
     trained = train_for(
-        3600 * HOURS,
-        text,
+        seconds,
+        architecture,
         PICTURES / pictures / "train",
         folder,
         pictures=task.train,
@@ -111,11 +120,7 @@ def _by_hand(
         image_size=task.side,
         seed=seed,
     )
-    return {
-        "architecture": text,
-        "accuracy": test(folder, PICTURES / pictures / "test"),
-        "seconds": trained.wall_seconds,
-    }
+    return trained, test(folder, PICTURES / pictures / "test")
 
 
 def train_for(

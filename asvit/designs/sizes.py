@@ -83,12 +83,19 @@ class Sizes:
         Raises:
             ValueError: If it is beyond them at any width.
         """
-        limits = self.limits(side)
-        widest = limits.network(arch)
+        most = None
         if share < 1:
-            most = round(share * self.macs(widest, side))
-            limits = self.limits(side, macs=most)
-            widest = limits.network(arch)
+            most = round(share * self.macs(self.limits(side).network(arch), side))
+        return self.with_macs(arch, side, most)
+
+    def with_macs(self, arch: Architecture, side: int, most: int | None) -> Architecture:
+        """The architecture as wide as the limits and so many multiply-adds allow.
+
+        Raises:
+            ValueError: If it is beyond them at any width.
+        """
+        limits = self.limits(side, macs=most)
+        widest = limits.network(arch)
         if (excess := limits.excess(widest, timed=False)) is not None:
             raise ValueError(f"{widest}: {excess.reason}")
         return self._fast_enough(widest, side)

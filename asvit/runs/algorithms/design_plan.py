@@ -10,6 +10,7 @@ import logging
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +59,9 @@ _FASTER = 1.25  # times as fast is a smaller network that is worth it
 #: Updates that are enough, and within how many epochs. On 300 drawn pictures a ResNet reached 84 %
 #: after 5,400 updates and 94 % after 16,000.
 _UPDATES, _EPOCHS = 20_000, (100, 3_000)
+#: Updates that a network should have for each of its multiply-adds, or a narrower one pays: see
+#: docs/evidence.md.
+_PAYING = 225e-6
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _BATCH = (32, 64)  # images where there are enough pictures
 _RATE = 2e-3  # of batches of these sizes
@@ -640,32 +644,47 @@ class DesignPlan:
     def _sized(self, arch: Architecture, side: int, fixed: bool) -> tuple[str, int]:
         """The network and its image size, smaller where it would be trained too briefly.
 
-        A ``fixed`` image size is that of the other finalists.
+        Images first, until the least that is worth a training is possible; then the network, to
+        have the updates that pay for its size. A ``fixed`` image size is that of the other
+        finalists.
         """
         sides = [side] if fixed else self._sides
         sizes = [(side, 1.0) for side in sides]
         sizes += [(sizes[-1][0], share) for share in _SMALLER[1:]]
-        best: tuple[str, int] | None = None
-        errors, epoch = list[ValueError](), math.inf
+        best: tuple[Architecture, int] | None = None
+        errors, updates, least = list[ValueError](), 0.0, _WORTH[0]
         for size, share in sizes:
             try:
-                smaller = str(self.sizes.widest(arch, size, share)), size
+                smaller = self.sizes.widest(arch, size, share)
             except ValueError as error:
                 errors.append(error)
                 continue
             if self.settings.hours is None:
-                return smaller
-            plan = self._training(*smaller, 2, "training").plan()
-            took = float(plan["time"]["epoch"])
-            if epoch > _FASTER * took:
-                best, epoch = smaller, took
-            updates, epochs = _WORTH
-            worth = max(epochs, updates / plan["steps_per_epoch"]) * epoch
-            if self._left * SHARES["training"] / _TRAININGS >= worth:
+                return str(smaller), size
+            possible, least = self._updates(smaller, size)
+            if possible > _FASTER * updates:
+                best, updates = (smaller, size), possible
+            if updates >= least:
                 break
         if best is None:
             raise errors[0]
-        return best
+        arch, side = best
+        macs = self.sizes.macs(arch, side)
+        most = paying_macs(macs, updates)
+        if least <= updates and most < macs:
+            with suppress(ValueError):  # there is none so narrow
+                narrower = self.sizes.with_macs(arch, side, most)
+                if self._updates(narrower, side)[0] > _FASTER * updates:
+                    arch = narrower
+        return str(arch), side
+
+    def _updates(self, arch: Architecture, side: int) -> tuple[float, float]:
+        """About how many updates the time for the training allows, and the fewest worth it."""
+        plan = self._training(str(arch), side, 2, "training").plan()
+        least, epochs = _WORTH
+        steps: int = plan["steps_per_epoch"]
+        time = self._left * SHARES["training"] / _TRAININGS
+        return time / float(plan["time"]["epoch"]) * steps, max(least, epochs * steps)
 
 
 def recipe_for(pictures: int) -> Mapping[str, Any]:
@@ -698,6 +717,15 @@ def _on_fractals(name: str) -> str:
 def _error(first: float, second: float, pictures: float) -> float:
     """Standard error of the difference of two accuracies in per cent, of so many pictures each."""
     return math.sqrt(sum(one * (100 - one) for one in (first, second)) / pictures)
+
+
+def paying_macs(macs: int, updates: float) -> int:
+    """The multiply-adds that a network should have where time is short, ``macs`` at most.
+
+    ``updates``: How many the time allows with ``macs``; with half of these, twice as many.
+    """
+    balanced = math.sqrt(macs * updates / _PAYING)
+    return min(macs, round(max(balanced, macs * updates / _UPDATES)))
 
 
 def _enough(steps: int) -> int:

@@ -449,6 +449,41 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
     assert min((journal.result_of("epochs") or {})["epochs"].values()) >= 2
 
 
+def test_networks_have_the_updates_that_pay_for_their_size(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limits = {"max_params": "9M", "image_size": 64, "space": SPACE}
+    widest = design(pictures, out=tmp_path / "widest", **limits)
+    result = design(pictures, out=tmp_path / "timed", hours=0.5, **limits)
+    assert widest.params > 8_000_000
+    assert len(result.last_round) > 1
+    for racer in result.last_round:
+        macs = cost(racer.architecture, 64, 2).macs
+        time = 1_800 * SHARES["training"]
+        updates = 10 * time / (macs / 1e6)  # as fakes.plan has it
+        assert 0.9 * design_plan._PAYING <= updates / macs <= 2 * design_plan._PAYING
+    assert {*fakes.calls} >= {"finalist-1", "finalist-2"}
+
+
+@pytest.mark.parametrize(
+    ("macs", "updates"), [(10**6, 10.0), (10**7, 500.0), (10**9, 500.0), (10**9, 19_000.0)]
+)
+def test_multiply_adds_that_pay_take_the_same_time_with_more_updates(
+    macs: int, updates: float
+) -> None:
+    paying = design_plan.paying_macs(macs, updates)
+    assert paying <= macs
+    more = updates * macs / paying
+    wanted = min(design_plan._PAYING * paying, design_plan._UPDATES)
+    assert more == pytest.approx(wanted, rel=0.01)
+    assert design_plan.paying_macs(paying, 1.01 * more) == paying
+
+
+@pytest.mark.parametrize(("macs", "updates"), [(10**6, 400.0), (10**9, 20_000.0), (1, 1.0)])
+def test_networks_with_enough_updates_stay_as_large(macs: int, updates: float) -> None:
+    assert design_plan.paying_macs(macs, updates) == macs
+
+
 def test_fewer_families_race_where_time_is_short(
     pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

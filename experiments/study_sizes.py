@@ -1,0 +1,83 @@
+"""How large should a network be where the time to train it is short?
+
+The network of a family as wide as a limit of parameters allows, and narrower ones with a share of
+its multiply-adds, each trained by the recipe of a design for equal times on one core. A narrower
+one has more updates.
+
+Run from a checkout: ``python -m experiments.study_sizes``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from asvit.designs.settings import DesignSettings
+from asvit.designs.sizes import Sizes
+from asvit.executors import one_thread
+from asvit.runs.algorithms.design_plan import recipe_for
+from asvit.spaces import load_space
+from experiments.study import Study, cases, mean_cell, pivot
+from experiments.study_designs import train_on_all
+from experiments.tasks import PICTURES, load_task
+from proxies.latency import Latency
+
+FAMILY, LIMIT = "resnet-parts", 1_500_000  # parameters
+MINUTES = (4, 15)
+SETS = ("drawn-300", "drawn-3000", "textures", "hard-fractals")
+SHARES = (1.0, 0.5, 0.25, 0.12, 0.06)  # of the multiply-adds
+FOLDER = Path("runs/sizes")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training."""
+
+    pictures: str
+    minutes: int  # of the training
+    share: float  # of the multiply-adds
+    seed: int
+    architecture: str
+    macs: int
+    updates: int
+    accuracy: float  # of the test pictures, per cent
+
+
+def train(pictures: str, minutes: int, share: float, seed: int) -> Mapping[str, object]:
+    """The accuracy of a network with a share of the multiply-adds, after so many minutes."""
+    (task, images), space = load_task(pictures), load_space(FAMILY)
+    settings = DesignSettings(data=str(PICTURES / pictures), space=FAMILY, max_params=LIMIT)
+    sizes = Sizes(settings, images.classes, 3, _untimed)
+    text = str(sizes.widest(space.parse(space.by_hand[0]), task.side, share))
+    folder = FOLDER / f"{pictures}-{minutes}-{share:g}-{seed}"
+    with one_thread("cpu"):
+        trained, accuracy = train_on_all(pictures, text, 60 * minutes, folder, seed)
+    steps = task.train // int(recipe_for(task.train)["batch_size"])
+    return {
+        "architecture": text,
+        "macs": trained.macs,
+        "updates": steps * len(trained.history),
+        "accuracy": accuracy,
+    }
+
+
+def _untimed(text: str, side: int) -> Latency:
+    raise AssertionError("there is no limit of latency")
+
+
+STUDY = Study(
+    Row,
+    Path(__file__).with_name("sizes.csv"),
+    cases(seed=range(3), minutes=MINUTES, pictures=SETS, share=SHARES),
+    train,
+    repeat="seed",
+)
+
+
+def table() -> str:
+    """The accuracies of each share of the multiply-adds, as Markdown."""
+    return pivot(STUDY.rows(), ("share",), "pictures", mean_cell)
+
+
+if __name__ == "__main__":
+    STUDY.main(__doc__)
+    print(table())
