@@ -7,7 +7,8 @@ one has more updates.
 Run from a checkout: ``python -m experiments.study_sizes``.
 """
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from asvit.designs.sizes import Sizes
 from asvit.executors import one_thread
 from asvit.runs.algorithms.design_plan import recipe_for
 from asvit.spaces import load_space
-from experiments.study import Study, cases, mean_cell, pivot
+from experiments.study import Study, cases, pivot
 from experiments.study_designs import train_on_all
 from experiments.tasks import PICTURES, load_task
 from proxies.latency import Latency
@@ -74,8 +75,14 @@ STUDY = Study(
 
 
 def table() -> str:
-    """The accuracies of each share of the multiply-adds, as Markdown."""
-    return pivot(STUDY.rows(), ("share",), "pictures", mean_cell)
+    """Accuracies, and updates for each million multiply-adds in brackets, as Markdown."""
+    return pivot(STUDY.rows(), ("minutes", "share"), "pictures", _cell)
+
+
+def _cell(rows: Sequence[Row]) -> str:
+    accuracies = [f"{row.accuracy:.1f}" for row in rows]
+    pace = statistics.fmean(row.updates / (row.macs / 1e6) for row in rows)
+    return f"{', '.join(accuracies)} ({pace:,.0f})"
 
 
 if __name__ == "__main__":

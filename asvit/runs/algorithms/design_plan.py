@@ -61,7 +61,7 @@ _FASTER = 1.25  # times as fast is a smaller network that is worth it
 _UPDATES, _EPOCHS = 20_000, (100, 3_000)
 #: Updates that a network should have for each of its multiply-adds, or a narrower one pays: see
 #: docs/evidence.md.
-_PAYING = 225e-6
+_PAYING = 500e-6
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _BATCH = (32, 64)  # images where there are enough pictures
 _RATE = 2e-3  # of batches of these sizes
