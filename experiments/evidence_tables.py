@@ -34,6 +34,7 @@ from experiments import (
     study_mended,
     study_pretraining,
     study_rejection,
+    study_sizes,
     study_stem,
 )
 from experiments.compare_designs import AT_CAP, BEST, BY_HAND, FREE, PREDICTED, SHORTER
@@ -150,6 +151,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "families": study_designs.table,
     "families, ahead": study_designs.ahead,
     "families, parameters": partial(study_designs.table, "1.5 M parameters"),
+    "sizes": study_sizes.table,
     "pretraining": study_pretraining.table,
     "pretraining, timed": study_pretraining.timed_table,
     **study_mended.TABLES,

@@ -45,7 +45,7 @@ class Racer:
 
     round: Literal["search", "last"]
     family: str  #: name of its space
-    architecture: str  #: its text, as wide as the limits allow
+    architecture: str  #: its text, as wide as the limits and the time allow
     by_hand: bool  #: whether it is of a published shape
     #: Accuracy of the validation pictures of its round, balanced where classes are; per cent.
     validation: Nullable
@@ -53,6 +53,8 @@ class Racer:
     accuracy_interval: Interval = NO_INTERVAL  #: its 95 % interval (Wilson's)
     epochs: int = 0  #: passes over the training images, in the last round
     chosen: bool = False  #: whether it won
+    #: Whether it is narrower than the limits allow, to be trained with more updates in the time.
+    narrowed: bool = False
     pretrained: str = ""  #: see :attr:`Model.pretrained`
 
     @property
@@ -83,8 +85,8 @@ class DesignResult(Result, Model):
     answered = "accuracy"
 
     settings: DesignSettings
-    #: The best network of a published shape in the last round, as wide as the limits allow; None
-    #: where there was none.
+    #: The best network of a published shape in the last round, as wide as the limits and the time
+    #: allow; None where there was none.
     hand_made: Model | None
     #: How many points more accurate the network was than that one in the last round, where both
     #: were trained alike; None where it is that one.
@@ -164,6 +166,8 @@ class DesignResult(Result, Model):
             f"{self.family}, {self.architecture}{tuned}: {accuracy} % [95 %] of "
             f"{self.test_pictures} test pictures, {self._limits_kept}"
         )
+        if any(racer.narrowed for racer in self.last_round[:1]):
+            whole += " (a larger one would be trained too briefly)"
         if self.hand_made is None:
             return f"{whole}; no network made by hand is within the limits"
         if self.difference is None or self.difference_interval is None:

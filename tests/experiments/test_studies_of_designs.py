@@ -3,19 +3,22 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from asvit.architectures.genotype import Genotype
-from asvit.spaces import build
+from asvit.runs.algorithms.design_plan import recipe_for
+from asvit.spaces import build, cost
 from experiments import (
     compare_parts,
     compare_resnets,
     study_designs,
     study_mended,
     study_pretraining,
+    study_sizes,
     tasks,
 )
 from experiments.tasks import TASKS, Task
@@ -68,6 +71,26 @@ def test_a_network_made_by_hand_is_trained_for_the_time_of_a_design(
     assert sum(each) <= 4 * 2.0 + 2 * max(each)
     assert trained.settings.train_on_validation
     assert 0 <= study_designs.test(tmp_path / "run", data / "test") <= 100
+
+
+def test_shares_of_a_network_are_trained_for_equal_times(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(study_sizes, "load_task", tiny_task)
+    asked: list[tuple[Any, ...]] = []
+
+    def train(pictures: str, text: str, seconds: float, folder: Path, seed: int) -> Any:
+        asked.append((pictures, seconds, seed))
+        macs = cost(text, TASKS[pictures].side, 5).macs
+        return SimpleNamespace(macs=macs, history=[None] * 3), 50.0
+
+    monkeypatch.setattr(study_sizes, "train_on_all", train)
+    whole, half = (study_sizes.train("drawn-300", 4, share, 1) for share in (1.0, 0.5))
+    assert asked == [("drawn-300", 240, 1)] * 2
+    assert 0.4 < float(str(half["macs"])) / float(str(whole["macs"])) <= 0.5
+    assert cost(str(whole["architecture"]), 64, 5).params <= study_sizes.LIMIT
+    assert whole["updates"] == 3 * (40 // int(recipe_for(40)["batch_size"]))
 
 
 def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

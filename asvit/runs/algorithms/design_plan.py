@@ -126,11 +126,12 @@ class DesignPlan:
         wanted = len(FINALISTS) if search["ranked"] and whole else 2
         for entry in _candidates(search["ranking"], self._first_family):
             try:
-                text, side = self._sized(space.parse(entry["architecture"]), side, bool(networks))
+                arch = space.parse(entry["architecture"])
+                text, side, narrowed = self._sized(arch, side, bool(networks))
             except ValueError as error:  # too large or slow at any width
                 errors.append(error)
                 continue
-            networks.setdefault(text, {**entry, "architecture": text})
+            networks.setdefault(text, {**entry, "architecture": text, "narrowed": narrowed})
             if len(networks) == wanted:
                 break
         if not networks:
@@ -641,8 +642,10 @@ class DesignPlan:
     def _macs(self, side: int) -> Callable[[Architecture], int]:
         return lambda arch: self.sizes.macs(arch, side)
 
-    def _sized(self, arch: Architecture, side: int, fixed: bool) -> tuple[str, int]:
-        """The network and its image size, smaller where it would be trained too briefly.
+    def _sized(self, arch: Architecture, side: int, fixed: bool) -> tuple[str, int, bool]:
+        """The network, its image size, and whether it is narrower than the limits allow.
+
+        Both are smaller where it would be trained too briefly.
 
         Images first, until the least that is worth a training is possible; then the network, to
         have the updates that pay for its size. A ``fixed`` image size is that of the other
@@ -651,7 +654,7 @@ class DesignPlan:
         sides = [side] if fixed else self._sides
         sizes = [(side, 1.0) for side in sides]
         sizes += [(sizes[-1][0], share) for share in _SMALLER[1:]]
-        best: tuple[Architecture, int] | None = None
+        best: tuple[Architecture, int, bool] | None = None
         errors, updates, least = list[ValueError](), 0.0, _WORTH[0]
         for size, share in sizes:
             try:
@@ -660,23 +663,23 @@ class DesignPlan:
                 errors.append(error)
                 continue
             if self.settings.hours is None:
-                return str(smaller), size
+                return str(smaller), size, False
             possible, least = self._updates(smaller, size)
             if possible > _FASTER * updates:
-                best, updates = (smaller, size), possible
+                best, updates = (smaller, size, share < 1), possible
             if updates >= least:
                 break
         if best is None:
             raise errors[0]
-        arch, side = best
+        arch, side, narrowed = best
         macs = self.sizes.macs(arch, side)
         most = paying_macs(macs, updates)
         if least <= updates and most < macs:
             with suppress(ValueError):  # there is none so narrow
                 narrower = self.sizes.with_macs(arch, side, most)
                 if self._updates(narrower, side)[0] > _FASTER * updates:
-                    arch = narrower
-        return str(arch), side
+                    arch, narrowed = narrower, True
+        return str(arch), side, narrowed
 
     def _updates(self, arch: Architecture, side: int) -> tuple[float, float]:
         """About how many updates the time for the training allows, and the fewest worth it."""

@@ -488,7 +488,7 @@ class DesignAlgorithm(DesignRun):
 
         by_hand = "none is within the same limits"
         if choice["by_hand"] == choice["winner"]:
-            by_hand = "it is of a published shape, as wide as the limits allow"
+            by_hand = "it is of a published shape, as wide as the limits and the time allow"
         elif choice["by_hand"] is not None:
             by_hand = (
                 f"{share(choice['by_hand'])}: the best network made by hand in the last round, "

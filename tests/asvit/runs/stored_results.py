@@ -191,7 +191,7 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                     Racer(
                         round="last", family="asvit", architecture=SEED, by_hand=True,
                         validation=70.0, accuracy=75.0, accuracy_interval=Interval(65.0, 85.0),
-                        epochs=4, chosen=True,
+                        epochs=4, chosen=True, narrowed=True,
                     ),
                 ],
                 ranked=True, variance={"family": Component(0.6, Interval(0.2, 0.9), 3.0, 9, 4.0)},

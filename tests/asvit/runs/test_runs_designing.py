@@ -456,8 +456,12 @@ def test_networks_have_the_updates_that_pay_for_their_size(
     widest = design(pictures, out=tmp_path / "widest", **limits)
     result = design(pictures, out=tmp_path / "timed", hours=0.5, **limits)
     assert widest.params > 8_000_000
+    assert "too briefly" not in widest.outcome
+    assert not any(racer.narrowed for racer in widest.race)
+    assert "of 9,000,000 parameters (a larger one would be trained too briefly)" in result.outcome
     assert len(result.last_round) > 1
     for racer in result.last_round:
+        assert racer.narrowed
         macs = cost(racer.architecture, 64, 2).macs
         time = 1_800 * SHARES["training"]
         updates = 10 * time / (macs / 1e6)  # as fakes.plan has it
