@@ -59,7 +59,7 @@ _FASTER = 1.25  # times as fast is a smaller network that is worth it
 #: Updates that are enough, and within how many epochs. On 300 drawn pictures a ResNet reached 84 %
 #: after 5,400 updates and 94 % after 16,000.
 _UPDATES, _EPOCHS = 20_000, (100, 3_000)
-#: Updates that a network should have for each of its multiply-adds, or a narrower one pays: see
+#: Updates for each multiply-add of a network; with fewer, a narrower one pays. See
 #: docs/evidence.md.
 _PAYING = 500e-6
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
@@ -645,11 +645,9 @@ class DesignPlan:
     def _sized(self, arch: Architecture, side: int, fixed: bool) -> tuple[str, int, bool]:
         """The network, its image size, and whether it is narrower than the limits allow.
 
-        Both are smaller where it would be trained too briefly.
-
-        Images first, until the least that is worth a training is possible; then the network, to
-        have the updates that pay for its size. A ``fixed`` image size is that of the other
-        finalists.
+        Where time is short, images become smaller until it allows the least that is worth a
+        training, then the network narrower until it has the updates that pay for its size. A
+        ``fixed`` image size is that of the other finalists.
         """
         sides = [side] if fixed else self._sides
         sizes = [(side, 1.0) for side in sides]
