@@ -653,7 +653,7 @@ class DesignPlan:
         sizes = [(side, 1.0) for side in sides]
         sizes += [(sizes[-1][0], share) for share in _SMALLER[1:]]
         best: tuple[Architecture, int, bool] | None = None
-        errors, updates, least = list[ValueError](), 0.0, _WORTH[0]
+        errors, updates, least = list[ValueError](), 0.0, math.inf
         for size, share in sizes:
             try:
                 smaller = self.sizes.widest(arch, size, share)
