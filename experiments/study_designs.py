@@ -92,17 +92,18 @@ def _by_hand(
     network: str, pictures: str, limit: str, folder: Path, seed: int
 ) -> Mapping[str, object]:
     """The network of a family made by hand, trained for the time of a design."""
-    (task, images), space = load_task(pictures), load_space(network)
-    limits = TrainingSearchSettings(
-        trainings=1,
-        space=network,
-        classes=images.classes,
-        image_size=task.side,
-        **LIMITS[limit],
-    )
-    text = str(Limits(space, limits).network(space.parse(space.by_hand[0])))
+    text = made_by_hand(network, pictures, **LIMITS[limit])
     trained, accuracy = train_on_all(pictures, text, 3600 * HOURS, folder, seed)
     return {"architecture": text, "accuracy": accuracy, "seconds": trained.wall_seconds}
+
+
+def made_by_hand(family: str, pictures: str, **limits: Any) -> str:
+    """The network of a family made by hand, as wide as limits allow for a set of pictures."""
+    (task, images), space = load_task(pictures), load_space(family)
+    settings = TrainingSearchSettings(
+        trainings=1, space=family, classes=images.classes, image_size=task.side, **limits
+    )
+    return str(Limits(space, settings).network(space.parse(space.by_hand[0])))
 
 
 def train_on_all(

@@ -25,7 +25,7 @@ from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import build, load_space
 from asvit.training.short import draw_linear_weights, fit
 from experiments.study import Study, cases, gains, mean_cell, pivot
-from experiments.study_designs import test, train_for
+from experiments.study_designs import made_by_hand, test, train_for
 from experiments.tasks import AUGMENTATION, PICTURES, load_task
 
 FIRST, MACS, STEPS = "hard-fractals", 1_720_000, 1_400
@@ -122,12 +122,9 @@ class Timed:
 
 def train_timed(pictures: str, start: str, seed: int) -> Mapping[str, object]:
     """The accuracy of a ResNet that is trained on 300 pictures, from scratch or from fractals."""
-    (task, parts), space = load_task(FEW[pictures]), load_space("resnet")
+    task, parts = load_task(FEW[pictures])
     load_task(FIRST)  # writes them
-    limits = TrainingSearchSettings(
-        trainings=1, space="resnet", image_size=task.side, classes=parts.classes, max_macs=10**7
-    )
-    text = str(Limits(space, limits).network(space.parse(space.by_hand[0])))
+    text = made_by_hand("resnet", FEW[pictures], max_macs=10**7)
     folder = FOLDER / f"{pictures}-{start}-{seed}"
     few = _first(PICTURES / FEW[pictures] / "train", 300 // parts.classes, folder / "pictures")
     how: dict[str, Any] = {"image_size": task.side, "seed": seed}

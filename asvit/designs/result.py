@@ -166,7 +166,7 @@ class DesignResult(Result, Model):
             f"{self.family}, {self.architecture}{tuned}: {accuracy} % [95 %] of "
             f"{self.test_pictures} test pictures, {self._limits_kept}"
         )
-        if any(racer.narrowed for racer in self.last_round[:1]):
+        if any(racer.chosen and racer.narrowed for racer in self.race):
             whole += " (a larger one would be trained too briefly)"
         if self.hand_made is None:
             return f"{whole}; no network made by hand is within the limits"

@@ -77,17 +77,18 @@ def test_shares_of_a_network_are_trained_for_equal_times(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(study_sizes, "load_task", tiny_task)
-    asked: list[tuple[Any, ...]] = []
+    for module in (study_designs, study_sizes):
+        monkeypatch.setattr(module, "load_task", tiny_task)
+    requests: list[tuple[Any, ...]] = []
 
     def train(pictures: str, text: str, seconds: float, folder: Path, seed: int) -> Any:
-        asked.append((pictures, seconds, seed))
+        requests.append((pictures, seconds, seed))
         macs = cost(text, TASKS[pictures].side, 5).macs
         return SimpleNamespace(macs=macs, history=[None] * 3), 50.0
 
     monkeypatch.setattr(study_sizes, "train_on_all", train)
     whole, half = (study_sizes.train("drawn-300", 4, share, 1) for share in (1.0, 0.5))
-    assert asked == [("drawn-300", 240, 1)] * 2
+    assert requests == [("drawn-300", 240, 1)] * 2
     assert 0.4 < float(str(half["macs"])) / float(str(whole["macs"])) <= 0.5
     assert cost(str(whole["architecture"]), 64, 5).params <= study_sizes.LIMIT
     assert whole["updates"] == 3 * (40 // int(recipe_for(40)["batch_size"]))
@@ -139,7 +140,8 @@ def test_few_pictures_are_trained_on_after_fractals(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(study_pretraining, "load_task", tiny_task)
+    for module in (study_designs, study_pretraining):
+        monkeypatch.setattr(module, "load_task", tiny_task)
     monkeypatch.setattr(study_pretraining, "PICTURES", Path("pictures"))
     given: list[dict[str, Any]] = []
     monkeypatch.setattr(

@@ -671,7 +671,7 @@ class DesignPlan:
             raise errors[0]
         arch, side, narrowed = best
         macs = self.sizes.macs(arch, side)
-        most = paying_macs(macs, updates)
+        most = _paying_macs(macs, updates)
         if least <= updates and most < macs:
             with suppress(ValueError):  # there is none so narrow
                 narrower = self.sizes.with_macs(arch, side, most)
@@ -720,7 +720,7 @@ def _error(first: float, second: float, pictures: float) -> float:
     return math.sqrt(sum(one * (100 - one) for one in (first, second)) / pictures)
 
 
-def paying_macs(macs: int, updates: float) -> int:
+def _paying_macs(macs: int, updates: float) -> int:
     """The multiply-adds that a network should have where time is short, ``macs`` at most.
 
     ``updates``: How many the time allows with ``macs``; with half of these, twice as many.

@@ -475,17 +475,17 @@ def test_networks_have_the_updates_that_pay_for_their_size(
 def test_multiply_adds_that_pay_take_the_same_time_with_more_updates(
     macs: int, updates: float
 ) -> None:
-    paying = design_plan.paying_macs(macs, updates)
+    paying = design_plan._paying_macs(macs, updates)
     assert paying <= macs
     more = updates * macs / paying
     wanted = min(design_plan._PAYING * paying, design_plan._UPDATES)
     assert more == pytest.approx(wanted, rel=0.01)
-    assert design_plan.paying_macs(paying, 1.01 * more) == paying
+    assert design_plan._paying_macs(paying, 1.01 * more) == paying
 
 
 @pytest.mark.parametrize(("macs", "updates"), [(10**6, 500.0), (10**9, 20_000.0), (1, 1.0)])
 def test_networks_with_enough_updates_stay_as_large(macs: int, updates: float) -> None:
-    assert design_plan.paying_macs(macs, updates) == macs
+    assert design_plan._paying_macs(macs, updates) == macs
 
 
 def test_fewer_families_race_where_time_is_short(
