@@ -101,7 +101,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--budget", default="88M")
     parser.add_argument("--batch", type=int, default=128, help="of networks and trainings")
-    parser.add_argument("--jobs", type=int, default=1, help="workers of search and scaling")
+    parser.add_argument(
+        "--jobs", type=int, help="workers of search and scaling; chosen if not given"
+    )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -203,8 +203,10 @@ def _seeded(device: torch.device, seed: int) -> Iterator[None]:
             torch.default_generator.manual_seed(seed)
             yield
     else:
-        with torch.random.fork_rng([device], device_type=device.type), device:
-            torch.manual_seed(seed)
+        current = torch.accelerator.device_index(device.index)
+        with torch.random.fork_rng([device], device_type=device.type), current, device:
+            torch.default_generator.manual_seed(seed)
+            torch.get_device_module(device).manual_seed(seed)
             yield
 
 

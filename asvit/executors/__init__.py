@@ -5,7 +5,25 @@ in any order. If a task loses its worker, another worker retries it; after the l
 fails with a reason. Other tasks are not affected.
 """
 
-from asvit.executors.base import Answer, Task, Work, Worker, Workers, one_thread
+from asvit.executors.base import (
+    Answer,
+    Task,
+    Work,
+    Worker,
+    Workers,
+    apart_from_garbage,
+    one_thread,
+)
 from asvit.executors.pool import Pool, open_pool
 
-__all__ = ["Answer", "Pool", "Task", "Work", "Worker", "Workers", "one_thread", "open_pool"]
+__all__ = [
+    "Answer",
+    "Pool",
+    "Task",
+    "Work",
+    "Worker",
+    "Workers",
+    "apart_from_garbage",
+    "one_thread",
+    "open_pool",
+]

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 from asvit.core.processes import module_process
-from asvit.executors.base import Event, Task, Work, cores, perform
+from asvit.executors.base import Event, Task, Work, apart_from_garbage, cores, perform
 from proxies.messages import first_line
 
 
@@ -151,8 +151,9 @@ def _serve() -> None:
         return
     del arrays
     answers.write(_line({"kind": "ready"}))
-    for task in content:
-        answers.write(_line({"kind": "answered", **perform(worker, json.loads(task))}))
+    with apart_from_garbage():
+        for task in content:
+            answers.write(_line({"kind": "answered", **perform(worker, json.loads(task))}))
 
 
 def _read() -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from asvit.core.settings import MeasuringSettings
 from asvit.core.versions import versions
 from asvit.data import load_images
 from asvit.data.base import Progress
-from asvit.executors import Pool, Task, Workers, one_thread, open_pool
+from asvit.executors import Pool, Task, Workers, apart_from_garbage, one_thread, open_pool
 from asvit.executors.base import Answer
 from asvit.executors.placement import device_here, device_of
 from asvit.runs.measurement_worker import counted, measuring_work, network, takes_all
@@ -160,6 +160,8 @@ class MeasurementPool:
             example=example and (lambda: self._measure(example())),
             larger=workload.larger,
         )
+        if self.workers.in_process:
+            self._stack.enter_context(apart_from_garbage())
 
     def close(self) -> None:
         """Stop the workers."""
