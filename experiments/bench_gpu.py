@@ -25,7 +25,7 @@ import torch
 import asvit
 import proxies
 from asvit.core.files import write_text
-from asvit.executors import Workers
+from asvit.executors import Workers, apart_from_garbage
 from asvit.executors.base import cores
 from asvit.training import step_graph
 from asvit.training.settings import TrainSettings
@@ -81,7 +81,8 @@ def main() -> None:
     findings = [Finding("machine", hardware(device))]
     for part in (*PARTS, *MORE) if options.all else options.only.split(","):
         torch.cuda.reset_peak_memory_stats(device)
-        found = measure[part]()
+        with apart_from_garbage():  # as runs measure
+            found = measure[part]()
         peak = torch.cuda.max_memory_allocated(device)
         found.append(Finding(f"{part}: peak device memory", f"{peak / 1e9:.2f} GB"))
         for one in found:

@@ -128,7 +128,9 @@ def seconds_each(settings: TrainingSearchSettings, texts: Sequence[str]) -> Sequ
     pixels = torch.from_numpy(rng.standard_normal((count, channels, side, side), np.float32))
     images = Images(pixels, torch.arange(count) % 2, ("even", "odd"), "noise")
     train = Trainer(probe, device, images=images)
-    train(Training(texts[0], 0))  # warms up
+    # What warms up: of a GPU every network, whose kernels are loaded and chosen at their first use.
+    for text in texts[:1] if device == "cpu" else texts:
+        train(Training(text, 0))
     passes, probed = (
         3 * s.steps * s.batch_size + s.test_images for s in (whole, probe)
     )  # a step takes three passes of each image

@@ -31,7 +31,7 @@ from asvit.training.metrics import Accuracy, Batches, evaluate
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.settings import WARMUP_SHARE, TrainSettings
 from asvit.training.short import fast_layout
-from proxies.evaluation import seed_for
+from proxies.evaluation import seed_for, seed_generators
 from proxies.memory import out_of_memory
 from proxies.messages import first_line, unknown
 from proxies.text import one_line
@@ -192,7 +192,8 @@ class Engine:
         self.network.train()
         devices = [self._device] if self._device.type == "cuda" else []
         precision = self.settings.precision
-        with torch.random.fork_rng(devices), arithmetic(self._device, precision):
+        passes = steps * self.settings.epochs
+        with torch.random.fork_rng(devices), arithmetic(self._device, precision, passes=passes):
             for step, (images, targets) in enumerate(batches, checked):
                 rate = max(group["lr"] for group in self._optimizer.param_groups)
                 rates.append(rate)
@@ -257,7 +258,8 @@ class Engine:
         """Take one optimiser step; returns the loss of this process's share."""
         settings = self.settings
         # Seeded by number: no other draw can change dropout and drop-path.
-        torch.manual_seed(seed_for(settings.seed, f"dropout {self.processes.rank}", update))
+        dropout = seed_for(settings.seed, f"dropout {self.processes.rank}", update)
+        seed_generators(dropout, self._device)
         images = fast_layout(images.to(self._device, non_blocking=True))
         targets = targets.to(self._device, non_blocking=True)
         total = torch.zeros((), device=self._device)

@@ -29,13 +29,18 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
+# Passes from which it pays that cuDNN tries its algorithms for each shape of a convolution, which
+# takes seconds for a network. On an H200 it took most of the time of trainings of some steps.
+_MANY = 2_000
+
+
 @contextmanager
-def arithmetic(device: torch.device, precision: str, *, benchmark: bool = True) -> Iterator[None]:
+def arithmetic(device: torch.device, precision: str, *, passes: int = 0) -> Iterator[None]:
     """What else a precision means on CUDA; elsewhere nothing is changed.
 
-    Products of float32 are computed in TF32, or for a precision of fp32 exactly. cuDNN tries its
-    algorithms for each shape of a convolution, unless they are to be deterministic; turn
-    ``benchmark`` off where most shapes are new.
+    Products of float32 are computed in TF32, or for a precision of fp32 exactly. With many
+    ``passes`` of images of one shape, cuDNN uses its fastest algorithms, unless they are to be
+    deterministic.
     """
     if device.type != "cuda":
         yield
@@ -44,7 +49,7 @@ def arithmetic(device: torch.device, precision: str, *, benchmark: bool = True) 
     before = cudnn.benchmark
     exact = resolve_precision(precision, device) == "fp32"
     with float32_products("ieee" if exact else "tf32"):
-        cudnn.benchmark = benchmark and not cudnn.deterministic
+        cudnn.benchmark = passes >= _MANY and not cudnn.deterministic
         try:
             yield
         finally:

@@ -124,11 +124,21 @@ class Session(EpochSession[EpochRow]):
             read = [answer for answer in answers if answer.image not in self.bad_images]
             write_answers(self.folder / ANSWERS, read)
 
-    def images_per_second(self) -> float:
-        """Throughput of a few batches, prepared by this process; it changes the weights."""
+    def images_per_second(self, workers: int = 0) -> float:
+        """Throughput of a few batches, prepared by this process; it changes the weights.
+
+        Beside a GPU so many ``workers`` prepare other batches, by this process's time for one.
+        """
         with closing(self._train):
             self._engine.train(0, islice(self._train, 1))  # warms up
-            return self._engine.train(0, islice(self._train, _TIMED)).images_per_second
+            batches = islice(self._train, _TIMED)
+            if not workers or self.processes.device.type == "cpu":
+                return self._engine.train(0, batches).images_per_second
+            began = time.perf_counter()
+            ready = list(batches)
+            prepared = sum(len(images) for images, _ in ready) / (time.perf_counter() - began)
+            trained = self._engine.train(0, ready).images_per_second
+            return min(trained, workers * self.processes.world * prepared)
 
     def finish(self) -> None:
         """Write the trained network, which is derived from the checkpoint."""

@@ -49,7 +49,8 @@ def fit(
     plain = device.type == "cpu" and train[0][0, 0].numel() <= _FEW_PIXELS
     kernel = sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(cuda), kernel, arithmetic(device, "auto"):
+    numbers = arithmetic(device, "auto", passes=recipe.steps)
+    with torch.random.fork_rng(cuda), kernel, numbers:
         torch.manual_seed(seed)  # dropout and drop-path
         losses, reason = _train(model, train, recipe, torch.Generator().manual_seed(seed))
     if reason is not None:

@@ -78,6 +78,8 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 class Segmentation(Task[SegmentationSettings]):
     """The training of a segmenter on images in ADE20K's format."""
 
+    one_size = True
+
     def __init__(self, settings: SegmentationSettings) -> None:
         from torchmetrics import MetricCollection
         from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex

@@ -63,8 +63,10 @@ class Task(ABC, Generic[S]):
         prepare: What is done to an image to evaluate on, beside its annotation.
         metric: Compares predictions with annotations; its values are in [0, 1].
         precision: Of the autocast around the whole model in training.
+        one_size: Whether all images that it is trained on have one size.
     """
 
+    one_size = False
     model: nn.Module
     images: Any
     indices: Sequence[int]
@@ -268,12 +270,13 @@ class Session(EpochSession[TransferRow]):
         self._batches.set_epoch(epoch, start=start.updates)
         log.begin(epoch, start.losses.tolist())
         cuda, precision = [device] if device.type == "cuda" else [], self.task.settings.precision
-        with torch.random.fork_rng(cuda), arithmetic(device, precision):
+        passes = self.steps * self.origin.settings.epochs if self.task.one_size else 0
+        with torch.random.fork_rng(cuda), arithmetic(device, precision, passes=passes):
             losses = self._train(epoch, start, follow, log)
         if self.processes.world > 1:
             distribute_bn(model, self.processes.world, reduce=True)
         check_finite(model.state_dict(), what=f"after epoch {epoch + 1} the weights")
-        with arithmetic(device, precision, benchmark=False):  # images are of many sizes
+        with arithmetic(device, precision):
             metrics = self.task.evaluate(self.processes, self._validation)
         names = {column.name for column in fields(self.row_type)}
         return self.row_type(

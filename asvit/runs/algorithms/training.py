@@ -42,7 +42,7 @@ from proxies.evaluation import seed_for
 logger = logging.getLogger(__name__)
 
 _MOST_FOR_GPU = 32  # workers
-_TIMED_BATCH = 16  # images of a process, when the time of a training is estimated
+_TIMED_BATCH = 16, 64  # images of a process, on a CPU and on others, where time is estimated
 _ADVICE = ", or give --bad-images replace"
 _LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all images
 
@@ -247,11 +247,13 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         return speed, images / speed
 
     def _images_per_second(self) -> float:
-        """Throughput of a few small batches at the network's own tokens."""
-        batch = min(self.settings.batch_size, _TIMED_BATCH * self.processes.world)
+        """Throughput of a few batches, small on a CPU, at the network's own tokens."""
+        small = _TIMED_BATCH[self.processes.device.type != "cpu"]
+        batch = min(self.settings.batch_size, small * self.processes.world)
         whole: Any = {"accumulate": 1, "compile": False, "retokenize": "off"}
         probed = replace(self.settings, batch_size=batch, **whole)
-        return self._session(probed, None, 0).images_per_second()
+        workers = self.workers_for(len(self.sets.train))
+        return self._session(probed, None, 0).images_per_second(workers)
 
     def _session(
         self, settings: TrainSettings, stored: Checkpoint | None, workers: int

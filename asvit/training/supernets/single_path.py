@@ -122,7 +122,7 @@ class SupernetTraining(Generic[P]):
         logged = resumed = len(self.losses)
         saved = began = time.monotonic()
         while not self.finished:
-            with arithmetic(self._images.device, "auto"):
+            with arithmetic(self._images.device, "auto", passes=self.recipe.steps):
                 due = self.step()
             if not due:
                 continue
