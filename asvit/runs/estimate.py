@@ -128,9 +128,9 @@ def seconds_each(settings: TrainingSearchSettings, texts: Sequence[str]) -> Sequ
     pixels = torch.from_numpy(rng.standard_normal((count, channels, side, side), np.float32))
     images = Images(pixels, torch.arange(count) % 2, ("even", "odd"), "noise")
     train = Trainer(probe, device, images=images)
-    # What warms up: of a GPU every network, whose kernels are loaded and chosen at their first use.
+    # A GPU loads and chooses the kernels of each network at its first use.
     for text in texts[:1] if device == "cpu" else texts:
-        train(Training(text, 0))
+        train(Training(text, 0))  # warms up
     passes, probed = (
         3 * s.steps * s.batch_size + s.test_images for s in (whole, probe)
     )  # a step takes three passes of each image

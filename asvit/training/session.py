@@ -127,12 +127,13 @@ class Session(EpochSession[EpochRow]):
     def images_per_second(self, workers: int = 0) -> float:
         """Throughput of a few batches, prepared by this process; it changes the weights.
 
-        Beside a GPU so many ``workers`` prepare other batches, by this process's time for one.
+        With ``workers`` that prepare batches while a GPU trains, the slower of both tells: they
+        together take this process's time over their number.
         """
         with closing(self._train):
             self._engine.train(0, islice(self._train, 1))  # warms up
             batches = islice(self._train, _TIMED)
-            if not workers or self.processes.device.type == "cpu":
+            if not workers:
                 return self._engine.train(0, batches).images_per_second
             began = time.perf_counter()
             ready = list(batches)

@@ -17,7 +17,7 @@ from asvit.training.token_plan import PUBLISHED_FRACTIONS
 from proxies.counts import count
 from proxies.timing import synchronise
 
-_TIMED_BATCH = 16  # images per step when the stages of a training are timed
+_TIMED_BATCH = 16, 64  # images of a process in a step that is timed, on a CPU and elsewhere
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,12 @@ def _seconds(model: nn.Module, images: Tensor, steps: int, precision: torch.dtyp
     return statistics.median(times[1:])
 
 
+def timed_batch(settings: TrainSettings, processes: ProcessGroup) -> int:
+    """Images of a process in a step of a training that is timed: few, but enough for a GPU."""
+    most = _TIMED_BATCH[processes.device.type != "cpu"]
+    return min(most, settings.batch_size // processes.world)
+
+
 def stages_of(
     settings: TrainSettings, model: nn.Module, processes: ProcessGroup
 ) -> tuple[dict[str, Any], ...]:
@@ -102,7 +108,7 @@ def stages_of(
         costs = measure_stages(
             model.to(processes.device),
             settings.image_size,
-            batch_size=max(2, min(_TIMED_BATCH, settings.batch_size // processes.world)),
+            batch_size=max(2, timed_batch(settings, processes)),
             precision=torch.bfloat16 if precision == "bf16" else None,
         )
         stages = tuple(

@@ -36,13 +36,12 @@ from asvit.training.session import Session
 from asvit.training.sets import open_sets
 from asvit.training.settings import TrainSettings
 from asvit.training.short import draw_linear_weights
-from asvit.training.token_costs import stages_of
+from asvit.training.token_costs import stages_of, timed_batch
 from proxies.evaluation import seed_for
 
 logger = logging.getLogger(__name__)
 
 _MOST_FOR_GPU = 32  # workers
-_TIMED_BATCH = 16, 64  # images of a process, on a CPU and on others, where time is estimated
 _ADVICE = ", or give --bad-images replace"
 _LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all images
 
@@ -248,11 +247,12 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
 
     def _images_per_second(self) -> float:
         """Throughput of a few batches, small on a CPU, at the network's own tokens."""
-        small = _TIMED_BATCH[self.processes.device.type != "cpu"]
-        batch = min(self.settings.batch_size, small * self.processes.world)
+        batch = timed_batch(self.settings, self.processes) * self.processes.world
         whole: Any = {"accumulate": 1, "compile": False, "retokenize": "off"}
         probed = replace(self.settings, batch_size=batch, **whole)
-        workers = self.workers_for(len(self.sets.train))
+        # On a CPU they would take cores from the training.
+        on_cpu = self.processes.device.type == "cpu"
+        workers = 0 if on_cpu else self.workers_for(len(self.sets.train))
         return self._session(probed, None, 0).images_per_second(workers)
 
     def _session(

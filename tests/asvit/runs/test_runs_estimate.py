@@ -54,6 +54,24 @@ def test_paces_make_families_take_equally_long(monkeypatch: pytest.MonkeyPatch) 
     assert module.paces(TrainingSearchSettings(**PLACE, trainings=5)) is None
 
 
+@pytest.mark.parametrize(
+    ("device", "trained"), [("cpu", ["a", "a", "b"]), ("cuda", ["a", "b", "a", "b"])]
+)
+def test_networks_are_timed_warm(
+    monkeypatch: pytest.MonkeyPatch, device: str, trained: list[str]
+) -> None:
+    met: list[str] = []
+
+    def train(training: Training) -> Outcome:
+        met.append(training.architecture)
+        return Outcome(accuracy=50.0, loss=1.0, seconds=1.0, reason="")
+
+    monkeypatch.setattr(module, "Trainer", lambda *_args, **_options: train)
+    monkeypatch.setattr(module, "resolve_device", lambda _name: device)
+    module.seconds_each(TrainingSearchSettings(**PLACE, trainings=5), ["a", "b"])
+    assert met == trained
+
+
 def test_a_measure_that_fails_says_why() -> None:
     settings = SearchSettings.make(**SMALL, repeats=1, data="gaussian")
     job = MeasurementJob("", ("params",), "", 32, refused="no such network")

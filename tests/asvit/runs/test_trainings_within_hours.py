@@ -1,10 +1,14 @@
 """Trainings within hours: as many epochs as their pace allows, planned again after each."""
 
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from asvit.core.progress import Progress
 from asvit.runs.algorithms.training import TrainAlgorithm
@@ -12,6 +16,8 @@ from asvit.runs.training import run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.result import TrainResult
 from asvit.training.session import Session
+from asvit.training.settings import TrainSettings
+from asvit.training.token_costs import timed_batch
 from tests.asvit.runs.test_checkpoints_within_epochs import ALWAYS, check_same, stop_at
 from tests.asvit.runs.test_runs_train import ARCH, TINY
 
@@ -102,6 +108,51 @@ def test_stopped_anywhere_it_keeps_the_plan(
             stops += 1
     assert stops > 3
     check_same(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("workers", "trained", "expected"),
+    [(0, 1000.0, 1000.0), (3, 100.0, 100.0), (3, 1000.0, 240.0)],
+)
+def test_the_slower_of_training_and_preparing_beside_it_tells_the_pace(
+    monkeypatch: pytest.MonkeyPatch, workers: int, trained: float, expected: float
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("asvit.training.session.time.perf_counter", lambda: clock[0])
+
+    class Batches:
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            while True:
+                clock[0] += 0.1
+                yield torch.zeros(4, 3, 8, 8), torch.zeros(4)
+
+        def close(self) -> None:
+            clock.clear()
+
+    def train(_epoch: int, batches: Iterable[object]) -> SimpleNamespace:
+        assert len(list(batches)) in (1, 3)
+        return SimpleNamespace(images_per_second=trained)
+
+    session: Any = SimpleNamespace(
+        _train=Batches(),
+        _engine=SimpleNamespace(train=train),
+        processes=SimpleNamespace(world=2),
+    )
+    assert Session.images_per_second(session, workers) == pytest.approx(expected)
+    assert not clock
+
+
+@pytest.mark.parametrize(
+    ("device", "batch_size", "expected"),
+    [("cpu", 512, 16), ("cpu", 8, 4), ("meta", 512, 64), ("meta", 100, 50)],
+)
+def test_timed_steps_are_small_on_a_cpu_and_fill_a_gpu(
+    device: str, batch_size: int, expected: int
+) -> None:
+    processes: Any = SimpleNamespace(device=torch.device(device), world=2)
+    assert (
+        timed_batch(TrainSettings(architecture=ARCH, batch_size=batch_size), processes) == expected
+    )
 
 
 def test_progress_tells_the_planned_epochs(
