@@ -23,7 +23,9 @@ S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
 
 MOST_WORKERS = 8
-FEW_IMAGES = 2000  # with fewer, worker processes cost more than they save
+# With fewer images, worker processes cost more than they save; a GPU would wait for this process
+# in each of many epochs.
+FEW_IMAGES, FEW_FOR_GPU = 2_000, 20_000  # the latter in all epochs
 
 
 @dataclass(kw_only=True)
@@ -87,9 +89,12 @@ class SharedAlgorithm(SharedRun[S, R]):
         """Processes that prepare images for a training process, where no number is given."""
         return MOST_WORKERS
 
-    def workers_for(self, images: int) -> int:
+    def workers_for(self, images: int, epochs: int) -> int:
         """Processes that prepare so many images beside each training process."""
         if self.workers is not None:
             return self.workers
         here = int(os.environ.get("LOCAL_WORLD_SIZE", self.processes.world))
-        return 0 if images < FEW_IMAGES else min(self.most_workers, cores() // here)
+        few = images < FEW_IMAGES
+        if self.processes.device.type == "cuda":
+            few = few and images * epochs < FEW_FOR_GPU
+        return 0 if few else min(self.most_workers, cores() // here)

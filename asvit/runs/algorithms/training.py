@@ -174,7 +174,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             self.normalisation = self._statistics()
         if self.processes.first and (line := self.settings.augmentation.left_out(self.sets.kind)):
             logger.warning("%s", line)
-        session = self._session(self.settings, store.file, self.workers_for(len(self.sets.train)))
+        session = self._session(self.settings, store.file, self._workers)
         if self.settings.hours is not None and store.file is None:  # else planned already
             session.plan(round(3600 * self.settings.hours / self._pace(session.steps)[1]))
         self.planned = self._plan(session)
@@ -252,8 +252,12 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         probed = replace(self.settings, batch_size=batch, **whole)
         # On a CPU they would take cores from the training.
         on_cpu = self.processes.device.type == "cpu"
-        workers = 0 if on_cpu else self.workers_for(len(self.sets.train))
+        workers = 0 if on_cpu else self._workers
         return self._session(probed, None, 0).images_per_second(workers)
+
+    @property
+    def _workers(self) -> int:
+        return self.workers_for(len(self.sets.train), self.settings.epochs)
 
     def _session(
         self, settings: TrainSettings, stored: Checkpoint | None, workers: int

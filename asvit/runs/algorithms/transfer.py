@@ -71,7 +71,7 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
             origin=origin if store.file is None else store.file.origin,
             processes=self.processes,
             stored=store.file,
-            workers=self.workers_for(len(task.indices)),
+            workers=self.workers_for(len(task.indices), self.settings.epochs),
             file=self.files.state,
             kind=self.files.kind,
             task=task,

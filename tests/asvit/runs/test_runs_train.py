@@ -278,13 +278,22 @@ def test_uneven_classes_are_a_word_on_balance(uneven: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "cores", "images", "workers"),
-    [("cpu", 64, 2000, 8), ("cuda", 64, 2000, 32), ("cuda", 12, 2000, 12), ("cuda", 64, 1999, 0)],
+    ("device", "cores", "images", "epochs", "workers"),
+    [
+        *[("cpu", 64, 2000, 1, 8), ("cpu", 64, 1999, 300, 0)],
+        *[("cuda", 64, 2000, 1, 32), ("cuda", 12, 2000, 1, 12), ("cuda", 64, 1999, 10, 0)],
+        *[("cuda", 64, 400, 50, 32), ("cuda", 64, 400, 49, 0)],
+    ],
 )
 def test_workers_are_as_many_as_cores_up_to_a_limit_of_the_device(
-    monkeypatch: pytest.MonkeyPatch, device: str, cores: int, images: int, workers: int
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    cores: int,
+    images: int,
+    epochs: int,
+    workers: int,
 ) -> None:
     monkeypatch.setattr(shared, "cores", lambda: cores)
     group: Any = SimpleNamespace(device=torch.device(device), world=1)
     run: Any = TrainRun.make(architecture="timm:resnet18", group=group)
-    assert run.workers_for(images) == workers
+    assert run.workers_for(images, epochs) == workers
