@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from asvit.core.processes import imports_here
 from asvit.core.versions import changed_versions, missing, versions
-from asvit.executors.base import Event, Task, Work, perform
+from asvit.executors.base import Event, Task, Work, apart_from_garbage, perform
 from asvit.executors.placement import in_turn
 from proxies.messages import first_line
 
@@ -114,6 +114,8 @@ class _Actor:
                     f"{changed}; install the same ones everywhere"
                 )
             self._worker = Work(*work).worker(device)
+            self._as_long = ExitStack()  # as the actor lives
+            self._as_long.enter_context(apart_from_garbage())
         except (ValueError, OSError) as error:
             self._state = {"kind": "refused", "reason": first_line(error)}
 

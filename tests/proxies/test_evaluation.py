@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import proxies
 from proxies import Score, measure, seed_for
-from proxies.evaluation import LARGEST, resolve_device
+from proxies.evaluation import LARGEST, resolve_device, seed_generators
 from proxies.registry import Proxy
 from tests.proxies.networks import Lambda
 
@@ -50,6 +50,24 @@ def test_seeds_follow_identity_not_order_and_leave_torch_s_generator_alone() -> 
     fewer = scores(repeats=2)["length_distortion"]
     assert fewer.values == first["length_distortion"].values[:2]
     assert seed_for(0, "a", 0) != seed_for(0, "a", 1) != seed_for(1, "a", 1)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_generators_are_seeded_as_torch_seeds_them(device: str) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(8)
+    seed_generators(7, torch.device(device))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_generator_of_a_gpu_is_seeded_as_torch_seeds_it() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3, device="cuda")
+    seed_generators(7, torch.device("cuda"))
+    assert torch.equal(torch.rand(3, device="cuda"), expected)
 
 
 @pytest.mark.parametrize("given", [None, [3, 1]])

@@ -1,5 +1,7 @@
 """Where workers compute, on machines whose GPUs are only pretended."""
 
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.executors import Work, Workers, base, on_ray, open_pool
+from asvit.executors import Work, Workers, apart_from_garbage, base, on_ray, open_pool
 from asvit.executors.placement import device_of, fitting, gpu_models, place
 from asvit.executors.processes import ProcessBackend
 from asvit.runs.algorithms import reference
@@ -188,3 +190,30 @@ def test_a_worker_takes_memory_of_its_own_gpu_alone(monkeypatch: pytest.MonkeyPa
     for device in ("cpu", "cuda:5"):
         Work("builtins:print", {}).worker(device)
     assert current == ["cuda:5"]
+
+
+def test_garbage_is_collected_among_what_is_new_alone() -> None:
+    class Node:
+        other: object
+
+    def cycle() -> weakref.ref[Node]:
+        one = Node()
+        one.other = one
+        return weakref.ref(one)
+
+    gc.unfreeze()  # what tests before may have left
+    gc.disable()  # so that only the calls below collect
+    try:
+        before = cycle()
+        with apart_from_garbage():
+            assert before() is None
+            kept, frozen = cycle(), gc.get_freeze_count()
+            assert frozen > 10_000
+            with apart_from_garbage():  # once is enough
+                assert gc.get_freeze_count() == frozen
+            assert gc.get_freeze_count() == frozen
+            gc.collect()
+            assert kept() is None
+        assert gc.get_freeze_count() == 0
+    finally:
+        gc.enable()
