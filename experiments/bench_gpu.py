@@ -3,8 +3,8 @@
 Run from a checkout: ``python -m experiments.bench_gpu``. It measures the wall-clock time of the
 default search and the default scaling, the cost of the measures relative to a forward pass, how
 often the host waits for the device while measuring one candidate, and the device's memory; with
-``--all`` also short trainings with and without a CUDA graph, and networks and trainings beside
-what they are compared with, and writes the table of docs/performance.md, anew after each part, so
+``--all`` also a design in limited time, short trainings with and without a CUDA graph, and
+networks and trainings beside what they are compared with, and writes the table of docs/performance.md, anew after each part, so
 that a run that is ended early keeps what it has.
 Without a CUDA device it says so and exits successfully.
 """
@@ -47,10 +47,11 @@ from proxies.cuda_graphs import counting_waits
 from scaling.growth import DEFAULT_MEASURES
 
 PARTS = ("search", "scale", "ratios", "waits")
-MORE = ("short", "training", "models")  # of --all
+MORE = ("design", "short", "training", "models")  # of --all
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 AIMS = {"search": 60.0, "scale": 180.0}  # seconds, on an H200
 SHORT = Recipe(steps=200)  # of images of 32 px
+HOURS, PICTURES = 0.05, 500  # of a design
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def main() -> None:
         "waits": partial(_waits, options, device),
         "search": partial(_search, options),
         "scale": partial(_scale, options),
+        "design": partial(_design, options),
         "short": partial(_short, options, device),
         "training": partial(_training, options),
         "models": partial(_models, options, device),
@@ -184,6 +186,25 @@ def _scale(options: argparse.Namespace) -> list[Finding]:
     )
     aim = f"{AIMS['scale']:g} s for 88M"
     return [Finding(f"scaling to {options.budget}", f"{seconds:.1f} s", aim)]
+
+
+def _design(options: argparse.Namespace) -> list[Finding]:
+    """The time of a design that may take so many hours."""
+    with TemporaryDirectory() as pictures:
+        write_pictures(Path(pictures), PICTURES, classes=5, size=(64, 64))
+        seconds = _timed(
+            lambda folder: asvit.design(
+                pictures,
+                max_params="1.5M",
+                hours=HOURS,
+                seed=options.seed,
+                device=options.device,
+                out=folder,
+            )
+        )
+    asked = 3600 * HOURS
+    aim = f"{1.15 * asked:.0f} s at most"
+    return [Finding(f"design in {asked:.0f} s, {PICTURES} pictures", f"{seconds:.1f} s", aim)]
 
 
 def _short(options: argparse.Namespace, device: torch.device) -> list[Finding]:

@@ -134,7 +134,7 @@ def test_short_trainings_are_timed_on_any_device(
     assert fewest == [sys.maxsize, step_graph.FEWEST] * 2
 
 
-def test_search_and_scaling_are_timed_on_any_device(
+def test_whole_runs_are_timed_on_any_device(
     monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
     """The runs themselves are replaced: that the scripts call them rightly is what is tested."""
@@ -143,11 +143,19 @@ def test_search_and_scaling_are_timed_on_any_device(
     monkeypatch.setattr(
         bench_gpu.asvit, "run_scaling", lambda text, **given: called.update(given, text=text)
     )
+    monkeypatch.setattr(
+        bench_gpu.asvit,
+        "design",
+        lambda data, **given: called.update(given, classes=len([*Path(data).iterdir()])),
+    )
     script(bench_gpu._options, "--steps 3 --budget 2M --device cpu")
-    rows = [*bench_gpu._search(script.code), *bench_gpu._scale(script.code)]
-    assert [row.what for row in rows] == ["search, 3 steps", "scaling to 2M"]
-    assert [row.aim for row in rows] == ["60 s for 500", "180 s for 88M"]
+    parts = bench_gpu._search, bench_gpu._scale, bench_gpu._design
+    rows = [row for part in parts for row in part(script.code)]
+    names = ["search, 3 steps", "scaling to 2M", "design in 180 s, 500 pictures"]
+    assert [row.what for row in rows] == names
+    assert [row.aim for row in rows] == ["60 s for 500", "180 s for 88M", "207 s at most"]
     assert (called["steps"], called["budget"], called["device"]) == (3, "2M", "cpu")
+    assert (called["hours"], called["classes"]) == (0.05, 5)
 
 
 def test_trainings_and_networks_are_compared_on_any_device(
