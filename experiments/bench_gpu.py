@@ -4,8 +4,8 @@ Run from a checkout: ``python -m experiments.bench_gpu``. It measures the wall-c
 default search and the default scaling, the cost of the measures relative to a forward pass, how
 often the host waits for the device while measuring one candidate, and the device's memory; with
 ``--all`` also a design in limited time, short trainings with and without a CUDA graph, and
-networks and trainings beside what they are compared with, and writes the table of docs/performance.md, anew after each part, so
-that a run that is ended early keeps what it has.
+networks and trainings beside what they are compared with, and writes the table of
+docs/performance.md, anew after each part, so that a run that is ended early keeps what it has.
 Without a CUDA device it says so and exits successfully.
 """
 
