@@ -114,8 +114,8 @@ class _Actor:
                     f"{changed}; install the same ones everywhere"
                 )
             self._worker = Work(*work).worker(device)
-            self._as_long = ExitStack()  # as the actor lives
-            self._as_long.enter_context(apart_from_garbage())
+            self._stack = ExitStack()  # open as long as the actor lives
+            self._stack.enter_context(apart_from_garbage())
         except (ValueError, OSError) as error:
             self._state = {"kind": "refused", "reason": first_line(error)}
 

@@ -250,9 +250,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         batch = timed_batch(self.settings, self.processes) * self.processes.world
         whole: Any = {"accumulate": 1, "compile": False, "retokenize": "off"}
         probed = replace(self.settings, batch_size=batch, **whole)
-        # On a CPU they would take cores from the training.
         on_cpu = self.processes.device.type == "cpu"
-        workers = 0 if on_cpu else self._workers
+        workers = 0 if on_cpu else self._workers  # which there take cores from the training
         return self._session(probed, None, 0).images_per_second(workers)
 
     @property
