@@ -18,6 +18,7 @@ from asvit.runs.shared import SharedRun
 from asvit.runs.tracking import tracking
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup
+from asvit.training.images.order import PART
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
@@ -94,7 +95,8 @@ class SharedAlgorithm(SharedRun[S, R]):
         if self.workers is not None:
             return self.workers
         here = int(os.environ.get("LOCAL_WORLD_SIZE", self.processes.world))
-        few = images < FEW_IMAGES
-        if self.processes.device.type == "cuda":
-            few = few and images * epochs < FEW_FOR_GPU
-        return 0 if few else min(self.most_workers, cores() // here)
+        most = min(self.most_workers, cores() // here)
+        if images >= FEW_IMAGES:
+            return most
+        on_gpu = self.processes.device.type == "cuda"
+        return min(most, images // PART) if on_gpu and images * epochs >= FEW_FOR_GPU else 0

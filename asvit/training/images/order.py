@@ -10,7 +10,7 @@ from asvit.training.images.seeds import ORDER, derive_seed
 
 Indices = NDArray[np.int64]
 
-_PART = 32  # images that a worker prepares in one go: about 0.15 s of a core at 224 px
+PART = 32  # images that a worker prepares in one go: about 0.15 s of a core at 224 px
 
 
 class BatchPlan(NamedTuple):
@@ -25,7 +25,7 @@ class BatchPlan(NamedTuple):
     def parts(self) -> list["BatchPlan"]:
         """Plans of its parts, which different workers can prepare, in order."""
         count = len(self.indices)
-        cuts = (slice(begin, begin + _PART) for begin in range(0, count, _PART))
+        cuts = (slice(begin, begin + PART) for begin in range(0, count, PART))
         return [self._replace(indices=self.indices[c], copies=self.copies[c]) for c in cuts]
 
 

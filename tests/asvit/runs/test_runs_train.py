@@ -282,7 +282,7 @@ def test_uneven_classes_are_a_word_on_balance(uneven: Path) -> None:
     [
         *[("cpu", 64, 2000, 1, 8), ("cpu", 64, 1999, 300, 0)],
         *[("cuda", 64, 2000, 1, 32), ("cuda", 12, 2000, 1, 12), ("cuda", 64, 1999, 10, 0)],
-        *[("cuda", 64, 400, 50, 32), ("cuda", 64, 400, 49, 0)],
+        *[("cuda", 64, 400, 50, 12), ("cuda", 8, 400, 50, 8), ("cuda", 64, 400, 49, 0)],
     ],
 )
 def test_workers_are_as_many_as_cores_up_to_a_limit_of_the_device(
