@@ -151,6 +151,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "families": study_designs.table,
     "families, ahead": study_designs.ahead,
     "families, parameters": partial(study_designs.table, "1.5 M parameters"),
+    "families, parameters, ahead": partial(study_designs.ahead, "1.5 M parameters"),
     "sizes": study_sizes.table,
     "pretraining": study_pretraining.table,
     "pretraining, timed": study_pretraining.timed_table,
