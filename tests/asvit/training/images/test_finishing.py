@@ -38,7 +38,7 @@ AUGMENTED = [
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order, "_PART", 3)
+    monkeypatch.setattr(order, "PART", 3)
 
 
 @pytest.fixture(scope="module")
