@@ -202,9 +202,9 @@ def _design(options: argparse.Namespace) -> list[Finding]:
                 out=folder,
             )
         )
-    asked = 3600 * HOURS
-    aim = f"{1.15 * asked:.0f} s at most"
-    return [Finding(f"design in {asked:.0f} s, {PICTURES} pictures", f"{seconds:.1f} s", aim)]
+    limit = 3600 * HOURS
+    aim = f"{1.15 * limit:.0f} s at most"
+    return [Finding(f"design in {limit:.0f} s, {PICTURES} pictures", f"{seconds:.1f} s", aim)]
 
 
 def _short(options: argparse.Namespace, device: torch.device) -> list[Finding]:

@@ -28,8 +28,8 @@ class SharedRun(Run[S, R, Any]):
     )
     workers: int | None = setting(
         None,
-        "Processes that prepare images; none for fewer than 2,000 images, beside a GPU that "
-        "trains for fewer than 20,000 in all epochs.",
+        "Processes that prepare images; none for fewer than 2,000 images (on a GPU only where all "
+        "epochs together have fewer than 20,000).",
         at_least=0,
         shown="the cores there are, at most 8, of a training on a GPU 32",
         repeats=False,

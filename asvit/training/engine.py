@@ -258,8 +258,8 @@ class Engine:
         """Take one optimiser step; returns the loss of this process's share."""
         settings = self.settings
         # Seeded by number: no other draw can change dropout and drop-path.
-        dropout = seed_for(settings.seed, f"dropout {self.processes.rank}", update)
-        seed_generators(dropout, self._device)
+        own = seed_for(settings.seed, f"dropout {self.processes.rank}", update)
+        seed_generators(own, self._device)
         images = fast_layout(images.to(self._device, non_blocking=True))
         targets = targets.to(self._device, non_blocking=True)
         total = torch.zeros((), device=self._device)

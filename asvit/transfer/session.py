@@ -42,7 +42,7 @@ from asvit.training.short import parameter_groups
 from asvit.training.step_log import StepLog
 from asvit.transfer.datasets import AugmentedBatches, Sample
 from asvit.transfer.settings import DRAWING, TransferRow, TransferSettings
-from proxies.evaluation import seed_for
+from proxies.evaluation import seed_for, seed_generators
 
 EXAMPLES = 6  # images to draw with their annotation and prediction
 SIDE = 320  # pixels of a drawing
@@ -325,7 +325,8 @@ class Session(EpochSession[TransferRow]):
         """
         settings, task, processes = self.task.settings, self.task, self.processes
         # For drop-path, and for the detector's sampling of regions.
-        torch.manual_seed(seed_for(settings.seed, f"rank {processes.rank}", step))
+        own = seed_for(settings.seed, f"rank {processes.rank}", step)
+        seed_generators(own, processes.device)
         factor = task.lr_factor(step - 1, settings.epochs * self.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor

@@ -91,12 +91,13 @@ class SharedAlgorithm(SharedRun[S, R]):
         return MOST_WORKERS
 
     def workers_for(self, images: int, epochs: int) -> int:
-        """Processes that prepare so many images beside each training process."""
+        """Processes that prepare so many images of an epoch beside each training process."""
         if self.workers is not None:
             return self.workers
         here = int(os.environ.get("LOCAL_WORLD_SIZE", self.processes.world))
         most = min(self.most_workers, cores() // here)
         if images >= FEW_IMAGES:
             return most
-        on_gpu = self.processes.device.type == "cuda"
-        return min(most, images // PART) if on_gpu and images * epochs >= FEW_FOR_GPU else 0
+        if self.processes.device.type == "cuda" and images * epochs >= FEW_FOR_GPU:
+            return min(most, images // PART)
+        return 0

@@ -20,7 +20,7 @@ from asvit.training.device_queue import Draws, UnreadLosses, drawn_ahead
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.short import Recipe, lr_factor, parameter_groups
 from asvit.training.short_batches import LabelledTensors, batch_of, draw_batch
-from proxies.evaluation import seed_for
+from proxies.evaluation import seed_for, seed_generators
 from proxies.text import shown
 
 P = TypeVar("P")
@@ -91,7 +91,7 @@ class SupernetTraining(Generic[P]):
         self.supernet.train()
         device = self._images.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed_for(self.seed, "dropout", step))
+            seed_generators(seed_for(self.seed, "dropout", step), device)
             with autocast(device, "auto"):
                 logits = self.supernet(images, self.path(step))
                 smoothing = self.recipe.label_smoothing

@@ -207,13 +207,13 @@ def test_garbage_is_collected_among_what_is_new_alone() -> None:
         before = cycle()
         with apart_from_garbage():
             assert before() is None
-            kept, frozen = cycle(), gc.get_freeze_count()
+            inside, frozen = cycle(), gc.get_freeze_count()
             assert frozen > 10_000
             with apart_from_garbage():  # once is enough
                 assert gc.get_freeze_count() == frozen
             assert gc.get_freeze_count() == frozen
             gc.collect()
-            assert kept() is None
+            assert inside() is None
         assert gc.get_freeze_count() == 0
     finally:
         gc.enable()
