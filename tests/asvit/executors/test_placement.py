@@ -207,13 +207,16 @@ def test_garbage_is_collected_among_what_is_new_alone() -> None:
         before = cycle()
         with apart_from_garbage():
             assert before() is None
-            inside, frozen = cycle(), gc.get_freeze_count()
-            assert frozen > 10_000
-            with apart_from_garbage():  # once is enough
-                assert gc.get_freeze_count() == frozen
-            assert gc.get_freeze_count() == frozen
+            inside = cycle()
+            assert gc.get_freeze_count() > 10_000
+            with apart_from_garbage():  # once is enough: what is new is not kept out too
+                gc.collect()
+                assert inside() is None
+            # no exact count: what is kept out may still be freed, as by other threads
+            assert gc.get_freeze_count() > 10_000
+            later = cycle()
             gc.collect()
-            assert inside() is None
+            assert later() is None
         assert gc.get_freeze_count() == 0
     finally:
         gc.enable()
