@@ -34,6 +34,7 @@ from experiments import (
     study_mended,
     study_pretraining,
     study_rejection,
+    study_sides,
     study_sizes,
     study_stem,
 )
@@ -153,6 +154,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "families, parameters": partial(study_designs.table, "1.5 M parameters"),
     "families, parameters, ahead": partial(study_designs.ahead, "1.5 M parameters"),
     "sizes": study_sizes.table,
+    "sides": study_sides.table,
     "pretraining": study_pretraining.table,
     "pretraining, timed": study_pretraining.timed_table,
     **study_mended.TABLES,

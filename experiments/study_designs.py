@@ -97,19 +97,30 @@ def _by_hand(
     return {"architecture": text, "accuracy": accuracy, "seconds": trained.wall_seconds}
 
 
-def made_by_hand(family: str, pictures: str, **limits: Any) -> str:
-    """The network of a family made by hand, as wide as limits allow for a set of pictures."""
+def made_by_hand(family: str, pictures: str, *, side: int | None = None, **limits: Any) -> str:
+    """The network of a family made by hand, as wide as limits allow for a set of pictures.
+
+    They are seen at their own ``side`` in pixels, unless another is given.
+    """
     (task, images), space = load_task(pictures), load_space(family)
-    settings = TrainingSearchSettings(
-        trainings=1, space=family, classes=images.classes, image_size=task.side, **limits
-    )
+    limits |= {"classes": images.classes, "image_size": side or task.side}
+    settings = TrainingSearchSettings(trainings=1, space=family, **limits)
     return str(Limits(space, settings).network(space.parse(space.by_hand[0])))
 
 
 def train_on_all(
-    pictures: str, architecture: str, seconds: float, folder: Path, seed: int
+    pictures: str,
+    architecture: str,
+    seconds: float,
+    folder: Path,
+    seed: int,
+    *,
+    side: int | None = None,
 ) -> tuple[TrainResult, float]:
-    """Train a network for so long on all pictures of a set, and test it; per cent."""
+    """Train a network for so long on all pictures of a set, and test it; per cent.
+
+    It sees them at their own ``side`` in pixels, unless another is given.
+    """
     task, images = load_task(pictures)
     trained = train_for(
         seconds,
@@ -118,7 +129,7 @@ def train_on_all(
         folder,
         pictures=task.train,
         classes=images.classes,
-        image_size=task.side,
+        image_size=side or task.side,
         seed=seed,
     )
     return trained, test(folder, PICTURES / pictures / "test")
@@ -145,6 +156,12 @@ def train_for(
         "device": "cpu",
     }
     return TrainAlgorithm.make(epochs=_MOST, hours=seconds / 3600, out=folder, **options).run()
+
+
+def updates_of(trained: TrainResult, pictures: str) -> int:
+    """The updates of a training on all pictures of a set, about."""
+    train = load_task(pictures)[0].train
+    return train // int(recipe_for(train)["batch_size"]) * len(trained.history)
 
 
 def test(folder: Path, pictures: Path) -> float:

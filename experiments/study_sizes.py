@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asvit.executors import one_thread
-from asvit.runs.algorithms.design_plan import recipe_for
 from asvit.spaces import cost
 from experiments.study import Study, cases, pivot
-from experiments.study_designs import made_by_hand, train_on_all
+from experiments.study_designs import made_by_hand, train_on_all, updates_of
 from experiments.tasks import load_task
 
 FAMILY, LIMIT = "resnet-parts", 1_500_000  # parameters
@@ -50,11 +49,10 @@ def train(pictures: str, minutes: int, share: float, seed: int) -> Mapping[str, 
     folder = FOLDER / f"{pictures}-{minutes}-{share:g}-{seed}"
     with one_thread("cpu"):
         trained, accuracy = train_on_all(pictures, text, 60 * minutes, folder, seed)
-    steps = task.train // int(recipe_for(task.train)["batch_size"])
     return {
         "architecture": text,
         "macs": trained.macs,
-        "updates": steps * len(trained.history),
+        "updates": updates_of(trained, pictures),
         "accuracy": accuracy,
     }
 

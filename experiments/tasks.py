@@ -34,6 +34,7 @@ FOLDER = "folder:"
 AUGMENTATION: Final[Mapping[str, Any]] = {"flip": True, "crop_scale": 0.35, "color_jitter": 0.2}
 TEST_SHARE = 0.2  # of the pictures of a folder
 VALIDATION_SHARE = 0.2  # of the pictures to train on, where networks are chosen
+_LARGE = 192  # pixels per side, of pictures that can be seen smaller
 _FIRST_TESTED = 100_000  # number of the first generated picture to test on, in every set
 
 
@@ -138,21 +139,28 @@ def _numbers(train: int, test: int) -> list[int]:
     return [*range(train), *range(_FIRST_TESTED, _FIRST_TESTED + test)]
 
 
-def _drawn(train: int, test: int) -> LabelledImages:
-    return DrawnPictures(_numbers(train, test), 64)
+def _drawn(side: int, train: int, test: int) -> LabelledImages:
+    return DrawnPictures(_numbers(train, test), side)
 
 
 def _textures(train: int, test: int) -> LabelledImages:
     return Textures(_numbers(train, test), 32)
 
 
+def _fine_textures(train: int, test: int) -> LabelledImages:
+    return Textures(_numbers(train, test), _LARGE, periods=(12, 30))
+
+
 TASKS: Mapping[str, Task] = {
     "fractals": Task(partial(_fractals, 40), 8_000, 5_000, learning_rate=1e-3),
     "hard-fractals": Task(partial(_fractals, 100), 8_000, 5_000),
     "digits": Task(ScatteredDigits, 8_000, 5_000),
-    "drawn-300": Task(_drawn, 300, 2_000, side=64),
-    "drawn-3000": Task(_drawn, 3_000, 2_000, side=64),
+    "drawn-300": Task(partial(_drawn, 64), 300, 2_000, side=64),
+    "drawn-3000": Task(partial(_drawn, 64), 3_000, 2_000, side=64),
     "textures": Task(_textures, 3_000, 2_000),
+    "large-drawn-300": Task(partial(_drawn, _LARGE), 300, 1_000, side=_LARGE),
+    "large-drawn-3000": Task(partial(_drawn, _LARGE), 3_000, 1_000, side=_LARGE),
+    "large-textures": Task(_fine_textures, 3_000, 1_000, side=_LARGE),
 }
 
 

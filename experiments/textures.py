@@ -82,15 +82,23 @@ PATTERNS: Mapping[str, Pattern] = {
 
 
 class Textures(NumberedPictures):
-    """Textures by their numbers."""
+    """Textures by their numbers, with the fewest and most ``periods`` across a picture."""
 
-    def __init__(self, numbers: Sequence[int], side: int = 32, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        numbers: Sequence[int],
+        side: int = 32,
+        *,
+        periods: tuple[float, float] = (2.5, 6),
+        seed: int = 0,
+    ) -> None:
+        self._periods = periods
         super().__init__("generated textures", list(PATTERNS), numbers, side, seed)
 
     def draw(self, name: str, rng: np.random.Generator) -> Image.Image:
         """A pattern in two colours."""
         x, y = np.meshgrid(*[np.linspace(0, 1, self._side, endpoint=False)] * 2)
-        periods, angle = rng.uniform(2.5, 6), rng.uniform(0, 2 * math.pi)
+        periods, angle = rng.uniform(*self._periods), rng.uniform(0, 2 * math.pi)
         bent = rng.uniform(0, 0.04)  # a slight bend of the whole pattern
         x, y = (
             x + bent * np.sin(2 * math.pi * y + rng.uniform(0, 6)),

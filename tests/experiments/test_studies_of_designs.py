@@ -18,6 +18,7 @@ from experiments import (
     study_designs,
     study_mended,
     study_pretraining,
+    study_sides,
     study_sizes,
     tasks,
 )
@@ -92,6 +93,27 @@ def test_shares_of_a_network_are_trained_for_equal_times(
     assert 0.4 < float(str(half["macs"])) / float(str(whole["macs"])) <= 0.5
     assert cost(str(whole["architecture"]), 64, 5).params <= study_sizes.LIMIT
     assert whole["updates"] == 3 * (40 // int(recipe_for(40)["batch_size"]))
+
+
+def test_networks_for_smaller_images_are_as_wide_as_the_limit_allows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(study_designs, "load_task", tiny_task)
+    texts = dict[int, str]()
+
+    def train_for(seconds: float, text: str, *_: Any, image_size: int, **__: Any) -> Any:
+        assert seconds == 240
+        texts[image_size] = text
+        return SimpleNamespace(params=cost(text, image_size, 5).params, history=[None] * 3)
+
+    monkeypatch.setattr(study_designs, "train_for", train_for)
+    monkeypatch.setattr(study_designs, "test", lambda *_: 50.0)
+    large, small = (study_sides.train("large-drawn-300", 4, side, 1) for side in (192, 64))
+    assert cost(texts[192], 192, 5).macs <= study_sides.LIMIT
+    assert 0.8 * study_sides.LIMIT < cost(texts[64], 64, 5).macs <= study_sides.LIMIT
+    assert int(str(small["params"])) > 5 * int(str(large["params"]))
+    assert (small["architecture"], small["accuracy"]) == (texts[64], 50.0)
 
 
 def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

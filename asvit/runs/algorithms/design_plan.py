@@ -11,7 +11,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +48,8 @@ _WARM = 0.15
 _TRAININGS = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 30.0  # seconds that tests, copies and latencies take at least
 SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is short
+#: Multiply-adds for each pixel; a network with fewer sees smaller images. See docs/evidence.md.
+PER_PIXEL = 2_000
 VALIDATION_SHARE = 0.2  # of the pictures to train on, by which the last round is decided
 
 _LEAST = 5  # trainings of a search, and families where time is short
@@ -86,16 +88,28 @@ class DesignPlan:
     elapsed: Callable[[], float]  # seconds of the whole design so far
     stage_options: Callable[[str], Mapping[str, Any]]  # folder and progress of a stage's run
     workers: Workers | None = None  # of the search
+    _within: dict[int, int] = field(default_factory=dict, init=False)  # sides by the pictures' own
 
     def search(self) -> Mapping[str, Any]:
         """How much the search trains, and at which image size, in its share of the time."""
-        own = self._side
         self.sizes.check_speed(self._sample, self.settings.image_size or SIDES[-1])
-        settings = self._search(own, self._listed)
+        own, sides = self._side, self._sides
+        if self.settings.hours is not None and len(sides) > 1:
+            with suppress(ValueError):  # too large or slow at any width
+                sides = sides[sides.index(self._sized(self._sample[0], own, False)[1]) :]
+        if sides[0] < self._whole_side:
+            logger.warning(
+                "images are seen at %d px: for larger ones, limits or time allow less than %s "
+                "multiply-adds a pixel; image_size=%d keeps them",
+                sides[0],
+                f"{PER_PIXEL:,}",
+                self._whole_side,
+            )
+        settings = self._search(sides[0], self._listed)
         if self.settings.hours is not None:
             whole = self.seconds(self._listed)["search"]
             seconds = SHARES["search"] * self.settings.hours * 3600
-            for side in self._sides:
+            for side in sides:
                 full = self._search(side, self._listed)
                 took = whole if side == own else training_seconds(full, self.workers)
                 if seconds < took:
@@ -622,9 +636,33 @@ class DesignPlan:
 
     @property
     def _side(self) -> int:
-        """Side of the images where time does not make them smaller, in pixels."""
+        """Side of the images where time does not make them smaller, in pixels.
+
+        The largest for which the limits allow a network that is wide enough.
+        """
+        whole = self._whole_side
+        if self.settings.image_size is None and whole not in self._within:
+            self._within[whole] = self._within_limits(whole)
+        return self._within.get(whole, whole)
+
+    @property
+    def _whole_side(self) -> int:
+        """Side of the images where neither limits nor time make them smaller, in pixels."""
         side = self.results["pictures"]["side"] // 32 * 32
         return self.settings.image_size or min(max(side, SIDES[-1]), SIDES[0])
+
+    def _within_limits(self, whole: int) -> int:
+        """The largest side, of so many pixels at most, for which the limits allow enough."""
+        sides = [whole, *(side for side in SIDES if side < whole)]
+        with suppress(ValueError):  # too large or slow at any width
+            broadest = self.sizes.widest(self._sample[0], sides[-1])
+            for side in sides:
+                with suppress(ValueError):
+                    network = self.sizes.widest(self._sample[0], side)
+                    wide = self._macs(side)(network) >= PER_PIXEL * side**2
+                    if wide or network == broadest:  # smaller images do not allow more
+                        return side
+        return whole
 
     @property
     def _sides(self) -> Sequence[int]:
@@ -646,8 +684,9 @@ class DesignPlan:
         """The network, its image size, and whether it is narrower than the limits allow.
 
         Where time is short, images become smaller until it allows the least that is worth a
-        training, then the network narrower until it has the updates that pay for its size. A
-        ``fixed`` image size is that of the other finalists.
+        training, and a network that is wide enough for them; then the network narrower until it
+        has the updates that pay for its size. A ``fixed`` image size is that of the other
+        finalists.
         """
         sides = [side] if fixed else self._sides
         sizes = [(side, 1.0) for side in sides]
@@ -665,7 +704,7 @@ class DesignPlan:
             possible, least = self._updates(smaller, size)
             if possible > _FASTER * updates:
                 best, updates = (smaller, size, share < 1), possible
-            if updates >= least:
+            if updates >= least and (size == sides[-1] or self._pays(smaller, size, updates)):
                 break
         if best is None:
             raise errors[0]
@@ -678,6 +717,11 @@ class DesignPlan:
                 if self._updates(narrower, side)[0] > _FASTER * updates:
                     arch, narrowed = narrower, True
         return str(arch), side, narrowed
+
+    def _pays(self, arch: Architecture, side: int, updates: float) -> bool:
+        """Whether a network that so many updates pay for is wide enough for images of a side."""
+        macs = self.sizes.macs(arch, side)
+        return _paying_macs(macs, updates) >= min(macs, PER_PIXEL * side**2)
 
     def _updates(self, arch: Architecture, side: int) -> tuple[float, float]:
         """About how many updates the time for the training allows, and the fewest worth it."""

@@ -289,13 +289,74 @@ def test_weights_of_fractals_are_of_other_fractals_than_those_of_a_trial() -> No
     assert (first != other).any()
 
 
-def test_large_pictures_make_images_of_224_pixels(tmp_path: Path, fakes: Fakes) -> None:
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
     for number in range(10):
         path = tmp_path / "large" / f"class{number % 2}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (700, 500), (number, 0, 0)).save(path)
-    result = design(tmp_path / "large", max_params="100K", space=SPACE, out=tmp_path / "run")
+    return tmp_path / "large"
+
+
+def test_large_pictures_make_images_of_224_pixels(
+    large: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    result = design(large, max_params="100K", space=SPACE, out=tmp_path / "run")
     assert result.image_size == 224
+
+
+@pytest.mark.parametrize(
+    ("limits", "side"),
+    [
+        ({"max_macs": "140M"}, 224),
+        ({"max_macs": "60M"}, 160),
+        ({"max_macs": "20M"}, 96),
+        ({"max_macs": "1M"}, 64),  # the smallest
+        ({"max_macs": "10M", "image_size": 192}, 192),
+        ({"max_macs": "140M", "max_params": "100K"}, 224),  # which smaller images do not widen
+        ({"max_latency": "1ms"}, 160),
+    ],
+)
+def test_images_are_as_large_as_a_network_within_the_limits_can_see(
+    limits: dict[str, Any],
+    side: int,
+    large: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def latency(_plan: DesignPlan, text: str, at: int) -> Latency:
+        took = cost(text, at, 2).macs / 70e6
+        return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", 1, at)
+
+    monkeypatch.setattr(DesignPlan, "latency", latency)
+    result = design(large, space=SPACE, out=tmp_path / "run", **limits)
+    assert result.image_size == side
+    told = [line for line in caplog.messages if "images are seen at" in line]
+    assert len(told) == (side < 224 and "image_size" not in limits)
+    if told:
+        assert f"at {side} px" in told[0]
+        assert "image_size=224 keeps them" in told[0]
+
+
+def test_images_are_as_large_as_a_network_that_time_pays_for_can_see(
+    large: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    sides = []
+    for hours in (0.5, 10, 50, 500):
+        folder = tmp_path / str(hours)
+        result = design(large, max_params="9M", hours=hours, space=SPACE, out=folder)
+        plan = DesignJournal(folder / "design.jsonl").result_of("plan") or {}
+        assert plan["image_size"] <= result.image_size
+        for racer in result.last_round:
+            pixels = result.image_size**2
+            macs = cost(racer.architecture, result.image_size, 2).macs
+            assert macs >= 0.8 * design_plan.PER_PIXEL * pixels or result.image_size == 64
+        sides.append(result.image_size)
+    assert sides[0] == 64  # the smallest
+    assert sides[-1] == 224
+    assert sides == sorted(set(sides))
 
 
 def test_a_network_that_is_too_slow_is_made_narrower(
