@@ -93,10 +93,7 @@ class DesignPlan:
     def search(self) -> Mapping[str, Any]:
         """How much the search trains, and at which image size, in its share of the time."""
         self.sizes.check_speed(self._sample, self.settings.image_size or SIDES[-1])
-        own, sides = self._side, self._sides
-        if self.settings.hours is not None and len(sides) > 1:
-            with suppress(ValueError):  # too large or slow at any width
-                sides = sides[sides.index(self._sized(self._sample[0], own, False)[1]) :]
+        own, sides = self._side, self._sides_in_time(self._sample[0])
         if sides[0] < self._whole_side:
             logger.warning(
                 "images are seen at %d px: for larger ones, limits or time allow less than %s "
@@ -677,6 +674,28 @@ class DesignPlan:
         after = max(SHARES["rest"] * whole, AFTERWARDS) if self.settings.hours else 0.0
         return max(1.0, whole - after - self.elapsed())
 
+    def _sides_in_time(self, arch: Architecture) -> Sequence[int]:
+        """These sides without those at which the time allows too few updates or channels.
+
+        Smaller images are timed first, as they take the least.
+        """
+        sides = [*self._sides]
+        if self.settings.hours is None:
+            return sides
+        largest = sides[-1]
+        for side in sides[-2::-1]:
+            try:
+                network = self.sizes.widest(arch, side)
+            except ValueError:  # too large or slow at any width
+                break
+            updates, least = self._updates(network, side)
+            macs = self.sizes.macs(network, side)
+            wide = _paying_macs(macs, updates) >= min(macs, PER_PIXEL * side**2)
+            if updates < least or not wide:
+                break
+            largest = side
+        return sides[sides.index(largest) :]
+
     def _macs(self, side: int) -> Callable[[Architecture], int]:
         return lambda arch: self.sizes.macs(arch, side)
 
@@ -688,7 +707,7 @@ class DesignPlan:
         has the updates that pay for its size. A ``fixed`` image size is that of the other
         finalists.
         """
-        sides = [side] if fixed else self._sides
+        sides = [side] if fixed else self._sides_in_time(arch)
         sizes = [(side, 1.0) for side in sides]
         sizes += [(sizes[-1][0], share) for share in _SMALLER[1:]]
         best: tuple[Architecture, int, bool] | None = None
@@ -704,7 +723,7 @@ class DesignPlan:
             possible, least = self._updates(smaller, size)
             if possible > _FASTER * updates:
                 best, updates = (smaller, size, share < 1), possible
-            if updates >= least and (size == sides[-1] or self._pays(smaller, size, updates)):
+            if updates >= least:
                 break
         if best is None:
             raise errors[0]
@@ -717,11 +736,6 @@ class DesignPlan:
                 if self._updates(narrower, side)[0] > _FASTER * updates:
                     arch, narrowed = narrower, True
         return str(arch), side, narrowed
-
-    def _pays(self, arch: Architecture, side: int, updates: float) -> bool:
-        """Whether a network that so many updates pay for is wide enough for images of a side."""
-        macs = self.sizes.macs(arch, side)
-        return _paying_macs(macs, updates) >= min(macs, PER_PIXEL * side**2)
 
     def _updates(self, arch: Architecture, side: int) -> tuple[float, float]:
         """About how many updates the time for the training allows, and the fewest worth it."""
