@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -650,15 +650,14 @@ class DesignPlan:
 
     def _within_limits(self, whole: int) -> int:
         """The largest side, of so many pixels at most, for which the limits allow enough."""
-        sides = [whole, *(side for side in SIDES if side < whole)]
-        with suppress(ValueError):  # too large or slow at any width
-            broadest = self.sizes.widest(self._sample[0], sides[-1])
-            for side in sides:
-                with suppress(ValueError):
-                    network = self.sizes.widest(self._sample[0], side)
-                    wide = self._macs(side)(network) >= PER_PIXEL * side**2
-                    if wide or network == broadest:  # smaller images do not allow more
-                        return side
+        first, sides = self._sample[0], [whole, *(side for side in SIDES if side < whole)]
+        broadest = cache(lambda: self.sizes.widest(first, sides[-1]))
+        for side in sides:
+            with suppress(ValueError):  # too large or slow at any width
+                network = self.sizes.widest(first, side)
+                wide = self._macs(side)(network) >= PER_PIXEL * side**2
+                if wide or network == broadest():  # smaller images do not allow more
+                    return side
         return whole
 
     @property
