@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,6 +89,8 @@ class DesignPlan:
     stage_options: Callable[[str], Mapping[str, Any]]  # folder and progress of a stage's run
     workers: Workers | None = None  # of the search
     _within: dict[int, int] = field(default_factory=dict, init=False)  # sides by the pictures' own
+    #: Seconds and updates of an epoch by network and image size, each timed once.
+    _paces: dict[tuple[str, int], tuple[float, int]] = field(default_factory=dict, init=False)
 
     def search(self) -> Mapping[str, Any]:
         """How much the search trains, and at which image size, in its share of the time."""
@@ -638,9 +640,9 @@ class DesignPlan:
         The largest for which the limits allow a network that is wide enough.
         """
         whole = self._whole_side
-        if self.settings.image_size is None and whole not in self._within:
-            self._within[whole] = self._within_limits(whole)
-        return self._within.get(whole, whole)
+        if whole not in self._within:
+            self._within[whole] = self._within_limits(self._down_from(whole))
+        return self._within[whole]
 
     @property
     def _whole_side(self) -> int:
@@ -648,23 +650,27 @@ class DesignPlan:
         side = self.results["pictures"]["side"] // 32 * 32
         return self.settings.image_size or min(max(side, SIDES[-1]), SIDES[0])
 
-    def _within_limits(self, whole: int) -> int:
-        """The largest side, of so many pixels at most, for which the limits allow enough."""
-        first, sides = self._sample[0], [whole, *(side for side in SIDES if side < whole)]
-        broadest = cache(lambda: self.sizes.widest(first, sides[-1]))
+    def _within_limits(self, sides: Sequence[int]) -> int:
+        """The largest of these sides for which the limits allow a network that is wide enough."""
+        if len(sides) == 1:
+            return sides[0]
+        widest = cache(partial(self.sizes.widest, self._sample[0]))
         for side in sides:
             with suppress(ValueError):  # too large or slow at any width
-                network = self.sizes.widest(first, side)
-                wide = self._macs(side)(network) >= PER_PIXEL * side**2
-                if wide or network == broadest():  # smaller images do not allow more
+                wide = self.sizes.macs(widest(side), side) >= PER_PIXEL * side**2
+                if wide or widest(side) == widest(sides[-1]):  # smaller images allow no more
                     return side
-        return whole
+        return sides[0]
 
     @property
     def _sides(self) -> Sequence[int]:
-        """That side and smaller ones, unless the user chose it."""
-        own = self._side
-        return [own, *(side for side in SIDES if side < own and not self.settings.image_size)]
+        """The largest side that the limits allow and smaller ones."""
+        return self._down_from(self._side)
+
+    def _down_from(self, largest: int) -> list[int]:
+        """A side and smaller ones, unless the user chose it."""
+        chosen = self.settings.image_size is not None
+        return [largest, *(side for side in SIDES if side < largest and not chosen)]
 
     @property
     def _left(self) -> float:
@@ -678,7 +684,7 @@ class DesignPlan:
 
         Smaller images are timed first, as they take the least.
         """
-        sides = [*self._sides]
+        sides = self._sides
         if self.settings.hours is None:
             return sides
         largest = sides[-1]
@@ -738,11 +744,14 @@ class DesignPlan:
 
     def _updates(self, arch: Architecture, side: int) -> tuple[float, float]:
         """About how many updates the time for the training allows, and the fewest worth it."""
-        plan = self._training(str(arch), side, 2, "training").plan()
+        key = str(arch), side
+        if key not in self._paces:
+            plan = self._training(*key, 2, "training").plan()
+            self._paces[key] = float(plan["time"]["epoch"]), plan["steps_per_epoch"]
+        seconds, steps = self._paces[key]
         least, epochs = _WORTH
-        steps: int = plan["steps_per_epoch"]
         time = self._left * SHARES["training"] / _TRAININGS
-        return time / float(plan["time"]["epoch"]) * steps, max(least, epochs * steps)
+        return time / seconds * steps, max(least, epochs * steps)
 
 
 def recipe_for(pictures: int) -> Mapping[str, Any]:
