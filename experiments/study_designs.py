@@ -103,8 +103,9 @@ def made_by_hand(family: str, pictures: str, *, side: int | None = None, **limit
     They are seen at their own ``side`` in pixels, unless another is given.
     """
     (task, images), space = load_task(pictures), load_space(family)
-    limits |= {"classes": images.classes, "image_size": side or task.side}
-    settings = TrainingSearchSettings(trainings=1, space=family, **limits)
+    settings = TrainingSearchSettings(
+        trainings=1, space=family, classes=images.classes, image_size=side or task.side, **limits
+    )
     return str(Limits(space, settings).network(space.parse(space.by_hand[0])))
 
 

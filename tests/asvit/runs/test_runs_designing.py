@@ -333,11 +333,11 @@ def test_images_are_as_large_as_a_network_within_the_limits_can_see(
     monkeypatch.setattr(DesignPlan, "latency", latency)
     result = design(large, space=SPACE, out=tmp_path / "run", **limits)
     assert result.image_size == side
-    told = [line for line in caplog.messages if "images are seen at" in line]
-    assert len(told) == (side < 224 and "image_size" not in limits)
-    if told:
-        assert f"at {side} px" in told[0]
-        assert "image_size=224 keeps them" in told[0]
+    warnings = [line for line in caplog.messages if "images are seen at" in line]
+    assert len(warnings) == (side < 224 and "image_size" not in limits)
+    if warnings:
+        assert f"at {side} px" in warnings[0]
+        assert "image_size=224 keeps them" in warnings[0]
 
 
 def test_images_are_as_large_as_a_network_that_time_pays_for_can_see(
