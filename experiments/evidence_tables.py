@@ -44,7 +44,7 @@ from experiments.tables import fill_tables, markdown, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
 NAMES = (
-    *("evidence", "evidence_measures", "evidence_searches"),
+    *("evidence", "evidence_designs", "evidence_measures", "evidence_searches"),
     *("predictor", "retokenization", "supernet", "training"),
 )
 PAGES = tuple(DOCS / f"{name}.md" for name in NAMES)
@@ -151,6 +151,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "resnets": partial(_complete, compare_resnets),
     "families": study_designs.table,
     "families, ahead": study_designs.ahead,
+    "families, short": study_designs.short,
     "families, parameters": partial(study_designs.table, "1.5 M parameters"),
     "families, parameters, ahead": partial(study_designs.ahead, "1.5 M parameters"),
     "sizes": study_sizes.table,

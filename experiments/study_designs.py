@@ -196,19 +196,35 @@ def ahead(limit: str = _LIMIT, design: str = "design") -> str:
 
     The last column has the mean over the sets of pictures, of the seeds with all of them.
     """
-    known = grouped([row for row in STUDY.rows() if row.limit == limit], ("network", "pictures"))
+    known = _known(limit)
     sets = [one for one in SETS if (design, one) in known]
-    lines = []
-    for network in (*DESIGNS, *BY_HAND):
-        if network == design:
-            continue
-        pairs = [(known[design, one], known.get((network, one), [])) for one in sets]
-        cells = [_cell([own], [other]) for own, other in pairs]
-        if any(cells):
-            lines.append([network, *cells, _cell(*zip(*pairs, strict=True))])
+    others = [network for network in (*DESIGNS, *BY_HAND) if network != design]
+    lines = [[network, *_ahead(known, design, network, sets)] for network in others]
     return markdown(
-        {f"{design}, points more than": "l", **dict.fromkeys(sets, "r"), "all": "r"}, lines
+        {f"{design}, points more than": "l", **dict.fromkeys(sets, "r"), "all": "r"},
+        [line for line in lines if any(line[1:])],
     )
+
+
+def short(other: str = "resnet") -> str:
+    """Points that designs are ahead of one network made by hand within each limit, as Markdown."""
+    known = {f"within {limit}": _known(limit) for limit in LIMITS}
+    lines = [[words, *_ahead(rows, "design", other, SETS)] for words, rows in known.items()]
+    columns = {f"points more than {other}": "l", **dict.fromkeys(SETS, "r"), "all": "r"}
+    return markdown(columns, lines)
+
+
+_Known = Mapping[tuple[Any, ...], Sequence[Row]]  # by network and pictures
+
+
+def _known(limit: str) -> _Known:
+    return grouped([row for row in STUDY.rows() if row.limit == limit], ("network", "pictures"))
+
+
+def _ahead(known: _Known, design: str, other: str, sets: Sequence[str]) -> list[str]:
+    """Cells of the difference on each set of pictures, and of the mean over them."""
+    pairs = [(known.get((design, one), []), known.get((other, one), [])) for one in sets]
+    return [*(_cell([own], [others]) for own, others in pairs), _cell(*zip(*pairs, strict=True))]
 
 
 def _cell(own: Sequence[Sequence[Row]], others: Sequence[Sequence[Row]]) -> str:

@@ -16,8 +16,8 @@ from experiments.study import Study, cases, pivot
 from experiments.study_designs import made_by_hand, train_on_all, updates_of
 
 FAMILY, LIMIT = "resnet-parts", 10_000_000  # multiply-adds
-MINUTES = (4, 15)
-SETS = ("large-drawn-300", "large-drawn-3000", "large-textures")
+SECONDS = (30, 240, 900)
+SETS = ("large-drawn-300", "large-drawn-3000", "large-textures-300", "large-textures")
 SIDES = (192, 128, 96, 64, 48)  # pixels
 FOLDER = Path("runs/sides")
 
@@ -27,7 +27,7 @@ class Row:
     """One training."""
 
     pictures: str
-    minutes: int  # of the training
+    seconds: int  # of the training
     side: int  # of the images, in pixels
     seed: int
     architecture: str
@@ -36,12 +36,12 @@ class Row:
     accuracy: float  # of the test pictures, per cent
 
 
-def train(pictures: str, minutes: int, side: int, seed: int) -> Mapping[str, object]:
-    """The accuracy of the network for images of a size, after so many minutes."""
+def train(pictures: str, seconds: int, side: int, seed: int) -> Mapping[str, object]:
+    """The accuracy of the network for images of a size, after so many seconds."""
     text = made_by_hand(FAMILY, pictures, side=side, max_macs=LIMIT)
-    folder = FOLDER / f"{pictures}-{minutes}-{side}-{seed}"
+    folder = FOLDER / f"{pictures}-{seconds}-{side}-{seed}"
     with one_thread("cpu"):
-        trained, accuracy = train_on_all(pictures, text, 60 * minutes, folder, seed, side=side)
+        trained, accuracy = train_on_all(pictures, text, seconds, folder, seed, side=side)
     return {
         "architecture": text,
         "params": trained.params,
@@ -53,7 +53,7 @@ def train(pictures: str, minutes: int, side: int, seed: int) -> Mapping[str, obj
 STUDY = Study(
     Row,
     Path(__file__).with_name("sides.csv"),
-    cases(seed=range(2), minutes=MINUTES, pictures=SETS, side=SIDES),
+    cases(seed=range(2), seconds=SECONDS, pictures=SETS, side=SIDES),
     train,
     repeat="seed",
 )
@@ -61,7 +61,7 @@ STUDY = Study(
 
 def table() -> str:
     """Accuracies by the size of images, as Markdown."""
-    return pivot(STUDY.rows(), ("minutes", "pictures"), "side", _cell)
+    return pivot(STUDY.rows(), ("seconds", "pictures"), "side", _cell)
 
 
 def _cell(rows: Sequence[Row]) -> str:

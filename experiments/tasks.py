@@ -161,6 +161,7 @@ TASKS: Mapping[str, Task] = {
     "large-drawn-300": Task(partial(_drawn, _LARGE), 300, 1_000, side=_LARGE),
     "large-drawn-3000": Task(partial(_drawn, _LARGE), 3_000, 1_000, side=_LARGE),
     "large-textures": Task(_fine_textures, 3_000, 1_000, side=_LARGE),
+    "large-textures-300": Task(_fine_textures, 300, 1_000, side=_LARGE),
 }
 
 

@@ -121,7 +121,7 @@ class AsVitPartsSpace(AsVitSpace):
 
     name = "asvit-parts"
     description = "As-ViT with stems, heads, local mixing and initial weights"
-    #: The published seed with the parts that pay: see docs/evidence.md.
+    #: The published seed with the parts that pay: see docs/evidence_designs.md.
     by_hand = ("8,2,3|4,1,2|4,1,4|4,1,6|32;stem=conv,head=linear,mixing=ffn,init=width",)
     paper = "As-ViT, arXiv:2202.11921; parts of 2106.14881, 2106.13797"
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {

@@ -109,7 +109,7 @@ def test_networks_for_smaller_images_are_as_wide_as_the_limit_allows(
 
     monkeypatch.setattr(study_designs, "train_for", train_for)
     monkeypatch.setattr(study_designs, "test", lambda *_: 50.0)
-    large, small = (study_sides.train("large-drawn-300", 4, side, 1) for side in (192, 64))
+    large, small = (study_sides.train("large-drawn-300", 240, side, 1) for side in (192, 64))
     assert cost(texts[192], 192, 5).macs <= study_sides.LIMIT
     assert 0.8 * study_sides.LIMIT < cost(texts[64], 64, 5).macs <= study_sides.LIMIT
     assert int(str(small["params"])) > 5 * int(str(large["params"]))

@@ -48,7 +48,8 @@ _WARM = 0.15
 _TRAININGS = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 30.0  # seconds that tests, copies and latencies take at least
 SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is short
-#: Multiply-adds for each pixel; a network with fewer sees smaller images. See docs/evidence.md.
+#: Multiply-adds for each pixel; a network with fewer sees smaller images. See
+#: docs/evidence_designs.md.
 PER_PIXEL = 2_000
 VALIDATION_SHARE = 0.2  # of the pictures to train on, by which the last round is decided
 
@@ -62,7 +63,7 @@ _FASTER = 1.25  # times as fast is a smaller network that is worth it
 #: after 5,400 updates and 94 % after 16,000.
 _UPDATES, _EPOCHS = 20_000, (100, 3_000)
 #: Updates for each multiply-add of a network; with fewer, a narrower one pays. See
-#: docs/evidence.md.
+#: docs/evidence_designs.md.
 _PAYING = 500e-6
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _BATCH = (32, 64)  # images where there are enough pictures
