@@ -71,21 +71,21 @@ def compare(pictures: str, limit: str, network: str, seed: int) -> Mapping[str, 
     with one_thread("cpu"):
         if network not in DESIGNS:
             return _by_hand(network, pictures, limit, folder, seed)
-        result = asvit.design(
-            PICTURES / pictures,
-            image_size=task.side,
-            hours=HOURS,
-            device="cpu",
-            seed=seed,
-            out=folder,
-            **DESIGNS[network],
-            **LIMITS[limit],
-        )
+        options = {**DESIGNS[network], **LIMITS[limit], "image_size": task.side}
+        result = run_design(pictures, HOURS, folder, seed, **options)
     return {
         "architecture": result.architecture,
         "accuracy": result.accuracy,
         "seconds": result.wall_seconds,
     }
+
+
+def run_design(
+    pictures: str, hours: float, folder: Path, seed: int, **options: Any
+) -> asvit.DesignResult:
+    """A design for a set of pictures, of so many hours in all."""
+    options |= {"hours": hours, "seed": seed, "out": folder, "device": "cpu"}
+    return asvit.design(PICTURES / pictures, **options)
 
 
 def _by_hand(
@@ -159,10 +159,10 @@ def train_for(
     return TrainAlgorithm.make(epochs=_MOST, hours=seconds / 3600, out=folder, **options).run()
 
 
-def updates_of(trained: TrainResult, pictures: str) -> int:
-    """The updates of a training on all pictures of a set, about."""
+def updates_of(epochs: int, pictures: str) -> int:
+    """The updates of so many epochs on all pictures of a set, about."""
     train = load_task(pictures)[0].train
-    return train // int(recipe_for(train)["batch_size"]) * len(trained.history)
+    return train // int(recipe_for(train)["batch_size"]) * epochs
 
 
 def test(folder: Path, pictures: Path) -> float:

@@ -1,8 +1,8 @@
 """At which size should images be seen, where the multiply-adds of a network are limited?
 
 The network of a family as wide as 10 M multiply-adds allow for images of different sizes, each
-trained by the recipe of a design for equal times on one core. Smaller images leave a wider network
-less to see.
+trained by the recipe of a design for equal times on one core; and a design, which chooses the
+size. Smaller images leave a wider network less to see.
 
 Run from a checkout: ``python -m experiments.study_sides``.
 """
@@ -13,47 +13,67 @@ from pathlib import Path
 
 from asvit.executors import one_thread
 from experiments.study import Study, cases, pivot
-from experiments.study_designs import made_by_hand, train_on_all, updates_of
+from experiments.study_designs import made_by_hand, run_design, train_on_all, updates_of
+from experiments.tasks import load_task
 
 FAMILY, LIMIT = "resnet-parts", 10_000_000  # multiply-adds
 SECONDS = (30, 240, 900)
 SETS = ("large-drawn-300", "large-drawn-3000", "large-textures-300", "large-textures")
-SIDES = (192, 128, 96, 64, 48)  # pixels
+DESIGN = "design"
+IMAGES = (*(f"{side} px" for side in (192, 128, 96, 64, 48)), DESIGN)
 FOLDER = Path("runs/sides")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One training."""
+    """One training, or a design."""
 
     pictures: str
-    seconds: int  # of the training
-    side: int  # of the images, in pixels
+    seconds: int  # of the training, or of all that the design does
+    images: str  # their size, or "design", which chooses it
     seed: int
+    side: int  # of the images, in pixels
     architecture: str
     params: int
-    updates: int
+    updates: int  # of a design, those after its last round
     accuracy: float  # of the test pictures, per cent
 
 
-def train(pictures: str, seconds: int, side: int, seed: int) -> Mapping[str, object]:
-    """The accuracy of the network for images of a size, after so many seconds."""
-    text = made_by_hand(FAMILY, pictures, side=side, max_macs=LIMIT)
-    folder = FOLDER / f"{pictures}-{seconds}-{side}-{seed}"
+def train(pictures: str, seconds: int, images: str, seed: int) -> Mapping[str, object]:
+    """The accuracy of the network for images of a size, or of a design, in so many seconds."""
+    folder = FOLDER / f"{pictures}-{seconds}-{images}-{seed}".replace(" ", "-")
     with one_thread("cpu"):
+        if images == DESIGN:
+            return _design(pictures, seconds, folder, seed)
+        side = int(images.partition(" ")[0])
+        text = made_by_hand(FAMILY, pictures, side=side, max_macs=LIMIT)
         trained, accuracy = train_on_all(pictures, text, seconds, folder, seed, side=side)
     return {
+        "side": side,
         "architecture": text,
         "params": trained.params,
-        "updates": updates_of(trained, pictures),
+        "updates": updates_of(len(trained.history), pictures),
         "accuracy": accuracy,
+    }
+
+
+def _design(pictures: str, seconds: int, folder: Path, seed: int) -> Mapping[str, object]:
+    """The outcome of a design."""
+    load_task(pictures)  # writes them
+    result = run_design(pictures, seconds / 3600, folder, seed, max_macs=LIMIT)
+    return {
+        "side": result.image_size,
+        "architecture": result.architecture,
+        "params": result.params,
+        "updates": updates_of(result.epochs, pictures),
+        "accuracy": result.accuracy,
     }
 
 
 STUDY = Study(
     Row,
     Path(__file__).with_name("sides.csv"),
-    cases(seed=range(2), seconds=SECONDS, pictures=SETS, side=SIDES),
+    cases(seed=range(2), seconds=SECONDS, pictures=SETS, images=IMAGES),
     train,
     repeat="seed",
 )
@@ -61,7 +81,7 @@ STUDY = Study(
 
 def table() -> str:
     """Accuracies by the size of images, as Markdown."""
-    return pivot(STUDY.rows(), ("seconds", "pictures"), "side", _cell)
+    return pivot(STUDY.rows(), ("seconds", "pictures"), "images", _cell)
 
 
 def _cell(rows: Sequence[Row]) -> str:

@@ -100,6 +100,7 @@ def test_networks_for_smaller_images_are_as_wide_as_the_limit_allows(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(study_designs, "load_task", tiny_task)
+    monkeypatch.setattr(study_sides, "load_task", tiny_task)
     texts = dict[int, str]()
 
     def train_for(seconds: float, text: str, *_: Any, image_size: int, **__: Any) -> Any:
@@ -109,11 +110,21 @@ def test_networks_for_smaller_images_are_as_wide_as_the_limit_allows(
 
     monkeypatch.setattr(study_designs, "train_for", train_for)
     monkeypatch.setattr(study_designs, "test", lambda *_: 50.0)
-    large, small = (study_sides.train("large-drawn-300", 240, side, 1) for side in (192, 64))
+
+    def designed(_: str, hours: float, *__: Any, max_macs: int) -> Any:
+        assert (hours, max_macs) == (240 / 3600, study_sides.LIMIT)
+        size = {"image_size": 128, "architecture": "", "params": 1, "epochs": 3}
+        return SimpleNamespace(**size, accuracy=60.0)
+
+    monkeypatch.setattr(study_sides, "run_design", designed)
+    sizes = ("192 px", "64 px", study_sides.DESIGN)
+    large, small, chosen = (study_sides.train("large-drawn-300", 240, one, 1) for one in sizes)
     assert cost(texts[192], 192, 5).macs <= study_sides.LIMIT
     assert 0.8 * study_sides.LIMIT < cost(texts[64], 64, 5).macs <= study_sides.LIMIT
     assert int(str(small["params"])) > 5 * int(str(large["params"]))
     assert (small["architecture"], small["accuracy"]) == (texts[64], 50.0)
+    assert [row["side"] for row in (large, small, chosen)] == [192, 64, 128]
+    assert (chosen["accuracy"], chosen["updates"]) == (60.0, small["updates"])
 
 
 def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
