@@ -48,9 +48,10 @@ _WARM = 0.15
 _TRAININGS = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 30.0  # seconds that tests, copies and latencies take at least
 SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is short
-#: Multiply-adds for each pixel; a network with fewer sees smaller images. See
-#: docs/evidence_designs.md.
+#: Multiply-adds for each pixel; a network with fewer sees smaller images. Where each picture is
+#: seen often, a quarter is enough. See docs/evidence_designs.md.
 PER_PIXEL = 2_000
+_OFTEN = 200  # epochs
 VALIDATION_SHARE = 0.2  # of the pictures to train on, by which the last round is decided
 
 _LEAST = 5  # trainings of a search, and families where time is short
@@ -99,10 +100,12 @@ class DesignPlan:
         own, sides = self._side, self._sides_in_time(self._sample[0])
         if sides[0] < self._whole_side:
             logger.warning(
-                "images are seen at %d px: for larger ones, limits or time allow less than %s "
-                "multiply-adds a pixel; image_size=%d keeps them",
+                "images are seen at %d px: for larger ones, limits or time allow too few "
+                "multiply-adds a pixel (%s, or %s for %d epochs); image_size=%d keeps them",
                 sides[0],
                 f"{PER_PIXEL:,}",
+                _per_pixel(_OFTEN),
+                _OFTEN,
                 self._whole_side,
             )
         settings = self._search(sides[0], self._listed)
@@ -287,7 +290,7 @@ class DesignPlan:
             for name in scores
         }
         epoch = image[winner] * whole
-        epochs, hours = _enough(max(1, int(whole / self._recipe["batch_size"]))), None
+        epochs, hours = _enough(self._steps), None
         seconds = epochs * epoch
         if self.settings.hours is not None:
             tests = self.results["pictures"]["test"] * (sum(image.values()) + image[winner])
@@ -536,8 +539,9 @@ class DesignPlan:
         """
         s, final = self.settings, RECIPES["small"]
         macs = s.max_macs
-        if macs is not None:  # as many for each pixel
-            macs = round(macs * (side / self._side) ** 2)
+        if macs is not None:  # as many for each pixel, or as many as a wide network has
+            fewer = max(macs * (side / self._side) ** 2, PER_PIXEL * side**2)
+            macs = min(macs, round(fewer))
         elif s.max_params is None:
             macs = round(self._quick_macs * (side / self._side) ** 2)
         return TrainingSearchSettings(
@@ -622,6 +626,12 @@ class DesignPlan:
     def _recipe(self) -> Mapping[str, Any]:
         return recipe_for(self.results["pictures"]["train"])
 
+    @property
+    def _steps(self) -> int:
+        """Updates of an epoch on all pictures."""
+        pictures: int = self.results["pictures"]["train"]
+        return max(1, int(pictures / self._recipe["batch_size"]))
+
     def _few_of_them(self, share: float) -> int:
         """A share of the pictures of the last round: a batch at least, not quite all at most."""
         least: int = self._recipe["batch_size"]
@@ -656,9 +666,10 @@ class DesignPlan:
         if len(sides) == 1:
             return sides[0]
         widest = cache(partial(self.sizes.widest, self._sample[0]))
+        least = _per_pixel(_enough(self._steps))
         for side in sides:
             with suppress(ValueError):  # too large or slow at any width
-                wide = self.sizes.macs(widest(side), side) >= PER_PIXEL * side**2
+                wide = self.sizes.macs(widest(side), side) >= least * side**2
                 if wide or widest(side) == widest(sides[-1]):  # smaller images allow no more
                     return side
         return sides[0]
@@ -696,8 +707,9 @@ class DesignPlan:
                 break
             updates, least = self._updates(network, side)
             macs = self.sizes.macs(network, side)
-            wide = _paying_macs(macs, updates) >= min(macs, PER_PIXEL * side**2)
-            if updates < least or not wide:
+            paying = _paying_macs(macs, updates)
+            epochs = updates / self._steps * macs / paying
+            if updates < least or paying < min(macs, _per_pixel(epochs) * side**2):
                 break
             largest = side
         return sides[sides.index(largest) :]
@@ -794,6 +806,11 @@ def _paying_macs(macs: int, updates: float) -> int:
     """
     balanced = math.sqrt(macs * updates / _PAYING)
     return min(macs, round(max(balanced, macs * updates / _UPDATES)))
+
+
+def _per_pixel(epochs: float) -> int:
+    """Multiply-adds for each pixel that make a network wide enough."""
+    return PER_PIXEL if epochs < _OFTEN else PER_PIXEL // 4
 
 
 def _enough(steps: int) -> int:
