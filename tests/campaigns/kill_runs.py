@@ -29,6 +29,7 @@ from safetensors import safe_open
 
 from asvit.core.run_files import DESIGNED
 from asvit.data import FractalDataset
+from asvit.designs import fitting
 from asvit.runs.algorithms import design_plan
 from experiments.tasks import write_pictures
 from tests.campaigns import forked
@@ -268,7 +269,7 @@ def shorten_designs() -> None:
         return {**search(plan), "training_steps": 3}
 
     mock.patch.object(design_plan.DesignPlan, "search", brief).start()
-    mock.patch.object(design_plan, "_EPOCHS", (2, 2)).start()
+    mock.patch.object(fitting, "_EPOCHS", (2, 2)).start()
     mock.patch.object(design_plan, "_FRACTAL_PICTURES", (100, 100)).start()
     mock.patch.object(design_plan, "_FRACTAL_EPOCHS", (1, 2)).start()
 

@@ -10,9 +10,8 @@ import logging
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,15 @@ from asvit.core.console import clock
 from asvit.core.files import split_reading, with_reading
 from asvit.core.run_files import PICTURES, PRETRAINED_WEIGHTS
 from asvit.core.settings import fields_of
+from asvit.designs.fitting import (
+    NARROWED,
+    OFTEN,
+    PER_PIXEL,
+    SIDES,
+    Fitting,
+    enough_epochs,
+    per_pixel,
+)
 from asvit.designs.pretrained import HUB, Pretrained, candidates, check_weights, largest
 from asvit.designs.settings import FRACTALS_BELOW, DesignSettings
 from asvit.designs.sizes import Sizes
@@ -47,26 +55,12 @@ SHARES = {"search": 0.05, "last round": 0.08, "training": 0.83, "rest": 0.04}
 _WARM = 0.15
 _TRAININGS = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 30.0  # seconds that tests, copies and latencies take at least
-SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is short
-#: Multiply-adds for each pixel; a network with fewer sees smaller images. Where each picture is
-#: seen often, a quarter is enough. See docs/evidence_designs.md.
-PER_PIXEL = 2_000
-_OFTEN = 200  # epochs
 VALIDATION_SHARE = 0.2  # of the pictures to train on, by which the last round is decided
 
 _LEAST = 5  # trainings of a search, and families where time is short
 _STEPS = 100  # of each of them at least, before images are made smaller
 _RACED = 150  # steps of a training where time is short, or fewer families race
 _SHORTEST = 30  # steps of a training at all
-_WORTH = 300, 4  # updates and epochs that are worth a training, or time makes a network smaller
-_FASTER = 1.25  # times as fast is a smaller network that is worth it
-#: Updates that are enough, and within how many epochs. On 300 drawn pictures a ResNet reached 84 %
-#: after 5,400 updates and 94 % after 16,000.
-_UPDATES, _EPOCHS = 20_000, (100, 3_000)
-#: Updates for each multiply-add of a network; with fewer, a narrower one pays. See
-#: docs/evidence_designs.md.
-_PAYING = 500e-6
-_SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _BATCH = (32, 64)  # images where there are enough pictures
 _RATE = 2e-3  # of batches of these sizes
 #: Families that learn faster from weights of fractals: see docs/evidence_searches.md.
@@ -90,23 +84,22 @@ class DesignPlan:
     elapsed: Callable[[], float]  # seconds of the whole design so far
     stage_options: Callable[[str], Mapping[str, Any]]  # folder and progress of a stage's run
     workers: Workers | None = None  # of the search
-    _within: dict[int, int] = field(default_factory=dict, init=False)  # sides by the pictures' own
-    #: Seconds and updates of an epoch by network and image size, each timed once.
-    _paces: dict[tuple[str, int], tuple[float, int]] = field(default_factory=dict, init=False)
+    _fittings: dict[tuple[int, int], Fitting] = field(default_factory=dict, init=False)
 
     def search(self) -> Mapping[str, Any]:
         """How much the search trains, and at which image size, in its share of the time."""
         self.sizes.check_speed(self._sample, self.settings.image_size or SIDES[-1])
-        own, sides = self._side, self._sides_in_time(self._sample[0])
-        if sides[0] < self._whole_side:
+        fitting = self.fitting
+        own, sides = fitting.side, fitting.sides_in_time(self._sample[0])
+        if sides[0] < fitting.whole_side:
             logger.warning(
                 "images are seen at %d px: for larger ones, limits or time allow too few "
                 "multiply-adds a pixel (%s, or %s for %d epochs); image_size=%d keeps them",
                 sides[0],
                 f"{PER_PIXEL:,}",
-                _per_pixel(_OFTEN),
-                _OFTEN,
-                self._whole_side,
+                per_pixel(OFTEN),
+                OFTEN,
+                fitting.whole_side,
             )
         settings = self._search(sides[0], self._listed)
         if self.settings.hours is not None:
@@ -138,13 +131,13 @@ class DesignPlan:
         """
         search, space = self.results["search"], load_space(self.settings.space)
         errors, networks = list[ValueError](), dict[str, Mapping[str, Any]]()
-        side = self._side
+        side = self.fitting.side
         whole = self.results["plan"]["space"] == self.settings.space
         wanted = len(FINALISTS) if search["ranked"] and whole else 2
         for entry in _candidates(search["ranking"], self._first_family):
             try:
                 arch = space.parse(entry["architecture"])
-                text, side, narrowed = self._sized(arch, side, bool(networks))
+                text, side, narrowed = self.fitting.fit(arch, side if networks else None)
             except ValueError as error:  # too large or slow at any width
                 errors.append(error)
                 continue
@@ -184,7 +177,7 @@ class DesignPlan:
                     f"px, more than the {clock(time)} it has of the hours"
                 )
 
-        return largest(trained, self.sizes, self._side, check_time)
+        return largest(trained, self.sizes, self.fitting.side, check_time)
 
     def check_pretrained(self, data: str) -> None:
         """Check before a design starts that pretrained networks race, and have weights.
@@ -194,7 +187,8 @@ class DesignPlan:
                 sizes that the design may have.
             FileNotFoundError: If weights are missing.
         """
-        sides = [self._side] if self.settings.hours is None else self._sides
+        fitting = self.fitting
+        sides = [fitting.side] if self.settings.hours is None else fitting.sides
         for one in self.pretrained(sides[-1], data):
             check_weights(one, sides, self._classes, self._channels)
 
@@ -226,7 +220,7 @@ class DesignPlan:
         Where it does not allow the fewest epochs, they are of fewer pictures.
         """
         plans = {name: self.finalist(name, 2).plan() for name in self.trained}
-        enough = _enough(max(plan["steps_per_epoch"] for plan in plans.values()))
+        enough = enough_epochs(max(plan["steps_per_epoch"] for plan in plans.values()))
         each = {name: float(plan["time"]["epoch"]) for name, plan in plans.items()}
         epochs, fewer = dict.fromkeys(plans, enough), dict[str, int]()
         if self.settings.hours is not None:  # equally long
@@ -290,7 +284,7 @@ class DesignPlan:
             for name in scores
         }
         epoch = image[winner] * whole
-        epochs, hours = _enough(self._steps), None
+        epochs, hours = enough_epochs(self._steps), None
         seconds = epochs * epoch
         if self.settings.hours is not None:
             tests = self.results["pictures"]["test"] * (sum(image.values()) + image[winner])
@@ -311,7 +305,7 @@ class DesignPlan:
         Raises:
             ValueError: If the least that can be done takes longer than the hours.
         """
-        hours, side = self.settings.hours, self._side
+        hours, side = self.settings.hours, self.fitting.side
         settings = self._search(side, data)
         search = training_seconds(settings, self.workers)
         limits = self.sizes.limits(side)
@@ -319,9 +313,9 @@ class DesignPlan:
         typical = str(networks[len(networks) // 2])
         plan = self._training(typical, side, 2, "training", data=data).plan()
         epoch = float(plan["time"]["epoch"])
-        training = epoch * _enough(plan["steps_per_epoch"])
+        training = epoch * enough_epochs(plan["steps_per_epoch"])
         few = min(_LEAST, settings.trainings) * _SHORTEST
-        smallest = _SMALLER[-1]
+        smallest = NARROWED[-1]
         if self.settings.image_size is None:
             smallest *= (SIDES[-1] / side) ** 2
         least = search * few / (settings.trainings * settings.training_steps)
@@ -427,6 +421,28 @@ class DesignPlan:
     def sizes(self) -> Sizes:
         """The widths that the limits allow."""
         return Sizes(self.settings, self._classes, self._channels, self.latency)
+
+    @property
+    def fitting(self) -> Fitting:
+        """What fits images and networks to limits and time; the pictures may change before."""
+        pictures = self.results["pictures"]
+        key = pictures["side"], pictures["train"]
+        if key not in self._fittings:
+            self._fittings[key] = Fitting(
+                self.settings,
+                self.sizes,
+                self._sample[0],
+                pictures=pictures["side"],
+                steps=self._steps,
+                pace=self._pace,
+                time=lambda: self._left * SHARES["training"] / _TRAININGS,
+            )
+        return self._fittings[key]
+
+    def _pace(self, text: str, side: int) -> tuple[float, int]:
+        """Seconds and updates of an epoch of the training of a network, timed."""
+        plan = self._training(text, side, 2, "training").plan()
+        return float(plan["time"]["epoch"]), plan["steps_per_epoch"]
 
     def latency(self, text: str, side: int) -> Latency:
         """The latency of a network: in a process of its own, or by a command, asked once."""
@@ -538,12 +554,12 @@ class DesignPlan:
         Where only time is limited, the networks have the multiply-adds of some within the limit.
         """
         s, final = self.settings, RECIPES["small"]
-        macs = s.max_macs
+        macs, own = s.max_macs, self.fitting.side
         if macs is not None:  # as many for each pixel, or as many as a wide network has
-            fewer = max(macs * (side / self._side) ** 2, PER_PIXEL * side**2)
+            fewer = max(macs * (side / own) ** 2, PER_PIXEL * side**2)
             macs = min(macs, round(fewer))
         elif s.max_params is None:
-            macs = round(self._quick_macs * (side / self._side) ** 2)
+            macs = round(self._quick_macs * (side / own) ** 2)
         return TrainingSearchSettings(
             space=s.space,
             controller="predictor",
@@ -581,10 +597,10 @@ class DesignPlan:
     @cached_property
     def _quick_macs(self) -> float:
         """Multiply-adds of a few networks that keep the limit of latency."""
-        quick = list[float]()
+        quick, side = list[float](), self.fitting.side
         for arch in self._sample:
             try:
-                quick.append(self._macs(self._side)(self.sizes.widest(arch, self._side)))
+                quick.append(self._macs(side)(self.sizes.widest(arch, side)))
             except ValueError:  # too slow at any width
                 continue
             if len(quick) == _LEAST:
@@ -592,7 +608,7 @@ class DesignPlan:
         if not quick:
             raise ValueError(
                 f"max_latency={self.settings.max_latency:g} ms is too short for all networks that "
-                f"were tried at {self._side} px; allow more time, or smaller images"
+                f"were tried at {side} px; allow more time, or smaller images"
             )
         return statistics.median(quick)
 
@@ -645,126 +661,14 @@ class DesignPlan:
         return max(1, round((1 - VALIDATION_SHARE) * pictures))
 
     @property
-    def _side(self) -> int:
-        """Side of the images where time does not make them smaller, in pixels.
-
-        The largest for which the limits allow a network that is wide enough.
-        """
-        whole = self._whole_side
-        if whole not in self._within:
-            self._within[whole] = self._within_limits(self._down_from(whole))
-        return self._within[whole]
-
-    @property
-    def _whole_side(self) -> int:
-        """Side of the images where neither limits nor time make them smaller, in pixels."""
-        side = self.results["pictures"]["side"] // 32 * 32
-        return self.settings.image_size or min(max(side, SIDES[-1]), SIDES[0])
-
-    def _within_limits(self, sides: Sequence[int]) -> int:
-        """The largest of these sides for which the limits allow a network that is wide enough."""
-        if len(sides) == 1:
-            return sides[0]
-        widest = cache(partial(self.sizes.widest, self._sample[0]))
-        least = _per_pixel(_enough(self._steps))
-        for side in sides:
-            with suppress(ValueError):  # too large or slow at any width
-                wide = self.sizes.macs(widest(side), side) >= least * side**2
-                if wide or widest(side) == widest(sides[-1]):  # smaller images allow no more
-                    return side
-        return sides[0]
-
-    @property
-    def _sides(self) -> Sequence[int]:
-        """The largest side that the limits allow and smaller ones."""
-        return self._down_from(self._side)
-
-    def _down_from(self, largest: int) -> list[int]:
-        """A side and smaller ones, unless the user chose it."""
-        chosen = self.settings.image_size is not None
-        return [largest, *(side for side in SIDES if side < largest and not chosen)]
-
-    @property
     def _left(self) -> float:
         """Seconds for the trainings."""
         whole = 3600 * (self.settings.hours or math.inf)
         after = max(SHARES["rest"] * whole, AFTERWARDS) if self.settings.hours else 0.0
         return max(1.0, whole - after - self.elapsed())
 
-    def _sides_in_time(self, arch: Architecture) -> Sequence[int]:
-        """These sides without those at which the time allows too few updates or channels.
-
-        Smaller images are timed first, as they take the least.
-        """
-        sides = self._sides
-        if self.settings.hours is None:
-            return sides
-        largest = sides[-1]
-        for side in sides[-2::-1]:
-            try:
-                network = self.sizes.widest(arch, side)
-            except ValueError:  # too large or slow at any width
-                break
-            updates, least = self._updates(network, side)
-            macs = self.sizes.macs(network, side)
-            paying = _paying_macs(macs, updates)
-            epochs = updates / self._steps * macs / paying
-            if updates < least or paying < min(macs, _per_pixel(epochs) * side**2):
-                break
-            largest = side
-        return sides[sides.index(largest) :]
-
     def _macs(self, side: int) -> Callable[[Architecture], int]:
         return lambda arch: self.sizes.macs(arch, side)
-
-    def _sized(self, arch: Architecture, side: int, fixed: bool) -> tuple[str, int, bool]:
-        """The network, its image size, and whether it is narrower than the limits allow.
-
-        Where time is short, images become smaller until it allows the least that is worth a
-        training, and a network that is wide enough for them; then the network narrower until it
-        has the updates that pay for its size. A ``fixed`` image size is that of the other
-        finalists.
-        """
-        sides = [side] if fixed else self._sides_in_time(arch)
-        sizes = [(side, 1.0) for side in sides]
-        sizes += [(sizes[-1][0], share) for share in _SMALLER[1:]]
-        best: tuple[Architecture, int, bool] | None = None
-        errors, updates, least = list[ValueError](), 0.0, math.inf
-        for size, share in sizes:
-            try:
-                smaller = self.sizes.widest(arch, size, share)
-            except ValueError as error:
-                errors.append(error)
-                continue
-            if self.settings.hours is None:
-                return str(smaller), size, False
-            possible, least = self._updates(smaller, size)
-            if possible > _FASTER * updates:
-                best, updates = (smaller, size, share < 1), possible
-            if updates >= least:
-                break
-        if best is None:
-            raise errors[0]
-        arch, side, narrowed = best
-        macs = self.sizes.macs(arch, side)
-        most = _paying_macs(macs, updates)
-        if least <= updates and most < macs:
-            with suppress(ValueError):  # there is none so narrow
-                narrower = self.sizes.with_macs(arch, side, most)
-                if self._updates(narrower, side)[0] > _FASTER * updates:
-                    arch, narrowed = narrower, True
-        return str(arch), side, narrowed
-
-    def _updates(self, arch: Architecture, side: int) -> tuple[float, float]:
-        """About how many updates the time for the training allows, and the fewest worth it."""
-        key = str(arch), side
-        if key not in self._paces:
-            plan = self._training(*key, 2, "training").plan()
-            self._paces[key] = float(plan["time"]["epoch"]), plan["steps_per_epoch"]
-        seconds, steps = self._paces[key]
-        least, epochs = _WORTH
-        time = self._left * SHARES["training"] / _TRAININGS
-        return time / seconds * steps, max(least, epochs * steps)
 
 
 def recipe_for(pictures: int) -> Mapping[str, Any]:
@@ -797,22 +701,3 @@ def _on_fractals(name: str) -> str:
 def _error(first: float, second: float, pictures: float) -> float:
     """Standard error of the difference of two accuracies in per cent, of so many pictures each."""
     return math.sqrt(sum(one * (100 - one) for one in (first, second)) / pictures)
-
-
-def _paying_macs(macs: int, updates: float) -> int:
-    """The multiply-adds that a network should have where time is short, ``macs`` at most.
-
-    ``updates``: How many the time allows with ``macs``; with half of these, twice as many.
-    """
-    balanced = math.sqrt(macs * updates / _PAYING)
-    return min(macs, round(max(balanced, macs * updates / _UPDATES)))
-
-
-def _per_pixel(epochs: float) -> int:
-    """Multiply-adds for each pixel that make a network wide enough."""
-    return PER_PIXEL if epochs < _OFTEN else PER_PIXEL // 4
-
-
-def _enough(steps: int) -> int:
-    """Epochs of so many updates that are enough."""
-    return min(max(math.ceil(_UPDATES / steps), _EPOCHS[0]), _EPOCHS[1])

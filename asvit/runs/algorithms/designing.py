@@ -24,6 +24,7 @@ from asvit.core.settings import ELSEWHERE, WrongOption
 from asvit.data.base import LabelledImages
 from asvit.data.files import TEST, ListedDataset, read_as, write_pictures
 from asvit.data.preparation import shown_channels
+from asvit.designs.fitting import SIDES
 from asvit.designs.journal import DesignJournal, Stage
 from asvit.designs.pictures import (
     PictureList,
@@ -52,7 +53,6 @@ from asvit.runs.algorithms.design_plan import (
     AFTERWARDS,
     PICTURE_CHANNELS,
     SHARES,
-    SIDES,
     DesignPlan,
 )
 from asvit.runs.algorithms.search import SearchAlgorithm, with_multiple

@@ -19,6 +19,7 @@ from asvit.core.progress import Progress
 from asvit.data.files import TEST, ListedDataset
 from asvit.data.fractals import FractalDataset
 from asvit.data.training_sets import open_training_sets
+from asvit.designs import fitting
 from asvit.designs.journal import DesignJournal
 from asvit.designs.pictures import open_pictures
 from asvit.designs.result import DesignResult
@@ -335,7 +336,7 @@ def test_images_are_as_large_as_a_network_within_the_limits_can_see(
         return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", 1, at)
 
     monkeypatch.setattr(DesignPlan, "latency", latency)
-    monkeypatch.setattr(design_plan, "_enough", lambda _steps: epochs)
+    monkeypatch.setattr(fitting, "enough_epochs", lambda _steps: epochs)
     result = design(large, space=SPACE, out=tmp_path / "run", **limits)
     assert result.image_size == side
     warnings = [line for line in caplog.messages if "images are seen at" in line]
@@ -357,7 +358,7 @@ def test_images_are_as_large_as_a_network_that_time_pays_for_can_see(
         for racer in result.last_round:
             pixels = result.image_size**2
             macs = cost(racer.architecture, result.image_size, 2).macs
-            assert macs >= 0.8 * design_plan.PER_PIXEL / 4 * pixels or result.image_size == 64
+            assert macs >= 0.8 * fitting.PER_PIXEL / 4 * pixels or result.image_size == 64
         sides.append(result.image_size)
     assert sides[0] == 64  # the smallest
     assert sides[-1] == 224
@@ -532,7 +533,7 @@ def test_networks_have_the_updates_that_pay_for_their_size(
         macs = cost(racer.architecture, 64, 2).macs
         time = 1_800 * SHARES["training"]
         updates = 10 * time / (macs / 1e6)  # as fakes.plan has it
-        assert 0.9 * design_plan._PAYING <= updates / macs <= 2 * design_plan._PAYING
+        assert 0.9 * fitting._PAYING <= updates / macs <= 2 * fitting._PAYING
     assert {*fakes.calls} >= {"finalist-1", "finalist-2"}
 
 
@@ -542,17 +543,17 @@ def test_networks_have_the_updates_that_pay_for_their_size(
 def test_multiply_adds_that_pay_take_the_same_time_with_more_updates(
     macs: int, updates: float
 ) -> None:
-    paying = design_plan._paying_macs(macs, updates)
+    paying = fitting.paying_macs(macs, updates)
     assert paying <= macs
     more = updates * macs / paying
-    wanted = min(design_plan._PAYING * paying, design_plan._UPDATES)
+    wanted = min(fitting._PAYING * paying, fitting._UPDATES)
     assert more == pytest.approx(wanted, rel=0.01)
-    assert design_plan._paying_macs(paying, 1.01 * more) == paying
+    assert fitting.paying_macs(paying, 1.01 * more) == paying
 
 
 @pytest.mark.parametrize(("macs", "updates"), [(10**6, 500.0), (10**9, 20_000.0), (1, 1.0)])
 def test_networks_with_enough_updates_stay_as_large(macs: int, updates: float) -> None:
-    assert design_plan._paying_macs(macs, updates) == macs
+    assert fitting.paying_macs(macs, updates) == macs
 
 
 def test_fewer_families_race_where_time_is_short(
