@@ -40,7 +40,7 @@ _LIMIT = "10 M multiply-adds"  # of the tables
 DESIGNS: Mapping[str, Mapping[str, Any]] = {
     "design": {},
     "without resnet-parts": {"space": _OTHERS},
-    "without resnet-parts, fractals": {"space": _OTHERS, "warm_start": "none"},
+    "without resnet-parts and fractals": {"space": _OTHERS, "warm_start": "none"},
     "design of transformers": {"space": "shiftvit-parts,asvit-parts,swin,deit"},
 }
 BY_HAND = (
