@@ -206,6 +206,7 @@ class PictureList:
             "digest": _digest(content),
             "classes": list(images.classes),
             "train": len(part) - count[TEST],
+            "validation": count[VALIDATION],  # of those to train on, where they have a part
             "test": count[TEST],
             "sizes": _sizes(labels[[place for place in part if part[place] != TEST]]),
             "side": int(statistics.median(sides)),

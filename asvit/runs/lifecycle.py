@@ -103,7 +103,7 @@ def _claim(run: Run[Any, Any, Any]) -> AbstractContextManager[None]:
         run.files,
         fresh=run.fresh,
         elsewhere=run.elsewhere,
-        more=run.result_type.figure_files,
+        more=run.other_files,
     )
 
 

@@ -288,6 +288,10 @@ class Run(ABC, Generic[S, R, J]):
             return self.scratch
         return named_folder(self.default_name()) if self.out is None else Path(self.out)
 
+    def other_files(self, folder: Path) -> Sequence[str]:
+        """Files in the run folder that starting over removes beside :attr:`files`."""
+        return self.result_type.figure_files(folder)
+
     @property
     def begun(self) -> bool:
         """Whether the folder has what an earlier session left."""

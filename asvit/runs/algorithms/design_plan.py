@@ -36,7 +36,9 @@ from asvit.designs.sizes import Sizes
 from asvit.executors import Workers
 from asvit.runs.algorithms.training import TrainAlgorithm, small_batch
 from asvit.runs.estimate import paces, training_seconds
+from asvit.runs.search import SearchRun
 from asvit.runs.timing import fresh_latency, latency
+from asvit.runs.training import TrainRun
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import UnionSpace, load_space
 from asvit.spaces.base import Architecture
@@ -55,7 +57,8 @@ SHARES = {"search": 0.05, "last round": 0.08, "training": 0.83, "rest": 0.04}
 _WARM = 0.15
 _TRAININGS = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 30.0  # seconds that tests, copies and latencies take at least
-VALIDATION_SHARE = 0.2  # of the pictures to train on, by which the last round is decided
+#: Of the pictures to train on, by which the last round is decided; unless they have a part for it.
+VALIDATION_SHARE = 0.2
 
 _LEAST = 5  # trainings of a search, and families where time is short
 _STEPS = 100  # of each of them at least, before images are made smaller
@@ -278,7 +281,7 @@ class DesignPlan:
         by_hand = [name for name in self.trained if self.network(name)["by_hand"]]
         rival = max(by_hand, key=lambda name: scores[name], default=None)
         fewer, whole = self.results["epochs"]["pictures"], self.results["pictures"]["train"]
-        validated = VALIDATION_SHARE * whole / 3  # they took a third of the time of others
+        validated = self._validation_share * whole / 3  # they took a third of the time of others
         image = {  # seconds of an image to train on
             name: self.results[name]["epoch_seconds"] / (fewer.get(name, self._fitted) + validated)
             for name in scores
@@ -385,8 +388,8 @@ class DesignPlan:
         Of balanced accuracy, as many of even classes as would have its standard error.
         """
         if self.balance == "none":
-            return max(1, round(VALIDATION_SHARE * sum(self._sizes)))
-        sizes = [max(1, VALIDATION_SHARE * size) for size in self._sizes]
+            return max(1, round(self._validation_share * sum(self._sizes)))
+        sizes = [max(1, self._validation_share * size) for size in self._sizes]
         return len(sizes) ** 2 / sum(1 / size for size in sizes)
 
     def _weights(self, name: str) -> Path:
@@ -649,16 +652,26 @@ class DesignPlan:
         return max(1, int(pictures / self._recipe["batch_size"]))
 
     def _few_of_them(self, share: float) -> int:
-        """A share of the pictures of the last round: a batch at least, not quite all at most."""
-        least: int = self._recipe["batch_size"]
-        most = self._fitted - len(self.results["pictures"]["classes"])  # each is divided by itself
+        """A share of the pictures of the last round: not quite all at most.
+
+        At least a batch, and one of each class.
+        """
+        least = max(self._recipe["batch_size"], self._classes)
+        most = self._fitted - self._classes  # each is divided by itself
         return max(least, min(most, int(share * self._fitted)))
 
     @property
     def _fitted(self) -> int:
         """About how many pictures the networks of the last round are trained on."""
         pictures: int = self.results["pictures"]["train"]
-        return max(1, round((1 - VALIDATION_SHARE) * pictures))
+        return max(1, round((1 - self._validation_share) * pictures))
+
+    @property
+    def _validation_share(self) -> float:
+        """Share of the pictures to train on that the last round is decided by."""
+        pictures = self.results["pictures"]
+        apart: int = pictures.get("validation", 0)
+        return apart / pictures["train"] or VALIDATION_SHARE
 
     @property
     def _left(self) -> float:
@@ -680,6 +693,13 @@ def recipe_for(pictures: int) -> Mapping[str, Any]:
     least, most = _BATCH
     batch = min(max(small_batch(trained), least if trained >= 2 * least else 0), most)
     return {"batch_size": batch, "learning_rate": _RATE * min(1.0, batch / least)}
+
+
+def stage_files() -> Sequence[str]:
+    """The files of the runs of all stages, relative to the run folder."""
+    trained = (*FINALISTS, *map(_on_fractals, FINALISTS), *PRETRAINED, "training")
+    files = {"search": SearchRun.files, **dict.fromkeys(trained, TrainRun.files)}
+    return [f"{stage}/{name}" for stage, own in files.items() for name in own.names]
 
 
 def _candidates(ranking: Sequence[Mapping[str, Any]], first: str) -> Iterable[Mapping[str, Any]]:

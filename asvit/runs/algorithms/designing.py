@@ -54,6 +54,7 @@ from asvit.runs.algorithms.design_plan import (
     PICTURE_CHANNELS,
     SHARES,
     DesignPlan,
+    stage_files,
 )
 from asvit.runs.algorithms.search import SearchAlgorithm, with_multiple
 from asvit.runs.algorithms.training import TrainAlgorithm
@@ -228,6 +229,10 @@ class DesignAlgorithm(DesignRun):
         self.plan.check_pretrained(self.settings.data)
         self._looked = True
 
+    def other_files(self, folder: Path) -> Sequence[str]:
+        """As the base has them, and those of the stages, which would go on with other settings."""
+        return [*super().other_files(folder), *stage_files()]
+
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
         """As the base has them; limits may be other ones until a network is chosen."""
         chosen = store.result_of("finalists") is not None
@@ -310,12 +315,11 @@ class DesignAlgorithm(DesignRun):
         return with_stage
 
     def _stage_options(self, name: str) -> dict[str, Any]:
-        """Folder and progress of a stage's own run; one of an earlier design starts over."""
+        """Folder and progress of a stage's own run."""
         return {
             "out": self.folder / name,
             "progress": self._tell,
             "track": self.track,
-            "fresh": self.fresh and name not in self.results,
             # With the folder; the list has digests of the pictures.
             "may_move": ("data", "weights"),
         }

@@ -16,6 +16,7 @@ from PIL import Image
 import asvit
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress
+from asvit.core.run_files import CHECKPOINT, JOURNAL, RESULT
 from asvit.data.files import TEST, ListedDataset
 from asvit.data.fractals import FractalDataset
 from asvit.data.training_sets import open_training_sets
@@ -290,6 +291,26 @@ def test_weights_of_fractals_are_of_other_fractals_than_those_of_a_trial() -> No
     assert (first != other).any()
 
 
+@pytest.mark.parametrize(
+    ("pictures", "share", "few"),
+    [
+        ({"train": 2_040}, 0.05, 102),  # one of each class
+        ({"train": 2_040}, 0.9, 1_468),
+        ({"train": 2_040, "validation": 1_020}, 0.9, 918),
+        ({"train": 2_040, "validation": 1_020}, 0.999, 918),  # of 1,020: there are no more
+    ],
+)
+def test_few_pictures_of_the_last_round_are_some_of_each_class_and_no_more_than_there_are(
+    pictures: dict[str, int], share: float, few: int, tmp_path: Path
+) -> None:
+    results = {"pictures": {**pictures, "classes": [f"class {n}" for n in range(102)]}}
+    settings = DesignSettings(data="flowers", max_macs=10_000_000, hours=0.1)
+    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+    assert plan._few_of_them(share) == few
+    apart = pictures.get("validation", 408)
+    assert (plan._fitted, plan._validated) == (2_040 - apart, apart)
+
+
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
     for number in range(10):
@@ -455,6 +476,26 @@ def test_stages_are_told_with_what_is_done_in_them(
     assert [one.name for one in epochs] == [*STAGES[5:8], "training"]
     assert all(one.planned > 100 for one in epochs)  # epochs of the plan
     assert {one.stage.name for one in told if one.stage and one.unit == "image"} == {"pictures"}
+
+
+def test_starting_over_removes_what_stages_would_go_on_from(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    """They would refuse other settings, once a session without ``fresh`` comes to them."""
+    limits = {"max_params": "100K", "space": SPACE, "out": tmp_path}
+    design(pictures, **limits)
+    old = [tmp_path / stage / name for stage, name in [
+        ("search", JOURNAL), ("finalist-1", CHECKPOINT),
+        ("finalist-2-fractals", CHECKPOINT), ("training", RESULT),
+    ]]  # fmt: skip
+    own = tmp_path / "training" / "notes.txt"
+    for path in (*old, own):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    fakes.stop_at = "search"
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, fresh=True, **limits)
+    assert [path for path in (*old, own) if path.exists()] == [own]
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -790,6 +831,8 @@ def test_a_layout_of_parts_is_trained_and_tested_on_its_own(
     assert (len(sets.train), len(sets.validation), len(kept)) == counts
     assert {Path(kept.name(n)).parent.parent.name for n in range(len(kept))} == {parts[-1]}
     assert (result.train_pictures, result.test_pictures) == (sum(counts[:2]), 20)
+    facts = DesignJournal(tmp_path / "run" / "design.jsonl").result_of("pictures") or {}
+    assert facts["validation"] == (counts[1] if len(parts) == 3 else 0)
     told = run("design", "--data", tmp_path / "data", "--max-params", "1M", "--dry-run")
     assert f"pictures {sum(counts)} of 2 classes" in told.stdout
 
