@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 
 from asvit.architectures.base import Growable
 from asvit.designs.settings import DesignSettings
@@ -16,6 +17,9 @@ from asvit.spaces.base import Architecture
 from proxies.latency import CAREFUL, Latency
 
 _NARROWER = 8  # widths to try where a network is too slow
+#: Where latency alone is limited: widths to try, how many times as many multiply-adds the next one
+#: has at most, and which share of the time is near enough.
+_WIDER, _MORE, _NEAR = 6, 16, 0.85
 
 
 def limits_of(settings: DesignSettings) -> TrainingSearchSettings:
@@ -44,7 +48,8 @@ class Sizes:
         latency: Callable[[str, int], Latency],
     ) -> None:
         self._settings, self._classes, self._channels = settings, classes, channels
-        self._latency = latency
+        self._latency = cache(latency)
+        self._as_slow: int | None = None  # multiply-adds of a network that is nearly too slow
 
     def limits(self, side: int, *, macs: int | None = None) -> Limits:
         """The limits of networks for images of this side, and one of multiply-adds beside."""
@@ -56,6 +61,7 @@ class Sizes:
             classes=self._classes,
             image_size=side,
             max_macs=most,
+            width=None,
         )
         return Limits(
             load_space(s.space),
@@ -85,7 +91,8 @@ class Sizes:
         """
         most = None
         if share < 1:
-            most = round(share * self.macs(self.limits(side).network(arch), side))
+            whole = self._in_time(arch, side) if self._timed else self.limits(side).network(arch)
+            most = round(share * self.macs(whole, side))
         return self.with_macs(arch, side, most)
 
     def with_macs(self, arch: Architecture, side: int, most: int | None) -> Architecture:
@@ -94,6 +101,8 @@ class Sizes:
         Raises:
             ValueError: If it is beyond them at any width.
         """
+        if most is None and self._timed:
+            return self._in_time(arch, side)
         limits = self.limits(side, macs=most)
         widest = limits.network(arch)
         if (excess := limits.excess(widest, timed=False)) is not None:
@@ -113,6 +122,33 @@ class Sizes:
             lambda arch: self.macs(arch, side),
             lambda arch: self._fast_enough(arch, side),
         )
+
+    @property
+    def _timed(self) -> bool:
+        """Whether nothing but latency limits the networks."""
+        return self._settings.max_params is None and self._settings.max_macs is None
+
+    def _in_time(self, arch: Architecture, side: int) -> Architecture:
+        """The architecture about as wide as the limit of latency alone allows.
+
+        A pass has a cost of its own beside that of the multiply-adds, so networks with as many of
+        these as its time would be enough for are not too slow, and the next ones come nearer.
+        """
+        most = CAREFUL * float(self._settings.max_latency or math.inf)
+        macs = self._as_slow or self.macs(arch, side)
+        widest: Architecture | None = None
+        for _ in range(_WIDER):
+            network = self.limits(side, macs=macs).network(arch)
+            if network == widest:  # there is no wider one
+                break
+            took = self._latency(str(network), side).milliseconds
+            widest = network
+            if took >= _NEAR * most:
+                break
+            macs = round(self.macs(network, side) * min(most / took, _MORE))
+        network = self._fast_enough(network, side)
+        self._as_slow = self.macs(network, side)
+        return network
 
     def _fast_enough(self, arch: Architecture, side: int) -> Architecture:
         """The architecture, narrower where it is too slow."""

@@ -276,6 +276,11 @@ class SearchSettings(Settings, ABC):
     @property
     def sizes_in_words(self) -> str:
         """How wide networks are, and what limits them, in words."""
+        return self.limits_in_words
+
+    @property
+    def limits_in_words(self) -> str:
+        """What limits networks, in words."""
         limits = []
         if self.depths is not None:
             limits.append(f"depths {','.join(map(str, self.depths))}")
@@ -505,7 +510,7 @@ class TrainingSearchSettings(SearchSettings):
     def sizes_in_words(self) -> str:
         """As the base says it, with the width."""
         width = "" if self.width is None else f"width C={self.width}"
-        return ", ".join(filter(None, [width, super().sizes_in_words]))
+        return ", ".join(filter(None, [width, self.limits_in_words]))
 
     def in_words(self, device: str | None = None) -> str:
         """How networks are trained."""

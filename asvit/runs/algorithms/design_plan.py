@@ -311,7 +311,7 @@ class DesignPlan:
         hours, side = self.settings.hours, self.fitting.side
         settings = self._search(side, data)
         search = training_seconds(settings, self.workers)
-        limits = self.sizes.limits(side)
+        limits = self.sizes.limits(side, macs=settings.max_macs)
         networks = sorted(map(limits.network, self._sample[:_LEAST]), key=self._macs(side))
         typical = str(networks[len(networks) // 2])
         plan = self._training(typical, side, 2, "training", data=data).plan()

@@ -156,7 +156,7 @@ class DesignAlgorithm(DesignRun):
     def title(self) -> str:
         """What is asked for, the time of each stage, and whether there are few pictures."""
         s, more = self.settings, list[str]()
-        limits = limits_of(s).sizes_in_words
+        limits = limits_of(s).limits_in_words
         first = f"designing a network for {s.data}: {limits or 'within no limits'}"
         if s.hours is not None:
             shares = self.plan.shares(len(self._images), self._images.kind.channels)
@@ -500,7 +500,7 @@ class DesignAlgorithm(DesignRun):
             )
         source = self.plan.network(choice["winner"]).get("pretrained")
         return {
-            "limits": limits_of(self.settings).sizes_in_words,
+            "limits": limits_of(self.settings).limits_in_words,
             **({"pretrained": f"fine-tuned from {Path(source).name}"} if source else {}),
             "accuracy": f"{share('training')} of {tested['pictures']} pictures that were kept "
             "aside",

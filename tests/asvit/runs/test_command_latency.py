@@ -298,7 +298,7 @@ def test_a_scaling_grows_to_a_time_on_the_device(bench: Path, sized: None, tmp_p
 
 def test_a_design_makes_networks_as_wide_as_the_device_allows(bench: Path, sized: None) -> None:
     settings = DesignSettings("pets", max_latency="60ms", latency_command=command_of(bench))
-    assert "by " in limits_of(settings).sizes_in_words
+    assert "by " in limits_of(settings).limits_in_words
 
     def time(text: str, side: int) -> Latency:
         return asvit.latency(text, side, num_classes=5, command=settings.latency_command)

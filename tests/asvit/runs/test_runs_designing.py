@@ -400,6 +400,32 @@ def test_a_network_that_is_too_slow_is_made_narrower(
     assert fakes.calls.count("search") == 1  # the second was refused before
 
 
+@pytest.mark.parametrize("milliseconds", [1.0, 4.0, 30.0])
+def test_networks_are_as_wide_as_a_limit_of_latency_alone_allows(
+    milliseconds: float, pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.slow = {"": 0.3}  # a pass takes as long at least
+    run = DesignRun.make(
+        data=str(pictures), max_latency=milliseconds, space=SPACE, image_size=64, out=tmp_path
+    )
+    assert f": at most {milliseconds:g} ms for 1 image(s)" in run.title
+    result = run.run()
+    for racer in result.last_round:
+        assert 0.7 * milliseconds <= 0.1 * load_space(SPACE).parse(racer.architecture).width
+    assert result.latency_ms <= 0.9 * milliseconds
+    assert fakes.calls.count("latency") < 30
+
+
+def test_networks_that_latency_alone_limits_are_narrowed_where_time_is_short(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limits = {"max_latency": "30ms", "space": SPACE, "image_size": 64}
+    whole = design(pictures, **limits, out=tmp_path / "whole")
+    brief = design(pictures, **limits, hours=0.1, out=tmp_path / "brief")
+    assert brief.macs < 0.3 * whole.macs
+    assert all(racer.narrowed for racer in brief.last_round)
+
+
 def test_widths_of_a_design_are_multiples(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
     options: dict[str, Any] = {"max_params": "150K", "space": SPACE, "width_multiple": 4}
     for name, more in (("sized", {}), ("timed", {"max_latency": "0.7ms"})):
