@@ -88,7 +88,7 @@ class PredictorSampler(SpaceSampler):
         # What failed, here or in the table, is not known, and yet nothing new.
         candidates = {
             text: params
-            for params in self._candidates(start, trainings)
+            for params in self._candidates(start, trainings, others)
             if self._fits(params) and (text := self._text(params)) not in others
         }
         params_of = {**candidates, **others}
@@ -205,8 +205,14 @@ class PredictorSampler(SpaceSampler):
         columns = len(dimensions) + len(dimensions.get(branch, ()))
         return np.array(rows, dtype=np.float64).reshape(len(many), columns)
 
-    def _candidates(self, start: int, trainings: Sequence[tuple[str, float]]) -> Iterator[Params]:
-        """Random architectures, and mutants of the most accurate ones."""
+    def _candidates(
+        self, start: int, trainings: Sequence[tuple[str, float]], params_of: Mapping[str, Params]
+    ) -> Iterator[Params]:
+        """Random architectures, and mutants of the most accurate ones.
+
+        Texts have the depths that the settings ask for, which may be none of the space: so their
+        choices are those they were drawn with.
+        """
         rng = self._rng("candidates", 0)
         yield from (self._draw(rng) for _ in range(_SAMPLED))
         rng = self._rng("mutants", start)
@@ -214,7 +220,7 @@ class PredictorSampler(SpaceSampler):
             text for text, _ in sorted(trainings, key=lambda training: -training[1])
         )
         for text in list(best)[:_PARENTS]:
-            parent = self._space.encode(self._space.parse(text))
+            parent = params_of[text]
             names = list(self._space.active(parent))
             yield from (self._mutate(parent, rng, names) for _ in range(_CHILDREN))
 

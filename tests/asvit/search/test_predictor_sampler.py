@@ -67,6 +67,33 @@ def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
     assert runs[0] != runs[2]
 
 
+@pytest.mark.parametrize(("space", "depths"), [("resnet", "2,2,6,2"), ("shiftvit", "3,3,9,3")])
+def test_depths_that_are_no_choice_of_the_space_suit_its_parents(
+    space: str, depths: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SearchSettings.make(
+        space=space, controller="predictor", trainings=24, max_macs="10M", depths=depths,
+        image_size=32, classes=7,
+    )  # fmt: skip
+
+    class ByLength(Ridge):
+        @staticmethod
+        def columns(texts: Sequence[str]) -> Any:
+            return np.array([[1.0, len(text)] for text in texts])
+
+    monkeypatch.setattr(module, "Predictor", ByLength)
+    own = load_space(space)
+    drawn = distributions(own.dimensions)
+    make = get_controller("predictor").make
+    study = optuna.create_study(direction="maximize")
+    study.sampler = make(own.dimensions, {"accuracy": "higher"}, settings)
+    for _ in range(3):
+        for value, trial in enumerate([study.ask(drawn) for _ in range(4)]):
+            study.tell(trial, value)
+    assert len(study.trials) == 12
+    assert all(own.encode(own.decode(trial.params)) == trial.params for trial in study.trials)
+
+
 def test_what_failed_is_not_tried_as_something_new() -> None:
     study = make_study(batch=1)
     best = sum(len(choices) - 1 for choices in SPACE.dimensions.values())
