@@ -97,6 +97,10 @@ class Journal(Store[S]):
         """Wall-clock time of all sessions until now."""
         return self._before + time.monotonic() - self._started
 
+    def add_time(self, seconds: float) -> None:
+        """Count time of an earlier session that no record has."""
+        self._before += seconds
+
     def start(self, settings: S, **values: Any) -> bool:
         """As the base says; nothing is written where nothing has changed."""
         if (settings, values) == (self.settings, self.start_values):

@@ -58,6 +58,7 @@ from asvit.runs.algorithms.design_plan import (
 )
 from asvit.runs.algorithms.search import SearchAlgorithm, with_multiple
 from asvit.runs.algorithms.training import TrainAlgorithm
+from asvit.runs.checks import find_space
 from asvit.runs.command_latency import forget
 from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
@@ -200,8 +201,10 @@ class DesignAlgorithm(DesignRun):
             )
         if len(classes) < 2:
             raise ValueError(f"{s.data} has pictures of one class; make a folder for each class")
+        smallest = s.image_size or SIDES[-1]
+        find_space(s.space, image_size=smallest)
         sizes = Sizes(s, len(classes), channels, self.plan.latency)
-        sizes.limits(s.image_size or SIDES[-1]).sample(np.random.default_rng(0))
+        sizes.limits(smallest).sample(np.random.default_rng(0))
 
     def load(self) -> Mapping[str, Any]:
         """The kind of device; weights that are still needed are looked for."""
@@ -234,21 +237,27 @@ class DesignAlgorithm(DesignRun):
         return [*super().other_files(folder), *stage_files()]
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
-        """As the base has them; limits may be other ones until a network is chosen."""
+        """As the base has them; limits may be other ones until a network is chosen.
+
+        Generated pictures are what their name says, wherever they are.
+        """
+        names = (store.settings or self.settings).data, self.settings.data
+        moved = () if any(map(is_generated, names)) else self.may_change
         chosen = store.result_of("finalists") is not None
-        return self.may_change if chosen else (*self.may_change, *_CHOOSING)
+        return moved if chosen else (*moved, *_CHOOSING)
 
     def check_store(self, store: DesignJournal) -> None:
         """Check that pictures in another folder are the same."""
-        start, pictures = store.settings, store.result_of("pictures")
-        then, now_named = (split_reading(s.data) for s in (start or self.settings, self.settings))
+        pictures = store.result_of("pictures")
+        names = (store.settings or self.settings).data, self.settings.data
+        then, now_named = map(split_reading, names)
         if then[1] != now_named[1]:
             raise ValueError(
                 f"run folder {self.folder} was started with pictures read otherwise "
-                f"({start.data if start else ''}, now {self.settings.data}); {ELSEWHERE}"
+                f"({names[0]}, now {names[1]}); {ELSEWHERE}"
             )
         before, now = (expanded(folder).resolve() for folder, _ in (then, now_named))
-        if pictures and before != now and not is_generated(self.settings.data):
+        if pictures and before != now and not is_generated(names[1]):
             self.picture_list.check_moved(pictures["digest"])
 
     def plan_facts(self) -> Mapping[str, Any]:
@@ -279,13 +288,17 @@ class DesignAlgorithm(DesignRun):
                 self._tell = self._within(name, place, self.progress)
                 start = Progress("stage", place - 1, len(self.stages), resumed=resumed)
                 self._within(name, place, tell)(start)
+                began = store.elapsed
                 result = work()
+                # Time of a session that was killed in the stage is known to its runs alone.
+                store.add_time(max(0.0, result.get("run_seconds", 0.0) - (store.elapsed - began)))
                 store.add_record(Stage(name, result))
             self.results[name] = result
         return self._concluded(store)
 
     def conclude(self, store: DesignJournal, result: DesignResult) -> DesignResult:
-        """Write the list of pictures where it is not there."""
+        """Check pictures in another folder, and write their list where it is not there."""
+        self.check_store(store)
         self.picture_list.restore((store.result_of("pictures") or {})["digest"])
         return result
 
@@ -356,6 +369,7 @@ class DesignAlgorithm(DesignRun):
             "variance": to_json(result.variance),
             "prediction": "; ".join(filter(None, (expected, trust))),
             "command": result.provenance["command"],
+            "run_seconds": result.wall_seconds,
         }
 
     def _last_round(self, name: str) -> Mapping[str, Any]:
@@ -368,7 +382,9 @@ class DesignAlgorithm(DesignRun):
         trained = _trained(
             self.plan.finalist(name, lengths["epochs"][name], pictures=fewer, warm=name in first)
         )
-        return {**trained, "before": [result.provenance["command"] for result in before]}
+        seconds = sum((result.wall_seconds for result in before), trained["run_seconds"])
+        commands = [result.provenance["command"] for result in before]
+        return {**trained, "before": commands, "run_seconds": seconds}
 
     def _test(self) -> Mapping[str, Any]:
         """The networks on the pictures set aside, but for those that have changed."""
@@ -623,6 +639,7 @@ def _trained(run: TrainAlgorithm) -> Mapping[str, Any]:
         "epochs": len(result.history),
         "validation": statistics.fmean(row.score for row in last),
         "epoch_seconds": seconds_of_an_epoch(result.history),
+        "run_seconds": result.wall_seconds,
     }
 
 

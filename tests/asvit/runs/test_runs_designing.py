@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,6 +72,7 @@ class Fakes:
         self.trained: dict[str, TrainSettings] = {}  # folder to settings
         self.balances: dict[str, str] = {}  # how runs balance classes
         self.check: PredictorCheck | None = None
+        self.ran = 0.0  # seconds of a run in all its sessions
 
     def called(self, name: str) -> None:
         self.calls.append(name)
@@ -91,7 +93,7 @@ class Fakes:
         ]
         return SimpleNamespace(
             seed_first=rows[:1], trials=trials, settings=run.settings, predictor=self.check,
-            confirmed=Confirmed(70.0, 60.0, 80.0, 2), variance={},
+            confirmed=Confirmed(70.0, 60.0, 80.0, 2), variance={}, wall_seconds=self.ran,
             provenance={"command": run.command_line()},
         )  # fmt: skip
 
@@ -103,7 +105,7 @@ class Fakes:
         top1 = self.validation.get(run.folder.name, 50.0)
         return SimpleNamespace(
             params=size.params, macs=size.macs, history=[SimpleNamespace(seconds=2.0, score=top1)],
-            provenance={"command": run.command_line()},
+            provenance={"command": run.command_line()}, wall_seconds=self.ran,
         )  # fmt: skip
 
     def plan(self, run: TrainAlgorithm) -> object:
@@ -263,6 +265,49 @@ def test_the_best_of_another_family_is_in_the_last_round(
     last = [racer for racer in result.race if racer.round == "last"]
     assert [racer.family for racer in last] == ["asvit", "asvit", "resnet"]
     assert [racer.by_hand for racer in last] == [False, True, True]
+
+
+@pytest.mark.parametrize("stop", ["search", ""])
+def test_other_generated_pictures_are_refused(
+    stop: str, pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limits = {"max_params": "100K", "space": SPACE, "out": tmp_path}
+    fakes.stop_at = stop
+    with nullcontext() if not stop else pytest.raises(KeyboardInterrupt):
+        design("fractal:3", **limits)
+    for other in ("fractal:2", str(pictures)):
+        with pytest.raises(ValueError, match="was started with other settings: data fractal:3"):
+            design(other, **limits)
+
+
+def test_a_finished_design_is_not_said_to_be_of_other_pictures(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limits = {"max_params": "100K", "space": SPACE, "out": tmp_path / "run"}
+    design(pictures, **limits)
+    before = (tmp_path / "run" / "images.csv").read_text()
+    other = write_pictures(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match="was started with other pictures than those in"):
+        design(other, **limits)
+    assert (tmp_path / "run" / "images.csv").read_text() == before
+
+
+def test_sizes_that_no_network_of_the_space_takes_are_refused_at_once(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    with pytest.raises(ValueError, match="does not divide 28 tokens per side"):
+        design(pictures, max_params="100K", space=SPACE, image_size=112, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_time_of_a_session_that_was_killed_in_a_stage_counts(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.ran = 100.0  # seconds of search, finalists and training
+    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
+    assert 500 <= result.wall_seconds < 600
+    journal = DesignJournal(tmp_path / "design.jsonl")
+    assert 500 <= journal.elapsed < 600
 
 
 @pytest.mark.parametrize(("data", "classes"), [("digits", 10), ("fractal:3", 3)])
@@ -672,7 +717,9 @@ def test_an_epoch_takes_what_the_later_ones_of_a_finalist_took(
     seconds: tuple[float, ...], each: float
 ) -> None:
     history = [SimpleNamespace(score=50.0, seconds=taken) for taken in seconds]
-    result = SimpleNamespace(params=1, macs=1, provenance={"command": ""}, history=history)
+    result = SimpleNamespace(
+        params=1, macs=1, provenance={"command": ""}, history=history, wall_seconds=9.0
+    )
     trained = designing._trained(SimpleNamespace(run=lambda: result))  # type: ignore[arg-type]
     assert trained["epoch_seconds"] == each
 
