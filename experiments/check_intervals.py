@@ -370,7 +370,8 @@ def validated(samples: int, seed: int) -> Iterable[Coverage]:
             rng = np.random.default_rng([seed, number])
             values = rng.normal(size=(rows, 3))
             y = values @ [1.0, 0.5, 0.0] + 0.7 * rng.normal(size=rows)
-            table = Rows("", "abc", values, 60 + 5 * y, np.empty((0, rows)), 1, {}, {})
+            seeds = np.ones(rows, dtype=np.int64)
+            table = Rows("", "abc", values, 60 + 5 * y, np.empty((0, rows)), seeds, {}, {})
             made = Splits(table, trainings, 5, number)
             for name, statistic in statistics.items():
                 found[name].append(made.resamples.estimate(statistic(made)))

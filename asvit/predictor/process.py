@@ -90,11 +90,12 @@ class Process:
         return middle, (high - low) / 2
 
     def quantiles(
-        self, names: Sequence[str], values: Array, levels: ArrayLike, *, noise: float = 0.0
+        self, names: Sequence[str], values: Array, levels: ArrayLike, *, noise: Array | float = 0.0
     ) -> Array:
         """Quantiles of the accuracies of rows, per cent, ``[levels, rows]``.
 
-        ``noise`` is the standard deviation between training seeds to add, in points.
+        ``noise`` is the standard deviation between training seeds to add, in points, of each or
+        one for all.
         """
         mean, std = self._scores(names, values)
         if self._scale.spread > 0:

@@ -1,7 +1,6 @@
 """How well a predictor of accuracy ranks networks that it was not fitted to."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from asvit.predictor.features import SIZES, expansions, features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.findings import LEAST_TRAININGS, NO_INTERVAL, Interval
+from asvit.reference.loading import SEED
 from asvit.reference.statistics import best_count, interval_of, resampled_kendall, resamples
 from asvit.spaces.architectures import parse
 from proxies.text import shown
@@ -24,7 +24,6 @@ Array = NDArray[np.float64]
 LEAST_TESTS = 5
 #: Of the interval whose coverage is reported.
 COVERED = 0.90
-_SEED = re.compile(r"(.+)_seed\d+")
 
 
 @dataclass(frozen=True)
@@ -106,18 +105,22 @@ class Rows:
     values: Array  # features, ``[rows, features]``
     accuracies: Array  # per cent, ``[rows]``
     by_seed: Array  # the accuracies of single training seeds, ``[seeds, rows]``; empty if unknown
-    seeds: int  # training seeds that each accuracy is a mean of
+    seeds: NDArray[np.int64]  # training seeds that each accuracy is a mean of, ``[rows]``
     counts: Mapping[str, Array]  # name -> plain count, ``[rows]``; more counts as better
     measures: Mapping[str, Array]  # name -> measure, ``[rows]``; likewise, NaN where it failed
 
-    def noise(self, rows: NDArray[np.int64]) -> float | None:
-        """Standard deviation of an accuracy between seeds, pooled over rows; None if unknown."""
+    def noise(self, rows: NDArray[np.int64]) -> Array | None:
+        """Standard deviation of each accuracy between seeds, ``[all rows]``; None if unknown.
+
+        The variance of a single seed is pooled over ``rows``; rows may differ in their number of
+        seeds.
+        """
         by_seed = self.by_seed[:, rows]
         enough = np.isfinite(by_seed).sum(axis=0) > 1
         if not enough.any():
             return None
         pooled = np.nanvar(by_seed[:, enough], axis=0, ddof=1).mean()
-        return math.sqrt(pooled / self.seeds)
+        return np.sqrt(pooled / self.seeds)
 
 
 def cross_validate(
@@ -226,20 +229,22 @@ def gather_rows(
         num_classes=table.num_classes,
         counts={size: inside[size] for size in SIZES if size in inside},
     )
-    match = _SEED.fullmatch(name)
+    match = SEED.fullmatch(name)
     stem = match[1] if match else name
     by_seed = [
         column
         for key, column in table.accuracies.items()
-        if (seed := _SEED.fullmatch(key)) and seed[1] == stem
+        if (seed := SEED.fullmatch(key)) and seed[1] == stem
     ]
+    each_seed = np.array(by_seed, dtype=np.float64).reshape(-1, len(table))[:, selected]
+    known = np.isfinite(each_seed).sum(axis=0)
     return Rows(
         target=name,
         names=names,
         values=values,
         accuracies=accuracies[selected],
-        by_seed=np.array(by_seed, dtype=np.float64).reshape(-1, len(table))[:, selected],
-        seeds=1 if match else max(len(by_seed), 1),
+        by_seed=each_seed,
+        seeds=np.ones(len(selected), dtype=np.int64) if match else np.maximum(known, 1),
         counts={**inside, **{size: values[:, names.index(size)] for size in SIZES}},
         measures={key: column[selected] for key, column in measured.items()},
     )
@@ -250,9 +255,10 @@ def make_split(rows: Rows, trainings: int, seed: int, number: int) -> Split:
     order = np.random.default_rng([seed, number]).permutation(len(rows.accuracies))
     train, test = np.sort(order[:trainings]), np.sort(order[trainings:])
     noise = rows.noise(train)
-    process = Process().fit(rows.names, rows.values[train], rows.accuracies[train], noise)
+    of_train, of_test = (None, 0.0) if noise is None else (noise[train], noise[test])
+    process = Process().fit(rows.names, rows.values[train], rows.accuracies[train], of_train)
     levels = ((1 - COVERED) / 2, 0.5, (1 + COVERED) / 2)
-    low, mean, high = process.quantiles(rows.names, rows.values[test], levels, noise=noise or 0.0)
+    low, mean, high = process.quantiles(rows.names, rows.values[test], levels, noise=of_test)
     return Split(train, test, mean, low, high)
 
 

@@ -104,7 +104,8 @@ def read_reference(
     texts = tuple(_text(row, plain=plain) for row in sheet.rows)
     _check_distinct(sheet, texts)
     targets = find_targets(sheet) if sheet.rows else ()
-    accuracies = {target.name: read_accuracies(sheet, target) for target in targets}
+    accuracies = {target.name: read_accuracies(sheet, target.name) for target in targets}
+    accuracies |= {name: _accuracies(sheet, name) for name in _other_seeds(sheet, targets)}
     if len(sheet.rows) < LEAST_ROWS:
         raise ValueError(
             f"{path} has {len(sheet.rows)} row(s); a ranking needs at least {LEAST_ROWS}"
@@ -257,6 +258,8 @@ def _counted(
 
 _ACCURACY = re.compile(r"(.*_)?(acc|accuracy|top1|top_1|top5|top_5)(_.*)?")
 _NO_ACCURACY = ("_std", "_spread", "_seed")  # ends of names
+#: The column of a training seed of a target, whose name comes first.
+SEED = re.compile(r"(.+)_seed\d+")
 _NO_VALUE = ("", "nan", "na", "n/a", "-")
 
 
@@ -294,7 +297,26 @@ def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:
     return default
 
 
-def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
+def read_accuracies(sheet: Sheet, name: str) -> tuple[float, ...]:
+    """The accuracies of the column of a target: see :func:`_accuracies`."""
+    values = _accuracies(sheet, name)
+    there = sum(map(math.isfinite, values))
+    if there < LEAST_ROWS:
+        raise ValueError(
+            f"{sheet.path} has {there} row(s) with a value of {shown(name)}; "
+            f"a ranking needs at least {LEAST_ROWS}"
+        )
+    return values
+
+
+def _other_seeds(sheet: Sheet, targets: Sequence[Target]) -> list[str]:
+    """Columns of single training seeds of a target, of too few rows to be targets themselves."""
+    names = {target.name for target in targets}
+    seeds = {name: SEED.fullmatch(name) for name in sheet.columns if name not in names}
+    return [name for name, match in seeds.items() if match and match[1] in names]
+
+
+def _accuracies(sheet: Sheet, name: str) -> tuple[float, ...]:
     """The accuracies of a column in per cent, NaN where a cell is empty.
 
     If no value of a column is above 1, the values are taken as fractions and multiplied by 100,
@@ -302,26 +324,21 @@ def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
     """
 
     def read(row: Row) -> float:
-        text = row.cells[target.name]
+        text = row.cells[name]
         value = as_number(text)
         if value is None or (not math.isnan(value) and not 0 <= value <= 100):
-            problem = f"{one_line(target.name)} {shown(text)} is no accuracy"
+            problem = f"{one_line(name)} {shown(text)} is no accuracy"
             raise row.fault(f"{problem}; write a number from 0 to 100 (per cent), or nothing")
         return value
 
     values = tuple(map(read, sheet.rows))
-    numbers = [value for value in values if not math.isnan(value)]
-    if len(numbers) < LEAST_ROWS:
-        raise ValueError(
-            f"{sheet.path} has {len(numbers)} row(s) with a value of {shown(target.name)}; "
-            f"a ranking needs at least {LEAST_ROWS}"
-        )
-    if max(numbers) > 1 or "per cent" in sheet.provenance.get("accuracies", ""):
+    largest = max((value for value in values if not math.isnan(value)), default=math.inf)
+    if largest > 1 or "per cent" in sheet.provenance.get("accuracies", ""):
         return values
     _LOG.warning(
         "%s: all of %s are at most 1, and so are taken as fractions, times 100",
         sheet.path,
-        shown(target.name),
+        shown(name),
     )
     return tuple(100 * value for value in values)
 

@@ -49,7 +49,8 @@ class ReferenceTable:
     # Multiply-adds for one image of that side; None if the file has none.
     macs: tuple[int, ...] | None
     targets: Mapping[str, Target]  # by name
-    # Name of a target -> one accuracy per row in per cent, or NaN.
+    # Name of a target, or of a training seed of one (``NAME_seed0``) -> one accuracy per row in
+    # per cent, or NaN.
     accuracies: Mapping[str, tuple[float, ...]]
     default_target: str  # the name of the target to use by default
     # Count -> its value of each row at that image size and with these classes, or NaN: ``params``,

@@ -20,7 +20,7 @@ def trainings_in(
     table: ReferenceTable, space: SearchSpace, limits: Limits
 ) -> dict[str, list[float | None]]:
     """The trainings of a table: text to accuracies, one for each seed; None for no value."""
-    columns = [n for n in table.targets if _SEEDS.fullmatch(n)] or [table.default_target]
+    columns = [n for n in table.accuracies if _SEEDS.fullmatch(n)] or [table.default_target]
     trainings: dict[str, list[float | None]] = {}
     for place, text in enumerate(table.architectures):
         try:

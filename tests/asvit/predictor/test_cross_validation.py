@@ -138,6 +138,19 @@ def test_columns_of_seeds_tell_the_noise(tmp_path):
     assert gather_rows(load_reference(PIT), None).noise(np.arange(9)) is None
 
 
+def test_means_of_fewer_seeds_are_noisier(tmp_path):
+    rng = np.random.default_rng(0)
+    first, second = (50 + ratios(40) + 2 * rng.normal(size=40) for _ in range(2))
+    both = np.arange(40) < 8
+    mean = np.where(both, (first + second) / 2, first)
+    more = [f"{value:.3f}" if there else "" for value, there in zip(second, both, strict=True)]
+    path = write(tmp_path / "own.csv", accuracy=mean, accuracy_seed0=first, accuracy_seed1=more)
+    rows = gather_rows(load_reference(path, check=False), "accuracy")
+    noise = rows.noise(np.arange(40))
+    pooled = np.var([first[both], second[both]], axis=0, ddof=1).mean()
+    assert noise == pytest.approx(np.sqrt(np.where(both, pooled / 2, pooled)), rel=1e-3)
+
+
 def test_kinds_mix(tmp_path):
     others = [
         "8,2,3|4,1,2|4,1,4|4,1,6|32",

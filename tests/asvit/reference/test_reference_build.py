@@ -245,6 +245,8 @@ def test_rows_may_have_been_trained_unequally_often(tmp_path: Path) -> None:
     assert table.accuracies["accuracy"] == (50.5, 52, 53, 54, 55, 56)
     assert table.accuracies["accuracy_seed0"] == (50, 52, 53, 54, 55, 56)
     assert table.targets.keys() == {"accuracy", "accuracy_seed0"}  # one row has another seed
+    first, *others = table.accuracies["accuracy_seed1"]
+    assert (first, np.isnan(others).tolist()) == (51, 5 * [True])
     assert "mean of 1 to 2 training seed(s)" in table.targets["accuracy"].description
 
 

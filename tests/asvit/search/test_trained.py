@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from asvit.reference import load_reference
 from asvit.search import Measurement, SearchSettings, TrialRow
 from asvit.search.limits import Limits
 from asvit.search.trained import (
@@ -23,6 +25,7 @@ from asvit.search.trained import (
     tradeoff,
     training_seeds,
 )
+from asvit.search.training_tables import to_csv, trainings_in
 from asvit.spaces import cost, load_space
 from proxies import Cost
 
@@ -185,3 +188,20 @@ def test_a_few_architectures_are_too_few_to_judge_by() -> None:
     found = check_predictor(Linear, {str(n): [float(n)] for n in range(7)}, seed=0)
     assert math.isnan(found.tau)
     assert found.in_words.startswith("fewer than 8 architectures were trained without a failure")
+
+
+def test_every_training_of_a_search_is_in_its_table(tmp_path: Path) -> None:
+    settings = SearchSettings.make(space="asvit-tiny", trainings=9, width=8)
+    limits = Limits(SPACE, settings)
+    rng = np.random.default_rng(0)
+    texts = {str(limits.network(SPACE.sample(rng))): None for _ in range(9)}
+    accuracies = [[50.0 + n] for n in range(len(texts))]
+    accuracies[0] += [50.1, 50.2, 50.3]  # a finalist: fewer rows have these than a target needs
+    trained = {
+        text: Trained(text, n, Cost(10, 20), of)
+        for n, (text, of) in enumerate(zip(texts, accuracies, strict=True))
+    }
+    path = tmp_path / "trainings.csv"
+    path.write_text(to_csv(trained, {"accuracies": "per cent"}, settings, 10))
+    before = trainings_in(load_reference(path), SPACE, limits)
+    assert list(known_before(before).values()) == accuracies
