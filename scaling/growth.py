@@ -286,9 +286,10 @@ class _Growth:
         return self._trajectory()
 
     def follow(self, rule: str, start: Shape, budgets: Sequence[Budget]) -> Trajectory:
-        """Take the largest model of a rule within each budget."""
+        """Take the largest model of a rule within each budget that the start is within."""
         self._begin(start)
-        for budget in (*budgets, self.budget):
+        reached = (one for one in (*budgets, self.budget) if within(self.cost, one)(start))
+        for budget in reached:
             shape = RULES[rule].largest(start, self.cost, budget)
             if self._is_larger(self.cost(*shape)):
                 self._step("rule", [shape])

@@ -96,6 +96,17 @@ def test_a_series_has_the_largest_within_each_budget(name: str) -> None:
     assert all(step.candidates == (step.chosen,) for step in found.steps[1:])
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_budgets_below_the_start_have_no_step(name: str) -> None:
+    params = cost(*START).params
+    below = Budget.parse(f"{int(0.99 * params)}")
+    found = grown("60M", cost=cost, expansions=START.expansions, rule=name, budgets=[below])
+    assert [step.kind for step in found.steps] == ["start", "rule"]
+    alone = grown(str(below.amount), cost=cost, expansions=START.expansions, rule=name)
+    assert alone.reached
+    assert [step.chosen.shape for step in alone.steps] == [START]
+
+
 def test_expansions_grow_as_blocks_do() -> None:
     made = Made(lambda shape: (sum(shape.expansions), sum(shape.depths)))  # both like expansions
     found = grown("20M", made, cost, expansions=(2, 2, 2, 2))
