@@ -1,9 +1,10 @@
 """What a search is asked to do: by measures of fresh networks, or by short trainings."""
 
+import itertools
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
@@ -487,6 +488,11 @@ class TrainingSearchSettings(SearchSettings):
     def trials(self) -> int:
         """Those that are left for drawn architectures."""
         return self.trainings - FINALISTS * self.final_trainings
+
+    def trainings_for(self, trials: int) -> int:
+        """The fewest trainings, as many as here at least, that leave so many drawn ones."""
+        more = (replace(self, trainings=count) for count in itertools.count(self.trainings))
+        return next(one.trainings for one in more if one.trials >= trials)
 
     @property
     def sized(self) -> bool:

@@ -216,6 +216,14 @@ def test_any_controller_may_search_by_trainings_and_ends_in_the_best_mean(tmp_pa
     assert "--controller random" in command
 
 
+def test_a_few_more_trainings_than_finalists_take_are_refused(tmp_path: Path) -> None:
+    first = search(tmp_path, controller="random", trainings=11)
+    assert first.steps == 11
+    with pytest.raises(ValueError, match=r"trainings=12 has 8 for drawn .* 11 are drawn alr.* 15"):
+        search(tmp_path, controller="random", trainings=12)
+    assert search(tmp_path, controller="random", trainings=15).steps == 11
+
+
 @pytest.mark.parametrize("controller", ["predictor", "evolution"])
 def test_more_trainings_extend_a_search(tmp_path: Path, controller: str) -> None:
     search(tmp_path / "grown", controller=controller, trainings=10)
