@@ -101,13 +101,13 @@ def _of_all(
 def paces(
     settings: TrainingSearchSettings, workers: Workers | None = None
 ) -> tuple[str, float] | None:
-    """Numbers of steps with which families take equally long; none for one family.
+    """Numbers of steps with which families take equally long; None for one family.
 
     Those of the networks made by hand, in multiples of the median's, as the setting of this name
-    has them, and the seconds of the trainings with them.
+    has them, and the seconds of the trainings with them. None where no network is made by hand.
     """
     space = load_space(settings.space)
-    if not space.branch:
+    if not space.branch or not space.by_hand:
         return None
     limits = Limits(space, settings)
     families = {space.family_of(text): limits.network(space.parse(text)) for text in space.by_hand}

@@ -14,6 +14,7 @@ from page_colours import THEMES, Colour, contrast, in_dark, linear, rgb
 from asvit.reference.build_result import BuiltRow
 from asvit.report import correlate, evolution, reference, scale, search_trained
 from asvit.report import search_figures as figures
+from asvit.report.design import CurveRow, draw_curves
 from asvit.report.search_figures import (
     CHOICE_WINDOW,
     WINDOW,
@@ -363,3 +364,10 @@ def test_levels(count: int) -> None:
     assert len(levels(count)) == count
     if 2 <= count <= 5:
         assert len(set(levels(count))) == count
+
+
+def test_curves_of_more_networks_than_colours_differ() -> None:
+    rows = [CurveRow(f"network {n % 6}", n // 6, 50.0 + n) for n in range(12)]
+    lines = draw_curves(rows).axes[0].get_lines()
+    assert len(lines) == 6
+    assert len({(line.get_color(), str(line._dash_pattern)) for line in lines}) == 6  # type: ignore[attr-defined]

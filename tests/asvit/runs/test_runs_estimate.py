@@ -1,5 +1,6 @@
 """Rough times of runs, from a network of theirs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def test_paces_make_families_take_equally_long(monkeypatch: pytest.MonkeyPatch) 
     assert text == "resnet=2,swin=1,deit=0.33"  # at most three times apart
     assert seconds == pytest.approx(5 * 2.0 * (3 * 100 * 64 + 5_000) / (3 * 5 * 64 + 2))
     assert module.paces(TrainingSearchSettings(**PLACE, trainings=5)) is None
+    none_by_hand = replace(settings, space="psvit1d,psvit2d")
+    assert module.paces(none_by_hand) is None
 
 
 @pytest.mark.parametrize(
