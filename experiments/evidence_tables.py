@@ -45,7 +45,7 @@ from experiments.tables import fill_tables, markdown, read_rows
 DOCS = Path(__file__).parents[1] / "docs"
 NAMES = (
     *("evidence", "evidence_designs", "evidence_measures", "evidence_searches"),
-    *("predictor", "retokenization", "supernet", "training"),
+    *("predictor", "retokenization", "training"),
 )
 PAGES = tuple(DOCS / f"{name}.md" for name in NAMES)
 BUDGETS = "0.8M", "1.5M", "0.005G"
