@@ -121,6 +121,27 @@ def test_weights_that_are_missing_are_noticed_before_anything_is_made_or_removed
     assert {path: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"weights": "run"}, "to start from, run/model.safetensors"),
+        ({"weights": "run/best.safetensors"}, "to start from, run/best.safetensors"),
+        ({"teacher": ARCH, "teacher_weights": "link"}, "of the teacher, link/model.safetensors"),
+    ],
+)
+def test_weights_that_starting_over_would_remove_are_refused(
+    given: dict[str, str], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_training(ARCH, out="run", **{**TINY, "epochs": 1})
+    Path("link").symlink_to("run")
+    before = {path: path.read_bytes() for path in Path("run").iterdir()}
+    advice = "are in the folder that --fresh empties; give --out another"
+    with pytest.raises(ValueError, match=f"^the weights {what}, {advice}$"):
+        run_training(ARCH, out="run", fresh=True, **TINY, **given)
+    assert {path: path.read_bytes() for path in Path("run").iterdir()} == before
+
+
 def test_a_training_that_began_does_without_the_weights_that_it_started_from(
     tmp_path: Path,
 ) -> None:
