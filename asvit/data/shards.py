@@ -128,9 +128,17 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
         folder, _, name = member.name.rpartition("/")
         key, _, ending = name.partition(".")
         if f".{ending.lower()}" in IMAGE_ENDINGS:
-            images.setdefault(f"{folder}/{key}", member)
+            files = images
         elif ending == _LABEL:
-            labels[f"{folder}/{key}"] = member
+            files = labels
+        else:
+            continue
+        if (place := f"{folder}/{key}") in files:
+            raise ValueError(
+                f"{shard} has key {shown(place.lstrip('/'))} twice: {shown(files[place].name)} "
+                f"and {shown(member.name)}; a key needs one image and one .{_LABEL} file"
+            )
+        files[place] = member
     for key, image in images.items():
         if key not in labels:
             raise ValueError(f"{shard} has {shown(image.name)} without a .{_LABEL} file beside it")

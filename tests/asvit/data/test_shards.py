@@ -153,11 +153,16 @@ def test_what_is_refused(tmp_path: Path) -> None:
     archive(tmp_path / "empty.tar", [("readme.txt", b"")])
     with tarfile.open(tmp_path / "packed.tar", "w:gz"):
         pass
+    sample, other = [("a/1.jpg", b"x"), ("a/1.cls", b"0")], [("1.jpg", b"y"), ("1.cls", b"1")]
+    archive(tmp_path / "twice.tar", [*sample, *other, sample[0]])  # as by tar -A or tar -r
+    archive(tmp_path / "labels.tar", [*sample, *other, other[1]])
     whole = archive(tmp_path / "cut.tar", [("1.jpg", b"x" * 9000), ("1.cls", b"0")])
     whole.write_bytes(whole.read_bytes()[:4000])
     for name, message in (
         ("none.tar", r"none\.tar has '1\.jpg' without a \.cls file beside it"),
         ("empty.tar", r"no images in .*empty\.tar'; use samples of KEY\.jpg and KEY\.cls"),
+        ("twice.tar", r"twice\.tar has key 'a/1' twice: 'a/1\.jpg' and 'a/1\.jpg'; a key needs"),
+        ("labels.tar", r"labels\.tar has key '1' twice: '1\.cls' and '1\.cls'; a key needs one"),
         ("packed.tar", "is no plain tar archive, or not a whole one .*; unpack compressed ones"),
         ("cut.tar", "is no plain tar archive, or not a whole one"),
     ):
