@@ -166,6 +166,22 @@ def test_few_pictures_of_ones_own_are_a_word_on_fine_tuning(tmp_path: Path) -> N
         assert not any("few to train on" in line for line in plan_lines(plan))
 
 
+def test_a_bad_picture_to_train_on_leaves_out_no_prediction_for_one_of_its_name(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "pictures"
+    write_pictures(data / "train", each=8)  # of each part the last picture cannot be read
+    write_pictures(data / "val", each=10)
+    result = run_training(
+        ARCH, data=str(data), bad_images="replace", out=tmp_path / "run", image_size=32,
+        recipe="small", epochs=1, batch_size=4, device="cpu",
+    )  # fmt: skip
+    assert result.bad_images.keys() == {"class1/015.jpg", "class1/019.jpg"}
+    names = {str(path.relative_to(data / "val")) for path in data.glob("val/*/*.jpg")}
+    assert "class1/015.jpg" in names
+    assert {answer.image for answer in result.answers} == names - {"class1/019.jpg"}
+
+
 def _stop_after_an_epoch(progress: Progress) -> None:
     if progress.record is not None:
         raise KeyboardInterrupt
