@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,10 @@ from asvit.core.threads import in_order
 from asvit.data.base import Progress, divide
 from proxies.text import one_line
 
-_BLOCK = 4096  # bytes from the middle of a file, which differ in nearly all files of equal size
-_PART = 64  # files that a thread reads in a row
+T = TypeVar("T")
+
+BLOCK = 4096  # bytes from the middle of a file, which differ in nearly all files of equal size
+_PART = 64  # files, or other items, that a thread reads in a row
 _NAMED = 10  # pictures, or sets of equal ones, in a message
 
 
@@ -32,11 +35,24 @@ def equal_files(paths: Sequence[Path], *, progress: Progress | None = None) -> N
     Only files of equal size are opened, and only those with equal bytes in the middle are read as
     a whole. One that cannot be read equals no other. ``progress`` is told of each of these rounds.
     """
-    numbers = np.arange(len(paths))
-    alike: list[Sequence[int]] = [range(len(paths))]
-    rounds: tuple[Callable[[Path], Hashable], ...] = (_size, _middle, file_digest)
-    for fact in rounds:
-        values = _each(fact, [paths[index] for part in alike for index in part], progress)
+    return equal_items(paths, (_size, _middle, file_digest), progress=progress)
+
+
+def equal_items(
+    items: Sequence[T],
+    facts: Sequence[Callable[[T], Hashable]],
+    *,
+    progress: Progress | None = None,
+) -> NDArray[np.int64]:
+    """A number for each item, equal for items of which all facts are equal.
+
+    A fact is only looked at for items that are equal in those before it. An item of which a fact
+    is None, or cannot be read, equals no other. ``progress`` is told of each of these rounds.
+    """
+    numbers = np.arange(len(items))
+    alike: list[Sequence[int]] = [range(len(items))]
+    for fact in facts:
+        values = _each(fact, [items[index] for part in alike for index in part], progress)
         parts = defaultdict[tuple[int, Hashable], list[int]](list)
         for number, part in enumerate(alike):
             for index, value in zip(part, values, strict=False):  # parts share the values
@@ -49,21 +65,21 @@ def equal_files(paths: Sequence[Path], *, progress: Progress | None = None) -> N
 
 
 def _each(
-    fact: Callable[[Path], Hashable], paths: Sequence[Path], progress: Progress | None
+    fact: Callable[[T], Hashable], items: Sequence[T], progress: Progress | None
 ) -> Iterator[Hashable]:
-    """The ``fact`` of each file, None of those that cannot be read; by several threads."""
+    """The ``fact`` of each item, None of those that cannot be read; by several threads."""
 
-    def read(part: Sequence[Path]) -> list[Hashable]:
+    def read(part: Sequence[T]) -> list[Hashable]:
         values: list[Hashable] = [None] * len(part)
-        for place, path in enumerate(part):
+        for place, item in enumerate(part):
             with suppress(OSError):
-                values[place] = fact(path)
+                values[place] = fact(item)
         return values
 
-    parts = (paths[start : start + _PART] for start in range(0, len(paths), _PART))
+    parts = (items[start : start + _PART] for start in range(0, len(items), _PART))
     for number, values in enumerate(in_order(read, parts)):
         if progress is not None:
-            progress(number * _PART + len(values), len(paths))
+            progress(number * _PART + len(values), len(items))
         yield from values
 
 
@@ -77,7 +93,7 @@ def _size(path: Path) -> int:
 def _middle(path: Path) -> bytes:
     with path.open("rb") as file:
         file.seek(file.seek(0, os.SEEK_END) // 2)
-        return file.read(_BLOCK)
+        return file.read(BLOCK)
 
 
 def distinct(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ epoch on. The library webdataset streams archives instead: its order depends on 
 workers, and it does not go on within an epoch.
 """
 
+import hashlib
 import io
 import re
 import tarfile
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asvit.core.files import IMAGE_ENDINGS, expanded
-from asvit.data.base import LabelledImages, naming
+from asvit.data.base import LabelledImages, Progress, naming
+from asvit.data.copies import BLOCK, equal_items
 from asvit.data.files import check_open, kind_of_images, read_open
 from asvit.data.kinds import ImageKind, Picture
 from asvit.data.texts import Texts
@@ -91,11 +94,33 @@ class ShardedDataset(LabelledImages):
 
     def name(self, index: int) -> str:
         """Return the archive of image ``index`` and its name there, as ``0001.tar/0042.jpg``."""
-        return f"{self._shards[self._shard[index]].name}/{self._names[index]}"
+        return f"{self._shard_of(index).name}/{self._names[index]}"
+
+    def equal(self, *, progress: Progress | None = None) -> NDArray[np.int64]:
+        """A number for each image, as :func:`asvit.data.copies.equal_files` of files."""
+
+        def size(index: int) -> int | None:
+            return int(self._extents[index, 1]) or None  # empty ones are no copies
+
+        def middle(index: int) -> bytes:
+            begin, size = self._extents[index].tolist()
+            start = size // 2
+            return _content(self._shard_of(index), begin + start, min(BLOCK, size - start))
+
+        def digest(index: int) -> str:
+            return hashlib.sha256(self._read(index)).hexdigest()
+
+        return equal_items(range(len(self)), (size, middle, digest), progress=progress)
 
     def _opened(self, index: int) -> IO[bytes]:
+        return io.BytesIO(self._read(index))
+
+    def _read(self, index: int) -> bytes:
         begin, size = self._extents[index].tolist()
-        return io.BytesIO(_content(self._shards[self._shard[index]], begin, size))
+        return _content(self._shard_of(index), begin, size)
+
+    def _shard_of(self, index: int) -> Path:
+        return self._shards[self._shard[index]]
 
 
 def _content(shard: Path, begin: int, size: int) -> bytes:
@@ -128,9 +153,17 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
         folder, _, name = member.name.rpartition("/")
         key, _, ending = name.partition(".")
         if f".{ending.lower()}" in IMAGE_ENDINGS:
-            images.setdefault(f"{folder}/{key}", member)
+            files = images
         elif ending == _LABEL:
-            labels[f"{folder}/{key}"] = member
+            files = labels
+        else:
+            continue
+        if (place := f"{folder}/{key}") in files:
+            raise ValueError(
+                f"{shard} has key {shown(place.lstrip('/'))} twice: {shown(files[place].name)} "
+                f"and {shown(member.name)}; a key needs one image and one .{_LABEL} file"
+            )
+        files[place] = member
     for key, image in images.items():
         if key not in labels:
             raise ValueError(f"{shard} has {shown(image.name)} without a .{_LABEL} file beside it")

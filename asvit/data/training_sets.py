@@ -318,8 +318,7 @@ def _divided(
 ) -> tuple[LabelledImages, LabelledImages]:
     """Hold out a share of the images, on whose copies nothing is trained."""
     count = len(images)
-    paths = images.paths
-    groups = equal_files(paths, progress=progress) if paths else np.arange(count)
+    groups = _equal(images, progress)
     if len(np.unique(groups)) < count and not quiet:
         names = [images.name(index) for index in range(count)]
         for warning in copies_in_words(names, images.labels, groups):
@@ -335,6 +334,17 @@ def _divided(
         )
     stay, held = divide_apart(images.labels, groups, held_out, seed)
     return SubsetImages(images, stay, _TRAINED), SubsetImages(images, held, _VALIDATED)
+
+
+def _equal(images: LabelledImages, progress: Progress | None) -> NDArray[np.int64]:
+    """A number for each image, equal for stored images of equal content.
+
+    Those of other libraries may be decoded or downloaded ones, and are taken for different.
+    """
+    if isinstance(images, ShardedDataset):
+        return images.equal(progress=progress)
+    paths = images.paths
+    return equal_files(paths, progress=progress) if paths else np.arange(len(images))
 
 
 def _check_classes(images: LabelledImages, wanted: int | None) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from asvit.core.files import expanded
+from asvit.core.files import expanded, split_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, balanced_choice
@@ -69,7 +69,7 @@ def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) 
     if data is not None:
         found = _divided(data, run, content.network.image_size)
     elif isinstance(run, DesignResult):
-        found = _listed(run.folder / PICTURES)
+        found = _listed(run.folder / PICTURES, split_reading(run.settings.data)[1])
     elif isinstance(run, TrainResult):
         found = _of_training(run)
     else:
@@ -95,9 +95,10 @@ def _result(folder: Path) -> TrainResult | DesignResult | None:
     return None
 
 
-def _listed(table: Path) -> Pictures:
-    """The pictures of a design, and those that it set aside for its test."""
-    return Pictures(ListedDataset(table, TRAIN), ListedDataset(table, TEST))
+def _listed(table: Path, reading: str) -> Pictures:
+    """The pictures of a table to train on, and those that it sets aside for a test."""
+    trained, others = (ListedDataset(table, part, reading=reading) for part in (TRAIN, TEST))
+    return Pictures(trained, others)
 
 
 def _divided(data: str, run: TrainResult | DesignResult | None, side: int) -> Pictures:
@@ -113,9 +114,10 @@ def _of_training(run: TrainResult) -> Pictures:
     """The pictures of a training."""
     s = run.settings
     if s.train_on_validation:
-        table = expanded(s.data)
+        name, reading = split_reading(s.data)
+        table = expanded(name)
         if table.suffix == LIST and table.is_file() and has_part(table, TEST):
-            return _listed(table)
+            return _listed(table, reading)
         raise ValueError(
             f"{run.folder} was trained on its validation pictures, too; name others with --data"
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from asvit.core.files import expanded
+from asvit.core.files import expanded, split_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.data.base import Progress
 from asvit.data.copies import equal_files
@@ -46,7 +46,7 @@ class TrainedPictures:
     @classmethod
     def _of_training(cls, folder: Path, progress: Progress | None) -> Self:
         s = TrainResult.read(folder / RESULT).settings
-        data = expanded(s.data)
+        data = expanded(split_reading(s.data)[0])
         if data.suffix == LIST and data.is_file():
             parts = (TRAIN, VALIDATION) if s.train_on_validation else (TRAIN,)
             return cls(digests=frozenset(_listed(data, *parts)))

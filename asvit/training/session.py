@@ -115,13 +115,15 @@ class Session(EpochSession[EpochRow]):
         precision = self.origin.settings.precision
         images = self.sets.validation
         answers = predict(network, self._validation, images, self.processes, precision=precision)
+        bad = set[str]().union(*self.processes.gather(set(self._validation.bad)))
         if self.processes.first:
             shown = shown_channels(images.kind)
             predictions_of(images.classes, answers, images.picture, shown=shown).write(
                 self.folder / PREDICTIONS
             )
-            # Of an unreadable picture, the answer is about the one that took its place.
-            read = [answer for answer in answers if answer.image not in self.bad_images]
+            # Of an unreadable picture, the answer is about the one that took its place. One to
+            # train on may have the same name as a good one here.
+            read = [answer for answer in answers if answer.image not in bad]
             write_answers(self.folder / ANSWERS, read)
 
     def images_per_second(self, workers: int = 0) -> float:

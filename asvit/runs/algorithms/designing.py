@@ -57,6 +57,7 @@ from asvit.runs.algorithms.design_plan import (
     stage_files,
 )
 from asvit.runs.algorithms.search import SearchAlgorithm, with_multiple
+from asvit.runs.algorithms.shared import check_weights_stay
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.checks import find_space
 from asvit.runs.command_latency import forget
@@ -209,6 +210,9 @@ class DesignAlgorithm(DesignRun):
     def load(self) -> Mapping[str, Any]:
         """The kind of device; weights that are still needed are looked for."""
         s = self.settings
+        check_weights_stay(
+            self, {"to fine-tune": s.pretrained, "of the teacher": s.teacher_weights}
+        )
         start = {"device": resolve_device(s.device).type}
         if s.teacher is None and s.pretrained is None:
             return start

@@ -14,11 +14,13 @@ from asvit.core.results import Result
 from asvit.core.settings import LARGEST, Settings, WrongOption, wrong_option
 from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture
+from asvit.runs.run import Run
 from asvit.runs.shared import SharedRun
 from asvit.runs.tracking import tracking
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup
 from asvit.training.images.order import PART
+from asvit.training.pretrained import weights_path
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
@@ -27,6 +29,28 @@ MOST_WORKERS = 8
 # With fewer images, worker processes cost more than they save; a GPU would wait for this process
 # in each of many epochs.
 FEW_IMAGES, FEW_FOR_GPU = 2_000, 20_000  # the latter in all epochs
+
+
+def check_weights_stay(run: Run[Any, Any, Any], weights: Mapping[str, str | None]) -> None:
+    """Check that starting over removes no weights that the run needs.
+
+    Args:
+        run: The run, before it claims its folder.
+        weights: Files or run folders, by what the weights are for.
+
+    Raises:
+        ValueError: If ``--fresh`` would remove one of them.
+    """
+    if not run.fresh:
+        return
+    folder = run.folder.resolve()
+    removed = {folder / name for name in (*run.other_files(folder), *run.files.names)}
+    for purpose, text in weights.items():
+        if text is not None and (path := weights_path(text)).resolve() in removed:
+            raise ValueError(
+                f"the weights {purpose}, {path}, are in the folder that --fresh empties; give "
+                "--out another"
+            )
 
 
 @dataclass(kw_only=True)

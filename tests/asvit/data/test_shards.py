@@ -17,6 +17,7 @@ from PIL import Image
 
 import asvit
 from asvit.data import FolderDataset, load_images, open_dataset, open_training_sets
+from asvit.data.copies import equal_files
 from asvit.data.headers import unreadable_images
 from asvit.data.shards import ShardedDataset, shards_of
 from asvit.training.images.loaders import Batching, train_loader
@@ -132,6 +133,42 @@ def test_measures_and_trainings_take_them(tmp_path: Path, folder: Path) -> None:
     assert result.network.num_classes == 3
 
 
+def test_copies_are_kept_together_as_in_a_folder(
+    tmp_path: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("ant/000.png", "bee/001.png"):
+        path = folder / name
+        (path.parent / f"copy_{path.name}").write_bytes(path.read_bytes())
+    (folder / "cat" / "wrong.png").write_bytes((folder / "bee" / "002.png").read_bytes())
+    pattern = shards(tmp_path, samples(folder))
+    archives, files = ShardedDataset(pattern), FolderDataset(folder)
+    assert archives.equal().tolist() == equal_files(files.paths).tolist()
+    calls = list[tuple[int, int]]()
+    how: dict[str, Any] = {
+        "image_size": 32,
+        "held_out": 0.4,
+        "progress": lambda *at: calls.append(at),
+    }
+    for seed in range(3):
+        ours = open_training_sets(f"wds:{pattern}", seed=seed, **how)
+        theirs = open_training_sets(str(folder), seed=seed, **how)
+        for part, other in ((ours.train, theirs.train), (ours.validation, theirs.validation)):
+            assert [part.name(index).rpartition("/")[2] for index in range(len(part))] == [
+                other.name(index).replace("/", "_") for index in range(len(other))
+            ]
+    assert calls[0] == (18, 18)
+    words = "2 picture(s) have copies: part-000.tar/ant_000.png = part-000.tar/ant_copy_000.png; "
+    assert words in caplog.text
+    assert (
+        "in several classes: part-000.tar/bee_002.png = part-001.tar/cat_wrong.png" in caplog.text
+    )
+
+
+def test_empty_images_are_no_copies(tmp_path: Path) -> None:
+    files = [(f"{key}.{end}", b"") for key in "ab" for end in ("png", "cls")]
+    assert ShardedDataset(str(archive(tmp_path / "empty.tar", files))).equal().tolist() == [0, 1]
+
+
 def test_images_of_other_kinds_are_read_as_from_a_folder(tmp_path: Path) -> None:
     Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save(tmp_path / "a.png")
     files = [("a.png", (tmp_path / "a.png").read_bytes()), ("a.cls", b"0")]
@@ -153,11 +190,16 @@ def test_what_is_refused(tmp_path: Path) -> None:
     archive(tmp_path / "empty.tar", [("readme.txt", b"")])
     with tarfile.open(tmp_path / "packed.tar", "w:gz"):
         pass
+    sample, other = [("a/1.jpg", b"x"), ("a/1.cls", b"0")], [("1.jpg", b"y"), ("1.cls", b"1")]
+    archive(tmp_path / "twice.tar", [*sample, *other, sample[0]])  # as by tar -A or tar -r
+    archive(tmp_path / "labels.tar", [*sample, *other, other[1]])
     whole = archive(tmp_path / "cut.tar", [("1.jpg", b"x" * 9000), ("1.cls", b"0")])
     whole.write_bytes(whole.read_bytes()[:4000])
     for name, message in (
         ("none.tar", r"none\.tar has '1\.jpg' without a \.cls file beside it"),
         ("empty.tar", r"no images in .*empty\.tar'; use samples of KEY\.jpg and KEY\.cls"),
+        ("twice.tar", r"twice\.tar has key 'a/1' twice: 'a/1\.jpg' and 'a/1\.jpg'; a key needs"),
+        ("labels.tar", r"labels\.tar has key '1' twice: '1\.cls' and '1\.cls'; a key needs one"),
         ("packed.tar", "is no plain tar archive, or not a whole one .*; unpack compressed ones"),
         ("cut.tar", "is no plain tar archive, or not a whole one"),
     ):

@@ -563,6 +563,11 @@ def test_starting_over_removes_what_stages_would_go_on_from(
     for path in (*old, own):
         path.parent.mkdir(exist_ok=True)
         path.touch()
+    teacher = {"teacher": TEXTS[0], "teacher_weights": str(tmp_path)}
+    for needed in ({"pretrained": str(tmp_path / "training")}, teacher):
+        with pytest.raises(ValueError, match="are in the folder that --fresh empties"):
+            design(pictures, fresh=True, **limits, **needed)
+    assert all(path.exists() for path in (*old, own))
     fakes.stop_at = "search"
     with pytest.raises(KeyboardInterrupt):
         design(pictures, fresh=True, **limits)

@@ -285,6 +285,8 @@ def test_pictures_that_it_was_trained_on_are_warned_about(
     assert asvit.test("copies", weights="training", device="cpu").trained_on == known > 0
     shutil.copy("copy.onnx", "training/model.onnx")
     assert asvit.test("copies", weights="training/model.onnx").trained_on == known
+    replace(trained, settings=replace(trained.settings, data="photos:grey")).write()
+    assert asvit.test("copies", weights="training", device="cpu").trained_on == known
     shutil.rmtree("photos")  # then nothing is known
     assert asvit.test("copies", weights="training", device="cpu").trained_on == 0
 

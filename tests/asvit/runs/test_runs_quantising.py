@@ -28,6 +28,7 @@ from asvit.runs import copying, quantising
 from asvit.runs.exporting import export_network
 from asvit.runs.quantising import find_pictures
 from asvit.runs.training import run_training
+from asvit.training.result import TrainResult
 from proxies import timing
 from tests.asvit.cli.commands import run as run_command
 from tests.asvit.export.exported_networks import run_in_this_process
@@ -243,7 +244,10 @@ def _content() -> WeightsFile:
     return WeightsFile.read(Path("run/model.safetensors"))
 
 
-def test_pictures_of_a_design_are_those_of_its_list(folder: Path) -> None:
+@pytest.mark.parametrize(("reading", "channels"), [("", 3), (":grey", 1)])
+def test_pictures_of_a_design_are_those_of_its_list(
+    reading: str, channels: int, folder: Path
+) -> None:
     pictures = find_pictures(None, Path("run/model.safetensors"), _content())
     names = [f"{name}/{number}.png" for name in CLASSES for number in range(20)]
     rows = []
@@ -256,10 +260,17 @@ def test_pictures_of_a_design_are_those_of_its_list(folder: Path) -> None:
     design.mkdir()
     text = "\n".join(["# images in ../colours", "image,class,part,bytes,sha256", *rows, ""])
     (design / "images.csv").write_text(text)
-    replace(RIGHT[DesignResult][0], folder=design).write()
+    made = RIGHT[DesignResult][0]
+    settings = replace(made.settings, data=f"colours{reading}")
+    replace(made, settings=settings, folder=design).write()
     shutil.copy("run/model.safetensors", design)
-    found = find_pictures(None, design / "model.safetensors", _content())
-    assert (len(found.trained), len(found.others)) == (48, 12)
+    run = TrainResult.read(Path("run/result.json"))
+    data = f"{design}/images.csv{reading}"
+    replace(run, settings=replace(run.settings, data=data, train_on_validation=True)).write()
+    for weights in (design / "model.safetensors", Path("run/model.safetensors")):
+        found = find_pictures(None, weights, _content())
+        assert (len(found.trained), len(found.others)) == (48, 12)
+        assert (found.trained.kind.channels, found.others.kind.channels) == (channels, channels)
     assert len(pictures.others) == 18
 
 
@@ -300,8 +311,6 @@ def test_pictures_that_have_changed_are_not_taken_for_those_of_the_training(
 
 
 def test_a_training_on_all_pictures_has_none_to_judge_by(folder: Path) -> None:
-    from asvit.training.result import TrainResult
-
     result = TrainResult.read(Path("run/result.json"))
     settings = replace(result.settings, train_on_validation=True)
     replace(result, settings=settings).write()

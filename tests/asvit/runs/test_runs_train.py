@@ -121,6 +121,27 @@ def test_weights_that_are_missing_are_noticed_before_anything_is_made_or_removed
     assert {path: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"weights": "run"}, "to start from, run/model.safetensors"),
+        ({"weights": "run/best.safetensors"}, "to start from, run/best.safetensors"),
+        ({"teacher": ARCH, "teacher_weights": "link"}, "of the teacher, link/model.safetensors"),
+    ],
+)
+def test_weights_that_starting_over_would_remove_are_refused(
+    given: dict[str, str], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_training(ARCH, out="run", **{**TINY, "epochs": 1})
+    Path("link").symlink_to("run")
+    before = {path: path.read_bytes() for path in Path("run").iterdir()}
+    advice = "are in the folder that --fresh empties; give --out another"
+    with pytest.raises(ValueError, match=f"^the weights {what}, {advice}$"):
+        run_training(ARCH, out="run", fresh=True, **TINY, **given)
+    assert {path: path.read_bytes() for path in Path("run").iterdir()} == before
+
+
 def test_a_training_that_began_does_without_the_weights_that_it_started_from(
     tmp_path: Path,
 ) -> None:
@@ -143,6 +164,22 @@ def test_few_pictures_of_ones_own_are_a_word_on_fine_tuning(tmp_path: Path) -> N
         taught = {**more, "teacher_weights": "theirs"} if "teacher" in more else more
         plan = {**made, "settings": TrainSettings.make(**{**asked, "data": str(data), **taught})}
         assert not any("few to train on" in line for line in plan_lines(plan))
+
+
+def test_a_bad_picture_to_train_on_leaves_out_no_prediction_for_one_of_its_name(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "pictures"
+    write_pictures(data / "train", each=8)  # of each part the last picture cannot be read
+    write_pictures(data / "val", each=10)
+    result = run_training(
+        ARCH, data=str(data), bad_images="replace", out=tmp_path / "run", image_size=32,
+        recipe="small", epochs=1, batch_size=4, device="cpu",
+    )  # fmt: skip
+    assert result.bad_images.keys() == {"class1/015.jpg", "class1/019.jpg"}
+    names = {str(path.relative_to(data / "val")) for path in data.glob("val/*/*.jpg")}
+    assert "class1/015.jpg" in names
+    assert {answer.image for answer in result.answers} == names - {"class1/019.jpg"}
 
 
 def _stop_after_an_epoch(progress: Progress) -> None:
