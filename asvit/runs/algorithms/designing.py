@@ -245,10 +245,14 @@ class DesignAlgorithm(DesignRun):
 
         Generated pictures are what their name says, wherever they are.
         """
-        names = (store.settings or self.settings).data, self.settings.data
+        start = store.settings or self.settings
+        names = start.data, self.settings.data
         moved = () if any(map(is_generated, names)) else self.may_change
-        chosen = store.result_of("finalists") is not None
-        return moved if chosen else (*moved, *_CHOOSING)
+        if store.result_of("finalists") is not None:
+            return moved
+        # A limit of sizes is the first one that widths are multiples for.
+        multiple = ("width_multiple",) if start.width_multiple is None else ()
+        return (*moved, *_CHOOSING, *multiple)
 
     def check_store(self, store: DesignJournal) -> None:
         """Check that pictures in another folder are the same."""

@@ -496,6 +496,17 @@ def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
     assert without_times(again) == without_times(result)
 
 
+def test_a_limit_of_sizes_is_added_to_one_of_latency(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.stop_at = "search"
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, max_latency="4ms", space=SPACE, out=tmp_path)
+    fakes.stop_at = ""
+    result = design(pictures, max_latency="4ms", max_params="150K", space=SPACE, out=tmp_path)
+    assert result.params <= 150_000
+
+
 def test_a_search_goes_on_with_the_limit_that_it_was_planned_with(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
