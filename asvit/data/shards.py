@@ -120,7 +120,7 @@ class ShardedDataset(LabelledImages):
         return _content(self._shard_of(index), begin, size)
 
     def _shard_of(self, index: int) -> Path:
-        return self._shards[self._shard[index]]
+        return self._shards[int(self._shard[index])]
 
 
 def _content(shard: Path, begin: int, size: int) -> bytes:

@@ -120,7 +120,8 @@ class Rows:
         if not enough.any():
             return None
         pooled = np.nanvar(by_seed[:, enough], axis=0, ddof=1).mean()
-        return np.sqrt(pooled / self.seeds)
+        noise: Array = np.sqrt(pooled / self.seeds)
+        return noise
 
 
 def cross_validate(

@@ -290,7 +290,8 @@ class Run(ABC, Generic[S, R, J]):
 
     def other_files(self, folder: Path) -> Sequence[str]:
         """Files in the run folder that starting over removes beside :attr:`files`."""
-        return self.result_type.figure_files(folder)
+        files: Sequence[str] = self.result_type.figure_files(folder)
+        return files
 
     @property
     def begun(self) -> bool:

@@ -656,7 +656,7 @@ class DesignPlan:
 
         At least a batch, and one of each class.
         """
-        least = max(self._recipe["batch_size"], self._classes)
+        least: int = max(self._recipe["batch_size"], self._classes)
         most = self._fitted - self._classes  # each is divided by itself
         return max(least, min(most, int(share * self._fitted)))
 
