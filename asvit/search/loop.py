@@ -182,6 +182,8 @@ class Search:
         self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
         self._latencies: dict[str, Latency] = {}
+        #: What this process knows of attributes of the study, by their names and by text.
+        self._own: dict[str, dict[str, Any]] = {}
         self._leader: Sequence[TrialRow] = ()  # one at most, for the display
         timed = None if self.time is None else self._milliseconds
         self.limits = Limits(self.space, self.settings, timed)
@@ -332,20 +334,28 @@ class Search:
 
     def _stored(self, name: str) -> dict[str, Measurement]:
         """The measurements in an attribute of the study, by text."""
-        stored = self.study.user_attrs.get(name, {})
+        stored = self._kept(name, self._own.get(name, {}))
         return {text: from_json(record, Measurement) for text, record in stored.items()}
+
+    def _kept(self, name: str, own: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """What an attribute of the study has by text, with what this process has of it.
+
+        Another process may have written what it knew before this one wrote.
+        """
+        there = self.study.user_attrs.get(name, {})
+        return there | {text: {**there.get(text, {}), **record} for text, record in own.items()}
 
     def _add(
         self, name: str, wanted: Mapping[str, Architecture], evaluate: EvaluateAll
     ) -> Iterator[None]:
         """Measure what an attribute of the study does not have yet; it has each one at once."""
-        stored = dict(self.study.user_attrs.get(name, {}))
-        missing = {text: arch for text, arch in wanted.items() if text not in stored}
+        own = self._own[name] = self._kept(name, {})
+        missing = {text: arch for text, arch in wanted.items() if text not in own}
         measured = evaluate(list(missing.values())) if missing else ()
         for text, measurement in zip(missing, measured, strict=True):
-            stored[text] = to_json(measurement)
+            own[text] = to_json(measurement)
             with storing(file=True):
-                self.study.set_user_attr(name, stored)
+                self.study.set_user_attr(name, self._kept(name, own))
             yield
 
     def _measure(
@@ -364,6 +374,7 @@ class Search:
         """Tell the study; False if others had given the trial up, as after a machine slept."""
         record = {"architecture": text, "seconds": self.seconds, **to_json(measurement)}
         try:
+            self.lease.check_own(trial)
             trial.set_user_attr(MEASURED, record)
             self.study.tell(trial, list(self._history.worst.fill(measurement.values).values()))
         except UpdateFinishedTrialError:
@@ -439,7 +450,8 @@ class TrainingSearch(Search):
             yield from self._train_again(architectures)
             # Those that a shorter search ended in are not among them.
             texts = {str(self.limits.network(arch)) for arch in architectures}
-            again = {text: of for text, of in trained_again(self.study).items() if text in texts}
+            records = self._kept(AGAIN, self._own[AGAIN])
+            again = {text: of for text, of in trained_again(records).items() if text in texts}
         ranked, make, accuracies = self._ranked(again)
         if self.space.branch:
             self.variance = shares_of_variance(self._trained(again), _fresh(again))
@@ -486,7 +498,7 @@ class TrainingSearch(Search):
 
     def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
         """Train finalists with fresh seeds; the study keeps each training at once."""
-        stored = {text: dict(of) for text, of in self.study.user_attrs.get(AGAIN, {}).items()}
+        own = self._own[AGAIN] = self._kept(AGAIN, {})
         before = trained_before(self.study)
         wanted = [
             (arch, FRESH + len(before.get(str(self.limits.network(arch)), ())) + place)
@@ -496,7 +508,7 @@ class TrainingSearch(Search):
         missing = [
             (arch, seed)
             for arch, seed in wanted
-            if str(seed) not in stored.get(str(self.limits.network(arch)), {})
+            if str(seed) not in own.get(str(self.limits.network(arch)), {})
         ]
         started, resumed = time.monotonic(), len(wanted) - len(missing)
         measured = self.evaluate(
@@ -506,9 +518,9 @@ class TrainingSearch(Search):
             zip(missing, measured, strict=True), start=resumed + 1
         ):
             text = str(self.limits.network(arch))
-            stored.setdefault(text, {})[str(seed)] = to_json(measurement)
+            own[text] = {**own.get(text, {}), str(seed): to_json(measurement)}
             with storing(file=True):
-                self.study.set_user_attr(AGAIN, stored)
+                self.study.set_user_attr(AGAIN, self._kept(AGAIN, own))
             seconds = time.monotonic() - started
             yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
 

@@ -115,6 +115,10 @@ def storing(*, file: bool = False) -> Iterator[None]:
             raise
         message = f"the study cannot be written; {LOST_NOTHING} ({error.strerror})"
         raise OSError(error.errno, message) from error
+    except KeyError as error:
+        if _NO_RECORD not in str(error):
+            raise
+        raise ValueError(STARTED_OVER) from error
     except (exc.SQLAlchemyError, StorageInternalError) as error:
         # Optuna guesses ("exceeding max length") where it is the database's error that tells.
         cause = error.__cause__ if isinstance(error.__cause__, exc.SQLAlchemyError) else error
@@ -124,6 +128,10 @@ def storing(*, file: bool = False) -> Iterator[None]:
 
 
 LOST_NOTHING = "what was measured is safe, and the same command continues"
+STARTED_OVER = (
+    "another process has started the study over, with --fresh; the same command takes part in it"
+)
+_NO_RECORD = "Record does not exist"  # what databases of Optuna say of what was deleted
 
 
 def find_study(storage: BaseStorage, name: str) -> Study | None:
@@ -317,6 +325,18 @@ class StudyLease:
         finally:
             ended.set()
             thread.join()
+
+    def check_own(self, trial: Trial) -> None:
+        """Check that a trial is still this process's: a new study may have one of its number.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        if self.storage is None:
+            return
+        there = self.storage.get_trial(trial._trial_id)  # the trial itself keeps what it had
+        if there.user_attrs.get(_OWNER) != self._owner:
+            raise ValueError(STARTED_OVER)
 
     def wait(self) -> None:
         """Wait for others to finish; the trials of dead processes are given up."""

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
@@ -62,9 +62,11 @@ def known_before(before: Before) -> dict[str, list[float]]:
     return {text: of for text, of in by_text.items() if of}
 
 
-def trained_again(study: Study) -> dict[str, dict[str, Measurement]]:
-    """The trainings of finalists with fresh seeds: text of the network to seed to measurement."""
-    stored = study.user_attrs.get(AGAIN, {})
+def trained_again(stored: Mapping[str, Any]) -> dict[str, dict[str, Measurement]]:
+    """The trainings of finalists with fresh seeds: text of the network to seed to measurement.
+
+    ``stored`` is the attribute of the study.
+    """
     return {
         text: {seed: from_json(record, Measurement) for seed, record in records.items()}
         for text, records in stored.items()

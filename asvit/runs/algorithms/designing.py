@@ -57,12 +57,13 @@ from asvit.runs.algorithms.design_plan import (
     stage_files,
 )
 from asvit.runs.algorithms.search import SearchAlgorithm, with_multiple
-from asvit.runs.algorithms.shared import check_weights_stay
+from asvit.runs.algorithms.shared import check_stay
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.checks import find_space
 from asvit.runs.command_latency import forget
 from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
+from asvit.runs.folder import plain_name
 from asvit.runs.lifecycle import peeked
 from asvit.runs.predicting import PicturePrediction, predict
 from asvit.runs.tracking import check_trackers
@@ -88,7 +89,7 @@ _CHOOSING = (
     *("image_size", "hours", "pretrained", "warm_start", "teacher", "teacher_weights"),
 )
 _JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
-GENERATED = "pictures"  # folder of generated pictures
+GENERATED = "pictures-{}"  # folder of generated pictures, by what they are
 _COPIES: Sequence[tuple[str, str, Mapping[str, Any]]] = (  # format, name, and how
     ("timm", "timm", {}),
     ("onnx", GRAPH, {"with_preprocessing": True}),
@@ -121,7 +122,12 @@ class DesignAlgorithm(DesignRun):
         data = self.settings.data
         if not is_generated(data):
             return data
-        return with_reading(self.folder / GENERATED, split_reading(data)[1])
+        return with_reading(self._generated, split_reading(data)[1])
+
+    @property
+    def _generated(self) -> Path:
+        """The folder of generated pictures; those of an earlier design have another."""
+        return self.folder / GENERATED.format(plain_name(split_reading(self.settings.data)[0]))
 
     @cached_property
     def plan(self) -> DesignPlan:
@@ -210,9 +216,7 @@ class DesignAlgorithm(DesignRun):
     def load(self) -> Mapping[str, Any]:
         """The kind of device; weights that are still needed are looked for."""
         s = self.settings
-        check_weights_stay(
-            self, {"to fine-tune": s.pretrained, "of the teacher": s.teacher_weights}
-        )
+        check_stay(self, {"what it fine-tunes": s.pretrained, "the teacher": s.teacher_weights})
         start = {"device": resolve_device(s.device).type}
         if s.teacher is None and s.pretrained is None:
             return start
@@ -350,7 +354,7 @@ class DesignAlgorithm(DesignRun):
     def _list_pictures(self) -> Mapping[str, Any]:
         """Read the pictures, and divide them; generated ones are written first."""
         if is_generated(self.settings.data):
-            places, folder = range(len(self._images)), self.folder / GENERATED
+            places, folder = range(len(self._images)), self._generated
             images = open_pictures(split_reading(self.settings.data)[0])
             write_pictures(images, places, folder, image_progress(self._tell))
         return self.picture_list.make(self._tell)

@@ -31,12 +31,12 @@ MOST_WORKERS = 8
 FEW_IMAGES, FEW_FOR_GPU = 2_000, 20_000  # the latter in all epochs
 
 
-def check_weights_stay(run: Run[Any, Any, Any], weights: Mapping[str, str | None]) -> None:
-    """Check that starting over removes no weights that the run needs.
+def check_stay(run: Run[Any, Any, Any], needed: Mapping[str, str | None]) -> None:
+    """Check that starting over removes nothing that the run needs.
 
     Args:
         run: The run, before it claims its folder.
-        weights: Files or run folders, by what the weights are for.
+        needed: Files, or run folders for their weights, by what they are.
 
     Raises:
         ValueError: If ``--fresh`` would remove one of them.
@@ -45,11 +45,10 @@ def check_weights_stay(run: Run[Any, Any, Any], weights: Mapping[str, str | None
         return
     folder = run.folder.resolve()
     removed = {folder / name for name in (*run.other_files(folder), *run.files.names)}
-    for purpose, text in weights.items():
+    for what, text in needed.items():
         if text is not None and (path := weights_path(text)).resolve() in removed:
             raise ValueError(
-                f"the weights {purpose}, {path}, are in the folder that --fresh empties; give "
-                "--out another"
+                f"{path}, {what}, is in the folder that --fresh empties; give --out another"
             )
 
 

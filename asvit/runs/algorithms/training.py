@@ -22,7 +22,7 @@ from asvit.data import Preparation, TrainingSets
 from asvit.data.headers import refuse_unreadable, unreadable_images
 from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.networks import Network
-from asvit.runs.algorithms.shared import SharedAlgorithm, check_weights_stay
+from asvit.runs.algorithms.shared import SharedAlgorithm, check_stay
 from asvit.runs.folder import LOCK, seems_usable
 from asvit.runs.tracking import check_trackers
 from asvit.runs.training import TrainRun, plan_lines
@@ -160,7 +160,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def load(self) -> Mapping[str, Any]:
         """Images, with teacher and weights to start from, and the kind of device."""
         s = self.settings
-        check_weights_stay(self, {"to start from": s.weights, "of the teacher": s.teacher_weights})
+        check_stay(self, {"what it starts from": s.weights, "the teacher": s.teacher_weights})
         _ = self.sets, self.teacher, self.fresh_weights
         return {"images": self.sets.provenance, "device": self.processes.device.type}
 

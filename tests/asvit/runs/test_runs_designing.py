@@ -267,6 +267,16 @@ def test_the_best_of_another_family_is_in_the_last_round(
     assert [racer.by_hand for racer in last] == [False, True, True]
 
 
+def test_a_design_of_other_generated_pictures_starts_over_without_the_old_ones(
+    tmp_path: Path, fakes: Fakes
+) -> None:
+    limits = {"max_params": "100K", "space": SPACE, "out": tmp_path}
+    design("fractal:3", **limits)
+    result = design("fractal:2", fresh=True, **limits)
+    assert len(result.classes) == 2
+    assert result.train_pictures + result.test_pictures == 120
+
+
 @pytest.mark.parametrize("stop", ["search", ""])
 def test_other_generated_pictures_are_refused(
     stop: str, pictures: Path, tmp_path: Path, fakes: Fakes
@@ -319,7 +329,8 @@ def test_generated_pictures_need_no_folder(
     limits = {"max_params": "100K", "space": SPACE}
     result = design(data, out=tmp_path / "run", **limits)
     assert len(result.classes) == classes
-    assert len(list((tmp_path / "run" / "pictures").iterdir())) == classes
+    (folder,) = (tmp_path / "run").glob("pictures-*")
+    assert len([*folder.iterdir()]) == classes
     fakes.calls.clear()
     assert without_times(design(data, out=tmp_path / "run", **limits)) == without_times(result)
     assert fakes.calls == []
@@ -576,7 +587,7 @@ def test_starting_over_removes_what_stages_would_go_on_from(
         path.touch()
     teacher = {"teacher": TEXTS[0], "teacher_weights": str(tmp_path)}
     for needed in ({"pretrained": str(tmp_path / "training")}, teacher):
-        with pytest.raises(ValueError, match="are in the folder that --fresh empties"):
+        with pytest.raises(ValueError, match="is in the folder that --fresh empties"):
             design(pictures, fresh=True, **limits, **needed)
     assert all(path.exists() for path in (*old, own))
     fakes.stop_at = "search"

@@ -136,7 +136,7 @@ def test_weights_that_starting_over_would_remove_are_refused(
     run_training(ARCH, out="run", **{**TINY, "epochs": 1})
     Path("link").symlink_to("run")
     before = {path: path.read_bytes() for path in Path("run").iterdir()}
-    advice = "are in the folder that --fresh empties; give --out another"
+    advice = "is in the folder that --fresh empties; give --out another"
     with pytest.raises(ValueError, match=f"^the weights {what}, {advice}$"):
         run_training(ARCH, out="run", fresh=True, **TINY, **given)
     assert {path: path.read_bytes() for path in Path("run").iterdir()} == before

@@ -216,6 +216,14 @@ def test_any_controller_may_search_by_trainings_and_ends_in_the_best_mean(tmp_pa
     assert "--controller random" in command
 
 
+def test_starting_over_does_not_remove_the_table_it_starts_from(tmp_path: Path) -> None:
+    search(tmp_path, trainings=7)
+    table = tmp_path / "trainings.csv"
+    with pytest.raises(ValueError, match="the table, is in the folder that --fresh empties"):
+        search(tmp_path, trainings=7, reference=table, fresh=True)
+    assert table.exists()
+
+
 def test_a_few_more_trainings_than_finalists_take_are_refused(tmp_path: Path) -> None:
     first = search(tmp_path, controller="random", trainings=11)
     assert first.steps == 11

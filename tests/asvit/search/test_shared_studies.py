@@ -213,6 +213,43 @@ def test_a_trial_that_others_gave_up_is_asked_for_again(tmp_path: Path) -> None:
     assert asked[1] == asked[2]
 
 
+def test_a_study_that_another_process_starts_over_ends_the_search(tmp_path: Path) -> None:
+    storage = open_url(f"sqlite:///{tmp_path}/study.db")
+    name, directions = "shared", ["maximize", "minimize"]
+    study = optuna.create_study(study_name=name, storage=storage, directions=directions)
+
+    def evaluate(text: str) -> Measurement:
+        optuna.delete_study(study_name=name, storage=storage)
+        new = optuna.create_study(study_name=name, storage=storage, directions=directions)
+        ask_quietly(new)  # SQLite gives the numbers of what was deleted again
+        return fake_evaluate(text)
+
+    search = make_search(study, evaluate, lease=StudyLease(study, storage, tmp_path), steps=4)
+    with pytest.raises(ValueError, match="another process has started the study over"):
+        list(search.run())
+    (trial,) = optuna.load_study(study_name=name, storage=storage).trials
+    assert (trial.state, trial.user_attrs) == (TrialState.RUNNING, {})
+
+
+def test_finalists_that_two_processes_measure_at_once_are_all_kept() -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    texts: Any = {text: text for text in (",".join(one * 12) for one in "123")}
+    slow, quick = make_search(study), make_search(study)
+
+    def evaluate(architectures: Any) -> Any:
+        return map(fake_evaluate, architectures)
+
+    first = slow._add("finalists", texts, evaluate)
+    next(first)
+    stored = []
+    for _ in quick._add("finalists", texts, evaluate):
+        stored = list(quick._stored("finalists"))
+    next(first)  # writes what it knows
+    assert sorted(stored) == sorted(quick._stored("finalists")) == sorted(texts)
+    list(first)
+    assert sorted(slow._stored("finalists")) == sorted(texts)
+
+
 def test_a_trial_without_an_owner_is_given_up_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
