@@ -342,7 +342,7 @@ class Search:
 
         Another process may have written what it knew before this one wrote.
         """
-        there = self.study.user_attrs.get(name, {})
+        there: dict[str, Any] = self.study.user_attrs.get(name, {})
         return there | {text: {**there.get(text, {}), **record} for text, record in own.items()}
 
     def _add(
