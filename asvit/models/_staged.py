@@ -214,7 +214,7 @@ class StagedNetwork(nn.Module):
 
     def _make_head(self, num_classes: int) -> nn.Module:
         """A head that :meth:`_init_weights` has not initialised yet."""
-        return nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        return make_head(self.num_features, num_classes)
 
     def _init_weights(self, module: nn.Module) -> None:
         init_weights(module, self._initialised)
@@ -226,6 +226,11 @@ class StagedNetwork(nn.Module):
     def _set_pool(self, name: str) -> None:
         check_choice("global_pool", name, self._pools())
         self.global_pool = name
+
+
+def make_head(width: int, num_classes: int) -> nn.Module:
+    """A linear head on features of ``width``; for no classes, the features themselves."""
+    return nn.Linear(width, num_classes) if num_classes else nn.Identity()
 
 
 def check_batch(image: Tensor) -> None:

@@ -190,12 +190,17 @@ class PSViT(StagedNetwork):
         return x.flatten(1, -2)
 
     def _pool(self, x: Tensor) -> Tensor:
-        if self.global_pool == "token":
-            return x[:, 0]
-        return x[:, self.num_prefix_tokens :].mean(dim=1) if self.global_pool == "avg" else x
+        return pool_tokens(x, self.global_pool, self.num_prefix_tokens)
 
     def _pools(self) -> tuple[str, ...]:
         return ("token", "avg", "") if self.num_prefix_tokens else ("avg", "")
+
+
+def pool_tokens(x: Tensor, global_pool: str, prefix: int) -> Tensor:
+    """Tokens ``[B, prefix + N, dim]`` to the input of the head, as ``global_pool`` says."""
+    if global_pool == "token":
+        return x[:, 0]
+    return x[:, prefix:].mean(dim=1) if global_pool == "avg" else x
 
 
 class PatchTokens(nn.Module):

@@ -9,8 +9,12 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from asvit.architectures.psvit_path import BASIC, CELLS, IDENTITY, SHARED
+from asvit.models._staged import make_head
 from asvit.models.layers.blocks import init_weights
-from asvit.models.psvit import PSViT, last_filled, make_cell
+from asvit.models.psvit import PSViT, last_filled, make_cell, pool_tokens
+
+#: Arguments of a network that a supernet does not have -> the only value it takes.
+_ONLY = {"skip_empty_tail": True, "drop_rate": 0.0, "drop_path_rate": 0.0}
 
 
 class PSViTSupernet(nn.Module):
@@ -24,10 +28,12 @@ class PSViTSupernet(nn.Module):
     paper.
 
     Arguments are those of :class:`asvit.models.psvit.PSViT`, for all paths, except that ``cells``
-    is their number in each stage.
+    is their number in each stage, that empty tails are always skipped, and there is neither
+    drop-path nor dropout before the heads.
 
     Raises:
-        ValueError: If an argument does not exist, or an image is too small.
+        ValueError: If an argument does not exist or is not for supernets, or an image is too
+            small.
 
     References:
         Chen et al. 2021, arXiv:2108.03428.
@@ -37,10 +43,14 @@ class PSViTSupernet(nn.Module):
         self, dims: Sequence[int], heads: Sequence[int], *, cells: int = CELLS, **options: Any
     ) -> None:
         super().__init__()
+        for name, only in _ONLY.items():
+            if options.get(name, only) != only:
+                raise ValueError(f"a supernet does not take {name}={options[name]}; use {only}")
         self._shape: dict[str, Any] = {"dims": tuple(dims), "heads": tuple(heads), **options}
         # Patch embedding and token pooling are the same for all paths.
         frame = self._single([BASIC] * len(dims))
         self.num_classes = frame.num_classes
+        self.global_pool = frame.global_pool
         self.patch_embed = frame.patch_embed
         self.downsamples = nn.ModuleList(cast("Any", stage).downsample for stage in frame.stages)
         hidden = [int(dim * options.get("mlp_ratio", 4.0)) for dim in dims]
@@ -49,7 +59,7 @@ class PSViTSupernet(nn.Module):
             for sizes in zip(dims, heads, hidden, strict=True)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=1e-6) for dim in dims)
-        self.heads = nn.ModuleList(nn.Linear(dim, self.num_classes) for dim in dims)
+        self.heads = nn.ModuleList(make_head(dim, self.num_classes) for dim in dims)
         self.apply(init_weights)
 
     def forward(self, image: Tensor, path: Sequence[str]) -> Tensor:
@@ -66,7 +76,7 @@ class PSViTSupernet(nn.Module):
                 x = layer(x)
             x = x.reshape(shape)
         x = self.norms[used - 1](x.flatten(1, -2))
-        x = x[:, 0] if self.patch_embed.prefix else x.mean(dim=1)
+        x = pool_tokens(x, self.global_pool, self.patch_embed.prefix)
         return cast("Tensor", self.heads[used - 1](x))
 
     def extract(self, path: Sequence[str]) -> PSViT:

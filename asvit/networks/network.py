@@ -97,7 +97,14 @@ class Network(Settings):
         """
         sizes = (self.image_size, self.num_classes)
         options: Any = {"in_chans": self.in_chans, "drop_path": drop_path, "drop": drop}
-        model = build(self.architecture, *sizes, **options)
+        return self.converted(build(self.architecture, *sizes, **options))
+
+    def converted(self, model: nn.Module) -> nn.Module:
+        """``model``, of this architecture, with the converted parts; it is modified.
+
+        Raises:
+            ValueError: If it cannot be converted.
+        """
         if self.attention is None and self.ffn is None:
             return model
         parts: dict[str, Any] = {}

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
-import timm
 import torch
 from timm.layers import LayerNorm2d
 from timm.models import FeatureInfo
@@ -53,6 +52,7 @@ class Pyramid(nn.Module):
         strides: Stride of each map in pixels.
         out_channels: Channels of the last map, for torchvision's detectors. These need maps of
             equal widths, as from :class:`PyramidWithFpn`, or a single map.
+        fixed_size: Side in pixels of the only images that the network takes; None for any size.
 
     Raises:
         ValueError: If the network has maps of fewer than two strides, a map does not exist, or a
@@ -79,7 +79,7 @@ class Pyramid(nn.Module):
         selected = [levels[i] for i in indices]
         if not 0 <= frozen_stages <= len(levels):
             raise ValueError(f"frozen_stages={frozen_stages}; use 0 to {len(levels)}")
-        self._fixed = None if takes_any_size(model) else image_size
+        self.fixed_size = None if takes_any_size(model) else image_size
         self._frozen: list[nn.Module] = []
         if frozen_stages:
             self._frozen = self._freeze(model, levels[frozen_stages - 1].position)
@@ -124,14 +124,14 @@ class Pyramid(nn.Module):
     def _padded(self, image: Tensor) -> Tensor:
         """The image padded with zeros at the right and bottom to a size that the network takes."""
         height, width = image.shape[-2:]
-        if self._fixed is None:
+        if self.fixed_size is None:
             right, below = -width % self._multiple, -height % self._multiple
         else:
-            right, below = self._fixed - width, self._fixed - height
+            right, below = self.fixed_size - width, self.fixed_size - height
             if min(right, below) < 0:
                 raise ValueError(
                     f"an image of {height} x {width} px does not fit a network for "
-                    f"{self._fixed} px alone; build it with image_size={max(height, width)}"
+                    f"{self.fixed_size} px alone; build it with image_size={max(height, width)}"
                 )
         return F.pad(image, (0, right, 0, below)) if right or below else image
 
@@ -140,7 +140,7 @@ class Pyramid(nn.Module):
 
         Autograd finds them, since their names differ between networks.
         """
-        side = self._fixed or 2 * self._multiple
+        side = self.fixed_size or 2 * self._multiple
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         stem = next(part for part in model.modules() if isinstance(part, nn.Conv2d))
         image = torch.zeros(1, stem.in_channels, side, side).to(trained[0])
@@ -270,23 +270,25 @@ def _build(
         if drop_path is not None:
             raise ValueError("drop_path is set when a network is built; leave it out")
         return arch
-    if isinstance(arch, Network):
-        return arch.build(drop_path=drop_path)
-    model = build(arch, image_size, drop_path=drop_path)
-    if not isinstance(arch, str) or not arch.startswith(PREFIX):
+    if not isinstance(arch, Network):
+        return _build_resizable(arch, image_size, drop_path=drop_path)
+    sizes: Any = {"num_classes": arch.num_classes, "in_chans": arch.in_chans}
+    model = _build_resizable(arch.architecture, arch.image_size, **sizes, drop_path=drop_path)
+    return arch.converted(model)
+
+
+def _build_resizable(arch: str | Architecture, image_size: int, **options: Any) -> nn.Module:
+    """A network of any kind, with arguments of :func:`build`; a Swin takes images of any size."""
+    model = build(arch, image_size, **options)
+    text = str(arch)
+    if not text.startswith(PREFIX):
         return model
     if "strict_img_size" not in inspect.signature(type(model)).parameters:
         return model
     # Swin takes a single size unless built otherwise.
-    timm_model = TimmModel.parse(arch)
-    resizable: nn.Module = timm.create_model(
-        timm_model.name,
-        img_size=image_size,
-        strict_img_size=False,
-        drop_path_rate=drop_path,
-        **timm_model.arguments,
-    )
-    return resizable
+    strict = TimmModel.parse(text)
+    arguments = {"strict_img_size": False, **strict.arguments}
+    return build(TimmModel(strict.name, tuple(sorted(arguments.items()))), image_size, **options)
 
 
 class Level(NamedTuple):

@@ -65,6 +65,12 @@ def shrunk(image: Tensor, annotation: Any, *, side: int) -> Sample:
     return v2.functional.resize(image, [side], antialias=True), annotation
 
 
+def shrunk_to_fit(image: Tensor, annotation: Any, *, side: int) -> Sample:
+    """An image with its longer side resized, and the annotation as it is."""
+    resized = v2.functional.resize(image, None, max_size=side, antialias=True)
+    return resized, annotation
+
+
 def _upsampled(logits: Tensor, image: Tensor) -> Tensor:
     return F.interpolate(logits.float(), size=image.shape[-2:], mode="bilinear")
 
@@ -89,7 +95,8 @@ class Segmentation(Task[SegmentationSettings]):
         self.images = SceneImages(folder, settings.train, classes=self.classes)
         self.validation = SceneImages(folder, settings.validation, classes=self.classes)
         self.indices = range(len(self.images))
-        self.model = UperNet(*build_pyramid(settings), self.classes, head=settings.head)
+        pyramid, normalize = build_pyramid(settings)
+        self.model = UperNet(pyramid, normalize, self.classes, head=settings.head)
         options: Any = {"num_classes": self.classes, "ignore_index": IGNORED}
         # Classes that are neither in the labels nor predicted do not count.
         self.metric = MetricCollection(
@@ -98,7 +105,9 @@ class Segmentation(Task[SegmentationSettings]):
                 "pixel_accuracy": MulticlassAccuracy(**options, average="micro"),
             }
         )
-        self.prepare = partial(shrunk, side=side)
+        # A network of one size pads smaller images, and refuses larger ones.
+        resize = shrunk if pyramid.fixed_size is None else shrunk_to_fit
+        self.prepare = partial(resize, side=side)
         sides = (side * torch.linspace(*settings.scale, SIZES)).round().clamp(min=1)
         self.transform = v2.Compose(
             [

@@ -1,6 +1,7 @@
 """The supernet: every path of it is the network of that path alone."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -45,6 +46,27 @@ def test_a_path_is_the_network_of_that_path_alone(kind: str, path: tuple[str, ..
         assert torch.equal(net.on(path)(images()), ours)
     assert ours.shape == (2, 5)
     torch.testing.assert_close(ours, alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("1d", {"global_pool": "avg"}),
+        ("1d", {"global_pool": ""}),
+        ("2d", {"global_pool": ""}),
+        ("1d", {"class_token": False}),
+        ("1d", {"num_classes": 0}),
+        ("2d", {"num_classes": 0}),
+    ],
+)
+def test_a_path_is_read_out_as_the_network_alone(kind: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    net = PSViTSupernet(
+        (12, 16, 24), (3, 4, 6), pooling=kind, **{**SIZES[kind], "num_classes": 5, **options}
+    ).eval()
+    path = ("b-s---", "-b----", "------")
+    with torch.inference_mode():
+        torch.testing.assert_close(net(images(), path), net.extract(path)(images()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,6 +148,21 @@ def test_sizes_that_do_not_suit_are_refused() -> None:
         PSViTSupernet((8, 8, 8), (1, 1, 1), pooling="1d", img_size=16)
     with pytest.raises(ValueError, match="give one of each for every stage"):
         PSViTSupernet((8, 8, 8), (1, 1), pooling="2d", img_size=32)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"skip_empty_tail": False}, "does not take skip_empty_tail=False; use True"),
+        ({"drop_rate": 0.1}, "does not take drop_rate=0.1; use 0.0"),
+        ({"drop_path_rate": 0.1}, "does not take drop_path_rate=0.1; use 0.0"),
+    ],
+)
+def test_what_would_hold_on_some_paths_alone_is_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        PSViTSupernet((8, 8, 8), (1, 1, 1), pooling="2d", img_size=32, **options)
 
 
 def test_other_numbers_of_stages_and_cells_work() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -18,6 +19,7 @@ from asvit.networks.pyramid import (
     feature_levels,
     multiply_windows,
 )
+from asvit.spaces.architectures import parse
 
 AS_VIT = "8,4,2|4,4,2|2,1,2|2,1,2|16,16"
 GROWN = "4,2,2,2|2,2,2,1|2,1,2,1|2,1,2,1|16,16"
@@ -191,6 +193,15 @@ def test_converted_networks() -> None:
     assert backbone(network).strides == (4, 8, 16, 32)
     with pytest.raises(ValueError, match="drop_path is set when a network is built"):
         backbone(network.build(), drop_path=0.1)
+
+
+@pytest.mark.parametrize("arch", [SWIN, parse(SWIN), Network(SWIN, 64, 10, in_chans=5)])
+def test_a_swin_takes_any_size(arch: Any) -> None:
+    channels = arch.in_chans if isinstance(arch, Network) else 3
+    pyramid = backbone(arch, 64)
+    assert pyramid.fixed_size is None
+    maps = pyramid(torch.randn(1, channels, 64, 100))
+    assert [level.shape[-2:] for level in maps.values()] == [(16, 25), (8, 13), (4, 7), (2, 4)]
 
 
 def test_windows_of_an_as_vit_are_multiplied() -> None:

@@ -234,6 +234,26 @@ def test_evaluation_is_at_the_size_of_the_annotation() -> None:
     assert all(math.isfinite(cast("float", value)) for value in values.values())
 
 
+@pytest.mark.parametrize(
+    ("arch", "shape"),
+    [
+        ("timm:swin_tiny_patch4_window7_224(depths=[1,1,1,1],embed_dim=24)", (64, 128)),
+        ("pit:16,2|1,1,1|1,2,4", (32, 64)),
+    ],
+)
+def test_images_that_are_not_square_are_evaluated(arch: str, shape: tuple[int, int]) -> None:
+    make_data(1, 1)
+    network = Network(arch, image_size=64, num_classes=2)
+    WeightsFile(network, network.build().state_dict()).write(Path("weights.safetensors"))
+    for file in Path("data").glob("*/validation/*.png"):
+        Image.open(file).crop((0, 0, 48, 24)).save(file)
+    task = Segmentation(segmentation(architecture=None, weights="weights.safetensors"))
+    batches = prepared(task)
+    assert batches[0][0][0].shape == (3, *shape)
+    values = task.evaluate(ProcessGroup("cpu"), batches)
+    assert all(math.isfinite(cast("float", value)) for value in values.values())
+
+
 def test_training_images_are_square_and_their_frame_has_no_class() -> None:
     make_data(2, 1)
     task = Segmentation(segmentation(scale=(0.5, 0.5)))
