@@ -5,6 +5,7 @@ The published converted networks are in timm's registry.
 
 import copy
 import inspect
+from collections.abc import Sequence
 from typing import Any, Literal, TypeGuard
 
 import timm
@@ -13,7 +14,7 @@ from torch import nn
 from asvit.models._registration import register_variants
 from asvit.models.attention_replacement import Rules, hallucinate
 from asvit.models.layers.blocks import check_choice
-from asvit.models.layers.compact import BranchedMap, CompactMap, compact_width
+from asvit.models.layers.compact import BranchedMap, CompactMap, compact_width, new_map
 from asvit.models.layers.hallucinated import Axis, ClassTokenRule, HeadRule, Maps
 
 __all__ = ["HALLUCINATED_HOSTS", "convert", "merge"]
@@ -39,10 +40,10 @@ def convert(
 
     Attention is replaced in timm's DeiT and other plain vision transformers, PVTv2 (without linear
     attention) and Next-ViT, and in As-ViT and PSViT; the second linear map of feed-forward parts
-    is replaced in any network. Queries, keys, the convolutions over maps and both factors of a
-    compact part are newly initialised; everything else keeps its weights. The network must then be
-    trained. With ``branches`` it is in its training form, which :func:`merge` turns into the
-    smaller one for inference.
+    is replaced in any network, also where it is in merged factors already. Queries, keys, the
+    convolutions over maps and the replaced maps are newly initialised; everything else keeps its
+    weights. The network must then be trained. With ``branches`` it is in its training form, which
+    :func:`merge` turns into the smaller one for inference.
 
     Args:
         model: The network.
@@ -134,22 +135,43 @@ def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
 def _compact(model: nn.Module, name: str, *, ratio: float, branches: int) -> int:
     """Replace the map of that name in every feed-forward part, and return their number.
 
-    A part has a map ``fc1`` from C channels to more, and ``fc2`` back to C.
+    A part has a map ``fc1`` from C channels to more, and ``fc2`` back to C. Either may be in two
+    merged factors; if it has the other name, a whole map replaces it.
     """
     count = 0
     for part in list(model.modules()):
-        first, second = getattr(part, "fc1", None), getattr(part, "fc2", None)
-        if not (_is_map(first) and _is_map(second)):
+        chains = {key: _chain(getattr(part, key, None)) for key in ("fc1", "fc2")}
+        if not all(chains.values()):
             continue
-        (hidden, inputs), (outputs, read) = first.weight.shape[:2], second.weight.shape[:2]
-        if hidden == read > inputs == outputs:
-            whole, width = getattr(part, name), compact_width(hidden, inputs, ratio)
-            out_width, in_width = whole.weight.shape[:2]
-            images = isinstance(whole, nn.Conv2d)
-            compact = CompactMap(in_width, out_width, width, branches=branches, images=images)
-            setattr(part, name, compact.to(whole.weight).train(whole.training))
-            count += 1
+        (inputs, hidden), (read, outputs) = map(_channels, chains.values())
+        if not hidden == read > inputs == outputs:
+            continue
+        width = compact_width(hidden, inputs, ratio)
+        for key, chain in chains.items():
+            images = isinstance(chain[0], nn.Conv2d)
+            if key == name:
+                new: nn.Module = CompactMap(
+                    *_channels(chain), width, branches=branches, images=images
+                )
+            elif len(chain) > 1:
+                new = new_map(*_channels(chain), images=images, bias=True)
+            else:
+                continue
+            setattr(part, key, new.to(chain[0].weight).train(chain[0].training))
+        count += 1
     return count
+
+
+def _chain(module: object) -> list[nn.Linear | nn.Conv2d]:
+    """The map, or the two factors of a merged compact one; empty for anything else."""
+    parts = [module.reduce, module.expand] if isinstance(module, CompactMap) else [module]
+    maps = [part for part in parts if _is_map(part)]
+    return maps if len(maps) == len(parts) else []
+
+
+def _channels(chain: Sequence[nn.Linear | nn.Conv2d]) -> tuple[int, int]:
+    """The channels that a chain of maps reads and those that it gives."""
+    return chain[0].weight.shape[1], chain[-1].weight.shape[0]
 
 
 def _is_map(module: object) -> TypeGuard[nn.Linear | nn.Conv2d]:

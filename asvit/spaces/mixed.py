@@ -1,7 +1,8 @@
 """As-ViTs with parts of ShiftViT, PSViT and compact networks, as one search space."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Final
 
 from asvit.architectures.genotype import STAGES
 from asvit.architectures.mixed import (
@@ -16,7 +17,10 @@ from asvit.architectures.mixed import (
 )
 from asvit.models.mixed import MixedViT
 from asvit.spaces.asvit import AsVitSpace
-from asvit.spaces.base import Architecture, Choice, register_space
+from asvit.spaces.base import Architecture, Choice, dimension_features, register_space
+
+#: Letters that the space fixes, to the first choice of each; a text may have the other.
+_FIXED: Final = {"M4": (ATTENTION, SHIFT), "F1": (FULL, COMPACT)}
 
 
 @register_space
@@ -47,7 +51,18 @@ class MixedSpace(AsVitSpace):
 
     def values(self, arch: Architecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
+        inside = _inside(arch)
+        if arch != inside:
+            raise ValueError(
+                f"{arch} is not in space {self.name!r}, where stage 4 attends and stage 1 has "
+                f"full feed-forward parts; use {inside.mixing}|{inside.ffns}"
+            )
         return (*super().values(arch), *arch.mixing[:3], *arch.ffns[1:], arch.last)
+
+    def features(self, arch: Architecture) -> dict[str, float]:
+        """See :meth:`SearchSpace.features`; with the letters that only texts vary."""
+        fixed = dimension_features(_FIXED, (arch.mixing[3], arch.ffns[0]))
+        return super().features(_inside(arch)) | fixed
 
     def from_values(self, values: Sequence[Any]) -> MixedArchitecture:
         """See :meth:`SearchSpace.from_values`."""
@@ -72,3 +87,8 @@ class MixedSpace(AsVitSpace):
             img_size=image_size,
             **options,
         )
+
+
+def _inside(arch: MixedArchitecture) -> MixedArchitecture:
+    """The architecture with the letters that the space fixes."""
+    return replace(arch, mixing=arch.mixing[:3] + ATTENTION, ffns=FULL + arch.ffns[1:])

@@ -22,6 +22,20 @@ def compact_width(hidden: int, out: int, ratio: float = 2 / 3) -> int:
     return width
 
 
+def new_map(
+    inputs: int, outputs: int, *, images: bool, bias: bool, std: float = _STD
+) -> nn.Linear | nn.Conv2d:
+    """A newly initialised linear map or 1 × 1 convolution."""
+    if images:
+        linear: nn.Linear | nn.Conv2d = nn.Conv2d(inputs, outputs, 1, bias=bias)
+    else:
+        linear = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.normal_(linear.weight, std=std)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
+    return linear
+
+
 class TokenBatchNorm(nn.BatchNorm1d):
     """Batch normalisation of tokens: statistics of each channel over batch and tokens."""
 
@@ -35,7 +49,7 @@ class Branch(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, images: bool, std: float) -> None:
         super().__init__()
-        self.linear = _map(inputs, outputs, images=images, bias=False, std=std)
+        self.linear = new_map(inputs, outputs, images=images, bias=False, std=std)
         self.norm = nn.BatchNorm2d(outputs) if images else TokenBatchNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,7 +104,7 @@ class BranchedMap(nn.Module):
         like = branches[0].linear.weight
         outputs, inputs, *kernel = like.shape
         with torch.device("meta"):  # which draws no random numbers
-            merged = _map(inputs, outputs, images=bool(kernel), bias=True)
+            merged = new_map(inputs, outputs, images=bool(kernel), bias=True)
         merged.to(like.dtype).to_empty(device=like.device)
         merged.load_state_dict({"weight": sum(weights), "bias": sum(biases)})
         return merged.train(self.training)
@@ -125,18 +139,4 @@ class CompactMap(nn.Module):
 def _factor(inputs: int, outputs: int, branches: int, *, images: bool, std: float) -> nn.Module:
     if branches:
         return BranchedMap(inputs, outputs, branches, images=images, std=std)
-    return _map(inputs, outputs, images=images, bias=True, std=std)
-
-
-def _map(
-    inputs: int, outputs: int, *, images: bool, bias: bool, std: float = _STD
-) -> nn.Linear | nn.Conv2d:
-    """A newly initialised linear map or 1 × 1 convolution."""
-    if images:
-        linear: nn.Linear | nn.Conv2d = nn.Conv2d(inputs, outputs, 1, bias=bias)
-    else:
-        linear = nn.Linear(inputs, outputs, bias=bias)
-    nn.init.normal_(linear.weight, std=std)
-    if linear.bias is not None:
-        nn.init.zeros_(linear.bias)
-    return linear
+    return new_map(inputs, outputs, images=images, bias=True, std=std)

@@ -43,6 +43,10 @@ def image_of(name: str, batch: int = 2) -> torch.Tensor:
     return torch.randn(batch, 3, *HOSTS[name][1], generator=torch.Generator().manual_seed(1))
 
 
+def shiftvit() -> nn.Module:
+    return ShiftViT(depths=(1, 1, 1, 1), width=24, num_classes=5)
+
+
 @pytest.mark.parametrize(("name", "attention", "ffn", "heads", "params", "macs"), COUNTS)
 def test_published_and_further_counts(name, attention, ffn, heads, params, macs):
     with torch.device("meta"):
@@ -174,8 +178,7 @@ def test_next_vit_still_folds_its_own_norms():
 
 
 def test_feed_forward_parts_of_other_networks_are_compacted_too():
-    shift = ShiftViT(depths=(1, 1, 1, 1), width=24, num_classes=5)
-    model = convert(shift, ffn="compact")
+    model = convert(shiftvit(), ffn="compact")
     assert sum(isinstance(part, CompactMap) for part in model.modules()) == 4
     swin = convert(timm.create_model("swin_tiny_patch4_window7_224"), ffn="compact", branches=0)
     base = 28_288_354
@@ -183,6 +186,21 @@ def test_feed_forward_parts_of_other_networks_are_compacted_too():
     saved = [4 * w * w + w - (4 * w * t + t + t * w + w) for w, t in factors]
     expected = base - sum(n * s for n, s in zip((2, 2, 6, 2), saved, strict=True))
     assert sum(p.numel() for p in swin.parameters()) == expected
+
+
+@pytest.mark.parametrize("factored", ["second", "first"])
+@pytest.mark.parametrize("make", [deit, shiftvit])
+def test_merged_factors_are_replaced_like_the_map_that_they_stand_for(make, factored):
+    settings = {"ffn": "compact", "ratio": 0.5, "factored": factored, "branches": 3}
+    expected = convert(make(), **settings)
+    model = convert(convert(make(), ffn="compact", branches=0).eval(), **settings)
+    shapes, wanted = (
+        {name: tensor.shape for name, tensor in network.state_dict().items()}
+        for network in (model, expected)
+    )
+    assert shapes == wanted
+    assert not any(part.training for part in model.modules())
+    assert merge(model)(torch.randn(2, 3, 32, 32)).isfinite().all()
 
 
 @pytest.mark.parametrize(

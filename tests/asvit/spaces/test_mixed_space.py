@@ -1,5 +1,7 @@
 """As-ViTs mixed with parts of the other systems."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -127,6 +129,26 @@ def test_malformed_texts_are_refused(text: str, told: str) -> None:
     with pytest.raises(ValueError, match=told) as refusal:
         asvit.cost(text)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("letters", "nearest"), [("ssas|ffcc", "ssaa|ffcc"), ("ssaa|cfcc", "ssaa|ffcc")]
+)
+def test_texts_outside_of_the_space_are_built_but_not_encoded(letters: str, nearest: str) -> None:
+    space, text = load_space("mixed"), f"mixed:{PLAIN}|{letters}|r"
+    arch = space.parse(text)
+    assert arch not in space
+    told = f"{text} is not in space 'mixed', where stage 4 attends and stage 1 has full "
+    with pytest.raises(ValueError, match=re.escape(told)) as refusal:
+        space.encode(arch)
+    assert str(refusal.value).endswith(f"; use {nearest}")
+    inside = space.parse(f"mixed:{PLAIN}|{nearest}|r")
+    assert inside in space
+    assert space.decode(space.encode(inside)).with_(width=inside.width) == inside
+    assert space.features(arch).keys() == space.features(inside).keys()
+    assert space.features(arch) != space.features(inside)
+    parameters = asvit.build(text, 32, 5).parameters()
+    assert asvit.cost(text, 32, 5).params == sum(map(torch.numel, parameters))
 
 
 def test_plain_texts_stay_plain() -> None:
