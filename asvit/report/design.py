@@ -114,11 +114,8 @@ def draw_curves(rows: Sequence[CurveRow]) -> Figure:
     """Accuracy over epochs, a line for each network."""
     fig = figure()
     axes = fig.subplots()
-    styles = series_styles()
-    for place, name in enumerate(dict.fromkeys(row.network for row in rows)):
-        colour = styles[place % len(styles)][0]
-        # A colour that comes again has another line.
-        line = styles[(place + place // len(styles)) % len(styles)][1]
+    networks = dict.fromkeys(row.network for row in rows)
+    for name, (colour, line, _) in zip(networks, series_styles(), strict=False):
         own = [row for row in rows if row.network == name]
         epochs, accuracies = [row.epoch for row in own], [row.accuracy for row in own]
         axes.plot(

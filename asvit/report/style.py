@@ -72,10 +72,18 @@ def levels(count: int) -> list[str]:
 
 
 def series_styles() -> list[tuple[str, Any, str]]:
-    """Colour, line and marker of four series; each of the three is different in each series."""
+    """Colour, line and marker of 16 series: where a colour comes again, the others are new.
+
+    Of the first four each of the three is different in each series.
+    """
     lines: list[Any] = ["-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))]
     colours = [COLOUR[f"series{place}"] for place in range(1, 5)]
-    return list(zip(colours, lines, "os^D", strict=True))
+    marks = "os^D"
+    return [
+        (colour, lines[(place + turn) % 4], marks[(place + turn) % 4])
+        for turn in range(4)
+        for place, colour in enumerate(colours)
+    ]
 
 
 @contextmanager
