@@ -13,8 +13,8 @@ from asvit.predictor.features import SIZES, expansions, features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.findings import LEAST_TRAININGS, NO_INTERVAL, Interval
-from asvit.reference.loading import SEED
 from asvit.reference.statistics import best_count, interval_of, resampled_kendall, resamples
+from asvit.reference.table import seed_of
 from asvit.spaces.architectures import parse
 from proxies.text import shown
 
@@ -230,13 +230,8 @@ def gather_rows(
         num_classes=table.num_classes,
         counts={size: inside[size] for size in SIZES if size in inside},
     )
-    match = SEED.fullmatch(name)
-    stem = match[1] if match else name
-    by_seed = [
-        column
-        for key, column in table.accuracies.items()
-        if (seed := SEED.fullmatch(key)) and seed[1] == stem
-    ]
+    stem = seed_of(name) or name
+    by_seed = [column for key, column in table.accuracies.items() if seed_of(key) == stem]
     each_seed = np.array(by_seed, dtype=np.float64).reshape(-1, len(table))[:, selected]
     known = np.isfinite(each_seed).sum(axis=0)
     return Rows(
@@ -245,7 +240,7 @@ def gather_rows(
         values=values,
         accuracies=accuracies[selected],
         by_seed=each_seed,
-        seeds=np.ones(len(selected), dtype=np.int64) if match else np.maximum(known, 1),
+        seeds=np.maximum(known, 1) if stem == name else np.ones(len(selected), dtype=np.int64),
         counts={**inside, **{size: values[:, names.index(size)] for size in SIZES}},
         measures={key: column[selected] for key, column in measured.items()},
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from asvit.core.files import expanded
 from asvit.reference.schema import Row, Sheet, read_sheet
-from asvit.reference.table import LEAST_ROWS, ReferenceTable, Target
+from asvit.reference.table import LEAST_ROWS, ReferenceTable, Target, seed_of
 from proxies.messages import first_line, hint
 from proxies.registry import Registry
 from proxies.text import legible, listed, one_line, shown
@@ -258,8 +258,6 @@ def _counted(
 
 _ACCURACY = re.compile(r"(.*_)?(acc|accuracy|top1|top_1|top5|top_5)(_.*)?")
 _NO_ACCURACY = ("_std", "_spread", "_seed")  # ends of names
-#: The column of a training seed of a target, whose name comes first.
-SEED = re.compile(r"(.+)_seed\d+")
 _NO_VALUE = ("", "nan", "na", "n/a", "-")
 
 
@@ -312,8 +310,7 @@ def read_accuracies(sheet: Sheet, name: str) -> tuple[float, ...]:
 def _other_seeds(sheet: Sheet, targets: Sequence[Target]) -> list[str]:
     """Columns of single training seeds of a target, of too few rows to be targets themselves."""
     names = {target.name for target in targets}
-    seeds = {name: SEED.fullmatch(name) for name in sheet.columns if name not in names}
-    return [name for name, match in seeds.items() if match and match[1] in names]
+    return [name for name in sheet.columns if name not in names and seed_of(name) in names]
 
 
 def _accuracies(sheet: Sheet, name: str) -> tuple[float, ...]:

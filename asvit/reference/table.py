@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,14 @@ Training = Literal["scratch", "distilled", "inherited", "unknown"]
 
 #: Fewer rows than this cannot be ranked meaningfully.
 LEAST_ROWS = 5
+
+_SEED = re.compile(r"(.+)_seed\d+")
+
+
+def seed_of(column: str) -> str:
+    """The target that a column has a single training seed of; empty where it has none."""
+    match = _SEED.fullmatch(column)
+    return match[1] if match else ""
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,24 @@
 """Trainings of a search as a reference table, and those of a table for a search to start from."""
 
 import math
-import re
 from collections.abc import Mapping
 
 from asvit.reference import ReferenceTable, build
 from asvit.reference.build_result import BuiltRow
+from asvit.reference.table import seed_of
 from asvit.search.limits import Limits
-from asvit.search.settings import SearchSettings
+from asvit.search.settings import ACCURACY, SearchSettings
 from asvit.search.trained import Trained, known_before
 from asvit.spaces import SearchSpace, cost
 from proxies.messages import first_line
 from proxies.text import one_line
-
-_SEEDS = re.compile(r"accuracy_seed\d+")
 
 
 def trainings_in(
     table: ReferenceTable, space: SearchSpace, limits: Limits
 ) -> dict[str, list[float | None]]:
     """The trainings of a table: text to accuracies, one for each seed; None for no value."""
-    columns = [n for n in table.accuracies if _SEEDS.fullmatch(n)] or [table.default_target]
+    columns = [n for n in table.accuracies if seed_of(n) == ACCURACY] or [table.default_target]
     trainings: dict[str, list[float | None]] = {}
     for place, text in enumerate(table.architectures):
         try:
