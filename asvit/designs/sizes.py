@@ -49,6 +49,7 @@ class Sizes:
     ) -> None:
         self._settings, self._classes, self._channels = settings, classes, channels
         self._latency = cache(latency)
+        self._in_time = cache(self._find_in_time)
         self._as_slow: int | None = None  # multiply-adds of a network that is nearly too slow
 
     def limits(self, side: int, *, macs: int | None = None) -> Limits:
@@ -128,7 +129,7 @@ class Sizes:
         """Whether nothing but latency limits the networks."""
         return self._settings.max_params is None and self._settings.max_macs is None
 
-    def _in_time(self, arch: Architecture, side: int) -> Architecture:
+    def _find_in_time(self, arch: Architecture, side: int) -> Architecture:
         """The architecture about as wide as the limit of latency alone allows.
 
         A pass has a cost of its own beside that of the multiply-adds, so networks with as many of
