@@ -1,5 +1,10 @@
 """Checks of what a run is asked to do against the registries, before anything is made."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from asvit.runs.run import Run
 from asvit.search.front import objectives
 from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace, UnionSpace, load_space
@@ -40,3 +45,24 @@ def find_directions(names: tuple[str, ...]) -> dict[str, Better]:
             "only reported; add a measure that has a better side, such as length_distortion"
         )
     return better
+
+
+def check_stay(run: Run[Any, Any, Any], needed: Mapping[str, Path]) -> None:
+    """Check that starting over removes no file that the run needs.
+
+    Args:
+        run: The run, before it claims its folder.
+        needed: Files by what they are.
+
+    Raises:
+        ValueError: If ``--fresh`` would remove one of them.
+    """
+    if not run.fresh:
+        return
+    folder = run.folder.resolve()
+    removed = {folder / name for name in (*run.other_files(folder), *run.files.names)}
+    for what, path in needed.items():
+        if path.resolve() in removed:
+            raise ValueError(
+                f"{path}, {what}, is in the folder that --fresh empties; give --out another"
+            )

@@ -36,6 +36,11 @@ def weights_path(text: str) -> Path:
     return file
 
 
+def weights_paths(texts: Mapping[str, str | None]) -> dict[str, Path]:
+    """Those of several, without the ones that are None."""
+    return {what: weights_path(text) for what, text in texts.items() if text is not None}
+
+
 def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str, ...]:
     """Load the weights of a file or run folder; returns the names of those that were not loaded.
 

@@ -57,9 +57,8 @@ from asvit.runs.algorithms.design_plan import (
     stage_files,
 )
 from asvit.runs.algorithms.search import SearchAlgorithm, with_multiple
-from asvit.runs.algorithms.shared import check_stay
 from asvit.runs.algorithms.training import TrainAlgorithm
-from asvit.runs.checks import find_space
+from asvit.runs.checks import check_stay, find_space
 from asvit.runs.command_latency import forget
 from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
@@ -76,6 +75,7 @@ from asvit.spaces import load_space
 from asvit.training.balance import imbalance
 from asvit.training.distillation import load_teacher
 from asvit.training.metrics import MOST_PICTURES, predictions_of, seconds_of_an_epoch
+from asvit.training.pretrained import weights_paths
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
 from proxies.latency import COMMAND
@@ -216,7 +216,8 @@ class DesignAlgorithm(DesignRun):
     def load(self) -> Mapping[str, Any]:
         """The kind of device; weights that are still needed are looked for."""
         s = self.settings
-        check_stay(self, {"what it fine-tunes": s.pretrained, "the teacher": s.teacher_weights})
+        needed = {"what it fine-tunes": s.pretrained, "the teacher": s.teacher_weights}
+        check_stay(self, weights_paths(needed))
         start = {"device": resolve_device(s.device).type}
         if s.teacher is None and s.pretrained is None:
             return start
@@ -269,7 +270,7 @@ class DesignAlgorithm(DesignRun):
                 f"({names[0]}, now {names[1]}); {ELSEWHERE}"
             )
         before, now = (expanded(folder).resolve() for folder, _ in (then, now_named))
-        if pictures and before != now and not is_generated(names[1]):
+        if pictures and before != now:
             self.picture_list.check_moved(pictures["digest"])
 
     def plan_facts(self) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from asvit.core.store import Store
 from asvit.core.versions import measure_versions
 from asvit.executors.placement import cluster_of, device_of, gpu_models
 from asvit.reference import ReferenceTable, load_reference
-from asvit.runs.algorithms.shared import check_stay
+from asvit.runs.checks import check_stay
 from asvit.runs.measurement_pool import with_kernel
 from asvit.runs.measuring_run import MeasuringRun
 from asvit.runs.run import imported
@@ -67,8 +67,7 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
 
     def check(self) -> None:
         """Read the reference table, if there is one; starting over may not remove it."""
-        _ = self.table
-        check_stay(self, {"the table": None if self.reference is None else str(self.reference)})
+        check_stay(self, {} if self.table is None else {"the table": self.table.path})
 
     def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
         """As the base does, with what all sessions measure with on a CPU: a kernel, a processor.

@@ -14,13 +14,11 @@ from asvit.core.results import Result
 from asvit.core.settings import LARGEST, Settings, WrongOption, wrong_option
 from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture
-from asvit.runs.run import Run
 from asvit.runs.shared import SharedRun
 from asvit.runs.tracking import tracking
 from asvit.training.checkpoint import Checkpoint, Saved, read_or_restore
 from asvit.training.distributed import ProcessGroup
 from asvit.training.images.order import PART
-from asvit.training.pretrained import weights_path
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
@@ -29,27 +27,6 @@ MOST_WORKERS = 8
 # With fewer images, worker processes cost more than they save; a GPU would wait for this process
 # in each of many epochs.
 FEW_IMAGES, FEW_FOR_GPU = 2_000, 20_000  # the latter in all epochs
-
-
-def check_stay(run: Run[Any, Any, Any], needed: Mapping[str, str | None]) -> None:
-    """Check that starting over removes nothing that the run needs.
-
-    Args:
-        run: The run, before it claims its folder.
-        needed: Files, or run folders for their weights, by what they are.
-
-    Raises:
-        ValueError: If ``--fresh`` would remove one of them.
-    """
-    if not run.fresh:
-        return
-    folder = run.folder.resolve()
-    removed = {folder / name for name in (*run.other_files(folder), *run.files.names)}
-    for what, text in needed.items():
-        if text is not None and (path := weights_path(text)).resolve() in removed:
-            raise ValueError(
-                f"{path}, {what}, is in the folder that --fresh empties; give --out another"
-            )
 
 
 @dataclass(kw_only=True)

@@ -22,7 +22,8 @@ from asvit.data import Preparation, TrainingSets
 from asvit.data.headers import refuse_unreadable, unreadable_images
 from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.networks import Network
-from asvit.runs.algorithms.shared import SharedAlgorithm, check_stay
+from asvit.runs.algorithms.shared import SharedAlgorithm
+from asvit.runs.checks import check_stay
 from asvit.runs.folder import LOCK, seems_usable
 from asvit.runs.tracking import check_trackers
 from asvit.runs.training import TrainRun, plan_lines
@@ -30,7 +31,7 @@ from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.precision import resolve_precision
-from asvit.training.pretrained import load_pretrained
+from asvit.training.pretrained import load_pretrained, weights_paths
 from asvit.training.result import TrainResult
 from asvit.training.session import Session
 from asvit.training.sets import open_sets
@@ -160,7 +161,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def load(self) -> Mapping[str, Any]:
         """Images, with teacher and weights to start from, and the kind of device."""
         s = self.settings
-        check_stay(self, {"what it starts from": s.weights, "the teacher": s.teacher_weights})
+        needed = {"what it starts from": s.weights, "the teacher": s.teacher_weights}
+        check_stay(self, weights_paths(needed))
         _ = self.sets, self.teacher, self.fresh_weights
         return {"images": self.sets.provenance, "device": self.processes.device.type}
 
