@@ -250,11 +250,11 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 f"run folder {self.folder} was measured with other code of "
                 f"{one_line(', '.join(changed))}, which every step follows from; {ELSEWHERE}"
             )
-        s, drawn = self.settings, len(measured_trials(store.study))
-        if isinstance(s, TrainingSearchSettings) and drawn > s.trials:
+        s, trials = self.settings, len(measured_trials(store.study))
+        if isinstance(s, TrainingSearchSettings) and trials > s.trials:
             raise ValueError(
-                f"trainings={s.trainings} has {s.trials} for drawn architectures, and {drawn} "
-                f"are drawn already; use {s.trainings_for(drawn)} or more"
+                f"trainings={s.trainings} has {s.trials} for drawn architectures, and {trials} "
+                f"are drawn already; use {s.trainings_for(trials)} or more"
             )
         stored = store.start_values.get(BEFORE) or {}
         if stored != to_json(self.before):

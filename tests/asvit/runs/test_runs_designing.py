@@ -79,6 +79,13 @@ class Fakes:
         if name == self.stop_at:
             raise KeyboardInterrupt
 
+    def stop_in_search(self, *args: Any, **options: Any) -> None:
+        """Begin a design that is stopped in its search."""
+        self.stop_at = "search"
+        with pytest.raises(KeyboardInterrupt):
+            design(*args, **options)
+        self.stop_at = ""
+
     def search(self, run: SearchAlgorithm) -> object:
         self.searched.append(run.settings.max_params)
         self.balances["search"] = run.settings.balance
@@ -510,10 +517,7 @@ def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
 def test_a_limit_of_sizes_is_added_to_one_of_latency(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
-    fakes.stop_at = "search"
-    with pytest.raises(KeyboardInterrupt):
-        design(pictures, max_latency="4ms", space=SPACE, out=tmp_path)
-    fakes.stop_at = ""
+    fakes.stop_in_search(pictures, max_latency="4ms", space=SPACE, out=tmp_path)
     result = design(pictures, max_latency="4ms", max_params="150K", space=SPACE, out=tmp_path)
     assert result.params <= 150_000
 
@@ -521,10 +525,7 @@ def test_a_limit_of_sizes_is_added_to_one_of_latency(
 def test_a_search_goes_on_with_the_limit_that_it_was_planned_with(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
-    fakes.stop_at = "search"
-    with pytest.raises(KeyboardInterrupt):
-        design(pictures, max_params="150K", space=SPACE, out=tmp_path)
-    fakes.stop_at = ""
+    fakes.stop_in_search(pictures, max_params="150K", space=SPACE, out=tmp_path)
     design(pictures, max_params="200K", space=SPACE, out=tmp_path)
     assert fakes.searched == [150_000, 150_000]
 
@@ -590,9 +591,7 @@ def test_starting_over_removes_what_stages_would_go_on_from(
         with pytest.raises(ValueError, match="is in the folder that --fresh empties"):
             design(pictures, fresh=True, **limits, **needed)
     assert all(path.exists() for path in (*old, own))
-    fakes.stop_at = "search"
-    with pytest.raises(KeyboardInterrupt):
-        design(pictures, fresh=True, **limits)
+    fakes.stop_in_search(pictures, fresh=True, **limits)
     assert [path for path in (*old, own) if path.exists()] == [own]
 
 
