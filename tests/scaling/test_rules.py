@@ -100,8 +100,8 @@ def test_a_series_has_the_largest_within_each_budget(name: str) -> None:
 def test_budgets_below_the_start_have_no_step(name: str) -> None:
     params = cost(*START).params
     below = Budget.parse(f"{int(0.99 * params)}")
-    found = grown("60M", cost=cost, expansions=START.expansions, rule=name, budgets=[below])
-    assert [step.kind for step in found.steps] == ["start", "rule"]
+    series = grown("60M", cost=cost, expansions=START.expansions, rule=name, budgets=[below])
+    assert [step.kind for step in series.steps] == ["start", "rule"]
     alone = grown(str(below.amount), cost=cost, expansions=START.expansions, rule=name)
     assert alone.reached
     assert [step.chosen.shape for step in alone.steps] == [START]

@@ -260,9 +260,9 @@ def test_pictures_of_a_design_are_those_of_its_list(
     design.mkdir()
     text = "\n".join(["# images in ../colours", "image,class,part,bytes,sha256", *rows, ""])
     (design / "images.csv").write_text(text)
-    made = RIGHT[DesignResult][0]
-    settings = replace(made.settings, data=f"colours{reading}")
-    replace(made, settings=settings, folder=design).write()
+    result = RIGHT[DesignResult][0]
+    settings = replace(result.settings, data=f"colours{reading}")
+    replace(result, settings=settings, folder=design).write()
     shutil.copy("run/model.safetensors", design)
     run = TrainResult.read(Path("run/result.json"))
     data = f"{design}/images.csv{reading}"

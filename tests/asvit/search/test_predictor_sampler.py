@@ -83,12 +83,12 @@ def test_depths_that_are_no_choice_of_the_space_suit_its_parents(
 
     monkeypatch.setattr(module, "Predictor", ByLength)
     own = load_space(space)
-    drawn = distributions(own.dimensions)
+    choices = distributions(own.dimensions)
     make = get_controller("predictor").make
     study = optuna.create_study(direction="maximize")
     study.sampler = make(own.dimensions, {"accuracy": "higher"}, settings)
     for _ in range(3):
-        for value, trial in enumerate([study.ask(drawn) for _ in range(4)]):
+        for value, trial in enumerate([study.ask(choices) for _ in range(4)]):
             study.tell(trial, value)
     assert len(study.trials) == 12
     assert all(own.encode(own.decode(trial.params)) == trial.params for trial in study.trials)

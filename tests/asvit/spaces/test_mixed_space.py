@@ -138,8 +138,8 @@ def test_texts_outside_of_the_space_are_built_but_not_encoded(letters: str, near
     space, text = load_space("mixed"), f"mixed:{PLAIN}|{letters}|r"
     arch = space.parse(text)
     assert arch not in space
-    told = f"{text} is not in space 'mixed', where stage 4 attends and stage 1 has full "
-    with pytest.raises(ValueError, match=re.escape(told)) as refusal:
+    message = f"{text} is not in space 'mixed', where stage 4 attends and stage 1 has full "
+    with pytest.raises(ValueError, match=re.escape(message)) as refusal:
         space.encode(arch)
     assert str(refusal.value).endswith(f"; use {nearest}")
     inside = space.parse(f"mixed:{PLAIN}|{nearest}|r")
