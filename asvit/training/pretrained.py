@@ -45,18 +45,19 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
     """Load the weights of a file or run folder; returns the names of those that were not loaded.
 
     Position embeddings and relative position bias tables of another grid are resampled (bicubic).
-    With ``new_head`` the model keeps its classifier.
+    With ``new_head`` the model keeps its classifier, also where the file's has the same shape.
     """
     path = weights_path(text)
     own = model.state_dict()
     stored = read_state(path)
     _check_stem(model, stored, path)
+    head = _head_names(model)
     weights = {
         name: _resized(name, tensor, own[name], model) if name in own else tensor
         for name, tensor in stored.items()
+        if not (new_head and name in head)
     }
-    head = _head_names(model)
-    for name in () if new_head else [name for name in head if name in own and name in weights]:
+    for name in [name for name in head if name in own and name in weights]:
         there, here = weights[name].shape[:1], own[name].shape[:1]
         if there and here and there != here:  # load_state will refuse those without dimensions
             raise ValueError(
