@@ -1,6 +1,6 @@
 """An As-ViT in which stages may shift instead of attending, and have compact parts."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from asvit.architectures.genotype import Genotype
 from asvit.models._staged import drop_path_rates
 from asvit.models.asvit import AsViT
 from asvit.models.convert import convert
-from asvit.models.layers.blocks import BlockStage, init_weights
+from asvit.models.layers.blocks import BlockStage, init_by_width, init_weights
 from asvit.models.layers.psvit import TokenPooling2d
 from asvit.models.layers.shift import ShiftBlock
 
@@ -39,8 +39,8 @@ class MixedViT(AsViT):
         self,
         genotype: Genotype,
         *,
-        shifted: Iterable[int] = (),
-        compact: Iterable[int] = (),
+        shifted: Collection[int] = (),
+        compact: Collection[int] = (),
         pooled: bool = False,
         drop_path_rate: float = 0.0,
         **options: Any,
@@ -56,5 +56,8 @@ class MixedViT(AsViT):
             self.layers[stage] = shift_stage
         for stage in compact:
             convert(self.layers[stage], ffn="compact", branches=0, inplace=True)
+        if self.weights_suit_width:
+            for stage in {*shifted, *compact}:
+                self.layers[stage].blocks.apply(init_by_width)
         if pooled:
             self.layers[2].downsample = TokenPooling2d(*genotype.stage_widths[2:])

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.lr_scheduler import LambdaLR
 
+from asvit.models.layers.blocks import is_linear
 from asvit.training.balance import balanced_order, class_weights
 from asvit.training.device_queue import Draws, UnreadLosses, drawn_ahead
 from asvit.training.precision import arithmetic, autocast
@@ -21,7 +22,6 @@ from asvit.training.short_settings import Recipe as Recipe
 from asvit.training.step_graph import StepGraph
 
 _FEW_PIXELS = 32 * 32  # of an image
-_POINT = ((1, 1), 1)  # kernel and groups of a convolution that is a linear layer
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,7 @@ def draw_linear_weights(model: nn.Module) -> None:
     if getattr(model, "weights_suit_width", False):
         return
     for module in model.modules():
-        if isinstance(module, nn.Linear) or (
-            isinstance(module, nn.Conv2d) and (module.kernel_size, module.groups) == _POINT
-        ):
+        if is_linear(module):
             nn.init.xavier_uniform_(module.weight)
 
 

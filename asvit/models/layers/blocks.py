@@ -1,12 +1,14 @@
 """A stem, attention, block stages and initial weights that several networks share."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, Final, TypeGuard, cast
 
 from timm.layers import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+
+_POINT: Final = ((1, 1), 1)  # kernel and groups of a convolution that is a linear map
 
 
 class ConvolutionalStem(nn.Sequential):
@@ -125,9 +127,19 @@ def init_weights(module: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Lin
             nn.init.zeros_(linear.bias)
 
 
+def is_linear(module: nn.Module) -> TypeGuard[nn.Linear | nn.Conv2d]:
+    """Whether a module maps each token by the same matrix: a linear map or 1 x 1 convolution."""
+    return isinstance(module, nn.Linear) or (
+        isinstance(module, nn.Conv2d) and (module.kernel_size, module.groups) == _POINT
+    )
+
+
 def init_by_width(module: nn.Module) -> None:
-    """Initialise a linear map with a spread that falls with its widths, and zero biases."""
-    if isinstance(module, nn.Linear):
+    """Initialise a linear map with a spread that falls with its widths, and zero biases.
+
+    Convolutions of 1 x 1 are linear maps, too.
+    """
+    if is_linear(module):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -15,7 +15,7 @@ import asvit
 from asvit.architectures.genotype import Genotype
 from asvit.models import AsViT, convert, retokenize
 from asvit.models.layers.asvit import MixingBlock
-from asvit.models.layers.blocks import SelfAttention
+from asvit.models.layers.blocks import SelfAttention, is_linear
 from asvit.models.retokenization import token_stages
 from tests.asvit.models.families import PARTS
 
@@ -115,6 +115,19 @@ def test_a_mixed_network_has_parts_too() -> None:
     model = asvit.build(text, 32, 5)
     assert str(model.genotype) == text
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 5)
+
+
+def test_initial_weights_by_width_are_those_of_all_stages_of_a_mixed_network() -> None:
+    torch.manual_seed(0)
+    model = asvit.build("mixed:8,2,3|4,1,2|4,1,4|4,1,6|32;init=width|ssaa|ffcc|r", 32, 5)
+    for stage in model.layers:
+        for name, part in stage.blocks.named_modules():
+            if is_linear(part):
+                ends = sum(part.weight.shape[:2])
+                assert float(part.weight.detach().std()) == pytest.approx(
+                    math.sqrt(2 / ends), rel=0.1
+                ), name
+                assert not part.bias.any()
 
 
 def test_the_command_takes_parts() -> None:
