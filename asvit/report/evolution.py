@@ -20,7 +20,7 @@ from asvit.report.style import (
     thinned,
     whole,
 )
-from asvit.search.supernet_result import EvolutionResult, Generation, PathRow
+from asvit.search.supernet_result import EvolutionResult, Generation, PathRow, first_generation
 
 MOST_PATHS = 2000  # that figures show; more are thinned
 
@@ -92,8 +92,9 @@ def draw_costs(candidates: Sequence[PathRow], *, limit: int, winner: str) -> Fig
         return empty("no path has been evaluated yet", height=3.4)
     fig = figure(height=3.4)
     axes = fig.subplots()
-    for name, colour, first in (("later", "first", False), ("first generation", "muted", True)):
-        points = [row for row in candidates if (row.generation == 1) is first]
+    first = first_generation(candidates)
+    later = [row for row in candidates if row.generation > first[0].generation]
+    for name, colour, points in (("later", "first", later), ("first generation", "muted", first)):
         label = name if points else None
         dots(axes, *_costs(points), s=14, alpha=0.6, color=COLOUR[colour], label=label)
     axes.scatter(

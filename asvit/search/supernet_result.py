@@ -201,6 +201,15 @@ def generations_of(rows: Sequence[PathRow]) -> list[Generation]:
     return generations
 
 
+def first_generation(rows: Sequence[PathRow]) -> list[PathRow]:
+    """The random paths that an evolution began with.
+
+    Under a tight limit the first generations may find none; these are then of a later one.
+    """
+    first = min((row.generation for row in rows), default=0)
+    return [row for row in rows if row.generation == first]
+
+
 def write_paths(rows: Sequence[PathRow]) -> str:
     """The table of these rows."""
     return csv_text([[field.name for field in fields(PathRow)], *map(astuple, rows)])

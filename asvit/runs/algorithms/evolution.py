@@ -34,6 +34,7 @@ from asvit.search.supernet_result import (
     PathRow,
     RandomPaths,
     Winner,
+    first_generation,
     generations_of,
     write_paths,
 )
@@ -141,7 +142,7 @@ class EvolutionAlgorithm(EvolutionRun):
             space=origin.settings.space,
             winner=winner,
             generations=generations,
-            in_window=self._random(store, [row.cells for row in rows if row.generation == 1]),
+            in_window=self._random(store, [row.cells for row in first_generation(rows)]),
             anywhere=self._random(store, random),
             deit_macs=self.allowed.deit_macs,
             evaluated=len(rows),
@@ -212,7 +213,7 @@ class EvolutionAlgorithm(EvolutionRun):
         WeightsFile(network, model.state_dict(), facts=facts).write(self.folder / INHERITED)
 
     def _training_command(self) -> str:
-        """What trains the winner from scratch as long as the supernet, on the same images."""
+        """What trains the winner from scratch as long as the supernet, on as many images."""
         s = self.trained.origin.settings
         words = ["asvit", "train", str(self.folder), "--recipe", "small", "--data", s.data]
         names = ["train_images", "image_size", "epochs", "batch_size", "seed"]

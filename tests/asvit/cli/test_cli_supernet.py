@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from click.testing import Result
 
 from asvit.data import MEAN
 from asvit.networks import Network, WeightsFile
+from asvit.search.supernet_result import PathRow
+from asvit.search.supernet_space import AllowedPaths
 from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import SupernetTraining
@@ -108,6 +111,26 @@ def test_more_generations_extend_an_evolution(
     fewer = run(*words, "--generations", 2, "--out", short)
     assert fewer.exit_code == 3
     assert "was started with other settings: generations 3 (now 2)" in fewer.stderr
+
+
+def test_the_first_paths_may_be_of_a_later_generation(
+    trained: tuple[Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    propose = AllowedPaths.propose
+
+    def none_at_first(
+        paths: AllowedPaths, generation: int, before: Sequence[PathRow]
+    ) -> list[PathRow]:
+        return propose(paths, generation, before) if generation > 1 else []
+
+    monkeypatch.setattr(AllowedPaths, "propose", none_at_first)
+    words = ["supernet", "evolve", trained[0], *EVOLVE, "--generations", 3, "--json"]
+    result = run(*words, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    first = data["generations"][0]
+    assert first["generation"] == 2
+    assert data["random"]["in_window"]["validation"]["paths"] == first["paths"]
 
 
 def test_an_unfinished_supernet_is_refused(
