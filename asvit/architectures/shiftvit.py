@@ -26,7 +26,8 @@ _CHOICES: Final[Mapping[str, range]] = {
 }
 _RATIOS: Final = (1, 64)
 _WHOLE: Final = " *([0-9]{1,5}) *"
-_DECIMAL: Final = r" *([0-9]{1,5}(?:\.[0-9]{1,6})?) *"
+_DECIMALS: Final = 6
+_DECIMAL: Final = rf" *([0-9]{{1,5}}(?:\.[0-9]{{1,{_DECIMALS}}})?) *"
 _TEXT: Final = re.compile(
     PREFIX + r"\|".join([",".join([_WHOLE] * STAGES), _DECIMAL, _WHOLE, _WHOLE, _WHOLE])
 )
@@ -41,7 +42,8 @@ class ShiftArchitecture(Growable):
     """
 
     depths: tuple[int, int, int, int]  # blocks in each stage, 1 to 256
-    ratio: float = 2  # hidden width of the feed-forward part over the width of the stage, 1 to 64
+    # Hidden width of the feed-forward part over the width of the stage, 1 to 64, to 6 decimals.
+    ratio: float = 2
     # Each of the four shifted groups has 1 / n_div of the channels, rounded down; 4 to 1024.
     n_div: int = 12
     step: int = 1  # positions by which a group moves; 0 for none
@@ -55,7 +57,7 @@ class ShiftArchitecture(Growable):
         for name, choices in _CHOICES.items():
             object.__setattr__(self, name, checked_choice(name, getattr(self, name), choices))
         low, high = _RATIOS
-        ratio = float(self.ratio)
+        ratio = round(float(self.ratio), _DECIMALS)
         if not low <= ratio <= high:
             raise ValueError(f"ratio={ratio:g} is not allowed; use {low} to {high}")
         object.__setattr__(self, "ratio", int(ratio) if ratio.is_integer() else ratio)

@@ -81,6 +81,12 @@ def test_values_of_the_wrong_kind_are_refused():
         ShiftArchitecture((1, 1, 1, 1), ratio=float("nan"))
 
 
+def test_a_ratio_has_the_decimals_of_its_text():
+    arch = ShiftArchitecture((1, 1, 1, 1), ratio=8 / 3)
+    assert str(arch) == "shift:1,1,1,1|2.666667|12|1|48"
+    assert ShiftArchitecture.parse(str(arch)) == arch
+
+
 def test_growing_keeps_the_rest():
     arch = ShiftArchitecture.parse(LIGHT)
     assert str(arch.with_(depths=[6, 8, 18, 6])) == "shift:6,8,18,6|4|12|1|96"
