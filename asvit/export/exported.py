@@ -23,7 +23,7 @@ UNKNOWN: Final = "not recorded"
 # Facts with a fixed place on the card.
 _PLACED: Final = (
     *(*PREPARATION, "pixels", "recipe", "epochs", "epoch", "images", "top1", "weights", "tokens"),
-    *("command", "seconds", "found_by", "asvit", "designed"),
+    *("command", "seconds", "found_by", "asvit", "designed", "train_on_validation"),
 )
 
 # Metadata for pages of published models; other readers show it as a table.
@@ -35,6 +35,7 @@ tags:
 ---
 """
 
+_BY_DESIGN: Final = "By `asvit design`, within the limits below."
 _FROM_TEXT: Final = f"{UNKNOWN.capitalize()}: the architecture was given as a text."
 
 # Facts that the card words otherwise.
@@ -182,7 +183,8 @@ def model_card(exported: Exported) -> str:
         "Network": _list(_network(exported)),
         "Input": _list({"shape": shape, **_words(facts, *PREPARATION)}),
         "Training": _training(exported),
-        "How it was found": _section(facts.get("found_by") or {}) or _FROM_TEXT,
+        "How it was found": _section(facts.get("found_by") or {})
+        or (_BY_DESIGN if designed else _FROM_TEXT),
         **({"Limits and what was measured": _section(facts["designed"])} if designed else {}),
         "This copy": _list(_copy(exported)),
         **({"8-bit integers": _list(_int8(exported))} if exported.quantisation else {}),
@@ -245,6 +247,8 @@ def _training(exported: Exported) -> str:
 
 def _accuracy(exported: Exported) -> str:
     facts = exported.content.facts
+    if facts.get("train_on_validation"):
+        return "none to tell: it was trained on its images for validation, too"
     top1 = facts.get("top1")
     if not isinstance(top1, int | float):
         return UNKNOWN

@@ -88,7 +88,8 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
             for name, row in (*best, ("last", result.last))
         ]
-        yield Table(["epoch", *columns], rows, "On the validation images, per cent")
+        seen = ", which it was trained on, too" if result.settings.train_on_validation else ""
+        yield Table(["epoch", *columns], rows, f"On the validation images{seen}, per cent")
         network = result.network
         yield (
             f"{network.architecture}: {result.params:,} params, {result.macs:,} multiply-adds at "

@@ -222,13 +222,14 @@ class Session(EpochSession[EpochRow]):
 
     def _weights(self, row: EpochRow) -> WeightsFile:
         """The current network, or its moving average if that is better."""
-        state = self._engine.state()
+        state, seen = self._engine.state(), self.origin.settings.train_on_validation
         facts = {
             **self.facts,
             "epochs": self.total,
             "epoch": row.epoch,
-            "top1": row.best_top1,
-            **({} if row.balanced is None else {"balanced_accuracy": row.best_score}),
+            "top1": None if seen else row.best_top1,
+            **({"train_on_validation": True} if seen else {}),
+            **({} if seen or row.balanced is None else {"balanced_accuracy": row.best_score}),
             "weights": "average" if row.average_is_better else "trained",
             "tokens": row.tokens,
         }

@@ -95,10 +95,11 @@ def _with_facts(exported: Exported, facts: dict[str, Any]) -> str:
 
 
 def test_limits_and_licence_are_on_the_card(exported: Exported) -> None:
-    facts = {**FACTS, "designed": {"limits": "at most 5 ms", "by_hand": "61.0 % [50.1, 70.2]"}}
+    designed = {"limits": "at most 5 ms", "by_hand": "61.0 % [50.1, 70.2]"}
+    facts = {**FACTS, "found_by": None, "designed": designed}
     content = replace(exported.content, facts=facts)
-    designed = replace(exported, content=content, form=FORMATS["timm"], licence="apache-2.0")
-    card = model_card(designed)
+    licensed = replace(exported, content=content, form=FORMATS["timm"], licence="apache-2.0")
+    card = model_card(licensed)
     assert card.startswith('---\nlibrary_name: timm\nlicense: "apache-2.0"\ntags:')
     section = card.split("## Limits and what was measured\n\n")[1].split("\n\n")[0]
     assert section == "* limits: at most 5 ms\n* by hand: 61.0 % \\[50.1, 70.2\\]"
@@ -107,6 +108,13 @@ def test_limits_and_licence_are_on_the_card(exported: Exported) -> None:
     assert 'license: "unknown"' in unnamed
     assert "* licence: not recorded" in unnamed
     assert "## Limits" not in unnamed
+    assert "## How it was found\n\nBy `asvit design`, within the limits below.\n" in card
+
+
+def test_no_accuracy_is_told_of_images_that_were_trained_on(exported: Exported) -> None:
+    card = _with_facts(exported, {**FACTS, "top1": None, "train_on_validation": True})
+    assert "* accuracy: none to tell: it was trained on its images for validation, too" in card
+    assert "top-1" not in card
 
 
 def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
