@@ -12,7 +12,7 @@ from asvit.core.run_files import METRICS_JSONL, PREDICTIONS
 from asvit.core.summary import Cell, Photo, Table
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, LONGEST, figure, legend, series_styles
-from asvit.report.training import MOST_CLASSES, draw_confusion, title_with
+from asvit.report.training import MOST_CLASSES, confused, draw_confusion, title_with
 from asvit.training.metrics import Confusion, Mistake, read_metrics, read_predictions
 from proxies.text import one_line
 
@@ -28,7 +28,9 @@ class CurveRow:
 
     network: str
     epoch: int  # of the last round, then of the training on all pictures
-    accuracy: float  # of the validation pictures, balanced where classes are; per cent
+    # Per cent, balanced where classes are: of the validation pictures; in the training on all, of
+    # those that it is trained on, as they are augmented.
+    accuracy: float
 
 
 def pictures(result: DesignResult) -> list[Picture]:
@@ -50,8 +52,9 @@ def pictures(result: DesignResult) -> list[Picture]:
         figures.append(
             Picture(
                 "curves",
-                "Learning curves of the last round",
-                "Accuracy of the validation pictures after each epoch.",
+                "Learning curves",
+                "Accuracy of the validation pictures after each epoch of the last round. Then the "
+                "winner is trained on all pictures, and its accuracy is of these, augmented.",
                 lambda: draw_curves(curves),
                 (curves, CurveRow),
             )
@@ -71,15 +74,20 @@ def pictures(result: DesignResult) -> list[Picture]:
 
 
 def curve_rows(result: DesignResult) -> list[CurveRow]:
-    """The validation accuracies of the last round; none where its folders are gone."""
+    """The accuracies of the last round, and of the winner then; none of folders that are gone."""
     rows, stages = list[CurveRow](), Counter[str]()
     for place, racer in enumerate((r for r in result.race if r.round == "last"), 1):
         kind = "pretrained" if racer.pretrained else "finalist"
         stages[kind] += 1
         path = result.folder / f"{kind}-{stages[kind]}" / METRICS_JSONL
-        rows += [
-            CurveRow(f"{place}: {racer.group}", row.epoch, row.score) for row in read_metrics(path)
-        ]
+        raced = read_metrics(path)
+        rows += [CurveRow(f"{place}: {racer.group}", row.epoch, row.score) for row in raced]
+        if racer.chosen and raced:
+            rows += [
+                CurveRow("the winner, then", len(raced) + row.epoch, row.train_top1)
+                for row in read_metrics(result.folder / "training" / METRICS_JSONL)
+                if row.train_top1 is not None
+            ]
     return rows
 
 
@@ -142,10 +150,15 @@ def details(result: DesignResult) -> Iterator[Table]:
 
 
 def _examples(result: DesignResult) -> Iterator[Table]:
-    """Test pictures that the network takes for another class, and some that it gets right."""
+    """Test pictures that the network takes for another class, and some that it gets right.
+
+    Where classes are too many for a confusion matrix, the most confused ones come first.
+    """
     tested = read_predictions(result.folder / PREDICTIONS)
     if tested is None:
         return
+    if tested.mistakes and len(tested.classes) > MOST_CLASSES:
+        yield confused(tested)
     for rows, title in (
         (tested.mistakes, "Test pictures that are taken for another class, the surest first"),
         (tested.right, "Test pictures that are taken for what they are"),

@@ -124,11 +124,8 @@ def _sizes(predictions: Predictions) -> Counter[str]:
     return sizes
 
 
-def details(result: Result) -> Iterator[Table]:
-    """The most confused pairs of classes, and the images with the highest loss."""
-    predictions = read_predictions(result.folder / PREDICTIONS)
-    if predictions is None or not predictions.mistakes:
-        return
+def confused(predictions: Predictions) -> Table:
+    """The pairs of classes that are confused most."""
     sizes = _sizes(predictions)
     wrong = [pair for pair in predictions.confusion if pair.label != pair.predicted]
     wrong.sort(key=lambda pair: -pair.images)
@@ -137,7 +134,15 @@ def details(result: Result) -> Iterator[Table]:
         for pair in wrong[:MOST_PAIRS]
     ]
     columns = ["class", "taken for", "images", "of the class (%)"]
-    yield Table(columns, pairs, "Most confused classes")
+    return Table(columns, pairs, "Most confused classes")
+
+
+def details(result: Result) -> Iterator[Table]:
+    """The most confused pairs of classes, and the images with the highest loss."""
+    predictions = read_predictions(result.folder / PREDICTIONS)
+    if predictions is None or not predictions.mistakes:
+        return
+    yield confused(predictions)
     images: list[list[Cell]] = [
         [Photo(row.picture), row.name, row.label, row.predicted, row.confidence, row.loss]
         for row in predictions.mistakes

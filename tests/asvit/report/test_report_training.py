@@ -14,7 +14,7 @@ from asvit.report import training
 from asvit.report.style import COLOUR, style
 from asvit.runs.run import write_report
 from asvit.runs.training import TrainRun
-from asvit.training.metrics import Confusion, Mistake, Predictions
+from asvit.training.metrics import Confusion, Mistake, Predictions, write_metrics
 from asvit.training.result import TrainResult
 from tests.asvit.report.sample_runs import write_sample
 from tests.asvit.runs.stored_results import epoch
@@ -101,3 +101,26 @@ def test_a_confusion_matrix_uses_the_palette() -> None:
         figure = training.draw_confusion(predictions("a", "b", "c"))
         figure.savefig(file := io.StringIO(), format="svg")
     assert set(re.findall(r"#[0-9a-f]{6}\b", file.getvalue())) <= {*COLOUR.values(), "#000000"}
+
+
+def test_the_page_of_a_design_has_the_later_epochs_and_the_confusions_of_many_classes(
+    tmp_path: Path,
+) -> None:
+    folder = write_sample("design", tmp_path / "run")
+    for stage, epochs in (("finalist-1", 2), ("training", 3)):
+        history = [
+            replace(epoch(number), top1=50.0 + number, train_top1=70.0 + number)
+            for number in range(1, epochs + 1)
+        ]
+        (folder / stage).mkdir()
+        write_metrics(folder / stage, history)
+    names = tuple(f"class {number}" for number in range(training.MOST_CLASSES + 1))
+    text = page(folder, predictions(*names))
+    assert "Most confused classes" in text
+    assert not (folder / "confusion.csv").exists()
+    assert (folder / "curves.csv").read_text().splitlines() == [
+        "network,epoch,accuracy",
+        *("1: asvit,1,51.0", "1: asvit,2,52.0"),
+        *('"the winner, then",3,71.0', '"the winner, then",4,72.0'),
+        '"the winner, then",5,73.0',
+    ]
