@@ -171,7 +171,7 @@ class DesignResult(Result, Model):
         if self.hand_made is None:
             return f"{whole}; no network made by hand is within the limits"
         if self.difference is None or self.difference_interval is None:
-            return f"{whole}; it is of a published shape, and none that was searched beat it"
+            return f"{whole}; {self._published}{self._doubt}"
         points = Estimate(self.difference, *self.difference_interval, digits=1, sign="+")
         alike, scratch = ", where both were trained alike,", ""
         if tuned:
@@ -179,7 +179,39 @@ class DesignResult(Result, Model):
         return (
             f"{whole}; in the last round{alike} it was {points} points [95 %] from the best "
             f"network made by hand{scratch}, {self.hand_made.architecture}: "
-            f"{self.difference_in_words}"
+            f"{self.difference_in_words}{self._doubt}"
+        )
+
+    @property
+    def _published(self) -> str:
+        """What a network of a published shape was compared with."""
+        searched = any(racer.origin == "search" for racer in self.race)
+        beaten = "none that was searched beat it" if searched else "so are all that raced"
+        first, *others = self.last_round
+        others = [racer for racer in others if racer.by_hand]
+        if not others:
+            return f"it is of a published shape, and {beaten}"
+        next_best = max(others, key=lambda racer: racer.validation)
+        accuracies = [
+            Estimate(racer.accuracy, *racer.accuracy_interval, digits=1)
+            for racer in (first, next_best)
+        ]
+        return (
+            f"it is of a published shape, and {beaten}; in the last round, where both were "
+            f"trained alike, it reached {accuracies[0]} %, the next one made by hand, "
+            f"{next_best.architecture}, {accuracies[1]} %"
+        )
+
+    @property
+    def _doubt(self) -> str:
+        """Why it was preferred, where another had a lead on the validation pictures."""
+        chosen, *others = self.last_round
+        if not any(racer.validation > chosen.validation for racer in others):
+            return ""
+        expected = "a pretrained network" if chosen.pretrained else "one of the first family"
+        return (
+            f"; as {expected} it has the benefit of the doubt: no other led by two standard "
+            "errors on the validation pictures"
         )
 
     @property

@@ -218,33 +218,30 @@ class DesignPlan:
         ]
 
     def epochs(self) -> Mapping[str, Any]:
-        """How long the finalists are trained: as long as it pays, or as the time allows.
+        """How long the finalists are trained: as long as it pays, or equally long.
 
-        Where it does not allow the fewest epochs, they are of fewer pictures.
+        Where the time does not allow the slowest the fewest epochs, all have fewer pictures.
         """
         plans = {name: self.finalist(name, 2).plan() for name in self.trained}
         enough = enough_epochs(max(plan["steps_per_epoch"] for plan in plans.values()))
-        each = {name: float(plan["time"]["epoch"]) for name, plan in plans.items()}
-        epochs, fewer = dict.fromkeys(plans, enough), dict[str, int]()
-        if self.settings.hours is not None:  # equally long
+        seconds = {name: enough * float(plan["time"]["epoch"]) for name, plan in plans.items()}
+        fewer, hours = dict[str, int](), None
+        if self.settings.hours is not None:
             time = SHARES["last round"] / _TRAININGS * self._left / len(plans)
-            epochs = {name: max(_FEWEST, min(enough, int(time / each[name]))) for name in plans}
-            fewer = {
-                name: self._few_of_them(time / (_FEWEST * epoch))
-                for name, epoch in each.items()
-                if time < _FEWEST * epoch
-            }
-        seconds = {
-            name: epochs[name] * each[name] * fewer.get(name, self._fitted) / self._fitted
-            for name in plans
-        }
+            shortest = _FEWEST / enough * max(seconds.values())
+            if time < shortest:
+                fewer = dict.fromkeys(plans, self._few_of_them(time / shortest))
+            seconds = {name: min(took, time) for name, took in seconds.items()}
+            hours = time / 3600
+        epochs = dict.fromkeys(plans, enough)  # at most
         speeds = {
             name: float(plan["time"]["images_per_second"])
             for name, plan in plans.items()
             if self.warm(name)
         }
         fractals = self._on_fractals(speeds)
-        return {"epochs": epochs, "seconds": seconds, "pictures": fewer, "fractals": fractals}
+        lengths = {"epochs": epochs, "hours": hours, "pictures": fewer, "fractals": fractals}
+        return {**lengths, "seconds": seconds}
 
     def _on_fractals(self, speeds: Mapping[str, float]) -> Mapping[str, tuple[int, int]]:
         """Pictures and epochs of the trainings on fractals; fewer pictures where time is short.
@@ -478,14 +475,20 @@ class DesignPlan:
         return replace(settings, **{name: plan[name] for name in plan if name in fields})
 
     def finalist(
-        self, name: str, epochs: int, *, pictures: int | None = None, warm: bool = False
+        self,
+        name: str,
+        epochs: int,
+        *,
+        hours: float | None = None,
+        pictures: int | None = None,
+        warm: bool = False,
     ) -> TrainAlgorithm:
         """The training of a network of the last round, on four fifths of the pictures or fewer.
 
         A ``warm`` one begins with the weights of its training on fractals.
         """
         text, side = self.network(name)["architecture"], self.results["finalists"]["side"]
-        options = {**self._tuning(name), "train_images": pictures}
+        options = {**self._tuning(name), "train_images": pictures, "hours": hours}
         if name in PRETRAINED:
             options |= {"weights": str(self._weights(name)), "new_head": True}
         elif warm:

@@ -369,12 +369,12 @@ class DesignAlgorithm(DesignRun):
             expected = f"{result.confirmed.estimate} % [90 %] in fresh short trainings"
         check = result.predictor
         trust = "" if check is None else check.in_words
-        ranked = check is None or not check.tau_interval.low <= 0
+        ranked = check is not None and check.tau_interval.low > 0  # NaN where it says nothing
         if not ranked:
             logger.warning(
                 "its check does not show that the search ranks (%s); the last round has two "
                 "networks, and the time of a third goes to the training",
-                trust,
+                trust or "there is none",
             )
         return {
             "ranking": _ranking(result),
@@ -392,8 +392,9 @@ class DesignAlgorithm(DesignRun):
         lengths = self.results["epochs"]
         first, fewer = lengths["fractals"], lengths["pictures"].get(name)
         before = [self.plan.fractals(name, *first[name]).run()] if name in first else []
+        long = {"pictures": fewer, "hours": lengths.get("hours")}
         trained = _trained(
-            self.plan.finalist(name, lengths["epochs"][name], pictures=fewer, warm=name in first)
+            self.plan.finalist(name, lengths["epochs"][name], **long, warm=name in first)
         )
         seconds = sum((result.wall_seconds for result in before), trained["run_seconds"])
         commands = [result.provenance["command"] for result in before]
@@ -636,7 +637,7 @@ class DesignAlgorithm(DesignRun):
             },
             accuracy=mean,
             accuracy_interval=Interval(*ends),
-            epochs=self.results["epochs"]["epochs"][name],
+            epochs=self.results[name].get("epochs", self.results["epochs"]["epochs"][name]),
             chosen=name == self.results["choice"]["winner"],
         )
 
