@@ -34,7 +34,7 @@ from asvit.runs.lifecycle import check_settings
 from asvit.runs.measurement_pool import Evaluator, MeasurementJob
 from asvit.runs.run import Run
 from asvit.runs.scaling import ScaleRun
-from asvit.runs.search import FAMILIES_UNRANKED, SearchRun, next_budget
+from asvit.runs.search import FAMILIES_UNPLANNED, FAMILIES_UNRANKED, SearchRun, next_budget
 from asvit.runs.timing import fresh_latency, latency
 from asvit.runs.tracking import check_trackers, tracking
 from asvit.runs.training_pool import TrainingPool
@@ -106,9 +106,12 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     @property
     def title(self) -> str:
-        """As the base has it, and whether measures have to rank families."""
-        several = self.judged and self.evaluate is None and bool(self.space.branch)
-        return "\n".join([super().title, *[FAMILIES_UNRANKED] * several])
+        """As the base has it, and what does not suit a search of several families."""
+        notes = list[str]()
+        if self.space.branch and self.evaluate is None:
+            notes = [FAMILIES_UNRANKED] if self.judged else [FAMILIES_UNPLANNED]
+        planned = self.settings.controller == PREDICTOR
+        return "\n".join([super().title, *[note for note in notes if not planned]])
 
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit; a storage is not opened."""

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from asvit.cli.app import app
 from asvit.core.summary import Table
 from asvit.runs import lifecycle
+from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement
 from asvit.search import predictor_sampler as module
@@ -61,6 +62,21 @@ def test_a_search_by_measures_says_that_they_do_not_rank_families(tmp_path: Path
         families = {row["family"] for row in finalists}
         assert families <= ({*space.split(",")} if times else {""})
         assert (note in (out / "report.html").read_text()) == bool(times)
+
+
+@pytest.mark.parametrize(
+    ("controller", "space", "said"),
+    [
+        ("reinforce", "resnet,deit", True),
+        ("predictor", "resnet,deit", False),
+        ("reinforce", "resnet", False),
+    ],
+)
+def test_trainings_of_families_drawn_by_chance_say_so(
+    controller: str, space: str, said: bool
+) -> None:
+    run = SearchAlgorithm.make(controller=controller, space=space, trainings=8)
+    assert ("draws families by chance" in run.title) == said
 
 
 def test_a_function_of_ones_own_may_rank_families(
