@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from asvit.architectures.genotype import Genotype
+from asvit.core.run_files import MODEL
+from asvit.networks import WeightsFile
 from asvit.runs.algorithms.design_plan import recipe_for
 from asvit.spaces import build, cost
 from experiments import (
@@ -71,6 +73,8 @@ def test_a_network_made_by_hand_is_trained_for_the_time_of_a_design(
     assert len(each) >= 2
     assert sum(each) <= 4 * 2.0 + 2 * max(each)
     assert trained.settings.train_on_validation
+    facts = WeightsFile.read(tmp_path / "run" / MODEL).facts
+    assert (facts["top1"], facts["train_on_validation"]) == (None, True)
     assert 0 <= study_designs.test(tmp_path / "run", data / "test") <= 100
 
 
