@@ -58,6 +58,6 @@ class MixedViT(AsViT):
             convert(self.layers[stage], ffn="compact", branches=0, inplace=True)
         if self.weights_suit_width:
             for stage in {*shifted, *compact}:
-                self.layers[stage].blocks.apply(init_by_width)
+                cast("nn.Module", self.layers[stage].blocks).apply(init_by_width)
         if pooled:
             self.layers[2].downsample = TokenPooling2d(*genotype.stage_widths[2:])
