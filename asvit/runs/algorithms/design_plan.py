@@ -389,6 +389,14 @@ class DesignPlan:
         sizes = [max(1, self._validation_share * size) for size in self._sizes]
         return len(sizes) ** 2 / sum(1 / size for size in sizes)
 
+    def _learned(self, name: str) -> bool:
+        """Whether a network of the last round is better than chance by two standard errors."""
+        sizes = [1] * self._classes if self.balance != "none" else self._sizes
+        chance = 100 * max(sizes) / sum(sizes) if len(sizes) > 1 else 100 / self._classes
+        error = math.sqrt(chance * (100 - chance) / self._validated)
+        lead: float = self.results[name]["validation"] - chance
+        return lead > 2 * error
+
     def _weights(self, name: str) -> Path:
         """The file of the weights that a pretrained network starts from."""
         return self.folder / PRETRAINED_WEIGHTS[PRETRAINED.index(name)]
@@ -510,17 +518,26 @@ class DesignPlan:
         )
 
     def training(self) -> TrainAlgorithm:
-        """The training of the winner on all pictures, from its weights in the last round."""
+        """The training of the winner on all pictures, from its weights in the last round.
+
+        Where these are no better than chance, it begins as it did there: networks that have not
+        begun to learn within a whole schedule may stay on that plateau for as long again.
+        """
         choice = self.results["choice"]
-        text = self.network(choice["winner"])["architecture"]
+        winner, weights = choice["winner"], dict[str, Any]()
+        if winner in PRETRAINED or self._learned(winner):
+            weights = {"weights": str(self.folder / winner)}
+        elif winner in self.results["epochs"]["fractals"]:
+            weights = {"weights": str(self.folder / _on_fractals(winner)), "new_head": True}
+        text = self.network(winner)["architecture"]
         side, epochs = self.results["finalists"]["side"], choice["epochs"]
         return self._training(
             text,
             side,
             epochs,
             "training",
-            **self._tuning(choice["winner"]),
-            weights=str(self.folder / choice["winner"]),
+            **self._tuning(winner),
+            **weights,
             hours=choice.get("hours"),
             train_on_validation=True,
             # Their accuracy says nothing any more.
