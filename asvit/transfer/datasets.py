@@ -106,7 +106,21 @@ def _read_coco(file: Path) -> Any:
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{file} is not in COCO's format ({reason})") from error
+    for number, o in coco.anns.items():
+        if min(o["bbox"][2:]) > 0 and not _has_mask(o["segmentation"]):
+            raise ValueError(
+                f"{file}: annotation {number} has no mask; its segmentation must be polygons of "
+                "at least 6 numbers, or an object with size and counts"
+            )
     return coco
+
+
+def _has_mask(segmentation: Any) -> bool:
+    """Whether it is an encoded mask, or polygons of three corners at least."""
+    if isinstance(segmentation, dict):
+        return {"size", "counts"} <= segmentation.keys()
+    polygons = segmentation if isinstance(segmentation, list) else []
+    return bool(polygons) and all(isinstance(p, list) and len(p) >= 6 for p in polygons)
 
 
 class SceneImages(Dataset[Sample]):
