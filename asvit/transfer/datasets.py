@@ -39,7 +39,7 @@ class CocoImages(Dataset[Sample]):
 
     Attributes:
         classes: Names of the categories, sorted by id.
-        with_objects: Indices of the images that have objects.
+        with_objects: Indices of the images that have objects other than crowds.
         digest: SHA-256 of the annotations.
     """
 
@@ -57,9 +57,15 @@ class CocoImages(Dataset[Sample]):
         self._labels = {category["id"]: i for i, category in enumerate(categories, 1)}
         self._crowds = crowds
         self._ids = sorted(self._coco.imgs)
-        self.with_objects = [i for i in range(len(self._ids)) if self._objects(i)]
+        self.with_objects = [
+            i
+            for i in range(len(self._ids))
+            if not all(o.get("iscrowd", 0) for o in self._objects(i))
+        ]
         if not self.with_objects:
-            raise ValueError(f"{file} has no objects with an area; give annotated images")
+            raise ValueError(
+                f"{file} has no objects with an area, crowds aside; give annotated images"
+            )
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -80,6 +80,11 @@ def test_crowds_and_boxes_without_extent_are_left_out_of_training(tmp_path: Path
     assert target["masks"].shape == (0, *image.shape[-2:])
     kept = CocoImages(tmp_path, "train", crowds=True)
     assert kept[0][1]["iscrowd"].tolist() == [1]
+    assert kept.with_objects == [1]
+    changed(file, annotations=objects[:2])
+    for crowds in (False, True):
+        with pytest.raises(ValueError, match="has no objects with an area, crowds aside"):
+            CocoImages(tmp_path, "train", crowds=crowds)
 
 
 def test_a_folder_without_the_split(tmp_path: Path) -> None:
