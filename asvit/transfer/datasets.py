@@ -135,7 +135,7 @@ class SceneImages(Dataset[Sample]):
     ``images`` and ``annotations``, or a subfolder of each per split, hold files of the same names
     except for suffixes. Annotations number the classes from 1, with 0 for no class. An item is the
     image, ``[3, H, W]`` uint8, and the labels, ``[1, H, W]`` uint8, which number the classes from
-    0, with 255 for no class. The ``digest`` is that of the names of all files.
+    0, with 255 for no class. The ``digest`` is that of the names and sizes of all files.
     """
 
     def __init__(self, folder: Path, split: str, *, classes: int) -> None:
@@ -152,8 +152,12 @@ class SceneImages(Dataset[Sample]):
         if not self._files:
             raise ValueError(f"no images in {str(images)!r}")
         self._classes = classes
-        names = "\n".join(str(path.relative_to(folder)) for pair in self._files for path in pair)
-        self.digest = hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+        lines = "\n".join(
+            f"{path.relative_to(folder)} {path.stat().st_size}"
+            for pair in self._files
+            for path in pair
+        )
+        self.digest = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
     def __len__(self) -> int:
         return len(self._files)

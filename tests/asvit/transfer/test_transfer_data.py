@@ -213,3 +213,5 @@ def test_digests_tell_annotations_apart(tmp_path: Path) -> None:
     make_ade(tmp_path, "two", images=2)
     one, two = (SceneImages(tmp_path, part, classes=3).digest for part in ("one", "two"))
     assert one != two
+    Image.fromarray(np.ones((64, 64), np.uint8)).save(tmp_path / "annotations/one/000001.png")
+    assert SceneImages(tmp_path, "one", classes=3).digest != one
