@@ -63,6 +63,16 @@ def shown(found: Comparison) -> str:
     return text
 
 
+def test_columns_of_one_name_have_their_own_cells() -> None:
+    table = Table(["class", "cat", "class"], [["cat", 51, 12], ["class", 23, 74]])
+    for width in (200, 14):  # whole, and divided
+        screen = Console(file=io.StringIO(), width=width)
+        for lines in rendered(table, screen):
+            screen.print(lines)
+        text: str = screen.file.getvalue()  # type: ignore[attr-defined]
+        assert all(number in text for number in ("51", "12", "23", "74"))
+
+
 @each
 def test_every_kind_is_compared(kind: Kind, tmp_path: Path) -> None:
     first, second = (stored(kind, tmp_path / name) for name in ("first", "second"))
