@@ -197,6 +197,9 @@ CLASSES: Mapping[str, tuple[Sequence[int], Sequence[float]]] = {
     "classes of 100 to 5, few mistakes": ((100, 50, 20, 10, 5), (0.99, 0.98, 0.95, 0.95, 0.9)),
     "40 classes of 12": ((12,) * 40, (0.9,) * 40),
     "classes of 100 and 5": ((5, 100), (0.6, 0.95)),
+    "20 classes of 1": ((1,) * 20, (0.8,) * 20),
+    "100 classes of 1": ((1,) * 100, (0.8,) * 100),
+    "100 classes of 2": ((2,) * 100, (0.8,) * 100),
 }
 
 

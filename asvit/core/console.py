@@ -9,13 +9,15 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxies.text import legible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.table import Table
+
+T = TypeVar("T")
 
 _SHORT = {"length_distortion": "L^E", "ntk_condition_number": "kappa"}
 
@@ -134,10 +136,10 @@ class _Whole:
 
 
 def fitting(
-    columns: Iterable[str], draw: Callable[[Sequence[str]], RenderableType], screen: Console
-) -> list[list[str]]:
+    columns: Iterable[T], draw: Callable[[Sequence[T]], RenderableType], screen: Console
+) -> list[list[T]]:
     """The columns in groups such that the table that ``draw`` makes of each fits the screen."""
-    groups: list[list[str]] = [[]]
+    groups: list[list[T]] = [[]]
     wide = screen.options.update(width=1000)
     for column in columns:
         more = [*groups[-1], column]

@@ -50,6 +50,13 @@ _ABOUT = (
 )
 
 
+# Columns of CSV files that are texts even where all cells could be numbers: a class may be "00".
+_TEXTS = (
+    *("image", "name", "class", "label", "predicted", "sha256"),
+    *("architecture", "network", "path", "choice", "reason"),
+)
+
+
 @dataclass(frozen=True)
 class PairedDifference:
     """A number of one run minus that of another, from what both have of the same cases."""
@@ -279,11 +286,12 @@ def _data_frame(path: Path) -> DataFrame:
     pd = data_frames()
     lines = read_text(path).splitlines(keepends=True)
     above = next((place for place, line in enumerate(lines) if line[:1] != "#"), len(lines))
-    text = io.StringIO("".join(lines[above:]))
-    frame = pd.read_csv(text, keep_default_na=False, na_values=["", "nan"], dtype={"reason": str})
+    text = "".join(lines[above:])
+    frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=["", "nan"])
+    cells = pd.read_csv(io.StringIO(text), dtype=str, na_filter=False)
     for name in frame.columns:
-        if not pd.api.types.is_numeric_dtype(frame[name]):
-            frame[name] = read_cells(frame[name].fillna("").astype(str))
+        if name in _TEXTS or not pd.api.types.is_numeric_dtype(frame[name]):
+            frame[name] = read_cells(cells[name])
     return cast("DataFrame", frame.rename(columns=lambda name: read_cells([name])[0]))
 
 

@@ -143,18 +143,23 @@ class CorrelationResult(Result):
         return {
             **super().facts(),
             "target": first,
-            **{f"tau of {row.measure}": row.correlation.tau for row in rows},
+            **{_tau_name(row.measure): row.correlation.tau for row in rows},
         }
 
     def comparable(self) -> dict[str, Any]:
-        """As the base has them, with tau of each measure for each target and its interval."""
+        """As the base has them, with tau of each measure for each target and its interval.
+
+        Here names always have the target: another run may have another first one.
+        """
+        unnamed = {_tau_name(row.measure) for row in self.correlations}
+        others = {n: value for n, value in super().comparable().items() if n not in unnamed}
         taus = {
-            _tau_name(row, self.targets): Estimate(
+            _tau_name(row.measure, row.target): Estimate(
                 row.correlation.tau, *row.correlation.tau_interval
             )
             for row in self.correlations
         }
-        return {**super().comparable(), **taus}
+        return {**others, **taus}
 
     def paired(self, other: Self) -> Mapping[str, PairedDifference]:
         """Differences of taus over the rows that both have values of, resampled together."""
@@ -162,11 +167,11 @@ class CorrelationResult(Result):
 
         ours, theirs = self.values.rows, other.values.rows
         common = [(ours[key], theirs[key]) for key in ours if key in theirs]
+        known = {(row.measure, row.target) for row in other.correlations}
         differences = {}
         for row in self.correlations:
-            name = _tau_name(row, self.targets)
-            known = name in {_tau_name(one, other.targets) for one in other.correlations}
-            if row.predicted or not known or self.digest != other.digest:
+            both = (row.measure, row.target) in known
+            if row.predicted or not both or self.digest != other.digest:
                 continue
             accuracy = self.values.accuracies[row.target]
             mine, its = (values.measures[row.measure] for values in (self.values, other.values))
@@ -174,7 +179,7 @@ class CorrelationResult(Result):
             accuracies = [accuracy[place] for place, _ in common]
             if found := paired_taus(left, right, accuracies, better=row.better):
                 value, (low, high), rows = found
-                differences[name] = PairedDifference(
+                differences[_tau_name(row.measure, row.target)] = PairedDifference(
                     value, low, high, rows, "rows that both measured"
                 )
         return differences
@@ -199,10 +204,9 @@ class CorrelationResult(Result):
         return replace(result, values=values)
 
 
-def _tau_name(finding: Finding, targets: Sequence[Target]) -> str:
-    """What tau of a finding is called among facts; the target is named unless it is the first."""
-    name = f"tau of {finding.measure}"
-    return name if finding.target == targets[0].name else f"{name}, {finding.target}"
+def _tau_name(measure: str, target: str = "") -> str:
+    """What tau of a measure is called among facts, which have the first target alone."""
+    return f"tau of {measure}, {target}" if target else f"tau of {measure}"
 
 
 def scatter_name(measure: str) -> str:

@@ -20,7 +20,7 @@ from asvit.report.style import LABELS
 from proxies.text import legible
 
 OPEN_ROWS = 40  # of a table that is shown unfolded
-MOST_ROWS = 1000  # of a table; the CSV files of the run folder have all
+MOST_ROWS = 1000  # of a table; result.json or a CSV file has all
 
 
 def result_page(
@@ -114,7 +114,7 @@ def folded(details: Table) -> str:
     every, rows = len(details.rows), details.rows[-MOST_ROWS:]
     words = f"{every:,} row{'' if every == 1 else 's'}"
     if every > len(rows):
-        words = f"The last {len(rows):,} of {words}; the CSV files of the run folder have all"
+        words = f"The last {len(rows):,} of {words}; result.json or a CSV file has all"
     state = " open" if every <= OPEN_ROWS else ""
     inner = table(replace(details, rows=rows), long=True)
     return section(

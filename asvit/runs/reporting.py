@@ -55,16 +55,16 @@ def _console_table(part: Table) -> RenderableType:
 def _divided(whole: Table, screen: Console) -> Iterator[Table]:
     """The columns of a table in several, each of which fits the screen; the first is in all."""
 
-    def part(columns: Sequence[str]) -> Table:
-        places = [0, *map(whole.columns.index, columns)]
-        rows = [[row[place] for place in places] for row in whole.rows]
-        return replace(whole, columns=[whole.columns[place] for place in places], rows=rows)
+    def part(places: Sequence[int]) -> Table:
+        columns, *rows = ([row[p] for p in (0, *places)] for row in (whole.columns, *whole.rows))
+        return replace(whole, columns=columns, rows=rows)
 
-    def table_of(columns: Sequence[str]) -> RenderableType:
-        return _console_table(replace(part(columns), title=""))
+    def table_of(places: Sequence[int]) -> RenderableType:
+        return _console_table(replace(part(places), title=""))
 
-    for place, columns in enumerate(fitting(whole.columns[1:], table_of, screen)):
-        yield replace(part(columns), title="" if place else whole.title)
+    # Of places, as two columns may have one name, such as a class called "class".
+    for group, places in enumerate(fitting(range(1, len(whole.columns)), table_of, screen)):
+        yield replace(part(places), title="" if group else whole.title)
 
 
 def notebook(kind: type[Run[Any, Any, Any]], result: Result) -> str:

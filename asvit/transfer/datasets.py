@@ -39,7 +39,7 @@ class CocoImages(Dataset[Sample]):
 
     Attributes:
         classes: Names of the categories, sorted by id.
-        with_objects: Indices of the images that have objects.
+        with_objects: Indices of the images that have objects other than crowds.
         digest: SHA-256 of the annotations.
     """
 
@@ -57,9 +57,15 @@ class CocoImages(Dataset[Sample]):
         self._labels = {category["id"]: i for i, category in enumerate(categories, 1)}
         self._crowds = crowds
         self._ids = sorted(self._coco.imgs)
-        self.with_objects = [i for i in range(len(self._ids)) if self._objects(i)]
+        self.with_objects = [
+            i
+            for i in range(len(self._ids))
+            if not all(o.get("iscrowd", 0) for o in self._objects(i))
+        ]
         if not self.with_objects:
-            raise ValueError(f"{file} has no objects with an area; give annotated images")
+            raise ValueError(
+                f"{file} has no objects with an area, crowds aside; give annotated images"
+            )
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -106,7 +112,21 @@ def _read_coco(file: Path) -> Any:
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{file} is not in COCO's format ({reason})") from error
+    for number, o in coco.anns.items():
+        if min(o["bbox"][2:]) > 0 and not _has_mask(o["segmentation"]):
+            raise ValueError(
+                f"{file}: annotation {number} has no mask; its segmentation must be polygons of "
+                "at least 6 numbers, or an object with size and counts"
+            )
     return coco
+
+
+def _has_mask(segmentation: Any) -> bool:
+    """Whether it is an encoded mask, or polygons of three corners at least."""
+    if isinstance(segmentation, dict):
+        return {"size", "counts"} <= segmentation.keys()
+    polygons = segmentation if isinstance(segmentation, list) else []
+    return bool(polygons) and all(isinstance(p, list) and len(p) >= 6 for p in polygons)
 
 
 class SceneImages(Dataset[Sample]):
@@ -115,7 +135,7 @@ class SceneImages(Dataset[Sample]):
     ``images`` and ``annotations``, or a subfolder of each per split, hold files of the same names
     except for suffixes. Annotations number the classes from 1, with 0 for no class. An item is the
     image, ``[3, H, W]`` uint8, and the labels, ``[1, H, W]`` uint8, which number the classes from
-    0, with 255 for no class. The ``digest`` is that of the names of all files.
+    0, with 255 for no class. The ``digest`` is that of the names and sizes of all files.
     """
 
     def __init__(self, folder: Path, split: str, *, classes: int) -> None:
@@ -132,8 +152,12 @@ class SceneImages(Dataset[Sample]):
         if not self._files:
             raise ValueError(f"no images in {str(images)!r}")
         self._classes = classes
-        names = "\n".join(str(path.relative_to(folder)) for pair in self._files for path in pair)
-        self.digest = hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+        lines = "\n".join(
+            f"{path.relative_to(folder)} {path.stat().st_size}"
+            for pair in self._files
+            for path in pair
+        )
+        self.digest = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
     def __len__(self) -> int:
         return len(self._files)

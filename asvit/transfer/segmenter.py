@@ -1,6 +1,7 @@
 """UperNet on a feature pyramid, and its training as a task."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torchvision.utils import draw_segmentation_masks
 
 from asvit.networks.pyramid import Pyramid
 from asvit.training.device_queue import to_device
+from asvit.training.distributed import ProcessGroup
 from asvit.transfer.datasets import Sample, SceneImages
 from asvit.transfer.session import Task, build_pyramid, colours
 from asvit.transfer.settings import IGNORED, SegmentationSettings
@@ -142,6 +144,15 @@ class Segmentation(Task[SegmentationSettings]):
             tv_tensors.Mask(_upsampled(own[None], annotation).argmax(dim=1))
             for own, annotation in zip(logits, annotations, strict=True)
         ]
+
+    def evaluate(
+        self, processes: ProcessGroup, batches: Iterable[tuple[list[Tensor], list[Any]]]
+    ) -> dict[str, float]:
+        """As the base has it; without a pixel of a class, both metrics are NaN."""
+        values = super().evaluate(processes, batches)
+        if math.isnan(values["mean_iou"]):  # where torchmetrics has an accuracy of 0
+            values["pixel_accuracy"] = math.nan
+        return values
 
     def compare(self, prediction: Tensor, annotation: Tensor, device: torch.device) -> None:
         """Update the metrics."""

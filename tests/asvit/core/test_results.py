@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from asvit.core.answers import Answer, write_answers
 from tests.asvit.toy_run import IMAGES, ToyResult, ToyRow, ToySettings
 from tests.hostile import sealed_result
 
@@ -90,6 +91,20 @@ def test_tables_of_the_folder_are_data_frames(tmp_path: Path) -> None:
     assert frame.reason.tolist() == ["", ""]
     with pytest.raises(ValueError, match="unknown table 'toyy'; did you mean 'toy'"):
         made.to_dataframe("toyy")
+
+
+def test_names_of_classes_stay_texts(tmp_path: Path) -> None:
+    made = ToyResult(**{**vars(RIGHT), "folder": tmp_path})
+    answers = [Answer("000.png", "00", "01", 0.5), Answer("001.png", "01", "nan", 0.5, 0.1, "12")]
+    write_answers(tmp_path / "predictions.csv", answers)
+    frame = made.to_dataframe("predictions")
+    assert frame["class"].tolist() == ["00", "01"]
+    assert frame.predicted.tolist() == ["01", "nan"]
+    assert frame.sha256.tolist() == ["", "12"]
+    assert math.isnan(frame.loss[0])
+    write_answers(tmp_path / "predictions.csv", [Answer("1", "007", "1e5", 0.5)])
+    cells = made.to_dataframe("predictions").loc[0]
+    assert (cells["image"], cells["class"], cells["predicted"]) == ("1", "007", "1e5")
 
 
 def test_without_a_report_there_is_no_figure() -> None:

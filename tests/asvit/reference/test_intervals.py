@@ -94,12 +94,16 @@ def test_one_group_has_the_interval_of_agresti_and_coull() -> None:
         assert found.interval == pytest.approx((max(share - away, 0), min(share + away, 1)))
 
 
-def test_balanced_accuracy_is_the_mean_recall_with_the_interval_of_price_and_bonett() -> None:
+def test_balanced_accuracy_is_the_mean_recall_with_an_interval_like_price_and_bonetts() -> None:
     classes = [[True] * 8 + [False] * 2, [True, False, True], [True] * 5]
     found = balanced_accuracy(classes)
     assert found.value == pytest.approx((0.8 + 2 / 3 + 1) / 3)
     shares = [(sum(own) + 2 / 3) / (len(own) + 4 / 3) for own in classes]
-    spread = sum(p * (1 - p) / (len(own) + 4 / 3) for p, own in zip(shares, classes, strict=True))
+    spread = 0.0
+    for share, own in zip(shares, classes, strict=True):
+        size = len(own) + 4 / 3
+        drawn = (size * share + 3 * np.mean(shares)) / (size + 3)
+        spread += drawn * (1 - drawn) / size
     away = 1.959964 * math.sqrt(spread) / 3
     assert found.interval.low == pytest.approx(np.mean(shares) - away, abs=1e-6)
     assert found.interval.high == pytest.approx(min(np.mean(shares) + away, 1), abs=1e-6)
@@ -112,6 +116,18 @@ def test_few_right_answers_of_every_class_are_not_sure() -> None:
     assert found.interval.high == 1
 
 
+@pytest.mark.parametrize("each", [1, 2])
+def test_many_classes_of_one_or_two_are_as_sure_as_one_of_all(each: int) -> None:
+    cases = 100 * each
+    ours, theirs = [i < 0.6 * cases for i in range(cases)], [i < 0.4 * cases for i in range(cases)]
+    whole, pairs = wilson(sum(ours), cases), paired_difference(ours, theirs).interval
+    # Neighbours are of different classes.
+    found = balanced_accuracy([ours[at::100] for at in range(100)]).interval
+    assert 0.9 * (whole.high - whole.low) < found.high - found.low < 1.1 * (whole.high - whole.low)
+    strata = stratified_difference(ours, theirs, [at % 100 for at in range(cases)]).interval
+    assert 0.9 * (pairs.high - pairs.low) < strata.high - strata.low
+
+
 def test_a_difference_over_strata_is_the_mean_of_theirs() -> None:
     ours = [True] * 9 + [False] + [True, False, False]
     theirs = [True] * 6 + [False] * 4 + [True, True, False]
@@ -120,9 +136,14 @@ def test_a_difference_over_strata_is_the_mean_of_theirs() -> None:
     assert found.value == pytest.approx((3 / 10 - 1 / 3) / 2)
     sizes, more = (10 + 1, 3 + 1), 0.5
     up, down = (3 + more, 0 + more), (0 + more, 1 + more)
-    pairs = [(u / n, d / n, n) for u, d, n in zip(up, down, sizes, strict=True)]
-    centre = np.mean([u - d for u, d, _ in pairs])
-    away = 1.959964 * math.sqrt(sum((u + d - (u - d) ** 2) / n for u, d, n in pairs)) / 2
+    shares = np.array([up, down]) / sizes
+    centre = float(np.mean(shares[0] - shares[1]))
+    more_up, more_down = (
+        [(own * n + 3 * row.mean()) / (n + 3) for own, n in zip(row, sizes, strict=True)]
+        for row in shares
+    )
+    rows = zip(more_up, more_down, sizes, strict=True)
+    away = 1.959964 * math.sqrt(sum((u + d - (u - d) ** 2) / n for u, d, n in rows)) / 2
     assert found.interval == pytest.approx((centre - away, centre + away), abs=1e-6)
     mirrored = stratified_difference(theirs, ours, strata)
     assert mirrored.interval == pytest.approx([-end for end in found.interval[::-1]])

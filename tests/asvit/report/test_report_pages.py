@@ -231,7 +231,7 @@ def test_a_long_run_is_thinned_but_keeps_the_best(
     best = write(tmp_path / "run")
     text = write_report(tmp_path / "run")[-1].read_text(encoding="utf-8")
     assert f"{words}" in text
-    assert "The last 30 of 400 rows; the CSV files of the run folder have all" in text
+    assert "The last 30 of 400 rows; result.json or a CSV file has all" in text
     with (tmp_path / "run" / f"{figure}.csv").open(encoding="utf-8") as file:
         shown = [int(row[column]) for row in csv.DictReader(file)]
     assert {0, best, 399} <= set(shown)

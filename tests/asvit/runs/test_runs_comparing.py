@@ -63,6 +63,16 @@ def shown(found: Comparison) -> str:
     return text
 
 
+def test_columns_of_one_name_have_their_own_cells() -> None:
+    table = Table(["class", "cat", "class"], [["cat", 51, 12], ["class", 23, 74]])
+    for width in (200, 14):  # whole, and divided
+        screen = Console(file=io.StringIO(), width=width)
+        for lines in rendered(table, screen):
+            screen.print(lines)
+        text: str = screen.file.getvalue()  # type: ignore[attr-defined]
+        assert all(number in text for number in ("51", "12", "23", "74"))
+
+
 @each
 def test_every_kind_is_compared(kind: Kind, tmp_path: Path) -> None:
     first, second = (stored(kind, tmp_path / name) for name in ("first", "second"))
@@ -238,16 +248,32 @@ def test_taus_on_the_same_rows_are_resampled_together() -> None:
     noise = rng.normal(size=40)
     one, other = (correlated(accuracy + scale * noise, accuracy) for scale in (1.0, 0.9))
     found = compare(one, other)
-    apart = difference(found, "tau of zico")
+    apart = difference(found, "tau of zico, top1")
     assert apart.value == pytest.approx(
         other.correlations[0].correlation.tau - one.correlations[0].correlation.tau
     )
     assert (apart.cases, apart.what) == (40, "rows that both measured")
     width = apart.interval.high - apart.interval.low
-    values = found.results["tau of zico"]
+    values = found.results["tau of zico, top1"]
     assert width < (values[0].high - values[0].low) / 2  # type: ignore[union-attr]
     elsewhere = dataclasses.replace(other, digest="34")
-    assert difference(compare(one, elsewhere), "tau of zico").cases == 0
+    assert difference(compare(one, elsewhere), "tau of zico, top1").cases == 0
+
+
+def test_taus_for_different_targets_are_not_compared() -> None:
+    accuracy = np.random.default_rng(0).normal(size=20)
+    one = correlated(accuracy, accuracy)
+    target = dataclasses.replace(one.targets[0], name="top5")
+    finding = dataclasses.replace(one.correlations[0], target="top5")
+    values = dataclasses.replace(one.values, accuracies={"top5": tuple(-accuracy)})
+    other = dataclasses.replace(one, targets=(target,), correlations=(finding,), values=values)
+    assert (one.facts()["tau of zico"], other.facts()["target"]) == (1, "top5")
+    found = compare(one, other)
+    assert [row.measure for row in found.differences if "tau" in row.measure] == []
+    assert {name for name in found.results if "tau" in name} == {
+        "tau of zico, top1",
+        "tau of zico, top5",
+    }
 
 
 def table(*accuracies: float) -> BuildResult:

@@ -54,11 +54,24 @@ def test_polygons(tmp_path: Path) -> None:
     assert target["iscrowd"].tolist() == [0]
 
 
+@pytest.mark.parametrize(
+    "outline", [[], None, [[]], [[4, 6, 14, 6]], [4, 6, 14, 6, 14, 14], {"size": [32, 32]}]
+)
+def test_objects_without_a_mask_are_refused(outline: object, tmp_path: Path) -> None:
+    file = make_coco(tmp_path, "train", images=1)
+    objects = json.loads(file.read_text())["annotations"]
+    objects[1]["segmentation"] = outline
+    changed(file, annotations=objects)
+    with pytest.raises(ValueError, match=r"instances_train.json: annotation 3 .*6 numbers") as no:
+        CocoImages(tmp_path, "train")
+    assert "\n" not in str(no.value)
+
+
 def test_crowds_and_boxes_without_extent_are_left_out_of_training(tmp_path: Path) -> None:
     file = make_coco(tmp_path, "train", images=2)
     objects = json.loads(file.read_text())["annotations"]
     objects[0]["iscrowd"] = 1
-    objects[1]["bbox"][2] = 0
+    objects[1]["bbox"][2], objects[1]["segmentation"] = 0, []
     changed(file, annotations=objects)
     images = CocoImages(tmp_path, "train")
     assert images.with_objects == [1]
@@ -67,6 +80,11 @@ def test_crowds_and_boxes_without_extent_are_left_out_of_training(tmp_path: Path
     assert target["masks"].shape == (0, *image.shape[-2:])
     kept = CocoImages(tmp_path, "train", crowds=True)
     assert kept[0][1]["iscrowd"].tolist() == [1]
+    assert kept.with_objects == [1]
+    changed(file, annotations=objects[:2])
+    for crowds in (False, True):
+        with pytest.raises(ValueError, match="has no objects with an area, crowds aside"):
+            CocoImages(tmp_path, "train", crowds=crowds)
 
 
 def test_a_folder_without_the_split(tmp_path: Path) -> None:
@@ -195,3 +213,5 @@ def test_digests_tell_annotations_apart(tmp_path: Path) -> None:
     make_ade(tmp_path, "two", images=2)
     one, two = (SceneImages(tmp_path, part, classes=3).digest for part in ("one", "two"))
     assert one != two
+    Image.fromarray(np.ones((64, 64), np.uint8)).save(tmp_path / "annotations/one/000001.png")
+    assert SceneImages(tmp_path, "one", classes=3).digest != one

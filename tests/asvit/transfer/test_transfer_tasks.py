@@ -226,6 +226,16 @@ def test_evaluation_counts_what_it_says() -> None:
     assert values["mean_iou"] == pytest.approx(100 * right / counted / 3, abs=1e-3)
 
 
+def test_without_a_labelled_pixel_there_are_no_metrics() -> None:
+    make_data(1, 1)
+    (file,) = Path("data/annotations/validation").iterdir()
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(file)
+    task = Segmentation(segmentation())
+    values = task.evaluate(ProcessGroup("cpu"), prepared(task))
+    assert math.isnan(values["mean_iou"])
+    assert math.isnan(values["pixel_accuracy"])
+
+
 def test_evaluation_is_at_the_size_of_the_annotation() -> None:
     make_ade(Path("data"), "training", images=1)
     make_ade(Path("data"), "validation", images=1, side=100)
