@@ -224,12 +224,23 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             storage: BaseStorage = open_journal(self.folder / JOURNAL)
             study = first_study(storage)
         else:
+            self._check_moved()
             storage = self.shared
             if self.fresh and self.elsewhere:
                 optuna.delete_study(study_name=self.study_name, storage=storage)
             study = find_study(storage, self.study_name)
         study = study or create_study(storage, self.study_name, objectives(self.better))
         return self._ours(StudyStore(study, self.shared))
+
+    def _check_moved(self) -> None:
+        """Refuse a storage for a folder that has its study: its result would be replaced.
+
+        A folder whose study was in another storage lacks the journal, which is refused before.
+        """
+        if not self.fresh and os.path.lexists(self.folder / JOURNAL):
+            raise ValueError(
+                f"the study of {self.folder} is in {JOURNAL}; leave storage out, {ELSEWHERE}"
+            )
 
     def _ours(self, store: StudyStore) -> StudyStore:
         if store.settings is None and store.study.trials:
