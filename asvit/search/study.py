@@ -75,8 +75,9 @@ def open_url(url: str) -> RDBStorage:
     try:
         try:
             return _open(url)
-        except (exc.IntegrityError, exc.ProgrammingError):
-            # Another process was making the tables of a new database at the same time.
+        except exc.DBAPIError as error:
+            if not _is_being_made(error):
+                raise
             time.sleep(_MAKING_SECONDS)
             return _open(url)
     except Exception as error:  # noqa: BLE001 - drivers raise anything
@@ -89,6 +90,13 @@ def open_url(url: str) -> RDBStorage:
         raise ValueError(f"cannot open the storage {public}: {why}") from (
             None if HIDDEN in public else error
         )
+
+
+def _is_being_made(error: exc.DBAPIError) -> bool:
+    """Whether another process was making the tables of a new database at the same time."""
+    if isinstance(error, exc.OperationalError):  # also of a server that cannot be reached
+        return any(words in str(error.orig) for words in ("already exists", "locked"))
+    return isinstance(error, exc.IntegrityError | exc.ProgrammingError)
 
 
 def _open(url: str) -> RDBStorage:
