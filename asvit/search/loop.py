@@ -189,7 +189,9 @@ class Search:
         self.limits = Limits(self.space, self.settings, timed)
         if self.settings.limited:
             self.lease.limits = self.limits
-            if isinstance(self.study.sampler, SpaceSampler):
+        if isinstance(self.study.sampler, SpaceSampler):
+            self.study.sampler.hold = self.lease.hold
+            if self.settings.limited:
                 self.study.sampler.limits = self.limits
         self.finalists: Sequence[Finalist] = ()
         self.tradeoff: Sequence[Finalist] = ()  # of a search by trainings
