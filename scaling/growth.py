@@ -19,7 +19,7 @@ from proxies.registry import Better
 from scaling.budget import UNIT_NAMES, Budget
 from scaling.ranking import Directions, best_places, rank_sums
 from scaling.rules import RULES, CostOf, within
-from scaling.shapes import Shape, final_step_candidates, proposals, shape_of
+from scaling.shapes import Shape, final_step_candidates, proposals, shape_of, with_width_step
 from scaling.trajectory import Candidate, Kind, Step, Trajectory
 
 DEFAULT_MEASURES = ("length_distortion", "ntk_condition_number")
@@ -55,6 +55,7 @@ class CandidateMeasurer:
     known: ScoreCache
     arguments: Mapping[str, Any]
     measure_shapes: MeasureShapes | None = None
+    width_step: int = 1
     better: dict[str, Better] = field(init=False)
     fresh: int = field(init=False, default=0)
 
@@ -63,7 +64,7 @@ class CandidateMeasurer:
 
     def __call__(self, shapes: Sequence[tuple[Shape, Cost]]) -> Iterator[Candidate]:
         """Yield a candidate for each shape and its cost at full width, as scores arrive."""
-        reduced = [measured_shape(shape, self.ratio) for shape, _ in shapes]
+        reduced = [measured_shape(shape, self.ratio, self.width_step) for shape, _ in shapes]
         new = [small for small in dict.fromkeys(reduced) if self._cached(small) is None]
         fresh = iter((self.measure_shapes or self._measure_in_turn)(new))
         for (shape, cost), small in zip(shapes, reduced, strict=True):
@@ -90,9 +91,12 @@ class CandidateMeasurer:
             yield measure(build, self.measures, key=SEED_KEY, **self.arguments)
 
 
-def measured_shape(shape: Shape, ratio: float) -> Shape:
-    """The shape that is measured for ``shape``: its width times ``ratio``, rounded down."""
-    return shape.wider(max(1, math.floor(round(shape.width * ratio, 9))))
+def measured_shape(shape: Shape, ratio: float, width_step: int = 1) -> Shape:
+    """The shape that is measured for ``shape``: its width times ``ratio``, rounded down.
+
+    The width is a multiple of ``width_step``.
+    """
+    return with_width_step(shape.wider(math.floor(round(shape.width * ratio, 9))), width_step)
 
 
 def directions(measures: Sequence[str]) -> dict[str, Better]:
@@ -148,6 +152,7 @@ def grow(
     stop_within: float = 0.02,
     ratio: float = 0.25,
     width_multiple: int = 1,
+    width_step: int = 1,
     measures: Sequence[str] = DEFAULT_MEASURES,
     known: ScoreCache | None = None,
     measure_shapes: MeasureShapes | None = None,
@@ -187,6 +192,8 @@ def grow(
         stop_within: Tolerance of the final size, as a fraction of the budget.
         ratio: Measured width over full width, rounded down; costs are those of the full width.
         width_multiple: Widths are multiples of this, except in a final step.
+        width_step: All widths are multiples of this, also in a final step and where measured: what
+            ``build`` rounds widths down to. The width of the start is one.
         measures: Names of the measures; see ``proxies.PROXIES``.
         known: Scores measured before; new ones are added. With a persistent one a growth can be
             resumed.
@@ -227,8 +234,11 @@ def grow(
         >>> trajectory.steps[0].chosen.depths
         (1, 1)
     """
-    if width_multiple < 1:
-        raise ValueError(f"width_multiple must be at least 1, got {width_multiple}")
+    for name, number in (("width_multiple", width_multiple), ("width_step", width_step)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+    if width % width_step:
+        raise ValueError(f"width {width} is not a multiple of width_step={width_step}")
     for name, value in (("ratio", ratio), ("stop_within", stop_within)):
         if not 0 < value <= 1:
             raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
@@ -253,9 +263,11 @@ def grow(
                 "together": together,
             },
             measure_shapes=measure_shapes,
+            width_step=width_step,
         ),
         stop_within=float(stop_within),
-        width_multiple=width_multiple,
+        width_multiple=math.lcm(width_multiple, width_step),
+        width_step=width_step,
         progress=progress or (lambda _event: None),
     )
     start = shape_of(depths, width, expansions)
@@ -271,6 +283,7 @@ class _Growth:
     measurer: CandidateMeasurer
     stop_within: float
     width_multiple: int
+    width_step: int
     progress: Callable[[GrowthEvent], None]
     steps: list[Step] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
@@ -290,7 +303,7 @@ class _Growth:
         self._begin(start)
         reached = (one for one in (*budgets, self.budget) if within(self.cost, one)(start))
         for budget in reached:
-            shape = RULES[rule].largest(start, self.cost, budget)
+            shape = RULES[rule].largest(start, self.cost, budget, width_step=self.width_step)
             if self._is_larger(self.cost(*shape)):
                 self._step("rule", [shape])
         return self._trajectory()
@@ -330,7 +343,8 @@ class _Growth:
             cost = self.cost(*shape)
             return self._is_larger(cost) and self._close_enough(cost)
 
-        return "land", final_step_candidates(current, fits, ends_growth)
+        candidates = final_step_candidates(current, fits, ends_growth, width_step=self.width_step)
+        return "land", candidates
 
     def _is_larger(self, cost: Cost) -> bool:
         """Whether a model of this cost has more parameters and more of the budgeted unit."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from proxies.registry import Registry
 from scaling.budget import Budget
-from scaling.shapes import Shape, largest_fitting, wider
+from scaling.shapes import Shape, largest_fitting, stepped, wider
 
 if TYPE_CHECKING:
     from proxies import Cost
@@ -67,10 +67,15 @@ class Rule:
     #: Whether the width then grows into what rounded depths and expansions leave of a budget.
     lands: bool = True
 
-    def largest(self, start: Shape, cost: CostOf, budget: Budget) -> Shape:
-        """The largest shape within ``budget``; errors as :func:`scale_by_rule`."""
-        shape = scale_by_rule(self.family, start, cost, budget)
-        return scale_by_rule(wider, shape, cost, budget) if self.lands else shape
+    def largest(self, start: Shape, cost: CostOf, budget: Budget, *, width_step: int = 1) -> Shape:
+        """The largest shape within ``budget``; errors as :func:`scale_by_rule`.
+
+        Its width is a multiple of ``width_step``.
+        """
+        shape = scale_by_rule(self.family, start, cost, budget, width_step=width_step)
+        if not self.lands:
+            return shape
+        return scale_by_rule(wider, shape, cost, budget, width_step=width_step)
 
 
 #: EfficientNet's depth and width for the same compute (arXiv:1905.11946), without its image size.
@@ -107,9 +112,11 @@ def within(cost: CostOf, budget: Budget) -> Callable[[Shape], bool]:
     return fits
 
 
-def scale_by_rule(family: Family, start: Shape, cost: CostOf, budget: Budget) -> Shape:
-    """The largest shape of a family within ``budget``."""
-    shape = largest_fitting(family(start), within(cost, budget))
+def scale_by_rule(
+    family: Family, start: Shape, cost: CostOf, budget: Budget, *, width_step: int = 1
+) -> Shape:
+    """The largest shape of a family within ``budget``, its width a multiple of ``width_step``."""
+    shape = largest_fitting(stepped(family(start), width_step), within(cost, budget))
     if shape is None:
         raise ValueError(f"no member of this family ends within {budget}")
     return shape

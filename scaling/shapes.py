@@ -95,19 +95,23 @@ def proposals(
 
 
 def final_step_candidates(
-    shape: Shape, fits: Callable[[Shape], bool], close_enough: Callable[[Shape], bool]
+    shape: Shape,
+    fits: Callable[[Shape], bool],
+    close_enough: Callable[[Shape], bool],
+    *,
+    width_step: int = 1,
 ) -> list[Shape]:
     """Finer candidates, for a last step once no proposal fits the budget.
 
     For the current depths, and for one more block in each stage, take the widest shape that fits.
     If none is close enough to the budget, add two blocks, to one stage or to two, then three, then
-    four. Expansions grow as blocks do.
+    four. Expansions grow as blocks do. Widths are multiples of ``width_step``.
     """
     new, bases = [shape], [shape]
     for _ in range(MAX_EXTRA_BLOCKS):
         new = list(dict.fromkeys(step for base in new for step in base.steps()))
         bases += new
-        widest = [largest_fitting(wider(base), fits) for base in bases]
+        widest = [largest_fitting(stepped(wider(base), width_step), fits) for base in bases]
         candidates = [shape for shape in widest if shape is not None and close_enough(shape)]
         if candidates:
             return candidates
@@ -137,6 +141,16 @@ def largest_fitting(family: Callable[[int], Shape], fits: Callable[[Shape], bool
         else:
             above = middle
     return family(below)
+
+
+def stepped(family: Callable[[int], Shape], width_step: int) -> Callable[[int], Shape]:
+    """A family with its widths rounded down to multiples of ``width_step``, at least one."""
+    return lambda number: with_width_step(family(number), width_step)
+
+
+def with_width_step(shape: Shape, width_step: int) -> Shape:
+    """The shape with its width rounded down to a multiple of ``width_step``, at least one."""
+    return shape.wider(max(1, shape.width // width_step) * width_step)
 
 
 def wider(shape: Shape) -> Callable[[int], Shape]:

@@ -19,6 +19,11 @@ NUMBER: Final = re.compile(r"[0-9]{1,5}")
 class Growable:
     """Base of architectures that scaling grows: dataclasses with ``depths`` and ``width``."""
 
+    @property
+    def width_step(self) -> int:
+        """What widths are rounded down to multiples of."""
+        return 1
+
     def with_(
         self,
         *,

@@ -16,7 +16,7 @@ from asvit.spaces.families import PREFIX
 from proxies import Cost
 from proxies.counts import TimedCost
 from scaling.growth import check_budget, measured_shape
-from scaling.shapes import shape_of
+from scaling.shapes import Shape, shape_of
 
 
 class GrowthSeed:
@@ -30,6 +30,8 @@ class GrowthSeed:
         self.space, self._seed = find_growable(settings.architecture)
         expansions = self._expansions() if settings.grows_expansions else ()
         self.start = shape_of(self._seed.depths, self._seed.width, expansions)
+        #: What widths are multiples of; architectures of other packages may not say.
+        self.width_step: int = getattr(self._seed, "width_step", 1)
         self.time: Callable[[str], float] | None = None  # milliseconds of a text's network
         self._settings = settings
         for side in (settings.image_size, settings.count_size):
@@ -45,6 +47,11 @@ class GrowthSeed:
         """The canonical text."""
         sizes = {"depths": depths, "width": width, "expansions": expansions}
         return str(self._seed.with_(**sizes))
+
+    @property
+    def measured_start(self) -> Shape:
+        """The start at the width that it is measured at."""
+        return measured_shape(self.start, self._settings.ratio, self.width_step)
 
     def build(self, *sizes: Any) -> nn.Module:
         """A freshly initialised network for the images that are measured on."""
@@ -78,7 +85,7 @@ class GrowthSeed:
         return self._seed.expansions
 
     def _check_measured_width(self) -> None:
-        small = measured_shape(self.start, self._settings.ratio)
+        small = self.measured_start
         try:
             self.name(*small)
         except ValueError as error:

@@ -90,6 +90,7 @@ class History:
     ) -> None:
         self._study = study
         self._branch, self._random = space.branch, settings.controller == "random"
+        self._most = settings.trials
         self._better = dict(better)
         self.objectives = objectives(better)
         make = get_controller(settings.controller).make
@@ -108,7 +109,8 @@ class History:
 
     def catch_up(self) -> None:
         """Add the trials that this process, or another one, has measured since the last call."""
-        trials = measured_trials(self._study)
+        # Another process that shares the study may have been asked for more.
+        trials = measured_trials(self._study)[: self._most]
         numbers = [trial.number for trial in trials]
         if numbers[: len(self.numbers)] != self.numbers:
             self._clear()  # a process that shares the study was slower with an earlier trial
@@ -189,7 +191,9 @@ class Search:
         self.limits = Limits(self.space, self.settings, timed)
         if self.settings.limited:
             self.lease.limits = self.limits
-            if isinstance(self.study.sampler, SpaceSampler):
+        if isinstance(self.study.sampler, SpaceSampler):
+            self.study.sampler.hold = self.lease.hold
+            if self.settings.limited:
                 self.study.sampler.limits = self.limits
         self.finalists: Sequence[Finalist] = ()
         self.tradeoff: Sequence[Finalist] = ()  # of a search by trainings

@@ -72,6 +72,8 @@ class SpaceSampler(BaseSampler):
     """
 
     limits: Limits | None = None  #: what an architecture has to be within; None for any
+    #: Called with each trial before it is drawn; writes whose it is where a study is shared.
+    hold: Callable[[FrozenTrial], None] | None = None
 
     def __init__(
         self, dimensions: Dimensions, better: Directions, settings: SearchSettings
@@ -79,6 +81,11 @@ class SpaceSampler(BaseSampler):
         self._dimensions = {name: tuple(choices) for name, choices in dimensions.items()}
         self._better = dict(better)
         self._settings = settings
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Hold the trial: a draw takes long where a predictor is fitted or networks are timed."""
+        if self.hold is not None:
+            self.hold(trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
         """The whole space."""

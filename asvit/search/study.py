@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +75,9 @@ def open_url(url: str) -> RDBStorage:
     try:
         try:
             return _open(url)
-        except (exc.IntegrityError, exc.ProgrammingError):
-            # Another process was making the tables of a new database at the same time.
+        except exc.DBAPIError as error:
+            if not _is_being_made(error):
+                raise
             time.sleep(_MAKING_SECONDS)
             return _open(url)
     except Exception as error:  # noqa: BLE001 - drivers raise anything
@@ -89,6 +90,13 @@ def open_url(url: str) -> RDBStorage:
         raise ValueError(f"cannot open the storage {public}: {why}") from (
             None if HIDDEN in public else error
         )
+
+
+def _is_being_made(error: exc.DBAPIError) -> bool:
+    """Whether another process was making the tables of a new database at the same time."""
+    if isinstance(error, exc.OperationalError):  # also of a server that cannot be reached
+        return any(words in str(error.orig) for words in ("already exists", "locked"))
+    return isinstance(error, exc.IntegrityError | exc.ProgrammingError)
 
 
 def _open(url: str) -> RDBStorage:
@@ -241,6 +249,7 @@ class StudyLease:
 
     def __post_init__(self) -> None:
         self._record: _Record | None = getattr(self.storage, "record_heartbeat", None)
+        self._held: set[int] = set()  # ids of its trials, for heartbeats
         self._unclaimed: dict[int, float] = {}  # number of a trial to when it was first seen so
         place = f"{socket.gethostname()}:{self.folder.resolve()}"
         self._owner = hashlib.sha256(place.encode()).hexdigest()[:16]  # names no machine
@@ -259,7 +268,7 @@ class StudyLease:
         for trial in left:
             if self.storage is None:
                 journal = self.study._storage
-                journal.set_trial_state_values(self._id(journal, trial), TrialState.WAITING)
+                journal.set_trial_state_values(trial._trial_id, TrialState.WAITING)
             else:
                 self.study.tell(trial.number, state=TrialState.FAIL)
         if left:
@@ -272,12 +281,29 @@ class StudyLease:
         self, distributions: dict[str, BaseDistribution], count: int, *, wanted: int
     ) -> list[Trial]:
         """Ask the study for ``count`` trials, or fewer, so that ``wanted`` are measured in all."""
-        with warnings.catch_warnings():
+        self._held = set()
+        with warnings.catch_warnings(), self._beating():
             # The library warns that heartbeats are for its own loop; ours sends them, too.
             warnings.filterwarnings("ignore", message="Heartbeat of storage")
             count = min(count, wanted - len(active_trials(self.study)))
-            trials = [self._ask(distributions) for _ in range(count)]
-        return [trial for trial in trials if self.storage is None or self._claim(trial, wanted)]
+            # Each is claimed before the next one is drawn, which may take long.
+            trials = (self._ask(distributions) for _ in range(count))
+            return [one for one in trials if self.storage is None or self._claim(one, wanted)]
+
+    def hold(self, trial: FrozenTrial | Trial) -> None:
+        """Write that this process has a trial, and send heartbeats for it from now on.
+
+        Samplers call it before they draw, which takes long where networks are timed.
+
+        Raises:
+            UpdateFinishedTrialError: If another process gave it up.
+        """
+        if self.storage is None:
+            return
+        if self._record is not None:
+            self._record(trial._trial_id)
+        self.storage.set_trial_user_attr(trial._trial_id, _OWNER, self._owner)
+        self._held.add(trial._trial_id)
 
     def _ask(self, distributions: dict[str, BaseDistribution]) -> Trial:
         """Ask for trials until one is within the limits.
@@ -291,18 +317,20 @@ class StudyLease:
                 trial.set_constraint(OUTSIDE, min(excess.share, _FAR))
                 self.study.tell(trial, state=TrialState.PRUNED)
 
+        def draw() -> Trial:
+            trial = self.study.ask(distributions)
+            with suppress(UpdateFinishedTrialError):  # which its claim finds
+                self.hold(trial)  # before its network is timed
+            return trial
+
         if self.limits is None:
             return self.study.ask(distributions)
-        return self.limits.first(
-            lambda: self.study.ask(distributions), lambda trial: trial.params, outside=prune
-        )
+        return self.limits.first(draw, lambda trial: trial.params, outside=prune)
 
     def _claim(self, trial: Trial, wanted: int) -> bool:
         """Whether ``trial`` is among the ``wanted``; two processes may have taken the last one."""
         try:
-            if self.storage is not None and self._record is not None:
-                self._record(self._id(self.storage, trial))
-            trial.set_user_attr(_OWNER, self._owner)
+            self.hold(trial)
         except UpdateFinishedTrialError:  # it took too long, and another process gave it up
             return False
         if place_of(self.study, trial) < wanted:
@@ -313,12 +341,18 @@ class StudyLease:
     @contextmanager
     def at_work(self, trials: Sequence[Trial]) -> Iterator[None]:
         """Send heartbeats while this process measures ``trials``."""
+        self._held = {trial._trial_id for trial in trials}
+        with self._beating():
+            yield
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Send heartbeats for the trials held, those that are added meanwhile among them."""
         if self.storage is None or self._record is None:
             yield
             return
-        ended = threading.Event()
-        ids = [self._id(self.storage, trial) for trial in trials]
-        thread = threading.Thread(target=_beat, args=(self._record, ids, ended), daemon=True)
+        ended, args = threading.Event(), (self._record, self._held)
+        thread = threading.Thread(target=_beat, args=(*args, ended), daemon=True)
         thread.start()
         try:
             yield
@@ -363,15 +397,11 @@ class StudyLease:
     def _running(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
-    def _id(self, storage: BaseStorage, trial: FrozenTrial | Trial) -> int:
-        study = storage.get_study_id_from_name(self.study.study_name)
-        return storage.get_trial_id_from_study_id_trial_number(study, trial.number)
 
-
-def _beat(record: _Record, trials: Sequence[int], ended: threading.Event) -> None:
+def _beat(record: _Record, trials: Set[int], ended: threading.Event) -> None:
     while True:
         try:
-            for trial in trials:
+            for trial in tuple(trials):
                 record(trial)
         except (OSError, OptunaError, exc.SQLAlchemyError) as error:
             why = first_line(error.__cause__ or error)

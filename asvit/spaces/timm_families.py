@@ -231,6 +231,11 @@ class TimmArchitecture(Growable):
         object.__setattr__(self, "options", tuple(sorted(options.items())))
 
     @property
+    def width_step(self) -> int:
+        """As the base says: that of the family."""
+        return self.family.multiple
+
+    @property
     def model(self) -> TimmModel:
         """The model of timm's registry with its arguments."""
         arguments = self.family.arguments(self.width, self.depths, dict(self.options))

@@ -177,6 +177,21 @@ def test_the_measured_width_is_rounded_down(width: int, ratio: float, expected: 
     assert measured_shape(Shape((2, 1), width), ratio) == Shape((2, 1), expected)
 
 
+@pytest.mark.parametrize("rule", [None, "width", "aspect"])
+@pytest.mark.parametrize("multiple", [1, 6])
+def test_all_widths_are_multiples_of_the_step(rule: str | None, multiple: int) -> None:
+    made = Made(deep_and_wide)
+    found = grown("3M", made, width_step=4, width_multiple=multiple, rule=rule, width=36)
+    assert len(found.steps) > 1
+    for step in found.steps:
+        asked = step.candidates or (step.chosen,)
+        assert len({one.shape for one in asked}) == len(asked)
+        for one in asked:
+            assert one.width % (12 if step.kind == "grow" and multiple == 6 else 4) == 0
+            assert one.measured_width == max(4, one.width // 16 * 4)
+    assert {shape.width % 4 for shape in made.asked} == {0}
+
+
 def test_candidates_equal_in_every_measure_go_by_parameters() -> None:
     found = grown("88M", Made(lambda shape: (1.0, 1.0)))
     for step in found.steps[1:]:
@@ -218,6 +233,8 @@ def test_a_start_near_the_budget_needs_no_step() -> None:
         ({"ratio": 1.5}, r"ratio must be above 0 and at most 1, got 1\.5"),
         ({"measures": ["extrinsic_curvature"]}, "extrinsic_curvature has no direction"),
         ({"width_multiple": 0}, "width_multiple"),
+        ({"width_step": 0}, "width_step must be at least 1"),
+        ({"width_step": 3}, "width 32 is not a multiple of width_step=3"),
     ],
 )
 def test_what_cannot_be_grown_is_refused(settings: dict[str, object], words: str) -> None:

@@ -41,7 +41,7 @@ from proxies import Score
 from proxies.latency import Latency
 from proxies.messages import first_line
 from scaling import GrowthEvent, Shape, Step, Trajectory, grow
-from scaling.growth import SEED_KEY, directions, measured_shape
+from scaling.growth import SEED_KEY, directions
 from scaling.trajectory import to_csv
 
 _NETWORKS = 150  # that a growth measures, about
@@ -143,7 +143,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     def _first_job(self) -> MeasurementJob:
         """What measures the architecture that the growth starts from, at its reduced width."""
         s = self.settings
-        text = self.growable.name(*measured_shape(self.growable.start, s.ratio))
+        text = self.growable.name(*self.growable.measured_start)
         return MeasurementJob(text, s.proxies, SEED_KEY, s.image_size)
 
     def _time(self, store: GrowthJournal, text: str) -> float:
@@ -195,6 +195,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             stop_within=settings.stop_within,
             ratio=settings.ratio,
             width_multiple=settings.width_multiple,
+            width_step=self.growable.width_step,
             measures=settings.proxies,
             known=store,
             measure_shapes=partial(self._measure_shapes, pool),

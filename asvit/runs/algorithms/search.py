@@ -227,12 +227,23 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             storage: BaseStorage = open_journal(self.folder / JOURNAL)
             study = first_study(storage)
         else:
+            self._check_moved()
             storage = self.shared
             if self.fresh and self.elsewhere:
                 optuna.delete_study(study_name=self.study_name, storage=storage)
             study = find_study(storage, self.study_name)
         study = study or create_study(storage, self.study_name, objectives(self.better))
         return self._ours(StudyStore(study, self.shared))
+
+    def _check_moved(self) -> None:
+        """Refuse a storage for a folder that has its study: its result would be replaced.
+
+        A folder whose study was in another storage lacks the journal, which is refused before.
+        """
+        if not self.fresh and os.path.lexists(self.folder / JOURNAL):
+            raise ValueError(
+                f"the study of {self.folder} is in {JOURNAL}; leave storage out, {ELSEWHERE}"
+            )
 
     def _ours(self, store: StudyStore) -> StudyStore:
         if store.settings is None and store.study.trials:
@@ -259,8 +270,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 f"trainings={s.trainings} has {s.trials} for drawn architectures, and {trials} "
                 f"are drawn already; use {s.trainings_for(trials)} or more"
             )
-        stored = store.start_values.get(BEFORE) or {}
-        if stored != to_json(self.before):
+        if not self._starts_alike(store):
+            stored = store.start_values.get(BEFORE) or {}
             before, now = (
                 sum(map(len, known_before(trainings).values()))
                 for trainings in (stored, self.before)
@@ -269,6 +280,15 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 f"run folder {self.folder} was started from {before} trainings of a table (now "
                 f"{now}); {ELSEWHERE}"
             )
+
+    def _starts_alike(self, store: StudyStore) -> bool:
+        """Whether the run was started from the trainings of the table that is given now."""
+        return bool((store.start_values.get(BEFORE) or {}) == to_json(self.before))
+
+    def settled(self, store: StudyStore, result: SearchResult) -> bool:
+        """As the base says, and started from the table, if one to start from is given."""
+        given = self.table is not None and not self.judged and self.evaluate is None
+        return super().settled(store, result) and (not given or self._starts_alike(store))
 
     def execute(self, store: StudyStore, tell: Tell) -> SearchResult:
         """Search until the steps are done, and measure what the search ends in."""

@@ -9,11 +9,13 @@ from asvit.architectures.genotype import Genotype
 from asvit.core.run_files import SCALING_FIGURES
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
+from asvit.runs import lifecycle
+from asvit.runs.algorithms import scaling
 from asvit.runs.estimate import Remaining
 from asvit.runs.folder import MARKER
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
-from asvit.spaces import cost
+from asvit.spaces import cost, load_space
 from proxies.latency import Latency
 from scaling import Budget
 from scaling.growth import SEED_KEY
@@ -147,6 +149,22 @@ def test_real_widths_that_heads_do_not_divide_are_grown(tmp_path: Path) -> None:
     result = scale(tmp_path, architecture=seed, budget="6M", stop_within=0.25)
     assert any(row.width % 8 for row in result.series[1:])
     assert result.series[-1].params == cost(result.series[-1].architecture).params
+
+
+@pytest.mark.parametrize("rule", ["measures", "width"])
+def test_real_widths_that_a_family_rounds_are_no_candidates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str
+) -> None:
+    monkeypatch.setattr(scaling, "MeasurementPool", fakes.FakePool)
+    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+    space = load_space("deit")
+    seed = str(space.decode({"L1": 3, "patch_size": 8}))
+    result = scale(tmp_path, architecture=seed, budget="100K", rule=rule, count_size=32, classes=2)
+    assert len(result.series) > 1
+    texts = [(row.step, row.architecture) for row in result.candidates]
+    assert len(set(texts)) == len(texts)
+    for row in result.candidates:
+        assert space.parse(row.architecture).width == row.width
 
 
 TINY = "4,2,2|4,1,2|4,1,2|4,1,2|16"

@@ -233,6 +233,26 @@ def test_another_storage_gives_the_same_trials(tmp_path: Path) -> None:
     assert optuna.get_all_study_names(open_url(url)) == ["url"]
 
 
+def test_a_storage_for_a_folder_that_has_its_study_elsewhere_is_refused(tmp_path: Path) -> None:
+    first, other = (f"sqlite:///{tmp_path}/{name}.db" for name in ("first", "other"))
+    search(tmp_path / "journal")
+    search(tmp_path / "database", storage=first)
+    search(tmp_path / "there" / "journal", storage=other)  # a study of the folder's name
+    files = [tmp_path / name / "result.json" for name in ("journal", "database")]
+    before = [path.read_bytes() for path in files]
+    changed: dict[str, Any] = {"storage": other, "controller": "random", "steps": 4}
+    for seed in (0, 9):
+        with pytest.raises(
+            ValueError, match=r"journal is in study\.journal; leave storage out, gi"
+        ):
+            search(tmp_path / "journal", seed=seed, **changed)
+        with pytest.raises(ValueError, match=r"database has result\.json but"):
+            search(tmp_path / "database", seed=seed, **changed)
+    assert [path.read_bytes() for path in files] == before
+    search(tmp_path / "journal", fresh=True, **changed)
+    assert not (tmp_path / "journal" / "study.journal").exists()
+
+
 @pytest.mark.parametrize(
     ("theirs", "told"),
     [

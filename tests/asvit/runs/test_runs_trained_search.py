@@ -155,6 +155,20 @@ def test_the_trainings_are_a_reference_table_from_which_a_search_starts(tmp_path
         search(tmp_path / "second", trainings=9)
 
 
+def test_a_finished_search_is_not_started_from_another_table(tmp_path: Path) -> None:
+    search(tmp_path / "first", trainings=5)
+    search(tmp_path / "other", trainings=5, seed=1)
+    tables = [tmp_path / name / "trainings.csv" for name in ("first", "other")]
+    alone = search(tmp_path / "alone", trainings=5)
+    with pytest.raises(ValueError, match=r"started from 0 trainings of a table \(now \d\)"):
+        search(tmp_path / "alone", trainings=5, reference=tables[0])
+    assert search(tmp_path / "alone", trainings=5).to_json() == alone.to_json()
+    started = search(tmp_path / "started", trainings=5, reference=tables[0])
+    with pytest.raises(ValueError, match=r"started from \d trainings of a table"):
+        search(tmp_path / "started", trainings=5, reference=tables[1])
+    assert search(tmp_path / "started", trainings=5).to_json() == started.to_json()
+
+
 def test_a_table_of_a_build_with_the_same_recipe_is_taken(tmp_path: Path) -> None:
     settings = search(tmp_path / "run", trainings=5).settings
     names = ("space", "width", "classes", "train_images", "test_images", "image_size")

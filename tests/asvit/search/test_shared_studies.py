@@ -22,6 +22,7 @@ from optuna.trial import TrialState
 from asvit.runs import lifecycle
 from asvit.runs.search import run_search
 from asvit.search import Measurement, study
+from asvit.search.sampler import SpaceSampler
 from asvit.search.study import StudyLease, open_url
 from tests.campaigns import forked
 
@@ -196,6 +197,59 @@ def test_signs_of_life_are_given_while_measuring(
     assert len(set(seen)) == 2
 
 
+def test_each_trial_is_claimed_before_the_next_one_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asvit.search.study.CLAIM_SECONDS", 0)
+    monkeypatch.setattr("asvit.search.study.BEAT_SECONDS", 0.02)
+    study, share = shared_study(tmp_path)
+    other, ask, seen = replace(share, folder=tmp_path / "other"), study.ask, list[int]()
+
+    def slow(*args: Any) -> optuna.Trial:
+        deadline = time.monotonic() + 30
+        while seen and len(seen) < 4:  # heartbeats of the first trial
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        other._drop_unclaimed()
+        return ask(*args)
+
+    monkeypatch.setattr(share, "_record", seen.append)
+    monkeypatch.setattr(study, "ask", slow)
+    trials = share.ask({}, 3, wanted=5)
+    assert [trial.number for trial in trials] == [0, 1, 2]
+    assert {one.state for one in study.trials} == {TrialState.RUNNING}
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_trial_is_claimed_before_a_long_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limited: bool
+) -> None:
+    monkeypatch.setattr("asvit.search.study.CLAIM_SECONDS", 0)
+    storage = open_url(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage, directions=["maximize", "minimize"])
+    share = StudyLease(study, storage, tmp_path)
+    other, waited = replace(share, folder=tmp_path / "other"), list[int]()
+
+    def meanwhile() -> None:
+        waited.append(other._drop_unclaimed())
+
+    controller = "random" if limited else "evolution"
+    search = make_search(study, lease=share, steps=4, batch=2, controller=controller)
+    if limited:  # networks of draws of the library are timed once they are drawn
+        share.limits = search.limits
+        monkeypatch.setattr(search.limits, "excess", lambda *_, **__: meanwhile())
+    else:
+        draw = SpaceSampler._within
+
+        def slow(*args: Any) -> Any:
+            meanwhile()
+            return draw(*args)
+
+        monkeypatch.setattr(SpaceSampler, "_within", slow)
+    assert len(list(search.run())) == len(waited) == 4
+    assert {one.state for one in study.trials} == {TrialState.COMPLETE}
+
+
 def test_a_trial_that_others_gave_up_is_asked_for_again(tmp_path: Path) -> None:
     storage = open_url(f"sqlite:///{tmp_path}/study.db")
     study = optuna.create_study(storage=storage, directions=["maximize", "minimize"])
@@ -229,6 +283,26 @@ def test_a_study_that_another_process_starts_over_ends_the_search(tmp_path: Path
         list(search.run())
     (trial,) = optuna.load_study(study_name=name, storage=storage).trials
     assert (trial.state, trial.user_attrs) == (TrialState.RUNNING, {})
+
+
+def test_a_search_ends_with_its_own_steps_where_another_takes_more(tmp_path: Path) -> None:
+    storage = open_url(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage, directions=["maximize", "minimize"])
+    asked: list[str] = []
+
+    def evaluate(text: str) -> Measurement:
+        asked.append(text)
+        if len(asked) == 3:  # another process joins meanwhile
+            there = optuna.load_study(study_name=study.study_name, storage=storage)
+            lease = StudyLease(there, storage, tmp_path / "other")
+            longer = make_search(there, lease=lease, steps=8).run()
+            assert len([next(longer) for _ in range(4)]) == 4
+        return fake_evaluate(text)
+
+    search = make_search(study, evaluate, lease=StudyLease(study, storage, tmp_path), steps=4)
+    assert len(list(search.run())) == len(asked) == 3
+    assert len(search.rows) == 4
+    assert search.rows[2].architecture == asked[2]
 
 
 def test_finalists_that_two_processes_measure_at_once_are_all_kept() -> None:

@@ -1,10 +1,13 @@
+from contextlib import nullcontext
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import OperationalError
 
 from asvit.core.settings import check_same_device, check_same_images
-from asvit.search import SearchSettings
+from asvit.search import SearchSettings, study
 from asvit.search.study import (
     StudyStore,
     create_study,
@@ -74,6 +77,32 @@ def test_a_storage_that_cannot_be_opened_is_named(url: str) -> None:
         open_url(url)
     assert url in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "opened"),
+    [
+        ("table studies already exists", True),
+        ("database is locked", True),
+        ("connection refused", False),
+    ],
+)
+def test_a_database_that_another_process_is_making_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str, opened: bool
+) -> None:
+    make, tries = study._open, list[str]()
+
+    def first_fails(url: str) -> RDBStorage:
+        tries.append(url)
+        if len(tries) == 1:
+            raise OperationalError("CREATE TABLE studies", {}, Exception(message))
+        return make(url)
+
+    monkeypatch.setattr(study, "_open", first_fails)
+    monkeypatch.setattr(study, "_MAKING_SECONDS", 0)
+    with nullcontext() if opened else pytest.raises(ValueError, match=message):
+        open_url(f"sqlite:///{tmp_path}/study.db")
+    assert len(tries) == 1 + opened
 
 
 def test_the_librarys_verbosity_is_put_back() -> None:
