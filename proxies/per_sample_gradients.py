@@ -241,6 +241,8 @@ class GramAccumulator(InterceptOperations):
         if not torch.is_grad_enabled():
             return out
         out = out if out.requires_grad else out + self.seed
+        # A later in-place operation would drop a view, with its hook, from the graph.
+        out = out if out._base is None else out.clone()
         self._expected[name] += 1
 
         def arrive(grads: Tensor) -> None:
@@ -308,8 +310,6 @@ class StackedGramAccumulator(GramAccumulator):
 
         def record(networks: int, out: Tensor, *values: Any) -> Tensor:
             named = dict(zip(kwargs, values[len(args) :], strict=True))
-            # A later in-place operation would drop a view, with its hook, from the graph.
-            out = out if out._base is None else out.clone()
             return self._record(name, _stacked_use(func, *values[: len(args)], **named), out)
 
         return with_stacked_tensors(record, out, *args, *kwargs.values())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import proxies.per_sample_gradients
 from proxies import measure, ntk_condition_number, ntk_matrix, ntk_spectrum
+from proxies.ntk import ntk_matrices
 from tests.proxies.networks import NETWORKS, Lambda, Table
 from tests.proxies.oracles import gram, ntk_by_images, ntk_by_single_images, weight_gradients
 
@@ -65,6 +66,30 @@ def test_uses_that_hide_the_samples_are_noticed(
     images = torch.randn(count, 3, 8, 8, dtype=torch.float64)
     expected = ntk_by_images(model, images)
     torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
+
+
+class InPlace(nn.Module):
+    """Linear maps of tokens, with a bias, whose outputs are then changed in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 6, 2, stride=2)
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        mixed = self.second(self.first(tokens).relu_())
+        mixed += tokens
+        return mixed.flatten(1)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_an_output_that_is_changed_in_place_keeps_its_weight(together: bool) -> None:
+    model, other = InPlace().double(), InPlace().double()
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    expected = ntk_by_single_images(model, images)
+    kernel = ntk_matrices([model, other], images)[0] if together else ntk_matrix(model, images)
+    torch.testing.assert_close(kernel, expected, rtol=1e-9, atol=0)
 
 
 def test_singular_kernels_have_no_condition_number() -> None:
