@@ -180,8 +180,9 @@ Call = tuple[Operation, tuple[Any, ...], Mapping[str, Any]]
 class GramAccumulator(InterceptOperations):
     """Record every use of a weight; form its Gram matrix when the backward pass has reached it.
 
-    Weights used by an operation with a rule are detached: autograd then propagates the gradients
-    of activations only, and forms no weight gradient itself.
+    A weight is detached where an operation with a rule uses it: autograd then propagates the
+    gradients of activations only, and forms no weight gradient itself. A weight that is the input
+    of an operation is not: autograd shows that it has a gradient which no rule forms.
     """
 
     networks = 1
@@ -213,17 +214,18 @@ class GramAccumulator(InterceptOperations):
         if weight_use is None or id(weight_use[0]) not in self._names:
             return func(*args, **kwargs)
         weight, use = weight_use
-        detached = [self._detached(value) for value in args]
-        out = func(*detached, **{key: self._detached(value) for key, value in kwargs.items()})
+
+        def detached(value: Any) -> Any:
+            return value.detach() if value is weight else value
+
+        named = {key: detached(value) for key, value in kwargs.items()}
+        out = func(*map(detached, args), **named)
         return self._record_call(self._names[id(weight)], use, out, (func, args, kwargs))
 
     def finish(self) -> None:
         """Finish weights that have uses without a gradient, because no output depends on them."""
         for name in list(self._arrived):
             self._finish_weight(name)
-
-    def _detached(self, value: Any) -> Any:
-        return value.detach() if id(value) in self._names else value
 
     def _attend(self, call: AttentionCall) -> Tensor:
         return attention(call)

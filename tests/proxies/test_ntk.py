@@ -92,6 +92,34 @@ def test_an_output_that_is_changed_in_place_keeps_its_weight(together: bool) -> 
     torch.testing.assert_close(kernel, expected, rtol=1e-9, atol=0)
 
 
+def learned_queries() -> nn.Module:
+    """Weights that are the input of a layer: queries, and the weight of another layer."""
+
+    def attend(model: nn.Module, x: Tensor) -> Tensor:
+        tokens = model.patch(x).flatten(2).transpose(1, 2)
+        queries = model.norm(model.query(model.queries.weight)) + model.query(model.out.weight)
+        mixed = (queries @ tokens.transpose(1, 2)).softmax(-1) @ tokens
+        return model.out(mixed).mean(1)
+
+    return Lambda(
+        attend,
+        patch=nn.Conv2d(3, 6, 2, stride=2),
+        queries=nn.Embedding(5, 6),
+        query=nn.Linear(6, 6),
+        norm=nn.LayerNorm(6),
+        out=nn.Linear(6, 5),
+    )
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_weight_that_is_the_input_of_a_layer_counts(together: bool) -> None:
+    model, other = learned_queries().double(), learned_queries().double()
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    expected = ntk_by_single_images(model, images)
+    kernel = ntk_matrices([model, other], images)[0] if together else ntk_matrix(model, images)
+    torch.testing.assert_close(kernel, expected, rtol=1e-9, atol=0)
+
+
 def test_singular_kernels_have_no_condition_number() -> None:
     model = NETWORKS["attention"][0]()
     images = torch.randn(3, 3, 8, 8)
