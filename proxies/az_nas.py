@@ -262,6 +262,9 @@ class _BlockWatcher(InterceptOperations):
         if func in _ADDITIONS:
             addresses = {x.data_ptr() for x in args if isinstance(x, Tensor)}
             self._terms |= addresses & self._tracked.keys()
+            # ``x += y``, which would overwrite a feature, becomes ``x = x + y``.
+            if func is Tensor.add_ and args[0].data_ptr() in self._tracked:
+                func = torch.add
         return func(*args, **kwargs)
 
     def hooks_on(self, block: nn.Module, name: str) -> list[torch.utils.hooks.RemovableHandle]:

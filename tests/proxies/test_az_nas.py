@@ -224,7 +224,8 @@ def around(block: nn.Module, x: Tensor) -> Tensor:
 
 def in_place(block: nn.Module, x: Tensor) -> Tensor:
     x += block.attn(x)
-    return x + block.mlp(x)
+    x += block.mlp(block.norm(x))
+    return x
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -250,10 +251,10 @@ def test_parts_of_ours() -> None:
         (before_norm, 2),
         (after_norm, 2),
         (reshaped, 2),
+        (in_place, 2),
         # Not a residual addition in between.
         (parallel, 1),
         (around, 1),
-        (in_place, 1),
     ],
 )
 @pytest.mark.parametrize("grad", [True, False])
@@ -273,6 +274,17 @@ def test_only_what_is_added_to_counts(
     if parts == 2:
         middle = (x + made.attn(x)).flatten(0, 1)
         torch.testing.assert_close(features[1].rows(features[1].tensor), middle)
+
+
+@pytest.mark.parametrize("measure", [az_expressivity, az_progressivity, az_trainability])
+def test_a_sum_may_be_written_in_place(measure: Callable[..., float]) -> None:
+    blocks = [block(before_norm), block(before_norm)]
+    net = chain(*blocks)
+    images = torch.randn(3, 5, 4)
+    expected = measure(net, images)
+    for made in blocks:
+        made.function = in_place
+    assert measure(net, images) == expected
 
 
 def test_blocks_are_cut_from_each_other() -> None:
