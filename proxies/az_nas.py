@@ -158,9 +158,12 @@ def az_nas_aggregate(*measures: ArrayLike) -> NDArray[np.float64]:
 
 
 def standard_normal_like(images: Tensor, seed: int) -> Tensor:
-    """Standard normal noise in the shape of the images, the input of AZ-NAS's measures."""
+    """Standard normal noise in the shape of the images, the input of AZ-NAS's measures.
+
+    In float32: integers would truncate it.
+    """
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(images.shape, generator=generator).to(images)
+    return torch.randn(images.shape, generator=generator).to(images.device)
 
 
 def _entropies(model: nn.Module, images: Tensor) -> Tensor:

@@ -134,9 +134,10 @@ def test_trainability_of_a_vision_transformer_equals_its_definition(vit: nn.Modu
 
 
 def test_noise_is_the_same_for_all_that_look_the_same() -> None:
-    images = torch.zeros(2, 3, 8, 8, dtype=torch.float64)
+    images = torch.zeros(2, 3, 8, 8)
     noise = standard_normal_like(images, 5)
-    assert noise.dtype == torch.float64
+    for dtype in (torch.uint8, torch.float16, torch.float64):
+        assert torch.equal(standard_normal_like(images.to(dtype), 5), noise)
     assert noise.std() == pytest.approx(1, abs=0.2)
     assert torch.equal(noise, standard_normal_like(images + 1, 5))
     assert not torch.equal(noise, standard_normal_like(images, 6))
