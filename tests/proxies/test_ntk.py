@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import proxies.per_sample_gradients
 from proxies import measure, ntk_condition_number, ntk_matrix, ntk_spectrum
@@ -114,6 +115,21 @@ def learned_queries() -> nn.Module:
 @pytest.mark.parametrize("together", [False, True])
 def test_a_weight_that_is_the_input_of_a_layer_counts(together: bool) -> None:
     model, other = learned_queries().double(), learned_queries().double()
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    expected = ntk_by_single_images(model, images)
+    kernel = ntk_matrices([model, other], images)[0] if together else ntk_matrix(model, images)
+    torch.testing.assert_close(kernel, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_maps_may_be_called_by_keywords(together: bool) -> None:
+    def mapped(model: nn.Module, x: Tensor) -> Tensor:
+        x = torch.tanh(F.conv2d(input=x, weight=model.patch.weight, stride=2))
+        return F.linear(weight=model.out.weight, input=x.flatten(1))
+
+    model, other = (
+        Lambda(mapped, patch=nn.Conv2d(3, 6, 2), out=nn.Linear(96, 5)).double() for _ in range(2)
+    )
     images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
     expected = ntk_by_single_images(model, images)
     kernel = ntk_matrices([model, other], images)[0] if together else ntk_matrix(model, images)
