@@ -136,6 +136,14 @@ def test_maps_may_be_called_by_keywords(together: bool) -> None:
     torch.testing.assert_close(kernel, expected, rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("name", ["tokens", "table"])
+def test_images_may_require_a_gradient(name: str) -> None:
+    model, images = NETWORKS[name][0](), torch.randn(4, 3, 8, 8)
+    expected = ntk_matrix(model, images)
+    assert torch.equal(ntk_matrix(model, images.requires_grad_()), expected)
+    assert images.grad is None
+
+
 def test_singular_kernels_have_no_condition_number() -> None:
     model = NETWORKS["attention"][0]()
     images = torch.randn(3, 3, 8, 8)
