@@ -158,9 +158,12 @@ def az_nas_aggregate(*measures: ArrayLike) -> NDArray[np.float64]:
 
 
 def standard_normal_like(images: Tensor, seed: int) -> Tensor:
-    """Standard normal noise in the shape of the images, the input of AZ-NAS's measures."""
+    """Standard normal noise in the shape of the images, the input of AZ-NAS's measures.
+
+    In float32: integers would truncate it.
+    """
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(images.shape, generator=generator).to(images)
+    return torch.randn(images.shape, generator=generator).to(images.device)
 
 
 def _entropies(model: nn.Module, images: Tensor) -> Tensor:
@@ -262,6 +265,9 @@ class _BlockWatcher(InterceptOperations):
         if func in _ADDITIONS:
             addresses = {x.data_ptr() for x in args if isinstance(x, Tensor)}
             self._terms |= addresses & self._tracked.keys()
+            # ``x += y``, which would overwrite a feature, becomes ``x = x + y``.
+            if func is Tensor.add_ and args[0].data_ptr() in self._tracked:
+                func = torch.add
         return func(*args, **kwargs)
 
     def hooks_on(self, block: nn.Module, name: str) -> list[torch.utils.hooks.RemovableHandle]:

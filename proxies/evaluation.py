@@ -72,8 +72,8 @@ def measure(
 
     Raises:
         KeyError: If a name is unknown.
-        ValueError: If ``repeats < 1``, the images do not have the image size, or there is not one
-            label for each image.
+        ValueError: If ``repeats < 1``, the images are not square or not of the image size, or
+            there is not one label for each image.
 
     Example:
         >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)
@@ -331,9 +331,11 @@ def _checked_images(images: Tensor | None, image_size: int | None, seed: int) ->
         generator = torch.Generator().manual_seed(seed_for(seed, "images"))
         return torch.randn(16, 3, side, side, generator=generator)
     if images.ndim != 4:
-        raise ValueError(f"images have shape {tuple(images.shape)}; use [n, C, H, W]")
-    if image_size is not None and tuple(images.shape[-2:]) != (image_size, image_size):
-        size = "x".join(map(str, images.shape[-2:]))
+        raise ValueError(f"images have shape {tuple(images.shape)}; use [n, C, S, S]")
+    size = "x".join(map(str, images.shape[-2:]))
+    if images.shape[-1] != images.shape[-2]:
+        raise ValueError(f"images are {size} px; use square ones, [n, C, S, S]")
+    if image_size is not None and images.shape[-1] != image_size:
         raise ValueError(f"images are {size} px but image_size={image_size}; use one size")
     return images
 

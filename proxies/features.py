@@ -140,8 +140,11 @@ def measured(model: nn.Module, *, norms: Norms, images: Tensor) -> Iterator[nn.M
             bypassed = _final_norms(model, images[:1])
         with ExitStack() as stack:
             for module in bypassed:
+                if "forward" in vars(module):  # set by a caller for this module alone
+                    stack.callback(setattr, module, "forward", module.forward)
+                else:
+                    stack.callback(delattr, module, "forward")
                 module.forward = _without_norm(module)
-                stack.callback(delattr, module, "forward")
             yield model
 
 

@@ -332,13 +332,17 @@ def _attend_to_dual_tokens(call: AttentionCall) -> Tensor:
 
 
 def _linear_rule(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A rule for a map that is linear in its input but for a bias, which a tangent has none of."""
+    """A rule for a map that is linear in its input but for a bias, which a tangent has none of.
 
-    def rule(x: Tensor, weight: Tensor, bias: Any = None, *args: Any, **more: Any) -> Tensor:
-        primal, tangent = unpack(x)
+    PyTorch's rule serves maps whose weight or bias depends on the image.
+    """
+
+    def rule(input: Tensor, weight: Tensor, bias: Any = None, *args: Any, **more: Any) -> Tensor:
+        primal, tangent = unpack(input)
+        constant = all(x is None or unpack(x)[1] is None for x in (weight, bias))
+        if tangent is None or not constant:
+            return operation(input, weight, bias, *args, **more)
         out = operation(primal, weight, bias, *args, **more)
-        if tangent is None:
-            return out
         return pack(out, operation(tangent, weight, None, *args, **more))
 
     return rule
@@ -348,7 +352,7 @@ class DualOperations(ReplaceOperations):
     """Inside, dual numbers (``torch.autograd.forward_ad``) pass fused attention.
 
     Linear maps get a leaner rule too: PyTorch's also multiplies by the weight's tangent, which is
-    zero here.
+    zero for a parameter.
     """
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
@@ -400,11 +404,13 @@ def _stacked_rule(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """:func:`_linear_rule` for an operation on the tensors of all networks of a stack."""
     rule = _linear_rule(operation)
 
-    def stacked(x: Tensor, weight: Tensor, bias: Any = None, *args: Any, **more: Any) -> Tensor:
+    def stacked(
+        input: Tensor, weight: Tensor, bias: Any = None, *args: Any, **more: Any
+    ) -> Tensor:
         def apply(networks: int, *tensors: Any) -> Tensor:
             return rule(*tensors, *args, **more)
 
-        return with_stacked_tensors(apply, x, weight, bias)
+        return with_stacked_tensors(apply, input, weight, bias)
 
     return stacked
 

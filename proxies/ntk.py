@@ -353,4 +353,6 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
 def _checked_images(model: nn.Module, images: Tensor) -> Tensor:
     if not len(images):
         raise ValueError("the kernel of 0 images is empty; use at least 1")
-    return images.to(reference_tensor(model))
+    # The backward pass seeks weights, and would not reach those whose outputs have a gradient
+    # only because of the images.
+    return images.detach().to(reference_tensor(model))

@@ -64,18 +64,21 @@ def gram_matrix(
     return sum(others, start=first)
 
 
-def linear_use(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, WeightUse]:
+def linear_use(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> tuple[Tensor, WeightUse]:
     """Weight and use of a call to ``F.linear``: ``x Wᵀ`` with ``x`` of ``[n, ..., i]``."""
 
     def gradient(grads: Tensor, rows: slice, samples: int) -> Tensor:
         d = grads.reshape(samples, -1, grads.shape[-1])[..., rows]
-        return torch.bmm(d.transpose(1, 2), x.reshape(samples, -1, x.shape[-1])).flatten(1)
+        x = input.reshape(samples, -1, input.shape[-1])
+        return torch.bmm(d.transpose(1, 2), x).flatten(1)
 
-    return weight, WeightUse(x, gradient)
+    return weight, WeightUse(input, gradient)
 
 
 def convolution_use(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
@@ -83,11 +86,12 @@ def convolution_use(
     dilation: Any = 1,
     groups: int = 1,
 ) -> tuple[Tensor, WeightUse] | None:
-    """Weight and use of a call to ``F.conv2d``; None if ``x`` has no batch axis.
+    """Weight and use of a call to ``F.conv2d``; None if the input has no batch axis.
 
-    The gradient is computed on the patches of ``x``. The granularity is the number of output
+    The gradient is computed on the patches of the input. The granularity is the number of output
     channels of a group.
     """
+    x = input
     if x.ndim != 4:
         return None
     kernel, stride, dilation = weight.shape[2:], _pair(stride), _pair(dilation)
@@ -180,8 +184,9 @@ Call = tuple[Operation, tuple[Any, ...], Mapping[str, Any]]
 class GramAccumulator(InterceptOperations):
     """Record every use of a weight; form its Gram matrix when the backward pass has reached it.
 
-    Weights used by an operation with a rule are detached: autograd then propagates the gradients
-    of activations only, and forms no weight gradient itself.
+    A weight is detached where an operation with a rule uses it: autograd then propagates the
+    gradients of activations only, and forms no weight gradient itself. A weight that is the input
+    of an operation is not: autograd shows that it has a gradient which no rule forms.
     """
 
     networks = 1
@@ -213,17 +218,18 @@ class GramAccumulator(InterceptOperations):
         if weight_use is None or id(weight_use[0]) not in self._names:
             return func(*args, **kwargs)
         weight, use = weight_use
-        detached = [self._detached(value) for value in args]
-        out = func(*detached, **{key: self._detached(value) for key, value in kwargs.items()})
+
+        def detached(value: Any) -> Any:
+            return value.detach() if value is weight else value
+
+        named = {key: detached(value) for key, value in kwargs.items()}
+        out = func(*map(detached, args), **named)
         return self._record_call(self._names[id(weight)], use, out, (func, args, kwargs))
 
     def finish(self) -> None:
         """Finish weights that have uses without a gradient, because no output depends on them."""
         for name in list(self._arrived):
             self._finish_weight(name)
-
-    def _detached(self, value: Any) -> Any:
-        return value.detach() if id(value) in self._names else value
 
     def _attend(self, call: AttentionCall) -> Tensor:
         return attention(call)
@@ -241,6 +247,8 @@ class GramAccumulator(InterceptOperations):
         if not torch.is_grad_enabled():
             return out
         out = out if out.requires_grad else out + self.seed
+        # A later in-place operation would drop a view, with its hook, from the graph.
+        out = out if out._base is None else out.clone()
         self._expected[name] += 1
 
         def arrive(grads: Tensor) -> None:
@@ -308,8 +316,6 @@ class StackedGramAccumulator(GramAccumulator):
 
         def record(networks: int, out: Tensor, *values: Any) -> Tensor:
             named = dict(zip(kwargs, values[len(args) :], strict=True))
-            # A later in-place operation would drop a view, with its hook, from the graph.
-            out = out if out._base is None else out.clone()
             return self._record(name, _stacked_use(func, *values[: len(args)], **named), out)
 
         return with_stacked_tensors(record, out, *args, *kwargs.values())
@@ -341,17 +347,17 @@ def stacked_attention(call: AttentionCall) -> Tensor:
     return out.movedim(axis - 1, 0)
 
 
-def _stacked_use(func: Callable[..., Any], x: Tensor, *args: Any, **kwargs: Any) -> WeightUse:
+def _stacked_use(func: Callable[..., Any], input: Tensor, *args: Any, **kwargs: Any) -> WeightUse:
     """The use of a weight by several networks, as the use by one network with more samples.
 
     The input of the operation is ``[networks, m, ...]``, its other tensors ``[networks, ...]``.
     """
     if func is F.batch_norm:
-        return _stacked_batch_norm_use(x, *args, **kwargs)
+        return _stacked_batch_norm_use(input, *args, **kwargs)
     # Of the other tensors only the shape is used.
     rest = [value[0] if isinstance(value, Tensor) else value for value in args]
     named = {k: value[0] if isinstance(value, Tensor) else value for k, value in kwargs.items()}
-    weight_use = RULES[func](x.flatten(0, 1), *rest, **named)
+    weight_use = RULES[func](input.flatten(0, 1), *rest, **named)
     if weight_use is None:
         raise ValueError(f"{func.__name__} has no per-sample rule for stacked networks")
     return weight_use[1]

@@ -157,9 +157,14 @@ def _reference(device: torch.device) -> Callable[[], Tensor]:
 
 
 def milliseconds(model: nn.Module, images: Tensor) -> float:
-    """Median milliseconds of a forward pass of the first of ``images``, where they are."""
+    """Median milliseconds of a forward pass of the first of ``images``, where they are.
+
+    The image is cast to the dtype of the model.
+    """
+    dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
+    image = images[:1].to(next(dtypes, torch.float32))
     with in_evaluation_mode(model):
-        return time_passes(lambda: model(images[:1]), images[:1]).milliseconds
+        return time_passes(lambda: model(image), image).milliseconds
 
 
 def device_name(device: torch.device) -> str:

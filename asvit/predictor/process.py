@@ -69,7 +69,7 @@ class Process:
         self._std = np.where(finite, values, self._mean).std(axis=0)
         varied = self._std > 1e-9
         self._varied = np.flatnonzero(varied if varied.any() else ~varied)
-        self._scale = NormalScores(accuracies)
+        self._scale = NormalScores(accuracies, 0.0 if noise is None else float(np.mean(noise)))
         alpha = np.full(len(accuracies), 1e-8)
         if noise is not None and self._scale.spread > 0:
             alpha += (noise / self._scale.spread) ** 2
@@ -176,15 +176,18 @@ class NormalScores:
     """The map between accuracies and the normal scores of their ranks, of variance 1.
 
     Ranks keep a few networks that failed to train from outweighing all others. Between accuracies
-    the map is linear; beyond them it continues with the slope of the whole.
+    the map is linear; beyond them it continues with the slope of the whole. Where all accuracies
+    are equal, that is ``noise``, their standard deviation between training seeds.
     """
 
-    def __init__(self, accuracies: Array) -> None:
+    def __init__(self, accuracies: Array, noise: float = 0.0) -> None:
         n = len(accuracies)
         scores = stats.norm.ppf((stats.rankdata(accuracies) - 0.5) / n)
-        self.spread = float(accuracies.std())  #: points of accuracy per unit of score, about
+        differ = np.ptp(accuracies) > 0
+        #: Points of accuracy per unit of score, about.
+        self.spread = float(accuracies.std()) if differ else noise
         #: Scores of ``accuracies``, ``[rows]``; equal accuracies have equal scores.
-        self.scores: Array = scores / scores.std() if self.spread > 0 else np.zeros(n)
+        self.scores: Array = scores / scores.std() if differ else np.zeros(n)
         self._accuracies, first = np.unique(accuracies, return_index=True)
         self._scores = self.scores[first]
 

@@ -134,9 +134,10 @@ def test_trainability_of_a_vision_transformer_equals_its_definition(vit: nn.Modu
 
 
 def test_noise_is_the_same_for_all_that_look_the_same() -> None:
-    images = torch.zeros(2, 3, 8, 8, dtype=torch.float64)
+    images = torch.zeros(2, 3, 8, 8)
     noise = standard_normal_like(images, 5)
-    assert noise.dtype == torch.float64
+    for dtype in (torch.uint8, torch.float16, torch.float64):
+        assert torch.equal(standard_normal_like(images.to(dtype), 5), noise)
     assert noise.std() == pytest.approx(1, abs=0.2)
     assert torch.equal(noise, standard_normal_like(images + 1, 5))
     assert not torch.equal(noise, standard_normal_like(images, 6))
@@ -224,7 +225,8 @@ def around(block: nn.Module, x: Tensor) -> Tensor:
 
 def in_place(block: nn.Module, x: Tensor) -> Tensor:
     x += block.attn(x)
-    return x + block.mlp(x)
+    x += block.mlp(block.norm(x))
+    return x
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -250,10 +252,10 @@ def test_parts_of_ours() -> None:
         (before_norm, 2),
         (after_norm, 2),
         (reshaped, 2),
+        (in_place, 2),
         # Not a residual addition in between.
         (parallel, 1),
         (around, 1),
-        (in_place, 1),
     ],
 )
 @pytest.mark.parametrize("grad", [True, False])
@@ -273,6 +275,17 @@ def test_only_what_is_added_to_counts(
     if parts == 2:
         middle = (x + made.attn(x)).flatten(0, 1)
         torch.testing.assert_close(features[1].rows(features[1].tensor), middle)
+
+
+@pytest.mark.parametrize("measure", [az_expressivity, az_progressivity, az_trainability])
+def test_a_sum_may_be_written_in_place(measure: Callable[..., float]) -> None:
+    blocks = [block(before_norm), block(before_norm)]
+    net = chain(*blocks)
+    images = torch.randn(3, 5, 4)
+    expected = measure(net, images)
+    for made in blocks:
+        made.function = in_place
+    assert measure(net, images) == expected
 
 
 def test_blocks_are_cut_from_each_other() -> None:

@@ -148,6 +148,16 @@ def test_everything_is_put_back() -> None:
             torch.set_float32_matmul_precision("highest")
 
 
+def test_a_norm_keeps_a_forward_method_of_its_own() -> None:
+    plain, patched = nn.LayerNorm(3), nn.LayerNorm(3)
+    patched.forward = own = torch.tanh
+    model = nn.Sequential(plain, patched)
+    with measured(model, norms="bypassed", images=torch.ones(1, 3)):
+        assert model(torch.ones(3)).tolist() == [1, 1, 1]
+    assert patched.forward is own
+    assert "forward" not in vars(plain)
+
+
 class SetsFlags(nn.Module):
     """Reads and sets what torch has for convolutions and products."""
 

@@ -63,6 +63,26 @@ def test_dual_numbers_pass_fused_attention(call: Callable[[Tensor], Tensor]) -> 
     torch.testing.assert_close(found, expected)
 
 
+# Linear maps whose weight or bias depends on the input, and one called by keywords.
+ROWS = TOKENS[0, 0]
+LINEAR_MAPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "weight": lambda x: F.linear(x, x.sin()),
+    "weight alone": lambda x: F.linear(ROWS, x.sin()),
+    "bias": lambda x: F.linear(x, ROWS, x[:, 0]),
+    "kernel": lambda x: F.conv2d(x[None, None], x[None, None, :3, :3].sin()),
+    "keywords": lambda x: F.linear(input=x, weight=ROWS),
+    "positions": lambda x: F.linear(x, ROWS, ROWS[:, 0]),
+}
+
+
+@pytest.mark.parametrize("call", LINEAR_MAPS.values(), ids=LINEAR_MAPS)
+def test_dual_numbers_pass_linear_maps(call: Callable[[Tensor], Tensor]) -> None:
+    expected = jvp(call, (ROWS.cos(),), (ROWS,))
+    with torch.no_grad(), forward_ad.dual_level(), DualOperations():
+        found = unpack(call(pack(ROWS.cos(), ROWS)))
+    torch.testing.assert_close(found, expected)
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "SiLU": F.silu,
     "SiLU in place": lambda x: F.silu(x.clone(), inplace=True),

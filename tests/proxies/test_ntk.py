@@ -6,9 +6,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import proxies.per_sample_gradients
 from proxies import measure, ntk_condition_number, ntk_matrix, ntk_spectrum
+from proxies.ntk import ntk_matrices
 from tests.proxies.networks import NETWORKS, Lambda, Table
 from tests.proxies.oracles import gram, ntk_by_images, ntk_by_single_images, weight_gradients
 
@@ -65,6 +67,81 @@ def test_uses_that_hide_the_samples_are_noticed(
     images = torch.randn(count, 3, 8, 8, dtype=torch.float64)
     expected = ntk_by_images(model, images)
     torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
+
+
+class InPlace(nn.Module):
+    """Linear maps of tokens, with a bias, whose outputs are then changed in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 6, 2, stride=2)
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        mixed = self.second(self.first(tokens).relu_())
+        mixed += tokens
+        return mixed.flatten(1)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_an_output_that_is_changed_in_place_keeps_its_weight(together: bool) -> None:
+    model, other = InPlace().double(), InPlace().double()
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    expected = ntk_by_single_images(model, images)
+    kernel = ntk_matrices([model, other], images)[0] if together else ntk_matrix(model, images)
+    torch.testing.assert_close(kernel, expected, rtol=1e-9, atol=0)
+
+
+def learned_queries() -> nn.Module:
+    """Weights that are the input of a layer: queries, and the weight of another layer."""
+
+    def attend(model: nn.Module, x: Tensor) -> Tensor:
+        tokens = model.patch(x).flatten(2).transpose(1, 2)
+        queries = model.norm(model.query(model.queries.weight)) + model.query(model.out.weight)
+        mixed = (queries @ tokens.transpose(1, 2)).softmax(-1) @ tokens
+        return model.out(mixed).mean(1)
+
+    return Lambda(
+        attend,
+        patch=nn.Conv2d(3, 6, 2, stride=2),
+        queries=nn.Embedding(5, 6),
+        query=nn.Linear(6, 6),
+        norm=nn.LayerNorm(6),
+        out=nn.Linear(6, 5),
+    )
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_weight_that_is_the_input_of_a_layer_counts(together: bool) -> None:
+    model, other = learned_queries().double(), learned_queries().double()
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    expected = ntk_by_single_images(model, images)
+    kernel = ntk_matrices([model, other], images)[0] if together else ntk_matrix(model, images)
+    torch.testing.assert_close(kernel, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_maps_may_be_called_by_keywords(together: bool) -> None:
+    def mapped(model: nn.Module, x: Tensor) -> Tensor:
+        x = torch.tanh(F.conv2d(input=x, weight=model.patch.weight, stride=2))
+        return F.linear(weight=model.out.weight, input=x.flatten(1))
+
+    model, other = (
+        Lambda(mapped, patch=nn.Conv2d(3, 6, 2), out=nn.Linear(96, 5)).double() for _ in range(2)
+    )
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    expected = ntk_by_single_images(model, images)
+    kernel = ntk_matrices([model, other], images)[0] if together else ntk_matrix(model, images)
+    torch.testing.assert_close(kernel, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("name", ["tokens", "table"])
+def test_images_may_require_a_gradient(name: str) -> None:
+    model, images = NETWORKS[name][0](), torch.randn(4, 3, 8, 8)
+    expected = ntk_matrix(model, images)
+    assert torch.equal(ntk_matrix(model, images.requires_grad_()), expected)
+    assert images.grad is None
 
 
 def test_singular_kernels_have_no_condition_number() -> None:

@@ -66,9 +66,26 @@ class SharedBias(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).flatten(1)
 
 
+class OwnKernels(nn.Module):
+    """A convolution whose kernels depend on the image, and a map called by keywords."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 4, 2, stride=2)
+        self.kernels = nn.Linear(4, 24)
+        self.out = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x)
+        kernels = torch.tanh(self.kernels(x.mean((2, 3)))).reshape(-1, 4, 1, 1)  # [6n, 4, 1, 1]
+        x = F.conv2d(x.flatten(0, 1)[None], kernels, groups=len(x)).reshape(len(x), 6, -1)
+        return F.linear(weight=self.out.weight, input=x.mean(2))
+
+
 FAMILIES: dict[str, tuple[Build, int]] = {
     **NETWORKS,
     "in place": (InPlace, 8),
+    "own kernels": (OwnKernels, 8),
     "shared bias": (lambda: SharedBias(samples=False), 8),
     "bias of samples": (lambda: SharedBias(samples=True), 8),
     "shiftvit": (sampled("shiftvit", 32), 32),

@@ -151,6 +151,14 @@ def test_a_pass_is_in_evaluation_mode_without_gradients_on_one_image() -> None:
 
 
 @pytest.mark.usefixtures("_short")
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+@pytest.mark.parametrize("network", [torch.float32, torch.bfloat16])
+def test_images_are_cast_to_the_network(dtype: torch.dtype, network: torch.dtype) -> None:
+    images = torch.ones(2, 3, 4, 4, dtype=dtype)
+    assert timing.milliseconds(nn.Conv2d(3, 2, 2).to(network), images) > 0
+
+
+@pytest.mark.usefixtures("_short")
 def test_the_mode_is_restored_after_an_interrupt() -> None:
     def interrupt(_: nn.Module, _images: Tensor) -> Tensor:
         raise KeyboardInterrupt

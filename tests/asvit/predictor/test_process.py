@@ -101,6 +101,24 @@ def test_scores_map_to_per_cent_without_turning_back(accuracies):
     assert found.max() <= 100
 
 
+@pytest.mark.parametrize("accuracy", [60.0, 60.1])  # seven of 60.1 deviate by rounding
+def test_equal_accuracies_are_uncertain_by_their_noise(rng, accuracy):
+    values = rng.normal(size=(7, len(NAMES)))
+    sure = Process().fit(NAMES, values, np.full(7, accuracy))
+    np.testing.assert_allclose(sure.predict(NAMES, values), [[accuracy] * 7, [0] * 7])
+    deviations = []
+    for noise in (0.5, 1.0):
+        process = Process().fit(NAMES, values, np.full(7, accuracy), np.full(7, noise))
+        mean, std = process.predict(NAMES, values)
+        np.testing.assert_allclose(mean, accuracy)
+        assert ((std > 0.2 * noise) & (std < 2 * noise)).all()
+        assert process.sample(NAMES, values, n=500, seed=0).std() == pytest.approx(
+            std.mean(), rel=0.3
+        )
+        deviations.append(std)
+    np.testing.assert_allclose(deviations[1], 2 * deviations[0], rtol=0.01)
+
+
 def test_missing_columns_are_taken_as_average(rng):
     values = rng.normal(size=(20, len(NAMES)))
     accuracies = 60 + 5 * values[:, 0]
