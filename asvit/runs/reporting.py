@@ -56,8 +56,9 @@ def _divided(whole: Table, screen: Console) -> Iterator[Table]:
     """The columns of a table in several, each of which fits the screen; the first is in all."""
 
     def part(places: Sequence[int]) -> Table:
-        columns, *rows = ([row[p] for p in (0, *places)] for row in (whole.columns, *whole.rows))
-        return replace(whole, columns=columns, rows=rows)
+        places = [0, *places]
+        rows = [[row[place] for place in places] for row in whole.rows]
+        return replace(whole, columns=[whole.columns[place] for place in places], rows=rows)
 
     def table_of(places: Sequence[int]) -> RenderableType:
         return _console_table(replace(part(places), title=""))
