@@ -107,11 +107,10 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
     @property
     def title(self) -> str:
         """As the base has it, and what does not suit a search of several families."""
-        notes = list[str]()
-        if self.space.branch and self.evaluate is None:
-            notes = [FAMILIES_UNRANKED] if self.judged else [FAMILIES_UNPLANNED]
-        planned = self.settings.controller == PREDICTOR
-        return "\n".join([super().title, *[note for note in notes if not planned]])
+        lines = [super().title]
+        if self.space.branch and self.evaluate is None and self.settings.controller != PREDICTOR:
+            lines.append(FAMILIES_UNRANKED if self.judged else FAMILIES_UNPLANNED)
+        return "\n".join(lines)
 
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit; a storage is not opened."""
