@@ -156,13 +156,17 @@ def _reference(device: torch.device) -> Callable[[], Tensor]:
     return run
 
 
+def image_dtype(model: nn.Module) -> torch.dtype:
+    """The dtype of images that a model is timed with: that of its parameters."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+
+
 def milliseconds(model: nn.Module, images: Tensor) -> float:
     """Median milliseconds of a forward pass of the first of ``images``, where they are.
 
     The image is cast to the dtype of the model.
     """
-    dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
-    image = images[:1].to(next(dtypes, torch.float32))
+    image = images[:1].to(image_dtype(model))
     with in_evaluation_mode(model):
         return time_passes(lambda: model(image), image).milliseconds
 

@@ -27,7 +27,7 @@ from proxies.features import in_evaluation_mode
 from proxies.latency import Latency
 from proxies.messages import fault
 from proxies.registry import Registry
-from proxies.timing import captured, device_name, time_passes
+from proxies.timing import captured, device_name, image_dtype, time_passes
 
 if TYPE_CHECKING:
     from asvit.spaces.base import Architecture
@@ -175,9 +175,9 @@ def latency(
         with torch.random.fork_rng([]):
             model = build(network, image_size, num_classes, in_chans=in_chans).to(target)
     kind = type(model).__name__
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     shape = (batch, in_chans, image_size, image_size)
-    images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(target, dtype)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    images = images.to(target, image_dtype(model))
     with in_evaluation_mode(model):
         try:
             run = way.prepare(model, images)
