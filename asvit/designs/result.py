@@ -38,6 +38,11 @@ class Model:
     balanced_accuracy: Nullable = math.nan
     balanced_accuracy_interval: Interval = NO_INTERVAL  #: its 95 % interval (Price and Bonett's)
 
+    @property
+    def estimate(self) -> Estimate:
+        """The accuracy of the test pictures with its interval."""
+        return Estimate(self.accuracy, *self.accuracy_interval, digits=1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Racer:
@@ -56,6 +61,11 @@ class Racer:
     #: Whether it is narrower than the limits allow, to be trained with more updates in the time.
     narrowed: bool = False
     pretrained: str = ""  #: see :attr:`Model.pretrained`
+
+    @property
+    def estimate(self) -> Estimate:
+        """See :attr:`Model.estimate`."""
+        return Estimate(self.accuracy, *self.accuracy_interval, digits=1)
 
     @property
     def group(self) -> str:
@@ -144,7 +154,7 @@ class DesignResult(Result, Model):
         return [
             [
                 *(name, model.architecture, model.params, model.macs, model.latency_ms),
-                Estimate(model.accuracy, *model.accuracy_interval, digits=1),
+                model.estimate,
                 Estimate(model.balanced_accuracy, *model.balanced_accuracy_interval, digits=1),
             ]
             for name, model in (("trained on all", ours), ("by hand, last round", self.hand_made))
@@ -160,10 +170,9 @@ class DesignResult(Result, Model):
     @property
     def outcome(self) -> str:
         """What was found, how accurate it is, and what the best network made by hand reaches."""
-        accuracy = Estimate(self.accuracy, *self.accuracy_interval, digits=1)
         tuned = f", fine-tuned from {self.pretrained}" if self.pretrained else ""
         whole = (
-            f"{self.family}, {self.architecture}{tuned}: {accuracy} % [95 %] of "
+            f"{self.family}, {self.architecture}{tuned}: {self.estimate} % [95 %] of "
             f"{self.test_pictures} test pictures, {self._limits_kept}"
         )
         if any(racer.chosen and racer.narrowed for racer in self.race):
@@ -187,19 +196,16 @@ class DesignResult(Result, Model):
         """What a network of a published shape was compared with."""
         searched = any(racer.origin == "search" for racer in self.race)
         beaten = "none that was searched beat it" if searched else "so are all that raced"
+        whole = f"it is of a published shape, and {beaten}"
         first, *others = self.last_round
-        others = [racer for racer in others if racer.by_hand]
-        if not others:
-            return f"it is of a published shape, and {beaten}"
-        next_best = max(others, key=lambda racer: racer.validation)
-        accuracies = [
-            Estimate(racer.accuracy, *racer.accuracy_interval, digits=1)
-            for racer in (first, next_best)
-        ]
+        by_hand = [racer for racer in others if racer.by_hand]
+        if not by_hand:
+            return whole
+        next_best = max(by_hand, key=lambda racer: racer.validation)
         return (
-            f"it is of a published shape, and {beaten}; in the last round, where both were "
-            f"trained alike, it reached {accuracies[0]} %, the next one made by hand, "
-            f"{next_best.architecture}, {accuracies[1]} %"
+            f"{whole}; in the last round, where both were trained alike, it reached "
+            f"{first.estimate} %, the next one made by hand, {next_best.architecture}, "
+            f"{next_best.estimate} %"
         )
 
     @property

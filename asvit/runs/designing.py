@@ -21,7 +21,7 @@ from asvit.core.run_files import (
     SMALL_GRAPH,
 )
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import Cell, Estimate, SummaryPart, Table
+from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult, balance_in_words
 from asvit.designs.settings import DesignSettings
@@ -83,7 +83,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         rows: list[list[Cell]] = [
             [
                 *(racer.family, racer.architecture, racer.origin),
-                *(racer.validation, Estimate(racer.accuracy, *racer.accuracy_interval, digits=1)),
+                *(racer.validation, racer.estimate),
             ]
             for racer in result.last_round
         ]
