@@ -84,15 +84,6 @@ class InPlace(nn.Module):
         return mixed.flatten(1)
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_an_output_that_is_changed_in_place_keeps_its_weight(together: bool) -> None:
-    model, other = InPlace().double(), InPlace().double()
-    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
-    expected = ntk_by_single_images(model, images)
-    kernel = ntk_matrices([model, other], images)[0] if together else ntk_matrix(model, images)
-    torch.testing.assert_close(kernel, expected, rtol=1e-9, atol=0)
-
-
 def learned_queries() -> nn.Module:
     """Weights that are the input of a layer: queries, and the weight of another layer."""
 
@@ -112,24 +103,22 @@ def learned_queries() -> nn.Module:
     )
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_a_weight_that_is_the_input_of_a_layer_counts(together: bool) -> None:
-    model, other = learned_queries().double(), learned_queries().double()
-    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
-    expected = ntk_by_single_images(model, images)
-    kernel = ntk_matrices([model, other], images)[0] if together else ntk_matrix(model, images)
-    torch.testing.assert_close(kernel, expected, rtol=1e-9, atol=0)
+def with_keywords() -> nn.Module:
+    """Maps that are called by keywords."""
 
-
-@pytest.mark.parametrize("together", [False, True])
-def test_maps_may_be_called_by_keywords(together: bool) -> None:
     def mapped(model: nn.Module, x: Tensor) -> Tensor:
         x = torch.tanh(F.conv2d(input=x, weight=model.patch.weight, stride=2))
         return F.linear(weight=model.out.weight, input=x.flatten(1))
 
-    model, other = (
-        Lambda(mapped, patch=nn.Conv2d(3, 6, 2), out=nn.Linear(96, 5)).double() for _ in range(2)
-    )
+    return Lambda(mapped, patch=nn.Conv2d(3, 6, 2), out=nn.Linear(96, 5))
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("make", [InPlace, learned_queries, with_keywords])
+def test_weights_count_however_they_are_used(
+    make: Callable[[], nn.Module], together: bool
+) -> None:
+    model, other = make().double(), make().double()
     images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
     expected = ntk_by_single_images(model, images)
     kernel = ntk_matrices([model, other], images)[0] if together else ntk_matrix(model, images)
