@@ -116,8 +116,8 @@ def weighted_proportions(*groups: tuple[float, int, int]) -> Estimate:
     more = 2 / len(groups)  # successes, and as many failures
     sizes = cases + 2 * more
     shares = (right + more) / sizes
-    drawn = _drawn(shares, sizes, np.average(shares, weights=np.abs(weights)))
-    variance = weights**2 @ (drawn * (1 - drawn) / sizes)
+    smooth = _toward_mean(shares, sizes, np.average(shares, weights=np.abs(weights)))
+    variance = weights**2 @ (smooth * (1 - smooth) / sizes)
     low, high = weights.clip(max=0).sum(), weights.clip(min=0).sum()
     value = float(weights @ (right / cases))
     return Estimate(value, _within(weights @ shares, variance, low, high))
@@ -153,14 +153,14 @@ def stratified_difference(ours: ArrayLike, theirs: ArrayLike, strata: ArrayLike)
     more = 1 / len(cases)
     sizes = cases + 2 * more
     up, down = (gained + more) / sizes, (lost + more) / sizes
-    gains, losses = (_drawn(shares, sizes, shares.mean()) for shares in (up, down))
+    gains, losses = (_toward_mean(shares, sizes, shares.mean()) for shares in (up, down))
     variances = (gains + losses - (gains - losses) ** 2) / sizes
     variance = variances.mean() / len(cases)
     value = float(((gained - lost) / cases).mean())
     return Estimate(value, _within((up - down).mean(), variance, -1.0, 1.0))
 
 
-def _drawn(shares: Array, sizes: Array, mean: float) -> Array:
+def _toward_mean(shares: Array, sizes: Array, mean: float) -> Array:
     """Shares of groups drawn toward their mean, ``[groups]``.
 
     One case has share 0 or 1, from which alone its variance would be almost 0.

@@ -180,16 +180,16 @@ def test_the_measured_width_is_rounded_down(width: int, ratio: float, expected: 
 @pytest.mark.parametrize("rule", [None, "width", "aspect"])
 @pytest.mark.parametrize("multiple", [1, 6])
 def test_all_widths_are_multiples_of_the_step(rule: str | None, multiple: int) -> None:
-    made = Made(deep_and_wide)
-    found = grown("3M", made, width_step=4, width_multiple=multiple, rule=rule, width=36)
-    assert len(found.steps) > 1
-    for step in found.steps:
-        asked = step.candidates or (step.chosen,)
-        assert len({one.shape for one in asked}) == len(asked)
-        for one in asked:
+    formula = Made(deep_and_wide)
+    trajectory = grown("3M", formula, width_step=4, width_multiple=multiple, rule=rule, width=36)
+    assert len(trajectory.steps) > 1
+    for step in trajectory.steps:
+        candidates = step.candidates or (step.chosen,)
+        assert len({one.shape for one in candidates}) == len(candidates)
+        for one in candidates:
             assert one.width % (12 if step.kind == "grow" and multiple == 6 else 4) == 0
             assert one.measured_width == max(4, one.width // 16 * 4)
-    assert {shape.width % 4 for shape in made.asked} == {0}
+    assert {shape.width % 4 for shape in formula.asked} == {0}
 
 
 def test_candidates_equal_in_every_measure_go_by_parameters() -> None:

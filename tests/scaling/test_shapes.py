@@ -69,10 +69,10 @@ def test_final_candidates_are_close_enough_and_the_widest(
 
 
 def test_a_final_step_keeps_to_multiples_of_the_width_step() -> None:
-    found = final_step_candidates(
+    candidates = final_step_candidates(
         Shape((2,), 32), lambda s: s.width <= 47, lambda s: s.width >= 40, width_step=4
     )
-    assert found == [Shape((2,), 44), Shape((3,), 44)]
+    assert candidates == [Shape((2,), 44), Shape((3,), 44)]
 
 
 def test_as_few_blocks_as_needed_are_added() -> None:

@@ -286,8 +286,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def settled(self, store: StudyStore, result: SearchResult) -> bool:
         """As the base says, and started from the table, if one to start from is given."""
-        given = self.table is not None and not self.judged and self.evaluate is None
-        return super().settled(store, result) and (not given or self._starts_alike(store))
+        continues = self.table is not None and not self.judged and self.evaluate is None
+        return super().settled(store, result) and (not continues or self._starts_alike(store))
 
     def execute(self, store: StudyStore, tell: Tell) -> SearchResult:
         """Search until the steps are done, and measure what the search ends in."""

@@ -288,11 +288,11 @@ def test_a_study_that_another_process_starts_over_ends_the_search(tmp_path: Path
 def test_a_search_ends_with_its_own_steps_where_another_takes_more(tmp_path: Path) -> None:
     storage = open_url(f"sqlite:///{tmp_path}/study.db")
     study = optuna.create_study(storage=storage, directions=["maximize", "minimize"])
-    asked: list[str] = []
+    texts: list[str] = []
 
     def evaluate(text: str) -> Measurement:
-        asked.append(text)
-        if len(asked) == 3:  # another process joins meanwhile
+        texts.append(text)
+        if len(texts) == 3:  # another process joins meanwhile
             there = optuna.load_study(study_name=study.study_name, storage=storage)
             lease = StudyLease(there, storage, tmp_path / "other")
             longer = make_search(there, lease=lease, steps=8).run()
@@ -300,9 +300,9 @@ def test_a_search_ends_with_its_own_steps_where_another_takes_more(tmp_path: Pat
         return fake_evaluate(text)
 
     search = make_search(study, evaluate, lease=StudyLease(study, storage, tmp_path), steps=4)
-    assert len(list(search.run())) == len(asked) == 3
+    assert len(list(search.run())) == len(texts) == 3
     assert len(search.rows) == 4
-    assert search.rows[2].architecture == asked[2]
+    assert search.rows[2].architecture == texts[2]
 
 
 def test_finalists_that_two_processes_measure_at_once_are_all_kept() -> None:
