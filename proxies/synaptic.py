@@ -156,14 +156,15 @@ def dss(model: nn.Module, images: Tensor) -> float:
       block ``l``'s attention, with the nuclear norm;
     * synaptic saliency of the MLP, ``S_l = Σ_n Σ |∂R/∂W_n ⊙ W_n|`` over its linear maps.
 
-    Normalisations and activation functions are kept, so there is no overflow. Gradients therefore
-    have both signs, and saliencies are absolute values, as in the paper's code. That code also
-    adds the saliency of the patch embedding and the head, which the formula does not, and treats
-    every square linear map as attention. Query, key and value in one linear map are one matrix, as
-    in that code.
+    Normalisations and activation functions are kept, so that transformers do not overflow; batch
+    norms of a fresh network do not scale, and deep networks of them can. Gradients therefore have
+    both signs, and saliencies are absolute values, as in the paper's code. That code also adds the
+    saliency of the patch embedding and the head, which the formula does not, and treats every
+    square linear map as attention. Query, key and value in one linear map are one matrix, as in
+    that code.
 
-    In units of the output; higher is better. One forward and one backward pass of one image, in
-    float64, and the singular values of attention weights and their gradients.
+    In units of the output; higher is better; infinite beyond float64. One forward and one backward
+    pass of one image, in float64, and the singular values of attention weights and their gradients.
 
     Args:
         model: Any transformer whose attention and MLPs have recognisable class names, or whose
@@ -193,20 +194,22 @@ def dss(model: nn.Module, images: Tensor) -> float:
         response = response_to_ones(model, parameters, images)
         gradients = torch.autograd.grad(response, weights, allow_unused=True)
     triples = zip(parts.values(), weights, gradients, strict=True)
-    return total(
+    score = total(
         _diversity(weight.detach(), gradient)
         if part == "attention"
         else (weight.detach() * gradient).abs()
         for part, weight, gradient in triples
         if gradient is not None
     )
+    overflow = math.isnan(score) and math.isfinite(response.detach())
+    return math.inf if overflow else score
 
 
 def _diversity(weight: Tensor, gradient: Tensor) -> Tensor:
-    """Product of the nuclear norms."""
+    """Product of the nuclear norms; NaN for a gradient beyond float64, which has no norm."""
     pair = torch.stack([weight, gradient]).flatten(2)
-    norms: Tensor = torch.linalg.matrix_norm(pair, "nuc")
-    return norms.prod()
+    norms: Tensor = torch.linalg.matrix_norm(pair.nan_to_num(), "nuc")
+    return norms.prod() + 0 * gradient.sum()
 
 
 def _parts(model: nn.Module) -> dict[nn.Parameter, Part]:

@@ -179,6 +179,11 @@ def test_equals_one_backward_pass(name: str) -> None:
     assert dss(model, torch.empty(2, 3, side, side)) == pytest.approx(expected, rel=1e-9)
 
 
+def test_gradients_beyond_float64_are_an_infinite_diversity() -> None:
+    network = timm.create_model("nextvit_small", num_classes=10)  # batch norms, 40 blocks deep
+    assert dss(network, torch.empty(1, 3, 64, 64)) == math.inf
+
+
 def test_images_are_seen_for_their_shape_alone() -> None:
     torch.manual_seed(0)
     model = asvit_network("4,2,2|2,2,2|2,1,2|2,1,2|16,8", 32)()
