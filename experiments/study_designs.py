@@ -224,15 +224,18 @@ def _known(limit: str) -> _Known:
 def _ahead(known: _Known, design: str, other: str, sets: Sequence[str]) -> list[str]:
     """Cells of the difference on each set of pictures, and of the mean over them."""
     pairs = [(known.get((design, one), []), known.get((other, one), [])) for one in sets]
-    return [*(_cell([own], [others]) for own, others in pairs), _cell(*zip(*pairs, strict=True))]
+    return [*(_cell([pair]) for pair in pairs), _cell(pairs)]
 
 
-def _cell(own: Sequence[Sequence[Row]], others: Sequence[Sequence[Row]]) -> str:
+def _cell(pairs: Sequence[tuple[Sequence[Row], Sequence[Row]]]) -> str:
     """The difference of means over sets of pictures, of the seeds that are in all of them."""
-    seeds = set.intersection(*({row.seed for row in rows} for rows in (*own, *others)))
+    known = [{row.seed for row in rows} for pair in pairs for rows in pair]
+    seeds = set.intersection(*known) if known else set()
     if not seeds:
         return ""
-    sides = ([row for rows in side for row in rows if row.seed in seeds] for side in (own, others))
+    sides = (
+        [r for rows in side for r in rows if r.seed in seeds] for side in zip(*pairs, strict=True)
+    )
     return in_a_cell(gain(*sides, pair=("seed",)))
 
 

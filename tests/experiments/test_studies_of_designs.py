@@ -58,6 +58,8 @@ def test_designs_are_compared_by_the_seeds_and_sets_that_both_have(
     # -1 and 0 on digits, two seeds; 0.5 and 1 on average over both sets: t = 12.7.
     assert cells[0][2] == "−0.5 (−6.9 to +5.9)"
     assert cells[0][3] == "+0.8 (−2.4 to +3.9)"
+    _, *nothing = study_designs.ahead("1.5 M parameters").splitlines()  # no design within it yet
+    assert len(nothing) == 1
     assert cells[1][1:] == ["", "+40.0", ""]
 
 
