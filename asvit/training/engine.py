@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
-from timm.optim import create_optimizer_v2, list_optimizers
+from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3, distribute_bn
 from torch import Tensor, nn
@@ -112,16 +112,7 @@ class Engine:
             if switch is not None:
                 switch(True)  # training gives the outputs of both heads
         self._ema = ModelEmaV3(self.network, decay=settings.ema) if settings.ema else None
-        if settings.optimizer not in list_optimizers():
-            raise ValueError(unknown("optimizer", settings.optimizer, list_optimizers()))
-        # Biases, norms and parameters that the network names get no weight decay.
-        self._optimizer: torch.optim.Optimizer = create_optimizer_v2(
-            self.network,
-            opt=settings.optimizer,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            layer_decay=None if settings.layer_decay == 1 else settings.layer_decay,
-        )
+        self._optimizer = _optimizer(self.network, settings)
         self.plan(settings.epochs)
         self._soft = SoftTargetCrossEntropy()
         smoothing = settings.label_smoothing
@@ -361,3 +352,26 @@ class Engine:
         return (
             f"{_KEPT}; use a lower learning rate than {rate:g}, a longer warm-up or a lower clip"
         )
+
+
+def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """The optimiser of the settings.
+
+    Biases, norms and parameters that the network names get no weight decay.
+    """
+    name = settings.optimizer
+    if name not in list_optimizers():
+        raise ValueError(unknown("optimizer", name, list_optimizers()))
+    if get_optimizer_info(name).second_order:
+        raise ValueError(f"optimizer={name} needs second derivatives, which no training computes")
+    try:
+        optimizer: torch.optim.Optimizer = create_optimizer_v2(
+            network,
+            opt=name,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            layer_decay=None if settings.layer_decay == 1 else settings.layer_decay,
+        )
+    except (AssertionError, ImportError) as error:  # timm's for a library or device
+        raise ValueError(f"optimizer={name}: {first_line(error)}") from error
+    return optimizer

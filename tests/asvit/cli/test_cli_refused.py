@@ -143,6 +143,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--batch-size 64", 3, "; use --batch-size 24 or less"),
         ("--data nowhere/at/all", 3, "no folder 'nowhere/at/all'"),
         ("--optimizer adamv", 2, "unknown optimizer 'adamv'; did you mean 'adam"),
+        ("--optimizer adahessian", 3, "--optimizer adahessian needs second derivatives"),
         ("--weights no.safetensors", 3, "no file of weights 'no.safetensors'"),
         ("--auto-augment rnd", 3, "timm cannot read --auto-augment 'rnd'"),
         ("--device cuda:77", 3, "device 'cuda:77' is not available"),
