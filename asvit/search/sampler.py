@@ -29,6 +29,7 @@ _INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
 UNIFORM = "drawn uniformly"  # user attribute of a trial that took the place of the policy's
 ORIGIN = "origin"  # the same of one of several families: an Origin of :mod:`asvit.search.rows`
 _OWN_DRAWS = 200  # of a controller, before uniform draws take their place
+_OWN_TIMED = 50  # of them where each may have to be timed
 _LEARNING_RATE = 0.08  # of Adam
 _POPULATION = 50  # of the evolution
 _TOURNAMENT = 10  # members of it, of which the best one is the parent
@@ -114,7 +115,8 @@ class SpaceSampler(BaseSampler):
         """
         if self.limits is None:
             return draw(), True
-        own = ((draw(), True) for _ in range(_OWN_DRAWS))
+        most = _OWN_TIMED if self._settings.max_latency else _OWN_DRAWS
+        own = ((draw(), True) for _ in range(most))
         draws = chain(own, iter(lambda: (self._draw(rng), False), None))
         return self.limits.first(lambda: next(draws), itemgetter(0))
 

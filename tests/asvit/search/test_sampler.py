@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -13,10 +14,13 @@ from optuna.trial import TrialState
 
 from asvit.search import CONTROLLERS, SearchSettings, get_controller
 from asvit.search import sampler as sampler_module
+from asvit.search.limits import Limits
 from asvit.search.policy import JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
 from asvit.search.sampler import UNIFORM, ReinforceSampler, measured_trials
 from asvit.search.seeds import seed_for
+from asvit.spaces import load_space
+from proxies.counts import Cost
 from scaling.ranking import Better
 
 T = TypeVar("T")
@@ -133,6 +137,21 @@ def test_uniform_draws_in_place_of_the_policys_teach_it_nothing(
     assert isinstance(anew, ReinforceSampler)
     anew.catch_up(study)
     assert torch.equal(anew._policy.logits, expected.logits)
+
+
+def test_draws_that_are_all_too_slow_give_way_to_uniform_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = SearchSettings.make(space="asvit-tiny", max_latency="8ms")
+    space, times = load_space("asvit-tiny"), iter([9.0] * 300 + [1.0])
+    monkeypatch.setattr(Limits, "cost", lambda *_: Cost(1, 1))
+    sampler = get_controller("reinforce").make(space.dimensions, BETTER, settings)
+    assert isinstance(sampler, ReinforceSampler)
+    sampler.limits = Limits(space, settings, lambda _: next(times))
+    likeliest = {name: choices[0] for name, choices in space.dimensions.items()}
+    drawn, own = sampler._within(lambda: likeliest, np.random.default_rng(0))
+    assert not own
+    assert drawn != likeliest
 
 
 def test_a_batch_is_drawn_from_one_policy() -> None:
