@@ -273,7 +273,7 @@ class DesignPlan:
         leader = max(expected or scores, key=lambda name: scores[name])
         # The first is the one that the search expects most of, should they be equal.
         winner = max(scores, key=lambda name: scores[name])
-        if scores[winner] - scores[leader] < 2 * _error(scores[winner], scores[leader], count):
+        if scores[winner] - scores[leader] <= 2 * _error(scores[winner], scores[leader], count):
             winner = leader
         by_hand = [name for name in self.trained if self.network(name)["by_hand"]]
         rival = max(by_hand, key=lambda name: scores[name], default=None)

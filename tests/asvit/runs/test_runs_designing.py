@@ -791,6 +791,7 @@ def test_an_epoch_takes_what_the_later_ones_of_a_finalist_took(
         ((60.0, 57.0), 6_000, "finalist-2"),  # of 1,200: 4 points
         ((60.0, 55.0), 6_000, "finalist-1"),
         ((50.0, 60.0), 300, "finalist-2"),
+        ((100.0, 100.0), 300, "finalist-2"),
     ],
 )
 def test_another_family_has_to_beat_the_first_by_two_standard_errors(
