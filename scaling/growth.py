@@ -83,7 +83,9 @@ class CandidateMeasurer:
     def _cached(self, small: Shape) -> Mapping[str, Score] | None:
         """Stored scores of a shape of reduced width, if they include every measure."""
         scores = self.known.get(small)
-        return scores if scores is not None and set(self.measures) <= set(scores) else None
+        if scores is None or not set(self.measures) <= set(scores):
+            return None
+        return {name: scores[name] for name in self.measures}
 
     def _measure_in_turn(self, shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
         for shape in shapes:
@@ -184,7 +186,8 @@ def grow(
         width: Channels of the first stage at the start.
         expansions: Expansions of the feed-forward parts at the start, if they are to grow: then a
             step may also take one of them larger by one in place of a block.
-        budget: Target size, such as ``"88M"``; no model of the series exceeds it.
+        budget: Target size, such as ``"88M"``; no model of the series exceeds it, but for a start
+            that is above it by ``stop_within`` at most, which is then the end.
         rule: Name of a rule to scale by in place of measures; see
             :data:`scaling.rules.RULES`. The series is then the largest model of the rule within
             each budget, measured all the same.

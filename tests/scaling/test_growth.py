@@ -296,6 +296,8 @@ def test_scores_without_a_measure_that_is_asked_for_are_taken_again() -> None:
     grow(build, costs, measures=["length_distortion"], **settings)
     assert set(known[Shape((1, 1), 8)]) == {"length_distortion"}
     assert grow(build, costs, **settings).steps[0].chosen.scores.keys() == BETTER.keys()
+    fewer = grow(build, costs, measures=["length_distortion"], **settings)
+    assert {tuple(step.chosen.scores) for step in fewer.steps} == {("length_distortion",)}
 
 
 def test_the_same_seed_gives_the_same_series_and_another_one_other_values() -> None:
