@@ -14,13 +14,13 @@ from asvit.data.training_sets import channel_count, class_count
 from asvit.search.settings import SearchSettings
 from asvit.spaces.architectures import cost
 from asvit.spaces.base import Architecture, SearchSpace
+from asvit.spaces.union import members_of
 from proxies.counts import Cost
 from proxies.evaluation import FAILURES
 from proxies.latency import CAREFUL
 from proxies.messages import fault
 
 _TRIES = 1_000  # draws of which one has to be within the limits
-_TIMED = 100  # of them where each may have to be timed
 _QUICKEST = 3  # small networks of which one has to keep a limit of latency
 
 Draw = Mapping[str, Any]  # a choice in every dimension
@@ -56,7 +56,8 @@ class Limits:
         self._settings = settings
         self._time, self._given = time, channels
         if settings.depths is not None:
-            self.network(space.sample(np.random.default_rng(0)))  # refuses them at once
+            for one in members_of(space):
+                self.network(one.sample(np.random.default_rng(0)))  # refuses them at once
 
     def network(self, arch: Architecture) -> Architecture:
         """The architecture whose network is trained or measured, where it has a size to choose.
@@ -155,7 +156,7 @@ class Limits:
         with each draw that is not within. Without ``timed``, time is not limited.
         """
         excesses: list[Excess] = []
-        while len(excesses) < (_TIMED if timed and self._settings.max_latency else _TRIES):
+        while len(excesses) < _TRIES:
             candidate = draw()
             excess = self.excess(self._space.decode(choices(candidate)), timed=timed)
             if excess is None:
@@ -224,6 +225,8 @@ def _widest(
         return max(size.params / (params or math.inf), size.macs / (macs or math.inf))
 
     own: int = arch.width  # type: ignore[attr-defined]
+    step, asked = arch.width_step, multiple
+    multiple = math.lcm(step, asked)
     below, above, multiples = 0, math.inf, max(1, own // multiple)
     while above - below > 1:
         ratio = share(multiples)
@@ -236,6 +239,6 @@ def _widest(
         multiples = int(min(max(guess, below + 1), above - 1))
     while not share(below):
         below += 1
-    if multiple > 1 and share(below) > 1:
+    if asked > 1 and share(below) > 1:
         return _widest(arch, side, classes, channels, params, macs, 1)
     return arch.with_(width=multiple * below)

@@ -89,7 +89,7 @@ class History:
         self, study: Study, space: SearchSpace, settings: SearchSettings, better: Directions
     ) -> None:
         self._study = study
-        self._branch, self._random = space.branch, settings.controller == "random"
+        self._space, self._random = space, settings.controller == "random"
         self._most = settings.trials
         self._better = dict(better)
         self.objectives = objectives(better)
@@ -140,7 +140,7 @@ class History:
             entropy=entropy,
             state="failed" if measurement.reasons else "complete",
             reason=measurement.reason,
-            **self._of_family(trial),
+            **self._of_family(trial, record["architecture"]),
         )
         self.numbers.append(trial.number)
         self.rows.append(row)
@@ -148,12 +148,12 @@ class History:
         self.seconds = record["seconds"]
         self.any_valid |= all(math.isfinite(row.values[name]) for name in self.objectives)
 
-    def _of_family(self, trial: FrozenTrial) -> dict[str, Any]:
+    def _of_family(self, trial: FrozenTrial, architecture: str) -> dict[str, Any]:
         """The last fields of its row, where there are several families."""
-        if not self._branch:
+        if not self._space.branch:
             return {}
         origin = trial.user_attrs.get(ORIGIN, "random" if self._random else "chosen")
-        return {"family": trial.params[self._branch], "origin": origin}
+        return {"family": self._space.family_of(architecture), "origin": origin}
 
 
 @dataclass

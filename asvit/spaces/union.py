@@ -17,7 +17,8 @@ class UnionSpace(SearchSpace):
     """The architectures of several spaces.
 
     Its dimensions are the family, the name of a member, and the dimensions of every member under
-    ``MEMBER.DIMENSION``. Those of the other members do not count.
+    ``MEMBER.DIMENSION``. Those of the other members do not count. An architecture that several
+    members have, such as those of As-ViT with and without parts, is of the smallest of them.
 
     Args:
         members: Names of spaces.
@@ -36,6 +37,7 @@ class UnionSpace(SearchSpace):
                     f"{member!r} cannot be part of {','.join(members)}; name each space once"
                 )
         self._members = {member: SPACES[member] for member in members}
+        self._smallest_first = sorted(self._members.items(), key=lambda item: item[1].size)
         self.name = name or ",".join(members)  # type: ignore[misc]
         self.description = f"the spaces {', '.join(members)}"  # type: ignore[misc]
         self.architecture = reduce(  # type: ignore[misc]
@@ -145,8 +147,13 @@ class UnionSpace(SearchSpace):
         return {name: params[f"{family}.{name}"] for name in self._members[family].dimensions}
 
     def _member(self, arch: Architecture) -> tuple[str, SearchSpace]:
-        """The name and the space of the family of an architecture, the first that has it."""
-        for name, space in self._members.items():
+        """The name and the space of the family of an architecture, the smallest that has it."""
+        for name, space in self._smallest_first:
             if arch in space:
                 return name, space
         raise ValueError(f"{arch} is of none of the spaces {', '.join(self._members)}")
+
+
+def members_of(space: SearchSpace) -> Sequence[SearchSpace]:
+    """The spaces that a space consists of."""
+    return [SPACES[name] for name in space.members] if isinstance(space, UnionSpace) else [space]

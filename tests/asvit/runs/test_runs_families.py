@@ -118,6 +118,26 @@ def test_finalists_by_measures_say_which_are_made_by_hand(tmp_path: Path) -> Non
     assert table.rows[0][2] in ("resnet, by hand", "deit, by hand")
 
 
+@pytest.mark.parametrize("spaces", ["asvit-parts,asvit", "asvit,asvit-parts"])
+def test_networks_of_several_families_are_of_the_smallest(spaces: str, tmp_path: Path) -> None:
+    def evaluate(text: str) -> Measurement:
+        return Measurement(10, 20, {"ntk_condition_number": float(len(text))}, {})
+
+    result = run_search(
+        space=spaces,
+        controller="random",
+        steps=40,
+        proxies=["ntk_condition_number"],
+        evaluate=evaluate,
+        out=tmp_path,
+    )
+    families = {row.architecture: row.family for row in result.trials}
+    assert families | {one.architecture: one.family for one in result.finalists} == {
+        text: "asvit-parts" if ";" in text else "asvit" for text in families
+    }
+    assert {*families.values()} == {"asvit", "asvit-parts"}
+
+
 @pytest.mark.parametrize(
     ("space", "message"),
     [

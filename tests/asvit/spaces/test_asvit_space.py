@@ -105,6 +105,8 @@ def test_members_of_one_class_are_told_apart(spaces):
         assert arch in load_space(own)
         assert f"{own}.H" in union.active(choices)
         assert (f"{own}.K1" in union.active(choices)) == (arch.parts.stem == "patch")
+    for name in union.members:
+        assert {union.family_of(text) for text in load_space(name).by_hand} == {name}
 
 
 def test_parts_are_features_of_one_kind_and_grow():
