@@ -374,4 +374,6 @@ def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optim
         )
     except (AssertionError, ImportError) as error:  # timm's for a library or device
         raise ValueError(f"optimizer={name}: {first_line(error)}") from error
+    if optimizer.state_dict().keys() - {"state", "param_groups"}:
+        raise ValueError(f"optimizer={name} has a state that no checkpoint keeps; take another")
     return optimizer

@@ -308,11 +308,14 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step() -> None:
         engine(network(), settings()).train(2, given)
 
 
+@pytest.mark.filterwarnings("ignore:.*opt_einsum")  # which kron would like to have
 def test_weights_that_are_not_finite_and_optimisers_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown optimizer 'adamv'; did you mean"):
         engine(network(), settings(optimizer="adamv"))
     with pytest.raises(ValueError, match="optimizer=adahessian needs second derivatives"):
         engine(network(), settings(optimizer="adahessian"))
+    with pytest.raises(ValueError, match="kron has a state that no"):
+        engine(network(), settings(optimizer="kron"))
     with pytest.raises(ValueError, match=r"optimizer=bnbadam: .*(CUDA|bitsandbytes)"):
         engine(network(), settings(optimizer="bnbadam"))
     model = network()
