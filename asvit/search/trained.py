@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from asvit.core.codec import from_json
-from asvit.reference.findings import NO_INTERVAL
+from asvit.reference.findings import LEAST_TRAININGS, NO_INTERVAL
 from asvit.reference.statistics import interval_of, signs, weighed
 from asvit.search.acquisition import Fitted, pooled_squares, seed_noise
 from asvit.search.front import non_dominated
@@ -166,12 +166,14 @@ def finalists_of(
     """The architectures none of whose trainings failed, best first, those trained again before.
 
     ``trained`` and ``fresh``, the accuracies of those trained again, are by the text of the
-    network. The best has the highest prediction, or mean accuracy without a predictor to ``make``.
+    network. The best has the highest prediction, or mean accuracy without a predictor to ``make``,
+    or with too few trainings to fit it to.
     """
     whole = {text: entry for text, entry in trained.items() if math.isfinite(entry.accuracy)}
+    accuracies = {text: entry.accuracies for text, entry in whole.items()}
     predictions: Mapping[str, float] = {}
-    if make is not None and whole:
-        predictions = predicted(make, {text: entry.accuracies for text, entry in whole.items()})
+    if make is not None and sum(map(len, accuracies.values())) >= LEAST_TRAININGS:
+        predictions = predicted(make, accuracies)
     finalists = [
         Finalist(
             architecture=entry.architecture,

@@ -85,13 +85,13 @@ def test_trainings_are_gathered_by_architecture() -> None:
 def test_finalists_are_those_without_a_failure_by_mean_or_prediction() -> None:
     size = Cost(1, 2)
     trained = {
-        "5": Trained("five", 0, size, (70.0, 80.0)),
-        "9": Trained("nine", 1, size, (71.0,)),
+        "5": Trained("five", 0, size, (70.0, 80.0, 75.0)),
+        "9": Trained("nine", 1, size, (71.0, 71.0)),
         "7": Trained("seven", 2, size, (99.0, math.nan), "it failed"),
     }
     by_mean = finalists_of(trained, None, {})
     assert [one.architecture for one in by_mean] == ["five", "nine"]
-    assert (by_mean[0].values, by_mean[0].trainings) == ({"accuracy": 75.0}, 2)
+    assert (by_mean[0].values, by_mean[0].trainings) == ({"accuracy": 75.0}, 3)
     assert math.isnan(by_mean[0].predicted)
     by_prediction = finalists_of(trained, Linear, {})
     assert [one.architecture for one in by_prediction] == ["nine", "five"]
@@ -101,6 +101,8 @@ def test_finalists_are_those_without_a_failure_by_mean_or_prediction() -> None:
     assert again[0].confirmed is not None
     assert again[0].confirmed.mean == 80.0
     assert again[1].confirmed is None
+    (alone,) = finalists_of({text: trained[text] for text in "57"}, Linear, {})
+    assert math.isnan(alone.predicted)  # three trainings are too few for a predictor
 
 
 def test_fresh_trainings_have_a_student_interval_of_all_repeats() -> None:
