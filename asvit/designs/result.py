@@ -217,7 +217,7 @@ class DesignResult(Result, Model):
         expected = "a pretrained network" if chosen.pretrained else "one of the first family"
         return (
             f"; as {expected} it has the benefit of the doubt: no other led by two standard "
-            "errors on the validation pictures"
+            "errors on the validation pictures, and far enough to tell"
         )
 
     @property

@@ -273,7 +273,8 @@ def test_a_first_family_that_is_behind_is_said_to_have_the_benefit_of_the_doubt(
     assert result.family == "asvit"
     assert result.outcome.endswith(
         f"{result.difference_in_words}; as one of the first family it has the benefit of the "
-        "doubt: no other led by two standard errors on the validation pictures"
+        "doubt: no other led by two standard errors on the validation pictures, and far enough "
+        "to tell"
     )
 
 
@@ -784,6 +785,30 @@ def test_an_epoch_takes_what_the_later_ones_of_a_finalist_took(
 
 
 @pytest.mark.parametrize(
+    ("leads", "epochs", "winner"),
+    [
+        (20.0, 5, "finalist-2"),  # of 10 classes, after 500 updates
+        (20.0, 10, "finalist-1"),
+        (54.9, 5, "finalist-2"),
+        (55.0, 5, "finalist-1"),
+    ],
+)
+def test_what_learns_fastest_wins_only_once_it_tells_how_it_will_end(
+    leads: float, epochs: int, winner: str, tmp_path: Path
+) -> None:
+    results = {
+        "finalists": {"networks": [entry("swin"), entry("resnet")], "pretrained": []},
+        "epochs": {"pictures": {}},
+        "pictures": {"train": 8_000, "test": 5_000, "classes": list("0123456789")},
+        "finalist-1": {"validation": leads, "epoch_seconds": 1.0, "epochs": epochs},
+        "finalist-2": {"validation": 13.0, "epoch_seconds": 1.0, "epochs": epochs},
+    }
+    settings = DesignSettings(data="digits", max_macs=10_000_000, space="resnet,swin")
+    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+    assert plan.choice()["winner"] == winner
+
+
+@pytest.mark.parametrize(
     ("accuracies", "pictures", "winner"),
     [
         ((60.0, 45.0), 300, "finalist-2"),  # of 60 pictures: 18 points are two standard errors
@@ -800,9 +825,9 @@ def test_another_family_has_to_beat_the_first_by_two_standard_errors(
     results = {
         "finalists": {"networks": [entry("swin"), entry("resnet")], "pretrained": []},
         "epochs": {"pictures": {}},
-        "pictures": {"train": pictures, "test": pictures},
+        "pictures": {"train": pictures, "test": pictures, "classes": list("abcde")},
         **{
-            f"finalist-{place}": {"validation": top1, "epoch_seconds": 1.0}
+            f"finalist-{place}": {"validation": top1, "epoch_seconds": 1.0, "epochs": 1_000}
             for place, top1 in enumerate(accuracies, 1)
         },
     }
@@ -1225,8 +1250,8 @@ def test_few_pictures_of_a_class_make_balanced_accuracies_less_sure(tmp_path: Pa
             "finalists": {"networks": [entry("swin"), entry("resnet")], "pretrained": []},
             "pictures": {"train": sum(sizes), "classes": ["a", "b"], "sizes": sizes},
             "epochs": {"pictures": {}},
-            "finalist-1": {"validation": 60.0 + lead, "epoch_seconds": 1.0},
-            "finalist-2": {"validation": 60.0, "epoch_seconds": 1.0},
+            "finalist-1": {"validation": 60.0 + lead, "epoch_seconds": 1.0, "epochs": 99},
+            "finalist-2": {"validation": 60.0, "epoch_seconds": 1.0, "epochs": 99},
         }
         settings = DesignSettings(data="pets", max_macs=10_000_000, space="resnet,swin")
         plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
