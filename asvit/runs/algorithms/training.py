@@ -180,7 +180,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             logger.warning("%s", line)
         session = self._session(self.settings, store.file, self._workers)
         if self.settings.hours is not None and store.file is None:  # else planned already
-            session.plan(round(3600 * self.settings.hours / self._pace(session.steps)[1]))
+            session.plan(round(3600 * self.settings.hours / self._pace(session)[1]))
         self.planned = self._plan(session)
         with self.tracked() as track:
             session.run(tell if self.processes.first else ignore, track=track)
@@ -237,21 +237,21 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """What the run would do and how long it would take; coarser tokens are timed."""
         self.load()
         session = self._session(self.settings, None, 0)
-        speed, epoch = self._pace(session.steps)
+        speed, epoch = self._pace(session)
         seconds = min(epoch * session.work, 3600 * (self.settings.hours or math.inf))
         times = {"images_per_second": speed, "epoch": epoch, "seconds": seconds}
         return {**self._plan(session), "time": times}
 
-    def _pace(self, steps: int) -> tuple[float, float]:
-        """Images a second, and seconds of an epoch of so many updates, from a few batches."""
-        speed = self._images_per_second()
+    def _pace(self, session: Session) -> tuple[float, float]:
+        """Images a second, and seconds of an epoch of a session, from a few batches."""
+        speed = self._images_per_second(session.cost.macs)
         # An image to validate with takes a forward pass, one to train on about three.
-        images = steps * self.settings.batch_size + len(self.sets.validation) / 3
+        images = session.steps * self.settings.batch_size + len(self.sets.validation) / 3
         return speed, images / speed
 
-    def _images_per_second(self) -> float:
-        """Throughput of a few batches, small on a CPU, at the network's own tokens."""
-        batch = timed_batch(self.settings, self.processes) * self.processes.world
+    def _images_per_second(self, macs: int) -> float:
+        """Throughput of a few batches at the network's own tokens, of so many multiply-adds."""
+        batch = timed_batch(self.settings, self.processes, macs) * self.processes.world
         whole: Any = {"accumulate": 1, "compile": False, "retokenize": "off"}
         probed = replace(self.settings, batch_size=batch, **whole)
         on_cpu = self.processes.device.type == "cpu"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -150,9 +151,19 @@ def test_timed_steps_are_small_on_a_cpu_and_fill_a_gpu(
     device: str, batch_size: int, expected: int
 ) -> None:
     processes: Any = SimpleNamespace(device=torch.device(device), world=2)
-    assert (
-        timed_batch(TrainSettings(architecture=ARCH, batch_size=batch_size), processes) == expected
-    )
+    settings = TrainSettings(architecture=ARCH, batch_size=batch_size)
+    assert timed_batch(settings, processes) == expected
+
+
+@pytest.mark.parametrize(
+    ("macs", "expected"),
+    [(10_000_000, 64), (25_000_000, 40), (100_000_000, 16), (5_000_000_000, 16)],
+)
+def test_timed_steps_of_small_networks_are_as_in_the_training(macs: int, expected: int) -> None:
+    processes: Any = SimpleNamespace(device=torch.device("cpu"), world=1)
+    settings = TrainSettings(architecture=ARCH, batch_size=256)
+    assert timed_batch(settings, processes, macs) == expected
+    assert timed_batch(replace(settings, batch_size=32), processes, macs) == min(32, expected)
 
 
 def test_progress_tells_the_planned_epochs(
