@@ -8,9 +8,10 @@ import inspect
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 from unittest.mock import patch
@@ -145,7 +146,7 @@ def open_torchvision(
     labels = _targets(items, source)
     # ImageNet has several names per class; without names they are numbered.
     names = getattr(items, "classes", None) or map(str, range(int(labels.max(initial=-1)) + 1))
-    classes = tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
+    classes = _apart(name if isinstance(name, str) else ", ".join(name) for name in names)
     return LibraryDataset(source, classes, labels, items, reading=reading)
 
 
@@ -192,6 +193,15 @@ def _torchvision_class(name: str) -> Any:
             " program; save it as a folder of images"
         )
     return getattr(datasets, name)
+
+
+def _apart(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, with a number after those that came before: ``crane``, ``crane (2)``."""
+    apart: dict[str, None] = {}
+    for name in names:
+        numbered = (f"{name} ({number})" for number in count(2))
+        apart[next(text for text in chain([name], numbered) if text not in apart)] = None
+    return tuple(apart)
 
 
 def _targets(items: Any, source: str) -> NDArray[np.int64]:
