@@ -155,12 +155,13 @@ def open_torchvision_test(
 ) -> LabelledImages | None:
     """Open the validation part of a torchvision dataset, else its test part; None without parts.
 
-    A dataset with a training part ``trainval`` gives its test part.
+    A dataset with a training part ``trainval`` gives its test part. LFWPeople gives none: its
+    default part holds the test part, whose people are not in its training part.
     """
     accepted = inspect.signature(_torchvision_class(name)).parameters
     if "train" in accepted:
         return open_torchvision(name, download=download, reading=reading, train=False)
-    if "split" not in accepted:
+    if "split" not in accepted or accepted["split"].default == "10fold":
         return None
     both = accepted["split"].default == "trainval"
     for part in ("test",) if both else ("val", "valid", "test"):
