@@ -6,6 +6,7 @@ Nothing here uses the network unless ``download`` is true.
 import contextlib
 import inspect
 import io
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,8 @@ from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture
 from asvit.data.store import cache_folder
 from proxies.messages import first_line, nearest
 from proxies.text import listed, shown
+
+_log = logging.getLogger(__name__)
 
 #: Datasets whose files torchvision unpickles without verifying them.
 _UNCHECKED = ("LSUN", "LSUNClass")
@@ -221,7 +224,7 @@ def _targets(items: Any, source: str) -> NDArray[np.int64]:
 
 def open_hub(name: str, *, download: bool = False, reading: str = "") -> LabelledImages:
     """Open the training part of ``owner/dataset``, or of a folder that the library can read."""
-    return _hub_part(name, _hub_table(name, "train", download), reading)
+    return _hub_train(name, _hub_table(name, "train", download), reading)
 
 
 def open_hub_parts(
@@ -229,16 +232,16 @@ def open_hub_parts(
 ) -> tuple[LabelledImages, LabelledImages | None]:
     """Open the training part of a dataset of the hub, and its validation or test part, if any.
 
-    A part with withheld labels (-1 by the hub's convention) is skipped.
+    A part of which all labels are withheld is skipped.
     """
     tables = _hub_table(name, None, download)
     if "train" not in tables:
         raise ValueError(f"hf:{name} has no part 'train'; its parts: {listed(tables)}")
-    train = _hub_part(name, tables["train"], reading)
+    train = _hub_train(name, tables["train"], reading)
     for part in _VALIDATION:
         if part in tables:
             other = _hub_part(f"{name} {part}", tables[part], reading)
-            if (other.labels >= 0).all():
+            if len(other):
                 return train, other
     return train, None
 
@@ -308,8 +311,21 @@ class _Encoded:
         return (Path(stored["path"]) if stored["bytes"] is None else bytes(stored["bytes"]),)
 
 
+def _hub_train(name: str, table: Any, reading: str) -> LabelledImages:
+    """The table of the training part as labelled images, of which there has to be one."""
+    train = _hub_part(name, table, reading)
+    if not len(train):
+        raise ValueError(
+            f"hf:{name} has no image with a label in 'train'; save labelled ones as a folder"
+        )
+    return train
+
+
 def _hub_part(name: str, table: Any, reading: str) -> LabelledImages:
-    """A table of the library as labelled images."""
+    """A table of the library as labelled images.
+
+    Those without a label, or with a withheld one (-1 by the hub's convention), are left out.
+    """
     kinds = {type(kind).__name__: column for column, kind in reversed(table.features.items())}
     if "Image" not in kinds:
         raise ValueError(
@@ -319,7 +335,16 @@ def _hub_part(name: str, table: Any, reading: str) -> LabelledImages:
     labels = np.zeros(len(table), np.int64)
     if column := kinds.get("ClassLabel"):
         classes = tuple(table.features[column].names)
-        labels = np.asarray(table[column][:], np.int64)
+        given = [-1 if label is None else label for label in table[column][:]]
+        labels = np.array(given, np.int64)
+        labelled = np.flatnonzero(labels >= 0)
+        if len(labelled) < len(labels):
+            if len(labelled):
+                _log.warning(
+                    "%d of %d images of hf:%s have no label and are left out",
+                    *(len(labels) - len(labelled), len(labels), name),
+                )
+            table, labels = table.select(labelled), labels[labelled]
     source = f"Hugging Face {name}, {len(table)} images"
     return LibraryDataset(
         source, classes, labels, _Encoded(table, kinds["Image"]), reading=reading
