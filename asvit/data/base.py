@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,14 @@ def naming(image: str) -> Iterator[None]:
         raise ValueError(f"cannot read {image}: {first_line(error)}") from error
     except MemoryError as error:
         raise MemoryError(f"reading {image}") from error
+
+
+class Extent(NamedTuple):
+    """The file of an image within another one."""
+
+    path: Path
+    begin: int  # bytes
+    size: int  # bytes
 
 
 @dataclass(eq=False, repr=False)
@@ -103,6 +111,10 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         """The file of image ``index``; None where it is not a file of its own."""
         return None
 
+    def stored(self, index: int) -> Path | Extent | None:
+        """Where the file of image ``index`` is; None where that is not known."""
+        return self.path(index)
+
     @property
     def paths(self) -> Sequence[Path]:
         """Files of all images; none where one is not a file of its own."""
@@ -152,6 +164,10 @@ class SubsetImages(LabelledImages):
         """Its file in the whole set."""
         return self._whole.path(int(self._indices[index]))
 
+    def stored(self, index: int) -> Path | Extent | None:
+        """Where its file is in the whole set."""
+        return self._whole.stored(int(self._indices[index]))
+
 
 class JoinedImages(LabelledImages):
     """The images of two sets of the same classes, one after the other."""
@@ -195,6 +211,11 @@ class JoinedImages(LabelledImages):
         """Its file in its own set."""
         images, place = self._at(index)
         return images.path(place)
+
+    def stored(self, index: int) -> Path | Extent | None:
+        """Where its file is in its own set."""
+        images, place = self._at(index)
+        return images.stored(place)
 
     def _at(self, index: int) -> tuple[LabelledImages, int]:
         count = len(self._first)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asvit.core.threads import in_order
-from asvit.data.base import Progress, divide
+from asvit.data.base import Extent, Progress, divide
 from proxies.text import one_line
 
 T = TypeVar("T")
@@ -29,25 +29,37 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def equal_files(paths: Sequence[Path], *, progress: Progress | None = None) -> NDArray[np.int64]:
-    """A number for each file, equal for files of equal content.
+def read_extent(extent: Extent) -> bytes:
+    """The content of a file within another one."""
+    with extent.path.open("rb") as file:
+        file.seek(extent.begin)
+        return file.read(extent.size)
+
+
+def equal_files(
+    files: Sequence[Path | Extent], *, border: int | None = None, progress: Progress | None = None
+) -> NDArray[np.int64]:
+    """A number for each file, equal for files of equal content: the place of the first of them.
 
     Only files of equal size are opened, and only those with equal bytes in the middle are read as
     a whole. One that cannot be read equals no other. ``progress`` is told of each of these rounds.
+    With a ``border``, files before it are only compared with those from there on.
     """
-    return equal_items(paths, (_size, _middle, file_digest), progress=progress)
+    return equal_items(files, (_size, _middle, _digest), border=border, progress=progress)
 
 
 def equal_items(
     items: Sequence[T],
     facts: Sequence[Callable[[T], Hashable]],
     *,
+    border: int | None = None,
     progress: Progress | None = None,
 ) -> NDArray[np.int64]:
     """A number for each item, equal for items of which all facts are equal.
 
     A fact is only looked at for items that are equal in those before it. An item of which a fact
     is None, or cannot be read, equals no other. ``progress`` is told of each of these rounds.
+    With a ``border``, items before it are only compared with those from there on.
     """
     numbers = np.arange(len(items))
     alike: list[Sequence[int]] = [range(len(items))]
@@ -58,7 +70,9 @@ def equal_items(
             for index, value in zip(part, values, strict=False):  # parts share the values
                 if value is not None:
                     parts[number, value].append(index)
-        alike = [part for part in parts.values() if len(part) > 1]
+        alike = [part for part in parts.values() if len(part) > 1]  # each in ascending order
+        if border is not None:
+            alike = [part for part in alike if part[0] < border <= part[-1]]
     for part in alike:
         numbers[part] = part[0]
     return numbers
@@ -83,17 +97,28 @@ def _each(
         yield from values
 
 
-def _size(path: Path) -> int:
-    about = path.stat()
+def _size(file: Path | Extent) -> int | None:
+    if isinstance(file, Extent):
+        return file.size or None  # empty ones are no copies
+    about = file.stat()
     if not stat.S_ISREG(about.st_mode) or not about.st_size:
-        raise OSError(f"{path} is not a picture")  # opening a pipe would wait for its writer
+        raise OSError(f"{file} is not a picture")  # opening a pipe would wait for its writer
     return about.st_size
 
 
-def _middle(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(file.seek(0, os.SEEK_END) // 2)
-        return file.read(BLOCK)
+def _middle(file: Path | Extent) -> bytes:
+    if isinstance(file, Extent):
+        start = file.size // 2
+        return read_extent(Extent(file.path, file.begin + start, min(BLOCK, file.size - start)))
+    with file.open("rb") as opened:
+        opened.seek(opened.seek(0, os.SEEK_END) // 2)
+        return opened.read(BLOCK)
+
+
+def _digest(file: Path | Extent) -> str:
+    if isinstance(file, Extent):
+        return hashlib.sha256(read_extent(file)).hexdigest()
+    return file_digest(file)
 
 
 def distinct(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,11 +6,13 @@ Nothing here uses the network unless ``download`` is true.
 import contextlib
 import inspect
 import io
+import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 from unittest.mock import patch
@@ -27,6 +29,8 @@ from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture
 from asvit.data.store import cache_folder
 from proxies.messages import first_line, nearest
 from proxies.text import listed, shown
+
+_log = logging.getLogger(__name__)
 
 #: Datasets whose files torchvision unpickles without verifying them.
 _UNCHECKED = ("LSUN", "LSUNClass")
@@ -145,7 +149,7 @@ def open_torchvision(
     labels = _targets(items, source)
     # ImageNet has several names per class; without names they are numbered.
     names = getattr(items, "classes", None) or map(str, range(int(labels.max(initial=-1)) + 1))
-    classes = tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
+    classes = _apart(name if isinstance(name, str) else ", ".join(name) for name in names)
     return LibraryDataset(source, classes, labels, items, reading=reading)
 
 
@@ -154,12 +158,13 @@ def open_torchvision_test(
 ) -> LabelledImages | None:
     """Open the validation part of a torchvision dataset, else its test part; None without parts.
 
-    A dataset with a training part ``trainval`` gives its test part.
+    A dataset with a training part ``trainval`` gives its test part. LFWPeople gives none: its
+    default part holds the test part, whose people are not in its training part.
     """
     accepted = inspect.signature(_torchvision_class(name)).parameters
     if "train" in accepted:
         return open_torchvision(name, download=download, reading=reading, train=False)
-    if "split" not in accepted:
+    if "split" not in accepted or accepted["split"].default == "10fold":
         return None
     both = accepted["split"].default == "trainval"
     for part in ("test",) if both else ("val", "valid", "test"):
@@ -194,6 +199,15 @@ def _torchvision_class(name: str) -> Any:
     return getattr(datasets, name)
 
 
+def _apart(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, with a number after those that came before: ``crane``, ``crane (2)``."""
+    apart: dict[str, None] = {}
+    for name in names:
+        numbered = (f"{name} ({number})" for number in count(2))
+        apart[next(text for text in chain([name], numbered) if text not in apart)] = None
+    return tuple(apart)
+
+
 def _targets(items: Any, source: str) -> NDArray[np.int64]:
     """Labels of a torchvision dataset, from its attributes or by reading every item."""
     for attribute in ("targets", "labels", "_labels", "y"):
@@ -210,7 +224,7 @@ def _targets(items: Any, source: str) -> NDArray[np.int64]:
 
 def open_hub(name: str, *, download: bool = False, reading: str = "") -> LabelledImages:
     """Open the training part of ``owner/dataset``, or of a folder that the library can read."""
-    return _hub_part(name, _hub_table(name, "train", download), reading)
+    return _hub_train(name, _hub_table(name, "train", download), reading)
 
 
 def open_hub_parts(
@@ -218,16 +232,16 @@ def open_hub_parts(
 ) -> tuple[LabelledImages, LabelledImages | None]:
     """Open the training part of a dataset of the hub, and its validation or test part, if any.
 
-    A part with withheld labels (-1 by the hub's convention) is skipped.
+    A part of which all labels are withheld is skipped.
     """
     tables = _hub_table(name, None, download)
     if "train" not in tables:
         raise ValueError(f"hf:{name} has no part 'train'; its parts: {listed(tables)}")
-    train = _hub_part(name, tables["train"], reading)
+    train = _hub_train(name, tables["train"], reading)
     for part in _VALIDATION:
         if part in tables:
             other = _hub_part(f"{name} {part}", tables[part], reading)
-            if (other.labels >= 0).all():
+            if len(other):
                 return train, other
     return train, None
 
@@ -297,8 +311,21 @@ class _Encoded:
         return (Path(stored["path"]) if stored["bytes"] is None else bytes(stored["bytes"]),)
 
 
+def _hub_train(name: str, table: Any, reading: str) -> LabelledImages:
+    """The table of the training part as labelled images, of which there has to be one."""
+    train = _hub_part(name, table, reading)
+    if not len(train):
+        raise ValueError(
+            f"hf:{name} has no image with a label in 'train'; save labelled ones as a folder"
+        )
+    return train
+
+
 def _hub_part(name: str, table: Any, reading: str) -> LabelledImages:
-    """A table of the library as labelled images."""
+    """A table of the library as labelled images.
+
+    Those without a label, or with a withheld one (-1 by the hub's convention), are left out.
+    """
     kinds = {type(kind).__name__: column for column, kind in reversed(table.features.items())}
     if "Image" not in kinds:
         raise ValueError(
@@ -308,7 +335,16 @@ def _hub_part(name: str, table: Any, reading: str) -> LabelledImages:
     labels = np.zeros(len(table), np.int64)
     if column := kinds.get("ClassLabel"):
         classes = tuple(table.features[column].names)
-        labels = np.asarray(table[column][:], np.int64)
+        given = [-1 if label is None else label for label in table[column][:]]
+        labels = np.array(given, np.int64)
+        labelled = np.flatnonzero(labels >= 0)
+        if len(labelled) < len(labels):
+            if len(labelled):
+                _log.warning(
+                    "%d of %d images of hf:%s have no label and are left out",
+                    *(len(labels) - len(labelled), len(labels), name),
+                )
+            table, labels = table.select(labelled), labels[labelled]
     source = f"Hugging Face {name}, {len(table)} images"
     return LibraryDataset(
         source, classes, labels, _Encoded(table, kinds["Image"]), reading=reading

@@ -6,7 +6,6 @@ epoch on. The library webdataset streams archives instead: its order depends on 
 workers, and it does not go on within an epoch.
 """
 
-import hashlib
 import io
 import re
 import tarfile
@@ -19,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asvit.core.files import IMAGE_ENDINGS, expanded
-from asvit.data.base import LabelledImages, Progress, naming
-from asvit.data.copies import BLOCK, equal_items
+from asvit.data.base import Extent, LabelledImages, Progress, naming
+from asvit.data.copies import equal_files, read_extent
 from asvit.data.files import check_open, kind_of_images, read_open
 from asvit.data.kinds import ImageKind, Picture
 from asvit.data.texts import Texts
@@ -98,35 +97,18 @@ class ShardedDataset(LabelledImages):
 
     def equal(self, *, progress: Progress | None = None) -> NDArray[np.int64]:
         """A number for each image, as :func:`asvit.data.copies.equal_files` of files."""
+        return equal_files([*map(self.stored, range(len(self)))], progress=progress)
 
-        def size(index: int) -> int | None:
-            return int(self._extents[index, 1]) or None  # empty ones are no copies
-
-        def middle(index: int) -> bytes:
-            begin, size = self._extents[index].tolist()
-            start = size // 2
-            return _content(self._shard_of(index), begin + start, min(BLOCK, size - start))
-
-        def digest(index: int) -> str:
-            return hashlib.sha256(self._read(index)).hexdigest()
-
-        return equal_items(range(len(self)), (size, middle, digest), progress=progress)
+    def stored(self, index: int) -> Extent:
+        """Where image ``index`` is in its archive."""
+        begin, size = self._extents[index].tolist()
+        return Extent(self._shard_of(index), begin, size)
 
     def _opened(self, index: int) -> IO[bytes]:
-        return io.BytesIO(self._read(index))
-
-    def _read(self, index: int) -> bytes:
-        begin, size = self._extents[index].tolist()
-        return _content(self._shard_of(index), begin, size)
+        return io.BytesIO(read_extent(self.stored(index)))
 
     def _shard_of(self, index: int) -> Path:
         return self._shards[int(self._shard[index])]
-
-
-def _content(shard: Path, begin: int, size: int) -> bytes:
-    with shard.open("rb") as file:
-        file.seek(begin)
-        return file.read(size)
 
 
 def shards_of(pattern: str) -> list[Path]:
@@ -168,7 +150,8 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
         if key not in labels:
             raise ValueError(f"{shard} has {shown(image.name)} without a .{_LABEL} file beside it")
         _, begin, size = labels[key]
-        label = _content(shard, begin, min(size, _LONGEST_LABEL)).decode(errors="replace")
+        content = read_extent(Extent(shard, begin, min(size, _LONGEST_LABEL)))
+        label = content.decode(errors="replace")
         yield image, label.strip()
 
 

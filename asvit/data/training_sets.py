@@ -107,7 +107,7 @@ def open_training_sets(
             all that were held out, however few are asked for.
         progress: Called with the number of fractals that are ready, or of files that were compared
             with each other, and their total.
-        quiet: Whether to name no copies.
+        quiet: Whether to name no copies, and to look for none in parts that are given.
     """
     if not 0 < held_out < 1:
         raise ValueError(f"held_out is {held_out}; use a share above 0 and below 1")
@@ -133,6 +133,8 @@ def open_training_sets(
         _check_same_classes(train, other)
         train = _balanced(train, train_images, seed, _TRAINED)
         other = _balanced(more := other, validation_images, seed, _VALIDATED)
+        if parts and not train_on_validation and not quiet:
+            _warn_of_copies(train, other, progress)
     if len(train) < len(train.classes):
         raise ValueError(
             f"{len(train)} images for training are too few for {len(train.classes)} classes:"
@@ -345,6 +347,42 @@ def _equal(images: LabelledImages, progress: Progress | None) -> NDArray[np.int6
         return images.equal(progress=progress)
     paths = images.paths
     return equal_files(paths, progress=progress) if paths else np.arange(len(images))
+
+
+def _warn_of_copies(
+    train: LabelledImages, other: LabelledImages, progress: Progress | None
+) -> None:
+    """Warn of images in a given part to validate with that are also trained on."""
+    if twins := _twins(train, other, progress):
+        place, twin = min(twins.items())
+        _log.warning(
+            "%d of %d images for validation are also among those to train on (%s is %s there), so "
+            "the accuracy is too high; remove them from one of the parts",
+            *(len(twins), len(other)),
+            *(one_line(name, most=200) for name in (other.name(place), train.name(twin))),
+        )
+
+
+def _twins(
+    train: LabelledImages, other: LabelledImages, progress: Progress | None
+) -> dict[int, int]:
+    """Places of images to validate with of which there is a copy to train on, and its place."""
+    digests = [[part.digest(index) for index in range(len(part))] for part in (train, other)]
+    if all(map(all, digests)):
+        known = {digest: place for place, digest in enumerate(digests[0])}
+        return {at: known[digest] for at, digest in enumerate(digests[1]) if digest in known}
+    here, there = (
+        [file for index in range(len(part)) if (file := part.stored(index)) is not None]
+        for part in (train, other)
+    )
+    if len(here) < len(train) or len(there) < len(other):
+        return {}
+    places = {file: place for place, file in enumerate(here)}
+    twins = {at: places[file] for at, file in enumerate(there) if file in places}  # not read
+    rest = [at for at in range(len(there)) if at not in twins]
+    files = [*here, *(there[at] for at in rest)]
+    groups = equal_files(files, border=len(here), progress=progress)[len(here) :].tolist()
+    return twins | {at: twin for at, twin in zip(rest, groups, strict=True) if twin < len(here)}
 
 
 def _check_classes(images: LabelledImages, wanted: int | None) -> None:

@@ -107,8 +107,9 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         if self.opened is not None:
             return self.opened
         with self.processes.first_before_others():
-            progress = image_progress(self.progress) if self.processes.first else None
-            return open_sets(self.settings, progress=progress)
+            first = self.processes.first
+            progress = image_progress(self.progress) if first else None
+            return open_sets(self.settings, progress=progress, quiet=not first)
 
     @cached_property
     def network(self) -> Network:

@@ -2,9 +2,12 @@
 
 import hashlib
 import os
+import shutil
+import tarfile
 import threading
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,8 @@ from hypothesis import strategies as st
 
 from asvit.data import copies
 from asvit.data.base import divide
-from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files
+from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files, file_digest
+from asvit.data.files import ListedImage, list_text
 from asvit.data.training_sets import open_training_sets
 from tests.asvit.runs.fakes import write_pictures
 
@@ -115,6 +119,72 @@ def test_a_training_does_not_validate_on_copies(
     assert len(set(sides[1])) == len(sides[1])
     assert "10 picture(s) have copies: class0/000.jpg = class0/copy-000.jpg; " in caplog.text
     assert "in several classes: class0/024.jpg = class1/wrong.jpg" in caplog.text
+
+
+def in_archive(folder: Path, archive: Path) -> str:
+    """An archive of all pictures in class folders, as ``--data`` names it."""
+    label = archive.with_suffix(".cls")
+    with tarfile.open(archive, "w") as tar:
+        for file in sorted(folder.rglob("*.jpg")):
+            tar.add(file, f"{file.stem}.jpg")
+            label.write_text(file.parent.name)
+            tar.add(label, f"{file.stem}.cls")
+    return f"wds:{archive}"
+
+
+def test_copies_in_given_parts_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def heard(data: str, **given: Any) -> str:
+        caplog.clear()
+        open_training_sets(data, image_size=32, seed=0, **given)
+        return caplog.text
+
+    train = write_pictures(tmp_path / "pets" / "train", each=4)
+    validation = write_pictures(tmp_path / "pets" / "val", each=3, seed=1)
+    pets, whole, digest = str(tmp_path / "pets"), list[Path](), copies.file_digest
+
+    def read(path: Path) -> str:
+        whole.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(copies, "file_digest", read)
+    shutil.copy(train / "class0" / "000.jpg", train / "class0" / "twin.jpg")
+    assert heard(pets) == ""
+    assert whole == []  # copies to train on are not read
+    for name in ("class0/002.jpg", "class1/003.jpg"):
+        shutil.copy(train / name, validation / name.replace(".", "-copy."))
+    words = (
+        "2 of 8 images for validation are also among those to train on (class0/002-copy.jpg is "
+        "class0/002.jpg there), so the accuracy is too high"
+    )
+    assert words in heard(pets)
+    assert len(whole) == 4
+    assert words in heard(str(train), validation=str(validation))
+    archives = [in_archive(part, tmp_path / f"{part.name}.tar") for part in (train, validation)]
+    assert "2 of 8 images" in heard(archives[0], validation=archives[1])
+    assert "2 of 8 images" in heard(str(train), validation=archives[1])
+    whole.clear()
+    assert "9 of 9 images" in heard(str(train), validation=str(train))
+    assert "4 of 4 images" in heard(str(train), validation=str(train), validation_images=4)
+    assert whole == []  # files of the same path
+    assert heard(pets, quiet=True) + heard(pets, train_on_validation=True) == ""
+
+
+def test_copies_in_the_parts_of_a_table_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_pictures(tmp_path / "pets", each=3)
+    rows = [
+        ListedImage(str(file.relative_to(tmp_path)), file.parent.name, part, 9, file_digest(file))
+        for file in folder.rglob("*.jpg")
+        for part in ("train", "validation")
+        if part == "train" or file.stem in {"000", "001"}
+    ]
+    table = tmp_path / "pets.csv"
+    table.write_text(list_text(rows))
+    open_training_sets(str(table), image_size=32, seed=0)
+    assert "2 of 2 images for validation are also among those to train on (pets/" in caplog.text
 
 
 def test_a_class_of_copies_cannot_be_divided(tmp_path: Path) -> None:

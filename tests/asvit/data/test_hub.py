@@ -1,10 +1,11 @@
 """Sets of the Hugging Face hub: what is read, and that none leads to the network unasked."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from image_folders import fill
 from PIL import Image
@@ -24,7 +25,7 @@ def _offline_in_an_empty_cache(
     assert network_calls == []
 
 
-def table_of(images: list[Any], labels: list[int] | None = None) -> Any:
+def table_of(images: list[Any], labels: Sequence[int | None] | None = None) -> Any:
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
     )
@@ -68,6 +69,30 @@ def test_a_part_without_labels_is_skipped(monkeypatch: pytest.MonkeyPatch) -> No
     assert other.labels.tolist() == [1]
     del found["train"], found["validation"]
     with pytest.raises(ValueError, match="hf:me/set has no part 'train'; its parts: test"):
+        open_hub_parts("me/set")
+
+
+@pytest.mark.parametrize("missing", [None, -1])
+def test_images_without_a_label_are_left_out(
+    missing: int | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = {"train": [0, missing, 1, missing, 1], "test": [missing, 1]}
+    found = {
+        part: table_of([Image.new("RGB", (4, 4), (n, 0, 0)) for n in range(len(own))], own)
+        for part, own in labels.items()
+    }
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: found)
+    train, other = open_hub_parts("me/set")
+    assert train.labels.tolist() == [0, 1, 1]
+    assert [np.asarray(train.picture(index))[0, 0, 0] for index in range(3)] == [0, 2, 4]
+    assert other is not None
+    assert other.labels.tolist() == [1]
+    assert caplog.messages == [
+        "2 of 5 images of hf:me/set have no label and are left out",
+        "1 of 2 images of hf:me/set test have no label and are left out",
+    ]
+    found["train"] = table_of([Image.new("RGB", (4, 4))], [missing])
+    with pytest.raises(ValueError, match="hf:me/set has no image with a label in 'train'; save"):
         open_hub_parts("me/set")
 
 

@@ -107,6 +107,21 @@ def test_labels_are_found_by_reading_when_a_dataset_does_not_list_them() -> None
     assert open_torchvision_test("FakeData") is None  # in one piece
 
 
+def test_classes_of_equal_name_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ImageNet has a bird and a machine that are called crane."""
+    from torchvision import datasets
+
+    class Named(datasets.FakeData):
+        classes = (("crane",), ("crane",), ("crane (2)",), ("maillot", "tank suit"))
+
+        def __init__(self, root: str) -> None:
+            super().__init__(size=10, image_size=(3, 8, 8), num_classes=4)
+
+    monkeypatch.setattr(datasets, "SVHN", Named)
+    dataset = open_torchvision("SVHN")
+    assert dataset.classes == ("crane", "crane (2)", "crane (2) (2)", "maillot, tank suit")
+
+
 def test_items_that_are_not_images_are_named() -> None:
     dataset = LibraryDataset("a set", ("a",), np.zeros(2, np.int64), [("text", 0)] * 2)
     with pytest.raises(

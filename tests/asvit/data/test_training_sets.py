@@ -96,6 +96,24 @@ def test_torchvision_has_a_test_part(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(sets.classes) == 10
 
 
+def test_a_test_part_within_the_default_one_is_not_validated_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("torchvision.datasets")
+    monkeypatch.setattr(datasets.LFWPeople, "_check_integrity", lambda _: True)
+    monkeypatch.setenv("ASVIT_DATA", str(tmp_path))
+    folder = tmp_path / "lfw-py"
+    folder.mkdir()
+    people = {"": "2\n1\nA\t4\n1\nB\t4\n", "DevTrain": "1\nA\t4\n", "DevTest": "1\nB\t4\n"}
+    for part, text in people.items():
+        (folder / f"people{part}.txt").write_text(text)
+    (folder / "lfw-names.txt").write_text("A\t4\nB\t4\n")
+    sets = opened("torchvision:LFWPeople", held_out=0.25)
+    assert [len(sets.train), len(sets.validation)] == [6, 2]
+    assert not set.intersection(*names(sets))
+    assert sets.validation.labels.tolist() == [0, 1]  # the test part has none of the first class
+
+
 @pytest.mark.parametrize(("spec", "count"), [("torchvision:FakeData", 1000), ("digits", 1797)])
 def test_a_set_in_one_piece_is_divided(spec: str, count: int) -> None:
     pytest.importorskip("sklearn" if spec == "digits" else "torchvision")
