@@ -68,21 +68,34 @@ class Stored:
             )
 
     def array(self) -> Array:
-        """Its numbers ``[H, W, C]``; a ValueError if they are not as the header says, or NaN."""
+        """Its numbers ``[H, W, C]``.
+
+        Raises:
+            ValueError: If they are not as the header says, or float32 holds no finite ones.
+        """
         array = self.read()
         shape = (self.height, self.width, self.channels)
         if array.shape != shape or array.dtype.name != self.dtype:
             raise ValueError(
                 f"its content is {array.dtype} of shape {array.shape}, not {self.dtype} of {shape}"
             )
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            wrong = ~np.isfinite(array)
-            channel = int(np.flatnonzero(wrong.any(axis=(0, 1)))[0])
-            raise ValueError(
-                f"{int(wrong.sum())} of its numbers are NaN or infinite, some in channel "
-                f"{channel}; replace them, such as by the mean"
-            )
+        if array.dtype.kind == "f":
+            _check_finite(array, "NaN or infinite")
+        if array.dtype == np.float64:
+            with np.errstate(over="ignore"):
+                single = array.astype(np.float32)
+            _check_finite(single, "beyond the 3.4e38 that float32 holds")
         return array
+
+
+def _check_finite(array: Array, fault: str) -> None:
+    wrong = ~np.isfinite(array)
+    if wrong.any():
+        channel = int(np.flatnonzero(wrong.any(axis=(0, 1)))[0])
+        raise ValueError(
+            f"{int(wrong.sum())} of its numbers are {fault}, some in channel {channel}; replace "
+            "them, such as by the mean"
+        )
 
 
 @contextmanager

@@ -211,6 +211,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     nan[0, 0, 1] = np.nan
     np.save(folder / "nan.npy", nan)
     np.save(folder / "infinite.npy", np.full((4, 4), np.inf, np.float32))
+    np.save(folder / "wide.npy", np.where(np.eye(4) > 0, np.finfo(np.float64).min, 1.0))
     np.save(folder / "none.npy", np.zeros((8, 8, 0), np.float32))
     np.save(folder / "empty.npy", np.zeros((0, 8), np.float32))
     np.save(folder / "many.npy", np.zeros((90, 90, 65), np.uint8))
@@ -241,6 +242,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     return {
         "nan.npy": "1 of its numbers are NaN or infinite, some in channel 1; replace them",
         "infinite.npy": "16 of its numbers are NaN or infinite, some in channel 0",
+        "wide.npy": r"4 of its numbers are beyond the 3\.4e38 that float32 holds, some in channel 0",
         "none.npy": "it has 0 channels; an image has 1 to 64",
         "empty.npy": "it has 8 x 0 pixels",
         "many.npy": "it has 65 channels; an image has 1 to 64, so choose some",
