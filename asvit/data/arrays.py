@@ -31,6 +31,8 @@ _NPY, _ZIP, _PNG = b"\x93NUMPY", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n"
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNM: Final = re.compile(rb"P([2356])(?:(?:\s+|\s*#[^\n]*\n)+)(\d+)\s+(\d+)\s+(\d+)\s")
 _PNM_GREY: Final = (b"2", b"5")
+_PNM_MOST: Final = 65_535
+_PNM_COMMENT: Final = re.compile(rb"#[^\n]*")
 
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type
 _IMAGE: Final = "image"  # name of the array of an NPZ file that has several
@@ -68,21 +70,34 @@ class Stored:
             )
 
     def array(self) -> Array:
-        """Its numbers ``[H, W, C]``; a ValueError if they are not as the header says, or NaN."""
+        """Its numbers ``[H, W, C]``.
+
+        Raises:
+            ValueError: If they are not as the header says, or float32 holds no finite ones.
+        """
         array = self.read()
         shape = (self.height, self.width, self.channels)
         if array.shape != shape or array.dtype.name != self.dtype:
             raise ValueError(
                 f"its content is {array.dtype} of shape {array.shape}, not {self.dtype} of {shape}"
             )
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            wrong = ~np.isfinite(array)
-            channel = int(np.flatnonzero(wrong.any(axis=(0, 1)))[0])
-            raise ValueError(
-                f"{int(wrong.sum())} of its numbers are NaN or infinite, some in channel "
-                f"{channel}; replace them, such as by the mean"
-            )
+        if array.dtype.kind == "f":
+            _check_finite(array, "NaN or infinite")
+        if array.dtype == np.float64:
+            with np.errstate(over="ignore"):
+                single = array.astype(np.float32)
+            _check_finite(single, "beyond the 3.4e38 that float32 holds")
         return array
+
+
+def _check_finite(array: Array, fault: str) -> None:
+    wrong = ~np.isfinite(array)
+    if wrong.any():
+        channel = int(np.flatnonzero(wrong.any(axis=(0, 1)))[0])
+        raise ValueError(
+            f"{int(wrong.sum())} of its numbers are {fault}, some in channel {channel}; replace "
+            "them, such as by the mean"
+        )
 
 
 @contextmanager
@@ -214,18 +229,30 @@ def _png(file: IO[bytes], start: bytes) -> Stored | None:
 
 
 def _pnm(file: IO[bytes], start: bytes) -> Stored | None:
-    """The array of a PGM file of 16 bits."""
+    """The array of a PGM file of 16 bits, which Pillow would scale to 65,535."""
     match = _PNM.match(start)
     if match is None or int(match[4]) < 256:
         return None
     if match[1] not in _PNM_GREY:
         raise ValueError("it has 16 bits a colour, which PPM files are not read with; use PNG")
+    if int(match[4]) > _PNM_MOST:
+        raise ValueError(f"its largest number is {shown(int(match[4]))}; use up to {_PNM_MOST}")
+    height, width = int(match[3]), int(match[2])
 
     def read() -> Array:
+        file.seek(match.end())
         with _one_line():
-            return _by_pillow(file, "PPM").astype(np.uint16)
+            if match[1] == b"5":
+                content = file.read(2 * height * width)
+                array = np.frombuffer(content, ">u2", len(content) // 2).astype(np.uint16)
+            else:
+                words = _PNM_COMMENT.sub(b"", file.read()).split()[: height * width]
+                array = np.array([int(word) for word in words], np.uint16)
+        if array.size < height * width:
+            raise ValueError(f"it ends after {array.size} of its {height * width} numbers")
+        return array.reshape(height, width, 1)
 
-    return Stored(int(match[3]), int(match[2]), 1, "uint16", read)
+    return Stored(height, width, 1, "uint16", read)
 
 
 # TIFF.

@@ -24,7 +24,7 @@ from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture, the_same
 from asvit.data.texts import Texts
 from proxies.messages import first_line
 from proxies.tables import csv_text, read_cells
-from proxies.text import one_line
+from proxies.text import one_line, shown
 
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
 #: programs, such as PostScript to Ghostscript.
@@ -53,7 +53,8 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _MAX_DEPTH = 100  # of nested folders
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-_COLUMNS = ["image", "class", "part", "bytes", "sha256"]
+_NEEDED = ["image", "class", "part"]
+_COLUMNS = [*_NEEDED, "bytes", "sha256"]
 _ROOT = "# images in "  # first line of a table whose images are in another folder
 
 #: Place, size and times of a file, of which one differs if its content does -> its SHA-256.
@@ -167,16 +168,18 @@ class ListedImage(NamedTuple):
     name: str  # file, relative to the folder of the images
     label: str
     part: str
-    size: int  # bytes of the file
-    digest: str  # SHA-256 of its content, in hexadecimal
+    size: int  # bytes of the file; 0 if the table has none
+    digest: str  # SHA-256 of its content, in hexadecimal; empty if the table has none
 
 
 class ListedDataset(LabelledImages):
     """The images of one part of a CSV table, as :func:`list_text` writes it.
 
+    The columns ``bytes`` and ``sha256`` may be missing.
+
     A part is ``"train"``, ``"validation"`` or ``"test"``. Files are relative to the folder of the
     table, or to the one that its first line names. All parts have all classes, in their order. A
-    file must have the content whose SHA-256 the table has.
+    file must have the content whose SHA-256 the table has, if it has one.
     """
 
     def __init__(self, table: Path, part: str = TRAIN, *, reading: str = "") -> None:
@@ -205,7 +208,7 @@ class ListedDataset(LabelledImages):
         """Read image ``index``; a ValueError names what cannot be read, or has changed."""
         path = self.path(index)
         picture = read_as(path, self.kind)
-        if file_digest(path) != self.digest(index):
+        if (digest := self.digest(index)) and file_digest(path) != digest:
             raise ValueError(f"image {str(path)!r} has changed since it was listed")
         return picture
 
@@ -222,7 +225,7 @@ class ListedDataset(LabelledImages):
         return f"{self.name(index)} {self.digest(index)}"
 
     def digest(self, index: int) -> str:
-        """SHA-256 of its content, as the table has it."""
+        """SHA-256 of its content, as the table has it; empty if it has none."""
         return self._digests[index]
 
     def path(self, index: int) -> Path:
@@ -254,7 +257,8 @@ def changed_images(
 def _change(path: Path, row: ListedImage, seen: Seen) -> str:
     """How a file differs from its row; empty if it does not."""
     try:
-        if size_and_digest(path, seen) != (row.size, row.digest):
+        size, digest = size_and_digest(path, seen)
+        if row.size not in (0, size) or row.digest not in ("", digest):
             return "its content has changed"
     except FileNotFoundError:
         return "it is missing"
@@ -275,17 +279,21 @@ def size_and_digest(path: Path, seen: Seen) -> tuple[int, str]:
 def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
     """The folder of the images of a table, and its rows."""
     try:
-        first, text = split_list(read_text(table))
+        first, text = split_list(read_text(table).removeprefix("\ufeff"))  # as Excel begins
         rows = csv.reader(io.StringIO(text, newline=""))
         header = read_cells(next(rows, []))
-        if header != _COLUMNS:
-            raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
+        if header != [name for name in _COLUMNS if name in {*_NEEDED, *header}]:
+            raise ValueError(
+                f"its columns are {shown(header)}; use {', '.join(_NEEDED)}, and optionally bytes "
+                "and sha256"
+            )
         images = []
         for cells in map(read_cells, rows):
             if len(cells) != len(header):
                 raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
-            name, label, part, size, digest = cells
-            images.append(ListedImage(name, label, part, int(size), digest))
+            row = dict(zip(header, cells, strict=True))
+            size, digest = int(row.get("bytes") or 0), row.get("sha256", "")
+            images.append(ListedImage(row["image"], row["class"], row["part"], size, digest))
         root = unquote(first[len(_ROOT) :].rstrip("\n"), errors="surrogateescape")
         return table.parent / root, images
     except (ValueError, csv.Error) as error:

@@ -7,9 +7,10 @@ workers, and it does not go on within an epoch.
 """
 
 import io
+import os
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -54,6 +55,7 @@ class ShardedDataset(LabelledImages):
 
     def __init__(self, pattern: str, *, reading: str = "") -> None:
         self._shards, self.reading = shards_of(pattern), reading
+        self._shard_names = _names_of(self._shards)
         images, labels, counts = list[_Member](), list[str](), list[int]()
         for shard in self._shards:
             own = [*_samples(shard)]
@@ -92,8 +94,11 @@ class ShardedDataset(LabelledImages):
             check_open(self._opened(index), self.kind)
 
     def name(self, index: int) -> str:
-        """Return the archive of image ``index`` and its name there, as ``0001.tar/0042.jpg``."""
-        return f"{self._shard_of(index).name}/{self._names[index]}"
+        """Return the archive of image ``index`` and its name there, as ``0001.tar/0042.jpg``.
+
+        Where names of archives repeat, they are with their folders, as ``b/0001.tar``.
+        """
+        return f"{self._shard_names[int(self._shard[index])]}/{self._names[index]}"
 
     def equal(self, *, progress: Progress | None = None) -> NDArray[np.int64]:
         """A number for each image, as :func:`asvit.data.copies.equal_files` of files."""
@@ -126,6 +131,15 @@ def shards_of(pattern: str) -> list[Path]:
             f"no archive {shown(pattern)}; give e.g. wds:train-{{000..123}}.tar"
         )
     return shards
+
+
+def _names_of(shards: Sequence[Path]) -> list[str]:
+    """Names of archives; where some repeat, relative to the folder that all are in."""
+    names = [shard.name for shard in shards]
+    if len(set(names)) == len(names):
+        return names
+    folder = os.path.commonpath([shard.parent for shard in shards])
+    return [shard.relative_to(folder).as_posix() for shard in shards]
 
 
 def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:

@@ -20,6 +20,7 @@ from proxies.text import listed
 _log = logging.getLogger(__name__)
 
 _MOST: Final = 10_000  # images that are read for it
+_HUGE: Final = 1e30  # of a mean or deviation; missing data may be -3.4e38
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def channel_statistics(
 
     Raises:
         ValueError: If images cannot be read, unless ``skip_bad``, with ``advice``; or if all of
-            them are one constant.
+            them are one constant; or if a mean or deviation is not finite.
     """
     if images.kind.picture:
         return Normalisation()
@@ -129,6 +130,11 @@ def _checked(
     mean: NDArray[np.float64], std: NDArray[np.float64], source: str
 ) -> NDArray[np.float64]:
     """Deviations that one can divide by."""
+    if endless := np.flatnonzero(~np.isfinite(mean + std)).tolist():
+        raise ValueError(
+            f"channel(s) {listed(map(str, endless))} have no finite mean and deviation: {source}; "
+            "replace numbers that are NaN, infinite or huge"
+        )
     # A constant's own deviation may differ from 0 by rounding.
     constant: Collection[int] = np.flatnonzero(std <= 1e-12 * np.abs(mean)).tolist()
     if len(constant) == len(std):
@@ -141,5 +147,11 @@ def _checked(
             "channel(s) %s have the same value in all images, and tell nothing: %s",
             listed(map(str, constant)),
             source,
+        )
+    if huge := np.flatnonzero(np.maximum(np.abs(mean), std) > _HUGE).tolist():
+        _log.warning(
+            "channel(s) %s have numbers beyond %g, which may stand for missing data; replace "
+            "them, such as by the mean: %s",
+            *(listed(map(str, huge)), _HUGE, source),
         )
     return np.where(std <= 1e-12 * np.abs(mean), 1.0, std)

@@ -49,8 +49,10 @@ class TrainedPictures:
         data = expanded(split_reading(s.data)[0])
         if data.suffix == LIST and data.is_file():
             parts = (TRAIN, VALIDATION) if s.train_on_validation else (TRAIN,)
-            return cls(digests=frozenset(_listed(data, *parts)))
-        if not data.is_dir():
+            digests = frozenset(_listed(data, *parts))
+            if "" not in digests:
+                return cls(digests=digests)
+        elif not data.is_dir():
             return cls()
         # How many are validated on changes nothing; there may be fewer by now.
         sets = open_sets(s, validation_images=None, classes=None, quiet=True, progress=progress)

@@ -94,10 +94,12 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             return batch
         size = small_batch(images, size)
         if self.first():
+            given = "learning_rate" in (self.requested or ())
+            rate = "" if given else " and a learning rate for them"
             logger.warning(
                 "%d images to train on are fewer than the usual batch of %d; going on with "
-                "batches of %d and a learning rate for them (--batch-size takes another size)",
-                *(images, batch, size),
+                "batches of %d%s (--batch-size takes another size)",
+                *(images, batch, size, rate),
             )
         return size
 

@@ -89,6 +89,18 @@ def test_pgm_of_16_bits(tmp_path: Path) -> None:
         kind_of(path)
 
 
+@pytest.mark.parametrize("most", [4095, 65535])
+def test_pgm_of_16_bits_is_not_scaled(tmp_path: Path, most: int) -> None:
+    array = np.array([0, 100, 2000, 4095, 7, 1], np.uint16).reshape(2, 3, 1)
+    words = " ".join(map(str, array.ravel()))
+    for head, body in (("P5", array.astype(">u2").tobytes()), ("P2", f"# a\n{words}\n".encode())):
+        path = tmp_path / f"{head}.pgm"
+        path.write_bytes(f"{head}\n3 2\n{most}\n".encode() + body)
+        found = read_as(path, ImageKind(1, "uint16", picture=False))
+        assert (found.dtype, np.shape(found)) == (np.uint16, (2, 3, 1))
+        np.testing.assert_array_equal(found, array)
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_either_order_of_bytes(tmp_path: Path, order: str) -> None:
     array = values((20, 33, 5), "uint16")
@@ -211,6 +223,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     nan[0, 0, 1] = np.nan
     np.save(folder / "nan.npy", nan)
     np.save(folder / "infinite.npy", np.full((4, 4), np.inf, np.float32))
+    np.save(folder / "wide.npy", np.where(np.eye(4) > 0, np.finfo(np.float64).min, 1.0))
     np.save(folder / "none.npy", np.zeros((8, 8, 0), np.float32))
     np.save(folder / "empty.npy", np.zeros((0, 8), np.float32))
     np.save(folder / "many.npy", np.zeros((90, 90, 65), np.uint8))
@@ -228,6 +241,11 @@ def bad_files(folder: Path) -> dict[str, str]:
     zipfile.ZipFile(folder / "nothing.npz", "w").close()
     with zipfile.ZipFile(folder / "notes.npz", "w") as archive:
         archive.writestr("image.npy", b"no array")
+    (folder / "cut.pgm").write_bytes(b"P5 3 2 4095 " + bytes(11))
+    (folder / "short.pgm").write_bytes(b"P2 3 2 4095 1 2 3 4 5")
+    (folder / "large.pgm").write_bytes(b"P2 3 1 4095 1 2 70000")
+    (folder / "words.pgm").write_bytes(b"P2 3 1 4095 1 2 x")
+    (folder / "deep.pgm").write_bytes(b"P5 3 2 70000 " + bytes(24))
     Image.fromarray(np.eye(8) > 0).save(folder / "bits.tif")
     with tifffile.TiffWriter(folder / "sizes.tif") as tiff:
         for side in (16, 32):
@@ -241,6 +259,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     return {
         "nan.npy": "1 of its numbers are NaN or infinite, some in channel 1; replace them",
         "infinite.npy": "16 of its numbers are NaN or infinite, some in channel 0",
+        "wide.npy": r"4 of its numbers are beyond the 3\.4e38 that float32 holds, some in",
         "none.npy": "it has 0 channels; an image has 1 to 64",
         "empty.npy": "it has 8 x 0 pixels",
         "many.npy": "it has 65 channels; an image has 1 to 64, so choose some",
@@ -257,6 +276,11 @@ def bad_files(folder: Path) -> dict[str, str]:
         "two.npz": "it has the arrays a, b; use files of one array, or call that of the image 'im",
         "nothing.npz": "is",
         "notes.npz": ".",
+        "cut.pgm": "it ends after 5 of its 6 numbers",
+        "short.pgm": "it ends after 5 of its 6 numbers",
+        "large.pgm": "70000 out of bounds for uint16",
+        "words.pgm": "invalid literal for int.* b'x'",
+        "deep.pgm": "its largest number is 70000; use up to 65535",
         "bits.tif": "it has 1 bit a pixel; use 8 or 16 bits, or floating-point numbers",
         "sizes.tif": "its pages differ: 16 x 16 x 1, 32 x 32 x 1 of uint16; save those of the im",
         "types.tif": "its pages differ: 16 x 16 x 1 of float32, uint16",

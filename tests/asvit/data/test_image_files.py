@@ -412,6 +412,34 @@ def test_a_list_names_its_images_and_holds_them_to_their_content(tmp_path: Path)
     assert before.provenance["digest"] != after.provenance["digest"]
 
 
+@pytest.mark.parametrize("columns", ["", ",bytes", ",sha256", ",bytes,sha256"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])  # which Excel begins files with
+def test_a_list_needs_neither_sizes_nor_digests(tmp_path: Path, columns: str, mark: str) -> None:
+    path, table = make(tmp_path / "x" / "1.png"), tmp_path / "t.csv"
+    facts = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
+    more = "".join(f",{facts[name]}" for name in columns.split(",")[1:])
+    text = f"{mark}image,class,part{columns}\nx/1.png,x,train{more}\n"
+    table.write_text(text, encoding="utf-8")
+    listed = ListedDataset(table)
+    assert (listed.name(0), listed.classes, listed.picture(0).size) == ("x/1.png", ("x",), (12, 9))
+    assert changed_images(table, "train", {}) == {}
+    make(path, (200, 0, 0)).write_bytes(path.read_bytes() + bytes(99))
+    assert (changed_images(table, "train", {}) != {}) == bool(columns)
+    if "sha256" not in columns:
+        assert np.asarray(listed.picture(0))[0, 0].tolist() == [200, 0, 0]
+        return
+    with pytest.raises(ValueError, match="has changed since it was listed"):
+        listed.picture(0)
+
+
+def test_a_table_of_other_columns_is_told_which_it_needs(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    for header in ("image,class", "image,class,part,size", "image,class,part,part", ""):
+        table.write_text(f"{header}\n")
+        with pytest.raises(ValueError, match="; use image, class, part, and optionally bytes and"):
+            ListedDataset(table)
+
+
 _LIST = "image,class,part,bytes,sha256\n"
 
 

@@ -107,6 +107,24 @@ def test_patterns_name_archives_in_order(tmp_path: Path) -> None:
         named("b-{0..2}.tar")
 
 
+def test_archives_of_one_name_are_told_apart_by_their_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("rgb.png")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save("deep.png")
+    for folder, picture in (("p0", "rgb.png"), ("p1", "deep.png")):
+        (tmp_path / folder / "in").mkdir(parents=True)
+        files = [("0.png", Path(picture).read_bytes()), ("0.cls", b"0")]
+        archive(tmp_path / folder / "in" / "0.tar", files)
+    for above in (f"{tmp_path}/", ""):
+        images = ShardedDataset(f"{above}p{{0..1}}/in/0.tar")
+        assert [*map(images.name, range(2))] == ["p0/in/0.tar/0.png", "p1/in/0.tar/0.png"]
+        with pytest.raises(ValueError, match=r"mixes kinds of images: 'p0/in/0\.tar/0"):
+            _ = images.kind
+    assert ShardedDataset("p0/in/0.tar").name(0) == "0.tar/0.png"
+
+
 def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path, folder: Path) -> None:
     png = next(folder.rglob("*.png")).read_bytes()
     files = [

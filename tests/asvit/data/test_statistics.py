@@ -126,6 +126,31 @@ def test_constants(caplog: pytest.LogCaptureFixture) -> None:
         channel_statistics(InMemory([np.full((4, 4, 2), 7.1)] * 3))
 
 
+def test_statistics_that_are_not_finite_are_refused() -> None:
+    arrays = [np.random.default_rng(0).random((4, 4, 2)) for _ in range(3)]
+    arrays[1][0, 0, 1] = np.nan
+    with pytest.raises(
+        ValueError, match=r"^channel\(s\) 1 have no finite mean and deviation: arrays; replace "
+    ):
+        channel_statistics(InMemory(arrays))
+
+
+def test_numbers_that_may_stand_for_missing_data_are_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    arrays = [np.random.default_rng(0).random((4, 4, 2), np.float32) for _ in range(3)]
+    channel_statistics(InMemory(arrays))
+    assert not caplog.records
+    arrays[1][0, 0, 1] = np.finfo(np.float32).min
+    found = channel_statistics(InMemory(arrays))
+    assert np.isfinite([found.mean, found.std]).all()
+    (line,) = (record.message for record in caplog.records)
+    assert line == (
+        "channel(s) 1 have numbers beyond 1e+30, which may stand for missing data; replace them, "
+        "such as by the mean: arrays"
+    )
+
+
 def test_images_in_memory_are_normalised_by_their_own(tmp_path: Path) -> None:
     folder = str(make_set(tmp_path / "set", 5))
     images = load_images(folder, count=12, image_size=16, seed=0)

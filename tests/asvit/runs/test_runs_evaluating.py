@@ -291,6 +291,13 @@ def test_pictures_that_it_was_trained_on_are_warned_about(
     assert asvit.test("copies", weights="training", device="cpu").trained_on == 0
 
 
+def test_pictures_of_a_table_without_digests_are_known_by_their_files(trained: Any) -> None:
+    rows = "".join(f"{row.name},{row.label},{row.part}\n" for row in listed(TRAIN))
+    Path("images.csv").write_text(f"image,class,part\n{rows}")
+    replace(trained, settings=replace(trained.settings, data="images.csv")).write()
+    assert asvit.test("photos", weights="training", device="cpu").trained_on == 9
+
+
 def test_pictures_of_a_design_are_known_by_their_digests() -> None:
     rows = [*listed(TRAIN)[:8], *listed(TEST)[8:]]
     Path("run/images.csv").write_text(list_text(rows))

@@ -153,6 +153,21 @@ def test_a_training_that_began_does_without_the_weights_that_it_started_from(
     assert len(run_training(ARCH, out=tmp_path / "run", **given).history) == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({}, "batches of 4 and a learning rate for them (--"), ({"learning_rate": 1e-3}, "of 4 (--")],
+)
+def test_a_learning_rate_that_is_given_is_not_said_to_follow_the_batch(
+    given: dict[str, float], told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = {name: value for name, value in TINY.items() if name != "batch_size"}
+    run = TrainRun.make(architecture=ARCH, out=tmp_path / "run", **asked, **given).resolved()
+    assert run.settings.batch_size == 4
+    assert ("learning_rate" in given) == (run.settings.learning_rate == 1e-3)
+    (line,) = (record.message for record in caplog.records if "usual batch" in record.message)
+    assert told in line
+
+
 def test_few_pictures_of_ones_own_are_a_word_on_fine_tuning(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "pictures", each=9)  # one of them cannot be read
     asked: dict[str, Any] = {"architecture": ARCH, "image_size": 32, "recipe": "small"}
