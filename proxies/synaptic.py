@@ -164,7 +164,7 @@ def dss(model: nn.Module, images: Tensor) -> float:
     that code.
 
     In units of the output; higher is better; infinite beyond float64. One forward and one backward
-    pass of one image, in float64, and the singular values of attention weights and their gradients.
+    pass of one image, in float64, and the singular values of attention weights and gradients.
 
     Args:
         model: Any transformer whose attention and MLPs have recognisable class names, or whose
