@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from asvit.core.files import check_plain, expanded
 from asvit.core.run_files import INHERITED, MODEL, RESULT
-from asvit.networks import load_state, read_state
+from asvit.networks import WeightsFile, load_state, read_state
 from asvit.spaces.families import TimmModel
 from proxies.messages import first_line
-from proxies.text import one_line
+from proxies.text import listed, one_line
 
 _BIAS_TABLE = "relative_position_bias_table"
 _POS_EMBED = "pos_embed"
@@ -67,6 +67,23 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
     return load_state(
         model, weights, what=f"the weights of {path}", may_lack=head if new_head else ()
     )
+
+
+def other_classes(text: str, classes: tuple[str, ...]) -> str:
+    """How the classes of a file of weights or run folder differ from these, in a line; or nothing.
+
+    Files of others do not name theirs.
+    """
+    path = weights_path(text)
+    try:
+        stored = WeightsFile.read(path).classes
+    except ValueError:
+        return ""
+    if stored in ((), classes):
+        return ""
+    if sorted(stored) == sorted(classes):
+        return f"the classifier in {path} has the classes of the images in another order"
+    return f"the classifier in {path} is for other classes than the images: {listed(stored)}"
 
 
 def _check_stem(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

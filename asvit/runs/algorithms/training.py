@@ -31,7 +31,7 @@ from asvit.training.balance import imbalance
 from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.precision import resolve_precision
-from asvit.training.pretrained import load_pretrained, weights_paths
+from asvit.training.pretrained import load_pretrained, other_classes, weights_paths
 from asvit.training.result import TrainResult
 from asvit.training.session import Session
 from asvit.training.sets import open_sets
@@ -139,7 +139,11 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         continued = not self.fresh and any((self.folder / name).exists() for name in states)
         if s.weights is None or continued:
             return ()
-        return load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
+        fresh = load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
+        line = "" if s.new_head else other_classes(s.weights, self.sets.classes)
+        if line and self.first():
+            logger.warning("%s; --new-head starts with a fresh one", line)
+        return fresh
 
     @property
     def title(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from asvit.core.progress import Progress
-from asvit.networks import WeightsFile
+from asvit.networks import Network, WeightsFile
 from asvit.runs.algorithms import shared
 from asvit.runs.training import TrainRun, plan_lines, run_training
 from asvit.training.checkpoint import Checkpoint
@@ -93,6 +93,31 @@ def test_fine_tuning_starts_from_the_weights(tmp_path: Path) -> None:
     ours, theirs = weights(tmp_path / "second"), weights(tmp_path / "first")
     for name in theirs:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=0)
+
+
+def test_a_classifier_of_other_classes_than_the_images_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = Network(ARCH, 32, 3)
+    given: dict[str, Any] = {"architecture": ARCH, **TINY, "weights": str(tmp_path)}
+    own = TrainRun.make(**given).sets.classes
+
+    def warnings(classes: tuple[str, ...], **more: Any) -> list[str]:
+        file = WeightsFile(network, network.build().state_dict(), classes)
+        file.write(tmp_path / "model.safetensors")
+        caplog.clear()
+        TrainRun.make(**given, **more, out=tmp_path / "run").load()
+        return [record.message for record in caplog.records if "classifier" in record.message]
+
+    for classes in ((), own):
+        assert not warnings(classes)
+    assert not warnings(own[::-1], new_head=True)
+    told = f"the classifier in {tmp_path / 'model.safetensors'} "
+    advice = "; --new-head starts with a fresh one"
+    order = "has the classes of the images in another order"
+    assert warnings(own[::-1]) == [f"{told}{order}{advice}"]
+    others = "is for other classes than the images: a, b, c"
+    assert warnings(("a", "b", "c")) == [f"{told}{others}{advice}"]
 
 
 def test_distillation_into_two_heads(tmp_path: Path) -> None:
