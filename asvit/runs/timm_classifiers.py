@@ -9,10 +9,12 @@ from typing import Any
 import timm
 from timm.data import ImageNetInfo, infer_imagenet_subset
 
+from asvit.data.preparation import CROP_MODES
 from asvit.export.writers import PREPARATION
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.families import TimmModel
 from asvit.training.pretrained import load_published
+from proxies.messages import unknown
 
 
 def published_classifier(text: str, image_size: int | None = None) -> WeightsFile:
@@ -44,5 +46,8 @@ def timm_preparation(text: str) -> tuple[Mapping[str, Any], int]:
 
 
 def _prepared(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
-    facts = {name: config[name] for name in PREPARATION if config.get(name) is not None}
+    names = (*PREPARATION, "crop_mode")
+    facts = {name: config[name] for name in names if config.get(name) is not None}
+    if facts.get("crop_mode", CROP_MODES[0]) not in CROP_MODES:
+        raise ValueError(unknown("crop_mode", facts["crop_mode"], CROP_MODES))
     return facts, int(config["input_size"][-1])
