@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from timm import get_pretrained_cfg
 from timm.data import create_transform, resolve_data_config
+from timm.layers import resample_abs_pos_embed
 
 import asvit
 from asvit.core.answers import read_answers
@@ -26,6 +28,7 @@ from asvit.report.evaluation import details, pictures
 from asvit.runs import predicting, timm_classifiers
 from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.exporting import export_network
+from asvit.spaces.families import TimmModel
 from asvit.training.metrics import read_predictions
 from tests.asvit.data.test_shards import samples, shards
 
@@ -146,8 +149,6 @@ def test_an_image_size_is_that_of_the_weights_unless_it_is_given() -> None:
 
 
 def test_published_weights_know_the_folders_of_imagenet(monkeypatch: pytest.MonkeyPatch) -> None:
-    import timm
-
     named: list[str] = []
 
     def published(model: Any) -> torch.nn.Module:
@@ -168,6 +169,18 @@ def test_published_weights_know_the_folders_of_imagenet(monkeypatch: pytest.Monk
     assert result.image_size == 64
     with pytest.raises(ValueError, match="which say which network they are of; leave it out"):
         asvit.test("photos", weights="timm:resnet18", architecture="timm:resnet18")
+
+
+def test_positions_of_published_weights_are_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "timm:deit_tiny_patch16_224(depth=1,embed_dim=24)"
+    model = TimmModel.parse(text)
+    made: Any = timm.create_model(model.name, **model.arguments)
+    monkeypatch.setattr(timm_classifiers, "load_published", lambda named: made)
+    found: Any = timm_classifiers.published_classifier(text, 64).load()
+    wanted = resample_abs_pos_embed(made.pos_embed, [4, 4], num_prefix_tokens=1)
+    torch.testing.assert_close(found.pos_embed, wanted)
+    plain: Any = timm_classifiers.published_classifier(text).load()
+    assert torch.equal(plain.pos_embed, made.pos_embed)
 
 
 def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
