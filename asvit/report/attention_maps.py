@@ -53,7 +53,8 @@ def layer_maps(
 
     The default query is the class token, or the mean over all tokens if there is none. A ``query``
     is a row and a column in the grid of the first layer; layers with fewer tokens take the token
-    at the same place. Windows are joined, each with its own mean. The image is ``[1, C, S, S]``.
+    at the same place, and are NaN if pooling has dropped it. Windows are joined, each with its own
+    mean. The image is ``[1, C, S, S]``.
 
     Raises:
         ValueError: If there is no attention, no such query, or tokens have no known place.
@@ -78,7 +79,7 @@ def layer_maps(
             token = queries[int(focus[0] * len(queries)), int(focus[1] * len(queries))]
             window, row = divmod(int(token), maps.shape[2])
             looks = torch.zeros_like(looks)
-            looks[window] = maps[window, :, row]
+            looks[window] = maps[window, :, row] if token >= 0 else torch.nan
         values = looks.transpose(0, 1).flatten(1)[:, keys].masked_fill(keys < 0, torch.nan)
         attention = path[-1].first.attn if pair else path[-1]
         real = attention.real if isinstance(attention, HallucinatedHeads) else len(values)

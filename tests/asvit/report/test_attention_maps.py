@@ -122,6 +122,17 @@ def test_pooled_lists_lie_on_the_patches() -> None:
     assert third[48].isnan()
 
 
+def test_a_query_that_pooling_has_dropped_looks_nowhere() -> None:
+    model = asvit.build("psvit1d:b-----|b-----|b-----|24", 48, 3).eval()  # 9 tokens, then 4
+    image = torch.randn(1, 3, 48, 48)
+    first, second, _ = layer_maps(model, image, (2, 2))
+    assert panel(first).isfinite().all()
+    assert panel(second).isnan().all()
+    assert not panel(layer_maps(model, image, (2, 1))[1]).isnan().all()
+    picture = cell_picture("x-maps", torch.zeros(3, 8, 8, dtype=torch.uint8), [second])
+    assert ">stages.1.cells.0.attn<" in picture.svg
+
+
 def test_tokens_of_grids_halve() -> None:
     model = asvit.build("psvit2d:b-----|b-----|b-----|24", 56, 3).eval()
     tokens = token_maps(model, torch.randn(1, 3, 56, 56))
