@@ -21,6 +21,7 @@ from asvit.models.psvit import PSViT
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, SMALL, figure, panels
 from proxies.activations import visit_attention_maps
+from proxies.features import evaluating, reference_tensor
 
 _COLUMNS = 8  # panels side by side, that of the image among them
 
@@ -96,13 +97,15 @@ def layer_maps(
 
 @torch.no_grad()
 def token_maps(model: PSViT, image: Tensor) -> CellMaps:
-    """The norm of each token of an image ``[1, C, S, S]`` after each stage."""
-    levels: Any = model.forward_intermediates(image, output_fmt="NLC", intermediates_only=True)
+    """The norm of each token of an image ``[1, C, S, S]`` after each stage, in evaluation mode."""
+    with evaluating(model):
+        cast = image.to(reference_tensor(model))
+        levels: Any = model.forward_intermediates(cast, output_fmt="NLC", intermediates_only=True)
     stages, prefix = {}, model.num_prefix_tokens
     for number, (stage, (level,)) in enumerate(zip(model.stages, levels, strict=True), 1):
         like = torch.empty(1, 1, prefix + len(level))
         cells = _cells((model, model.stages, stage), like, image, 2) - prefix
-        norms = torch.linalg.vector_norm(level, dim=1)[cells.clamp(min=0)]
+        norms = torch.linalg.vector_norm(level.float().cpu(), dim=1)[cells.clamp(min=0)]
         title = f"stage {number}, {len(level)} × {level.shape[1]}"
         stages[title] = norms.masked_fill(cells < 0, torch.nan)
     return CellMaps("tokens × channels after each stage", stages)
