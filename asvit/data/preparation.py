@@ -18,6 +18,9 @@ from torch import Tensor
 from asvit.data.files import read_as
 from asvit.data.kinds import MEAN, PICTURES, STD, Array, ImageKind, Picture, Statistics, size_of
 
+#: How images are resized before the centre crop, as timm calls it: by the shorter side, or both
+#: sides to the same length.
+CROP_MODES: Final = ("center", "squash")
 LONGEST: Final = 10  # longer over shorter side of an image that is resized by the shorter one
 
 #: An image to ``[C, S, S]``: uint8 of pictures, float32 of arrays, before normalisation.
@@ -44,11 +47,12 @@ class Preparation:
     std: Statistics = STD
     interpolation: str = "bicubic"  # of resizing, as timm calls it
     crop_pct: float = 0.875  # of the resized side: that of the centre crop
+    crop_mode: str = CROP_MODES[0]  # one of ``CROP_MODES``
 
     @classmethod
     def of(cls, image_size: int, channels: int, facts: Mapping[str, Any]) -> Self:
         """That of a network for so many channels, with these facts about its training."""
-        names = ("mean", "std", "interpolation", "crop_pct")
+        names = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
         own = {name: facts[name] for name in names if name in facts}
         kind = ImageKind.of(facts.get("pixels", ""), channels)
         if kind.channels != channels:
@@ -62,16 +66,18 @@ class Preparation:
         """What files of weights store of it, beside the sizes of their network."""
         names = ("mean", "std", "interpolation", "crop_pct")
         pixels = {"pixels": self.kind.stored} if self.kind.stored else {}
-        return {**{name: getattr(self, name) for name in names}, **pixels}
+        mode = {} if self.crop_mode == CROP_MODES[0] else {"crop_mode": self.crop_mode}
+        return {**{name: getattr(self, name) for name in names}, **mode, **pixels}
 
     @cached_property
     def crop(self) -> PictureTransform:
-        """Resizes the shorter side, then crops the centre: ``[C, S, S]``, not normalised."""
+        """Resizes by :attr:`crop_mode`, then crops the centre: ``[C, S, S]``, not normalised."""
         return centre_crop(
             self.image_size,
             self.kind,
             interpolation=self.interpolation,
             crop_pct=self.crop_pct,
+            crop_mode=self.crop_mode,
         )
 
     def normalise(self, pixels: Tensor) -> Tensor:
@@ -89,13 +95,20 @@ class Preparation:
 
 
 def centre_crop(
-    image_size: int, kind: ImageKind, *, interpolation: str, crop_pct: float
+    image_size: int,
+    kind: ImageKind,
+    *,
+    interpolation: str,
+    crop_pct: float,
+    crop_mode: str = CROP_MODES[0],
 ) -> PictureTransform:
     """The transform of images that are not augmented: :attr:`Preparation.crop`."""
     from timm.data import create_transform
     from torchvision.transforms import Compose, InterpolationMode
     from torchvision.transforms.v2 import functional as tvf
 
+    side = math.floor(image_size / crop_pct)  # as timm rounds it
+    squash = crop_mode == "squash"
     if kind.picture:
         transform: PictureTransform = create_transform(
             image_size,
@@ -106,28 +119,31 @@ def centre_crop(
         )
         resize = partial(
             _resized,
-            shorter=math.floor(image_size / crop_pct),  # as timm rounds it
+            shorter=side,
+            squash=squash,
             filter=Image.Resampling[interpolation.upper()],
         )
         return cast("PictureTransform", Compose([crop_long, resize, transform]))
     mode = InterpolationMode(interpolation)
-    side = int(image_size / crop_pct)  # as timm rounds it
 
     def crop(array: Picture) -> Tensor:
-        pixels = tvf.resize(as_tensor(crop_long(array)), [side], mode, antialias=True)
+        sides = [side, side] if squash else [side]
+        pixels = tvf.resize(as_tensor(crop_long(array)), sides, mode, antialias=True)
         return cast("Tensor", tvf.center_crop(pixels, [image_size]))
 
     return crop
 
 
-def _resized(image: Image.Image, *, shorter: int, filter: Image.Resampling) -> Image.Image:
-    """An image whose shorter side has so many pixels.
+def _resized(
+    image: Image.Image, *, shorter: int, squash: bool, filter: Image.Resampling
+) -> Image.Image:
+    """An image whose shorter side has so many pixels; with ``squash`` the longer one, too.
 
     Pillow rounds to 8 bits after each direction; from 13 on it begins with the height where that
     is faster. Here the width is always first, as in exported graphs.
     """
     least = min(image.size)
-    width, height = (shorter * side // least for side in image.size)
+    width, height = (shorter if squash else shorter * side // least for side in image.size)
     return image.resize((width, image.height), filter).resize((width, height), filter)
 
 

@@ -166,8 +166,8 @@ class Exported:
 
 
 def _quoted(value: object) -> str:
-    """A text or number as a Python literal, with double quotes."""
-    return json.dumps(value, ensure_ascii=False)
+    """A value as a Python literal, texts with double quotes."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def model_card(exported: Exported) -> str:

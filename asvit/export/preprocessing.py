@@ -111,7 +111,8 @@ def _resized_crop(ops: _Operators, image: str, how: Preparation) -> str:
     resampled = _resampled_by_integers if how.kind.picture else _resampled
     pixels = ops.Transpose(image, perm=[1, 2, 0])  # the direction to resample is the first one
     for length in (width, height):
-        resized = ops.Div(ops.Mul(math.floor(how.image_size / how.crop_pct), length), shorter)
+        scaled = ops.Mul(math.floor(how.image_size / how.crop_pct), length)
+        resized = ops.Div(scaled, length if how.crop_mode == "squash" else shorter)
         made = resampled(ops, pixels, *_band(ops, length, resized, how))
         cropped = ops.Slice(made, [0], [how.image_size], [0])
         pixels = ops.Transpose(cropped, perm=[2, 1, 0])

@@ -17,6 +17,7 @@ from torch.fx import GraphModule
 from asvit._version import __version__
 from asvit.core.digests import FIELD, UNKNOWN, sealed, sealed_json
 from asvit.core.files import write_bytes
+from asvit.data.preparation import CROP_MODES
 from asvit.export.formats import CONFIG, INPUT, LEAST_OPSET, OUTPUT, WEIGHTS, Format
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.families import PREFIX, TimmModel
@@ -181,7 +182,7 @@ def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
         "input_size": list(network.image_shape),
         "num_classes": network.num_classes,
         "classifier": classifier_name(model) or base.get("classifier"),
-        **{key: content.facts[key] for key in PREPARATION if key in content.facts},
+        **preparation_facts(content.facts),
     }
     entry.pop("test_input_size", None)
     if network.in_chans != 3:
@@ -194,6 +195,12 @@ def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
         "model_args": arguments,
         "pretrained_cfg": entry,
     }
+
+
+def preparation_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts that timm uses to preprocess images; such ones without a crop mode crop the centre."""
+    own = {key: facts[key] for key in PREPARATION if key in facts}
+    return {**own, "crop_mode": facts.get("crop_mode", CROP_MODES[0])} if own else {}
 
 
 def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:

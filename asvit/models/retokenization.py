@@ -235,9 +235,18 @@ def adapt_vision_transformer(model: Any, stem: nn.Conv2d, coarse: bool) -> None:
             f"{type(model).__name__} makes its tokens by {type(embed).__name__}; "
             "only a single convolution can be coarser"
         )
+    if coarse and type(embed) is PatchEmbed:
+        override(embed, __class__=_CoarsePatches)
     if coarse and not model.dynamic_img_size:
         override(model, dynamic_img_size=True)
         override(embed, flatten=False, output_fmt=Format.NHWC)
+
+
+class _CoarsePatches(PatchEmbed):  # type: ignore[misc]
+    """Patches of a coarse stem, which tell timm's feature maps their grid."""
+
+    def dynamic_feat_size(self, img_size: tuple[int, int]) -> tuple[int, int]:
+        return _tokens(img_size, self.proj)
 
 
 def adapt_pit(model: Any, stem: nn.Conv2d, coarse: bool) -> None:

@@ -19,7 +19,7 @@ from asvit.core.codec import check_schema, check_values, content_fault
 from asvit.core.records import MALFORMED
 from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.data.kinds import ImageKind
-from asvit.data.preparation import Preparation
+from asvit.data.preparation import CROP_MODES, Preparation
 from asvit.networks.network import Network
 from proxies.messages import first_line, unknown
 from proxies.text import one_line, shown
@@ -46,7 +46,7 @@ _UNLOADABLE = (
 # Types of the facts that are used in computation; others are only shown.
 _FACTS: Mapping[str, Any] = {
     **dict.fromkeys(("mean", "std"), Sequence[float]),
-    **{"interpolation": str, "crop_pct": float, "epoch": int, "seconds": float},
+    **{"interpolation": str, "crop_pct": float, "crop_mode": str, "epoch": int, "seconds": float},
     **{"top1": float | None, "found_by": Mapping[str, Any] | None, "pixels": str},
     **dict.fromkeys(("images", "weights", "tokens", "command", "asvit"), str),
 }
@@ -60,8 +60,8 @@ class WeightsFile:
     weights: Mapping[str, Tensor]  # its state dict
     classes: tuple[str, ...] = ()  # name of each class; empty if unnamed
     # Further facts as JSON types: how images are prepared (``mean``, ``std``, ``interpolation``,
-    # ``crop_pct``, and ``pixels`` of those that are no pictures; see asvit.data.Preparation), how
-    # the network was searched and trained.
+    # ``crop_pct``, ``crop_mode``, and ``pixels`` of those that are no pictures; see
+    # asvit.data.Preparation), how the network was searched and trained.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> nn.Module:
@@ -262,6 +262,8 @@ def _check_facts(facts: Mapping[str, Any], channels: int) -> None:
         raise ValueError(f"crop_pct must be {_LEAST_CROP} to 1, got {shown(facts['crop_pct'])}")
     if facts.get("interpolation", _RESAMPLING[0]) not in _RESAMPLING:
         raise ValueError(unknown("interpolation", facts["interpolation"], _RESAMPLING))
+    if facts.get("crop_mode", CROP_MODES[0]) not in CROP_MODES:
+        raise ValueError(unknown("crop_mode", facts["crop_mode"], CROP_MODES))
 
 
 def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:

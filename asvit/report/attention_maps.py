@@ -21,6 +21,7 @@ from asvit.models.psvit import PSViT
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, SMALL, figure, panels
 from proxies.activations import visit_attention_maps
+from proxies.features import evaluating, reference_tensor
 
 _COLUMNS = 8  # panels side by side, that of the image among them
 
@@ -53,7 +54,8 @@ def layer_maps(
 
     The default query is the class token, or the mean over all tokens if there is none. A ``query``
     is a row and a column in the grid of the first layer; layers with fewer tokens take the token
-    at the same place. Windows are joined, each with its own mean. The image is ``[1, C, S, S]``.
+    at the same place, and are NaN if pooling has dropped it. Windows are joined, each with its own
+    mean. The image is ``[1, C, S, S]``.
 
     Raises:
         ValueError: If there is no attention, no such query, or tokens have no known place.
@@ -78,7 +80,7 @@ def layer_maps(
             token = queries[int(focus[0] * len(queries)), int(focus[1] * len(queries))]
             window, row = divmod(int(token), maps.shape[2])
             looks = torch.zeros_like(looks)
-            looks[window] = maps[window, :, row]
+            looks[window] = maps[window, :, row] if token >= 0 else torch.nan
         values = looks.transpose(0, 1).flatten(1)[:, keys].masked_fill(keys < 0, torch.nan)
         attention = path[-1].first.attn if pair else path[-1]
         real = attention.real if isinstance(attention, HallucinatedHeads) else len(values)
@@ -95,13 +97,15 @@ def layer_maps(
 
 @torch.no_grad()
 def token_maps(model: PSViT, image: Tensor) -> CellMaps:
-    """The norm of each token of an image ``[1, C, S, S]`` after each stage."""
-    levels: Any = model.forward_intermediates(image, output_fmt="NLC", intermediates_only=True)
+    """The norm of each token of an image ``[1, C, S, S]`` after each stage, in evaluation mode."""
+    with evaluating(model):
+        cast = image.to(reference_tensor(model))
+        levels: Any = model.forward_intermediates(cast, output_fmt="NLC", intermediates_only=True)
     stages, prefix = {}, model.num_prefix_tokens
     for number, (stage, (level,)) in enumerate(zip(model.stages, levels, strict=True), 1):
         like = torch.empty(1, 1, prefix + len(level))
         cells = _cells((model, model.stages, stage), like, image, 2) - prefix
-        norms = torch.linalg.vector_norm(level, dim=1)[cells.clamp(min=0)]
+        norms = torch.linalg.vector_norm(level.float().cpu(), dim=1)[cells.clamp(min=0)]
         title = f"stage {number}, {len(level)} × {level.shape[1]}"
         stages[title] = norms.masked_fill(cells < 0, torch.nan)
     return CellMaps("tokens × channels after each stage", stages)

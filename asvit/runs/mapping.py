@@ -52,7 +52,8 @@ def attention_maps(
         ffn: ``"compact"``, likewise.
 
     Raises:
-        ValueError: As there; also if a layer does not exist, or a file cannot be read.
+        ValueError: As there; also if a layer does not exist, a file cannot be read, or a module
+            does not take 8-bit RGB pictures.
         FileNotFoundError: If pictures or weights do not exist.
 
     Example:
@@ -62,7 +63,7 @@ def attention_maps(
     """
     facts: Any = {}
     if isinstance(network, nn.Module):
-        model, size, channels = network, image_size or 224, PICTURES.channels
+        model, size, channels = network, image_size or 224, _channels(network)
     else:
         text = str(network)
         settings = ExportSettings(
@@ -92,6 +93,18 @@ def attention_maps(
             tokens = token_maps(model, image[None])
             pictures.append(cell_picture(f"{name}-tokens", pixels, [tokens]))
     return pictures
+
+
+def _channels(model: nn.Module) -> int:
+    """Channels of the images of a module, which must be those of pictures."""
+    convolutions = (part for part in model.modules() if isinstance(part, nn.Conv2d))
+    channels = next((part.in_channels for part in convolutions), PICTURES.channels)
+    if channels != PICTURES.channels:
+        raise ValueError(
+            f"{type(model).__name__} takes {channels} channel(s), and a module does not say of "
+            "what images; give its file of weights"
+        )
+    return channels
 
 
 def write_pictures(pictures: Sequence[Picture], out: str) -> list[Path]:

@@ -25,7 +25,7 @@ from asvit.data.kinds import ImageKind, Picture
 from asvit.export.formats import CONFIG, FORMATS, IMAGE, INPUT, OUTPUT, PROBABILITIES
 from asvit.export.reload import by_torch, onnx_session, run_onnx, takes_pictures
 from asvit.export.settings import ExportSettings
-from asvit.export.writers import ABOUT
+from asvit.export.writers import ABOUT, preparation_facts
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import find_source
 from asvit.runs.folder import kind_in, kind_noun
@@ -157,7 +157,8 @@ def open_classifier(
         image_size = image_size or side
     source = ExportSettings("safetensors", architecture, weights=str(file), image_size=image_size)
     content, model, _ = find_source(source)
-    content = replace(content, facts={**facts, **content.facts})
+    facts = {**facts, **preparation_facts(content.facts), **content.facts}
+    content = replace(content, facts=facts)
     return Classifier.of(file, content, by_torch(model, device))
 
 

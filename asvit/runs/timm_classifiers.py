@@ -9,10 +9,12 @@ from typing import Any
 import timm
 from timm.data import ImageNetInfo, infer_imagenet_subset
 
+from asvit.data.preparation import CROP_MODES
 from asvit.export.writers import PREPARATION
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.families import TimmModel
-from asvit.training.pretrained import load_published
+from asvit.training.pretrained import load_published, resampled
+from proxies.messages import unknown
 
 
 def published_classifier(text: str, image_size: int | None = None) -> WeightsFile:
@@ -22,7 +24,7 @@ def published_classifier(text: str, image_size: int | None = None) -> WeightsFil
 
     Args:
         text: ``timm:NAME``, or ``timm:NAME.TAG`` for certain weights.
-        image_size: Side of the images in pixels, by default timm's own.
+        image_size: Side of the images in pixels, by default timm's own; positions are resampled.
 
     Raises:
         ValueError: If timm publishes none, or the weights are of no classifier.
@@ -33,9 +35,12 @@ def published_classifier(text: str, image_size: int | None = None) -> WeightsFil
     architecture = str(replace(named, name=named.name.partition(".")[0]))
     facts, side = _prepared(model.pretrained_cfg)
     network = Network(architecture, image_size or side, model.num_classes)
+    weights = model.state_dict()
+    if network.image_size != side:
+        weights = resampled(network.build(), weights)
     subset = infer_imagenet_subset(model)
     classes = tuple(ImageNetInfo(subset).label_names()) if subset else ()
-    return WeightsFile(network, model.state_dict(), classes, facts)
+    return WeightsFile(network, weights, classes, facts)
 
 
 def timm_preparation(text: str) -> tuple[Mapping[str, Any], int]:
@@ -44,5 +49,8 @@ def timm_preparation(text: str) -> tuple[Mapping[str, Any], int]:
 
 
 def _prepared(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
-    facts = {name: config[name] for name in PREPARATION if config.get(name) is not None}
+    names = (*PREPARATION, "crop_mode")
+    facts = {name: config[name] for name in names if config.get(name) is not None}
+    if facts.get("crop_mode", CROP_MODES[0]) not in CROP_MODES:
+        raise ValueError(unknown("crop_mode", facts["crop_mode"], CROP_MODES))
     return facts, int(config["input_size"][-1])

@@ -52,11 +52,8 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
     stored = read_state(path)
     _check_stem(model, stored, path)
     head = _head_names(model)
-    weights = {
-        name: _resized(name, tensor, own[name], model) if name in own else tensor
-        for name, tensor in stored.items()
-        if not (new_head and name in head)
-    }
+    kept = {name: tensor for name, tensor in stored.items() if not (new_head and name in head)}
+    weights = resampled(model, kept)
     for name in [name for name in head if name in own and name in weights]:
         there, here = weights[name].shape[:1], own[name].shape[:1]
         if there and here and there != here:  # load_state will refuse those without dimensions
@@ -84,6 +81,15 @@ def other_classes(text: str, classes: tuple[str, ...]) -> str:
     if sorted(stored) == sorted(classes):
         return f"the classifier in {path} has the classes of the images in another order"
     return f"the classifier in {path} is for other classes than the images: {listed(stored)}"
+
+
+def resampled(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights for ``model``, with positions of another grid resampled to its own (bicubic)."""
+    own = model.state_dict()
+    return {
+        name: _resized(name, tensor, own[name], model) if name in own else tensor
+        for name, tensor in weights.items()
+    }
 
 
 def _check_stem(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

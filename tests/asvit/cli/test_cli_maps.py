@@ -74,6 +74,12 @@ def test_a_trained_network_says_what_it_is(place: str) -> None:
     assert 'tokens × channels after each stage,"stage 2, 8 × 16"' in Path(listed[3]).read_text()
 
 
+def test_modules_of_other_images_are_refused() -> None:
+    grey = Network("psvit2d:b-----|b-----|b-----|12", 64, 3, 1).build()
+    with pytest.raises(ValueError, match=r"PSViT takes 1 channel\(s\), and a module does not say"):
+        asvit.attention_maps(grey, ["red.png"], image_size=64)
+
+
 def test_pictures_of_the_same_name_are_numbered() -> None:
     Path("more").mkdir()
     Image.new("RGB", (32, 32)).save("more/red.png")

@@ -1,5 +1,6 @@
 """From an image to what a network takes: as before for pictures, in float32 for arrays."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from asvit.data import MEAN, STD
 from asvit.data.files import read_image
 from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.preparation import (
+    CROP_MODES,
     Preparation,
     as_tensor,
     crop_long,
@@ -33,11 +35,13 @@ def noise(*shape: int, dtype: str = "uint16") -> np.ndarray[Any, Any]:
     return np.random.default_rng(0).integers(0, 60_000, shape).astype(dtype)
 
 
-def test_pictures_are_prepared_as_by_timm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", CROP_MODES)
+def test_pictures_are_prepared_as_by_timm(mode: str, tmp_path: Path) -> None:
     picture = Image.fromarray(noise(40, 52, 3, dtype="uint8"))
     picture.save(tmp_path / "a.png")
-    timms = create_transform(32, interpolation="bicubic", crop_pct=0.8, mean=MEAN, std=STD)
-    prepare = Preparation(32, crop_pct=0.8)
+    how: Any = {"interpolation": "bicubic", "crop_pct": 0.8, "crop_mode": mode}
+    timms = create_transform(32, mean=MEAN, std=STD, **how)
+    prepare = Preparation(32, **how)
     torch.testing.assert_close(prepare(picture), timms(picture), rtol=0, atol=1e-6)
     assert torch.equal(prepare.read(tmp_path / "a.png"), prepare.crop(picture))
     assert prepare.crop(picture).dtype == torch.uint8
@@ -58,6 +62,9 @@ def test_arrays_are_resized_by_torchvision(tmp_path: Path) -> None:
     pixels = Preparation(32, DEEP, crop_pct=0.875, mean=(0,) * 5, std=(1,) * 5).crop(array)
     resized = tvf.resize(as_tensor(array), [36], tvf.InterpolationMode.BICUBIC, antialias=True)
     assert torch.equal(pixels, tvf.center_crop(resized, [32]))
+    squashed = Preparation(32, DEEP, crop_mode="squash", mean=(0,) * 5, std=(1,) * 5).crop(array)
+    both = tvf.resize(as_tensor(array), [36, 36], tvf.InterpolationMode.BICUBIC, antialias=True)
+    assert torch.equal(squashed, tvf.center_crop(both, [32]))
     path = write(tmp_path / "a", array, "npy")
     assert torch.equal(Preparation(32, DEEP).read(path), pixels)
     with pytest.raises(ValueError, match=r"a\.npy': it is 5 channels of uint16, not 8-bit RGB"):
@@ -77,6 +84,9 @@ def test_facts_give_it_back(kind: ImageKind) -> None:
     own = Preparation(32, kind, (0.5,) * kind.channels, (0.25,) * kind.channels, "bilinear", 0.9)
     assert Preparation.of(32, kind.channels, own.facts) == own
     assert ("pixels" in own.facts) == (kind != PICTURES)
+    assert "crop_mode" not in own.facts
+    squashed = replace(own, crop_mode="squash")
+    assert Preparation.of(32, kind.channels, squashed.facts) == squashed
 
 
 def test_channels_that_nothing_is_known_of_are_refused() -> None:

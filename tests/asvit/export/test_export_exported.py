@@ -228,7 +228,7 @@ def test_the_lines_run(name: str, exported: Exported, tmp_path: Path) -> None:
 
 
 def test_a_network_of_timm_is_loaded_without_us(exported: Exported) -> None:
-    content = replace(exported.content, network=Network("timm:test_vit", 32, 3))
+    content = replace(exported.content, network=Network("timm:test_vit(qkv_bias=False)", 32, 3))
     code = replace(exported, form=FORMATS["timm"], content=content).loading_code("folder")
     assert "asvit" not in code
-    assert '    "test_vit",\n    num_classes=3,\n    img_size=32,\n' in code
+    assert '    "test_vit",\n    num_classes=3,\n    qkv_bias=False,\n    img_size=32,\n' in code

@@ -67,6 +67,14 @@ def test_pixels_are_those_of_pillow_to_the_last_bit(
     np.testing.assert_array_equal(found, transform(Image.fromarray(pixels)).numpy())
 
 
+@pytest.mark.parametrize("size", [(90, 61), (20, 150), (9, 300)])
+def test_squashed_pictures_are_those_of_pillow_to_the_last_bit(size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    how = Preparation(32, PICTURES, (0, 0, 0), (1, 1, 1), crop_mode="squash")
+    found = np.rint(255 * images_of(how, pixels)).astype(np.uint8)
+    np.testing.assert_array_equal(found, how.crop(Image.fromarray(pixels)).numpy())
+
+
 @pytest.mark.parametrize("kind", ["black", "white", "stripes"])
 def test_extreme_pictures_are_cut_to_8_bits_after_each_direction(kind: str) -> None:
     stripes = np.zeros((150, 210, 3), np.uint8)

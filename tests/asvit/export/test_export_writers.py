@@ -149,6 +149,15 @@ def test_timm_gets_preparation_and_labels(folder: Path) -> None:
     assert made.pretrained_cfg["label_names"] == ["cat", "dog", "ox"]
 
 
+def test_timm_crops_as_in_training_what_it_squashes_itself() -> None:
+    model, content = as_file(HOST)
+    other = replace(HOST, architecture="timm:coat_lite_medium_384")
+    content = replace(content, network=other, facts={})
+    assert config(content, model)["pretrained_cfg"]["crop_mode"] == "squash"
+    entry = config(replace(content, facts=FACTS), model)["pretrained_cfg"]
+    assert (entry["crop_pct"], entry["crop_mode"]) == (FACTS["crop_pct"], "center")
+
+
 def test_timm_pushes_it_to_the_hub_as_it_is(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,11 @@
 """Learned positions at coarser tokens, against networks put together by hand."""
 
+import copy
+import pickle
+
 import pytest
 import torch
+from timm.layers import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -84,6 +88,26 @@ def test_positions_are_resampled(name, stage):
     wanted = BY_HAND[name](model, x)
     retokenize(model, tokens)
     torch.testing.assert_close(model(image), wanted)
+
+
+@pytest.mark.parametrize("stage", COARSER)
+@pytest.mark.parametrize("name", ["vit", "vit, any size", "deit with a teacher"])
+def test_feature_maps_have_the_grid_of_their_tokens(name, stage):
+    model, image = make(name), images()[..., :48] if name == "vit, any size" else images()
+    plain = model.forward_intermediates(image, intermediates_only=True)
+    tokens = token_stages(model)[stage]
+    retokenize(model, tokens)
+    for other in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        found = other.forward_intermediates(image, intermediates_only=True)
+        listed = other.forward_intermediates(image, intermediates_only=True, output_fmt="NLC")
+        grid = tuple(-(-side // tokens.stride) for side in image.shape[2:])
+        for one, sequence in zip(found, listed, strict=True):
+            assert one.shape[2:] == grid
+            assert torch.equal(one.flatten(2).mT, sequence)
+    retokenize(model, token_stages(model)[-1])
+    back = model.forward_intermediates(image, intermediates_only=True)
+    assert all(map(torch.equal, back, plain))
+    assert type(model.patch_embed) is PatchEmbed
 
 
 def test_positions_of_pit_keep_their_grid_in_its_weights():

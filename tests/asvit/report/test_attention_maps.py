@@ -122,6 +122,29 @@ def test_pooled_lists_lie_on_the_patches() -> None:
     assert third[48].isnan()
 
 
+def test_a_query_that_pooling_has_dropped_looks_nowhere() -> None:
+    model = asvit.build("psvit1d:b-----|b-----|b-----|24", 48, 3).eval()  # 9 tokens, then 4
+    image = torch.randn(1, 3, 48, 48)
+    first, second, _ = layer_maps(model, image, (2, 2))
+    assert panel(first).isfinite().all()
+    assert panel(second).isnan().all()
+    assert not panel(layer_maps(model, image, (2, 1))[1]).isnan().all()
+    picture = cell_picture("x-maps", torch.zeros(3, 8, 8, dtype=torch.uint8), [second])
+    assert ">stages.1.cells.0.attn<" in picture.svg
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_tokens_are_those_of_evaluation_in_the_network_s_numbers(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = asvit.build("psvit2d:bs----|b-----|b-----|24", 64, 3, drop_path=0.9)
+    wanted = token_maps(model.eval(), IMAGE)
+    found = token_maps(model.to(dtype).train(), IMAGE)
+    assert model.training
+    tolerance = 0.1 if dtype == torch.bfloat16 else 1e-4
+    for one, other in zip(found.panels.values(), wanted.panels.values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+
+
 def test_tokens_of_grids_halve() -> None:
     model = asvit.build("psvit2d:b-----|b-----|b-----|24", 56, 3).eval()
     tokens = token_maps(model, torch.randn(1, 3, 56, 56))

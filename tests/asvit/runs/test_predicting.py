@@ -218,6 +218,7 @@ def changed_facts(run: Path, **facts: Any) -> None:
         ({"std": [1e-308] * 3}, "std must be 0.001 to 1"),
         ({"interpolation": "evil"}, "unknown interpolation 'evil'; use one of nearest"),
         ({"crop_pct": 1e-9}, "crop_pct must be 0.05 to 1, got 1e-09"),
+        ({"crop_mode": "border"}, "unknown crop_mode 'border'; use one of center, squash"),
     ],
 )
 def test_preparations_that_no_training_has(

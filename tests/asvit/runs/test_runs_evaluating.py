@@ -9,20 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
+from timm import get_pretrained_cfg
+from timm.data import create_transform, resolve_data_config
+from timm.layers import resample_abs_pos_embed
 
 import asvit
 from asvit.core.answers import read_answers
 from asvit.core.results import NO_FOLDER
+from asvit.data import Preparation
 from asvit.data.copies import file_digest
 from asvit.data.files import TEST, TRAIN, ListedImage, list_text
 from asvit.evaluation.result import EvaluationResult
 from asvit.networks import Network, WeightsFile
 from asvit.report.evaluation import details, pictures
-from asvit.runs import timm_classifiers
+from asvit.runs import predicting, timm_classifiers
 from asvit.runs.evaluating import EvaluationRun
 from asvit.runs.exporting import export_network
+from asvit.spaces.families import TimmModel
 from asvit.training.metrics import read_predictions
 from tests.asvit.data.test_shards import samples, shards
 
@@ -143,8 +149,6 @@ def test_an_image_size_is_that_of_the_weights_unless_it_is_given() -> None:
 
 
 def test_published_weights_know_the_folders_of_imagenet(monkeypatch: pytest.MonkeyPatch) -> None:
-    import timm
-
     named: list[str] = []
 
     def published(model: Any) -> torch.nn.Module:
@@ -167,10 +171,49 @@ def test_published_weights_know_the_folders_of_imagenet(monkeypatch: pytest.Monk
         asvit.test("photos", weights="timm:resnet18", architecture="timm:resnet18")
 
 
+def test_positions_of_published_weights_are_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "timm:deit_tiny_patch16_224(depth=1,embed_dim=24)"
+    model = TimmModel.parse(text)
+    made: Any = timm.create_model(model.name, **model.arguments)
+    monkeypatch.setattr(timm_classifiers, "load_published", lambda named: made)
+    found: Any = timm_classifiers.published_classifier(text, 64).load()
+    wanted = resample_abs_pos_embed(made.pos_embed, [4, 4], num_prefix_tokens=1)
+    torch.testing.assert_close(found.pos_embed, wanted)
+    plain: Any = timm_classifiers.published_classifier(text).load()
+    assert torch.equal(plain.pos_embed, made.pos_embed)
+
+
 def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
     facts, side = timm_classifiers.timm_preparation("timm:vit_tiny_patch16_224")
     assert facts["mean"] == facts["std"] == (0.5, 0.5, 0.5)
-    assert (facts["crop_pct"], side) == (0.9, 224)
+    assert (facts["crop_pct"], facts["crop_mode"], side) == (0.9, "center", 224)
+    name = "timm:convnextv2_tiny.fcmae_ft_in22k_in1k_384"
+    facts, side = timm_classifiers.timm_preparation(name)
+    noise = np.random.default_rng(0).integers(0, 256, (300, 600, 3), dtype=np.uint8)
+    timms = create_transform(
+        **resolve_data_config(pretrained_cfg=get_pretrained_cfg(name[5:]).to_dict())
+    )
+    picture = Image.fromarray(noise)
+    found = Preparation.of(side, 3, facts)(picture)
+    torch.testing.assert_close(found, timms(picture), rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="unknown crop_mode 'border'; use one of center, squash"):
+        timm_classifiers.timm_preparation("timm:deepseek_vit_412m.deepseek_v4_flash_vision_exp")
+
+
+def test_a_file_that_says_how_pictures_are_prepared_crops_as_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = Network("timm:test_vit", image_size=32, num_classes=3)
+    squashing = ({"crop_pct": 1.0, "crop_mode": "squash"}, 32)
+    monkeypatch.setattr(predicting, "timm_preparation", lambda text: squashing)
+    for facts, mode in (({}, "squash"), ({"crop_pct": 1.0}, "center")):
+        content = WeightsFile(network, network.build().state_dict(), CLASSES, facts)
+        content.write(Path("vit.safetensors"))
+        opened = predicting.open_classifier(
+            "vit.safetensors", torch.device("cpu"), architecture=network.architecture
+        )
+        assert isinstance(opened.prepare, Preparation)
+        assert opened.prepare.crop_mode == mode
 
 
 def test_some_of_the_classes_are_enough_and_the_others_named() -> None:
