@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models._features import FeatureGetterNet
 from timm.models.mobilenetv3 import _gen_mobilenet_v3
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ def asvit(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     Raises:
         ValueError: If the text is missing or wrong, or the sizes do not fit.
     """
+    levels = (0, 1, 2, 3) if "feature_cls" in kwargs else None  # None is known to ours alone
     model: nn.Module = build_model_with_cfg(
         _build,
         "asvit",
         pretrained,
-        feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
+        feature_cfg={"out_indices": levels, "feature_cls": _FirstMaps},
         **kwargs,
     )
     return model
@@ -82,6 +84,15 @@ def mobilenetv3_small_scaled(
         **kwargs,
     )
     return model
+
+
+class _FirstMaps(FeatureGetterNet):  # type: ignore[misc]
+    """The feature maps of a network: the first four, or all of fewer, unless some are named."""
+
+    def __init__(self, model: Any, out_indices: Any = None, **kwargs: Any) -> None:
+        if out_indices is None:
+            out_indices = tuple(range(min(4, len(model.feature_info))))
+        super().__init__(model, out_indices, **kwargs)
 
 
 def _build(
