@@ -44,11 +44,12 @@ def asvit(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     Raises:
         ValueError: If the text is missing or wrong, or the sizes do not fit.
     """
+    levels = (0, 1, 2, 3) if "feature_cls" in kwargs else None  # None is known to ours alone
     model: nn.Module = build_model_with_cfg(
         _build,
         "asvit",
         pretrained,
-        feature_cfg={"out_indices": None, "feature_cls": _FirstMaps},
+        feature_cfg={"out_indices": levels, "feature_cls": _FirstMaps},
         **kwargs,
     )
     return model
