@@ -1,5 +1,8 @@
 """Pictures that a graph prepares, beside the transform of validation pictures."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
-from asvit.data.kinds import PICTURES, ImageKind
+from asvit.data.kinds import NUMBERS, PICTURES, ImageKind
 from asvit.data.preparation import Preparation
 from asvit.training.images.augmentation import Augmentation
 
@@ -19,6 +22,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper  # noqa: E402
 
+from asvit.export import bench  # noqa: E402
 from asvit.export.preprocessing import with_preprocessing  # noqa: E402
 
 FILTERS = ("bilinear", "bicubic", "lanczos")
@@ -26,8 +30,8 @@ FILTERS = ("bilinear", "bicubic", "lanczos")
 SIDES = st.one_of(st.integers(1, 90), st.integers(90, 700))
 
 
-def images_of(how: Preparation, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-    """What the network gets ``[channels, side, side]``: here it hands its images on."""
+def graph_of(how: Preparation) -> "onnx.ModelProto":
+    """A graph whose network hands its images on."""
     inner = [1, how.kind.channels, how.image_size, how.image_size]
     node = helper.make_node("Flatten", ["images"], ["logits"], axis=1)
     size = how.kind.channels * how.image_size**2
@@ -38,14 +42,20 @@ def images_of(how: Preparation, pixels: NDArray[np.generic]) -> NDArray[np.float
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, size])],
     )
     opset = [helper.make_opsetid("", 18)]
-    made = with_preprocessing(helper.make_model(graph, opset_imports=opset, ir_version=9), how)
+    return with_preprocessing(helper.make_model(graph, opset_imports=opset, ir_version=9), how)
+
+
+def images_of(how: Preparation, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    """What the network gets, ``[channels, side, side]``."""
+    made = graph_of(how)
     onnx.checker.check_model(made, full_check=True)
     session = onnxruntime.InferenceSession(
         made.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     logits, shares = session.run(None, {"image": pixels})
     np.testing.assert_allclose(shares.sum(), 1, rtol=1e-3)
-    found: NDArray[np.float32] = logits.reshape(inner[1:])
+    shape = (how.kind.channels, how.image_size, how.image_size)
+    found: NDArray[np.float32] = logits.reshape(shape)
     return found
 
 
@@ -103,3 +113,16 @@ def test_other_arrays_are_resized_in_float32_as_torchvision_does(
 def test_an_interpolation_that_no_graph_has_says_so() -> None:
     with pytest.raises(ValueError, match=r"unknown interpolation 'nearest'; use one of bilinear"):
         images_of(Preparation(32, interpolation="nearest"), np.zeros((9, 9, 3), np.uint8))
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_graphs_of_all_numbers_can_be_timed(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    how = Preparation(32, ImageKind(1, dtype, picture=False), (0,), (1,))
+    onnx.save(graph_of(how), tmp_path / "a.onnx")
+    monkeypatch.setattr(bench, "_WARM_UP", 0)
+    monkeypatch.setattr(bench, "_SECONDS", 0)
+    monkeypatch.setattr(sys, "argv", ["bench.py", str(tmp_path / "a.onnx"), "--threads", "1"])
+    bench.main()
+    assert float(capsys.readouterr().out) > 0
