@@ -27,7 +27,8 @@ for path in sys.argv[2:]:
 '''
 
 _PICTURE: Final = """\
-    picture = ImageOps.exif_transpose(Image.open(path, formats=formats))
+    with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
+        picture = ImageOps.exif_transpose(Image.open(file, formats=formats))
     if picture.mode[0] in "IF":
         sys.exit(f"{path} has more than 8 bits a pixel; this model takes 8")
     if picture.has_transparency_data:  # on black
@@ -38,8 +39,9 @@ _PICTURE: Final = """\
 _GREY: Final = _PICTURE.replace('("RGB"))\n', '("RGB").convert("L"))[..., None]\n')
 
 _ARRAY: Final = """\
-    of_numpy = path.endswith(".npy")  # [height, width, channels]
-    array = np.load(path) if of_numpy else np.array(Image.open(path, formats=formats))
+    with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
+        image = np.load(file) if path.endswith(".npy") else Image.open(file, formats=formats)
+        array = np.array(image)  # [height, width, channels]
     array = array.reshape(*array.shape[:2], -1)
 """
 

@@ -1,10 +1,13 @@
 """Pictures that a graph prepares, beside the transform of validation pictures."""
 
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +16,10 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
+from asvit.data.files import read_as
 from asvit.data.kinds import NUMBERS, PICTURES, ImageKind
 from asvit.data.preparation import Preparation
+from asvit.export.script import script_for
 from asvit.training.images.augmentation import Augmentation
 
 onnx = pytest.importorskip("onnx")
@@ -126,3 +131,46 @@ def test_graphs_of_all_numbers_can_be_timed(
     monkeypatch.setattr(sys, "argv", ["bench.py", str(tmp_path / "a.onnx"), "--threads", "1"])
     bench.main()
     assert float(capsys.readouterr().out) > 0
+
+
+Answers = Callable[[Path, ImageKind], None]
+
+
+@pytest.fixture
+def check_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Answers:
+    """Checks that the script makes of a file what asvit does, where the network hands it on."""
+
+    def check(path: Path, kind: ImageKind) -> None:
+        spread = 1.0 if kind.dtype == "uint8" else 1e4
+        how = Preparation(8, kind, (0,) * kind.channels, (spread,) * kind.channels)
+        onnx.save(graph_of(how), tmp_path / "a.onnx")
+        monkeypatch.setattr(sys, "argv", ["predict.py", str(tmp_path / "a.onnx"), str(path)])
+        exec(compile(script_for(kind), "predict.py", "exec"), {})
+        found = json.loads(capsys.readouterr().out)["probabilities"].values()
+        expected = how(read_as(path, kind)).flatten().softmax(0)
+        np.testing.assert_allclose(list(found), expected.numpy(), rtol=1e-4)
+
+    return check
+
+
+def numbers(dtype: str, *shape: int) -> NDArray[np.generic]:
+    most = min(40_000, np.iinfo(dtype).max)
+    return np.random.default_rng(0).integers(0, most, shape or (20, 26)).astype(dtype)
+
+
+DEEP, BYTES = (ImageKind(1, dtype, picture=False) for dtype in ("uint16", "uint8"))
+
+
+@pytest.mark.parametrize("kind", [PICTURES, DEEP])
+def test_the_script_turns_tiff_files_of_any_orientation(
+    kind: ImageKind, tmp_path: Path, check_script: Answers
+) -> None:
+    path = tmp_path / "a.tif"
+    pixels = numbers(kind.dtype, 20, 26, 4) if kind.picture else numbers(kind.dtype)
+    colours = "separated" if kind.picture else "minisblack"  # CMYK, which can be mapped, or grey
+    for orientation in (5, 6, 7, 8):
+        tags = [(274, "H", 1, orientation, True)]
+        tifffile.imwrite(path, pixels, photometric=colours, extratags=tags)
+        check_script(path, kind)
