@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -174,3 +175,57 @@ def test_the_script_turns_tiff_files_of_any_orientation(
         tags = [(274, "H", 1, orientation, True)]
         tifffile.imwrite(path, pixels, photometric=colours, extratags=tags)
         check_script(path, kind)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "uint32", "float32", "float64"])
+@pytest.mark.parametrize("order", "<>")
+def test_the_script_reads_numbers_of_any_order_of_bytes(
+    dtype: str, order: str, tmp_path: Path, check_script: Answers
+) -> None:
+    kind, pixels = ImageKind(1, dtype, picture=False), numbers("int16")
+    ordered = pixels.astype(np.dtype(dtype).newbyteorder(order))
+    np.save(tmp_path / "a.npy", ordered)
+    check_script(tmp_path / "a.npy", kind)
+    if (dtype, order) not in (("uint32", ">"), ("float64", "<"), ("float64", ">")):
+        tifffile.imwrite(tmp_path / "a.tif", ordered, byteorder=order)
+        check_script(tmp_path / "a.tif", kind)
+
+
+def write_pgm(path: Path, most: int) -> Path:
+    pixels = numbers("uint16").clip(max=most).astype(">u2")
+    path.write_bytes(b"P5 26 20 %d\n" % most + pixels.tobytes())
+    return path
+
+
+def test_the_script_reads_pgm_files_of_16_bits(tmp_path: Path, check_script: Answers) -> None:
+    check_script(write_pgm(tmp_path / "a.pgm", 65_535), DEEP)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "pixels", "reason"),
+    [
+        ("uint16", np.full((9, 9), -1, np.int32), "not uint16"),
+        ("uint16", np.full((9, 9), 7, np.uint8), "not uint16"),
+        ("uint8", np.full((9, 9), 7, np.uint16), "not uint8"),
+        ("uint8", np.full((9, 9), True), "not uint8"),
+        ("float32", np.full((9, 9), np.nan, np.float32), "not float32 up to 3.4e38"),
+        ("float64", np.full((9, 9), 9e38), "not float64 up to 3.4e38"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_the_script_refuses_numbers_that_do_not_fit(
+    dtype: str, pixels: NDArray[np.generic], reason: str, tmp_path: Path, check_script: Answers
+) -> None:
+    np.save(tmp_path / "a.npy", pixels)
+    with pytest.raises(SystemExit, match=f"a.npy has numbers that are {reason}; this model"):
+        check_script(tmp_path / "a.npy", ImageKind(1, dtype, picture=False))
+
+
+def test_the_script_refuses_what_pillow_scales_or_cuts(
+    tmp_path: Path, check_script: Answers
+) -> None:
+    with pytest.raises(SystemExit, match=r"a\.pgm is a PGM file whose numbers Pillow may scale"):
+        check_script(write_pgm(tmp_path / "a.pgm", 4095), DEEP)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(numbers("uint16", 20, 26, 3)))
+    with pytest.raises(SystemExit, match=r"a\.png has numbers that are not uint16"):
+        check_script(tmp_path / "a.png", ImageKind(3, "uint16", picture=False))
