@@ -49,6 +49,10 @@ _ARRAY: Final = """\
     array = array.reshape(*array.shape[:2], -1).astype("{NUMBERS}")
 """
 _OF_TYPE: Final = {
+    "uint8": """\
+        if getattr(image, "tag_v2", {}).get(262) == 0 and image.mode == "L":  # 0 is white
+            image = image.point(lambda level: 255 - level)  # as Pillow inverts it
+""",
     "uint16": """\
         if getattr(image, "format", "") == "PPM" and image.tile[0][0] != "raw":
             sys.exit(f"{path} is a PGM file whose numbers Pillow may scale; save it as PNG")

@@ -229,3 +229,15 @@ def test_the_script_refuses_what_pillow_scales_or_cuts(
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(numbers("uint16", 20, 26, 3)))
     with pytest.raises(SystemExit, match=r"a\.png has numbers that are not uint16"):
         check_script(tmp_path / "a.png", ImageKind(3, "uint16", picture=False))
+
+
+@pytest.mark.parametrize("kind", [BYTES, DEEP], ids=str)
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_the_script_inverts_no_tiff_files(
+    compression: str | None, kind: ImageKind, tmp_path: Path, check_script: Answers
+) -> None:
+    for photometric in ("miniswhite", "minisblack"):
+        path = tmp_path / f"{photometric}.tif"
+        how = {"photometric": photometric, "compression": compression}
+        tifffile.imwrite(path, numbers(kind.dtype), **how)
+        check_script(path, kind)
