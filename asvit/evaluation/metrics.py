@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import (
-    confusion_matrix,
-    precision_recall_fscore_support,
-    top_k_accuracy_score,
-)
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from asvit.evaluation.result import CalibrationRow, ClassRow
 from asvit.reference.findings import Interval
@@ -93,8 +89,8 @@ class Scored:
             "confusion": confusion_matrix(labels, predicted, labels=every).tolist(),
         }
         if size > TOP:
-            top = top_k_accuracy_score(labels, self.logits, k=TOP, labels=every)
-            values["top5"] = 100 * float(top)
+            likeliest = np.argsort(-self.logits, axis=1, kind="stable")[:, :TOP]  # ties as argmax
+            values["top5"] = 100 * float((likeliest == labels[:, None]).any(axis=1).mean())
         return values
 
     def rows(self) -> list[ClassRow]:

@@ -2,8 +2,10 @@
 
 from typing import Final
 
+import numpy as np
+
 from asvit.core.run_files import PREDICT_SCRIPT
-from asvit.data.kinds import GREY, PICTURES, ImageKind
+from asvit.data.kinds import GREY, NUMBERS, PICTURES, ImageKind
 
 SCRIPT_NAME: Final = PREDICT_SCRIPT
 
@@ -27,7 +29,8 @@ for path in sys.argv[2:]:
 '''
 
 _PICTURE: Final = """\
-    picture = ImageOps.exif_transpose(Image.open(path, formats=formats))
+    with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
+        picture = ImageOps.exif_transpose(Image.open(file, formats=formats))
     if picture.mode[0] in "IF":
         sys.exit(f"{path} has more than 8 bits a pixel; this model takes 8")
     if picture.has_transparency_data:  # on black
@@ -38,10 +41,42 @@ _PICTURE: Final = """\
 _GREY: Final = _PICTURE.replace('("RGB"))\n', '("RGB").convert("L"))[..., None]\n')
 
 _ARRAY: Final = """\
-    of_numpy = path.endswith(".npy")  # [height, width, channels]
-    array = np.load(path) if of_numpy else np.array(Image.open(path, formats=formats))
-    array = array.reshape(*array.shape[:2], -1)
+    with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
+        image = np.load(file) if path.endswith(".npy") else Image.open(file, formats=formats)
+{OF_TYPE}        array = np.array(image)  # [height, width, channels]
+    if array.dtype.name not in ("{NUMBERS}", "int32") or {UNFIT}:
+        sys.exit(f"{{path}} has numbers that are not {FIT}; this model takes those alone")
+    array = array.reshape(*array.shape[:2], -1).astype("{NUMBERS}")
 """
+_OF_TYPE: Final = {
+    "uint8": """\
+        if getattr(image, "tag_v2", {}).get(262) == 0 and image.mode == "L":  # 0 is white
+            image = image.point(lambda level: 255 - level)  # as Pillow inverts it
+""",
+    "uint16": """\
+        if getattr(image, "format", "") == "PPM" and image.tile[0][0] != "raw":
+            sys.exit(f"{path} is a PGM file whose numbers Pillow may scale; save it as PNG")
+""",
+}
+
+
+def _array(kind: ImageKind) -> str:
+    """How images that are arrays are read: from NPY files, or by Pillow.
+
+    Pillow gives many integers as int32, and some files in another order of bytes, which ONNX
+    Runtime ignores.
+    """
+    floats = np.dtype(kind.dtype).kind == "f"
+    return _ARRAY.format(
+        NUMBERS=kind.dtype,
+        FIT=f"{kind.dtype} up to 3.4e38" if floats else kind.dtype,
+        UNFIT=(
+            'not np.isfinite(array.astype("float32")).all()'
+            if floats
+            else f'(array.astype("{kind.dtype}") != array).any()'
+        ),
+        OF_TYPE=_OF_TYPE.get(kind.dtype, ""),
+    )
 
 
 def script_for(kind: ImageKind) -> str:
@@ -58,12 +93,16 @@ def script_for(kind: ImageKind) -> str:
         WORD="PICTURE" if by_pillow else "IMAGE",
         ALL="pictures" if by_pillow else "images",
         MORE=", ImageOps" if by_pillow else "",
-        READ=_GREY if kind.reading == GREY else _PICTURE if kind.picture else _ARRAY,
+        READ=_GREY if kind.reading == GREY else _PICTURE if kind.picture else _array(kind),
     )
 
 
 #: All that there are.
 SCRIPTS: Final = tuple(
     script_for(kind)
-    for kind in (PICTURES, ImageKind(1, picture=False, reading=GREY), ImageKind(1, picture=False))
+    for kind in (
+        PICTURES,
+        ImageKind(1, picture=False, reading=GREY),
+        *(ImageKind(1, dtype, picture=False) for dtype in NUMBERS),
+    )
 )

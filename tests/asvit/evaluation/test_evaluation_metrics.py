@@ -118,6 +118,11 @@ def test_the_five_likeliest_are_told_of_six_classes_or_more() -> None:
     assert "top5" not in scored(logits[:, :5], [0, 1, 4]).values()
 
 
+def test_the_likeliest_class_is_among_the_five_likeliest_also_of_equal_ones() -> None:
+    values = scored(np.zeros((4, 7)), [0, 0, 4, 5]).values()
+    assert (values["accuracy"], values["top5"]) == (50, 75)
+
+
 def test_a_class_without_pictures_does_not_count() -> None:
     found = scored([[3, 0, 0], [0, 3, 0], [0, 0, 3]], [0, 1, 1]).values()
     assert [row.label for row in found["per_class"]] == ["a", "b"]

@@ -1,7 +1,14 @@
 """Pictures that a graph prepares, beside the transform of validation pictures."""
 
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,8 +17,10 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
-from asvit.data.kinds import PICTURES, ImageKind
+from asvit.data.files import read_as
+from asvit.data.kinds import NUMBERS, PICTURES, ImageKind
 from asvit.data.preparation import Preparation
+from asvit.export.script import script_for
 from asvit.training.images.augmentation import Augmentation
 
 onnx = pytest.importorskip("onnx")
@@ -19,6 +28,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper  # noqa: E402
 
+from asvit.export import bench  # noqa: E402
 from asvit.export.preprocessing import with_preprocessing  # noqa: E402
 
 FILTERS = ("bilinear", "bicubic", "lanczos")
@@ -26,8 +36,8 @@ FILTERS = ("bilinear", "bicubic", "lanczos")
 SIDES = st.one_of(st.integers(1, 90), st.integers(90, 700))
 
 
-def images_of(how: Preparation, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-    """What the network gets ``[channels, side, side]``: here it hands its images on."""
+def graph_of(how: Preparation) -> "onnx.ModelProto":
+    """A graph whose network hands its images on."""
     inner = [1, how.kind.channels, how.image_size, how.image_size]
     node = helper.make_node("Flatten", ["images"], ["logits"], axis=1)
     size = how.kind.channels * how.image_size**2
@@ -38,14 +48,20 @@ def images_of(how: Preparation, pixels: NDArray[np.generic]) -> NDArray[np.float
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, size])],
     )
     opset = [helper.make_opsetid("", 18)]
-    made = with_preprocessing(helper.make_model(graph, opset_imports=opset, ir_version=9), how)
+    return with_preprocessing(helper.make_model(graph, opset_imports=opset, ir_version=9), how)
+
+
+def images_of(how: Preparation, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    """What the network gets, ``[channels, side, side]``."""
+    made = graph_of(how)
     onnx.checker.check_model(made, full_check=True)
     session = onnxruntime.InferenceSession(
         made.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     logits, shares = session.run(None, {"image": pixels})
     np.testing.assert_allclose(shares.sum(), 1, rtol=1e-3)
-    found: NDArray[np.float32] = logits.reshape(inner[1:])
+    shape = (how.kind.channels, how.image_size, how.image_size)
+    found: NDArray[np.float32] = logits.reshape(shape)
     return found
 
 
@@ -111,3 +127,125 @@ def test_other_arrays_are_resized_in_float32_as_torchvision_does(
 def test_an_interpolation_that_no_graph_has_says_so() -> None:
     with pytest.raises(ValueError, match=r"unknown interpolation 'nearest'; use one of bilinear"):
         images_of(Preparation(32, interpolation="nearest"), np.zeros((9, 9, 3), np.uint8))
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_graphs_of_all_numbers_can_be_timed(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    how = Preparation(32, ImageKind(1, dtype, picture=False), (0,), (1,))
+    onnx.save(graph_of(how), tmp_path / "a.onnx")
+    monkeypatch.setattr(bench, "_WARM_UP", 0)
+    monkeypatch.setattr(bench, "_SECONDS", 0)
+    monkeypatch.setattr(sys, "argv", ["bench.py", str(tmp_path / "a.onnx"), "--threads", "1"])
+    bench.main()
+    assert float(capsys.readouterr().out) > 0
+
+
+Answers = Callable[[Path, ImageKind], None]
+
+
+@pytest.fixture
+def check_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Answers:
+    """Checks that the script makes of a file what asvit does, where the network hands it on."""
+
+    def check(path: Path, kind: ImageKind) -> None:
+        spread = 1.0 if kind.dtype == "uint8" else 1e4
+        how = Preparation(8, kind, (0,) * kind.channels, (spread,) * kind.channels)
+        onnx.save(graph_of(how), tmp_path / "a.onnx")
+        monkeypatch.setattr(sys, "argv", ["predict.py", str(tmp_path / "a.onnx"), str(path)])
+        exec(compile(script_for(kind), "predict.py", "exec"), {})
+        found = json.loads(capsys.readouterr().out)["probabilities"].values()
+        expected = how(read_as(path, kind)).flatten().softmax(0)
+        np.testing.assert_allclose(list(found), expected.numpy(), rtol=1e-4)
+
+    return check
+
+
+def numbers(dtype: str, *shape: int) -> NDArray[np.generic]:
+    most = min(40_000, np.iinfo(dtype).max)
+    return np.random.default_rng(0).integers(0, most, shape or (20, 26)).astype(dtype)
+
+
+DEEP, BYTES = (ImageKind(1, dtype, picture=False) for dtype in ("uint16", "uint8"))
+
+
+@pytest.mark.parametrize("kind", [PICTURES, DEEP])
+def test_the_script_turns_tiff_files_of_any_orientation(
+    kind: ImageKind, tmp_path: Path, check_script: Answers
+) -> None:
+    path = tmp_path / "a.tif"
+    pixels = numbers(kind.dtype, 20, 26, 4) if kind.picture else numbers(kind.dtype)
+    colours = "separated" if kind.picture else "minisblack"  # CMYK, which can be mapped, or grey
+    for orientation in (5, 6, 7, 8):
+        tags = [(274, "H", 1, orientation, True)]
+        tifffile.imwrite(path, pixels, photometric=colours, extratags=tags)
+        check_script(path, kind)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "uint32", "float32", "float64"])
+@pytest.mark.parametrize("order", "<>")
+def test_the_script_reads_numbers_of_any_order_of_bytes(
+    dtype: str, order: str, tmp_path: Path, check_script: Answers
+) -> None:
+    kind, pixels = ImageKind(1, dtype, picture=False), numbers("int16")
+    ordered = pixels.astype(np.dtype(dtype).newbyteorder(order))
+    np.save(tmp_path / "a.npy", ordered)
+    check_script(tmp_path / "a.npy", kind)
+    if (dtype, order) not in (("uint32", ">"), ("float64", "<"), ("float64", ">")):
+        tifffile.imwrite(tmp_path / "a.tif", ordered, byteorder=order)
+        check_script(tmp_path / "a.tif", kind)
+
+
+def write_pgm(path: Path, most: int) -> Path:
+    pixels = numbers("uint16").clip(max=most).astype(">u2")
+    path.write_bytes(b"P5 26 20 %d\n" % most + pixels.tobytes())
+    return path
+
+
+def test_the_script_reads_pgm_files_of_16_bits(tmp_path: Path, check_script: Answers) -> None:
+    check_script(write_pgm(tmp_path / "a.pgm", 65_535), DEEP)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "pixels", "reason"),
+    [
+        ("uint16", np.full((9, 9), -1, np.int32), "not uint16"),
+        ("uint16", np.full((9, 9), 7, np.uint8), "not uint16"),
+        ("uint8", np.full((9, 9), 7, np.uint16), "not uint8"),
+        ("uint8", np.full((9, 9), True), "not uint8"),
+        ("float32", np.full((9, 9), np.nan, np.float32), "not float32 up to 3.4e38"),
+        ("float64", np.full((9, 9), 9e38), "not float64 up to 3.4e38"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_the_script_refuses_numbers_that_do_not_fit(
+    dtype: str, pixels: NDArray[np.generic], reason: str, tmp_path: Path, check_script: Answers
+) -> None:
+    np.save(tmp_path / "a.npy", pixels)
+    with pytest.raises(SystemExit, match=f"a.npy has numbers that are {reason}; this model"):
+        check_script(tmp_path / "a.npy", ImageKind(1, dtype, picture=False))
+
+
+def test_the_script_refuses_what_pillow_scales_or_cuts(
+    tmp_path: Path, check_script: Answers
+) -> None:
+    with pytest.raises(SystemExit, match=r"a\.pgm is a PGM file whose numbers Pillow may scale"):
+        check_script(write_pgm(tmp_path / "a.pgm", 4095), DEEP)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(numbers("uint16", 20, 26, 3)))
+    with pytest.raises(SystemExit, match=r"a\.png has numbers that are not uint16"):
+        check_script(tmp_path / "a.png", ImageKind(3, "uint16", picture=False))
+
+
+@pytest.mark.parametrize("kind", [BYTES, DEEP], ids=str)
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_the_script_inverts_no_tiff_files(
+    compression: str | None, kind: ImageKind, tmp_path: Path, check_script: Answers
+) -> None:
+    for photometric in ("miniswhite", "minisblack"):
+        path = tmp_path / f"{photometric}.tif"
+        how = {"photometric": photometric, "compression": compression}
+        tifffile.imwrite(path, numbers(kind.dtype), **how)
+        check_script(path, kind)
