@@ -73,22 +73,6 @@ def test_features_of_fewer_levels_are_all_of_them(text: str, sides: list[int]) -
 
 
 @pytest.mark.parametrize(
-    ("text", "sides"),
-    [
-        ("psvit2d:b-----|s-----|b-----", [8, 4, 2]),
-        ("psvit1d:b-----|s-----|b-----", [4]),
-        (TEXTS["pit"], [7, 4, 2]),
-    ],
-)
-def test_features_of_fewer_levels_are_all_of_them(text: str, sides: list[int]) -> None:
-    made = timm.create_model("asvit", architecture=text, img_size=64, features_only=True)
-    assert [m.shape[-1] for m in made(torch.zeros(1, 3, 64, 64))] == sides
-    last = {"features_only": True, "out_indices": (-1,)}
-    named = timm.create_model("asvit", architecture=text, img_size=64, **last)
-    assert [m.shape[-1] for m in named(torch.zeros(1, 3, 64, 64))] == sides[-1:]
-
-
-@pytest.mark.parametrize(
     ("given", "message"),
     [
         ({}, "needs architecture=TEXT"),
