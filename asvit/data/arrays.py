@@ -324,10 +324,10 @@ def _of_pages(pages: "list[TiffPage]", file: IO[bytes]) -> Stored:
 
     def read() -> Array:
         with _one_line():
-            if unread:
-                array = _by_pillow(file, "TIFF")
-            else:
-                array = np.concatenate([_bands(page) for page in pages], axis=-1)
+            if unread:  # Pillow turns it, widens int16 and inverts 8 bits whose 0 is white
+                array = _by_pillow(file, "TIFF").astype(_type_of(first))
+                return 255 - array if first.photometric == 0 and array.dtype == np.uint8 else array
+            array = np.concatenate([_bands(page) for page in pages], axis=-1)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
         return _upright(array, first)
 

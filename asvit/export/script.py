@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from asvit.core.run_files import PREDICT_SCRIPT
-from asvit.data.kinds import GREY, NUMBERS, PICTURES, ImageKind
+from asvit.data.kinds import FIRST, GREY, LAST, NUMBERS, PICTURES, ImageKind
 
 SCRIPT_NAME: Final = PREDICT_SCRIPT
 
@@ -43,11 +43,18 @@ _GREY: Final = _PICTURE.replace('("RGB"))\n', '("RGB").convert("L"))[..., None]\
 _ARRAY: Final = """\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
         image = np.load(file) if path.endswith(".npy") else Image.open(file, formats=formats)
-{OF_TYPE}        array = np.array(image)  # [height, width, channels]
+{OF_TYPE}        first = {FIRST}
+        array = np.moveaxis(np.array(image), 0 if first else -1, -1)  # channels are the last axis
     if array.dtype.name not in ("{NUMBERS}", "int32") or {UNFIT}:
-        sys.exit(f"{{path}} has numbers that are not {FIT}; this model takes those alone")
+        sys.exit(f"{{path}} has numbers that are not {FIT}; this model takes those")
     array = array.reshape(*array.shape[:2], -1).astype("{NUMBERS}")
 """
+_THREE: Final = 'getattr(image, "ndim", 2) == 3'
+_FIRST: Final = {  # whether the channels are the first axis, by reading
+    "": f"{_THREE} and image.shape[0] < min(image.shape[1:])",
+    FIRST: _THREE,
+    LAST: "False",
+}
 _OF_TYPE: Final = {
     "uint8": """\
         if getattr(image, "tag_v2", {}).get(262) == 0 and image.mode == "L":  # 0 is white
@@ -71,11 +78,12 @@ def _array(kind: ImageKind) -> str:
         NUMBERS=kind.dtype,
         FIT=f"{kind.dtype} up to 3.4e38" if floats else kind.dtype,
         UNFIT=(
-            'not np.isfinite(array.astype("float32")).all()'
+            "not np.isfinite(np.float32(array)).all()"
             if floats
             else f'(array.astype("{kind.dtype}") != array).any()'
         ),
         OF_TYPE=_OF_TYPE.get(kind.dtype, ""),
+        FIRST=_FIRST[kind.reading],
     )
 
 
@@ -103,6 +111,10 @@ SCRIPTS: Final = tuple(
     for kind in (
         PICTURES,
         ImageKind(1, picture=False, reading=GREY),
-        *(ImageKind(1, dtype, picture=False) for dtype in NUMBERS),
+        *(
+            ImageKind(1, dtype, picture=False, reading=reading)
+            for dtype in NUMBERS
+            for reading in _FIRST
+        ),
     )
 )

@@ -403,6 +403,26 @@ def test_compressed_files_without_the_library_of_their_codec(
         kind_of(tmp_path / "two.tif")
 
 
+@pytest.mark.parametrize(
+    ("dtype", "photometric"),
+    [("uint8", "miniswhite"), ("uint8", "minisblack"), ("int16", "minisblack")],
+)
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_pillow_reads_the_same_numbers_as_a_codec(
+    dtype: str,
+    photometric: str,
+    orientation: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, kind = tmp_path / "a.tif", ImageKind(1, dtype, picture=False)
+    how = {"photometric": photometric, "extratags": [(274, "H", 1, orientation, True)]}
+    tifffile.imwrite(path, values((16, 24, 1), dtype)[..., 0], compression="lzw", **how)
+    expected = read_as(path, kind)
+    monkeypatch.setattr("asvit.data.arrays._lacking_codec", lambda _page: "compression LZW")
+    np.testing.assert_array_equal(read_as(path, kind), expected)
+
+
 # Sets of one kind.
 
 

@@ -18,7 +18,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from asvit.data.files import read_as
-from asvit.data.kinds import NUMBERS, PICTURES, ImageKind
+from asvit.data.kinds import FIRST, LAST, NUMBERS, PICTURES, ImageKind
 from asvit.data.preparation import Preparation
 from asvit.export.script import script_for
 from asvit.training.images.augmentation import Augmentation
@@ -249,3 +249,27 @@ def test_the_script_inverts_no_tiff_files(
         how = {"photometric": photometric, "compression": compression}
         tifffile.imwrite(path, numbers(kind.dtype), **how)
         check_script(path, kind)
+
+
+@pytest.mark.parametrize(
+    ("channels", "reading", "shape"),
+    [
+        (1, "", (1, 20, 26)),
+        (1, "", (20, 26, 1)),
+        (5, "", (5, 20, 26)),
+        (5, "", (20, 26, 5)),
+        (8, FIRST, (8, 8, 8)),
+        (8, LAST, (8, 8, 8)),
+        (1, FIRST, (20, 26)),
+        (5, LAST, (4, 26, 5)),
+    ],
+)
+def test_the_script_finds_the_channels_of_an_array(
+    channels: int,
+    reading: str,
+    shape: tuple[int, ...],
+    tmp_path: Path,
+    check_script: Answers,
+) -> None:
+    np.save(tmp_path / "a.npy", numbers("uint16", *shape))
+    check_script(tmp_path / "a.npy", ImageKind(channels, "uint16", False, reading))
