@@ -151,6 +151,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "resnets": partial(_complete, compare_resnets),
     "families": study_designs.table,
     "families, ahead": study_designs.ahead,
+    "families, transformers": partial(study_designs.ahead, design="design of transformers"),
     "families, short": study_designs.short,
     "families, parameters": partial(study_designs.table, "1.5 M parameters"),
     "families, parameters, ahead": partial(study_designs.ahead, "1.5 M parameters"),
