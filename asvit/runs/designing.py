@@ -39,7 +39,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     """Find, train, test and export a network for your pictures, within limits.
 
     Races families of networks by short trainings, trains the best few alike, at least one of a
-    published shape among them, trains the most accurate one further on all pictures, tests it on
+    published shape among them, trains the most accurate one on all pictures, tests it on
     those that were set aside, and exports. Given again, the same command goes on where it was
     stopped.
     """

@@ -394,13 +394,6 @@ class DesignPlan:
         sizes = [max(1, self._validation_share * size) for size in self._sizes]
         return len(sizes) ** 2 / sum(1 / size for size in sizes)
 
-    def _learned(self, name: str) -> bool:
-        """Whether a network of the last round is better than chance by two standard errors."""
-        chance = self._chance
-        error = math.sqrt(chance * (100 - chance) / self._validated)
-        lead: float = self.results[name]["validation"] - chance
-        return lead > 2 * error
-
     def _tells(self, name: str) -> bool:
         """Whether the accuracy of a network of the last round tells how it will end.
 
@@ -542,12 +535,12 @@ class DesignPlan:
     def training(self) -> TrainAlgorithm:
         """The training of the winner on all pictures, from its weights in the last round.
 
-        Where these are no better than chance, it begins as it did there: networks that have not
-        begun to learn within a whole schedule may stay on that plateau for as long again.
+        Where these do not tell how it will end, it begins as it did there: a whole schedule of
+        few updates leaves weights that learn more slowly than fresh ones.
         """
         choice = self.results["choice"]
         winner, weights = choice["winner"], dict[str, Any]()
-        if winner in PRETRAINED or self._learned(winner):
+        if winner in PRETRAINED or self._tells(winner):
             weights = {"weights": str(self.folder / winner)}
         elif winner in self.results["epochs"]["fractals"]:
             weights = {"weights": str(self.folder / _on_fractals(winner)), "new_head": True}

@@ -837,16 +837,17 @@ def test_another_family_has_to_beat_the_first_by_two_standard_errors(
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "sizes", "weights"),
+    ("accuracy", "epochs", "sizes", "weights"),
     [
-        (12.0, [300] * 10, None),  # of 600 pictures: 2.4 points over a tenth
-        (13.0, [300] * 10, "finalist-1"),
-        (52.0, [1500, *[150] * 10], None),  # half are of one class
-        (55.0, [1500, *[150] * 10], "finalist-1"),
+        (54.0, 26, [300] * 10, None),  # after 975 updates; a tenth by chance
+        (55.0, 26, [300] * 10, "finalist-1"),
+        (54.0, 27, [300] * 10, "finalist-1"),
+        (74.0, 26, [1500, *[150] * 10], None),  # half are of one class
+        (75.0, 26, [1500, *[150] * 10], "finalist-1"),
     ],
 )
-def test_weights_of_the_last_round_go_on_if_they_are_better_than_chance(
-    accuracy: float, sizes: list[int], weights: str | None, tmp_path: Path
+def test_weights_of_the_last_round_go_on_if_they_tell_how_they_will_end(
+    accuracy: float, epochs: int, sizes: list[int], weights: str | None, tmp_path: Path
 ) -> None:
     results: dict[str, Any] = {
         "finalists": {
@@ -858,7 +859,7 @@ def test_weights_of_the_last_round_go_on_if_they_are_better_than_chance(
         "pictures": {
             "train": 3_000, "classes": [str(n) for n, _ in enumerate(sizes)], "sizes": sizes
         },
-        "finalist-1": {"validation": accuracy},
+        "finalist-1": {"validation": accuracy, "epochs": epochs},
     }  # fmt: skip
     settings = DesignSettings(data="digits", max_macs=10_000_000, balance="none")
     plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
