@@ -335,8 +335,8 @@ def _hub_part(name: str, table: Any, reading: str) -> LabelledImages:
     labels = np.zeros(len(table), np.int64)
     if column := kinds.get("ClassLabel"):
         classes = tuple(table.features[column].names)
-        given = [-1 if label is None else label for label in table[column][:]]
-        labels = np.array(given, np.int64)
+        numbers = [-1 if label is None else label for label in table[column][:]]
+        labels = np.array(numbers, np.int64)
         labelled = np.flatnonzero(labels >= 0)
         if len(labelled) < len(labels):
             if len(labelled):

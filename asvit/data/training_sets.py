@@ -369,8 +369,8 @@ def _twins(
     """Places of images to validate with of which there is a copy to train on, and its place."""
     digests = [[part.digest(index) for index in range(len(part))] for part in (train, other)]
     if all(map(all, digests)):
-        known = {digest: place for place, digest in enumerate(digests[0])}
-        return {at: known[digest] for at, digest in enumerate(digests[1]) if digest in known}
+        place_of = {digest: place for place, digest in enumerate(digests[0])}
+        return {at: place_of[digest] for at, digest in enumerate(digests[1]) if digest in place_of}
     here, there = (
         [file for index in range(len(part)) if (file := part.stored(index)) is not None]
         for part in (train, other)

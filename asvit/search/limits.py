@@ -217,7 +217,7 @@ def _widest(
 
     def share(multiples: int) -> float:
         """The cost at a width over the limit; 0 where too narrow, infinite where too wide."""
-        width = multiple * multiples
+        width = unit * multiples
         try:
             size = cost(arch.with_(width=width), side, classes, in_chans=channels)
         except ValueError:  # fewer channels than heads, or more than the space has
@@ -225,9 +225,8 @@ def _widest(
         return max(size.params / (params or math.inf), size.macs / (macs or math.inf))
 
     own: int = arch.width  # type: ignore[attr-defined]
-    step, asked = arch.width_step, multiple
-    multiple = math.lcm(step, asked)
-    below, above, multiples = 0, math.inf, max(1, own // multiple)
+    unit = math.lcm(arch.width_step, multiple)
+    below, above, multiples = 0, math.inf, max(1, own // unit)
     while above - below > 1:
         ratio = share(multiples)
         if ratio <= 1:
@@ -239,6 +238,6 @@ def _widest(
         multiples = int(min(max(guess, below + 1), above - 1))
     while not share(below):
         below += 1
-    if asked > 1 and share(below) > 1:
+    if multiple > 1 and share(below) > 1:
         return _widest(arch, side, classes, channels, params, macs, 1)
-    return arch.with_(width=multiple * below)
+    return arch.with_(width=unit * below)

@@ -52,8 +52,9 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
     stored = read_state(path)
     _check_stem(model, stored, path)
     head = _head_names(model)
-    kept = {name: tensor for name, tensor in stored.items() if not (new_head and name in head)}
-    weights = resampled(model, kept)
+    left_out = head if new_head else ()
+    body = {name: tensor for name, tensor in stored.items() if name not in left_out}
+    weights = resampled(model, body)
     for name in [name for name in head if name in own and name in weights]:
         there, here = weights[name].shape[:1], own[name].shape[:1]
         if there and here and there != here:  # load_state will refuse those without dimensions

@@ -94,8 +94,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             return batch
         size = small_batch(images, size)
         if self.first():
-            given = "learning_rate" in (self.requested or ())
-            rate = "" if given else " and a learning rate for them"
+            by_user = "learning_rate" in (self.requested or ())
+            rate = "" if by_user else " and a learning rate for them"
             logger.warning(
                 "%d images to train on are fewer than the usual batch of %d; going on with "
                 "batches of %d%s (--batch-size takes another size)",
