@@ -18,7 +18,7 @@ from proxies.text import one_line
 
 T = TypeVar("T")
 
-BLOCK = 4096  # bytes from the middle of a file, which differ in nearly all files of equal size
+_BLOCK = 4096  # bytes from the middle of a file, which differ in nearly all files of equal size
 _PART = 64  # files, or other items, that a thread reads in a row
 _NAMED = 10  # pictures, or sets of equal ones, in a message
 
@@ -45,26 +45,10 @@ def equal_files(
     a whole. One that cannot be read equals no other. ``progress`` is told of each of these rounds.
     With a ``border``, files before it are only compared with those from there on.
     """
-    return equal_items(files, (_size, _middle, _digest), border=border, progress=progress)
-
-
-def equal_items(
-    items: Sequence[T],
-    facts: Sequence[Callable[[T], Hashable]],
-    *,
-    border: int | None = None,
-    progress: Progress | None = None,
-) -> NDArray[np.int64]:
-    """A number for each item, equal for items of which all facts are equal.
-
-    A fact is only looked at for items that are equal in those before it. An item of which a fact
-    is None, or cannot be read, equals no other. ``progress`` is told of each of these rounds.
-    With a ``border``, items before it are only compared with those from there on.
-    """
-    numbers = np.arange(len(items))
-    alike: list[Sequence[int]] = [range(len(items))]
-    for fact in facts:
-        values = _each(fact, [items[index] for part in alike for index in part], progress)
+    numbers = np.arange(len(files))
+    alike: list[Sequence[int]] = [range(len(files))]
+    for fact in (_size, _middle, _digest):
+        values = _each(fact, [files[index] for part in alike for index in part], progress)
         parts = defaultdict[tuple[int, Hashable], list[int]](list)
         for number, part in enumerate(alike):
             for index, value in zip(part, values, strict=False):  # parts share the values
@@ -76,6 +60,26 @@ def equal_items(
     for part in alike:
         numbers[part] = part[0]
     return numbers
+
+
+def twins(
+    files: Sequence[Path | Extent],
+    others: Sequence[Path | Extent],
+    *,
+    progress: Progress | None = None,
+) -> dict[int, int]:
+    """Places of other files of which there is a copy among ``files``, and the copy's place.
+
+    Files at the same path are copies and are not read; others are compared as by
+    :func:`equal_files`.
+    """
+    places = {file: place for place, file in enumerate(files)}
+    same = {at: places[file] for at, file in enumerate(others) if file in places}
+    rest = [at for at in range(len(others)) if at not in same]
+    border = len(files)
+    groups = equal_files([*files, *(others[at] for at in rest)], border=border, progress=progress)
+    first = groups[border:].tolist()
+    return same | {at: twin for at, twin in zip(rest, first, strict=True) if twin < border}
 
 
 def _each(
@@ -109,10 +113,10 @@ def _size(file: Path | Extent) -> int | None:
 def _middle(file: Path | Extent) -> bytes:
     if isinstance(file, Extent):
         start = file.size // 2
-        return read_extent(Extent(file.path, file.begin + start, min(BLOCK, file.size - start)))
+        return read_extent(Extent(file.path, file.begin + start, min(_BLOCK, file.size - start)))
     with file.open("rb") as opened:
         opened.seek(opened.seek(0, os.SEEK_END) // 2)
-        return opened.read(BLOCK)
+        return opened.read(_BLOCK)
 
 
 def _digest(file: Path | Extent) -> str:

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asvit.core.files import IMAGE_ENDINGS, expanded
-from asvit.data.base import Extent, LabelledImages, Progress, naming
-from asvit.data.copies import equal_files, read_extent
+from asvit.data.base import Extent, LabelledImages, naming
+from asvit.data.copies import read_extent
 from asvit.data.files import check_open, kind_of_images, read_open
 from asvit.data.kinds import ImageKind, Picture
 from asvit.data.texts import Texts
@@ -99,10 +98,6 @@ class ShardedDataset(LabelledImages):
         Where names of archives repeat, they are with their folders, as ``b/0001.tar``.
         """
         return f"{self._shard_names[int(self._shard[index])]}/{self._names[index]}"
-
-    def equal(self, *, progress: Progress | None = None) -> NDArray[np.int64]:
-        """A number for each image, as :func:`asvit.data.copies.equal_files` of files."""
-        return equal_files([*map(self.stored, range(len(self)))], progress=progress)
 
     def stored(self, index: int) -> Extent:
         """Where image ``index`` is in its archive."""

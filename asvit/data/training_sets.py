@@ -1,7 +1,7 @@
 """Training and validation images, from one line of text."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from asvit.core.files import expanded, split_reading
 from asvit.data.base import (
+    Extent,
     JoinedImages,
     LabelledImages,
     Progress,
@@ -18,7 +19,7 @@ from asvit.data.base import (
     balanced_choice,
     sets_digest,
 )
-from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files
+from asvit.data.copies import copies_in_words, distinct, divide_apart, equal_files, twins
 from asvit.data.files import (
     TEST,
     TRAIN,
@@ -343,27 +344,35 @@ def _equal(images: LabelledImages, progress: Progress | None) -> NDArray[np.int6
 
     Those of other libraries may be decoded or downloaded ones, and are taken for different.
     """
-    if isinstance(images, ShardedDataset):
-        return images.equal(progress=progress)
-    paths = images.paths
-    return equal_files(paths, progress=progress) if paths else np.arange(len(images))
+    files = _files(images)
+    return equal_files(files, progress=progress) if files else np.arange(len(images))
+
+
+def _files(images: LabelledImages) -> Sequence[Path | Extent]:
+    """Where the files of all images are; none where that of one is not known."""
+    files = list[Path | Extent]()
+    for index in range(len(images)):
+        if (file := images.stored(index)) is None:
+            return ()
+        files.append(file)
+    return files
 
 
 def _warn_of_copies(
     train: LabelledImages, other: LabelledImages, progress: Progress | None
 ) -> None:
     """Warn of images in a given part to validate with that are also trained on."""
-    if twins := _twins(train, other, progress):
-        place, twin = min(twins.items())
+    if copies := _copies(train, other, progress):
+        place, twin = min(copies.items())
         _log.warning(
             "%d of %d images for validation are also among those to train on (%s is %s there), so "
             "the accuracy is too high; remove them from one of the parts",
-            *(len(twins), len(other)),
+            *(len(copies), len(other)),
             *(one_line(name, most=200) for name in (other.name(place), train.name(twin))),
         )
 
 
-def _twins(
+def _copies(
     train: LabelledImages, other: LabelledImages, progress: Progress | None
 ) -> dict[int, int]:
     """Places of images to validate with of which there is a copy to train on, and its place."""
@@ -371,18 +380,8 @@ def _twins(
     if all(map(all, digests)):
         place_of = {digest: place for place, digest in enumerate(digests[0])}
         return {at: place_of[digest] for at, digest in enumerate(digests[1]) if digest in place_of}
-    here, there = (
-        [file for index in range(len(part)) if (file := part.stored(index)) is not None]
-        for part in (train, other)
-    )
-    if len(here) < len(train) or len(there) < len(other):
-        return {}
-    places = {file: place for place, file in enumerate(here)}
-    twins = {at: places[file] for at, file in enumerate(there) if file in places}  # not read
-    rest = [at for at in range(len(there)) if at not in twins]
-    files = [*here, *(there[at] for at in rest)]
-    groups = equal_files(files, border=len(here), progress=progress)[len(here) :].tolist()
-    return twins | {at: twin for at, twin in zip(rest, groups, strict=True) if twin < len(here)}
+    files, others = _files(train), _files(other)
+    return twins(files, others, progress=progress) if files and others else {}
 
 
 def _check_classes(images: LabelledImages, wanted: int | None) -> None:

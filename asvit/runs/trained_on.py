@@ -11,7 +11,7 @@ from typing import Self
 from asvit.core.files import expanded, split_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.data.base import Progress
-from asvit.data.copies import equal_files
+from asvit.data.copies import twins
 from asvit.data.files import TRAIN, VALIDATION, ListedDataset
 from asvit.data.sources import LIST
 from asvit.runs.folder import kind_in
@@ -63,12 +63,7 @@ class TrainedPictures:
         same = sum(digest in self.digests for digest, _ in pictures)
         if not self.paths:
             return same
-        own, known = [path.resolve() for _, path in pictures], set(self.paths)
-        others = [path for path in own if path not in known]
-        first = len(self.paths)  # a copy has the number of the first file of equal content
-        groups = equal_files([*self.paths, *others], progress=progress)
-        copies = int((groups[first:] < first).sum())
-        return len(own) - len(others) + copies
+        return len(twins(self.paths, [path.resolve() for _, path in pictures], progress=progress))
 
 
 def _listed(table: Path, *parts: str) -> Iterator[str]:
