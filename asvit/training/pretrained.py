@@ -62,9 +62,7 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
                 f"the weights of {path} are for {there[0]} classes, the images have {here[0]}; "
                 "give --new-head to start with a fresh classifier"
             )
-    return load_state(
-        model, weights, what=f"the weights of {path}", may_lack=head if new_head else ()
-    )
+    return load_state(model, weights, what=f"the weights of {path}", may_lack=left_out)
 
 
 def other_classes(text: str, classes: tuple[str, ...]) -> str:

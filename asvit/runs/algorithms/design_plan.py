@@ -282,10 +282,10 @@ class DesignPlan:
             winner = leader
         by_hand = [name for name in self.trained if self.network(name)["by_hand"]]
         rival = max(by_hand, key=lambda name: scores[name], default=None)
-        fewer, whole = self.results["epochs"]["pictures"], self.results["pictures"]["train"]
+        whole = self.results["pictures"]["train"]
         validated = self._validation_share * whole / 3  # they took a third of the time of others
         image = {  # seconds of an image to train on
-            name: self.results[name]["epoch_seconds"] / (fewer.get(name, self._fitted) + validated)
+            name: self.results[name]["epoch_seconds"] / (self._pictures_of(name) + validated)
             for name in scores
         }
         epoch = image[winner] * whole
@@ -399,12 +399,19 @@ class DesignPlan:
 
         It does where it is nearer to 100 % than to chance, or has had many updates.
         """
-        result, lengths = self.results[name], self.results["epochs"]
-        pictures = lengths["pictures"].get(name, self._fitted)
-        epochs = result.get("epochs") or lengths["epochs"][name]
-        updates = epochs * pictures / self._recipe["batch_size"]
-        half: bool = result["validation"] >= (self._chance + 100) / 2
+        updates = self.epochs_of(name) * self._pictures_of(name) / self._recipe["batch_size"]
+        half: bool = self.results[name]["validation"] >= (self._chance + 100) / 2
         return half or updates >= _TELLING
+
+    def epochs_of(self, name: str) -> int:
+        """The epochs that a network of the last round was trained for."""
+        epochs: int = self.results[name].get("epochs") or self.results["epochs"]["epochs"][name]
+        return epochs
+
+    def _pictures_of(self, name: str) -> int:
+        """The pictures that a network of the last round was trained on."""
+        pictures: int = self.results["epochs"]["pictures"].get(name, self._fitted)
+        return pictures
 
     @property
     def _chance(self) -> float:

@@ -637,7 +637,7 @@ class DesignAlgorithm(DesignRun):
             },
             accuracy=mean,
             accuracy_interval=Interval(*ends),
-            epochs=self.results[name].get("epochs", self.results["epochs"]["epochs"][name]),
+            epochs=self.plan.epochs_of(name),
             chosen=name == self.results["choice"]["winner"],
         )
 
