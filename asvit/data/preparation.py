@@ -21,6 +21,8 @@ from asvit.data.kinds import MEAN, PICTURES, STD, Array, ImageKind, Picture, Sta
 #: How images are resized before the centre crop, as timm calls it: by the shorter side, or both
 #: sides to the same length.
 CROP_MODES: Final = ("center", "squash")
+#: Facts that files of weights have of it, and timm's configurations under the same names.
+PREPARATION: Final = ("mean", "std", "interpolation", "crop_pct")
 LONGEST: Final = 10  # longer over shorter side of an image that is resized by the shorter one
 
 #: An image to ``[C, S, S]``: uint8 of pictures, float32 of arrays, before normalisation.
@@ -52,8 +54,7 @@ class Preparation:
     @classmethod
     def of(cls, image_size: int, channels: int, facts: Mapping[str, Any]) -> Self:
         """That of a network for so many channels, with these facts about its training."""
-        names = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
-        own = {name: facts[name] for name in names if name in facts}
+        own = {name: facts[name] for name in (*PREPARATION, "crop_mode") if name in facts}
         kind = ImageKind.of(facts.get("pixels", ""), channels)
         if kind.channels != channels:
             raise ValueError(
@@ -64,10 +65,9 @@ class Preparation:
     @property
     def facts(self) -> dict[str, Any]:
         """What files of weights store of it, beside the sizes of their network."""
-        names = ("mean", "std", "interpolation", "crop_pct")
         pixels = {"pixels": self.kind.stored} if self.kind.stored else {}
         mode = {} if self.crop_mode == CROP_MODES[0] else {"crop_mode": self.crop_mode}
-        return {**{name: getattr(self, name) for name in names}, **mode, **pixels}
+        return {**{name: getattr(self, name) for name in PREPARATION}, **mode, **pixels}
 
     @cached_property
     def crop(self) -> PictureTransform:

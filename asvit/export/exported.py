@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from asvit.data.kinds import ImageKind
+from asvit.data.preparation import PREPARATION
 from asvit.export.comparison import TOLERANCE, Difference
 from asvit.export.formats import IMAGE, INPUT, WEIGHTS, Format
 from asvit.export.quantisation import Quantisation
-from asvit.export.writers import PREPARATION, timm_arguments
+from asvit.export.writers import timm_arguments
 from asvit.networks import WeightsFile
 from proxies.counts import Cost
 from proxies.text import legible

@@ -17,7 +17,7 @@ from torch.fx import GraphModule
 from asvit._version import __version__
 from asvit.core.digests import FIELD, UNKNOWN, sealed, sealed_json
 from asvit.core.files import write_bytes
-from asvit.data.preparation import CROP_MODES
+from asvit.data.preparation import CROP_MODES, PREPARATION
 from asvit.export.formats import CONFIG, INPUT, LEAST_OPSET, OUTPUT, WEIGHTS, Format
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.families import PREFIX, TimmModel
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     import onnx
 
     Change = Callable[[onnx.ModelProto], onnx.ModelProto]
-
-#: Facts that timm uses to preprocess images, under the same names.
-PREPARATION: Final = ("mean", "std", "interpolation", "crop_pct")
 
 #: Name of the JSON text about the network: a metadata entry of an ONNX file, and a file inside a
 #: torch.export program.

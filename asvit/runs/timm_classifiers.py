@@ -9,8 +9,7 @@ from typing import Any
 import timm
 from timm.data import ImageNetInfo, infer_imagenet_subset
 
-from asvit.data.preparation import CROP_MODES
-from asvit.export.writers import PREPARATION
+from asvit.data.preparation import CROP_MODES, PREPARATION
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.families import TimmModel
 from asvit.training.pretrained import load_published, resampled
