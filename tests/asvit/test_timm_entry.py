@@ -52,8 +52,8 @@ def test_features_of_a_pyramid_come_out() -> None:
     maps = made(torch.zeros(1, 3, 64, 64))
     assert [m.shape[-1] for m in maps] == [16, 8, 4, 2]
     other = {"features_only": True, "feature_cls": "list"}
-    made = timm.create_model("asvit", architecture="timm:resnet10t", img_size=64, **other)
-    assert [m.shape[-1] for m in made(torch.zeros(1, 3, 64, 64))] == [32, 16, 8, 4]
+    network = timm.create_model("asvit", architecture="timm:resnet10t", img_size=64, **other)
+    assert [m.shape[-1] for m in network(torch.zeros(1, 3, 64, 64))] == [32, 16, 8, 4]
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_features_of_a_pyramid_come_out() -> None:
     ],
 )
 def test_features_of_fewer_levels_are_all_of_them(text: str, sides: list[int]) -> None:
-    made = timm.create_model("asvit", architecture=text, img_size=64, features_only=True)
-    assert [m.shape[-1] for m in made(torch.zeros(1, 3, 64, 64))] == sides
+    network = timm.create_model("asvit", architecture=text, img_size=64, features_only=True)
+    assert [m.shape[-1] for m in network(torch.zeros(1, 3, 64, 64))] == sides
     last = {"features_only": True, "out_indices": (-1,)}
     named = timm.create_model("asvit", architecture=text, img_size=64, **last)
     assert [m.shape[-1] for m in named(torch.zeros(1, 3, 64, 64))] == sides[-1:]

@@ -96,9 +96,9 @@ def test_pgm_of_16_bits_is_not_scaled(tmp_path: Path, most: int) -> None:
     for head, body in (("P5", array.astype(">u2").tobytes()), ("P2", f"# a\n{words}\n".encode())):
         path = tmp_path / f"{head}.pgm"
         path.write_bytes(f"{head}\n3 2\n{most}\n".encode() + body)
-        found = read_as(path, ImageKind(1, "uint16", picture=False))
-        assert (found.dtype, np.shape(found)) == (np.uint16, (2, 3, 1))
-        np.testing.assert_array_equal(found, array)
+        image = read_as(path, ImageKind(1, "uint16", picture=False))
+        assert (image.dtype, np.shape(image)) == (np.uint16, (2, 3, 1))
+        np.testing.assert_array_equal(image, array)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

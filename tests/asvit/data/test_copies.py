@@ -135,9 +135,9 @@ def in_archive(folder: Path, archive: Path) -> str:
 def test_copies_in_given_parts_are_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def heard(data: str, **given: Any) -> str:
+    def heard(data: str, **options: Any) -> str:
         caplog.clear()
-        open_training_sets(data, image_size=32, seed=0, **given)
+        open_training_sets(data, image_size=32, seed=0, **options)
         return caplog.text
 
     train = write_pictures(tmp_path / "pets" / "train", each=4)

@@ -77,11 +77,11 @@ def test_images_without_a_label_are_left_out(
     missing: int | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     labels = {"train": [0, missing, 1, missing, 1], "test": [missing, 1]}
-    found = {
+    tables = {
         part: table_of([Image.new("RGB", (4, 4), (n, 0, 0)) for n in range(len(own))], own)
         for part, own in labels.items()
     }
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: found)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: tables)
     train, other = open_hub_parts("me/set")
     assert train.labels.tolist() == [0, 1, 1]
     assert [np.asarray(train.picture(index))[0, 0, 0] for index in range(3)] == [0, 2, 4]
@@ -91,7 +91,7 @@ def test_images_without_a_label_are_left_out(
         "2 of 5 images of hf:me/set have no label and are left out",
         "1 of 2 images of hf:me/set test have no label and are left out",
     ]
-    found["train"] = table_of([Image.new("RGB", (4, 4))], [missing])
+    tables["train"] = table_of([Image.new("RGB", (4, 4))], [missing])
     with pytest.raises(ValueError, match="hf:me/set has no image with a label in 'train'; save"):
         open_hub_parts("me/set")
 

@@ -142,8 +142,8 @@ def test_numbers_that_may_stand_for_missing_data_are_told_of(
     channel_statistics(InMemory(arrays))
     assert not caplog.records
     arrays[1][0, 0, 1] = np.finfo(np.float32).min
-    found = channel_statistics(InMemory(arrays))
-    assert np.isfinite([found.mean, found.std]).all()
+    statistics = channel_statistics(InMemory(arrays))
+    assert np.isfinite([statistics.mean, statistics.std]).all()
     (line,) = (record.message for record in caplog.records)
     assert line == (
         "channel(s) 1 have numbers beyond 1e+30, which may stand for missing data; replace them, "

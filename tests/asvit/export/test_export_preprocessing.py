@@ -53,16 +53,16 @@ def graph_of(how: Preparation) -> "onnx.ModelProto":
 
 def images_of(how: Preparation, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     """What the network gets, ``[channels, side, side]``."""
-    made = graph_of(how)
-    onnx.checker.check_model(made, full_check=True)
+    graph = graph_of(how)
+    onnx.checker.check_model(graph, full_check=True)
     session = onnxruntime.InferenceSession(
-        made.SerializeToString(), providers=["CPUExecutionProvider"]
+        graph.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     logits, shares = session.run(None, {"image": pixels})
     np.testing.assert_allclose(shares.sum(), 1, rtol=1e-3)
     shape = (how.kind.channels, how.image_size, how.image_size)
-    found: NDArray[np.float32] = logits.reshape(shape)
-    return found
+    output: NDArray[np.float32] = logits.reshape(shape)
+    return output
 
 
 @given(
@@ -87,8 +87,8 @@ def test_pixels_are_those_of_pillow_to_the_last_bit(
 def test_squashed_pictures_are_those_of_pillow_to_the_last_bit(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     how = Preparation(32, PICTURES, (0, 0, 0), (1, 1, 1), crop_mode="squash")
-    found = np.rint(255 * images_of(how, pixels)).astype(np.uint8)
-    np.testing.assert_array_equal(found, how.crop(Image.fromarray(pixels)).numpy())
+    output = np.rint(255 * images_of(how, pixels)).astype(np.uint8)
+    np.testing.assert_array_equal(output, how.crop(Image.fromarray(pixels)).numpy())
 
 
 @pytest.mark.parametrize("kind", ["black", "white", "stripes"])
@@ -157,9 +157,9 @@ def check_script(
         onnx.save(graph_of(how), tmp_path / "a.onnx")
         monkeypatch.setattr(sys, "argv", ["predict.py", str(tmp_path / "a.onnx"), str(path)])
         exec(compile(script_for(kind), "predict.py", "exec"), {})
-        found = json.loads(capsys.readouterr().out)["probabilities"].values()
+        output = json.loads(capsys.readouterr().out)["probabilities"].values()
         expected = how(read_as(path, kind)).flatten().softmax(0)
-        np.testing.assert_allclose(list(found), expected.numpy(), rtol=1e-4)
+        np.testing.assert_allclose(list(output), expected.numpy(), rtol=1e-4)
 
     return check
 

@@ -98,10 +98,10 @@ def test_feature_maps_have_the_grid_of_their_tokens(name, stage):
     tokens = token_stages(model)[stage]
     retokenize(model, tokens)
     for other in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        found = other.forward_intermediates(image, intermediates_only=True)
+        maps = other.forward_intermediates(image, intermediates_only=True)
         listed = other.forward_intermediates(image, intermediates_only=True, output_fmt="NLC")
         grid = tuple(-(-side // tokens.stride) for side in image.shape[2:])
-        for one, sequence in zip(found, listed, strict=True):
+        for one, sequence in zip(maps, listed, strict=True):
             assert one.shape[2:] == grid
             assert torch.equal(one.flatten(2).mT, sequence)
     retokenize(model, token_stages(model)[-1])

@@ -138,10 +138,10 @@ def test_tokens_are_those_of_evaluation_in_the_network_s_numbers(dtype: torch.dt
     torch.manual_seed(0)
     model = asvit.build("psvit2d:bs----|b-----|b-----|24", 64, 3, drop_path=0.9)
     wanted = token_maps(model.eval(), IMAGE)
-    found = token_maps(model.to(dtype).train(), IMAGE)
+    result = token_maps(model.to(dtype).train(), IMAGE)
     assert model.training
     tolerance = 0.1 if dtype == torch.bfloat16 else 1e-4
-    for one, other in zip(found.panels.values(), wanted.panels.values(), strict=True):
+    for one, other in zip(result.panels.values(), wanted.panels.values(), strict=True):
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
 
 

@@ -174,13 +174,13 @@ def test_published_weights_know_the_folders_of_imagenet(monkeypatch: pytest.Monk
 def test_positions_of_published_weights_are_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "timm:deit_tiny_patch16_224(depth=1,embed_dim=24)"
     model = TimmModel.parse(text)
-    made: Any = timm.create_model(model.name, **model.arguments)
-    monkeypatch.setattr(timm_classifiers, "load_published", lambda named: made)
-    found: Any = timm_classifiers.published_classifier(text, 64).load()
-    wanted = resample_abs_pos_embed(made.pos_embed, [4, 4], num_prefix_tokens=1)
-    torch.testing.assert_close(found.pos_embed, wanted)
+    network: Any = timm.create_model(model.name, **model.arguments)
+    monkeypatch.setattr(timm_classifiers, "load_published", lambda named: network)
+    result: Any = timm_classifiers.published_classifier(text, 64).load()
+    wanted = resample_abs_pos_embed(network.pos_embed, [4, 4], num_prefix_tokens=1)
+    torch.testing.assert_close(result.pos_embed, wanted)
     plain: Any = timm_classifiers.published_classifier(text).load()
-    assert torch.equal(plain.pos_embed, made.pos_embed)
+    assert torch.equal(plain.pos_embed, network.pos_embed)
 
 
 def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
@@ -194,8 +194,8 @@ def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
         **resolve_data_config(pretrained_cfg=get_pretrained_cfg(name[5:]).to_dict())
     )
     picture = Image.fromarray(noise)
-    found = Preparation.of(side, 3, facts)(picture)
-    torch.testing.assert_close(found, timms(picture), rtol=0, atol=1e-5)
+    result = Preparation.of(side, 3, facts)(picture)
+    torch.testing.assert_close(result, timms(picture), rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="unknown crop_mode 'border'; use one of center, squash"):
         timm_classifiers.timm_preparation("timm:deepseek_vit_412m.deepseek_v4_flash_vision_exp")
 

@@ -99,25 +99,25 @@ def test_a_classifier_of_other_classes_than_the_images_is_told_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     network = Network(ARCH, 32, 3)
-    given: dict[str, Any] = {"architecture": ARCH, **TINY, "weights": str(tmp_path)}
-    own = TrainRun.make(**given).sets.classes
+    options: dict[str, Any] = {"architecture": ARCH, **TINY, "weights": str(tmp_path)}
+    own = TrainRun.make(**options).sets.classes
 
     def warnings(classes: tuple[str, ...], **more: Any) -> list[str]:
         file = WeightsFile(network, network.build().state_dict(), classes)
         file.write(tmp_path / "model.safetensors")
         caplog.clear()
-        TrainRun.make(**given, **more, out=tmp_path / "run").load()
+        TrainRun.make(**options, **more, out=tmp_path / "run").load()
         return [record.message for record in caplog.records if "classifier" in record.message]
 
     for classes in ((), own):
         assert not warnings(classes)
     assert not warnings(own[::-1], new_head=True)
-    told = f"the classifier in {tmp_path / 'model.safetensors'} "
+    words = f"the classifier in {tmp_path / 'model.safetensors'} "
     advice = "; --new-head starts with a fresh one"
     order = "has the classes of the images in another order"
-    assert warnings(own[::-1]) == [f"{told}{order}{advice}"]
+    assert warnings(own[::-1]) == [f"{words}{order}{advice}"]
     others = "is for other classes than the images: a, b, c"
-    assert warnings(("a", "b", "c")) == [f"{told}{others}{advice}"]
+    assert warnings(("a", "b", "c")) == [f"{words}{others}{advice}"]
 
 
 def test_distillation_into_two_heads(tmp_path: Path) -> None:
@@ -179,18 +179,18 @@ def test_a_training_that_began_does_without_the_weights_that_it_started_from(
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("options", "words"),
     [({}, "batches of 4 and a learning rate for them (--"), ({"learning_rate": 1e-3}, "of 4 (--")],
 )
 def test_a_learning_rate_that_is_given_is_not_said_to_follow_the_batch(
-    given: dict[str, float], told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    options: dict[str, float], words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked = {name: value for name, value in TINY.items() if name != "batch_size"}
-    run = TrainRun.make(architecture=ARCH, out=tmp_path / "run", **asked, **given).resolved()
+    defaults = {name: value for name, value in TINY.items() if name != "batch_size"}
+    run = TrainRun.make(architecture=ARCH, out=tmp_path / "run", **defaults, **options).resolved()
     assert run.settings.batch_size == 4
-    assert ("learning_rate" in given) == (run.settings.learning_rate == 1e-3)
+    assert ("learning_rate" in options) == (run.settings.learning_rate == 1e-3)
     (line,) = (record.message for record in caplog.records if "usual batch" in record.message)
-    assert told in line
+    assert words in line
 
 
 def test_few_pictures_of_ones_own_are_a_word_on_fine_tuning(tmp_path: Path) -> None:

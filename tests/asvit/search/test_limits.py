@@ -166,19 +166,19 @@ def test_depths_that_no_network_has_are_refused(depths: Any, told: str) -> None:
 
 @pytest.mark.parametrize("spaces", ["deit,asvit-tiny", "asvit-tiny,deit"])
 def test_depths_have_to_suit_every_family(spaces: str) -> None:
-    asked = SearchSettings.make(space=spaces, depths=(1, 1, 2, 1))
+    options = SearchSettings.make(space=spaces, depths=(1, 1, 2, 1))
     with pytest.raises(ValueError, match=r"\(1, 1, 2, 1\)' do not suit deit_tiny_patch16_224"):
-        Limits(load_space(spaces), asked)
+        Limits(load_space(spaces), options)
 
 
 def test_multiples_of_widths_are_such_of_the_steps_of_a_family() -> None:
     swin = load_space("swin")
-    asked = SearchSettings.make(
+    options = SearchSettings.make(
         space="swin", trainings=9, max_params="1M", width_multiple=3, image_size=32
     )
     arch = swin.parse(swin.by_hand[0])
     assert arch.width_step == 2
-    chosen = Limits(swin, asked).network(arch)
+    chosen = Limits(swin, options).network(arch)
     assert chosen.width % 6 == 0
     assert (
         cost(chosen, 32, 10).params
