@@ -43,9 +43,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, tensors
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """Read the header of a file written by :func:`write_tensors`, whatever its tensors are."""
-    check_plain(path)
+def read_header(path: Path, *, links: bool = False) -> dict[str, Any]:
+    """Read the header of a file written by :func:`write_tensors`, whatever its tensors are.
+
+    With ``links`` it may lie behind one, as weights that a user names may.
+    """
+    if not links:
+        check_plain(path)
     with _openable(path) as name, safe_open(name, "pt") as file:
         header: dict[str, Any] = parse_json((file.metadata() or {}).get(_HEADER, ""))
     return header

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import timm
+from safetensors import SafetensorError
 from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.core.files import check_plain, expanded
+from asvit.core.records import MALFORMED
 from asvit.core.run_files import INHERITED, MODEL, RESULT
+from asvit.core.tensor_files import read_header
 from asvit.networks import WeightsFile, load_state, read_state
 from asvit.spaces.families import TimmModel
 from proxies.messages import first_line
@@ -72,8 +75,8 @@ def other_classes(text: str, classes: tuple[str, ...]) -> str:
     """
     path = weights_path(text)
     try:
-        stored = WeightsFile.read(path).classes
-    except ValueError:
+        stored = WeightsFile.described(read_header(path, links=True), {}).classes
+    except (SafetensorError, *MALFORMED):
         return ""
     if stored in ((), classes):
         return ""
