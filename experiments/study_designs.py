@@ -45,7 +45,7 @@ DESIGNS: Mapping[str, Mapping[str, Any]] = {
 }
 BY_HAND = (
     *("resnet", "resnet-parts", "mobilenet", "convnext", "repvit", "starnet"),
-    *("swin", "deit", "shiftvit"),
+    *("swin", "deit", "shiftvit", "shiftvit-parts"),
 )
 FOLDER = Path("runs/designs")
 _MOST = 10_000  # epochs
