@@ -62,7 +62,7 @@ class PicturePrediction:
 
     image: str  #: path of the picture
     guesses: tuple[Guess, ...] = ()  #: the likeliest classes, the likeliest first
-    reason: str = ""  #: why the picture could not be read, else empty
+    reason: str = ""  #: why the picture has none, else empty
 
 
 def predict(
@@ -84,8 +84,8 @@ def predict(
         device: Where weights run, such as ``"cuda"``; an ONNX graph runs on the CPU.
 
     Returns:
-        One prediction for each picture, in their order. A picture that cannot be read has a reason
-        in place of classes.
+        One prediction for each picture, in their order. One that cannot be read, or whose numbers
+        overflow in the network, has a reason in place of classes.
 
     Raises:
         FileNotFoundError: If weights or pictures do not exist.
@@ -282,7 +282,7 @@ class Classifier:
     def logits(
         self, names: Sequence[str], picture: Callable[[int], Picture], batch_size: int
     ) -> Iterator[Tensor | str]:
-        """Logits ``[classes]`` of pictures with these names, or why one cannot be read.
+        """Logits ``[classes]`` of pictures with these names, or why one has none.
 
         ``picture`` reads the one at a place; a ValueError of it says what is wrong.
         """
@@ -299,30 +299,41 @@ class Classifier:
                     return f"cannot read image {names[place]!r}: memory ran out"
                 raise
 
-        inputs = in_order(read, range(len(names)))
+        inputs = zip(names, in_order(read, range(len(names))), strict=True)
         while batch := list(islice(inputs, size)):
-            images = [image for image in batch if isinstance(image, Tensor)]
+            images = [image for _, image in batch if isinstance(image, Tensor)]
             rows = iter(self._logits(images) if images else ())
-            for image in batch:
-                yield image if isinstance(image, str) else next(rows)
+            for name, image in batch:
+                row = image if isinstance(image, str) else next(rows)
+                if isinstance(row, Tensor) and not row.isfinite().all():
+                    row = (
+                        f"image {name!r} has numbers so large that {self.path} gives NaN or "
+                        "infinity in the place of probabilities"
+                    )
+                yield row
 
     def _logits(self, images: Sequence[Tensor]) -> Tensor:
-        """Finite logits ``[images, classes]``."""
+        """Logits ``[images, classes]``, finite but for images of huge numbers."""
         missing = max(0, (self.batch or 0) - len(images))
         whole = torch.stack([*images, *[torch.zeros_like(images[0])] * missing])
-        logits = torch.from_numpy(self.run(whole.numpy())).float()
-        expected = (len(whole), len(self.labels))
-        if tuple(logits.shape) != expected:
-            raise ValueError(
-                f"{self.path} gives {tuple(logits.shape)} where {expected[0]} picture(s) of "
-                f"{expected[1]} classes are due; it is damaged, use another copy"
-            )
-        if not logits.isfinite().all():
+        logits = self._run(whole)
+        if not logits.isfinite().all() and not self._run(torch.ones_like(whole)).isfinite().all():
             raise ValueError(
                 f"{self.path} gives NaN or infinity in the place of probabilities: its weights "
                 "are damaged or from a failed training; use another copy"
             )
         return logits[: len(images)]
+
+    def _run(self, images: Tensor) -> Tensor:
+        """Logits ``[images, classes]`` of a whole batch."""
+        logits = torch.from_numpy(self.run(images.numpy())).float()
+        expected = (len(images), len(self.labels))
+        if tuple(logits.shape) != expected:
+            raise ValueError(
+                f"{self.path} gives {tuple(logits.shape)} where {expected[0]} picture(s) of "
+                f"{expected[1]} classes are due; it is damaged, use another copy"
+            )
+        return logits
 
     def _guesses(self, logits: Tensor, top: int) -> tuple[Guess, ...]:
         likeliest = logits.softmax(0).topk(min(top, len(self.labels)))

@@ -549,6 +549,20 @@ def test_prediction_names_files_of_another_kind(five: Path, trained: Path, tmp_p
     assert found[1].reason.endswith("b.npy': it is 4 channels of uint16, not 5 channels of uint16")
 
 
+def test_a_picture_whose_numbers_overflow_has_a_reason_and_the_others_a_class(
+    tmp_path: Path,
+) -> None:
+    data = make_set(tmp_path / "set", 2, "float32", form="npy")
+    run_training(ARCH, data=str(data), out=tmp_path / "run", **TINY)
+    files = sorted(data.rglob("*.npy"))[:3]
+    alone = [asvit.predict(tmp_path / "run", [file])[0] for file in files]
+    np.save(tmp_path / "huge.npy", np.full_like(np.load(files[0]), 3e38))
+    (huge, *others) = asvit.predict(tmp_path / "run", [tmp_path / "huge.npy", *files])
+    assert "huge.npy' has numbers so large that" in huge.reason
+    assert not huge.guesses
+    assert [one.guesses[0].label for one in others] == [one.guesses[0].label for one in alone]
+
+
 def test_supernets_and_detectors_say_that_they_take_pictures(five: Path, trained: Path) -> None:
     from asvit.training.supernets.settings import SupernetSettings
     from asvit.training.supernets.splits import load_splits
