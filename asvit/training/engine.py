@@ -12,7 +12,7 @@ from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3, distribute_bn
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
 from asvit.models.layers.blocks import recompute_blocks
@@ -37,6 +37,7 @@ from proxies.messages import first_line, unknown
 from proxies.text import one_line
 
 _COMPILERS = ("torch._dynamo", "torch._inductor")
+_FUSED = ("cpu", "cuda")  # devices on which PyTorch updates all weights in one kernel
 _HITS = "hits"  # images of the epoch that were classified rightly
 _KEPT = "nothing after the last checkpoint was kept"
 
@@ -112,7 +113,7 @@ class Engine:
             if switch is not None:
                 switch(True)  # training gives the outputs of both heads
         self._ema = ModelEmaV3(self.network, decay=settings.ema) if settings.ema else None
-        self._optimizer = _optimizer(self.network, settings)
+        self._optimizer = _optimizer(self.network, settings, self._device)
         self.plan(settings.epochs)
         self._soft = SoftTargetCrossEntropy()
         smoothing = settings.label_smoothing
@@ -354,8 +355,10 @@ class Engine:
         )
 
 
-def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The optimiser of the settings.
+def _optimizer(
+    network: nn.Module, settings: TrainSettings, device: torch.device
+) -> torch.optim.Optimizer:
+    """The optimiser of the settings, in one kernel where PyTorch has one for the device.
 
     Biases, norms and parameters that the network names get no weight decay.
     """
@@ -364,10 +367,13 @@ def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optim
         raise ValueError(unknown("optimizer", name, list_optimizers()))
     if get_optimizer_info(name).second_order:
         raise ValueError(f"optimizer={name} needs second derivatives, which no training computes")
+    kind = get_optimizer_info(name).opt_class
+    one_kernel = device.type in _FUSED and kind in (optim.AdamW, optim.Adam, optim.SGD)
     try:
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
             network,
             opt=name,
+            **({"fused": True} if one_kernel else {}),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             layer_decay=None if settings.layer_decay == 1 else settings.layer_decay,
