@@ -27,10 +27,10 @@ from asvit.training.checkpoint import (
 from asvit.training.device_queue import UnreadLosses
 from asvit.training.distillation import Outputs, Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
+from asvit.training.layout import fast_layout, use_products
 from asvit.training.metrics import Accuracy, Batches, evaluate
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.settings import WARMUP_SHARE, TrainSettings
-from asvit.training.short import fast_layout
 from proxies.evaluation import seed_for, seed_generators
 from proxies.memory import out_of_memory
 from proxies.messages import first_line, unknown
@@ -101,6 +101,7 @@ class Engine:
         check_finite(self.network.state_dict(), what="the weights to start from")
         self._device = self.processes.device
         self.network.to(self._device)
+        use_products(self.network, self._device)
         if settings.grad_checkpointing:
             recompute_blocks(self.network)
         if settings.sync_bn:

@@ -25,9 +25,9 @@ from asvit.data import LabelledImages
 from asvit.data.kinds import Picture
 from asvit.data.preparation import thumbnail_of
 from asvit.training.distributed import ProcessGroup
+from asvit.training.layout import fast_layout
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.settings import TOP
-from asvit.training.short import fast_layout
 from proxies.messages import first_line
 from proxies.tables import csv_text
 

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from asvit.models.layers.blocks import is_linear
 from asvit.training.balance import balanced_order, class_weights
 from asvit.training.device_queue import Draws, UnreadLosses, drawn_ahead
+from asvit.training.layout import fast_layout, use_products
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.short_batches import LabelledTensors as LabelledTensors
 from asvit.training.short_batches import batch_of, draw_batch
@@ -45,6 +46,7 @@ def fit(
     weights, images and threads) give equal bits.
     """
     device = train[0].device
+    use_products(model, device)
     # With few tokens, plain attention is faster on a CPU than the fused kernel.
     plain = device.type == "cpu" and train[0][0, 0].numel() <= _FEW_PIXELS
     kernel = sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
@@ -57,16 +59,6 @@ def fit(
         return FitResult(math.nan, losses, reason)
     measure = accuracy if recipe.balance == "none" else balanced_accuracy
     return FitResult(measure(model, *test), losses)
-
-
-def fast_layout(images: Tensor) -> Tensor:
-    """Images ``[B, C, H, W]`` as convolutions on this device are fastest; others as they are.
-
-    On a CPU, depthwise ones take half the time with the channels of a pixel side by side.
-    """
-    if images.device.type != "cpu" or images.ndim != 4:
-        return images
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def draw_linear_weights(model: nn.Module) -> None:
