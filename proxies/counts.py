@@ -160,9 +160,13 @@ class _ProductsOnly(InterceptOperations):
         if func in _FREE and args:
             return args[0]
         if func is F.scaled_dot_product_attention and not kwargs.get("enable_gqa"):
-            query, key, value = args[:3]
-            return query @ key.transpose(-1, -2) @ value
+            return _attention_products(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+def _attention_products(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    """The two products of attention, whose map costs nothing."""
+    return query @ key.transpose(-1, -2) @ value
 
 
 _FREE = {F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm, F.gelu, F.dropout}

@@ -1,15 +1,21 @@
 """Intervals hold what they say, in a small form of the check; pages have what files give."""
 
+import math
 from collections.abc import Iterable
 
+import numpy as np
 import pytest
 from run_script import Script
 
+from asvit.architectures.genotype import Genotype
+from asvit.reference import load_reference
 from asvit.reference.findings import Interval
 from asvit.reference.intervals import Estimate
-from experiments import check_intervals, evidence_tables
+from asvit.reference.statistics import correlate, kendall
+from experiments import check_intervals, compare_designs, evidence_tables
 from experiments.check_intervals import KINDS, QUICK, Coverage
-from experiments.tables import fill_tables
+from experiments.study import RANDOM, Row, architectures
+from experiments.tables import fill_tables, read_rows
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,3 +67,36 @@ def test_the_table_of_a_study_with_missing_rows_stays() -> None:
     page = "<!-- table old -->\n| a |\n\n<!-- table new -->\n| b |\n"
     tables = {"old": "", "new": "| c |"}
     assert fill_tables(page, "table", tables.__getitem__) == page.replace("| b |", "| c |")
+
+
+def said(name: str) -> str:
+    """The text of a page in one line."""
+    return " ".join((evidence_tables.DOCS / f"{name}.md").read_text(encoding="utf-8").split())
+
+
+def test_words_about_random_draws_follow_from_the_rows() -> None:
+    rows = read_rows(compare_designs.table_of("hard-fractals"), Row)
+    draws = list(architectures(rows, RANDOM))
+    widths = [Genotype.parse(text).width for _, text, _ in draws]
+    accuracies = np.array([values for *_, values in draws])
+    means, seeds = accuracies.mean(axis=1), math.sqrt(accuracies.var(axis=1, ddof=1).mean())
+    between = f"{means.std(ddof=1):.1f}"
+    page = said("evidence_searches")
+    lowest, highest = min(means), max(means)
+    assert f"{len(draws)} random draws end anywhere from {lowest:.1f} to {highest:.1f} %" in page
+    assert f"(standard deviation {between} between networks, {seeds:.1f} between" in page
+    found = correlate(widths, means, better="higher", samples=10_000)
+    low, high = found.tau_interval
+    assert f"τ {found.tau:.2f} ({low:.2f} to {high:.2f})" in page
+    words = f"{between} on hard ones, where training seeds alone give {seeds:.1f}"
+    assert words in said("evidence_designs")
+
+
+def test_words_about_seeds_of_one_size_follow_from_the_table() -> None:
+    table = load_reference("asvit-sizes")
+    first, second = (np.array(table.accuracies[f"accuracy_seed{seed}"]) for seed in range(2))
+    sizes = [(g.depths, g.width) for g in map(Genotype.parse, table.architectures)]
+    alike = np.array([size == ((1, 1, 1, 1), 16) for size in sizes])
+    other, own = (kendall(first[rows], second[rows]) for rows in (~alike, alike))
+    words = f"{own:.2f} among the {alike.sum()} of equal size"
+    assert f"{other:.2f} among networks of other sizes, {words}" in said("reference_build")

@@ -195,6 +195,11 @@ def test_below_a_limit_draws_are_repeated_or_count_as_the_worst(
     assert 0 < few["uniform"] < 100
 
 
+def test_shares_within_a_limit_are_those_of_all_draws() -> None:
+    steps = [(1, True), (9, True), (10, False)]  # draws, the last of which is within or not
+    assert study_rejection._within(steps) == 10
+
+
 def test_a_kernel_of_projections_is_the_product_of_its_gradients() -> None:
     torch.manual_seed(0)
     model, images = (

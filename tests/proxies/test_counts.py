@@ -32,6 +32,11 @@ def attention(_: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return F.scaled_dot_product_attention(x, x, x)
 
 
+def named_attention(_: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """The same with its arguments by their names."""
+    return F.scaled_dot_product_attention(query=x, key=x, value=x, scale=1.0)
+
+
 @pytest.mark.parametrize("name", ANCHORS)
 def test_anchors(name):
     params, core, fvcore = ANCHORS[name]
@@ -54,6 +59,7 @@ SHARED = nn.Linear(8, 8, bias=False)
         (nn.Conv2d(3, 6, 3, padding=1, groups=3, bias=False), Cost(54, 64 * 54)),
         (nn.Conv2d(3, 4, 4, stride=4), Cost(196, 4 * 192)),
         (Lambda(attention), Cost(0, 2 * 3 * 8 * 8 * 8)),
+        (Lambda(named_attention), Cost(0, 2 * 3 * 8 * 8 * 8)),
         (nn.Sequential(nn.BatchNorm2d(3), nn.GELU(), nn.AvgPool2d(2)), Cost(6, 0)),
     ],
 )

@@ -80,11 +80,18 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
         timed = any(name in PROXIES and PROXIES[name].timed for name in self.measures)
         if timed and cluster_of(self.workers) and device_of(device, self.workers) == "cuda":
             timed = False  # here: GPUs of the cluster do it, whose models are stored anyway
-        if not timed and getattr(self.settings, "max_latency", None) is None:
+        if not timed and not self._times_here:
             return current
         here = device_name(resolve_device(device))
         check_same_device(self.folder, None if stored is None else stored.get(TIMED_ON), here)
         return {**current, TIMED_ON: here}
+
+    @property
+    def _times_here(self) -> bool:
+        """Whether a limit of this run is a time, which this machine takes."""
+        s = cast("Any", self.settings)
+        limited = getattr(s, "max_latency", None) is not None or getattr(s, "timed", False)
+        return bool(limited and s.latency_command is None)
 
     def gpus(self, device: str) -> Mapping[str, str]:
         """As the base has them, or those of the cluster that measures."""

@@ -226,6 +226,18 @@ def test_real_growth_to_a_time_takes_each_time_once(tmp_path: Path, timed: list[
     assert dry_run(asked, tmp_path).cost is not None
 
 
+def test_real_growth_to_a_time_goes_on_with_the_processor_that_it_was_started_on(
+    tmp_path: Path, timed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {**REAL, "budget": "5ms", "out": tmp_path / "run"}
+    run_scaling(**asked)
+    before = list(timed)
+    monkeypatch.setattr("asvit.runs.algorithms.measuring.device_name", lambda _device: "another")
+    with pytest.raises(ValueError, match=r"was started on device .* \(now another\)"):
+        run_scaling(**{**asked, "budget": "6ms"})
+    assert timed == before
+
+
 @pytest.mark.parametrize("more", [{"rule": "shape"}, {"grow": "depth,width,expansion"}])
 def test_real_expansions_grow(tmp_path: Path, more: dict[str, str]) -> None:
     asked = {**REAL, "budget": "3M", "stop_within": 0.05, **more}
