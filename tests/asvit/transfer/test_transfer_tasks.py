@@ -161,6 +161,14 @@ def test_training_images_are_square_whatever_their_size() -> None:
         assert len(objects["boxes"]) == len(objects["labels"]) == len(objects["masks"])
 
 
+def test_long_images_keep_a_pixel_however_small_they_are_resized() -> None:
+    make_data(1, 1)
+    task = Detection(detection(scale=(0.1, 0.1)))
+    varied, objects = task.transform(*v2.CenterCrop((4, 64))(*task.images[0]))
+    assert varied.shape == (3, 64, 64)
+    assert len(objects["boxes"]) == len(objects["labels"]) == len(objects["masks"])
+
+
 def test_splits_of_other_classes() -> None:
     make_data(1, 1)
     file = Path("data/annotations/instances_val.json")
