@@ -206,6 +206,15 @@ def test_pixels_without_a_class_do_not_count() -> None:
     assert [float(value) for value in nothing.values()] == [0, 0]
 
 
+def test_a_segmenter_is_trained_on_two_images_at_least() -> None:
+    model = upernet().train()
+    image, labels = torch.rand(2, 3, 64, 64), torch.randint(3, (2, 64, 64))
+    least = Segmentation.least_images
+    assert all(part.isfinite() for part in model(image[:least], labels[:least]).values())
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        model(image[: least - 1], labels[: least - 1])
+
+
 def test_images_are_normalised_inside() -> None:
     model = upernet().eval()
     with torch.no_grad():
