@@ -19,6 +19,7 @@ from asvit.models.layers.asvit import Stage
 from asvit.models.layers.blocks import recompute_blocks
 from asvit.models.psvit import checkpoint_filter_fn
 from asvit.networks.network import Network
+from asvit.networks.positions import resampled
 from asvit.networks.weights import load_state, read_state
 from asvit.spaces import build
 from asvit.spaces.base import Architecture
@@ -209,7 +210,8 @@ def backbone(
         image_size: Side of the images in pixels. :class:`Pyramid` describes how other sizes work;
             learned positions (PSViT) are for this size.
         weights: File of initial weights that :func:`read_state` can read. It must have every
-            weight of the pyramid; those of a final norm and head are ignored.
+            weight of the pyramid; those of a final norm and head are ignored. Learned positions of
+            another image size are resampled.
         out_indices: Maps to return, 0 the finest; None for all.
         norms: Apply a layer norm over the channels to each map, as Swin's detectors do
             (arXiv:2103.14030). The stages of a pre-norm network end without one.
@@ -258,7 +260,8 @@ def backbone(
         removed = names - set(model.state_dict())
         state = {n: t for n, t in read_state(Path(weights)).items() if n not in removed}
         if isinstance(model, PSViT):
-            state = checkpoint_filter_fn(state, model)  # resamples learned positions
+            state = checkpoint_filter_fn(state, model)  # also to a grid that is not square
+        state = resampled(model, state)
         load_state(model, state, what=f"the weights in {str(weights)!r}")
     return pyramid if fpn is None else PyramidWithFpn(pyramid, fpn)
 

@@ -11,8 +11,9 @@ from timm.data import ImageNetInfo, infer_imagenet_subset
 
 from asvit.data.preparation import CROP_MODES, PREPARATION
 from asvit.networks import Network, WeightsFile
+from asvit.networks.positions import resampled
 from asvit.spaces.families import TimmModel
-from asvit.training.pretrained import load_published, resampled
+from asvit.training.pretrained import load_published
 from proxies.messages import unknown
 
 

@@ -75,7 +75,8 @@ class AsVitSpace(SearchSpace):
         """See :meth:`SearchSpace.features`; with parts, depths and width."""
         sizes = size_features(sum(arch.depths), arch.width)
         parts = dimension_features(PART_CHOICES, vars(arch.parts).values())
-        return super().features(arch) | parts | sizes | stage_features("blocks", arch.depths)
+        topology = super().features(replace(arch, parts=PUBLISHED))  # texts may have other parts
+        return topology | parts | sizes | stage_features("blocks", arch.depths)
 
     def from_values(self, values: Sequence[int]) -> Genotype:
         """See :meth:`SearchSpace.from_values`."""

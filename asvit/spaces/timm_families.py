@@ -253,13 +253,14 @@ class TimmArchitecture(Growable):
         arguments = model.arguments
         try:
             width, depths = arguments[f.width], arguments[f.depth]
-            arch = cls(
-                depths if isinstance(depths, tuple) else (depths,),
-                width[0] if isinstance(width, tuple) else width,  # type: ignore[arg-type]
-                tuple((name, arguments[name]) for name in f.options),
-            )
-        except (KeyError, TypeError, IndexError):
+            width = width[0] if isinstance(width, tuple) else width
+            options = tuple((name, arguments[name]) for name in f.options)
+        except (KeyError, IndexError):
             raise refusal from None
+        depths = depths if isinstance(depths, tuple) else (depths,)
+        if not isinstance(width, int) or not all(isinstance(depth, int) for depth in depths):
+            raise refusal
+        arch = cls(depths, width, options)
         if arch.model != model:
             raise refusal
         return arch

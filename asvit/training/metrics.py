@@ -267,7 +267,7 @@ class EpochRow:
     """The metrics of one epoch; those of the average of the weights are None without one."""
 
     epoch: int  # from 1
-    tokens: str  # stride and dilation of the stem, as "16,5"; empty without re-tokenization
+    tokens: str  # stride and dilation of the stem, as "(16,5)"; empty without re-tokenization
     learning_rate: float  # of its last update
     train_loss: Nullable  # mean over its steps, nats; not finite in a failed training
     loss: Nullable  # cross-entropy on the validation images, nats

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
@@ -44,7 +45,7 @@ class CocoImages(Dataset[Sample]):
     """
 
     def __init__(self, folder: Path, split: str, *, crowds: bool = False) -> None:
-        file = folder / "annotations" / f"instances_{split}.json"
+        self._file = file = folder / "annotations" / f"instances_{split}.json"
         self._images = folder / split
         for path in (file, self._images):
             if not path.exists():
@@ -80,7 +81,7 @@ class CocoImages(Dataset[Sample]):
         objects = self._objects(index)
         corners = np.array([o["bbox"] for o in objects], np.float32).reshape(-1, 4)
         corners[:, 2:] += corners[:, :2]
-        masks = [self._coco.annToMask(o) for o in objects]
+        masks = [self._mask(o, (height, width)) for o in objects]
         return image, {
             "boxes": tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=(height, width)),
             "labels": torch.tensor([self._labels[o["category_id"]] for o in objects]).long(),
@@ -96,6 +97,20 @@ class CocoImages(Dataset[Sample]):
             for o in self._coco.imgToAnns.get(self._ids[index], [])
             if min(o["bbox"][2:]) > 0 and (self._crowds or not o.get("iscrowd", 0))
         ]
+
+    def _mask(self, of: dict[str, Any], size: tuple[int, int]) -> NDArray[np.uint8]:
+        """The mask of an object; a ValueError names one that is damaged or of another size."""
+        what = f"{self._file}: the mask of annotation {of['id']}"
+        try:
+            mask: NDArray[np.uint8] = self._coco.annToMask(of)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{what} cannot be read: {first_line(error)}") from error
+        if mask.shape != size:
+            raise ValueError(
+                f"{what} is of {mask.shape[1]} x {mask.shape[0]} px, not of the image's "
+                f"{size[1]} x {size[0]}"
+            )
+        return mask
 
 
 def _read_coco(file: Path) -> Any:
@@ -178,7 +193,7 @@ class SceneImages(Dataset[Sample]):
         return image, tv_tensors.Mask((classes.astype(np.uint8) - 1)[None])
 
 
-def _read_classes(path: Path) -> np.ndarray[Any, Any]:
+def _read_classes(path: Path) -> NDArray[Any]:
     """Read an annotation, greyscale or with a palette, as ``[H, W]``."""
     with (
         naming(f"annotation {str(path)!r}"),

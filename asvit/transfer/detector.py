@@ -57,6 +57,15 @@ def detector(settings: DetectionSettings, classes: int) -> MaskRCNN:
     return model
 
 
+class Jitter(v2.ScaleJitter):  # type: ignore[misc]
+    """torchvision's random resizing, which leaves no pixel of the shorter side of long images."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """As the base does, with sides of a pixel at least."""
+        height, width = super().make_params(flat_inputs)["size"]
+        return {"size": (max(height, 1), max(width, 1))}
+
+
 class Maps(nn.Module):
     """The maps of a pyramid in float32, in training computed by autocast.
 
@@ -101,7 +110,7 @@ class Detection(Task[DetectionSettings]):
         self.transform = v2.Compose(
             [
                 v2.RandomHorizontalFlip(),
-                v2.ScaleJitter(side, settings.scale, antialias=True),
+                Jitter(side, settings.scale, antialias=True),
                 v2.RandomCrop(side, pad_if_needed=True),
                 v2.SanitizeBoundingBoxes(),
                 v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),

@@ -87,6 +87,7 @@ class Segmentation(Task[SegmentationSettings]):
     """The training of a segmenter on images in ADE20K's format."""
 
     one_size = True
+    least_images = 2  # the head normalises means of whole images, which need others beside them
 
     def __init__(self, settings: SegmentationSettings) -> None:
         from torchmetrics import MetricCollection

@@ -64,9 +64,11 @@ class Task(ABC, Generic[S]):
         metric: Compares predictions with annotations; its values are in [0, 1].
         precision: Of the autocast around the whole model in training.
         one_size: Whether all images that it is trained on have one size.
+        least_images: Images of a batch that each process needs.
     """
 
     one_size = False
+    least_images = 1
     model: nn.Module
     images: Any
     indices: Sequence[int]
@@ -215,6 +217,12 @@ class Session(EpochSession[TransferRow]):
         self._begin()
         task, processes, stored = self.task, self.processes, self.stored
         settings, model = task.settings, task.model
+        if (each := settings.batch_size // processes.world) < task.least_images:
+            raise ValueError(
+                f"each of {processes.world} processes has {each} of a batch of "
+                f"{settings.batch_size} images, and the model needs {task.least_images}; use "
+                f"--batch-size {task.least_images * processes.world} or more"
+            )
         batches = AugmentedBatches(task.images, task.indices, task.transform, settings.seed)
         source = self.origin.images["source"]
         self._batches = shuffled_loader(batches, self.batching(), len(task.indices), source)

@@ -210,7 +210,8 @@ class EvolutionAlgorithm(EvolutionRun):
             "found_by": {"kind": EvolutionResult.kind, "path": winner.path},
         }
         model = self.network.extract(tuple(winner.path.split("|")))
-        WeightsFile(network, model.state_dict(), facts=facts).write(self.folder / INHERITED)
+        file = WeightsFile(network, model.state_dict(), self.parts.names, facts)
+        file.write(self.folder / INHERITED)
 
     def _training_command(self) -> str:
         """What trains the winner from scratch as long as the supernet, on as many images."""

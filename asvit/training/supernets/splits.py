@@ -26,8 +26,13 @@ class Splits:
     train: LabelledTensors
     validation: LabelledTensors
     test: LabelledTensors
-    classes: int
+    names: tuple[str, ...]  # of the classes
     provenance: Mapping[str, str]
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.names)
 
     def to(self, device: torch.device) -> Self:
         """Copy the images and labels to a device."""
@@ -58,7 +63,7 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
         )
     test, validation, train = split_images(images, held_out)
     provenance = {"source": images.source, "digest": images.digest}
-    return Splits(train, validation, test, len(images.classes), provenance)
+    return Splits(train, validation, test, images.classes, provenance)
 
 
 def split_images(images: Images, sizes: tuple[int, ...]) -> list[LabelledTensors]:

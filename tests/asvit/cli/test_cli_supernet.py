@@ -80,6 +80,7 @@ def test_the_weights_of_the_winner_are_those_that_were_tested(
     file = WeightsFile.read(evolved[0] / "inherited.safetensors")
     assert file.network == Network(result["architecture"], 16, 3)
     assert (file.facts["top1"], file.facts["mean"]) == (result["test"], list(MEAN))
+    assert file.classes == ("fractal-00000", "fractal-00001", "fractal-00002")
     model = file.load()
     settings = json.loads((trained[0] / "result.json").read_text())["settings"]
     parts = load_splits(SupernetSettings.make(**settings))

@@ -20,6 +20,7 @@ from asvit.networks.pyramid import (
     multiply_windows,
 )
 from asvit.spaces.architectures import parse
+from asvit.training.pretrained import load_pretrained
 
 AS_VIT = "8,4,2|4,4,2|2,1,2|2,1,2|16,16"
 GROWN = "4,2,2,2|2,2,2,1|2,1,2,1|2,1,2,1|16,16"
@@ -153,6 +154,17 @@ def test_learned_positions_are_resampled_for_another_image_size(tmp_path: Path) 
     maps = pyramid(image := torch.randn(1, 3, 96, 96))
     expected = model.forward_intermediates(image, intermediates_only=True)
     torch.testing.assert_close(list(maps.values()), expected)
+
+
+@pytest.mark.parametrize("arch", [PIT, SWIN])  # windows of the latter are smaller at 64 px
+def test_positions_are_resampled_as_in_a_training(arch: str, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(asvit.build(arch, 64).state_dict(), file)
+    body: Any = backbone(arch, 128, weights=file).body
+    trained = asvit.build(arch, 128)
+    load_pretrained(trained, str(file), new_head=False)  # as a training takes them
+    expected = trained.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in body.state_dict().items())
 
 
 def test_weights_without_one_of_the_pyramid(tmp_path: Path) -> None:

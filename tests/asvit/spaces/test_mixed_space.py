@@ -18,6 +18,7 @@ from asvit.models.layers.psvit import TokenPooling2d
 from asvit.models.layers.shift import ShiftBlock
 from asvit.models.mixed import MixedViT
 from asvit.spaces import load_space
+from asvit.spaces.architectures import choice_features
 
 PLAIN = "4,2,2|3,1,2|2,1,3|4,1,2|16,16"
 MIXED = f"mixed:{PLAIN}|ssaa|fcfc|p"
@@ -149,6 +150,14 @@ def test_texts_outside_of_the_space_are_built_but_not_encoded(letters: str, near
     assert space.features(arch) != space.features(inside)
     parameters = asvit.build(text, 32, 5).parameters()
     assert asvit.cost(text, 32, 5).params == sum(map(torch.numel, parameters))
+
+
+def test_texts_with_other_parts_have_features_for_predictors() -> None:
+    other = choice_features(f"mixed:{PLAIN};stem=conv,mixing=ffn|ssaa|ffcc|p")[1]
+    plain = choice_features(f"mixed:{PLAIN}|ssaa|ffcc|p")[1]
+    assert other.keys() == plain.keys()
+    changed = {name for name in other if other[name] != plain[name]}
+    assert changed == {"stem=patch", "stem=conv", "mixing=none", "mixing=ffn"}
 
 
 def test_plain_texts_stay_plain() -> None:

@@ -5,7 +5,7 @@ import timm
 import torch
 from timm.layers import DropPath
 
-from asvit.spaces import build, cost
+from asvit.spaces import build, cost, load_space
 from asvit.spaces.architectures import build_on_meta, canonical
 from asvit.spaces.families import TimmModel, is_timm_model
 from proxies.counts import Cost
@@ -103,6 +103,13 @@ def test_names_that_are_no_models(name: str, went: list[object]) -> None:
 )
 def test_sizes_that_a_model_was_not_made_for(name: str, side: int) -> None:
     refused_or(lambda: build_on_meta(f"timm:{name}", image_size=side))
+
+
+@pytest.mark.parametrize("sizes", ["[a,2],layers=[1,1,1,1]", "[32,64],layers=[a,1,1,1]"])
+def test_sizes_of_a_family_that_are_no_numbers(sizes):
+    told = r"is not timm:resnet10t\(\.\.\.\) as in timm:resnet10t\(channels=\["
+    with pytest.raises(ValueError, match=told):
+        load_space("resnet").parse(f"timm:resnet10t(channels={sizes},stem_width=16)")
 
 
 def test_arguments_of_a_model_are_part_of_its_text():

@@ -67,6 +67,27 @@ def test_objects_without_a_mask_are_refused(outline: object, tmp_path: Path) -> 
     assert "\n" not in str(no.value)
 
 
+@pytest.mark.parametrize(
+    ("outline", "fault"),
+    [
+        ({"size": [32, 64], "counts": [2048]}, "is of 64 x 32 px, not of the image's 64 x 64$"),
+        ({"size": [64, 64], "counts": "abc!!"}, "cannot be read: "),
+        ({"size": "x", "counts": [1]}, "cannot be read: "),
+        ([["a", 1, 2, 3, 4, 5]], "cannot be read: "),
+    ],
+)
+def test_a_damaged_mask_is_named(outline: object, fault: str, tmp_path: Path) -> None:
+    file = make_coco(tmp_path, "train", images=1)
+    objects = json.loads(file.read_text())["annotations"]
+    objects[1]["segmentation"] = outline
+    changed(file, annotations=objects)
+    images = CocoImages(tmp_path, "train")
+    with pytest.raises(
+        ValueError, match=f"instances_train.json: the mask of annotation 3 {fault}"
+    ):
+        images[0]
+
+
 def test_crowds_and_boxes_without_extent_are_left_out_of_training(tmp_path: Path) -> None:
     file = make_coco(tmp_path, "train", images=2)
     objects = json.loads(file.read_text())["annotations"]

@@ -123,13 +123,14 @@ def run(
     tell: Callable[[Progress], None] = ignore,
     task: Callable[[TransferSettings], Fit] = Fit,
     device: str = "cpu",
+    world: int = 1,
     **options: Any,
 ) -> list[dict[str, Any]]:
     Path(folder).mkdir(exist_ok=True)
     stored = read(folder)
     origin = Origin(settings, {"source": "points", "digest": "0"}, (), "cpu", (), {})
     processes = ProcessGroup("cpu")
-    processes.device = torch.device(device)
+    processes.device, processes.world = torch.device(device), world
     session = Session(
         folder=Path(folder),
         origin=origin,
@@ -352,6 +353,13 @@ def test_an_image_that_cannot_be_read_is_an_error_in_one_line(workers: int) -> N
 def test_batches_that_cannot_be_made() -> None:
     with pytest.raises(ValueError, match=r"a batch of 8 images.* points; use --batch-size 6"):
         run("run", replace(SETTINGS, batch_size=8))
+
+
+def test_processes_with_fewer_images_than_the_model_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fit, "least_images", 2)
+    told = "each of 2 processes has 1 of a batch of 2 images, and the model needs 2; use --batch-"
+    with pytest.raises(ValueError, match=f"^{told}size 4 or more$"):
+        run("a", world=2)
 
 
 def test_frozen_weights_stay() -> None:

@@ -161,6 +161,14 @@ def test_training_images_are_square_whatever_their_size() -> None:
         assert len(objects["boxes"]) == len(objects["labels"]) == len(objects["masks"])
 
 
+def test_long_images_keep_a_pixel_however_small_they_are_resized() -> None:
+    make_data(1, 1)
+    task = Detection(detection(scale=(0.1, 0.1)))
+    varied, objects = task.transform(*v2.CenterCrop((4, 64))(*task.images[0]))
+    assert varied.shape == (3, 64, 64)
+    assert len(objects["boxes"]) == len(objects["labels"]) == len(objects["masks"])
+
+
 def test_splits_of_other_classes() -> None:
     make_data(1, 1)
     file = Path("data/annotations/instances_val.json")
@@ -196,6 +204,15 @@ def test_pixels_without_a_class_do_not_count() -> None:
         nothing = model(image, torch.full_like(labels, 255))
     torch.testing.assert_close(loss, nn.functional.cross_entropy(logits, labels[:, :32]))
     assert [float(value) for value in nothing.values()] == [0, 0]
+
+
+def test_a_segmenter_is_trained_on_two_images_at_least() -> None:
+    model = upernet().train()
+    image, labels = torch.rand(2, 3, 64, 64), torch.randint(3, (2, 64, 64))
+    least = Segmentation.least_images
+    assert all(part.isfinite() for part in model(image[:least], labels[:least]).values())
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        model(image[: least - 1], labels[: least - 1])
 
 
 def test_images_are_normalised_inside() -> None:
