@@ -226,6 +226,9 @@ def test_fresh_trainings_of_searches_are_compared_with_their_intervals(tmp_path:
     assert (apart.value, apart.level) == (5.0, 0.9)
     assert apart.interval == pytest.approx((0.0, 10.0))
     assert "confirmed.low" not in compare(*runs).results
+    line = next(one for one in shown(compare(*runs)).splitlines() if "confirmed.mean" in one)
+    assert "70.000 [66.00, 74.00] (90 %)" in line
+    assert line.count("] (90 %)") == 3  # of both, and of their difference
 
 
 def correlated(measured: Sequence[float], accuracies: Sequence[float]) -> CorrelationResult:
