@@ -626,8 +626,11 @@ def test_starting_over_removes_what_stages_would_go_on_from(
         with pytest.raises(ValueError, match="is in the folder that --fresh empties"):
             design(pictures, fresh=True, **limits, **needed)
     assert all(path.exists() for path in (*old, own))
+    drawn = {path.name for path in tmp_path.glob("*.svg")}
+    assert drawn >= {"race.svg", "confusion.svg"}
     fakes.stop_in_search(pictures, fresh=True, **limits)
     assert [path for path in (*old, own) if path.exists()] == [own]
+    assert not [*tmp_path.glob("*.svg"), *tmp_path.glob("race.csv")]
 
 
 @pytest.mark.parametrize("kept", [True, False])
