@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from asvit.designs.result import (
     predict_command,
 )
 from asvit.designs.sizes import Sizes, limits_of
-from asvit.export.formats import FORMATS
+from asvit.export.formats import FOLDER_FILES, FORMATS
 from asvit.reference.findings import Component, Interval
 from asvit.reference.intervals import (
     Estimate,
@@ -242,8 +242,11 @@ class DesignAlgorithm(DesignRun):
         self._looked = True
 
     def other_files(self, folder: Path) -> Sequence[str]:
-        """As the base has them, and those of the stages, which would go on with other settings."""
-        return [*super().other_files(folder), *stage_files()]
+        """As the base has them, with the cards of copies, and those of stages.
+
+        Stages would go on with other settings.
+        """
+        return [*super().other_files(folder), *stage_files(), *_beside_copies()]
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
         """As the base has them; limits may be other ones until a network is chosen.
@@ -640,6 +643,15 @@ class DesignAlgorithm(DesignRun):
             epochs=self.plan.epochs_of(name),
             chosen=name == self.results["choice"]["winner"],
         )
+
+
+def _beside_copies() -> Iterator[str]:
+    """The files of the copy for timm, and the cards of the others."""
+    for form, name, _ in _COPIES:
+        if FORMATS[form].suffix:
+            yield from (f"{Path(name).stem}.md", f"{name}.md")
+        else:
+            yield from (f"{name}/{file}" for file in FOLDER_FILES)
 
 
 def _trained(run: TrainAlgorithm) -> Mapping[str, Any]:

@@ -617,6 +617,7 @@ def test_starting_over_removes_what_stages_would_go_on_from(
         ("search", JOURNAL), ("finalist-1", CHECKPOINT),
         ("finalist-2-fractals", CHECKPOINT), ("training", RESULT),
     ]]  # fmt: skip
+    old += [tmp_path / name for name in ("timm/config.json", "model.md", "model-int8.md")]
     own = tmp_path / "training" / "notes.txt"
     for path in (*old, own):
         path.parent.mkdir(exist_ok=True)
