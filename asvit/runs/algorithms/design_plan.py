@@ -244,6 +244,8 @@ class DesignPlan:
             if self.warm(name)
         }
         fractals = self._on_fractals(speeds)
+        for name, (pictures, count) in fractals.items():  # in the same stage
+            seconds[name] += pictures * count / speeds[name]
         lengths = {"epochs": epochs, "hours": hours, "pictures": fewer, "fractals": fractals}
         return {**lengths, "seconds": seconds}
 

@@ -931,6 +931,10 @@ def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
         assert (first.data, first.train_images, first.epochs) == ("fractal:100", 8_000, 20)
         assert (first.weights, first.architecture) == (None, then.architecture)
         assert (then.weights, then.new_head) == (str(tmp_path / before), True)
+        seconds = (DesignJournal(tmp_path / "design.jsonl").result_of("epochs") or {})["seconds"]
+        macs = cost(then.architecture, then.image_size, 2).macs
+        whole = fitting.enough_epochs(10) * macs / 1e6
+        assert seconds[name] == pytest.approx(whole + 8_000 * 20 / 10)  # images a second
     assert result.family == "resnet"
     assert result.fractals == (20 if warm else 0)
     assert len([c for c in result.commands if "fractal:100" in c]) == len(warm)
