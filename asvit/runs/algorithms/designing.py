@@ -28,6 +28,7 @@ from asvit.designs.fitting import SIDES
 from asvit.designs.journal import DesignJournal, Stage
 from asvit.designs.pictures import (
     PictureList,
+    imbalance,
     in_words,
     is_generated,
     open_pictures,
@@ -72,7 +73,6 @@ from asvit.search.result import SearchResult
 from asvit.search.settings import ACCURACY, LIMITS, OF_LATENCY
 from asvit.search.trained import networks_by_hand
 from asvit.spaces import load_space
-from asvit.training.balance import imbalance
 from asvit.training.distillation import load_teacher
 from asvit.training.metrics import MOST_PICTURES, predictions_of, seconds_of_an_epoch
 from asvit.training.pretrained import weights_paths
@@ -163,14 +163,14 @@ class DesignAlgorithm(DesignRun):
     @property
     def title(self) -> str:
         """What is asked for, the time of each stage, and whether there are few pictures."""
-        s, more = self.settings, list[str]()
+        s, more, facts = self.settings, list[str](), self._sampled_facts
         limits = limits_of(s).limits_in_words
         first = f"designing a network for {s.data}: {limits or 'within no limits'}"
         if s.hours is not None:
-            shares = self.plan.shares(len(self._images), self._images.kind.channels)
+            shares = self.plan.shares(facts["train"], facts["channels"])
             times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in shares.items())
             more = [f"plan: {', '.join(times)}"]
-        uneven = imbalance(self._images.labels)
+        uneven = imbalance(facts["sizes"])
         if words := balance_in_words(s.balance_for(uneven), uneven):
             more.append(words)
         if s.teacher is None and s.pretrained is None and self._images.kind.picture:
