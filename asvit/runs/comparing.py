@@ -187,6 +187,7 @@ def compare(*runs: str | Path | Result) -> Comparison:
         difference
         for place, other in enumerate(others, 2)
         for difference in differences(place, other, first)
+        if not math.isnan(difference.value)
     ]
     return Comparison(
         runs=tuple(results),

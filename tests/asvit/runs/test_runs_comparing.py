@@ -263,6 +263,13 @@ def test_taus_on_the_same_rows_are_resampled_together() -> None:
     assert difference(compare(one, elsewhere), "tau of zico, top1").cases == 0
 
 
+def test_what_has_no_value_has_no_difference() -> None:
+    accuracy = np.random.default_rng(0).normal(size=20)
+    found = compare(correlated(accuracy, accuracy), correlated(np.ones(20), accuracy))
+    assert [row.measure for row in found.differences if "tau" in row.measure] == []
+    assert "nan" not in shown(found)
+
+
 def test_taus_for_different_targets_are_not_compared() -> None:
     accuracy = np.random.default_rng(0).normal(size=20)
     one = correlated(accuracy, accuracy)
