@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock
 from asvit.core.display import say
-from asvit.core.run_files import REPORT, RESULT, figure_files
+from asvit.core.run_files import REPORT, RESULT, SETTINGS, figure_files
 
 if TYPE_CHECKING:
     from asvit.runs.algorithms.correlation import CorrelationAlgorithm
@@ -73,6 +73,7 @@ def plan_of_measures(
         say("timing a network; nothing is written")
     remaining, files = run.remaining(), run.files
     tables = [name for name in files.outputs if name not in figure_files(files.figures)]
+    tables = tables if search is None else [*search.tables]
     state = [] if external else [files.state]
     memory = peak_memory(str(resolve_device(run.settings.device)))
     data: dict[str, Any] = {
@@ -82,7 +83,7 @@ def plan_of_measures(
         "settings": run.settings.to_json(),
         **({} if search is None else {"space_size": search.space.size}),
         "folder": str(run.folder),
-        "files": [*state, *tables, RESULT, REPORT, "*.svg", "*.csv", MARKER, LOCK],
+        "files": [*state, *tables, RESULT, REPORT, SETTINGS, "*.svg", "*.csv", MARKER, LOCK],
         "remaining": remaining,
         "memory": memory,
     }

@@ -5,20 +5,15 @@ from pathlib import Path
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import completes, emit_json, json_option
+from asvit.cli.options import completes, emit_json, json_option, run_folders
 from asvit.core.records import MALFORMED
-from asvit.core.run_files import RESULT
 from proxies.messages import first_line
 from proxies.text import legible
 
 
-def _runs() -> list[str]:
-    return sorted(str(path.parent) for path in Path("runs").glob(f"*/{RESULT}"))
-
-
 @click.command(cls=Documented)
 @click.argument(
-    "run", type=click.Path(path_type=Path), required=False, shell_complete=completes(_runs)
+    "run", type=click.Path(path_type=Path), required=False, shell_complete=completes(run_folders)
 )
 @json_option
 def command(run: Path | None, as_json: bool) -> None:

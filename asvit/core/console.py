@@ -163,7 +163,7 @@ def number(value: object, digits: int = 4) -> str:
     """``value`` with ``digits`` significant digits; whole numbers whole, nothing as a dash."""
     if value is None or value != value:  # NaN
         return MISSING
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, float):
         whole = math.isfinite(value) and abs(value) >= 10 ** (digits - 1)

@@ -64,6 +64,7 @@ PICTURES = "images.csv"
 GRAPH = "model.onnx"
 SMALL_GRAPH = "model-int8.onnx"  # in 8-bit integers
 PREDICT_SCRIPT = "predict.py"  # runs both without asvit
+DESIGN_FIGURES = ("race", "curves", "confusion")
 #: What pretrained networks start from, each beside the folder of its training.
 PRETRAINED_WEIGHTS = ("pretrained-1.safetensors", "pretrained-2.safetensors")
 

@@ -410,6 +410,8 @@ def _same_place(first: object, second: object) -> bool:
 
 def _listed(value: object) -> str:
     """A value as it is typed, or several with commas."""
+    if value is None:
+        return "not given"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

@@ -246,13 +246,23 @@ def sampled_facts(images: LabelledImages, *, side: int) -> Mapping[str, Any]:
     for index in range(0, len(images), -(-len(images) // _SAMPLE)):
         with suppress(ValueError):  # the whole list names those that cannot be read
             sides.append(min(size_of(images.picture(index))))
+    parts = images.parts if isinstance(images, PartedPictures) else None
+    labels, share = images.labels, 1 - TEST_SHARE
+    if parts is not None:
+        labels, share = labels[parts != TEST], 1.0
     return {
         "channels": images.kind.channels,
         "classes": images.classes,
         "side": int(statistics.median(sides or [side])),
-        "train": round((1 - TEST_SHARE) * len(images)),
-        "sizes": [round((1 - TEST_SHARE) * size) for size in _sizes(images.labels)],
+        "train": round(share * len(labels)),
+        "validation": 0 if parts is None else int((parts == VALIDATION).sum()),
+        "sizes": [round(share * size) for size in _sizes(labels)],
     }
+
+
+def imbalance(sizes: Sequence[int]) -> float:
+    """Pictures of the largest class over those of the smallest, by the pictures of each."""
+    return max(sizes) / max(1, min(sizes))
 
 
 def in_words(pictures: Mapping[str, str]) -> str:

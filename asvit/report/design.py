@@ -37,13 +37,14 @@ def pictures(result: DesignResult) -> list[Picture]:
     """The pictures of a design; a confusion matrix only of at most ``MOST_CLASSES`` classes."""
     curves, tested = curve_rows(result), read_predictions(result.folder / PREDICTIONS)
     race = list(result.race)
+    judged = "Accuracy" if result.balance == "none" else "Balanced accuracy"
     figures = [
         Picture(
             "race",
             "The race",
-            "Accuracy of every network of the search by its family, on its validation pictures; "
-            "rings are networks made by hand. Diamonds are those of the last round, which were "
-            "trained for longer, on the test pictures, with their 95 % intervals.",
+            f"{judged} of every network of the search by its family, on its validation pictures; "
+            "rings are networks made by hand. Diamonds are accuracies of those of the last round, "
+            "which were trained for longer, on the test pictures, with 95 % intervals.",
             lambda: draw_race(race),
             (race, type(race[0])),
         )
@@ -53,8 +54,8 @@ def pictures(result: DesignResult) -> list[Picture]:
             Picture(
                 "curves",
                 "Learning curves",
-                "Accuracy of the validation pictures after each epoch of the last round. Then the "
-                "winner is trained on all pictures, and its accuracy is of these, augmented.",
+                f"{judged} of the validation pictures after each epoch of the last round. Then "
+                "the winner is trained on all pictures, and its accuracy is of these, augmented.",
                 lambda: draw_curves(curves),
                 (curves, CurveRow),
             )
@@ -143,7 +144,10 @@ def details(result: DesignResult) -> Iterator[Table]:
         if racer.round == "search"
     ]
     columns = ["family", "architecture", "made by hand", "validation"]
-    yield Table(columns, searched, "The search, best first, per cent")
+    title = "The search, best first, per cent"
+    if result.balance != "none":
+        title += "; of validation pictures, balanced accuracy"
+    yield Table(columns, searched, title)
     if result.equal:
         yield Table(["names"], [[" = ".join(names)] for names in result.equal], "Equal pictures")
     yield Table(["command"], [[command] for command in result.commands], "Each stage again")

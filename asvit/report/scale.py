@@ -31,7 +31,9 @@ def pictures(result: ScaleResult) -> list[Picture]:
     scores = score_rows(result.candidates)
     clouds = cloud_rows(result.series, result.candidates, better)
     ranking = [name for name, way in better.items() if way != "reported"]
-    limits = result.settings.limits
+    limits, steps = result.settings.limits, len({row.step for row in clouds})
+    some = f" {MOST_CLOUDS} of {steps} steps, evenly spaced; clouds.csv has all."
+    some = some if steps > MOST_CLOUDS else ""
     return [
         Picture(
             "growth",
@@ -62,7 +64,7 @@ def pictures(result: ScaleResult) -> list[Picture]:
             "clouds",
             "Candidates",
             "What each step chose from: colour and shape tell the stage with one more block, a "
-            f"larger point is wider. {_ways(better)}",
+            f"larger point is wider. {_ways(better)}{some}",
             lambda: draw_clouds(clouds, (*ranking, "", "")),
             (clouds, CloudRow),
             wide=True,

@@ -133,11 +133,13 @@ def details(result: SearchResult) -> Iterator[Table]:
     yield from legend(_space(result))
     families = any(row.family for row in result.trials)
     rows = [
-        [*_cells(row, measures), row.reward, row.entropy, row.state, row.reason]
-        + [row.family, row.origin] * families
+        [
+            *(*_cells(row, measures), *[row.family, row.origin] * families),
+            *(row.reward, row.entropy, row.state, row.reason),
+        ]
         for row in result.trials
     ]
-    columns += ["reward", "entropy", "state", "reason", *["family", "origin"] * families]
+    columns += [*["family", "origin"] * families, "reward", "entropy", "state", "reason"]
     yield Table(columns, rows, "Trials")
 
 

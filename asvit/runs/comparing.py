@@ -117,7 +117,8 @@ class Comparison:
     def _difference(self, name: str, place: int) -> Cell:
         for each in self.differences:
             if (each.measure, each.run) == (name, place):
-                estimate = Estimate(each.value, *each.interval, digits=_digits(name), sign="+")
+                how: Any = {"digits": _digits(name), "sign": "+", "level": each.level}
+                estimate = Estimate(each.value, *each.interval, **how)
                 return estimate if math.isfinite(each.interval.low) else f"{each.value:+.4g}"
         return None
 
@@ -186,6 +187,7 @@ def compare(*runs: str | Path | Result) -> Comparison:
         difference
         for place, other in enumerate(others, 2)
         for difference in differences(place, other, first)
+        if not math.isnan(difference.value)
     ]
     return Comparison(
         runs=tuple(results),

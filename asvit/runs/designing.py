@@ -11,6 +11,7 @@ from asvit.core.console import clock
 from asvit.core.files import expanded, split_reading
 from asvit.core.run_files import (
     ANSWERS,
+    DESIGN_FIGURES,
     DESIGNED,
     GRAPH,
     MODEL,
@@ -53,6 +54,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             *(PICTURES, MODEL, PREDICTIONS, ANSWERS, GRAPH, SMALL_GRAPH, PREDICT_SCRIPT),
             *PRETRAINED_WEIGHTS,
         ),
+        figures=DESIGN_FIGURES,
     )
     journal_type = DesignJournal
     pictures = imported("asvit.report.design:pictures")  # imports matplotlib

@@ -265,10 +265,22 @@ def claimed(
         if not (folder / MARKER).exists():
             write_text(folder / MARKER, f"{files.kind}\n")
         if fresh:
-            remove_files(folder, [*more(folder), *files.names])
+            names = [*more(folder), *files.names]
+            _check_inside(folder, names)
+            remove_files(folder, names)
         yield
     finally:
         lock.release()
+
+
+def _check_inside(folder: Path, names: Sequence[str]) -> None:
+    """Check that the files called ``names`` are in ``folder``, not in one that a link leads to."""
+    for inner in dict.fromkeys(Path(name).parent for name in names):
+        if inner.parts and (folder / inner).is_symlink():
+            raise ValueError(
+                f"{folder / inner} is a link to a folder elsewhere, where --fresh would remove "
+                "files; remove the link, or give --out another folder"
+            )
 
 
 def remove_files(folder: Path, names: Sequence[str]) -> None:

@@ -73,11 +73,15 @@ class BuildRun(Run[BuildSettings, BuildResult, Any]):
             "architectures": len(result.rows),
             "trainings": f"{result.settings.n * seeds} in {clock(result.wall_seconds)}, "
             f"{len(result.failures)} failed",
-            "accuracy": f"{spread.lowest:.1f} to {spread.highest:.1f} %, "
-            f"median {spread.median:.1f}",
-            "std between architectures": f"{spread.between:.2f} points",
         }
-        if seeds > 1:
+        if math.isnan(spread.between):
+            facts["spread"] = "fewer than two architectures without a failed training"
+        else:
+            facts["accuracy"] = (
+                f"{spread.lowest:.1f} to {spread.highest:.1f} %, median {spread.median:.1f}"
+            )
+            facts["std between architectures"] = f"{spread.between:.2f} points"
+        if math.isfinite(spread.within):  # there are several seeds
             facts["std between seeds"] = f"{spread.within:.2f} points"
         if math.isfinite(result.noise_ceiling):
             facts["noise ceiling"] = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, METRICS_STEPS, previous
 from asvit.core.signatures import CallOptions, with_options
+from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
@@ -51,6 +52,15 @@ class TransferRun(SharedRun[S, R]):
     def default_name(self) -> str:
         """Named after the network, or its weights, the image size and the seed."""
         return self.named(self.settings.architecture or Path(self.settings.weights or "").stem)
+
+    @classmethod
+    def summary(cls, result: R) -> Iterator[SummaryPart]:
+        """As the base has it; metrics are in per cent."""
+        _, *rest = super().summary(result)
+        units = dict.fromkeys(result.values, " (%)")
+        facts = result.facts().items()
+        yield {name.replace("_", " ") + units.get(name, ""): value for name, value in facts}
+        yield from rest
 
     @property
     def typed_values(self) -> Mapping[str, object]:

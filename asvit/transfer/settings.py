@@ -200,7 +200,7 @@ class DetectionResult(TransferResult):
 
     Example:
         >>> result = asvit.run_detection(weights="runs/trained", data="coco")  # doctest: +SKIP
-        >>> result.plot()  # doctest: +SKIP
+        >>> result.plot("curves")  # doctest: +SKIP
     """
 
     kind, noun, row_type = "detection", "detector", DetectionRow
@@ -215,7 +215,7 @@ class SegmentationResult(TransferResult):
 
     Example:
         >>> result = asvit.run_segmentation(weights="runs/trained", data="ade")  # doctest: +SKIP
-        >>> result.plot()  # doctest: +SKIP
+        >>> result.plot("curves")  # doctest: +SKIP
     """
 
     kind, noun, row_type = "segmentation", "segmenter", SegmentationRow

@@ -30,6 +30,7 @@ from asvit.designs.fitting import (
     enough_epochs,
     per_pixel,
 )
+from asvit.designs.pictures import imbalance
 from asvit.designs.pretrained import HUB, Pretrained, candidates, check_weights, largest
 from asvit.designs.settings import FRACTALS_BELOW, DesignSettings
 from asvit.designs.sizes import Sizes
@@ -244,6 +245,8 @@ class DesignPlan:
             if self.warm(name)
         }
         fractals = self._on_fractals(speeds)
+        for name, (pictures, count) in fractals.items():  # in the same stage
+            seconds[name] += pictures * count / speeds[name]
         lengths = {"epochs": epochs, "hours": hours, "pictures": fewer, "fractals": fractals}
         return {**lengths, "seconds": seconds}
 
@@ -347,8 +350,7 @@ class DesignPlan:
     @property
     def imbalance(self) -> float:
         """Pictures to train on of the largest class over those of the smallest."""
-        sizes = self._sizes
-        return max(sizes) / max(1, min(sizes))
+        return imbalance(self._sizes)
 
     @property
     def last_round(self) -> Sequence[str]:

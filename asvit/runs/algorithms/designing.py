@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from asvit.designs.fitting import SIDES
 from asvit.designs.journal import DesignJournal, Stage
 from asvit.designs.pictures import (
     PictureList,
+    imbalance,
     in_words,
     is_generated,
     open_pictures,
@@ -41,7 +42,7 @@ from asvit.designs.result import (
     predict_command,
 )
 from asvit.designs.sizes import Sizes, limits_of
-from asvit.export.formats import FORMATS
+from asvit.export.formats import FOLDER_FILES, FORMATS
 from asvit.reference.findings import Component, Interval
 from asvit.reference.intervals import (
     Estimate,
@@ -72,7 +73,6 @@ from asvit.search.result import SearchResult
 from asvit.search.settings import ACCURACY, LIMITS, OF_LATENCY
 from asvit.search.trained import networks_by_hand
 from asvit.spaces import load_space
-from asvit.training.balance import imbalance
 from asvit.training.distillation import load_teacher
 from asvit.training.metrics import MOST_PICTURES, predictions_of, seconds_of_an_epoch
 from asvit.training.pretrained import weights_paths
@@ -163,14 +163,14 @@ class DesignAlgorithm(DesignRun):
     @property
     def title(self) -> str:
         """What is asked for, the time of each stage, and whether there are few pictures."""
-        s, more = self.settings, list[str]()
+        s, more, facts = self.settings, list[str](), self._sampled_facts
         limits = limits_of(s).limits_in_words
         first = f"designing a network for {s.data}: {limits or 'within no limits'}"
         if s.hours is not None:
-            shares = self.plan.shares(len(self._images), self._images.kind.channels)
+            shares = self.plan.shares(facts["train"], facts["channels"])
             times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in shares.items())
             more = [f"plan: {', '.join(times)}"]
-        uneven = imbalance(self._images.labels)
+        uneven = imbalance(facts["sizes"])
         if words := balance_in_words(s.balance_for(uneven), uneven):
             more.append(words)
         if s.teacher is None and s.pretrained is None and self._images.kind.picture:
@@ -242,8 +242,11 @@ class DesignAlgorithm(DesignRun):
         self._looked = True
 
     def other_files(self, folder: Path) -> Sequence[str]:
-        """As the base has them, and those of the stages, which would go on with other settings."""
-        return [*super().other_files(folder), *stage_files()]
+        """As the base has them, with the cards of copies, and those of stages.
+
+        Stages would go on with other settings.
+        """
+        return [*super().other_files(folder), *stage_files(), *_beside_copies()]
 
     def free_settings(self, store: DesignJournal) -> Sequence[str]:
         """As the base has them; limits may be other ones until a network is chosen.
@@ -640,6 +643,15 @@ class DesignAlgorithm(DesignRun):
             epochs=self.plan.epochs_of(name),
             chosen=name == self.results["choice"]["winner"],
         )
+
+
+def _beside_copies() -> Iterator[str]:
+    """The files of the copy for timm, and the cards of the others."""
+    for form, name, _ in _COPIES:
+        if FORMATS[form].suffix:
+            yield from (f"{Path(name).stem}.md", f"{name}.md")
+        else:
+            yield from (f"{name}/{file}" for file in FOLDER_FILES)
 
 
 def _trained(run: TrainAlgorithm) -> Mapping[str, Any]:

@@ -308,7 +308,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         for progress in search.conclude():
             tell(progress)
         rows, seed = search.rows, search.seed
-        if TRAINED in self._tables:
+        if TRAINED in self.tables:
             self._save_trainings(rows, store.study)
         return self.result(
             store,
@@ -427,15 +427,15 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def conclude(self, store: StudyStore, result: SearchResult) -> SearchResult:
         """As the base does; write the tables of a finished search where they are not there."""
-        if not all((self.folder / name).exists() for name in self._tables):
+        if not all((self.folder / name).exists() for name in self.tables):
             rows = History(store.study, self.space, self.settings, self.better).rows
             self._save(rows)
-            if TRAINED in self._tables:
+            if TRAINED in self.tables:
                 self._save_trainings(rows, store.study)
         return super().conclude(store, result)
 
     @property
-    def _tables(self) -> Sequence[str]:
+    def tables(self) -> Sequence[str]:
         """The tables of a finished run."""
         return [TRIALS] if self.judged or self.evaluate is not None else [TRIALS, TRAINED]
 

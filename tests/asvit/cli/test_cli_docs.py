@@ -7,6 +7,8 @@ import click
 import pytest
 
 from asvit.cli.app import COMMANDS, app
+from asvit.cli.manual import PAGES, RUN_FILES
+from asvit.runs.run import RUNS
 
 TEXT = (Path(__file__).parents[3] / "docs" / "commands.md").read_text(encoding="utf-8")
 
@@ -21,6 +23,11 @@ def section(name: str) -> str:
     """What the page says of a command."""
     (found,) = re.findall(rf"^## asvit {name}$(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE)
     return str(found)
+
+
+@pytest.mark.parametrize("name", list(RUNS))
+def test_help_names_the_files_of_every_run(name: str) -> None:
+    assert {*RUN_FILES} <= {file for file, _ in PAGES[name].files}
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "completion"])

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from fnmatch import filter as matching
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,13 @@ def test_other_runs_are_told_alike(kind: str, words: Any, finished: Any) -> None
     again = CliRunner().invoke(app, [*words(kind), "--dry-run", "--quiet"])
     assert "all are done: the run would only show its result" in again.stdout
     assert files(place) == before
+
+
+def test_every_file_of_a_run_is_named(folder: Path) -> None:
+    named = told()["files"]
+    written = [path.name for path in folder.iterdir() if path.is_file()]
+    assert [name for name in written if not any(matching([name], one) for one in named)] == []
+    assert [name for name in named if not matching(written, name)] == []
 
 
 def test_a_run_that_is_there_is_looked_at_and_left_alone(folder: Path) -> None:

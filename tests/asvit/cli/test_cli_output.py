@@ -51,6 +51,7 @@ def test_json_on_stdout_keeps_structure_and_drops_nan(capsys) -> None:
         (None, "–"),
         (math.inf, "inf"),
         ("text", "text"),
+        (True, "True"),
     ],
 )
 def test_number(value: object, text: str) -> None:

@@ -16,6 +16,7 @@ from asvit.core.settings import (
     hints_of,
     option_of,
 )
+from asvit.designs.settings import DesignSettings
 from proxies.registry import UnknownNameError
 from tests.asvit.toy_run import ToyRun, ToySettings
 from tests.hostile import FIXED
@@ -104,6 +105,9 @@ def test_other_settings_are_refused_with_each_difference(tmp_path) -> None:
         check_same_settings(tmp_path, stored, wanted, growing=("steps",))
     with pytest.raises(ValueError, match=r"steps 4 \(now 3\), rate"):
         check_same_settings(tmp_path, wanted, stored, growing=("steps",))
+    free, limited = (DesignSettings("x", max_params=most) for most in (None, 5_000_000))
+    with pytest.raises(ValueError, match=r"other settings: max_params not given \(now 5000000\)"):
+        check_same_settings(tmp_path, free, limited)
 
 
 def test_two_paths_to_the_same_are_no_other_settings(

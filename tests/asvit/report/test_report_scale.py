@@ -129,3 +129,10 @@ def test_clouds_of_many_steps_show_the_first_and_the_last() -> None:
     titles = [axes.get_title(loc="left") for axes in made.axes]
     assert (titles[0], titles[-1]) == ("step 1", "step 39")
     assert len([title for title in titles if title]) == draw.MOST_CLOUDS
+
+
+def test_steps_without_a_cloud_are_told(result: ScaleResult) -> None:
+    series = [row(step, (1 + step, 1, 1, 1), 32 + step) for step in range(40)]
+    for rows, told in ((series, True), (series[:3], False)):
+        *_, clouds = draw.pictures(replace(result, series=rows, candidates=rows))
+        assert ("12 of 39 steps, evenly spaced; clouds.csv has all." in clouds.caption) == told

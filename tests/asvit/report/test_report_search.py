@@ -115,6 +115,14 @@ def test_every_trial_failed(tmp_path: Path) -> None:
     assert [row[-1] for row in list(SearchRun.details(result))[-1].rows] == ["singular"] * 3
 
 
+def test_failures_of_several_families_are_marked(tmp_path: Path) -> None:
+    good, bad = (replace(row, family="asvit", origin="random") for row in trials(2))
+    bad = replace(bad, state="failed", reason="singular")
+    result = searched(tmp_path / "run", [good, bad])
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    assert page.count('<tr class="failed">') == 1
+
+
 @pytest.mark.parametrize(
     "names",
     [

@@ -62,6 +62,25 @@ def test_report(
     assert f"{name} is {told}" in capsys.readouterr().err
 
 
+def test_starting_over_removes_nothing_through_a_link(tmp_path: Path) -> None:
+    mine, folder = tmp_path / "mine", tmp_path / "run"
+    for place in (mine, folder):
+        place.mkdir()
+    (mine / "result.json").write_bytes(MINE)
+    (folder / "training").symlink_to(mine)
+    (folder / MARKER).write_text("design\n")
+
+    def stages(_: Path) -> list[str]:
+        return ["search/result.json", "training/result.json"]
+
+    with (
+        pytest.raises(ValueError, match="training is a link to a folder elsewhere, where"),
+        claimed(folder, RUNS["design"].files, fresh=True, more=stages),
+    ):
+        pytest.fail("claimed")
+    assert (mine / "result.json").read_bytes() == MINE
+
+
 def test_what_is_the_users_own_stays(put: Callable[[Path], str], tmp_path: Path) -> None:
     """Beside a run's files, or in another run: neither opened nor refused."""
     folder = tmp_path / "run"

@@ -226,6 +226,9 @@ def test_fresh_trainings_of_searches_are_compared_with_their_intervals(tmp_path:
     assert (apart.value, apart.level) == (5.0, 0.9)
     assert apart.interval == pytest.approx((0.0, 10.0))
     assert "confirmed.low" not in compare(*runs).results
+    line = next(one for one in shown(compare(*runs)).splitlines() if "confirmed.mean" in one)
+    assert "70.000 [66.00, 74.00] (90 %)" in line
+    assert line.count("] (90 %)") == 3  # of both, and of their difference
 
 
 def correlated(measured: Sequence[float], accuracies: Sequence[float]) -> CorrelationResult:
@@ -258,6 +261,13 @@ def test_taus_on_the_same_rows_are_resampled_together() -> None:
     assert width < (values[0].high - values[0].low) / 2  # type: ignore[union-attr]
     elsewhere = dataclasses.replace(other, digest="34")
     assert difference(compare(one, elsewhere), "tau of zico, top1").cases == 0
+
+
+def test_what_has_no_value_has_no_difference() -> None:
+    accuracy = np.random.default_rng(0).normal(size=20)
+    found = compare(correlated(accuracy, accuracy), correlated(np.ones(20), accuracy))
+    assert [row.measure for row in found.differences if "tau" in row.measure] == []
+    assert "nan" not in shown(found)
 
 
 def test_taus_for_different_targets_are_not_compared() -> None:

@@ -617,6 +617,7 @@ def test_starting_over_removes_what_stages_would_go_on_from(
         ("search", JOURNAL), ("finalist-1", CHECKPOINT),
         ("finalist-2-fractals", CHECKPOINT), ("training", RESULT),
     ]]  # fmt: skip
+    old += [tmp_path / name for name in ("timm/config.json", "model.md", "model-int8.md")]
     own = tmp_path / "training" / "notes.txt"
     for path in (*old, own):
         path.parent.mkdir(exist_ok=True)
@@ -626,8 +627,11 @@ def test_starting_over_removes_what_stages_would_go_on_from(
         with pytest.raises(ValueError, match="is in the folder that --fresh empties"):
             design(pictures, fresh=True, **limits, **needed)
     assert all(path.exists() for path in (*old, own))
+    drawn = {path.name for path in tmp_path.glob("*.svg")}
+    assert drawn >= {"race.svg", "confusion.svg"}
     fakes.stop_in_search(pictures, fresh=True, **limits)
     assert [path for path in (*old, own) if path.exists()] == [own]
+    assert not [*tmp_path.glob("*.svg"), *tmp_path.glob("race.csv")]
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -927,6 +931,10 @@ def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
         assert (first.data, first.train_images, first.epochs) == ("fractal:100", 8_000, 20)
         assert (first.weights, first.architecture) == (None, then.architecture)
         assert (then.weights, then.new_head) == (str(tmp_path / before), True)
+        seconds = (DesignJournal(tmp_path / "design.jsonl").result_of("epochs") or {})["seconds"]
+        macs = cost(then.architecture, then.image_size, 2).macs
+        whole = fitting.enough_epochs(10) * macs / 1e6
+        assert seconds[name] == pytest.approx(whole + 8_000 * 20 / 10)  # images a second
     assert result.family == "resnet"
     assert result.fractals == (20 if warm else 0)
     assert len([c for c in result.commands if "fractal:100" in c]) == len(warm)
@@ -1235,6 +1243,8 @@ def test_uneven_classes_are_balanced_unless_one_does_not_want_it(
     shown = [str(part) for part in DesignRun.summary(result)]
     assert any(line.startswith(words) for line in shown) == (balance != "none")
     assert (words in page) == (balance != "none")
+    for words in ("Balanced accuracy of every network", "The search, best first, per cent; of"):
+        assert (words in page) == (balance != "none")
     title = DesignRun.make(data=str(folder), **given).title
     told = "and networks and epochs are compared by balanced accuracy"
     assert (told in title) == (balance != "none")

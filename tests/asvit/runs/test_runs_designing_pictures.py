@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from asvit.designs.pictures import open_pictures, sampled_facts
 from asvit.designs.result import DesignResult
-from asvit.runs.designing import design
+from asvit.runs.algorithms import design_plan
+from asvit.runs.designing import DesignRun, design
 from tests.asvit.runs.fakes import write_pictures
 from tests.asvit.runs.test_runs_designing import Fakes, fakes, without_times
 
@@ -213,3 +215,19 @@ def test_no_absolute_path_is_stored(stopped: Callable[[str], Path], tmp_path: Pa
     for path in Path("run").rglob("*"):
         if path.is_file():
             assert str(tmp_path) not in path.read_text(), path
+
+
+def test_what_is_said_beforehand_is_of_the_pictures_to_train_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("train", "test"):
+        write_pictures(tmp_path / name, each=24)
+    for path in sorted((tmp_path / "train" / "class1").iterdir())[:18]:
+        path.unlink()
+    facts = sampled_facts(open_pictures(str(tmp_path)), side=64)
+    assert (facts["train"], facts["validation"], facts["sizes"]) == (30, 0, [24, 6])
+    for fewer in (30, 31):
+        monkeypatch.setattr(design_plan, "FRACTALS_BELOW", fewer)
+        title = DesignRun.make(data=str(tmp_path), max_params="1M", hours=1.0).title
+        assert ("fractals " in title) == (fewer == 31)
+        assert "the largest class has 4.0 times the pictures of the smallest" in title

@@ -1,18 +1,21 @@
 """Run folders of tables: what they hold, and what they refuse."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asvit.core.files import write_text
-from asvit.reference.build_result import BuildResult
+from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.runs.algorithms import reference
 from asvit.runs.algorithms.reference import find_devices
 from asvit.runs.folder import newest_run
 from asvit.runs.reference import BuildRun, build_reference
 from tests.asvit.runs import fakes
+from tests.asvit.runs.stored_results import RIGHT
 
 SETTINGS = {"preset": "quick", "n": 6, "device": "cpu"}
 
@@ -66,6 +69,13 @@ def test_one_seed_has_no_noise_to_tell_of(tmp_path: Path) -> None:
     assert "noise ceiling" not in lines[0]
     assert "between seeds" not in lines[0]
     assert "'noise ceiling': 'tau between two training seeds is" in lines[1]
+
+
+def test_one_architecture_without_a_failure_has_no_spread() -> None:
+    rows = [BuiltRow(str(one), 1, 1, (one, one)) for one in (math.nan, 50.0)]
+    facts = next(iter(BuildRun.summary(replace(RIGHT[BuildResult][0], rows=rows))))
+    assert "nan" not in str(facts)
+    assert "fewer than two architectures" in str(facts)
 
 
 def test_a_failed_training_is_told_and_the_run_goes_on(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from asvit.transfer.settings import (
     TransferSettings,
 )
 from tests.asvit.cli.commands import check_refused, run, strict
+from tests.asvit.runs.stored_results import RIGHT
 from tests.asvit.transfer.tiny_scenes import ARCH, DETECTION, SEGMENTATION, make_data, prepared
 from tests.campaigns import forked
 from tests.hostile import sealed_result
@@ -51,6 +52,15 @@ def words(kind: str, out: str = "run", **more: Any) -> list[str]:
     options = [[f"--{name.replace('_', '-')}", str(value)] for name, value in given.items()]
     named = [one for one in options if one[0] != "--architecture"]
     return ["transfer", kind, str(given["architecture"]), *itertools.chain(*named)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric"), [(DetectionRun, "bbox map"), (SegmentationRun, "mean iou")]
+)
+def test_metrics_are_told_with_their_unit(kind: Any, metric: str) -> None:
+    facts, *_ = kind.summary(RIGHT[kind.result_type][0])
+    assert facts[f"{metric} (%)"] == 1.5
+    assert facts["params"] == 10
 
 
 @pytest.fixture
