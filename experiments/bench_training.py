@@ -2,7 +2,8 @@
 
 Run from a checkout: ``python -m experiments.bench_training``. Both train the same network on the
 same pictures with the recipe of Swin: timm's random augmentation, erasing, mixup and CutMix,
-AdamW, a cosine schedule per update, gradient clipping, and a moving average of the weights. The
+AdamW, a cosine schedule per update, gradient clipping, and a moving average of the weights; or,
+with ``--recipe small``, by that of a design: crops, flips and colour jitter alone. The
 plain loop follows timm's training script, from ``create_dataset`` to ``ModelEmaV3``; ours is
 :class:`asvit.training.engine.Engine` with our loader. Epochs of both alternate, and the shortest
 of each counts; the median shows how steady the machine was. On a CPU without data workers the
@@ -24,6 +25,7 @@ from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.utils import AverageMeter, ModelEmaV3, dispatch_clip_grad
 from torch import nn
+from torch.nn import functional as F
 
 from asvit.data import MEAN, STD, FolderDataset
 from asvit.spaces import build
@@ -47,17 +49,19 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=4, help="updates of an epoch")
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--recipe", choices=("swin", "small"), default="swin")
     asked = parser.parse_args()
     side, images = asked.image_size, asked.batch * asked.steps
     what = f"{asked.arch}, {side} px, batches of {asked.batch}, {asked.workers} workers"
     device = start(asked, f"{what}; ms an image")
     settings = TrainSettings.make(
+        recipe=asked.recipe,
         architecture=asked.arch,
         image_size=side,
         batch_size=asked.batch,
         epochs=asked.runs + 1,
         ema=EMA,
-        auto_augment=AUGMENT,
+        **({"auto_augment": AUGMENT} if asked.recipe == "swin" else {}),
     )
     with tempfile.TemporaryDirectory() as folder:
         write_pictures(Path(folder), images, classes=CLASSES, size=(2 * side, 2 * side))
@@ -119,7 +123,9 @@ def plain(
         use_prefetcher=device.type == "cuda",
         re_prob=settings.erasing,
         re_mode="pixel",
-        auto_augment=settings.auto_augment,
+        auto_augment=settings.augmentation.auto_augment,
+        color_jitter=settings.color_jitter,
+        scale=(settings.crop_scale, 1.0),
         interpolation="bicubic",
         mean=MEAN,
         std=STD,
@@ -153,7 +159,10 @@ def plain(
         model.train()
         losses = AverageMeter()
         for step, (images, labels) in enumerate(loader):
-            images, targets = mixup(images.to(device), labels.to(device))
+            images, labels = images.to(device), labels.to(device)
+            targets: torch.Tensor = F.one_hot(labels, CLASSES).float()
+            if settings.augmentation.mixes:
+                images, targets = mixup(images, labels)
             loss = criterion(model(images), targets)
             optimizer.zero_grad()
             loss.backward()

@@ -204,8 +204,9 @@ def test_both_start_from_the_same_weights() -> None:
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
-def test_the_script_prints_both_and_their_ratio(script: Script) -> None:
-    line = "--image-size 32 --batch 4 --steps 1 --runs 1"
+@pytest.mark.parametrize("recipe", ["swin", "small"])
+def test_the_script_prints_both_and_their_ratio(script: Script, recipe: str) -> None:
+    line = f"--image-size 32 --batch 4 --steps 1 --runs 1 --recipe {recipe}"
     threads = torch.get_num_threads()
     try:
         lines = script(bench_training.main, line).splitlines()
