@@ -59,15 +59,30 @@ def write_copy(
         write_timm_folder(content, model, path)
     elif form.name == "safetensors":
         content.write(path)
+    elif form.name == "onnx":
+        graph = graph_of(model, content, batch=batch, opset=opset)
+        return write_graph(graph, path, about=facts_of(content), changes=changes)
     else:
-        network = content.network
-        sizes = {"image_size": network.image_size, "channels": network.in_chans}
-        program = trace(model, **sizes, batch=batch)
-        about = {"asvit": __version__, **content.description}
-        if form.name == "onnx":
-            return write_onnx(program, path, about=about, opset=opset, changes=changes)
-        write_pt2(program, path, about=json.dumps(about, allow_nan=False))
+        program = _traced(model, content, batch)
+        write_pt2(program, path, about=json.dumps(facts_of(content), allow_nan=False))
     return None
+
+
+def graph_of(
+    model: nn.Module, content: WeightsFile, *, batch: int | None = None, opset: int | None = None
+) -> onnx.ModelProto:
+    """The ONNX graph of a network, with its weights; arguments as :func:`write_copy` has them."""
+    return onnx_graph(_traced(model, content, batch), opset=opset)
+
+
+def _traced(model: nn.Module, content: WeightsFile, batch: int | None) -> ExportedProgram:
+    network = content.network
+    return trace(model, image_size=network.image_size, channels=network.in_chans, batch=batch)
+
+
+def facts_of(content: WeightsFile) -> dict[str, Any]:
+    """What a graph says of its network."""
+    return {"asvit": __version__, **content.description}
 
 
 def trace(
@@ -96,29 +111,32 @@ def write_pt2(program: ExportedProgram, path: Path, *, about: str) -> None:
 
 
 def write_onnx(
-    program: ExportedProgram,
-    path: Path,
-    *,
-    about: Mapping[str, Any],
-    opset: int | None = None,
-    changes: Sequence[Change] = (),
+    program: ExportedProgram, path: Path, *, about: Mapping[str, Any], opset: int | None = None
 ) -> int:
-    """Write the program to ``path`` as an ONNX graph with its weights, after ``changes``.
+    """Write the program to ``path`` as :func:`write_graph` does; returns the operator set."""
+    return write_graph(onnx_graph(program, opset=opset), path, about=about)
+
+
+def write_graph(
+    graph: onnx.ModelProto, path: Path, *, about: Mapping[str, Any], changes: Sequence[Change] = ()
+) -> int:
+    """Write an ONNX graph with its weights to ``path``, after ``changes``; it stays as it is.
 
     The JSON object ``about`` becomes metadata, with the digest of the whole file; the names of its
     classes are an entry of their own, too, which needs no knowledge of the rest.
     Returns the operator set of the file.
     """
-    graph = onnx_graph(program, opset=opset)
     for change in changes:
         graph = change(graph)
     texts = {ABOUT: json.dumps({FIELD: UNKNOWN, **about}, allow_nan=False)}
     if about.get("classes"):
         texts[CLASSES] = json.dumps(about["classes"])
+    before = len(graph.metadata_props)
     for key, text in texts.items():
         entry = graph.metadata_props.add()
         entry.key, entry.value = key, text
     write_bytes(path, *sealed(graph.SerializeToString()))
+    del graph.metadata_props[before:]
     return _opset(graph)
 
 

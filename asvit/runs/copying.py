@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,11 +18,13 @@ from asvit.export.comparison import TOLERANCE, Difference, Example, compare, noi
 from asvit.export.formats import Format
 from asvit.export.quantisation import Quantisation, check_quantiser, quantised
 from asvit.export.settings import ExportSettings
-from asvit.export.writers import write_copy
+from asvit.export.writers import facts_of, graph_of, write_copy, write_graph
 from asvit.networks import WeightsFile
 from asvit.runs.quantising import batches, calibration, find_pictures, judge
 
 if TYPE_CHECKING:
+    import onnx
+
     from asvit.export.writers import Change
 
 _BATCHES = (1, 3)  # other sizes than the graphs are traced with
@@ -97,15 +99,15 @@ class Copies:
         return 1 if self.settings.with_preprocessing else self.settings.batch
 
     def _to(self, path: Path, changes: Sequence[Change]) -> int | None:
-        return write_copy(
-            self.form,
-            path,
-            model=self.model,
-            content=self.content,
-            batch=self._batch,
-            opset=self.settings.opset,
-            changes=changes,
-        )
+        content = self.content
+        if self.settings.int8:  # two copies are made of one graph, which takes long to write
+            return write_graph(self._graph, path, about=facts_of(content), changes=changes)
+        how: Any = {"batch": self._batch, "opset": self.settings.opset, "changes": changes}
+        return write_copy(self.form, path, model=self.model, content=content, **how)
+
+    @cached_property
+    def _graph(self) -> onnx.ModelProto:
+        return graph_of(self.model, self.content, batch=self._batch, opset=self.settings.opset)
 
     def _changes(self, *first: Change) -> Sequence[Change]:
         """Those of the network's graph."""
