@@ -115,14 +115,14 @@ def learn(share: float, outside: str, seed: int) -> Case:
     optimizer = torch.optim.Adam(policy.parameters(), lr=0.08)
     reward, baseline = WindowedReward({"accuracy": "higher"}), MovingBaseline()
     gains: list[float] = []
-    drawn: list[tuple[int, bool]] = []  # draws of the policy in each step, the last within or not
+    steps: list[tuple[int, bool]] = []  # draws of the policy in each step, the last within or not
     uniform = 0
     for _ in range(STEPS):
         draws = [policy.sample(generator)]
         while space.params(draws[-1]) > limit and outside == AGAIN and len(draws) < MOST:
             draws.append(policy.sample(generator))
         within = space.params(draws[-1]) <= limit
-        drawn.append((len(draws), within))
+        steps.append((len(draws), within))
         if within:
             (accuracy,) = space.accuracies(draws[-1:])
         elif outside == AGAIN:
@@ -139,20 +139,20 @@ def learn(share: float, outside: str, seed: int) -> Case:
     numbers = {
         "first": fmean(gains[:PART]),
         "last": fmean(gains[-PART:]),
-        "within_first": _within(drawn[:PART]),
-        "within_last": _within(drawn[-PART:]),
+        "within_first": _within(steps[:PART]),
+        "within_last": _within(steps[-PART:]),
         "uniform": 100 * uniform / STEPS,
     }
     ends_within = int(space.params(policy.argmax()) <= limit)
     return {name: round(x, 3) for name, x in numbers.items()} | {"ends_within": ends_within}
 
 
-def _within(drawn: Sequence[tuple[int, bool]]) -> float:
+def _within(steps: Sequence[tuple[int, bool]]) -> float:
     """Share of all draws of some steps that are within the limit, per cent.
 
     Each step ends at its first draw within, so a mean of the steps' own shares would be too high.
     """
-    return 100 * sum(within for _, within in drawn) / sum(draws for draws, _ in drawn)
+    return 100 * sum(within for _, within in steps) / sum(draws for draws, _ in steps)
 
 
 TABLE = Path(__file__).with_name("rejection.csv")

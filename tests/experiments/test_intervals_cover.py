@@ -85,9 +85,9 @@ def test_words_about_random_draws_follow_from_the_rows() -> None:
     lowest, highest = min(means), max(means)
     assert f"{len(draws)} random draws end anywhere from {lowest:.1f} to {highest:.1f} %" in page
     assert f"(standard deviation {between} between networks, {seeds:.1f} between" in page
-    found = correlate(widths, means, better="higher", samples=10_000)
-    low, high = found.tau_interval
-    assert f"τ {found.tau:.2f} ({low:.2f} to {high:.2f})" in page
+    ranking = correlate(widths, means, better="higher", samples=10_000)
+    low, high = ranking.tau_interval
+    assert f"τ {ranking.tau:.2f} ({low:.2f} to {high:.2f})" in page
     words = f"{between} on hard ones, where training seeds alone give {seeds:.1f}"
     assert words in said("evidence_designs")
 
