@@ -357,10 +357,8 @@ def test_batches_that_cannot_be_made() -> None:
 
 def test_processes_with_fewer_images_than_the_model_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Fit, "least_images", 2)
-    line = (
-        "each of 2 processes has 1 of a batch of 2 images, and the model needs 2; use --batch-"
-    )
-    with pytest.raises(ValueError, match=f"^{message}size 4 or more$"):
+    line = "each of 2 processes has 1 of a batch of 2 images, and the model needs 2; use --batch-"
+    with pytest.raises(ValueError, match=f"^{line}size 4 or more$"):
         run("a", world=2)
 
 
