@@ -56,6 +56,33 @@ def test_a_transform_follows_the_seed_and_survives_pickling(
     assert seen[0].dtype == torch.uint8
 
 
+@pytest.mark.parametrize("policy", [None, "3a"])  # the two that timm jitters with
+@pytest.mark.parametrize("strength", [0.2, 1.5])  # factors of 0 and above 2, too
+def test_colours_are_varied_as_timm_varies_them(
+    picture: Image.Image, policy: str | None, strength: float
+) -> None:
+    from timm.data import create_transform
+
+    ours = Augmentation(auto_augment=policy, color_jitter=strength, scale=0.5)
+    theirs: Any = create_transform(
+        32,
+        is_training=True,
+        auto_augment=policy,
+        color_jitter=strength,
+        scale=(0.5, 1.0),
+        interpolation="bicubic",
+        mean=MEAN,
+        use_prefetcher=True,
+    )
+    pixels = []
+    for transform in (ours.train_transform(32, mean=MEAN), theirs):
+        with preserved_random_state():
+            seed_all(3)
+            pixels.append(torch.stack([torch.as_tensor(transform(picture)) for _ in range(60)]))
+    assert torch.equal(*pixels)
+    assert pixels[0].unique(dim=0).shape == pixels[0].shape
+
+
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 def test_torch_resizes_the_same_crops_but_for_rounding(
     picture: Image.Image, interpolation: str
