@@ -2,16 +2,18 @@
 
 import copy
 import inspect
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.module_tracker import ModuleTracker
 
 from proxies.functional import InterceptOperations, Operation
 from proxies.messages import fault
@@ -76,45 +78,79 @@ def count(
         >>> proxies.count(torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), image_size=32)
         Cost(params=216, macs=221184)
     """
-    return count_by_module(module, image_size, channels, rules=rules)[""]
+    return _whole(_on_meta(module), image_size, channels, rules)
+
+
+def count_in_place(module: nn.Module, image_size: int, channels: int) -> Cost:
+    """:func:`count` for a module that nothing else uses: on the meta device it is not copied."""
+    there = all(tensor.is_meta for tensor in _tensors(module))
+    return _whole(module if there else _on_meta(module), image_size, channels, "core")
+
+
+def _whole(skeleton: nn.Module, image_size: int, channels: int, rules: Rules) -> Cost:
+    macs = _macs(skeleton, image_size, channels, rules, _Whole())
+    return Cost(parameters(skeleton), macs[_WHOLE])
 
 
 def count_by_module(
     module: nn.Module, image_size: int = 224, channels: int = 3, *, rules: Rules = "core"
 ) -> dict[str, Cost]:
     """:func:`count` for the module, under the name ``""``, and for every submodule by its name."""
+    skeleton, tracker = _on_meta(module), ModuleTracker()
+    _name_containers(skeleton, tracker.parents)
+    macs = _macs(skeleton, image_size, channels, rules, tracker)
+    whole = type(skeleton).__name__  # with which PyTorch prefixes names
+    macs[whole] = macs[_WHOLE]
+    return {
+        name: Cost(parameters(part), macs[f"{whole}.{name}".rstrip(".")])
+        for name, part in skeleton.named_modules()
+    }
+
+
+_WHOLE = "Global"  # what PyTorch calls all that runs
+
+
+class _Whole(ModuleTracker):
+    """Leaves modules alone, as all that they do counts together."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def _macs(
+    skeleton: nn.Module, image_size: int, channels: int, rules: Rules, tracker: ModuleTracker
+) -> Counter[str]:
+    """Multiply-adds of all that the tracker names, of a module on the meta device."""
     if rules not in get_args(Rules):
         raise ValueError(f"rules={rules!r} is not one of {', '.join(map(repr, get_args(Rules)))}")
-    skeleton = _on_meta(module).eval()
+    skeleton.eval()
     first = next((p for p in skeleton.parameters() if p.is_floating_point()), None)
     dtype = torch.get_default_dtype() if first is None else first.dtype
     image = torch.empty(1, channels, image_size, image_size, dtype=dtype, device="meta")
-    with ExitStack() as stack, torch.no_grad(), FlopCounterMode(display=False) as counter:
+    counter, products = FlopCounterMode(display=False), _ProductsOnly(tracker.parents)
+    counter.mod_tracker = tracker
+    with ExitStack() as stack, torch.no_grad(), counter:
         # Keep nn.TransformerEncoderLayer off its fused operator, which counts as 0.
         mha = torch.backends.mha
         stack.callback(mha.set_fastpath_enabled, mha.get_fastpath_enabled())
         mha.set_fastpath_enabled(False)
         try:
-            _name_containers(skeleton, counter.mod_tracker.parents)
-            with _ProductsOnly(counter) as products:
+            with products:
                 skeleton(image)
         except MemoryError:
             raise
         except Exception as error:  # the network may be anybody's
             raise ValueError(
-                f"cannot count {type(module).__name__} on {tuple(image.shape)} images: "
+                f"cannot count {type(skeleton).__name__} on {tuple(image.shape)} images: "
                 f"{fault(error)}"
             ) from error
-    # PyTorch counts 2 for a multiply-add, and prefixes names with the class of the whole.
-    macs = Counter({n: sum(ops.values()) // 2 for n, ops in counter.get_flop_counts().items()})
-    if rules == "fvcore":
-        macs.update(products.charges)
-    whole = type(skeleton).__name__
-    macs[whole] = macs["Global"]
-    return {
-        name: Cost(parameters(part), macs[f"{whole}.{name}".rstrip(".")])
-        for name, part in skeleton.named_modules()
-    }
+    # PyTorch counts 2 for a multiply-add.
+    counts = counter.get_flop_counts()
+    macs = products.macs + Counter({n: sum(ops.values()) // 2 for n, ops in counts.items()})
+    return macs + products.charges if rules == "fvcore" else macs
 
 
 def _name_containers(skeleton: nn.Module, running: set[str]) -> None:
@@ -142,12 +178,17 @@ def _name_containers(skeleton: nn.Module, running: set[str]) -> None:
 
 
 class _ProductsOnly(InterceptOperations):
-    """Skip operations that keep the shape and are not products; they take most of the time."""
+    """Run products, and skip what keeps the shape.
 
-    def __init__(self, counter: FlopCounterMode) -> None:
+    The meta device takes up to milliseconds for an operation, so the usual products are counted
+    here; only others, and those that cannot be run, are left to PyTorch.
+    """
+
+    def __init__(self, running: set[str]) -> None:
         super().__init__()
-        self.charges = Counter[str]()  # what fvcore charges for operations, by module name
-        self._counter = counter
+        self.macs = Counter[str]()  # of products that are counted here, by module name
+        self.charges = Counter[str]()  # what fvcore charges for operations, likewise
+        self._running = running  # names of the modules that are being called
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func in _CHARGES and args:
@@ -156,9 +197,15 @@ class _ProductsOnly(InterceptOperations):
             if call.get("training"):
                 each += 3  # a batch norm computes its statistics
             charge = each * int(call["input"].numel())
-            self.charges.update(dict.fromkeys(self._counter.mod_tracker.parents, charge))
+            self.charges.update(dict.fromkeys(self._running, charge))
         if func in _FREE and args:
-            return args[0]
+            return args[0].detach()
+        if func in _ELEMENTWISE and _keeps_the_first(*args, **kwargs):
+            return args[0].detach()
+        if func in _PRODUCTS and not kwargs and (product := _PRODUCTS[func](*args)):
+            shape, macs = product
+            self.macs.update(dict.fromkeys(self._running, macs))
+            return torch.empty(shape, dtype=args[0].dtype, device="meta")
         if func is F.scaled_dot_product_attention and not kwargs.get("enable_gqa"):
             return _attention_products(*args, **kwargs)
         return func(*args, **kwargs)
@@ -169,7 +216,84 @@ def _attention_products(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__
     return query @ key.transpose(-1, -2) @ value
 
 
-_FREE = {F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm, F.gelu, F.dropout}
+def _keeps_the_first(first: object, *others: object, **options: object) -> bool:
+    """Whether the result of an elementwise operation is laid out as its first argument is."""
+
+    def alike(other: object) -> bool:
+        if isinstance(other, Tensor):
+            return (other.shape, other.dtype, other.device) == like and other.is_contiguous()
+        return isinstance(other, (int, float))
+
+    if options or not isinstance(first, Tensor) or not first.is_floating_point():
+        return False
+    like = first.shape, first.dtype, first.device
+    return first.is_contiguous() and all(map(alike, others))
+
+
+Product = tuple[tuple[int, ...], int]  # shape of the result, and multiply-adds
+
+
+def _linear(images: Tensor, weight: Tensor, bias: Tensor | None = None) -> Product | None:
+    """A linear map; None if it is not as usual, or an error."""
+    if not _fit(images, weight, bias) or weight.dim() != 2 or not images.dim():
+        return None
+    rows, columns = weight.shape
+    if images.shape[-1] != columns:
+        return None
+    return (*images.shape[:-1], rows), images.numel() * rows
+
+
+def _convolution(
+    images: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Product | None:
+    """A convolution; None if it is not as usual, or an error."""
+    if not _fit(images, weight, bias) or images.dim() != weight.dim() or isinstance(padding, str):
+        return None
+    (count, channels, *sides), (kernels, depth, *windows) = images.shape, weight.shape
+    if channels != depth * groups or kernels % groups:
+        return None
+
+    def each(value: Any) -> Sequence[int]:
+        return (value,) * len(sides) if isinstance(value, int) else value
+
+    steps = zip(sides, windows, each(stride), each(padding), each(dilation), strict=True)
+    left = [
+        (side + 2 * pad - dilated * (window - 1) - 1) // step + 1
+        for side, window, step, pad, dilated in steps
+    ]
+    if min(left) < 1:
+        return None
+    return (count, kernels, *left), count * math.prod(left) * weight.numel()
+
+
+def _fit(images: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether these are on the meta device with one dtype, and there is a bias for each row."""
+    parts = (images, weight) if bias is None else (images, weight, bias)
+    if any(part.dtype != images.dtype or not part.is_meta for part in parts):
+        return False
+    return bias is None or bias.shape == weight.shape[:1]
+
+
+_FREE = {
+    *(F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm),
+    *(F.gelu, F.silu, F.hardswish, F.hardsigmoid, F.dropout),
+}
+_ELEMENTWISE = {
+    *(torch.relu, torch.sigmoid, torch.tanh, F.relu, Tensor.relu, Tensor.sigmoid, Tensor.tanh),
+    *(torch.add, torch.sub, torch.mul, torch.div),
+    *(Tensor.add, Tensor.sub, Tensor.mul, Tensor.div),
+    *(Tensor.add_, Tensor.sub_, Tensor.mul_, Tensor.div_),
+}
+_PRODUCTS: Mapping[Callable[..., Any], Callable[..., Product | None]] = {
+    F.linear: _linear,
+    **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), _convolution),
+}
 
 
 #: fvcore's charge per element of the first argument, without gain; a gain adds 1.
@@ -188,15 +312,19 @@ def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    """Parameters, buffers and plain tensors that its parts have."""
+    for part in module.modules():
+        values = (*part._parameters.values(), *part._buffers.values(), *vars(part).values())
+        yield from (value for value in values if isinstance(value, Tensor))
+
+
 def _on_meta(module: nn.Module) -> nn.Module:
     """A copy of the module with tensors on the meta device."""
     memo: dict[int, object] = {}
-    for part in module.modules():
-        tensors = [*part._parameters.values(), *part._buffers.values(), *vars(part).values()]
-        for tensor in tensors:
-            if isinstance(tensor, Tensor):
-                empty = torch.empty_like(tensor, device="meta", requires_grad=False)
-                is_parameter = isinstance(tensor, nn.Parameter)
-                memo[id(tensor)] = nn.Parameter(empty, False) if is_parameter else empty
+    for tensor in _tensors(module):
+        empty = torch.empty_like(tensor, device="meta", requires_grad=False)
+        is_parameter = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = nn.Parameter(empty, False) if is_parameter else empty
     # A deep copy uses the objects in its memo instead of copying.
     return copy.deepcopy(module, memo)

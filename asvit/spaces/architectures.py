@@ -16,7 +16,7 @@ from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.families import FIXED, PREFIX, FixedArchitecture, is_timm_model
-from proxies.counts import Cost, count, count_by_module
+from proxies.counts import Cost, count, count_by_module, count_in_place
 from proxies.functional import InterceptOperations, Operation
 from proxies.text import shown
 
@@ -112,7 +112,7 @@ def _cost(arch: Architecture, image_size: int, num_classes: int, in_chans: int) 
     if type(arch) is Genotype:  # a subclass may build another network
         return asvit_cost(arch, image_size, num_classes, in_chans)
     sizes: Any = {"image_size": image_size, "num_classes": num_classes, "in_chans": in_chans}
-    return count(build_on_meta(arch, **sizes), image_size, in_chans)
+    return count_in_place(build_on_meta(arch, **sizes), image_size, in_chans)
 
 
 def build_on_meta(

@@ -5,6 +5,7 @@ import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from proxies.counts import Cost, count, count_by_module
 from tests.proxies.networks import Lambda
@@ -44,6 +45,57 @@ def test_anchors(name):
         model = timm.create_model(name)
     assert count(model) == Cost(params, core)
     assert count(model, rules="fvcore") == Cost(params, fvcore)
+
+
+def squeezed(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Changes the shape of a result in place, which leaves what it was made of as it is."""
+    F.gelu(x).unsqueeze_(0)
+    (x + x).unsqueeze_(0)
+    return module.layer(x)
+
+
+# What is run in full here, and on the meta device by rules of ours.
+CALLS = {
+    "strides": nn.Conv2d(3, 6, (3, 2), stride=(2, 3), padding=(2, 1), dilation=(1, 2)),
+    "groups": nn.Sequential(nn.Conv2d(3, 6, 1), nn.Conv2d(6, 4, 3, groups=2, bias=False)),
+    "sides in words": nn.Conv2d(3, 4, 3, padding="same"),
+    "mirrored sides": nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
+    "numbers for pairs": Lambda(
+        lambda own, x: F.conv2d(x, own.layer.weight, None, 2, 1, 1), layer=nn.Conv2d(3, 4, 3)
+    ),
+    "by name": Lambda(
+        lambda own, x: F.conv2d(input=x, weight=own.layer.weight), layer=nn.Conv2d(3, 4, 3)
+    ),
+    "no batch": Lambda(lambda own, x: own.layer(x[0])[None], layer=nn.Conv2d(3, 4, 3)),
+    "one dimension": nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 5, stride=2)),
+    "three dimensions": nn.Sequential(nn.Unflatten(2, (2, 4)), nn.Conv3d(3, 4, (2, 3, 3))),
+    "transposed": nn.ConvTranspose2d(3, 4, 2, stride=2),
+    "a vector": nn.Sequential(nn.Flatten(0), nn.Linear(192, 5)),
+    "a change in place": Lambda(squeezed, layer=nn.Conv2d(3, 4, 3)),
+    "a broadcast": Lambda(
+        lambda own, x: own.layer(x.mean(1, keepdim=True) + x), layer=nn.Conv2d(3, 4, 3)
+    ),
+    "other dtypes": Lambda(
+        lambda own, x: own.layer((x + x.double()).float()), layer=nn.Conv2d(3, 4, 3)
+    ),
+    "a layout": Lambda(
+        lambda own, x: own.layer((x.contiguous() + x.transpose(2, 3)).view(-1, 8)),
+        layer=nn.Linear(8, 2),
+    ),
+    "sums and gates": Lambda(
+        lambda own, x: own.layer((x * 2 + x - 1).mul_(x.sigmoid()).relu() / 3),
+        layer=nn.Conv2d(3, 4, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_call_counts_as_it_does_where_it_is_run(name):
+    module = CALLS[name].eval()
+    with FlopCounterMode(display=False) as whole, torch.no_grad():
+        module(torch.randn(1, 3, 8, 8))
+    assert count(module, 8).macs * 2 == whole.get_total_flops()
+    assert count_by_module(module, 8)[""] == count(module, 8)
 
 
 SHARED = nn.Linear(8, 8, bias=False)
@@ -179,6 +231,10 @@ def test_unknown_rules_are_refused():
         (lambda: nn.Linear(7, 7), r"cannot count Linear on \(1, 3, 8, 8\) images: "),
         (lambda: timm.create_model("deit_tiny_patch16_224"), "Input height"),
         (lambda: Lambda(lambda _, x: x * x.sum().item()), "cannot count Lambda"),
+        (lambda: nn.Conv2d(4, 2, 1), "cannot count Conv2d"),
+        (lambda: nn.Conv2d(3, 2, 9), "cannot count Conv2d"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 4, 1).double(), nn.Conv2d(4, 4, 1)), "cannot count"),
+        (lambda: Lambda(lambda own, x: x + own.more, more=torch.ones(7)), "cannot count Lambda"),
     ],
 )
 def test_what_cannot_be_counted_says_why_in_one_line(make, message):
