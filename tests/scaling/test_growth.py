@@ -272,8 +272,11 @@ MEASURING = {"repeats": 1, "image_size": 32, "points": 4, "device": "cpu"}
 
 @pytest.mark.parametrize(
     ("network", "width", "budget"),
-    [(windows(), 32, "4M"), (plain(shiftvit), 24, "1.2M"), (plain(Residual), 16, "1.2M")],
-    ids=["windows", "shift", "residual"],
+    [
+        pytest.param(windows(), 32, "4M", id="windows"),
+        pytest.param(plain(shiftvit), 24, "1.2M", id="shift", marks=pytest.mark.nightly),
+        pytest.param(plain(Residual), 16, "1.2M", id="residual"),
+    ],
 )
 def test_networks_of_every_kind_grow(network, width: int, budget: str) -> None:
     build, costs = network

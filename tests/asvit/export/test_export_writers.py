@@ -49,7 +49,13 @@ def check_both_graphs(model: nn.Module, folder: Path) -> None:
             assert difference(found[batch], outputs).relative <= 1e-4, (name, batch)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.nightly] * (name in ("mixed", "psvit2d")))
+        for name in NETWORKS
+    ],
+)
 def test_graphs_agree_on_any_number_of_images(name: str, tmp_path: Path) -> None:
     check_both_graphs(NETWORKS[name]().eval(), tmp_path)
 

@@ -115,7 +115,14 @@ def test_channels_may_come_last(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["asvit", "shiftvit", "psvit 1d", "psvit 2d", "deit, converted", "pvt, converted"]
+    "name",
+    [
+        "asvit",
+        "shiftvit",
+        "pvt, converted",
+        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("psvit 1d", "psvit 2d")),
+        pytest.param("deit, converted", marks=pytest.mark.nightly),
+    ],
 )
 def test_compiles_as_one_graph(name):
     model, image = make(name)

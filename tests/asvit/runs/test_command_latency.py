@@ -25,7 +25,7 @@ from asvit.spaces import cost, load_space
 from proxies.latency import COMMAND, Latency
 from tests.asvit.cli.commands import run
 
-TEXT = "4,8,2|2,4,2|2,2,2|2,1,2|16"
+TEXT = "shift:1,1,1,1|2|8|1|16"
 PYTHON = shlex.quote(sys.executable)
 LIMIT = 1_300  # milliseconds: half of the networks are above it
 

@@ -243,8 +243,9 @@ def test_another_device_and_other_images_are_refused(
     lines = lines[:-1]  # so that something is to be done
     if kind == "search":  # which writes its settings, with a device of their own, last
         old = old.replace('"device"', '(?<={)"device"')
-    changed = re.sub(f"(?s)(.*){old}", rf"\g<1>{new}", "".join(lines))  # the last one
-    state.write_bytes(summed(changed.encode()))
+    text = "".join(lines)
+    *_, last = re.finditer(old, text)
+    state.write_bytes(summed(f"{text[: last.start()]}{new}{text[last.end() :]}".encode()))
     before = content(folder)
     assert call(kind, folder) == 3
     assert told in capsys.readouterr().err

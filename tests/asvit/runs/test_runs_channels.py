@@ -94,7 +94,12 @@ def test_a_training_and_what_it_stores(
 
 @pytest.mark.parametrize(
     ("form", "out"),
-    [("onnx", "a.onnx"), ("timm", "a"), ("pt2", "a.pt2"), ("safetensors", "a.safetensors")],
+    [
+        ("onnx", "a.onnx"),
+        ("timm", "a"),
+        pytest.param("pt2", "a.pt2", marks=pytest.mark.nightly),
+        pytest.param("safetensors", "a.safetensors", marks=pytest.mark.nightly),
+    ],
 )
 def test_copies_have_the_channels_and_how_images_are_prepared(
     five: Path, trained: Path, tmp_path: Path, form: str, out: str
@@ -252,6 +257,7 @@ def test_a_search_counts_the_channels(five: Path, tmp_path: Path) -> None:
     assert size.params <= 150_000
 
 
+@pytest.mark.nightly  # a search of other images does
 def test_workers_measure_the_same(five: Path, tmp_path: Path) -> None:
     from asvit.executors import Workers
 
@@ -424,10 +430,17 @@ def test_a_design_counts_channels_and_shows_pictures(
     assert by_each[0] == by_each[1] == by_each[2]
     printed = forked.printed(tmp_path, forked.STDOUT)
     assert "32 px, 5 channels of uint16, 2 classes" in printed
+
+
+@pytest.mark.nightly  # other tests have copies in int8, and the script for other images
+def test_an_int8_copy_prepares_images_of_other_kinds(
+    five: Path, trained: Path, tmp_path: Path
+) -> None:
+    files = FolderDataset(five).paths[:3]
     small = tmp_path / "small"
     small.mkdir()
     exported = export_network(
-        str(out),
+        str(trained),
         to="onnx",
         int8=True,
         tolerance=100,

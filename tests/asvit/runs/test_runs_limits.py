@@ -129,7 +129,12 @@ def test_nothing_outside_is_measured_or_reported(
 
 @pytest.mark.parametrize(
     ("space", "controller"),
-    [("shiftvit", "reinforce"), ("psvit1d", "tpe"), ("psvit2d", "nsga2"), ("mixed", "random")],
+    [
+        ("shiftvit", "reinforce"),
+        ("mixed", "random"),
+        pytest.param("psvit1d", "tpe", marks=pytest.mark.nightly),
+        pytest.param("psvit2d", "nsga2", marks=pytest.mark.nightly),
+    ],
 )
 def test_other_spaces_have_limits_too(space: str, controller: str, tmp_path: Path) -> None:
     macs = cost(load_space(space).sample(np.random.default_rng(1)), 64).macs

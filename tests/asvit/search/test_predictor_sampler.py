@@ -67,7 +67,13 @@ def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
     assert runs[0] != runs[2]
 
 
-@pytest.mark.parametrize(("space", "depths"), [("resnet", "2,2,6,2"), ("shiftvit", "3,3,9,3")])
+@pytest.mark.parametrize(
+    ("space", "depths"),
+    [
+        ("resnet", "2,2,6,2"),
+        pytest.param("shiftvit", "3,3,9,3", marks=pytest.mark.nightly),
+    ],
+)
 def test_depths_that_are_no_choice_of_the_space_suit_its_parents(
     space: str, depths: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,8 +50,10 @@ def stop_after(events):
     "space",
     [
         "shiftvit",
-        "mixed",
-        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("psvit1d", "psvit2d")),
+        *(
+            pytest.param(name, marks=pytest.mark.nightly)
+            for name in ("mixed", "psvit1d", "psvit2d")
+        ),
     ],
 )
 def test_a_stopped_scaling_ends_as_one_that_was_not(space, tmp_path):
