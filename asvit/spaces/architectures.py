@@ -136,9 +136,13 @@ class _SkipInitialisation(InterceptOperations):
     """Skips in-place initialisers of meta tensors, which take most of the construction time."""
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if func in _INITIALISERS and args[0].is_meta:
-            return args[0]
-        return func(*args, **kwargs)
+        if func in _INITIALISERS:
+            tensor = args[0]
+        elif getattr(func, "__module__", None) == nn.init.__name__:
+            tensor = kwargs["tensor"]  # these name their arguments as they pass them on
+        else:
+            return func(*args, **kwargs)
+        return tensor if tensor.is_meta else func(*args, **kwargs)
 
 
 _INITIALISERS = {
