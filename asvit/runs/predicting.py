@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asvit.core.codec import content_fault
 from asvit.core.digests import check_digest, read_sealed_json, without_digest
@@ -31,6 +31,7 @@ from asvit.runs.exporting import find_source
 from asvit.runs.folder import kind_in, kind_noun
 from asvit.runs.timm_classifiers import published_classifier, timm_preparation
 from asvit.spaces.families import PREFIX
+from asvit.training.layout import fast_layout, use_products
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.memory import out_of_memory
@@ -143,7 +144,7 @@ def open_classifier(
     """
     if weights.startswith(PREFIX):
         content = published_classifier(weights, image_size)
-        return Classifier.of(Path(weights), content, by_torch(content.load(), device))
+        return Classifier.of(Path(weights), content, _by_torch(content.load(), device))
     file = weights_path(weights)
     if not file.exists():
         _check_finished(file.parent)
@@ -159,7 +160,14 @@ def open_classifier(
     content, model, _ = find_source(source)
     facts = {**facts, **preparation_facts(content.facts), **content.facts}
     content = replace(content, facts=facts)
-    return Classifier.of(file, content, by_torch(model, device))
+    return Classifier.of(file, content, _by_torch(model, device))
+
+
+def _by_torch(model: nn.Module, device: torch.device) -> Run:
+    """Runs a network that nothing else uses on a device, on a CPU as trainings run it."""
+    use_products(model, device)
+    model.register_forward_pre_hook(lambda _, given: (fast_layout(given[0]),))
+    return by_torch(model, device)
 
 
 def find_pictures(images: Iterable[str | Path]) -> Iterator[Path]:
@@ -210,7 +218,7 @@ class Classifier:
             model = content.load()
         except ValueError as error:
             raise ValueError(f"{path}: {first_line(error)}") from error
-        return cls.of(path, content, by_torch(model, device))
+        return cls.of(path, content, _by_torch(model, device))
 
     @classmethod
     def _from_onnx(cls, path: Path) -> Classifier:
