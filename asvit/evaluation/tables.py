@@ -1,11 +1,13 @@
 """The result of a test as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from asvit.core.summary import Cell, Estimate, Table
 from asvit.evaluation.result import ClassRow, EvaluationResult
 
 _WORST = 20  # classes of a summary
+_PICTURES = 20  # that were left out, likewise
 
 
 def worst_classes(classes: Sequence[ClassRow]) -> Table:
@@ -15,6 +17,13 @@ def worst_classes(classes: Sequence[ClassRow]) -> Table:
         title = f"The worst {_WORST} of {len(classes)} classes by F1, per cent"
         classes = sorted(classes, key=lambda row: row.f1)[:_WORST]
     return class_table(classes, title)
+
+
+def pictures_table(reasons: Mapping[str, str], title: str) -> Table:
+    """Pictures that are left out, and why; of many the first, as the result has all."""
+    if len(reasons) > _PICTURES:
+        title += f": the first {_PICTURES} of {len(reasons):,}, all of which the result has"
+    return Table(["picture", "why"], list(islice(reasons.items(), _PICTURES)), title)
 
 
 def class_table(classes: Sequence[ClassRow], title: str) -> Table:

@@ -26,6 +26,7 @@ from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult, balance_in_words
 from asvit.designs.settings import DesignSettings
+from asvit.evaluation.tables import pictures_table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
 from asvit.runs.search import variance_in_words, variance_table
@@ -119,7 +120,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             ("Pictures left out of the test, which had changed", result.left_out),
         ):
             if reasons:
-                yield Table(["picture", "why"], list(reasons.items()), title)
+                yield pictures_table(reasons, title)
 
 
 @with_options(DesignSettings, DesignRun, CallOptions)

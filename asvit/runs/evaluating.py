@@ -13,10 +13,10 @@ from asvit.core.journal import Journal
 from asvit.core.run_files import ANSWERS, PREDICTIONS, TEST_FIGURES, TESTED
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
-from asvit.core.summary import Estimate, SummaryPart, Table
+from asvit.core.summary import Estimate, SummaryPart
 from asvit.evaluation.result import EvaluationResult, Tested
 from asvit.evaluation.settings import EvaluationSettings
-from asvit.evaluation.tables import confusion_table, worst_classes
+from asvit.evaluation.tables import confusion_table, pictures_table, worst_classes
 from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
@@ -94,11 +94,8 @@ class EvaluationRun(Run[EvaluationSettings, EvaluationResult, EvaluationJournal]
                 "it is worse"
             )
         if result.unreadable:
-            yield Table(
-                ["picture", "why"],
-                list(result.unreadable.items()),
-                f"{len(result.unreadable):,} picture(s) left out, which could not be read",
-            )
+            count = f"{len(result.unreadable):,} picture(s) left out, which could not be read"
+            yield pictures_table(result.unreadable, count)
         yield (f"{result.architecture}, {result.image_size} px; in {clock(result.wall_seconds)}")
 
 

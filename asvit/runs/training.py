@@ -22,6 +22,7 @@ from asvit.core.run_files import (
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
+from asvit.evaluation.tables import pictures_table
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import imported
 from asvit.runs.shared import SharedRun
@@ -95,8 +96,12 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
             f"{network.architecture}: {result.params:,} params, {result.macs:,} multiply-adds at "
             f"{network.image_size} px, {network.num_classes} classes"
         )
-        for name, times in result.bad_images.items():
-            yield legible(f"could not be read and was replaced {times} times: {name}")
+        if result.bad_images:
+            reasons = {
+                legible(name): f"replaced {times:,} times"
+                for name, times in result.bad_images.items()
+            }
+            yield pictures_table(reasons, "Images that could not be read")
         yield f"{len(result.history)} epochs in {clock(result.wall_seconds)}"
         if result.saved is not None:
             yield _tokens(result.stages)
