@@ -260,11 +260,6 @@ def sampled_facts(images: LabelledImages, *, side: int) -> Mapping[str, Any]:
     }
 
 
-def imbalance(sizes: Sequence[int]) -> float:
-    """Pictures of the largest class over those of the smallest, by the pictures of each."""
-    return max(sizes) / max(1, min(sizes))
-
-
 def in_words(pictures: Mapping[str, str]) -> str:
     """A few pictures with what is wrong with each."""
     return some_of([f"{name} ({why})" for name, why in pictures.items()])

@@ -6,10 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def imbalance(labels: ArrayLike) -> float:
-    """Images of the largest class over those of the smallest that has any; 1 without images."""
-    sizes = np.unique(np.asarray(labels), return_counts=True)[1]
-    return float(sizes.max() / sizes.min()) if len(sizes) else 1.0
+def imbalance(sizes: ArrayLike) -> float:
+    """Images of the largest class over those of the smallest that has any, by those of each.
+
+    1 without images.
+    """
+    some = [size for size in np.asarray(sizes).tolist() if size]
+    return max(some) / min(some) if some else 1.0
 
 
 def class_weights(labels: ArrayLike, classes: int) -> NDArray[np.float32]:

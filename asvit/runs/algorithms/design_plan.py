@@ -30,7 +30,6 @@ from asvit.designs.fitting import (
     enough_epochs,
     per_pixel,
 )
-from asvit.designs.pictures import imbalance
 from asvit.designs.pretrained import HUB, Pretrained, candidates, check_weights, largest
 from asvit.designs.settings import FRACTALS_BELOW, DesignSettings
 from asvit.designs.sizes import Sizes
@@ -44,6 +43,7 @@ from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import UnionSpace, load_space
 from asvit.spaces.base import Architecture
 from asvit.spaces.families import PREFIX
+from asvit.training.balance import imbalance
 from asvit.training.recipes import RECIPES
 from proxies.latency import Latency
 from proxies.messages import first_line

@@ -28,7 +28,6 @@ from asvit.designs.fitting import SIDES
 from asvit.designs.journal import DesignJournal, Stage
 from asvit.designs.pictures import (
     PictureList,
-    imbalance,
     in_words,
     is_generated,
     open_pictures,
@@ -73,6 +72,7 @@ from asvit.search.result import SearchResult
 from asvit.search.settings import ACCURACY, LIMITS, OF_LATENCY
 from asvit.search.trained import networks_by_hand
 from asvit.spaces import load_space
+from asvit.training.balance import imbalance
 from asvit.training.distillation import load_teacher
 from asvit.training.metrics import MOST_PICTURES, predictions_of, seconds_of_an_epoch
 from asvit.training.pretrained import weights_paths

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
 import torch
 
 from asvit._version import __version__
@@ -351,7 +352,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "source": self.sets.provenance["source"],
             "pixels": str(self.sets.kind),
             "picture": self.sets.kind.picture,
-            "imbalance": imbalance(self.sets.train.labels),
+            "imbalance": imbalance(np.bincount(self.sets.train.labels)),
             "steps_per_epoch": session.steps,
             "stages": session.origin.stages,
             "saved": session.saved,
