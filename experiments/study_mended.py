@@ -163,6 +163,8 @@ def tau(
 ) -> Estimate:
     """Kendall's tau over some pairs of networks, with a 95 % interval by the jackknife.
 
+    Pairs with equal numbers are left out, as in Goodman and Kruskal's gamma.
+
     Args:
         x: A measure of each network; NaN where it failed.
         y: What it is to rank.
