@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FEW = 2_000  # pictures, with fewer of which weights from elsewhere are the better start
 TOP = 5  # of "top-5", which is always 100 % with so many classes or fewer
 
-WARMUP_SHARE = 5  # the default warm-up takes at most a fifth of the epochs
+WARMUP_SHARE = 5  # a warm-up takes at most a fifth of a training, unless its epochs are given
 _BRANCHES = 2  # of compact parts, as in asvit.convert
 _SOFT_WEIGHT = 0.1  # of the teacher in soft distillation, as in DeiT
 _BELOW = ("min_lr", "warmup_lr")  # at most the learning rate

@@ -38,6 +38,7 @@ from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import ordered_loader, shuffled_loader
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.pretrained import weights_path
+from asvit.training.settings import WARMUP_SHARE
 from asvit.training.short import parameter_groups
 from asvit.training.step_log import StepLog
 from asvit.transfer.datasets import AugmentedBatches, Sample
@@ -109,7 +110,8 @@ class Task(ABC, Generic[S]):
 
     def lr_factor(self, step: int, steps: int) -> float:
         """The learning rate of a step as a fraction of the highest: linear warm-up, then decay."""
-        return min((step + 1) / (self.settings.warmup + 1), 1.0) * self.decay(step, steps)
+        warmup = min(self.settings.warmup, steps // WARMUP_SHARE)
+        return min((step + 1) / (warmup + 1), 1.0) * self.decay(step, steps)
 
     @torch.no_grad()  # inference mode would cache tensors that training cannot use
     def evaluate(

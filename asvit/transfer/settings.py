@@ -70,7 +70,7 @@ class TransferSettings(Settings):
     batch_size: int = setting(16, "Images of a step, over all processes.", at_least=2)
     learning_rate: float = setting(1e-4, "Highest learning rate of AdamW.", above=0)
     weight_decay: float = setting(0.05, "Decoupled weight decay of matrices.", at_least=0, below=1)
-    warmup: int = setting(500, "Steps of linear warm-up.", at_least=0)
+    warmup: int = setting(500, "Steps of linear warm-up, a fifth of all at most.", at_least=0)
     clip: float = setting(0.0, "Largest gradient norm; 0 for no limit.", at_least=0)
     drop_path: float = setting(0.2, "Drop-path of the last block.", at_least=0, below=1)
     frozen_stages: int = setting(0, "Stages that are not trained.", at_least=0)

@@ -91,6 +91,9 @@ def test_schedules_at_single_steps() -> None:
     assert factors(Segmentation, warmup=0) == pytest.approx([1 - s / 12 for s in range(12)])
     tenths = [*(1,) * 8, 0.1, 0.1, 0.01]
     assert factors(detector.Detection, warmup=1) == pytest.approx([0.5, *tenths])
+    # A short training ends its warm-up after a fifth of its steps.
+    thirds = [1 / 3, 2 / 3, *(1,) * 7, 0.1, 0.1, 0.01]
+    assert factors(detector.Detection, warmup=500) == pytest.approx(thirds)
 
 
 def test_the_network_and_the_colours_come_from_the_weights(tmp_path: Path) -> None:
