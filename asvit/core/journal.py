@@ -61,6 +61,7 @@ class Journal(Store[S]):
         """
         own = {"kind": result.kind, "noun": result.noun, "settings_type": settings}
         own |= {"record_types": (record,), "start_types": start}
+        own["__module__"] = record.__module__  # not this one
         return type(f"{record.__name__}Journal", (cls,), own)
 
     @classmethod
