@@ -135,8 +135,10 @@ class Comparison:
                 how = f"in pairs on {cases:,} {what}"
                 if not cases:
                     how = "as of independent samples, from the interval of each"
-                p = next((f"; McNemar's p {e.p:.3g}" for e in group if not math.isnan(e.p)), "")
-                yield f"{place} − 1: {names}: {how}{p}"
+                for each in group:
+                    if not math.isnan(each.p):
+                        how += f"; McNemar's p of {each.measure.replace('_', ' ')} {each.p:.3g}"
+                yield f"{place} − 1: {names}: {how}"
             if len(known) < len(own):
                 yield (
                     f"{place} − 1: others are single values; by how much another seed would "
