@@ -85,7 +85,8 @@ def test_tokens_are_summarised_where_there_were_stages(folder: Path) -> None:
     assert "saved 26.7% of the multiply-adds" in line
     plain = TrainRun.summary(replace(result, saved=None, stages=()))
     assert [part.title for part in plain if isinstance(part, Table)] == [
-        "On the validation images, per cent"
+        "On the validation images, per cent",
+        "Images that could not be read",
     ]
 
 
