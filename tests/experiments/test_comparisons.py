@@ -205,6 +205,7 @@ def test_growths_to_one_budget_are_trained(script: Script, trained: list[Any]) -
     assert script(compare_growths.main, f"{line} --print").splitlines() == printed[len(rows) :]
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("small")
 def test_rules_and_growth_to_one_budget_are_trained(
     monkeypatch: pytest.MonkeyPatch, script: Script
@@ -276,6 +277,7 @@ def test_the_table_has_every_measure_and_target(script: Script) -> None:
     assert cells(script(tau_table.main, line)) == lines  # measures nothing
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("_table")
 def test_a_study_has_a_row_for_every_variant(script: Script) -> None:
     lines = cells(script(study_measures.main, "--reference tiny.csv --repeats 1"))

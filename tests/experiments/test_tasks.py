@@ -49,7 +49,13 @@ def test_drawn_sets_share_their_test_and_the_larger_has_the_smaller() -> None:
     assert few.picture(300).tobytes() != few.picture(0).tobytes()
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.nightly] * (name == "large-textures-300"))
+        for name in TASKS
+    ],
+)
 def test_every_task_has_all_classes_in_both_parts(name: str, tmp_path: Path) -> None:
     classes = len(TASKS[name].images(TASKS[name].train, TASKS[name].test).classes)
     task = replace(TASKS[name], train=2 * classes, test=classes)

@@ -120,7 +120,10 @@ def test_copies_have_the_channels_and_how_images_are_prepared(
         assert all(a.probability == pytest.approx(b.probability, abs=1e-4) for a, b in pairs)
 
 
-@pytest.mark.parametrize("architecture", ["timm:resnet10t", "shift:1,1,1,1|1|8|1|16"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["timm:resnet10t", pytest.param("shift:1,1,1,1|1|8|1|16", marks=pytest.mark.nightly)],
+)
 def test_copies_for_timm_keep_the_first_convolution(tmp_path: Path, architecture: str) -> None:
     """timm would adapt it from three channels, and drop it where it cannot."""
     network = Network(architecture, 32, 3, 5)

@@ -238,7 +238,13 @@ def test_real_growth_to_a_time_goes_on_with_the_processor_that_it_was_started_on
     assert timed == before
 
 
-@pytest.mark.parametrize("more", [{"rule": "shape"}, {"grow": "depth,width,expansion"}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"rule": "shape"},
+        pytest.param({"grow": "depth,width,expansion"}, marks=pytest.mark.nightly),
+    ],
+)
 def test_real_expansions_grow(tmp_path: Path, more: dict[str, str]) -> None:
     asked = {**REAL, "budget": "3M", "stop_within": 0.05, **more}
     result = run_scaling(out=tmp_path / "run", **asked)

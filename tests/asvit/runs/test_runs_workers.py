@@ -171,6 +171,7 @@ def test_passes_of_fewer_repeats_have_the_same_values_up_to_rounding(
     )
 
 
+@pytest.mark.nightly
 def test_threads_of_this_process_do_not_matter(tmp_path: Path, alone: bytes) -> None:
     import torch
 
