@@ -198,10 +198,10 @@ class _ProductsOnly(InterceptOperations):
                 each += 3  # a batch norm computes its statistics
             charge = each * int(call["input"].numel())
             self.charges.update(dict.fromkeys(self._running, charge))
-        if func in _FREE and args:
-            return args[0].detach()
-        if func in _ELEMENTWISE and _keeps_the_first(*args, **kwargs):
-            return args[0].detach()
+        if (func in _FREE and args) or (
+            func in _ELEMENTWISE and _keeps_the_first(*args, **kwargs)
+        ):
+            return args[0].detach()  # another tensor, whose shape may be changed in place
         if func in _PRODUCTS and not kwargs and (product := _PRODUCTS[func](*args)):
             shape, macs = product
             self.macs.update(dict.fromkeys(self._running, macs))

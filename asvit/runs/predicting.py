@@ -166,7 +166,7 @@ def open_classifier(
 def _by_torch(model: nn.Module, device: torch.device) -> Run:
     """Runs a network that nothing else uses on a device, on a CPU as trainings run it."""
     use_products(model, device)
-    model.register_forward_pre_hook(lambda _, given: (fast_layout(given[0]),))
+    model.register_forward_pre_hook(lambda _, inputs: (fast_layout(inputs[0]),))
     return by_torch(model, device)
 
 

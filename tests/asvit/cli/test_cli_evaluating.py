@@ -60,8 +60,8 @@ def test_runs_are_compared_side_by_side() -> None:
     lines = told.stdout.splitlines()
     assert lines[:2] == ["1: test at-32", "2: test at-64"]
     assert any(line.split() == ["image_size", "32", "64"] for line in lines)
-    told = "in pairs on 9 pictures that both tested; McNemar's p of accuracy "
-    assert any(told in line for line in lines)
+    words = "in pairs on 9 pictures that both tested; McNemar's p of accuracy "
+    assert any(words in line for line in lines)
     data = strict(run("compare", "at-32", "at-64", "--json").stdout)
     assert data["settings"] == {"image_size": [32, 64]}
     assert [one["kind"] for one in data["runs"]] == ["test", "test"]

@@ -175,9 +175,9 @@ def test_a_truncated_image_is_replaced_and_counted(tmp_path: Path) -> None:
     bad = json.loads(result.stdout)["bad_images"]
     assert {Path(name).name for name in bad} == {"2.png"}
     assert all(times >= 1 for times in bad.values())
-    told = result.stderr.partition("Images that could not be read")[2]
-    assert "2.png" in told
-    assert f"replaced {max(bad.values())} times" in told
+    table = result.stderr.partition("Images that could not be read")[2]
+    assert "2.png" in table
+    assert f"replaced {max(bad.values())} times" in table
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(
