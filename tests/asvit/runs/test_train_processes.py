@@ -191,9 +191,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # test_loaders has lost workers of one process
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_worker_of_one_process_changes_nothing(
     tmp_path: Path, undisturbed: Path, victim: int
 ) -> None:
