@@ -215,6 +215,8 @@ class DesignResult(Result, Model):
         if not any(racer.validation > chosen.validation for racer in others):
             return ""
         expected = "a pretrained network" if chosen.pretrained else "one of the first family"
+        if chosen.by_hand and not self.ranked:
+            expected = "the one made by hand of the first family"
         return (
             f"; as {expected} it has the benefit of the doubt: no other led by two standard "
             "errors on the validation pictures, and far enough to tell"

@@ -270,9 +270,9 @@ class DesignPlan:
     def choice(self) -> Mapping[str, Any]:
         """Which finalist is trained on all pictures, and for how many epochs or hours at most.
 
-        One from scratch of another family than the first has to be better by two standard
-        errors, and far enough to tell how it will end: with few pictures chance would choose, and
-        what learns fastest is not always best in the end.
+        One that is not expected to win has to be better by two standard errors, and far enough
+        to tell how it will end: with few pictures chance would choose, and what learns fastest is
+        not always best in the end.
         """
         scores = {name: self.results[name]["validation"] for name in self.trained}
         count = self._validated
@@ -676,8 +676,14 @@ class DesignPlan:
         return {"learning_rate": _TUNING * self._recipe["learning_rate"]} if published else {}
 
     def _is_expected(self, network: Mapping[str, Any]) -> bool:
-        """Whether a network would be expected to win before any was trained."""
-        return "pretrained" in network or network["family"] == self._first_family
+        """Whether a network would be expected to win before the last round.
+
+        Of the first family that is the one made by hand, unless the search ranks.
+        """
+        if "pretrained" in network:
+            return True
+        chosen: bool = network["by_hand"] or self.results["search"]["ranked"]
+        return chosen and network["family"] == self._first_family
 
     @property
     def _first_family(self) -> str:

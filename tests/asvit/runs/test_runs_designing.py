@@ -841,6 +841,35 @@ def test_another_family_has_to_beat_the_first_by_two_standard_errors(
 
 
 @pytest.mark.parametrize(
+    ("accuracies", "ranked", "winner"),
+    [
+        ((1.75, 1.31), False, "finalist-2"),
+        ((1.75, 1.31), True, "finalist-1"),
+        ((60.0, 57.0), False, "finalist-2"),  # of 1,200 pictures: 4 points
+        ((60.0, 55.0), False, "finalist-1"),
+        ((57.0, 60.0), True, "finalist-2"),
+    ],
+)
+def test_a_search_that_ranks_nothing_has_to_beat_the_network_made_by_hand(
+    accuracies: tuple[float, float], ranked: bool, winner: str, tmp_path: Path
+) -> None:
+    networks = [entry("shiftvit", by_hand=False), entry("shiftvit")]
+    results = {
+        "search": {"ranked": ranked},
+        "finalists": {"networks": networks, "pretrained": []},
+        "epochs": {"pictures": {}},
+        "pictures": {"train": 6_000, "test": 6_000, "classes": list("abcde")},
+        **{
+            f"finalist-{place}": {"validation": top1, "epoch_seconds": 1.0, "epochs": 1_000}
+            for place, top1 in enumerate(accuracies, 1)
+        },
+    }
+    settings = DesignSettings(data="digits", max_macs=10_000_000, space="shiftvit,swin")
+    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+    assert plan.choice()["winner"] == winner
+
+
+@pytest.mark.parametrize(
     ("accuracy", "epochs", "sizes", "weights"),
     [
         (54.0, 26, [300] * 10, None),  # after 975 updates; a tenth by chance
