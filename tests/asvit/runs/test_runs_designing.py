@@ -854,7 +854,7 @@ def test_a_search_that_ranks_nothing_has_to_beat_the_network_made_by_hand(
     accuracies: tuple[float, float], ranked: bool, winner: str, tmp_path: Path
 ) -> None:
     networks = [entry("shiftvit", by_hand=False), entry("shiftvit")]
-    results = {
+    results: dict[str, Any] = {
         "search": {"ranked": ranked},
         "finalists": {"networks": networks, "pretrained": []},
         "epochs": {"pictures": {}},
