@@ -1,11 +1,11 @@
-"""The ShiftViT space: depth split, feed-forward ratio, and the shift; and that of its stems."""
+"""The ShiftViT space: depth split, feed-forward ratio, and the shift; and that of its parts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from asvit.architectures.parts import PART_CHOICES, PUBLISHED
-from asvit.architectures.shiftvit import PREFIX, ShiftArchitecture
+from asvit.architectures.parts import PART_CHOICES, PUBLISHED, Parts
+from asvit.architectures.shiftvit import PARTS, PREFIX, ShiftArchitecture
 from asvit.models import ShiftViT
 from asvit.spaces.asvit import AsVitPartsSpace
 from asvit.spaces.base import (
@@ -19,7 +19,7 @@ from asvit.spaces.base import (
 
 #: Pixels per side for which stage 4 has one position.
 LEAST_SIDE: Final = 32
-_STEM: Final = {"stem": PART_CHOICES["stem"]}
+_PARTS: Final = {name: PART_CHOICES[name] for name in PARTS}
 
 
 @register_space
@@ -51,21 +51,21 @@ class ShiftViTSpace(SearchSpace):
 
     def __contains__(self, arch: Architecture) -> bool:
         """See :meth:`SearchSpace.__contains__`; depths may be grown."""
-        return super().__contains__(arch) and arch.stem == PUBLISHED.stem
+        return super().__contains__(arch) and _parts(arch) == _parts(PUBLISHED)
 
     def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
-        if arch.stem != PUBLISHED.stem:
+        if _parts(arch) != _parts(PUBLISHED):
             raise ValueError(
-                f"{arch} is not in space {self.name!r}, whose stem is the published one; "
-                f"leave out ;stem={arch.stem} or use space 'shiftvit-parts'"
+                f"{arch} is not in space {self.name!r}, whose parts are the published ones; "
+                f"leave out ;{str(arch).partition(';')[2]} or use space 'shiftvit-parts'"
             )
         return _sizes(arch)
 
     def features(self, arch: ShiftArchitecture) -> dict[str, float]:
-        """See :meth:`SearchSpace.features`; with the stem, the number of blocks and the width."""
-        stem = dimension_features(_STEM, [arch.stem])
-        return super().features(arch) | stem | size_features(sum(arch.depths), arch.width)
+        """See :meth:`SearchSpace.features`; with the parts, the number of blocks and the width."""
+        parts = dimension_features(_PARTS, _parts(arch))
+        return super().features(arch) | parts | size_features(sum(arch.depths), arch.width)
 
     def from_values(self, values: Sequence[Any]) -> ShiftArchitecture:
         """See :meth:`SearchSpace.from_values`."""
@@ -88,32 +88,37 @@ class ShiftViTSpace(SearchSpace):
 
 @register_space
 class ShiftViTPartsSpace(ShiftViTSpace):
-    """The ShiftViT space with the stem as a further dimension."""
+    """The ShiftViT space with stem and initial weights as further dimensions."""
 
     name = "shiftvit-parts"
-    description = "ShiftViT with stems of patches or of convolutions"
-    by_hand = ("shift:2,2,6,2|4|12|1|96;stem=conv",)
+    description = "ShiftViT with stems of patches or of convolutions, and initial weights"
+    by_hand = ("shift:2,2,6,2|4|12|1|96;stem=conv,init=width",)
     paper = "ShiftViT, arXiv:2201.10801; stems of 2106.14881"
-    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {**ShiftViTSpace.dimensions, **_STEM}
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {**ShiftViTSpace.dimensions, **_PARTS}
     legend: ClassVar[Mapping[str, str]] = {
         **ShiftViTSpace.legend,
-        "stem": AsVitPartsSpace.legend["stem"],
+        **{name: AsVitPartsSpace.legend[name] for name in PARTS},
     }
 
     def __contains__(self, arch: Architecture) -> bool:
-        """See :meth:`SearchSpace.__contains__`; any stem."""
+        """See :meth:`SearchSpace.__contains__`; any parts."""
         return type(arch) is self.architecture
 
     def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
-        return (*_sizes(arch), arch.stem)
+        return (*_sizes(arch), *_parts(arch))
 
     def from_values(self, values: Sequence[Any]) -> ShiftArchitecture:
         """See :meth:`SearchSpace.from_values`."""
-        *sizes, stem = values
-        return replace(super().from_values(sizes), stem=stem)
+        sizes, parts = values[: -len(PARTS)], values[-len(PARTS) :]
+        return replace(super().from_values(sizes), **dict(zip(PARTS, parts, strict=True)))
 
 
 def _sizes(arch: ShiftArchitecture) -> tuple[Choice, ...]:
     """The choices in the dimensions of the published networks."""
     return (*arch.depths, arch.ratio, arch.n_div, arch.step)
+
+
+def _parts(arch: ShiftArchitecture | Parts) -> tuple[str, ...]:
+    """The choices of the parts."""
+    return tuple(getattr(arch, name) for name in PARTS)
