@@ -1,11 +1,10 @@
-"""Which parts of an As-ViT and of a ShiftViT pay: stem, head, local mixing, initial weights.
+"""Which parts of an As-ViT pay: stem, head, local mixing, initial weights.
 
 Six random topologies, each as wide as a limit allows with its parts, are trained on three sets of
-pictures. Of As-ViT: with the parts of the published network but weights drawn by width, with each
-other part alone, and with each beside a convolutional stem and a linear head. Of ShiftViT: with
-the published parts, each other one alone, and both. Differences are paired by topology. The table
-also has rows of parts that did not pay and are no choice any more: position biases, mimetic
-initialisation, LayerScale, mixing before the attention, a layer norm in the stem.
+pictures: with the parts of the published network but weights drawn by width, with each other part
+alone, and with each beside a convolutional stem and a linear head. Differences are paired by
+topology. The table also has rows of parts that did not pay and are no choice any more: position
+biases, mimetic initialisation, LayerScale, mixing before the attention, a layer norm in the stem.
 
 Run from a checkout: ``python -m experiments.compare_parts --jobs 2``.
 """
@@ -18,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from asvit.architectures.genotype import Genotype
 from asvit.architectures.parts import Parts
+from asvit.models.asvit import AsViT
 from asvit.reference.variance import variance_components
 from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
-from asvit.spaces import build, load_space
-from asvit.spaces.architectures import with_parts
-from asvit.spaces.base import Architecture
+from asvit.spaces import load_space
 from experiments.study import (
     Study,
     cases,
@@ -48,23 +47,14 @@ DROPPED = (
     *("mixing=both", "mixing=block", "positions=bias", "init=mimetic", "scale=0.1"),
     "stem=conv-ln",
 )
-_ASVIT: Mapping[str, Parts] = {
+#: Name -> parts: those changed alone, and those changed where stem and head are others already.
+PARTS: Mapping[str, Parts] = {
     BASE: _ALONE,
     TOGETHER: _WITH,
     "stem=conv": replace(_ALONE, stem="conv"),
     "head=linear": replace(_ALONE, head="linear"),
     **{f"{TOGETHER}, {part}={to}": replace(_WITH, **{part: to}) for part, to in _CHANGES},
     **{f"{part}={to}": replace(_ALONE, **{part: to}) for part, to in _CHANGES},
-}
-#: System -> name -> parts: of As-ViT those changed alone, and where stem and head are others.
-PARTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
-    "asvit": {name: vars(parts) for name, parts in _ASVIT.items()},
-    "shiftvit": {
-        BASE: {},
-        "stem=conv": {"stem": "conv"},
-        "init=width": {"init": "width"},
-        "stem=conv, init=width": {"stem": "conv", "init": "width"},
-    },
 }
 TOPOLOGIES = 6
 #: Pictures -> steps of a training, limit of multiply-adds, and augmentation.
@@ -80,7 +70,6 @@ SETS: Mapping[str, tuple[int, int, Mapping[str, Any]]] = {
 class Row:
     """One training."""
 
-    system: str
     pictures: str
     parts: str
     topology: int
@@ -89,28 +78,27 @@ class Row:
 
 
 @cache
-def topologies(system: str) -> list[Architecture]:
-    """The random topologies; those of As-ViT have one block in each stage."""
+def topologies() -> list[Genotype]:
+    """The random topologies, of one block in each stage."""
     rng = np.random.default_rng(7)
-    return [load_space(system).sample(rng) for _ in range(TOPOLOGIES)]
+    return [load_space("asvit").sample(rng) for _ in range(TOPOLOGIES)]
 
 
-def train(system: str, pictures: str, parts: str, topology: int) -> Mapping[str, object]:
+def train(pictures: str, parts: str, topology: int) -> Mapping[str, object]:
     """The accuracy of a topology made of some parts."""
     (steps, most, augmentation), (task, images) = SETS[pictures], load_task(pictures)
-    wanted = with_parts(topologies(system)[topology], PARTS[system][parts])
-    space = f"{system}-parts"
+    wanted = replace(topologies()[topology], parts=PARTS[parts])
     limits = TrainingSearchSettings(
         trainings=1,
-        space=space,
+        space="asvit-parts",
         image_size=task.side,
         classes=images.classes,
         max_macs=most,
     )
-    chosen = Limits(load_space(space), limits).network(wanted)
+    chosen = Limits(load_space("asvit-parts"), limits).network(wanted)
     recipe = task.recipe(steps, batch_size=32 if task.side > 32 else 64)
     recipe = replace(recipe, **augmentation)
-    fresh = partial(build, chosen, task.side, images.classes)
+    fresh = partial(AsViT, chosen, img_size=task.side, num_classes=images.classes)
     accuracy = fit_fresh(fresh, images, recipe, seed=topology, by_width=False)
     return {"architecture": str(chosen), "accuracy": accuracy}
 
@@ -118,23 +106,14 @@ def train(system: str, pictures: str, parts: str, topology: int) -> Mapping[str,
 STUDY = Study(
     Row,
     Path(__file__).with_name("parts.csv"),
-    [
-        {"system": system, **case}
-        for system, parts in PARTS.items()
-        for case in cases(topology=range(TOPOLOGIES), pictures=SETS, parts=parts)
-    ],
+    cases(topology=range(TOPOLOGIES), pictures=SETS, parts=PARTS),
     train,
 )
 
 
-def rows_of(system: str) -> list[Row]:
-    """The stored rows of a system."""
-    return [row for row in STUDY.rows() if row.system == system]
-
-
 def table() -> str:
-    """Points that stem and head of an As-ViT gain, and others more than both, as Markdown."""
-    known = grouped(rows_of("asvit"), ("parts", "pictures"))
+    """Points that stem and head gain, and what other parts add to both, as Markdown."""
+    known = grouped(STUDY.rows(), ("parts", "pictures"))
     pairs = [(name, BASE) for name in (TOGETHER, "stem=conv", "head=linear")]
     changed = [*(f"{part}={to}" for part, to in _CHANGES), *DROPPED]
     pairs += [(f"{TOGETHER}, {change}", TOGETHER) for change in changed]
@@ -152,12 +131,6 @@ def table() -> str:
     return markdown({f"parts, {count} topologies": "l", **dict.fromkeys(SETS, "r")}, lines)
 
 
-def shift_table() -> str:
-    """Points that parts of a ShiftViT gain over the published ones, as Markdown."""
-    rows = rows_of("shiftvit")
-    return gains(rows, "parts", BASE, lines=(), column="pictures", pair=("topology",))
-
-
 def shares(rows: Sequence[Row]) -> list[str]:
     """Cells of the shares of variance of parts, topologies, and the rest."""
     causes = {
@@ -168,8 +141,7 @@ def shares(rows: Sequence[Row]) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(pivot(STUDY.main(__doc__), ("system", "parts"), "pictures", mean_cell))
+    rows = STUDY.main(__doc__)
+    print(pivot(rows, ("parts",), "pictures", mean_cell))
     for base in (BASE, TOGETHER):
-        of_asvit = rows_of("asvit")
-        print(gains(of_asvit, "parts", base, lines=(), column="pictures", pair=("topology",)))
-    print(shift_table())
+        print(gains(rows, "parts", base, lines=(), column="pictures", pair=("topology",)))

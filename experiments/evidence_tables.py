@@ -126,7 +126,7 @@ def _complete(module: Any) -> str:
 
 def _shares() -> str:
     """What accuracies depend on: shares of variance in the studies of families and of parts."""
-    parts = grouped(compare_parts.rows_of("asvit"), ("pictures",))
+    parts = grouped(compare_parts.STUDY.rows(), ("pictures",))
     lines = [
         ["nine families, four networks of each", *study_mended.shares(study_mended.STUDY.rows())]
     ]
@@ -148,7 +148,6 @@ def _part(module: object, file: Path, number: int) -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "shares": _shares,
     "parts": compare_parts.table,
-    "parts, shiftvit": compare_parts.shift_table,
     "resnets": partial(_complete, compare_resnets),
     "families": study_designs.table,
     "families, ahead": study_designs.ahead,
