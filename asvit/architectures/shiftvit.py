@@ -1,7 +1,7 @@
 """The ShiftViT architecture as text and as a frozen dataclass.
 
-``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``, and parts such as ``;stem=conv,init=width`` behind it
-that are not the published ones.
+``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``, and ``;stem=conv`` behind it for another stem than the
+published one.
 """
 
 import re
@@ -25,8 +25,6 @@ _CHOICES: Final[Mapping[str, range]] = {
     "width": range(1, 1025),
 }
 _RATIOS: Final = (1, 64)
-#: The parts of a ShiftViT, among those of :mod:`asvit.architectures.parts`.
-PARTS: Final = ("stem", "init")
 _WHOLE: Final = " *([0-9]{1,5}) *"
 _DECIMALS: Final = 6
 _DECIMAL: Final = rf" *([0-9]{{1,5}}(?:\.[0-9]{{1,{_DECIMALS}}})?) *"
@@ -37,7 +35,7 @@ _TEXT: Final = re.compile(
 
 @dataclass(frozen=True)
 class ShiftArchitecture(Growable):
-    """``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH[;PART=...,PART=...]``: a ShiftViT architecture.
+    """``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH[;stem=STEM]``: a ShiftViT architecture.
 
     References:
         Wang et al. 2022, arXiv:2201.10801.
@@ -51,7 +49,6 @@ class ShiftArchitecture(Growable):
     step: int = 1  # positions by which a group moves; 0 for none
     width: int = DEFAULT_WIDTH  # channels of stage 1, 1 to 1024; each later stage doubles them
     stem: str = PUBLISHED.stem  # as in :class:`asvit.architectures.parts.Parts`
-    init: str = PUBLISHED.init  # the same
 
     def __post_init__(self) -> None:
         # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
@@ -64,7 +61,7 @@ class ShiftArchitecture(Growable):
         if not low <= ratio <= high:
             raise ValueError(f"ratio={ratio:g} is not allowed; use {low} to {high}")
         object.__setattr__(self, "ratio", int(ratio) if ratio.is_integer() else ratio)
-        str(self)  # each part is one of its choices
+        Parts(stem=self.stem)  # one of its choices
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -74,23 +71,16 @@ class ShiftArchitecture(Growable):
         if match is None:
             raise ValueError(f"{shown(text)} is not {FORM}")
         parts = Parts.parse(other) if semicolon else PUBLISHED
-        own = {name: getattr(parts, name) for name in PARTS}
-        if parts != Parts(**own):
+        if parts != Parts(stem=parts.stem):
             raise ValueError(
-                f"{shown(text)} has parts of an As-ViT; a ShiftViT has {' and '.join(PARTS)} alone"
+                f"{shown(text)} has parts of an As-ViT; a ShiftViT has the stem alone"
             )
         *depths, ratio, n_div, step, width = match.groups()
         a, b, c, d = map(int, depths)
-        return cls((a, b, c, d), float(ratio), int(n_div), int(step), int(width), **own)
+        return cls((a, b, c, d), float(ratio), int(n_div), int(step), int(width), parts.stem)
 
     def __str__(self) -> str:
         """The canonical text."""
         depths = ",".join(map(str, self.depths))
         text = f"{PREFIX}{depths}|{self.ratio}|{self.n_div}|{self.step}|{self.width}"
-        parts = str(self._parts)
-        return f"{text};{parts}" if parts else text
-
-    @property
-    def _parts(self) -> Parts:
-        """The parts; raises ValueError if one is not one of its choices."""
-        return Parts(**{name: getattr(self, name) for name in PARTS})
+        return text if self.stem == PUBLISHED.stem else f"{text};stem={self.stem}"

@@ -38,8 +38,6 @@ class ShiftViT(StagedNetwork):
         act_layer: ``"gelu"`` or, for the paper's ablation, ``"relu"``.
         stem: ``"patch"``, or ``"conv"`` for two convolutions of stride 2 with a batch norm between
             them, which round sides up.
-        init: ``"0.02"``, the standard deviation of initial weights, or ``"width"`` for one that
-            suits the width of each layer (Glorot and Bengio 2010).
         proj_drop_rate: Dropout in the feed-forward parts.
 
     Raises:
@@ -64,7 +62,6 @@ class ShiftViT(StagedNetwork):
         norm_layer: str = "groupnorm1",
         act_layer: str = "gelu",
         stem: str = "patch",
-        init: str = "0.02",
         in_chans: int = 3,
         num_classes: int = 1000,
         global_pool: str = "avg",
@@ -82,10 +79,8 @@ class ShiftViT(StagedNetwork):
         block = partial(
             ShiftBlock, n_div=n_div, step=step, norm=norm, act=act, drop=proj_drop_rate
         )
-        for name, choice in {"stem": stem, "init": init}.items():
-            if choice not in PART_CHOICES[name]:
-                raise ValueError(unknown(name, choice, PART_CHOICES[name]))
-        self.weights_suit_width = init == "width"
+        if stem not in PART_CHOICES["stem"]:
+            raise ValueError(unknown("stem", stem, PART_CHOICES["stem"]))
         self.patch_embed = PatchEmbedding(in_chans, width, norm, stem)
         self.layers = nn.ModuleList()
         rates = drop_path_rates(drop_path_rate, depths)
@@ -96,15 +91,6 @@ class ShiftViT(StagedNetwork):
                 BlockStage(blocks, nn.Identity() if last else Merging(dim, norm=norm))
             )
         self._add_head(norm(self.num_features), num_classes, global_pool, drop_rate)
-
-    def _init_weights(self, module: nn.Module) -> None:
-        if not self.weights_suit_width:
-            super()._init_weights(module)
-        elif isinstance(module, self._initialised):
-            linear = cast("nn.Linear", module)  # a convolution is one of its patches
-            nn.init.xavier_uniform_(linear.weight.flatten(1))
-            if linear.bias is not None:
-                nn.init.zeros_(linear.bias)
 
     def _embed(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, width, H/4, W/4]``."""

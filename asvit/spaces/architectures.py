@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from asvit.architectures.genotype import STAGES, Genotype
 from asvit.architectures.parts import PART_CHOICES
-from asvit.architectures.shiftvit import PARTS as SHIFT_PARTS
 from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
@@ -51,11 +50,10 @@ def build(
             network's default: 0 except for some timm models.
         drop: Dropout before the head; None for the network's default.
         stem: What makes tokens of the image, as in texts of As-ViT and ShiftViT; None keeps the
-            part of the architecture.
-        head: What makes classes of the pooled features, of As-ViT alone.
-        mixing: Whether 3 x 3 depthwise convolutions in feed-forward parts mix neighbours, of
-            As-ViT alone.
-        init: How initial weights are drawn, of As-ViT and ShiftViT.
+            part of the architecture. The others are parts of As-ViT alone.
+        head: What makes classes of the pooled features.
+        mixing: Whether 3 x 3 depthwise convolutions in feed-forward parts mix neighbours.
+        init: How initial weights are drawn.
 
     Raises:
         ValueError: If the text is wrong, timm has no such model, the sizes do not fit, the
@@ -212,7 +210,7 @@ def with_parts(arch: Architecture, parts: Mapping[str, str]) -> Architecture:
     """
     known: Iterable[str] = ()
     if isinstance(arch, Genotype | ShiftArchitecture):
-        known = PART_CHOICES if isinstance(arch, Genotype) else SHIFT_PARTS
+        known = PART_CHOICES if isinstance(arch, Genotype) else ("stem",)
     for name in parts:
         if name not in known:
             listed = ", ".join(known) or "none"

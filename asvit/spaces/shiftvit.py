@@ -1,11 +1,11 @@
-"""The ShiftViT space: depth split, feed-forward ratio, and the shift; and that of its parts."""
+"""The ShiftViT space: depth split, feed-forward ratio, and the shift; and that of its stems."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from asvit.architectures.parts import PART_CHOICES, PUBLISHED, Parts
-from asvit.architectures.shiftvit import PARTS, PREFIX, ShiftArchitecture
+from asvit.architectures.parts import PART_CHOICES, PUBLISHED
+from asvit.architectures.shiftvit import PREFIX, ShiftArchitecture
 from asvit.models import ShiftViT
 from asvit.spaces.asvit import AsVitPartsSpace
 from asvit.spaces.base import (
@@ -19,7 +19,7 @@ from asvit.spaces.base import (
 
 #: Pixels per side for which stage 4 has one position.
 LEAST_SIDE: Final = 32
-_PARTS: Final = {name: PART_CHOICES[name] for name in PARTS}
+_STEM: Final = {"stem": PART_CHOICES["stem"]}
 
 
 @register_space
@@ -51,21 +51,21 @@ class ShiftViTSpace(SearchSpace):
 
     def __contains__(self, arch: Architecture) -> bool:
         """See :meth:`SearchSpace.__contains__`; depths may be grown."""
-        return super().__contains__(arch) and _parts(arch) == _parts(PUBLISHED)
+        return super().__contains__(arch) and arch.stem == PUBLISHED.stem
 
     def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
-        if _parts(arch) != _parts(PUBLISHED):
+        if arch.stem != PUBLISHED.stem:
             raise ValueError(
-                f"{arch} is not in space {self.name!r}, whose parts are the published ones; "
-                f"leave out ;{str(arch).partition(';')[2]} or use space 'shiftvit-parts'"
+                f"{arch} is not in space {self.name!r}, whose stem is the published one; "
+                f"leave out ;stem={arch.stem} or use space 'shiftvit-parts'"
             )
         return _sizes(arch)
 
     def features(self, arch: ShiftArchitecture) -> dict[str, float]:
-        """See :meth:`SearchSpace.features`; with the parts, the number of blocks and the width."""
-        parts = dimension_features(_PARTS, _parts(arch))
-        return super().features(arch) | parts | size_features(sum(arch.depths), arch.width)
+        """See :meth:`SearchSpace.features`; with the stem, the number of blocks and the width."""
+        stem = dimension_features(_STEM, [arch.stem])
+        return super().features(arch) | stem | size_features(sum(arch.depths), arch.width)
 
     def from_values(self, values: Sequence[Any]) -> ShiftArchitecture:
         """See :meth:`SearchSpace.from_values`."""
@@ -88,37 +88,32 @@ class ShiftViTSpace(SearchSpace):
 
 @register_space
 class ShiftViTPartsSpace(ShiftViTSpace):
-    """The ShiftViT space with stem and initial weights as further dimensions."""
+    """The ShiftViT space with the stem as a further dimension."""
 
     name = "shiftvit-parts"
-    description = "ShiftViT with stems of patches or of convolutions, and initial weights"
-    by_hand = ("shift:2,2,6,2|4|12|1|96;stem=conv,init=width",)
+    description = "ShiftViT with stems of patches or of convolutions"
+    by_hand = ("shift:2,2,6,2|4|12|1|96;stem=conv",)
     paper = "ShiftViT, arXiv:2201.10801; stems of 2106.14881"
-    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {**ShiftViTSpace.dimensions, **_PARTS}
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {**ShiftViTSpace.dimensions, **_STEM}
     legend: ClassVar[Mapping[str, str]] = {
         **ShiftViTSpace.legend,
-        **{name: AsVitPartsSpace.legend[name] for name in PARTS},
+        "stem": AsVitPartsSpace.legend["stem"],
     }
 
     def __contains__(self, arch: Architecture) -> bool:
-        """See :meth:`SearchSpace.__contains__`; any parts."""
+        """See :meth:`SearchSpace.__contains__`; any stem."""
         return type(arch) is self.architecture
 
     def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
-        return (*_sizes(arch), *_parts(arch))
+        return (*_sizes(arch), arch.stem)
 
     def from_values(self, values: Sequence[Any]) -> ShiftArchitecture:
         """See :meth:`SearchSpace.from_values`."""
-        sizes, parts = values[: -len(PARTS)], values[-len(PARTS) :]
-        return replace(super().from_values(sizes), **dict(zip(PARTS, parts, strict=True)))
+        *sizes, stem = values
+        return replace(super().from_values(sizes), stem=stem)
 
 
 def _sizes(arch: ShiftArchitecture) -> tuple[Choice, ...]:
     """The choices in the dimensions of the published networks."""
     return (*arch.depths, arch.ratio, arch.n_div, arch.step)
-
-
-def _parts(arch: ShiftArchitecture | Parts) -> tuple[str, ...]:
-    """The choices of the parts."""
-    return tuple(getattr(arch, name) for name in PARTS)

@@ -1,13 +1,10 @@
 """ShiftViT: its network, and the released variants in timm, their counts and weights."""
 
-import math
-
 import pytest
 import timm
 import torch
 from torch import nn
 
-import asvit
 from asvit.models import SHIFTVIT_VARIANTS, ShiftViT
 from asvit.models.layers.shift import shift
 from proxies import count
@@ -229,36 +226,3 @@ def test_norms_and_activations_are_settings():
         small(norm_layer="batchnorm")
     with pytest.raises(ValueError, match="unknown act_layer 'swish'; use one of gelu, relu"):
         small(act_layer="swish")
-
-
-@pytest.mark.parametrize("stem", ["patch", "conv"])
-def test_initial_weights_suit_the_width_of_each_layer(stem):
-    text = f"shift:1,1,1,1|4|12|1|24;stem={stem}"
-    for init in ("0.02", "width"):
-        torch.manual_seed(0)
-        network = asvit.build(f"{text},init={init}", 32, 10)
-        layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-        assert len(layers) == (14 if stem == "conv" else 13)
-        for layer in layers:
-            out, into = layer.weight.flatten(1).shape  # a convolution is a map of its patches
-            expected = math.sqrt(2 / (into + out)) if init == "width" else 0.02
-            assert layer.weight.std().item() == pytest.approx(expected, rel=0.15)
-            assert layer.bias is None or not layer.bias.any()
-
-
-def test_parts_are_named_in_texts_and_dimensions_of_a_space():
-    space, text = (
-        asvit.load_space("shiftvit-parts"),
-        "shift:1,2,2,1|2|12|1|24;stem=conv,init=width",
-    )
-    arch = space.parse("shift:1,2,2,1|2|12|1|24; init=width , stem=conv")
-    assert str(arch) == text
-    assert space.decode(space.encode(arch)).init == "width"
-    assert space.size == 4 * asvit.load_space("shiftvit").size
-    assert space.by_hand == ("shift:2,2,6,2|4|12|1|96;stem=conv,init=width",)
-    with pytest.raises(ValueError, match="a ShiftViT has stem and init alone"):
-        space.parse("shift:1,2,2,1|2|12|1|24;mixing=ffn")
-    with pytest.raises(ValueError, match="init='mimetic' is not a part"):
-        space.parse("shift:1,2,2,1|2|12|1|24;init=mimetic")
-    with pytest.raises(ValueError, match="leave out ;init=width or use space 'shiftvit-parts'"):
-        asvit.load_space("shiftvit").encode(space.parse("shift:1,2,2,1|2|12|1|24;init=width"))
