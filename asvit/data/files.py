@@ -42,7 +42,7 @@ _CONVERTED = {
 
 # Endings of files that are 8-bit pictures, so that their headers need not be read early. A file
 # of another format with such a name is refused when it is read.
-_ALWAYS_PICTURES = (".jpg", ".jpeg", ".bmp", ".webp")
+_ALWAYS_PICTURES = (".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp")
 _PART = 256  # images whose headers a thread reads in a row
 
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"

@@ -51,7 +51,8 @@ _SOURCES = (
     Source("FOLDER:rgb", "the same, all as 8-bit RGB, whatever is in the files"),
     Source("FOLDER:channels-first", "the same, where NPY and NPZ do not tell (or channels-last)"),
 )
-_KINDS = ("fractal", "gaussian", "digits", "wds", "torchvision", "hf")
+#: Words that are no paths, or that stand before a colon in a text that is none.
+KINDS = ("fractal", "gaussian", "digits", "wds", "torchvision", "hf")
 
 
 def list_sources() -> tuple[Source, ...]:
@@ -170,9 +171,9 @@ def _unknown(spec: str) -> Exception:
     kind, colon, rest = spec.partition(":")
     if os.sep in spec or spec.startswith((".", "~")):
         return FileNotFoundError(f"no folder {spec!r}; give a folder of images")
-    if kind in _KINDS:  # a known kind without its argument, or with one that it does not take
+    if kind in KINDS:  # a known kind without its argument, or with one that it does not take
         return ValueError(f"unknown images {spec!r}; did you mean {kind!r}?")
-    if near := nearest(kind.lower(), _KINDS):
+    if near := nearest(kind.lower(), KINDS):
         return ValueError(f"unknown images {spec!r}; did you mean {near + colon + rest!r}?")
     forms = ", ".join(source.name for source in _SOURCES)
     return FileNotFoundError(f"no folder {spec!r}, and no images of that name; use one of {forms}")

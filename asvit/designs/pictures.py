@@ -156,6 +156,7 @@ class PictureList:
     def _listed(self, tell: Tell) -> tuple[str, Mapping[str, Any]]:
         """The list without its first line, and facts on the pictures."""
         images = PartedPictures(expanded(self._source).resolve(), reading=self._reading)
+        check_enough(images)  # before all of them are read
         unreadable: dict[str, str] = {}
         sides: list[int] = []
         readable: list[int] = []
@@ -258,6 +259,13 @@ def sampled_facts(images: LabelledImages, *, side: int) -> Mapping[str, Any]:
         "validation": 0 if parts is None else int((parts == VALIDATION).sum()),
         "sizes": [round(share * size) for size in _sizes(labels)],
     }
+
+
+def check_enough(images: LabelledImages) -> None:
+    """Check that each class would have pictures enough if all could be read and were distinct."""
+    _check_classes(images.labels, np.arange(len(images)), images.classes)
+    if isinstance(images, PartedPictures) and images.parts is not None:
+        _check_parts(images.labels, dict(enumerate(images.parts)), images.classes)
 
 
 def in_words(pictures: Mapping[str, str]) -> str:

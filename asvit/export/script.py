@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from asvit.core.run_files import PREDICT_SCRIPT
-from asvit.data.kinds import FIRST, GREY, LAST, NUMBERS, PICTURES, ImageKind
+from asvit.data.kinds import FIRST, GREY, LAST, NUMBERS, PICTURES, RGB, ImageKind
 
 SCRIPT_NAME: Final = PREDICT_SCRIPT
 
@@ -28,17 +28,30 @@ for path in sys.argv[2:]:
     print(json.dumps({{"image": path, "probabilities": dict(zip(known, map(float, shares)))}}))
 '''
 
-_PICTURE: Final = """\
+_REFUSED: Final = """\
+        sys.exit(f"{path} has more than 8 bits a pixel; this model takes 8")
+"""
+_PICTURE: Final = f"""\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
         picture = ImageOps.exif_transpose(Image.open(file, formats=formats))
     if picture.mode[0] in "IF":
-        sys.exit(f"{path} has more than 8 bits a pixel; this model takes 8")
+{_REFUSED}\
     if picture.has_transparency_data:  # on black
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
     array = np.array(picture.convert("RGB"))
 """
+_ANY: Final = _PICTURE.replace(
+    _REFUSED,
+    """\
+        deep = np.asarray(picture)
+        if picture.mode == "F" or (deep >> 16).any():
+            sys.exit(f"{path} has pixels that are no 8 or 16-bit integers; this model takes those")
+        picture = Image.fromarray((deep >> 8).astype(np.uint8))
+""",
+)
 _GREY: Final = _PICTURE.replace('("RGB"))\n', '("RGB").convert("L"))[..., None]\n')
+_OF_PICTURES: Final = {"": _PICTURE, RGB: _ANY, GREY: _GREY}  # by reading
 
 _ARRAY: Final = """\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
@@ -101,7 +114,7 @@ def script_for(kind: ImageKind) -> str:
         WORD="PICTURE" if by_pillow else "IMAGE",
         ALL="pictures" if by_pillow else "images",
         MORE=", ImageOps" if by_pillow else "",
-        READ=_GREY if kind.reading == GREY else _PICTURE if kind.picture else _array(kind),
+        READ=_OF_PICTURES[kind.reading] if by_pillow else _array(kind),
     )
 
 
@@ -110,6 +123,7 @@ SCRIPTS: Final = tuple(
     script_for(kind)
     for kind in (
         PICTURES,
+        ImageKind(reading=RGB),
         ImageKind(1, picture=False, reading=GREY),
         *(
             ImageKind(1, dtype, picture=False, reading=reading)

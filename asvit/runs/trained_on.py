@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from asvit.core.run_files import PICTURES, RESULT
 from asvit.data.base import Progress
 from asvit.data.copies import twins
 from asvit.data.files import TRAIN, VALIDATION, ListedDataset
-from asvit.data.sources import LIST
+from asvit.data.sources import KINDS, LIST
 from asvit.runs.folder import kind_in
 from asvit.spaces.families import PREFIX
 from asvit.training.pretrained import weights_path
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
+from proxies.text import one_line
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,12 @@ class TrainedPictures:
             if "" not in digests:
                 return cls(digests=digests)
         elif not data.is_dir():
+            if s.data.partition(":")[0] not in KINDS:  # a path, from another working folder
+                logger.warning(
+                    "whether the network was trained on some of these pictures is not known: "
+                    "there is no %s here, which %s was trained on",
+                    *(one_line(s.data), folder),
+                )
             return cls()
         # How many are validated on changes nothing; there may be fewer by now.
         sets = open_sets(s, validation_images=None, classes=None, quiet=True, progress=progress)

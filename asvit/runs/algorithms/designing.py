@@ -28,6 +28,7 @@ from asvit.designs.fitting import SIDES
 from asvit.designs.journal import DesignJournal, Stage
 from asvit.designs.pictures import (
     PictureList,
+    check_enough,
     in_words,
     is_generated,
     open_pictures,
@@ -280,10 +281,12 @@ class DesignAlgorithm(DesignRun):
         """Pictures and classes, which stages are done, and about how long all takes.
 
         Raises:
-            ValueError: If the hours are too few.
+            ValueError: If the hours are too few, or the pictures of a class.
         """
         images, journal = self._images, peeked(self)
         self.results.update((stage.name, stage.result) for stage in journal.records)
+        if "pictures" not in self.results:
+            check_enough(images)
         done = [name for name in self.stages if name in self.results]
         left, times = [name for name in self.stages if name not in done], dict[str, float]()
         self.results.setdefault("pictures", self._sampled_facts)

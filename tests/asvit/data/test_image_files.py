@@ -53,6 +53,16 @@ def test_class_folders(tmp_path: Path) -> None:
     assert label == 1
 
 
+def test_every_format_is_found_by_its_usual_endings(tmp_path: Path) -> None:
+    endings = [".jpg", ".jpeg", ".jfif", ".tif", ".tiff", *(f".{f.lower()}" for f in FORMATS)]
+    endings.remove(".jpeg")  # which FORMATS has, too
+    for ending in endings:
+        make(tmp_path / "a" / f"x{ending}")
+    dataset = FolderDataset(tmp_path)
+    assert sorted(path.suffix for path in dataset.paths) == sorted(endings)
+    assert {dataset.picture(index).size for index in range(len(dataset))} == {(12, 9)}
+
+
 def test_a_flat_folder_is_one_class(tmp_path: Path) -> None:
     for name in "ba":
         make(tmp_path / "holiday" / f"{name}.png")

@@ -18,7 +18,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from asvit.data.files import read_as
-from asvit.data.kinds import FIRST, LAST, NUMBERS, PICTURES, ImageKind
+from asvit.data.kinds import FIRST, LAST, NUMBERS, PICTURES, RGB, ImageKind
 from asvit.data.preparation import Preparation
 from asvit.export.script import script_for
 from asvit.training.images.augmentation import Augmentation
@@ -183,6 +183,23 @@ def test_the_script_turns_tiff_files_of_any_orientation(
         tags = [(274, "H", 1, orientation, True)]
         tifffile.imwrite(path, pixels, photometric=colours, extratags=tags)
         check_script(path, kind)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_the_script_takes_16_bit_pictures_as_rgb_where_the_network_does(
+    order: str, tmp_path: Path, check_script: Answers
+) -> None:
+    kind, pixels = ImageKind(reading=RGB), numbers("uint16")
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, byteorder=order)
+    for name in ("a.png", "a.tif"):
+        check_script(tmp_path / name, kind)
+    for deep in (pixels.astype(np.int32) << 9, pixels.astype(np.float32)):
+        Image.fromarray(deep).save(path := tmp_path / "deep.tif")
+        with pytest.raises(SystemExit, match="no 8 or 16-bit integers; this model takes those"):
+            check_script(path, kind)
+        with pytest.raises(ValueError, match="not 8 or 16-bit integers"):
+            read_as(path, kind)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "uint32", "float32", "float64"])

@@ -1092,6 +1092,8 @@ def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fake
     write_pictures(tmp_path / "few" / "test", each=10, seed=1)
     with pytest.raises(ValueError, match=r"'class0' has 3 readable picture\(s\) to train on"):
         design(tmp_path / "few", max_params="1M", out=tmp_path / "run")
+    told = run("design", "--data", tmp_path / "few", "--max-params", "1M", "--dry-run")
+    assert "class 'class0' has 3 readable picture(s) to train on; it needs 4" in told.stderr
     write_pictures(tmp_path / "other" / "train", classes=3)
     write_pictures(tmp_path / "other" / "test", classes=2)
     with pytest.raises(ValueError, match=r"class 'class2' of .* is missing"):
@@ -1130,6 +1132,11 @@ def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
     for folder, words in ((one, "pictures of one class"), (few, r"has \d readable picture\(s\)")):
         with pytest.raises(ValueError, match=words):
             design(folder, max_params="1M", out=tmp_path / "run")
+    told = run("design", "--data", few, "--max-params", "1M", "--dry-run")
+    assert (told.exit_code, told.stdout) == (3, "")
+    assert (
+        "class 'class0' has 4 readable picture(s); to train, validate and test it" in told.stderr
+    )
     with pytest.raises(FileNotFoundError, match="no folder"):
         design(tmp_path / "none", max_params="1M", out=tmp_path / "run")
 

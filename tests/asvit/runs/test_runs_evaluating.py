@@ -331,7 +331,13 @@ def test_pictures_that_it_was_trained_on_are_warned_about(
     replace(trained, settings=replace(trained.settings, data="photos:grey")).write()
     assert asvit.test("copies", weights="training", device="cpu").trained_on == known
     shutil.rmtree("photos")  # then nothing is known
+    caplog.clear()
     assert asvit.test("copies", weights="training", device="cpu").trained_on == 0
+    (line,) = (record.message for record in caplog.records)
+    assert line == (
+        "whether the network was trained on some of these pictures is not known: there is no "
+        "photos:grey here, which training was trained on"
+    )
 
 
 def test_pictures_of_a_table_without_digests_are_known_by_their_files(trained: Any) -> None:
