@@ -6,7 +6,7 @@ extra ``test``, or pytest alone::
     from asvit.testing import SpaceContract
 
     class TestConvNeXt(SpaceContract):
-        space = "convnext"
+        space = "my-convnext"
 """
 
 from __future__ import annotations

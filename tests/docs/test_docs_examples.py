@@ -156,13 +156,14 @@ def test_command_lines_are_as_the_program_reads_them(example: Example, tmp_path:
             check_options(words)
 
 
-def test_extensions_are_short() -> None:
+def test_extensions_are_short_and_their_names_are_free() -> None:
     page = [example for example in CODE if example.page == "docs/extending.md"]
     # A kind of run is longer, and has a test of its own.
     registering = [e for e in page if "register" in e.text and "register_run" not in e.text]
     assert len(registering) == 3
     for example in registering:
         assert len(example.text.splitlines()) <= 30, example.place
+        run_python(example, {"__name__": "__main__"})
 
 
 def test_commands_stand_in_blocks_that_say_so() -> None:
