@@ -405,7 +405,7 @@ def run_training(
 ) -> TrainResult: ...
 
 def score(
-    architectures: str | Architecture | Sequence[str | Architecture],
+    architectures: str | Architecture | Iterable[str | Architecture],
     proxies: str | Sequence[str] | None = None,
     *,
     latency_command: str | None = None,
