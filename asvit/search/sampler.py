@@ -54,10 +54,10 @@ def place_of(study: Study, trial: FrozenTrial | Trial) -> int:
     return sum(other.number < trial.number for other in active_trials(study))
 
 
-def outside_before(study: Study, trial: FrozenTrial) -> int:
-    """How many architectures before ``trial`` were outside the limits, and not measured."""
-    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-    return sum(other.number < trial.number for other in pruned)
+def draws_before(study: Study, trial: FrozenTrial) -> int:
+    """How many architectures come before ``trial``, those outside the limits among them."""
+    outside = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    return place_of(study, trial) + sum(other.number < trial.number for other in outside)
 
 
 def distributions(dimensions: Dimensions) -> Space:
