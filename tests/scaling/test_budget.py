@@ -74,6 +74,16 @@ def test_a_list_is_sorted_and_of_one_unit() -> None:
         parse_budgets([])
 
 
+def test_numbers_are_as_their_texts() -> None:
+    thirty = Budget("params", 30_000_000)
+    for given_ in (30_000_000, 3e7, thirty, [3e7], (thirty, 30_000_000)):
+        assert parse_budgets(given_) == (thirty,)
+    assert Budget.parse(22e9) == Budget("macs", 22 * 10**9)
+    for wrong in (88, None, True, [None]):
+        with pytest.raises(ValueError, match="budget '"):
+            parse_budgets(wrong)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("unit", "amount"), [("flops", 1), ("params", 0), ("params", 1.5)])
 def test_a_budget_is_checked(unit: str, amount: float) -> None:
     with pytest.raises(ValueError, match=r"unit|whole number"):
