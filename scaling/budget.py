@@ -176,8 +176,11 @@ def parse_budgets(
         >>> [str(budget) for budget in scaling.parse_budgets("88M,30M")]
         ['30M', '88M']
     """
-    several = texts.split(",") if isinstance(texts, str) else texts
-    parts = several if isinstance(several, Iterable) else [several]
+    parts: Iterable[str | float | Budget]
+    if isinstance(texts, str):
+        parts = texts.split(",")
+    else:
+        parts = texts if isinstance(texts, Iterable) else [texts]
     budgets = sorted({one if isinstance(one, Budget) else Budget.parse(one) for one in parts})
     if not budgets:
         raise ValueError("no budget; write one or more, such as 30M,50M,88M")

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,12 +78,14 @@ def test_a_list_is_sorted_and_of_one_unit() -> None:
 
 def test_numbers_are_as_their_texts() -> None:
     thirty = Budget("params", 30_000_000)
-    for given_ in (30_000_000, 3e7, thirty, [3e7], (thirty, 30_000_000)):
+    same: list[Any] = [30_000_000, 3e7, thirty, [3e7], (thirty, 30_000_000)]
+    for given_ in same:
         assert parse_budgets(given_) == (thirty,)
     assert Budget.parse(22e9) == Budget("macs", 22 * 10**9)
-    for wrong in (88, None, True, [None]):
+    wrong: list[Any] = [88, None, True, [None]]
+    for given_ in wrong:
         with pytest.raises(ValueError, match="budget '"):
-            parse_budgets(wrong)  # type: ignore[arg-type]
+            parse_budgets(given_)
 
 
 @pytest.mark.parametrize(("unit", "amount"), [("flops", 1), ("params", 0), ("params", 1.5)])
