@@ -221,7 +221,7 @@ def run_scaling(
     architecture: str | None = None,
     *,
     workers: Workers | None = None,
-    budget: str | Iterable[str] = ('88M',),
+    budget: str | float | Iterable[str | float] = ('88M',),
     rule: str = 'measures',
     grow: str = 'depth,width',
     stop_within: float = 0.02,
@@ -405,7 +405,7 @@ def run_training(
 ) -> TrainResult: ...
 
 def score(
-    architectures: str | Architecture | Sequence[str | Architecture],
+    architectures: str | Architecture | Iterable[str | Architecture],
     proxies: str | Sequence[str] | None = None,
     *,
     latency_command: str | None = None,

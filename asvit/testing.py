@@ -6,7 +6,7 @@ extra ``test``, or pytest alone::
     from asvit.testing import SpaceContract
 
     class TestConvNeXt(SpaceContract):
-        space = "convnext"
+        space = "my-convnext"
 """
 
 from __future__ import annotations
@@ -217,6 +217,20 @@ class ControllerContract:
                 for params in drawn
             )
             assert len({tuple(params.values()) for params in drawn}) > different
+
+    def test_it_draws_others_after_those_outside_limits(self) -> None:
+        from optuna.trial import TrialState
+
+        from asvit.search.sampler import SpaceSampler
+
+        study, drawn = self.study(), set[tuple[int, ...]]()
+        if isinstance(study.sampler, SpaceSampler):  # which know the limits and draw within
+            return
+        for _ in range(20):
+            trial = self.ask(study)
+            study.tell(trial, state=TrialState.PRUNED)
+            drawn.add(tuple(trial.params.values()))
+        assert len(drawn) > 1
 
     def test_a_search_that_was_killed_draws_what_it_would_have(self) -> None:
         from optuna.trial import TrialState

@@ -68,8 +68,8 @@ class Budget:
             raise ValueError(f"a budget's amount must be a whole number from 1, got {self.amount}")
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a budget.
+    def parse(cls, text: str | float) -> Self:
+        """Read a budget; a number is as its text.
 
         ``K`` and ``M`` are thousands and millions of parameters, ``G`` billions of multiply-adds,
         ``ms`` and ``s`` times. A plain number is parameters below 10^9 (``88e6``), else
@@ -78,6 +78,7 @@ class Budget:
         Raises:
             ValueError: If ``text`` is not a budget; a number without its suffix gets a hint.
         """
+        text = str(text)
         if _TIME.fullmatch(text):
             return cls("latency", max(1, round(1000 * parse_milliseconds(text))))
         match = _TEXT.fullmatch(text)
@@ -160,8 +161,10 @@ def parse_milliseconds(value: str | float) -> float:
     return time
 
 
-def parse_budgets(texts: str | Iterable[str]) -> tuple[Budget, ...]:
-    """Read budgets of one unit, as a comma-separated text or as several texts.
+def parse_budgets(
+    texts: str | float | Budget | Iterable[str | float | Budget],
+) -> tuple[Budget, ...]:
+    """Read budgets of one unit, as a comma-separated text, or as one or several texts or numbers.
 
     Returns:
         The budgets without duplicates, from small to large.
@@ -173,8 +176,12 @@ def parse_budgets(texts: str | Iterable[str]) -> tuple[Budget, ...]:
         >>> [str(budget) for budget in scaling.parse_budgets("88M,30M")]
         ['30M', '88M']
     """
-    parts = texts.split(",") if isinstance(texts, str) else list(texts)
-    budgets = sorted({Budget.parse(part) for part in parts})
+    parts: Iterable[str | float | Budget]
+    if isinstance(texts, str):
+        parts = texts.split(",")
+    else:
+        parts = texts if isinstance(texts, Iterable) else [texts]
+    budgets = sorted({one if isinstance(one, Budget) else Budget.parse(one) for one in parts})
     if not budgets:
         raise ValueError("no budget; write one or more, such as 30M,50M,88M")
     if budgets[0].unit != budgets[-1].unit:

@@ -148,7 +148,7 @@ def grow(
     depths: Sequence[int],
     width: int,
     expansions: Sequence[int] = (),
-    budget: Budget | str,
+    budget: Budget | str | float,
     rule: str | None = None,
     budgets: Sequence[Budget] = (),
     stop_within: float = 0.02,
@@ -248,7 +248,7 @@ def grow(
     scores: ScoreCache = {} if known is None else known
     growth = _Growth(
         functools.cache(cost),
-        Budget.parse(budget) if isinstance(budget, str) else budget,
+        budget if isinstance(budget, Budget) else Budget.parse(budget),
         CandidateMeasurer(
             build,
             measures,

@@ -33,7 +33,7 @@ def parse_share(text: str) -> float:
     return share
 
 
-def _budgets(texts: str | Iterable[str]) -> tuple[str, ...]:
+def _budgets(texts: str | float | Iterable[str | float]) -> tuple[str, ...]:
     return tuple(map(str, parse_budgets(texts)))
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
@@ -108,12 +109,14 @@ def expansions(arch: Architecture, side: int) -> float:
 
 @lru_cache(maxsize=4096)
 def _structure(arch: Architecture, side: int) -> dict[str, float]:
-    """Depth and width of a network whose text does not have them; NaN where it has no blocks."""
-    network = build_on_meta(arch, image_size=side)
+    """Depth and width of a network whose text does not have them.
+
+    NaN where it has no blocks, or does not take images of this size.
+    """
     structure = dict.fromkeys(("depth", "width"), math.nan)
-    for name, measure in (("depth", depth), ("width", embedding_width)):
-        try:
-            structure[name] = math.log2(measure(network))
-        except ValueError:
-            continue
+    with suppress(ValueError):
+        network = build_on_meta(arch, image_size=side)
+        for name, measure in (("depth", depth), ("width", embedding_width)):
+            with suppress(ValueError):
+                structure[name] = math.log2(measure(network))
     return structure

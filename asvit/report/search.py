@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from asvit.core.summary import Cell, Table
@@ -21,6 +21,7 @@ from proxies import get_proxy
 if TYPE_CHECKING:
     from asvit.search import TrialRow
     from asvit.spaces import SearchSpace
+    from asvit.spaces.base import Choice
     from proxies.registry import Better
 
 _GOOD = {"higher": "higher is better", "lower": "lower is better", "reported": "only reported"}
@@ -58,10 +59,14 @@ def pictures(result: SearchResult) -> list[Picture]:
     choices: list[draw.ChoiceRow] = []
     if space is not None:
         # A search may draw an architecture many times.
-        encode = cache(lambda text: space.encode(space.parse(text)))
-        # Of several families the dimensions of most do not count.
-        shown = [space.branch] if space.branch else list(space.dimensions)
-        choices = draw.choice_rows(trials, encode, {n: space.dimensions[n] for n in shown})
+        chosen = cache(partial(_choices, space))
+        # Depths that are asked for may be none of the space's choices.
+        shown = {
+            name: (*space.dimensions[name], *(chosen(row.architecture)[name] for row in trials))
+            for name in ([space.branch] if space.branch else space.dimensions)
+        }
+        distinct = {name: tuple(dict.fromkeys(every)) for name, every in shown.items()}
+        choices = draw.choice_rows(trials, chosen, distinct)
     figures = [
         Picture(
             "entropy",
@@ -111,6 +116,14 @@ def pictures(result: SearchResult) -> list[Picture]:
     figures.append(cost_picture(result))
     check = result.predictor
     return [*figures, *([] if check is None else [predicted_picture(check)])]
+
+
+def _choices(space: SearchSpace, text: str) -> Mapping[str, Choice]:
+    """The choices of an architecture; of several families, most of whose do not count, its own."""
+    arch = space.parse(text)
+    if space.branch:
+        return {space.branch: space.family_of(arch)}
+    return dict(zip(space.dimensions, space.values(arch), strict=True))
 
 
 def _space(result: SearchResult) -> SearchSpace | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, overload
@@ -81,7 +81,7 @@ class Scores(Sequence[ScoreRow]):
 
 @with_options(MeasuringSettings, CallOptions)
 def score(
-    architectures: str | Architecture | Sequence[str | Architecture],
+    architectures: str | Architecture | Iterable[str | Architecture],
     proxies: str | Sequence[str] | None = None,
     *,
     latency_command: str | None = None,
@@ -122,7 +122,7 @@ def score(
         file_command(latency_command)
         if LATENCY not in names:
             raise ValueError("latency_command is for the measure latency; name it, too")
-    several = isinstance(architectures, Sequence) and not isinstance(architectures, str)
+    several = isinstance(architectures, Iterable) and not isinstance(architectures, str)
     every: Any = architectures if several else [architectures]
     texts = list(dict.fromkeys(canonical(str(each)) for each in every))
     quiet = progress is not None or not in_notebook()

@@ -88,6 +88,19 @@ class Limits:
             )
         return arch.with_(depths=depths)
 
+    def choices(self, arch: Architecture) -> dict[str, Any]:
+        """The choice in every dimension that gives the network of an architecture.
+
+        Depths that the settings ask for may be none of the space's choices.
+        """
+        space = self._space
+        if self._settings.depths is not None:
+            members = {one.name: one for one in members_of(space)}
+            family = members[space.family_of(arch)]
+            first = family.decode({name: c[0] for name, c in family.dimensions.items()})
+            arch = arch.with_(depths=first.depths)
+        return space.encode(arch)
+
     @property
     def classes(self) -> int:
         """With how many classes networks are counted: those of the images where they matter."""

@@ -193,6 +193,7 @@ class Search:
             self.lease.limits = self.limits
         if isinstance(self.study.sampler, SpaceSampler):
             self.study.sampler.hold = self.lease.hold
+            self.study.sampler.active = self._active
             if self.settings.limited:
                 self.study.sampler.limits = self.limits
         self.finalists: Sequence[Finalist] = ()
@@ -242,6 +243,10 @@ class Search:
                     if stored:
                         yield self._progress(trial, resumed)
                         self._check_hope()
+
+    def _active(self, params: Mapping[str, Any]) -> Sequence[str]:
+        """The dimensions that count for these choices."""
+        return [*[self.space.branch] * bool(self.space.branch), *self.space.active(params)]
 
     def _architecture(self, trial: Trial) -> Architecture:
         """The architecture of a trial; below a limit it has its width."""

@@ -75,7 +75,7 @@ class PredictorSampler(SpaceSampler):
         trainings += [(self._text(other.params), other.values[0]) for other in fitting]
         trainings = [(text, value) for text, value in trainings if math.isfinite(value)]
         own = {self._text(other.params): other.params for other in before}
-        others = {**{text: self._space.encode(self._space.parse(text)) for text in table}, **own}
+        others = {**{text: self.limits.choices(self._space.parse(text)) for text in table}, **own}
         seen = [*(others[text] for text in table), *(other.params for other in before)]
         if family := self._next_family(seen, [(others[t], value) for t, value in trainings]):
             params, origin = self._of_family(family, place, seen)

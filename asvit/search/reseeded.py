@@ -7,7 +7,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from asvit.search.sampler import Params, Space, outside_before, place_of
+from asvit.search.sampler import Params, Space, draws_before
 from asvit.search.seeds import seed_for
 
 
@@ -31,8 +31,7 @@ class ReseededSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the sampler of this trial."""
-        place = place_of(study, trial) + outside_before(study, trial)
-        self._sampler = self._make(seed_for(self._seed, "trial", place))
+        self._sampler = self._make(seed_for(self._seed, "trial", draws_before(study, trial)))
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:

@@ -54,10 +54,10 @@ def place_of(study: Study, trial: FrozenTrial | Trial) -> int:
     return sum(other.number < trial.number for other in active_trials(study))
 
 
-def outside_before(study: Study, trial: FrozenTrial) -> int:
-    """How many architectures before ``trial`` were outside the limits, and not measured."""
-    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-    return sum(other.number < trial.number for other in pruned)
+def draws_before(study: Study, trial: FrozenTrial) -> int:
+    """How many architectures come before ``trial``, those outside the limits among them."""
+    outside = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    return place_of(study, trial) + sum(other.number < trial.number for other in outside)
 
 
 def distributions(dimensions: Dimensions) -> Space:
@@ -75,6 +75,8 @@ class SpaceSampler(BaseSampler):
     limits: Limits | None = None  #: what an architecture has to be within; None for any
     #: Called with each trial before it is drawn; writes whose it is where a study is shared.
     hold: Callable[[FrozenTrial], None] | None = None
+    #: The dimensions that count for a choice in each; None where all of them do.
+    active: Callable[[Mapping[str, Any]], Sequence[str]] | None = None
 
     def __init__(
         self, dimensions: Dimensions, better: Directions, settings: SearchSettings
@@ -233,6 +235,8 @@ class ReinforceSampler(SpaceSampler):
 class AgingEvolutionSampler(SpaceSampler):
     """Mutates the best of a few members of the youngest population; the oldest members die.
 
+    A mutation changes one of the dimensions that count for the parent.
+
     Fitness is the sum of a member's dense ranks over the objectives within the population. The
     population is the last 50 measured trials, so there is no state to keep.
 
@@ -253,7 +257,8 @@ class AgingEvolutionSampler(SpaceSampler):
         if len(trials) < _POPULATION:
             return self._within(lambda: self._draw(rng), rng)[0]
         parent = self._parent(trials[-_POPULATION:], rng)
-        return self._within(lambda: self._mutate(parent, rng), rng)[0]
+        names = None if self.active is None else self.active(parent)
+        return self._within(lambda: self._mutate(parent, rng, names), rng)[0]
 
     def _parent(self, alive: Sequence[FrozenTrial], rng: np.random.Generator) -> Params:
         columns = {

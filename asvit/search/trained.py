@@ -124,7 +124,7 @@ def gathered(
     """All that was trained, by the text of the network: of a table, of a search, and again."""
     trained: dict[str, Trained] = {}
     for text, accuracies in known_before(before).items():
-        arch = limits.shown(space.decode(space.encode(space.parse(text))))
+        arch = limits.shown(space.decode(limits.choices(space.parse(text))))
         size = limits.cost(arch)
         trained[text] = Trained(str(arch), None, size, tuple(accuracies))
     for row in rows:

@@ -23,7 +23,7 @@ def trainings_in(
     for place, text in enumerate(table.architectures):
         try:
             arch = space.parse(text)
-            expected = limits.network(space.decode(space.encode(arch)))
+            expected = limits.network(space.decode(limits.choices(arch)))
         except ValueError as error:
             raise ValueError(
                 f"table {table.name} has {one_line(text)}, which is not in space {space.name}: "

@@ -284,7 +284,7 @@ class TimmSpace(SearchSpace):
         blocks = first if first == last else f"{first} to {last}"
         self.legend = {  # type: ignore[misc]
             blocks: "blocks in each stage",
-            **{option: _LEGEND[option] for option in family.options},
+            **{option: _LEGEND[option] for option in family.options if option in _LEGEND},
         }
         self.architecture = type(  # type: ignore[misc]
             f"{name.title().replace('-', '')}Architecture", (TimmArchitecture,), {"family": family}

@@ -30,10 +30,12 @@ from doc_examples import (
 )
 from doc_readers import SCALED, SEED, give, run, tiny
 
+import asvit
 from asvit.cli import manual
 from asvit.core.settings import Settings
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.run import RUNS
+from asvit.search import Measurement
 from asvit.search.controllers import CONTROLLERS
 from asvit.search.settings import MeasureSearchSettings
 from asvit.spaces import SPACES
@@ -156,13 +158,32 @@ def test_command_lines_are_as_the_program_reads_them(example: Example, tmp_path:
             check_options(words)
 
 
-def test_extensions_are_short() -> None:
+def test_extensions_are_short_and_their_names_are_free() -> None:
     page = [example for example in CODE if example.page == "docs/extending.md"]
     # A kind of run is longer, and has a test of its own.
     registering = [e for e in page if "register" in e.text and "register_run" not in e.text]
     assert len(registering) == 3
     for example in registering:
         assert len(example.text.splitlines()) <= 30, example.place
+        run_python(example, {"__name__": "__main__"})
+
+
+def test_the_controller_of_a_page_searches_within_limits(tmp_path: Path) -> None:
+    for example in CODE:
+        if example.page == "docs/extending.md" and re.search(
+            "@register_(space|con)", example.text
+        ):
+            run_python(example, {"__name__": "__main__"})
+
+    def evaluate(text: str) -> Measurement:
+        size = asvit.cost(text, image_size=32)
+        return Measurement(size.params, size.macs, {"params": float(size.params)}, {})
+
+    given: dict[str, Any] = {"space": "my-convnext", "controller": "climber", "steps": 8}
+    limits = {"image_size": 32, "max_params": "250K"}
+    result = asvit.run_search(**given, **limits, proxies="params", evaluate=evaluate, out=tmp_path)
+    assert len(result.trials) == 8
+    assert all(row.params <= 250_000 for row in result.trials)
 
 
 def test_commands_stand_in_blocks_that_say_so() -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +74,18 @@ def test_a_list_is_sorted_and_of_one_unit() -> None:
         parse_budgets("30M,22G")
     with pytest.raises(ValueError, match="no budget"):
         parse_budgets([])
+
+
+def test_numbers_are_as_their_texts() -> None:
+    thirty = Budget("params", 30_000_000)
+    same: list[Any] = [30_000_000, 3e7, thirty, [3e7], (thirty, 30_000_000)]
+    for given_ in same:
+        assert parse_budgets(given_) == (thirty,)
+    assert Budget.parse(22e9) == Budget("macs", 22 * 10**9)
+    wrong: list[Any] = [88, None, True, [None]]
+    for given_ in wrong:
+        with pytest.raises(ValueError, match="budget '"):
+            parse_budgets(given_)
 
 
 @pytest.mark.parametrize(("unit", "amount"), [("flops", 1), ("params", 0), ("params", 1.5)])

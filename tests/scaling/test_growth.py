@@ -118,7 +118,10 @@ def deep_and_wide(shape: Shape) -> tuple[float, float]:
 
 
 def grown(
-    budget: str = "88M", made: Made | None = None, cost: CostOf = pyramid_cost, **settings: object
+    budget: str | float = "88M",
+    made: Made | None = None,
+    cost: CostOf = pyramid_cost,
+    **settings: object,
 ) -> Trajectory:
     given = {"depths": (1, 1, 1, 1), "width": 32, "known": made or Made(deep_and_wide)}
     return grow(never, cost, budget=budget, **{**given, **settings})
@@ -220,6 +223,7 @@ def test_a_start_near_the_budget_needs_no_step() -> None:
     start = pyramid_cost((1, 1, 1, 1), 32).params
     assert len(grown(str(Budget("params", round(start * 1.01)))).steps) == 1
     assert grown(str(Budget("params", round(start * 0.99)))).reached
+    assert len(grown(round(start * 1.01)).steps) == 1
 
 
 @pytest.mark.parametrize(

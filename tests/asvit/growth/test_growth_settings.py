@@ -13,6 +13,8 @@ def test_budgets_are_kept_in_one_form() -> None:
     settings = ScaleSettings(SEED, budgets="88e6, 30M,30000000")
     assert settings.budgets == ("30M", "88M")
     assert [budget.amount for budget in settings.limits] == [30_000_000, 88_000_000]
+    assert ScaleSettings(SEED, budgets=88e6).budgets == ("88M",)
+    assert ScaleSettings(SEED, budgets=[30_000_000, "88M"]).budgets == ("30M", "88M")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """Architectures as columns of numbers."""
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from torch import nn
 
 import asvit
 from asvit.predictor import features
 from asvit.predictor.features import SIZES
+from asvit.spaces import SPACES, PlainSpace
 
 AS_VIT = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 
@@ -131,3 +134,22 @@ def test_a_network_that_does_not_take_the_images_has_no_size() -> None:
     names, values = features(["timm:crossvit_tiny_240", "timm:vit_tiny_patch16_224"], 32)
     sizes = dict(zip(names, values.T, strict=True))
     assert np.isnan(sizes["macs"]).tolist() == [True, False]
+
+
+def test_a_network_that_is_not_built_for_the_images_has_no_structure(monkeypatch) -> None:
+    class Large(PlainSpace):
+        name, prefix, description, paper = "large", "large:", "for images of 64 px", "none"
+        dimensions: ClassVar = {"features": (4, 8)}
+
+        def network(self, choices, **_):
+            return nn.Linear(choices["features"], 1)
+
+        def check(self, arch, image_size):
+            if image_size < 64:
+                raise ValueError("use images of 64 px")
+
+    monkeypatch.setitem(SPACES, "large", Large())
+    names, values = features(["large:4", "large:8", AS_VIT], 32)
+    columns = dict(zip(names, values.T, strict=True))
+    for name in SIZES:
+        assert np.isnan(columns[name]).tolist() == [True, True, False]

@@ -4,6 +4,8 @@ import csv
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement
 from asvit.search import predictor_sampler as module
 from asvit.search.result import SearchResult
+from asvit.search.sampler import AgingEvolutionSampler
 from asvit.spaces import load_space
 from tests.asvit.search.ridge import ridge_of
 
@@ -116,6 +119,29 @@ def test_finalists_by_measures_say_which_are_made_by_hand(tmp_path: Path) -> Non
     table, *_ = SearchRun.summary(result)
     assert isinstance(table, Table)
     assert table.rows[0][2] in ("resnet, by hand", "deit, by hand")
+
+
+@pytest.mark.parametrize("space", ["resnet,deit,shiftvit", "asvit-parts"])
+def test_evolution_changes_what_counts_in_the_parent(
+    space: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate(text: str) -> Measurement:
+        return Measurement(10, 20, {"params": float(crc32(text.encode()))}, {})
+
+    parents: list[str] = []
+    choose = AgingEvolutionSampler._parent
+
+    def parent(sampler: AgingEvolutionSampler, *among: Any) -> Any:
+        params = choose(sampler, *among)
+        parents.append(str(load_space(space).decode(params)))
+        return params
+
+    monkeypatch.setattr(AgingEvolutionSampler, "_parent", parent)
+    given: dict[str, Any] = {"space": space, "proxies": ["params"], "evaluate": evaluate}
+    result = run_search(controller="evolution", steps=90, out=tmp_path, **given)
+    children = [row.architecture for row in result.trials[50:]]
+    assert len(children) == len(parents) == 40
+    assert all(child != parent for child, parent in zip(children, parents, strict=True))
 
 
 @pytest.mark.parametrize("spaces", ["asvit-parts,asvit", "asvit,asvit-parts"])

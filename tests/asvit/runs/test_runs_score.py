@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 import asvit
@@ -30,6 +31,12 @@ def test_rows_are_as_measured_one_by_one() -> None:
     frame = found.to_dataframe()
     assert list(frame.columns) == ["architecture", *names, "reason"]
     assert frame.params.tolist() == [row.values["params"] for row in found]
+
+
+def test_architectures_may_be_a_column_of_a_table_or_come_one_by_one() -> None:
+    for given in (np.array([SEED, OTHER]), (text for text in (SEED, OTHER))):
+        found = asvit.score(given, "params", **SMALL)
+        assert [row.architecture for row in found] == [SEED, OTHER]
 
 
 def test_one_architecture_and_a_measure_that_fails() -> None:

@@ -1,12 +1,15 @@
 """Searches that train: from settings to a folder, with trainings that take no time."""
 
+import csv
 import html
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from asvit.core.console import console
@@ -22,7 +25,7 @@ from asvit.search import Measurement, predictor_sampler, read_trials
 from asvit.search.result import SearchResult
 from asvit.spaces import cost, load_space
 from tests.asvit.runs.fakes import fake_trainings
-from tests.asvit.search.ridge import Ridge
+from tests.asvit.search.ridge import Array, Ridge
 
 TINY: dict[str, Any] = {
     "space": "asvit-tiny", "controller": "predictor", "trainings": 20, "train_images": 12,
@@ -189,6 +192,40 @@ def test_a_table_of_a_build_with_the_same_recipe_is_taken(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"'images' is fractal images, 20 .*here it is fake"):
         search(tmp_path / "third", **ours, training_steps=700, learning_rate=1e-3, init="own")
     assert not (tmp_path / "third").exists()
+
+
+class Undecided:
+    """A predictor that expects the same of all architectures."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def fit(self, *_: Any) -> "Undecided":
+        return self
+
+    def predict(self, architectures: Sequence[str]) -> tuple[Array, Array]:
+        return np.full(len(architectures), 50.0), np.ones(len(architectures))
+
+
+@pytest.mark.parametrize(
+    ("space", "controller"), [("shiftvit", "predictor"), ("shiftvit,shiftvit-parts", "random")]
+)
+def test_depths_that_a_space_does_not_have_are_in_its_report_and_a_table_to_start_from(
+    space: str, controller: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asvit.predictor.Predictor", Undecided)
+    monkeypatch.setattr(predictor_sampler, "Predictor", Undecided)
+    given: dict[str, Any] = {"space": space, "controller": controller, "depths": "3,4,6,3"}
+    first = search(tmp_path / "first", **given, trainings=11)
+    (depths,) = {load_space(space).parse(row.architecture).depths for row in first.trials}
+    assert depths == (3, 4, 6, 3)
+    with (tmp_path / "first" / "choices.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["step"] == "10"]
+    shares = {(row["dimension"], row["choice"]): float(row["frequency"]) for row in rows}
+    assert shares.get(("L2", "4"), 1.0) == 1.0
+    assert sum(shares.values()) == pytest.approx(len({name for name, _ in shares}))
+    table = tmp_path / "first" / "trainings.csv"
+    second = search(tmp_path / "second", **given, trainings=7, seed=1, reference=table)
+    assert second.steps == 7
 
 
 def test_rows_of_a_table_without_accuracy_are_left_out(tmp_path: Path) -> None:

@@ -29,6 +29,9 @@ class FakeSpace:
     size = 3**12
     branch = ""
 
+    def active(self, params: Mapping[str, object]) -> Mapping[str, object]:
+        return self.dimensions
+
     def decode(self, params: Mapping[str, object]) -> str:
         return ",".join(str(params[name]) for name in self.dimensions)
 

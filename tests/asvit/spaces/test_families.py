@@ -1,6 +1,7 @@
 """PiT and AutoFormer from their texts."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 import asvit
 from asvit.cli.app import app
-from asvit.spaces import load_space
+from asvit.spaces import TIMM_FAMILIES, TimmSpace, load_space
 from asvit.spaces.architectures import canonical, find, is_fixed, parse
 from asvit.spaces.families import AutoFormerArchitecture, PitArchitecture
 from proxies import measure
@@ -195,3 +196,14 @@ def test_a_space_of_several_names_each_paper_once() -> None:
     assert len(papers) == len({*papers})
     for member in ("resnet-parts", "resnet", "asvit-parts"):
         assert {*load_space(member).paper.split("; ")} <= {*papers}
+
+
+def test_a_family_may_have_options_that_no_other_has():
+    resnet = TIMM_FAMILIES["resnet"]
+    options = {"act_layer": ("gelu", "relu")}
+    space = TimmSpace("own", replace(resnet, options=options, by_hand=(1, 1, 1, 1, "relu")))
+    assert space.size == 2 * load_space("resnet").size
+    assert [*space.legend] == ["L1 to L4"]
+    for text in space.by_hand:
+        assert "act_layer=relu" in text
+        assert str(space.parse(text)) == text

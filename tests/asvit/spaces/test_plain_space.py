@@ -1,6 +1,8 @@
 """A space of a reader's own: what it takes, and what holds for every such space."""
 
 from collections.abc import Mapping
+from itertools import islice, product
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import nn
 
 import asvit
 from asvit.growth.seed import find_growable
+from asvit.reference import load_reference
 from asvit.spaces import SPACES, PlainArchitecture, PlainSpace, register_space
 from asvit.spaces.base import Choice
 
@@ -44,6 +47,7 @@ class Linear(PlainSpace):
 
 
 SPACE = Linear()
+FIVE = list(islice(product(*Linear.dimensions.values()), 5))  # choices
 MEMBERS = st.fixed_dictionaries(
     {name: st.sampled_from(choices) for name, choices in Linear.dimensions.items()}
 )
@@ -103,6 +107,17 @@ def test_a_registered_space_is_found_by_its_texts(monkeypatch: pytest.MonkeyPatc
             find_growable("linear:2,1.0,gelu")
     finally:
         del SPACES["linear"]
+
+
+def test_a_table_may_have_texts_of_a_registered_space(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(SPACES, "linear", SPACE)
+    texts = [str(SPACE.decode(dict(zip(SPACE.dimensions, own, strict=True)))) for own in FIVE]
+    rows = [f'"{text}",{50 + place}' for place, text in enumerate(texts)]
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(["# image_size: 8", "architecture,accuracy", *rows]))
+    assert load_reference(path).architectures == tuple(texts)
 
 
 def test_spaces_have_architectures_of_their_own() -> None:
