@@ -1,5 +1,6 @@
 """Detectors and segmenters on our networks: models, augmentation, evaluation, drawings."""
 
+import copy
 import io
 import math
 from pathlib import Path
@@ -132,6 +133,32 @@ def test_images_of_one_size_are_predicted_together_on_accelerators(
     together = task.evaluate(processes, prepared(task, 3))
     assert calls == [3]
     assert together == pytest.approx(alone, abs=0.2)  # sums of batches are rounded differently
+
+
+def test_processes_with_unlike_numbers_of_images_have_the_precision_of_one() -> None:
+    make_data(1, 3)
+    task: Any = Detection(detection())
+    task.predict = lambda images, annotations, device: [nearly(one) for one in annotations]
+    batches, group, others = prepared(task), ProcessGroup("cpu"), list[Any]()
+    expected = task.evaluate(group, batches)
+    assert 0 < expected["bbox_map"] < 100
+    given: Any = group
+    given.world, given.gather = 2, lambda value: [value, *others]
+    task.evaluate(group, batches[1::2])  # of the second process, with one image
+    others.append(copy.deepcopy(task.metric.metric_state))
+    assert task.evaluate(group, batches[::2]) == expected
+
+
+def nearly(objects: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What a detector finds that is off by some pixels."""
+    boxes = objects["boxes"] + torch.tensor([0.0, 0.0, 3.0, 3.0])
+    scores = boxes.sum(dim=1) / 1000
+    return {
+        "scores": scores,
+        "labels": objects["labels"],
+        "masks": objects["masks"].bool(),
+        "boxes": boxes,
+    }
 
 
 def test_images_of_other_sizes_are_predicted_apart() -> None:
