@@ -113,9 +113,11 @@ class Detection(Task[DetectionSettings]):
         side = (settings.image_size, settings.image_size)
         self.transform = v2.Compose(
             [
+                v2.ClampBoundingBoxes(),  # so that none reaches into what pads the image
                 v2.RandomHorizontalFlip(),
                 Jitter(side, settings.scale, antialias=True),
                 v2.RandomCrop(side, pad_if_needed=True),
+                v2.ClampBoundingBoxes(),  # to sides that resizing has rounded up
                 v2.SanitizeBoundingBoxes(),
                 v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
             ]
