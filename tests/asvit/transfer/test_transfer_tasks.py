@@ -162,7 +162,7 @@ def test_boxes_are_trained_on_as_far_as_they_are_in_the_picture(
     make_data(1, 1)
     shape = (height, 64)
     objects = {
-        "boxes": BoundingBoxes([box], format="XYXY", canvas_size=shape),  # type: ignore[call-overload]
+        "boxes": BoundingBoxes([box], format="XYXY", canvas_size=shape),
         "labels": torch.tensor([1]),
         "masks": Mask(torch.ones(1, *shape, dtype=torch.uint8)),
     }
