@@ -15,7 +15,13 @@ from asvit.models._registration import register_variants
 from asvit.models.attention_replacement import Rules, hallucinate
 from asvit.models.layers.blocks import check_choice
 from asvit.models.layers.compact import BranchedMap, CompactMap, compact_width, new_map
-from asvit.models.layers.hallucinated import Axis, ClassTokenRule, HeadRule, Maps
+from asvit.models.layers.hallucinated import (
+    Axis,
+    ClassTokenRule,
+    HallucinatedHeads,
+    HeadRule,
+    Maps,
+)
 
 __all__ = ["HALLUCINATED_HOSTS", "convert", "merge"]
 
@@ -93,12 +99,18 @@ def convert(
     check_choice("factored", factored, ("second", "first"))
     map_settings = {"axis": axis, "class_token": class_token, "bias": map_bias, "maps": maps}
     if attention and not hallucinate(model, Rules(heads, kept, map_settings)):
+        if _has(model, HallucinatedHeads):
+            raise ValueError(f"{kind} has hallucinated attention already; leave out attention")
         raise ValueError(
             f"{kind} has no attention that can be replaced; "
             "use a DeiT, PVTv2, Next-ViT, As-ViT or PSViT"
         )
     name = "fc2" if factored == "second" else "fc1"
     if ffn and not _compact(model, name, ratio=ratio, branches=branches):
+        if _has(model, BranchedMap):
+            raise ValueError(
+                f"{kind} has compact parts with branches already; leave out ffn, or merge it first"
+            )
         raise ValueError(f"{kind} has no feed-forward part with two maps, fc1 and fc2")
     return model
 
@@ -130,6 +142,11 @@ def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
             if isinstance(child, BranchedMap):
                 setattr(parent, name, child.merged())
     return model
+
+
+def _has(model: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a network has a module of a kind."""
+    return any(isinstance(module, kind) for module in model.modules())
 
 
 def _compact(model: nn.Module, name: str, *, ratio: float, branches: int) -> int:

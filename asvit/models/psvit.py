@@ -51,7 +51,7 @@ class PSViT(StagedNetwork):
         mlp_ratio: Hidden width of the feed-forward parts over the width of the stage.
         conv_kernel: Kernel of the convolution between stages; by default 1 for a list and 3 for a
             grid.
-        pool_window: Tokens of a list in one max-pool window.
+        pool_window: Tokens of a list in one max-pool window; a grid has none.
         pool_stride: Stride of the max-pool along a list, or of the convolution on a grid.
         pool_class_token: Pool the class token of a list like any other.
         skip_empty_tail: End the network with the last stage that has layers, so that norm and head
@@ -99,6 +99,11 @@ class PSViT(StagedNetwork):
         class_token = listed if class_token is None else class_token
         if class_token and not listed:
             raise ValueError(f"pooling={pooling!r} has no class token; leave it out, or use '1d'")
+        if not listed and (pool_window != 2 or pool_class_token):
+            raise ValueError(
+                f"pooling={pooling!r} takes neither pool_window nor pool_class_token, which are "
+                "of lists; leave them out, or use '1d'"
+            )
         used = _used_stages(cells, dims, heads, skip_empty_tail=skip_empty_tail)
         patch_size = patch_size or (16 if listed else 8)
         strides = [patch_size * pool_stride**i for i in range(1 if listed else used)]

@@ -99,11 +99,12 @@ def _seconds(model: nn.Module, images: Tensor, steps: int, precision: torch.dtyp
 def timed_batch(settings: TrainSettings, processes: ProcessGroup, macs: float = math.inf) -> int:
     """Images of a process in a step of a training that is timed: few, but enough for a GPU.
 
-    On a CPU fewer, unless a network of so many multiply-adds is quick.
+    On a CPU fewer, unless a network of so many multiply-adds is quick. An even number of them, as
+    mixing takes pairs, unless a batch of the training has an odd number.
     """
     most = _TIMED_BATCH
     if processes.device.type == "cpu":
-        most = min(most, max(_ON_A_CPU, int(_QUICK / max(macs, 1))))
+        most = min(most, max(_ON_A_CPU, 2 * int(_QUICK / 2 / max(macs, 1))))
     return min(most, settings.batch_size // processes.world)
 
 

@@ -91,11 +91,13 @@ class CocoImages(Dataset[Sample]):
         }
 
     def _objects(self, index: int) -> list[dict[str, Any]]:
-        """The annotations of an image with nonempty boxes."""
+        """The annotations of an image with boxes of which a part is in it."""
+        entry = self._coco.imgs[self._ids[index]]
         return [
             o
             for o in self._coco.imgToAnns.get(self._ids[index], [])
-            if min(o["bbox"][2:]) > 0 and (self._crowds or not o.get("iscrowd", 0))
+            if _is_visible(o["bbox"], entry["width"], entry["height"])
+            and (self._crowds or not o.get("iscrowd", 0))
         ]
 
     def _mask(self, of: dict[str, Any], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -134,6 +136,12 @@ def _read_coco(file: Path) -> Any:
                 "at least 6 numbers, or an object with size and counts"
             )
     return coco
+
+
+def _is_visible(box: Sequence[float], width: int, height: int) -> bool:
+    """Whether a part of a box (left, top, its width and height) is in an image of this size."""
+    ends = zip(box[:2], box[2:], (width, height), strict=True)
+    return all(min(start + length, side) > max(start, 0) for start, length, side in ends)
 
 
 def _has_mask(segmentation: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn
 from asvit.training.device_queue import to_device
+from asvit.training.distributed import ProcessGroup
 from asvit.training.precision import autocast
 from asvit.transfer.cascade import CascadeHeads
 from asvit.transfer.datasets import CocoImages
@@ -105,13 +107,17 @@ class Detection(Task[DetectionSettings]):
         self.classes = len(self._names)
         self.indices = self.images.with_objects
         self.model = detector(settings, self.classes)
-        self.metric = MeanAveragePrecision(iou_type=("bbox", "segm"), backend="pycocotools")
+        self.metric = MeanAveragePrecision(
+            iou_type=("bbox", "segm"), backend="pycocotools", sync_on_compute=False
+        )
         side = (settings.image_size, settings.image_size)
         self.transform = v2.Compose(
             [
+                v2.ClampBoundingBoxes(),  # so that none reaches into what pads the image
                 v2.RandomHorizontalFlip(),
                 Jitter(side, settings.scale, antialias=True),
                 v2.RandomCrop(side, pad_if_needed=True),
+                v2.ClampBoundingBoxes(),  # to sides that resizing has rounded up
                 v2.SanitizeBoundingBoxes(),
                 v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
             ]
@@ -148,6 +154,16 @@ class Detection(Task[DetectionSettings]):
         """Update COCO's average precision of boxes and masks."""
         target = {name: value.to(device) for name, value in annotation.items()}
         self.metric.update([prediction], [{**target, "masks": target["masks"].bool()}])
+
+    def join(self, processes: ProcessGroup) -> None:
+        """As the base has it; torchmetrics itself needs equally many images in every process."""
+        if processes.world == 1:
+            return
+        shares = processes.gather(self.metric.cpu().metric_state)
+        for name in shares[0]:
+            turns = zip_longest(*(share[name] for share in shares))  # as images were dealt
+            values = [value for value in chain.from_iterable(turns) if value is not None]
+            setattr(self.metric, name, values)
 
     def draw(self, image: Tensor, annotation: dict[str, Tensor]) -> Tensor:
         """Draw the masks of likely objects, and their boxes with the class."""

@@ -108,6 +108,9 @@ class Task(ABC, Generic[S]):
     def draw(self, image: Tensor, annotation: Any) -> Tensor:
         """Draw an annotation or a prediction on an image ``[3, H, W]`` uint8."""
 
+    def join(self, processes: ProcessGroup) -> None:
+        """Give the metric what all processes compared, unless it does so itself."""
+
     def lr_factor(self, step: int, steps: int) -> float:
         """The learning rate of a step as a fraction of the highest: linear warm-up, then decay."""
         warmup = min(self.settings.warmup, steps // WARMUP_SHARE)
@@ -132,6 +135,7 @@ class Task(ABC, Generic[S]):
                 predictions = self.predict(pixels, own, device)
                 for prediction, annotation in zip(predictions, own, strict=True):
                     self.compare(prediction, annotation, device)
+        self.join(processes)
         values = self.metric.compute().items()
         return {name: round(100 * float(value), 3) for name, value in values if value.ndim == 0}
 

@@ -217,9 +217,12 @@ def test_merged_factors_are_replaced_like_the_map_that_they_stand_for(make, fact
         (lambda: convert(deit(), "hallucinated", heads="half"), "heads='half' is not one of"),
         (
             lambda: convert(convert(deit(), "hallucinated"), "hallucinated"),
-            "no attention that can",
+            "has hallucinated attention already; leave out attention",
         ),
-        (lambda: convert(convert(deit(), None, "compact"), None, "compact"), "no feed-forward"),
+        (
+            lambda: convert(convert(deit(), None, "compact"), None, "compact"),
+            "has compact parts with branches already; leave out ffn, or merge",
+        ),
     ],
 )
 def test_what_is_refused(make, message):

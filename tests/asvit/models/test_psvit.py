@@ -179,6 +179,8 @@ def test_positions_for_other_images_are_resampled(pooling):
         ({"img_size": 60}, "patches of 8 px do not fill an image side of 60 px; use 56 or 64 px"),
         ({"img_size": 4}, "do not fill an image side of 4 px; use 8 px"),
         ({"class_token": True}, "pooling='2d' has no class token; leave it out, or use '1d'"),
+        ({"pool_window": 3}, "pooling='2d' takes neither pool_window nor pool_class_token"),
+        ({"pool_class_token": True}, "'2d' takes neither .* of lists; leave them out, or use"),
         ({"global_pool": "token"}, "global_pool='token' is not one of 'avg', ''"),
         ({"conv_kernel": 2}, "kernel=2 has no token in its middle"),
         ({"pooling": "1d", "img_size": 8}, r"stage 2 cannot pool 1 token\(s\) by windows of 2"),

@@ -157,7 +157,10 @@ def test_timed_steps_are_small_on_a_cpu_and_fill_a_gpu(
 
 @pytest.mark.parametrize(
     ("macs", "expected"),
-    [(10_000_000, 64), (25_000_000, 40), (100_000_000, 16), (5_000_000_000, 16)],
+    [
+        *((10_000_000, 64), (25_000_000, 40), (100_000_000, 16), (5_000_000_000, 16)),
+        (22_000_000, 44),  # not 45: mixup takes pairs
+    ],
 )
 def test_timed_steps_of_small_networks_are_as_in_the_training(macs: int, expected: int) -> None:
     processes: Any = SimpleNamespace(device=torch.device("cpu"), world=1)

@@ -108,6 +108,18 @@ def test_crowds_and_boxes_without_extent_are_left_out_of_training(tmp_path: Path
             CocoImages(tmp_path, "train", crowds=crowds)
 
 
+def test_boxes_out_of_the_picture_are_left_out(tmp_path: Path) -> None:
+    file = make_coco(tmp_path, "train", images=3, side=64)
+    objects = json.loads(file.read_text())["annotations"]
+    for place, corner in ((0, [64, 5]), (1, [5, -20]), (2, [-19, 63]), (3, [0, 65])):
+        objects[place]["bbox"] = [*corner, 20, 20]
+    changed(file, annotations=objects)
+    images = CocoImages(tmp_path, "train", crowds=True)
+    assert images.with_objects == [1, 2]
+    assert images[0][1]["masks"].shape == (0, 64, 64)
+    assert images[1][1]["boxes"].tolist() == [[-19, 63, 1, 83]]
+
+
 def test_a_folder_without_the_split(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"instances_train.json.*COCO's format"):
         CocoImages(tmp_path, "train")

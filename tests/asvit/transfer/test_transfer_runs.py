@@ -253,6 +253,22 @@ def test_without_network_library_or_command(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.slow
+def test_two_processes_train_one_detector(tmp_path: Path) -> None:
+    make_data(4, 3)  # the second process validates on one image, the first on two
+    asked = words("detect", detector="mask", data=Path("data").resolve())
+    with forked.pair([*asked, "--json", "--quiet"], tmp_path / "run") as both:
+        found = forked.ended(both, tmp_path / "run")
+    assert [code for code, _ in found] == [0, 0], found
+    data = strict(forked.printed(tmp_path / "0", forked.STDOUT))
+    types: Any = {"settings": DetectionSettings, "row": DetectionRow}
+    file = Checkpoint.read(Path("run/detector.safetensors"), kind="detection", **types)
+    task = detector.Detection(file.origin.settings)
+    task.model.load_state_dict(file.state.weights)
+    alone = task.evaluate(ProcessGroup("cpu"), prepared(task))
+    assert data["bbox_map"] == pytest.approx(alone["bbox_map"], abs=0.02)
+
+
+@pytest.mark.slow
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     make_data(8, 4)
     asked = words("segment", head=32, epochs=2, data=Path("data").resolve())

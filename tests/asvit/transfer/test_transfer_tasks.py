@@ -1,5 +1,6 @@
 """Detectors and segmenters on our networks: models, augmentation, evaluation, drawings."""
 
+import copy
 import io
 import math
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
+from torchvision.tv_tensors import BoundingBoxes, Mask
+from torchvision.tv_tensors import Image as TvImage
 
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import backbone
@@ -132,6 +135,54 @@ def test_images_of_one_size_are_predicted_together_on_accelerators(
     together = task.evaluate(processes, prepared(task, 3))
     assert calls == [3]
     assert together == pytest.approx(alone, abs=0.2)  # sums of batches are rounded differently
+
+
+def test_processes_with_unlike_numbers_of_images_have_the_precision_of_one() -> None:
+    make_data(1, 3)
+    task: Any = Detection(detection())
+    task.predict = lambda images, annotations, device: [nearly(one) for one in annotations]
+    batches, group, others = prepared(task), ProcessGroup("cpu"), list[Any]()
+    expected = task.evaluate(group, batches)
+    assert 0 < expected["bbox_map"] < 100
+    given: Any = group
+    given.world, given.gather = 2, lambda value: [value, *others]
+    task.evaluate(group, batches[1::2])  # of the second process, with one image
+    others.append(copy.deepcopy(task.metric.metric_state))
+    assert task.evaluate(group, batches[::2]) == expected
+
+
+@pytest.mark.parametrize(
+    ("height", "box", "size"),
+    [(64, [-5.0, 10, 25, 30], [25, 20]), (32, [10.0, 20, 30, 50], [20, 12])],
+)
+def test_boxes_are_trained_on_as_far_as_they_are_in_the_picture(
+    height: int, box: list[float], size: list[float]
+) -> None:
+    """Also where nothing is cropped, and where the picture is padded."""
+    make_data(1, 1)
+    shape = (height, 64)
+    objects = {
+        "boxes": BoundingBoxes([box], format="XYXY", canvas_size=shape),
+        "labels": torch.tensor([1]),
+        "masks": Mask(torch.ones(1, *shape, dtype=torch.uint8)),
+    }
+    transform = Detection(detection()).transform
+    _, seen = transform(TvImage(torch.zeros(3, *shape, dtype=torch.uint8)), objects)
+    ((left, top, right, bottom),) = seen["boxes"].tolist()
+    assert [right - left, bottom - top] == size
+    assert len(seen["labels"]) == len(seen["masks"]) == 1
+
+
+def nearly(objects: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What a detector finds that is off by some pixels."""
+    boxes = objects["boxes"] + torch.tensor([0.0, 0.0, 3.0, 3.0])
+    scores = boxes.sum(dim=1) / 1000
+    return {
+        "scores": scores,
+        "labels": objects["labels"],
+        "masks": objects["masks"].bool(),
+        "boxes": boxes,
+    }
 
 
 def test_images_of_other_sizes_are_predicted_apart() -> None:
