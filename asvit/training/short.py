@@ -23,6 +23,9 @@ from asvit.training.short_settings import Recipe as Recipe
 from asvit.training.step_graph import StepGraph
 
 _FEW_PIXELS = 32 * 32  # of an image
+#: Weights of a convolution below this share of Xavier's spread are too small; PyTorch's own and
+#: those of residual networks are above.
+_SMALL = 0.4
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ def draw_linear_weights(model: nn.Module) -> None:
 
     Vision transformers mostly begin with a standard deviation of 0.02, whatever their width. In
     narrow networks that is too little: they learn nothing for hundreds of steps. Convolutions of
-    1 x 1 are linear layers, too. A model whose own weights suit its width keeps them.
+    1 x 1 are linear layers, too, and others are those of their patches, which are drawn if they
+    are that small: between stages they would lose what the blocks before them have learnt. A
+    model whose own weights suit its width keeps them.
 
     References:
         Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural
@@ -77,6 +82,10 @@ def draw_linear_weights(model: nn.Module) -> None:
     for module in model.modules():
         if is_linear(module):
             nn.init.xavier_uniform_(module.weight)
+        elif isinstance(module, nn.Conv2d) and module.groups == 1:
+            matrix = module.weight.view(len(module.weight), -1)  # a linear map of its patches
+            if matrix.std() < _SMALL * math.sqrt(2 / sum(matrix.shape)):
+                nn.init.xavier_uniform_(matrix)
 
 
 @torch.inference_mode()

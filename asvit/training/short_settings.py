@@ -44,9 +44,9 @@ def initial_weights(default: str = "xavier", **options: Any) -> Any:
     """The setting ``init`` of runs that train networks of any width."""
     return setting(
         default,
-        "Initial weights of linear layers: xavier, which suits every width, or own, those of the "
-        "networks' authors. Their standard deviation of 0.02 suits wide networks; narrow ones "
-        "learn late with it.",
+        "Initial weights of linear layers, and of convolutions whose own are too small: xavier, "
+        "which suits every width, or own, those of the networks' authors. Their standard "
+        "deviation of 0.02 suits wide networks; narrow ones learn late with it.",
         choices=("xavier", "own"),
         **options,
     )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from asvit.spaces import build, load_space
 from asvit.training import short
 from asvit.training.short import (
     LabelledTensors,
@@ -227,6 +228,45 @@ def test_pointwise_convolutions_are_linear_layers_and_models_may_keep_their_weig
     before = [layer.weight.clone() for layer in model]
     draw_linear_weights(model)
     assert all(torch.equal(a, layer.weight) for a, layer in zip(before, model, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("layer", "drawn"),
+    [
+        (nn.Conv2d(12, 24, 2, stride=2), True),
+        (nn.Conv2d(12, 24, 4, stride=4), True),
+        (nn.Conv2d(12, 24, 2, stride=2, groups=2), False),
+        (nn.Conv2d(12, 24, 3, stride=2, padding=1), True),
+        (nn.Conv2d(300, 600, 2, stride=2), False),  # wide enough for 0.02
+    ],
+)
+def test_convolutions_with_too_small_weights_are_drawn_as_maps_of_their_patches(
+    layer: nn.Conv2d, drawn: bool
+) -> None:
+    nn.init.normal_(layer.weight, std=0.02)
+    draw_linear_weights(layer)
+    out, into = layer.weight.flatten(1).shape
+    spread = math.sqrt(2 / (into + out)) if drawn else 0.02
+    assert layer.weight.std().item() == pytest.approx(spread, rel=0.1)
+
+
+@pytest.mark.parametrize(("into", "out", "kernel"), [(16, 32, 2), (3, 64, 4), (16, 16, 3)])
+def test_convolutions_keep_the_weights_of_pytorch(into: int, out: int, kernel: int) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(into, out, kernel, stride=kernel)
+    before = layer.weight.clone()
+    draw_linear_weights(layer)
+    assert torch.equal(layer.weight, before)
+
+
+@pytest.mark.parametrize("family", ["resnet", "resnet-parts", "mobilenet", "repvit"])
+def test_convolutions_of_residual_networks_keep_their_weights(family: str) -> None:
+    network = build(load_space(family).by_hand[0], 64, 10)
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
+    before = [layer.weight.clone() for layer in layers]
+    draw_linear_weights(network)
+    assert len(layers) > 4
+    assert all(torch.equal(a, layer.weight) for a, layer in zip(before, layers, strict=True))
 
 
 @pytest.fixture(scope="module")
