@@ -236,7 +236,8 @@ def test_what_a_table_has_outside_the_limits_is_not_trained_again(
         large = outside and (timed or limit == "max_params") and f"{arch},16" == best
         return Excess(1.0, "too large") if large else None
 
-    monkeypatch.setattr(study.sampler, "limits", Mock(excess=excess, network=lambda a: f"{a},16"))
+    limits = Mock(excess=excess, network=lambda a: f"{a},16", choices=SPACE.encode)
+    monkeypatch.setattr(study.sampler, "limits", limits)
     study.set_user_attr(BEFORE, table)
     found = [f"{SPACE.decode(params)},16" for params in go_on(study, 8)]
     assert (best in found) != outside
