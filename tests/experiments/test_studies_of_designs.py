@@ -17,6 +17,7 @@ from asvit.spaces import build, cost
 from experiments import (
     compare_parts,
     compare_resnets,
+    compare_weights,
     study_designs,
     study_mended,
     study_pretraining,
@@ -141,6 +142,26 @@ def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     parts = Genotype.parse(found["architecture"]).parts
     assert (parts.stem, parts.head, parts.mixing, parts.init) == ("conv", "linear", "ffn", "width")
     assert 0 <= found["accuracy"] <= 100
+
+
+def test_weights_are_drawn_as_their_names_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compare_weights, "load_task", tiny_task)
+    monkeypatch.setattr(compare_weights, "MACS", 300_000)
+    monkeypatch.setitem(compare_weights.SETS, "digits", (2, {}))
+    for name, changed in ((compare_weights.BASE, ()), ("linear layers", ("mlp",)),
+                          (compare_weights.WHOLE, ("mlp", "reduction"))):  # fmt: skip
+        network = build(compare_weights.widest("shiftvit", 32, 10), 32, 10)
+        compare_weights.WEIGHTS[name](network)
+        for key, weight in network.named_parameters():
+            if key.endswith(("mlp.fc1.weight", "reduction.weight")):
+                assert (weight.std() > 0.05) == (
+                    key.split(".")[-3 if "mlp" in key else -2] in changed
+                )
+        found: Any = compare_weights.train("digits", "shiftvit", name, 1)
+        assert 0 <= found["accuracy"] <= 100
 
 
 @pytest.mark.parametrize("name", compare_resnets.NETWORKS)
