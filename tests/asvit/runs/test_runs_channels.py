@@ -414,7 +414,7 @@ def test_a_design_counts_channels_and_shows_pictures(
     """All but the search and the trainings, which are brief."""
     words = ["design", "--data", str(five), "--out", "run", "--max-params", "40K",
              "--trainings", "5", "--image-size", "32", "--device", "cpu",
-             "--space", "asvit-tiny"]  # fmt: skip
+             "--space", "resnet"]  # fmt: skip
     assert forked.run(forked.command, words, tmp_path, prepare=shorten_designs) == 0
     out = tmp_path / "run"
     result = DesignResult.read(out / "result.json")
