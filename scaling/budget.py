@@ -68,8 +68,8 @@ class Budget:
             raise ValueError(f"a budget's amount must be a whole number from 1, got {self.amount}")
 
     @classmethod
-    def parse(cls, text: str | float) -> Self:
-        """Read a budget; a number is as its text.
+    def parse(cls, text: "str | float | Budget") -> Self:
+        """Read a budget; a number, or a budget, is as its text.
 
         ``K`` and ``M`` are thousands and millions of parameters, ``G`` billions of multiply-adds,
         ``ms`` and ``s`` times. A plain number is parameters below 10^9 (``88e6``), else
@@ -181,7 +181,7 @@ def parse_budgets(
         parts = texts.split(",")
     else:
         parts = texts if isinstance(texts, Iterable) else [texts]
-    budgets = sorted({one if isinstance(one, Budget) else Budget.parse(one) for one in parts})
+    budgets = sorted(set(map(Budget.parse, parts)))
     if not budgets:
         raise ValueError("no budget; write one or more, such as 30M,50M,88M")
     if budgets[0].unit != budgets[-1].unit:

@@ -248,7 +248,7 @@ def grow(
     scores: ScoreCache = {} if known is None else known
     growth = _Growth(
         functools.cache(cost),
-        budget if isinstance(budget, Budget) else Budget.parse(budget),
+        Budget.parse(budget),
         CandidateMeasurer(
             build,
             measures,
