@@ -16,8 +16,9 @@ from typing import Any
 from asvit.core.calls import call_text
 from asvit.spaces import build
 from asvit.spaces.families import PREFIX
+from asvit.training.short import Recipe
 from experiments.study import Study, cases, gains, mean_cell, pivot
-from experiments.tasks import AUGMENTATION, fit_fresh, load_task
+from experiments.tasks import AUGMENTATION, Task, fit_fresh, load_task
 from proxies.counts import count
 
 BASE = "by hand"
@@ -71,15 +72,19 @@ def _text(network: str, width: int) -> str:
     return PREFIX + call_text("resnet10t", arguments)
 
 
+def recipe_for(pictures: str, task: Task) -> Recipe:
+    """How networks are trained on a set of pictures."""
+    steps, augmentation = SETS[pictures]
+    recipe = task.recipe(steps, batch_size=32 if task.side > 32 else 64)
+    return replace(recipe, **augmentation)
+
+
 def train(pictures: str, network: str, seed: int) -> Mapping[str, object]:
     """The accuracy of a network."""
     task, images = load_task(pictures)
     text, macs = widest(network, task.side, images.classes)
-    steps, augmentation = SETS[pictures]
-    recipe = task.recipe(steps, batch_size=32 if task.side > 32 else 64)
-    recipe = replace(recipe, **augmentation)
     fresh = partial(build, text, task.side, images.classes)
-    accuracy = fit_fresh(fresh, images, recipe, seed=seed, by_width=False)
+    accuracy = fit_fresh(fresh, images, recipe_for(pictures, task), seed=seed, by_width=False)
     return {"architecture": text, "macs": macs, "accuracy": accuracy}
 
 

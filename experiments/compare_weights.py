@@ -8,23 +8,19 @@ Run from a checkout: ``python -m experiments.compare_weights --jobs 2``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from asvit.models.layers.blocks import is_linear
-from asvit.search.limits import Limits
-from asvit.search.settings import TrainingSearchSettings
-from asvit.spaces import build, load_space
+from asvit.spaces import build
 from asvit.training.short import draw_linear_weights
+from experiments.compare_resnets import MACS, recipe_for
 from experiments.study import Study, cases, gains, mean_cell, pivot
-from experiments.tasks import AUGMENTATION, fit_fresh, load_task
+from experiments.tasks import fit_fresh, load_task, widest_by_hand
 
 FAMILIES = ("shiftvit", "shiftvit-parts", "convnext", "swin", "deit")
-MACS = 10_000_000
 
 
 def _linear_alone(network: nn.Module) -> None:
@@ -40,12 +36,7 @@ WEIGHTS: Mapping[str, Callable[[nn.Module], None]] = {
     "linear layers": _linear_alone,
     WHOLE: draw_linear_weights,
 }
-#: Pictures -> steps of a training, and augmentation.
-SETS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
-    "hard-fractals": (1_000, {}),
-    "drawn-300": (1_500, AUGMENTATION),
-    "textures": (1_500, AUGMENTATION),
-}
+SETS = ("hard-fractals", "drawn-300", "textures")
 
 
 @dataclass(frozen=True)
@@ -60,30 +51,17 @@ class Row:
     accuracy: float  # of the test pictures, per cent
 
 
-@cache
-def widest(family: str, side: int, classes: int) -> str:
-    """The text of the network made by hand, as wide as the limit allows."""
-    space = load_space(family)
-    limits = TrainingSearchSettings(
-        trainings=1, space=family, image_size=side, classes=classes, max_macs=MACS
-    )
-    return str(Limits(space, limits).network(space.parse(space.by_hand[0])))
-
-
 def train(pictures: str, family: str, weights: str, seed: int) -> Mapping[str, object]:
     """The accuracy of a network that starts with some weights."""
     task, images = load_task(pictures)
-    text = widest(family, task.side, images.classes)
-    steps, augmentation = SETS[pictures]
-    recipe = task.recipe(steps, batch_size=32 if task.side > 32 else 64)
+    text = widest_by_hand(family, task.side, images.classes, max_macs=MACS)
 
     def fresh() -> nn.Module:
         network = build(text, task.side, images.classes)
         WEIGHTS[weights](network)
         return network
 
-    recipe = replace(recipe, **augmentation)
-    accuracy = fit_fresh(fresh, images, recipe, seed=seed, by_width=False)
+    accuracy = fit_fresh(fresh, images, recipe_for(pictures, task), seed=seed, by_width=False)
     return {"architecture": text, "accuracy": accuracy}
 
 

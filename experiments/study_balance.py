@@ -17,13 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from asvit.executors import one_thread
-from asvit.search.limits import Limits
-from asvit.search.settings import TrainingSearchSettings
-from asvit.spaces import build, load_space
+from asvit.spaces import build
 from asvit.training.balance_settings import BALANCES
 from asvit.training.short import draw_linear_weights, fit
 from experiments.study import Study, cases, gains, mean_cell, pivot
-from experiments.tasks import load_task
+from experiments.tasks import load_task, widest_by_hand
 
 MACS, STEPS, UNEVEN = 1_720_000, 600, 10
 FAMILIES = ("resnet", "shiftvit-parts")
@@ -58,11 +56,7 @@ def train(pictures: str, family: str, balance: str, seed: int) -> Mapping[str, o
     chosen = uneven(labels, parts.classes, most)
     augmented: Mapping[str, Any] = {"crop_scale": 0.35, "color_jitter": 0.2, "balance": balance}
     recipe = replace(task.recipe(STEPS, batch_size=32), flip=name != "digits", **augmented)
-    space = load_space(family)
-    settings = TrainingSearchSettings(
-        trainings=1, space=family, image_size=32, classes=100, max_macs=MACS
-    )
-    text = str(Limits(space, settings).network(space.parse(space.by_hand[0])))
+    text = widest_by_hand(family, 32, 100, max_macs=MACS)
     with one_thread("cpu"), torch.random.fork_rng([]):
         torch.manual_seed(seed)
         network = build(text, 32, parts.classes)

@@ -20,13 +20,11 @@ from asvit.executors import one_thread
 from asvit.runs.algorithms.design_plan import recipe_for
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.predicting import predict
-from asvit.search.limits import Limits
-from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import UnionSpace, load_space
 from asvit.training.result import TrainResult
 from experiments.study import Study, cases, gain, grouped, in_a_cell, mean_cell, pivot
 from experiments.tables import markdown
-from experiments.tasks import PICTURES, load_task
+from experiments.tasks import PICTURES, load_task, widest_by_hand
 
 HOURS = 0.25
 SETS = ("drawn-300", "drawn-3000", "digits", "hard-fractals", "textures")
@@ -102,11 +100,8 @@ def made_by_hand(family: str, pictures: str, *, side: int | None = None, **limit
 
     They are seen at their own ``side`` in pixels, unless another is given.
     """
-    (task, images), space = load_task(pictures), load_space(family)
-    settings = TrainingSearchSettings(
-        trainings=1, space=family, classes=images.classes, image_size=side or task.side, **limits
-    )
-    return str(Limits(space, settings).network(space.parse(space.by_hand[0])))
+    task, images = load_task(pictures)
+    return widest_by_hand(family, side or task.side, images.classes, **limits)
 
 
 def train_on_all(

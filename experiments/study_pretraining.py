@@ -20,13 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from asvit.executors import one_thread
-from asvit.search.limits import Limits
-from asvit.search.settings import TrainingSearchSettings
-from asvit.spaces import build, load_space
+from asvit.spaces import build
 from asvit.training.short import draw_linear_weights, fit
 from experiments.study import Study, cases, gains, mean_cell, pivot
 from experiments.study_designs import made_by_hand, test, train_for
-from experiments.tasks import AUGMENTATION, PICTURES, load_task
+from experiments.tasks import AUGMENTATION, PICTURES, load_task, widest_by_hand
 
 FIRST, MACS, STEPS = "hard-fractals", 1_720_000, 1_400
 FOLDER = Path("runs/pretraining")
@@ -55,11 +53,7 @@ class Row:
 
 def _fresh(family: str, classes: int, seed: int) -> nn.Module:
     """A network as wide as the limit allows for 32 px, with weights drawn for any width."""
-    space = load_space(family)
-    settings = TrainingSearchSettings(
-        trainings=1, space=family, image_size=32, classes=100, max_macs=MACS
-    )
-    text = str(Limits(space, settings).network(space.parse(space.by_hand[0])))
+    text = widest_by_hand(family, 32, 100, max_macs=MACS)
     torch.manual_seed(seed)
     network = build(text, 32, classes)
     draw_linear_weights(network)

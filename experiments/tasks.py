@@ -22,6 +22,9 @@ from asvit.data.files import write_pictures
 from asvit.data.sources import open_dataset
 from asvit.executors import one_thread
 from asvit.reference.build_settings import BuildSettings
+from asvit.search.limits import Limits
+from asvit.search.settings import TrainingSearchSettings
+from asvit.spaces import load_space
 from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
 from experiments.drawn import DrawnPictures
 from experiments.textures import Textures
@@ -192,6 +195,16 @@ def load_task(name: str, *, selection: bool = False) -> tuple[Task, Parts]:
     if selection:
         return task.for_selection, task.for_selection.load(PICTURES / f"{folder}-selection")
     return task, task.load(PICTURES / folder)
+
+
+@cache
+def widest_by_hand(family: str, side: int, classes: int, **limits: Any) -> str:
+    """The text of the network of a family made by hand, as wide as limits allow."""
+    space = load_space(family)
+    settings = TrainingSearchSettings(
+        trainings=1, space=family, image_size=side, classes=classes, **limits
+    )
+    return str(Limits(space, settings).network(space.parse(space.by_hand[0])))
 
 
 def fit_fresh(
