@@ -179,9 +179,11 @@ def test_the_controller_of_a_page_searches_within_limits(tmp_path: Path) -> None
         size = asvit.cost(text, image_size=32)
         return Measurement(size.params, size.macs, {"params": float(size.params)}, {})
 
-    given: dict[str, Any] = {"space": "my-convnext", "controller": "climber", "steps": 8}
+    search: dict[str, Any] = {"space": "my-convnext", "controller": "climber", "steps": 8}
     limits = {"image_size": 32, "max_params": "250K"}
-    result = asvit.run_search(**given, **limits, proxies="params", evaluate=evaluate, out=tmp_path)
+    result = asvit.run_search(
+        **search, **limits, proxies="params", evaluate=evaluate, out=tmp_path
+    )
     assert len(result.trials) == 8
     assert all(row.params <= 250_000 for row in result.trials)
 

@@ -48,11 +48,11 @@ def test_what_is_no_budget_is_refused_in_one_line(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_", "amount"),
+    ("value", "amount"),
     [("600M", 600_000_000), ("1.72m", 1_720_000), ("2G", 2 * 10**9), ("40K", 40_000), (7, 7)],
 )
-def test_a_number_of_anything(given_: str | int, amount: int) -> None:
-    assert parse_amount(given_) == amount
+def test_a_number_of_anything(value: str | int, amount: int) -> None:
+    assert parse_amount(value) == amount
 
 
 @pytest.mark.parametrize("text", ["", "0", 0, -1, "-1", "5 MB", "nan", "0.4", "6h", "1" * 99])
@@ -79,13 +79,13 @@ def test_a_list_is_sorted_and_of_one_unit() -> None:
 def test_numbers_are_as_their_texts() -> None:
     thirty = Budget("params", 30_000_000)
     same: list[Any] = [30_000_000, 3e7, thirty, [3e7], (thirty, 30_000_000)]
-    for given_ in same:
-        assert parse_budgets(given_) == (thirty,)
+    for value in same:
+        assert parse_budgets(value) == (thirty,)
     assert Budget.parse(22e9) == Budget("macs", 22 * 10**9)
     wrong: list[Any] = [88, None, True, [None]]
-    for given_ in wrong:
+    for value in wrong:
         with pytest.raises(ValueError, match="budget '"):
-            parse_budgets(given_)
+            parse_budgets(value)
 
 
 @pytest.mark.parametrize(("unit", "amount"), [("flops", 1), ("params", 0), ("params", 1.5)])

@@ -255,10 +255,10 @@ def test_without_network_library_or_command(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.slow
 def test_two_processes_train_one_detector(tmp_path: Path) -> None:
     make_data(4, 3)  # the second process validates on one image, the first on two
-    asked = words("detect", detector="mask", data=Path("data").resolve())
-    with forked.pair([*asked, "--json", "--quiet"], tmp_path / "run") as both:
-        found = forked.ended(both, tmp_path / "run")
-    assert [code for code, _ in found] == [0, 0], found
+    command = words("detect", detector="mask", data=Path("data").resolve())
+    with forked.pair([*command, "--json", "--quiet"], tmp_path / "run") as both:
+        outcomes = forked.ended(both, tmp_path / "run")
+    assert [code for code, _ in outcomes] == [0, 0], outcomes
     data = strict(forked.printed(tmp_path / "0", forked.STDOUT))
     types: Any = {"settings": DetectionSettings, "row": DetectionRow}
     file = Checkpoint.read(Path("run/detector.safetensors"), kind="detection", **types)

@@ -144,8 +144,8 @@ def test_processes_with_unlike_numbers_of_images_have_the_precision_of_one() -> 
     batches, group, others = prepared(task), ProcessGroup("cpu"), list[Any]()
     expected = task.evaluate(group, batches)
     assert 0 < expected["bbox_map"] < 100
-    given: Any = group
-    given.world, given.gather = 2, lambda value: [value, *others]
+    pair: Any = group
+    pair.world, pair.gather = 2, lambda value: [value, *others]
     task.evaluate(group, batches[1::2])  # of the second process, with one image
     others.append(copy.deepcopy(task.metric.metric_state))
     assert task.evaluate(group, batches[::2]) == expected
