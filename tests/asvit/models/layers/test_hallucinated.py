@@ -15,6 +15,7 @@ from asvit.models.layers.hallucinated import (
     MapHallucination,
     Maps,
     convolve_maps,
+    mix_maps,
     split_heads,
 )
 from proxies.counts import count
@@ -76,6 +77,30 @@ def test_each_head_has_its_kernel_for_all_lists(side: int) -> None:
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("heads", [(1, 1), (1, 2), (2, 1)])
+def test_maps_mixed_across_heads_are_those_of_a_convolution(
+    heads: tuple[int, int], bias: bool
+) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, heads[0], 5, 7, dtype=torch.float64, requires_grad=True)
+    cross = nn.Conv2d(*heads, 1, bias=bias).double()
+    found, expected = mix_maps(x, cross), cross(x)
+    torch.testing.assert_close(found, expected)
+    back, sources = torch.randn_like(found), (x, *cross.parameters())
+    for ours, theirs in zip(
+        torch.autograd.grad(found, sources, back),
+        torch.autograd.grad(expected, sources, back),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_one_map_of_one_has_the_precision_of_autocast() -> None:
+    maps = torch.randn(2, 1, 5, 7, dtype=torch.bfloat16)
+    assert mix_maps(maps, nn.Conv2d(1, 1, 1)).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("axis", ["key", "query"])
