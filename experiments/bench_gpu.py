@@ -28,6 +28,8 @@ from asvit.core.files import write_text
 from asvit.executors import Workers, apart_from_garbage
 from asvit.executors.base import cores
 from asvit.training import step_graph
+from asvit.training.distributed import ProcessGroup
+from asvit.training.engine import Engine
 from asvit.training.settings import TrainSettings
 from asvit.training.short import Recipe, fit
 from experiments import bench_training
@@ -51,6 +53,7 @@ MORE = ("design", "short", "training", "models")  # of --all
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 AIMS = {"search": 60.0, "scale": 180.0}  # seconds, on an H200
 SHORT = Recipe(steps=200)  # of images of 32 px
+TRAINED = "timm:resnet10t"  # in as many steps
 HOURS, PICTURES = 0.05, 500  # of a design
 
 
@@ -208,7 +211,7 @@ def _design(options: argparse.Namespace) -> list[Finding]:
 
 
 def _short(options: argparse.Namespace, device: torch.device) -> list[Finding]:
-    """Steps a second of a short training that is launched by kernels, and as a CUDA graph."""
+    """Steps a second of trainings that are launched by kernels, and as a CUDA graph."""
     network = asvit.build(SEED, image_size=32, num_classes=10).to(device)
     count = 4 * SHORT.batch_size
     images = torch.randn(count, 3, 32, 32, device=device), torch.arange(count, device=device) % 10
@@ -217,12 +220,31 @@ def _short(options: argparse.Namespace, device: torch.device) -> list[Finding]:
         with patch.object(step_graph, "FEWEST", fewest):
             fit(network, images, images, SHORT, seed=options.seed)
 
-    ways = (partial(train, sys.maxsize), partial(train, step_graph.FEWEST))
-    plain, graph = (SHORT.steps / once for once in shortest(device, options.runs, *ways))
-    return [
-        Finding("short training, kernel by kernel", f"{plain:.1f} steps/s"),
-        Finding("short training, CUDA graph", f"{graph:.1f} steps/s"),
-    ]
+    def epoch(fewest: int) -> Callable[[], object]:
+        with patch.object(step_graph, "FEWEST", fewest):
+            model = asvit.build(TRAINED, image_size=32, num_classes=10)
+            engine = Engine(
+                model, settings, ProcessGroup(str(device)), steps_per_epoch=SHORT.steps
+            )
+        return partial(engine.train, 0, batches)
+
+    settings = TrainSettings.make(
+        architecture=TRAINED, image_size=32, recipe="small", batch_size=SHORT.batch_size
+    )
+    own, labels = (part[: SHORT.batch_size].cpu() for part in images)
+    batches = [(own, labels)] * SHORT.steps
+    counts = (sys.maxsize, step_graph.FEWEST)
+    findings = []
+    for what, ways in (
+        ("short training", [partial(train, fewest) for fewest in counts]),
+        (f"training {TRAINED}", [epoch(fewest) for fewest in counts]),
+    ):
+        plain, graph = (SHORT.steps / once for once in shortest(device, options.runs, *ways))
+        findings += [
+            Finding(f"{what}, kernel by kernel", f"{plain:.1f} steps/s"),
+            Finding(f"{what}, CUDA graph", f"{graph:.1f} steps/s"),
+        ]
+    return findings
 
 
 def _training(options: argparse.Namespace) -> list[Finding]:

@@ -21,6 +21,7 @@ class FakeCuda:
         self.sync_debug_mode: Any = 0
         self.default_generators = [FakeGenerator(self)]
         self.graphs: list[FakeGraph] = []
+        self.free, self.taken = 2, 1  # bytes
 
     def _within(self, name: str) -> AbstractContextManager[None]:
         @contextmanager
@@ -69,6 +70,12 @@ class FakeCuda:
 
     def set_sync_debug_mode(self, mode: Any) -> None:
         self.sync_debug_mode = mode
+
+    def mem_get_info(self) -> tuple[int, int]:
+        return self.free, self.free + self.taken
+
+    def memory_reserved(self) -> int:
+        return self.taken
 
     def empty_cache(self) -> None:
         self.note("empty cache")

@@ -31,6 +31,7 @@ from asvit.training.layout import fast_layout, use_products
 from asvit.training.metrics import Accuracy, Batches, evaluate
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.settings import WARMUP_SHARE, TrainSettings
+from asvit.training.step_graph import StepGraph
 from proxies.evaluation import seed_for, seed_generators
 from proxies.memory import out_of_memory
 from proxies.messages import first_line, unknown
@@ -122,6 +123,21 @@ class Engine:
         if settings.compile:
             self.network.compile()
         self._wrapped = self.processes.wrap(self.network)
+        self._hits = torch.zeros((), device=self._device)
+        # Compiled networks have their own graphs, and processes wait for each other.
+        alone = self.processes.world == 1 and not settings.compile
+        self._step = StepGraph(
+            self._take_step,
+            self.network,
+            self._optimizer,
+            steps=settings.epochs * self.steps_per_epoch if alone else 0,
+            device=self._device,
+        )
+        self._tokens: Tokens | None = None
+
+    def close(self) -> None:
+        """Give memory back that only further steps would need."""
+        self._step.close()
 
     @property
     def average(self) -> nn.Module | None:
@@ -153,6 +169,9 @@ class Engine:
 
     def use_tokens(self, tokens: Tokens) -> None:
         """Re-tokenize the network and its average; weights and optimiser state are kept."""
+        if tokens != self._tokens:
+            self._tokens = tokens
+            self._step.forget()
         for network in self._networks:
             retokenize(network, tokens)
 
@@ -179,14 +198,15 @@ class Engine:
         losses = torch.zeros(steps)
         losses[:checked] = start.losses
         before = start.sums.get(_HITS, 0.0) if processes.first else 0.0
-        self._hits = torch.full((), before, device=self._device)
+        self._hits.fill_(before)
         mixed, rate, rates = False, 0.0, list[float]()
         trained, began = 0, time.monotonic()
         self.network.train()
         devices = [self._device] if self._device.type == "cuda" else []
         precision = self.settings.precision
         passes = steps * self.settings.epochs
-        with torch.random.fork_rng(devices), arithmetic(self._device, precision, passes=passes):
+        numbers = arithmetic(self._device, precision, passes=passes)
+        with torch.random.fork_rng(devices), numbers, self._step.running():
             for step, (images, targets) in enumerate(batches, checked):
                 rate = max(group["lr"] for group in self._optimizer.param_groups)
                 rates.append(rate)
@@ -245,16 +265,22 @@ class Engine:
         """Resume from the :meth:`state` after so many updates."""
         state.load(self.network, self.average)
         load_optimizer(self._optimizer, state.moments, state.numbers)
+        self._step.forget()
         self._schedule.step_update(updates)
 
     def _update(self, images: Tensor, targets: Tensor, update: int) -> Tensor:
         """Take one optimiser step; returns the loss of this process's share."""
-        settings = self.settings
         # Seeded by number: no other draw can change dropout and drop-path.
-        own = seed_for(settings.seed, f"dropout {self.processes.rank}", update)
+        own = seed_for(self.settings.seed, f"dropout {self.processes.rank}", update)
         seed_generators(own, self._device)
         images = fast_layout(images.to(self._device, non_blocking=True))
-        targets = targets.to(self._device, non_blocking=True)
+        loss = self._step(images, targets.to(self._device, non_blocking=True))
+        self._schedule.step_update(update + 1)
+        return loss
+
+    def _take_step(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Change the weights, and their average, by a batch; returns its loss."""
+        settings = self.settings
         total = torch.zeros((), device=self._device)
         parts = list(zip(*(x.chunk(settings.accumulate) for x in (images, targets)), strict=True))
         for number, (inputs, labels) in enumerate(parts, 1):
@@ -268,7 +294,6 @@ class Engine:
             nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        self._schedule.step_update(update + 1)
         if self._ema is not None:
             self._ema.update(self.network)
         return total

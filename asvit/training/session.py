@@ -32,6 +32,7 @@ from asvit.training.settings import TOP
 from asvit.training.step_log import StepLog
 from asvit.training.token_plan import saved
 from proxies.counts import count
+from proxies.cuda_graphs import BEFORE_CAPTURE
 
 _TIMED = 3  # batches
 
@@ -97,7 +98,7 @@ class Session(EpochSession[EpochRow]):
         """
         follow = self._follower(tell)
         log = self.tracked_log(track)
-        with closing(self._train), closing(self._validation):
+        with closing(self._train), closing(self._validation), closing(self._engine):
             for row in self.epochs(partial(self._epoch, follow=follow, log=log)):
                 track("epoch", row, row.epoch * self.steps)
                 steps, speed = self.steps, row.images_per_second
@@ -132,8 +133,9 @@ class Session(EpochSession[EpochRow]):
         With ``workers`` that prepare batches while a GPU trains, the slower of both tells: they
         together take this process's time over their number.
         """
-        with closing(self._train):
-            self._engine.train(0, islice(self._train, 1))  # warms up
+        warming = BEFORE_CAPTURE + 1 if self.processes.device.type == "cuda" else 1
+        with closing(self._train), closing(self._engine):
+            self._engine.train(0, islice(self._train, warming))
             batches = islice(self._train, _TIMED)
             if not workers:
                 return self._engine.train(0, batches).images_per_second

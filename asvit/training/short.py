@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,25 +128,23 @@ def _train(
     weights = _class_weights(train[1]) if recipe.balance == "weights" else None
     model.train()
 
-    def loss_of(pixels: Tensor, labels: Tensor) -> Tensor:
+    def take(pixels: Tensor, labels: Tensor) -> Tensor:
         with autocast(device, "auto"):
-            return _loss(model(pixels), labels, recipe, weights)
-
-    def update(loss: Tensor) -> None:
-        optimizer.zero_grad()
+            loss = _loss(model(pixels), labels, recipe, weights)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         optimizer.step()
+        optimizer.zero_grad()
+        return loss
 
-    with StepGraph(loss_of, update, optimizer, steps=recipe.steps, device=device) as step:
+    step = StepGraph(take, model, optimizer, steps=recipe.steps, device=device)
+    with closing(step), step.running():
         for number, batch in enumerate(_batches(*train, recipe, generator), 1):
-            loss = step.loss(*batch)
-            if unread.add(loss) or number == recipe.steps:
+            if unread.add(step(*batch)) or number == recipe.steps:
                 for value in unread.take().tolist():
                     losses.append(value)
                     if not math.isfinite(value):
                         return tuple(losses), f"the loss became {value} in step {len(losses)}"
-            step.update(loss)
             schedule.step()
     return tuple(losses), None
 

@@ -2,21 +2,18 @@
 
 import logging
 import random
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from proxies.cuda_graphs import BEFORE_CAPTURE, beside, capture, counting_waits
 from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 FEWEST = 20  # steps of a training; of fewer, capturing one takes longer than it saves
 
@@ -26,36 +23,37 @@ class _Graph(NamedTuple):
 
     replay: Callable[[], None]
     batch: Sequence[Tensor]
+    rates: Sequence[Tensor]  # the learning rate of each parameter group
     loss: Tensor
 
 
 class StepGraph:
-    """The two halves of a training step: its loss, and the update; on CUDA one graph.
+    """A training step: of the CPU a function, on CUDA after a few steps a graph of it.
 
-    :meth:`loss` and :meth:`update` are called in turn. On other devices they call the two given
-    functions, and so they do in the first steps on CUDA, which prepare what capturing needs. Then
-    a step is captured: from the next one on, :meth:`loss` does the whole step, and :meth:`update`
-    nothing.
+    The first steps on CUDA prepare what capturing needs. Then one is captured, and replayed from
+    the next one on, in :meth:`running`. Until :meth:`close` the graph keeps the memory of a step.
 
-    Steps are not captured in a short training, where one waits for the device or draws random
-    numbers on the CPU, which a graph would repeat, or where capturing fails; they go on as they
-    began. What else a network does in Python is not repeated, such as counting its calls.
+    Steps are not captured in a short training, with an optimiser of several kernels (its Python
+    may compute what changes from step to step), where a step waits for the device, draws random
+    numbers on the CPU or changes numbers of the network, as a graph would repeat these, where
+    less memory is free than was taken, or where capturing fails. They go on as they began. What
+    else a network does in Python is not repeated.
 
     The autocast cache needs no care, as a step enters and leaves autocast itself.
 
     Example::
 
-        with StepGraph(loss_of, update, optimizer, steps=100, device=device) as step:
-            for batch in batches:
-                loss = step.loss(*batch)
-                step.update(loss)
-                schedule.step()
+        with closing(StepGraph(take, network, optimizer, steps=100, device=device)) as step:
+            with step.running():
+                for batch in batches:
+                    loss = step(*batch)
+                    schedule.step()
     """
 
     def __init__(
         self,
-        loss: Callable[..., Tensor],
-        update: Callable[[Tensor], None],
+        take: Callable[..., Tensor],
+        network: nn.Module,
         optimizer: torch.optim.Optimizer,
         *,
         steps: int,
@@ -64,107 +62,96 @@ class StepGraph:
         """Prepare for a training.
 
         Args:
-            loss: Of a batch of tensors, with gradients.
-            update: Changes the weights by a loss; begins with ``optimizer.zero_grad()``.
-            optimizer: A fused one, whose learning rate a schedule of PyTorch's sets.
+            take: Takes a step on a batch of tensors; returns its loss. It leaves no gradients.
+            network: That is trained.
+            optimizer: Its learning rates are numbers, which change between steps.
             steps: How many the training has.
             device: Where it is.
         """
-        self._loss, self._update, self._optimizer, self._device = loss, update, optimizer, device
-        self._cuda: Any = _functions(device) if steps >= FEWEST else None
-        self._left = 0 if self._cuda is None else BEFORE_CAPTURE  # steps until the capture
-        self._batch: Sequence[Tensor] = ()  # of the step before the capture
-        self._obstacle = ""  # to capturing
+        self._take, self._network, self._optimizer = take, network, optimizer
+        self._device = device
+        fused = all(group.get("fused") for group in optimizer.param_groups)
+        self._cuda: Any = _functions(device) if fused and steps >= FEWEST else None
+        self.forget()
+
+    def forget(self) -> None:
+        """Capture a step anew, as the network or the optimiser's state is another one."""
         self._graph: _Graph | None = None
-        self._replayed = False
-        self._context = ExitStack()
+        self._left = 0 if self._cuda is None else BEFORE_CAPTURE  # steps until the capture
 
-    def __enter__(self) -> Self:
-        """Leave the usual stream, if steps are to be captured."""
-        if self._cuda is not None:
-            self._context.enter_context(beside(self._device, self._cuda))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Return to the usual stream, and give the memory of the graph back."""
-        self._context.close()
+    def close(self) -> None:
+        """Give the memory of the graph back."""
         if self._graph is not None:
-            self._optimizer.zero_grad()  # gradients are the graph's
             self._graph = None
             self._cuda.empty_cache()
+        self._left = 0
 
-    def loss(self, *batch: Tensor) -> Tensor:
-        """The loss of a batch, which is on the device; of a captured step after its update."""
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Beside the usual stream, if steps are captured; anything else is on the usual one."""
+        with nullcontext() if self._cuda is None else beside(self._device, self._cuda):
+            yield
+
+    def __call__(self, *batch: Tensor) -> Tensor:
+        """Take a step on a batch, which is on the device; returns its loss, without a graph."""
         graph = self._graph
-        self._replayed = graph is not None and _alike(batch, graph.batch)
-        if graph is None or not self._replayed:
-            if self._left == 1:
-                self._batch = batch
-            return self._observed(lambda: self._loss(*batch))
-        for own, new in zip(graph.batch, batch, strict=True):
-            own.copy_(new)
-        graph.replay()
-        return graph.loss.clone()  # the next replay overwrites it
-
-    def update(self, loss: Tensor) -> None:
-        """Change the weights by what :meth:`loss` returned, unless that has done so."""
-        if self._replayed:
-            return
-        self._observed(lambda: self._update(loss))
+        if graph is not None and _alike(batch, graph.batch):
+            for own, new in zip(graph.batch, batch, strict=True):
+                own.copy_(new)
+            for rate, group in zip(graph.rates, self._optimizer.param_groups, strict=True):
+                rate.fill_(group["lr"])
+            graph.replay()
+            return graph.loss.clone()  # the next replay overwrites it
+        if not self._left:
+            return self._take(*batch).detach()
+        self._left -= 1
         if self._left:
-            self._left -= 1
-            if not self._left:
-                self._capture()
+            return self._take(*batch).detach()
+        loss, obstacle = self._observed(batch)
+        self._capture(batch, obstacle)
+        return loss
 
-    def _observed(self, half: Callable[[], T]) -> T:
-        """Run half of a step; in that before the capture, look for what hinders it.
+    def _observed(self, batch: Sequence[Tensor]) -> tuple[Tensor, str]:
+        """Take a step; returns its loss, and what hinders capturing one, or nothing.
 
         A capture that fails can leave less memory, so those that would are not tried.
         """
-        if self._left != 1:
-            return half()
-        before = _draws()
-        result, waits = counting_waits(half, self._cuda)
+        before = _draws(), _numbers(self._network)
+        loss, waits = counting_waits(lambda: self._take(*batch).detach(), self._cuda)
         if waits:
-            self._obstacle = "a step waits for the device"
-        elif _draws() != before:
-            self._obstacle = "a step draws random numbers on the CPU"
-        return result
+            return loss, "a step waits for the device"
+        if _draws() != before[0]:
+            return loss, "a step draws random numbers on the CPU"
+        if _numbers(self._network) != before[1]:
+            return loss, "a step changes numbers of the network"
+        if self._cuda.mem_get_info()[0] < self._cuda.memory_reserved():  # which hold a step
+            return loss, "less memory is free than was taken"
+        return loss, ""
 
-    def _capture(self) -> None:
+    def _capture(self, batch: Sequence[Tensor], obstacle: str) -> None:
         """Capture a step, if nothing hinders it."""
-        batch, self._batch = [one.clone() for one in self._batch], ()
         groups = self._optimizer.param_groups
-        rates = [group["lr"] for group in groups]
+        numbers = [group["lr"] for group in groups]
         try:
-            if self._obstacle:
-                raise RuntimeError(self._obstacle)
-            # Gradients are to be made anew, in the graph's memory.
-            self._optimizer.zero_grad()
-            for group in groups:
-                # Schedules fill tensors, which a replay reads; numbers would stay as they are.
-                group["lr"] = batch[0].new_full((), group["lr"], dtype=torch.float32)
-                group["capturable"] = True
+            if obstacle:
+                raise RuntimeError(obstacle)
+            batch = [one.clone() for one in batch]
+            # A replay reads tensors; numbers would stay as they are.
+            rates = [batch[0].new_full((), rate, dtype=torch.float32) for rate in numbers]
+            for group, rate in zip(groups, rates, strict=True):
+                group |= {"lr": rate} | ({"capturable": True} if "capturable" in group else {})
             losses: list[Tensor] = []
 
             def step() -> None:
-                loss = self._loss(*batch)
-                self._update(loss)
-                losses.append(loss.detach())
+                losses.append(self._take(*batch).detach())
 
-            self._graph = _Graph(capture(step, self._cuda), batch, losses[0])
+            self._graph = _Graph(capture(step, self._cuda), batch, rates, losses[0])
         except RuntimeError as error:
             logger.debug("steps are not captured as a CUDA graph: %s", first_line(error))
-            for group, rate in zip(groups, rates, strict=True):
-                group["lr"] = rate
         finally:
-            for group in groups:
-                group["capturable"] = False  # torch warns of steps that are not captured
+            for group, number in zip(groups, numbers, strict=True):
+                # Torch warns of capturable steps that are not captured.
+                group |= {"lr": number} | ({"capturable": False} if "capturable" in group else {})
 
 
 def _functions(device: torch.device) -> Any:
@@ -175,6 +162,16 @@ def _functions(device: torch.device) -> Any:
 def _alike(batch: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
     """Whether two batches have the same shapes and types."""
     return [(x.shape, x.dtype) for x in batch] == [(x.shape, x.dtype) for x in other]
+
+
+def _numbers(network: nn.Module) -> dict[tuple[str, str], object]:
+    """The numbers, words and truth values that the parts of a network have, by part and name."""
+    return {
+        (path, name): value
+        for path, part in network.named_modules()
+        for name, value in vars(part).items()
+        if isinstance(value, (bool, int, float, str))
+    }
 
 
 def _draws() -> tuple[object, ...]:

@@ -17,11 +17,15 @@ from torch.nn import functional as F
 import asvit
 from asvit.models.retokenization import SCHEDULE, tokens_of
 from asvit.networks import Network
+from asvit.training import engine as engines
+from asvit.training import step_graph
 from asvit.training.checkpoint import EngineState, EpochPart
 from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
-from asvit.training.engine import Engine, Step
+from asvit.training.engine import Engine, EpochResult, Step
 from asvit.training.settings import TrainSettings
+from proxies.cuda_graphs import BEFORE_CAPTURE
+from tests.fake_cuda import FakeCuda
 from tests.host_reads import HostReads, read_seldom
 
 STEPS, BATCH, CLASSES = 4, 12, 5
@@ -125,6 +129,63 @@ def test_three_epochs_equal_an_explicit_loop(soft: bool) -> None:
         assert told.top1 == (None if soft else pytest.approx(100 * hits / (STEPS * BATCH)))
     close(model, plain)
     close(ours.average, average)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("more", [{}, {"optimizer": "sgd"}, {"accumulate": 3}, {"clip": 0.0}])
+def test_captured_epochs_are_those_of_others(
+    more: dict[str, Any], soft: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained() -> tuple[Engine, list[EpochResult]]:
+        made = engine(network(), settings(epochs=6, ema=0.9, **more))
+        each = []
+        for epoch in range(6):
+            each.append(made.train(epoch, batches(epoch, soft=soft)))
+            made.validate(batches(epoch))
+        made.close()
+        return made, each
+
+    plain, expected = trained()
+    cuda = FakeCuda()
+    monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
+    ours, found = trained()
+    (graph,) = cuda.graphs
+    assert graph.replays == 6 * STEPS - BEFORE_CAPTURE
+    assert cuda.inside == ["usual"]
+    close(ours.network, plain.network)
+    close(ours.average, plain.average)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.top1, one.learning_rate) == (other.top1, other.learning_rate)
+        assert one.loss == pytest.approx(other.loss, rel=1e-5)
+
+
+def test_a_state_that_is_loaded_and_other_tokens_are_captured_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuda = FakeCuda()
+    monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
+    made = engine(network(), settings(epochs=10))
+    made.train(0, batches(0))
+    made.load_state(made.state(), updates=STEPS)
+    made.train(1, batches(1))
+    assert [graph.replays for graph in cuda.graphs] == [1, 1]
+    monkeypatch.setattr(engines, "retokenize", lambda *_: None)
+    for epoch, side in enumerate((4, 4, 2), 2):
+        made.use_tokens((side, 1))
+        made.train(epoch, batches(epoch))
+    assert [graph.replays for graph in cuda.graphs] == [1, 1, 5, 1]
+
+
+@pytest.mark.parametrize("more", [{"compile": True}, {"optimizer": "lamb"}])
+def test_what_no_graph_can_repeat_is_not_captured(
+    more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = FakeCuda()
+    monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
+    monkeypatch.setattr(nn.Module, "compile", lambda _: None)
+    made = engine(network(), settings(epochs=10, **more))
+    made.train(0, batches(0))
+    assert cuda.notes == []
 
 
 def test_accumulation_gives_the_same_gradient() -> None:
@@ -471,3 +532,33 @@ def test_a_compiled_network_follows_its_tokens(monkeypatch: pytest.MonkeyPatch) 
         assert made.average is not None
         assert tokens_of(made.average) == SCHEDULE[-1]
     close(*networks, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("drop", [0.0, 0.5])
+def test_on_a_gpu_captured_epochs_are_like_others(
+    drop: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the dropout of each update, too, as that depends on its number alone."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    captures = []
+    capture = step_graph.capture
+    monkeypatch.setattr(
+        step_graph, "capture", lambda *given: captures.append(1) or capture(*given)
+    )
+    losses = []
+    for fewest in (100, step_graph.FEWEST):
+        monkeypatch.setattr(step_graph, "FEWEST", fewest)
+        asked = settings(epochs=6, ema=0.9, learning_rate=1e-3, precision="fp32")
+        made = Engine(network(drop), asked, ProcessGroup("cuda"), steps_per_epoch=STEPS)
+        found = []
+        for epoch in range(6):
+            found += [
+                made.train(epoch, batches(epoch)).loss,
+                made.validate(batches(epoch))[0].loss,
+            ]
+        losses.append(found)
+        made.close()
+    assert captures == [1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)

@@ -6,7 +6,7 @@ import logging
 import random
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -154,11 +154,35 @@ def read(pixels: Tensor) -> None:
     assert float(pixels.sum()) != 0
 
 
-HINDRANCES: dict[str, tuple[Callable[[Tensor], object], str, int]] = {
-    "read": (read, "operation not permitted when stream is capturing", 1),
-    "torch": (lambda _: torch.rand(1), "a step draws random numbers on the CPU", 0),
-    "python": (lambda _: random.random(), "a step draws random numbers on the CPU", 0),
-    "numpy": (lambda _: np.random.rand(), "a step draws random numbers on the CPU", 0),  # noqa: NPY002
+class Counting(Reading):
+    """Counts its passes, which a graph would not."""
+
+    def __init__(self) -> None:
+        super().__init__(self.count)
+        self.passes = 0
+
+    def count(self, _: Tensor) -> None:
+        self.passes += 1
+
+
+HINDRANCES: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
+    "read": (lambda: Reading(read), "operation not permitted when stream is capturing", 1),
+    "torch": (
+        lambda: Reading(lambda _: torch.rand(1)),
+        "a step draws random numbers on the CPU",
+        0,
+    ),
+    "python": (
+        lambda: Reading(lambda _: random.random()),
+        "a step draws random numbers on the CPU",
+        0,
+    ),
+    "numpy": (
+        lambda: Reading(lambda _: np.random.rand()),  # noqa: NPY002
+        "a step draws random numbers on the CPU",
+        0,
+    ),
+    "count": (Counting, "a step changes numbers of the network", 0),
 }
 
 
@@ -169,11 +193,11 @@ def test_where_steps_cannot_be_captured_they_go_on_with_the_same_numbers(
     request: pytest.FixtureRequest,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    act, reason, graphs = HINDRANCES[what]
-    expected = trained(lambda: Reading(act), data, RECIPE)
+    build, reason, graphs = HINDRANCES[what]
+    expected = trained(build, data, RECIPE)
     cuda = request.getfixturevalue("cuda")
     with caplog.at_level(logging.DEBUG, step_graph.__name__):
-        assert_equal(trained(lambda: Reading(act), data, RECIPE), expected)
+        assert_equal(trained(build, data, RECIPE), expected)
     assert [record.getMessage() for record in caplog.records] == [
         f"steps are not captured as a CUDA graph: {reason}"
     ]
@@ -212,35 +236,93 @@ def test_the_graph_and_its_gradients_are_gone_after_the_training(
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def linear(steps: int, **more: Any) -> tuple[nn.Linear, StepGraph]:
+    """A network and a step of it, which notes where it is taken while it can be captured."""
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    settings = {"lr": 2**-7, "fused": True, **more}
+    optimizer = torch.optim.AdamW(model.parameters(), **settings)
+
+    def take(x: Tensor) -> Tensor:
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss
+
+    return model, StepGraph(take, model, optimizer, steps=steps, device=CPU)
+
+
+def steps_of(step: StepGraph, sizes: Iterable[int]) -> list[float]:
+    with step.running():
+        return [float(step(torch.randn(size, 4))) for size in sizes]
+
+
 def test_batches_of_another_shape_are_computed_one_by_one(cuda: FakeCuda) -> None:
-    def run(steps: int) -> tuple[list[float], Tensor]:
-        torch.manual_seed(0)
-        model = nn.Linear(4, 1)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=2**-7, fused=True)
-
-        def update(loss: Tensor) -> None:
-            if optimizer.param_groups[0]["capturable"]:  # elsewhere torch warns of it on CUDA
-                capturable.append(cuda.inside[-1])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-        losses = []
-        with StepGraph(
-            lambda x: model(x).square().mean(), update, optimizer, steps=steps, device=CPU
-        ) as step:
-            for number in range(30):
-                loss = step.loss(torch.randn(3 if number % 4 == 3 else 5, 4))
-                losses.append(loss.detach())
-                step.update(loss)
-        return [float(loss) for loss in losses], model.weight.detach()
-
-    capturable: list[str] = []
-    expected, got = run(0), run(30)
-    assert capturable == ["capture"]
-    assert got[0] == expected[0]
-    assert torch.equal(got[1], expected[1])
+    sizes = [3 if number % 4 == 3 else 5 for number in range(30)]
+    (plain, eager), (model, step) = linear(0), linear(30)
+    torch.manual_seed(1)
+    expected = steps_of(eager, sizes)
+    torch.manual_seed(1)
+    assert steps_of(step, sizes) == expected
+    assert torch.equal(model.weight, plain.weight)
     assert cuda.graphs[0].replays == sum(number % 4 != 3 for number in range(3, 30))
+
+
+def test_a_graph_lasts_from_one_part_of_a_training_to_the_next_until_it_is_forgotten(
+    cuda: FakeCuda,
+) -> None:
+    _, step = linear(30)
+    for part in range(3):
+        steps_of(step, [5] * 4)
+        assert cuda.inside == ["usual"]
+        assert [graph.replays for graph in cuda.graphs] == [4 * part + 1]
+    step.forget()
+    steps_of(step, [5] * 4)
+    assert [graph.replays for graph in cuda.graphs] == [9, 1]
+    step.close()
+    steps_of(step, [5] * 8)
+    assert len(cuda.graphs) == 2
+
+
+def test_rates_are_numbers_in_all_steps_but_the_captured_one(
+    cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[object]()
+    exact = torch.optim.AdamW.step
+
+    def noted(self: torch.optim.AdamW, closure: Any = None) -> Any:
+        group = self.param_groups[0]
+        seen.append((type(group["lr"]), group["capturable"], cuda.inside[-1]))
+        return exact(self, closure)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    _, step = linear(30)
+    steps_of(step, [5] * 6 + [4])
+    one = (float, False, "another stream")  # torch warns of those that are capturable elsewhere
+    assert seen == [one] * 3 + [(Tensor, True, "capture"), one]
+
+
+@pytest.mark.parametrize("fused", [False, None])
+def test_an_optimizer_of_several_kernels_is_not_captured(
+    fused: bool | None, cuda: FakeCuda
+) -> None:
+    _, step = linear(30, fused=fused)
+    steps_of(step, [5] * 30)
+    assert cuda.notes == []
+
+
+def test_without_as_much_free_memory_as_is_taken_nothing_is_captured(
+    cuda: FakeCuda, caplog: pytest.LogCaptureFixture
+) -> None:
+    cuda.taken = cuda.free + 1
+    _, step = linear(30)
+    with caplog.at_level(logging.DEBUG, step_graph.__name__):
+        steps_of(step, [5] * 30)
+    assert cuda.graphs == []
+    assert caplog.messages == [
+        "steps are not captured as a CUDA graph: less memory is free than was taken"
+    ]
 
 
 @pytest.mark.gpu
