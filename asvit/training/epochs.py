@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,13 +17,16 @@ from asvit.training.step_log import StepLog
 
 Row = TypeVar("Row")  # a dataclass
 
+_SPACING = 20  # of checkpoints, in the time that writing one takes
+
 
 @dataclass(eq=False, kw_only=True)
 class EpochSession(ABC, Generic[Row]):
-    """Trains epoch by epoch, and writes a checkpoint into the run folder after each.
+    """Trains epoch by epoch, and writes checkpoints into the run folder.
 
-    Within long epochs there are checkpoints as well; it is a
-    :class:`asvit.training.engine.Keeper`.
+    There is one after each epoch, unless writing them would take more than a twentieth of the
+    time: several short epochs share one. Within long epochs there are checkpoints as well; it is
+    a :class:`asvit.training.engine.Keeper`.
     """
 
     folder: Path
@@ -40,6 +43,7 @@ class EpochSession(ABC, Generic[Row]):
         """Start the clock, and take over the history of earlier sessions."""
         self._began, stored = time.monotonic(), self.stored
         self._kept = self._began  # when the last checkpoint was written
+        self._writing = 0.0  # seconds that it took
         self._part = None if stored is None else stored.part  # of the epoch to go on with
         self.history: list[Row] = [] if stored is None else list(stored.history)  #: epochs so far
         #: Epochs of the whole training, as it is planned now.
@@ -77,10 +81,11 @@ class EpochSession(ABC, Generic[Row]):
         """Write the files that are derived from the last checkpoint: the metrics."""
         write_metrics(self.folder, self.history)
 
-    def epochs(self, train: Callable[[int, EpochPart], Row]) -> Iterator[Row]:
-        """Train the remaining epochs, from 0; yield each once its checkpoint is written.
+    def epochs(self, train: Callable[[int, EpochPart], Row]) -> Generator[Row]:
+        """Train the remaining epochs, from 0; yield each.
 
-        ``train`` goes on behind the updates of the epoch that are done.
+        ``train`` goes on behind the updates of the epoch that are done. Close the iterator: it
+        then keeps the epoch that was yielded last, if no checkpoint has it yet.
         """
         first = self.processes.first
         if first and self.history:  # a kill may have left files out of date
@@ -93,9 +98,27 @@ class EpochSession(ABC, Generic[Row]):
             self.history.append(train(epoch, part))
             self._part = None
             self.plan_again()
-            if first:
+            unkept = first
+            if first and self._worth_keeping:
                 self._save()
-            yield self.history[-1]
+                unkept = False
+            try:
+                yield self.history[-1]
+            except GeneratorExit:
+                if unkept:
+                    self._save()
+                raise
+
+    @property
+    def best(self) -> Row | None:
+        """The epoch whose weights are written beside the checkpoint, if those of one are."""
+        return None
+
+    @property
+    def _worth_keeping(self) -> bool:
+        """Whether a checkpoint is to be written after the last epoch."""
+        last, since = len(self.history) == self.total, time.monotonic() - self._kept
+        return last or self.best is self.history[-1] or since >= _SPACING * self._writing
 
     def plan_again(self) -> None:
         """Update :attr:`total` after an epoch; every process must call this."""
@@ -157,6 +180,7 @@ class EpochSession(ABC, Generic[Row]):
         self, part: EpochPart | None, what: str, then: Callable[[], None] = lambda: None
     ) -> None:
         progress = self.origin, tuple(self.history), self.seconds, self.bad_images
+        began = time.monotonic()
         try:
             checkpoint = Checkpoint(*progress, self.state(), self.kind, part, self.total)
             checkpoint.write(self.folder / self.file)
@@ -168,3 +192,4 @@ class EpochSession(ABC, Generic[Row]):
             )
             raise OSError(error.errno, message, error.filename) from error
         self._kept = time.monotonic()
+        self._writing = self._kept - began

@@ -98,8 +98,14 @@ class Session(EpochSession[EpochRow]):
         """
         follow = self._follower(tell)
         log = self.tracked_log(track)
-        with closing(self._train), closing(self._validation), closing(self._engine):
-            for row in self.epochs(partial(self._epoch, follow=follow, log=log)):
+        epochs = self.epochs(partial(self._epoch, follow=follow, log=log))
+        with (
+            closing(self._train),
+            closing(self._validation),
+            closing(self._engine),
+            closing(epochs),
+        ):
+            for row in epochs:
                 track("epoch", row, row.epoch * self.steps)
                 steps, speed = self.steps, row.images_per_second
                 follow(Step(row.epoch - 1, steps, steps, row.train_loss, speed), row)

@@ -268,8 +268,9 @@ class Session(EpochSession[TransferRow]):
             tell(Progress("epoch", done, total, resumed, state=state, record=row, **shares))
 
         log = self.tracked_log(track)
-        with closing(self._batches), closing(self._validation):
-            for row in self.epochs(partial(self._epoch, follow=follow, log=log)):
+        epochs = self.epochs(partial(self._epoch, follow=follow, log=log))
+        with closing(self._batches), closing(self._validation), closing(epochs):
+            for row in epochs:
                 track("epoch", row, row.epoch * self.steps)
                 follow(row.epoch, row.loss, row)
         if self.processes.first:

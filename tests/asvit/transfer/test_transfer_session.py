@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from asvit.core.progress import Progress, ignore
-from asvit.training import checkpoint
+from asvit.training import checkpoint, epochs
 from asvit.training.checkpoint import Checkpoint, Origin, read_or_restore
 from asvit.training.distributed import ProcessGroup
 from asvit.transfer.datasets import Sample
@@ -26,6 +26,11 @@ SETTINGS = TransferSettings(
     architecture="none", data="none", image_size=32, epochs=3, batch_size=2, learning_rate=0.05,
     weight_decay=0.01, warmup=1, drop_path=0.0, clip=1.0, seed=5,
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _every_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epochs, "_SPACING", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
