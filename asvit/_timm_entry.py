@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from timm.layers import to_2tuple
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._features import FeatureGetterNet
 from timm.models.mobilenetv3 import _gen_mobilenet_v3
@@ -112,7 +113,7 @@ def _build(
         raise ValueError("timm's model 'asvit' needs architecture=TEXT, of any space")
     if global_pool != "avg":
         raise ValueError(f"global_pool={global_pool!r} is not possible; leave it out")
-    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    height, width = to_2tuple(img_size)
     if height != width:
         raise ValueError(f"img_size={height, width} is no square; give one number")
     network = Network(architecture, image_size=height, in_chans=in_chans, **parts)

@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import logging
 import math
+import numbers
 import operator
 import re
 import sys
@@ -231,6 +232,8 @@ def plain_type(declared: Any) -> tuple[Any, bool]:
 def _checked(name: str, value: Any, declared: Any, option: Option) -> Any:
     """The value of a field as it is kept."""
     kind, optional = plain_type(declared)
+    if isinstance(value, numbers.Real) and type(value) not in (bool, int, float):  # NumPy's
+        value = int(value) if isinstance(value, numbers.Integral) else float(value)
     if value is None and optional:
         return None
     if option.convert is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import cast
 
+from timm.layers import to_2tuple
 from torch import Tensor, nn
 
 from asvit.architectures.genotype import Genotype
@@ -58,7 +59,7 @@ class AsViT(StagedNetwork):
         drop_path_rate: float = 0.0,
     ) -> None:
         g = Genotype.parse(genotype) if isinstance(genotype, str) else genotype
-        for side in (img_size,) if isinstance(img_size, int) else img_size:
+        for side in to_2tuple(img_size):
             g.token_sides(side)
         super().__init__(g.stage_widths, (4, 8, 16, 32))
         self.genotype = g

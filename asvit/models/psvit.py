@@ -9,7 +9,7 @@ from functools import partial
 from typing import ClassVar, Literal, cast, get_args
 
 import torch
-from timm.layers import resample_abs_pos_embed, trunc_normal_
+from timm.layers import resample_abs_pos_embed, to_2tuple, trunc_normal_
 from torch import Tensor, nn
 
 from asvit.architectures.psvit_path import BASIC, IDENTITY, layers_of, patches_of
@@ -113,7 +113,7 @@ class PSViT(StagedNetwork):
         self.pooling = pooling
         self.num_prefix_tokens = int(class_token)
         self.patch_size = patch_size
-        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+        height, width = to_2tuple(img_size)
         self.patch_embed = PatchTokens(
             in_chans,
             dims[0],

@@ -2,9 +2,11 @@
 
 import json
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,3 +124,12 @@ def test_two_paths_to_the_same_are_no_other_settings(
     for other in ("others", "nowhere", "digits"):
         with pytest.raises(ValueError, match=f"data pictures .now {other}"):
             check_same_settings(tmp_path, kept, MeasuringSettings(data=other))
+
+
+def test_numbers_of_other_libraries_become_pythons() -> None:
+    for steps, rate in ((np.int64(3), np.float32(0.5)), (np.uint8(3), Fraction(1, 2))):
+        settings = ToySettings("toy", steps=steps, rate=rate)
+        assert (type(settings.steps), type(settings.rate)) == (int, float)
+        assert (settings.steps, settings.rate) == (3, 0.5)
+    with pytest.raises(ValueError, match=r"steps must be a whole number, got 2\.5"):
+        ToySettings("toy", steps=np.float64(2.5))

@@ -1,9 +1,11 @@
 """What holds for every network, plain or converted: gradients, precision, memory, graphs."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import asvit
 from asvit.models import ShiftViT, convert
 from tests.asvit.models.families import HOSTS, psvit, with_statistics
 
@@ -132,3 +134,9 @@ def test_compiles_as_one_graph(name):
     torch.testing.assert_close(found, model(image), rtol=1e-4, atol=1e-5)
     found.square().sum().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("text", ["4,4,2|2,2,2|2,1,2|3,1,2|16", "psvit1d:bbs---|bs----|bb----"])
+def test_the_image_size_may_be_a_number_of_numpys(text: str) -> None:
+    images = torch.zeros(1, 3, 64, 64)
+    assert asvit.build(text, image_size=np.int64(64), num_classes=5)(images).shape == (1, 5)
