@@ -232,7 +232,7 @@ def plain_type(declared: Any) -> tuple[Any, bool]:
 def _checked(name: str, value: Any, declared: Any, option: Option) -> Any:
     """The value of a field as it is kept."""
     kind, optional = plain_type(declared)
-    if isinstance(value, numbers.Real) and type(value) not in (bool, int, float):  # NumPy's
+    if isinstance(value, numbers.Real) and type(value).__module__ != "builtins":  # NumPy's
         value = int(value) if isinstance(value, numbers.Integral) else float(value)
     if value is None and optional:
         return None

@@ -123,7 +123,10 @@ class Comparison:
         return None
 
     def _notes(self) -> Iterator[str]:
-        """How the differences of each run came about."""
+        """What accuracies tell little, and how the differences of each run came about."""
+        for place, run in enumerate(self.runs, 1):
+            if _own_settings(run).get("train_on_validation"):
+                yield f"{place}: was trained on its validation pictures, too"
         for place in range(2, len(self.runs) + 1):
             own = [each for each in self.differences if each.run == place]
             known = [each for each in own if math.isfinite(each.interval.low)]

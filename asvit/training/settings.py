@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -256,6 +256,13 @@ class TrainSettings(Settings):
     )
     temperature: float = setting(3.0, "Temperature of soft distillation.", above=0)
     seed: int = seed_setting()
+
+    @property
+    def unused(self) -> Sequence[str]:
+        """What is set for distillation without a teacher, or for the other kind of it."""
+        if self.teacher is None:
+            return ("teacher_weights", "distillation", "distillation_weight", "temperature")
+        return () if self.distillation == "soft" else ("temperature",)
 
     @property
     def staged(self) -> bool:

@@ -200,6 +200,19 @@ def test_runs_of_several_kinds_are_compared_by_what_they_have_in_common(tmp_path
     assert compare(training, training).results["accuracy"] == (10.0, 10.0)
 
 
+def test_trainings_on_their_validation_pictures_are_named(tmp_path: Path) -> None:
+    right = RIGHT[TrainResult][0]
+    seen = dataclasses.replace(right.settings, train_on_validation=True)
+    both = (
+        stored(TrainResult, tmp_path / "one"),
+        stored(TrainResult, tmp_path / "other", settings=seen),
+    )
+    words = "was trained on its validation pictures, too"
+    assert f"2: {words}" in shown(compare(*both))
+    assert f"1: {words}" not in shown(compare(*both))
+    assert words not in shown(compare(both[0], both[0]))
+
+
 def test_images_devices_and_versions_that_differ_are_told(tmp_path: Path) -> None:
     right = RIGHT[SearchResult][0]
     origin = {

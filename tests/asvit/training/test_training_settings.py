@@ -104,6 +104,16 @@ def test_what_follows_from_other_values(given: dict[str, Any], expected: dict[st
     assert {name: getattr(settings, name) for name in expected} == expected
 
 
+def test_settings_of_distillation_count_with_a_teacher_alone() -> None:
+    teacher = {"teacher": "timm:resnet50", "teacher_weights": "timm"}
+    names = {"distillation", "distillation_weight", "temperature"}
+    unused = [
+        names - TrainSettings.make(architecture="timm:resnet18", **given).effective().keys()
+        for given in ({}, {"distillation": "soft"}, teacher, {**teacher, "distillation": "soft"})
+    ]
+    assert unused == [names, names, {"temperature"}, set()]
+
+
 def test_no_random_augmentation() -> None:
     assert made(auto_augment="none").augmentation.auto_augment is None
     assert made().augmentation.auto_augment == "rand-m9-mstd0.5-inc1"
