@@ -28,7 +28,7 @@ from proxies.text import one_line, shown
 
 #: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
 #: programs, such as PostScript to Ghostscript.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
 
 #: Pixels of the largest image that is read: 120 million, which take up to 2 GB. A small file may
 #: hold any number of equal ones; photographs have up to 108 million.
@@ -42,7 +42,9 @@ _CONVERTED = {
 
 # Endings of files that are 8-bit pictures, so that their headers need not be read early. A file
 # of another format with such a name is refused when it is read.
-_ALWAYS_PICTURES = (".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp")
+_ALWAYS_PICTURES = (".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".avif", ".bmp")
+# Endings of other pictures, which are not passed over in silence: reading them is an error.
+_NEVER_READ = (".heic", ".heif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw")
 _PART = 256  # images whose headers a thread reads in a row
 
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
@@ -132,7 +134,8 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
         entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda e: e.name)
     folders = [e.name for e in entries if e.is_dir()]
     # A broken link counts as an image, so that reading it reports the error.
-    images = [e.name for e in entries if e.name.lower().endswith(IMAGE_ENDINGS) and not e.is_dir()]
+    endings = (*IMAGE_ENDINGS, *_NEVER_READ)
+    images = [e.name for e in entries if e.name.lower().endswith(endings) and not e.is_dir()]
     return images, folders
 
 

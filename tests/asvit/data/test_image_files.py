@@ -62,6 +62,15 @@ def test_every_format_is_found_by_its_usual_endings(tmp_path: Path) -> None:
     assert {dataset.picture(index).size for index in range(len(dataset))} == {(12, 9)}
 
 
+def test_pictures_that_are_not_read_are_not_passed_over(tmp_path: Path) -> None:
+    make(tmp_path / "a" / "x.jpg")
+    (tmp_path / "a" / "x.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    dataset = FolderDataset(tmp_path)
+    assert [path.name for path in dataset.paths] == ["x.HEIC", "x.jpg"]
+    with pytest.raises(ValueError, match=r"x\.HEIC.* it is not a BMP, .* or AVIF image"):
+        dataset.picture(0)
+
+
 def test_a_flat_folder_is_one_class(tmp_path: Path) -> None:
     for name in "ba":
         make(tmp_path / "holiday" / f"{name}.png")
@@ -368,7 +377,7 @@ def test_too_many_pixels_are_refused_alike(tmp_path: Path, sides: tuple[int, int
 
 def test_what_is_no_image_is_told_what_would_be(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no image")
-    formats = "it is not a BMP, GIF, JPEG, PNG, PPM, TIFF or WEBP image"
+    formats = "it is not a BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP or AVIF image"
     with pytest.raises(ValueError, match=rf"cannot read image '.*a\.jpg': {formats}"):
         read_image(tmp_path / "a.jpg")
 
