@@ -21,7 +21,7 @@ class FakeCuda:
         self.sync_debug_mode: Any = 0
         self.default_generators = [FakeGenerator(self)]
         self.graphs: list[FakeGraph] = []
-        self.free, self.taken = 2, 1  # bytes
+        self.free, self.taken = 4, 1  # bytes
 
     def _within(self, name: str) -> AbstractContextManager[None]:
         @contextmanager

@@ -124,13 +124,16 @@ class Engine:
             self.network.compile()
         self._wrapped = self.processes.wrap(self.network)
         self._hits = torch.zeros((), device=self._device)
-        # Compiled networks have their own graphs, and processes wait for each other.
-        alone = self.processes.world == 1 and not settings.compile
+        # Compiled networks have their own graphs, processes wait for each other, and a graph keeps
+        # the memory of a step, which recomputing is to spare.
+        captured = self.processes.world == 1 and not (
+            settings.compile or settings.grad_checkpointing
+        )
         self._step = StepGraph(
             self._take_step,
             self.network,
             self._optimizer,
-            steps=settings.epochs * self.steps_per_epoch if alone else 0,
+            steps=settings.epochs * self.steps_per_epoch if captured else 0,
             device=self._device,
         )
         self._tokens: Tokens | None = None

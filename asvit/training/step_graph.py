@@ -15,6 +15,7 @@ from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)
 
+_MARGIN = 4  # times the memory that was taken, which holds a step, must be free for another
 FEWEST = 20  # steps of a training; of fewer, capturing one takes longer than it saves
 
 
@@ -36,7 +37,7 @@ class StepGraph:
     Steps are not captured in a short training, with an optimiser of several kernels (its Python
     may compute what changes from step to step), where a step waits for the device, draws random
     numbers on the CPU or changes numbers of the network, as a graph would repeat these, where
-    less memory is free than was taken, or where capturing fails. They go on as they began. What
+    little memory is free, or where capturing fails. They go on as they began. What
     else a network does in Python is not repeated.
 
     The autocast cache needs no care, as a step enters and leaves autocast itself.
@@ -124,8 +125,8 @@ class StepGraph:
             return loss, "a step draws random numbers on the CPU"
         if _numbers(self._network) != before[1]:
             return loss, "a step changes numbers of the network"
-        if self._cuda.mem_get_info()[0] < self._cuda.memory_reserved():  # which hold a step
-            return loss, "less memory is free than was taken"
+        if self._cuda.mem_get_info()[0] < _MARGIN * self._cuda.memory_reserved():
+            return loss, "too little memory is free"
         return loss, ""
 
     def _capture(self, batch: Sequence[Tensor], obstacle: str) -> None:

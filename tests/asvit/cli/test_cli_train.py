@@ -136,7 +136,9 @@ def test_files_that_are_no_images_are_all_named_before_the_first_epoch(tmp_path:
     told = "3 of 12 images cannot be read; repair or remove them, or give --bad-images replace: "
     names = last_line(result).partition(told)[2].split(", ")
     assert sorted(names) == ["cats/1.png", "cats/5.png", "dogs/3.png"]
-    assert result.stderr.count("it is not a BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP or AVIF image") == 2
+    assert (
+        result.stderr.count("it is not a BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP or AVIF image") == 2
+    )
     assert "No such file" in result.stderr
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
     (folder / "cats" / "1.png").unlink()

@@ -176,13 +176,16 @@ def test_a_state_that_is_loaded_and_other_tokens_are_captured_anew(
     assert [graph.replays for graph in cuda.graphs] == [1, 1, 5, 1]
 
 
-@pytest.mark.parametrize("more", [{"compile": True}, {"optimizer": "lamb"}])
+@pytest.mark.parametrize(
+    "more", [{"compile": True}, {"grad_checkpointing": True}, {"optimizer": "lamb"}]
+)
 def test_what_no_graph_can_repeat_is_not_captured(
     more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cuda = FakeCuda()
     monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
     monkeypatch.setattr(nn.Module, "compile", lambda _: None)
+    monkeypatch.setattr(engines, "recompute_blocks", lambda _: None)
     made = engine(network(), settings(epochs=10, **more))
     made.train(0, batches(0))
     assert cuda.notes == []
