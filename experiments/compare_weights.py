@@ -2,7 +2,8 @@
 
 Networks as one would make them by hand, as wide as a limit of multiply-adds allows. Linear layers
 alone by width is what trainings of searches and designs did at first; small convolutions as well
-is what they do. Differences are paired by seed.
+is what they do. Blocks of a ShiftViT that add nothing at first, as their last layers are 0, are
+tried beside (after arXiv 1901.09321). Differences are paired by seed.
 
 Run from a checkout: ``python -m experiments.compare_weights --jobs 2``.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from torch import nn
 
 from asvit.models.layers.blocks import is_linear
+from asvit.models.layers.shift import ShiftBlock
 from asvit.spaces import build
 from asvit.training.short import draw_linear_weights
 from experiments.compare_resnets import MACS, recipe_for
@@ -29,12 +31,20 @@ def _linear_alone(network: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
 
 
-BASE, WHOLE = "own", "linear layers, small convolutions"
+def _with_empty_branches(network: nn.Module) -> None:
+    draw_linear_weights(network)
+    for module in network.modules():
+        if isinstance(module, ShiftBlock):
+            nn.init.zeros_(module.mlp.fc2.weight)
+
+
+BASE, WHOLE, EMPTY = "own", "linear layers, small convolutions", "these, empty branches"
 #: Name -> what draws weights anew.
 WEIGHTS: Mapping[str, Callable[[nn.Module], None]] = {
     BASE: lambda _: None,
     "linear layers": _linear_alone,
     WHOLE: draw_linear_weights,
+    EMPTY: _with_empty_branches,
 }
 SETS = ("hard-fractals", "drawn-300", "textures")
 

@@ -152,12 +152,15 @@ def test_weights_are_drawn_as_their_names_say(
     monkeypatch.setattr(compare_weights, "MACS", 300_000)
     monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {}))
     for name, changed in ((compare_weights.BASE, ()), ("linear layers", ("mlp",)),
-                          (compare_weights.WHOLE, ("mlp", "reduction"))):  # fmt: skip
+                          (compare_weights.WHOLE, ("mlp", "reduction")),
+                          (compare_weights.EMPTY, ("mlp", "reduction", "empty"))):  # fmt: skip
         network = build(widest_by_hand("shiftvit", 32, 10, max_macs=300_000), 32, 10)
         compare_weights.WEIGHTS[name](network)
         for key, weight in network.named_parameters():
             if key.endswith(("mlp.fc1.weight", "reduction.weight")):
                 assert (weight.std() > 0.05) == any(part in key for part in changed)
+            if key.endswith("mlp.fc2.weight"):
+                assert (not weight.any()) == ("empty" in changed)
         found: Any = compare_weights.train("digits", "shiftvit", name, 1)
         assert 0 <= found["accuracy"] <= 100
 
