@@ -147,6 +147,7 @@ class StepGraph:
 
             self._graph = _Graph(capture(step, self._cuda), batch, rates, losses[0])
         except RuntimeError as error:
+            self._optimizer.zero_grad()  # of a part of the step, without values
             logger.debug("steps are not captured as a CUDA graph: %s", first_line(error))
         finally:
             for group, number in zip(groups, numbers, strict=True):

@@ -165,8 +165,17 @@ class Counting(Reading):
         self.passes += 1
 
 
+def reading_gradients() -> nn.Module:
+    """A network whose backward pass reads a gradient once those of the last layer are there."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4), nn.Linear(4, 3))
+    first: Any = network[1]
+    first.weight.register_hook(lambda gradient: gradient.sum().item() and None)
+    return network
+
+
 HINDRANCES: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
     "read": (lambda: Reading(read), "operation not permitted when stream is capturing", 1),
+    "gradient": (reading_gradients, "operation not permitted when stream is capturing", 1),
     "torch": (
         lambda: Reading(lambda _: torch.rand(1)),
         "a step draws random numbers on the CPU",
