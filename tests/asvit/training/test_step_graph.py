@@ -165,6 +165,17 @@ class Counting(Reading):
         self.passes += 1
 
 
+class Replacing(Reading):
+    """Averages its images in a buffer that is another tensor after each pass."""
+
+    def __init__(self) -> None:
+        super().__init__(self.replace)
+        self.register_buffer("mean", torch.zeros(()))
+
+    def replace(self, pixels: Tensor) -> None:
+        self.mean = 0.5 * self.mean + pixels.mean()
+
+
 def reading_gradients() -> nn.Module:
     """A network whose backward pass reads a gradient once those of the last layer are there."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4), nn.Linear(4, 3))
@@ -176,6 +187,7 @@ def reading_gradients() -> nn.Module:
 HINDRANCES: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
     "read": (lambda: Reading(read), "operation not permitted when stream is capturing", 1),
     "gradient": (reading_gradients, "operation not permitted when stream is capturing", 1),
+    "tensor": (Replacing, "a step replaces tensors of the network", 0),
     "torch": (
         lambda: Reading(lambda _: torch.rand(1)),
         "a step draws random numbers on the CPU",
