@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass
-from typing import Protocol
+from typing import Any, Protocol
+from weakref import proxy
 
 import torch
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
@@ -126,8 +127,9 @@ class Engine:
         self._hits = torch.zeros((), device=self._device)
         # Compiled networks have their own graphs, and processes wait for each other.
         alone = self.processes.world == 1 and not settings.compile
+        own: Any = proxy(self)  # a cycle would keep the memory until it is collected
         self._step = StepGraph(
-            self._take_step,
+            lambda *batch: own._take_step(*batch),
             self.network,
             self._optimizer,
             steps=settings.epochs * self.steps_per_epoch if alone else 0,
