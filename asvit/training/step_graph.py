@@ -72,11 +72,12 @@ class StepGraph:
         self._device = device
         fused = all(group.get("fused") for group in optimizer.param_groups)
         self._cuda: Any = _functions(device) if fused and steps >= FEWEST else None
+        self._graph: _Graph | None = None
         self.forget()
 
     def forget(self) -> None:
         """Capture a step anew, as the network or the optimiser's state is another one."""
-        self._graph: _Graph | None = None
+        self.close()  # else its memory would count as taken when the next one is captured
         self._left = 0 if self._cuda is None else BEFORE_CAPTURE  # steps until the capture
 
     def close(self) -> None:

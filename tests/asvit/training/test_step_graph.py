@@ -299,6 +299,7 @@ def test_a_graph_lasts_from_one_part_of_a_training_to_the_next_until_it_is_forgo
         assert cuda.inside == ["usual"]
         assert [graph.replays for graph in cuda.graphs] == [4 * part + 1]
     step.forget()
+    assert cuda.notes[-1] == "empty cache in usual"
     steps_of(step, [5] * 4)
     assert [graph.replays for graph in cuda.graphs] == [9, 1]
     step.close()
