@@ -168,6 +168,8 @@ class Counting(Reading):
 class Replacing(Reading):
     """Averages its images in a buffer that is another tensor after each pass."""
 
+    mean: Tensor
+
     def __init__(self) -> None:
         super().__init__(self.replace)
         self.register_buffer("mean", torch.zeros(()))
