@@ -48,6 +48,9 @@ def _take(context: click.Context, _parameter: click.Parameter, name: str | None)
         if spelled not in known:
             raise click.UsageError(f"{name}: {unknown('option', key, sorted(known))}", context)
         parameter = known[spelled]
+        if parameter.name == "fresh":  # the same command would not go on
+            message = f"{name}: fresh would start over each time; type --fresh beside the file"
+            raise click.UsageError(message, context)
         if parameter.name in taken:
             raise click.UsageError(f"{name} has {_spelled(parameter)} twice", context)
         taken[str(parameter.name)] = _checked(context, parameter, f"{name}: {key}", value)

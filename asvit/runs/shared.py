@@ -36,7 +36,7 @@ class SharedRun(Run[S, R, Any]):
     )
     checkpoint_minutes: float = setting(
         15.0,
-        "Minutes between two checkpoints within an epoch; 0 for none but at its end.",
+        "Minutes between two checkpoints at most; 0 for none within an epoch.",
         at_least=0,
         repeats=False,
     )

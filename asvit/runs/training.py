@@ -200,8 +200,8 @@ def run_training(architecture: str, **given: Any) -> TrainResult:
     The run folder holds ``checkpoint.safetensors`` (the state after an epoch or a part of one),
     ``best.safetensors`` and ``model.safetensors`` (the network of the best and of the last epoch,
     as :class:`asvit.networks.WeightsFile`), ``metrics.csv``, ``metrics.jsonl``,
-    ``metrics_steps.csv`` and ``result.json``. After a stop at most an epoch is trained again, and
-    of a long one at most ``checkpoint_minutes``; the weights are the same on a CPU.
+    ``metrics_steps.csv`` and ``result.json``. After a kill at most ``checkpoint_minutes`` are
+    trained again; the weights are the same on a CPU.
 
     Started in several processes by ``accelerate launch`` or ``torchrun`` they share every batch;
     the run folder must be on a disk that all of them see. The first one writes and tells.

@@ -105,10 +105,9 @@ def run_detection(architecture: str | None = None, **given: Any) -> DetectionRes
 
     The run folder holds ``detector.safetensors`` (the state after an epoch or a part of one; of a
     finished run the weights), ``predictions.jpg`` (what is found in some validation images),
-    ``metrics.csv``, ``metrics.jsonl``, ``metrics_steps.csv`` and ``result.json``. After a stop at
-    most an epoch is trained again, and of a long one at most ``checkpoint_minutes``; the weights
-    are the same on a CPU. Processes share batches as in
-    :func:`asvit.run_training`.
+    ``metrics.csv``, ``metrics.jsonl``, ``metrics_steps.csv`` and ``result.json``. After a kill at
+    most ``checkpoint_minutes`` are trained again; the weights are the same on a CPU. Processes
+    share batches as in :func:`asvit.run_training`.
 
     Args:
         architecture: As there, of a network with feature maps; None for that of ``weights``.

@@ -61,7 +61,13 @@ class ProcessGroup:
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """Wrap ``network`` so that its gradients are averaged over the processes."""
+        """Wrap ``network`` so that its gradients are averaged over the processes.
+
+        One process has nothing to average, also if ``torchrun`` has started it, for which
+        accelerate would wrap the network on a GPU; and accelerate would hold it.
+        """
+        if self.world == 1:
+            return network
         return cast("nn.Module", self._accelerator.prepare_model(network, device_placement=False))
 
     def share_norms(self, network: nn.Module) -> None:

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass
-from typing import Protocol
+from typing import Any, Protocol
+from weakref import proxy
 
 import torch
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
@@ -129,8 +130,9 @@ class Engine:
         captured = self.processes.world == 1 and not (
             settings.compile or settings.grad_checkpointing
         )
+        own: Any = proxy(self)  # a cycle would keep the memory until it is collected
         self._step = StepGraph(
-            self._take_step,
+            lambda *batch: own._take_step(*batch),
             self.network,
             self._optimizer,
             steps=settings.epochs * self.steps_per_epoch if captured else 0,

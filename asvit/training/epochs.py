@@ -25,8 +25,8 @@ class EpochSession(ABC, Generic[Row]):
     """Trains epoch by epoch, and writes checkpoints into the run folder.
 
     There is one after each epoch, unless writing them would take more than a twentieth of the
-    time: several short epochs share one. Within long epochs there are checkpoints as well; it is
-    a :class:`asvit.training.engine.Keeper`.
+    time: several short epochs share one, for at most ``checkpoint_minutes``. Within long epochs
+    there are checkpoints as well; it is a :class:`asvit.training.engine.Keeper`.
     """
 
     folder: Path
@@ -36,7 +36,7 @@ class EpochSession(ABC, Generic[Row]):
     workers: int = 0  # processes that prepare images
     file: str = CHECKPOINT  # name of the checkpoint
     kind: str = KIND  # kind of the checkpoint
-    checkpoint_minutes: float = 0.0  # between checkpoints within an epoch; 0 for none
+    checkpoint_minutes: float = 0.0  # between checkpoints; 0 for none within an epoch
     log_every: int = 0  # updates between two rows of the log; 0 for none
 
     def _begin(self) -> None:
@@ -117,8 +117,9 @@ class EpochSession(ABC, Generic[Row]):
     @property
     def _worth_keeping(self) -> bool:
         """Whether a checkpoint is to be written after the last epoch."""
-        last, since = len(self.history) == self.total, time.monotonic() - self._kept
-        return last or self.best is self.history[-1] or since >= _SPACING * self._writing
+        if len(self.history) == self.total or self.best is self.history[-1] or self.due():
+            return True
+        return time.monotonic() - self._kept >= _SPACING * self._writing
 
     def plan_again(self) -> None:
         """Update :attr:`total` after an epoch; every process must call this."""

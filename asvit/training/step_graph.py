@@ -36,9 +36,9 @@ class StepGraph:
 
     Steps are not captured in a short training, with an optimiser of several kernels (its Python
     may compute what changes from step to step), where a step waits for the device, draws random
-    numbers on the CPU or changes numbers of the network, as a graph would repeat these, where
-    little memory is free, or where capturing fails. They go on as they began. What
-    else a network does in Python is not repeated.
+    numbers on the CPU, changes numbers of the network or replaces tensors of it, as a graph would
+    repeat these, where little memory is free, or where capturing fails. They go on as they began.
+    What else a network does in Python is not repeated.
 
     The autocast cache needs no care, as a step enters and leaves autocast itself.
 
@@ -73,11 +73,12 @@ class StepGraph:
         self._device = device
         fused = all(group.get("fused") for group in optimizer.param_groups)
         self._cuda: Any = _functions(device) if fused and steps >= FEWEST else None
+        self._graph: _Graph | None = None
         self.forget()
 
     def forget(self) -> None:
         """Capture a step anew, as the network or the optimiser's state is another one."""
-        self._graph: _Graph | None = None
+        self.close()  # else its memory would count as taken when the next one is captured
         self._left = 0 if self._cuda is None else BEFORE_CAPTURE  # steps until the capture
 
     def close(self) -> None:
@@ -117,7 +118,7 @@ class StepGraph:
 
         A capture that fails can leave less memory, so those that would are not tried.
         """
-        before = _draws(), _numbers(self._network)
+        before = _draws(), _numbers(self._network), _tensors(self._network)
         loss, waits = counting_waits(lambda: self._take(*batch).detach(), self._cuda)
         if waits:
             return loss, "a step waits for the device"
@@ -125,6 +126,9 @@ class StepGraph:
             return loss, "a step draws random numbers on the CPU"
         if _numbers(self._network) != before[1]:
             return loss, "a step changes numbers of the network"
+        now = _tensors(self._network)
+        if now.keys() != before[2].keys() or any(now[x] is not y for x, y in before[2].items()):
+            return loss, "a step replaces tensors of the network"
         if self._cuda.mem_get_info()[0] < _MARGIN * self._cuda.memory_reserved():
             return loss, "too little memory is free"
         return loss, ""
@@ -148,6 +152,7 @@ class StepGraph:
 
             self._graph = _Graph(capture(step, self._cuda), batch, rates, losses[0])
         except RuntimeError as error:
+            self._optimizer.zero_grad()  # of a part of the step, without values
             logger.debug("steps are not captured as a CUDA graph: %s", first_line(error))
         finally:
             for group, number in zip(groups, numbers, strict=True):
@@ -172,6 +177,16 @@ def _numbers(network: nn.Module) -> dict[tuple[str, str], object]:
         for path, part in network.named_modules()
         for name, value in vars(part).items()
         if isinstance(value, (bool, int, float, str))
+    }
+
+
+def _tensors(network: nn.Module) -> dict[tuple[str, str], Tensor]:
+    """The tensors that the parts of a network have beside parameters, by part and name."""
+    return {
+        (path, name): value
+        for path, part in network.named_modules()
+        for name, value in (*vars(part).items(), *part._buffers.items())
+        if isinstance(value, Tensor)
     }
 
 

@@ -84,6 +84,7 @@ def test_a_preset_may_be_in_it_and_gives_way() -> None:
         ("[train]\nsteps = 3", 2, "unknown option 'train'"),
         ("config = 'a'", 2, "unknown option 'config'"),
         ("debug = true", 2, "unknown option 'debug'"),
+        ("fresh = true", 2, "run.toml: fresh would start over each time; type --fresh beside"),
         ("steps = 0", 2, "run.toml: steps: 0 is not in the range x>=1"),
         ("steps = 2.5", 2, "run.toml: steps: '2.5' is not a valid integer"),
         ("steps = true", 2, "run.toml: steps must be a text or a number, got 'true'"),

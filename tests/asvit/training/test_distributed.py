@@ -4,6 +4,7 @@ import atexit
 import os
 import sys
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
@@ -45,6 +46,14 @@ def _prepare(environment: Mapping[str, str], patience: float, seconds: float) ->
 def test_processes_wait_for_the_first_one_as_long_as_patience_says() -> None:
     assert together(_prepare, 60, 2) == [0, 0]
     assert together(_prepare, 1, 4)[1] == _NOTICED
+
+
+def test_one_process_neither_wraps_nor_holds_a_network() -> None:
+    group, network = ProcessGroup("cpu"), nn.Linear(2, 3)
+    assert group.wrap(network) is network
+    left = weakref.ref(network)
+    del network
+    assert left() is None
 
 
 def _leave(environment: Mapping[str, str]) -> None:

@@ -1,7 +1,9 @@
 """The engine against an explicit loop, and its errors."""
 
 import copy
+import gc
 import itertools
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -174,6 +176,19 @@ def test_a_state_that_is_loaded_and_other_tokens_are_captured_anew(
         made.use_tokens((side, 1))
         made.train(epoch, batches(epoch))
     assert [graph.replays for graph in cuda.graphs] == [1, 1, 5, 1]
+
+
+def test_a_trained_network_and_its_average_are_gone_without_a_garbage_collection() -> None:
+    gc.disable()  # memory of a device is not to wait for it
+    try:
+        made = engine(network(), settings(ema=0.9))
+        made.train(0, batches(0))
+        made.close()
+        left = [weakref.ref(module) for module in (made.network, made.average)]
+        del made
+        assert [module() for module in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

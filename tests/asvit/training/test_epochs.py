@@ -15,10 +15,12 @@ from asvit.training.epochs import EpochSession
 class Timed(EpochSession[int]):
     """Epochs of a second each; notes which of them checkpoints keep."""
 
-    def __init__(self, number: int, best: int | None = None) -> None:
+    def __init__(self, number: int, best: int | None = None, minutes: float = 0.0) -> None:
         origin: Any = SimpleNamespace(settings=SimpleNamespace(epochs=number))
         processes: Any = SimpleNamespace(first=True)
-        super().__init__(folder=Path(), origin=origin, processes=processes)
+        super().__init__(
+            folder=Path(), origin=origin, processes=processes, checkpoint_minutes=minutes
+        )
         self.kept, self._best = list[int](), best
         self._begin()
 
@@ -84,3 +86,11 @@ def test_short_epochs_are_kept_together_and_the_last_and_the_best_ones_always(
 def test_a_stop_after_an_epoch_keeps_it(stop: int, kept: list[int], writing: list[float]) -> None:
     writing[0] = 0.125  # two and a half epochs
     assert Timed(9).kept_until(stop) == kept
+
+
+def test_where_writing_takes_long_epochs_are_kept_within_the_minutes_between_checkpoints(
+    writing: list[float],
+) -> None:
+    writing[0] = 8.0
+    assert Timed(200).kept_until() == [0, 160, 199]
+    assert Timed(200, minutes=1).kept_until() == [0, 60, 120, 180, 199]

@@ -165,8 +165,31 @@ class Counting(Reading):
         self.passes += 1
 
 
+class Replacing(Reading):
+    """Averages its images in a buffer that is another tensor after each pass."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__(self.replace)
+        self.register_buffer("mean", torch.zeros(()))
+
+    def replace(self, pixels: Tensor) -> None:
+        self.mean = 0.5 * self.mean + pixels.mean()
+
+
+def reading_gradients() -> nn.Module:
+    """A network whose backward pass reads a gradient once those of the last layer are there."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4), nn.Linear(4, 3))
+    first: Any = network[1]
+    first.weight.register_hook(lambda gradient: gradient.sum().item() and None)
+    return network
+
+
 HINDRANCES: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
     "read": (lambda: Reading(read), "operation not permitted when stream is capturing", 1),
+    "gradient": (reading_gradients, "operation not permitted when stream is capturing", 1),
+    "tensor": (Replacing, "a step replaces tensors of the network", 0),
     "torch": (
         lambda: Reading(lambda _: torch.rand(1)),
         "a step draws random numbers on the CPU",
@@ -278,6 +301,7 @@ def test_a_graph_lasts_from_one_part_of_a_training_to_the_next_until_it_is_forgo
         assert cuda.inside == ["usual"]
         assert [graph.replays for graph in cuda.graphs] == [4 * part + 1]
     step.forget()
+    assert cuda.notes[-1] == "empty cache in usual"
     steps_of(step, [5] * 4)
     assert [graph.replays for graph in cuda.graphs] == [9, 1]
     step.close()
