@@ -66,8 +66,9 @@ class Registry(UserDict[str, T]):
     def data(self) -> dict[str, T]:  # type: ignore[override]
         """The entries, the built-in ones included."""
         if self._entries is not None:
-            module, self._entries = self._entries, None  # the import may look up names itself
-            import_module(module)
+            # At each look-up: other threads wait for an import that is under way, and one that was
+            # interrupted is made up for. The import may look up names itself.
+            import_module(self._entries)
         return self._items
 
 

@@ -43,6 +43,26 @@ def test_importing_the_package_loads_no_torch_and_finding_a_measure_does() -> No
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_threads_wait_for_the_measures_and_a_failed_import_is_repeated() -> None:
+    code = """if True:
+        import sys, threading, proxies
+        sys.modules["torch"] = None
+        try:
+            proxies.get_proxy("naswot")
+        except ImportError:
+            del sys.modules["torch"]
+        found = []
+        look = lambda: found.append(proxies.get_proxy("naswot").name)
+        threads = [threading.Thread(target=look) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == ["naswot"] * 4, found
+        """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 SIDE = 8
 NAMES = ("length_distortion", "weight", "params")
 
