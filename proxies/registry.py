@@ -254,7 +254,7 @@ class Readings:
             ) from error
 
 
-def combine(parts: Sequence[Readings]) -> dict[str, Score]:
+def combine(parts: Iterable[Readings]) -> dict[str, Score]:
     """Combine the readings of all repeats, split in any way and in any order, to scores.
 
     Args:
@@ -277,6 +277,7 @@ def combine(parts: Sequence[Readings]) -> dict[str, Score]:
         >>> len(proxies.combine(shares)["naswot"].values)
         2
     """
+    parts = tuple(parts)  # such as an executor's map gives
     kinds = {(part.names, part.repeats) for part in parts}
     if len(kinds) != 1:
         raise ValueError(f"readings of {len(kinds)} measurements; combine those of one")

@@ -140,6 +140,18 @@ def test_a_failed_build_is_split_like_a_failed_measure() -> None:
         assert same(combine(parts), whole)
 
 
+def test_names_repeats_and_parts_may_come_one_by_one() -> None:
+    chosen = arguments(0, 3)
+    whole = measure(build, ["length_distortion"], **chosen)
+    assert same(measure(build, "length_distortion", **chosen), whole)
+    assert same(measure(build, iter(["length_distortion"]), **chosen), whole)
+    parts = (
+        measure_repeats(build, "length_distortion", only=iter(only), **chosen)
+        for only in ([2, 0], [1])
+    )
+    assert same(combine(parts), whole)
+
+
 def test_what_does_not_depend_on_weights_is_read_once() -> None:
     found = measure_repeats(build, ["params"], only=[1, 2], repeats=3, image_size=SIDE)
     assert found.taken == {}
