@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from numbers import Integral, Real
 from typing import Literal, Protocol, Self
 
 Unit = Literal["params", "macs", "latency"]
@@ -64,8 +65,10 @@ class Budget:
     def __post_init__(self) -> None:
         if self.unit not in UNIT_NAMES:
             raise ValueError(f"unit {self.unit!r} is not one of {', '.join(UNIT_NAMES)}")
-        if not isinstance(self.amount, int) or isinstance(self.amount, bool) or self.amount < 1:
+        whole = isinstance(self.amount, Integral) and not isinstance(self.amount, bool)
+        if not whole or self.amount < 1:
             raise ValueError(f"a budget's amount must be a whole number from 1, got {self.amount}")
+        object.__setattr__(self, "amount", int(self.amount))  # NumPy's, too
 
     @classmethod
     def parse(cls, text: "str | float | Budget") -> Self:
@@ -152,7 +155,7 @@ def parse_milliseconds(value: str | float) -> float:
         >>> scaling.parse_milliseconds("0.5s")
         500.0
     """
-    if isinstance(value, int | float) and math.isfinite(value) and value > 0:
+    if isinstance(value, Real) and math.isfinite(value) and value > 0:
         return float(value)
     match = _TIME.fullmatch(str(value))
     time = 0.0 if match is None else float(match[1]) * _TIME_UNITS[match[2]]
