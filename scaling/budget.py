@@ -155,8 +155,9 @@ def parse_milliseconds(value: str | float) -> float:
         >>> scaling.parse_milliseconds("0.5s")
         500.0
     """
-    if isinstance(value, Real) and math.isfinite(value) and value > 0:
-        return float(value)
+    number = float(value) if isinstance(value, Real) else math.nan
+    if 0 < number < math.inf:
+        return number
     match = _TIME.fullmatch(str(value))
     time = 0.0 if match is None else float(match[1]) * _TIME_UNITS[match[2]]
     if not 0 < time < math.inf:

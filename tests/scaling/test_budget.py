@@ -90,13 +90,15 @@ def test_numbers_are_as_their_texts() -> None:
 
 
 def test_numbers_of_numpy_are_as_pythons() -> None:
-    budget = Budget("params", np.int64(30_000_000))
+    amount: Any = np.int64(30_000_000)
+    budget = Budget("params", amount)
     assert budget == Budget.parse("30M")
     assert type(budget.amount) is int
-    for value in (np.float32(8), np.int64(8)):
+    times: list[Any] = [np.float32(8), np.int64(8)]
+    for value in times:
         assert parse_milliseconds(value) == 8
     with pytest.raises(ValueError, match="whole number"):
-        Budget("params", np.float64(1.5))
+        Budget("params", amount + 0.5)
 
 
 @pytest.mark.parametrize(("unit", "amount"), [("flops", 1), ("params", 0), ("params", 1.5)])
