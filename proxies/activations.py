@@ -199,8 +199,7 @@ def _input_gradients(model: nn.Module, images: Tensor) -> Tensor:
     """
     with torch.enable_grad():
         leaf = images.detach().requires_grad_()
-        # A copy: the network may change its input in place.
-        outputs = network_output(model, leaf.clone())
+        outputs = network_output(model, leaf)
         total = outputs.sum()
     if not total.requires_grad:
         raise ValueError(f"the output of {type(model).__name__} ignores its input")
@@ -284,7 +283,8 @@ def visit_attention_maps(
     with evaluating(model), torch.no_grad(), _module_path(model) as path:
         maps = _MapVisits(path, visit)
         with maps:
-            model(images.to(reference_tensor(model)))
+            # A copy: the network may change its input in place.
+            model(images.to(reference_tensor(model), copy=True))
     if not maps.names:
         raise ValueError(f"{type(model).__name__} has no attention maps with heads")
 

@@ -4,7 +4,7 @@ import functools
 import logging
 import math
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -32,7 +32,7 @@ LARGEST = 1e150  # valid value; with larger ones the mean and the deviation over
 
 def measure(
     build: Callable[[], nn.Module],
-    names: Sequence[str],
+    names: str | Iterable[str],
     *,
     key: str = "",
     repeats: int = 5,
@@ -53,7 +53,7 @@ def measure(
 
     Args:
         build: Returns a network, initialised anew from torch's generator at each call.
-        names: Names of the measures; see ``PROXIES``.
+        names: Names of the measures, or one of them; see ``PROXIES``.
         key: Identity of the architecture, such as its text.
         repeats: Number of networks to average over.
         seed: Seed of the run.
@@ -86,11 +86,11 @@ def measure(
 
 def measure_repeats(
     build: Callable[[], nn.Module],
-    names: Sequence[str],
+    names: str | Iterable[str],
     *,
     key: str = "",
     repeats: int = 5,
-    only: Collection[int] | None = None,
+    only: Iterable[int] | None = None,
     seed: int = 0,
     image_size: int | None = None,
     images: Tensor | None = None,
@@ -124,6 +124,7 @@ def measure_repeats(
         >>> list(readings.taken)
         [1]
     """
+    names = (names,) if isinstance(names, str) else tuple(names)
     proxies = [get_proxy(name) for name in names]
     indices = _checked_repeats(repeats, only)
     target = resolve_device(device)
@@ -144,7 +145,7 @@ def measure_repeats(
         stacked = together and len(indices) > 1
         values = _measure_each(proxies, network, inputs, indices, together=stacked)
     trim_host_memory(every=4)
-    return Readings(tuple(names), repeats, values)
+    return Readings(names, repeats, values)
 
 
 def resolve_device(device: str, *, float64: bool = True) -> torch.device:
@@ -350,11 +351,12 @@ def _checked_labels(labels: Tensor | None, images: int, seed: int) -> Tensor:
     return labels.long()
 
 
-def _checked_repeats(repeats: int, only: Collection[int] | None) -> list[int]:
+def _checked_repeats(repeats: int, only: Iterable[int] | None) -> list[int]:
     if repeats < 1:
         raise ValueError(f"repeats={repeats}; use at least 1")
     if only is None:
         return list(range(repeats))
-    if unknown := sorted(set(only) - set(range(repeats))):
+    chosen = sorted(set(only))
+    if unknown := [repeat for repeat in chosen if repeat not in range(repeats)]:
         raise ValueError(f"there is no repeat {unknown[0]} of {repeats}; use 0 to {repeats - 1}")
-    return sorted(set(only))
+    return chosen

@@ -71,8 +71,7 @@ class Circle:
         if not (math.isfinite(self.radius) and self.radius > 0):
             raise ValueError(f"circle radius is {self.radius}; use a positive number")
         size = self.basis.shape[0]
-        if not self.shape:
-            object.__setattr__(self, "shape", _image_shape(size))
+        object.__setattr__(self, "shape", tuple(self.shape) or _image_shape(size))  # also a list
         if math.prod(self.shape) != size:
             raise ValueError(
                 f"circle shape {self.shape} does not have the {size} elements of its basis; "

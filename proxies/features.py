@@ -66,6 +66,7 @@ def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
     features: Callable[..., object] | None = getattr(model, "forward_features", None)
     head: Callable[..., object] | None = getattr(model, "forward_head", None)
     output: object
+    images = images.clone()  # the network may change its input in place
     with model_errors(model):
         if features is None or head is None:
             output = model(images)
@@ -82,7 +83,7 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
     if getattr(model, "num_classes", None) == 0:
         raise ValueError(f"{kind} has num_classes=0; this measure needs a classifier")
     with model_errors(model):
-        out: object = model(images)
+        out: object = model(images.clone())  # as above
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(images) or out.shape[1] < 2:
         raise ValueError(
             f"{kind} gives {shape_or_type(out)} for {len(images)} images; this measure needs a "

@@ -49,7 +49,8 @@ def call_with_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *inputs: 
 def network_output(model: nn.Module, images: Tensor) -> Tensor:
     """Output ``[n, ...]`` of a network with its parameters detached, with a row for each image."""
     with model_errors(model):
-        out = call_with_tensors(model, substitutes(model, Tensor.detach), images)
+        # A copy: the network may change its input in place.
+        out = call_with_tensors(model, substitutes(model, Tensor.detach), images.clone())
     return checked_rows(model, out, images)
 
 

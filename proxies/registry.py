@@ -66,8 +66,9 @@ class Registry(UserDict[str, T]):
     def data(self) -> dict[str, T]:  # type: ignore[override]
         """The entries, the built-in ones included."""
         if self._entries is not None:
-            module, self._entries = self._entries, None  # the import may look up names itself
-            import_module(module)
+            # At each look-up: other threads wait for an import that is under way, and one that was
+            # interrupted is made up for. The import may look up names itself.
+            import_module(self._entries)
         return self._items
 
 
@@ -253,7 +254,7 @@ class Readings:
             ) from error
 
 
-def combine(parts: Sequence[Readings]) -> dict[str, Score]:
+def combine(parts: Iterable[Readings]) -> dict[str, Score]:
     """Combine the readings of all repeats, split in any way and in any order, to scores.
 
     Args:
@@ -276,6 +277,7 @@ def combine(parts: Sequence[Readings]) -> dict[str, Score]:
         >>> len(proxies.combine(shares)["naswot"].values)
         2
     """
+    parts = tuple(parts)  # such as an executor's map gives
     kinds = {(part.names, part.repeats) for part in parts}
     if len(kinds) != 1:
         raise ValueError(f"readings of {len(kinds)} measurements; combine those of one")

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, Protocol, Self
+from numbers import Integral, Real
+from typing import Any, Literal, Protocol, Self
 
 Unit = Literal["params", "macs", "latency"]
 
@@ -64,8 +65,10 @@ class Budget:
     def __post_init__(self) -> None:
         if self.unit not in UNIT_NAMES:
             raise ValueError(f"unit {self.unit!r} is not one of {', '.join(UNIT_NAMES)}")
-        if not isinstance(self.amount, int) or isinstance(self.amount, bool) or self.amount < 1:
-            raise ValueError(f"a budget's amount must be a whole number from 1, got {self.amount}")
+        amount: Any = self.amount  # may be NumPy's
+        if isinstance(amount, bool) or not isinstance(amount, Integral) or amount < 1:
+            raise ValueError(f"a budget's amount must be a whole number from 1, got {amount}")
+        object.__setattr__(self, "amount", int(amount))
 
     @classmethod
     def parse(cls, text: "str | float | Budget") -> Self:
@@ -152,8 +155,9 @@ def parse_milliseconds(value: str | float) -> float:
         >>> scaling.parse_milliseconds("0.5s")
         500.0
     """
-    if isinstance(value, int | float) and math.isfinite(value) and value > 0:
-        return float(value)
+    number: Any = value  # may be NumPy's
+    if isinstance(number, Real) and 0 < float(number) < math.inf:
+        return float(number)
     match = _TIME.fullmatch(str(value))
     time = 0.0 if match is None else float(match[1]) * _TIME_UNITS[match[2]]
     if not 0 < time < math.inf:

@@ -16,7 +16,7 @@ from proxies import Cost, Score, get_proxy, measure
 from proxies.counts import TimedCost
 from proxies.expansion import Radius
 from proxies.registry import Better
-from scaling.budget import UNIT_NAMES, Budget
+from scaling.budget import UNIT_NAMES, Budget, parse_budgets
 from scaling.ranking import Directions, best_places, rank_sums
 from scaling.rules import RULES, CostOf, within
 from scaling.shapes import Shape, final_step_candidates, proposals, shape_of, with_width_step
@@ -150,7 +150,7 @@ def grow(
     expansions: Sequence[int] = (),
     budget: Budget | str | float,
     rule: str | None = None,
-    budgets: Sequence[Budget] = (),
+    budgets: Sequence[Budget | str | float] = (),
     stop_within: float = 0.02,
     ratio: float = 0.25,
     width_multiple: int = 1,
@@ -191,7 +191,7 @@ def grow(
         rule: Name of a rule to scale by in place of measures; see
             :data:`scaling.rules.RULES`. The series is then the largest model of the rule within
             each budget, measured all the same.
-        budgets: Budgets below ``budget`` that a rule stops at, from small to large.
+        budgets: Budgets below ``budget`` that a rule stops at.
         stop_within: Tolerance of the final size, as a fraction of the budget.
         ratio: Measured width over full width, rounded down; costs are those of the full width.
         width_multiple: Widths are multiples of this, except in a final step.
@@ -274,7 +274,9 @@ def grow(
         progress=progress or (lambda _event: None),
     )
     start = shape_of(depths, width, expansions)
-    return growth.run(start) if rule is None else growth.follow(rule, start, budgets)
+    if rule is None:
+        return growth.run(start)
+    return growth.follow(rule, start, parse_budgets(budgets) if budgets else ())
 
 
 @dataclass

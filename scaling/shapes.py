@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from operator import index
 from typing import NamedTuple
 
 Sizes = tuple[int, ...]  # by stage
@@ -63,8 +64,10 @@ class ExpandedShape(Shape):
 
 def shape_of(depths: Sequence[int], width: int, expansions: Sequence[int] = ()) -> Shape:
     """The shape with these sizes, whose expansions grow if there are any."""
-    sizes = tuple(depths), width
-    return ExpandedShape(*sizes, tuple(expansions)) if expansions else Shape(*sizes)
+    # Of NumPy's integers, costs would overflow and rows would not be JSON.
+    sizes = tuple(map(index, depths)), index(width)
+    grown = tuple(map(index, expansions))
+    return ExpandedShape(*sizes, grown) if grown else Shape(*sizes)
 
 
 def proposals(

@@ -19,7 +19,7 @@ from asvit.core.codec import (
     to_json,
 )
 from asvit.core.digests import read_sealed_json, sealed_json
-from asvit.core.files import check_plain, read_text, write_bytes
+from asvit.core.files import check_plain, expanded, read_text, write_bytes
 from asvit.core.run_files import ANSWERS, RESULT
 from asvit.core.summary import Estimate
 from proxies.registry import Registry
@@ -230,13 +230,16 @@ class Result:
         write_bytes(self.folder / RESULT, *sealed_json(self.to_json()))
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a ``result.json``.
+    def read(cls, path: Path | str) -> Self:
+        """Read a ``result.json``, by its path or by that of the run folder with it.
 
         Raises:
             FileNotFoundError: If there is none, or no file that is needed beside it.
             ValueError: If it cannot be read; one line.
         """
+        path = expanded(str(path))
+        if path.is_dir():
+            path /= RESULT
         check_plain(path)
         try:
             return cls.parse(stored_content(path), path.parent)

@@ -7,6 +7,7 @@ import logging
 import math
 import numbers
 import operator
+import os
 import re
 import sys
 import types
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 #: What to do where a run folder holds another run.
 ELSEWHERE = "give --out for a new folder or --fresh to start over"
+
+#: What completes the settings that may be paths, of files or of images.
+PLACES = ("paths", "data")
 
 LARGEST = 1e37  # of rates and weights; beyond it single precision has no number
 
@@ -236,11 +240,13 @@ def _checked(name: str, value: Any, declared: Any, option: Option) -> Any:
         value = int(value) if isinstance(value, numbers.Integral) else float(value)
     if value is None and optional:
         return None
+    if kind is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if option.convert is not None:
         return option.convert(value)
     if kind is bool:
         if not isinstance(value, bool):
-            raise ValueError(f"{name} must be true or false, got {value!r}")
+            raise ValueError(f"{name} must be true or false, got {shown(value)}")
     elif kind is int:
         _check_whole(name, value, option)
     elif kind is float:
@@ -249,13 +255,13 @@ def _checked(name: str, value: Any, declared: Any, option: Option) -> Any:
         if value not in option.choices:
             raise ValueError(f"{name} must be {' or '.join(option.choices)}, got {value!r}")
     elif kind is str and (not isinstance(value, str) or not value):
-        raise ValueError(f"{name} must be a name, got {value!r}")
+        raise ValueError(f"{name} must be a name, got {shown(value)}")
     return value
 
 
 def _check_whole(name: str, value: object, option: Option) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
+        raise ValueError(f"{name} must be a whole number, got {shown(value)}")
     if option.at_least is not None and value < option.at_least:
         raise ValueError(f"{name} must be at least {option.at_least:g}, got {value}")
     if option.at_most is not None and value > option.at_most:
@@ -275,7 +281,7 @@ def _check_number(name: str, value: Any, option: Option) -> None:
         return
     large = number and value >= LARGEST
     limits = [f"{words} {limit:g}" for words, limit, _ in bounds if limit < LARGEST or large]
-    raise ValueError(f"{name} must be a number {' and '.join(limits)}, got {value!r}")
+    raise ValueError(f"{name} must be a number {' and '.join(limits)}, got {shown(value)}")
 
 
 class WrongOption(ValueError):
@@ -385,7 +391,7 @@ def check_same_settings(
     changed = {} if stored is None else stored.difference(wanted)
     for name, field in fields_of(type(wanted)).items():
         option = option_of(field)
-        paths = option is not None and option.complete in ("paths", "data")
+        paths = option is not None and option.complete in PLACES
         if name in changed and paths and _same_place(*changed[name]):
             del changed[name]
     for name in growing:

@@ -3,11 +3,20 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 from asvit.core.progress import Tell
-from asvit.core.settings import Option, hints_of, option_fields, option_of, plain_type, setting
+from asvit.core.settings import (
+    PLACES,
+    Option,
+    hints_of,
+    option_fields,
+    option_of,
+    plain_type,
+    setting,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,8 +94,10 @@ def _accepted(owner: Any, field: Field[Any], option: Option) -> Any:
     declared = hints_of(owner)[field.name]
     if declared is Any or Any in get_args(declared):
         return field.type  # with a name that only type checkers import
-    _, optional = plain_type(declared)
-    if option.convert is not None:
+    kind, optional = plain_type(declared)
+    if kind is str and option.complete in PLACES:
+        declared = Path | str
+    elif option.convert is not None:
         (parameter,) = list(inspect.signature(option.convert).parameters.values())[:1]
         if parameter.annotation not in (parameter.empty, object, Any):
             declared = parameter.annotation

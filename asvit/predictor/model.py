@@ -1,7 +1,7 @@
 """Predicts the accuracy of architectures from a few that were trained."""
 
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -93,8 +93,13 @@ class Predictor:
         self._process = Process().fit(names, values, column[rows], between)
         return self
 
-    def predict(self, architectures: Iterable[str | Architecture]) -> tuple[Array, Array]:
+    def predict(
+        self, architectures: str | Architecture | Iterable[str | Architecture]
+    ) -> tuple[Array, Array]:
         """Predict the accuracies that architectures would have.
+
+        Args:
+            architectures: Texts or architectures, or one of them.
 
         Returns:
             The means and the standard deviations, in per cent, ``[architectures]`` each. The
@@ -108,7 +113,7 @@ class Predictor:
 
     def quantiles(
         self,
-        architectures: Iterable[str | Architecture],
+        architectures: str | Architecture | Iterable[str | Architecture],
         levels: ArrayLike = (0.05, 0.5, 0.95),
         *,
         noise: float = 0.0,
@@ -116,7 +121,7 @@ class Predictor:
         """Quantiles of the accuracies that architectures would have.
 
         Args:
-            architectures: Texts or architectures.
+            architectures: Texts or architectures, or one of them.
             levels: Their levels, between 0 and 1; the default has the ends of the 90 % interval
                 with the median between them.
             noise: Standard deviation between training seeds to add, in points, for the accuracy
@@ -136,7 +141,12 @@ class Predictor:
             raise ValueError(f"noise={noise} must be 0 or more points")
         return self._fitted().quantiles(*self._features(architectures), checked, noise=noise)
 
-    def sample(self, architectures: Iterable[str | Architecture], n: int, seed: int = 0) -> Array:
+    def sample(
+        self,
+        architectures: str | Architecture | Iterable[str | Architecture],
+        n: int,
+        seed: int = 0,
+    ) -> Array:
         """Draw joint samples of the accuracies of architectures.
 
         Returns:
@@ -147,8 +157,12 @@ class Predictor:
         """
         return self._fitted().sample(*self._features(architectures), n, seed)
 
-    def _features(self, architectures: Iterable[str | Architecture]) -> tuple[list[str], Array]:
-        return features(architectures, self.image_size, num_classes=self.num_classes)
+    def _features(
+        self, architectures: str | Architecture | Iterable[str | Architecture]
+    ) -> tuple[list[str], Array]:
+        several = isinstance(architectures, Iterable) and not isinstance(architectures, str)
+        every: Any = architectures if several else [architectures]
+        return features(every, self.image_size, num_classes=self.num_classes)
 
     def _fitted(self) -> Process:
         if self._process is None:

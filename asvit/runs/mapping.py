@@ -28,7 +28,7 @@ _DPI = 200
 
 def attention_maps(
     network: str | Path | nn.Module,
-    images: Iterable[str | Path],
+    images: str | Path | Iterable[str | Path],
     *,
     layers: Sequence[str | int] = (),
     query: tuple[int, int] | None = None,
@@ -42,7 +42,7 @@ def attention_maps(
     Args:
         network: A module, a text, or what ``asvit export`` takes for weights. Without weights a
             network is freshly initialised, always alike.
-        images: Files of pictures; folders stand for all pictures in them.
+        images: Files of pictures, or one of them; folders stand for all pictures in them.
         layers: Attention layers by number from 0, from the end if negative, or by the name of a
             module that they are or are in; by default four from the first to the last.
         query: As :func:`asvit.report.attention_maps.layer_maps`.

@@ -68,7 +68,7 @@ class PicturePrediction:
 
 def predict(
     weights: str | Path,
-    images: Iterable[str | Path],
+    images: str | Path | Iterable[str | Path],
     *,
     top: int = 3,
     batch_size: int = 32,
@@ -79,7 +79,7 @@ def predict(
     Args:
         weights: Run folder of a training, file of weights of ours, or a copy that was exported for
             timm or ONNX, quantised or with preprocessing, too.
-        images: Files of pictures; folders stand for all pictures in them.
+        images: Files of pictures, or one of them; folders stand for all pictures in them.
         top: Classes to name for each picture.
         batch_size: Pictures that pass the network together.
         device: Where weights run, such as ``"cuda"``; an ONNX graph runs on the CPU.
@@ -107,7 +107,7 @@ def predict(
 
 def predictions(
     weights: str | Path,
-    images: Iterable[str | Path],
+    images: str | Path | Iterable[str | Path],
     *,
     top: int = 3,
     batch_size: int = 32,
@@ -170,9 +170,9 @@ def _by_torch(model: nn.Module, device: torch.device) -> Run:
     return by_torch(model, device)
 
 
-def find_pictures(images: Iterable[str | Path]) -> Iterator[Path]:
+def find_pictures(images: str | Path | Iterable[str | Path]) -> Iterator[Path]:
     """Files of pictures, and of those in folders; raises what is wrong with a path."""
-    for image in images:
+    for image in [images] if isinstance(images, str | Path) else images:
         path = expanded(str(image))
         if path.is_dir():
             yield from find_images(path)

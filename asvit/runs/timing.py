@@ -157,6 +157,13 @@ def latency(
     for name, value in {"image_size": image_size, "batch": batch, "in_chans": in_chans}.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    if isinstance(network, nn.Module) and any(
+        part.is_meta for part in (*network.parameters(), *network.buffers())
+    ):
+        raise ValueError(
+            f"{type(network).__name__} has tensors on the meta device, without values; build it "
+            "on another"
+        )
     if command is not None:
         if runtime != "eager":
             raise ValueError(f"runtime {runtime!r} is for this machine; leave it or command out")

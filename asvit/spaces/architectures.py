@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,8 @@ def cost(
     """
     if isinstance(arch, nn.Module):
         return count(arch, image_size, in_chans)
-    return _cost(parse(arch), image_size, num_classes, in_chans)
+    # Of NumPy's integers products would overflow, and the cache would return them for Python's.
+    return _cost(parse(arch), index(image_size), index(num_classes), index(in_chans))
 
 
 @lru_cache(maxsize=4096)

@@ -150,6 +150,12 @@ def test_square_images_of_three_channels_are_recognised() -> None:
     assert Circle(UNIT_PLANE, torch.zeros(1), shape=(12,)).shape == (12,)
 
 
+def test_the_shape_may_be_a_list() -> None:
+    turn = torch.arange(4) * (math.pi / 2)
+    circle = Circle(UNIT_PLANE, turn, shape=[3, 2, 2])  # type: ignore[arg-type]
+    assert length_distortion(nn.Flatten(), circle) == pytest.approx(2 * math.pi)
+
+
 @given(st.lists(st.floats(0, 2 * math.pi), min_size=1, max_size=20))
 def test_quadrature_is_exact_for_constants_at_any_angles(angles: list[float]) -> None:
     c = circle(torch.tensor(angles, dtype=torch.float64))

@@ -188,6 +188,29 @@ def test_the_model_is_left_as_it_was(name: str, measure: str) -> None:
     assert state(model) == before
 
 
+class Normalising(nn.Module):
+    """A network that normalises its images, in place or not."""
+
+    def __init__(self, *, in_place: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.network = builder("as-vit")[0]()
+        self.in_place = in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.sub_(0.5).div_(2) if self.in_place else (x - 0.5) / 2
+        return self.network(x)
+
+
+@pytest.mark.parametrize("measure", RUNS)
+def test_images_are_left_as_they_were(measure: str) -> None:
+    given = inputs(builder("as-vit")[1], images=3)
+    before = given.images.clone()
+    found = [PROXIES[measure].value(Normalising(in_place=p), given) for p in (True, False)]
+    assert torch.equal(given.images, before)
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
 @pytest.mark.parametrize("measure", RUNS)
 def test_the_model_is_left_as_it_was_when_interrupted(measure: str) -> None:
     model, side = used_before("as-vit")

@@ -43,6 +43,26 @@ def test_importing_the_package_loads_no_torch_and_finding_a_measure_does() -> No
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_threads_wait_for_the_measures_and_a_failed_import_is_repeated() -> None:
+    code = """if True:
+        import sys, threading, proxies
+        sys.modules["torch"] = None
+        try:
+            proxies.get_proxy("naswot")
+        except ImportError:
+            del sys.modules["torch"]
+        found = []
+        look = lambda: found.append(proxies.get_proxy("naswot").name)
+        threads = [threading.Thread(target=look) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == ["naswot"] * 4, found
+        """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 SIDE = 8
 NAMES = ("length_distortion", "weight", "params")
 
@@ -118,6 +138,18 @@ def test_a_failed_build_is_split_like_a_failed_measure() -> None:
         whole = measure(build_some, NAMES, **chosen)
         parts = [measure_repeats(build_some, NAMES, only=[r], **chosen) for r in (2, 0, 1)]
         assert same(combine(parts), whole)
+
+
+def test_names_repeats_and_parts_may_come_one_by_one() -> None:
+    chosen = arguments(0, 3)
+    whole = measure(build, ["length_distortion"], **chosen)
+    assert same(measure(build, "length_distortion", **chosen), whole)
+    assert same(measure(build, iter(["length_distortion"]), **chosen), whole)
+    parts = (
+        measure_repeats(build, "length_distortion", only=iter(only), **chosen)
+        for only in ([2, 0], [1])
+    )
+    assert same(combine(parts), whole)
 
 
 def test_what_does_not_depend_on_weights_is_read_once() -> None:

@@ -1,11 +1,12 @@
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxies import Cost
-from scaling import Budget, parse_amount, parse_budgets
+from scaling import Budget, parse_amount, parse_budgets, parse_milliseconds
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,18 @@ def test_numbers_are_as_their_texts() -> None:
     for value in wrong:
         with pytest.raises(ValueError, match="budget '"):
             parse_budgets(value)
+
+
+def test_numbers_of_numpy_are_as_pythons() -> None:
+    amount: Any = np.int64(30_000_000)
+    budget = Budget("params", amount)
+    assert budget == Budget.parse("30M")
+    assert type(budget.amount) is int
+    times: list[Any] = [np.float32(8), np.int64(8)]
+    for value in times:
+        assert parse_milliseconds(value) == 8
+    with pytest.raises(ValueError, match="whole number"):
+        Budget("params", amount + 0.5)
 
 
 @pytest.mark.parametrize(("unit", "amount"), [("flops", 1), ("params", 0), ("params", 1.5)])

@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -125,6 +126,18 @@ def grown(
 ) -> Trajectory:
     given = {"depths": (1, 1, 1, 1), "width": 32, "known": made or Made(deep_and_wide)}
     return grow(never, cost, budget=budget, **{**given, **settings})
+
+
+def test_sizes_of_numpy_are_as_pythons() -> None:
+    sizes = {"depths": np.ones(4, np.int8), "width": np.int8(32)}
+    assert repr(grown("5M", **sizes)) == repr(grown("5M"))
+    more = {"expansions": np.array([2, 2, 2, 2], np.int8)}
+
+    def cost(depths: tuple[int, ...], width: int, expansions: tuple[int, ...]) -> Cost:
+        return pyramid_cost(depths, width)
+
+    plain = grown("1.2M", cost=cost, expansions=(2, 2, 2, 2))
+    assert repr(grown("1.2M", cost=cost, **more)) == repr(plain)
 
 
 def shape_of(step: Step) -> Shape:

@@ -34,6 +34,8 @@ def test_it_is_read_back_and_written_the_same(tmp_path: Path) -> None:
     RIGHT.__class__(**{**vars(RIGHT), "folder": tmp_path, "note": "so"}).write()
     found = ToyResult.read(tmp_path / "result.json")
     assert (found.folder, found.note, found.settings) == (tmp_path, "so", RIGHT.settings)
+    for path in (str(tmp_path / "result.json"), tmp_path, str(tmp_path)):
+        assert repr(ToyResult.read(path)) == repr(found)
     before = (tmp_path / "result.json").read_bytes()
     found.write()
     assert (tmp_path / "result.json").read_bytes() == before

@@ -126,6 +126,16 @@ def test_two_paths_to_the_same_are_no_other_settings(
             check_same_settings(tmp_path, kept, MeasuringSettings(data=other))
 
 
+def test_paths_become_texts_and_other_objects_are_refused_in_a_line() -> None:
+    made = MeasuringSettings(data=Path("pictures") / "cats")
+    assert made == MeasuringSettings(data=str(Path("pictures", "cats")))
+    json.dumps(made.to_json())
+    lines = type("Lines", (), {"__repr__": lambda _: "Network(\n  (0): Linear()\n)"})
+    for name in ("data", "image_size", "device"):
+        with pytest.raises(ValueError, match=rf"{name} must be .*, got Network\(\\n.*\)$"):
+            MeasuringSettings(**{name: lines()})
+
+
 def test_numbers_of_other_libraries_become_pythons() -> None:
     for steps, rate in ((np.int64(3), np.float32(0.5)), (np.uint8(3), Fraction(1, 2))):
         settings = ToySettings("toy", steps=steps, rate=rate)

@@ -55,6 +55,14 @@ def test_takes_texts_as_well_as_architectures(trained, candidates):
     assert np.array_equal(by_text, (mean, std))
 
 
+def test_one_architecture_needs_no_list(trained, candidates):
+    predictor = fitted(trained)
+    for one in (candidates[0], str(candidates[0])):
+        assert np.array_equal(predictor.predict(one), predictor.predict([one]))
+        assert predictor.quantiles(one).shape == (3, 1)
+        assert predictor.sample(one, 2).shape == (2, 1)
+
+
 def test_order_of_rows_makes_no_difference(trained, candidates):
     order = np.random.default_rng(3).permutation(len(trained))
     shuffled = [trained[i] for i in order]

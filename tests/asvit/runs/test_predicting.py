@@ -94,6 +94,12 @@ def test_guesses_are_those_of_a_pass_over_validation_images(run: Path, pictures:
     assert found[0].guesses != found[1].guesses
 
 
+def test_one_picture_or_folder_needs_no_list(run: Path, pictures: Path) -> None:
+    one, folder = pictures / "a.png", pictures / "inner"
+    for path in (one, str(one), folder, str(folder)):
+        assert asvit.predict(run, path) == asvit.predict(run, [path])
+
+
 @pytest.mark.parametrize("out", ["copy.onnx", "of four.onnx", "copy"])
 def test_a_copy_tells_the_same(out: str, run: Path, pictures: Path) -> None:
     if out == "of four.onnx":

@@ -104,6 +104,12 @@ def test_what_cannot_be_timed_says_why_in_a_line(given: dict[str, object], words
     assert len(str(refusal.value).splitlines()) == 1
 
 
+def test_a_network_without_values_is_refused() -> None:
+    for more in ({}, {"command": "bench {onnx}"}):
+        with pytest.raises(ValueError, match=r"^Doubled has tensors on the meta device, .*"):
+            asvit.latency(Doubled().to("meta"), 8, **more)
+
+
 class Branches(nn.Module):
     """A network that looks at values, which no exported graph can."""
 
