@@ -27,7 +27,7 @@ from unittest import mock
 import onnx
 from safetensors import safe_open
 
-from asvit.core.run_files import DESIGNED
+from asvit.core.run_files import CHECKPOINT, DESIGNED, previous
 from asvit.data import FractalDataset
 from asvit.designs import fitting
 from asvit.runs.algorithms import design_plan
@@ -112,7 +112,9 @@ _TIMED = re.compile(
     re.DOTALL,
 )
 # The study also records trials in flight, and trials.csv all others; pace.svg shows throughput.
-_NOT_COMPARED = ("study.journal", "pace.svg")
+# Which of several short epochs the last checkpoint but one is of depends on the time.
+_TRAINED = (CHECKPOINT, "detector.safetensors", "segmenter.safetensors")
+_NOT_COMPARED = ("study.journal", "pace.svg", *map(previous, _TRAINED))
 
 
 class Campaign:
