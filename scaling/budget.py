@@ -139,7 +139,8 @@ def parse_amount(value: str | int, *, least: int = 1) -> int:
     amount = -1
     if match is not None and " " not in str(value).strip():
         factor = _SUFFIXES[match[2].upper()][0] if match[2] else 1
-        amount = round(Decimal(match[1]) * factor)
+        exact = Decimal(match[1]) * factor
+        amount = int(exact) if exact == int(exact) else -1
     if amount < least:
         raise ValueError(f"{str(value)[:40]!r} is not a number from {least}, such as 600M or 1.2G")
     return amount

@@ -98,14 +98,13 @@ class EpochSession(ABC, Generic[Row]):
             self.history.append(train(epoch, part))
             self._part = None
             self.plan_again()
-            unkept = first
-            if first and self._worth_keeping:
+            later = first and not self._worth_keeping
+            if first and not later:
                 self._save()
-                unkept = False
             try:
                 yield self.history[-1]
             except GeneratorExit:
-                if unkept:
+                if later:
                     self._save()
                 raise
 

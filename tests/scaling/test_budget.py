@@ -56,7 +56,9 @@ def test_a_number_of_anything(value: str | int, amount: int) -> None:
     assert parse_amount(value) == amount
 
 
-@pytest.mark.parametrize("text", ["", "0", 0, -1, "-1", "5 MB", "nan", "0.4", "6h", "1" * 99])
+@pytest.mark.parametrize(
+    "text", ["", "0", 0, -1, "-1", "5 MB", "nan", "0.4", "1.5", "0.0001K", "6h", "1" * 99]
+)
 def test_what_is_no_number_from_1(text: str | int) -> None:
     with pytest.raises(ValueError, match=r"is not a number from 1, such as 600M") as caught:
         parse_amount(text)
