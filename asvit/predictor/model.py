@@ -1,7 +1,7 @@
 """Predicts the accuracy of architectures from a few that were trained."""
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +10,7 @@ from asvit.predictor.features import column_of, features
 from asvit.predictor.process import Process
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.reference.statistics import check_per_cent
+from asvit.spaces.architectures import Architectures, each_of
 from asvit.spaces.base import Architecture
 
 Array = NDArray[np.float64]
@@ -93,9 +94,7 @@ class Predictor:
         self._process = Process().fit(names, values, column[rows], between)
         return self
 
-    def predict(
-        self, architectures: str | Architecture | Iterable[str | Architecture]
-    ) -> tuple[Array, Array]:
+    def predict(self, architectures: Architectures) -> tuple[Array, Array]:
         """Predict the accuracies that architectures would have.
 
         Args:
@@ -113,7 +112,7 @@ class Predictor:
 
     def quantiles(
         self,
-        architectures: str | Architecture | Iterable[str | Architecture],
+        architectures: Architectures,
         levels: ArrayLike = (0.05, 0.5, 0.95),
         *,
         noise: float = 0.0,
@@ -141,12 +140,7 @@ class Predictor:
             raise ValueError(f"noise={noise} must be 0 or more points")
         return self._fitted().quantiles(*self._features(architectures), checked, noise=noise)
 
-    def sample(
-        self,
-        architectures: str | Architecture | Iterable[str | Architecture],
-        n: int,
-        seed: int = 0,
-    ) -> Array:
+    def sample(self, architectures: Architectures, n: int, seed: int = 0) -> Array:
         """Draw joint samples of the accuracies of architectures.
 
         Returns:
@@ -157,12 +151,8 @@ class Predictor:
         """
         return self._fitted().sample(*self._features(architectures), n, seed)
 
-    def _features(
-        self, architectures: str | Architecture | Iterable[str | Architecture]
-    ) -> tuple[list[str], Array]:
-        several = isinstance(architectures, Iterable) and not isinstance(architectures, str)
-        every: Any = architectures if several else [architectures]
-        return features(every, self.image_size, num_classes=self.num_classes)
+    def _features(self, architectures: Architectures) -> tuple[list[str], Array]:
+        return features(each_of(architectures), self.image_size, num_classes=self.num_classes)
 
     def _fitted(self) -> Process:
         if self._process is None:

@@ -18,7 +18,7 @@ from asvit.data.training_sets import channel_count
 from asvit.runs.measurement_pool import EvalContext
 from asvit.runs.timing import latency
 from asvit.spaces import build, cost
-from asvit.spaces.architectures import canonical
+from asvit.spaces.architectures import canonical, each_of
 from proxies import Score, measure
 from proxies.registry import get_proxy, standard_measures
 
@@ -122,9 +122,7 @@ def score(
         file_command(latency_command)
         if LATENCY not in names:
             raise ValueError("latency_command is for the measure latency; name it, too")
-    several = isinstance(architectures, Iterable) and not isinstance(architectures, str)
-    every: Any = architectures if several else [architectures]
-    texts = list(dict.fromkeys(canonical(str(each)) for each in every))
+    texts = list(dict.fromkeys(canonical(str(each)) for each in each_of(architectures)))
     quiet = progress is not None or not in_notebook()
     with progress_display(f"measuring {len(texts)} architectures", quiet=quiet) as display:
         tell = progress or display

@@ -21,6 +21,8 @@ from proxies.counts import Cost, count, count_by_module, count_in_place
 from proxies.functional import InterceptOperations, Operation
 from proxies.text import shown
 
+Architectures = str | Architecture | Iterable[str | Architecture]  # one, or several
+
 
 def build(
     arch: str | Genotype | Architecture,
@@ -192,6 +194,13 @@ def stage_table(
     head = parts["norm"] + parts["head"]
     last = StageRow("head", None, g.stage_widths[-1], None, None, None, head.params, head.macs)
     return [*rows, last]
+
+
+def each_of(architectures: Architectures) -> Iterable[str | Architecture]:
+    """Each of several architectures, or the one that is given alone."""
+    if isinstance(architectures, Iterable) and not isinstance(architectures, str):
+        return architectures
+    return [architectures]
 
 
 def parse(arch: str | Architecture) -> Architecture:
