@@ -16,6 +16,7 @@ from proxies.messages import first_line
 logger = logging.getLogger(__name__)
 
 _MARGIN = 4  # times the memory that was taken, which holds a step, must be free for another
+_NUMBERS = (bool, int, float, str)  # and words
 FEWEST = 20  # steps of a training; of fewer, capturing one takes longer than it saves
 
 
@@ -118,20 +119,29 @@ class StepGraph:
 
         A capture that fails can leave less memory, so those that would are not tried.
         """
-        before = _draws(), _numbers(self._network), _tensors(self._network)
+        draws, numbers, tensors = _draws(), self._values(_NUMBERS), self._values(Tensor)
         loss, waits = counting_waits(lambda: self._take(*batch).detach(), self._cuda)
         if waits:
             return loss, "a step waits for the device"
-        if _draws() != before[0]:
+        if _draws() != draws:
             return loss, "a step draws random numbers on the CPU"
-        if _numbers(self._network) != before[1]:
+        if self._values(_NUMBERS) != numbers:
             return loss, "a step changes numbers of the network"
-        now = _tensors(self._network)
-        if now.keys() != before[2].keys() or any(now[x] is not y for x, y in before[2].items()):
+        now = self._values(Tensor)
+        if now.keys() != tensors.keys() or any(now[x] is not y for x, y in tensors.items()):
             return loss, "a step replaces tensors of the network"
         if self._cuda.mem_get_info()[0] < _MARGIN * self._cuda.memory_reserved():
             return loss, "too little memory is free"
         return loss, ""
+
+    def _values(self, kinds: Any) -> dict[tuple[str, str], object]:
+        """What its parts have of some kinds, beside parameters, by part and name."""
+        return {
+            (path, name): value
+            for path, part in self._network.named_modules()
+            for name, value in (*vars(part).items(), *part._buffers.items())
+            if isinstance(value, kinds)
+        }
 
     def _capture(self, batch: Sequence[Tensor], obstacle: str) -> None:
         """Capture a step, if nothing hinders it."""
@@ -143,8 +153,7 @@ class StepGraph:
             batch = [one.clone() for one in batch]
             # A replay reads tensors; numbers would stay as they are.
             rates = [batch[0].new_full((), rate, dtype=torch.float32) for rate in numbers]
-            for group, rate in zip(groups, rates, strict=True):
-                group |= {"lr": rate} | ({"capturable": True} if "capturable" in group else {})
+            _set_rates(groups, rates, capturable=True)
             losses: list[Tensor] = []
 
             def step() -> None:
@@ -155,9 +164,7 @@ class StepGraph:
             self._optimizer.zero_grad()  # of a part of the step, without values
             logger.debug("steps are not captured as a CUDA graph: %s", first_line(error))
         finally:
-            for group, number in zip(groups, numbers, strict=True):
-                # Torch warns of capturable steps that are not captured.
-                group |= {"lr": number} | ({"capturable": False} if "capturable" in group else {})
+            _set_rates(groups, numbers, capturable=False)  # torch warns of it in other steps
 
 
 def _functions(device: torch.device) -> Any:
@@ -170,24 +177,12 @@ def _alike(batch: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
     return [(x.shape, x.dtype) for x in batch] == [(x.shape, x.dtype) for x in other]
 
 
-def _numbers(network: nn.Module) -> dict[tuple[str, str], object]:
-    """The numbers, words and truth values that the parts of a network have, by part and name."""
-    return {
-        (path, name): value
-        for path, part in network.named_modules()
-        for name, value in vars(part).items()
-        if isinstance(value, (bool, int, float, str))
-    }
-
-
-def _tensors(network: nn.Module) -> dict[tuple[str, str], Tensor]:
-    """The tensors that the parts of a network have beside parameters, by part and name."""
-    return {
-        (path, name): value
-        for path, part in network.named_modules()
-        for name, value in (*vars(part).items(), *part._buffers.items())
-        if isinstance(value, Tensor)
-    }
+def _set_rates(groups: Any, rates: Sequence[Any], *, capturable: bool) -> None:
+    """Give each parameter group its learning rate, and where it has one the other setting."""
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate
+        if "capturable" in group:
+            group["capturable"] = capturable
 
 
 def _draws() -> tuple[object, ...]:
