@@ -356,7 +356,7 @@ def _checked_repeats(repeats: int, only: Iterable[int] | None) -> list[int]:
         raise ValueError(f"repeats={repeats}; use at least 1")
     if only is None:
         return list(range(repeats))
-    chosen = sorted(set(only))
-    if unknown := [repeat for repeat in chosen if repeat not in range(repeats)]:
+    indices = sorted(set(only))
+    if unknown := [repeat for repeat in indices if repeat not in range(repeats)]:
         raise ValueError(f"there is no repeat {unknown[0]} of {repeats}; use 0 to {repeats - 1}")
-    return chosen
+    return indices

@@ -66,8 +66,8 @@ def shape_of(depths: Sequence[int], width: int, expansions: Sequence[int] = ()) 
     """The shape with these sizes, whose expansions grow if there are any."""
     # Of NumPy's integers, costs would overflow and rows would not be JSON.
     sizes = tuple(map(index, depths)), index(width)
-    grown = tuple(map(index, expansions))
-    return ExpandedShape(*sizes, grown) if grown else Shape(*sizes)
+    ratios = tuple(map(index, expansions))
+    return ExpandedShape(*sizes, ratios) if ratios else Shape(*sizes)
 
 
 def proposals(

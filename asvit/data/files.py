@@ -45,6 +45,7 @@ _CONVERTED = {
 _ALWAYS_PICTURES = (".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".avif", ".bmp")
 # Endings of other pictures, which are not passed over in silence: reading them is an error.
 _NEVER_READ = (".heic", ".heif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw")
+_LISTED = (*IMAGE_ENDINGS, *_NEVER_READ)
 _PART = 256  # images whose headers a thread reads in a row
 
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a smaller copy"
@@ -134,8 +135,7 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
         entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda e: e.name)
     folders = [e.name for e in entries if e.is_dir()]
     # A broken link counts as an image, so that reading it reports the error.
-    endings = (*IMAGE_ENDINGS, *_NEVER_READ)
-    images = [e.name for e in entries if e.name.lower().endswith(endings) and not e.is_dir()]
+    images = [e.name for e in entries if e.name.lower().endswith(_LISTED) and not e.is_dir()]
     return images, folders
 
 

@@ -139,9 +139,9 @@ class Session(EpochSession[EpochRow]):
         With ``workers`` that prepare batches while a GPU trains, the slower of both tells: they
         together take this process's time over their number.
         """
-        warming = BEFORE_CAPTURE + 1 if self.processes.device.type == "cuda" else 1
+        warm_up = BEFORE_CAPTURE + 1 if self.processes.device.type == "cuda" else 1
         with closing(self._train), closing(self._engine):
-            self._engine.train(0, islice(self._train, warming))
+            self._engine.train(0, islice(self._train, warm_up))
             batches = islice(self._train, _TIMED)
             if not workers:
                 return self._engine.train(0, batches).images_per_second

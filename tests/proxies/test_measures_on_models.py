@@ -204,11 +204,11 @@ class Normalising(nn.Module):
 
 @pytest.mark.parametrize("measure", RUNS)
 def test_images_are_left_as_they_were(measure: str) -> None:
-    given = inputs(builder("as-vit")[1], images=3)
-    before = given.images.clone()
-    found = [PROXIES[measure].value(Normalising(in_place=p), given) for p in (True, False)]
-    assert torch.equal(given.images, before)
-    assert found[0] == pytest.approx(found[1], rel=1e-5)
+    data = inputs(builder("as-vit")[1], images=3)
+    before = data.images.clone()
+    values = [PROXIES[measure].value(Normalising(in_place=p), data) for p in (True, False)]
+    assert torch.equal(data.images, before)
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("measure", RUNS)

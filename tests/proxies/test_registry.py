@@ -51,14 +51,14 @@ def test_threads_wait_for_the_measures_and_a_failed_import_is_repeated() -> None
             proxies.get_proxy("naswot")
         except ImportError:
             del sys.modules["torch"]
-        found = []
-        look = lambda: found.append(proxies.get_proxy("naswot").name)
+        names = []
+        look = lambda: names.append(proxies.get_proxy("naswot").name)
         threads = [threading.Thread(target=look) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert found == ["naswot"] * 4, found
+        assert names == ["naswot"] * 4, names
         """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -141,12 +141,12 @@ def test_a_failed_build_is_split_like_a_failed_measure() -> None:
 
 
 def test_names_repeats_and_parts_may_come_one_by_one() -> None:
-    chosen = arguments(0, 3)
-    whole = measure(build, ["length_distortion"], **chosen)
-    assert same(measure(build, "length_distortion", **chosen), whole)
-    assert same(measure(build, iter(["length_distortion"]), **chosen), whole)
+    options = arguments(0, 3)
+    whole = measure(build, ["length_distortion"], **options)
+    assert same(measure(build, "length_distortion", **options), whole)
+    assert same(measure(build, iter(["length_distortion"]), **options), whole)
     parts = (
-        measure_repeats(build, "length_distortion", only=iter(only), **chosen)
+        measure_repeats(build, "length_distortion", only=iter(only), **options)
         for only in ([2, 0], [1])
     )
     assert same(combine(parts), whole)

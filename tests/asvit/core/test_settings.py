@@ -127,9 +127,9 @@ def test_two_paths_to_the_same_are_no_other_settings(
 
 
 def test_paths_become_texts_and_other_objects_are_refused_in_a_line() -> None:
-    made = MeasuringSettings(data=Path("pictures") / "cats")
-    assert made == MeasuringSettings(data=str(Path("pictures", "cats")))
-    json.dumps(made.to_json())
+    settings = MeasuringSettings(data=Path("pictures") / "cats")
+    assert settings == MeasuringSettings(data=str(Path("pictures", "cats")))
+    json.dumps(settings.to_json())
     lines = type("Lines", (), {"__repr__": lambda _: "Network(\n  (0): Linear()\n)"})
     for name in ("data", "image_size", "device"):
         with pytest.raises(ValueError, match=rf"{name} must be .*, got Network\(\\n.*\)$"):

@@ -51,10 +51,10 @@ def test_cost_of_a_module_and_of_its_text_agree_at_any_size():
 
 def test_sizes_of_numpy_cost_what_those_of_python_do():
     _cost.cache_clear()
-    found = asvit.cost(SEED, np.int32(1024), np.int16(1000), in_chans=np.uint8(3))
-    assert found == asvit.cost(AsViT(SEED, img_size=1024), 1024)
+    result = asvit.cost(SEED, np.int32(1024), np.int16(1000), in_chans=np.uint8(3))
+    assert result == asvit.cost(AsViT(SEED, img_size=1024), 1024)
     again = asvit.cost(SEED, 1024)
-    assert {type(n) for cost in (found, again) for n in (cost.params, cost.macs)} == {int}
+    assert {type(n) for cost in (result, again) for n in (cost.params, cost.macs)} == {int}
 
 
 def test_cost_is_cached():

@@ -139,24 +139,24 @@ def test_captured_epochs_are_those_of_others(
     more: dict[str, Any], soft: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained() -> tuple[Engine, list[EpochResult]]:
-        made = engine(network(), settings(epochs=6, ema=0.9, **more))
+        trainer = engine(network(), settings(epochs=6, ema=0.9, **more))
         each = []
         for epoch in range(6):
-            each.append(made.train(epoch, batches(epoch, soft=soft)))
-            made.validate(batches(epoch))
-        made.close()
-        return made, each
+            each.append(trainer.train(epoch, batches(epoch, soft=soft)))
+            trainer.validate(batches(epoch))
+        trainer.close()
+        return trainer, each
 
     plain, expected = trained()
     cuda = FakeCuda()
     monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
-    ours, found = trained()
+    ours, results = trained()
     (graph,) = cuda.graphs
     assert graph.replays == 6 * STEPS - BEFORE_CAPTURE
     assert cuda.inside == ["usual"]
     close(ours.network, plain.network)
     close(ours.average, plain.average)
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(results, expected, strict=True):
         assert (one.top1, one.learning_rate) == (other.top1, other.learning_rate)
         assert one.loss == pytest.approx(other.loss, rel=1e-5)
 
@@ -166,26 +166,26 @@ def test_a_state_that_is_loaded_and_other_tokens_are_captured_anew(
 ) -> None:
     cuda = FakeCuda()
     monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
-    made = engine(network(), settings(epochs=10))
-    made.train(0, batches(0))
-    made.load_state(made.state(), updates=STEPS)
-    made.train(1, batches(1))
+    trainer = engine(network(), settings(epochs=10))
+    trainer.train(0, batches(0))
+    trainer.load_state(trainer.state(), updates=STEPS)
+    trainer.train(1, batches(1))
     assert [graph.replays for graph in cuda.graphs] == [1, 1]
     monkeypatch.setattr(engines, "retokenize", lambda *_: None)
     for epoch, side in enumerate((4, 4, 2), 2):
-        made.use_tokens((side, 1))
-        made.train(epoch, batches(epoch))
+        trainer.use_tokens((side, 1))
+        trainer.train(epoch, batches(epoch))
     assert [graph.replays for graph in cuda.graphs] == [1, 1, 5, 1]
 
 
 def test_a_trained_network_and_its_average_are_gone_without_a_garbage_collection() -> None:
     gc.disable()  # memory of a device is not to wait for it
     try:
-        made = engine(network(), settings(ema=0.9))
-        made.train(0, batches(0))
-        made.close()
-        left = [weakref.ref(module) for module in (made.network, made.average)]
-        del made
+        trainer = engine(network(), settings(ema=0.9))
+        trainer.train(0, batches(0))
+        trainer.close()
+        left = [weakref.ref(module) for module in (trainer.network, trainer.average)]
+        del trainer
         assert [module() for module in left] == [None, None]
     finally:
         gc.enable()
@@ -201,8 +201,8 @@ def test_what_no_graph_can_repeat_is_not_captured(
     monkeypatch.setattr(step_graph, "_functions", lambda _: cuda)
     monkeypatch.setattr(nn.Module, "compile", lambda _: None)
     monkeypatch.setattr(engines, "recompute_blocks", lambda _: None)
-    made = engine(network(), settings(epochs=10, **more))
-    made.train(0, batches(0))
+    trainer = engine(network(), settings(epochs=10, **more))
+    trainer.train(0, batches(0))
     assert cuda.notes == []
 
 
@@ -568,15 +568,15 @@ def test_on_a_gpu_captured_epochs_are_like_others(
     losses = []
     for fewest in (100, step_graph.FEWEST):
         monkeypatch.setattr(step_graph, "FEWEST", fewest)
-        asked = settings(epochs=6, ema=0.9, learning_rate=1e-3, precision="fp32")
-        made = Engine(network(drop), asked, ProcessGroup("cuda"), steps_per_epoch=STEPS)
-        found = []
+        recipe = settings(epochs=6, ema=0.9, learning_rate=1e-3, precision="fp32")
+        trainer = Engine(network(drop), recipe, ProcessGroup("cuda"), steps_per_epoch=STEPS)
+        values = []
         for epoch in range(6):
-            found += [
-                made.train(epoch, batches(epoch)).loss,
-                made.validate(batches(epoch))[0].loss,
+            values += [
+                trainer.train(epoch, batches(epoch)).loss,
+                trainer.validate(batches(epoch))[0].loss,
             ]
-        losses.append(found)
-        made.close()
+        losses.append(values)
+        trainer.close()
     assert captures == [1]
     assert losses[1] == pytest.approx(losses[0], rel=0.01)

@@ -87,11 +87,11 @@ def test_maps_mixed_across_heads_are_those_of_a_convolution(
     torch.manual_seed(0)
     x = torch.randn(2, heads[0], 5, 7, dtype=torch.float64, requires_grad=True)
     cross = nn.Conv2d(*heads, 1, bias=bias).double()
-    found, expected = mix_maps(x, cross), cross(x)
-    torch.testing.assert_close(found, expected)
-    back, sources = torch.randn_like(found), (x, *cross.parameters())
+    result, expected = mix_maps(x, cross), cross(x)
+    torch.testing.assert_close(result, expected)
+    back, sources = torch.randn_like(result), (x, *cross.parameters())
     for ours, theirs in zip(
-        torch.autograd.grad(found, sources, back),
+        torch.autograd.grad(result, sources, back),
         torch.autograd.grad(expected, sources, back),
         strict=True,
     ):
