@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.designs.result import DesignResult
 from asvit.networks import Network, WeightsFile
 from asvit.reference import load_reference
+from asvit.runs.algorithms import design_plan
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.designing import design
 from asvit.runs.exporting import export_network
@@ -408,14 +410,17 @@ def test_networks_that_take_three_channels_alone_are_refused_in_a_line() -> None
 # Designs.
 
 
-def test_a_design_counts_channels_and_shows_pictures(
-    five: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All but the search and the trainings, which are brief."""
+def _shorten() -> None:
+    """Brief searches and trainings, and latencies without a process for each."""
+    shorten_designs()
+    mock.patch.object(design_plan, "fresh_latency", design_plan.latency).start()
+
+
+def test_a_design_counts_channels_and_shows_pictures(five: Path, tmp_path: Path) -> None:
     words = ["design", "--data", str(five), "--out", "run", "--max-params", "40K",
              "--trainings", "5", "--image-size", "32", "--device", "cpu",
              "--space", "resnet"]  # fmt: skip
-    assert forked.run(forked.command, words, tmp_path, prepare=shorten_designs) == 0
+    assert forked.run(forked.command, words, tmp_path, prepare=_shorten) == 0
     out = tmp_path / "run"
     result = DesignResult.read(out / "result.json")
     assert (result.channels, result.pixels) == (5, "uint16")
