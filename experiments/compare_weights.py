@@ -20,7 +20,7 @@ from asvit.spaces import build
 from asvit.training.short import draw_linear_weights
 from experiments.compare_resnets import MACS, recipe_for
 from experiments.study import Study, cases, gains, mean_cell, pivot
-from experiments.tasks import fit_fresh, load_task, widest_by_hand
+from experiments.tasks import fit_fresh, load_task, widest_published
 
 FAMILIES = ("shiftvit", "shiftvit-parts", "convnext", "swin", "deit")
 
@@ -64,7 +64,7 @@ class Row:
 def train(pictures: str, family: str, weights: str, seed: int) -> Mapping[str, object]:
     """The accuracy of a network that starts with some weights."""
     task, images = load_task(pictures)
-    text = widest_by_hand(family, task.side, images.classes, max_macs=MACS)
+    text = widest_published(family, task.side, images.classes, max_macs=MACS)
 
     def fresh() -> nn.Module:
         network = build(text, task.side, images.classes)

@@ -21,7 +21,7 @@ from asvit.spaces import build
 from asvit.training.balance_settings import BALANCES
 from asvit.training.short import draw_linear_weights, fit
 from experiments.study import Study, cases, gains, mean_cell, pivot
-from experiments.tasks import load_task, widest_by_hand
+from experiments.tasks import load_task, widest_published
 
 MACS, STEPS, UNEVEN = 1_720_000, 600, 10
 FAMILIES = ("resnet", "shiftvit-parts")
@@ -56,7 +56,7 @@ def train(pictures: str, family: str, balance: str, seed: int) -> Mapping[str, o
     chosen = uneven(labels, parts.classes, most)
     augmented: Mapping[str, Any] = {"crop_scale": 0.35, "color_jitter": 0.2, "balance": balance}
     recipe = replace(task.recipe(STEPS, batch_size=32), flip=name != "digits", **augmented)
-    text = widest_by_hand(family, 32, 100, max_macs=MACS)
+    text = widest_published(family, 32, 100, max_macs=MACS)
     with one_thread("cpu"), torch.random.fork_rng([]):
         torch.manual_seed(seed)
         network = build(text, 32, parts.classes)

@@ -24,7 +24,7 @@ from asvit.spaces import build
 from asvit.training.short import draw_linear_weights, fit
 from experiments.study import Study, cases, gains, mean_cell, pivot
 from experiments.study_designs import made_by_hand, test, train_for
-from experiments.tasks import AUGMENTATION, PICTURES, load_task, widest_by_hand
+from experiments.tasks import AUGMENTATION, PICTURES, load_task, widest_published
 
 FIRST, MACS, STEPS = "hard-fractals", 1_720_000, 1_400
 FOLDER = Path("runs/pretraining")
@@ -53,7 +53,7 @@ class Row:
 
 def _fresh(family: str, classes: int, seed: int) -> nn.Module:
     """A network as wide as the limit allows for 32 px, with weights drawn for any width."""
-    text = widest_by_hand(family, 32, 100, max_macs=MACS)
+    text = widest_published(family, 32, 100, max_macs=MACS)
     torch.manual_seed(seed)
     network = build(text, 32, classes)
     draw_linear_weights(network)

@@ -39,6 +39,8 @@ TEST_SHARE = 0.2  # of the pictures of a folder
 VALIDATION_SHARE = 0.2  # of the pictures to train on, where networks are chosen
 _LARGE = 192  # pixels per side, of pictures that can be seen smaller
 _FIRST_TESTED = 100_000  # number of the first generated picture to test on, in every set
+#: Blocks of the published networks, where those made by hand have fewer.
+PUBLISHED_DEPTHS: Final[Mapping[str, tuple[int, ...]]] = {"shiftvit-parts": (2, 2, 6, 2)}
 
 
 class Parts(NamedTuple):
@@ -198,13 +200,27 @@ def load_task(name: str, *, selection: bool = False) -> tuple[Task, Parts]:
 
 
 @cache
-def widest_by_hand(family: str, side: int, classes: int, **limits: Any) -> str:
-    """The text of the network of a family made by hand, as wide as limits allow."""
+def widest_by_hand(
+    family: str, side: int, classes: int, *, depths: tuple[int, ...] = (), **limits: Any
+) -> str:
+    """The text of the network of a family made by hand, as wide as limits allow.
+
+    It has its own blocks in each stage, unless others are given.
+    """
     space = load_space(family)
     settings = TrainingSearchSettings(
         trainings=1, space=family, image_size=side, classes=classes, **limits
     )
-    return str(Limits(space, settings).network(space.parse(space.by_hand[0])))
+    arch = space.parse(space.by_hand[0])
+    if depths:
+        arch = replace(arch, depths=depths)
+    return str(Limits(space, settings).network(arch))
+
+
+def widest_published(family: str, side: int, classes: int, **limits: Any) -> str:
+    """The text of the widest network of a family with as many blocks as the published one."""
+    depths = PUBLISHED_DEPTHS.get(family, ())
+    return widest_by_hand(family, side, classes, depths=depths, **limits)
 
 
 def fit_fresh(

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from asvit.architectures.genotype import Genotype
+from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.core.run_files import MODEL
 from asvit.networks import WeightsFile
 from asvit.runs.algorithms.design_plan import recipe_for
 from asvit.spaces import build, cost
 from experiments import (
+    compare_depths,
     compare_parts,
     compare_resnets,
     compare_weights,
@@ -25,7 +27,7 @@ from experiments import (
     study_sizes,
     tasks,
 )
-from experiments.tasks import TASKS, Task, widest_by_hand
+from experiments.tasks import TASKS, Task, widest_by_hand, widest_published
 from proxies.counts import count
 
 TINY = "timm:resnet10t(channels=[4,8,16,32],layers=[1,1,1,1],stem_width=4)"
@@ -163,6 +165,32 @@ def test_weights_are_drawn_as_their_names_say(
                 assert (not weight.any()) == ("empty" in changed)
         found: Any = compare_weights.train("digits", "shiftvit", name, 1)
         assert 0 <= found["accuracy"] <= 100
+
+
+def test_networks_of_fewer_blocks_are_wider(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compare_depths, "load_task", tiny_task)
+    monkeypatch.setattr(compare_depths, "MACS", 1_000_000)
+    monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {}))
+    widths = []
+    for depths in compare_depths.DEPTHS:
+        found: Any = compare_depths.train("digits", "shiftvit-parts", depths, 1)
+        arch = ShiftArchitecture.parse(found["architecture"])
+        assert (",".join(map(str, arch.depths)), arch.stem) == (depths, "conv")
+        assert 0 <= found["accuracy"] <= 100
+        widths.append(arch.width)
+    assert widths == sorted(widths)
+    assert widths[0] < widths[-1]
+
+
+@pytest.mark.parametrize("family", ["shiftvit-parts", "resnet"])
+def test_published_networks_have_their_blocks(family: str) -> None:
+    text = widest_published(family, 32, 10, max_macs=1_000_000)
+    assert any(depths in text for depths in ("2,2,6,2", "[1,1,1,1]"))
+    by_hand = widest_by_hand(family, 32, 10, max_macs=1_000_000)
+    assert (text == by_hand) == (family == "resnet")
 
 
 @pytest.mark.parametrize("name", compare_resnets.NETWORKS)
