@@ -14,6 +14,7 @@ from typing import Any
 
 from experiments import (
     compare_controllers,
+    compare_depths,
     compare_designs,
     compare_growths,
     compare_outcomes,
@@ -151,6 +152,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "parts": compare_parts.table,
     "resnets": partial(_complete, compare_resnets),
     "weights": compare_weights.table,
+    "depths": compare_depths.table,
     "families": study_designs.table,
     "families, ahead": study_designs.ahead,
     "families, transformers": partial(study_designs.ahead, design="design of transformers"),

@@ -57,7 +57,7 @@ class WeightsFile:
     """A trained network in a safetensors file."""
 
     network: Network  # settings of the network
-    weights: Mapping[str, Tensor]  # its state dict
+    weights: Mapping[str, Tensor] = field(repr=False)  # its state dict
     classes: tuple[str, ...] = ()  # name of each class; empty if unnamed
     # Further facts as JSON types: how images are prepared (``mean``, ``std``, ``interpolation``,
     # ``crop_pct``, ``crop_mode``, and ``pixels`` of those that are no pictures; see

@@ -29,6 +29,11 @@ def test_a_file_read_back_gives_the_same_outputs(stored: WeightsFile, tmp_path: 
     assert not again.load().training
 
 
+def test_weights_are_not_shown(stored: WeightsFile) -> None:
+    assert len(repr(stored)) < 500
+    assert "tensor" not in repr(stored)
+
+
 def test_weights_that_share_memory_are_written(tmp_path: Path) -> None:
     one = torch.zeros(2)
     WeightsFile(NETWORK, {"a": one, "b": one}).write(tmp_path / "tied.safetensors")
