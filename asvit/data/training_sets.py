@@ -31,6 +31,7 @@ from asvit.data.files import (
     kind_of_files,
     list_folder,
     read_as,
+    validation_folders,
 )
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, PICTURES, ImageKind, Picture, the_same
@@ -44,8 +45,6 @@ from proxies.text import one_line
 _log = logging.getLogger(__name__)
 
 _PER_CLASS = (100, 10)  # default numbers of fractals for training and validation
-
-_VALIDATION_FOLDERS = ("val", "validation", "valid", "test")  # best first
 
 _TRAINED, _VALIDATED = "for training", "for validation"  # words for the two parts
 
@@ -166,10 +165,8 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     if path.suffix == LIST and path.is_file():
         part = TEST if has_part(path, TEST) else VALIDATION
         return ListedDataset(path, part, reading=reading)
-    inner = list_folder(path)[1] if path.is_dir() else []
-    others = [name for name in _VALIDATION_FOLDERS if name in inner]
-    divided = "train" in inner and others and list_folder(path / "train")[1]
-    return FolderDataset(path / others[-1] if divided else path, reading=reading)
+    others = validation_folders(path)
+    return FolderDataset(path / others[-1] if others else path, reading=reading)
 
 
 class PartedPictures(LabelledImages):
@@ -183,9 +180,7 @@ class PartedPictures(LabelledImages):
 
     def __init__(self, root: Path, *, reading: str = "") -> None:
         named: dict[str, FolderDataset] = {}
-        inner = list_folder(root)[1] if root.is_dir() else []
-        others = [name for name in _VALIDATION_FOLDERS if name in inner]
-        if "train" in inner and others and list_folder(root / "train")[1]:
+        if others := validation_folders(root):
             named = {name: FolderDataset(root / name) for name in ("train", others[0], others[-1])}
         folders = [*named.values()] or [FolderDataset(root)]
         for folder in folders[1:]:
@@ -301,12 +296,11 @@ def _parts(spec: str, validation: str | None) -> _Pair:
 
 def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
     """A folder of classes, or of training and validation parts."""
-    train, inner = folder / "train", list_folder(folder)[1]
-    others = [name for name in _VALIDATION_FOLDERS if name in inner]
-    # "train" may also be the name of a class.
-    divided = "train" in inner and (others or inner == ["train"]) and list_folder(train)[1]
-    if not divided or alone:
-        return FolderDataset(train if divided else folder, reading=reading), None
+    train, others = folder / "train", validation_folders(folder)
+    # Beside other folders than these, "train" is the name of a class.
+    only = list_folder(folder)[1] == ["train"] and bool(list_folder(train)[1])
+    if alone or not (others or only):
+        return FolderDataset(train if others or only else folder, reading=reading), None
     if not others:
         raise ValueError(
             f"{str(folder)!r} holds 'train' alone; add 'val', or give {str(train)!r} to divide it"
