@@ -123,7 +123,8 @@ class Row:
     measured_width: int  #: width at which it was measured
     params: int  #: parameters
     macs: int  #: multiply-adds of one image
-    values: Mapping[str, float]  #: value of each measure; NaN if it failed
+    #: Value of each measure, but those called like a column, as width; NaN if it failed.
+    values: Mapping[str, float]
     rank_sum: int | None  #: sum of its ranks in its step; None for the start
     chosen: bool  #: whether the step chose it
     reason: str  #: why a measure failed; empty if none did
@@ -181,7 +182,7 @@ def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:
         measured_width=candidate.measured_width,
         params=candidate.cost.params,
         macs=candidate.cost.macs,
-        values={n: score.value for n, score in scores.items() if n not in ("params", "macs")},
+        values={n: score.value for n, score in scores.items() if n not in _FIELDS},
         rank_sum=candidate.rank_sum,
         chosen=candidate is step.chosen,
         reason="; ".join(

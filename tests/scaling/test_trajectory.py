@@ -14,6 +14,7 @@ def candidate(params: int, kappa: float = 2.5, **changes: object) -> Candidate:
             kappa, 0.0, (kappa,), "lower", "" if kappa == kappa else "the kernel\nis singular"
         ),
         "params": Score(1.0, 0.0, (1.0,), "reported"),
+        "width": Score(9.0, 0.0, (9.0,), "higher"),  # measured at the reduced width
     }
     values = {"depths": (1, 2), "width": 34, "measured_width": 8, "rank_sum": 4, **changes}
     return Candidate(cost=Cost(params, 10 * params), scores=scores, **values)
