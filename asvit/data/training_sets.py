@@ -130,7 +130,7 @@ def open_training_sets(
         _check_classes(train, classes)
         parts = (train, stored) if stored is not None else None
         train, other = parts or _divided(train, held_out, seed, progress, quiet=quiet)
-        _check_same_classes(train, other)
+        other = _numbered_alike(train, other)
         train = _balanced(train, train_images, seed, _TRAINED)
         other = _balanced(more := other, validation_images, seed, _VALIDATED)
         if parts and not train_on_validation and not quiet:
@@ -388,16 +388,27 @@ def _check_classes(images: LabelledImages, wanted: int | None) -> None:
 
 
 def _check_same_classes(train: LabelledImages, other: LabelledImages) -> None:
-    """Check that labels have the same meaning in both parts."""
-    if train.classes == other.classes:
-        return
+    """Check that both parts have the same classes, in any order."""
     for here, there in ((train, other), (other, train)):
         if missing := sorted(set(here.classes) - set(there.classes)):
             raise ValueError(
                 f"class {missing[0]!r} of {here.source} is missing in {there.source};"
                 " both parts need the same classes"
             )
-    raise ValueError(f"{train.source} and {other.source} number their classes differently")
+
+
+def _numbered_alike(train: LabelledImages, other: LabelledImages) -> LabelledImages:
+    """Images of the same classes with the labels that these have in ``train``.
+
+    Folders are in the order of their names, where "10" is before "2"; archives and libraries have
+    orders of their own.
+    """
+    _check_same_classes(train, other)
+    if train.classes != other.classes:
+        places = {name: place for place, name in enumerate(train.classes)}
+        label_of = np.array([places[name] for name in other.classes], dtype=np.int64)
+        other.classes, other.labels = train.classes, label_of[other.labels]
+    return other
 
 
 def _balanced(images: LabelledImages, count: int | None, seed: int, what: str) -> LabelledImages:
