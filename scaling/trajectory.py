@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from proxies.tables import csv_text, read_table
@@ -59,7 +59,7 @@ class Step:
     kind: Kind
     chosen: Candidate  #: the chosen model
     #: All candidates, the chosen one included; empty for the start.
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[Candidate, ...] = field(default=(), repr=False)
 
     def rows(self, name: NameOf | None = None, *, candidates: bool = False) -> list[Row]:
         """The chosen model, or all candidates, as rows; see :meth:`Trajectory.rows`."""
@@ -83,6 +83,15 @@ class Trajectory:
     stop_within: float  #: tolerance, as a fraction of the budget
     steps: tuple[Step, ...]  #: the steps, beginning with the start; parameters increase strictly
     reason: str = ""  #: why growth ended outside the tolerance; empty if it did not
+
+    def __repr__(self) -> str:
+        """In a line: with every candidate of every step it would fill pages of a notebook."""
+        last = self.steps[-1].chosen
+        size = f"{last.cost.params:,} params, {last.cost.macs:,} multiply-adds"
+        return (
+            f"Trajectory({len(self.steps)} model(s) to {self.budget}; the last "
+            f"{_plain_name(*last.shape)}, {size})"
+        )
 
     @property
     def reached(self) -> bool:
@@ -123,7 +132,8 @@ class Row:
     measured_width: int  #: width at which it was measured
     params: int  #: parameters
     macs: int  #: multiply-adds of one image
-    values: Mapping[str, float]  #: value of each measure; NaN if it failed
+    #: Value of each measure, but those called like a column, as width; NaN if it failed.
+    values: Mapping[str, float]
     rank_sum: int | None  #: sum of its ranks in its step; None for the start
     chosen: bool  #: whether the step chose it
     reason: str  #: why a measure failed; empty if none did
@@ -181,7 +191,7 @@ def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:
         measured_width=candidate.measured_width,
         params=candidate.cost.params,
         macs=candidate.cost.macs,
-        values={n: score.value for n, score in scores.items() if n not in ("params", "macs")},
+        values={n: score.value for n, score in scores.items() if n not in _FIELDS},
         rank_sum=candidate.rank_sum,
         chosen=candidate is step.chosen,
         reason="; ".join(

@@ -72,7 +72,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if len(data) > _LARGEST:
         raise ValueError(f"{path} has more than {_LARGEST:,} bytes: no file of options")
     try:
-        return tomllib.loads(data.decode())
+        return tomllib.loads(data.decode("utf-8-sig"))  # some editors begin with a mark
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no TOML: {first_line(error)}") from error
 

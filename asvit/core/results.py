@@ -157,8 +157,11 @@ class Result:
 
         Raises:
             ValueError: If the run folder has no such table; the message suggests the nearest one.
+                Also if the run was not kept, and so has no folder.
             ImportError: If pandas is not installed.
         """
+        if not self.kept:
+            raise ValueError(f"this {self.noun} has no folder, and so no tables; give out, too")
         tables = Registry("table", {path.stem: path for path in self.folder.glob("*.csv")})
         return _data_frame(tables[table or self.rows_in])
 

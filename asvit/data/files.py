@@ -54,6 +54,7 @@ _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a sma
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _MAX_DEPTH = 100  # of nested folders
+_VALIDATION_FOLDERS = ("val", "validation", "valid", "test")  # best first
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _NEEDED = ["image", "class", "part"]
@@ -79,7 +80,7 @@ class FolderDataset(LabelledImages):
         if not root.is_dir():
             raise ValueError(f"{str(root)!r} is a file; give a folder of images")
         flat, inner = list_folder(root)
-        if {"train", "val"} <= set(inner) and list_folder(root / "train")[1]:
+        if "train" in inner and validation_folders(root):
             raise ValueError(
                 f"{str(root)!r} holds splits, not classes; give {str(root / 'train')!r}"
             )
@@ -137,6 +138,17 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     # A broken link counts as an image, so that reading it reports the error.
     images = [e.name for e in entries if e.name.lower().endswith(_LISTED) and not e.is_dir()]
     return images, folders
+
+
+def validation_folders(root: Path) -> list[str]:
+    """Names of the folders to validate on beside ``train``, the best first.
+
+    None where ``train`` is no folder of class folders: then it is a class.
+    """
+    inner = list_folder(root)[1] if root.is_dir() else []
+    others = [name for name in _VALIDATION_FOLDERS if name in inner]
+    divided = "train" in inner and others and list_folder(root / "train")[1]
+    return others if divided else []
 
 
 def find_images(folder: Path) -> list[Path]:

@@ -31,6 +31,7 @@ from asvit.data.files import (
     kind_of_files,
     list_folder,
     read_as,
+    validation_folders,
 )
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, PICTURES, ImageKind, Picture, the_same
@@ -44,8 +45,6 @@ from proxies.text import one_line
 _log = logging.getLogger(__name__)
 
 _PER_CLASS = (100, 10)  # default numbers of fractals for training and validation
-
-_VALIDATION_FOLDERS = ("val", "validation", "valid", "test")  # best first
 
 _TRAINED, _VALIDATED = "for training", "for validation"  # words for the two parts
 
@@ -131,7 +130,7 @@ def open_training_sets(
         _check_classes(train, classes)
         parts = (train, stored) if stored is not None else None
         train, other = parts or _divided(train, held_out, seed, progress, quiet=quiet)
-        _check_same_classes(train, other)
+        other = _numbered_alike(train, other)
         train = _balanced(train, train_images, seed, _TRAINED)
         other = _balanced(more := other, validation_images, seed, _VALIDATED)
         if parts and not train_on_validation and not quiet:
@@ -166,10 +165,8 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     if path.suffix == LIST and path.is_file():
         part = TEST if has_part(path, TEST) else VALIDATION
         return ListedDataset(path, part, reading=reading)
-    inner = list_folder(path)[1] if path.is_dir() else []
-    others = [name for name in _VALIDATION_FOLDERS if name in inner]
-    divided = "train" in inner and others and list_folder(path / "train")[1]
-    return FolderDataset(path / others[-1] if divided else path, reading=reading)
+    others = validation_folders(path)
+    return FolderDataset(path / others[-1] if others else path, reading=reading)
 
 
 class PartedPictures(LabelledImages):
@@ -183,9 +180,7 @@ class PartedPictures(LabelledImages):
 
     def __init__(self, root: Path, *, reading: str = "") -> None:
         named: dict[str, FolderDataset] = {}
-        inner = list_folder(root)[1] if root.is_dir() else []
-        others = [name for name in _VALIDATION_FOLDERS if name in inner]
-        if "train" in inner and others and list_folder(root / "train")[1]:
+        if others := validation_folders(root):
             named = {name: FolderDataset(root / name) for name in ("train", others[0], others[-1])}
         folders = [*named.values()] or [FolderDataset(root)]
         for folder in folders[1:]:
@@ -301,12 +296,11 @@ def _parts(spec: str, validation: str | None) -> _Pair:
 
 def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
     """A folder of classes, or of training and validation parts."""
-    train, inner = folder / "train", list_folder(folder)[1]
-    others = [name for name in _VALIDATION_FOLDERS if name in inner]
-    # "train" may also be the name of a class.
-    divided = "train" in inner and (others or inner == ["train"]) and list_folder(train)[1]
-    if not divided or alone:
-        return FolderDataset(train if divided else folder, reading=reading), None
+    train, others = folder / "train", validation_folders(folder)
+    # Beside other folders than these, "train" is the name of a class.
+    only = list_folder(folder)[1] == ["train"] and bool(list_folder(train)[1])
+    if alone or not (others or only):
+        return FolderDataset(train if others or only else folder, reading=reading), None
     if not others:
         raise ValueError(
             f"{str(folder)!r} holds 'train' alone; add 'val', or give {str(train)!r} to divide it"
@@ -394,16 +388,27 @@ def _check_classes(images: LabelledImages, wanted: int | None) -> None:
 
 
 def _check_same_classes(train: LabelledImages, other: LabelledImages) -> None:
-    """Check that labels have the same meaning in both parts."""
-    if train.classes == other.classes:
-        return
+    """Check that both parts have the same classes, in any order."""
     for here, there in ((train, other), (other, train)):
         if missing := sorted(set(here.classes) - set(there.classes)):
             raise ValueError(
                 f"class {missing[0]!r} of {here.source} is missing in {there.source};"
                 " both parts need the same classes"
             )
-    raise ValueError(f"{train.source} and {other.source} number their classes differently")
+
+
+def _numbered_alike(train: LabelledImages, other: LabelledImages) -> LabelledImages:
+    """Images of the same classes with the labels that these have in ``train``.
+
+    Folders are in the order of their names, where "10" is before "2"; archives and libraries have
+    orders of their own.
+    """
+    _check_same_classes(train, other)
+    if train.classes != other.classes:
+        places = {name: place for place, name in enumerate(train.classes)}
+        label_of = np.array([places[name] for name in other.classes], dtype=np.int64)
+        other.classes, other.labels = train.classes, label_of[other.labels]
+    return other
 
 
 def _balanced(images: LabelledImages, count: int | None, seed: int, what: str) -> LabelledImages:

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 
 from asvit.core.run_files import PREDICT_SCRIPT
+from asvit.data.files import FORMATS
 from asvit.data.kinds import FIRST, GREY, LAST, NUMBERS, PICTURES, RGB, ImageKind
 
 SCRIPT_NAME: Final = PREDICT_SCRIPT
@@ -19,7 +20,7 @@ import numpy as np  # comes with onnxruntime
 import onnxruntime
 from PIL import Image{MORE}
 
-formats = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others may start programs
+formats = ({FORMATS})  # others may start programs
 model = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 names = json.loads(model.get_modelmeta().custom_metadata_map.get("classes", "null"))
 for path in sys.argv[2:]:
@@ -111,6 +112,7 @@ def script_for(kind: ImageKind) -> str:
     """
     by_pillow = kind.picture or kind.reading == GREY
     return _FRAME.format(
+        FORMATS=", ".join(f'"{name}"' for name in FORMATS),
         WORD="PICTURE" if by_pillow else "IMAGE",
         ALL="pictures" if by_pillow else "images",
         MORE=", ImageOps" if by_pillow else "",

@@ -34,6 +34,7 @@ def pictures(result: ScaleResult) -> list[Picture]:
     limits, steps = result.settings.limits, len({row.step for row in clouds})
     some = f" {MOST_CLOUDS} of {steps} steps, evenly spaced; clouds.csv has all."
     some = some if steps > MOST_CLOUDS else ""
+    lines = "" if result.settings.timed else "; dashed lines are budgets"
     return [
         Picture(
             "growth",
@@ -45,7 +46,7 @@ def pictures(result: ScaleResult) -> list[Picture]:
         Picture(
             "sizes",
             "Size",
-            "Parameters and multiply-adds after each step; dashed lines are budgets.",
+            f"Parameters and multiply-adds after each step{lines}.",
             lambda: draw_sizes(
                 sizes,
                 budgets=[(str(limit), limit.amount) for limit in limits],

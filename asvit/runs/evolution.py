@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asvit.core.console import clock, number, percent
+from asvit.core.files import expanded
 from asvit.core.run_files import (
     ACCURACIES,
     EVOLUTION_FIGURES,
@@ -61,7 +62,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
     @property
     def source(self) -> Path:
         """Run folder of the supernet."""
-        return Path(self.supernet or "")
+        return expanded(str(self.supernet or ""))
 
     def default_name(self) -> str:
         """Named after the supernet and the seed."""

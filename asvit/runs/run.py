@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args
 
 from asvit.core.console import clock
+from asvit.core.files import expanded
 from asvit.core.progress import Tell, ignore
 from asvit.core.results import Result
 from asvit.core.settings import Settings, fields_of, option_fields, setting, wrong_option
@@ -61,11 +62,12 @@ def write_report(folder: Path | str) -> list[Path]:
         ValueError: If a file in it is not what it should be.
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
-    kind = kind_of(Path(folder))
+    folder = expanded(str(folder))
+    kind = kind_of(folder)
     if kind is None:
         raise FileNotFoundError(f"{folder} is no run folder of asvit: it has no {MARKER}")
-    check_plain_files(Path(folder), kind.files)
-    return reporting.write_report(kind, Path(folder))
+    check_plain_files(folder, kind.files)
+    return reporting.write_report(kind, folder)
 
 
 def headline_of(kind: type[Run[Any, Any, Any]]) -> str:
@@ -286,7 +288,7 @@ class Run(ABC, Generic[S, R, J]):
         """The run folder."""
         if self.scratch is not None:
             return self.scratch
-        return named_folder(self.default_name()) if self.out is None else Path(self.out)
+        return named_folder(self.default_name()) if self.out is None else expanded(str(self.out))
 
     def other_files(self, folder: Path) -> Sequence[str]:
         """Files in the run folder that starting over removes beside :attr:`files`."""

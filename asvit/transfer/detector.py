@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import chain, zip_longest
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.transforms import v2
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
+from asvit.core.files import expanded
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn
 from asvit.training.device_queue import to_device
 from asvit.training.distributed import ProcessGroup
@@ -96,8 +96,9 @@ class Detection(Task[DetectionSettings]):
 
         super().__init__(settings)
         self.precision = "fp32"  # but for the maps
-        self.images = CocoImages(Path(settings.data), settings.train)
-        self.validation = CocoImages(Path(settings.data), settings.validation, crowds=True)
+        folder = expanded(settings.data)
+        self.images = CocoImages(folder, settings.train)
+        self.validation = CocoImages(folder, settings.validation, crowds=True)
         self._names = self.images.classes
         if self._names != self.validation.classes:
             raise ValueError(

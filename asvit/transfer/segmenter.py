@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.utils import draw_segmentation_masks
 
+from asvit.core.files import expanded
 from asvit.networks.pyramid import Pyramid
 from asvit.training.device_queue import to_device
 from asvit.training.distributed import ProcessGroup
@@ -94,7 +94,8 @@ class Segmentation(Task[SegmentationSettings]):
         from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
         super().__init__(settings)
-        folder, self.classes, side = Path(settings.data), settings.classes, settings.image_size
+        folder, self.classes = expanded(settings.data), settings.classes
+        side = settings.image_size
         self.images = SceneImages(folder, settings.train, classes=self.classes)
         self.validation = SceneImages(folder, settings.validation, classes=self.classes)
         self.indices = range(len(self.images))

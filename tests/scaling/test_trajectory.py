@@ -14,6 +14,7 @@ def candidate(params: int, kappa: float = 2.5, **changes: object) -> Candidate:
             kappa, 0.0, (kappa,), "lower", "" if kappa == kappa else "the kernel\nis singular"
         ),
         "params": Score(1.0, 0.0, (1.0,), "reported"),
+        "width": Score(9.0, 0.0, (9.0,), "higher"),  # measured at the reduced width
     }
     values = {"depths": (1, 2), "width": 34, "measured_width": 8, "rank_sum": 4, **changes}
     return Candidate(cost=Cost(params, 10 * params), scores=scores, **values)
@@ -43,6 +44,12 @@ def test_rows_of_the_series_and_of_all_candidates() -> None:
     ]
     assert every[1].architecture == "net34"
     assert every[1].reason == "ntk_condition_number: the kernel is singular"
+
+
+def test_a_series_is_shown_in_a_line() -> None:
+    size = "150 params, 1,500 multiply-adds"
+    assert repr(SERIES) == f"Trajectory(2 model(s) to 0.15K; the last 1,2|34, {size})"
+    assert "candidates" not in repr(SERIES.steps[1])
 
 
 def test_rows_survive_csv() -> None:

@@ -128,7 +128,10 @@ class EvaluationAlgorithm(EvaluationRun):
         places = {images.name(place): place for place in range(len(images))}
 
         def picture(at: int) -> Picture:
-            return images.picture(places[result.answers[at].image])
+            name = result.answers[at].image
+            if name not in places:
+                raise ValueError(f"{name} is not among the pictures any more")
+            return images.picture(places[name])
 
         shown = shown_channels(images.kind)
         predictions_of(result.classes, result.answers, picture, shown=shown).write(

@@ -14,6 +14,7 @@ from asvit.data.sources import Images
 from asvit.data.statistics import standardised
 from asvit.training.short import LabelledTensors
 from asvit.training.supernets.settings import SupernetSettings
+from proxies.text import shown
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ def split_images(images: Images, sizes: tuple[int, ...]) -> list[LabelledTensors
     missing = np.setdiff1d(labels, labels[parts[-1]])
     if len(missing):
         raise ValueError(
-            f"class {missing[0]} has no image to train on ({len(parts[-1])} of {len(labels)} "
-            f"images of {images.source} are); use more training images"
+            f"class {shown(images.classes[missing[0]])} has no image to train on "
+            f"({len(parts[-1])} of {len(labels)} images of {images.source} are); use more "
+            "training images"
         )
     pixels = images.pixels
     if images.own_statistics:  # which are to be those of the images to train on

@@ -64,6 +64,10 @@ def test_what_is_typed_wins() -> None:
     assert (told["rate"], told["limit"]) == (0.25, 3)
 
 
+def test_a_mark_at_the_start_is_no_option() -> None:
+    assert settings_of(configured("\ufeffsteps = 2\n", "x", "--json"))["steps"] == 2
+
+
 @pytest.mark.parametrize("key", ["image_size", "image-size"])
 @pytest.mark.parametrize("measures", ["proxy", "proxies"])
 def test_names_are_those_of_options_and_of_settings(key: str, measures: str) -> None:

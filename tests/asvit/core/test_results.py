@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from asvit.core.answers import Answer, write_answers
+from asvit.core.results import NO_FOLDER
 from tests.asvit.toy_run import IMAGES, ToyResult, ToyRow, ToySettings
 from tests.hostile import sealed_result
 
@@ -93,6 +94,8 @@ def test_tables_of_the_folder_are_data_frames(tmp_path: Path) -> None:
     assert frame.reason.tolist() == ["", ""]
     with pytest.raises(ValueError, match="unknown table 'toyy'; did you mean 'toy'"):
         made.to_dataframe("toyy")
+    with pytest.raises(ValueError, match="this toy has no folder, and so no tables; give out"):
+        ToyResult(**{**vars(RIGHT), "folder": NO_FOLDER}).to_dataframe()
 
 
 def test_names_of_classes_stay_texts(tmp_path: Path) -> None:

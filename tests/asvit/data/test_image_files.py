@@ -97,10 +97,17 @@ def test_wrong_folders(tmp_path: Path) -> None:
     make(tmp_path / "0.png")
     with pytest.raises(ValueError, match=r"both images \(0\.png\) and folders \(a\)"):
         FolderDataset(tmp_path)
-    for part in ("train", "val"):
-        make(tmp_path / "parts" / part / "cat" / "1.png")
+
+
+@pytest.mark.parametrize("part", ["val", "validation", "valid", "test"])
+def test_parts_are_no_classes(tmp_path: Path, part: str) -> None:
+    make(tmp_path / "train" / "1.png")
+    make(tmp_path / part / "1.png")
+    assert set(FolderDataset(tmp_path).classes) == {"train", part}
+    (tmp_path / "train" / "1.png").unlink()
+    make(tmp_path / "train" / "cat" / "1.png")
     with pytest.raises(ValueError, match=r"holds splits, not classes; give '.*train'"):
-        FolderDataset(tmp_path / "parts")
+        FolderDataset(tmp_path)
 
 
 @pytest.mark.parametrize("kept", [0, 4_000])

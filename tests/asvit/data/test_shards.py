@@ -65,6 +65,17 @@ def folder(tmp_path: Path) -> Path:
     return fill(tmp_path / "pictures", ant=5, bee=6, cat=4)
 
 
+def test_a_folder_to_validate_on_is_numbered_as_the_archives(tmp_path: Path) -> None:
+    classes = tuple(map(str, range(11)))  # of which a folder has "10" before "2"
+    folder = fill(tmp_path / "pictures", **dict.fromkeys(classes, 2))
+    pattern = shards(tmp_path, samples(folder, names=True))
+    sets = open_training_sets(f"wds:{pattern}", image_size=32, seed=0, validation=str(folder))
+    other = sets.validation
+    assert sets.train.classes == other.classes == classes
+    named = [other.name(index).partition("/")[0] for index in range(len(other))]
+    assert [classes[label] for label in other.labels] == named
+
+
 @pytest.mark.parametrize("names", [False, True])
 def test_archives_hold_the_images_of_a_folder(tmp_path: Path, folder: Path, names: bool) -> None:
     pattern = shards(tmp_path, samples(folder, names=names))

@@ -130,7 +130,7 @@ def test_images_that_do_not_suit_are_refused(tmp_path: Path) -> None:
     one = dataclasses.replace(SETTINGS, data="gaussian")
     refused(one, r"two classes or more; standard normal noise, seed 0 has one")
     many = dataclasses.replace(SETTINGS, classes=30, train_images=2, test_images=40)
-    refused(many, r"class 0 has no image to train on \(2 of 42 images of fractal")
+    refused(many, r"class 'fractal-00000' has no image to train on \(2 of 42 images of fractal")
     with pytest.raises(FileNotFoundError, match=r"no folder '\./none'"):
         Trainer(dataclasses.replace(SETTINGS, data="./none"), "cpu")
 

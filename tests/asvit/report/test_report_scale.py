@@ -121,6 +121,12 @@ def test_the_budget_is_a_line_in_its_own_unit() -> None:
     assert [line.get_ydata()[0] for line in macs.lines][1:] == [0.3]
 
 
+def test_times_are_no_lines_among_sizes(result: ScaleResult) -> None:
+    timed = replace(result, settings=ScaleSettings(SEED, budgets="12ms"))
+    captions = [draw.pictures(one)[1].caption for one in (result, timed)]
+    assert [caption.endswith("dashed lines are budgets.") for caption in captions] == [True, False]
+
+
 def test_clouds_of_many_steps_show_the_first_and_the_last() -> None:
     series = [row(step, (1 + step, 1, 1, 1), 32 + step) for step in range(40)]
     clouds = draw.cloud_rows(series, series, BETTER)

@@ -17,7 +17,7 @@ from asvit.core.progress import Progress
 from asvit.core.settings import Settings, fields_of, option_of
 from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
-from asvit.runs.run import RUNS, headline_of, kind_of, register_run
+from asvit.runs.run import RUNS, headline_of, kind_of, register_run, write_report
 from asvit.runs.scaling import ScaleRun
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
 from tests.hostile import summed, unsummed
@@ -55,6 +55,17 @@ def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "asvit toy" in page
     assert "total" in page
+
+
+def test_a_folder_below_the_home_is_written_read_and_reported_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    result = run(Path("~/runs/x"))
+    assert result.folder == tmp_path / "home" / "runs" / "x"
+    assert write_report("~/runs/x")[-1] == result.folder / "report.html"
+    assert not Path("~").exists()
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])

@@ -373,6 +373,17 @@ def test_the_same_again_tests_nothing_and_other_weights_are_refused() -> None:
     assert asvit.test("photos", weights="run", out="tested", device="cpu").loss == fresh.loss
 
 
+def test_mistakes_are_written_again_without_pictures_that_are_gone() -> None:
+    result = asvit.test("photos", weights="run", out="tested", device="cpu")
+    wrong = [answer.image for answer in result.answers if not answer.right]
+    Path("tested/predictions.json").unlink()
+    Path("photos", wrong[0]).unlink()
+    asvit.test("photos", weights="run", out="tested", device="cpu")
+    written = read_predictions(Path("tested/predictions.json"))
+    assert written is not None
+    assert sorted(mistake.name for mistake in written.mistakes) == sorted(wrong[1:])
+
+
 def test_a_result_needs_the_table_beside_it() -> None:
     asvit.test("photos", weights="run", out="tested", device="cpu")
     path = Path("tested/predictions.csv")

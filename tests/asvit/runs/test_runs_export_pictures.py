@@ -63,6 +63,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     picture(48, 70, 4).save(folder / "clear.png")
     picture(48, 70, 3).convert("P").save(folder / "palette.gif", transparency=3)
     picture(40, 44, 3).convert("1").save(folder / "one-bit.png")
+    picture(50, 60, 3).save(folder / "new.avif")
     return sorted(folder.iterdir())
 
 

@@ -43,6 +43,17 @@ def segmentation(**changes: Any) -> SegmentationSettings:
 
 
 @pytest.mark.parametrize(
+    ("task", "settings"), [(Detection, detection), (Segmentation, segmentation)]
+)
+def test_data_below_the_home_are_looked_for_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: Any, settings: Any
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=f"no .*'{tmp_path}/scenes/"):
+        task(settings(data="~/scenes"))
+
+
+@pytest.mark.parametrize(
     ("arch", "anchors"),
     [
         ("shift:1,1,1,1|2|12|1|24", ((16,), (32,), (64,), (128,), (256,))),

@@ -191,7 +191,7 @@ def test_images_come_in_three_parts() -> None:
 def test_images_without_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="images of two classes or more; standard normal noise"):
         load_splits(SupernetSettings.make(**SMALL, data="gaussian"))
-    with pytest.raises(ValueError, match=r"class \d has no image to train on \(2 of"):
+    with pytest.raises(ValueError, match=r"class 'fractal-\d+' has no image to train on \(2 of"):
         load_splits(SupernetSettings.make(**{**SMALL, "train_images": 2, "batch_size": 1}))
 
 
