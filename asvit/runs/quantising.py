@@ -17,6 +17,7 @@ from asvit.core.files import expanded, split_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, balanced_choice
+from asvit.data.copies import file_digest
 from asvit.data.files import TEST, TRAIN, ListedDataset, has_part
 from asvit.data.sources import LIST
 from asvit.data.training_sets import open_training_sets
@@ -25,6 +26,7 @@ from asvit.export.quantisation import CALIBRATION, Quantisation
 from asvit.export.reload import onnx_session, run_onnx, takes_pictures
 from asvit.networks import WeightsFile
 from asvit.reference.intervals import paired_difference
+from asvit.runs.trained_on import TrainedPictures
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
 from proxies.latency import Latency
@@ -68,6 +70,8 @@ def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) 
     run = None if weights is None else _result(weights.parent)
     if data is not None:
         found = _divided(data, run, content.network.image_size)
+        if weights is not None:
+            _warn_of_trained(weights, found.others)
     elif isinstance(run, DesignResult):
         found = _listed(run.folder / PICTURES, split_reading(run.settings.data)[1])
     elif isinstance(run, TrainResult):
@@ -84,6 +88,18 @@ def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) 
             "pictures of its own classes with --data"
         )
     return found
+
+
+def _warn_of_trained(weights: Path, others: LabelledImages) -> None:
+    """Say how many of the pictures to judge by the network was trained on, if any."""
+    paths = others.paths
+    trained = TrainedPictures.of(str(weights)).count([(file_digest(one), one) for one in paths])
+    if trained:
+        logger.warning(
+            "the network was trained on %d of the %d pictures that the copy is judged by: on "
+            "others int8 may cost more",
+            *(trained, len(paths)),
+        )
 
 
 def _result(folder: Path) -> TrainResult | DesignResult | None:

@@ -318,6 +318,19 @@ def test_a_training_on_all_pictures_has_none_to_judge_by(folder: Path) -> None:
         export_network("run", to="onnx", int8=True, force=True)
 
 
+@pytest.mark.parametrize("both", [True, False])
+def test_pictures_to_judge_by_that_were_trained_on_are_counted(
+    both: bool, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Copies of those of a training; on all of them, or but for those that it holds out."""
+    shutil.copytree("colours", "more")
+    result = TrainResult.read(Path("run/result.json"))
+    replace(result, settings=replace(result.settings, train_on_validation=both)).write()
+    find_pictures("more", Path("run/model.safetensors"), _content())
+    words = "the network was trained on 18 of the 18 pictures that the copy is judged by"
+    assert (words in caplog.text) == both
+
+
 def test_an_unreadable_picture_is_left_out_and_named(
     folder: Path, unchanged: None, caplog: pytest.LogCaptureFixture
 ) -> None:
