@@ -75,7 +75,7 @@ def test_a_network_made_by_hand_is_trained_for_the_time_of_a_design(
     options = {"pictures": 40, "classes": 5, "image_size": 32, "seed": 0}
     trained = study_designs.train_for(2.0, TINY, data / "train", tmp_path / "run", **options)
     each = [row.seconds for row in trained.history]
-    assert len(each) >= 2
+    assert 1 <= len(each) < trained.settings.epochs  # one beside much else
     assert sum(each) <= 4 * 2.0 + 2 * max(each)
     assert trained.settings.train_on_validation
     facts = WeightsFile.read(tmp_path / "run" / MODEL).facts
