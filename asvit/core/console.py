@@ -171,9 +171,9 @@ def number(value: object, digits: int = 4) -> str:
     return str(value)
 
 
-def networks(count: int) -> str:
-    """So many networks, in words."""
-    return "1 network" if count == 1 else f"{count} networks"
+def quantity(count: int, noun: str) -> str:
+    """So many things, as ``1 epoch`` or ``2,000 epochs``."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def percent(value: float | None) -> str:
