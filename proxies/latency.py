@@ -10,6 +10,11 @@ COMMAND = "command"
 CAREFUL = 0.95
 
 
+def time_in_words(milliseconds: float) -> str:
+    """A time as ``8.25 ms`` or ``1,234 ms``, without an exponent."""
+    return f"{milliseconds:,.0f} ms" if milliseconds >= 100 else f"{milliseconds:.3g} ms"
+
+
 @dataclass(frozen=True)
 class Latency:
     """Time of a forward pass."""
@@ -55,7 +60,7 @@ class Latency:
         """Warnings that the network may take more than the allowed milliseconds."""
         how = "" if self.runtime == COMMAND else ", in a process of its own"
         slow = (
-            f"timed again{how}, it takes {self.milliseconds:.3g} ms, more than the "
+            f"timed again{how}, it takes {time_in_words(self.milliseconds)}, more than the "
             f"{allowed:g} ms allowed"
             if self.milliseconds > allowed
             else ""

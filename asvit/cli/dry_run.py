@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock
+from asvit.core.console import clock, number
 from asvit.core.display import say
 from asvit.core.run_files import REPORT, RESULT, SETTINGS, figure_files
 
@@ -120,7 +120,7 @@ def _time(remaining: Remaining) -> str:
     seconds, left = remaining.seconds, remaining.left
     if seconds is None:
         return ""
-    estimate = f"about {seconds:.2g} s a network"
+    estimate = f"about {number(seconds, 2)} s a network"
     return estimate if left is None else f"{estimate}, {clock(left * seconds)} for {left} of them"
 
 

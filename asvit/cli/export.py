@@ -88,7 +88,7 @@ def show_export(exported: Exported, screen: Console) -> None:
 def _show_int8(found: Quantisation, screen: Console) -> None:
     """Print both copies side by side, and what the integers cost."""
     cells = [
-        [name, f"{accuracy:.1f} %", f"{size / 1e6:.3g}", number(latency.milliseconds, 3)]
+        [name, f"{accuracy:.1f} %", number(size / 1e6, 3), number(latency.milliseconds, 3)]
         for name, accuracy, size, latency in (
             ("float32", found.accuracy_before, found.size_before, found.latency_before),
             ("int8", found.accuracy, found.size, found.latency),

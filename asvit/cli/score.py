@@ -22,7 +22,7 @@ from asvit.cli.options import (
     registered,
     write_json,
 )
-from asvit.core.console import console, fitting, networks, number, table
+from asvit.core.console import console, fitting, number, quantity, table
 from asvit.core.display import progress_display
 from asvit.core.files import check_target
 from asvit.core.latency_settings import command_setting
@@ -99,7 +99,7 @@ def command(
     from asvit.runs.scoring import score
 
     texts = canonical(architectures)
-    title = f"measuring {len(texts)} architecture{'s' * (len(texts) > 1)}"
+    title = f"measuring {quantity(len(texts), 'architecture')}"
     with progress_display(lambda: f"{title}: {settings.in_words()}", quiet=quiet) as tell:
         timing = {"latency_command": latency_command}
         scores = score(texts, measures, progress=tell, **timing, **vars(settings))
@@ -157,8 +157,9 @@ def _show(scores: Scores, settings: MeasuringSettings) -> None:
             if value.reason:
                 screen.print(f"{name} of {place}: {value.reason}")
     screen.print(
-        f"{networks(settings.repeats)} each, {settings.image_size} px, {settings.images} images "
-        f"({settings.data}), {settings.points} points, seed {settings.seed}"
+        f"{quantity(settings.repeats, 'network')} each, {settings.image_size} px, "
+        f"{quantity(settings.images, 'image')} ({settings.data}), {settings.points} points, "
+        f"seed {settings.seed}"
     )
 
 

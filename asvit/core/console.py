@@ -24,6 +24,7 @@ _SHORT = {"length_distortion": "L^E", "ntk_condition_number": "kappa"}
 ARCHITECTURE = "architecture"  # heading of a column
 _COUNTS = ("params", "multiply-adds")
 MISSING = "–"  # an absent or failed value in a table
+_LARGE = 1e15  # from here on a number has an exponent: measures may have up to 150 digits
 PIPE_WIDTH = 200  # columns of a table in a pipe, without COLUMNS; wide enough for whole texts
 
 
@@ -166,14 +167,14 @@ def number(value: object, digits: int = 4) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, float):
-        whole = math.isfinite(value) and abs(value) >= 10 ** (digits - 1)
-        return f"{value:,.0f}" if whole else f"{value:.{digits}g}"
+        whole = 10 ** (digits - 1) <= abs(value) < _LARGE
+        return f"{value:,.0f}" if whole else f"{value:,.{digits}g}"
     return str(value)
 
 
-def networks(count: int) -> str:
-    """So many networks, in words."""
-    return "1 network" if count == 1 else f"{count} networks"
+def quantity(count: int, noun: str) -> str:
+    """So many things, as ``1 epoch`` or ``2,000 epochs``."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def percent(value: float | None) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
 
 from asvit.core.codec import MALFORMED, OTHER_VERSION, is_of, to_json
-from asvit.core.console import networks
+from asvit.core.console import quantity
 from asvit.core.versions import changed_versions, versions
 from proxies.messages import first_line, unknown
 from proxies.registry import Registry
@@ -369,7 +369,8 @@ class MeasuringSettings(Settings):
 
         side: int | None = self.image_size  # settings of correlations may leave it to the rows
         return (
-            f"{networks(self.repeats)} each, {f'{side} px' if side else 'each at its own size'}, "
+            f"{quantity(self.repeats, 'network')} each, "
+            f"{f'{side} px' if side else 'each at its own size'}, "
             f"device {device or resolve_device(self.device)}, seed {self.seed}"
         )
 

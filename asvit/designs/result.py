@@ -18,6 +18,7 @@ from asvit.designs.settings import DesignSettings
 from asvit.reference.findings import NO_INTERVAL, Component, Interval
 from asvit.search.result import shares_of_variance
 from asvit.training.balance_settings import IN_WORDS
+from proxies.latency import time_in_words
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ class DesignResult(Result, Model):
             if most is not None
         ]
         if s.max_latency is not None:
-            limits.append(f"{self.latency_ms:.3g} of {s.max_latency:g} ms")
+            limits.append(f"{time_in_words(self.latency_ms)} of {s.max_latency:g} ms")
         return ", ".join(limits)
 
     @property

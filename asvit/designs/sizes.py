@@ -14,7 +14,7 @@ from asvit.search.limits import Limits, check_latency
 from asvit.search.settings import LIMITS, OF_LATENCY, TrainingSearchSettings
 from asvit.spaces import cost, load_space
 from asvit.spaces.base import Architecture
-from proxies.latency import CAREFUL, Latency
+from proxies.latency import CAREFUL, Latency, time_in_words
 
 _NARROWER = 8  # widths to try where a network is too slow
 #: Where latency alone is limited: widths to try, how many times as many multiply-adds the next one
@@ -166,7 +166,7 @@ class Sizes:
             if narrower is None:
                 break
             arch = narrower
-        raise ValueError(f"{arch} takes {took:.3g} ms, more than the {most:g} ms allowed")
+        raise ValueError(f"{arch} takes {time_in_words(took)}, more than the {most:g} ms allowed")
 
 
 def _narrower(arch: Architecture, share: float, multiple: int) -> Architecture | None:

@@ -15,6 +15,7 @@ from asvit.export.quantisation import Quantisation
 from asvit.export.writers import timm_arguments
 from asvit.networks import WeightsFile
 from proxies.counts import Cost
+from proxies.latency import time_in_words
 from proxies.text import legible
 
 SCHEMA_VERSION = 1
@@ -299,8 +300,8 @@ def _int8(exported: Exported) -> dict[str, str | None]:
         "pictures": f"{_plain(found.source)}; ranges are from {found.calibrated} to train on",
         "allowed": f"a loss of {found.tolerance:g} points",
         "size": f"{found.size:,} bytes, in float32 {found.size_before:,}",
-        "time of a pass": f"{found.latency.milliseconds:.3g} ms, in float32 "
-        f"{found.latency_before.milliseconds:.3g}, by {found.latency.runtime} on "
+        "time of a pass": f"{time_in_words(found.latency.milliseconds)}, in float32 "
+        f"{time_in_words(found.latency_before.milliseconds)}, by {found.latency.runtime} on "
         f"{found.latency.device}, {found.latency.threads} thread(s)",
     }
 

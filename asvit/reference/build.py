@@ -224,7 +224,7 @@ def provenance_of(
 
     Two runs of the same command give equal lines: they have no times.
     """
-    s, deviation, ceiling = settings, spread(rows), noise_ceiling(rows)
+    s = settings
     images = s.images if journal.images is None else journal.images["source"]
     sized = f"width C={s.width}"
     if s.varied:
@@ -237,19 +237,31 @@ def provenance_of(
         **how_trained(settings, images),
         "accuracies": accuracies_in_words(settings.balance),
         "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}, at {sized}",
-        "spread": (
-            f"standard deviation {deviation.between:.2f} points between architectures, "
-            f"{deviation.within:.2f} between training seeds"
-        ),
-        "noise": (
-            f"tau between two training seeds {ceiling:.3f}; of the expected accuracies with the "
-            f"mean over the seeds about {reachable(ceiling, s.seeds):.3f}"
-        ),
+        **_noise_lines(rows, s.seeds),
         "made_with": f"torch {versions['torch']}, device {journal.device}",
         "num_classes": str(journal.num_classes),
         "image_size": str(s.image_size),
         **channel_line(journal.in_chans),
     }
+
+
+def _noise_lines(rows: Sequence[BuiltRow], seeds: int) -> dict[str, str]:
+    """The lines about spread and noise, as far as rows and seeds tell of them."""
+    deviation, ceiling = spread(rows), noise_ceiling(rows)
+    best, lines = reachable(ceiling, seeds), dict[str, str]()
+    if math.isfinite(deviation.between):
+        lines["spread"] = (
+            f"standard deviation {deviation.between:.2f} points between architectures"
+        )
+    if math.isfinite(deviation.within):
+        lines["spread"] += f", {deviation.within:.2f} between training seeds"
+    if math.isfinite(ceiling):
+        lines["noise"] = f"tau between two training seeds {ceiling:.3f}"
+    if math.isfinite(best):
+        lines["noise"] += (
+            f"; of the expected accuracies with the mean over the seeds about {best:.3f}"
+        )
+    return lines
 
 
 def channel_line(in_chans: int) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.codec import to_json
+from asvit.core.console import number
 from asvit.core.results import NO_FOLDER, Result, data_frames
 from asvit.core.run_files import RESULT
 from asvit.core.settings import Settings
@@ -89,8 +90,8 @@ class Comparison:
     def summary(self) -> Iterator[SummaryPart]:
         """The runs, what differs between them, and how to read the differences."""
         numbers = [str(place) for place in range(1, len(self.runs) + 1)]
-        for number, run in zip(numbers, self.runs, strict=True):
-            yield f"{number}: {run.noun} {_name(run)}"
+        for place, run in enumerate(self.runs, 1):
+            yield f"{place}: {run.noun} {_name(run)}"
         settings: list[list[Cell]] = [
             [name, *map(_words, values)] for name, values in self.settings.items()
         ]
@@ -119,7 +120,8 @@ class Comparison:
             if (each.measure, each.run) == (name, place):
                 how: Any = {"digits": _digits(name), "sign": "+", "level": each.level}
                 estimate = Estimate(each.value, *each.interval, **how)
-                return estimate if math.isfinite(each.interval.low) else f"{each.value:+.4g}"
+                alone = f"{'+' * (each.value >= 0)}{number(each.value)}"
+                return estimate if math.isfinite(each.interval.low) else alone
         return None
 
     def _notes(self) -> Iterator[str]:
@@ -258,7 +260,7 @@ def _origin(result: Result) -> dict[str, Any]:
         elif isinstance(value, str):
             origin[f"{name} (used)"] = value
     versions = result.provenance.get("versions") or {}
-    return {**origin, **{f"{name} (version)": number for name, number in versions.items()}}
+    return {**origin, **{f"{name} (version)": version for name, version in versions.items()}}
 
 
 def _differs(values: Sequence[Value]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock
+from asvit.core.console import clock, quantity
 from asvit.core.files import expanded, split_reading
 from asvit.core.run_files import (
     ANSWERS,
@@ -102,9 +102,9 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         pixels = f", {result.channels} channels of {result.pixels}" if result.pixels else ""
         yield (
             f"{result.image_size} px{pixels}, {len(result.classes)} classes; "
-            f"after the last round, {result.epochs} epochs on all {result.train_pictures} "
-            f"pictures but those of the test; times on {result.measured_on}; all in "
-            f"{clock(result.wall_seconds)}"
+            f"after the last round, {quantity(result.epochs, 'epoch')} on all "
+            f"{result.train_pictures} pictures but those of the test; times on "
+            f"{result.measured_on}; all in {clock(result.wall_seconds)}"
         )
         if result.fractals:
             yield (

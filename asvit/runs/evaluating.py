@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from asvit.core.console import clock
+from asvit.core.console import clock, quantity
 from asvit.core.files import expanded
 from asvit.core.journal import Journal
 from asvit.core.run_files import ANSWERS, PREDICTIONS, TEST_FIGURES, TESTED
@@ -80,7 +80,7 @@ class EvaluationRun(Run[EvaluationSettings, EvaluationResult, EvaluationJournal]
         yield from (
             f"accuracy {_estimate(result.accuracy, result.accuracy_interval)} %, balanced "
             f"accuracy {_estimate(result.balanced_accuracy, result.balanced_accuracy_interval)} % "
-            f"[95 %] of {result.pictures:,} pictures",
+            f"[95 %] of {quantity(result.pictures, 'picture')}",
             _sureness(result),
             worst_classes(result.per_class),
         )

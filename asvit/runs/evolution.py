@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asvit.core.console import clock, number, percent
+from asvit.core.console import clock, number, percent, quantity
 from asvit.core.files import expanded
 from asvit.core.run_files import (
     ACCURACIES,
@@ -74,8 +74,8 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
         """What is about to be evolved."""
         s = self.settings
         return (
-            f"evolving paths of {shlex.quote(str(self.supernet))}: {s.generations} generations of "
-            f"{s.population}, seed {s.seed}"
+            f"evolving paths of {shlex.quote(str(self.supernet))}: "
+            f"{quantity(s.generations, 'generation')} of {s.population}, seed {s.seed}"
         )
 
     @classmethod
@@ -88,7 +88,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
             "multiply-adds": f"{number(winner.macs)} of {limit} allowed",
             "validation, inherited weights": percent(winner.validation),
             "test, inherited weights": percent(winner.test),
-            "paths": f"{result.evaluated} in {len(result.generations)} generations",
+            "paths": f"{result.evaluated} in {quantity(len(result.generations), 'generation')}",
             "space": result.space,
             "supernet": result.provenance["supernet"]["folder"],
         }
@@ -109,7 +109,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
             "Accuracy in per cent with the same inherited weights. The winner was chosen by the "
             "validation images, so that only the test images compare fairly."
         )
-        yield f"{result.evaluated} paths in {clock(result.wall_seconds)}"
+        yield f"{quantity(result.evaluated, 'path')} in {clock(result.wall_seconds)}"
 
 
 @with_options(EvolutionSettings, EvolutionRun, CallOptions)

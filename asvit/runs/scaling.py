@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock
+from asvit.core.console import clock, quantity
 from asvit.core.run_files import CANDIDATES, MEASURED, SCALING_FIGURES, SERIES
 from asvit.core.settings import fields_of, setting
 from asvit.core.signatures import CallOptions, with_options
@@ -95,8 +95,9 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
                 f"({row.params:,} params, {row.macs:,} multiply-adds, "
                 f"{abs(budget.gap(row)):.1%} {side})"
             )
-        steps, tried = len(result.series) - 1, len(result.candidates) - 1
-        yield f"{steps} steps, {tried} candidates in {clock(result.wall_seconds)}"
+        steps = quantity(len(result.series) - 1, "step")
+        tried = quantity(len(result.candidates) - 1, "candidate")
+        yield f"{steps}, {tried} in {clock(result.wall_seconds)}"
         if result.latency is not None:
             yield from result.latency.doubts(result.settings.limits[-1].amount / 1000)
         if not result.reached:

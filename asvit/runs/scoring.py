@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, overload
 
+from asvit.core.console import quantity
 from asvit.core.display import in_notebook, progress_display
 from asvit.core.programs import file_command
 from asvit.core.progress import Progress, Tell, image_progress
@@ -67,7 +68,7 @@ class Scores(Sequence[ScoreRow]):
 
     def __repr__(self) -> str:
         measures = ", ".join(self._rows[0].scores) if self._rows else "none"
-        return f"Scores({len(self)} architectures; {measures})"
+        return f"Scores({quantity(len(self), 'architecture')}; {measures})"
 
     def to_dataframe(self) -> DataFrame:
         """A pandas data frame: ``architecture``, a column for each measure, and ``reason``.
@@ -124,7 +125,8 @@ def score(
             raise ValueError("latency_command is for the measure latency; name it, too")
     texts = list(dict.fromkeys(canonical(str(each)) for each in each_of(architectures)))
     quiet = progress is not None or not in_notebook()
-    with progress_display(f"measuring {len(texts)} architectures", quiet=quiet) as display:
+    title = f"measuring {quantity(len(texts), 'architecture')}"
+    with progress_display(title, quiet=quiet) as display:
         tell = progress or display
         in_chans = channel_count(settings.data)
         for text in texts:  # refuses what does not suit before images are made

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, networks
+from asvit.core.console import clock, quantity
 from asvit.core.run_files import JOURNAL, PREDICTED, SEARCH_FIGURES, TRAINED, TRIALS
 from asvit.core.settings import setting
 from asvit.core.signatures import CallOptions, with_options
@@ -91,7 +91,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, Any]):
             f"{settings.image_size} px"
         )
         count = result.steps + result.retrainings
-        words = [f"{count} {settings.counted} in {clock(result.wall_seconds)}"]
+        words = [f"{quantity(count, settings.counted)} in {clock(result.wall_seconds)}"]
         first, last = result.entropy
         if math.isfinite(first) and math.isfinite(last):
             words.append(f"entropy {first:.2f} to {last:.2f} nats")
@@ -134,8 +134,8 @@ def _measured(result: SearchResult, settings: MeasureSearchSettings) -> Table:
         rows.append(row)
     title = "The finalists; the first is the seed architecture"
     if twice:
-        title = f"The finalists, measured again on {networks(settings.recheck)}; the first "
-        title += "is the seed architecture"
+        title = f"The finalists, measured again on {quantity(settings.recheck, 'network')}; the "
+        title += "first is the seed architecture"
     if settings.pick == "policy":
         title += " (--pick policy)"
     return _timed(result, columns, rows, title)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from asvit.core.console import clock
+from asvit.core.console import clock, quantity
 from asvit.core.run_files import (
     LOSSES,
     METRICS_STEPS,
@@ -62,9 +62,9 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
         """What is about to be trained, and how."""
         s = self.settings
         return (
-            f"training the supernet of {s.space}: {s.epochs} epochs of {s.train_images} images in "
-            f"batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, seed "
-            f"{s.seed}"
+            f"training the supernet of {s.space}: {quantity(s.epochs, 'epoch')} of "
+            f"{quantity(s.train_images, 'image')} in batches of {s.batch_size}, {s.images}, "
+            f"{s.image_size} px, width {s.width}, seed {s.seed}"
         )
 
     @classmethod

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, number
+from asvit.core.console import clock, number, quantity
 from asvit.core.run_files import (
     ANSWERS,
     BEST,
@@ -102,7 +102,7 @@ class TrainRun(SharedRun[TrainSettings, "TrainResult"]):
                 for name, times in result.bad_images.items()
             }
             yield pictures_table(reasons, "Images that could not be read")
-        yield f"{len(result.history)} epochs in {clock(result.wall_seconds)}"
+        yield f"{quantity(len(result.history), 'epoch')} in {clock(result.wall_seconds)}"
         if result.saved is not None:
             yield _tokens(result.stages)
             yield (
@@ -152,13 +152,14 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         f"{plan['macs']:,} multiply-adds at {s.image_size} px, {network.num_classes} classes",
         f"images: {source}: {images['train']:,} for training, {images['validation']:,} for "
         f"validation{'' if plan['picture'] else ', ' + plan['pixels']}",
-        f"recipe {s.recipe}: {most}{s.epochs} epochs of {plan['steps_per_epoch']} updates with "
-        f"{s.batch_size} images, {s.optimizer}, learning rate {s.learning_rate:g}, weight decay "
-        f"{s.weight_decay:g}, warm-up {s.warmup_epochs} epoch(s); {where}, {plan['precision']}, "
+        f"recipe {s.recipe}: {most}{quantity(s.epochs, 'epoch')} of "
+        f"{quantity(plan['steps_per_epoch'], 'update')} with {quantity(s.batch_size, 'image')}, "
+        f"{s.optimizer}, learning rate {s.learning_rate:g}, weight decay {s.weight_decay:g}, "
+        f"warm-up {quantity(s.warmup_epochs, 'epoch')}; {where}, {plan['precision']}, "
         f"seed {s.seed}",
     ]
     lines += [
-        f"tokens ({stage['stride']},{stage['dilation']}): {stage['epochs']} epoch(s), "
+        f"tokens ({stage['stride']},{stage['dilation']}): {quantity(stage['epochs'], 'epoch')}, "
         f"{stage['macs']:,} multiply-adds an image ({stage['fraction']:.1%} of full, published "
         f"{stage['published_fraction']:.1%}), {number(1000 * stage['seconds'])} ms an image "
         f"({stage['time_fraction']:.1%} of full)"

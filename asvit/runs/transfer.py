@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from asvit.core.console import quantity
 from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, METRICS_STEPS, previous
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
@@ -45,8 +46,8 @@ class TransferRun(SharedRun[S, R]):
         """What is about to be trained, and how."""
         s = self.settings
         return (
-            f"training on {s.data}, {s.image_size} px: {s.epochs} epochs in batches of "
-            f"{s.batch_size}, learning rate {s.learning_rate:g}, seed {s.seed}"
+            f"training on {s.data}, {s.image_size} px: {quantity(s.epochs, 'epoch')} in batches "
+            f"of {s.batch_size}, learning rate {s.learning_rate:g}, seed {s.seed}"
         )
 
     def default_name(self) -> str:

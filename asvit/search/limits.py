@@ -17,7 +17,7 @@ from asvit.spaces.base import Architecture, SearchSpace
 from asvit.spaces.union import members_of
 from proxies.counts import Cost
 from proxies.evaluation import FAILURES
-from proxies.latency import CAREFUL
+from proxies.latency import CAREFUL, time_in_words
 from proxies.messages import fault
 
 _TRIES = 1_000  # draws of which one has to be within the limits
@@ -147,7 +147,8 @@ class Limits:
             if timed and not excesses and s.max_latency is not None and self._time is not None:
                 took, most = self._time(network), s.max_latency
                 if took > CAREFUL * most:
-                    reason = f"{took:.3g} ms, more than {CAREFUL:.0%} of the {most:g} ms allowed"
+                    share = f"{CAREFUL:.0%} of the {most:g} ms allowed"
+                    reason = f"{time_in_words(took)}, more than {share}"
                     excesses.append(Excess(took / (CAREFUL * most) - 1, reason))
         except OSError:
             raise

@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
 from asvit.core.codec import from_json, to_json
-from asvit.core.console import number, short
+from asvit.core.console import number, quantity, short
 from asvit.core.progress import Progress
 from asvit.reference.findings import LEAST_TRAININGS, Component
 from asvit.search.controllers import get_controller
@@ -425,7 +425,7 @@ class Search:
             raise ValueError(self._despair())
 
     def _despair(self, what: str = "") -> str:
-        what = what or f"all of the first {len(self.rows)} {self.settings.counted}"
+        what = what or f"all of the first {quantity(len(self.rows), self.settings.counted)}"
         last = [row for row in self.rows if row.state == "failed"][-1]
         return f"{what} failed; the last one, {last.architecture}, because {last.reason}"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
+from asvit.core.console import quantity
 from asvit.core.latency_settings import (
     check_command,
     command_setting,
@@ -91,7 +92,7 @@ class SearchSettings(Settings, ABC):
 
     presets: ClassVar[Presets] = MeasuringSettings.presets
     trains: ClassVar[bool]  #: whether networks are trained
-    counted: ClassVar[str]  #: what a search counts, in a word
+    counted: ClassVar[str]  #: one of what a search counts, in a word
     usual: ClassVar[Mapping[str, int]]  # defaults, where they depend on the kind
 
     space: str = setting(
@@ -217,7 +218,7 @@ class SearchSettings(Settings, ABC):
         """As the base finds it; between searches of two kinds, in what they count."""
         if type(self) is type(other):
             return super().difference(other)
-        return {"search": (f"by {self.counted}", f"by {other.counted}")}
+        return {"search": (f"by {self.counted}s", f"by {other.counted}s")}
 
     @property
     @abstractmethod
@@ -311,7 +312,7 @@ class MeasureSearchSettings(SearchSettings, MeasuringSettings):
     """Settings of a search by measures of fresh networks."""
 
     trains = False
-    counted = "architectures"
+    counted = "architecture"
     usual: ClassVar[Mapping[str, int]] = {"image_size": 224, "batch": 1}
     width = None
     classes = 1000
@@ -360,7 +361,7 @@ class MeasureSearchSettings(SearchSettings, MeasuringSettings):
     @property
     def size_in_words(self) -> str:
         """The architectures that are measured."""
-        return f"{self.steps} architectures"
+        return quantity(self.steps, self.counted)
 
     @property
     def trials(self) -> int:
@@ -392,7 +393,7 @@ class TrainingSearchSettings(SearchSettings):
         }
     )
     trains = True
-    counted = "trainings"
+    counted = "training"
     usual: ClassVar[Mapping[str, int]] = {"image_size": 32, "batch": 4, "trainings": 24}
 
     trainings: int = _of_training(
@@ -472,7 +473,7 @@ class TrainingSearchSettings(SearchSettings):
     @property
     def size_in_words(self) -> str:
         """All trainings, those of finalists among them."""
-        return f"{self.trainings} trainings"
+        return quantity(self.trainings, self.counted)
 
     @property
     def final_trainings(self) -> int:

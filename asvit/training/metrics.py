@@ -107,7 +107,8 @@ def _balanced(by_class: Tensor) -> list[float]:
 
 def _hits(logits: Tensor, labels: Tensor) -> Tensor:
     """Top-1 hits, top-5 hits and summed loss of ``[B]`` labels, as ``[3]``."""
-    best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
+    # Stable, as argmax: of equal logits, frequent in bf16, the first class counts everywhere.
+    best = logits.argsort(dim=1, descending=True, stable=True)[:, :TOP]
     hits = best == labels[:, None]
     loss = F.cross_entropy(logits, labels, reduction="sum")
     return torch.stack([hits[:, 0].sum().double(), hits.sum().double(), loss.double()])
@@ -178,9 +179,10 @@ def predict(
     device = processes.device
     with torch.no_grad(), arithmetic(device, precision), autocast(device, precision):
         for inputs, labels in batches:
-            log: Tensor = network(fast_layout(inputs.to(device))).float().log_softmax(1)
-            best, loss = log.max(1), -log.gather(1, labels.to(log.device)[:, None])[:, 0]
-            columns = [labels, best.indices, best.values.exp(), loss]
+            logits: Tensor = network(fast_layout(inputs.to(device))).float()
+            log, best = logits.log_softmax(1), logits.argmax(1)
+            loss = -log.gather(1, labels.to(log.device)[:, None])[:, 0]
+            columns = [labels, best, log.max(1).values.exp(), loss]
             parts.append(torch.stack([column.cpu().double() for column in columns], 1))
     shares = processes.gather(torch.cat(parts).numpy())
     rows = np.empty((sum(map(len, shares)), 4))

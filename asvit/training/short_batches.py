@@ -69,7 +69,8 @@ def _crops(count: int, least: float, generator: torch.Generator) -> Tensor:
     area, ratio, *places = torch.rand(4, count, generator=generator)
     area = least + (1 - least) * area
     ratio = torch.exp((2 * ratio - 1) * math.log(_RATIO) / 2)  # of the square root
-    sides = torch.stack([(area.sqrt() * ratio).clamp(max=1), (area.sqrt() / ratio).clamp(max=1)])
+    sides = torch.stack([area.sqrt() * ratio, area.sqrt() / ratio])
+    sides = sides.clamp(min=least, max=1)  # where one is cut to 1, the other one is the area
     offsets = (2 * torch.stack(places) - 1) * (1 - sides)
     theta = torch.zeros(count, 2, 3)
     theta[:, (0, 1), (0, 1)] = sides.T

@@ -79,7 +79,7 @@ from asvit.training.metrics import MOST_PICTURES, predictions_of, seconds_of_an_
 from asvit.training.pretrained import weights_paths
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
-from proxies.latency import COMMAND
+from proxies.latency import COMMAND, time_in_words
 from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)
@@ -541,7 +541,7 @@ class DesignAlgorithm(DesignRun):
             "accuracy": f"{share('training')} of {tested['pictures']} pictures that were kept "
             "aside",
             "by_hand": by_hand,
-            "latency": f"{timed['milliseconds']:.3g} ms for {timed['batch']} image(s) "
+            "latency": f"{time_in_words(timed['milliseconds'])} for {timed['batch']} image(s) "
             + (
                 "on a device of the user's"  # cards do not tell its command
                 if timed["runtime"] == COMMAND

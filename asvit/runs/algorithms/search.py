@@ -68,7 +68,7 @@ from asvit.search.trained import AGAIN, BEFORE, Before, gathered, known_before, 
 from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
-from proxies.latency import Latency
+from proxies.latency import Latency, time_in_words
 from proxies.text import one_line
 from scaling.ranking import Better
 
@@ -202,8 +202,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             milliseconds = self._latency(network).milliseconds
             if milliseconds > _HOPELESS * most:
                 raise ValueError(
-                    f"{network}, one of the smallest networks, takes {milliseconds:.3g} ms, far "
-                    f"more than the {most:g} ms allowed"
+                    f"{network}, one of the smallest networks, takes "
+                    f"{time_in_words(milliseconds)}, far more than the {most:g} ms allowed"
                 )
 
         def macs(network: Architecture) -> int:

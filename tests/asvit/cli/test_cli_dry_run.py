@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
+from asvit.cli.dry_run import _time
+from asvit.runs.estimate import Remaining
 
 SMALL = ["search", "--space", "asvit-tiny", "--steps", "7", "--image-size", "32"]
 SMALL += ["--repeats", "2", "--images", "2", "--points", "3"]
@@ -146,3 +148,7 @@ def test_a_run_that_is_there_is_looked_at_and_left_alone(folder: Path) -> None:
     assert other.exit_code == 3
     assert "seed 0 (now 5)" in other.stderr
     assert files(folder) == before
+
+
+def test_seconds_of_a_slow_network_have_no_exponent() -> None:
+    assert _time(Remaining(0, 2, 123.4)) == "about 123 s a network, 4:07 for 2 of them"

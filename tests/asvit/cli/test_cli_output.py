@@ -47,6 +47,8 @@ def test_json_on_stdout_keeps_structure_and_drops_nan(capsys) -> None:
         (2319624, "2,319,624"),
         (0.123456, "0.1235"),
         (12345.6, "12,346"),
+        (999.96, "1,000"),
+        (-1e150, "-1e+150"),
         (math.nan, "–"),
         (None, "–"),
         (math.inf, "inf"),

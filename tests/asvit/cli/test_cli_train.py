@@ -69,7 +69,7 @@ def test_it_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
     assert "epoch 2/2  ETA 0:00  loss " in text
     assert "top-1 " in text
     assert "top-5" not in text  # of three classes
-    assert "tokens (16,5): 1 epoch(s), " in text
+    assert "tokens (16,5): 1 epoch, " in text
     assert f"next:   asvit export --weights {trained[0]} --to onnx" in text
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import asvit
-from asvit.core.console import clock
+from asvit.core.console import clock, quantity
 from asvit.core.display import progress_display
 from asvit.core.progress import Progress, StageUnderWay
 from tests.campaigns import forked
@@ -266,6 +266,13 @@ def test_what_is_said_during_a_bar_stays_on_the_screen() -> None:
 )
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 epochs"), (1, "1 epoch"), (2, "2 epochs"), (2000, "2,000 epochs")]
+)
+def test_quantities(count: int, text: str) -> None:
+    assert quantity(count, "epoch") == text
 
 
 def test_no_pace_before_the_first_step_of_a_session() -> None:

@@ -22,7 +22,7 @@ from asvit.runs.timing import fresh_latency
 from asvit.search import Measurement
 from asvit.search.settings import SearchSettings
 from asvit.spaces import cost, load_space
-from proxies.latency import COMMAND, Latency
+from proxies.latency import COMMAND, Latency, time_in_words
 from tests.asvit.cli.commands import run
 
 TEXT = "shift:1,1,1,1|2|8|1|16"
@@ -97,6 +97,14 @@ def test_the_median_of_three_runs_and_their_spread(tmp_path: Path) -> None:
     assert not found.is_busy
     assert found.where == f"the device of {command}"
     assert found.doubts(1.0) == ["warning: timed again, it takes 2 ms, more than the 1 ms allowed"]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [(0.01234, "0.0123 ms"), (8.25, "8.25 ms"), (99.96, "100 ms"), (1234.5, "1,234 ms")],
+)
+def test_times_have_no_exponent(milliseconds: float, text: str) -> None:
+    assert time_in_words(milliseconds) == text
 
 
 def test_a_file_is_timed_once_by_its_content(

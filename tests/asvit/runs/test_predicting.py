@@ -125,6 +125,16 @@ def test_a_picture_that_cannot_be_read_hides_no_other(run: Path, pictures: Path)
         assert one.guesses[0].probability == pytest.approx(alone.guesses[0].probability)
 
 
+def test_of_equal_probabilities_the_first_class_is_named(run: Path, pictures: Path) -> None:
+    """As by asvit test; 8-bit copies often give equal ones."""
+    content = WeightsFile.read(run / "model.safetensors")
+    head = {"head.weight": torch.zeros(10, 128), "head.bias": torch.zeros(10)}
+    names, ten = tuple("abcdefghij"), replace(NETWORK, num_classes=10)
+    WeightsFile(ten, {**content.weights, **head}, names, FACTS).write(run / "model.safetensors")
+    (found,) = asvit.predict(run, [pictures / "a.png"], top=5)
+    assert [guess.label for guess in found.guesses] == [*"abcde"]
+
+
 def test_without_names_classes_are_numbers(run: Path, pictures: Path) -> None:
     content = WeightsFile.read(run / "model.safetensors")
     WeightsFile(NETWORK, content.weights).write(run / "model.safetensors")

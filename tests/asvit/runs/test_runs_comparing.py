@@ -314,16 +314,25 @@ def test_tables_of_the_same_architectures_are_compared_in_pairs() -> None:
     assert (apart.cases, apart.what) == (3, "architectures that both trained")
 
 
-def test_kinds_of_extensions_need_no_code(tmp_path: Path) -> None:
-    rows = [ToyRow(0, 1.0), ToyRow(1, 2.5)]
-    runs = [
+def toys(folder: Path, first: float, more: float) -> list[ToyResult]:
+    """Runs with these rows: the first one alone, and both."""
+    rows = [ToyRow(0, first), ToyRow(1, more)]
+    return [
         ToyResult(
-            folder=tmp_path, settings=ToySettings("x", rate=rate), rows=rows[:count],
+            folder=folder, settings=ToySettings("x", rate=rate), rows=rows[:count],
             wall_seconds=1.0, provenance={"images": None, "device": "cpu", "versions": {}},
         )
         for rate, count in ((0.5, 1), (0.25, 2))
     ]  # fmt: skip
-    found = compare(*runs)
+
+
+def test_differences_of_large_numbers_have_all_digits(tmp_path: Path) -> None:
+    assert "+58,805,492" in shown(compare(*toys(tmp_path, 28_775_328.0, 58_805_492.0)))
+    assert "-58,805,492" in shown(compare(*toys(tmp_path, 28_775_328.0, -58_805_492.0)))
+
+
+def test_kinds_of_extensions_need_no_code(tmp_path: Path) -> None:
+    found = compare(*toys(tmp_path, 1.0, 2.5))
     assert found.settings == {"rate": (0.5, 0.25)}
     assert found.results["total"] == (1.0, 3.5)
     apart = difference(found, "total")

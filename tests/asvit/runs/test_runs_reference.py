@@ -69,6 +69,10 @@ def test_one_seed_has_no_noise_to_tell_of(tmp_path: Path) -> None:
     assert "noise ceiling" not in lines[0]
     assert "between seeds" not in lines[0]
     assert "'noise ceiling': 'tau between two training seeds is" in lines[1]
+    tables = [result.table.read_text() for result in (one, two)]
+    assert ["nan" in text.partition("\narchitecture,")[0] for text in tables] == [False, False]
+    assert ["between architectures\n" in text for text in tables] == [True, False]
+    assert ["\n# noise: " in text for text in tables] == [False, True]
 
 
 def test_one_architecture_without_a_failure_has_no_spread() -> None:

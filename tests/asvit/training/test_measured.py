@@ -65,6 +65,13 @@ def test_counted_by_hand() -> None:
     assert found.loss == pytest.approx(loss / 4, rel=1e-6)
 
 
+def test_of_equal_logits_the_first_class_counts() -> None:
+    """As in balanced accuracy and in the answers of a training."""
+    (found,) = measured(torch.zeros(4, 10), torch.tensor([0, 0, 4, 5]), 3, classes=10)
+    assert (found.top1, found.top5) == (50.0, 75.0)
+    assert found.balanced == pytest.approx(100 / 3)
+
+
 @pytest.mark.parametrize(("size", "classes"), [(1, 9), (7, 9), (100, 9), (7, 3)])
 def test_the_size_of_the_batches_makes_no_difference(size: int, classes: int) -> None:
     logits, labels = torch.randn(23, classes), torch.randint(classes, (23,))

@@ -203,6 +203,21 @@ def test_crops_are_parts_of_the_image_at_its_size() -> None:
     assert cropped.abs().max() <= 1
 
 
+@pytest.mark.parametrize("least", [0.5, 0.9])
+def test_crops_have_the_area_that_is_asked_for(least: float) -> None:
+    """Also of sides that are cut to those of the image."""
+    draws = draw_batch(
+        torch.zeros(2000, dtype=torch.int64),
+        torch.zeros(1, 3, 4, 4),
+        dataclasses.replace(RECIPE, crop_scale=least),
+        torch.Generator().manual_seed(0),
+    )
+    areas = draws["crops"][:, 0, 0] * draws["crops"][:, 1, 1]
+    assert areas.min() >= least - 1e-6
+    assert areas.min() < least + 0.02
+    assert areas.max() <= 1
+
+
 def test_colours_change_by_no_more_than_their_strength() -> None:
     grey = torch.full((100, 3, 4, 4), 0.5)
     coloured = augment(grey, dataclasses.replace(RECIPE, color_jitter=0.2))
