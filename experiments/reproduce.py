@@ -27,7 +27,7 @@ PAPERS = {
 _HEAD = """# The papers' tables and figures
 
 What came out here of every table and figure of the four papers. *Not trained* marks what needs
-data or hardware that we do not have; *no number* and *unknown* mean as far as we know. Counts are
+data or hardware that we do not have; *no number* means as far as we know. Counts are
 at 224 px with 1000 classes, without norms. Tests run the commands marked *tests* and compare the
 numbers. Whether searches and growth beat chance: [evidence](evidence_searches.md).
 """
