@@ -30,7 +30,7 @@ def attention_maps(
     network: str | Path | nn.Module,
     images: str | Path | Iterable[str | Path],
     *,
-    layers: Sequence[str | int] = (),
+    layers: str | int | Sequence[str | int] = (),
     query: tuple[int, int] | None = None,
     image_size: int | None = None,
     weights: str | None = None,
@@ -44,7 +44,8 @@ def attention_maps(
             network is freshly initialised, always alike.
         images: Files of pictures, or one of them; folders stand for all pictures in them.
         layers: Attention layers by number from 0, from the end if negative, or by the name of a
-            module that they are or are in; by default four from the first to the last.
+            module that they are or are in, or one of them; by default four from the first to the
+            last.
         query: As :func:`asvit.report.attention_maps.layer_maps`.
         image_size: Side of the images in pixels; by default that of the weights, else 224.
         weights: File of weights, or run folder of a training.
@@ -80,6 +81,7 @@ def attention_maps(
         channels, size, _ = content.network.image_shape
         facts = content.facts
     paths = list(find_pictures(images))
+    wanted = [layers] if isinstance(layers, str | int) else layers
     unique = len({path.stem for path in paths}) == len(paths)
     prepare, pictures = Preparation.of(size, channels, facts), []
     for place, path in enumerate(paths):
@@ -87,7 +89,7 @@ def attention_maps(
         cropped = prepare.read(path)
         pixels, image = visible(cropped), prepare.normalise(cropped)
         maps = layer_maps(model, image[None], query)
-        named = [cells for layer in layers for cells in _named(maps, str(layer))]
+        named = [cells for layer in wanted for cells in _named(maps, str(layer))]
         pictures.append(cell_picture(f"{name}-maps", pixels, named or thinned(maps, _LAYERS)))
         if isinstance(model, PSViT):
             tokens = token_maps(model, image[None])
