@@ -390,10 +390,8 @@ def check_same_settings(
     difference.
     """
     changed = {} if stored is None else stored.difference(wanted)
-    for name, field in fields_of(type(wanted)).items():
-        option = option_of(field)
-        paths = option is not None and option.complete in PLACES
-        if name in changed and paths and _same_place(*changed[name]):
+    for name in [*changed]:
+        if _is_place(wanted, name) and _same_place(*changed[name]):
             del changed[name]
     for name in growing:
         if name in changed and changed[name][0] < changed[name][1]:
@@ -405,15 +403,34 @@ def check_same_settings(
             f"{name} {one_line(_listed(before))} (now {_listed(now)})"
             for name, (before, now) in changed.items()
         )
+        # Pictures that were copied to the disk of another node, for example.
+        moved = any(_is_place(wanted, name) and _has_moved(*changed[name]) for name in changed)
+        link = "if it is the same at another place, link the old path to it, else " * moved
         raise ValueError(
-            f"run folder {folder} was started with other settings: {differences}; {ELSEWHERE}"
+            f"run folder {folder} was started with other settings: {differences}; "
+            f"{link}{ELSEWHERE}"
         )
+
+
+def _is_place(settings: Settings, name: str) -> bool:
+    """Whether a setting may be a path."""
+    option = option_of(fields_of(type(settings))[name])
+    return option is not None and option.complete in PLACES
 
 
 def _same_place(first: object, second: object) -> bool:
     """Whether two texts are paths to the same file or folder."""
     try:
         return Path(str(first)).expanduser().samefile(Path(str(second)).expanduser())
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _has_moved(before: object, now: object) -> bool:
+    """Whether a path is there, and the one before it is gone."""
+    try:
+        old, new = (Path(str(each)).expanduser() for each in (before, now))
+        return new.exists() and not old.exists()
     except (OSError, ValueError, RuntimeError):
         return False
 
