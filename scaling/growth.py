@@ -155,7 +155,7 @@ def grow(
     ratio: float = 0.25,
     width_multiple: int = 1,
     width_step: int = 1,
-    measures: Sequence[str] = DEFAULT_MEASURES,
+    measures: str | Iterable[str] = DEFAULT_MEASURES,
     known: ScoreCache | None = None,
     measure_shapes: MeasureShapes | None = None,
     progress: Callable[[GrowthEvent], None] | None = None,
@@ -197,7 +197,7 @@ def grow(
         width_multiple: Widths are multiples of this, except in a final step.
         width_step: All widths are multiples of this, also in a final step and where measured: what
             ``build`` rounds widths down to. The width of the start is one.
-        measures: Names of the measures; see ``proxies.PROXIES``.
+        measures: Names of the measures, or one of them; see ``proxies.PROXIES``.
         known: Scores measured before; new ones are added. With a persistent one a growth can be
             resumed.
         measure_shapes: Measures all candidates of a step, given at reduced width, for instance in
@@ -251,7 +251,7 @@ def grow(
         Budget.parse(budget),
         CandidateMeasurer(
             build,
-            measures,
+            (measures,) if isinstance(measures, str) else tuple(measures),
             ratio,
             known=scores,
             arguments={

@@ -320,6 +320,13 @@ def test_scores_without_a_measure_that_is_asked_for_are_taken_again() -> None:
     assert {tuple(step.chosen.scores) for step in fewer.steps} == {("length_distortion",)}
 
 
+def test_measures_may_be_one_or_come_one_by_one() -> None:
+    by_two = repr(grown("5M"))
+    assert repr(grown("5M", measures=(name for name in BETTER))) == by_two
+    one = grown("5M", measures="length_distortion")
+    assert list(one.steps[-1].chosen.scores) == ["length_distortion"]
+
+
 def test_the_same_seed_gives_the_same_series_and_another_one_other_values() -> None:
     build, costs = plain(Residual)
     settings = {"depths": (1, 1), "width": 32, "budget": "200K", **MEASURING}
