@@ -18,7 +18,7 @@ from proxies.expansion import Radius
 from proxies.registry import Better
 from scaling.budget import UNIT_NAMES, Budget, parse_budgets
 from scaling.ranking import Directions, best_places, rank_sums
-from scaling.rules import RULES, CostOf, within
+from scaling.rules import RULES, CostOf, Rule, within
 from scaling.shapes import Shape, final_step_candidates, proposals, shape_of, with_width_step
 from scaling.trajectory import Candidate, Kind, Step, Trajectory
 
@@ -245,6 +245,7 @@ def grow(
     for name, value in (("ratio", ratio), ("stop_within", stop_within)):
         if not 0 < value <= 1:
             raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
+    by_hand = None if rule is None else RULES[rule]  # before anything is measured
     scores: ScoreCache = {} if known is None else known
     growth = _Growth(
         functools.cache(cost),
@@ -274,9 +275,9 @@ def grow(
         progress=progress or (lambda _event: None),
     )
     start = shape_of(depths, width, expansions)
-    if rule is None:
+    if by_hand is None:
         return growth.run(start)
-    return growth.follow(rule, start, parse_budgets(budgets) if budgets else ())
+    return growth.follow(by_hand, start, parse_budgets(budgets) if budgets else ())
 
 
 @dataclass
@@ -303,12 +304,12 @@ class _Growth:
             self._step(kind, shapes)
         return self._trajectory()
 
-    def follow(self, rule: str, start: Shape, budgets: Sequence[Budget]) -> Trajectory:
+    def follow(self, rule: Rule, start: Shape, budgets: Sequence[Budget]) -> Trajectory:
         """Take the largest model of a rule within each budget that the start is within."""
         self._begin(start)
         reached = (one for one in (*budgets, self.budget) if within(self.cost, one)(start))
         for budget in reached:
-            shape = RULES[rule].largest(start, self.cost, budget, width_step=self.width_step)
+            shape = rule.largest(start, self.cost, budget, width_step=self.width_step)
             if self._is_larger(self.cost(*shape)):
                 self._step("rule", [shape])
         return self._trajectory()

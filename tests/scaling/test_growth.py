@@ -327,6 +327,13 @@ def test_measures_may_be_one_or_come_one_by_one() -> None:
     assert list(one.steps[-1].chosen.scores) == ["length_distortion"]
 
 
+def test_an_unknown_rule_is_refused_before_anything_is_measured() -> None:
+    made = Made(deep_and_wide)
+    with pytest.raises(ValueError, match="unknown rule 'widht'; did you mean 'width'"):
+        grown("5M", made, rule="widht")
+    assert not made.asked
+
+
 def test_the_same_seed_gives_the_same_series_and_another_one_other_values() -> None:
     build, costs = plain(Residual)
     settings = {"depths": (1, 1), "width": 32, "budget": "200K", **MEASURING}
