@@ -70,7 +70,7 @@ class CandidateMeasurer:
         for (shape, cost), small in zip(shapes, reduced, strict=True):
             scores = self._cached(small)
             if scores is None:
-                scores = next(fresh)
+                scores = self._checked(next(fresh, {}), small)
                 self.known[small] = scores
                 self.fresh += 1
             if isinstance(cost, TimedCost):
@@ -86,6 +86,16 @@ class CandidateMeasurer:
         if scores is None or not set(self.measures) <= set(scores):
             return None
         return {name: scores[name] for name in self.measures}
+
+    def _checked(self, scores: Mapping[str, Score], shape: Shape) -> Mapping[str, Score]:
+        """What ``measure_shapes`` gave for ``shape``, if it is all that was asked for."""
+        if lacking := [name for name in self.measures if name not in scores]:
+            raise ValueError(
+                f"measure_shapes gave no score of {', '.join(lacking)} for depths "
+                f"{','.join(map(str, shape.depths))} at width {shape.width}; give one of every "
+                "measure for each shape, in order"
+            )
+        return scores
 
     def _measure_in_turn(self, shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
         for shape in shapes:

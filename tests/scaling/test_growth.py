@@ -334,6 +334,15 @@ def test_an_unknown_rule_is_refused_before_anything_is_measured() -> None:
     assert not made.asked
 
 
+@pytest.mark.parametrize("scores", [[], [{}]])
+def test_scores_that_measure_shapes_leaves_out_are_named(
+    scores: list[Mapping[str, Score]],
+) -> None:
+    words = "no score of length_distortion, ntk_condition_number for depths 1,1,1,1 at width 8"
+    with pytest.raises(ValueError, match=words):
+        grown(known={}, measure_shapes=lambda shapes: scores)
+
+
 def test_the_same_seed_gives_the_same_series_and_another_one_other_values() -> None:
     build, costs = plain(Residual)
     settings = {"depths": (1, 1), "width": 32, "budget": "200K", **MEASURING}
