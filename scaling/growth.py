@@ -418,6 +418,11 @@ def choose(
 
 def check_budget(budget: Budget, start: Cost, stop_within: float) -> None:
     """Raise a ValueError if the budget is below the start, or more than a thousand times it."""
+    if budget.unit == "latency" and not hasattr(start, "latency"):
+        raise ValueError(
+            f"budget {budget} is a time, and cost gives none; return a proxies.counts.TimedCost "
+            "with the milliseconds of a forward pass"
+        )
     has = budget.of(start)
     size = f"{has:,} {UNIT_NAMES[budget.unit]}"
     if budget.gap(start) < -stop_within:

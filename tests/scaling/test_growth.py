@@ -249,6 +249,7 @@ def test_a_start_near_the_budget_needs_no_step() -> None:
         ({"stop_within": 0.0}, "stop_within must be above 0"),
         ({"ratio": 1.5}, r"ratio must be above 0 and at most 1, got 1\.5"),
         ({"measures": ["extrinsic_curvature"]}, "extrinsic_curvature has no direction"),
+        ({"budget": "5ms"}, "budget 5ms is a time, and cost gives none; return a proxies"),
         ({"width_multiple": 0}, "width_multiple"),
         ({"width_step": 0}, "width_step must be at least 1"),
         ({"width_step": 3}, "width 32 is not a multiple of width_step=3"),
