@@ -250,6 +250,8 @@ def grow(
     for name, number in (("width_multiple", width_multiple), ("width_step", width_step)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
+    if width < 1:
+        raise ValueError(f"width must be at least 1, got {width}")
     if width % width_step:
         raise ValueError(f"width {width} is not a multiple of width_step={width_step}")
     for name, value in (("ratio", ratio), ("stop_within", stop_within)):

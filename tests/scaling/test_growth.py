@@ -251,6 +251,7 @@ def test_a_start_near_the_budget_needs_no_step() -> None:
         ({"measures": ["extrinsic_curvature"]}, "extrinsic_curvature has no direction"),
         ({"budget": "5ms"}, "budget 5ms is a time, and cost gives none; return a proxies"),
         ({"width_multiple": 0}, "width_multiple"),
+        ({"width": 0}, "width must be at least 1, got 0"),
         ({"width_step": 0}, "width_step must be at least 1"),
         ({"width_step": 3}, "width 32 is not a multiple of width_step=3"),
     ],
