@@ -18,7 +18,7 @@ from proxies.expansion import Radius
 from proxies.registry import Better
 from scaling.budget import UNIT_NAMES, Budget, parse_budgets
 from scaling.ranking import Directions, best_places, rank_sums
-from scaling.rules import RULES, CostOf, within
+from scaling.rules import RULES, CostOf, Rule, within
 from scaling.shapes import Shape, final_step_candidates, proposals, shape_of, with_width_step
 from scaling.trajectory import Candidate, Kind, Step, Trajectory
 
@@ -70,7 +70,7 @@ class CandidateMeasurer:
         for (shape, cost), small in zip(shapes, reduced, strict=True):
             scores = self._cached(small)
             if scores is None:
-                scores = next(fresh)
+                scores = self._checked(next(fresh, {}), small)
                 self.known[small] = scores
                 self.fresh += 1
             if isinstance(cost, TimedCost):
@@ -86,6 +86,16 @@ class CandidateMeasurer:
         if scores is None or not set(self.measures) <= set(scores):
             return None
         return {name: scores[name] for name in self.measures}
+
+    def _checked(self, scores: Mapping[str, Score], shape: Shape) -> Mapping[str, Score]:
+        """What ``measure_shapes`` gave for ``shape``, if it is all that was asked for."""
+        if lacking := [name for name in self.measures if name not in scores]:
+            raise ValueError(
+                f"measure_shapes gave no score of {', '.join(lacking)} for depths "
+                f"{','.join(map(str, shape.depths))} at width {shape.width}; give one of every "
+                "measure for each shape, in order"
+            )
+        return scores
 
     def _measure_in_turn(self, shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
         for shape in shapes:
@@ -155,7 +165,7 @@ def grow(
     ratio: float = 0.25,
     width_multiple: int = 1,
     width_step: int = 1,
-    measures: Sequence[str] = DEFAULT_MEASURES,
+    measures: str | Iterable[str] = DEFAULT_MEASURES,
     known: ScoreCache | None = None,
     measure_shapes: MeasureShapes | None = None,
     progress: Callable[[GrowthEvent], None] | None = None,
@@ -197,7 +207,7 @@ def grow(
         width_multiple: Widths are multiples of this, except in a final step.
         width_step: All widths are multiples of this, also in a final step and where measured: what
             ``build`` rounds widths down to. The width of the start is one.
-        measures: Names of the measures; see ``proxies.PROXIES``.
+        measures: Names of the measures, or one of them; see ``proxies.PROXIES``.
         known: Scores measured before; new ones are added. With a persistent one a growth can be
             resumed.
         measure_shapes: Measures all candidates of a step, given at reduced width, for instance in
@@ -240,18 +250,21 @@ def grow(
     for name, number in (("width_multiple", width_multiple), ("width_step", width_step)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
+    if width < 1:
+        raise ValueError(f"width must be at least 1, got {width}")
     if width % width_step:
         raise ValueError(f"width {width} is not a multiple of width_step={width_step}")
     for name, value in (("ratio", ratio), ("stop_within", stop_within)):
         if not 0 < value <= 1:
             raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
+    by_hand = None if rule is None else RULES[rule]  # before anything is measured
     scores: ScoreCache = {} if known is None else known
     growth = _Growth(
         functools.cache(cost),
         Budget.parse(budget),
         CandidateMeasurer(
             build,
-            measures,
+            (measures,) if isinstance(measures, str) else tuple(measures),
             ratio,
             known=scores,
             arguments={
@@ -274,9 +287,9 @@ def grow(
         progress=progress or (lambda _event: None),
     )
     start = shape_of(depths, width, expansions)
-    if rule is None:
+    if by_hand is None:
         return growth.run(start)
-    return growth.follow(rule, start, parse_budgets(budgets) if budgets else ())
+    return growth.follow(by_hand, start, parse_budgets(budgets) if budgets else ())
 
 
 @dataclass
@@ -303,12 +316,12 @@ class _Growth:
             self._step(kind, shapes)
         return self._trajectory()
 
-    def follow(self, rule: str, start: Shape, budgets: Sequence[Budget]) -> Trajectory:
+    def follow(self, rule: Rule, start: Shape, budgets: Sequence[Budget]) -> Trajectory:
         """Take the largest model of a rule within each budget that the start is within."""
         self._begin(start)
         reached = (one for one in (*budgets, self.budget) if within(self.cost, one)(start))
         for budget in reached:
-            shape = RULES[rule].largest(start, self.cost, budget, width_step=self.width_step)
+            shape = rule.largest(start, self.cost, budget, width_step=self.width_step)
             if self._is_larger(self.cost(*shape)):
                 self._step("rule", [shape])
         return self._trajectory()
@@ -407,6 +420,11 @@ def choose(
 
 def check_budget(budget: Budget, start: Cost, stop_within: float) -> None:
     """Raise a ValueError if the budget is below the start, or more than a thousand times it."""
+    if budget.unit == "latency" and not hasattr(start, "latency"):
+        raise ValueError(
+            f"budget {budget} is a time, and cost gives none; return a proxies.counts.TimedCost "
+            "with the milliseconds of a forward pass"
+        )
     has = budget.of(start)
     size = f"{has:,} {UNIT_NAMES[budget.unit]}"
     if budget.gap(start) < -stop_within:

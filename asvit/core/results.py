@@ -158,10 +158,16 @@ class Result:
         Raises:
             ValueError: If the run folder has no such table; the message suggests the nearest one.
                 Also if the run was not kept, and so has no folder.
+            FileNotFoundError: If the run folder is not there any more.
             ImportError: If pandas is not installed.
         """
         if not self.kept:
             raise ValueError(f"this {self.noun} has no folder, and so no tables; give out, too")
+        if not self.folder.is_dir():
+            raise FileNotFoundError(
+                f"run folder {self.folder.absolute()} is not there, nor the tables in it; read "
+                f"this {self.noun} again from where it is now"
+            )
         tables = Registry("table", {path.stem: path for path in self.folder.glob("*.csv")})
         return _data_frame(tables[table or self.rows_in])
 

@@ -104,6 +104,20 @@ def test_scores_do_not_depend_on_what_is_set_around(name: str, expected: object)
     assert repr(found) == repr(expected)
 
 
+def test_a_compiled_network_is_measured_as_it_was_written() -> None:
+    images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def written() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.GELU())
+
+    def compiled() -> nn.Module:
+        return torch.compile(written(), backend="eager")
+
+    # That of operations, which a graph hides.
+    asked: Any = {"repeats": 1, "images": images, "device": "cpu"}
+    assert measure(compiled, "naswot", **asked) == measure(written, "naswot", **asked)
+
+
 def test_inference_tensors_can_be_measured() -> None:
     images = torch.randn(4, 3, SIDE, SIDE)
     with torch.inference_mode():

@@ -249,7 +249,9 @@ def test_a_start_near_the_budget_needs_no_step() -> None:
         ({"stop_within": 0.0}, "stop_within must be above 0"),
         ({"ratio": 1.5}, r"ratio must be above 0 and at most 1, got 1\.5"),
         ({"measures": ["extrinsic_curvature"]}, "extrinsic_curvature has no direction"),
+        ({"budget": "5ms"}, "budget 5ms is a time, and cost gives none; return a proxies"),
         ({"width_multiple": 0}, "width_multiple"),
+        ({"width": 0}, "width must be at least 1, got 0"),
         ({"width_step": 0}, "width_step must be at least 1"),
         ({"width_step": 3}, "width 32 is not a multiple of width_step=3"),
     ],
@@ -318,6 +320,29 @@ def test_scores_without_a_measure_that_is_asked_for_are_taken_again() -> None:
     assert grow(build, costs, **settings).steps[0].chosen.scores.keys() == BETTER.keys()
     fewer = grow(build, costs, measures=["length_distortion"], **settings)
     assert {tuple(step.chosen.scores) for step in fewer.steps} == {("length_distortion",)}
+
+
+def test_measures_may_be_one_or_come_one_by_one() -> None:
+    by_two = repr(grown("5M"))
+    assert repr(grown("5M", measures=(name for name in BETTER))) == by_two
+    one = grown("5M", measures="length_distortion")
+    assert list(one.steps[-1].chosen.scores) == ["length_distortion"]
+
+
+def test_an_unknown_rule_is_refused_before_anything_is_measured() -> None:
+    made = Made(deep_and_wide)
+    with pytest.raises(ValueError, match="unknown rule 'widht'; did you mean 'width'"):
+        grown("5M", made, rule="widht")
+    assert not made.asked
+
+
+@pytest.mark.parametrize("scores", [[], [{}]])
+def test_scores_that_measure_shapes_leaves_out_are_named(
+    scores: list[Mapping[str, Score]],
+) -> None:
+    words = "no score of length_distortion, ntk_condition_number for depths 1,1,1,1 at width 8"
+    with pytest.raises(ValueError, match=words):
+        grown(known={}, measure_shapes=lambda shapes: scores)
 
 
 def test_the_same_seed_gives_the_same_series_and_another_one_other_values() -> None:

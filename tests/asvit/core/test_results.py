@@ -98,6 +98,12 @@ def test_tables_of_the_folder_are_data_frames(tmp_path: Path) -> None:
         ToyResult(**{**vars(RIGHT), "folder": NO_FOLDER}).to_dataframe()
 
 
+def test_tables_of_a_folder_that_has_gone_are_not_unknown(tmp_path: Path) -> None:
+    made = ToyResult(**{**vars(RIGHT), "folder": tmp_path / "moved"})
+    with pytest.raises(FileNotFoundError, match="moved is not there, nor the tables in it"):
+        made.to_dataframe("toy")
+
+
 def test_names_of_classes_stay_texts(tmp_path: Path) -> None:
     made = ToyResult(**{**vars(RIGHT), "folder": tmp_path})
     answers = [Answer("000.png", "00", "01", 0.5), Answer("001.png", "01", "nan", 0.5, 0.1, "12")]

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from torch import nn
 
 import asvit
 from asvit.core.progress import Progress
@@ -37,6 +38,11 @@ def test_architectures_may_be_a_column_of_a_table_or_come_one_by_one() -> None:
     for given in (np.array([SEED, OTHER]), (text for text in (SEED, OTHER))):
         found = asvit.score(given, "params", **SMALL)
         assert [row.architecture for row in found] == [SEED, OTHER]
+
+
+def test_a_module_is_refused_by_its_class() -> None:
+    with pytest.raises(ValueError, match="Identity is not an architecture; use a Genotype, its"):
+        asvit.score(nn.Identity(), "params", **SMALL)
 
 
 def test_one_architecture_and_a_measure_that_fails() -> None:
