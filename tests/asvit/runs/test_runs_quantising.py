@@ -128,6 +128,7 @@ def test_an_int8_copy_says_what_it_costs_on_pictures_kept_aside(folder: Path) ->
     assert found.interval == pytest.approx([100 * end for end in apart.interval])
 
 
+@pytest.mark.nightly  # ONNX Runtime reads copies in many tests
 def test_openvino_reads_the_same_copy(folder: Path) -> None:
     """With preprocessing and 8-bit products: the classes, and probabilities to one per cent."""
     openvino = pytest.importorskip("openvino")
