@@ -331,8 +331,8 @@ def test_measures_may_be_one_or_come_one_by_one() -> None:
 
 def test_an_unknown_rule_is_refused_before_anything_is_measured() -> None:
     made = Made(deep_and_wide)
-    with pytest.raises(ValueError, match="unknown rule 'widht'; did you mean 'width'"):
-        grown("5M", made, rule="widht")
+    with pytest.raises(ValueError, match="unknown rule 'widt'; did you mean 'width'"):
+        grown("5M", made, rule="widt")
     assert not made.asked
 
 
