@@ -19,7 +19,7 @@ from asvit.data.training_sets import channel_count
 from asvit.runs.measurement_pool import EvalContext
 from asvit.runs.timing import latency
 from asvit.spaces import build, cost
-from asvit.spaces.architectures import canonical, each_of, parse
+from asvit.spaces.architectures import each_of, parse
 from proxies import Score, measure
 from proxies.registry import get_proxy, standard_measures
 
@@ -123,7 +123,7 @@ def score(
         file_command(latency_command)
         if LATENCY not in names:
             raise ValueError("latency_command is for the measure latency; name it, too")
-    texts = list(dict.fromkeys(canonical(str(parse(each))) for each in each_of(architectures)))
+    texts = list(dict.fromkeys(str(parse(each)) for each in each_of(architectures)))
     quiet = progress is not None or not in_notebook()
     title = f"measuring {quantity(len(texts), 'architecture')}"
     with progress_display(title, quiet=quiet) as display:
