@@ -92,8 +92,9 @@ def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) 
 
 def _warn_of_trained(weights: Path, others: LabelledImages) -> None:
     """Say how many of the pictures to judge by the network was trained on, if any."""
-    paths = others.paths
-    trained = TrainedPictures.of(str(weights)).count([(file_digest(one), one) for one in paths])
+    known, paths = TrainedPictures.of(str(weights)), others.paths
+    digests = map(file_digest, paths) if known.digests else [""] * len(paths)
+    trained = known.count(list(zip(digests, paths, strict=True)))
     if trained:
         logger.warning(
             "the network was trained on %d of the %d pictures that the copy is judged by: on "
