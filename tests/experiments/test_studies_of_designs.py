@@ -39,6 +39,13 @@ def tiny_task(name: str) -> tuple[Task, Any]:
     return task, task.load(Path("pictures") / name)
 
 
+def reduce_study(study: Any, macs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of few multiply-adds, trained on few digits for two steps."""
+    monkeypatch.setattr(study, "load_task", tiny_task)
+    monkeypatch.setattr(study, "MACS", macs)
+    monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {}))
+
+
 def test_designs_are_compared_by_the_seeds_and_sets_that_both_have(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -150,9 +157,7 @@ def test_weights_are_drawn_as_their_names_say(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(compare_weights, "load_task", tiny_task)
-    monkeypatch.setattr(compare_weights, "MACS", 300_000)
-    monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {}))
+    reduce_study(compare_weights, 300_000, monkeypatch)
     for name, changed in ((compare_weights.BASE, ()), ("linear layers", ("mlp",)),
                           (compare_weights.WHOLE, ("mlp", "reduction")),
                           (compare_weights.EMPTY, ("mlp", "reduction", "empty"))):  # fmt: skip
@@ -171,15 +176,13 @@ def test_networks_of_fewer_blocks_are_wider(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(compare_depths, "load_task", tiny_task)
-    monkeypatch.setattr(compare_depths, "MACS", 1_000_000)
-    monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {}))
+    reduce_study(compare_depths, 1_000_000, monkeypatch)
     widths = []
     for depths in compare_depths.DEPTHS:
-        found: Any = compare_depths.train("digits", "shiftvit-parts", depths, 1)
-        arch = ShiftArchitecture.parse(found["architecture"])
+        row: Any = compare_depths.train("digits", "shiftvit-parts", depths, 1)
+        arch = ShiftArchitecture.parse(row["architecture"])
         assert (",".join(map(str, arch.depths)), arch.stem) == (depths, "conv")
-        assert 0 <= found["accuracy"] <= 100
+        assert 0 <= row["accuracy"] <= 100
         widths.append(arch.width)
     assert widths == sorted(widths)
     assert widths[0] < widths[-1]

@@ -114,8 +114,8 @@ def test_a_compiled_network_is_measured_as_it_was_written() -> None:
         return torch.compile(written(), backend="eager")
 
     # That of operations, which a graph hides.
-    asked: Any = {"repeats": 1, "images": images, "device": "cpu"}
-    assert measure(compiled, "naswot", **asked) == measure(written, "naswot", **asked)
+    options: Any = {"repeats": 1, "images": images, "device": "cpu"}
+    assert measure(compiled, "naswot", **options) == measure(written, "naswot", **options)
 
 
 def test_inference_tensors_can_be_measured() -> None:

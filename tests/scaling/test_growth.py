@@ -330,10 +330,10 @@ def test_measures_may_be_one_or_come_one_by_one() -> None:
 
 
 def test_an_unknown_rule_is_refused_before_anything_is_measured() -> None:
-    made = Made(deep_and_wide)
+    models = Made(deep_and_wide)
     with pytest.raises(ValueError, match="unknown rule 'widt'; did you mean 'width'"):
-        grown("5M", made, rule="widt")
-    assert not made.asked
+        grown("5M", models, rule="widt")
+    assert not models.asked
 
 
 @pytest.mark.parametrize("scores", [[], [{}]])

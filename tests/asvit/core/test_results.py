@@ -99,9 +99,9 @@ def test_tables_of_the_folder_are_data_frames(tmp_path: Path) -> None:
 
 
 def test_tables_of_a_folder_that_has_gone_are_not_unknown(tmp_path: Path) -> None:
-    made = ToyResult(**{**vars(RIGHT), "folder": tmp_path / "moved"})
+    result = ToyResult(**{**vars(RIGHT), "folder": tmp_path / "moved"})
     with pytest.raises(FileNotFoundError, match="moved is not there, nor the tables in it"):
-        made.to_dataframe("toy")
+        result.to_dataframe("toy")
 
 
 def test_names_of_classes_stay_texts(tmp_path: Path) -> None:

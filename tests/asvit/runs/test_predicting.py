@@ -131,8 +131,8 @@ def test_of_equal_probabilities_the_first_class_is_named(run: Path, pictures: Pa
     head = {"head.weight": torch.zeros(10, 128), "head.bias": torch.zeros(10)}
     names, ten = tuple("abcdefghij"), replace(NETWORK, num_classes=10)
     WeightsFile(ten, {**content.weights, **head}, names, FACTS).write(run / "model.safetensors")
-    (found,) = asvit.predict(run, [pictures / "a.png"], top=5)
-    assert [guess.label for guess in found.guesses] == [*"abcde"]
+    (prediction,) = asvit.predict(run, [pictures / "a.png"], top=5)
+    assert [guess.label for guess in prediction.guesses] == [*"abcde"]
 
 
 def test_without_names_classes_are_numbers(run: Path, pictures: Path) -> None:

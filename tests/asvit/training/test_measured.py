@@ -67,9 +67,9 @@ def test_counted_by_hand() -> None:
 
 def test_of_equal_logits_the_first_class_counts() -> None:
     """As in balanced accuracy and in the answers of a training."""
-    (found,) = measured(torch.zeros(4, 10), torch.tensor([0, 0, 4, 5]), 3, classes=10)
-    assert (found.top1, found.top5) == (50.0, 75.0)
-    assert found.balanced == pytest.approx(100 / 3)
+    (values,) = measured(torch.zeros(4, 10), torch.tensor([0, 0, 4, 5]), 3, classes=10)
+    assert (values.top1, values.top5) == (50.0, 75.0)
+    assert values.balanced == pytest.approx(100 / 3)
 
 
 @pytest.mark.parametrize(("size", "classes"), [(1, 9), (7, 9), (100, 9), (7, 3)])
