@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from asvit.core.codec import Nullable
+from asvit.core.console import quantity
 from asvit.core.results import Result
 from asvit.core.settings import fields_of
 from asvit.core.summary import Estimate
@@ -185,10 +186,12 @@ class DesignResult(Result, Model):
         points = Estimate(self.difference, *self.difference_interval, digits=1, sign="+")
         alike, scratch = ", where both were trained alike,", ""
         if tuned:
-            alike, scratch = "", " and trained from scratch"
+            alike, scratch = ",", " and trained from scratch"
+        chosen, *_ = self.last_round
+        other = "another" if chosen.by_hand else "the best"
         return (
-            f"{whole}; in the last round{alike} it was {points} points [95 %] from the best "
-            f"network made by hand{scratch}, {self.hand_made.architecture}: "
+            f"{whole}; in the last round, {self._briefly}{alike} it was {points} points [95 %] "
+            f"from {other} network made by hand{scratch}, {self.hand_made.architecture}: "
             f"{self.difference_in_words}{self._doubt}"
         )
 
@@ -204,10 +207,16 @@ class DesignResult(Result, Model):
             return whole
         next_best = max(by_hand, key=lambda racer: racer.validation)
         return (
-            f"{whole}; in the last round, where both were trained alike, it reached "
-            f"{first.estimate} %, the next one made by hand, {next_best.architecture}, "
+            f"{whole}; in the last round, {self._briefly}, where both were trained alike, it "
+            f"reached {first.estimate} %, the next one made by hand, {next_best.architecture}, "
             f"{next_best.estimate} %"
         )
+
+    @property
+    def _briefly(self) -> str:
+        """How long the last round trained the network, beside all that it had in the end."""
+        chosen, *_ = self.last_round
+        return f"of {quantity(chosen.epochs, 'epoch')}"
 
     @property
     def _doubt(self) -> str:
@@ -219,8 +228,8 @@ class DesignResult(Result, Model):
         if chosen.by_hand and not self.ranked:
             expected = "the one made by hand of the first family"
         return (
-            f"; as {expected} it has the benefit of the doubt: no other led by two standard "
-            "errors on the validation pictures, and far enough to tell"
+            f"; chosen as {expected}, because no other led by two standard errors on the "
+            "validation pictures after a training that is long enough to tell"
         )
 
     @property
