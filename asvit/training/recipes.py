@@ -66,7 +66,8 @@ RECIPES: Registry[Mapping[str, Any]] = Registry("recipe", _RECIPES)
 ``deit``, ``swin``, ``pvt``, ``nextvit`` and ``shiftvit`` are the published ones for ImageNet-1K
 and 300 epochs. Their drop-path is that of the smallest network of each family (Swin-T; Swin-S has
 0.3 and Swin-B 0.5; ShiftViT's larger ones have 0.4 and 0.5 to 0.6). ShiftViT's batch is eight
-times its 128 per device. The repeats of DeiT and its successors are general knowledge.
+times its 128 per device; the ten cool-down epochs that its script takes are never reached, as its
+loop ends at 300. The repeats of DeiT and its successors are general knowledge.
 ``small``, for a few thousand images, and ``finetune``, which starts from given weights, are ours.
 
 References:
