@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -64,6 +65,15 @@ def network_calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     for name in ("socket.connect", "socket.connect_ex", "create_connection", "getaddrinfo"):
         monkeypatch.setattr(f"socket.{name}", refuse)
     return tries
+
+
+@pytest.fixture
+def forked_modules() -> Iterator[list[Any]]:
+    """Copies are reloaded, and workers started, in forked processes; lists the workers."""
+    from tests.campaigns import forked
+
+    with forked.modules() as started:
+        yield started
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, NoReturn
 from unittest import mock
@@ -56,6 +58,7 @@ PRELOADED = [
     "rich.table",
     "torch._decomp.decompositions_for_jvp",
     "accelerate",
+    "asvit.export.reload",
     *(f"asvit.predictor.{name}" for name in ("correlation", "process")),
     "asvit.search.predictor_sampler",
     *("alembic.command", "alembic.context", "sqlalchemy.orm"),
@@ -182,6 +185,87 @@ def _serve(stdin: int, stdout: int, environment: Mapping[str, str]) -> NoReturn:
         runpy.run_module("asvit.executors.processes", run_name="__main__")
     finally:
         os._exit(1)
+
+
+@contextmanager
+def modules() -> Iterator[list[ForkServerProcess]]:
+    """Fork what this process starts with ``python -m``, which would import torch first.
+
+    These are the processes that reload a copy, time a network or measure for a run: all that
+    :func:`asvit.core.processes.module_process` is for. They have the path, environment and
+    streams of new ones. Workers are listed as they start.
+    """
+    started: list[ForkServerProcess] = []
+
+    def worker(words: Sequence[str], *, env: Mapping[str, str], **_how: object) -> _ServedWorker:
+        made = _ServedWorker(words, env)
+        started.append(made.process)
+        return made
+
+    names = {"PIPE": subprocess.PIPE, "DEVNULL": subprocess.DEVNULL}
+    runs = SimpleNamespace(run=_run_module, Popen=worker, **names)
+    users = ("asvit.core.processes", "asvit.export.comparison", "asvit.executors.processes")
+    with ExitStack() as patches:
+        for name in users:
+            patches.enter_context(mock.patch.object(import_module(name), "subprocess", runs))
+        yield started
+
+
+def fork_modules() -> None:
+    """:func:`modules` until this process ends."""
+    modules().__enter__()
+
+
+def _run_module(
+    words: Sequence[str], *, env: Mapping[str, str], input: str = "", **_how: object
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -P -m MODULE ARGUMENTS``, as :func:`subprocess.run` does."""
+    with TemporaryDirectory() as folder:
+        names = ("stdin", "stdout", "stderr")
+        streams = [os.open(Path(folder, name), os.O_RDWR | os.O_CREAT) for name in names]
+        Path(folder, "stdin").write_text(input)
+        ends = [Connection(stream) for stream in streams]
+        code = run(_module, words[3:], str(Path.cwd()), env, ends)
+        for end in ends:
+            end.close()
+        told = (Path(folder, name).read_text(errors="replace") for name in names[1:])
+        return subprocess.CompletedProcess(words, code, *told)
+
+
+class _ServedWorker:
+    """The part of :class:`subprocess.Popen` that the executors use."""
+
+    def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        (stdin, to_worker), (from_worker, stdout) = os.pipe(), os.pipe()
+        ends = [Connection(stdin, writable=False), Connection(stdout, readable=False)]
+        self.process = start(_module, words[3:], str(Path.cwd()), environment, ends)
+        for end in ends:
+            end.close()
+        self.stdin = os.fdopen(to_worker, "wb")
+        self.stdout = os.fdopen(from_worker, "rb")
+        self.kill = self.process.kill
+
+    def wait(self) -> int | None:
+        """Wait for the process to end, and return its exit code."""
+        self.process.join()
+        return self.process.exitcode
+
+
+def _module(
+    words: Sequence[str], folder: str, environment: Mapping[str, str], ends: Sequence[Connection]
+) -> None:
+    """Become ``python -P -m MODULE ARGUMENTS`` in ``folder``, with these streams."""
+    os.setsid()
+    os.chdir(folder)
+    for number, end in enumerate(ends):
+        os.dup2(end.fileno(), number)
+        end.close()
+    sys.stdin = os.fdopen(0)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = environment["PYTHONPATH"].split(os.pathsep)
+    sys.argv[1:] = words[1:]
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
 
 
 def workers(folder: Path) -> list[int]:
