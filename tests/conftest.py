@@ -67,9 +67,12 @@ def network_calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return tries
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def forked_modules() -> Iterator[list[Any]]:
-    """Copies are reloaded, and workers started, in forked processes; lists the workers."""
+    """Copies are reloaded, and workers started, in forked processes in all of the file.
+
+    The workers are listed as they start.
+    """
     from tests.campaigns import forked
 
     with forked.modules() as started:

@@ -14,9 +14,11 @@ import signal
 import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -63,6 +65,9 @@ PRELOADED = [
     "asvit.search.predictor_sampler",
     *("alembic.command", "alembic.context", "sqlalchemy.orm"),
 ]
+
+
+_UNTIL_THE_END = ExitStack()
 
 
 def start(function: Callable[..., object], *arguments: Any, **named: Any) -> ForkServerProcess:
@@ -191,6 +196,8 @@ def _serve(stdin: int, stdout: int, environment: Mapping[str, str]) -> NoReturn:
 def modules() -> Iterator[list[ForkServerProcess]]:
     """Fork what this process starts with ``python -m``, which would import torch first.
 
+    They are forked from the server, and from this process if the server has started that.
+
     These are the processes that reload a copy, time a network or measure for a run: all that
     :func:`asvit.core.processes.module_process` is for. They have the path, environment and
     streams of new ones. Workers are listed as they start.
@@ -202,8 +209,9 @@ def modules() -> Iterator[list[ForkServerProcess]]:
         started.append(made.process)
         return made
 
+    popen = _ForkedWorker if parent_process() else worker
     names = {"PIPE": subprocess.PIPE, "DEVNULL": subprocess.DEVNULL}
-    runs = SimpleNamespace(run=_run_module, Popen=worker, **names)
+    runs = SimpleNamespace(run=_run_module, Popen=popen, **names)
     users = ("asvit.core.processes", "asvit.export.comparison", "asvit.executors.processes")
     with ExitStack() as patches:
         for name in users:
@@ -213,7 +221,7 @@ def modules() -> Iterator[list[ForkServerProcess]]:
 
 def fork_modules() -> None:
     """:func:`modules` until this process ends."""
-    modules().__enter__()
+    _UNTIL_THE_END.enter_context(modules())
 
 
 def _run_module(
@@ -225,11 +233,29 @@ def _run_module(
         streams = [os.open(Path(folder, name), os.O_RDWR | os.O_CREAT) for name in names]
         Path(folder, "stdin").write_text(input)
         ends = [Connection(stream) for stream in streams]
-        code = run(_module, words[3:], str(Path.cwd()), env, ends)
+        call = _fork if parent_process() else run
+        code = call(_module, words[3:], str(Path.cwd()), env, ends)
         for end in ends:
             end.close()
         told = (Path(folder, name).read_text(errors="replace") for name in names[1:])
         return subprocess.CompletedProcess(words, code, *told)
+
+
+def _fork(function: Callable[..., object], *arguments: Any) -> int:
+    """Call ``function`` in a process forked from this one, and wait for its exit code."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 1
+    try:
+        function(*arguments)
+        code = 0
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 class _ServedWorker:

@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.designs.result import DesignResult
 from asvit.networks import Network, WeightsFile
 from asvit.reference import load_reference
-from asvit.runs.algorithms import design_plan
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.designing import design
 from asvit.runs.exporting import export_network
@@ -33,6 +31,8 @@ from tests.asvit.data.array_sets import make_set
 from tests.asvit.runs.without_asvit import run_script
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
+
+pytestmark = pytest.mark.usefixtures("forked_modules")
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 #: Channels, numbers and format of sets.
@@ -410,17 +410,11 @@ def test_networks_that_take_three_channels_alone_are_refused_in_a_line() -> None
 # Designs.
 
 
-def _shorten() -> None:
-    """Brief searches and trainings, and latencies without a process for each."""
-    shorten_designs()
-    mock.patch.object(design_plan, "fresh_latency", design_plan.latency).start()
-
-
 def test_a_design_counts_channels_and_shows_pictures(five: Path, tmp_path: Path) -> None:
     words = ["design", "--data", str(five), "--out", "run", "--max-params", "40K",
              "--trainings", "5", "--image-size", "32", "--device", "cpu",
              "--space", "resnet"]  # fmt: skip
-    assert forked.run(forked.command, words, tmp_path, prepare=_shorten) == 0
+    assert forked.run(forked.command, words, tmp_path, prepare=shorten_designs) == 0
     out = tmp_path / "run"
     result = DesignResult.read(out / "result.json")
     assert (result.channels, result.pixels) == (5, "uint16")
