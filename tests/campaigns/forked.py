@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -71,9 +71,16 @@ _UNTIL_THE_END = ExitStack()
 
 
 def start(function: Callable[..., object], *arguments: Any, **named: Any) -> ForkServerProcess:
-    """Start a process that calls ``function``; all arguments must be picklable.
+    """Start a process that calls ``function``; all arguments must be picklable."""
+    process = server().Process(target=function, args=arguments, kwargs=named)
+    process.start()
+    return process
 
-    The first call starts the server. All processes have the environment of that moment.
+
+def server() -> ForkServerContext:
+    """Starts processes by forking; the first call starts what they are forked from.
+
+    They have the environment of that moment.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
@@ -81,9 +88,7 @@ def start(function: Callable[..., object], *arguments: Any, **named: Any) -> For
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with mock.patch.dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS="1"):
         multiprocessing.forkserver.ensure_running()
-    process = context.Process(target=function, args=arguments, kwargs=named)
-    process.start()
-    return process
+    return context
 
 
 def run(
