@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,25 @@ def forked_modules() -> Iterator[list[Any]]:
 
     with forked.modules() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def quick_figures() -> Iterator[None]:
+    """Figures are drawn but not laid out and written, which is a third of a brief run.
+
+    This is for all of a file. Those of every kind of run are written in tests/asvit/report.
+    """
+    from asvit.report.pictures import Picture
+
+    def svg(picture: Picture) -> str:
+        with picture._styled():
+            return "<svg/>"
+
+    quick: Any = cached_property(svg)
+    quick.__set_name__(Picture, "svg")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Picture, "svg", quick)
+        yield
 
 
 @pytest.fixture(autouse=True)

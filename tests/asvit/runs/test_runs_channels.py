@@ -32,7 +32,7 @@ from tests.asvit.runs.without_asvit import run_script
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
 
-pytestmark = pytest.mark.usefixtures("forked_modules")
+pytestmark = pytest.mark.usefixtures("forked_modules", "quick_figures")
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 #: Traced in less time.
@@ -350,7 +350,9 @@ def test_the_latency_of_a_network_with_channels() -> None:
 # Networks.
 
 
-@pytest.mark.parametrize("channels", [1, 2, 5, 13])
+@pytest.mark.parametrize(
+    "channels", [1, 5, *(pytest.param(count, marks=pytest.mark.nightly) for count in (2, 13))]
+)
 @pytest.mark.parametrize("space", SPACES)
 def test_costs_of_networks_are_exact(space: str, channels: int) -> None:
     loaded = SPACES[space]
