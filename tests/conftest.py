@@ -3,7 +3,9 @@
 import os
 import signal
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -64,6 +66,37 @@ def network_calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     for name in ("socket.connect", "socket.connect_ex", "create_connection", "getaddrinfo"):
         monkeypatch.setattr(f"socket.{name}", refuse)
     return tries
+
+
+@pytest.fixture(scope="module")
+def forked_modules() -> Iterator[list[Any]]:
+    """Copies are reloaded, and workers started, in forked processes in all of the file.
+
+    The workers are listed as they start.
+    """
+    from tests.campaigns import forked
+
+    with forked.modules() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def quick_figures() -> Iterator[None]:
+    """Figures are drawn but not laid out and written, which is a third of a brief run.
+
+    This is for all of a file. Those of every kind of run are written in tests/asvit/report.
+    """
+    from asvit.report.pictures import Picture
+
+    def svg(picture: Picture) -> str:
+        with picture._styled():
+            return "<svg/>"
+
+    quick: Any = cached_property(svg)
+    quick.__set_name__(Picture, "svg")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Picture, "svg", quick)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,9 @@ import asvit
 import proxies
 import scaling
 
+# Processes and figures would take most of the time.
+pytestmark = pytest.mark.usefixtures("forked_modules", "quick_figures")
+
 PUBLIC: dict[str, Any] = {
     f"{package.__name__}.{name}": getattr(package, name)
     for package in (asvit, proxies, scaling)

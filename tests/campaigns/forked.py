@@ -14,11 +14,15 @@ import signal
 import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from multiprocessing.context import ForkServerProcess
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, NoReturn
 from unittest import mock
@@ -56,16 +60,27 @@ PRELOADED = [
     "rich.table",
     "torch._decomp.decompositions_for_jvp",
     "accelerate",
+    "asvit.export.reload",
     *(f"asvit.predictor.{name}" for name in ("correlation", "process")),
     "asvit.search.predictor_sampler",
     *("alembic.command", "alembic.context", "sqlalchemy.orm"),
 ]
 
 
-def start(function: Callable[..., object], *arguments: Any, **named: Any) -> ForkServerProcess:
-    """Start a process that calls ``function``; all arguments must be picklable.
+_UNTIL_THE_END = ExitStack()
 
-    The first call starts the server. All processes have the environment of that moment.
+
+def start(function: Callable[..., object], *arguments: Any, **named: Any) -> ForkServerProcess:
+    """Start a process that calls ``function``; all arguments must be picklable."""
+    process = server().Process(target=function, args=arguments, kwargs=named)
+    process.start()
+    return process
+
+
+def server() -> ForkServerContext:
+    """Starts processes by forking; the first call starts what they are forked from.
+
+    They have the environment of that moment.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
@@ -73,9 +88,7 @@ def start(function: Callable[..., object], *arguments: Any, **named: Any) -> For
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with mock.patch.dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS="1"):
         multiprocessing.forkserver.ensure_running()
-    process = context.Process(target=function, args=arguments, kwargs=named)
-    process.start()
-    return process
+    return context
 
 
 def run(
@@ -182,6 +195,108 @@ def _serve(stdin: int, stdout: int, environment: Mapping[str, str]) -> NoReturn:
         runpy.run_module("asvit.executors.processes", run_name="__main__")
     finally:
         os._exit(1)
+
+
+@contextmanager
+def modules() -> Iterator[list[ForkServerProcess]]:
+    """Fork what this process starts with ``python -m``, which would import torch first.
+
+    They are forked from the server, and from this process if the server has started that.
+
+    These are the processes that reload a copy, time a network or measure for a run: all that
+    :func:`asvit.core.processes.module_process` is for. They have the path, environment and
+    streams of new ones. Workers are listed as they start.
+    """
+    started: list[ForkServerProcess] = []
+
+    def worker(words: Sequence[str], *, env: Mapping[str, str], **_how: object) -> _ServedWorker:
+        made = _ServedWorker(words, env)
+        started.append(made.process)
+        return made
+
+    popen = _ForkedWorker if parent_process() else worker
+    names = {"PIPE": subprocess.PIPE, "DEVNULL": subprocess.DEVNULL}
+    runs = SimpleNamespace(run=_run_module, Popen=popen, **names)
+    users = ("asvit.core.processes", "asvit.export.comparison", "asvit.executors.processes")
+    with ExitStack() as patches:
+        for name in users:
+            patches.enter_context(mock.patch.object(import_module(name), "subprocess", runs))
+        yield started
+
+
+def fork_modules() -> None:
+    """:func:`modules` until this process ends."""
+    _UNTIL_THE_END.enter_context(modules())
+
+
+def _run_module(
+    words: Sequence[str], *, env: Mapping[str, str], input: str = "", **_how: object
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -P -m MODULE ARGUMENTS``, as :func:`subprocess.run` does."""
+    with TemporaryDirectory() as folder:
+        names = ("stdin", "stdout", "stderr")
+        streams = [os.open(Path(folder, name), os.O_RDWR | os.O_CREAT) for name in names]
+        Path(folder, "stdin").write_text(input)
+        ends = [Connection(stream) for stream in streams]
+        call = _fork if parent_process() else run
+        code = call(_module, words[3:], str(Path.cwd()), env, ends)
+        for end in ends:
+            end.close()
+        told = (Path(folder, name).read_text(errors="replace") for name in names[1:])
+        return subprocess.CompletedProcess(words, code, *told)
+
+
+def _fork(function: Callable[..., object], *arguments: Any) -> int:
+    """Call ``function`` in a process forked from this one, and wait for its exit code."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 1
+    try:
+        function(*arguments)
+        code = 0
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+class _ServedWorker:
+    """The part of :class:`subprocess.Popen` that the executors use."""
+
+    def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        (stdin, to_worker), (from_worker, stdout) = os.pipe(), os.pipe()
+        ends = [Connection(stdin, writable=False), Connection(stdout, readable=False)]
+        self.process = start(_module, words[3:], str(Path.cwd()), environment, ends)
+        for end in ends:
+            end.close()
+        self.stdin = os.fdopen(to_worker, "wb")
+        self.stdout = os.fdopen(from_worker, "rb")
+        self.kill = self.process.kill
+
+    def wait(self) -> int | None:
+        """Wait for the process to end, and return its exit code."""
+        self.process.join()
+        return self.process.exitcode
+
+
+def _module(
+    words: Sequence[str], folder: str, environment: Mapping[str, str], ends: Sequence[Connection]
+) -> None:
+    """Become ``python -P -m MODULE ARGUMENTS`` in ``folder``, with these streams."""
+    os.setsid()
+    os.chdir(folder)
+    for number, end in enumerate(ends):
+        os.dup2(end.fileno(), number)
+        end.close()
+    sys.stdin = os.fdopen(0)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = environment["PYTHONPATH"].split(os.pathsep)
+    sys.argv[1:] = words[1:]
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
 
 
 def workers(folder: Path) -> list[int]:

@@ -31,6 +31,7 @@ from asvit.core.run_files import CHECKPOINT, DESIGNED, previous
 from asvit.data import FractalDataset
 from asvit.designs import fitting
 from asvit.runs.algorithms import design_plan
+from asvit.search import predictor_sampler
 from experiments.tasks import write_pictures
 from tests.campaigns import forked
 
@@ -264,7 +265,15 @@ def _wait_for_stage(process: ForkServerProcess, journal: Path, moments: random.R
 
 
 def shorten_designs() -> None:
-    """Make the trainings of designs in this process brief; there is no option for it."""
+    """Make designs in this process brief, by what no option changes.
+
+    Trainings take few steps or epochs, few networks are counted before one is drawn, and processes
+    that time a network or reload a copy are forked.
+    """
+    forked.fork_modules()
+    mock.patch.object(predictor_sampler, "_SPREAD", 5).start()
+    mock.patch.object(predictor_sampler, "_SAMPLED", 5).start()
+    mock.patch.object(predictor_sampler, "_CHILDREN", 2).start()
     search = design_plan.DesignPlan.search
 
     def brief(plan: design_plan.DesignPlan) -> Mapping[str, Any]:

@@ -35,11 +35,13 @@ from asvit.cli import manual
 from asvit.core.settings import Settings
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.run import RUNS
-from asvit.search import Measurement
+from asvit.search import Measurement, predictor_sampler
 from asvit.search.controllers import CONTROLLERS
 from asvit.search.settings import MeasureSearchSettings
 from asvit.spaces import SPACES
 from proxies import PROXIES
+
+pytestmark = pytest.mark.usefixtures("forked_modules")
 
 HOW = "an example that cannot run here has <!-- not run: REASON --> in the line above it"
 EXAMPLES = [example for page in PAGES for example in read(page)]
@@ -79,6 +81,13 @@ def _python(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asvit.report.pictures.Picture.svg", "<svg/>")
+
+
+@pytest.fixture(autouse=True)
+def _few_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few networks are counted before one is drawn."""
+    for name, count in {"_SPREAD": 5, "_SAMPLED": 20, "_CHILDREN": 2}.items():
+        monkeypatch.setattr(predictor_sampler, name, count)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """Studies compute every case once, whatever stops them; differences have the right intervals."""
 
 import csv
+import multiprocessing
 import statistics
 import sys
 import time
@@ -14,6 +15,7 @@ from scipy.stats import ttest_ind, ttest_rel
 
 from experiments.study import Study, cases, gain, gains, in_a_cell, mean_cell, pivot
 from experiments.tables import read_rows, write_rows
+from tests.campaigns import forked
 
 FAMILIES, STEMS = ("vit", "resnet"), ("patch", "conv")
 MORE = {"vit": 0.0, "resnet": 5.0, "patch": 0.0, "conv": 3.0, "digits": 10.0, "drawn": 0.0}
@@ -64,7 +66,14 @@ def test_a_stopped_study_goes_on_and_repeats_come_last(tmp_path: Path) -> None:
     assert keys(whole.table) == [tuple(map(str, case.values())) for case in whole.cases]
 
 
-def test_several_processes_give_the_same_table(tmp_path: Path) -> None:
+@pytest.fixture
+def forked_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a study are forked: new ones import torch."""
+    contexts = {"spawn": forked.server()}
+    monkeypatch.setattr(multiprocessing, "get_context", contexts.__getitem__)
+
+
+def test_several_processes_give_the_same_table(tmp_path: Path, forked_processes: None) -> None:
     for jobs in (1, 2):
         study(tmp_path / f"{jobs}.csv").run(jobs)
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
@@ -77,7 +86,9 @@ def failing(pictures: str, family: str, stem: str, seed: int) -> Mapping[str, ob
     return trained(pictures, family, stem, seed)
 
 
-def test_a_failure_in_one_process_loses_no_row_and_ends_the_study(tmp_path: Path) -> None:
+def test_a_failure_in_one_process_loses_no_row_and_ends_the_study(
+    tmp_path: Path, forked_processes: None
+) -> None:
     whole = study(tmp_path / "table.csv")
     with pytest.raises(RuntimeError, match="out of memory"):
         Study(Row, whole.table, whole.cases, failing, repeat="seed").run(2)

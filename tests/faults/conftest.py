@@ -16,7 +16,7 @@ forked.PRELOADED.append("tests.quick_figures")
 
 #: Those in every run, whatever their parameters are: a moment or two of each kind of fault.
 ALWAYS = re.compile(
-    r"test_stopped_once_and_continued\[(?!.*--controller (tpe|nsga2|evolution))"
+    r"test_stopped_once_and_continued\[(?!.*--controller (tpe|nsga2|evolution|reinforce))"
     r"(.*-(result.json-1-9|measure-15-9)|(search|train)--fsync-1-9"
     r"|train-.*minutes.*-step-20-9|.*-(measure-[24]|step-\d+)-2)\]"
     r"|test_(kills_at_random_change_nothing|of_three_processes_started_at_once_one_goes_on)\[train\]"

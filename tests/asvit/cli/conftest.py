@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
+from asvit.report.pictures import Picture
 from tests.asvit.cli.commands import RUNS, run, write_table, write_weights
 from tests.asvit.runs.fakes import write_pictures
+
+_SVG: Any = Picture.__dict__["svg"]
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +42,8 @@ def finished(words: Callable[[str], list[str]]) -> Callable[[str], tuple[Path, R
     def finish(kind: str) -> tuple[Path, Result]:
         if kind == "supernet evolve":
             finish("supernet train")
-        return Path(words(kind)[-1]), run(*words(kind), "--json")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Picture, "svg", _SVG)  # whatever the file has that asks first
+            return Path(words(kind)[-1]), run(*words(kind), "--json")
 
     return finish

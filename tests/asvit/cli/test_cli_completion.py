@@ -61,7 +61,7 @@ class Terminal:
         os.close(self._terminal)
 
 
-@pytest.fixture(params=START)
+@pytest.fixture(params=["bash", "zsh", pytest.param("fish", marks=pytest.mark.nightly)])
 def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Terminal]:
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed")

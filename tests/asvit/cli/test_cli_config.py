@@ -17,6 +17,8 @@ from tests.asvit.cli.commands import check_refused, run
 from tests.asvit.toy_run import ToyRun
 from tests.hostile import refused_or
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 
 @pytest.fixture(autouse=True)
 def _registered() -> Any:

@@ -11,6 +11,8 @@ from asvit.runs.reference import BuildRun
 from tests.asvit.cli.commands import RUNS, run, strict
 from tests.asvit.runs import fakes
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 BUILD = RUNS["reference build"]
 
 

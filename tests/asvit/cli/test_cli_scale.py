@@ -13,6 +13,8 @@ from proxies import Cost, Score
 from scaling import Candidate, GrowthEvent, Step
 from tests.asvit.cli.commands import SEED, run, strict
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 
 def test_the_steps_of_a_result(finished: Any) -> None:
     data = strict(finished("scale")[1].stdout)

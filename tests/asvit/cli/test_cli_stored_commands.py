@@ -43,6 +43,8 @@ from tests.asvit.cli.commands import SEED, run
 from tests.asvit.runs.test_runs_designing import Fakes, fakes, pictures  # noqa: F401 - fixtures
 from tests.hostile import sealed_result
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 Read = Callable[[str], Run[Any, Any, Any]]
 
 _BASES: dict[str, dict[str, Any]] = {

@@ -19,6 +19,8 @@ from asvit.training.checkpoint import Checkpoint
 from tests.asvit.cli.commands import QUICK, RUNS, run
 from tests.asvit.cli.commands import TRAINED as ARCH
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 
 @pytest.fixture
 def trained(finished: Any) -> tuple[Path, Result]:

@@ -281,7 +281,7 @@ def test_no_pace_before_the_first_step_of_a_session() -> None:
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path: Path) -> None:
     words = "search --space asvit-tiny --image-size 32 --repeats 1 --images 2 --points 3"
-    words = [*words.split(), "--data", "gaussian", "--out", "run", "--steps", "20"]
+    words = [*words.split(), "--data", "gaussian", "--out", "run", "--steps", "12"]
     process = forked.start(forked.command, words, tmp_path)
     while "\nstep 5" not in forked.printed(tmp_path):
         assert process.is_alive(), forked.printed(tmp_path)
@@ -290,8 +290,8 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path: Path) 
     process.join()
     assert process.exitcode == 130
     told = forked.printed(tmp_path)
-    assert "of 20; to go on: asvit search --space asvit-tiny" in told
+    assert "of 12; to go on: asvit search --space asvit-tiny" in told
     assert "Traceback" not in told
     assert forked.run(forked.command, words, tmp_path) == 0
     assert re.search(r"resuming after step \d+", forked.printed(tmp_path))
-    assert "20 architectures in" in forked.printed(tmp_path, forked.STDOUT)
+    assert "12 architectures in" in forked.printed(tmp_path, forked.STDOUT)

@@ -1,7 +1,5 @@
 """Modules that the environment names are imported wherever networks are built."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from asvit.core import extensions
 from asvit.core.extensions import VARIABLE, load_extensions
 from asvit.search.controllers import CONTROLLERS
 from asvit.spaces import SPACES
+from tests.campaigns import forked
 
 MINE = '''
 """A measure, a space and a controller."""
@@ -54,26 +53,24 @@ def make(_dimensions, _better, settings):
 SMALL = "--image-size 16 --repeats 1 --images 2 --points 3 --device cpu --quiet"
 
 
-def asvit(folder: Path, line: str, *, extensions: str) -> subprocess.CompletedProcess[str]:
+def _import_from_here() -> None:
+    sys.path.insert(0, str(Path.cwd()))
+
+
+def asvit(folder: Path, line: str, *, extensions: str) -> int:
+    """The exit code of a command; it and its workers have imported none of the extensions."""
     (folder / "mine.py").write_text(MINE)
-    path = os.pathsep.join([str(folder), *sys.path])
-    return subprocess.run(
-        [sys.executable, "-m", "asvit", *line.split()],
-        cwd=folder,
-        env={**os.environ, VARIABLE: extensions, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
+    how = {"environment": {VARIABLE: extensions}, "prepare": _import_from_here}
+    return forked.run(forked.command, line.split(), folder, **how)
 
 
 @pytest.mark.slow
 def test_commands_and_their_workers_know_what_they_register(tmp_path: Path) -> None:
     line = f"search --space mine --controller mine --proxy images --steps 3 --jobs 2 {SMALL}"
-    done = asvit(tmp_path, line, extensions="mine,json")
-    assert done.returncode == 0, done.stderr
-    assert "mine:" in done.stdout
-    listed = asvit(tmp_path, "list proxies images", extensions=" mine,")
-    assert "how many there are" in listed.stdout
+    assert asvit(tmp_path, line, extensions="mine,json") == 0, forked.printed(tmp_path)
+    assert "mine:" in forked.printed(tmp_path, forked.STDOUT)
+    assert asvit(tmp_path, "list proxies images", extensions=" mine,") == 0
+    assert "how many there are" in forked.printed(tmp_path, forked.STDOUT)
 
 
 WRONG = """

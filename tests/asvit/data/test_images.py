@@ -2,8 +2,6 @@
 
 import logging
 import pickle
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from asvit.data.attractors import (
     vary,
 )
 from asvit.data.fractals import FractalDataset, class_code, fractal_image
+from tests.campaigns import forked
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -155,12 +154,8 @@ def test_ink_stands_out_from_the_ground(seed: int) -> None:
     assert np.abs(difference).min() > 25  # in every channel, out of 255
 
 
-KEEP_SCRIPT = """
-import sys
-from pathlib import Path
-from asvit.data import FractalDataset
-FractalDataset(8, 60, 16, cache=Path(sys.argv[1])).prepare()
-"""
+def keep(cache: Path) -> None:
+    FractalDataset(8, 60, 16, cache=cache).prepare()
 
 
 def grey(pictures: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
@@ -282,11 +277,10 @@ def test_a_damaged_kept_image_is_made_again(tmp_path: Path) -> None:
 
 
 def test_two_processes_keep_the_same_images_at_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KEEP_SCRIPT, str(tmp_path)]
-    both = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    both = [forked.start(keep, tmp_path) for _ in range(2)]
     for process in both:
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
+        process.join(60)
+        assert process.exitcode == 0
     kept = FractalDataset(8, 60, 16, cache=tmp_path).load(480)
     assert (kept == FractalDataset(8, 60, 16).load(480)).all()
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2

@@ -1,6 +1,4 @@
 import hashlib
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +13,7 @@ from numpy.typing import NDArray
 from asvit.data import MEAN, STD, FractalDataset, Images, list_sources, load_images
 from asvit.data.base import SubsetImages, balanced_choice, divide
 from asvit.data.fractals import fractal_image
-
-DIGEST_SCRIPT = """
-import sys
-from pathlib import Path
-from asvit.data import load_images
-print(load_images(sys.argv[1], count=5, image_size=16, seed=3, cache=Path(sys.argv[2])).digest)
-"""
+from tests.campaigns import forked
 
 
 @pytest.fixture
@@ -57,12 +49,17 @@ def test_every_source(kind: str, folder: Path, tmp_path: Path) -> None:
     assert torch.equal(fewer.labels, images.labels[:3])
 
 
+def write_digest(spec: str, folder: Path) -> None:
+    folder.mkdir()
+    images = load(spec, folder, count=5, seed=3)
+    (folder / "digest").write_text(images.digest)
+
+
 @pytest.mark.parametrize("spec", ["fractal", "gaussian"])
 def test_another_process_loads_the_same_bits(spec: str, tmp_path: Path) -> None:
     ours = load(spec, tmp_path / "one", count=5, seed=3)
-    command = [sys.executable, "-c", DIGEST_SCRIPT, spec, str(tmp_path / "two")]
-    theirs = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert theirs.stdout.strip() == ours.digest
+    assert forked.run(write_digest, spec, tmp_path / "two") == 0
+    assert (tmp_path / "two" / "digest").read_text() == ours.digest
 
 
 def test_pixels_are_normalised_as_imagenet(tmp_path: Path) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import pytest
 import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
-from asvit.export import reload
+from asvit.export import reload, writers
 from asvit.export.formats import Format
 from asvit.models import convert, merge
 from asvit.networks import Network, WeightsFile
+from asvit.runs import copying
 from tests.asvit.models.families import PARTS
 
 SHIFT = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
@@ -88,6 +93,29 @@ MORE: dict[str, Callable[[], nn.Module]] = {
     ),
     "deit, branches": lambda: convert(_deit(), ffn="compact", branches=2),
 }
+
+
+@contextmanager
+def graphs_traced_once() -> Iterator[None]:
+    """The ONNX graph of a network that was exported before is not traced again, for seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (copying, writers):
+            patch.setattr(module, "graph_of", _graph_of)
+        yield
+
+
+_trace = writers.graph_of
+_GRAPHS: dict[object, Any] = {}
+
+
+def _graph_of(
+    model: nn.Module, content: WeightsFile, *, batch: int | None = None, opset: int | None = None
+) -> Any:
+    digest = sha256(save(dict(model.state_dict()))).digest()
+    key = (str(content.network), digest, batch, opset)
+    if key not in _GRAPHS:
+        _GRAPHS[key] = _trace(model, content, batch=batch, opset=opset)
+    return _GRAPHS[key]
 
 
 def run_in_this_process(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, Tensor]:

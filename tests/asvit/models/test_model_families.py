@@ -121,9 +121,9 @@ def test_channels_may_come_last(name):
     [
         "asvit",
         "shiftvit",
-        "pvt, converted",
+        "deit, converted",
         *(pytest.param(name, marks=pytest.mark.nightly) for name in ("psvit 1d", "psvit 2d")),
-        pytest.param("deit, converted", marks=pytest.mark.nightly),
+        pytest.param("pvt, converted", marks=pytest.mark.nightly),
     ],
 )
 def test_compiles_as_one_graph(name):

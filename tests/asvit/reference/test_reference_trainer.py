@@ -23,6 +23,7 @@ from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.trainer import Trainer, train_all
 from asvit.training.supernets.splits import split, split_images
+from tests.campaigns import forked
 
 TEXT = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"
 SETTINGS = BuildSettings.make(
@@ -146,7 +147,8 @@ def is_running(process: int) -> bool:
 def test_processes_come_to_what_this_one_does(trainer: Trainer) -> None:
     trainings = [Training(TEXT, seed) for seed in range(3)]
     expected = {one: trainer(one) for one in trainings}
-    found = dict(train_all(trainings, SETTINGS, ["cpu", "cpu"]))
+    with forked.modules():
+        found = dict(train_all(trainings, SETTINGS, ["cpu", "cpu"]))
     assert {one: of.accuracy for one, of in found.items()} == {
         one: of.accuracy for one, of in expected.items()
     }

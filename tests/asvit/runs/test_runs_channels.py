@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.designs.result import DesignResult
 from asvit.networks import Network, WeightsFile
 from asvit.reference import load_reference
-from asvit.runs.algorithms import design_plan
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.designing import design
 from asvit.runs.exporting import export_network
@@ -34,7 +32,11 @@ from tests.asvit.runs.without_asvit import run_script
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
 
+pytestmark = pytest.mark.usefixtures("forked_modules", "quick_figures")
+
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
+#: Traced in less time.
+EXPORTED = "shift:1,1,1,1|1|8|1|16"
 #: Channels, numbers and format of sets.
 SETS = [
     (1, "uint16", "png"),
@@ -57,7 +59,7 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(five: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training on it."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    run_training(ARCH, data=str(five), out=folder, **TINY)
+    run_training(EXPORTED, data=str(five), out=folder, **TINY)
     return folder
 
 
@@ -147,11 +149,11 @@ def test_a_stopped_training_goes_on_with_its_own_statistics(
 
     data = shutil.copytree(five, tmp_path / "set")
     with pytest.raises(KeyboardInterrupt):
-        run_training(ARCH, data=str(data), out=tmp_path / "run", progress=stop, **TINY)
+        run_training(EXPORTED, data=str(data), out=tmp_path / "run", progress=stop, **TINY)
     stored = Checkpoint.read(tmp_path / "run" / "checkpoint.safetensors").origin.normalisation
     assert isinstance(stored, Normalisation)
     assert len(stored.mean) == 5
-    run_training(ARCH, data=str(data), out=tmp_path / "run", **TINY)
+    run_training(EXPORTED, data=str(data), out=tmp_path / "run", **TINY)
     ours, theirs = (
         WeightsFile.read(folder / "model.safetensors") for folder in (tmp_path / "run", trained)
     )
@@ -185,19 +187,19 @@ def test_weights_of_other_channels_are_refused(trained: Path, tmp_path: Path) ->
         with pytest.raises(
             ValueError, match=r"are for images of 5 channels, these have 2; use weights of such"
         ):
-            run_training(ARCH, data=data, out=tmp_path / "run", **TINY, **more)
+            run_training(EXPORTED, data=data, out=tmp_path / "run", **TINY, **more)
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
 def test_a_teacher_of_the_same_images_teaches(five: Path, trained: Path, tmp_path: Path) -> None:
-    taught = {"teacher": ARCH, "teacher_weights": str(trained)}
-    result = run_training(ARCH, data=str(five), out=tmp_path / "run", **TINY, **taught)
+    taught = {"teacher": EXPORTED, "teacher_weights": str(trained)}
+    result = run_training(EXPORTED, data=str(five), out=tmp_path / "run", **TINY, **taught)
     assert np.isfinite(result.last.train_loss)
     other = str(make_set(tmp_path / "other", 5, "float32", form="npy"))
     with pytest.raises(
         ValueError, match=r"another kind, 5 channels of uint16, and these have 5 ch"
     ):
-        run_training(ARCH, data=other, out=tmp_path / "no", **TINY, **taught)
+        run_training(EXPORTED, data=other, out=tmp_path / "no", **TINY, **taught)
 
 
 def test_a_test_takes_images_as_they_are(five: Path, trained: Path, tmp_path: Path) -> None:
@@ -348,7 +350,9 @@ def test_the_latency_of_a_network_with_channels() -> None:
 # Networks.
 
 
-@pytest.mark.parametrize("channels", [1, 2, 5, 13])
+@pytest.mark.parametrize(
+    "channels", [1, 5, *(pytest.param(count, marks=pytest.mark.nightly) for count in (2, 13))]
+)
 @pytest.mark.parametrize("space", SPACES)
 def test_costs_of_networks_are_exact(space: str, channels: int) -> None:
     loaded = SPACES[space]
@@ -410,17 +414,11 @@ def test_networks_that_take_three_channels_alone_are_refused_in_a_line() -> None
 # Designs.
 
 
-def _shorten() -> None:
-    """Brief searches and trainings, and latencies without a process for each."""
-    shorten_designs()
-    mock.patch.object(design_plan, "fresh_latency", design_plan.latency).start()
-
-
 def test_a_design_counts_channels_and_shows_pictures(five: Path, tmp_path: Path) -> None:
     words = ["design", "--data", str(five), "--out", "run", "--max-params", "40K",
              "--trainings", "5", "--image-size", "32", "--device", "cpu",
              "--space", "resnet"]  # fmt: skip
-    assert forked.run(forked.command, words, tmp_path, prepare=_shorten) == 0
+    assert forked.run(forked.command, words, tmp_path, prepare=shorten_designs) == 0
     out = tmp_path / "run"
     result = DesignResult.read(out / "result.json")
     assert (result.channels, result.pixels) == (5, "uint16")

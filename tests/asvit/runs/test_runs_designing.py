@@ -47,6 +47,8 @@ from tests.asvit.runs.fakes import write_pictures
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 TEXTS = ["8,8,3|2,1,3|4,1,2|4,1,2|16", "4,4,2|2,2,2|2,1,2|2,1,2|16"]
 STAGES = [
     *("pictures", "plan", "search", "finalists", "epochs"),
@@ -1197,7 +1199,7 @@ def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
     assert design(pictures, hours=0.1, out=tmp_path, **limits).settings.hours == 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # one of images of 5 channels is whole, too; others have int8 and the script
 def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     given = {"max_params": "60K", "trainings": 5, "image_size": 32, "device": "cpu",

@@ -38,7 +38,7 @@ COLOURS = {"cat": (220, 30, 30), "dog": (30, 220, 30), "ox": (30, 30, 220)}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, forked_modules: object) -> Path:
     """Weights that take pictures for different classes, copies of them, and pictures."""
     torch.manual_seed(15)  # takes pictures for several classes
     model = NETWORK.build()

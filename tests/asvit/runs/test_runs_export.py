@@ -3,6 +3,7 @@
 import errno
 import json
 import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
@@ -24,11 +25,18 @@ from asvit.runs.command_line import typed_options
 from asvit.runs.exporting import export_network, name_weights
 from asvit.runs.training import run_training
 from asvit.training.pretrained import weights_path
+from tests.asvit.export.exported_networks import graphs_traced_once
 from tests.hostile import sealed_result
 
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
 GRID = Network("psvit2d:b-----|b-----|------", image_size=32, num_classes=3)
 FACTS = {"mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3], "top1": 50.0}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _traced_once() -> Iterator[None]:
+    with graphs_traced_once():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,8 @@ from tests.asvit.runs.without_asvit import run_script
 
 pytest.importorskip("onnxruntime")
 
+pytestmark = pytest.mark.usefixtures("forked_modules")
+
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
 CLASSES = ("cat", "dog", 'the "ox"')
 FACTS = {

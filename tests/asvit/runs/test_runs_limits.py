@@ -21,6 +21,8 @@ from asvit.spaces import cost, load_space
 from proxies.latency import Latency
 from tests.asvit.search.ridge import Ridge
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 LIMIT_MS = 6.0
 WITHOUT_TRAININGS = [name for name in CONTROLLERS if name != "predictor"]
 

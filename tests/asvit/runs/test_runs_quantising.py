@@ -31,7 +31,7 @@ from asvit.runs.training import run_training
 from asvit.training.result import TrainResult
 from proxies import timing
 from tests.asvit.cli.commands import run as run_command
-from tests.asvit.export.exported_networks import run_in_this_process
+from tests.asvit.export.exported_networks import graphs_traced_once, run_in_this_process
 from tests.asvit.runs.stored_results import RIGHT
 
 pytest.importorskip("onnxruntime")
@@ -42,8 +42,8 @@ CLASSES = ("blue", "green", "red")
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick() -> Iterator[None]:
-    """Short timings, and copies that are compared in this process."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Short timings, one trace of a network, and copies that are compared in this process."""
+    with pytest.MonkeyPatch.context() as patch, graphs_traced_once():
         patch.setattr(timing, "_SECONDS", 0.0)
         patch.setattr(timing, "_WARM_UP", 0.0)
         patch.setattr(comparison, "run_copy", run_in_this_process)

@@ -1,12 +1,11 @@
 """Runs whose networks are measured by worker processes give what one process gives."""
 
 import json
-import os
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +39,9 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 TWO = SearchSettings.make().proxies
+
+
+pytestmark = pytest.mark.usefixtures("forked_modules")
 
 
 @pytest.fixture(autouse=True)
@@ -184,32 +186,23 @@ def test_threads_of_this_process_do_not_matter(tmp_path: Path, alone: bytes) -> 
         torch.set_num_threads(before)
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
-def test_a_search_does_not_depend_on_its_workers(tmp_path: Path, alone: bytes) -> None:
-    killed: list[int] = []
-    others = _children()  # of other tests
-
-    def own() -> list[int]:
-        return [child for child in _children() if child not in others]
+def test_a_search_does_not_depend_on_its_workers(
+    tmp_path: Path, alone: bytes, forked_modules: list[ForkServerProcess]
+) -> None:
+    killed: list[int | None] = []
+    before = len(forked_modules)
 
     def kill(event: Any) -> None:
         if event.unit == "step" and event.done == 4:
-            killed.extend(own())
-            for child in own():
-                os.kill(child, signal.SIGKILL)
+            for worker in forked_modules:
+                if worker.is_alive():
+                    killed.append(worker.pid)
+                    worker.kill()
 
     assert trials(tmp_path / "run", Workers(jobs=2), kill) == alone
     assert len(set(killed)) == 2
-    assert own() == []
-
-
-def _children() -> list[int]:
-    own = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()
-    return [
-        int(child)
-        for child in own.split()
-        if b"asvit.executors.processes" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
+    assert len(forked_modules) == before + 4
+    assert not any(worker.is_alive() for worker in forked_modules)
 
 
 @pytest.mark.nightly

@@ -121,7 +121,7 @@ def launcher_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # as are other launchers
 def test_two_machines_have_the_losses_of_one(tmp_path: Path, alone: Path) -> None:
     """A launcher on each of two addresses, as docs/training.md starts them on two machines."""
     port, addresses = pair_environments()[0]["MASTER_PORT"], ("127.0.0.1", "127.0.0.2")

@@ -44,6 +44,7 @@ def test_a_training_is_that_of_a_reference_table() -> None:
     assert pool.context.provenance == table.provenance
 
 
+@pytest.mark.usefixtures("forked_modules")
 def test_workers_give_the_same_accuracies_in_the_same_order() -> None:
     asked = (FIRST, 0), (SECOND, 0), (FIRST, 1)
     alone = make_pool(Workers(jobs=1))

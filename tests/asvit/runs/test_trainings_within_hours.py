@@ -22,7 +22,9 @@ from asvit.training.token_costs import timed_batch
 from tests.asvit.runs.test_checkpoints_within_epochs import ALWAYS, check_same, stop_at
 from tests.asvit.runs.test_runs_train import ARCH, TINY
 
-LONG: dict[str, Any] = {**TINY, "recipe": "small", "epochs": 40, "warmup_epochs": 2}
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
+LONG: dict[str, Any] = {**TINY, "recipe": "small", "epochs": 12, "warmup_epochs": 2}
 HOUR = 3600
 
 
@@ -71,7 +73,7 @@ def test_epochs_follow_the_pace_and_the_rate_follows_them(
         ((20.0, 20.0, 20.0, 10.0), 8),
         ((10.0, 10.0, 300.0), 3),  # the last one alone is over the time
         ((400.0,), 1),
-        ((1.0,), 40),  # not more than asked for
+        ((1.0,), 12),  # not more than asked for
     ],
 )
 def test_another_pace_changes_the_plan(

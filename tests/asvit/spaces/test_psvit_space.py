@@ -16,6 +16,8 @@ from asvit.search import SearchSettings
 from asvit.search.rows import read_trials
 from asvit.spaces import load_space
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 NAMES = ("psvit1d", "psvit2d")
 CELLS = "bs----|b-----|------"
 NOTHING = "------|------|------"

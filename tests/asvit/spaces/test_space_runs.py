@@ -11,6 +11,8 @@ from asvit.runs import lifecycle
 from asvit.runs.scaling import run_scaling
 from asvit.spaces import load_space
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 SETTINGS = {"image_size": 32, "repeats": 1, "images": 3, "points": 3, "data": "gaussian"}
 ARCHITECTURE = "shift:1,1,2,1|2|8|1|16"
 CELLS = "bs----|b-----|------"
