@@ -54,7 +54,7 @@ _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a sma
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _MAX_DEPTH = 100  # of nested folders
-_VALIDATION_FOLDERS = ("val", "validation", "valid", "test")  # best first
+_VALIDATION_FOLDERS = ("val", "validation", "valid", "dev", "test")  # best first
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _NEEDED = ["image", "class", "part"]
@@ -80,9 +80,9 @@ class FolderDataset(LabelledImages):
         if not root.is_dir():
             raise ValueError(f"{str(root)!r} is a file; give a folder of images")
         flat, inner = list_folder(root)
-        if "train" in inner and validation_folders(root):
+        if splits := split_folders(root):
             raise ValueError(
-                f"{str(root)!r} holds splits, not classes; give {str(root / 'train')!r}"
+                f"{str(root)!r} holds splits, not classes; give {str(root / splits[0])!r}"
             )
         if flat and inner:
             raise ValueError(
@@ -140,15 +140,16 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     return images, folders
 
 
-def validation_folders(root: Path) -> list[str]:
-    """Names of the folders to validate on beside ``train``, the best first.
+def split_folders(root: Path) -> list[str]:
+    """Names of the folder to train on and of those to validate on, the best first, in any case.
 
-    None where ``train`` is no folder of class folders: then it is a class.
+    None unless there are both, and the one to train on has class folders: else it is a class.
     """
     inner = list_folder(root)[1] if root.is_dir() else []
-    others = [name for name in _VALIDATION_FOLDERS if name in inner]
-    divided = "train" in inner and others and list_folder(root / "train")[1]
-    return others if divided else []
+    names = {name.lower(): name for name in inner}  # of two that differ in case, the lower
+    splits = [names[name] for name in (TRAIN, *_VALIDATION_FOLDERS) if name in names]
+    both = TRAIN in names and len(splits) > 1
+    return splits if both and list_folder(root / splits[0])[1] else []
 
 
 def find_images(folder: Path) -> list[Path]:
