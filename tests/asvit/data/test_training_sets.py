@@ -79,6 +79,23 @@ def test_a_folder_of_parts(tmp_path: Path, part: str) -> None:
     assert sets.validation.labels.tolist() == [0, 0, 1]
 
 
+def test_classes_are_equal_in_any_form_of_unicode(tmp_path: Path) -> None:
+    written, stored = "caf\u00e9", "cafe\u0301"  # as Linux has it, and as macOS may
+    fill(tmp_path / "train", **{stored: 3, "caff": 3})
+    fill(tmp_path / "val", **{written: 2, "caff": 1})
+    sets = opened(tmp_path)
+    assert sets.classes == ("caff", written)  # in the order of their composed names
+    assert [sets.train.name(0), sets.train.name(3)] == ["caff/000.png", f"{stored}/000.png"]
+    assert sets.validation.labels.tolist() == [0, 1, 1]
+    table = tmp_path / "a.csv"
+    rows = [f"train/{stored}/000.png,{stored},train", f"val/{written}/000.png,{written},train"]
+    table.write_text("\n".join(["image,class,part", *rows]), encoding="utf-8")
+    assert open_dataset(str(table)).classes == (written,)
+    fill(tmp_path / "train", **{written: 1})
+    with pytest.raises(ValueError, match=f"has two folders '{written}', whose names are equal"):
+        opened(tmp_path)
+
+
 def test_names_of_parts_may_have_capitals(tmp_path: Path) -> None:
     fill(tmp_path / "pets" / "Train", cat=3, dog=4)
     with pytest.raises(ValueError, match=r"holds 'Train' alone; add 'val', or give '.*Train' to"):
