@@ -425,22 +425,24 @@ def choose(
     return ranked, min(ties, key=lambda c: (c.cost.params, c.cost.macs))
 
 
-def check_budget(budget: Budget, start: Cost, stop_within: float) -> None:
-    """Raise a ValueError if the budget is below the start, or more than a thousand times it."""
+def check_budget(budget: Budget, start: Cost, stop_within: float, *, name: str = "") -> None:
+    """Raise a ValueError if the budget is below the start, or more than a thousand times it.
+
+    ``name`` is what messages call the budget, by default its text.
+    """
+    name = name or str(budget)
     if budget.unit == "latency" and not hasattr(start, "latency"):
         raise ValueError(
-            f"budget {budget} is a time, and cost gives none; return a proxies.counts.TimedCost "
+            f"budget {name} is a time, and cost gives none; return a proxies.counts.TimedCost "
             "with the milliseconds of a forward pass"
         )
     has = budget.of(start)
     size = f"{has:,} {UNIT_NAMES[budget.unit]}"
     if budget.gap(start) < -stop_within:
-        raise ValueError(
-            f"budget {budget} is below the start, which has {size}; give a larger one"
-        )
+        raise ValueError(f"budget {name} is below the start, which has {size}; give a larger one")
     if budget.amount > MAX_BUDGET_RATIO * has:
         most = Budget(budget.unit, MAX_BUDGET_RATIO * has)
         raise ValueError(
-            f"budget {budget} is more than {MAX_BUDGET_RATIO:,} times the start, which has "
+            f"budget {name} is more than {MAX_BUDGET_RATIO:,} times the start, which has "
             f"{size}; give at most {most}"
         )

@@ -117,6 +117,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         contexts = {self.settings.image_size: self.context}
         if self.settings.timed:
             self.growable.time = partial(self._time, store)
+            self.growable.check_budget()
         pool = MeasurementPool(contexts, self.workers, self._load, space=self.growable.space)
         with closing(pool):
             trajectory = self._grow(store, pool, tell)
