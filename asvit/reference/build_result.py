@@ -69,8 +69,8 @@ def noise_ceiling(rows: Sequence[BuiltRow]) -> float:
     """How well one training of the architectures predicts the ranking of another.
 
     Kendall's tau-b between the accuracies of two seeds, averaged over all pairs of seeds; NaN with
-    one seed, with rows of different numbers of seeds, or with fewer than two rows without a
-    failure.
+    one seed, with rows of different numbers of seeds, with fewer than two rows without a failure,
+    or where all accuracies of a seed are equal.
     """
     whole = [row.accuracies for row in rows if not math.isnan(row.mean)]
     seeds = {len(row.accuracies) for row in rows}
