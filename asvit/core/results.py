@@ -168,8 +168,14 @@ class Result:
                 f"run folder {self.folder.absolute()} is not there, nor the tables in it; read "
                 f"this {self.noun} again from where it is now"
             )
-        tables = Registry("table", {path.stem: path for path in self.folder.glob("*.csv")})
-        return _data_frame(tables[table or self.rows_in])
+        paths = sorted(self.folder.glob("*.csv"))
+        tables = Registry("table", {path.stem: path for path in paths})
+        name = table or self.rows_in
+        if not name:
+            names = ", ".join(tables)
+            do = f"name a table: {names}" if names else "there is no table in its folder either"
+            raise ValueError(f"a {self.noun} has no rows of its own; {do}")
+        return _data_frame(tables[name])
 
     def plot(self, figure: str) -> Any:
         """A figure of the run's report: notebooks show it, ``savefig`` writes it as any format.

@@ -94,6 +94,11 @@ def test_tables_of_the_folder_are_data_frames(tmp_path: Path) -> None:
     assert frame.reason.tolist() == ["", ""]
     with pytest.raises(ValueError, match="unknown table 'toyy'; did you mean 'toy'"):
         made.to_dataframe("toyy")
+    with pytest.raises(ValueError, match="a toy has no rows of its own; name a table: toy"):
+        made.to_dataframe()
+    (tmp_path / "toy.csv").unlink()
+    with pytest.raises(ValueError, match="has no rows of its own; there is no table in its fol"):
+        made.to_dataframe()
     with pytest.raises(ValueError, match="this toy has no folder, and so no tables; give out"):
         ToyResult(**{**vars(RIGHT), "folder": NO_FOLDER}).to_dataframe()
 
