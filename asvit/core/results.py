@@ -97,6 +97,13 @@ class Result:
         super().__init_subclass__()
         # A dataclass makes a representation of every field unless its class has one.
         cls.__repr__ = Result.__repr__  # type: ignore[method-assign]
+        cls.__eq__ = Result.__eq__  # type: ignore[method-assign]  # likewise
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both have one folder, and one content of result.json."""
+        if type(self) is not type(other):
+            return NotImplemented
+        return self.folder == other.folder and self.to_json() == other.to_json()
 
     def __repr__(self) -> str:
         facts = {**self.facts(), **({"folder": str(self.folder)} if self.kept else {})}

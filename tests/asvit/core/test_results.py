@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,16 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         (tmp_path / "result.json").write_bytes(sealed_result(content))
         with pytest.raises(ValueError, match=name):
             ToyResult.read(tmp_path / "result.json")
+
+
+def test_what_is_read_back_is_equal(tmp_path: Path) -> None:
+    rows = [ToyRow(0, float("nan")), ToyRow(1, 2.0)]  # no tuple; and no two NaN are equal
+    made = ToyResult(**{**vars(RIGHT), "folder": tmp_path, "rows": rows, "wall_seconds": 1.23456})
+    made.write()
+    assert made == ToyResult.read(tmp_path)
+    assert made != replace(made, note="so")
+    assert made != RIGHT
+    assert made != 0
 
 
 def test_it_is_shown_in_a_line() -> None:
