@@ -140,6 +140,7 @@ def test_a_detector_goes_on_to_the_same_bits_and_has_a_report_with_pictures() ->
     read = partial(Checkpoint.read, kind="detection", settings=DetectionSettings, row=DetectionRow)
     one, other = (read(Path(folder, "detector.safetensors")) for folder in ("whole", "stopped"))
     assert all(torch.equal(w, other.state.weights[name]) for name, w in one.state.weights.items())
+    assert one.origin.classes == other.origin.classes == ("ellipse", "rectangle")
     assert result.values == {name: data[name] for name in result.values}
     assert len(result.to_dataframe()) == 2
     page = Path("stopped/report.html").read_text()
