@@ -20,7 +20,6 @@ from asvit.core.run_files import CHECKPOINT, MODEL, previous
 from asvit.core.settings import WrongOption, fields_of
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
-from asvit.data.headers import refuse_unreadable, unreadable_images
 from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
@@ -182,7 +181,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """Train to the last epoch."""
         if store.file is None:
             if self.settings.bad_images == "stop":
-                self._check_images()
+                parts = (self.sets.train, self.sets.validation)
+                self.check_images([(part, range(len(part))) for part in parts], _ADVICE)
             self.normalisation = self._statistics()
         if self.processes.first and (line := self.settings.augmentation.left_out(self.sets.kind)):
             logger.warning("%s", line)
@@ -215,16 +215,6 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 ["asvit", "export", "--weights", str(self.folder), "--to", "onnx"]
             ),
         )
-
-    def _check_images(self) -> None:
-        """Read the headers of all images, rather than meet bad ones in the middle of an epoch."""
-        parts = (self.sets.train, self.sets.validation)
-        bad: dict[str, str] = {}
-        if self.processes.first:
-            for part in parts:
-                bad |= unreadable_images(part, progress=image_progress(self.progress))
-        bad = self.processes.gather(bad)[0]
-        refuse_unreadable(bad, sum(map(len, parts)), _ADVICE)
 
     def _statistics(self) -> Normalisation | None:
         """Mean and deviation of the channels of images that are no RGB pictures; else None."""

@@ -239,6 +239,19 @@ def test_bad_input_is_told_in_a_line(kind: str, more: Any, code: int, said: str)
     assert not Path("run/result.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [("detect", "val/000001.png"), ("segment", "annotations/training/000003.png")],
+)
+def test_a_picture_without_a_header_is_named_before_the_training(kind: str, path: str) -> None:
+    make_data(4, 4)
+    Path("data", path).write_bytes(b"no picture")
+    result = run(*words(kind, epochs=2), "--quiet")
+    check_refused(result, 3, f"cannot read image 'data/{path}': it is not a BMP,")
+    assert "; repair or remove it" in result.stderr
+    assert not [*Path("run").glob("*.safetensors")]
+
+
 def test_without_network_library_or_command(monkeypatch: pytest.MonkeyPatch) -> None:
     make_data(1, 1)
     check_refused(
