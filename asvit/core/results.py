@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
@@ -244,8 +245,14 @@ class Result:
         check_values(provenance, {n: _PROVENANCE.get(n, Any) for n in provenance})
         whole = {**cls.unfold(content), "folder": str(folder), "provenance": provenance}
         result = from_json(whole, cls)
+        result = replace(result, next_command=cls.next_in(folder, result.next_command))
         result.to_json()  # where a part is missing that others follow from
         return result
+
+    @classmethod
+    def next_in(cls, folder: Path, stored: str) -> str:
+        """What to type next of a run that is in ``folder`` now, from what its file says of it."""
+        return stored
 
     def write(self) -> None:
         """Write result.json into the run folder, as a whole or not at all."""
@@ -318,6 +325,14 @@ def _data_frame(path: Path) -> DataFrame:
         if name in _TEXTS or not pd.api.types.is_numeric_dtype(frame[name]):
             frame[name] = read_cells(cells[name])
     return cast("DataFrame", frame.rename(columns=lambda name: read_cells([name])[0]))
+
+
+def training_of(folder: Path, command: str) -> str:
+    """``command``, of what ``folder`` holds now if it trains what a run ended in."""
+    words = shlex.split(command)
+    if words[:2] != ["asvit", "train"]:
+        return command
+    return shlex.join([*words[:2], str(folder), *words[3:]])
 
 
 def article(noun: str) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -122,6 +123,11 @@ class BuildResult(Result):
     num_classes: int  #: classes of the images
     training_seconds: float  #: sum over all trainings
 
+    @classmethod
+    def next_in(cls, folder: Path, stored: str) -> str:
+        """To correlate measures with it."""
+        return correlate_command(folder)
+
     @property
     def table(self) -> Path:
         """The table, a CSV file in the run folder."""
@@ -178,3 +184,8 @@ class BuildResult(Result):
             "spread": to_json(self.spread),
             "rows": [{**to_json(row), "accuracy": finite(row.mean)} for row in self.rows],
         }
+
+
+def correlate_command(folder: Path) -> str:
+    """The command that correlates measures with the table of a run."""
+    return shlex.join(["asvit", "correlate", "--reference", str(folder / TABLE)])

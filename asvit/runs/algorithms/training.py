@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -32,7 +31,7 @@ from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.precision import resolve_precision
 from asvit.training.pretrained import load_pretrained, other_classes, weights_paths
-from asvit.training.result import TrainResult
+from asvit.training.result import TrainResult, export_command
 from asvit.training.session import Session
 from asvit.training.sets import open_sets
 from asvit.training.settings import TrainSettings
@@ -211,9 +210,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             saved=session.saved,
             bad_images=session.bad_images,
             wall_seconds=session.seconds,
-            next_command=shlex.join(
-                ["asvit", "export", "--weights", str(self.folder), "--to", "onnx"]
-            ),
+            next_command=export_command(self.folder),
         )
 
     def _statistics(self) -> Normalisation | None:
