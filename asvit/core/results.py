@@ -250,9 +250,9 @@ class Result:
         return result
 
     @classmethod
-    def next_in(cls, folder: Path, stored: str) -> str:
+    def next_in(cls, folder: Path, command: str) -> str:
         """What to type next of a run that is in ``folder`` now, from what its file says of it."""
-        return stored
+        return command
 
     def write(self) -> None:
         """Write result.json into the run folder, as a whole or not at all."""

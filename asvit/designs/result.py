@@ -145,7 +145,7 @@ class DesignResult(Result, Model):
         return dataclasses.replace(result, commands=commands)
 
     @classmethod
-    def next_in(cls, folder: Path, stored: str) -> str:
+    def next_in(cls, folder: Path, command: str) -> str:
         """To classify pictures."""
         return predict_command(folder)
 

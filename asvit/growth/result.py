@@ -48,9 +48,9 @@ class ScaleResult(Result):
     latency: Latency | None = None
 
     @classmethod
-    def next_in(cls, folder: Path, stored: str) -> str:
+    def next_in(cls, folder: Path, command: str) -> str:
         """To train the last model."""
-        return training_of(folder, stored)
+        return training_of(folder, command)
 
     @property
     def reached(self) -> bool:

@@ -124,7 +124,7 @@ class BuildResult(Result):
     training_seconds: float  #: sum over all trainings
 
     @classmethod
-    def next_in(cls, folder: Path, stored: str) -> str:
+    def next_in(cls, folder: Path, command: str) -> str:
         """To correlate measures with it."""
         return correlate_command(folder)
 

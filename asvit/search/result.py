@@ -75,9 +75,9 @@ class SearchResult(Result):
     variance: Mapping[str, Component] = field(default_factory=dict)
 
     @classmethod
-    def next_in(cls, folder: Path, stored: str) -> str:
+    def next_in(cls, folder: Path, command: str) -> str:
         """To train what it ended in, unless that is to grow."""
-        return training_of(folder, stored)
+        return training_of(folder, command)
 
     @cached_property
     def trials(self) -> Sequence[TrialRow]:

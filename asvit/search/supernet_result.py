@@ -158,9 +158,9 @@ class EvolutionResult(Result):
             raise ValueError("its limit of multiply-adds is missing")
 
     @classmethod
-    def next_in(cls, folder: Path, stored: str) -> str:
+    def next_in(cls, folder: Path, command: str) -> str:
         """To train the winner in the folder."""
-        return training_of(folder, stored)
+        return training_of(folder, command)
 
     @cached_property
     def paths(self) -> Sequence[PathRow]:

@@ -49,7 +49,7 @@ class TrainResult(Result):
     bad_images: Mapping[str, int]  #: name of each unreadable image to how often it was replaced
 
     @classmethod
-    def next_in(cls, folder: Path, stored: str) -> str:
+    def next_in(cls, folder: Path, command: str) -> str:
         """To export the network."""
         return export_command(folder)
 

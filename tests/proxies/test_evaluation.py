@@ -131,11 +131,11 @@ def test_a_network_without_weights_says_so(device: str) -> None:
         return build().to("meta")
 
     names = ["length_distortion", "snip", "params"]
-    found = measure(build_on_meta, names, repeats=1, image_size=SIDE, device=device)
+    result = measure(build_on_meta, names, repeats=1, image_size=SIDE, device=device)
     reason = "the network is on the meta device, without weights; build it on another one"
     for name in names[: 2 if device == "meta" else 3]:
-        assert found[name].reason == f"repeat 1 of 1: {reason}"
-    assert found["params"].valid == (device == "meta")
+        assert result[name].reason == f"repeat 1 of 1: {reason}"
+    assert result["params"].valid == (device == "meta")
 
 
 def test_a_singular_kernel_fails_alone() -> None:

@@ -114,7 +114,7 @@ class SupernetResult(Result):
             raise ValueError("a supernet has classes and epochs")
 
     @classmethod
-    def next_in(cls, folder: Path, stored: str) -> str:
+    def next_in(cls, folder: Path, command: str) -> str:
         """To evolve its paths."""
         return evolve_command(folder)
 

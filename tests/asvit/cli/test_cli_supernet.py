@@ -98,14 +98,14 @@ def test_the_next_command_trains_the_winner(evolved: tuple[Path, Result], tmp_pa
     assert [row["epoch"] for row in data["history"]] == [1, 2]
 
 
-@pytest.mark.parametrize(("wanted", "there"), [(1_600, 1_600), (1_750, 1_618)])
+@pytest.mark.parametrize(("count", "most"), [(1_600, 1_600), (1_750, 1_618)])
 def test_the_next_command_asks_for_no_more_images_than_a_training_has(
-    wanted: int, there: int
+    count: int, most: int
 ) -> None:
     held_out = {"validation_images": 20, "test_images": 20}
-    settings = SupernetSettings.make(data="digits", train_images=wanted, **held_out)
+    settings = SupernetSettings.make(data="digits", train_images=count, **held_out)
     command = training_command(Path("run"), settings)
-    assert f" --data digits --train-images {there} --image-size 64 " in command
+    assert f" --data digits --train-images {most} --image-size 64 " in command
 
 
 def test_more_generations_extend_an_evolution(

@@ -77,12 +77,14 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_what_is_read_back_is_equal(tmp_path: Path) -> None:
     rows = [ToyRow(0, float("nan")), ToyRow(1, 2.0)]  # no tuple; and no two NaN are equal
-    made = ToyResult(**{**vars(RIGHT), "folder": tmp_path, "rows": rows, "wall_seconds": 1.23456})
-    made.write()
-    assert made == ToyResult.read(tmp_path)
-    assert made != replace(made, note="so")
-    assert made != RIGHT
-    assert made != 0
+    result = ToyResult(
+        **{**vars(RIGHT), "folder": tmp_path, "rows": rows, "wall_seconds": 1.23456}
+    )
+    result.write()
+    assert result == ToyResult.read(tmp_path)
+    assert result != replace(result, note="so")
+    assert result != RIGHT
+    assert result != 0
 
 
 def test_it_is_shown_in_a_line() -> None:

@@ -41,9 +41,9 @@ def test_architectures_may_be_a_column_of_a_table_or_come_one_by_one() -> None:
 
 
 def test_no_architecture_is_a_table_without_rows() -> None:
-    found = asvit.score([], ["params", "macs"], **SMALL)
-    assert repr(found[:]) == "Scores(0 architectures; params, macs)"
-    assert list(found.to_dataframe().columns) == ["architecture", "params", "macs", "reason"]
+    table = asvit.score([], ["params", "macs"], **SMALL)
+    assert repr(table[:]) == "Scores(0 architectures; params, macs)"
+    assert list(table.to_dataframe().columns) == ["architecture", "params", "macs", "reason"]
 
 
 def test_a_module_is_refused_by_its_class() -> None:

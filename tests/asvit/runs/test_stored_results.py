@@ -41,7 +41,7 @@ def test_what_is_read_is_what_was_written(kind: Kind, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "stored", "now"),
+    ("kind", "before", "after"),
     [
         (TrainResult, "asvit export --weights a --to onnx", "asvit export --weights b --to onnx"),
         (SupernetResult, "asvit supernet evolve a", "asvit supernet evolve b"),
@@ -55,14 +55,14 @@ def test_what_is_read_is_what_was_written(kind: Kind, tmp_path: Path) -> None:
     ],
 )
 def test_what_to_type_next_is_of_the_folder_as_it_is_called_now(
-    kind: Kind, stored: str, now: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, before: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a").mkdir()
-    dataclasses.replace(RIGHT[kind][0], folder=Path("a"), next_command=stored).write()
+    dataclasses.replace(RIGHT[kind][0], folder=Path("a"), next_command=before).write()
     write_beside(Path("a"))
     Path("a").rename("b")
-    assert kind.read("b").next_command == now
+    assert kind.read("b").next_command == after
 
 
 @pytest.mark.parametrize(("classes", "told"), [(5, False), (6, True)])
