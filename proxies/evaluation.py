@@ -27,6 +27,9 @@ _WITHOUT_FLOAT64 = ("mps",)
 # anything. Interrupts and a MemoryError are raised.
 FAILURES = (Exception, SystemExit)
 
+# Why a network on the meta device has no measures but counts.
+_ON_META = "the network is on the meta device, without weights; build it on another one"
+
 LARGEST = 1e150  # valid value; with larger ones the mean and the deviation overflow
 
 
@@ -186,7 +189,9 @@ def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) ->
         try:
             model = build()
             here = torch.empty(0, device=device).device  # with its index
-            elsewhere = any(tensor.device != here for tensor in tensors_of(model))
+            elsewhere = {tensor.device for tensor in tensors_of(model)} - {here}
+            if any(other.type == "meta" for other in elsewhere):
+                return _ON_META
             return model.to(device) if elsewhere else model
         except MemoryError:
             raise
@@ -305,7 +310,8 @@ def _value_of(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float | s
     except MemoryError:
         raise
     except FAILURES as error:
-        return fault(error)
+        on_meta = any(tensor.is_meta for tensor in tensors_of(model))
+        return _ON_META if on_meta else fault(error)
     return proxy.undefined if not isinstance(value, str) and math.isnan(value) else value
 
 

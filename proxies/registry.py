@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 
 from proxies.messages import unknown
-from proxies.sources import source_of
+from proxies.sources import same_definition, source_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,23 +37,32 @@ class Registry(UserDict[str, T]):
     """Objects of one kind by name, in order of registration.
 
     The kind, such as ``"proxy"``, is for messages. ``entries`` is the module that registers the
-    built-in entries; it is imported at the first look-up.
+    built-in entries; it is imported at the first look-up. ``code`` gives the function or class
+    that defines an item, by default the item or its class.
     """
 
     def __init__(
-        self, kind: str, items: Mapping[str, T] | None = None, *, entries: str | None = None
+        self,
+        kind: str,
+        items: Mapping[str, T] | None = None,
+        *,
+        entries: str | None = None,
+        code: Callable[[T], Any] = lambda item: item,
     ) -> None:
         self.kind = kind
+        self._code = code
         self._entries = entries
         self._items = dict(items or {})
 
     def register(self, name: str, item: T) -> T:
         """Add ``item`` under ``name`` and return it.
 
+        It replaces an earlier definition of itself, as of a notebook's cell that runs again.
+
         Raises:
-            ValueError: If the name is taken.
+            ValueError: If the name is taken by another definition.
         """
-        if name in self:
+        if name in self and not same_definition(self._code(self[name]), self._code(item)):
             raise ValueError(f"{self.kind} {name!r} is already registered; use another name")
         self[name] = item
         return item
@@ -145,14 +154,16 @@ class Proxy:
 
 
 #: All measures by name.
-PROXIES: Registry[Proxy] = Registry("proxy", entries="proxies.catalogue")
+PROXIES: Registry[Proxy] = Registry(
+    "proxy", entries="proxies.catalogue", code=lambda proxy: proxy.value
+)
 
 
 def register(proxy: Proxy) -> Proxy:
-    """Register a measure under its name.
+    """Register a measure under its name; an earlier definition of the same function is replaced.
 
     Raises:
-        ValueError: If the name is taken.
+        ValueError: If the name is taken by another one.
     """
     return PROXIES.register(proxy.name, proxy)
 

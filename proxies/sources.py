@@ -1,4 +1,4 @@
-"""Digest of a custom measure's code: stored with its scores, and compared when they are read."""
+"""Digests and places of custom code: of measures, stored with their scores, and of all entries."""
 
 from __future__ import annotations
 
@@ -24,14 +24,37 @@ def source_of(functions: Iterable[Callable[..., Any] | None]) -> str:
     return hashlib.sha256(b"\0".join(codes)).hexdigest()[:16] if codes else ""
 
 
+def same_definition(first: Any, second: Any) -> bool:
+    """Whether two functions, classes or objects of classes are one definition, maybe edited since.
+
+    These have one name in one module. Those without names, or within functions, may be different
+    ones, except in a notebook; asvit's own always are.
+    """
+    codes = [code.func if isinstance(code, partial) else code for code in (first, second)]
+    places = {(code.__module__, code.__qualname__) for code in map(_definition, codes)}
+    module, name = min(places)
+    if len(places) == 2 or _is_ours(module):
+        return False
+    return module == "__main__" or "<" not in name
+
+
+def _definition(code: Any) -> Any:
+    """A function or class itself, else the class of an object."""
+    return code if hasattr(code, "__qualname__") else type(code)
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] in _OURS
+
+
 def _texts(function: Any) -> list[bytes]:
     """The code of a function; empty for asvit's own."""
     if isinstance(function, partial):
         arguments = repr((function.args, sorted(function.keywords.items())))
         return [*_texts(function.func), arguments.encode()]
-    definition = function if hasattr(function, "__qualname__") else type(function)  # or an object
+    definition = _definition(function)
     module = sys.modules.get(str(definition.__module__))
-    if str(definition.__module__).partition(".")[0] in _OURS:
+    if _is_ours(str(definition.__module__)):
         return []
     try:
         if module is not None and module.__name__ != "__main__" and module.__file__:

@@ -201,7 +201,7 @@ def grow(
         rule: Name of a rule to scale by in place of measures; see
             :data:`scaling.rules.RULES`. The series is then the largest model of the rule within
             each budget, measured all the same.
-        budgets: Budgets below ``budget`` that a rule stops at.
+        budgets: Budgets below ``budget`` that a rule stops at; only with a rule.
         stop_within: Tolerance of the final size, as a fraction of the budget.
         ratio: Measured width over full width, rounded down; costs are those of the full width.
         width_multiple: Widths are multiples of this, except in a final step.
@@ -257,6 +257,14 @@ def grow(
     for name, value in (("ratio", ratio), ("stop_within", stop_within)):
         if not 0 < value <= 1:
             raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
+    start = shape_of(depths, width, expansions)
+    for name, least, sizes in (("depths", 0, start.depths), ("expansions", 1, start.expansions)):
+        if (smallest := min(sizes, default=least)) < least:
+            raise ValueError(f"{name} must be at least {least}, got {smallest}")
+    if not start.depths:
+        raise ValueError("depths has no stage; give the blocks of one or more")
+    if rule is None and budgets:
+        raise ValueError(f"budgets are where a rule stops; name one of {', '.join(RULES)}")
     by_hand = None if rule is None else RULES[rule]  # before anything is measured
     scores: ScoreCache = {} if known is None else known
     growth = _Growth(
@@ -286,7 +294,6 @@ def grow(
         width_step=width_step,
         progress=progress or (lambda _event: None),
     )
-    start = shape_of(depths, width, expansions)
     if by_hand is None:
         return growth.run(start)
     return growth.follow(by_hand, start, parse_budgets(budgets) if budgets else ())
@@ -418,22 +425,24 @@ def choose(
     return ranked, min(ties, key=lambda c: (c.cost.params, c.cost.macs))
 
 
-def check_budget(budget: Budget, start: Cost, stop_within: float) -> None:
-    """Raise a ValueError if the budget is below the start, or more than a thousand times it."""
+def check_budget(budget: Budget, start: Cost, stop_within: float, *, name: str = "") -> None:
+    """Raise a ValueError if the budget is below the start, or more than a thousand times it.
+
+    ``name`` is what messages call the budget, by default its text.
+    """
+    name = name or str(budget)
     if budget.unit == "latency" and not hasattr(start, "latency"):
         raise ValueError(
-            f"budget {budget} is a time, and cost gives none; return a proxies.counts.TimedCost "
+            f"budget {name} is a time, and cost gives none; return a proxies.counts.TimedCost "
             "with the milliseconds of a forward pass"
         )
     has = budget.of(start)
     size = f"{has:,} {UNIT_NAMES[budget.unit]}"
     if budget.gap(start) < -stop_within:
-        raise ValueError(
-            f"budget {budget} is below the start, which has {size}; give a larger one"
-        )
+        raise ValueError(f"budget {name} is below the start, which has {size}; give a larger one")
     if budget.amount > MAX_BUDGET_RATIO * has:
         most = Budget(budget.unit, MAX_BUDGET_RATIO * has)
         raise ValueError(
-            f"budget {budget} is more than {MAX_BUDGET_RATIO:,} times the start, which has "
+            f"budget {name} is more than {MAX_BUDGET_RATIO:,} times the start, which has "
             f"{size}; give at most {most}"
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
@@ -97,6 +98,13 @@ class Result:
         super().__init_subclass__()
         # A dataclass makes a representation of every field unless its class has one.
         cls.__repr__ = Result.__repr__  # type: ignore[method-assign]
+        cls.__eq__ = Result.__eq__  # type: ignore[method-assign]  # likewise
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both have one folder, and one content of result.json."""
+        if type(self) is not type(other):
+            return NotImplemented
+        return self.folder == other.folder and self.to_json() == other.to_json()
 
     def __repr__(self) -> str:
         facts = {**self.facts(), **({"folder": str(self.folder)} if self.kept else {})}
@@ -168,8 +176,14 @@ class Result:
                 f"run folder {self.folder.absolute()} is not there, nor the tables in it; read "
                 f"this {self.noun} again from where it is now"
             )
-        tables = Registry("table", {path.stem: path for path in self.folder.glob("*.csv")})
-        return _data_frame(tables[table or self.rows_in])
+        paths = sorted(self.folder.glob("*.csv"))
+        tables = Registry("table", {path.stem: path for path in paths})
+        name = table or self.rows_in
+        if not name:
+            names = ", ".join(tables)
+            do = f"name a table: {names}" if names else "there is no table in its folder either"
+            raise ValueError(f"a {self.noun} has no rows of its own; {do}")
+        return _data_frame(tables[name])
 
     def plot(self, figure: str) -> Any:
         """A figure of the run's report: notebooks show it, ``savefig`` writes it as any format.
@@ -231,8 +245,14 @@ class Result:
         check_values(provenance, {n: _PROVENANCE.get(n, Any) for n in provenance})
         whole = {**cls.unfold(content), "folder": str(folder), "provenance": provenance}
         result = from_json(whole, cls)
+        result = replace(result, next_command=cls.next_in(folder, result.next_command))
         result.to_json()  # where a part is missing that others follow from
         return result
+
+    @classmethod
+    def next_in(cls, folder: Path, command: str) -> str:
+        """What to type next of a run that is in ``folder`` now, from what its file says of it."""
+        return command
 
     def write(self) -> None:
         """Write result.json into the run folder, as a whole or not at all."""
@@ -305,6 +325,14 @@ def _data_frame(path: Path) -> DataFrame:
         if name in _TEXTS or not pd.api.types.is_numeric_dtype(frame[name]):
             frame[name] = read_cells(cells[name])
     return cast("DataFrame", frame.rename(columns=lambda name: read_cells([name])[0]))
+
+
+def training_of(folder: Path, command: str) -> str:
+    """``command``, of what ``folder`` holds now if it trains what a run ended in."""
+    words = shlex.split(command)
+    if words[:2] != ["asvit", "train"]:
+        return command
+    return shlex.join([*words[:2], str(folder), *words[3:]])
 
 
 def article(noun: str) -> str:

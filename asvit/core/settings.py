@@ -72,6 +72,7 @@ class Option:
     repeats: bool = True  # whether it is a part of the command that gives the same result again
     argument: bool = False  # whether it is typed without the option's name
     listed: bool = True  # whether the registry that completes it has every value allowed
+    several: bool = False  # whether its text may be several, separated by commas
     # Heading of the options in ``--help`` among which it stands; empty for no other.
     group: str = ""
 
@@ -242,6 +243,8 @@ def _checked(name: str, value: Any, declared: Any, option: Option) -> Any:
         return None
     if kind is str and isinstance(value, os.PathLike):
         value = os.fspath(value)
+    if option.several and isinstance(value, str):  # equal ones have one text
+        value = ",".join(part.strip() for part in value.split(","))
     if option.convert is not None:
         return option.convert(value)
     if kind is bool:

@@ -14,6 +14,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from asvit.data.kinds import PICTURES, ImageKind, Picture
+from asvit.data.texts import composed
 from proxies.messages import first_line
 
 # Called with (done, total) as images are generated or read.
@@ -57,10 +58,13 @@ class LabelledImages(Dataset[tuple[Any, int]]):
     """Images with labels: ``dataset[i]`` is (picture, label), as torchvision's datasets do."""
 
     source: str  # description of the set, for provenance
-    classes: tuple[str, ...]  # name of each label
+    classes: tuple[str, ...]  # name of each label, composed
     labels: NDArray[np.int64]  # label of each image, known without reading it, ``[len(self)]``
     # Applied to each picture by ``dataset[i]``; None returns the picture.
     transform: Transform | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.classes = tuple(map(composed, self.classes))
 
     def __len__(self) -> int:
         return len(self.labels)

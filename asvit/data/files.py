@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
@@ -21,7 +22,7 @@ from asvit.data.arrays import stored_array
 from asvit.data.base import UNREADABLE, LabelledImages, Progress, Transform, naming
 from asvit.data.copies import file_digest
 from asvit.data.kinds import GREY, PICTURES, RGB, ImageKind, Picture, the_same
-from asvit.data.texts import Texts
+from asvit.data.texts import Texts, composed
 from proxies.messages import first_line
 from proxies.tables import csv_text, read_cells
 from proxies.text import one_line, shown
@@ -54,7 +55,7 @@ _TOO_LARGE = f"it has more than {MOST_PIXELS // 10**6} million pixels; use a sma
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _MAX_DEPTH = 100  # of nested folders
-_VALIDATION_FOLDERS = ("val", "validation", "valid", "test")  # best first
+_VALIDATION_FOLDERS = ("val", "validation", "valid", "dev", "test")  # best first
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _NEEDED = ["image", "class", "part"]
@@ -80,9 +81,9 @@ class FolderDataset(LabelledImages):
         if not root.is_dir():
             raise ValueError(f"{str(root)!r} is a file; give a folder of images")
         flat, inner = list_folder(root)
-        if "train" in inner and validation_folders(root):
+        if splits := split_folders(root):
             raise ValueError(
-                f"{str(root)!r} holds splits, not classes; give {str(root / 'train')!r}"
+                f"{str(root)!r} holds splits, not classes; give {str(root / splits[0])!r}"
             )
         if flat and inner:
             raise ValueError(
@@ -93,6 +94,12 @@ class FolderDataset(LabelledImages):
         groups = (
             {name: _walk(root / name) for name in inner} if inner else {root.resolve().name: flat}
         )
+        counts = Counter(map(composed, groups))
+        if len(counts) < len(groups):
+            raise ValueError(
+                f"{str(root)!r} has two folders {counts.most_common(1)[0][0]!r}, whose names are "
+                "equal but for the form of Unicode; move the images into one"
+            )
         empty = [name for name, files in groups.items() if not files]
         if empty:
             where = root / empty[0] if inner else root
@@ -103,7 +110,7 @@ class FolderDataset(LabelledImages):
         )
         super().__init__(
             f"folder {root.resolve().name}, {len(self._files)} images, {len(groups)} classes",
-            tuple(groups),
+            tuple(counts),
             np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()]),
             transform=transform,
         )
@@ -133,22 +140,24 @@ class FolderDataset(LabelledImages):
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     """Sorted names of the images and of the folders in ``folder``."""
     with os.scandir(folder) as scan:
-        entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda e: e.name)
+        visible = [e for e in scan if not e.name.startswith(".")]
+    entries = sorted(visible, key=lambda e: (composed(e.name), e.name))
     folders = [e.name for e in entries if e.is_dir()]
     # A broken link counts as an image, so that reading it reports the error.
     images = [e.name for e in entries if e.name.lower().endswith(_LISTED) and not e.is_dir()]
     return images, folders
 
 
-def validation_folders(root: Path) -> list[str]:
-    """Names of the folders to validate on beside ``train``, the best first.
+def split_folders(root: Path) -> list[str]:
+    """Names of the folder to train on and of those to validate on, the best first, in any case.
 
-    None where ``train`` is no folder of class folders: then it is a class.
+    None unless there are both, and the one to train on has class folders: else it is a class.
     """
     inner = list_folder(root)[1] if root.is_dir() else []
-    others = [name for name in _VALIDATION_FOLDERS if name in inner]
-    divided = "train" in inner and others and list_folder(root / "train")[1]
-    return others if divided else []
+    names = {name.lower(): name for name in inner}  # of two that differ in case, the lower
+    splits = [names[name] for name in (TRAIN, *_VALIDATION_FOLDERS) if name in names]
+    both = TRAIN in names and len(splits) > 1
+    return splits if both and list_folder(root / splits[0])[1] else []
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -308,7 +317,8 @@ def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
                 raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
             row = dict(zip(header, cells, strict=True))
             size, digest = int(row.get("bytes") or 0), row.get("sha256", "")
-            images.append(ListedImage(row["image"], row["class"], row["part"], size, digest))
+            label = composed(row["class"])
+            images.append(ListedImage(row["image"], label, row["part"], size, digest))
         root = unquote(first[len(_ROOT) :].rstrip("\n"), errors="surrogateescape")
         return table.parent / root, images
     except (ValueError, csv.Error) as error:

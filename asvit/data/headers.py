@@ -1,10 +1,11 @@
 """Finds images that cannot be read, all at once and by their headers alone."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Sized
+from typing import Protocol
 
 from asvit.core.threads import in_order
-from asvit.data.base import LabelledImages, Progress
+from asvit.data.base import Progress
 from proxies.text import listed
 
 _log = logging.getLogger(__name__)
@@ -13,21 +14,35 @@ _PART = 256  # images that a thread checks in a row
 _MOST_LINES = 100
 
 
+class Images(Sized, Protocol):
+    """Images whose headers can be read, as those of :class:`asvit.data.base.LabelledImages`."""
+
+    def check(self, index: int) -> None:
+        """Read the header of an image; a ValueError says why it cannot be read."""
+
+    def name(self, index: int) -> str:
+        """The name of an image, for messages."""
+
+
 def unreadable_images(
-    images: LabelledImages, *, progress: Progress | None = None
+    images: Images, indices: Sequence[int] | None = None, *, progress: Progress | None = None
 ) -> dict[str, str]:
-    """Names of the images whose header cannot be read, and why; pixels are not decoded."""
+    """Names of the images whose header cannot be read, and why; pixels are not decoded.
+
+    Of ``images`` those at ``indices`` are read, by default all.
+    """
+    places = range(len(images)) if indices is None else indices
 
     def check(part: range) -> dict[str, str]:
         bad = {}
-        for index in part:
+        for index in (places[at] for at in part):
             try:
                 images.check(index)
             except ValueError as error:
                 bad[images.name(index)] = str(error)
         return bad
 
-    total, bad = len(images), dict[str, str]()
+    total, bad = len(places), dict[str, str]()
     parts = [range(start, min(start + _PART, total)) for start in range(0, total, _PART)]
     for part, faults in zip(parts, in_order(check, parts), strict=True):
         bad.update(faults)

@@ -22,7 +22,7 @@ from asvit.data.base import Extent, LabelledImages, naming
 from asvit.data.copies import read_extent
 from asvit.data.files import check_open, kind_of_images, read_open
 from asvit.data.kinds import ImageKind, Picture
-from asvit.data.texts import Texts
+from asvit.data.texts import Texts, composed
 from proxies.messages import first_line
 from proxies.text import shown
 
@@ -161,7 +161,7 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
         _, begin, size = labels[key]
         content = read_extent(Extent(shard, begin, min(size, _LONGEST_LABEL)))
         label = content.decode(errors="replace")
-        yield image, label.strip()
+        yield image, composed(label.strip())
 
 
 def _members(shard: Path) -> list[_Member]:

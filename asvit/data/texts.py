@@ -1,13 +1,22 @@
-"""Many texts in one buffer, of which processes share one copy; of strings they do not."""
+"""Texts: one form of Unicode for names, and many in one buffer that processes share."""
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from unicodedata import normalize
 
 import numpy as np
 
 
+def composed(name: str) -> str:
+    """``name`` in the form of Unicode (NFC) that does not depend on the system that stored it.
+
+    macOS may store an accent as a character of its own (NFD).
+    """
+    return normalize("NFC", name)
+
+
 class Texts(Sequence[str]):
-    """Texts, which may have any characters.
+    """Texts in one buffer, which may have any characters.
 
     Counting the references to a million strings would write to the memory around each, so that
     every process that loads images would soon have a copy of them all.

@@ -31,7 +31,7 @@ from asvit.data.files import (
     kind_of_files,
     list_folder,
     read_as,
-    validation_folders,
+    split_folders,
 )
 from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, PICTURES, ImageKind, Picture, the_same
@@ -92,8 +92,9 @@ def open_training_sets(
 
     Args:
         spec: ``FOLDER`` with class folders, or with ``train`` and ``val`` (or ``validation``,
-            ``valid``, ``test``) that contain them; ``TABLE.csv``; ``wds:PATTERN``,
-            ``torchvision:NAME``, ``hf:NAME``, ``digits``, ``fractal`` or ``fractal:CLASSES``.
+            ``valid``, ``dev``, ``test``) that contain them, in any case; ``TABLE.csv``;
+            ``wds:PATTERN``, ``torchvision:NAME``, ``hf:NAME``, ``digits``, ``fractal`` or
+            ``fractal:CLASSES``.
             Stored images may be followed by how to read them, as in ``FOLDER:grey``.
         validation: A folder of the same classes to validate with instead, or ``wds:PATTERN``.
         held_out: Share of the images that is held out where there is no validation part.
@@ -165,8 +166,8 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     if path.suffix == LIST and path.is_file():
         part = TEST if has_part(path, TEST) else VALIDATION
         return ListedDataset(path, part, reading=reading)
-    others = validation_folders(path)
-    return FolderDataset(path / others[-1] if others else path, reading=reading)
+    splits = split_folders(path)
+    return FolderDataset(path / splits[-1] if splits else path, reading=reading)
 
 
 class PartedPictures(LabelledImages):
@@ -180,8 +181,8 @@ class PartedPictures(LabelledImages):
 
     def __init__(self, root: Path, *, reading: str = "") -> None:
         named: dict[str, FolderDataset] = {}
-        if others := validation_folders(root):
-            named = {name: FolderDataset(root / name) for name in ("train", others[0], others[-1])}
+        if splits := split_folders(root):
+            named = {name: FolderDataset(root / name) for name in (*splits[:2], splits[-1])}
         folders = [*named.values()] or [FolderDataset(root)]
         for folder in folders[1:]:
             _check_same_classes(folders[0], folder)
@@ -296,17 +297,18 @@ def _parts(spec: str, validation: str | None) -> _Pair:
 
 def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
     """A folder of classes, or of training and validation parts."""
-    train, others = folder / "train", validation_folders(folder)
+    splits, inner = split_folders(folder), list_folder(folder)[1]
     # Beside other folders than these, "train" is the name of a class.
-    only = list_folder(folder)[1] == ["train"] and bool(list_folder(train)[1])
-    if alone or not (others or only):
-        return FolderDataset(train if others or only else folder, reading=reading), None
-    if not others:
+    if not splits and [name.lower() for name in inner] == [TRAIN]:
+        splits = inner if list_folder(folder / inner[0])[1] else []
+    if alone or not splits:
+        return FolderDataset(folder / splits[0] if splits else folder, reading=reading), None
+    if len(splits) == 1:
         raise ValueError(
-            f"{str(folder)!r} holds 'train' alone; add 'val', or give {str(train)!r} to divide it"
+            f"{str(folder)!r} holds {splits[0]!r} alone; add 'val', or give "
+            f"{str(folder / splits[0])!r} to divide it"
         )
-    parts = (train, folder / others[0])
-    first, second = (FolderDataset(part, reading=reading) for part in parts)
+    first, second = (FolderDataset(folder / name, reading=reading) for name in splits[:2])
     return first, second
 
 

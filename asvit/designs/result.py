@@ -139,11 +139,16 @@ class DesignResult(Result, Model):
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
-        """As the base does; what to type next is of the folder as it is called now."""
-        result, now = super().parse(content, folder), predict_command(folder)
-        before = result.next_command
+        """As the base does; the last command is of the folder as it is called now, too."""
+        result = super().parse(content, folder)
+        before, now = content.get("next_command", ""), result.next_command
         commands = [now if command == before else command for command in result.commands]
-        return dataclasses.replace(result, commands=commands, next_command=now)
+        return dataclasses.replace(result, commands=commands)
+
+    @classmethod
+    def next_in(cls, folder: Path, command: str) -> str:
+        """To classify pictures."""
+        return predict_command(folder)
 
     def comparable(self) -> dict[str, Any]:
         """As the base has them, with the intervals of shares of variance."""

@@ -48,6 +48,7 @@ class DesignSettings(Settings):
         "Spaces to race, as in asvit,shiftvit, or families for all (see asvit list spaces).",
         metavar="NAME",
         complete="asvit.spaces:SPACES",
+        several=True,
     )
     trainings: int = setting(24, "Trainings of the search, unless time is short.", at_least=5)
     image_size: int | None = setting(

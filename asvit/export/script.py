@@ -34,7 +34,12 @@ _REFUSED: Final = """\
 """
 _PICTURE: Final = f"""\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
-        picture = ImageOps.exif_transpose(Image.open(file, formats=formats))
+        picture = Image.open(file, formats=formats)
+        picture.load()
+        try:
+            ImageOps.exif_transpose(picture, in_place=True)
+        except Exception:  # damaged EXIF data: the picture stays as it is stored
+            pass
     if picture.mode[0] in "IF":
 {_REFUSED}\
     if picture.has_transparency_data:  # on black

@@ -15,6 +15,7 @@ from asvit.spaces.base import Architecture
 from asvit.spaces.families import PREFIX
 from proxies import Cost
 from proxies.counts import TimedCost
+from proxies.latency import CAREFUL
 from scaling.growth import check_budget, measured_shape
 from scaling.shapes import Shape, shape_of
 
@@ -23,7 +24,7 @@ class GrowthSeed:
     """The architecture that a scaling starts from, at other depths and widths.
 
     ValueError is raised where it has none, does not fit the image sizes, cannot be built at the
-    measured width, or the budget is out of its reach.
+    measured width, or the budget, if it is no time, is out of its reach.
     """
 
     def __init__(self, settings: ScaleSettings) -> None:
@@ -38,8 +39,7 @@ class GrowthSeed:
             self.space.check(self._seed, side)
         self._check_measured_width()
         if not settings.timed:
-            start = self.cost(*self.start)
-            check_budget(settings.limits[-1], start, settings.stop_within)
+            self.check_budget()
 
     def name(
         self, depths: tuple[int, ...], width: int, expansions: tuple[int, ...] | None = None
@@ -47,6 +47,13 @@ class GrowthSeed:
         """The canonical text."""
         sizes = {"depths": depths, "width": width, "expansions": expansions}
         return str(self._seed.with_(**sizes))
+
+    def check_budget(self) -> None:
+        """Refuse a budget that is out of reach of the start; one of a time takes the time."""
+        s = self._settings
+        share = f", of which growth uses {CAREFUL:.0%} as times vary," if s.timed else ""
+        name = f"{s.limits[-1]}{share}"
+        check_budget(s.targets[-1], self.cost(*self.start), s.stop_within, name=name)
 
     @property
     def measured_start(self) -> Shape:

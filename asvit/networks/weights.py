@@ -70,7 +70,8 @@ class WeightsFile:
         Raises:
             ValueError: If the weights do not fit the network.
         """
-        model = self.network.build()
+        with torch.random.fork_rng([]):
+            model = self.network.build()
         load_state(model, self.weights, what=f"the weights of {self.network.architecture}")
         return model.eval()
 

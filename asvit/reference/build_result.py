@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,8 +70,8 @@ def noise_ceiling(rows: Sequence[BuiltRow]) -> float:
     """How well one training of the architectures predicts the ranking of another.
 
     Kendall's tau-b between the accuracies of two seeds, averaged over all pairs of seeds; NaN with
-    one seed, with rows of different numbers of seeds, or with fewer than two rows without a
-    failure.
+    one seed, with rows of different numbers of seeds, with fewer than two rows without a failure,
+    or where all accuracies of a seed are equal.
     """
     whole = [row.accuracies for row in rows if not math.isnan(row.mean)]
     seeds = {len(row.accuracies) for row in rows}
@@ -121,6 +122,11 @@ class BuildResult(Result):
     failures: Mapping[str, str]  #: why a training failed, by ``ARCHITECTURE, seed N``
     num_classes: int  #: classes of the images
     training_seconds: float  #: sum over all trainings
+
+    @classmethod
+    def next_in(cls, folder: Path, command: str) -> str:
+        """To correlate measures with it."""
+        return correlate_command(folder)
 
     @property
     def table(self) -> Path:
@@ -178,3 +184,8 @@ class BuildResult(Result):
             "spread": to_json(self.spread),
             "rows": [{**to_json(row), "accuracy": finite(row.mean)} for row in self.rows],
         }
+
+
+def correlate_command(folder: Path) -> str:
+    """The command that correlates measures with the table of a run."""
+    return shlex.join(["asvit", "correlate", "--reference", str(folder / TABLE)])

@@ -72,6 +72,7 @@ class BuildSettings(ShortTrainingSettings):
         "Search space (see asvit list spaces).",
         metavar="NAME",
         complete="asvit.spaces:SPACES",
+        several=True,
     )
     n: int = setting(
         60,
@@ -111,6 +112,7 @@ class BuildSettings(ShortTrainingSettings):
         None,
         "Other numbers of steps for some families of several, as multiples: resnet=1.5,swin=0.9.",
         metavar="FAMILY=N,...",
+        several=True,
     )
 
     def check(self) -> None:

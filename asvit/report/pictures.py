@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import pickle
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from asvit.report.style import style
@@ -29,6 +30,11 @@ class Picture:
     # Its rows, and their class.
     data: tuple[Sequence[DataclassInstance], type[DataclassInstance]] = field(repr=False)
     wide: bool = False  # takes the whole width of a page
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled with its figure: what draws that may be a local function."""
+        with self._styled() as figure:
+            return {**self.__dict__, "draw": partial(pickle.loads, pickle.dumps(figure))}
 
     @cached_property
     def svg(self) -> str:

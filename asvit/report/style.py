@@ -168,7 +168,7 @@ def log_scale(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> 
     axis: Axis = getattr(axes, f"{which}axis")
     wide = max(values) > 1000 * min(values)
     axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    axis.set_major_formatter(FuncFormatter(_plain))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -226,7 +226,7 @@ def legend(figure: Figure) -> None:
     )
 
 
-def _plain(value: float) -> str:
+def _plain(value: float, _place: int | None = None) -> str:
     """A tick label: 0.02, 500, 20,000, 3M, 5G."""
     for unit, letter in ((1e9, "G"), (1e6, "M")):
         if value >= unit:

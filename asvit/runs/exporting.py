@@ -243,7 +243,8 @@ def find_source(settings: ExportSettings) -> Source:
     stored = content.network
     _check_same(settings, stored, path)
     network = replace(stored, image_size=settings.image_size or stored.image_size)
-    model = network.build()
+    with torch.random.fork_rng([]):
+        model = network.build()
     load_pretrained(model, str(path), new_head=False)  # resamples positions
     facts = {**_run_facts(path, stored), **content.facts}
     content = replace(content, network=network, weights=model.state_dict(), facts=facts)
@@ -275,7 +276,8 @@ def _plain(settings: ExportSettings, path: Path | None) -> Source:
                 f"{path} is for {len(head)} classes, not {settings.num_classes}; leave them out"
             )
         network = _named(settings, len(head))
-        model = network.build()
+        with torch.random.fork_rng([]):
+            model = network.build()
     if path is not None:
         load_pretrained(model, str(path), new_head=False)
     return WeightsFile(network, model.state_dict()), model.eval(), None

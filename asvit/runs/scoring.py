@@ -53,22 +53,22 @@ class ScoreRow:
 class Scores(Sequence[ScoreRow]):
     """The measures of several architectures, a row each, in the order in which they were given."""
 
-    def __init__(self, rows: Sequence[ScoreRow]) -> None:
-        self._rows = tuple(rows)
+    def __init__(self, rows: Sequence[ScoreRow], measures: Sequence[str]) -> None:
+        self._rows, self._measures = tuple(rows), tuple(measures)
 
     @overload
     def __getitem__(self, place: int) -> ScoreRow: ...
     @overload
     def __getitem__(self, place: slice) -> Scores: ...
     def __getitem__(self, place: int | slice) -> ScoreRow | Scores:
-        return Scores(self._rows[place]) if isinstance(place, slice) else self._rows[place]
+        rows = self._rows[place]
+        return rows if isinstance(rows, ScoreRow) else Scores(rows, self._measures)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __repr__(self) -> str:
-        measures = ", ".join(self._rows[0].scores) if self._rows else "none"
-        return f"Scores({quantity(len(self), 'architecture')}; {measures})"
+        return f"Scores({quantity(len(self), 'architecture')}; {', '.join(self._measures)})"
 
     def to_dataframe(self) -> DataFrame:
         """A pandas data frame: ``architecture``, a column for each measure, and ``reason``.
@@ -76,8 +76,9 @@ class Scores(Sequence[ScoreRow]):
         Raises:
             ImportError: If pandas is not installed.
         """
-        rows = ({"architecture": r.architecture, **r.values, "reason": r.reason} for r in self)
-        return cast("DataFrame", data_frames().DataFrame(list(rows)))
+        rows = [{"architecture": r.architecture, **r.values, "reason": r.reason} for r in self]
+        columns = ["architecture", *self._measures, "reason"]
+        return cast("DataFrame", data_frames().DataFrame(rows, columns=columns))
 
 
 @with_options(MeasuringSettings, CallOptions)
@@ -151,4 +152,4 @@ def score(
             rows.append(ScoreRow(text, scores))
             seconds = time.monotonic() - started
             tell(Progress("architecture", len(rows), len(texts), seconds=seconds, state=text))
-    return Scores(rows)
+    return Scores(rows, names)

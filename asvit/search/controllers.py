@@ -32,7 +32,7 @@ class Controller:
 
 
 #: Every controller by its name.
-CONTROLLERS: Registry[Controller] = Registry("controller")
+CONTROLLERS: Registry[Controller] = Registry("controller", code=lambda each: each.make)
 
 
 def register(name: str, description: str, *, paper: str) -> Callable[[Make], Make]:

@@ -100,6 +100,7 @@ class SearchSettings(Settings, ABC):
         "Search space (see asvit list spaces), or several, such as asvit,resnet.",
         metavar="NAME",
         complete="asvit.spaces:SPACES",
+        several=True,
     )
     controller: str = setting(
         "reinforce",

@@ -288,10 +288,10 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
     if not isinstance(arch, str):
         spaces = [space for space in SPACES.values() if isinstance(arch, space.architecture)]
         if not spaces:
-            raise ValueError(
-                f"{type(arch).__name__} is not an architecture; use a Genotype, its text or "
-                f"{PREFIX}NAME"
-            )
+            names = ("seed_architecture", "architecture")  # of results and of rows of tables
+            own = (name for name in names if isinstance(getattr(arch, name, None), str))
+            use = next(map("its {}".format, own), f"a Genotype, its text or {PREFIX}NAME")
+            raise ValueError(f"{type(arch).__name__} is not an architecture; use {use}")
         # Its own class takes precedence over a parent class.
         return min(spaces, key=lambda s: (arch not in s, type(arch) is not s.architecture)), arch
     errors = []

@@ -235,10 +235,10 @@ SPACES: Registry[SearchSpace] = Registry("space")
 
 
 def register_space(cls: type[S]) -> type[S]:
-    """Class decorator: add a space under its name.
+    """Class decorator: add a space under its name; an earlier definition of it is replaced.
 
     Raises:
-        ValueError: If the name is taken.
+        ValueError: If the name is taken by another one.
     """
     SPACES.register(cls.name, cls())
     return cls

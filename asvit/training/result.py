@@ -1,7 +1,9 @@
 """The result of a training."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from asvit.core.results import Result
@@ -46,6 +48,11 @@ class TrainResult(Result):
     saved: Mapping[str, float] | None
     bad_images: Mapping[str, int]  #: name of each unreadable image to how often it was replaced
 
+    @classmethod
+    def next_in(cls, folder: Path, command: str) -> str:
+        """To export the network."""
+        return export_command(folder)
+
     @property
     def last(self) -> EpochRow:
         """The last epoch."""
@@ -56,3 +63,8 @@ class TrainResult(Result):
         last = self.last
         balanced = {} if last.balanced is None else {"balanced_accuracy": last.best_score}
         return {"architecture": self.network.architecture, "top1": last.best_top1, **balanced}
+
+
+def export_command(folder: Path) -> str:
+    """The command that exports the network of a finished training."""
+    return shlex.join(["asvit", "export", "--weights", str(folder), "--to", "onnx"])

@@ -19,7 +19,8 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as tvf
 
 from asvit.data.base import naming
-from asvit.data.files import list_folder, open_image, read_image
+from asvit.data.files import check_as, list_folder, open_image, read_image
+from asvit.data.kinds import RGB, ImageKind
 from asvit.training.images.loaders import Batch
 from asvit.training.images.order import BatchPlan
 from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
@@ -27,6 +28,7 @@ from proxies.messages import first_line
 
 Sample = tuple[Tensor, Any]
 
+_READ = ImageKind(reading=RGB)  # how images are read: all as RGB
 _LONGEST = 50  # largest aspect ratio: the shorter side is resized to the image size
 
 
@@ -71,10 +73,23 @@ class CocoImages(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self._ids)
 
+    def path(self, index: int) -> Path:
+        """The file of an image."""
+        file: Path = self._images / self._coco.imgs[self._ids[index]]["file_name"]
+        return file
+
+    def name(self, index: int) -> str:
+        """The path of an image."""
+        return str(self.path(index))
+
+    def check(self, index: int) -> None:
+        """Read the header of an image; a ValueError names one that cannot be read."""
+        check_as(self.path(index), _READ)
+
     def __getitem__(self, index: int) -> Sample:
         entry = self._coco.imgs[self._ids[index]]
         height, width = entry["height"], entry["width"]
-        path = self._images / entry["file_name"]
+        path = self.path(index)
         image = tvf.to_image(read_image(path))
         if image.shape[-2:] != (height, width):
             raise ValueError(f"{path} is not of {width} x {height} px, as its annotations say")
@@ -184,6 +199,16 @@ class SceneImages(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def name(self, index: int) -> str:
+        """The path of an image."""
+        return str(self._files[index][0])
+
+    def check(self, index: int) -> None:
+        """Read the headers of an image and its annotation, as :meth:`CocoImages.check`."""
+        path, annotation = self._files[index]
+        check_as(path, _READ)
+        check_as(annotation, _READ)
 
     def __getitem__(self, index: int) -> Sample:
         path, annotation = self._files[index]

@@ -99,13 +99,13 @@ class Detection(Task[DetectionSettings]):
         folder = expanded(settings.data)
         self.images = CocoImages(folder, settings.train)
         self.validation = CocoImages(folder, settings.validation, crowds=True)
-        self._names = self.images.classes
-        if self._names != self.validation.classes:
+        self.names = self.images.classes
+        if self.names != self.validation.classes:
             raise ValueError(
-                f"{settings.train} has the classes {', '.join(self._names)}, and "
+                f"{settings.train} has the classes {', '.join(self.names)}, and "
                 f"{settings.validation} has {', '.join(self.validation.classes)}; use the same"
             )
-        self.classes = len(self._names)
+        self.classes = len(self.names)
         self.indices = self.images.with_objects
         self.model = detector(settings, self.classes)
         self.metric = MeanAveragePrecision(
@@ -176,7 +176,7 @@ class Detection(Task[DetectionSettings]):
         labels = (objects["labels"][likely] - 1).tolist()
         shades = colours(self.classes)
         inks = [shades[label] for label in labels]
-        words = [self._names[label] for label in labels]
+        words = [self.names[label] for label in labels]
         masks = objects["masks"][likely].bool()
         alone = masks & (masks.cumsum(0) == 1)  # where they overlap, torchvision draws black
         tinted = draw_segmentation_masks(image, alone, 0.5, inks)

@@ -60,6 +60,7 @@ class Task(ABC, Generic[S]):
         images: The training images, of which ``indices`` are used.
         validation: The images to evaluate on.
         classes: Number of classes.
+        names: Names of the classes; empty if unnamed.
         transform: Random augmentation of an image and its annotation.
         prepare: What is done to an image to evaluate on, beside its annotation.
         metric: Compares predictions with annotations; its values are in [0, 1].
@@ -70,6 +71,7 @@ class Task(ABC, Generic[S]):
 
     one_size = False
     least_images = 1
+    names: tuple[str, ...] = ()
     model: nn.Module
     images: Any
     indices: Sequence[int]

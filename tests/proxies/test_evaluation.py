@@ -125,6 +125,19 @@ def test_a_failure_is_nan_with_a_reason(factory: Callable[[], nn.Module], reason
     assert reason in score.reason
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_network_without_weights_says_so(device: str) -> None:
+    def build_on_meta() -> nn.Module:
+        return build().to("meta")
+
+    names = ["length_distortion", "snip", "params"]
+    result = measure(build_on_meta, names, repeats=1, image_size=SIDE, device=device)
+    reason = "the network is on the meta device, without weights; build it on another one"
+    for name in names[: 2 if device == "meta" else 3]:
+        assert result[name].reason == f"repeat 1 of 1: {reason}"
+    assert result["params"].valid == (device == "meta")
+
+
 def test_a_singular_kernel_fails_alone() -> None:
     found = scores(images=torch.randn(2, 3, SIDE, SIDE)[[0, 0, 1]])
     assert found["length_distortion"].valid

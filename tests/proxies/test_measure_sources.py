@@ -12,7 +12,7 @@ import pytest
 
 from proxies import PROXIES, Proxy
 from proxies.registry import sources_of
-from proxies.sources import source_of
+from proxies.sources import same_definition, source_of
 
 
 def test_measures_that_come_along_have_no_source() -> None:
@@ -82,3 +82,11 @@ def test_of_a_script_only_the_functions_count(value: Callable[..., Any]) -> None
 def test_code_that_is_nowhere_is_equal_to_none(value: Callable[..., Any]) -> None:
     code = "def value(a, b): return 1"
     assert source_of([value(code, written=False)]) != source_of([value(code, written=False)])
+
+
+def test_functions_without_names_are_different_ones_except_in_a_notebook() -> None:
+    for module, same in (("__main__", True), ("another_module", False), ("asvit.own", False)):
+        codes = [eval("lambda: 0", {"__name__": module}) for _ in range(2)]
+        assert same_definition(*codes) is same
+    assert same_definition(ModuleType("mine"), ModuleType)
+    assert not same_definition(source_of, source_of)

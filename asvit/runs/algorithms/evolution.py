@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +22,7 @@ from asvit.core.run_files import (
     TRIALS,
 )
 from asvit.core.settings import check_same_digest, check_same_images
-from asvit.data import MEAN, STD
+from asvit.data import MEAN, STD, open_training_sets
 from asvit.models.psvit_supernet import PSViTSupernet
 from asvit.networks import Network, WeightsFile, load_state
 from asvit.runs.evolution import EvolutionRun
@@ -40,7 +42,7 @@ from asvit.search.supernet_result import (
 )
 from asvit.search.supernet_space import AllowedPaths, SupernetSpace, ranked
 from asvit.training.supernets.file import SupernetFile
-from asvit.training.supernets.settings import PathAccuracies
+from asvit.training.supernets.settings import PathAccuracies, SupernetSettings
 from asvit.training.supernets.splits import Splits, load_splits
 from proxies.evaluation import resolve_device, seed_for
 
@@ -148,7 +150,7 @@ class EvolutionAlgorithm(EvolutionRun):
             evaluated=len(rows),
             reason="no new path was found any more" if short else "",
             wall_seconds=store.seconds,
-            next_command=self._training_command(),
+            next_command=training_command(self.folder, self.trained.origin.settings),
         )
 
     def _evolve(self, store: AccuracyJournal, tell: Tell) -> Sequence[PathRow]:
@@ -213,15 +215,25 @@ class EvolutionAlgorithm(EvolutionRun):
         file = WeightsFile(network, model.state_dict(), self.parts.names, facts)
         file.write(self.folder / INHERITED)
 
-    def _training_command(self) -> str:
-        """What trains the winner from scratch as long as the supernet, on as many images."""
-        s = self.trained.origin.settings
-        words = ["asvit", "train", str(self.folder), "--recipe", "small", "--data", s.data]
-        names = ["train_images", "image_size", "epochs", "batch_size", "seed"]
-        for name in [*names, "classes"] if s.data == "fractal" else names:
-            words += [f"--{name.replace('_', '-')}", str(getattr(s, name))]
-        return shlex.join(words)
-
     @cached_property
     def _origin(self) -> dict[str, str]:
         return {"folder": str(self.source), "digest": self.trained.digest}
+
+
+def training_command(folder: Path, s: SupernetSettings) -> str:
+    """What trains the winner in ``folder`` from scratch as long as the supernet.
+
+    It takes as many images, or fewer where a training holds more of them out.
+    """
+    options = {"train_images": s.train_images, "image_size": s.image_size, "epochs": s.epochs}
+    options |= {"batch_size": s.batch_size, "seed": s.seed}
+    if s.data == "fractal":
+        options["classes"] = s.classes
+    elif not s.data.startswith("fractal:"):
+        with suppress(ValueError):  # images that cannot be divided: the training says why
+            sets = open_training_sets(s.data, image_size=s.image_size, seed=s.seed, quiet=True)
+            options["train_images"] = min(s.train_images, len(sets.train))
+    words = ["asvit", "train", str(folder), "--recipe", "small", "--data", s.data]
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)

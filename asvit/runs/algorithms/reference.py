@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -27,7 +26,7 @@ from asvit.reference.build import (
     rows_of,
     to_csv,
 )
-from asvit.reference.build_result import BuildResult, BuiltRow
+from asvit.reference.build_result import BuildResult, BuiltRow, correlate_command
 from asvit.runs.checks import find_space
 from asvit.runs.reference import BuildRun
 from proxies.evaluation import resolve_device
@@ -104,9 +103,7 @@ class BuildAlgorithm(BuildRun):
             num_classes=store.num_classes,
             wall_seconds=store.seconds,
             training_seconds=round(sum(each.seconds for each in outcomes_by.values()), 3),
-            next_command=shlex.join(
-                ["asvit", "correlate", "--reference", str(self.folder / TABLE)]
-            ),
+            next_command=correlate_command(self.folder),
         )
 
     def settled(self, store: TrainingJournal, result: BuildResult) -> bool:

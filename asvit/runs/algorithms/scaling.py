@@ -117,6 +117,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         contexts = {self.settings.image_size: self.context}
         if self.settings.timed:
             self.growable.time = partial(self._time, store)
+            self.growable.check_budget()
         pool = MeasurementPool(contexts, self.workers, self._load, space=self.growable.space)
         with closing(pool):
             trajectory = self._grow(store, pool, tell)
@@ -191,7 +192,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             expansions=start.expansions,
             budget=settings.targets[-1],
             rule=settings.by_hand,
-            budgets=settings.targets[:-1],
+            budgets=settings.targets[:-1] if settings.by_hand else (),
             stop_within=settings.stop_within,
             ratio=settings.ratio,
             width_multiple=settings.width_multiple,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Self, TypeVar
 
-from asvit.core.progress import Track
+from asvit.core.progress import Track, image_progress
 from asvit.core.results import Result
 from asvit.core.settings import LARGEST, Settings, WrongOption, wrong_option
+from asvit.data.headers import Images, refuse_unreadable, unreadable_images
 from asvit.executors.base import cores
 from asvit.runs.architectures import find_architecture
 from asvit.runs.shared import SharedRun
@@ -75,6 +76,21 @@ class SharedAlgorithm(SharedRun[S, R]):
         )
         with self.processes.first_before_others():
             return Saved(read_or_restore(self.folder / self.files.state, read))
+
+    def check_images(
+        self, parts: Sequence[tuple[Images, Sequence[int]]], advice: str = ""
+    ) -> None:
+        """Read the headers of these images, rather than meet bad ones in the middle of an epoch.
+
+        ``advice`` is as of :func:`asvit.data.headers.refuse_unreadable`.
+        """
+        bad: dict[str, str] = {}
+        if self.processes.first:
+            for images, indices in parts:
+                progress = image_progress(self.progress)
+                bad |= unreadable_images(images, indices, progress=progress)
+        bad = self.processes.gather(bad)[0]
+        refuse_unreadable(bad, sum(len(indices) for _, indices in parts), advice)
 
     def tracked(self) -> AbstractContextManager[Track]:
         """What tells trackers of rows, in the first process."""

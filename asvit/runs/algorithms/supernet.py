@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ from asvit.search.supernet_space import SupernetSpace
 from asvit.training.checkpoint import Saved, check_finite, read_or_restore
 from asvit.training.step_log import StepLog
 from asvit.training.supernets.file import Origin, SupernetFile
-from asvit.training.supernets.settings import PathAccuracies, SupernetResult
+from asvit.training.supernets.settings import PathAccuracies, SupernetResult, evolve_command
 from asvit.training.supernets.single_path import SupernetTraining
 from asvit.training.supernets.splits import Splits, load_splits
 from proxies.evaluation import resolve_device, seed_for
@@ -111,7 +110,7 @@ class SupernetAlgorithm(SupernetRun):
             accuracy=self._random_paths(supernet),
             params=sum(p.numel() for p in supernet.parameters()),
             wall_seconds=before + time.monotonic() - start,
-            next_command=shlex.join(["asvit", "supernet", "evolve", str(self.folder)]),
+            next_command=evolve_command(self.folder),
         )
 
     def _train(

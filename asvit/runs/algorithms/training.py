@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,7 +19,6 @@ from asvit.core.run_files import CHECKPOINT, MODEL, previous
 from asvit.core.settings import WrongOption, fields_of
 from asvit.core.versions import versions
 from asvit.data import Preparation, TrainingSets
-from asvit.data.headers import refuse_unreadable, unreadable_images
 from asvit.data.statistics import Normalisation, channel_statistics
 from asvit.networks import Network
 from asvit.runs.algorithms.shared import SharedAlgorithm
@@ -33,7 +31,7 @@ from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.precision import resolve_precision
 from asvit.training.pretrained import load_pretrained, other_classes, weights_paths
-from asvit.training.result import TrainResult
+from asvit.training.result import TrainResult, export_command
 from asvit.training.session import Session
 from asvit.training.sets import open_sets
 from asvit.training.settings import TrainSettings
@@ -182,7 +180,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         """Train to the last epoch."""
         if store.file is None:
             if self.settings.bad_images == "stop":
-                self._check_images()
+                parts = (self.sets.train, self.sets.validation)
+                self.check_images([(part, range(len(part))) for part in parts], _ADVICE)
             self.normalisation = self._statistics()
         if self.processes.first and (line := self.settings.augmentation.left_out(self.sets.kind)):
             logger.warning("%s", line)
@@ -211,20 +210,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             saved=session.saved,
             bad_images=session.bad_images,
             wall_seconds=session.seconds,
-            next_command=shlex.join(
-                ["asvit", "export", "--weights", str(self.folder), "--to", "onnx"]
-            ),
+            next_command=export_command(self.folder),
         )
-
-    def _check_images(self) -> None:
-        """Read the headers of all images, rather than meet bad ones in the middle of an epoch."""
-        parts = (self.sets.train, self.sets.validation)
-        bad: dict[str, str] = {}
-        if self.processes.first:
-            for part in parts:
-                bad |= unreadable_images(part, progress=image_progress(self.progress))
-        bad = self.processes.gather(bad)[0]
-        refuse_unreadable(bad, sum(map(len, parts)), _ADVICE)
 
     def _statistics(self) -> Normalisation | None:
         """Mean and deviation of the channels of images that are no RGB pictures; else None."""

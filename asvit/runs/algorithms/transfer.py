@@ -65,7 +65,11 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
     def execute(self, store: Saved[Checkpoint], tell: Tell) -> R:
         """Train to the last epoch."""
         task, start = self.task, self.load()
-        origin = Origin(self.settings, start["images"], (), start["device"], (), versions())
+        if store.file is None:
+            rest = range(len(task.validation))
+            self.check_images([(task.images, task.indices), (task.validation, rest)])
+        device = start["device"]
+        origin = Origin(self.settings, start["images"], task.names, device, (), versions())
         session = Session(
             folder=self.folder,
             origin=origin if store.file is None else store.file.origin,

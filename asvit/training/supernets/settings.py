@@ -1,8 +1,10 @@
 """Settings of training a supernet, stored with its weights, and the result."""
 
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from asvit.core.results import Result
@@ -111,6 +113,16 @@ class SupernetResult(Result):
         if self.num_classes < 1 or not self.losses:
             raise ValueError("a supernet has classes and epochs")
 
+    @classmethod
+    def next_in(cls, folder: Path, command: str) -> str:
+        """To evolve its paths."""
+        return evolve_command(folder)
+
     def derived(self) -> Mapping[str, Any]:
         """The space."""
         return {"space": self.settings.space}
+
+
+def evolve_command(folder: Path) -> str:
+    """The command that searches the best path of a finished supernet."""
+    return shlex.join(["asvit", "supernet", "evolve", str(folder)])

@@ -11,6 +11,7 @@ from click.testing import Result
 
 from asvit.data import MEAN
 from asvit.networks import Network, WeightsFile
+from asvit.runs.algorithms.evolution import training_command
 from asvit.search.supernet_result import PathRow
 from asvit.search.supernet_space import AllowedPaths
 from asvit.training.short import accuracy
@@ -95,6 +96,16 @@ def test_the_next_command_trains_the_winner(evolved: tuple[Path, Result], tmp_pa
     data = json.loads(result.stdout)
     assert data["settings"]["architecture"] == json.loads(evolved[1].stdout)["architecture"]
     assert [row["epoch"] for row in data["history"]] == [1, 2]
+
+
+@pytest.mark.parametrize(("count", "most"), [(1_600, 1_600), (1_750, 1_618)])
+def test_the_next_command_asks_for_no_more_images_than_a_training_has(
+    count: int, most: int
+) -> None:
+    held_out = {"validation_images": 20, "test_images": 20}
+    settings = SupernetSettings.make(data="digits", train_images=count, **held_out)
+    command = training_command(Path("run"), settings)
+    assert f" --data digits --train-images {most} --image-size 64 " in command
 
 
 def test_more_generations_extend_an_evolution(

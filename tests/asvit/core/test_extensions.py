@@ -12,6 +12,7 @@ from asvit.core import extensions
 from asvit.core.extensions import VARIABLE, load_extensions
 from asvit.search.controllers import CONTROLLERS
 from asvit.spaces import SPACES
+from proxies.registry import PROXIES
 from tests.campaigns import forked
 
 MINE = '''
@@ -158,3 +159,40 @@ def test_without_the_variable_nothing_is_imported(monkeypatch: pytest.MonkeyPatc
     before = set(sys.modules)
     load_extensions()
     assert set(sys.modules) == before
+
+
+CELL = """
+from asvit.search.controllers import register as register_controller
+from asvit.spaces import PlainSpace, register_space
+from proxies.registry import Proxy, register
+
+def again(model, inputs):
+    return {number}
+
+register(Proxy("again", "", "higher", "", again))
+
+@register_space
+class Again(PlainSpace):
+    name, prefix, description, paper = "again", "again:", "", ""
+    dimensions = {{"depth": ({number},)}}
+
+    def network(self, choices, **sizes): ...
+
+@register_controller("again", "{number}", paper="none")
+def controller(dimensions, ways, settings): ...
+"""
+
+
+def test_a_cell_of_a_notebook_that_runs_again_replaces_what_it_registered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for names in (PROXIES, CONTROLLERS, SPACES):
+        monkeypatch.setitem(names, "again", None)  # type: ignore[arg-type]  # removed again
+        del names["again"]
+    for number in (1, 2):
+        exec(CELL.format(number=number), {"__name__": "__main__"})
+        assert PROXIES["again"].value(None, None) == number  # type: ignore[arg-type]
+        assert str(SPACES["again"].parse(f"again:{number}")) == f"again:{number}"
+        assert CONTROLLERS["again"].description == str(number)
+    with pytest.raises(ValueError, match="'again' is already registered"):
+        exec(CELL.format(number=3), {"__name__": "another_module"})

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,18 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
             ToyResult.read(tmp_path / "result.json")
 
 
+def test_what_is_read_back_is_equal(tmp_path: Path) -> None:
+    rows = [ToyRow(0, float("nan")), ToyRow(1, 2.0)]  # no tuple; and no two NaN are equal
+    result = ToyResult(
+        **{**vars(RIGHT), "folder": tmp_path, "rows": rows, "wall_seconds": 1.23456}
+    )
+    result.write()
+    assert result == ToyResult.read(tmp_path)
+    assert result != replace(result, note="so")
+    assert result != RIGHT
+    assert result != 0
+
+
 def test_it_is_shown_in_a_line() -> None:
     assert repr(RIGHT) == "ToyResult(folder='run')"
     whole = ToyResult(**{**vars(RIGHT), "rows": (ToyRow(0, 1.23456789),) * 9, "note": "so"})
@@ -94,6 +107,11 @@ def test_tables_of_the_folder_are_data_frames(tmp_path: Path) -> None:
     assert frame.reason.tolist() == ["", ""]
     with pytest.raises(ValueError, match="unknown table 'toyy'; did you mean 'toy'"):
         made.to_dataframe("toyy")
+    with pytest.raises(ValueError, match="a toy has no rows of its own; name a table: toy"):
+        made.to_dataframe()
+    (tmp_path / "toy.csv").unlink()
+    with pytest.raises(ValueError, match="has no rows of its own; there is no table in its fol"):
+        made.to_dataframe()
     with pytest.raises(ValueError, match="this toy has no folder, and so no tables; give out"):
         ToyResult(**{**vars(RIGHT), "folder": NO_FOLDER}).to_dataframe()
 

@@ -99,7 +99,7 @@ def test_wrong_folders(tmp_path: Path) -> None:
         FolderDataset(tmp_path)
 
 
-@pytest.mark.parametrize("part", ["val", "validation", "valid", "test"])
+@pytest.mark.parametrize("part", ["val", "validation", "valid", "dev", "test"])
 def test_parts_are_no_classes(tmp_path: Path, part: str) -> None:
     make(tmp_path / "train" / "1.png")
     make(tmp_path / part / "1.png")

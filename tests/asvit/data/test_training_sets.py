@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from image_folders import fill, write_mnist
 
-from asvit.data import open_training_sets
-from asvit.data.training_sets import TrainingSets, class_count
+from asvit.data import open_dataset, open_training_sets
+from asvit.data.training_sets import (
+    PartedPictures,
+    TrainingSets,
+    class_count,
+    open_test_part,
+)
 
 
 def opened(spec: object, **given: object) -> TrainingSets:
@@ -63,7 +68,7 @@ def test_the_digest_follows_the_seed_and_the_images_and_not_their_place(tmp_path
     assert opened(moved).provenance["digest"] != first
 
 
-@pytest.mark.parametrize("part", ["val", "validation", "valid", "test"])
+@pytest.mark.parametrize("part", ["val", "validation", "valid", "dev", "test"])
 def test_a_folder_of_parts(tmp_path: Path, part: str) -> None:
     fill(tmp_path / "pets" / "train", cat=3, dog=4)
     fill(tmp_path / "pets" / part, cat=2, dog=1)
@@ -72,6 +77,40 @@ def test_a_folder_of_parts(tmp_path: Path, part: str) -> None:
     sets = opened(tmp_path / "pets")
     assert [len(sets.train), len(sets.validation)] == [7, 3]
     assert sets.validation.labels.tolist() == [0, 0, 1]
+
+
+def test_classes_are_equal_in_any_form_of_unicode(tmp_path: Path) -> None:
+    linux, macos = "\u00e9", "e\u0301"  # as Linux has it, and as macOS may
+    fill(tmp_path / "train", **{macos: 3, "f": 3})
+    fill(tmp_path / "val", **{linux: 2, "f": 1})
+    sets = opened(tmp_path)
+    assert sets.classes == ("f", linux)  # in the order of their composed names
+    assert [sets.train.name(0), sets.train.name(3)] == ["f/000.png", f"{macos}/000.png"]
+    assert sets.validation.labels.tolist() == [0, 1, 1]
+    table = tmp_path / "a.csv"
+    rows = [f"train/{macos}/000.png,{macos},train", f"val/{linux}/000.png,{linux},train"]
+    table.write_text("\n".join(["image,class,part", *rows]), encoding="utf-8")
+    assert open_dataset(str(table)).classes == (linux,)
+    fill(tmp_path / "train", **{linux: 1})
+    with pytest.raises(ValueError, match=f"has two folders '{linux}', whose names are equal"):
+        opened(tmp_path)
+
+
+def test_names_of_parts_may_have_capitals(tmp_path: Path) -> None:
+    fill(tmp_path / "pets" / "Train", cat=3, dog=4)
+    with pytest.raises(ValueError, match=r"holds 'Train' alone; add 'val', or give '.*Train' to"):
+        opened(tmp_path / "pets")
+    fill(tmp_path / "pets" / "Val", cat=2, dog=1)
+    fill(tmp_path / "pets" / "TEST", cat=1, dog=1)
+    sets = opened(tmp_path / "pets")
+    assert [len(sets.train), len(sets.validation)] == [7, 3]
+    assert open_test_part(str(tmp_path / "pets")).name(0) == "cat/000.png"
+    pictures = PartedPictures(tmp_path / "pets")
+    assert pictures.parts is not None
+    assert np.unique(pictures.parts, return_counts=True)[1].tolist() == [2, 7, 3]
+    assert pictures.paths[0].exists()
+    with pytest.raises(ValueError, match=r"holds splits, not classes; give '.*Train'"):
+        open_dataset(str(tmp_path / "pets"))
 
 
 def test_train_may_be_a_class(tmp_path: Path) -> None:

@@ -185,6 +185,14 @@ def test_the_script_turns_tiff_files_of_any_orientation(
         check_script(path, kind)
 
 
+@pytest.mark.parametrize("exif", [b"Exif\0\0??", b"Exif\0\0MM\0*"])
+def test_the_script_reads_pictures_with_damaged_exif_data(
+    exif: bytes, tmp_path: Path, check_script: Answers
+) -> None:
+    Image.fromarray(numbers("uint8", 20, 26, 3)).save(tmp_path / "a.png", exif=exif)
+    check_script(tmp_path / "a.png", PICTURES)
+
+
 @pytest.mark.parametrize("order", "<>")
 def test_the_script_takes_16_bit_pictures_as_rgb_where_the_network_does(
     order: str, tmp_path: Path, check_script: Answers

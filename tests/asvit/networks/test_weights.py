@@ -26,7 +26,9 @@ def test_a_file_read_back_gives_the_same_outputs(stored: WeightsFile, tmp_path: 
     assert (again.network, again.classes, again.facts) == (NETWORK, stored.classes, FACTS)
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(again.load()(images), stored.load()(images), rtol=0, atol=0)
+    before = torch.random.get_rng_state()
     assert not again.load().training
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_weights_are_not_shown(stored: WeightsFile) -> None:

@@ -170,6 +170,7 @@ def test_too_few_rows_have_neither_spread_nor_ceiling(rows: list[BuiltRow]) -> N
         ([row(1, 1), row(2, 2), row(3, 4), row(4, 3), row(9, math.nan)], 4 / 6),
         ([row(1, 1, 3), row(2, 2, 2), row(3, 3, 1)], (1 - 1 - 1) / 3),  # the mean over pairs
         ([row(1), row(2), row(3)], math.nan),
+        ([row(1, 1), row(1, 2), row(1, 3)], math.nan),  # one seed ranks nothing
         ([row(1, 1), row(2, 2), row(3)], math.nan),  # the others say little of this one
     ],
 )

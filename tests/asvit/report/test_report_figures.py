@@ -2,6 +2,7 @@
 
 import io
 import math
+import pickle
 import re
 from collections.abc import Callable
 from itertools import combinations
@@ -15,6 +16,7 @@ from asvit.reference.build_result import BuiltRow
 from asvit.report import correlate, evolution, reference, scale, search_trained
 from asvit.report import search_figures as figures
 from asvit.report.design import CurveRow, draw_curves
+from asvit.report.pictures import Picture
 from asvit.report.search_figures import (
     CHOICE_WINDOW,
     WINDOW,
@@ -334,6 +336,19 @@ def test_what_is_shown_is_named_below_it(name: str) -> None:
     names = [text.get_text() for text in legend.get_texts()]
     assert len(set(names)) == len(names)
     assert ("failed" in names) == (name == "measures")
+
+
+def test_a_picture_is_pickled_with_its_figure() -> None:
+    picture = Picture(
+        "pairs",
+        "Pairs",
+        "How.",
+        lambda: DRAWINGS["pairs"](slice(None)),
+        (PAIRS, correlate.PairRow),
+    )
+    copy = pickle.loads(pickle.dumps(picture))
+    assert copy == picture
+    assert copy.svg == pickle.loads(pickle.dumps(copy)).svg == picture.svg
 
 
 @pytest.mark.parametrize(

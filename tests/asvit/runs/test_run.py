@@ -249,8 +249,10 @@ def test_a_run_folder_tells_its_kind(tmp_path: Path) -> None:
     assert ToyRun.files in known_files()
     (tmp_path / "run" / "result.json").unlink()
     assert kind_of(tmp_path / "run") is ToyRun
+    register_run(ToyRun)
+    Other = type("Other", (ToyRun,), {})
     with pytest.raises(ValueError, match="'toy' is already registered"):
-        register_run(ToyRun)
+        register_run(Other)
 
 
 def test_an_unknown_setting_is_a_type_error() -> None:

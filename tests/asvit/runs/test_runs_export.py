@@ -22,7 +22,7 @@ from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
 from asvit.runs import copying, exporting
 from asvit.runs.command_line import typed_options
-from asvit.runs.exporting import export_network, name_weights
+from asvit.runs.exporting import export_network, find_source, name_weights
 from asvit.runs.training import run_training
 from asvit.training.pretrained import weights_path
 from tests.asvit.export.exported_networks import graphs_traced_once
@@ -220,6 +220,16 @@ def test_plain_weights_tell_how_many_classes_there_are(tmp_path: Path) -> None:
     assert exported.content.network == NETWORK
     assert exported.trained_size is None
     assert all(torch.equal(exported.content.weights[n], t) for n, t in model.state_dict().items())
+
+
+@pytest.mark.parametrize("given", [(), (NETWORK.architecture, "plain.pth")])
+def test_loading_a_network_leaves_torchs_generator(given: tuple[str, ...], tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    torch.save(NETWORK.build().state_dict(), tmp_path / "plain.pth")
+    settings = name_weights(ExportSettings("safetensors", *(given or [str(run)]), image_size=32))
+    before = torch.random.get_rng_state()
+    find_source(settings)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_random_weights_are_the_same_every_time() -> None:

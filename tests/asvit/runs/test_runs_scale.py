@@ -198,6 +198,18 @@ def dry_run(asked: dict[str, Any], folder: Path) -> Remaining:
     return ScaleRun.make(**others, budgets=budgets, out=folder / "new").remaining()
 
 
+@pytest.mark.usefixtures("timed")
+@pytest.mark.parametrize(
+    ("budget", "words"), [("1ms", "below"), ("100s", "more than 1,000 times")]
+)
+def test_a_real_time_out_of_reach_is_named_as_it_was_asked_for(
+    tmp_path: Path, budget: str, words: str
+) -> None:
+    message = rf"^budget {budget}, of which growth uses 95% as times vary, is {words} the start,"
+    with pytest.raises(ValueError, match=message.replace("100s", "100000ms")):
+        run_scaling(out=tmp_path / "run", **{**REAL, "budget": budget})
+
+
 def test_real_growth_to_a_time_takes_each_time_once(tmp_path: Path, timed: list[str]) -> None:
     asked = {**REAL, "budget": "5ms,6ms", "latency_batch": 4}
     whole = run_scaling(out=tmp_path / "whole", **asked)

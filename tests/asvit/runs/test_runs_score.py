@@ -40,9 +40,22 @@ def test_architectures_may_be_a_column_of_a_table_or_come_one_by_one() -> None:
         assert [row.architecture for row in found] == [SEED, OTHER]
 
 
+def test_no_architecture_is_a_table_without_rows() -> None:
+    table = asvit.score([], ["params", "macs"], **SMALL)
+    assert repr(table[:]) == "Scores(0 architectures; params, macs)"
+    assert list(table.to_dataframe().columns) == ["architecture", "params", "macs", "reason"]
+
+
 def test_a_module_is_refused_by_its_class() -> None:
     with pytest.raises(ValueError, match="Identity is not an architecture; use a Genotype, its"):
         asvit.score(nn.Identity(), "params", **SMALL)
+
+
+def test_of_a_result_its_architecture_is_named() -> None:
+    (row,) = asvit.score(SEED, "params", **SMALL)
+    for of in (asvit.score, asvit.cost):
+        with pytest.raises(ValueError, match="ScoreRow is not an architecture; use its archite"):
+            of(row)  # type: ignore[operator]
 
 
 def test_one_architecture_and_a_measure_that_fails() -> None:

@@ -10,8 +10,13 @@ from rich.console import Console
 
 import asvit
 from asvit.core.console import console
-from asvit.designs.result import DesignResult, predict_command
+from asvit.designs.result import DesignResult
+from asvit.growth.result import ScaleResult
+from asvit.reference.build_result import BuildResult
+from asvit.search.result import SearchResult
+from asvit.search.supernet_result import EvolutionResult
 from asvit.training.result import TrainResult
+from asvit.training.supernets.settings import SupernetResult
 from tests.asvit.runs.stored_results import RIGHT, Kind, write_beside
 
 each = pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
@@ -31,9 +36,33 @@ def test_what_is_read_is_what_was_written(kind: Kind, tmp_path: Path) -> None:
     right = dataclasses.replace(RIGHT[kind][0], folder=tmp_path)
     right.write()
     write_beside(tmp_path)
-    if isinstance(right, DesignResult):  # which may be moved
-        right = dataclasses.replace(right, next_command=predict_command(tmp_path))
+    right = dataclasses.replace(right, next_command=kind.next_in(tmp_path, right.next_command))
     assert kind.read(tmp_path / "result.json").to_json() == right.to_json()
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        (TrainResult, "asvit export --weights a --to onnx", "asvit export --weights b --to onnx"),
+        (SupernetResult, "asvit supernet evolve a", "asvit supernet evolve b"),
+        (EvolutionResult, "asvit train a --data a", "asvit train b --data a"),
+        (ScaleResult, "asvit train a --image-size 32", "asvit train b --image-size 32"),
+        (ScaleResult, "", ""),
+        (BuildResult, "asvit correlate --reference a", "asvit correlate --reference b/table.csv"),
+        (DesignResult, "asvit predict PICTURE --weights a", "asvit predict PICTURE --weights b"),
+        (SearchResult, "asvit train 'a a' --seed 1", "asvit train b --seed 1"),
+        (SearchResult, "asvit scale --arch  a", "asvit scale --arch  a"),
+    ],
+)
+def test_what_to_type_next_is_of_the_folder_as_it_is_called_now(
+    kind: Kind, before: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    dataclasses.replace(RIGHT[kind][0], folder=Path("a"), next_command=before).write()
+    write_beside(Path("a"))
+    Path("a").rename("b")
+    assert kind.read("b").next_command == after
 
 
 @pytest.mark.parametrize(("classes", "told"), [(5, False), (6, True)])

@@ -1,9 +1,11 @@
 """Settings of searches; what holds for all settings is in ``core/test_settings.py``."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
+from asvit.designs.settings import DesignSettings
 from asvit.reference.build_settings import BuildSettings
 from asvit.search import MeasureSearchSettings, SearchSettings, TrainingSearchSettings
 
@@ -44,6 +46,17 @@ def test_a_preset_sets_some_and_one_name_is_a_list_of_one() -> None:
     changed = SearchSettings.make(repeats=3, image_size=64, images=8)
     assert (quick, SearchSettings.make()) == (changed, SearchSettings.make())
     assert SearchSettings.make(proxies="length_distortion").proxies == ("length_distortion",)
+
+
+def test_spaces_beside_commas_make_no_other_settings() -> None:
+    kinds: list[Any] = [SearchSettings, BuildSettings, partial(DesignSettings.make, data="pets")]
+    for kind in kinds:
+        make = getattr(kind, "make", kind)
+        assert make(space=" asvit, resnet") == make(space="asvit,resnet")
+    paces = [
+        BuildSettings(space="asvit,resnet", paces=f"resnet=2,{gap}asvit=3") for gap in ("", " ")
+    ]
+    assert paces[0] == paces[1]
 
 
 @pytest.mark.parametrize(

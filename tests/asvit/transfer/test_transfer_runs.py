@@ -140,6 +140,7 @@ def test_a_detector_goes_on_to_the_same_bits_and_has_a_report_with_pictures() ->
     read = partial(Checkpoint.read, kind="detection", settings=DetectionSettings, row=DetectionRow)
     one, other = (read(Path(folder, "detector.safetensors")) for folder in ("whole", "stopped"))
     assert all(torch.equal(w, other.state.weights[name]) for name, w in one.state.weights.items())
+    assert one.origin.classes == other.origin.classes == ("ellipse", "rectangle")
     assert result.values == {name: data[name] for name in result.values}
     assert len(result.to_dataframe()) == 2
     page = Path("stopped/report.html").read_text()
@@ -236,6 +237,19 @@ def test_bad_input_is_told_in_a_line(kind: str, more: Any, code: int, said: str)
     assert said in result.stderr or said == "Error"
     assert result.stderr.count("\n") == 1
     assert not Path("run/result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [("detect", "val/000001.png"), ("segment", "annotations/training/000003.png")],
+)
+def test_a_picture_without_a_header_is_named_before_the_training(kind: str, path: str) -> None:
+    make_data(4, 4)
+    Path("data", path).write_bytes(b"no picture")
+    result = run(*words(kind, epochs=2), "--quiet")
+    check_refused(result, 3, f"cannot read image 'data/{path}': it is not a BMP,")
+    assert "; repair or remove it" in result.stderr
+    assert not [*Path("run").glob("*.safetensors")]
 
 
 def test_without_network_library_or_command(monkeypatch: pytest.MonkeyPatch) -> None:
