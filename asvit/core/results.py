@@ -329,7 +329,10 @@ def _data_frame(path: Path) -> DataFrame:
 
 def training_of(folder: Path, command: str) -> str:
     """``command``, of what ``folder`` holds now if it trains what a run ended in."""
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError:  # nothing that was ever written there
+        return command
     if words[:2] != ["asvit", "train"]:
         return command
     return shlex.join([*words[:2], str(folder), *words[3:]])

@@ -15,7 +15,7 @@ _FRAME: Final = '''\
 
 import json
 import sys
-
+{SUPPRESS}
 import numpy as np  # comes with onnxruntime
 import onnxruntime
 from PIL import Image{MORE}
@@ -35,11 +35,9 @@ _REFUSED: Final = """\
 _PICTURE: Final = f"""\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
         picture = Image.open(file, formats=formats)
-        picture.load()
-        try:
+        with suppress(Exception):  # damaged EXIF data: the picture stays as it is stored
             ImageOps.exif_transpose(picture, in_place=True)
-        except Exception:  # damaged EXIF data: the picture stays as it is stored
-            pass
+        picture.load()
     if picture.mode[0] in "IF":
 {_REFUSED}\
     if picture.has_transparency_data:  # on black
@@ -120,6 +118,7 @@ def script_for(kind: ImageKind) -> str:
         FORMATS=", ".join(f'"{name}"' for name in FORMATS),
         WORD="PICTURE" if by_pillow else "IMAGE",
         ALL="pictures" if by_pillow else "images",
+        SUPPRESS="from contextlib import suppress\n" if by_pillow else "",
         MORE=", ImageOps" if by_pillow else "",
         READ=_OF_PICTURES[kind.reading] if by_pillow else _array(kind),
     )
