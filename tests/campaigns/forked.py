@@ -210,9 +210,9 @@ def modules() -> Iterator[list[ForkServerProcess]]:
     started: list[ForkServerProcess] = []
 
     def worker(words: Sequence[str], *, env: Mapping[str, str], **_how: object) -> _ServedWorker:
-        made = _ServedWorker(words, env)
-        started.append(made.process)
-        return made
+        one = _ServedWorker(words, env)
+        started.append(one.process)
+        return one
 
     popen = _ForkedWorker if parent_process() else worker
     names = {"PIPE": subprocess.PIPE, "DEVNULL": subprocess.DEVNULL}
