@@ -26,7 +26,8 @@ _AT_ONCE = 8  # of these at most, whose activations are in memory together
 
 # In a network with one of these, activations between products have outliers, which 8 bits hold
 # badly: its products alone are quantised. Others stay in 8 bits from product to product.
-_OF_TRANSFORMERS = {"LayerNormalization", "Softmax"}
+# ShiftViT's norm is an InstanceNormalization, which ONNX Runtime cannot quantise as exported.
+_OF_TRANSFORMERS = {"LayerNormalization", "Softmax", "InstanceNormalization"}
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
 
 

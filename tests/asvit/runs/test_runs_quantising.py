@@ -21,7 +21,9 @@ from asvit.data.copies import file_digest
 from asvit.data.files import TEST, TRAIN
 from asvit.designs.result import DesignResult
 from asvit.export import comparison
-from asvit.export.quantisation import Quantisation
+from asvit.export.formats import INPUT
+from asvit.export.quantisation import Quantisation, quantised
+from asvit.export.writers import graph_of
 from asvit.networks import Network, WeightsFile
 from asvit.reference.intervals import paired_difference
 from asvit.runs import copying, quantising
@@ -48,6 +50,23 @@ def _quick() -> Iterator[None]:
         patch.setattr(timing, "_WARM_UP", 0.0)
         patch.setattr(comparison, "run_copy", run_in_this_process)
         yield
+
+
+def test_a_network_of_shifts_is_quantised() -> None:
+    import onnxruntime
+
+    torch.manual_seed(0)
+    network = Network.make(architecture="shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=10)
+    model = network.build().eval()
+    graph = graph_of(model, WeightsFile(network, model.state_dict()))
+    images = torch.randn(8, 3, 32, 32)
+    copy = quantised(graph, [images.numpy()])
+    (logits,) = onnxruntime.InferenceSession(copy.SerializeToString()).run(
+        None, {INPUT: images.numpy()}
+    )
+    with torch.no_grad():
+        exact = model(images).numpy()
+    assert 0 < np.abs(logits - exact).max() < 0.1 * np.abs(exact).max()
 
 
 @pytest.fixture(scope="module")
