@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import time
 from functools import partial
 from itertools import count
 from multiprocessing.process import BaseProcess
@@ -125,12 +126,15 @@ def test_a_folder_that_is_removed_ends_its_run(campaign: Campaign, name: str) ->
 @pytest.mark.parametrize("name", marked(["reference build", "scale", "correlate"]))
 def test_a_journal_that_is_removed_ends_its_run(campaign: Campaign, name: str) -> None:
     folder = campaign.new(name, "unkept")
-    process = begun(name, folder)
-    (folder / RUN / KEPT[name]).unlink()
+    process, journal = begun(name, folder), folder / RUN / KEPT[name]
+    while not journal.exists():  # other files are written first
+        assert process.is_alive(), forked.printed(folder)
+        time.sleep(0.001)
+    journal.unlink()
     process.join(LONG)
     assert process.exitcode == 3
     assert "the journal was removed while the run went on" in told(folder)
-    assert not (folder / RUN / KEPT[name]).exists()
+    assert not journal.exists()
 
 
 YEAR = 3.2e7  # seconds
