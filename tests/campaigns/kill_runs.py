@@ -95,7 +95,7 @@ NEEDS = {"supernet evolve": ("supernet", "supernet train")}
 
 # Times, and what depends on them; everything else must be equal.
 _TIMES = frozenset(
-    {"wall_seconds", "training_seconds", "seconds", "elapsed", "images_per_second"}
+    {"wall_seconds", "run_seconds", "training_seconds", "seconds", "elapsed", "images_per_second"}
     | {
         "epoch_seconds",
         "time_fraction",
