@@ -81,7 +81,7 @@ class FolderDataset(LabelledImages):
         if not root.is_dir():
             raise ValueError(f"{str(root)!r} is a file; give a folder of images")
         flat, inner = list_folder(root)
-        if splits := split_folders(root):
+        if splits := split_folders(root, inner):
             raise ValueError(
                 f"{str(root)!r} holds splits, not classes; give {str(root / splits[0])!r}"
             )
@@ -148,12 +148,14 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     return images, folders
 
 
-def split_folders(root: Path) -> list[str]:
+def split_folders(root: Path, inner: Iterable[str] | None = None) -> list[str]:
     """Names of the folder to train on and of those to validate on, the best first, in any case.
 
     None unless there are both, and the one to train on has class folders: else it is a class.
+    ``inner`` are the folders in ``root``, which are listed if they are not given.
     """
-    inner = list_folder(root)[1] if root.is_dir() else []
+    if inner is None:
+        inner = list_folder(root)[1] if root.is_dir() else []
     names = {name.lower(): name for name in inner}  # of two that differ in case, the lower
     splits = [names[name] for name in (TRAIN, *_VALIDATION_FOLDERS) if name in names]
     both = TRAIN in names and len(splits) > 1

@@ -297,7 +297,8 @@ def _parts(spec: str, validation: str | None) -> _Pair:
 
 def _folders(folder: Path, *, alone: bool, reading: str) -> _Pair:
     """A folder of classes, or of training and validation parts."""
-    splits, inner = split_folders(folder), list_folder(folder)[1]
+    inner = list_folder(folder)[1]
+    splits = split_folders(folder, inner)
     # Beside other folders than these, "train" is the name of a class.
     if not splits and [name.lower() for name in inner] == [TRAIN]:
         splits = inner if list_folder(folder / inner[0])[1] else []
