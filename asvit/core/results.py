@@ -251,8 +251,17 @@ class Result:
 
     @classmethod
     def next_in(cls, folder: Path, command: str) -> str:
-        """What to type next of a run that is in ``folder`` now, from what its file says of it."""
-        return command
+        """What to type next of a run that is in ``folder`` now, from what its file says of it.
+
+        This one is for kinds whose runs end in what may be trained.
+        """
+        try:
+            words = shlex.split(command)
+        except ValueError:  # nothing that was ever written there
+            return command
+        if words[:2] != ["asvit", "train"]:
+            return command
+        return shlex.join([*words[:2], str(folder), *words[3:]])
 
     def write(self) -> None:
         """Write result.json into the run folder, as a whole or not at all."""
@@ -325,17 +334,6 @@ def _data_frame(path: Path) -> DataFrame:
         if name in _TEXTS or not pd.api.types.is_numeric_dtype(frame[name]):
             frame[name] = read_cells(cells[name])
     return cast("DataFrame", frame.rename(columns=lambda name: read_cells([name])[0]))
-
-
-def training_of(folder: Path, command: str) -> str:
-    """``command``, of what ``folder`` holds now if it trains what a run ended in."""
-    try:
-        words = shlex.split(command)
-    except ValueError:  # nothing that was ever written there
-        return command
-    if words[:2] != ["asvit", "train"]:
-        return command
-    return shlex.join([*words[:2], str(folder), *words[3:]])
 
 
 def article(noun: str) -> str:

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from asvit.core.codec import to_json
-from asvit.core.results import Result, training_of
+from asvit.core.results import Result
 from asvit.core.settings import fields_of
 from asvit.growth.settings import ScaleSettings
 from asvit.reference.findings import Reliability
@@ -46,11 +45,6 @@ class ScaleResult(Result):
     #: Time of a forward pass of the last model, taken again in a process of its own, where the
     #: budgets are times.
     latency: Latency | None = None
-
-    @classmethod
-    def next_in(cls, folder: Path, command: str) -> str:
-        """To train the last model."""
-        return training_of(folder, command)
 
     @property
     def reached(self) -> bool:

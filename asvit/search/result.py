@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from asvit.core.codec import Nullable, to_json
-from asvit.core.results import Result, training_of
+from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
 from asvit.core.summary import Estimate
 from asvit.reference.findings import Component, Reliability
@@ -73,11 +72,6 @@ class SearchResult(Result):
     #: Share of the variance of accuracies by cause, in a search of several families by trainings:
     #: family, topology and seed.
     variance: Mapping[str, Component] = field(default_factory=dict)
-
-    @classmethod
-    def next_in(cls, folder: Path, command: str) -> str:
-        """To train what it ended in, unless that is to grow."""
-        return training_of(folder, command)
 
     @cached_property
     def trials(self) -> Sequence[TrialRow]:

@@ -9,13 +9,12 @@ from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, ClassVar, Literal, TypedDict, get_type_hints
 
 from asvit.core.codec import to_json, value_from_json
 from asvit.core.files import read_text
 from asvit.core.journal import Journal
-from asvit.core.results import Result, training_of
+from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.supernets.settings import PathAccuracies
@@ -156,11 +155,6 @@ class EvolutionResult(Result):
     def __post_init__(self) -> None:
         if self.settings.max_macs is None:
             raise ValueError("its limit of multiply-adds is missing")
-
-    @classmethod
-    def next_in(cls, folder: Path, command: str) -> str:
-        """To train the winner in the folder."""
-        return training_of(folder, command)
 
     @cached_property
     def paths(self) -> Sequence[PathRow]:
