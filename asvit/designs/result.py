@@ -192,10 +192,9 @@ class DesignResult(Result, Model):
         alike, scratch = ", where both were trained alike,", ""
         if tuned:
             alike, scratch = ",", " and trained from scratch"
-        chosen, *_ = self.last_round
-        other = "another" if chosen.by_hand else "the best"
+        other = "another" if self.last_round[0].by_hand else "the best"
         return (
-            f"{whole}; in the last round, {self._briefly}{alike} it was {points} points [95 %] "
+            f"{whole}; {self._in_last_round}{alike} it was {points} points [95 %] "
             f"from {other} network made by hand{scratch}, {self.hand_made.architecture}: "
             f"{self.difference_in_words}{self._doubt}"
         )
@@ -212,16 +211,15 @@ class DesignResult(Result, Model):
             return whole
         next_best = max(by_hand, key=lambda racer: racer.validation)
         return (
-            f"{whole}; in the last round, {self._briefly}, where both were trained alike, it "
+            f"{whole}; {self._in_last_round}, where both were trained alike, it "
             f"reached {first.estimate} %, the next one made by hand, {next_best.architecture}, "
             f"{next_best.estimate} %"
         )
 
     @property
-    def _briefly(self) -> str:
-        """How long the last round trained the network, beside all that it had in the end."""
-        chosen, *_ = self.last_round
-        return f"of {quantity(chosen.epochs, 'epoch')}"
+    def _in_last_round(self) -> str:
+        """Where, and after how little of all that the network was trained."""
+        return f"in the last round, of {quantity(self.last_round[0].epochs, 'epoch')}"
 
     @property
     def _doubt(self) -> str:
