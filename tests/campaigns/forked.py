@@ -157,12 +157,12 @@ def fork_workers() -> None:
 class _ForkedWorker:
     """The part of :class:`subprocess.Popen` that the executors use."""
 
-    def __init__(self, _words: Sequence[str], *, env: Mapping[str, str], **_how: object) -> None:
+    def __init__(self, words: Sequence[str], *, env: Mapping[str, str], **_how: object) -> None:
         (stdin, to_worker), (from_worker, stdout) = os.pipe(), os.pipe()
         self._code: int | None = None
         self._pid = os.fork()
         if self._pid == 0:
-            _serve(stdin, stdout, env)
+            _serve(words[3:], stdin, stdout, env)
         with Path(WORKERS).open("a", encoding="utf-8") as file:
             file.write(f"{self._pid}\n")
         os.close(stdin)
@@ -182,17 +182,15 @@ class _ForkedWorker:
         return self._code
 
 
-def _serve(stdin: int, stdout: int, environment: Mapping[str, str]) -> NoReturn:
-    """Become a worker with these streams."""
-    os.setsid()
+def _serve(
+    words: Sequence[str], stdin: int, stdout: int, environment: Mapping[str, str]
+) -> NoReturn:
+    """Become ``python -P -m MODULE``, a worker, with these streams."""
     os.dup2(stdin, 0)
     os.dup2(stdout, 1)
     os.closerange(3, 1024)  # else pipes of other workers would stay open
-    sys.stdin = os.fdopen(0)
-    os.environ.clear()
-    os.environ.update(environment)
     try:
-        runpy.run_module("asvit.executors.processes", run_name="__main__")
+        _run(words, environment)
     finally:
         os._exit(1)
 
@@ -242,8 +240,8 @@ def _run_module(
         code = call(_module, words[3:], str(Path.cwd()), env, ends)
         for end in ends:
             end.close()
-        told = (Path(folder, name).read_text(errors="replace") for name in names[1:])
-        return subprocess.CompletedProcess(words, code, *told)
+        outputs = (Path(folder, name).read_text(errors="replace") for name in names[1:])
+        return subprocess.CompletedProcess(words, code, *outputs)
 
 
 def _fork(function: Callable[..., object], *arguments: Any) -> int:
@@ -286,11 +284,16 @@ def _module(
     words: Sequence[str], folder: str, environment: Mapping[str, str], ends: Sequence[Connection]
 ) -> None:
     """Become ``python -P -m MODULE ARGUMENTS`` in ``folder``, with these streams."""
-    os.setsid()
     os.chdir(folder)
     for number, end in enumerate(ends):
         os.dup2(end.fileno(), number)
         end.close()
+    _run(words, environment)
+
+
+def _run(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run ``python -P -m MODULE ARGUMENTS`` in this process, with the streams that it has."""
+    os.setsid()
     sys.stdin = os.fdopen(0)
     os.environ.clear()
     os.environ.update(environment)
