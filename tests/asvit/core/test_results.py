@@ -94,11 +94,11 @@ def test_it_is_shown_in_a_line() -> None:
 
 
 def test_tables_of_the_folder_are_data_frames(tmp_path: Path) -> None:
-    made = ToyResult(**{**vars(RIGHT), "folder": tmp_path})
+    result = ToyResult(**{**vars(RIGHT), "folder": tmp_path})
     (tmp_path / "toy.csv").write_text(
         "# a comment\nstep,name,value,reason\n0,'=x,nan,\n1,b,2.5,\n"
     )
-    frame = made.to_dataframe("toy")
+    frame = result.to_dataframe("toy")
     assert list(frame.columns) == ["step", "name", "value", "reason"]
     assert frame.step.tolist() == [0, 1]
     assert frame.name.tolist() == ["=x", "b"]  # as it was before a spreadsheet might read it
@@ -106,12 +106,12 @@ def test_tables_of_the_folder_are_data_frames(tmp_path: Path) -> None:
     assert frame.value[1] == 2.5
     assert frame.reason.tolist() == ["", ""]
     with pytest.raises(ValueError, match="unknown table 'toyy'; did you mean 'toy'"):
-        made.to_dataframe("toyy")
+        result.to_dataframe("toyy")
     with pytest.raises(ValueError, match="a toy has no rows of its own; name a table: toy"):
-        made.to_dataframe()
+        result.to_dataframe()
     (tmp_path / "toy.csv").unlink()
     with pytest.raises(ValueError, match="has no rows of its own; there is no table in its fol"):
-        made.to_dataframe()
+        result.to_dataframe()
     with pytest.raises(ValueError, match="this toy has no folder, and so no tables; give out"):
         ToyResult(**{**vars(RIGHT), "folder": NO_FOLDER}).to_dataframe()
 

@@ -148,11 +148,11 @@ def test_processes_come_to_what_this_one_does(trainer: Trainer) -> None:
     trainings = [Training(TEXT, seed) for seed in range(3)]
     expected = {one: trainer(one) for one in trainings}
     with forked.modules():
-        found = dict(train_all(trainings, SETTINGS, ["cpu", "cpu"]))
-    assert {one: of.accuracy for one, of in found.items()} == {
+        outcomes = dict(train_all(trainings, SETTINGS, ["cpu", "cpu"]))
+    assert {one: of.accuracy for one, of in outcomes.items()} == {
         one: of.accuracy for one, of in expected.items()
     }
-    assert [found[one].loss for one in trainings] == [expected[one].loss for one in trainings]
+    assert [outcomes[one].loss for one in trainings] == [expected[one].loss for one in trainings]
 
 
 def test_processes_that_die_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -222,11 +222,13 @@ def test_plain_weights_tell_how_many_classes_there_are(tmp_path: Path) -> None:
     assert all(torch.equal(exported.content.weights[n], t) for n, t in model.state_dict().items())
 
 
-@pytest.mark.parametrize("given", [(), (NETWORK.architecture, "plain.pth")])
-def test_loading_a_network_leaves_torchs_generator(given: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [(), (NETWORK.architecture, "plain.pth")])
+def test_loading_a_network_leaves_torchs_generator(
+    source: tuple[str, ...], tmp_path: Path
+) -> None:
     run = trained(tmp_path / "run")
     torch.save(NETWORK.build().state_dict(), tmp_path / "plain.pth")
-    settings = name_weights(ExportSettings("safetensors", *(given or [str(run)]), image_size=32))
+    settings = name_weights(ExportSettings("safetensors", *(source or [str(run)]), image_size=32))
     before = torch.random.get_rng_state()
     find_source(settings)
     assert torch.equal(torch.random.get_rng_state(), before)
