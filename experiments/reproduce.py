@@ -26,10 +26,10 @@ PAPERS = {
 
 _HEAD = """# The papers' tables and figures
 
-What came out here of every table and figure of the four papers. *Not trained* marks what needs
-data or hardware that we do not have; *no number* means as far as we know. Counts are
-at 224 px with 1000 classes, without norms. Tests run the commands marked *tests* and compare the
-numbers. Whether searches and growth beat chance: [evidence](evidence_searches.md).
+Every table and figure of the four papers, and what came out here. *Not trained* marks what needs
+data or hardware that we do not have; *no number* means as far as we know. Counts are at 224 px
+with 1000 classes, without norms. Tests compare the numbers where the last column says so. Whether
+searches and growth beat chance: [evidence](evidence_searches.md).
 """
 
 _FIGURE = """
@@ -40,7 +40,7 @@ _ABLATIONS = """
 ## Ablations, trained small
 
 Networks of about 1.2 M multiply-adds, fractals of 100 classes at 32 px, {steps:,} steps, {seeds}
-seeds, whose trainings see the same batches. What includes zero says nothing.
+seeds, paired: trainings of a seed see the same batches. Intervals that include zero say nothing.
 
 {table}
 """
