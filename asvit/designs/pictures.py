@@ -44,6 +44,7 @@ from asvit.data.fractals import FractalDataset
 from asvit.data.kinds import GREY, size_of
 from asvit.data.sources import fractal_classes, open_dataset
 from asvit.data.training_sets import PartedPictures
+from asvit.designs.stages import PictureFacts
 from proxies.messages import first_line
 from proxies.text import one_line
 
@@ -74,7 +75,7 @@ class PictureList:
         self._seen: Seen = {}
         self._reported = set[str]()  # pictures to test on that had changed
 
-    def make(self, tell: Tell) -> Mapping[str, Any]:
+    def make(self, tell: Tell) -> PictureFacts:
         """Read every picture, set some of each class aside, and write the list."""
         content, facts = self._listed(tell)
         self._write(content)
@@ -133,7 +134,7 @@ class PictureList:
         """
         if not self.path.exists():
             content, facts = self._listed(ignore)
-            if facts["digest"] != digest:
+            if facts.digest != digest:
                 raise ValueError(
                     f"{self.path} is missing, and the pictures in {self._source} give another "
                     f"one now; restore it from a copy, {ELSEWHERE}"
@@ -153,7 +154,7 @@ class PictureList:
         """Write the list below the line that names the folder of pictures."""
         write_text(self.path, root_line(self.path, expanded(self._source)) + content)
 
-    def _listed(self, tell: Tell) -> tuple[str, Mapping[str, Any]]:
+    def _listed(self, tell: Tell) -> tuple[str, PictureFacts]:
         """The list without its first line, and facts on the pictures."""
         images = PartedPictures(expanded(self._source).resolve(), reading=self._reading)
         check_enough(images)  # before all of them are read
@@ -203,19 +204,19 @@ class PictureList:
             for place in sorted(part)
         )
         count = Counter(part.values())
-        return content, {
-            "digest": _digest(content),
-            "classes": list(images.classes),
-            "train": len(part) - count[TEST],
-            "validation": count[VALIDATION],  # of those to train on, where they have a part
-            "test": count[TEST],
-            "sizes": _sizes(labels[[place for place in part if part[place] != TEST]]),
-            "side": int(statistics.median(sides)),
-            "channels": images.kind.channels,
-            "pixels": images.kind.stored,
-            "unreadable": unreadable,
-            "equal": [[names[place] for place in group] for group in sets_of_equal(groups)],
-        }
+        return content, PictureFacts(
+            digest=_digest(content),
+            classes=images.classes,
+            train=len(part) - count[TEST],
+            validation=count[VALIDATION],
+            test=count[TEST],
+            sizes=_sizes(labels[[place for place in part if part[place] != TEST]]),
+            side=int(statistics.median(sides)),
+            channels=images.kind.channels,
+            pixels=images.kind.stored,
+            unreadable=unreadable,
+            equal=[[names[place] for place in group] for group in sets_of_equal(groups)],
+        )
 
 
 def is_generated(data: str) -> bool:
@@ -238,7 +239,7 @@ def open_pictures(data: str) -> LabelledImages:
     return FractalDataset(fractal_classes(name), _FRACTALS, _FRACTAL_SIDE, seed=_FRACTAL_SEED)
 
 
-def sampled_facts(images: LabelledImages, *, side: int) -> Mapping[str, Any]:
+def sampled_facts(images: LabelledImages, *, side: int) -> PictureFacts:
     """About what :meth:`PictureList.make` would give, from a few of the pictures.
 
     ``side`` stands for theirs where none of these can be read.
@@ -251,14 +252,14 @@ def sampled_facts(images: LabelledImages, *, side: int) -> Mapping[str, Any]:
     labels, share = images.labels, 1 - TEST_SHARE
     if parts is not None:
         labels, share = labels[parts != TEST], 1.0
-    return {
-        "channels": images.kind.channels,
-        "classes": images.classes,
-        "side": int(statistics.median(sides or [side])),
-        "train": round(share * len(labels)),
-        "validation": 0 if parts is None else int((parts == VALIDATION).sum()),
-        "sizes": [round(share * size) for size in _sizes(labels)],
-    }
+    return PictureFacts(
+        classes=images.classes,
+        train=round(share * len(labels)),
+        validation=0 if parts is None else int((parts == VALIDATION).sum()),
+        sizes=[round(share * size) for size in _sizes(labels)],
+        side=int(statistics.median(sides or [side])),
+        channels=images.kind.channels,
+    )
 
 
 def check_enough(images: LabelledImages) -> None:

@@ -16,6 +16,7 @@ from asvit.core.results import Result
 from asvit.core.settings import fields_of
 from asvit.core.summary import Estimate
 from asvit.designs.settings import DesignSettings
+from asvit.designs.stages import Entrant
 from asvit.reference.findings import NO_INTERVAL, Component, Interval
 from asvit.search.result import shares_of_variance
 from asvit.training.balance_settings import IN_WORDS
@@ -47,22 +48,14 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Racer:
+class Racer(Entrant):
     """A network of the search or of the last round."""
 
     round: Literal["search", "last"]
-    family: str  #: name of its space
-    architecture: str  #: its text, as wide as the limits and the time allow
-    by_hand: bool  #: whether it is of a published shape
-    #: Accuracy of the validation pictures of its round, balanced where classes are; per cent.
-    validation: Nullable
     accuracy: Nullable = math.nan  #: of the test pictures, per cent; of the last round only
     accuracy_interval: Interval = NO_INTERVAL  #: its 95 % interval (Wilson's)
     epochs: int = 0  #: passes over the training images, in the last round
     chosen: bool = False  #: whether it won
-    #: Whether it is narrower than the limits allow, to be trained with more updates in the time.
-    narrowed: bool = False
-    pretrained: str = ""  #: see :attr:`Model.pretrained`
 
     @property
     def estimate(self) -> Estimate:

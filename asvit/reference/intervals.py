@@ -171,7 +171,7 @@ def _toward_mean(shares: Array, sizes: Array, mean: float) -> Array:
 def _within(centre: float, variance: float, low: float, high: float) -> Interval:
     """The normal interval around a centre, inside the bounds of the value."""
     away = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance)
-    return Interval(max(centre - away, low), min(centre + away, high))
+    return Interval(float(max(centre - away, low)), float(min(centre + away, high)))
 
 
 def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> PairedDifference:

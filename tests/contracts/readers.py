@@ -25,8 +25,9 @@ from asvit.core.settings import (
     fields_of,
 )
 from asvit.data.store import read_pictures, write_pictures
-from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.journal import DesignJournal
 from asvit.designs.settings import DesignSettings
+from asvit.designs.stages import Trained
 from asvit.evaluation.result import EvaluationResult, Measures, Tested
 from asvit.evaluation.settings import EvaluationSettings
 from asvit.export.settings import ExportSettings
@@ -77,6 +78,7 @@ VERSIONS = {"torch": "2.15.0", "timm": "1.0.27"}
 _images = {"images": IMAGES, "device": "cpu", "versions": VERSIONS}
 FAILURE = Outcome(math.nan, math.nan, 1.5, "the loss became nan in step 3")
 FAILED = Score(math.nan, math.nan, (), "higher", "singular")
+TRAINED = Trained(params=1, macs=2, command="", validation=1 / 3, epoch_seconds=1.5)
 
 
 _tested = stored_results.RIGHT[EvaluationResult][0]
@@ -218,8 +220,8 @@ JOURNALS = {
     "journal of a design": journal(
         DesignJournal, DesignSettings("pets", max_params=10**6),
         {"device": "cpu", "versions": VERSIONS},
-        lambda journal, at: journal.add_record(Stage(f"stage {at}", {"seconds": 1.5})),
-        lambda journal, at: journal.result_of(f"stage {at}") is not None,
+        lambda journal, at: journal.add_result(f"finalist-{at}", TRAINED),
+        lambda journal, at: journal.results.get(f"finalist-{at}") == TRAINED,
     ),
     "journal of a test": journal(
         EvaluationJournal, EvaluationSettings("pets", "run"),

@@ -33,6 +33,16 @@ from asvit.designs.fitting import (
 from asvit.designs.pretrained import HUB, Pretrained, candidates, check_weights, largest
 from asvit.designs.settings import FRACTALS_BELOW, DesignSettings
 from asvit.designs.sizes import Sizes
+from asvit.designs.stages import (
+    FINALISTS,
+    PRETRAINED,
+    Choice,
+    Entrant,
+    Finalists,
+    Lengths,
+    SearchPlan,
+    StageResults,
+)
 from asvit.executors import Workers
 from asvit.runs.algorithms.training import TrainAlgorithm, small_batch
 from asvit.runs.estimate import paces, training_seconds
@@ -50,8 +60,6 @@ from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)
 
-FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
-PRETRAINED = ("pretrained-1", "pretrained-2")  # those of networks that are not from scratch
 #: Of the hours. A warm start takes its share from that of the training. With more time for
 #: search and last round, none of ten designs of 15 minutes ended in another network than expected.
 SHARES = {"search": 0.05, "last round": 0.08, "training": 0.83, "rest": 0.04}
@@ -88,13 +96,13 @@ class DesignPlan:
 
     settings: DesignSettings
     folder: Path
-    results: Mapping[str, Mapping[str, Any]]  # of the finished stages, which become more
+    results: StageResults  # of the finished stages, which become more
     elapsed: Callable[[], float]  # seconds of the whole design so far
     stage_options: Callable[[str], Mapping[str, Any]]  # folder and progress of a stage's run
     workers: Workers | None = None  # of the search
     _fittings: dict[tuple[int, int], Fitting] = field(default_factory=dict, init=False)
 
-    def search(self) -> Mapping[str, Any]:
+    def search(self) -> SearchPlan:
         """How much the search trains, and at which image size, in its share of the time."""
         self.sizes.check_speed(self._sample, self.settings.image_size or SIDES[-1])
         fitting = self.fitting
@@ -128,34 +136,33 @@ class DesignPlan:
                 settings = replace(full, trainings=fewer, training_steps=max(_SHORTEST, steps))
                 if steps >= _STEPS:
                     break
-        names = ("space", "trainings", "training_steps", "paces", "image_size")
-        return {name: getattr(settings, name) for name in (*names, "max_macs", "max_params")}
+        return SearchPlan(**{name: getattr(settings, name) for name in fields_of(SearchPlan)})
 
-    def finalists(self) -> Mapping[str, Any]:
+    def finalists(self) -> Finalists:
         """The networks of the last round and the image size, as limits and time allow.
 
         The best of the search, the one made by hand of the first family, and the best of another;
         two of them where the search ranks nothing, or has had no time for all families.
         """
-        search, space = self.results["search"], load_space(self.settings.space)
-        errors, networks = list[ValueError](), dict[str, Mapping[str, Any]]()
+        search, space = self.results.search, load_space(self.settings.space)
+        errors, networks = list[ValueError](), dict[str, Entrant]()
         side = self.fitting.side
-        whole = self.results["plan"]["space"] == self.settings.space
-        wanted = len(FINALISTS) if search["ranked"] and whole else 2
-        for entry in _candidates(search["ranking"], self._first_family):
+        whole = self.results.plan.space == self.settings.space
+        wanted = len(FINALISTS) if search.ranked and whole else 2
+        for entry in _candidates(search.ranking, self._first_family):
             try:
-                arch = space.parse(entry["architecture"])
+                arch = space.parse(entry.architecture)
                 text, side, narrowed = self.fitting.fit(arch, side if networks else None)
             except ValueError as error:  # too large or slow at any width
                 errors.append(error)
                 continue
-            networks.setdefault(text, {**entry, "architecture": text, "narrowed": narrowed})
+            networks.setdefault(text, replace(entry, architecture=text, narrowed=narrowed))
             if len(networks) == wanted:
                 break
         if not networks:
             raise ValueError(f"{errors[0]}; the same command with another limit goes on from here")
         tuned = self._store_pretrained(side)
-        return {"side": side, "networks": [*networks.values()], "pretrained": tuned}
+        return Finalists(side=side, networks=[*networks.values()], pretrained=tuned)
 
     def pretrained(self, side: int, data: str | None = None) -> Sequence[Pretrained]:
         """The pretrained networks that race; none where none are asked for.
@@ -200,7 +207,7 @@ class DesignPlan:
         for one in self.pretrained(sides[-1], data):
             check_weights(one, sides, self._classes, self._channels)
 
-    def _store_pretrained(self, side: int) -> list[dict[str, Any]]:
+    def _store_pretrained(self, side: int) -> Sequence[Entrant]:
         """Write the weights of the pretrained networks that race into the run folder.
 
         That none is within the limits any more, at the images that time allows, stops nothing.
@@ -213,16 +220,16 @@ class DesignPlan:
         for name, one in zip(PRETRAINED, chosen, strict=False):
             one.file().write(self._weights(name))
         return [
-            {
-                "architecture": one.architecture,
-                "family": one.family,
-                "by_hand": False,
-                "pretrained": one.source,
-            }
+            Entrant(
+                family=one.family,
+                architecture=one.architecture,
+                by_hand=False,
+                pretrained=one.source,
+            )
             for one in chosen
         ]
 
-    def epochs(self) -> Mapping[str, Any]:
+    def epochs(self) -> Lengths:
         """How long the finalists are trained: as long as it pays, or equally long.
 
         Where the time does not allow the slowest the fewest epochs, all have fewer pictures.
@@ -238,7 +245,6 @@ class DesignPlan:
                 fewer = dict.fromkeys(plans, self._few_of_them(time / shortest))
             seconds = {name: min(took, time) for name, took in seconds.items()}
             hours = time / 3600
-        epochs = dict.fromkeys(plans, enough)  # at most
         speeds = {
             name: float(plan["time"]["images_per_second"])
             for name, plan in plans.items()
@@ -247,8 +253,13 @@ class DesignPlan:
         fractals = self._on_fractals(speeds)
         for name, (pictures, count) in fractals.items():  # in the same stage
             seconds[name] += pictures * count / speeds[name]
-        lengths = {"epochs": epochs, "hours": hours, "pictures": fewer, "fractals": fractals}
-        return {**lengths, "seconds": seconds}
+        return Lengths(
+            epochs=dict.fromkeys(plans, enough),
+            hours=hours,
+            pictures=fewer,
+            fractals=fractals,
+            seconds=seconds,
+        )
 
     def _on_fractals(self, speeds: Mapping[str, float]) -> Mapping[str, tuple[int, int]]:
         """Pictures and epochs of the trainings on fractals; fewer pictures where time is short.
@@ -267,14 +278,14 @@ class DesignPlan:
                 lengths[name] = pictures, epochs
         return lengths
 
-    def choice(self) -> Mapping[str, Any]:
+    def choice(self) -> Choice:
         """Which finalist is trained on all pictures, and for how many epochs or hours at most.
 
         One that is not expected to win has to be better by two standard errors, and far enough
         to tell how it will end: with few pictures chance would choose, and what learns fastest is
         not always best in the end.
         """
-        scores = {name: self.results[name]["validation"] for name in self.trained}
+        scores = {name: self.results.trained(name).validation for name in self.trained}
         count = self._validated
         expected = [name for name in scores if self._is_expected(self.network(name))]
         leader = max(expected or scores, key=lambda name: scores[name])
@@ -283,29 +294,29 @@ class DesignPlan:
         by_chance = 2 * _error(scores[winner], scores[leader], count)
         if scores[winner] - scores[leader] <= by_chance or not self._tells(winner):
             winner = leader
-        by_hand = [name for name in self.trained if self.network(name)["by_hand"]]
+        by_hand = [name for name in self.trained if self.network(name).by_hand]
         rival = max(by_hand, key=lambda name: scores[name], default=None)
-        whole = self.results["pictures"]["train"]
+        whole = self.results.pictures.train
         validated = self._validation_share * whole / 3  # they took a third of the time of others
         image = {  # seconds of an image to train on
-            name: self.results[name]["epoch_seconds"] / (self._pictures_of(name) + validated)
+            name: self.results.trained(name).epoch_seconds / (self._pictures_of(name) + validated)
             for name in scores
         }
         epoch = image[winner] * whole
         epochs, hours = enough_epochs(self._steps), None
         seconds = epochs * epoch
         if self.settings.hours is not None:
-            tests = self.results["pictures"]["test"] * (sum(image.values()) + image[winner])
+            tests = self.results.pictures.test * (sum(image.values()) + image[winner])
             hours = max(_FEWEST * epoch, self._left - _TESTED * tests) / 3600
             seconds = min(seconds, 3600 * hours)
-        return {
-            "winner": winner,
-            "by_hand": rival,
-            "accuracies": scores,
-            "epochs": epochs,
-            "hours": hours,
-            "seconds": {"training": seconds},
-        }
+        return Choice(
+            winner=winner,
+            by_hand=rival,
+            accuracies=scores,
+            epochs=epochs,
+            hours=hours,
+            seconds={"training": seconds},
+        )
 
     def seconds(self, data: str) -> Mapping[str, float]:
         """About how many seconds the parts take on these pictures, with nothing cut short.
@@ -334,7 +345,7 @@ class DesignPlan:
                 f"epochs of the smallest networks, tests and copies take about {clock(least)}"
             )
         rounds = dict.fromkeys(self.last_round, training)
-        pictures = self.results["pictures"]["train"]
+        pictures = self.results.pictures.train
         if self._warms(self._first_family, pictures, self._channels):
             fractals = _FRACTAL_PICTURES[1] * _FRACTAL_EPOCHS[1] / pictures * epoch
             rounds[FINALISTS[0]] += fractals
@@ -365,25 +376,24 @@ class DesignPlan:
         """The stages of the last round that have a network."""
         return [*self._networks]
 
-    def network(self, name: str) -> Mapping[str, Any]:
-        """Text, family and origin of a finalist."""
+    def network(self, name: str) -> Entrant:
+        """A network of the last round."""
         return self._networks[name]
 
     @property
-    def _networks(self) -> Mapping[str, Mapping[str, Any]]:
+    def _networks(self) -> Mapping[str, Entrant]:
         """The networks of the last round by their stages."""
-        finalists = self.results["finalists"]
+        finalists = self.results.finalists
         return {
-            **dict(zip(FINALISTS, finalists["networks"], strict=False)),
-            **dict(zip(PRETRAINED, finalists["pretrained"], strict=False)),
+            **dict(zip(FINALISTS, finalists.networks, strict=False)),
+            **dict(zip(PRETRAINED, finalists.pretrained, strict=False)),
         }
 
     @property
     def _sizes(self) -> Sequence[int]:
         """Pictures of each class to train on; one number where they are not known."""
-        pictures = self.results["pictures"]
-        sizes: Sequence[int] = pictures.get("sizes") or [pictures["train"]]
-        return sizes
+        pictures = self.results.pictures
+        return pictures.sizes or [pictures.train]
 
     @property
     def _validated(self) -> float:
@@ -402,18 +412,16 @@ class DesignPlan:
         It does where it is nearer to 100 % than to chance, or has had many updates.
         """
         updates = self.epochs_of(name) * self._pictures_of(name) / self._recipe["batch_size"]
-        half: bool = self.results[name]["validation"] >= (self._chance + 100) / 2
-        return half or updates >= _TELLING
+        half = (self._chance + 100) / 2
+        return self.results.trained(name).validation >= half or updates >= _TELLING
 
     def epochs_of(self, name: str) -> int:
         """The epochs that a network of the last round was trained for."""
-        epochs: int = self.results[name].get("epochs") or self.results["epochs"]["epochs"][name]
-        return epochs
+        return self.results.trained(name).epochs or self.results.epochs.epochs[name]
 
     def _pictures_of(self, name: str) -> int:
         """The pictures that a network of the last round was trained on."""
-        pictures: int = self.results["epochs"]["pictures"].get(name, self._fitted)
-        return pictures
+        return self.results.epochs.pictures.get(name, self._fitted)
 
     @property
     def _chance(self) -> float:
@@ -429,8 +437,7 @@ class DesignPlan:
         """Whether a network of the last round begins with weights of fractals."""
         if name in PRETRAINED:
             return False
-        pictures = self.results["pictures"]["train"]
-        return self._warms(self.network(name)["family"], pictures, self._channels)
+        return self._warms(self.network(name).family, self.results.pictures.train, self._channels)
 
     def shares(self, pictures: int, channels: int = 3) -> Mapping[str, float]:
         """The shares of the hours of a design with so many pictures to train on."""
@@ -457,14 +464,14 @@ class DesignPlan:
     @property
     def fitting(self) -> Fitting:
         """What fits images and networks to limits and time; the pictures may change before."""
-        pictures = self.results["pictures"]
-        key = pictures["side"], pictures["train"]
+        pictures = self.results.pictures
+        key = pictures.side, pictures.train
         if key not in self._fittings:
             self._fittings[key] = Fitting(
                 self.settings,
                 self.sizes,
                 self._sample[0],
-                pictures=pictures["side"],
+                pictures=pictures.side,
                 steps=self._steps,
                 pace=self._pace,
                 time=lambda: self._left * SHARES["training"] / _TRAININGS,
@@ -487,12 +494,11 @@ class DesignPlan:
 
     @property
     def _classes(self) -> int:
-        return len(self.results["pictures"]["classes"])
+        return len(self.results.pictures.classes)
 
     @property
     def _channels(self) -> int:
-        channels: int = self.results["pictures"].get("channels", 3)
-        return channels
+        return self.results.pictures.channels
 
     @property
     def _listed(self) -> str:
@@ -502,9 +508,8 @@ class DesignPlan:
     @property
     def search_settings(self) -> TrainingSearchSettings:
         """The search as it is planned."""
-        fields, plan = fields_of(TrainingSearchSettings), self.results["plan"]
-        settings = self._search(plan["image_size"], self._listed)
-        return replace(settings, **{name: plan[name] for name in plan if name in fields})
+        plan = self.results.plan
+        return replace(self._search(plan.image_size, self._listed), **vars(plan))
 
     def finalist(
         self,
@@ -519,24 +524,24 @@ class DesignPlan:
 
         A ``warm`` one begins with the weights of its training on fractals.
         """
-        text, side = self.network(name)["architecture"], self.results["finalists"]["side"]
+        text, side = self.network(name).architecture, self.results.finalists.side
         options = {**self._tuning(name), "train_images": pictures, "hours": hours}
         if name in PRETRAINED:
             options |= {"weights": str(self._weights(name)), "new_head": True}
         elif warm:
-            options |= {"weights": str(self.folder / _on_fractals(name)), "new_head": True}
+            options |= {"weights": str(self.folder / _fractals_folder(name)), "new_head": True}
         return self._training(text, side, epochs, name, **options)
 
     def fractals(self, name: str, pictures: int, epochs: int) -> TrainAlgorithm:
         """The training of a network of the last round on so many fractals."""
-        text, side = self.network(name)["architecture"], self.results["finalists"]["side"]
+        text, side = self.network(name).architecture, self.results.finalists.side
         classes = int(_FRACTALS.partition(":")[2])
         count = {"train_images": pictures, "validation_images": classes}
         return self._training(
             text,
             side,
             epochs,
-            _on_fractals(name),
+            _fractals_folder(name),
             data=_FRACTALS,
             **{**recipe_for(pictures), **count, "teacher": None, "teacher_weights": None},
         )
@@ -547,25 +552,23 @@ class DesignPlan:
         Where these do not tell how it will end, it begins as it did there: a whole schedule of
         few updates leaves weights that learn more slowly than fresh ones.
         """
-        choice = self.results["choice"]
-        winner, weights = choice["winner"], dict[str, Any]()
+        choice = self.results.choice
+        winner, weights = choice.winner, dict[str, Any]()
         if winner in PRETRAINED or self._tells(winner):
             weights = {"weights": str(self.folder / winner)}
-        elif winner in self.results["epochs"]["fractals"]:
-            weights = {"weights": str(self.folder / _on_fractals(winner)), "new_head": True}
-        text = self.network(winner)["architecture"]
-        side, epochs = self.results["finalists"]["side"], choice["epochs"]
+        elif winner in self.results.epochs.fractals:
+            weights = {"weights": str(self.folder / _fractals_folder(winner)), "new_head": True}
         return self._training(
-            text,
-            side,
-            epochs,
+            self.network(winner).architecture,
+            self.results.finalists.side,
+            choice.epochs,
             "training",
             **self._tuning(winner),
             **weights,
-            hours=choice.get("hours"),
+            hours=choice.hours,
             train_on_validation=True,
             # Their accuracy says nothing any more.
-            validation_images=len(self.results["pictures"]["classes"]),
+            validation_images=self._classes,
         )
 
     def _training(
@@ -672,18 +675,18 @@ class DesignPlan:
         Weights of a few thousand pictures take the usual one: ResNets that were trained on
         fractals came out worse at a half and a quarter of it, on drawn pictures and on digits.
         """
-        published = self.network(name).get("pretrained", "").startswith(PREFIX)
+        published = self.network(name).pretrained.startswith(PREFIX)
         return {"learning_rate": _TUNING * self._recipe["learning_rate"]} if published else {}
 
-    def _is_expected(self, network: Mapping[str, Any]) -> bool:
+    def _is_expected(self, network: Entrant) -> bool:
         """Whether a network would be expected to win before the last round.
 
         Of the first family that is the one made by hand, unless the search ranks.
         """
-        if "pretrained" in network:
+        if network.pretrained:
             return True
-        chosen: bool = network["by_hand"] or self.results["search"]["ranked"]
-        return chosen and network["family"] == self._first_family
+        chosen = network.by_hand or self.results.search.ranked
+        return chosen and network.family == self._first_family
 
     @property
     def _first_family(self) -> str:
@@ -693,13 +696,12 @@ class DesignPlan:
 
     @property
     def _recipe(self) -> Mapping[str, Any]:
-        return recipe_for(self.results["pictures"]["train"])
+        return recipe_for(self.results.pictures.train)
 
     @property
     def _steps(self) -> int:
         """Updates of an epoch on all pictures."""
-        pictures: int = self.results["pictures"]["train"]
-        return max(1, int(pictures / self._recipe["batch_size"]))
+        return max(1, int(self.results.pictures.train / self._recipe["batch_size"]))
 
     def _few_of_them(self, share: float) -> int:
         """A share of the pictures of the last round: not quite all at most.
@@ -713,15 +715,13 @@ class DesignPlan:
     @property
     def _fitted(self) -> int:
         """About how many pictures the networks of the last round are trained on."""
-        pictures: int = self.results["pictures"]["train"]
-        return max(1, round((1 - self._validation_share) * pictures))
+        return max(1, round((1 - self._validation_share) * self.results.pictures.train))
 
     @property
     def _validation_share(self) -> float:
         """Share of the pictures to train on that the last round is decided by."""
-        pictures = self.results["pictures"]
-        apart: int = pictures.get("validation", 0)
-        return apart / pictures["train"] or VALIDATION_SHARE
+        pictures = self.results.pictures
+        return pictures.validation / pictures.train or VALIDATION_SHARE
 
     @property
     def _left(self) -> float:
@@ -747,23 +747,23 @@ def recipe_for(pictures: int) -> Mapping[str, Any]:
 
 def stage_files() -> Sequence[str]:
     """The files of the runs of all stages, relative to the run folder."""
-    trained = (*FINALISTS, *map(_on_fractals, FINALISTS), *PRETRAINED, "training")
+    trained = (*FINALISTS, *map(_fractals_folder, FINALISTS), *PRETRAINED, "training")
     files = {"search": SearchRun.files, **dict.fromkeys(trained, TrainRun.files)}
     return [f"{stage}/{name}" for stage, own in files.items() for name in own.names]
 
 
-def _candidates(ranking: Sequence[Mapping[str, Any]], first: str) -> Iterable[Mapping[str, Any]]:
+def _candidates(ranking: Sequence[Entrant], first: str) -> Iterable[Entrant]:
     """The networks of a search, in the order in which the last round takes them."""
-    by_hand = [entry for entry in ranking if entry["by_hand"]]
-    by_hand.sort(key=lambda entry: entry["family"] != first)
+    by_hand = [entry for entry in ranking if entry.by_hand]
+    by_hand.sort(key=lambda entry: entry.family != first)
     best = [ranking[0], *by_hand[:1]]
-    families = {entry["family"] for entry in best}
-    others = [entry for entry in ranking if entry["family"] not in families]
+    families = {entry.family for entry in best}
+    others = [entry for entry in ranking if entry.family not in families]
     order = [*best, *others, *by_hand, *ranking]
-    return {entry["architecture"]: entry for entry in order}.values()
+    return {entry.architecture: entry for entry in order}.values()
 
 
-def _on_fractals(name: str) -> str:
+def _fractals_folder(name: str) -> str:
     """The folder of the training on fractals of a network of the last round."""
     return f"{name}-fractals"
 

@@ -15,7 +15,6 @@ from typing import Any, Self
 import numpy as np
 
 from asvit.core.answers import Answer, write_answers
-from asvit.core.codec import from_json, to_json
 from asvit.core.console import clock
 from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
@@ -25,7 +24,7 @@ from asvit.data.base import LabelledImages
 from asvit.data.files import TEST, ListedDataset, read_as, write_pictures
 from asvit.data.preparation import shown_channels
 from asvit.designs.fitting import SIDES
-from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.journal import DesignJournal
 from asvit.designs.pictures import (
     PictureList,
     check_enough,
@@ -42,8 +41,17 @@ from asvit.designs.result import (
     predict_command,
 )
 from asvit.designs.sizes import Sizes, limits_of
+from asvit.designs.stages import (
+    Copies,
+    Entrant,
+    PictureFacts,
+    SearchOutcome,
+    Share,
+    StageResults,
+    Tested,
+    Trained,
+)
 from asvit.export.formats import FOLDER_FILES, FORMATS
-from asvit.reference.findings import Component, Interval
 from asvit.reference.intervals import (
     Estimate,
     balanced_accuracy,
@@ -79,7 +87,7 @@ from asvit.training.metrics import MOST_PICTURES, predictions_of, seconds_of_an_
 from asvit.training.pretrained import weights_paths
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
-from proxies.latency import COMMAND, time_in_words
+from proxies.latency import COMMAND, Latency, time_in_words
 from proxies.messages import first_line
 
 logger = logging.getLogger(__name__)
@@ -103,7 +111,7 @@ _COPIES: Sequence[tuple[str, str, Mapping[str, Any]]] = (  # format, name, and h
 class DesignAlgorithm(DesignRun):
     """Executes a design."""
 
-    results: dict[str, Mapping[str, Any]] = field(default_factory=dict, init=False)  # by stage
+    results: StageResults = field(default_factory=StageResults, init=False)
     _looked: bool = field(default=False, init=False)  # whether pretrained networks were checked
     _tell: Tell = field(default_factory=lambda: ignore, init=False)  # of the stage under way
     _journal: DesignJournal = field(init=False, repr=False, compare=False)
@@ -143,7 +151,7 @@ class DesignAlgorithm(DesignRun):
         )
 
     @property
-    def stages(self) -> Mapping[str, Callable[[], Mapping[str, Any]]]:
+    def stages(self) -> Mapping[str, Callable[[], object]]:
         """What is done, in this order. The results are stored in the journal."""
         return {
             "pictures": self._list_pictures,
@@ -168,10 +176,10 @@ class DesignAlgorithm(DesignRun):
         limits = limits_of(s).limits_in_words
         first = f"designing a network for {s.data}: {limits or 'within no limits'}"
         if s.hours is not None:
-            shares = self.plan.shares(facts["train"], facts["channels"])
+            shares = self.plan.shares(facts.train, facts.channels)
             times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in shares.items())
             more = [f"plan: {', '.join(times)}"]
-        uneven = imbalance(facts["sizes"])
+        uneven = imbalance(facts.sizes)
         if words := balance_in_words(s.balance_for(uneven), uneven):
             more.append(words)
         if s.teacher is None and s.pretrained is None and self._images.kind.picture:
@@ -186,7 +194,7 @@ class DesignAlgorithm(DesignRun):
         return open_pictures(self.settings.data)
 
     @cached_property
-    def _sampled_facts(self) -> Mapping[str, Any]:
+    def _sampled_facts(self) -> PictureFacts:
         """About what the first stage gives."""
         return sampled_facts(self._images, side=SIDES[0])
 
@@ -223,9 +231,9 @@ class DesignAlgorithm(DesignRun):
         if s.teacher is None and s.pretrained is None:
             return start
         journal = peeked(self)
-        if s.pretrained is not None and journal.result_of("finalists") is None:
+        if s.pretrained is not None and "finalists" not in journal.results:
             self._check_pretrained(journal)
-        if s.teacher is None or journal.result_of("training") is not None:
+        if s.teacher is None or "training" in journal.results:
             return start
         classes, kind = self._images.classes, self._images.kind
         teacher: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
@@ -238,7 +246,7 @@ class DesignAlgorithm(DesignRun):
         """Check once, as it may time networks, that pretrained ones race and have weights."""
         if self._looked:
             return
-        self.results["pictures"] = journal.result_of("pictures") or self._sampled_facts
+        self.results["pictures"] = journal.results.get("pictures", self._sampled_facts)
         self.plan.check_pretrained(self.settings.data)
         self._looked = True
 
@@ -257,7 +265,7 @@ class DesignAlgorithm(DesignRun):
         start = store.settings or self.settings
         names = start.data, self.settings.data
         moved = () if any(map(is_generated, names)) else self.may_change
-        if store.result_of("finalists") is not None:
+        if "finalists" in store.results:
             return moved
         # A limit of sizes is the first one that widths are multiples for.
         multiple = ("width_multiple",) if start.width_multiple is None else ()
@@ -265,7 +273,6 @@ class DesignAlgorithm(DesignRun):
 
     def check_store(self, store: DesignJournal) -> None:
         """Check that pictures in another folder are the same."""
-        pictures = store.result_of("pictures")
         names = (store.settings or self.settings).data, self.settings.data
         then, now_named = map(split_reading, names)
         if then[1] != now_named[1]:
@@ -274,8 +281,8 @@ class DesignAlgorithm(DesignRun):
                 f"({names[0]}, now {names[1]}); {ELSEWHERE}"
             )
         before, now = (expanded(folder).resolve() for folder, _ in (then, now_named))
-        if pictures and before != now:
-            self.picture_list.check_moved(pictures["digest"])
+        if "pictures" in store.results and before != now:
+            self.picture_list.check_moved(store.results.pictures.digest)
 
     def plan_facts(self) -> Mapping[str, Any]:
         """Pictures and classes, which stages are done, and about how long all takes.
@@ -284,7 +291,7 @@ class DesignAlgorithm(DesignRun):
             ValueError: If the hours are too few, or the pictures of a class.
         """
         images, journal = self._images, peeked(self)
-        self.results.update((stage.name, stage.result) for stage in journal.records)
+        self.results.update(journal.results)
         if "pictures" not in self.results:
             check_enough(images)
         done = [name for name in self.stages if name in self.results]
@@ -301,8 +308,7 @@ class DesignAlgorithm(DesignRun):
         self._journal, resumed = store, len(store.records)
         self.results.clear()
         for place, (name, work) in enumerate(self.stages.items(), 1):
-            result = store.result_of(name)
-            if result is None:
+            if name not in store.results:
                 self._check_pictures(name)
                 self._tell = self._within(name, place, self.progress)
                 start = Progress("stage", place - 1, len(self.stages), resumed=resumed)
@@ -310,31 +316,32 @@ class DesignAlgorithm(DesignRun):
                 began = store.elapsed
                 result = work()
                 # Time of a session that was killed in the stage is known to its runs alone.
-                store.add_time(max(0.0, result.get("run_seconds", 0.0) - (store.elapsed - began)))
-                store.add_record(Stage(name, result))
-            self.results[name] = result
+                took = getattr(result, "run_seconds", 0.0)
+                store.add_time(max(0.0, took - (store.elapsed - began)))
+                store.add_result(name, result)
+            self.results[name] = store.results[name]
         return self._concluded(store)
 
     def conclude(self, store: DesignJournal, result: DesignResult) -> DesignResult:
         """Check pictures in another folder, and write their list where it is not there."""
         self.check_store(store)
-        self.picture_list.restore((store.result_of("pictures") or {})["digest"])
+        self.picture_list.restore(store.results.pictures.digest)
         return result
 
     def _check_pictures(self, stage: str) -> None:
         """Check the pictures that a stage and those after it need."""
         if "pictures" in self.results and "test" not in self.results:
-            self.picture_list.check(self.results["pictures"]["digest"], training=stage != "test")
+            self.picture_list.check(self.results.pictures.digest, training=stage != "test")
 
     def _within(self, name: str, place: int, tell: Tell) -> Tell:
         """``tell`` for what a stage does; the stage is added to its progress."""
         s, journal, total = self.settings, self._journal, len(self.stages)
-        planned = {
-            **self.results.get("epochs", {}).get("seconds", {}),
-            **self.results.get("choice", {}).get("seconds", {}),
-        }
+        planned = dict[str, float]()
+        for plan in ("epochs", "choice"):
+            if plan in self.results:
+                planned |= self.results[plan].seconds
         if s.hours is not None:
-            planned = {**planned, "search": 3600 * s.hours * SHARES["search"]}
+            planned["search"] = 3600 * s.hours * SHARES["search"]
 
         def with_stage(progress: Progress) -> None:
             left = math.nan if s.hours is None else 3600 * s.hours - journal.elapsed
@@ -358,7 +365,7 @@ class DesignAlgorithm(DesignRun):
 
     # The stages, but for those of the plan.
 
-    def _list_pictures(self) -> Mapping[str, Any]:
+    def _list_pictures(self) -> PictureFacts:
         """Read the pictures, and divide them; generated ones are written first."""
         if is_generated(self.settings.data):
             places, folder = range(len(self._images)), self._generated
@@ -366,7 +373,7 @@ class DesignAlgorithm(DesignRun):
             write_pictures(images, places, folder, image_progress(self._tell))
         return self.picture_list.make(self._tell)
 
-    def _search(self) -> Mapping[str, Any]:
+    def _search(self) -> SearchOutcome:
         """Short trainings, what they rank, and what they make one expect."""
         settings, options = self.plan.search_settings, self._stage_options("search")
         result = SearchAlgorithm(settings=settings, workers=self.workers, **options).run()
@@ -382,31 +389,37 @@ class DesignAlgorithm(DesignRun):
                 "networks, and the time of a third goes to the training",
                 trust or "there is none",
             )
-        return {
-            "ranking": _ranking(result),
-            "ranked": ranked,
-            "variance": to_json(result.variance),
-            "prediction": "; ".join(filter(None, (expected, trust))),
-            "command": result.provenance["command"],
-            "run_seconds": result.wall_seconds,
-        }
+        return SearchOutcome(
+            ranking=_ranking(result),
+            ranked=ranked,
+            variance=result.variance,
+            prediction="; ".join(filter(None, (expected, trust))),
+            command=result.provenance["command"],
+            run_seconds=result.wall_seconds,
+        )
 
-    def _last_round(self, name: str) -> Mapping[str, Any]:
+    def _last_round(self, name: str) -> Trained | None:
         """Train a finalist; nothing where there are fewer."""
         if name not in self.plan.trained:
-            return {}
-        lengths = self.results["epochs"]
-        first, fewer = lengths["fractals"], lengths["pictures"].get(name)
-        before = [self.plan.fractals(name, *first[name]).run()] if name in first else []
-        long = {"pictures": fewer, "hours": lengths.get("hours")}
-        trained = _trained(
-            self.plan.finalist(name, lengths["epochs"][name], **long, warm=name in first)
+            return None
+        lengths = self.results.epochs
+        warm = name in lengths.fractals
+        before = [self.plan.fractals(name, *lengths.fractals[name]).run()] if warm else []
+        training = self.plan.finalist(
+            name,
+            lengths.epochs[name],
+            hours=lengths.hours,
+            pictures=lengths.pictures.get(name),
+            warm=warm,
         )
-        seconds = sum((result.wall_seconds for result in before), trained["run_seconds"])
-        commands = [result.provenance["command"] for result in before]
-        return {**trained, "before": commands, "run_seconds": seconds}
+        trained = _trained(training)
+        return replace(
+            trained,
+            before=[result.provenance["command"] for result in before],
+            run_seconds=sum((result.wall_seconds for result in before), trained.run_seconds),
+        )
 
-    def _test(self) -> Mapping[str, Any]:
+    def _test(self) -> Tested:
         """The networks on the pictures set aside, but for those that have changed."""
         pictures = self._tested
         left_out = dict(self.picture_list.changed(TEST))
@@ -433,23 +446,24 @@ class DesignAlgorithm(DesignRun):
                 f"{len(left_out)} of {len(pictures)} pictures to test on are not what the design "
                 f"in {self.folder} began with: {in_words(left_out)}; put them back, {ELSEWHERE}"
             )
-        right, result = dict[str, list[bool]](), dict[str, Any]()
-        balanced = dict[str, list[float]]()
+        right = dict[str, list[bool]]()
+        accuracies, balanced = dict[str, Share](), dict[str, Share]()
         for name, labels in guesses.items():
             right[name] = [labels[place] == files[place][2] for place in tested]
             by_class: dict[str, list[bool]] = {}
             for place, is_right in zip(tested, right[name], strict=True):
                 by_class.setdefault(files[place][2], []).append(is_right)
-            result[name] = _per_cent(proportion(sum(right[name]), len(tested)))
+            accuracies[name] = _per_cent(proportion(sum(right[name]), len(tested)))
             balanced[name] = _per_cent(balanced_accuracy([*by_class.values()]))
-        result |= {"pictures": len(tested), "left_out": left_out, "balanced": balanced}
         self._write_predictions([files[place] for place in tested], [first[p] for p in tested])
-        choice = self.results["choice"]
-        if choice["by_hand"] in (None, choice["winner"]):
+        result = Tested(
+            pictures=len(tested), left_out=left_out, accuracies=accuracies, balanced=balanced
+        )
+        choice = self.results.choice
+        if choice.by_hand in (None, choice.winner):
             return result
-        apart = paired_difference(right[choice["winner"]], right[choice["by_hand"]])
-        difference = [100 * share for share in (apart.value, *apart.interval)]
-        return {**result, "difference": difference, "difference_p": apart.p}
+        apart = paired_difference(right[choice.winner], right[choice.by_hand])
+        return replace(result, difference=_per_cent(apart), difference_p=apart.p)
 
     @property
     def _tested(self) -> ListedDataset:
@@ -467,7 +481,7 @@ class DesignAlgorithm(DesignRun):
             for guess in prediction.guesses[:1]
         ]
         write_answers(self.folder / ANSWERS, answers)
-        classes, paths = self.results["pictures"]["classes"], [file[1] for file in files]
+        classes, paths = self.results.pictures.classes, [file[1] for file in files]
         kind = self._tested.kind
         predictions_of(
             classes,
@@ -477,18 +491,16 @@ class DesignAlgorithm(DesignRun):
             shown=shown_channels(kind),
         ).write(self.folder / PREDICTIONS)
 
-    def _measure_latency(self) -> Mapping[str, Any]:
+    def _measure_latency(self) -> Mapping[str, Latency]:
         """Latencies of the winner and its rival, each measured again, in a process of its own."""
         forget(self.settings.latency_command)
-        side, choice = self.results["finalists"]["side"], self.results["choice"]
-        latencies = {
-            name: self.plan.latency(self.plan.network(name)["architecture"], side)
-            for name in dict.fromkeys((choice["winner"], choice["by_hand"] or choice["winner"]))
+        side, choice = self.results.finalists.side, self.results.choice
+        return {
+            name: self.plan.latency(self.plan.network(name).architecture, side)
+            for name in dict.fromkeys((choice.winner, choice.by_hand or choice.winner))
         }
-        stored: Mapping[str, Any] = to_json(latencies)
-        return stored
 
-    def _export(self) -> Mapping[str, Any]:
+    def _export(self) -> Copies:
         """Copies of the network; of a format whose libraries are missing there is none."""
         copies, commands, missing, int8 = [], [], [], ""
         facts = {"designed": self._card_facts()}
@@ -515,96 +527,88 @@ class DesignAlgorithm(DesignRun):
                 int8 = exported.quantisation.in_words
             copies.append(name)
             commands.append(exported.command)
-        return {"copies": copies, "commands": commands, "missing": missing, "int8": int8}
+        return Copies(copies=copies, commands=commands, missing=missing, int8=int8)
 
     def _card_facts(self) -> Mapping[str, str]:
         """What the card of a copy says of the design."""
-        tested, choice = self.results["test"], self.results["choice"]
-        timed = self.results["latency"][choice["winner"]]
+        tested, choice = self.results.test, self.results.choice
+        timed = self.results.latency[choice.winner]
 
         def share(name: str) -> str:
-            mean, low, high = tested[name]
+            mean, low, high = tested.accuracies[name]
             return f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
 
         by_hand = "none is within the same limits"
-        if choice["by_hand"] == choice["winner"]:
+        if choice.by_hand == choice.winner:
             by_hand = "it is of a published shape, as wide as the limits and the time allow"
-        elif choice["by_hand"] is not None:
+        elif choice.by_hand is not None:
             by_hand = (
-                f"{share(choice['by_hand'])}: the best network made by hand in the last round, "
-                f"where this one reached {share(choice['winner'])}"
+                f"{share(choice.by_hand)}: the best network made by hand in the last round, "
+                f"where this one reached {share(choice.winner)}"
             )
-        source = self.plan.network(choice["winner"]).get("pretrained")
+        source = self.plan.network(choice.winner).pretrained
         return {
             "limits": limits_of(self.settings).limits_in_words,
             **({"pretrained": f"fine-tuned from {Path(source).name}"} if source else {}),
-            "accuracy": f"{share('training')} of {tested['pictures']} pictures that were kept "
-            "aside",
+            "accuracy": f"{share('training')} of {tested.pictures} pictures that were kept aside",
             "by_hand": by_hand,
-            "latency": f"{time_in_words(timed['milliseconds'])} for {timed['batch']} image(s) "
+            "latency": f"{time_in_words(timed.milliseconds)} for {timed.batch} image(s) "
             + (
                 "on a device of the user's"  # cards do not tell its command
-                if timed["runtime"] == COMMAND
-                else f"by {timed['runtime']} on {timed['device']}, {timed['threads']} thread(s)"
+                if timed.runtime == COMMAND
+                else f"by {timed.runtime} on {timed.device}, {timed.threads} thread(s)"
             ),
         }
 
     # The result.
 
     def _concluded(self, journal: DesignJournal) -> DesignResult:
-        results, pictures, test = self.results, self.results["pictures"], self.results["test"]
-        choice, plan = results["choice"], self.plan
-        difference, *ends = test.get("difference", [None])
-        timed = results["latency"][choice["winner"]]
-        images = {"source": self.settings.data, "digest": pictures["digest"]}
+        results, plan = self.results, self.plan
+        pictures, search, choice = results.pictures, results.search, results.choice
+        test, rival = results.test, choice.by_hand
+        timed = results.latency[choice.winner]
+        images = {"source": self.settings.data, "digest": pictures.digest}
         predicting = predict_command(self.folder)
-        trainings = ("search", *plan.trained, "training")
-        rival = choice["by_hand"]
+        trainings = [results.trained(name) for name in (*plan.trained, "training")]
         return self.result(
             journal,
             {"images": images, "device": journal.device},
-            **vars(self._model(choice["winner"], "training")),
+            **vars(self._model(choice.winner, "training")),
             hand_made=None if rival is None else self._model(rival, rival),
-            difference=difference,
-            difference_interval=Interval(*ends) if ends else None,
-            difference_p=test.get("difference_p", math.nan),
+            difference=test.difference and test.difference.value,
+            difference_interval=test.difference and test.difference.interval,
+            difference_p=test.difference_p,
             race=[
-                *self._entrants(results["search"]["ranking"]),
+                *(Racer(round="search", **vars(entrant)) for entrant in search.ranking),
                 *map(self._finalist, plan.trained),
             ],
-            ranked=results["search"]["ranked"],
-            variance={
-                cause: from_json(share, Component)
-                for cause, share in results["search"]["variance"].items()
-            },
-            prediction=results["search"]["prediction"],
-            image_size=results["finalists"]["side"],
-            channels=pictures.get("channels", 3),
-            pixels=pictures.get("pixels", ""),
-            fractals=results["epochs"]["fractals"].get(choice["winner"], (0, 0))[1],
+            ranked=search.ranked,
+            variance=search.variance,
+            prediction=search.prediction,
+            image_size=results.finalists.side,
+            channels=pictures.channels,
+            pixels=pictures.pixels,
+            fractals=results.epochs.fractals.get(choice.winner, (0, 0))[1],
             balance=plan.balance,
             imbalance=plan.imbalance,
-            epochs=results["training"].get("epochs", choice["epochs"]),
-            classes=pictures["classes"],
-            train_pictures=pictures["train"],
-            test_pictures=test["pictures"],
-            unreadable=pictures["unreadable"],
-            equal=pictures["equal"],
-            left_out=test["left_out"],
+            epochs=results.training.epochs or choice.epochs,
+            classes=pictures.classes,
+            train_pictures=pictures.train,
+            test_pictures=test.pictures,
+            unreadable=pictures.unreadable,
+            equal=pictures.equal,
+            left_out=test.left_out,
             measured_on=(
-                f"the device of {timed['device']}"
-                if timed["runtime"] == COMMAND
-                else f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}"
+                f"the device of {timed.device}"
+                if timed.runtime == COMMAND
+                else f"{timed.device}, {timed.threads} thread(s), {timed.runtime}"
             ),
-            int8=results["export"].get("int8", ""),
-            exports=results["export"]["copies"],
+            int8=results.export.int8,
+            exports=results.export.copies,
             commands=[
-                *(
-                    command
-                    for name in trainings
-                    for command in (*results[name].get("before", ()), results[name]["command"])
-                ),
-                *results["export"]["commands"],
+                search.command,
+                *(one for trained in trainings for one in (*trained.before, trained.command)),
+                *results.export.commands,
                 predicting,
             ],
             next_command=predicting,
@@ -612,39 +616,33 @@ class DesignAlgorithm(DesignRun):
 
     def _model(self, name: str, tested: str) -> Model:
         """The network of a finalist, with the accuracy of one of its trainings."""
-        results = self.results
-        mean, *ends = results["test"][tested]
-        balanced, *around = results["test"].get("balanced", {}).get(tested, [math.nan] * 3)
+        network, trained = self.plan.network(name), self.results.trained(name)
+        accuracy = self.results.test.accuracies[tested]
+        balanced = self.results.test.balanced.get(tested, Share(*[math.nan] * 3))
         return Model(
-            family=self.plan.network(name)["family"],
-            architecture=self.plan.network(name)["architecture"],
-            params=results[name]["params"],
-            macs=results[name]["macs"],
-            latency_ms=results["latency"][name]["milliseconds"],
-            pretrained=self.plan.network(name).get("pretrained", ""),
-            accuracy=mean,
-            accuracy_interval=Interval(*ends),
-            balanced_accuracy=balanced,
-            balanced_accuracy_interval=Interval(*around),
+            family=network.family,
+            architecture=network.architecture,
+            params=trained.params,
+            macs=trained.macs,
+            latency_ms=self.results.latency[name].milliseconds,
+            pretrained=network.pretrained,
+            accuracy=accuracy.value,
+            accuracy_interval=accuracy.interval,
+            balanced_accuracy=balanced.value,
+            balanced_accuracy_interval=balanced.interval,
         )
-
-    def _entrants(self, ranking: Sequence[Mapping[str, Any]]) -> list[Racer]:
-        """The networks of the search."""
-        return [Racer(round="search", **entry) for entry in ranking]
 
     def _finalist(self, name: str) -> Racer:
         """A network of the last round."""
-        mean, *ends = self.results["test"][name]
+        choice, accuracy = self.results.choice, self.results.test.accuracies[name]
+        network = replace(self.plan.network(name), validation=choice.accuracies[name])
         return Racer(
             round="last",
-            **{
-                **self.plan.network(name),
-                "validation": self.results["choice"]["accuracies"][name],
-            },
-            accuracy=mean,
-            accuracy_interval=Interval(*ends),
+            **vars(network),
+            accuracy=accuracy.value,
+            accuracy_interval=accuracy.interval,
             epochs=self.plan.epochs_of(name),
-            chosen=name == self.results["choice"]["winner"],
+            chosen=name == choice.winner,
         )
 
 
@@ -657,27 +655,28 @@ def _beside_copies() -> Iterator[str]:
             yield from (f"{name}/{file}" for file in FOLDER_FILES)
 
 
-def _trained(run: TrainAlgorithm) -> Mapping[str, Any]:
+def _trained(run: TrainAlgorithm) -> Trained:
     """Train a network: sizes, command, accuracy over the last epochs, seconds of an epoch."""
     result = run.run()
     last = result.history[-max(1, round(_JUDGED * len(result.history))) :]
-    return {
-        "params": result.params,
-        "macs": result.macs,
-        "command": result.provenance["command"],
-        "epochs": len(result.history),
-        "validation": statistics.fmean(row.score for row in last),
-        "epoch_seconds": seconds_of_an_epoch(result.history),
-        "run_seconds": result.wall_seconds,
-    }
+    return Trained(
+        params=result.params,
+        macs=result.macs,
+        command=result.provenance["command"],
+        epochs=len(result.history),
+        validation=statistics.fmean(row.score for row in last),
+        epoch_seconds=seconds_of_an_epoch(result.history),
+        run_seconds=result.wall_seconds,
+    )
 
 
-def _per_cent(estimate: Estimate) -> list[float]:
+def _per_cent(estimate: Estimate) -> Share:
     """A share and the ends of its interval."""
-    return [100 * share for share in (estimate.value, *estimate.interval)]
+    low, high = estimate.interval
+    return Share(100 * estimate.value, 100 * low, 100 * high)
 
 
-def _ranking(result: SearchResult) -> list[dict[str, Any]]:
+def _ranking(result: SearchResult) -> list[Entrant]:
     """The networks of a search, best first: those that it compared in the end, then the others."""
     space, settings = load_space(result.settings.space), result.settings
     limits = Limits(space, settings)
@@ -690,11 +689,11 @@ def _ranking(result: SearchResult) -> list[dict[str, Any]]:
     others = [text for text in means if text not in first and math.isfinite(means[text])]
     others.sort(key=lambda text: -means[text])
     return [
-        {
-            "architecture": text,
-            "family": space.family_of(text),
-            "by_hand": text in by_hand,
-            "validation": means[text],
-        }
+        Entrant(
+            family=space.family_of(text),
+            architecture=text,
+            by_hand=text in by_hand,
+            validation=means[text],
+        )
         for text in (*first, *others)
     ]

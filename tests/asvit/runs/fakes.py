@@ -12,6 +12,18 @@ import numpy as np
 from PIL import Image
 
 import asvit.reference.trainer as reference_trainer
+from asvit.designs.stages import (
+    Choice,
+    Copies,
+    Entrant,
+    Finalists,
+    Lengths,
+    SearchOutcome,
+    SearchPlan,
+    Share,
+    Tested,
+    Trained,
+)
 from asvit.growth.seed import GrowthSeed
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
@@ -23,6 +35,7 @@ from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.search import Measurement
 from asvit.spaces.architectures import find
 from proxies import Cost, Score, get_proxy
+from proxies.latency import Latency
 
 SetAttribute = Callable[[object, str, object], None]
 
@@ -136,39 +149,48 @@ def fake_trainings(setattr_: SetAttribute) -> None:
 
 def fake_design(setattr_: SetAttribute) -> None:
     """Look at pictures, and find, train and export nothing."""
-    size = {"params": 10, "macs": 20, "command": "asvit train"}
-    timed = {"milliseconds": 1.5, "device": "fake", "threads": 1, "runtime": "eager"}
-    network = {"architecture": SEED, "family": "asvit", "by_hand": True, "validation": 70.0}
-    plan: dict[str, dict[str, Any]] = {
-        "search": {"trainings": 5, "training_steps": 2, "max_macs": 100, "image_size": 64},
-        "finalists": {"side": 64, "networks": [network, network], "pretrained": []},
-        "epochs": {
-            "epochs": {"finalist-1": 2, "finalist-2": 2}, "pictures": {}, "fractals": {},
-        },
-        "choice": {
-            "winner": "finalist-1", "by_hand": "finalist-2", "epochs": 3, "seconds": {},
-            "accuracies": {"finalist-1": 71.0, "finalist-2": 70.0},
-        },
-        "training": {},
+    trained = Trained(
+        params=10, macs=20, command="asvit train", validation=70.0, epoch_seconds=1.0
+    )
+    timed = Latency(1.5, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", 1, 64)
+    network = Entrant(architecture=SEED, family="asvit", by_hand=True, validation=70.0)
+    plan = {
+        "search": SearchPlan(
+            space="asvit", trainings=5, training_steps=2, image_size=64, max_macs=100,
+            max_params=None,
+        ),
+        "finalists": Finalists(side=64, networks=[network, network], pretrained=[]),
+        "epochs": Lengths(
+            epochs={"finalist-1": 2, "finalist-2": 2}, pictures={}, fractals={}, seconds={}
+        ),
+        "choice": Choice(
+            winner="finalist-1", by_hand="finalist-2", epochs=3, seconds={},
+            accuracies={"finalist-1": 71.0, "finalist-2": 70.0},
+        ),
+        "training": None,
     }  # fmt: skip
-    stages: dict[str, dict[str, Any]] = {
-        "_search": {
-            "ranking": [network], "ranked": True, "variance": {}, "prediction": "",
-            "command": "asvit search",
-        },
-        "_last_round": size,
-        "_test": {
-            "training": [80.0, 70.0, 90.0], "finalist-1": [76.0, 66.0, 86.0],
-            "finalist-2": [75.0, 65.0, 85.0],
-            "difference": [5.0, -3.0, 13.0], "pictures": 3, "left_out": {},
-        },
-        "_export": {"copies": [], "commands": [], "missing": []},
+    stages = {
+        "_search": SearchOutcome(
+            ranking=[network], ranked=True, variance={}, prediction="", command="asvit search"
+        ),
+        "_last_round": trained,
+        "_test": Tested(
+            pictures=3,
+            left_out={},
+            accuracies={
+                "training": Share(80.0, 70.0, 90.0),
+                "finalist-1": Share(76.0, 66.0, 86.0),
+                "finalist-2": Share(75.0, 65.0, 85.0),
+            },
+            difference=Share(5.0, -3.0, 13.0),
+        ),
+        "_export": Copies(copies=[], commands=[], missing=[]),
         "_measure_latency": {"finalist-1": timed, "finalist-2": timed},
-    }  # fmt: skip
+    }
     for owner, results in ((DesignPlan, plan), (DesignAlgorithm, stages)):
         for name, values in results.items():
             setattr_(owner, name, lambda _self, *_, values=values: values)
-    setattr_(designing, "_trained", lambda _run: size)
+    setattr_(designing, "_trained", lambda _run: trained)
 
 
 def write_pictures(folder: Path, classes: int = 2, each: int = 10, seed: int = 0) -> Path:

@@ -5,6 +5,7 @@ import math
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +25,22 @@ from asvit.data.files import TEST, ListedDataset
 from asvit.data.fractals import FractalDataset
 from asvit.data.training_sets import open_training_sets
 from asvit.designs import fitting
-from asvit.designs.journal import DesignJournal
+from asvit.designs.journal import DesignJournal, Stage
 from asvit.designs.pictures import open_pictures
 from asvit.designs.result import DesignResult, Racer
 from asvit.designs.settings import DesignSettings
+from asvit.designs.stages import (
+    FINALISTS,
+    Choice,
+    Entrant,
+    Finalists,
+    Lengths,
+    PictureFacts,
+    SearchOutcome,
+    SearchPlan,
+    StageResults,
+    Trained,
+)
 from asvit.reference.findings import Interval
 from asvit.runs.algorithms import design_plan, designing
 from asvit.runs.algorithms.design_plan import SHARES, DesignPlan
@@ -154,6 +167,35 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     monkeypatch.setattr(designing, "export_network", made.export)
     monkeypatch.setattr(DesignPlan, "latency", lambda *given: made.latency(*given))
     return made
+
+
+def results_in(folder: Path) -> StageResults:
+    return DesignJournal(folder / "design.jsonl").results
+
+
+def picture_facts(classes: Sequence[str], train: int, **more: Any) -> PictureFacts:
+    return PictureFacts(classes=classes, train=train, side=32, **more)
+
+
+def last_round(
+    facts: PictureFacts,
+    networks: Sequence[Entrant],
+    accuracies: Sequence[float],
+    *,
+    epochs: int = 1_000,
+) -> StageResults:
+    """The results of a last round, of a search that ranks nothing."""
+    size = {"params": 1, "macs": 1, "command": "", "epochs": epochs, "epoch_seconds": 1.0}
+    return StageResults(
+        pictures=facts,
+        search=SearchOutcome(ranking=[], ranked=False, variance={}, prediction="", command=""),
+        finalists=Finalists(side=32, networks=networks, pretrained=[]),
+        epochs=Lengths(epochs={}, pictures={}, fractals={}, seconds={}),
+        **{
+            name: Trained(validation=accuracy, **size)
+            for name, accuracy in zip(FINALISTS, accuracies, strict=False)
+        },
+    )
 
 
 def without_times(result: DesignResult) -> dict[str, Any]:
@@ -365,6 +407,21 @@ def test_time_of_a_session_that_was_killed_in_a_stage_counts(
     assert 500 <= journal.elapsed < 600
 
 
+def test_a_design_that_an_earlier_version_has_tested_goes_on(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    options = {"max_params": "100K", "space": SPACE, "out": tmp_path}
+    result = design(pictures, **options)
+    journal = DesignJournal(tmp_path / "design.jsonl")
+    (stored,) = (stage.result for stage in journal.records if stage.name == "test")
+    accuracies = stored["accuracies"]
+    before = {name: value for name, value in stored.items() if name != "accuracies"}
+    journal.note(Stage("test", {**before, **accuracies}))  # as it was written then
+    assert set(accuracies) == {"finalist-1", "finalist-2", "finalist-3", "training"}
+    assert journal.results == results_in(tmp_path)
+    assert journal.results.test.accuracies["training"].value == result.accuracy
+
+
 @pytest.mark.parametrize(("data", "classes"), [("digits", 10), ("fractal:3", 3)])
 def test_generated_pictures_need_no_folder(
     data: str, classes: int, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
@@ -404,7 +461,8 @@ def test_weights_of_fractals_are_of_other_fractals_than_those_of_a_trial() -> No
 def test_few_pictures_of_the_last_round_are_some_of_each_class_and_no_more_than_there_are(
     pictures: dict[str, int], share: float, few: int, tmp_path: Path
 ) -> None:
-    results = {"pictures": {**pictures, "classes": [f"class {n}" for n in range(102)]}}
+    facts = picture_facts([f"class {n}" for n in range(102)], **pictures)
+    results = StageResults(pictures=facts)
     settings = DesignSettings(data="flowers", max_macs=10_000_000, hours=0.1)
     plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
     assert plan._few_of_them(share) == few
@@ -475,8 +533,8 @@ def test_images_are_as_large_as_a_network_that_time_pays_for_can_see(
     for hours in (0.5, 10, 50, 500):
         folder = tmp_path / str(hours)
         result = design(large, max_params="9M", hours=hours, space=SPACE, out=folder)
-        plan = DesignJournal(folder / "design.jsonl").result_of("plan") or {}
-        assert plan["image_size"] <= result.image_size
+        plan = results_in(folder).plan
+        assert plan.image_size <= result.image_size
         for racer in result.last_round:
             pixels = result.image_size**2
             macs = cost(racer.architecture, result.image_size, 2).macs
@@ -682,13 +740,12 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
     monkeypatch.setattr(design_plan, "training_seconds", estimate)
     given = {"max_params": "9M", "hours": 0.05, "image_size": 64, "space": SPACE}
     result = design(pictures, out=tmp_path, **given)
-    journal = DesignJournal(tmp_path / "design.jsonl")
-    plan = journal.result_of("plan") or {}
+    plan = results_in(tmp_path).plan
     share = SHARES["search"] * 180 / 1_000
-    assert plan["trainings"] == 5
-    assert plan["paces"] is None  # one family
+    assert plan.trainings == 5
+    assert plan.paces is None  # one family
     assert set(told) == {24}
-    assert plan["training_steps"] == round(1_400 * share * 24 / 5)
+    assert plan.training_steps == round(1_400 * share * 24 / 5)
     assert result.params < 4_000_000  # as wide as allowed it would be 9 M
     training = fakes.trained["training"]
     assert 100 / 3600 < (training.hours or 0) < SHARES["training"] * 180 / 3600 * 1.2
@@ -742,21 +799,21 @@ def test_fewer_families_race_where_time_is_short(
     monkeypatch.setattr(design_plan, "paces", lambda *_: ("resnet=2", 10_000.0))
     families = ["resnet", "shiftvit", "asvit", "swin", "deit", "starnet"]
     options = {"max_params": "100K", "image_size": 64, "space": ",".join(families)}
-    plans, finalists = list[Any](), list[int]()
+    plans, finalists = list[SearchPlan](), list[int]()
     for hours in (0.1, 2.0):
         folder = tmp_path / str(hours)
         design(pictures, out=folder, hours=hours, **options)
-        journal = DesignJournal(folder / "design.jsonl")
-        plans.append(journal.result_of("plan"))
-        finalists.append(len((journal.result_of("finalists") or {})["networks"]))
-    assert plans[0]["space"] == ",".join(families[:5])  # 60 of the 33,600 steps
-    assert plans[0]["trainings"] == 5
-    assert plans[1]["space"] == options["space"]  # 8 times 150 steps
+        plans.append(results_in(folder).plan)
+        finalists.append(len(results_in(folder).finalists.networks))
+    assert plans[0].space == ",".join(families[:5])  # 60 of the 33,600 steps
+    assert plans[0].trainings == 5
+    assert plans[1].space == options["space"]  # 8 times 150 steps
     assert finalists == [2, 3]
 
 
-def entry(family: str, *, by_hand: bool = True) -> dict[str, Any]:
-    return {"architecture": f"{family} {by_hand}", "family": family, "by_hand": by_hand}
+def entry(family: str, *, by_hand: bool = True, architecture: str = "") -> Entrant:
+    text = architecture or f"{family} {by_hand}"
+    return Entrant(architecture=text, family=family, by_hand=by_hand)
 
 
 @pytest.mark.parametrize(
@@ -774,7 +831,7 @@ def test_the_network_made_by_hand_of_the_first_family_is_in_the_last_round(
     entries = [entry(family, by_hand=by_hand) for family, by_hand in ranking]
     found = [*design_plan._candidates(entries, "resnet")]
     assert found[0] == entries[0]
-    assert " ".join(one["family"] for one in found) == order
+    assert " ".join(one.family for one in found) == order
 
 
 @pytest.mark.parametrize(
@@ -788,7 +845,7 @@ def test_an_epoch_takes_what_the_later_ones_of_a_finalist_took(
         params=1, macs=1, provenance={"command": ""}, history=history, wall_seconds=9.0
     )
     trained = designing._trained(SimpleNamespace(run=lambda: result))  # type: ignore[arg-type]
-    assert trained["epoch_seconds"] == each
+    assert trained.epoch_seconds == each
 
 
 @pytest.mark.parametrize(
@@ -803,16 +860,15 @@ def test_an_epoch_takes_what_the_later_ones_of_a_finalist_took(
 def test_what_learns_fastest_wins_only_once_it_tells_how_it_will_end(
     leads: float, epochs: int, winner: str, tmp_path: Path
 ) -> None:
-    results = {
-        "finalists": {"networks": [entry("swin"), entry("resnet")], "pretrained": []},
-        "epochs": {"pictures": {}},
-        "pictures": {"train": 8_000, "test": 5_000, "classes": list("0123456789")},
-        "finalist-1": {"validation": leads, "epoch_seconds": 1.0, "epochs": epochs},
-        "finalist-2": {"validation": 13.0, "epoch_seconds": 1.0, "epochs": epochs},
-    }
+    results = last_round(
+        picture_facts("0123456789", 8_000, test=5_000),
+        [entry("swin"), entry("resnet")],
+        [leads, 13.0],
+        epochs=epochs,
+    )
     settings = DesignSettings(data="digits", max_macs=10_000_000, space="resnet,swin")
     plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
-    assert plan.choice()["winner"] == winner
+    assert plan.choice().winner == winner
 
 
 @pytest.mark.parametrize(
@@ -829,18 +885,11 @@ def test_what_learns_fastest_wins_only_once_it_tells_how_it_will_end(
 def test_another_family_has_to_beat_the_first_by_two_standard_errors(
     accuracies: tuple[float, float], pictures: int, winner: str, tmp_path: Path
 ) -> None:
-    results = {
-        "finalists": {"networks": [entry("swin"), entry("resnet")], "pretrained": []},
-        "epochs": {"pictures": {}},
-        "pictures": {"train": pictures, "test": pictures, "classes": list("abcde")},
-        **{
-            f"finalist-{place}": {"validation": top1, "epoch_seconds": 1.0, "epochs": 1_000}
-            for place, top1 in enumerate(accuracies, 1)
-        },
-    }
+    facts = picture_facts("abcde", pictures, test=pictures)
+    results = last_round(facts, [entry("swin"), entry("resnet")], accuracies)
     settings = DesignSettings(data="digits", max_macs=10_000_000, space="resnet,swin")
     plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
-    assert plan.choice()["winner"] == winner
+    assert plan.choice().winner == winner
 
 
 @pytest.mark.parametrize(
@@ -857,19 +906,11 @@ def test_a_search_that_ranks_nothing_has_to_beat_the_network_made_by_hand(
     accuracies: tuple[float, float], ranked: bool, winner: str, tmp_path: Path
 ) -> None:
     networks = [entry("shiftvit", by_hand=False), entry("shiftvit")]
-    results: dict[str, Any] = {
-        "search": {"ranked": ranked},
-        "finalists": {"networks": networks, "pretrained": []},
-        "epochs": {"pictures": {}},
-        "pictures": {"train": 6_000, "test": 6_000, "classes": list("abcde")},
-        **{
-            f"finalist-{place}": {"validation": top1, "epoch_seconds": 1.0, "epochs": 1_000}
-            for place, top1 in enumerate(accuracies, 1)
-        },
-    }
+    results = last_round(picture_facts("abcde", 6_000, test=6_000), networks, accuracies)
+    results["search"] = replace(results.search, ranked=ranked)
     settings = DesignSettings(data="digits", max_macs=10_000_000, space="shiftvit,swin")
     plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
-    assert plan.choice()["winner"] == winner
+    assert plan.choice().winner == winner
 
 
 @pytest.mark.parametrize(
@@ -885,23 +926,17 @@ def test_a_search_that_ranks_nothing_has_to_beat_the_network_made_by_hand(
 def test_weights_of_the_last_round_go_on_if_they_tell_how_they_will_end(
     accuracy: float, epochs: int, sizes: list[int], weights: str | None, tmp_path: Path
 ) -> None:
-    results: dict[str, Any] = {
-        "finalists": {
-            "side": 32, "pretrained": [],
-            "networks": [{**entry("resnet"), "architecture": "timm:resnet18"}],
-        },
-        "epochs": {"pictures": {}, "fractals": {}},
-        "choice": {"winner": "finalist-1", "epochs": 9},
-        "pictures": {
-            "train": 3_000, "classes": [str(n) for n, _ in enumerate(sizes)], "sizes": sizes
-        },
-        "finalist-1": {"validation": accuracy, "epochs": epochs},
-    }  # fmt: skip
+    facts = picture_facts([str(n) for n, _ in enumerate(sizes)], 3_000, sizes=sizes)
+    network = entry("resnet", architecture="timm:resnet18")
+    results = last_round(facts, [network], [accuracy], epochs=epochs)
+    results["choice"] = Choice(
+        winner="finalist-1", by_hand=None, accuracies={}, epochs=9, seconds={}
+    )
     settings = DesignSettings(data="digits", max_macs=10_000_000, balance="none")
     plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
     expected = None if weights is None else str(tmp_path / weights)
     assert plan.training().settings.weights == expected
-    results["epochs"]["fractals"] = {"finalist-1": (8_000, 20)}
+    results["epochs"] = replace(results.epochs, fractals={"finalist-1": (8_000, 20)})
     again = plan.training().settings
     assert again.weights == (expected or str(tmp_path / "finalist-1-fractals"))
     assert again.new_head == (weights is None)
@@ -912,9 +947,7 @@ def test_finalists_are_trained_equally_long_where_time_is_short(
 ) -> None:
     options = {"max_params": "200K", "hours": 0.1, "image_size": 64, "space": SPACE}
     result = design(pictures, out=tmp_path, **options)
-    journal = DesignJournal(tmp_path / "design.jsonl")
-    networks = (journal.result_of("finalists") or {})["networks"]
-    plan = journal.result_of("epochs") or {}
+    networks, lengths = results_in(tmp_path).finalists.networks, results_in(tmp_path).epochs
     assert len(networks) == len(result.last_round) == 3
     share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
     for place, network in enumerate(networks, 1):
@@ -922,8 +955,8 @@ def test_finalists_are_trained_equally_long_where_time_is_short(
         seconds = 3600 * (trained.hours or math.inf)
         assert seconds == pytest.approx(share * 330 / 3, rel=0.02)
         assert trained.train_images is None
-        whole = trained.epochs * cost(network["architecture"], 64, 2).macs / 1e6
-        assert plan["seconds"][f"finalist-{place}"] == pytest.approx(min(seconds, whole))
+        whole = trained.epochs * cost(network.architecture, 64, 2).macs / 1e6
+        assert lengths.seconds[f"finalist-{place}"] == pytest.approx(min(seconds, whole))
     assert [racer.epochs for racer in result.last_round] == [1, 1, 1]  # of the fakes
 
 
@@ -963,7 +996,7 @@ def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
         assert (first.data, first.train_images, first.epochs) == ("fractal:100", 8_000, 20)
         assert (first.weights, first.architecture) == (None, then.architecture)
         assert (then.weights, then.new_head) == (str(tmp_path / before), True)
-        seconds = (DesignJournal(tmp_path / "design.jsonl").result_of("epochs") or {})["seconds"]
+        seconds = results_in(tmp_path).epochs.seconds
         macs = cost(then.architecture, then.image_size, 2).macs
         whole = fitting.enough_epochs(10) * macs / 1e6
         assert seconds[name] == pytest.approx(whole + 8_000 * 20 / 10)  # images a second
@@ -975,7 +1008,7 @@ def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
 
 def test_little_time_on_fractals_takes_fewer_of_them(tmp_path: Path) -> None:
     settings = DesignSettings(data="digits", max_macs=10_000_000, hours=1.0)
-    results: dict[str, Any] = {"pictures": {"train": 300}}
+    results = StageResults(pictures=picture_facts("ab", 300))
     plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
     shares = plan.shares(300)
     assert sum(shares.values()) == pytest.approx(1)
@@ -995,14 +1028,8 @@ def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(tmp_p
     names = {"finalist-1": "timm:resnet10t(channels=[8,16,32,64],layers=[1,1,1,1],stem_width=4)",
              "finalist-2": "4,2,2|2,1,2|2,1,2|2,1,2|16,24"}  # fmt: skip
     took = {"finalist-1": 4.0, "finalist-2": 40.0}  # seconds of an epoch
-    results: dict[str, Any] = {
-        "pictures": {"train": 5_000, "test": 0, "classes": ["a", "b"], "side": 32},
-        "finalists": {
-            "side": 32,
-            "networks": [{**entry("resnet"), "architecture": text} for text in names.values()],
-            "pretrained": [],
-        },
-    }
+    networks = [entry("resnet", architecture=text) for text in names.values()]
+    results = last_round(picture_facts("ab", 5_000), networks, [0.0, 99.0])
     plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
     plans = {
         name: {"steps_per_epoch": 60, "time": {"epoch": seconds, "images_per_second": 1.0}}
@@ -1012,21 +1039,20 @@ def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(tmp_p
     found = plan.epochs()
     share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
     time = share * 330 / 2
-    assert found["hours"] == pytest.approx(time / 3600)
-    assert found["pictures"] == dict.fromkeys(names, int(time / 80 * 4_000))
-    assert found["seconds"] == pytest.approx(dict.fromkeys(names, time))
+    assert found.hours == pytest.approx(time / 3600)
+    assert found.pictures == dict.fromkeys(names, int(time / 80 * 4_000))
+    assert found.seconds == pytest.approx(dict.fromkeys(names, time))
     # An epoch of all pictures is expected to take as long for each as it did.
-    fewer, results["epochs"] = found["pictures"]["finalist-2"], found
+    fewer, results["epochs"] = found.pictures["finalist-2"], found
     epoch = fewer + 1_000 / 3  # images to train on that would take as long
-    results["finalist-1"] = {"validation": 0.0, "epoch_seconds": epoch / 1_083}
-    results["finalist-2"] = {"validation": 99.0, "epoch_seconds": epoch / 500}
-    chosen = plan.choice()
-    assert chosen["winner"] == "finalist-2"
-    assert chosen["epochs"] == -(-20_000 // 78)
-    assert chosen["seconds"]["training"] == 3600 * chosen["hours"] == pytest.approx(330)
+    for name, speed in (("finalist-1", 1_083), ("finalist-2", 500)):
+        results[name] = replace(results[name], epoch_seconds=epoch / speed)
+    choice = plan.choice()
+    assert choice.winner == "finalist-2"
+    assert choice.epochs == -(-20_000 // 78)
+    assert choice.seconds["training"] == 3600 * (choice.hours or 0) == pytest.approx(330)
     plan.settings = replace(settings, hours=None)
-    seconds = plan.choice()["seconds"]["training"]
-    assert seconds / chosen["epochs"] == pytest.approx(5_000 / 500)
+    assert plan.choice().seconds["training"] / choice.epochs == pytest.approx(5_000 / 500)
 
 
 def test_pictures_of_a_table_are_trained_and_tested_apart(
@@ -1066,8 +1092,8 @@ def test_a_layout_of_parts_is_trained_and_tested_on_its_own(
     assert (len(sets.train), len(sets.validation), len(kept)) == counts
     assert {Path(kept.name(n)).parent.parent.name for n in range(len(kept))} == {parts[-1]}
     assert (result.train_pictures, result.test_pictures) == (sum(counts[:2]), 20)
-    facts = DesignJournal(tmp_path / "run" / "design.jsonl").result_of("pictures") or {}
-    assert facts["validation"] == (counts[1] if len(parts) == 3 else 0)
+    facts = results_in(tmp_path / "run").pictures
+    assert facts.validation == (counts[1] if len(parts) == 3 else 0)
     told = run("design", "--data", tmp_path / "data", "--max-params", "1M", "--dry-run")
     assert f"pictures {sum(counts)} of 2 classes" in told.stdout
 
@@ -1275,7 +1301,7 @@ def test_uneven_classes_are_balanced_unless_one_does_not_want_it(
     folder = uneven(pictures, tmp_path / "uneven", 10 + fewer)
     result = design(folder, out=tmp_path / "run", **given)
     assert {fakes.balances[name] for name in ("search", "finalist-1", "training")} == {balance}
-    sizes = DesignJournal(tmp_path / "run/design.jsonl").result_of("pictures")["sizes"]  # type: ignore[index]
+    sizes = results_in(tmp_path / "run").pictures.sizes
     assert (result.balance, result.imbalance) == (balance, sizes[0] / sizes[1])
     words = f"the largest class has {result.imbalance:.1f} times the pictures of the smallest: "
     page = (tmp_path / "run/report.html").read_text()
@@ -1296,17 +1322,12 @@ def test_uneven_classes_are_balanced_unless_one_does_not_want_it(
 
 def test_few_pictures_of_a_class_make_balanced_accuracies_less_sure(tmp_path: Path) -> None:
     def winner(sizes: list[int], lead: float) -> str:
-        results = {
-            "finalists": {"networks": [entry("swin"), entry("resnet")], "pretrained": []},
-            "pictures": {"train": sum(sizes), "classes": ["a", "b"], "sizes": sizes},
-            "epochs": {"pictures": {}},
-            "finalist-1": {"validation": 60.0 + lead, "epoch_seconds": 1.0, "epochs": 99},
-            "finalist-2": {"validation": 60.0, "epoch_seconds": 1.0, "epochs": 99},
-        }
+        facts = picture_facts("ab", sum(sizes), sizes=sizes)
+        networks = [entry("swin"), entry("resnet")]
+        results = last_round(facts, networks, [60.0 + lead, 60.0], epochs=99)
         settings = DesignSettings(data="pets", max_macs=10_000_000, space="resnet,swin")
         plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
-        chosen: str = plan.choice()["winner"]
-        return chosen
+        return plan.choice().winner
 
     assert winner([3_000, 3_000], 6.0) == "finalist-1"  # 1,200 to validate with: two errors are 4
     assert winner([5_900, 100], 6.0) == "finalist-2"  # as many as 79 of even classes would be: 15

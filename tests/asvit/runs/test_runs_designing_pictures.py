@@ -227,7 +227,7 @@ def test_what_is_said_beforehand_is_of_the_pictures_to_train_on(
     for path in sorted((tmp_path / "train" / "class1").iterdir())[:18]:
         path.unlink()
     facts = sampled_facts(open_pictures(str(tmp_path)), side=64)
-    assert (facts["train"], facts["validation"], facts["sizes"]) == (30, 0, [24, 6])
+    assert (facts.train, facts.validation, facts.sizes) == (30, 0, [24, 6])
     for fewer in (30, 31):
         monkeypatch.setattr(design_plan, "FRACTALS_BELOW", fewer)
         title = DesignRun.make(data=str(tmp_path), max_params="1M", hours=1.0).title

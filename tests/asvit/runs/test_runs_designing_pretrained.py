@@ -252,7 +252,7 @@ def test_a_network_that_takes_too_long_is_left_out(
     assert "5 epochs take 8:20 at 64 px" in caplog.text
     assert [racer.pretrained for racer in result.last_round] == ["", "", ""]
     journal = DesignJournal(tmp_path / "design.jsonl")
-    assert journal.result_of("pretrained-1") == {}
+    assert journal.results["pretrained-1"] is None
 
 
 def test_a_folder_that_is_moved_goes_on(

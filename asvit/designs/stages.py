@@ -1,0 +1,180 @@
+"""The stages of a design, and what each comes to, as its journal stores it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from asvit.core.codec import Nullable
+from asvit.reference.findings import Component, Interval
+from proxies.latency import Latency
+
+FINALISTS = ("finalist-1", "finalist-2", "finalist-3")  # stages and folders of the last round
+PRETRAINED = ("pretrained-1", "pretrained-2")  # those of networks that are not from scratch
+
+
+class Share(NamedTuple):
+    """A share, or a difference of shares, in per cent with the ends of its 95 % interval."""
+
+    value: Nullable
+    low: Nullable
+    high: Nullable
+
+    @property
+    def interval(self) -> Interval:
+        """The ends of the interval."""
+        return Interval(self.low, self.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFacts:
+    """The pictures. Sampled ones say about what the stage gives, and not what has defaults."""
+
+    classes: Sequence[str]
+    train: int  # pictures to train on, those to validate on among them
+    validation: int = 0  # of those, where they have a part for it
+    sizes: Sequence[int] = ()  # of each class, to train on; empty where they are not known
+    side: int  # median of their shorter sides in pixels
+    channels: int = 3
+    pixels: str = ""  # type of their numbers; empty for 8-bit RGB
+    test: int = 0
+    digest: str = ""  # SHA-256 of the list
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # names, and why
+    equal: Sequence[Sequence[str]] = ()  # names of each picture that has several
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan:
+    """The settings of the search that the time decides."""
+
+    space: str
+    trainings: int
+    training_steps: int
+    paces: str | None = None
+    image_size: int
+    max_macs: int | None
+    max_params: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrant:
+    """A network that races."""
+
+    family: str  #: name of its space
+    architecture: str  #: its text, as wide as the limits and the time allow
+    by_hand: bool  #: whether it is of a published shape
+    #: Accuracy of the validation pictures of its round, balanced where classes are; per cent.
+    validation: Nullable = math.nan
+    #: Whether it is narrower than the limits allow, to be trained with more updates in the time.
+    narrowed: bool = False
+    #: Whose weights it started from: ``timm:`` and timm's name of them, or a file; empty if it was
+    #: trained from scratch.
+    pretrained: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOutcome:
+    """What the search ranks."""
+
+    ranking: Sequence[Entrant]  # best first
+    ranked: bool  # whether its own check shows that it ranks
+    variance: Mapping[str, Component]
+    prediction: str  # what it expects, and how far to trust that, in words
+    command: str
+    run_seconds: float = 0.0  # of all sessions of its run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalists:
+    """The networks of the last round, and the image size."""
+
+    side: int
+    networks: Sequence[Entrant]
+    pretrained: Sequence[Entrant]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """How long the networks of the last round are trained, by their stages."""
+
+    epochs: Mapping[str, int]  # at most
+    hours: float | None = None
+    pictures: Mapping[str, int]  # where these are fewer than there are
+    fractals: Mapping[str, tuple[int, int]]  # pictures and epochs, of those that begin with them
+    seconds: Mapping[str, float]  # expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A training of the last round, or that of the winner."""
+
+    params: int
+    macs: int
+    command: str
+    epochs: int = 0
+    validation: Nullable  # accuracy over the last epochs, balanced where classes are; per cent
+    epoch_seconds: Nullable
+    run_seconds: float = 0.0  # of all sessions of its run, and of the one before
+    before: Sequence[str] = ()  # the command of its training on fractals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The network that is trained on all pictures, and for how long."""
+
+    winner: str  # its stage
+    by_hand: str | None  # stage of the best one made by hand
+    accuracies: Mapping[str, Nullable]  # of the validation pictures, per cent
+    epochs: int  # at most
+    hours: float | None = None
+    seconds: Mapping[str, float]  # expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """Networks on the pictures that were set aside, by their stages."""
+
+    pictures: int
+    left_out: Mapping[str, str]  # those that had changed, and why
+    accuracies: Mapping[str, Share]
+    balanced: Mapping[str, Share] = field(default_factory=dict)
+    difference: Share | None = None  # points of the winner from the best one made by hand
+    difference_p: Nullable = math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copies:
+    """Exported copies of the network."""
+
+    copies: Sequence[str]  # relative to the run folder
+    commands: Sequence[str]
+    missing: Sequence[str]  # copies that there are not, and why
+    int8: str = ""  # what 8-bit integers cost, or why there is no such copy
+
+
+class StageResults(dict[str, Any]):
+    """The results of finished stages by their names; those of one type are attributes, too."""
+
+    pictures: PictureFacts
+    plan: SearchPlan
+    search: SearchOutcome
+    finalists: Finalists
+    epochs: Lengths
+    choice: Choice
+    training: Trained
+    test: Tested
+    latency: Mapping[str, Latency]
+    export: Copies
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"stage {name!r} has not finished") from None
+
+    def trained(self, name: str) -> Trained:
+        """The training of a network of the last round."""
+        training: Trained = self[name]
+        return training
