@@ -230,7 +230,7 @@ def _ahead(known: _Known, design: str, other: str, sets: Sequence[str]) -> list[
 def _cell(pairs: Sequence[tuple[Sequence[Row], Sequence[Row]]]) -> str:
     """The mean over sets of pictures of the differences there."""
     differences = [_differences(*pair) for pair in pairs]
-    if not all(differences):
+    if not differences or not all(differences):
         return ""
     return in_a_cell(contrast(*((1 / len(pairs), of) for of in differences)))
 

@@ -46,15 +46,16 @@ def reduce_study(study: Any, macs: int, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {}))
 
 
-def test_designs_are_compared_by_the_seeds_and_sets_that_both_have(
+def test_designs_are_compared_by_seeds_processors_and_sets_that_both_have(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     limit = "10 M multiply-adds"
     row = partial(study_designs.Row, architecture="", seconds=1.0)
     rows = [row("drawn-300", limit, "design", seed, accuracy=80.0 + seed) for seed in range(3)]
     rows += [row("drawn-300", limit, "resnet", seed, accuracy=78.0 + seed) for seed in range(3)]
-    rows += [row("digits", limit, "design", seed, accuracy=90.0 + seed) for seed in range(2)]
+    rows += [row("digits", limit, "design", seed, accuracy=90.0 + seed) for seed in range(3)]
     rows += [row("digits", limit, "resnet", seed, accuracy=91.0) for seed in range(2)]
+    rows += [row("digits", limit, "resnet", 2, accuracy=50.0, processor="a slow one")]
     rows += [row("digits", limit, "swin", 0, accuracy=50.0)]
     rows += [row("digits", "1.5 M parameters", "resnet", 0, accuracy=0.0)]
     monkeypatch.setattr(study_designs.Study, "rows", lambda _: rows)
