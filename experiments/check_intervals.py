@@ -36,6 +36,7 @@ from asvit.search.trained import check_predictor
 from experiments import compare_designs, simulate_trainings, study_mended
 from experiments.simulate_trainings import TABLES
 from experiments.study import RANDOM, Row, difference
+from experiments.study_designs import mean_over_sets
 from experiments.tables import markdown
 
 Array = NDArray[np.float64]
@@ -161,6 +162,22 @@ def best_drawn(samples: int, seed: int) -> Iterable[Coverage]:
         ]
         found.append((truth, compare_designs.than_best_drawn(rows)[1].interval))
     yield covered("5 networks against the best of 24", found)
+
+
+def means_over_sets(samples: int, seed: int) -> Iterable[Coverage]:
+    """Means over sets of pictures of what designs gain there; see ``study_designs``."""
+    alike, apart = [1.0] * 5, [1.2, 0.3, 0.2, 0.15, 4.0]
+    rng = np.random.default_rng(seed)
+    for pairs, deviations in (
+        *(([2] * 5, alike), ([3] * 5, apart), ([4, 3, 3, 3, 3], apart)),
+        *(([5] * 5, alike), ([5] * 5, apart)),
+    ):
+        found = list[tuple[float, Interval]]()
+        for _ in range(samples):
+            sets = zip(deviations, pairs, strict=True)
+            found.append((0.0, mean_over_sets([rng.normal(0, *of) for of in sets]).interval))
+        name = f"{', '.join(map(str, pairs))} pairs, deviations {deviations[0]:g} to "
+        yield covered(f"{name}{max(deviations):g}", found, coarse=max(pairs) < 3)
 
 
 def same_pictures(samples: int, seed: int) -> Iterable[Coverage]:
@@ -480,6 +497,7 @@ def predictions(samples: int, seed: int) -> Iterable[Coverage]:
 KINDS: Mapping[str, Kind] = {
     "differences of outcomes": outcomes,
     "against the best of random draws": best_drawn,
+    "means over sets of pictures": means_over_sets,
     "differences on the same pictures": same_pictures,
     "accuracies": accuracies,
     "balanced accuracies": balanced,

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from numpy.typing import ArrayLike
+
 import asvit
 from asvit.executors import one_thread
-from asvit.reference.intervals import contrast
+from asvit.reference.intervals import Estimate, contrast
 from asvit.runs.algorithms.design_plan import recipe_for
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.predicting import predict
@@ -232,7 +234,12 @@ def _cell(pairs: Sequence[tuple[Sequence[Row], Sequence[Row]]]) -> str:
     differences = [_differences(*pair) for pair in pairs]
     if not differences or not all(differences):
         return ""
-    return in_a_cell(contrast(*((1 / len(pairs), of) for of in differences)))
+    return in_a_cell(mean_over_sets(differences))
+
+
+def mean_over_sets(differences: Sequence[ArrayLike]) -> Estimate:
+    """The mean over sets of pictures of the mean differences there, ``[pairs]`` of each set."""
+    return contrast(*((1 / len(differences), of) for of in differences))
 
 
 def _differences(rows: Sequence[Row], others: Sequence[Row]) -> list[float]:
