@@ -232,3 +232,19 @@ def test_a_network_of_timm_is_loaded_without_us(exported: Exported) -> None:
     code = replace(exported, form=FORMATS["timm"], content=content).loading_code("folder")
     assert "asvit" not in code
     assert '    "test_vit",\n    num_classes=3,\n    qkv_bias=False,\n    img_size=32,\n' in code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "timm:shiftvit_r2_tiny(depths=[1,1,1,1],width=16)",
+        "timm:psvit_2d_tiny",
+        "timm:mobilenetv3_small_scaled(depths=[2,3,2,3],width=16)",
+    ],
+)
+def test_a_network_of_ours_that_timm_knows_by_name_is_loaded_with_us(
+    text: str, exported: Exported
+) -> None:
+    content = replace(exported.content, network=Network(text, 32, 3))
+    code = replace(exported, form=FORMATS["timm"], content=content).loading_code("folder")
+    assert code.startswith("import asvit")
