@@ -19,6 +19,7 @@ from asvit.core.digests import FIELD, UNKNOWN, sealed, sealed_json
 from asvit.core.files import write_bytes
 from asvit.data.preparation import CROP_MODES, PREPARATION
 from asvit.export.formats import CONFIG, INPUT, LEAST_OPSET, OUTPUT, WEIGHTS, Format
+from asvit.models import HALLUCINATED_HOSTS
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.families import PREFIX, TimmModel
 from proxies.messages import first_line
@@ -227,9 +228,10 @@ def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:
     if network.architecture.startswith(PREFIX) and network.attention is network.ffn is None:
         timm_model = TimmModel.parse(network.architecture)
         name = timm_model.name.partition(".")[0]
-        fixed = timm.get_pretrained_cfg(name).fixed_input_size
-        size = {"img_size": network.image_size} if fixed else {}
-        return name, {**timm_model.arguments, **size, **channels}
+        if name not in HALLUCINATED_HOSTS:  # which timm cannot load weights into
+            fixed = timm.get_pretrained_cfg(name).fixed_input_size
+            size = {"img_size": network.image_size} if fixed else {}
+            return name, {**timm_model.arguments, **size, **channels}
     arguments = {
         "architecture": network.architecture,
         "img_size": network.image_size,

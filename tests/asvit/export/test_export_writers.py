@@ -217,3 +217,12 @@ def test_a_network_of_timm_goes_by_its_own_name_unless_parts_of_ours_are_in_it()
     parts = {"attention": "hallucinated(maps=copy)", "ffn": "compact", "branches": 2}
     own = {"architecture": "timm:test_vit", "img_size": 32, **parts}
     assert timm_arguments(replace(HOST, **parts)) == ("asvit", own)
+
+
+def test_timm_loads_the_converted_networks_of_its_registry(tmp_path: Path) -> None:
+    text = "timm:hallucinated_deit_tiny_patch16_224(branches=0,depth=1)"
+    model, content = as_file(Network(text, image_size=SIDE, num_classes=3))
+    write_timm_folder(content, model, tmp_path / "deit")
+    loaded = timm.create_model(f"local-dir:{tmp_path / 'deit'}", pretrained=True).eval()
+    with torch.no_grad():
+        assert torch.equal(loaded(given := images(2)), model(given))
