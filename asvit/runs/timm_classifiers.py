@@ -44,8 +44,17 @@ def published_classifier(text: str, image_size: int | None = None) -> WeightsFil
 
 
 def timm_preparation(text: str) -> tuple[Mapping[str, Any], int]:
-    """How timm prepares pictures for a model of a text, as facts of weights, and the side."""
-    return _prepared(timm.get_pretrained_cfg(TimmModel.parse(text).name).to_dict())
+    """How timm prepares pictures for a model of a text, as facts of weights, and the side.
+
+    Raises:
+        ValueError: If timm does not say it, or prepares them as asvit cannot.
+    """
+    config = timm.get_pretrained_cfg(TimmModel.parse(text).name)
+    if config is None:  # as of a model by a former name
+        raise ValueError(
+            f"timm does not say how pictures are prepared for {text}; use the model's present name"
+        )
+    return _prepared(config.to_dict())
 
 
 def _prepared(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
