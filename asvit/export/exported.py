@@ -257,8 +257,9 @@ def _accuracy(exported: Exported) -> str:
     top1 = facts.get("top1")
     if not isinstance(top1, int | float):
         return UNKNOWN
-    parts = [f"top-1 {top1:.2f} % on the images held out for validation"]
-    if "epoch" in facts:
+    parts = [f"top-1 {top1:.2f} % on the images held out"]
+    if "epoch" in facts:  # of a training; inherited weights have that of a test
+        parts[0] += " for validation"
         parts.append(f"after epoch {facts['epoch']}")
     if facts.get("weights") == "average":
         parts.append("of the moving average of the weights, which this copy has")

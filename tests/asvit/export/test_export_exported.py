@@ -117,6 +117,14 @@ def test_no_accuracy_is_told_of_images_that_were_trained_on(exported: Exported) 
     assert "top-1" not in card
 
 
+def test_the_accuracy_of_inherited_weights_is_not_said_to_be_one_of_validation(
+    exported: Exported,
+) -> None:
+    found = {"kind": "evolution", "path": "b-----|s-----|------"}
+    card = _with_facts(exported, {"top1": 61.5, "found_by": found})
+    assert "* accuracy: top-1 61.50 % on the images held out\n" in card
+
+
 def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
     facts = {
         "images": "folder /home/me/my pictures/pets, 160 images, 4 classes",
