@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import timm
+
 from asvit.data.kinds import ImageKind
 from asvit.data.preparation import PREPARATION
 from asvit.export.comparison import TOLERANCE, Difference
@@ -127,6 +129,7 @@ class Exported:
         network = self.content.network
         name, arguments = timm_arguments(network)
         settings = {"num_classes": network.num_classes, **arguments}
+        ours = timm.models.model_entrypoint(name).__module__.startswith("asvit.")
         code = self.form.name
         if self.script is not None:
             pictures = self.content.preparation.kind.picture
@@ -136,7 +139,7 @@ class Exported:
             shape=(self.batch or 1, *network.image_shape),
             input=_quoted(INPUT),
             image=_quoted(IMAGE),
-            ours=_IMPORT if name == "asvit" else "",
+            ours=_IMPORT if ours else "",
             folder=_quoted(f"local-dir:{place}"),
             name=_quoted(name),
             arguments="".join(f"    {key}={_quoted(value)},\n" for key, value in settings.items()),
@@ -254,8 +257,9 @@ def _accuracy(exported: Exported) -> str:
     top1 = facts.get("top1")
     if not isinstance(top1, int | float):
         return UNKNOWN
-    parts = [f"top-1 {top1:.2f} % on the images held out for validation"]
-    if "epoch" in facts:
+    parts = [f"top-1 {top1:.2f} % on the images held out"]
+    if "epoch" in facts:  # of a training; inherited weights have that of a test
+        parts[0] += " for validation"
         parts.append(f"after epoch {facts['epoch']}")
     if facts.get("weights") == "average":
         parts.append("of the moving average of the weights, which this copy has")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Pictures that ranges of activations are taken from. Our choice.
 CALIBRATION = 128
-_AT_ONCE = 8  # of these at most, whose activations are in memory together
+_AT_ONCE = 8  # of these, or one batch, whose activations are in memory together
 
 # In a network with one of these, activations between products have outliers, which 8 bits hold
 # badly: its products alone are quantised. Others stay in 8 bits from product to product.
@@ -80,7 +80,8 @@ def quantised(graph: onnx.ModelProto, images: Sequence[NDArray[Any]]) -> onnx.Mo
     import onnx
     from onnxruntime import quantization
 
-    at_once = max(part for part in range(1, _AT_ONCE + 1) if len(images) % part == 0)
+    most = max(1, _AT_ONCE // len(images[0]))
+    at_once = max(part for part in range(1, most + 1) if len(images) % part == 0)
     transformer = not _OF_TRANSFORMERS.isdisjoint(node.op_type for node in graph.graph.node)
     with tempfile.TemporaryDirectory(prefix="asvit-int8-") as folder, _quiet():
         given, prepared, made = (Path(folder, f"{name}.onnx") for name in ("a", "b", "c"))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import timm
 import torch
 from torch import nn
 from torch.export import ExportedProgram
@@ -19,8 +18,9 @@ from asvit.core.digests import FIELD, UNKNOWN, sealed, sealed_json
 from asvit.core.files import write_bytes
 from asvit.data.preparation import CROP_MODES, PREPARATION
 from asvit.export.formats import CONFIG, INPUT, LEAST_OPSET, OUTPUT, WEIGHTS, Format
+from asvit.models import HALLUCINATED_HOSTS
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.families import PREFIX, TimmModel
+from asvit.spaces.families import PREFIX, TimmModel, timm_config
 from proxies.messages import first_line
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
     """Content of config.json, in timm's form."""
     network = content.network
     name, arguments = timm_arguments(network)
-    base = timm.get_pretrained_cfg(name).to_dict(remove_source=True)
+    base = timm_config(name).to_dict(remove_source=True)
     entry = {
         **base,
         "input_size": list(network.image_shape),
@@ -227,9 +227,10 @@ def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:
     if network.architecture.startswith(PREFIX) and network.attention is network.ffn is None:
         timm_model = TimmModel.parse(network.architecture)
         name = timm_model.name.partition(".")[0]
-        fixed = timm.get_pretrained_cfg(name).fixed_input_size
-        size = {"img_size": network.image_size} if fixed else {}
-        return name, {**timm_model.arguments, **size, **channels}
+        if name not in HALLUCINATED_HOSTS:  # which timm cannot load weights into
+            fixed = timm_config(name).fixed_input_size
+            size = {"img_size": network.image_size} if fixed else {}
+            return name, {**timm_model.arguments, **size, **channels}
     arguments = {
         "architecture": network.architecture,
         "img_size": network.image_size,

@@ -111,7 +111,9 @@ def convert(
             raise ValueError(
                 f"{kind} has compact parts with branches already; leave out ffn, or merge it first"
             )
-        raise ValueError(f"{kind} has no feed-forward part with two maps, fc1 and fc2")
+        raise ValueError(
+            f"{kind} has no feed-forward part with two maps, fc1 to more channels and fc2 back"
+        )
     return model
 
 

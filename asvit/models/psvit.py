@@ -139,9 +139,10 @@ class PSViT(StagedNetwork):
             layers = [make_cell(kind, dims[i], heads[i], hidden, stage_rates) for kind in cells[i]]
             self.stages.append(PSViTStage(downsample, layers))
         self._check_lists(*self.patch_embed.grid)
-        pool = global_pool or ("token" if class_token else "avg")
+        if global_pool is None:
+            global_pool = "token" if class_token else "avg"
         norm = nn.LayerNorm(self.num_features, eps=1e-6)
-        self._add_head(norm, num_classes, pool, drop_rate)
+        self._add_head(norm, num_classes, global_pool, drop_rate)
 
     @property
     def embed_dim(self) -> int:

@@ -10,10 +10,11 @@ from torch import nn
 from asvit.core.calls import call_text, parse_call
 from asvit.core.settings import Settings, setting
 from asvit.data.kinds import MOST_CHANNELS, PICTURES
-from asvit.models import convert, merge
+from asvit.models import HALLUCINATED_HOSTS, convert, merge
 from asvit.models.layers.blocks import check_choice
 from asvit.spaces import build
 from asvit.spaces.architectures import canonical
+from asvit.spaces.families import PREFIX, TimmModel
 from proxies.text import shown
 
 #: Kind of converted part -> its settings in :func:`asvit.convert`.
@@ -126,4 +127,11 @@ class Network(Settings):
 
         Both are unchanged if there is nothing to merge.
         """
-        return (replace(self, branches=0), merge(model)) if self.branches else (self, model)
+        text = self.architecture
+        if text.startswith(PREFIX):
+            named = TimmModel.parse(text)
+            if named.name in HALLUCINATED_HOSTS and named.arguments.get("ffn", True):
+                options = {**named.arguments, "branches": 0}  # 2 by default
+                text = str(TimmModel(named.name, tuple(options.items())))
+        merged = replace(self, architecture=text, branches=0)
+        return (self, model) if merged == self else (merged, merge(model))

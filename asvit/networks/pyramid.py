@@ -144,13 +144,13 @@ class Pyramid(nn.Module):
         side = self.fixed_size or 2 * self._multiple
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         stem = next(part for part in model.modules() if isinstance(part, nn.Conv2d))
-        image = torch.zeros(1, stem.in_channels, side, side).to(trained[0])
+        image = torch.zeros(1, stem.in_channels, side, side).to(stem.weight)
         was_training = model.training
         with torch.enable_grad():
             maps = cast("Any", model.eval()).forward_intermediates(
-                image, indices=[index], stop_early=True, intermediates_only=True
+                image.requires_grad_(), indices=[index], stop_early=True, intermediates_only=True
             )
-            slopes = torch.autograd.grad(maps[0].sum(), trained, allow_unused=True)
+            slopes = torch.autograd.grad(maps[0].sum(), [image, *trained], allow_unused=True)[1:]
         model.train(was_training)
         for parameter, slope in zip(trained, slopes, strict=True):
             parameter.requires_grad_(slope is None)

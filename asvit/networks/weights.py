@@ -97,8 +97,11 @@ class WeightsFile:
             OSError: If it cannot be written; an existing file is then unchanged.
         """
         header = {"schema_version": SCHEMA_VERSION, "kind": KIND, **self.description}
-        # safetensors rejects tensors that share memory, such as tied weights.
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in self.weights.items()}
+        # safetensors rejects tensors that share memory, such as tied weights, and other layouts.
+        tensors = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in self.weights.items()
+        }
         write_tensors(path, tensors, header)
 
     @classmethod

@@ -27,6 +27,7 @@ from asvit.networks import Network, WeightsFile, read_state
 from asvit.runs.architectures import find_architecture, run_folder
 from asvit.runs.command_line import typed_options
 from asvit.runs.copying import Copies
+from asvit.runs.timm_classifiers import timm_facts
 from asvit.spaces.architectures import canonical
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.result import TrainResult
@@ -278,9 +279,11 @@ def _plain(settings: ExportSettings, path: Path | None) -> Source:
         network = _named(settings, len(head))
         with torch.random.fork_rng([]):
             model = network.build()
+    facts: Mapping[str, Any] = {}
     if path is not None:
         load_pretrained(model, str(path), new_head=False)
-    return WeightsFile(network, model.state_dict()), model.eval(), None
+        facts = timm_facts(network)
+    return WeightsFile(network, model.state_dict(), facts=facts), model.eval(), None
 
 
 def _named(settings: ExportSettings, num_classes: int | None) -> Network:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import timm
 from timm.data import ImageNetInfo, infer_imagenet_subset
 
-from asvit.data.preparation import CROP_MODES, PREPARATION
+from asvit.data.preparation import CROP_MODES, PREPARATION, Preparation
 from asvit.networks import Network, WeightsFile
 from asvit.networks.positions import resampled
-from asvit.spaces.families import TimmModel
+from asvit.spaces.families import PREFIX, TimmModel
 from asvit.training.pretrained import load_published
 from proxies.messages import unknown
 
@@ -44,8 +45,28 @@ def published_classifier(text: str, image_size: int | None = None) -> WeightsFil
 
 
 def timm_preparation(text: str) -> tuple[Mapping[str, Any], int]:
-    """How timm prepares pictures for a model of a text, as facts of weights, and the side."""
-    return _prepared(timm.get_pretrained_cfg(TimmModel.parse(text).name).to_dict())
+    """How timm prepares pictures for a model of a text, as facts of weights, and the side.
+
+    Raises:
+        ValueError: If timm does not say it, or prepares them as asvit cannot.
+    """
+    config = timm.get_pretrained_cfg(TimmModel.parse(text).name)
+    if config is None:  # as of a model by a former name
+        raise ValueError(
+            f"timm does not say how pictures are prepared for {text}; use the model's present name"
+        )
+    return _prepared(config.to_dict())
+
+
+def timm_facts(network: Network) -> Mapping[str, Any]:
+    """How timm prepares pictures for one of its networks; nothing of others, or if we cannot."""
+    if not network.architecture.startswith(PREFIX):
+        return {}
+    with suppress(ValueError):
+        facts, _ = timm_preparation(network.architecture)
+        if facts["crop_pct"] <= 1:
+            return Preparation.of(network.image_size, network.in_chans, facts).facts
+    return {}
 
 
 def _prepared(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:

@@ -133,7 +133,8 @@ def build_on_meta(
             return build(arch, image_size, num_classes, in_chans=in_chans)
     except RuntimeError:
         # Some timm models read values while they are constructed.
-        return build(arch, image_size, num_classes, in_chans=in_chans)
+        with torch.random.fork_rng([]):
+            return build(arch, image_size, num_classes, in_chans=in_chans)
 
 
 class _SkipInitialisation(InterceptOperations):

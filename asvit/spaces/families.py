@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Self, get_args, get_origin, get_type_hi
 import numpy as np
 import timm
 from timm.layers import Attention
+from timm.models import PretrainedCfg
 from timm.models.pit import PoolingVisionTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
@@ -345,10 +346,9 @@ class TimmModel:
         drop: float | None = None,
     ) -> nn.Module:
         """A freshly initialised model; nothing is downloaded. None stands for its own rate."""
-        config = timm.get_pretrained_cfg(self.name)
         # Models whose input size timm fixes at construction take it as an argument.
         size: dict[str, Any] = {"num_classes": num_classes, **self.arguments}
-        if config is not None and config.fixed_input_size:
+        if timm_config(self.name).fixed_input_size:
             size["img_size"] = image_size
         if in_chans != 3:
             size["in_chans"] = in_chans
@@ -388,6 +388,11 @@ class TimmModel:
                 f"timm model {self.name!r} cannot take {image_size} px: {first_line(error)}"
             )
         return None
+
+
+def timm_config(name: str) -> PretrainedCfg:
+    """The description that timm has of a model; of one that was registered without, defaults."""
+    return timm.get_pretrained_cfg(name) or PretrainedCfg()
 
 
 def is_timm_model(name: str) -> bool:

@@ -1,13 +1,16 @@
 """asvit's own measures, spaces, controllers, runs and images keep the contracts for extensions."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+from torch import nn
 
 from asvit.data import LabelledImages
 from asvit.data.sources import open_dataset
 from asvit.search import CONTROLLERS
-from asvit.spaces import SPACES
+from asvit.spaces import SPACES, PlainSpace
 from asvit.testing import (
     ControllerContract,
     ImagesContract,
@@ -31,6 +34,22 @@ class TestSpaces(SpaceContract):
     @pytest.fixture(autouse=True, params=SPACES)
     def _each(self, request: pytest.FixtureRequest) -> None:
         self.space = request.param
+
+
+class _Pixels(PlainSpace):
+    name, prefix, description, paper = "pixels", "pixels:", "of one dimension", "none"
+    dimensions: ClassVar[Mapping[str, tuple[int, ...]]] = {"width (px)": (98, 99)}
+
+    def network(self, choices: Mapping[str, Any], **sizes: Any) -> nn.Module:
+        raise NotImplementedError
+
+
+def test_a_space_may_have_any_numbers_and_names_of_dimensions() -> None:
+    class OfPixels(SpaceContract):
+        space = "pixels"
+        loaded = _Pixels()
+
+    OfPixels().test_what_is_not_in_it_is_refused()
 
 
 class TestControllers(ControllerContract):

@@ -117,6 +117,14 @@ def test_no_accuracy_is_told_of_images_that_were_trained_on(exported: Exported) 
     assert "top-1" not in card
 
 
+def test_the_accuracy_of_inherited_weights_is_not_said_to_be_one_of_validation(
+    exported: Exported,
+) -> None:
+    found = {"kind": "evolution", "path": "b-----|s-----|------"}
+    card = _with_facts(exported, {"top1": 61.5, "found_by": found})
+    assert "* accuracy: top-1 61.50 % on the images held out\n" in card
+
+
 def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
     facts = {
         "images": "folder /home/me/my pictures/pets, 160 images, 4 classes",
@@ -232,3 +240,19 @@ def test_a_network_of_timm_is_loaded_without_us(exported: Exported) -> None:
     code = replace(exported, form=FORMATS["timm"], content=content).loading_code("folder")
     assert "asvit" not in code
     assert '    "test_vit",\n    num_classes=3,\n    qkv_bias=False,\n    img_size=32,\n' in code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "timm:shiftvit_r2_tiny(depths=[1,1,1,1],width=16)",
+        "timm:psvit_2d_tiny",
+        "timm:mobilenetv3_small_scaled(depths=[2,3,2,3],width=16)",
+    ],
+)
+def test_a_network_of_ours_that_timm_knows_by_name_is_loaded_with_us(
+    text: str, exported: Exported
+) -> None:
+    content = replace(exported.content, network=Network(text, 32, 3))
+    code = replace(exported, form=FORMATS["timm"], content=content).loading_code("folder")
+    assert code.startswith("import asvit")

@@ -217,3 +217,24 @@ def test_a_network_of_timm_goes_by_its_own_name_unless_parts_of_ours_are_in_it()
     parts = {"attention": "hallucinated(maps=copy)", "ffn": "compact", "branches": 2}
     own = {"architecture": "timm:test_vit", "img_size": 32, **parts}
     assert timm_arguments(replace(HOST, **parts)) == ("asvit", own)
+
+
+@pytest.mark.filterwarnings("ignore:Mapping deprecated model")
+def test_a_model_by_its_former_name_has_timms_defaults() -> None:
+    sizes = {"channels": (8, 8, 8, 8), "layers": (1, 1, 1, 1)}
+    network = Network(
+        "timm:tv_resnet34(channels=[8,8,8,8],layers=[1,1,1,1])", image_size=32, num_classes=3
+    )
+    assert timm_arguments(network) == ("tv_resnet34", sizes)
+    model, content = as_file(network)
+    entry = config(content, model)["pretrained_cfg"]
+    assert (entry["input_size"], entry["classifier"]) == ([3, 32, 32], "fc")
+
+
+def test_timm_loads_the_converted_networks_of_its_registry(tmp_path: Path) -> None:
+    text = "timm:hallucinated_deit_tiny_patch16_224(branches=0,depth=1)"
+    model, content = as_file(Network(text, image_size=SIDE, num_classes=3))
+    write_timm_folder(content, model, tmp_path / "deit")
+    loaded = timm.create_model(f"local-dir:{tmp_path / 'deit'}", pretrained=True).eval()
+    with torch.no_grad():
+        assert torch.equal(loaded(given := images(2)), model(given))

@@ -211,6 +211,10 @@ def test_merged_factors_are_replaced_like_the_map_that_they_stand_for(make, fact
         (lambda: convert(deit(), ffn="small"), "ffn='small' is not one of 'compact', None"),
         (lambda: convert(nn.Linear(3, 3), "hallucinated"), "Linear has no attention that can be"),
         (lambda: convert(nn.Linear(3, 3), ffn="compact"), "Linear has no feed-forward part"),
+        (
+            lambda: convert(ShiftViT(depths=(1, 1, 1, 1), width=24, ratio=1), ffn="compact"),
+            "ShiftViT has no feed-forward part with two maps, fc1 to more channels and fc2 back",
+        ),
         (lambda: convert(deit(qk_norm=True), "hallucinated"), "only plain attention can be"),
         (lambda: convert(pyramid(linear=True), "hallucinated"), "linear attention cannot be"),
         (lambda: convert(deit(embed_dim=27), "hallucinated"), "6 heads of 3, too many for 27"),

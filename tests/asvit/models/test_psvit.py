@@ -145,6 +145,13 @@ def test_readouts_of_a_list():
 
 
 @pytest.mark.parametrize("pooling", ["1d", "2d"])
+def test_without_a_pool_all_tokens_are_read_out(pooling):
+    model = tiny(pooling=pooling, global_pool="", num_classes=0)
+    assert model.global_pool == ""
+    assert torch.equal(model(IMAGE), model.forward_features(IMAGE))
+
+
+@pytest.mark.parametrize("pooling", ["1d", "2d"])
 def test_positions_for_other_images_are_resampled(pooling):
     model = tiny(pooling=pooling)
     prefix = model.num_prefix_tokens

@@ -59,6 +59,21 @@ def test_compact_stages_of_a_mixed_network_are_trained_like_the_others(
     assert count(loaded, 32) == count(full.build(), 32)
 
 
+def test_branches_of_a_converted_network_of_timms_registry_are_merged() -> None:
+    trained = Network("timm:hallucinated_deit_tiny_patch16_224(depth=1)", 32, 5)
+    model = trained.build().eval()
+    network, merged = trained.merged(model)
+    assert network.architecture == "timm:hallucinated_deit_tiny_patch16_224(branches=0,depth=1)"
+    assert not any(isinstance(part, BranchedMap) for part in merged.modules())
+    again = network.build().eval()
+    again.load_state_dict(merged.state_dict())
+    image = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(again(image), model(image), rtol=0, atol=1e-5)
+    assert network.merged(merged) == (network, merged)
+    halved = replace(network, architecture="timm:hallucinated_pvt_v2_b1(ffn=False)")
+    assert halved.merged(merged) == (halved, merged)
+
+
 def test_without_branches_nothing_is_merged() -> None:
     network = Network(TEXTS[1], 32, 5)
     model = network.build()

@@ -122,6 +122,17 @@ def test_what_was_frozen_before_stays_so() -> None:
     assert places == {("0", "blocks"), ("3", "blocks")}
 
 
+@pytest.mark.parametrize("parts", [("",), ("patch_embed", "layers.0")])
+def test_stages_may_have_been_frozen_before(parts: tuple[str, ...]) -> None:
+    model = asvit.build(AS_VIT, 64)
+    before = {name for name, _ in model.named_parameters() if name.startswith(parts)}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in before)
+    pyramid = backbone(model, frozen_stages=1).train()
+    assert not any(p.requires_grad for n, p in pyramid.body.named_parameters() if n in before)
+    assert not pyramid.body.layers[0].blocks.training
+
+
 def test_gradients_with_and_without_checkpointing_agree() -> None:
     image = torch.randn(1, 3, 64, 64)
     gradients = []

@@ -42,6 +42,13 @@ def test_weights_that_share_memory_are_written(tmp_path: Path) -> None:
     assert set(read_state(tmp_path / "tied.safetensors")) == {"a", "b"}
 
 
+def test_weights_with_channels_last_are_written(tmp_path: Path) -> None:
+    model = NETWORK.build().to(memory_format=torch.channels_last)
+    WeightsFile(NETWORK, model.state_dict()).write(tmp_path / "last.safetensors")
+    written = read_state(tmp_path / "last.safetensors")
+    assert all(torch.equal(written[name], own) for name, own in model.state_dict().items())
+
+
 def test_weights_of_another_network_are_refused(stored: WeightsFile) -> None:
     other = Network("shift:1,1,2,1|1|8|1|16", image_size=32, num_classes=3)
     wrong = WeightsFile(other, stored.weights)

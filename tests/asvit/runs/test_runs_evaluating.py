@@ -198,6 +198,8 @@ def test_timm_prepares_pictures_of_its_models_as_it_does() -> None:
     torch.testing.assert_close(result, timms(picture), rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="unknown crop_mode 'border'; use one of center, squash"):
         timm_classifiers.timm_preparation("timm:deepseek_vit_412m.deepseek_v4_flash_vision_exp")
+    with pytest.raises(ValueError, match="for timm:tv_resnet34; use the model's present name"):
+        timm_classifiers.timm_preparation("timm:tv_resnet34")
 
 
 def test_a_file_that_says_how_pictures_are_prepared_crops_as_it_says(

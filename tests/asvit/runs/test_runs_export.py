@@ -23,6 +23,7 @@ from asvit.networks import Network, WeightsFile
 from asvit.runs import copying, exporting
 from asvit.runs.command_line import typed_options
 from asvit.runs.exporting import export_network, find_source, name_weights
+from asvit.runs.timm_classifiers import timm_facts
 from asvit.runs.training import run_training
 from asvit.training.pretrained import weights_path
 from tests.asvit.export.exported_networks import graphs_traced_once
@@ -220,6 +221,25 @@ def test_plain_weights_tell_how_many_classes_there_are(tmp_path: Path) -> None:
     assert exported.content.network == NETWORK
     assert exported.trained_size is None
     assert all(torch.equal(exported.content.weights[n], t) for n, t in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("text", "mean"),
+    [
+        ("timm:vit_tiny_patch16_224(depth=1,embed_dim=24,num_heads=3)", (0.5, 0.5, 0.5)),
+        ("timm:volo_d4_448", None),  # whose crop is larger than the resized picture
+        (NETWORK.architecture, None),
+    ],
+)
+def test_plain_weights_of_timms_networks_get_pictures_as_timm_prepares_them(
+    text: str, mean: tuple[float, ...] | None
+) -> None:
+    network = Network(text, image_size=32, num_classes=3)
+    assert timm_facts(network).get("mean") == mean
+    if mean is not None:
+        torch.save(network.build().state_dict(), "plain.pth")
+        settings = ExportSettings("onnx", text, weights="plain.pth", image_size=32)
+        assert find_source(settings)[0].preparation.mean == mean
 
 
 @pytest.mark.parametrize("source", [(), (NETWORK.architecture, "plain.pth")])

@@ -445,6 +445,33 @@ def test_of_a_transformer_products_alone_are_quantised() -> None:
     assert nodes["Add"].output[0] not in taken
 
 
+@pytest.mark.parametrize(("size", "at_once"), [(1, 8), (4, 2), (32, 1)])
+def test_few_pictures_are_in_memory_together_whatever_the_batch(
+    size: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onnx import TensorProto, helper
+    from onnxruntime import quantization
+
+    shape = [size, 3, 8, 8]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in (INPUT, "out")]
+    nodes = [helper.make_node("Relu", [INPUT], ["out"])]
+    opset = [helper.make_opsetid("", 18)]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    strides: list[int] = []
+
+    def record(*_given: Any, extra_options: dict[str, int], **_how: Any) -> None:
+        strides.append(extra_options["CalibStridedMinMax"])
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(quantization, "quantize_static", record)
+    with pytest.raises(ValueError, match="enough"):
+        quantised(
+            helper.make_model(graph, opset_imports=opset, ir_version=9),
+            [np.zeros(shape, np.float32)] * 8,
+        )
+    assert strides == [at_once]
+
+
 def test_a_network_that_cannot_be_quantised_says_so_in_a_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

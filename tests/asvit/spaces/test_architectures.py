@@ -115,7 +115,9 @@ def test_networks_that_cannot_be_built_without_memory_are_counted_too(monkeypatc
         return model
 
     monkeypatch.setattr(TimmModel, "build", build)
+    state = torch.get_rng_state()
     assert asvit.cost("timm:resnet34", image_size=8) == Cost(386, 384)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(
