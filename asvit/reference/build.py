@@ -224,14 +224,14 @@ def provenance_of(
     journal: TrainingJournal,
     settings: BuildSettings,
     *,
-    versions: Mapping[str, str],
     command: str,
 ) -> dict[str, str]:
     """The lines above the table: what it is, and how to reproduce it.
 
-    Two runs of the same command give equal lines: they have no times.
+    Two runs of the same command give equal lines: they have no times. Versions are those that it
+    was trained with, as a finished run may be given again with others.
     """
-    s = settings
+    s, versions = settings, journal.versions or {}
     images = s.images if journal.images is None else journal.images["source"]
     sized = f"width C={s.width}"
     if s.varied:
