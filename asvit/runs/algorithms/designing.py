@@ -18,6 +18,7 @@ from asvit.core.answers import Answer, write_answers
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import clock
 from asvit.core.files import expanded, split_reading, with_reading
+from asvit.core.latency_settings import OF_LATENCY
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import ANSWERS, GRAPH, MODEL, PICTURES, PREDICTIONS, SMALL_GRAPH
 from asvit.core.settings import ELSEWHERE, WrongOption
@@ -70,7 +71,7 @@ from asvit.runs.tracking import check_trackers
 from asvit.runs.training import few_pictures_note
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
-from asvit.search.settings import ACCURACY, LIMITS, OF_LATENCY
+from asvit.search.settings import ACCURACY, LIMITS
 from asvit.search.trained import networks_by_hand
 from asvit.spaces import load_space
 from asvit.training.balance import imbalance
