@@ -127,6 +127,11 @@ class ScaleSettings(MeasuringSettings):
                 )
         if self.by_hand and self.grow != _PAPERS:
             raise ValueError(f"rule {self.rule!r} says what grows; leave out grow={self.grow!r}")
+        if self.by_hand and self.width_multiple > 1:
+            raise ValueError(
+                f"rule {self.rule!r} takes the largest model, whatever its width; leave out "
+                f"width_multiple={self.width_multiple}"
+            )
 
     @cached_property
     def limits(self) -> tuple[Budget, ...]:
