@@ -204,7 +204,7 @@ def grow(
         budgets: Budgets below ``budget`` that a rule stops at; only with a rule.
         stop_within: Tolerance of the final size, as a fraction of the budget.
         ratio: Measured width over full width, rounded down; costs are those of the full width.
-        width_multiple: Widths are multiples of this, except in a final step.
+        width_multiple: Widths are multiples of this, except in a final step and by a rule.
         width_step: All widths are multiples of this, also in a final step and where measured: what
             ``build`` rounds widths down to. The width of the start is one.
         measures: Names of the measures, or one of them; see ``proxies.PROXIES``.
@@ -266,10 +266,13 @@ def grow(
     if rule is None and budgets:
         raise ValueError(f"budgets are where a rule stops; name one of {', '.join(RULES)}")
     by_hand = None if rule is None else RULES[rule]  # before anything is measured
+    target, stops = Budget.parse(budget), parse_budgets(budgets) if budgets else ()
+    if parse_budgets((*stops, target))[-1] != target:
+        raise ValueError(f"budgets are stops below {target}, got {stops[-1]}; give smaller ones")
     scores: ScoreCache = {} if known is None else known
     growth = _Growth(
         functools.cache(cost),
-        Budget.parse(budget),
+        target,
         CandidateMeasurer(
             build,
             (measures,) if isinstance(measures, str) else tuple(measures),
@@ -296,7 +299,7 @@ def grow(
     )
     if by_hand is None:
         return growth.run(start)
-    return growth.follow(by_hand, start, parse_budgets(budgets) if budgets else ())
+    return growth.follow(by_hand, start, stops)
 
 
 @dataclass

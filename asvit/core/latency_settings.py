@@ -8,6 +8,9 @@ from asvit.core.settings import setting
 #: What may run a network on this machine.
 RUNTIME_NAMES: Final = ("eager", "compile", "onnx", "graph")
 
+#: How the latency is taken that is limited.
+OF_LATENCY: Final = ("latency_batch", "latency_runtime", "latency_command")
+
 
 def runtime_setting(**options: Any) -> Any:
     """The setting of what runs a pass."""

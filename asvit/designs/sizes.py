@@ -9,9 +9,10 @@ from dataclasses import replace
 from functools import cache
 
 from asvit.architectures.base import Growable
+from asvit.core.latency_settings import OF_LATENCY
 from asvit.designs.settings import DesignSettings
 from asvit.search.limits import Limits, check_latency
-from asvit.search.settings import LIMITS, OF_LATENCY, TrainingSearchSettings
+from asvit.search.settings import LIMITS, TrainingSearchSettings
 from asvit.spaces import cost, load_space
 from asvit.spaces.base import Architecture
 from proxies.latency import CAREFUL, Latency, time_in_words

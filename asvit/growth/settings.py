@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 from asvit.core.latency_settings import (
+    OF_LATENCY,
     check_command,
     command_setting,
     runtime_setting,
@@ -119,12 +120,18 @@ class ScaleSettings(MeasuringSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_command(self.latency_command, self.latency_runtime)
-        if self.latency_command is not None and not self.timed:
-            raise ValueError(
-                f"latency_command is for times such as 12ms, not for a budget of {self.limits[0]}"
-            )
+        for name in () if self.timed else OF_LATENCY:
+            if getattr(self, name) != getattr(type(self), name):
+                raise ValueError(
+                    f"{name} is for times such as 12ms, not for a budget of {self.limits[0]}"
+                )
         if self.by_hand and self.grow != _PAPERS:
             raise ValueError(f"rule {self.rule!r} says what grows; leave out grow={self.grow!r}")
+        if self.by_hand and self.width_multiple > 1:
+            raise ValueError(
+                f"rule {self.rule!r} takes the largest model, whatever its width; leave out "
+                f"width_multiple={self.width_multiple}"
+            )
 
     @cached_property
     def limits(self) -> tuple[Budget, ...]:

@@ -322,13 +322,17 @@ class Splits:
         return np.column_stack(samples)
 
     def covered(self) -> Array:
-        """Share of test rows inside the interval of their prediction, ``[samples, splits]``."""
+        """Share of test rows inside the interval of their prediction, ``[samples, splits]``.
+
+        NaN in resamples without a test row of the split.
+        """
         samples = []
         for split in self.splits:
             accuracies = self.rows.accuracies[split.test]
             inside = (split.low <= accuracies) & (accuracies <= split.high)
             weights = self.resamples.rows[:, split.test]
-            samples.append((weights @ inside) / np.maximum(weights.sum(axis=1), 1))
+            drawn, unknown = weights.sum(axis=1), np.full(len(weights), np.nan)
+            samples.append(np.divide(weights @ inside, drawn, out=unknown, where=drawn > 0))
         return np.column_stack(samples)
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from asvit.architectures.base import Growable
-from asvit.core.codec import Nullable
+from asvit.core.codec import Nullable, value_from_json
 from asvit.core.journal import Journal
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
@@ -73,6 +73,13 @@ class TrainingJournal(Journal[BuildSettings]):
     def in_chans(self) -> int:
         """Channels of the images."""
         return int(self.start_values.get("in_chans", 3))
+
+    def _take(self, line: Mapping[str, Any]) -> None:
+        """As the base does, with the channels, which are there unless they are three."""
+        super()._take(line)
+        if "in_chans" in line:
+            channels = {"in_chans": value_from_json(line["in_chans"], int)}
+            self.start_values = {**self.start_values, **channels}
 
     def note(self, record: Finished) -> None:
         """Take note of the outcome of a training."""
@@ -217,14 +224,14 @@ def provenance_of(
     journal: TrainingJournal,
     settings: BuildSettings,
     *,
-    versions: Mapping[str, str],
     command: str,
 ) -> dict[str, str]:
     """The lines above the table: what it is, and how to reproduce it.
 
-    Two runs of the same command give equal lines: they have no times.
+    Two runs of the same command give equal lines: they have no times. Versions are those that it
+    was trained with, as a finished run may be given again with others.
     """
-    s = settings
+    s, versions = settings, journal.versions or {}
     images = s.images if journal.images is None else journal.images["source"]
     sized = f"width C={s.width}"
     if s.varied:

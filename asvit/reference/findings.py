@@ -118,11 +118,10 @@ def size_verdict(findings: Sequence[Finding]) -> str:
             for part in row.correlation.within
             if part.count == count and not math.isnan(part.tau)
         ]
-        taus = [(part.tau, row.measure) for row, part in own if row.trivial]
         best = "no count can be ranked by"
-        if taus:
-            tau, name = max(taus)
-            best = f"the best count is {name} with tau {tau:.3f}"
+        for row, part in own:
+            if _is_best_count(row, part):
+                best = f"the best count is {row.measure} with tau {part.tau:.3f}"
         better = [
             f"{row.measure} ({part.tau:.3f})"
             for row, part in own
@@ -157,6 +156,20 @@ def highest(taus: Mapping[str, float]) -> str:
     return max(ranked, key=lambda name: ranked[name], default="")
 
 
+def _is_best_count(finding: Finding, rank: Correlation | Within) -> bool:
+    """Whether it is the count that measures with a value of every row are compared with.
+
+    Sums of counts, and counts without a value of some rows, may have a higher tau.
+    """
+    return rank.rival == finding.measure and not finding.correlation.dropped
+
+
+def best_count(findings: Sequence[Finding]) -> Finding | None:
+    """The count that ranks all rows best, of the findings of one target; None without one."""
+    best = (row for row in findings if _is_best_count(row, row.correlation))
+    return next((row for row in best if not math.isnan(row.correlation.tau)), None)
+
+
 def winners(findings: Sequence[Finding]) -> list[Finding]:
     """The measures that rank significantly better than the best count."""
     return [
@@ -166,11 +179,10 @@ def winners(findings: Sequence[Finding]) -> list[Finding]:
 
 def verdict(findings: Sequence[Finding]) -> str:
     """The conclusion from the findings of one target, in a sentence."""
-    taus = {row.measure: row.correlation.tau for row in findings if row.trivial}
-    best = highest(taus)
-    if not best:
+    best = best_count(findings)
+    if best is None:
         return "No count can be ranked by."
-    start = f"The best count is {best} with tau {taus[best]:.3f};"
+    start = f"The best count is {best.measure} with tau {best.correlation.tau:.3f};"
     better = [f"{row.measure} ({row.correlation.tau:.3f})" for row in winners(findings)]
     meaning = "the 95 % interval of the difference is above 0"
     if not better:

@@ -166,9 +166,12 @@ def _reason(scores: Mapping[str, Score]) -> str:
 
 
 def count_columns(values: Values) -> dict[str, NDArray[np.float64]]:
-    """The counts of the rows, the baselines of every measure: name -> ``[rows]``."""
-    ranked = (proxy.name for proxy in counts() if proxy.better != "reported")
-    return {name: np.asarray(values.measures[name], dtype=np.float64) for name in ranked}
+    """The counts of the rows, the baselines of every measure: name -> ``[rows]``.
+
+    Higher is better, also of a count of the user's for which lower is.
+    """
+    ranked = (proxy for proxy in counts() if proxy.better != "reported")
+    return {proxy.name: oriented(values.measures[proxy.name], proxy.better) for proxy in ranked}
 
 
 def correlate_all(plan: Plan, values: Values, *, seed: int) -> list[Finding]:

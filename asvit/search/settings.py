@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.console import quantity
 from asvit.core.latency_settings import (
+    OF_LATENCY,
     check_command,
     command_setting,
     runtime_setting,
@@ -44,8 +45,6 @@ FINALISTS = 2  # architectures that a search trains again with fresh seeds
 _FINAL = ((12, 2), (40, 3))  # from so many trainings on, how often each of them
 
 LIMITS = ("max_params", "max_macs", "max_latency")
-#: How the latency is taken that is limited.
-OF_LATENCY = ("latency_batch", "latency_runtime", "latency_command")
 #: Settings of trainings that a reference table has, too, by the same names.
 _OF_TABLES = (
     *("batch_size", "learning_rate", "train_images", "test_images"),

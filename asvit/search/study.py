@@ -233,7 +233,7 @@ def _add(study: Study, attributes: Mapping[str, Any], shared: RDBStorage | None)
 
 
 def stored_settings(attributes: Mapping[str, Any]) -> SearchSettings | None:
-    """The settings that the study with attributes ``kept`` was started with, or extended to."""
+    """The settings that a study with these attributes was started with, or extended to."""
     stored: Mapping[str, Any] | None = attributes.get("settings")
     return None if stored is None else SearchSettings.from_json(stored)
 

@@ -78,8 +78,8 @@ def training_seeds(
 ) -> list[int]:
     """The seed of each next training: the smallest that no other one of its architecture has.
 
-    ``taken`` has the seeds of the trainings so far, and ``before`` the seeds of a table from 0,
-    those without an accuracy, which may have failed, among them.
+    ``others`` has the texts and seeds of the trainings so far, and ``before`` the seeds of a table
+    from 0, those without an accuracy, which may have failed, among them.
     """
     used: dict[str, set[int]] = {}
     seeds = []

@@ -256,6 +256,8 @@ def test_a_start_near_the_budget_needs_no_step() -> None:
         ({"depths": ()}, "depths has no stage; give the blocks of one or more"),
         ({"expansions": (4, 0)}, "expansions must be at least 1, got 0"),
         ({"budgets": ["30M"]}, "budgets are where a rule stops; name one of depth, width"),
+        ({"rule": "width", "budgets": ["90M", "9M"]}, "stops below 88M, got 90M; give smaller"),
+        ({"rule": "width", "budgets": ["2G"]}, "budgets 2G, 88M are of two units"),
         ({"width_step": 0}, "width_step must be at least 1"),
         ({"width_step": 3}, "width 32 is not a multiple of width_step=3"),
     ],

@@ -32,6 +32,7 @@ from asvit.reference.findings import (
     Finding,
     RankedMeasure,
     Reliability,
+    best_count,
     in_order,
     to_csv,
 )
@@ -367,7 +368,7 @@ def reliability(
         **{name: getattr(wanted, name) for name in names},
     )
     (target,) = result.targets
-    rival = next((f.correlation.rival for f in result.correlations if f.correlation.rival), "")
+    rival = best_count(result.correlations)
     return Reliability(
         reference=table.name,
         digest=table.digest,
@@ -377,7 +378,7 @@ def reliability(
         rows=result.rows,
         folder=inside.name,
         measures=[_ranked(result.finding(name)) for name in measures],
-        best_count=_ranked(result.finding(rival)) if rival else None,
+        best_count=None if rival is None else _ranked(rival),
     )
 
 

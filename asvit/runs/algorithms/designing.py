@@ -17,6 +17,7 @@ import numpy as np
 from asvit.core.answers import Answer, write_answers
 from asvit.core.console import clock
 from asvit.core.files import expanded, split_reading, with_reading
+from asvit.core.latency_settings import OF_LATENCY
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
 from asvit.core.run_files import ANSWERS, GRAPH, MODEL, PICTURES, PREDICTIONS, SMALL_GRAPH
 from asvit.core.settings import ELSEWHERE, WrongOption
@@ -78,7 +79,7 @@ from asvit.runs.tracking import check_trackers
 from asvit.runs.training import few_pictures_note
 from asvit.search.limits import Limits
 from asvit.search.result import SearchResult
-from asvit.search.settings import ACCURACY, LIMITS, OF_LATENCY
+from asvit.search.settings import ACCURACY, LIMITS
 from asvit.search.trained import networks_by_hand
 from asvit.spaces import load_space
 from asvit.training.balance import imbalance

@@ -13,7 +13,6 @@ from asvit.core.console import percent
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import TABLE
-from asvit.core.versions import versions
 from asvit.executors.placement import place
 from asvit.reference import trainer
 from asvit.reference.build import (
@@ -137,7 +136,7 @@ class BuildAlgorithm(BuildRun):
 
     def _write_table(self, store: TrainingJournal, rows: Sequence[BuiltRow]) -> None:
         command = replace(self, out=None).command_line()
-        lines = provenance_of(rows, store, self.settings, versions=versions(), command=command)
+        lines = provenance_of(rows, store, self.settings, command=command)
         write_text(self.folder / TABLE, to_csv(rows, lines, seeds=self.settings.seeds))
 
 

@@ -25,6 +25,9 @@ def test_budgets_are_kept_in_one_form() -> None:
         ({"budgets": ()}, "no budget"),
         ({"proxies": ()}, "proxies must name at least one measure"),
         ({"radius": -1}, "radius must be"),
+        ({"rule": "width", "width_multiple": 4}, "leave out width_multiple=4"),
+        ({"latency_batch": 4}, "latency_batch is for times such as 12ms, not for a budget of 88M"),
+        ({"latency_runtime": "onnx"}, "latency_runtime is for times such as 12ms"),
         ({"architecture": ""}, "architecture must be a name"),
     ],
 )

@@ -1,13 +1,14 @@
 """Predictors judged on rows that they were not fitted to."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 import asvit
-from asvit.predictor.validation import gather_rows, make_split
+from asvit.predictor.validation import Split, Splits, gather_rows, make_split
 from asvit.reference import load_reference
 
 PIT = "vitbench101-pit"
@@ -73,6 +74,15 @@ def test_predictions_do_not_depend_on_the_test_accuracies():
     split = make_split(rows, 12, seed=0, number=0)
     rows.accuracies[split.test] = 50.0
     np.testing.assert_array_equal(make_split(rows, 12, seed=0, number=0).mean, split.mean)
+
+
+def test_a_resample_without_a_test_row_says_nothing_of_coverage():
+    splits = object.__new__(Splits)
+    low, high = np.array([40.0, 40.0]), np.array([60.0, 60.0])
+    splits.splits = [Split(np.array([0]), np.array([1, 2]), (low + high) / 2, low, high)]
+    splits.rows = SimpleNamespace(accuracies=np.array([50.0, 50.0, 70.0]))
+    splits.resamples = SimpleNamespace(rows=np.array([[1.0, 1, 1], [0, 3, 0], [3, 0, 0]]))
+    np.testing.assert_array_equal(splits.covered(), [[0.5], [1.0], [np.nan]])
 
 
 def test_same_seed_gives_the_same_numbers_another_one_does_not(found):

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from asvit.reference.query import counts, is_trivial, resolve
+from asvit.reference.query import count_columns, counts, is_trivial, resolve
+from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
-from proxies import PROXIES
+from asvit.reference.statistics import best_count
+from proxies import PROXIES, Proxy
 from proxies.registry import standard_measures
 
 
@@ -17,6 +20,16 @@ def test_the_counts_come_first_params_and_macs_at_their_head() -> None:
         proxy.name for proxy in PROXIES.values() if not (proxy.random or proxy.timed)
     }
     assert resolve(["length_distortion"]) == (*names, "length_distortion")
+
+
+def test_a_count_for_which_lower_is_better_is_a_rival_as_such(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stride = Proxy("stride", "", "lower", "none", lambda model, inputs: 1.0, random=False)
+    monkeypatch.setitem(PROXIES, "stride", stride)
+    measures = {proxy.name: (1.0, 3.0, 2.0, 4.0) for proxy in counts()}
+    columns = count_columns(Values(measures={**measures, "stride": (4.0, 3.0, 2.0, 1.0)}))
+    assert best_count(columns, np.array([60.0, 61.0, 62.0, 63.0])) == ("stride", pytest.approx(1))
 
 
 def test_all_is_every_measure_once_beside_what_else_is_asked_for() -> None:

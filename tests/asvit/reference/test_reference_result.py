@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from asvit.reference.findings import (
     Finding,
     Interval,
+    best_count,
     in_order,
+    size_verdict,
     to_csv,
     verdict,
     winners,
@@ -88,6 +90,23 @@ def test_a_winner_is_clear_of_zero() -> None:
         "significantly better: good (1.000) (the 95 % interval of the difference is above 0)."
     )
     assert f"params with tau {COUNT.correlation.tau:.3f}" in verdict([COUNT, best])
+
+
+def test_the_best_count_is_the_one_that_measures_are_compared_with() -> None:
+    both = finding("params+macs", ACCURACIES, trivial=True)
+    some = finding("expansions", [*ACCURACIES[:6], *[math.nan] * 9], trivial=True)
+    rival = {
+        "rival": "expansions",
+        "within": (replace(some.correlation.within[0], rival="expansions"),),
+    }
+    some = replace(some, correlation=replace(some.correlation, **rival))
+    findings = [both, some, COUNT, GOOD]
+    assert best_count(findings) is COUNT
+    assert verdict(findings).startswith(
+        f"The best count is params with tau {COUNT.correlation.tau:.3f};"
+    )
+    tau = COUNT.correlation.within[0].tau
+    assert f"the best count is params with tau {tau:.3f};" in size_verdict(findings)
 
 
 def test_without_a_count_nothing_is_compared() -> None:
