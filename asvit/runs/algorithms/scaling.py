@@ -80,6 +80,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
     def check(self) -> None:
         """Refuse unknown measures, and a start that cannot be grown as asked."""
         super().check()
+        self.settings.check_used()
         _ = self.growable
         directions(self.settings.proxies)
 

@@ -1,10 +1,13 @@
 """Settings of a growth."""
 
+import re
 from typing import Any
 
 import pytest
 
+from asvit.core.settings import WrongOption
 from asvit.growth.settings import ScaleSettings
+from asvit.runs.scaling import ScaleRun
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 
@@ -25,9 +28,6 @@ def test_budgets_are_kept_in_one_form() -> None:
         ({"budgets": ()}, "no budget"),
         ({"proxies": ()}, "proxies must name at least one measure"),
         ({"radius": -1}, "radius must be"),
-        ({"rule": "width", "width_multiple": 4}, "leave out width_multiple=4"),
-        ({"latency_batch": 4}, "latency_batch is for times such as 12ms, not for a budget of 88M"),
-        ({"latency_runtime": "onnx"}, "latency_runtime is for times such as 12ms"),
         ({"architecture": ""}, "architecture must be a name"),
     ],
 )
@@ -36,3 +36,23 @@ def test_a_value_that_is_not_allowed_is_named(given_: dict[str, Any], message: s
         ScaleSettings(**{"architecture": SEED, **given_})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given_", "message"),
+    [
+        ({"rule": "width", "width_multiple": 4}, "leave out width_multiple=4"),
+        ({"latency_batch": 4}, "latency_batch is for times such as 12ms, not for a budget of 88M"),
+        ({"latency_runtime": "onnx"}, "latency_runtime is for times such as 12ms"),
+        ({"latency_command": "time {onnx}"}, "latency_command is for times such as 12ms"),
+    ],
+)
+def test_what_a_growth_would_ignore_is_refused_where_it_is_not_stored(
+    given_: dict[str, Any], message: str
+) -> None:
+    settings = ScaleSettings(SEED, **given_)
+    assert ScaleSettings.from_json(settings.to_json()) == settings
+    with pytest.raises(WrongOption, match=re.escape(message)):
+        settings.check_used()
+    with pytest.raises(WrongOption, match=re.escape(message)):
+        ScaleRun.make(architecture=SEED, **given_).check()

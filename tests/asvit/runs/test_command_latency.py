@@ -329,11 +329,6 @@ def test_a_design_makes_networks_as_wide_as_the_device_allows(bench: Path, sized
             "latency_runtime=onnx is for this machine, latency_command for another one",
         ),
         (
-            ScaleSettings,
-            {"architecture": TEXT, "latency_command": "a {onnx}", "budgets": ("3M",)},
-            "latency_command is for times such as 12ms, not for a budget of 3M",
-        ),
-        (
             DesignSettings,
             {"data": "pets", "latency_command": "bench"},
             "does not name the file as",
