@@ -137,7 +137,8 @@ class BuildAlgorithm(BuildRun):
 
     def _write_table(self, store: TrainingJournal, rows: Sequence[BuiltRow]) -> None:
         command = replace(self, out=None).command_line()
-        lines = provenance_of(rows, store, self.settings, versions=versions(), command=command)
+        trained = store.versions or versions()  # those here may be later ones
+        lines = provenance_of(rows, store, self.settings, versions=trained, command=command)
         write_text(self.folder / TABLE, to_csv(rows, lines, seeds=self.settings.seeds))
 
 

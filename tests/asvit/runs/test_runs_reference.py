@@ -65,6 +65,14 @@ def test_the_table_is_written_now_and_then(
     assert build(tmp_path / "run").table.read_text() == written[-1]
 
 
+def test_a_finished_table_keeps_the_versions_that_it_was_trained_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = build(tmp_path / "run").table.read_text()
+    monkeypatch.setattr(reference, "versions", lambda: {"asvit": "99.0", "torch": "99.0"})
+    assert build(tmp_path / "run").table.read_text() == text
+
+
 def test_one_seed_has_no_noise_to_tell_of(tmp_path: Path) -> None:
     one, two = (build(tmp_path / str(seeds), n=9, seeds=seeds) for seeds in (1, 2))
     lines = ["\n".join(map(str, BuildRun.summary(result))) for result in (one, two)]
