@@ -1104,6 +1104,16 @@ def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fake
     assert not (tmp_path / "none").exists()
 
 
+def test_a_test_of_one_picture_is_refused_before_anything_is_trained(
+    tmp_path: Path, fakes: Fakes
+) -> None:
+    write_pictures(tmp_path / "data" / "train")
+    write_pictures(tmp_path / "data" / "test", each=1, seed=1)  # of which one is truncated
+    with pytest.raises(ValueError, match=r"there are 1 readable picture\(s\) to test on"):
+        design(tmp_path / "data", max_params="100K", space=SPACE, out=tmp_path / "run")
+    assert fakes.calls == []
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
