@@ -510,7 +510,10 @@ class DesignAlgorithm(DesignRun):
                 if isinstance(error, ValueError) and name != SMALL_GRAPH:
                     raise
                 missing.append(f"{name}: {error}")
-                int8 = f"left out: {first_line(error)}" if name == SMALL_GRAPH else int8
+                if name == SMALL_GRAPH:  # which the result tells of
+                    int8 = f"left out: {first_line(error)}"
+                else:
+                    logger.warning("there is no %s: %s", name, first_line(error))
                 continue
             if name == SMALL_GRAPH and exported.quantisation is not None:
                 int8 = exported.quantisation.in_words

@@ -28,6 +28,7 @@ from asvit.designs.journal import DesignJournal
 from asvit.designs.pictures import open_pictures
 from asvit.designs.result import DesignResult, Racer
 from asvit.designs.settings import DesignSettings
+from asvit.export.formats import Format
 from asvit.reference.findings import Interval
 from asvit.runs.algorithms import design_plan, designing
 from asvit.runs.algorithms.design_plan import SHARES, DesignPlan
@@ -659,6 +660,23 @@ def test_a_copy_in_8_bits_that_loses_too_much_is_left_out_and_said(
     assert result.int8 == words
     assert f"int8: {words}" in [str(part) for part in DesignRun.summary(result)]
     assert len(result.exports) == 3 + kept
+
+
+def test_a_copy_whose_libraries_are_missing_is_named(
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def check(form: Format) -> None:
+        if form.name == "onnx":
+            raise ImportError("the format onnx needs onnx")
+
+    monkeypatch.setattr(Format, "check_libraries", check)
+    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
+    assert result.exports == ["timm", "model.safetensors"]
+    assert "there is no model.onnx: the format onnx needs onnx" in caplog.text
 
 
 def test_an_interrupt_names_the_stage(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
