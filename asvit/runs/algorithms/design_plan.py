@@ -129,7 +129,8 @@ class DesignPlan:
                 if steps >= _STEPS:
                     break
         names = ("space", "trainings", "training_steps", "paces", "image_size")
-        return {name: getattr(settings, name) for name in (*names, "max_macs", "max_params")}
+        limits = ("max_macs", "max_params", "width_multiple")
+        return {name: getattr(settings, name) for name in (*names, *limits)}
 
     def finalists(self) -> Mapping[str, Any]:
         """The networks of the last round and the image size, as limits and time allow.

@@ -71,6 +71,7 @@ class Fakes:
         self.calls: list[str] = []
         self.told: dict[str, str] = {}
         self.searched: list[int | None] = []  # limits
+        self.multiples: list[int | None] = []  # of the widths of searches
         self.stop_at = ""
         self.slow: dict[str, float] = {}  # beginnings of texts: milliseconds at any width
         self.validation = {"finalist-1": 60.0}  # accuracies
@@ -93,6 +94,7 @@ class Fakes:
 
     def search(self, run: SearchAlgorithm) -> object:
         self.searched.append(run.settings.max_params)
+        self.multiples.append(run.settings.width_multiple)
         self.balances["search"] = run.settings.balance
         self.called("search")
         space = load_space(run.settings.space)
@@ -567,6 +569,15 @@ def test_a_search_goes_on_with_the_limit_that_it_was_planned_with(
     fakes.stop_in_search(pictures, max_params="150K", space=SPACE, out=tmp_path)
     design(pictures, max_params="200K", space=SPACE, out=tmp_path)
     assert fakes.searched == [150_000, 150_000]
+
+
+def test_a_search_goes_on_with_the_widths_that_it_was_planned_with(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limit: dict[str, Any] = {"max_latency": "4ms", "space": SPACE, "out": tmp_path}
+    fakes.stop_in_search(pictures, **limit)
+    design(pictures, max_params="150K", width_multiple=4, **limit)
+    assert fakes.multiples == [None, None]
 
 
 def test_a_teacher_is_looked_at_before_anything_else_and_until_it_has_taught(
