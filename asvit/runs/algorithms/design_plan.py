@@ -266,6 +266,12 @@ class DesignPlan:
             pictures = min(whole, int(time * speed / epochs))
             if pictures >= fewest:
                 lengths[name] = pictures, epochs
+            else:
+                logger.warning(
+                    "%s begins without weights of fractals: there is time for %d of these, and "
+                    "fewer than %d are not worth it; more hours allow them",
+                    *(name, pictures, fewest),
+                )
         return lengths
 
     def choice(self) -> Mapping[str, Any]:

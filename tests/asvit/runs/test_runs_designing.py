@@ -1002,7 +1002,9 @@ def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
     assert ("began with weights" in (tmp_path / "report.html").read_text()) == bool(warm)
 
 
-def test_little_time_on_fractals_takes_fewer_of_them(tmp_path: Path) -> None:
+def test_little_time_on_fractals_takes_fewer_of_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     settings = DesignSettings(data="digits", max_macs=10_000_000, hours=1.0)
     results: dict[str, Any] = {"pictures": {"train": 300}}
     plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
@@ -1016,7 +1018,9 @@ def test_little_time_on_fractals_takes_fewer_of_them(tmp_path: Path) -> None:
         assert 0.7 * seconds <= pictures * epochs / speed <= 1.4 * seconds or epochs == 20
         both = plan._on_fractals({"finalist-1": speed, "finalist-2": speed})
         assert max(images * n for images, n in both.values()) <= pictures * epochs
+    assert caplog.text == ""
     assert plan._on_fractals({"finalist-1": 2.0}) == {}  # too few to be worth it
+    assert "finalist-1 begins without weights of fractals: there is time for " in caplog.text
 
 
 def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(tmp_path: Path) -> None:
