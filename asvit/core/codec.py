@@ -38,7 +38,7 @@ OTHER_VERSION = "another version of asvit may have written it"
 
 
 def to_json(value: object) -> Any:
-    """``made`` in the types of strict JSON: lists for tuples, null for NaN, text for paths."""
+    """``value`` in the types of strict JSON: lists for tuples, null for NaN, text for paths."""
     return _plain(_converter().unstructure(value))
 
 
