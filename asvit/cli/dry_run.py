@@ -100,6 +100,8 @@ def plan_of_measures(
 
 
 def _plain(value: object) -> str:
+    if value is None:
+        return "not given"
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -6,12 +6,11 @@ them: a run that was stopped measures nothing twice and takes the same way.
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from asvit.core.codec import MALFORMED, check_schema, from_json, to_json, value_from_json
-from asvit.core.records import SummedFile, append_record, parse_json, read_records
+from asvit.core.codec import check_schema, from_json, to_json, value_from_json
+from asvit.core.records import SummedFile, append_record, read_records
 from asvit.core.results import Result, article
 from asvit.core.settings import Images, Settings
 from asvit.core.store import Store
@@ -63,20 +62,6 @@ class Journal(Store[S]):
         own |= {"record_types": (record,), "start_types": start}
         own["__module__"] = record.__module__  # not this one
         return type(f"{record.__name__}Journal", (cls,), own)
-
-    @classmethod
-    def peek(cls, path: Path) -> S | None:
-        """The settings in a file that a run may be writing to: nothing in it is repaired.
-
-        None where there are none that this version can read.
-        """
-        settings: S | None = None
-        lines = path.read_bytes().split(b"\n") if path.is_file() else []
-        for line in lines[:-1]:  # a last one without its end is being written
-            if b'"settings"' in line:
-                with suppress(*MALFORMED):
-                    settings = cls.settings_type.from_json(parse_json(line)["settings"])  # type: ignore[assignment]
-        return settings
 
     @property
     def images(self) -> Mapping[str, str] | None:

@@ -51,6 +51,7 @@ from proxies.text import one_line
 logger = logging.getLogger(__name__)
 
 TEST_SHARE = 0.2  # of the pictures
+LEAST_TESTED = 2  # pictures that a test needs
 _LEAST = 5  # pictures of a class
 _FRACTALS, _FRACTAL_SIDE = 60, 64  # generated pictures of a class, and their pixels per side
 #: Of generated pictures. Weights of fractals are of the set of the design's seed: with an equal
@@ -306,5 +307,8 @@ def _check_parts(labels: Any, part: Mapping[int, str], classes: Sequence[str]) -
                 f"class {name!r} has {there} readable picture(s) to train on; it needs "
                 f"{_LEAST - 1} or more"
             )
-    if TEST not in part.values():
-        raise ValueError("none of the pictures to test on can be read")
+    if (there := sum(name == TEST for name in part.values())) < LEAST_TESTED:
+        raise ValueError(
+            f"there are {there} readable picture(s) to test on, without copies and those of "
+            f"several classes; a test needs {LEAST_TESTED} or more"
+        )

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, fields
 from functools import cached_property, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from asvit.core.settings import hints_of
 from asvit.report.style import style
 from proxies.tables import csv_text
 
@@ -71,12 +73,26 @@ class Picture:
 
     @property
     def csv(self) -> str:
-        """The rows of the figure under the names of their fields."""
+        """The rows of the figure under the names of their fields; an interval has two columns."""
         rows, kind = self.data
-        text = csv_text([[column.name for column in fields(kind)], *map(astuple, rows)])
+        hints = hints_of(kind)
+        names = (_columns(column.name, hints[column.name]) for column in fields(kind))
+        cells = (chain.from_iterable(map(_cells, astuple(row))) for row in rows)
+        text = csv_text([chain.from_iterable(names), *cells])
         # JSON can hold lone surrogates, which UTF-8 cannot encode.
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def _repr_svg_(self) -> str:
         """How a notebook shows it."""
         return self.svg
+
+
+def _columns(name: str, declared: Any) -> list[str]:
+    """The columns of a field: one for each part of a named tuple, such as an interval's ends."""
+    parts = getattr(declared, "_fields", None)
+    return [name] if parts is None else [f"{name}_{part}" for part in parts]
+
+
+def _cells(value: Any) -> tuple[Any, ...]:
+    """The cells of the value of a field, as :func:`_columns` has them."""
+    return tuple(value) if hasattr(value, "_fields") else (value,)

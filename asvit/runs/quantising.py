@@ -218,7 +218,7 @@ def judge(
     if -made.difference > tolerance + 1e-9:
         raise ValueError(
             f"int8 changes it by {made.in_words}, and {tolerance:g} may be lost; nothing was "
-            "written (--tolerance allows more)"
+            "written (asvit export --tolerance allows more)"
         )
     return made
 

@@ -211,6 +211,12 @@ _classes = lru_cache(maxsize=8)(class_count)
 _channels = lru_cache(maxsize=8)(channel_count)
 
 
+def forget_images() -> None:
+    """Have images looked at again: they may have changed since an earlier search."""
+    _classes.cache_clear()
+    _channels.cache_clear()
+
+
 @lru_cache(maxsize=4096)
 def _widest(
     arch: Growable,

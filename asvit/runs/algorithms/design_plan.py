@@ -276,6 +276,12 @@ class DesignPlan:
             pictures = min(whole, int(time * speed / epochs))
             if pictures >= fewest:
                 lengths[name] = pictures, epochs
+            else:
+                logger.warning(
+                    "%s begins without weights of fractals: there is time for %d of these, and "
+                    "fewer than %d are not worth it; more hours allow them",
+                    *(name, pictures, fewest),
+                )
         return lengths
 
     def choice(self) -> Choice:
@@ -509,7 +515,9 @@ class DesignPlan:
     def search_settings(self) -> TrainingSearchSettings:
         """The search as it is planned."""
         plan = self.results.plan
-        return replace(self._search(plan.image_size, self._listed), **vars(plan))
+        settings = self._search(plan.image_size, self._listed)
+        multiple = plan.width_multiple or settings.width_multiple
+        return replace(settings, **{**vars(plan), "width_multiple": multiple})
 
     def finalist(
         self,

@@ -27,6 +27,7 @@ from asvit.data.preparation import shown_channels
 from asvit.designs.fitting import SIDES
 from asvit.designs.journal import DesignJournal
 from asvit.designs.pictures import (
+    LEAST_TESTED,
     PictureList,
     check_enough,
     in_words,
@@ -442,7 +443,7 @@ class DesignAlgorithm(DesignRun):
                     left_out[file] = prediction.reason.replace(f"{pictures.root}{os.sep}", "")
             guesses[name] = [each.guesses[0].label if each.guesses else "" for each in predictions]
         tested = [place for place, (file, *_) in enumerate(files) if file not in left_out]
-        if len(tested) < 2:
+        if len(tested) < LEAST_TESTED:
             raise ValueError(
                 f"{len(left_out)} of {len(pictures)} pictures to test on are not what the design "
                 f"in {self.folder} began with: {in_words(left_out)}; put them back, {ELSEWHERE}"
@@ -522,7 +523,10 @@ class DesignAlgorithm(DesignRun):
                 if isinstance(error, ValueError) and name != SMALL_GRAPH:
                     raise
                 missing.append(f"{name}: {error}")
-                int8 = f"left out: {first_line(error)}" if name == SMALL_GRAPH else int8
+                if name == SMALL_GRAPH:  # which the result tells of
+                    int8 = f"left out: {first_line(error)}"
+                else:
+                    logger.warning("there is no %s: %s", name, first_line(error))
                 continue
             if name == SMALL_GRAPH and exported.quantisation is not None:
                 int8 = exported.quantisation.in_words

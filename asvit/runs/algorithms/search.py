@@ -42,7 +42,7 @@ from asvit.search import Measurement, TrialRow
 from asvit.search.controllers import get_controller
 from asvit.search.front import objectives, pareto_front
 from asvit.search.journal import open_journal, read_journal
-from asvit.search.limits import Limits, check_latency
+from asvit.search.limits import Limits, check_latency, forget_images
 from asvit.search.loop import History, Search, TrainingSearch, interval
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, write_trials
@@ -114,6 +114,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def check(self) -> None:
         """Refuse unknown names and sizes that do not suit; a storage is not opened."""
+        forget_images()
         super().check()
         check_trackers(self.track)
         if self.evaluate is not None and self.workers is not None:

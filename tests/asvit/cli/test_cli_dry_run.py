@@ -74,7 +74,7 @@ def test_it_tells_people_all_there_is_and_writes_nothing(tmp_path: Path) -> None
     assert title.startswith("searching asvit-tiny by reinforce: 7 architectures, 2 networks each")
     parts = {line[:9].strip(): line[9:] for line in lines}
     assert list(parts) == ["settings", "space", "writes", "steps", "example", "time", "memory"]
-    assert "image_size 32, " in parts["settings"]
+    assert "image_size 32, batch 1, depths not given, " in parts["settings"]
     assert "repeats 2, images 2, points 3" in parts["settings"]
     assert parts["writes"].startswith(
         "runs/search-asvit-tiny-reinforce-32px-seed0/: study.journal"

@@ -43,8 +43,6 @@ def test_a_record_cut_short_at_any_byte_is_dropped(path: Path) -> None:
     first = whole.index(b"\n") + 1
     for end in (*range(0, len(whole), 4), first - 1, first, first + 1):
         path.write_bytes(whole[:end])
-        assert ToyJournal.peek(path) == (None if end < first else SETTINGS)
-        assert path.read_bytes() == whole[:end]  # looking repairs nothing
         journal = ToyJournal(path)
         assert journal.records == []
         assert (journal.settings is None) == (end < first)

@@ -239,6 +239,20 @@ def test_a_long_run_is_thinned_but_keeps_the_best(
     assert 20 <= len(shown) <= 20 + 1 + 2 * len(MEASURES)
 
 
+@pytest.mark.parametrize(("kind", "figure"), [("design", "race"), ("test", "calibration")])
+def test_an_interval_has_two_columns_in_the_rows_of_a_figure(
+    tmp_path: Path, kind: str, figure: str
+) -> None:
+    folder = write_sample(kind, tmp_path / "run")
+    write_report(folder)
+    with (folder / f"{figure}.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["accuracy"] != "nan"]
+    assert rows
+    for row in rows:
+        ends = (float(row[f"accuracy_interval_{end}"]) for end in ("low", "high"))
+        assert next(ends) <= float(row["accuracy"]) <= next(ends)
+
+
 def refused(folder: Path, error: type[Exception], words: str) -> None:
     before = sorted(path.name for path in folder.iterdir())
     with pytest.raises(error, match=words) as caught:

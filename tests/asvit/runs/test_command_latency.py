@@ -14,7 +14,6 @@ from torch import nn
 import asvit
 from asvit.designs.settings import DesignSettings
 from asvit.designs.sizes import Sizes, limits_of
-from asvit.growth.settings import ScaleSettings
 from asvit.runs import command_latency as module
 from asvit.runs import lifecycle, timing
 from asvit.runs.command_latency import command_latency, forget

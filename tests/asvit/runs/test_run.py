@@ -198,7 +198,7 @@ def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> Non
     (tmp_path / "notes.txt").write_text("mine")
     assert run(tmp_path, fresh=True, rate=0.25).settings.rate == 0.25
     assert (tmp_path / "notes.txt").read_text() == "mine"
-    assert ToyJournal.peek(tmp_path / "toy.jsonl") == ToyRun.make(name="x", rate=0.25).settings
+    assert ToyJournal(tmp_path / "toy.jsonl").settings == ToyRun.make(name="x", rate=0.25).settings
 
 
 def test_a_refusal_before_the_start_leaves_nothing_and_removes_nothing(

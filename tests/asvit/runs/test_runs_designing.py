@@ -41,6 +41,7 @@ from asvit.designs.stages import (
     StageResults,
     Trained,
 )
+from asvit.export.formats import Format
 from asvit.reference.findings import Interval
 from asvit.runs.algorithms import design_plan, designing
 from asvit.runs.algorithms.design_plan import SHARES, DesignPlan
@@ -83,6 +84,7 @@ class Fakes:
         self.calls: list[str] = []
         self.told: dict[str, str] = {}
         self.searched: list[int | None] = []  # limits
+        self.multiples: list[int | None] = []  # of the widths of searches
         self.stop_at = ""
         self.slow: dict[str, float] = {}  # beginnings of texts: milliseconds at any width
         self.validation = {"finalist-1": 60.0}  # accuracies
@@ -105,6 +107,7 @@ class Fakes:
 
     def search(self, run: SearchAlgorithm) -> object:
         self.searched.append(run.settings.max_params)
+        self.multiples.append(run.settings.width_multiple)
         self.balances["search"] = run.settings.balance
         self.called("search")
         space = load_space(run.settings.space)
@@ -626,6 +629,15 @@ def test_a_search_goes_on_with_the_limit_that_it_was_planned_with(
     assert fakes.searched == [150_000, 150_000]
 
 
+def test_a_search_goes_on_with_the_widths_that_it_was_planned_with(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limit: dict[str, Any] = {"max_latency": "4ms", "space": SPACE, "out": tmp_path}
+    fakes.stop_in_search(pictures, **limit)
+    design(pictures, max_params="150K", width_multiple=4, **limit)
+    assert fakes.multiples == [None, None]
+
+
 def test_a_teacher_is_looked_at_before_anything_else_and_until_it_has_taught(
     pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -717,6 +729,23 @@ def test_a_copy_in_8_bits_that_loses_too_much_is_left_out_and_said(
     assert result.int8 == words
     assert f"int8: {words}" in [str(part) for part in DesignRun.summary(result)]
     assert len(result.exports) == 3 + kept
+
+
+def test_a_copy_whose_libraries_are_missing_is_named(
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def check(form: Format) -> None:
+        if form.name == "onnx":
+            raise ImportError("the format onnx needs onnx")
+
+    monkeypatch.setattr(Format, "check_libraries", check)
+    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
+    assert result.exports == ["timm", "model.safetensors"]
+    assert "there is no model.onnx: the format onnx needs onnx" in caplog.text
 
 
 def test_an_interrupt_names_the_stage(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
@@ -1006,7 +1035,9 @@ def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
     assert ("began with weights" in (tmp_path / "report.html").read_text()) == bool(warm)
 
 
-def test_little_time_on_fractals_takes_fewer_of_them(tmp_path: Path) -> None:
+def test_little_time_on_fractals_takes_fewer_of_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     settings = DesignSettings(data="digits", max_macs=10_000_000, hours=1.0)
     results = StageResults(pictures=picture_facts("ab", 300))
     plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
@@ -1020,7 +1051,9 @@ def test_little_time_on_fractals_takes_fewer_of_them(tmp_path: Path) -> None:
         assert 0.7 * seconds <= pictures * epochs / speed <= 1.4 * seconds or epochs == 20
         both = plan._on_fractals({"finalist-1": speed, "finalist-2": speed})
         assert max(images * n for images, n in both.values()) <= pictures * epochs
+    assert caplog.text == ""
     assert plan._on_fractals({"finalist-1": 2.0}) == {}  # too few to be worth it
+    assert "finalist-1 begins without weights of fractals: there is time for " in caplog.text
 
 
 def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(tmp_path: Path) -> None:
@@ -1128,6 +1161,16 @@ def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fake
     with pytest.raises(ValueError, match=r"class 'class2' of .* is missing"):
         design(tmp_path / "other", max_params="1M", out=tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_test_of_one_picture_is_refused_before_anything_is_trained(
+    tmp_path: Path, fakes: Fakes
+) -> None:
+    write_pictures(tmp_path / "data" / "train")
+    write_pictures(tmp_path / "data" / "test", each=1, seed=1)  # of which one is truncated
+    with pytest.raises(ValueError, match=r"there are 1 readable picture\(s\) to test on"):
+        design(tmp_path / "data", max_params="100K", space=SPACE, out=tmp_path / "run")
+    assert fakes.calls == []
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from asvit.search import CONTROLLERS, Measurement, predictor_sampler, read_trial
 from asvit.search.result import SearchResult
 from asvit.spaces import cost, load_space
 from proxies.latency import Latency
+from tests.asvit.runs.fakes import write_pictures
 from tests.asvit.search.ridge import Ridge
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
@@ -233,3 +234,13 @@ def test_finalists_are_timed_again_and_slow_ones_not_handed_on(
     told = [str(line) for line in SearchAlgorithm.summary(none)]
     assert any("process of its own, it takes 6.5 ms, more than the 6 ms" in line for line in told)
     assert any("the machine was busy: a network" in line for line in told)
+
+
+def test_a_search_counts_with_the_classes_that_the_pictures_have_by_now(tmp_path: Path) -> None:
+    for classes in (2, 3):
+        data = write_pictures(tmp_path / "pictures", classes=classes)
+        run = SearchAlgorithm.make(
+            space="asvit-tiny", trainings=4, max_params="1M", image_size=32, data=data
+        )
+        run.check()
+        assert run.limits.classes == classes

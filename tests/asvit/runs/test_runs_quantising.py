@@ -247,7 +247,7 @@ def test_a_copy_that_loses_more_than_it_may_is_not_written(
     words = r"int8 changes it by -11\.1 points \[-32\.\d, \+\d+\.\d\] of accuracy on 18 pictures"
     with pytest.raises(ValueError, match=words) as refusal:
         export_network("run", to="onnx", int8=True, tolerance=11, force=True)
-    assert "--tolerance allows more" in str(refusal.value)
+    assert "asvit export --tolerance allows more" in str(refusal.value)
     assert len(str(refusal.value).splitlines()) == 1
     assert {path.name for path in Path("run").iterdir()} == before
     # The point estimate decides.
