@@ -56,7 +56,7 @@ class SearchPlan:
     image_size: int
     max_macs: int | None
     max_params: int | None
-    width_multiple: int | None = None  # None in designs of earlier versions
+    width_multiple: int | None = 0  # 0 in designs that earlier versions began
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -516,8 +516,8 @@ class DesignPlan:
         """The search as it is planned."""
         plan = self.results.plan
         settings = self._search(plan.image_size, self._listed)
-        multiple = plan.width_multiple or settings.width_multiple
-        return replace(settings, **{**vars(plan), "width_multiple": multiple})
+        known = {name: value for name, value in vars(plan).items() if value != 0}
+        return replace(settings, **known)
 
     def finalist(
         self,

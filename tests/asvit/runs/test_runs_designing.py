@@ -744,7 +744,7 @@ def test_a_copy_whose_libraries_are_missing_is_named(
 
     monkeypatch.setattr(Format, "check_libraries", check)
     result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
-    assert result.exports == ["timm", "model.safetensors"]
+    assert [*result.exports] == ["timm", "model.safetensors"]
     assert "there is no model.onnx: the format onnx needs onnx" in caplog.text
 
 
