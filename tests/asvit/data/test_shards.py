@@ -20,6 +20,7 @@ from asvit.data import FolderDataset, load_images, open_dataset, open_training_s
 from asvit.data.base import Extent
 from asvit.data.copies import equal_files
 from asvit.data.headers import unreadable_images
+from asvit.data.kinds import ImageKind
 from asvit.data.shards import ShardedDataset, shards_of
 from asvit.training.images.loaders import Batching, train_loader
 from tests.asvit.data.image_folders import fill
@@ -74,6 +75,19 @@ def test_a_folder_to_validate_on_is_numbered_as_the_archives(tmp_path: Path) -> 
     assert sets.train.classes == other.classes == classes
     named = [other.name(index).partition("/")[0] for index in range(len(other))]
     assert [classes[label] for label in other.labels] == named
+
+
+@pytest.mark.parametrize("own", ["", ":grey"])
+def test_images_to_validate_on_are_read_as_those_to_train_on(
+    tmp_path: Path, folder: Path, own: str
+) -> None:
+    archives = f"wds:{shards(tmp_path, samples(folder, names=True))}"
+    for data, other in ((folder, archives), (archives, folder)):
+        sets = open_training_sets(
+            f"{data}:grey", image_size=32, seed=0, validation=f"{other}{own}"
+        )
+        grey = ImageKind(1, "uint8", picture=False, reading="grey")
+        assert sets.train.kind == sets.validation.kind == grey
 
 
 @pytest.mark.parametrize("names", [False, True])
