@@ -213,7 +213,7 @@ def test_copies_are_kept_together_as_in_a_folder(
 
 
 def test_empty_images_are_no_copies(tmp_path: Path) -> None:
-    files = [(f"{key}.{end}", b"") for key in "ab" for end in ("png", "cls")]
+    files = [(f"{key}.{end}", text) for key in "ab" for end, text in (("png", b""), ("cls", b"0"))]
     empty = ShardedDataset(str(archive(tmp_path / "empty.tar", files)))
     assert equal_files(stored(empty)).tolist() == [0, 1]
 
@@ -229,13 +229,14 @@ def test_images_of_other_kinds_are_read_as_from_a_folder(tmp_path: Path) -> None
 def test_unreadable_images_are_named(tmp_path: Path) -> None:
     files = [("x/1.jpg", b"no image"), ("x/1.cls", b"0")]
     images = ShardedDataset(str(archive(tmp_path / "bad.tar", files)))
-    assert [*unreadable_images(images)] == ["bad.tar/x/1.jpg"]
+    assert [name for name, _ in unreadable_images(images)] == ["bad.tar/x/1.jpg"]
     with pytest.raises(ValueError, match=r"cannot read image 'bad\.tar/x/1\.jpg': it is not a"):
         images.picture(0)
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
     archive(tmp_path / "none.tar", [("1.jpg", b"")])
+    archive(tmp_path / "unlabelled.tar", [("1.jpg", b"x"), ("1.cls", b" \n")])
     archive(tmp_path / "empty.tar", [("readme.txt", b"")])
     with tarfile.open(tmp_path / "packed.tar", "w:gz"):
         pass
@@ -246,6 +247,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     whole.write_bytes(whole.read_bytes()[:4000])
     for name, message in (
         ("none.tar", r"none\.tar has '1\.jpg' without a \.cls file beside it"),
+        ("unlabelled.tar", r"unlabelled\.tar has no class in '1\.cls'; write one into it"),
         ("empty.tar", r"no images in .*empty\.tar'; use samples of KEY\.jpg and KEY\.cls"),
         ("twice.tar", r"twice\.tar has key 'a/1' twice: 'a/1\.jpg' and 'a/1\.jpg'; a key needs"),
         ("labels.tar", r"labels\.tar has key '1' twice: '1\.cls' and '1\.cls'; a key needs one"),
