@@ -465,6 +465,18 @@ def test_a_table_of_other_columns_is_told_which_it_needs(tmp_path: Path) -> None
             ListedDataset(table)
 
 
+def test_rows_of_no_class_or_of_another_part_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    for row, message in (
+        ("a.png,,train", r"t\.csv is not a table of images: 'a\.png' has no class; name it, or"),
+        ("a.png,a,val", r"'a\.png' has part 'val'; use train, validation, test$"),
+        ("a.png,a,", "has part ''; use train, validation, test$"),
+    ):
+        table.write_text(f"image,class,part\nb.png,b,train\n{row}\n")
+        with pytest.raises(ValueError, match=message):
+            ListedDataset(table)
+
+
 _LIST = "image,class,part,bytes,sha256\n"
 
 
