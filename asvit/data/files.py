@@ -323,7 +323,7 @@ def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
                 raise ValueError(f"{shown(name)} has part {shown(part)}; use {', '.join(_PARTS)}")
             if not label:
                 raise ValueError(f"{shown(name)} has no class; name it, or leave the row out")
-            size, digest = int(row.get("bytes") or 0), row.get("sha256", "")
+            size, digest = int(row.get("bytes") or 0), row.get("sha256", "").lower()
             images.append(ListedImage(name, label, part, size, digest))
         root = unquote(first[len(_ROOT) :].rstrip("\n"), errors="surrogateescape")
         return table.parent / root, images

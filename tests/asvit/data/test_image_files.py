@@ -477,6 +477,15 @@ def test_rows_of_no_class_or_of_another_part_are_refused(tmp_path: Path) -> None
             ListedDataset(table)
 
 
+def test_digests_of_a_table_may_have_capitals(tmp_path: Path) -> None:
+    path, table = make(tmp_path / "x" / "1.png"), tmp_path / "t.csv"
+    digest = file_digest(path)
+    table.write_text(f"image,class,part,sha256\nx/1.png,x,train,{digest.upper()}\n")
+    listed = ListedDataset(table)
+    assert (listed.digest(0), listed.picture(0).size) == (digest, (12, 9))
+    assert changed_images(table, "train", {}) == {}
+
+
 _LIST = "image,class,part,bytes,sha256\n"
 
 
