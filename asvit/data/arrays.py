@@ -29,7 +29,9 @@ _EXTRA: Final = "images"  # has the library of most codecs
 _SNIFFED: Final = 512  # bytes at the start of a file that tell its format
 _NPY, _ZIP, _PNG = b"\x93NUMPY", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n"
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PNM: Final = re.compile(rb"P([2356])(?:(?:\s+|\s*#[^\n]*\n)+)(\d+)\s+(\d+)\s+(\d+)\s")
+# A gap of one character at a time: "\s+" in a repeated group takes exponential time to fail.
+_GAP: Final = rb"(?:\s|#[^\n]*\n)+"
+_PNM: Final = re.compile(rb"P([2356])%b(\d+)%b(\d+)%b(\d+)\s" % (_GAP, _GAP, _GAP))
 _PNM_GREY: Final = (b"2", b"5")
 _PNM_MOST: Final = 65_535
 _PNM_COMMENT: Final = re.compile(rb"#[^\n]*")

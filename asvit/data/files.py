@@ -57,7 +57,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _MAX_DEPTH = 100  # of nested folders
 _VALIDATION_FOLDERS = ("val", "validation", "valid", "dev", "test")  # best first
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
+_PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _NEEDED = ["image", "class", "part"]
 _COLUMNS = [*_NEEDED, "bytes", "sha256"]
 _ROOT = "# images in "  # first line of a table whose images are in another folder
@@ -318,9 +318,13 @@ def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
             if len(cells) != len(header):
                 raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
             row = dict(zip(header, cells, strict=True))
-            size, digest = int(row.get("bytes") or 0), row.get("sha256", "")
-            label = composed(row["class"])
-            images.append(ListedImage(row["image"], label, row["part"], size, digest))
+            name, label, part = row["image"], composed(row["class"]), row["part"]
+            if part not in _PARTS:
+                raise ValueError(f"{shown(name)} has part {shown(part)}; use {', '.join(_PARTS)}")
+            if not label:
+                raise ValueError(f"{shown(name)} has no class; name it, or leave the row out")
+            size, digest = int(row.get("bytes") or 0), row.get("sha256", "").lower()
+            images.append(ListedImage(name, label, part, size, digest))
         root = unquote(first[len(_ROOT) :].rstrip("\n"), errors="surrogateescape")
         return table.parent / root, images
     except (ValueError, csv.Error) as error:

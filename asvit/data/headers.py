@@ -1,7 +1,7 @@
 """Finds images that cannot be read, all at once and by their headers alone."""
 
 import logging
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Sequence, Sized
 from typing import Protocol
 
 from asvit.core.threads import in_order
@@ -26,42 +26,44 @@ class Images(Sized, Protocol):
 
 def unreadable_images(
     images: Images, indices: Sequence[int] | None = None, *, progress: Progress | None = None
-) -> dict[str, str]:
-    """Names of the images whose header cannot be read, and why; pixels are not decoded.
+) -> list[tuple[str, str]]:
+    """Name of each image whose header cannot be read, and why; pixels are not decoded.
 
     Of ``images`` those at ``indices`` are read, by default all.
     """
     places = range(len(images)) if indices is None else indices
 
-    def check(part: range) -> dict[str, str]:
-        bad = {}
+    def check(part: range) -> list[tuple[str, str]]:
+        bad = []
         for index in (places[at] for at in part):
             try:
                 images.check(index)
             except ValueError as error:
-                bad[images.name(index)] = str(error)
+                bad.append((images.name(index), str(error)))
         return bad
 
-    total, bad = len(places), dict[str, str]()
+    total, bad = len(places), list[tuple[str, str]]()
     parts = [range(start, min(start + _PART, total)) for start in range(0, total, _PART)]
     for part, faults in zip(parts, in_order(check, parts), strict=True):
-        bad.update(faults)
+        bad += faults
         if progress is not None:
             progress(part.stop, total)
     return bad
 
 
-def refuse_unreadable(bad: Mapping[str, str], total: int, advice: str = "") -> None:
+def refuse_unreadable(bad: Sequence[tuple[str, str]], total: int, advice: str = "") -> None:
     """Log why each of these images cannot be read, and raise an error that names them.
 
-    ``bad`` has names and reasons of some of ``total`` images; ``advice`` is beside repairing or
-    removing them.
+    ``bad`` has names and reasons of some of ``total`` images: two of different sets may have one
+    name, and one may be in two sets. ``advice`` is beside repairing or removing them.
     """
     if not bad:
         return
+    bad = [*dict.fromkeys(bad)]
     do = f"repair or remove {'it' if len(bad) == 1 else 'them'}{advice}"
+    names, reasons = zip(*bad, strict=True)
     if len(bad) == 1:
-        raise ValueError(f"{next(iter(bad.values()))}; {do}")
-    for reason in list(bad.values())[:_MOST_LINES]:
+        raise ValueError(f"{reasons[0]}; {do}")
+    for reason in reasons[:_MOST_LINES]:
         _log.warning("%s", reason)
-    raise ValueError(f"{len(bad)} of {total} images cannot be read; {do}: {listed(bad)}")
+    raise ValueError(f"{len(bad)} of {total} images cannot be read; {do}: {listed(names)}")

@@ -160,8 +160,12 @@ def _samples(shard: Path) -> Iterator[tuple[_Member, str]]:
             raise ValueError(f"{shard} has {shown(image.name)} without a .{_LABEL} file beside it")
         _, begin, size = labels[key]
         content = read_extent(Extent(shard, begin, min(size, _LONGEST_LABEL)))
-        label = content.decode(errors="replace")
-        yield image, composed(label.strip())
+        label = composed(content.decode(errors="replace").strip())
+        if not label:
+            raise ValueError(
+                f"{shard} has no class in {shown(labels[key].name)}; write one into it"
+            )
+        yield image, label
 
 
 def _members(shard: Path) -> list[_Member]:

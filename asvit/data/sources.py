@@ -209,14 +209,14 @@ def _balanced_pictures(
     indices = balanced_choice(dataset.labels, count, seed)
     shape = (count, size, size, dataset.kind.channels)
     pictures = np.empty(shape, np.uint8 if dataset.kind.picture else np.float32)
-    bad = {}
+    bad = list[tuple[str, str]]()
 
     def read(index: int) -> Array:
         return np.asarray(square(dataset.picture(index), size))
 
     for row, pixels in enumerate(in_order(or_reason(read), indices.tolist())):
         if isinstance(pixels, str):
-            bad[dataset.name(int(indices[row]))] = pixels
+            bad.append((dataset.name(int(indices[row])), pixels))
         else:
             pictures[row] = pixels
         if progress is not None:

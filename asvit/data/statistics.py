@@ -66,13 +66,13 @@ def channel_statistics(
     own = _chosen(images, most, seed)
     more = [] if others is None else _chosen(others, most, seed)
     total = len(own) + len(more)
-    bad, flat = dict[str, str](), list[str]()
+    bad, flat = list[tuple[str, str]](), list[str]()
     count, channels = 0, images.kind.channels
     mean, squares = np.zeros(channels), np.zeros(channels)
     read = chain(_each(images, own), _each(others or images, more))
     for done, (part, index, moments) in enumerate(read, 1):
         if isinstance(moments, str):
-            bad[part.name(index)] = moments
+            bad.append((part.name(index), moments))
         elif part is images:
             # Chan's update: deviations are added, never differences of large squares.
             count += 1

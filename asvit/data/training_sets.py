@@ -96,7 +96,8 @@ def open_training_sets(
             ``wds:PATTERN``, ``torchvision:NAME``, ``hf:NAME``, ``digits``, ``fractal`` or
             ``fractal:CLASSES``.
             Stored images may be followed by how to read them, as in ``FOLDER:grey``.
-        validation: A folder of the same classes to validate with instead, or ``wds:PATTERN``.
+        validation: A folder of the same classes to validate with instead, or ``wds:PATTERN``; its
+            files are read as those of ``spec`` unless it ends in a reading of its own.
         held_out: Share of the images that is held out where there is no validation part.
         image_size: Pixels per side of fractals.
         seed: Seed of the division and choice of images, and of the endless set of fractals.
@@ -288,10 +289,12 @@ def _parts(spec: str, validation: str | None) -> _Pair:
         other = ListedDataset(folder, VALIDATION, reading=reading) if listed else None
     else:
         train, other = _folders(folder, alone=alone, reading=reading)
-    if validation is not None and validation.startswith(SHARDS):
-        other = open_dataset(validation)
-    elif validation is not None:
-        other = FolderDataset(expanded(validation), reading=reading)
+    if validation is not None:
+        name, own = split_reading(validation)
+        if name.startswith(SHARDS):
+            other = ShardedDataset(name.removeprefix(SHARDS), reading=own or reading)
+        else:
+            other = FolderDataset(expanded(name), reading=own or reading)
     return train, other
 
 

@@ -84,11 +84,11 @@ class SharedAlgorithm(SharedRun[S, R]):
 
         ``advice`` is as of :func:`asvit.data.headers.refuse_unreadable`.
         """
-        bad: dict[str, str] = {}
+        bad = list[tuple[str, str]]()
         if self.processes.first:
             for images, indices in parts:
                 progress = image_progress(self.progress)
-                bad |= unreadable_images(images, indices, progress=progress)
+                bad += unreadable_images(images, indices, progress=progress)
         bad = self.processes.gather(bad)[0]
         refuse_unreadable(bad, sum(len(indices) for _, indices in parts), advice)
 

@@ -62,6 +62,10 @@ class TransferAlgorithm(SharedAlgorithm[S, R], TransferRun[S, R]):
         images = {"source": source, "digest": digest}
         return {"images": images, "device": self.processes.device.type}
 
+    def settled(self, store: Saved[Checkpoint], result: R) -> bool:
+        """Whether every epoch is done; not so where an earlier checkpoint replaced the last."""
+        return store.finished and super().settled(store, result)
+
     def execute(self, store: Saved[Checkpoint], tell: Tell) -> R:
         """Train to the last epoch."""
         task, start = self.task, self.load()

@@ -79,7 +79,8 @@ def test_png_of_16_bits(tmp_path: Path, channels: int) -> None:
 
 def test_pgm_of_16_bits(tmp_path: Path) -> None:
     array = values((20, 33, 1), "uint16")
-    for above in (b"P5\n33 20\n65535\n", b"P5 # a comment\n# another\n33 20 65535 "):
+    comments = b"P5 # a comment\n# another\n33#\n20 # a third\n65535 "
+    for above in (b"P5\n33 20\n65535\n", comments):
         path = tmp_path / "a.pgm"
         path.write_bytes(above + array.astype(">u2").tobytes())
         assert kind_of(path) == ImageKind(1, "uint16", picture=False)
@@ -87,6 +88,9 @@ def test_pgm_of_16_bits(tmp_path: Path) -> None:
     path.write_bytes(b"P6 33 20 65535 " + bytes(33 * 20 * 6))
     with pytest.raises(ValueError, match="it has 16 bits a colour, which PPM files are not read"):
         kind_of(path)
+    path.write_bytes(b"P5" + b" " * 400)  # which is no PGM file, and is known at once
+    with pytest.raises(ValueError, match="cannot read image"):
+        read_as(path, kind_of(path))
 
 
 @pytest.mark.parametrize("most", [4095, 65535])

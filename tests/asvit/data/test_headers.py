@@ -38,13 +38,13 @@ def test_all_are_found_in_order(folder: Path, part: int, monkeypatch: pytest.Mon
     seen: list[tuple[int, int]] = []
     for images in (FolderDataset(folder), listed(folder)):
         bad = unreadable_images(images, progress=lambda *told: seen.append(told))
-        names = [str(Path(name).with_suffix("")) for name in bad]
+        names = [str(Path(name).with_suffix("")) for name, _ in bad]
         assert [name[-5:] for name in names] == ["a/001", "a/005", "b/003", "b/004", "b/009"]
-        assert all("it is not a BMP" in why for why in bad.values())
+        assert all("it is not a BMP" in why for _, why in bad)
     assert seen[-1] == (20, 20)
     some = SubsetImages(FolderDataset(folder), np.array([5, 6, 13]), "for training")
-    assert list(unreadable_images(some)) == ["a/005.png", "b/003.png"]
-    assert unreadable_images(FractalDataset(2, 3, 32)) == {}
+    assert [name for name, _ in unreadable_images(some)] == ["a/005.png", "b/003.png"]
+    assert unreadable_images(FractalDataset(2, 3, 32)) == []
 
 
 def test_the_images_of_measures_are_all_named(
@@ -61,6 +61,6 @@ def test_the_images_of_measures_are_all_named(
 
 
 def test_one_alone_is_told_with_its_reason() -> None:
-    refuse_unreadable({}, 9)
+    refuse_unreadable([], 9)
     with pytest.raises(ValueError, match=r"^it is empty; repair or remove it, or hide it$"):
-        refuse_unreadable({"a": "it is empty"}, 9, ", or hide it")
+        refuse_unreadable([("a", "it is empty")] * 2, 9, ", or hide it")  # in two sets

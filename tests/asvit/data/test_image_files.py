@@ -465,6 +465,27 @@ def test_a_table_of_other_columns_is_told_which_it_needs(tmp_path: Path) -> None
             ListedDataset(table)
 
 
+def test_rows_of_no_class_or_of_another_part_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    for row, message in (
+        ("a.png,,train", r"t\.csv is not a table of images: 'a\.png' has no class; name it, or"),
+        ("a.png,a,val", r"'a\.png' has part 'val'; use train, validation, test$"),
+        ("a.png,a,", "has part ''; use train, validation, test$"),
+    ):
+        table.write_text(f"image,class,part\nb.png,b,train\n{row}\n")
+        with pytest.raises(ValueError, match=message):
+            ListedDataset(table)
+
+
+def test_digests_of_a_table_may_have_capitals(tmp_path: Path) -> None:
+    path, table = make(tmp_path / "x" / "1.png"), tmp_path / "t.csv"
+    digest = file_digest(path)
+    table.write_text(f"image,class,part,sha256\nx/1.png,x,train,{digest.upper()}\n")
+    listed = ListedDataset(table)
+    assert (listed.digest(0), listed.picture(0).size) == (digest, (12, 9))
+    assert changed_images(table, "train", {}) == {}
+
+
 _LIST = "image,class,part,bytes,sha256\n"
 
 

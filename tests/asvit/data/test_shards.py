@@ -20,6 +20,7 @@ from asvit.data import FolderDataset, load_images, open_dataset, open_training_s
 from asvit.data.base import Extent
 from asvit.data.copies import equal_files
 from asvit.data.headers import unreadable_images
+from asvit.data.kinds import ImageKind
 from asvit.data.shards import ShardedDataset, shards_of
 from asvit.training.images.loaders import Batching, train_loader
 from tests.asvit.data.image_folders import fill
@@ -74,6 +75,19 @@ def test_a_folder_to_validate_on_is_numbered_as_the_archives(tmp_path: Path) -> 
     assert sets.train.classes == other.classes == classes
     named = [other.name(index).partition("/")[0] for index in range(len(other))]
     assert [classes[label] for label in other.labels] == named
+
+
+@pytest.mark.parametrize("own", ["", ":grey"])
+def test_images_to_validate_on_are_read_as_those_to_train_on(
+    tmp_path: Path, folder: Path, own: str
+) -> None:
+    archives = f"wds:{shards(tmp_path, samples(folder, names=True))}"
+    for data, other in ((folder, archives), (archives, folder)):
+        sets = open_training_sets(
+            f"{data}:grey", image_size=32, seed=0, validation=f"{other}{own}"
+        )
+        grey = ImageKind(1, "uint8", picture=False, reading="grey")
+        assert sets.train.kind == sets.validation.kind == grey
 
 
 @pytest.mark.parametrize("names", [False, True])
@@ -199,7 +213,7 @@ def test_copies_are_kept_together_as_in_a_folder(
 
 
 def test_empty_images_are_no_copies(tmp_path: Path) -> None:
-    files = [(f"{key}.{end}", b"") for key in "ab" for end in ("png", "cls")]
+    files = [(f"{key}.{end}", text) for key in "ab" for end, text in (("png", b""), ("cls", b"0"))]
     empty = ShardedDataset(str(archive(tmp_path / "empty.tar", files)))
     assert equal_files(stored(empty)).tolist() == [0, 1]
 
@@ -215,13 +229,14 @@ def test_images_of_other_kinds_are_read_as_from_a_folder(tmp_path: Path) -> None
 def test_unreadable_images_are_named(tmp_path: Path) -> None:
     files = [("x/1.jpg", b"no image"), ("x/1.cls", b"0")]
     images = ShardedDataset(str(archive(tmp_path / "bad.tar", files)))
-    assert [*unreadable_images(images)] == ["bad.tar/x/1.jpg"]
+    assert [name for name, _ in unreadable_images(images)] == ["bad.tar/x/1.jpg"]
     with pytest.raises(ValueError, match=r"cannot read image 'bad\.tar/x/1\.jpg': it is not a"):
         images.picture(0)
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
     archive(tmp_path / "none.tar", [("1.jpg", b"")])
+    archive(tmp_path / "unlabelled.tar", [("1.jpg", b"x"), ("1.cls", b" \n")])
     archive(tmp_path / "empty.tar", [("readme.txt", b"")])
     with tarfile.open(tmp_path / "packed.tar", "w:gz"):
         pass
@@ -232,6 +247,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     whole.write_bytes(whole.read_bytes()[:4000])
     for name, message in (
         ("none.tar", r"none\.tar has '1\.jpg' without a \.cls file beside it"),
+        ("unlabelled.tar", r"unlabelled\.tar has no class in '1\.cls'; write one into it"),
         ("empty.tar", r"no images in .*empty\.tar'; use samples of KEY\.jpg and KEY\.cls"),
         ("twice.tar", r"twice\.tar has key 'a/1' twice: 'a/1\.jpg' and 'a/1\.jpg'; a key needs"),
         ("labels.tar", r"labels\.tar has key '1' twice: '1\.cls' and '1\.cls'; a key needs one"),

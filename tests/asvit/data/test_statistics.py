@@ -90,15 +90,16 @@ def test_bad_images_are_all_named_at_once(
 ) -> None:
     folder = make_set(tmp_path / "set", 2, "float32", form="npy")
     other = make_set(tmp_path / "other", 2, "float32", form="npy")
-    for path in (folder / "class0" / "001.npy", other / "class1" / "002.npy"):
+    bad = "class0/001.npy", "class1/002.npy"
+    for path in (folder / bad[0], other / bad[0], other / bad[1]):  # two of one name
         broken = np.load(path)
         broken[0, 0, 0] = np.nan
         np.save(path, broken)
     images, others = open_dataset(str(folder)), open_dataset(str(other))
     with pytest.raises(
         ValueError,
-        match=r"^2 of 24 images cannot be read; repair or remove them, or X: class0/001\.npy, "
-        r"class1/002\.npy$",
+        match=r"^3 of 24 images cannot be read; repair or remove them, or X: class0/001\.npy, "
+        r"class0/001\.npy, class1/002\.npy$",
     ):
         channel_statistics(images, others=others, advice=", or X")
     assert "1 of its numbers are NaN or infinite, some in channel 0" in caplog.text

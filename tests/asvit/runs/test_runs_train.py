@@ -222,6 +222,23 @@ def test_a_bad_picture_to_train_on_leaves_out_no_prediction_for_one_of_its_name(
     assert {answer.image for answer in result.answers} == names - {"class1/019.jpg"}
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_broken_pictures_of_one_name_in_both_parts_are_told_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, joined: bool
+) -> None:
+    for part in ("train", "val"):
+        write_pictures(tmp_path / part, each=4)
+        (tmp_path / part / "class1" / "007.jpg").write_text("no picture")
+    with pytest.raises(
+        ValueError, match=r"^2 of \d+ images cannot be read; .*: class1/007\.jpg, class1/007\.jpg$"
+    ):
+        run_training(
+            ARCH, data=str(tmp_path), out=tmp_path / "run", image_size=32, recipe="small",
+            epochs=1, batch_size=4, device="cpu", train_on_validation=joined,
+        )  # fmt: skip
+    assert all(f"{part}/class1/007.jpg" in caplog.text for part in ("train", "val"))
+
+
 def _stop_after_an_epoch(progress: Progress) -> None:
     if progress.record is not None:
         raise KeyboardInterrupt
