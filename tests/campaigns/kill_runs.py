@@ -19,6 +19,7 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from safetensors import safe_open
 from asvit.core.run_files import CHECKPOINT, DESIGNED, previous
 from asvit.data import FractalDataset
 from asvit.designs import fitting
+from asvit.designs.stages import SearchPlan
 from asvit.runs.algorithms import design_plan
 from asvit.search import predictor_sampler
 from experiments.tasks import write_pictures
@@ -276,8 +278,8 @@ def shorten_designs() -> None:
     mock.patch.object(predictor_sampler, "_CHILDREN", 2).start()
     search = design_plan.DesignPlan.search
 
-    def brief(plan: design_plan.DesignPlan) -> Mapping[str, Any]:
-        return {**search(plan), "training_steps": 3}
+    def brief(plan: design_plan.DesignPlan) -> SearchPlan:
+        return replace(search(plan), training_steps=3)
 
     mock.patch.object(design_plan.DesignPlan, "search", brief).start()
     mock.patch.object(fitting, "_EPOCHS", (2, 2)).start()

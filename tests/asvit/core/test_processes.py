@@ -11,6 +11,7 @@ import pytest
 
 import asvit
 from asvit.core.processes import imports_here, module_process
+from asvit.designs.stages import PictureFacts
 from asvit.executors import Work, Workers, on_ray, open_pool
 from asvit.runs.designing import DesignRun
 
@@ -56,7 +57,7 @@ def test_workers_do_not_import_from_the_working_directory(
 
 def test_the_latencies_of_a_design_neither(hostile: Path) -> None:
     run = DesignRun.make(data="pictures", max_params="1M", device="cpu")
-    run.results["pictures"] = {"classes": ["a", "b"]}
+    run.results["pictures"] = PictureFacts(classes=["a", "b"], train=10, side=32)
     found = run.plan.latency("4,2,2|2,1,2|2,1,2|2,1,2|16", 32)
     assert found.milliseconds > 0
     assert ran(hostile) == []
