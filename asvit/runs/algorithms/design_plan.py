@@ -516,7 +516,7 @@ class DesignPlan:
         """The search as it is planned."""
         plan = self.results.plan
         settings = self._search(plan.image_size, self._listed)
-        known = {name: value for name, value in vars(plan).items() if value != 0}
+        known = {name: value for name, value in vars(plan).items() if value != 0}  # see SearchPlan
         return replace(settings, **known)
 
     def finalist(
