@@ -172,12 +172,12 @@ def means_over_sets(samples: int, seed: int) -> Iterable[Coverage]:
         *(([2] * 5, alike), ([3] * 5, apart), ([4, 3, 3, 3, 3], apart)),
         *(([5] * 5, alike), ([5] * 5, apart)),
     ):
-        found = list[tuple[float, Interval]]()
+        intervals = list[tuple[float, Interval]]()
         for _ in range(samples):
             sets = zip(deviations, pairs, strict=True)
-            found.append((0.0, mean_over_sets([rng.normal(0, *of) for of in sets]).interval))
+            intervals.append((0.0, mean_over_sets([rng.normal(0, *of) for of in sets]).interval))
         name = f"{', '.join(map(str, pairs))} pairs, deviations {deviations[0]:g} to "
-        yield covered(f"{name}{max(deviations):g}", found, coarse=max(pairs) < 3)
+        yield covered(f"{name}{max(deviations):g}", intervals, coarse=max(pairs) < 3)
 
 
 def same_pictures(samples: int, seed: int) -> Iterable[Coverage]:
