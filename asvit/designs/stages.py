@@ -146,12 +146,11 @@ class Tested:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Copies:
+class Exports:
     """Exported copies of the network."""
 
     copies: Sequence[str]  # relative to the run folder
     commands: Sequence[str]
-    missing: Sequence[str]  # copies that there are not, and why
     int8: str = ""  # what 8-bit integers cost, or why there is no such copy
 
 
@@ -167,7 +166,7 @@ class StageResults(dict[str, Any]):
     training: Trained
     test: Tested
     latency: Mapping[str, Latency]
-    export: Copies
+    export: Exports
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -44,8 +44,8 @@ from asvit.designs.result import (
 )
 from asvit.designs.sizes import Sizes, limits_of
 from asvit.designs.stages import (
-    Copies,
     Entrant,
+    Exports,
     PictureFacts,
     SearchOutcome,
     Share,
@@ -502,9 +502,9 @@ class DesignAlgorithm(DesignRun):
             for name in dict.fromkeys((choice.winner, choice.by_hand or choice.winner))
         }
 
-    def _export(self) -> Copies:
+    def _export(self) -> Exports:
         """Copies of the network; of a format whose libraries are missing there is none."""
-        copies, commands, missing, int8 = [], [], [], ""
+        copies, commands, int8 = list[str](), list[str](), ""
         facts = {"designed": self._card_facts()}
         for form, name, how in _COPIES:
             if name == SMALL_GRAPH and not self.settings.int8:
@@ -522,7 +522,6 @@ class DesignAlgorithm(DesignRun):
             except (ImportError, ValueError) as error:
                 if isinstance(error, ValueError) and name != SMALL_GRAPH:
                     raise
-                missing.append(f"{name}: {error}")
                 if name == SMALL_GRAPH:  # which the result tells of
                     int8 = f"left out: {first_line(error)}"
                 else:
@@ -532,7 +531,7 @@ class DesignAlgorithm(DesignRun):
                 int8 = exported.quantisation.in_words
             copies.append(name)
             commands.append(exported.command)
-        return Copies(copies=copies, commands=commands, missing=missing, int8=int8)
+        return Exports(copies=copies, commands=commands, int8=int8)
 
     def _card_facts(self) -> Mapping[str, str]:
         """What the card of a copy says of the design."""

@@ -14,8 +14,8 @@ from PIL import Image
 import asvit.reference.trainer as reference_trainer
 from asvit.designs.stages import (
     Choice,
-    Copies,
     Entrant,
+    Exports,
     Finalists,
     Lengths,
     SearchOutcome,
@@ -184,7 +184,7 @@ def fake_design(setattr_: SetAttribute) -> None:
             },
             difference=Share(5.0, -3.0, 13.0),
         ),
-        "_export": Copies(copies=[], commands=[], missing=[]),
+        "_export": Exports(copies=[], commands=[]),
         "_measure_latency": {"finalist-1": timed, "finalist-2": timed},
     }
     for owner, results in ((DesignPlan, plan), (DesignAlgorithm, stages)):
