@@ -248,7 +248,7 @@ class DesignAlgorithm(DesignRun):
         """Check once, as it may time networks, that pretrained ones race and have weights."""
         if self._looked:
             return
-        self.results["pictures"] = journal.results.get("pictures", self._sampled_facts)
+        self.results["pictures"] = journal.results.get("pictures") or self._sampled_facts
         self.plan.check_pretrained(self.settings.data)
         self._looked = True
 
