@@ -15,8 +15,6 @@ from asvit.training.checkpoint import Checkpoint
 from tests.asvit.runs.fakes import write_pictures
 from tests.asvit.runs.test_runs_train import ARCH, TINY, same, weights
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 #: Everything that is drawn or summed up: EMA, mixing, drop-path, dropout, repeated augmentation.
 RICH: dict[str, Any] = {
     **TINY, "recipe": "deit", "epochs": 2, "warmup_epochs": 1, "ema": 0.9, "drop": 0.2,

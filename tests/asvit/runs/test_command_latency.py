@@ -24,8 +24,6 @@ from asvit.spaces import cost, load_space
 from proxies.latency import COMMAND, Latency, time_in_words
 from tests.asvit.cli.commands import run
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 TEXT = "shift:1,1,1,1|2|8|1|16"
 PYTHON = shlex.quote(sys.executable)
 LIMIT = 1_300  # milliseconds: half of the networks are above it

@@ -9,8 +9,6 @@ import pytest
 from asvit.runs.run import RUNS
 from tests.asvit.runs.fakes import write_pictures
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 TINY: dict[str, dict[str, Any]] = {
     "train": {
         "architecture": "4,2,2|4,1,2|4,1,2|4,1,2|16,8", "epochs": 1, "batch_size": 4,

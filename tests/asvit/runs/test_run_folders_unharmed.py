@@ -22,8 +22,6 @@ from tests.asvit.transfer.tiny_scenes import make_data
 from tests.campaigns.kill_runs import COMMANDS, differences, outcome
 from tests.hostile import summed, unsummed
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 _SCENES = (
     "4,2,2|4,1,2|4,1,2|4,1,2|16,8 --data data --image-size 32 --scale 1,1 --epochs 1"
     " --batch-size 2 --drop-path 0 --device cpu"

@@ -15,8 +15,6 @@ from asvit.runs.measurement_worker import MeasurementWorker, measuring_work
 from proxies import PROXIES
 from tests.asvit.runs.fakes import ARCHITECTURES, SEED, write_table
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 CODE = """\
 import proxies
 from proxies.registry import register

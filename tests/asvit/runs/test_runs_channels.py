@@ -33,7 +33,7 @@ from tests.asvit.runs.without_asvit import run_script
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
 
-pytestmark = pytest.mark.usefixtures("forked_modules", "quick_figures")
+pytestmark = pytest.mark.usefixtures("forked_modules")
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 #: Traced in less time.

@@ -26,8 +26,6 @@ from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, FAILING, fake_measure, write_table
 from tests.hostile import summed
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 SETTINGS = {"data": "gaussian", "images": 2, "points": 3}
 
 COUNTS = resolve([])

@@ -61,8 +61,6 @@ from tests.asvit.runs.fakes import write_pictures
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 TEXTS = ["8,8,3|2,1,3|4,1,2|4,1,2|16", "4,4,2|2,2,2|2,1,2|2,1,2|16"]
 STAGES = [
     *("pictures", "plan", "search", "finalists", "epochs"),

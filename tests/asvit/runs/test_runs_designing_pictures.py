@@ -14,8 +14,6 @@ from asvit.runs.designing import DesignRun, design
 from tests.asvit.runs.fakes import write_pictures
 from tests.asvit.runs.test_runs_designing import Fakes, fakes, without_times
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 __all__ = ["fakes"]  # a fixture
 
 LIMIT = {"max_params": "100K", "space": "asvit"}

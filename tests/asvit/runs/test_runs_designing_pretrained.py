@@ -23,8 +23,6 @@ from tests.asvit.runs.test_runs_designing import (
     without_times,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 LIMITS = {"max_params": "1M", "space": "asvit"}
 HUB = {"max_params": "1.5M", "space": "asvit,mobilenet", "pretrained": "hub"}
 

@@ -23,8 +23,6 @@ from asvit.search.sampler import AgingEvolutionSampler
 from asvit.spaces import load_space
 from tests.asvit.search.ridge import ridge_of
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 
 def invoke(*words: str) -> tuple[int, str]:
     done = CliRunner().invoke(app, ["search", *words])

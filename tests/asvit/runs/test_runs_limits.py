@@ -22,8 +22,6 @@ from proxies.latency import Latency
 from tests.asvit.runs.fakes import write_pictures
 from tests.asvit.search.ridge import Ridge
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 LIMIT_MS = 6.0
 WITHOUT_TRAININGS = [name for name in CONTROLLERS if name != "predictor"]
 

@@ -17,8 +17,6 @@ from asvit.runs.reference import BuildRun, build_reference
 from tests.asvit.runs import fakes
 from tests.asvit.runs.stored_results import RIGHT
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 SETTINGS = {"preset": "quick", "n": 6, "device": "cpu"}
 
 

@@ -23,8 +23,6 @@ from proxies import evaluation
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, SEED, FakePool, fake_measure, write_table
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 MEASURES = ("length_distortion", "ntk_condition_number")
 SETTINGS: dict[str, Any] = {
     "data": "gaussian", "image_size": 32, "images": 2, "repeats": 1, "points": 3,

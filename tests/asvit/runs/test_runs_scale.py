@@ -24,8 +24,6 @@ from tests.asvit.runs.fakes import SEED
 from tests.asvit.runs.stored_results import content_of
 from tests.hostile import sealed_result
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 SETTINGS = {
     "budget": "2M,8M", "data": "gaussian", "image_size": 32,
     "images": 2, "repeats": 1, "points": 3,

@@ -40,8 +40,6 @@ from proxies.forward_mode import blocks_are_faster, use_blocks
 from scaling import Budget
 from tests.asvit.runs.fakes import fake_evaluate
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 QUICK: dict[str, Any] = {"space": "asvit-tiny", "steps": 6}
 DESIGN_KEYS = {
     "schema_version", "space", "seed_architecture", "params", "macs", "length_distortion",

@@ -18,8 +18,6 @@ from asvit.runs.timing import RUNTIMES, device_names, devices, fresh_latency
 from proxies import PROXIES, Inputs, timing
 from proxies.latency import Latency
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 TEXT = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 
 

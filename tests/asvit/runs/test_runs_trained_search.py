@@ -27,8 +27,6 @@ from asvit.spaces import cost, load_space
 from tests.asvit.runs.fakes import fake_trainings
 from tests.asvit.search.ridge import Array, Ridge
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 TINY: dict[str, Any] = {
     "space": "asvit-tiny", "controller": "predictor", "trainings": 20, "train_images": 12,
     "test_images": 6, "classes": 3, "width": 8, "device": "cpu",

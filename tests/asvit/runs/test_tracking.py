@@ -32,8 +32,6 @@ from tests.asvit.runs.fakes import fake_evaluate
 from tests.asvit.runs.test_runs_train import ARCH, TINY
 from tests.asvit.transfer.tiny_scenes import SEGMENTATION, make_data
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 SETTINGS = TrainSettings.make(architecture=ARCH, teacher=None)
 STEPS = 3  # updates of an epoch of TINY
 

@@ -22,8 +22,6 @@ from asvit.training.token_costs import timed_batch
 from tests.asvit.runs.test_checkpoints_within_epochs import ALWAYS, check_same, stop_at
 from tests.asvit.runs.test_runs_train import ARCH, TINY
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 LONG: dict[str, Any] = {**TINY, "recipe": "small", "epochs": 12, "warmup_epochs": 2}
 HOUR = 3600
 
