@@ -29,7 +29,9 @@ from asvit.data.files import (
 )
 from asvit.data.libraries import open_torchvision
 from asvit.data.preparation import square
+from tests.campaigns import forked
 from tests.hostile import FIXED, changed_bytes, refused_or, texts
+from tests.traps import drop_privileges
 
 
 def make(path: Path, colour: tuple[int, int, int] = (10, 20, 30)) -> Path:
@@ -315,16 +317,20 @@ def test_links_that_lead_back_and_folders_too_deep(tmp_path: Path, target: str) 
     assert refused_or(lambda: FolderDataset(root)) is None
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="everything may be read by root")
 def test_what_may_not_be_read(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "root", ("a", "b"))
+    assert forked.run(read_what_may_not_be, root) == 0
+    (root / "b").chmod(0o700)
+
+
+def read_what_may_not_be(root: Path) -> None:
+    drop_privileges()
     (root / "a" / "a1.png").chmod(0)
-    read_all(root)
+    found = read_all(root)
+    assert found is not None
+    assert refused_or(lambda: found.picture(1)) is None
     (root / "b").chmod(0)
-    try:
-        assert read_all(root) is None
-    finally:
-        (root / "b").chmod(0o700)
+    assert read_all(root) is None
 
 
 @pytest.mark.usefixtures("network_calls")  # downloads fail

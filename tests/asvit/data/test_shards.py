@@ -131,7 +131,7 @@ def test_patterns_name_archives_in_order(tmp_path: Path) -> None:
         return [path.name for path in shards_of(f"{tmp_path}/{pattern}")]
 
     assert named("*.tar") == ["a-1.tar", "b-0.tar", "b-2.tar"]
-    assert named("b-{0..2}.tar".replace("{0..2}", "[02]")) == ["b-0.tar", "b-2.tar"]
+    assert named("b-[02].tar") == ["b-0.tar", "b-2.tar"]
     assert named("a-{1..1}.tar") == ["a-1.tar"]
     with pytest.raises(FileNotFoundError, match=r"no archive .*b-1\.tar'; give e\.g\. wds:train-"):
         named("b-{0..2}.tar")

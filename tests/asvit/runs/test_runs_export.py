@@ -343,7 +343,7 @@ def test_a_kill_in_between_leaves_nothing_that_is_in_the_way(tmp_path: Path) -> 
         ({"to": "pt2", "opset": 18}, "opset=18 is for onnx; pt2 has none"),
         ({"to": "onnx", "opset": 17}, "opset must be at least 18, got 17"),
         ({"to": "onnx", "batch": 0}, "batch must be at least 1"),
-        ({"to": "onnx", "random": True}, "both|random ones were requested; name one"),
+        ({"to": "onnx", "random": True}, "weights='run' and random ones were requested; name one"),
         ({"to": "onnx", "weights": None, "random": True}, "random weights of which network"),
     ],
 )

@@ -36,7 +36,7 @@ def test_the_range_is_of_the_last_twenty_with_the_newest() -> None:
     values = [1000.0, *[float(i % 2) for i in range(20)], 4.0]
     reward = WindowedReward({"length": "higher"})
     found = [reward.update({"length": value}) for value in values]
-    assert found[19] == pytest.approx((0.0 - 1.0) / 1000.0 if values[19] == 0 else 1 / 1000.0)
+    assert found[19] == pytest.approx((0.0 - 1.0) / 1000.0)
     assert found[20] == pytest.approx((values[20] - values[19]) / 1.0, rel=1e-5)  # 1000 is out
     assert found[21] == pytest.approx((4.0 - values[20]) / 4.0, rel=1e-5)
 
