@@ -16,4 +16,4 @@ def draw_again() -> None:
     Picture.svg = _REAL
 
 
-Picture.svg = "<svg/>"  # type: ignore[assignment]
+Picture.svg = "<svg/>"

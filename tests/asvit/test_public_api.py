@@ -51,7 +51,7 @@ def test_the_fields_of_settings_are_keywords_with_their_defaults() -> None:
 
 
 def test_help_ends_in_the_options_with_their_defaults() -> None:
-    options = inspect.getdoc(asvit.run_scaling).partition("Keyword Args:\n")[2]  # type: ignore[union-attr]
+    options = inspect.getdoc(asvit.run_scaling).partition("Keyword Args:\n")[2]
     names = re.findall(r"^    (\w+): ", options, re.MULTILINE)
     own = ["architecture", "workers"]
     assert [*own, *names] == list(inspect.signature(asvit.run_scaling).parameters)

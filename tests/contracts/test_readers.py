@@ -298,7 +298,6 @@ def test_seeds_that_no_generator_takes_are_refused() -> None:
     assert len(seeded) >= 7
     for right in seeded:
         option = option_of(fields_of(type(right))["seed"])
-        assert option is not None
         assert (option.at_least, option.at_most) == (0, 2**63 - 1)
         content = json.loads(json.dumps(right.to_json()))
         assert type(right).from_json({**content, "seed": 2**63 - 1}).to_json()["seed"] == 2**63 - 1

@@ -128,9 +128,7 @@ def check_options(words: Sequence[str]) -> None:
     command: click.Command = app
     rest = list(words)
     while isinstance(command, click.Group):
-        name, found, rest = command.resolve_command(context, rest)
-        assert found is not None
-        command = found
+        name, command, rest = command.resolve_command(context, rest)
         if isinstance(command, click.Group):
             context = click.Context(command, context, info_name=name)
     command.make_context(command.name, rest, parent=context)

@@ -46,10 +46,8 @@ TYPED = {
 def leaves(context: click.Context) -> Iterator[click.Context]:
     """The contexts of all commands that are no groups."""
     group = context.command
-    assert isinstance(group, click.Group)
     for name in group.list_commands(context):
         found = group.get_command(context, name)
-        assert found is not None
         below = click.Context(found, context, info_name=name, terminal_width=80)
         if isinstance(found, click.Group):
             yield from leaves(below)
@@ -72,7 +70,7 @@ def test_examples_are_those_of_the_documentation_which_are_run(name: str) -> Non
     assert PAGES[name].examples
     for line, words in PAGES[name].examples:
         assert line in TYPED
-        assert arguments(shlex.split(line))[: len(name.split())] == name.split()  # type: ignore[index]
+        assert arguments(shlex.split(line))[: len(name.split())] == name.split()
         assert words.endswith(".")
 
 

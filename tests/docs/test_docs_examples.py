@@ -63,7 +63,7 @@ CODE = [example for example in EXAMPLES if example.language in LANGUAGES]
 @pytest.fixture(autouse=True)
 def _own_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What an example registers is gone after it."""
-    registries: list[dict[str, object]] = [PROXIES, SPACES, CONTROLLERS, RUNS]  # type: ignore[list-item]
+    registries: list[dict[str, object]] = [PROXIES, SPACES, CONTROLLERS, RUNS]
     before = [dict(registry) for registry in registries]
     yield
     for registry, entries in zip(registries, before, strict=True):
@@ -99,7 +99,7 @@ def _small_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     for settings, small in smaller:
         quick = {**settings.presets["quick"], **small}
-        monkeypatch.setitem(settings.presets, "quick", quick)  # type: ignore[arg-type]
+        monkeypatch.setitem(settings.presets, "quick", quick)
 
 
 @pytest.mark.parametrize(

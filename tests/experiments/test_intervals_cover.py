@@ -31,7 +31,7 @@ def test_intervals_that_are_half_as_wide_are_seen(
     difference = check_intervals.difference
 
     def halved(*given: object, **more: object) -> Estimate:
-        found = difference(*given, **more)  # type: ignore[arg-type]
+        found = difference(*given, **more)
         return Estimate(
             found.value, Interval(*((found.value + end) / 2 for end in found.interval))
         )
@@ -54,7 +54,7 @@ def test_intervals_that_are_too_wide_are_seen(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("page", evidence_tables.PAGES, ids=lambda page: page.stem)
 def test_pages_have_what_the_files_give(page: object) -> None:
-    text = page.read_text(encoding="utf-8")  # type: ignore[attr-defined]
+    text = page.read_text(encoding="utf-8")
     assert evidence_tables.rewritten(text) == text, "run python -m experiments.evidence_tables"
 
 

@@ -54,7 +54,7 @@ def test_a_stopped_study_goes_on_and_repeats_come_last(tmp_path: Path) -> None:
         if len(computed) == 11:
             raise KeyboardInterrupt
         computed.append(case)
-        return trained(**case)  # type: ignore[arg-type]
+        return trained(**case)
 
     stopped = Study(Row, whole.table, whole.cases, interrupted, repeat="seed")
     with pytest.raises(KeyboardInterrupt):

@@ -216,7 +216,7 @@ def test_the_largest_values_have_a_mean_and_a_spread(monkeypatch: pytest.MonkeyP
 
 def test_a_direction_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="better='up'; use 'higher', 'lower', 'reported'"):
-        Proxy("up", "", "up", "", raising(TypeError()))  # type: ignore[arg-type]
+        Proxy("up", "", "up", "", raising(TypeError()))
 
 
 @pytest.mark.parametrize(

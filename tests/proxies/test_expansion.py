@@ -152,7 +152,7 @@ def test_square_images_of_three_channels_are_recognised() -> None:
 
 def test_the_shape_may_be_a_list() -> None:
     turn = torch.arange(4) * (math.pi / 2)
-    circle = Circle(UNIT_PLANE, turn, shape=[3, 2, 2])  # type: ignore[arg-type]
+    circle = Circle(UNIT_PLANE, turn, shape=[3, 2, 2])
     assert length_distortion(nn.Flatten(), circle) == pytest.approx(2 * math.pi)
 
 
@@ -190,7 +190,7 @@ def test_quadrature_does_not_depend_on_the_order() -> None:
 def test_bad_circles_say_what_would_be_right(change: dict[str, object], message: str) -> None:
     right = {"basis": UNIT_PLANE, "angles": torch.zeros(3), "radius": 1.0}
     with pytest.raises(ValueError, match=message):
-        Circle(**(right | change))  # type: ignore[arg-type]
+        Circle(**(right | change))
 
 
 def test_bad_random_circles() -> None:
@@ -199,4 +199,4 @@ def test_bad_random_circles() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         Circle.random((1, 1, 1), 5)
     with pytest.raises(ValueError, match="'sqrt_n', 'unit' or a number"):
-        radius_of("sqrt", 4)  # type: ignore[arg-type]
+        radius_of("sqrt", 4)

@@ -66,11 +66,11 @@ def setting(put: Callable[[object], None], value: object, back: object) -> Aroun
 
 AROUND: dict[str, Around] = {
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-    "matmul precision": setting(torch.set_float32_matmul_precision, "medium", "highest"),  # type: ignore[arg-type]
+    "matmul precision": setting(torch.set_float32_matmul_precision, "medium", "highest"),
     "inference mode": torch.inference_mode,
     "no gradients": torch.no_grad,
-    "deterministic": setting(torch.use_deterministic_algorithms, True, False),  # type: ignore[arg-type]
-    "default dtype": setting(torch.set_default_dtype, torch.float64, torch.float32),  # type: ignore[arg-type]
+    "deterministic": setting(torch.use_deterministic_algorithms, True, False),
+    "default dtype": setting(torch.set_default_dtype, torch.float64, torch.float32),
     "default device": lambda: torch.device("meta"),
 }
 AROUND["anomaly detection"] = lambda: torch.autograd.set_detect_anomaly(True)

@@ -128,7 +128,7 @@ def test_what_the_check_cannot_ask_is_no_fault(monkeypatch: pytest.MonkeyPatch) 
 
 
 def given(images: Tensor) -> Inputs:
-    return Inputs(None, images, torch.zeros(len(images)))  # type: ignore[arg-type]
+    return Inputs(None, images, torch.zeros(len(images)))
 
 
 def test_one_image_cannot_interact() -> None:

@@ -73,7 +73,6 @@ def test_on_a_narrow_screen_there_are_several_tables(known: Path) -> None:
 
     screen = Console(file=io.StringIO(), width=90)
     show(CorrelationRun, CorrelationResult.read(known / "result.json"), screen)
-    assert isinstance(screen.file, io.StringIO)
     lines = screen.file.getvalue().splitlines()
     assert [line.split()[0] for line in lines if line.strip()].count("params") > 1
     assert max(map(len, lines)) <= 90

@@ -112,10 +112,10 @@ def test_networks_without_attention_and_missing_pictures_are_refused() -> None:
 @pytest.mark.parametrize(("layer", "name"), [(0, "blocks.0.attn"), ("blocks.1", "blocks.1.attn")])
 def test_one_layer_needs_no_list(layer: str | int, name: str) -> None:
     (picture,) = asvit.attention_maps(DEIT, "red.png", layers=layer, image_size=32)
-    assert {row.layer for row in picture.data[0]} == {name}  # type: ignore[attr-defined]
+    assert {row.layer for row in picture.data[0]} == {name}
 
 
 def test_layers_by_the_name_of_a_module() -> None:
     (found,) = asvit.attention_maps(DEIT, ["red.png"], layers=["blocks.1", 0], image_size=32)
-    names = [row.layer for row in found.data[0]]  # type: ignore[attr-defined]
+    names = [row.layer for row in found.data[0]]
     assert list(dict.fromkeys(names)) == ["blocks.1.attn", "blocks.0.attn"]

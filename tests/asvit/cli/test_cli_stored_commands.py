@@ -262,7 +262,7 @@ def test_what_a_design_tells_to_type(
     result = design(pictures, max_params="150K", max_latency="0.9ms", out="my run", seed=3)
     screen = Console(file=io.StringIO(), width=80)
     show(DesignRun, result, screen)
-    texts = [result.to_json(), screen.file.getvalue()]  # type: ignore[attr-defined]
+    texts = [result.to_json(), screen.file.getvalue()]
     lines = [*lines_in(texts), *lines_in(page_of(tmp_path / "my run"))]
     assert lines.count(result.next_command) >= 3
     for line in dict.fromkeys(filter(None, lines)):
@@ -297,7 +297,6 @@ def test_a_message_names_a_folder_as_it_is_typed(tmp_path: Path) -> None:
     told = re.search(
         r"train it first \((.*)\), or give", run("export", folder, "--to", "pt2").stderr
     )
-    assert told is not None
     assert given_in(told[1])[1]["architecture"] == str(folder)
 
 

@@ -61,7 +61,7 @@ def steps(count: int, unit: str = "step") -> list[Progress]:
 def test_there_is_a_line_every_five_percent(capsys: pytest.CaptureFixture[str]) -> None:
     first, *lines = told(capsys, *steps(200))
     assert first == "growing it"
-    numbers = [int(re.match(r"step (\d+)/200 ", line)[1]) for line in lines]  # type: ignore[index]
+    numbers = [int(re.match(r"step (\d+)/200 ", line)[1]) for line in lines]
     assert numbers == [1, *range(10, 201, 10)]
     assert lines[0].startswith("step 1/200  2 s each  ETA 6:38")
     assert "ETA 0:00" in lines[-1]

@@ -187,11 +187,11 @@ def test_a_cell_of_a_notebook_that_runs_again_replaces_what_it_registered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for names in (PROXIES, CONTROLLERS, SPACES):
-        monkeypatch.setitem(names, "again", None)  # type: ignore[arg-type]  # removed again
+        monkeypatch.setitem(names, "again", None)  # removed again
         del names["again"]
     for number in (1, 2):
         exec(CELL.format(number=number), {"__name__": "__main__"})
-        assert PROXIES["again"].value(None, None) == number  # type: ignore[arg-type]
+        assert PROXIES["again"].value(None, None) == number
         assert str(SPACES["again"].parse(f"again:{number}")) == f"again:{number}"
         assert CONTROLLERS["again"].description == str(number)
     with pytest.raises(ValueError, match="'again' is already registered"):

@@ -53,7 +53,6 @@ def test_parts(tmp_path: Path, parts: tuple[str, ...]) -> None:
     if not parts:
         assert other is None
         return
-    assert other is not None
     assert other.classes == train.classes
     assert other.labels.tolist() == [0, 1]  # the first of the parts
     assert other.picture(1).getpixel((0, 0)) == (0, 1, 0)
@@ -65,7 +64,6 @@ def test_a_part_without_labels_is_skipped(monkeypatch: pytest.MonkeyPatch) -> No
     found = {part: table_of([Image.new("L", (4, 4))] * len(n), n) for part, n in labels.items()}
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: found)
     _, other = open_hub_parts("me/set")
-    assert other is not None
     assert other.labels.tolist() == [1]
     del found["train"], found["validation"]
     with pytest.raises(ValueError, match="hf:me/set has no part 'train'; its parts: test"):
@@ -85,7 +83,6 @@ def test_images_without_a_label_are_left_out(
     train, other = open_hub_parts("me/set")
     assert train.labels.tolist() == [0, 1, 1]
     assert [np.asarray(train.picture(index))[0, 0, 0] for index in range(3)] == [0, 2, 4]
-    assert other is not None
     assert other.labels.tolist() == [1]
     assert caplog.messages == [
         "2 of 5 images of hf:me/set have no label and are left out",

@@ -206,7 +206,6 @@ def read_all(root: Path) -> FolderDataset | None:
 def test_odd_names(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "root", ODD_NAMES)
     found = read_all(root)
-    assert found is not None
     assert sorted(found.classes) == sorted(ODD_NAMES)
     assert len(found) == 3 * len(ODD_NAMES)
     sets = open_training_sets(str(root), held_out=0.3, image_size=8, seed=0)
@@ -219,7 +218,6 @@ def test_a_folder_of_an_odd_name(tmp_path: Path, name: str) -> None:
     root = folder_of(tmp_path / name, ("a", "b"))
     (root / "a" / "bad.png").write_bytes(b"nothing")
     found = read_all(root)
-    assert found is not None
     assert found.classes == ("a", "b")
     (root / "flat.png").write_bytes(ENCODED["PNG"])
     assert read_all(root) is None
@@ -327,7 +325,6 @@ def read_what_may_not_be(root: Path) -> None:
     drop_privileges()
     (root / "a" / "a1.png").chmod(0)
     found = read_all(root)
-    assert found is not None
     assert refused_or(lambda: found.picture(1)) is None
     (root / "b").chmod(0)
     assert read_all(root) is None

@@ -133,7 +133,6 @@ def test_items_that_are_not_images_are_named() -> None:
 @pytest.mark.usefixtures("mnist")
 def test_the_test_part() -> None:
     test = open_torchvision_test("MNIST")
-    assert test is not None
     assert test.labels.tolist() == [7] * 20
     assert test.source == "torchvision MNIST test, 20 images"
     assert test.classes == open_torchvision("MNIST").classes
@@ -163,7 +162,6 @@ def test_the_part_that_is_chosen_by_name(
     monkeypatch.setattr(datasets, "SVHN", Parted)
     for download in (False, True):
         opened = open_torchvision_test("SVHN", download=download)
-        assert opened is not None
         assert opened.source == f"torchvision SVHN {chosen}, 10 images"
 
 

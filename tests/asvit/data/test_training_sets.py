@@ -16,7 +16,7 @@ from asvit.data.training_sets import (
 
 
 def opened(spec: object, **given: object) -> TrainingSets:
-    return open_training_sets(str(spec), **{"image_size": 8, "seed": 0, **given})  # type: ignore[arg-type]
+    return open_training_sets(str(spec), **{"image_size": 8, "seed": 0, **given})
 
 
 def names(sets: TrainingSets) -> list[set[str]]:
@@ -106,7 +106,6 @@ def test_names_of_parts_may_have_capitals(tmp_path: Path) -> None:
     assert [len(sets.train), len(sets.validation)] == [7, 3]
     assert open_test_part(str(tmp_path / "pets")).name(0) == "cat/000.png"
     pictures = PartedPictures(tmp_path / "pets")
-    assert pictures.parts is not None
     assert np.unique(pictures.parts, return_counts=True)[1].tolist() == [2, 7, 3]
     assert pictures.paths[0].exists()
     with pytest.raises(ValueError, match=r"holds splits, not classes; give '.*Train'"):

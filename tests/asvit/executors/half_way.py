@@ -42,7 +42,7 @@ class HeldAdamW(torch.optim.AdamW):
         super().__init__(*args, **kwargs)
 
 
-torch.optim.AdamW = HeldAdamW  # type: ignore[misc]
+torch.optim.AdamW = HeldAdamW
 
 
 def order(node: str) -> None:

@@ -72,7 +72,7 @@ def test_combinations_of_hallucination_learn_and_count_as_their_shapes(
     )  # fmt: skip
     losses, model = trained(network)
     assert min(losses) < losses[0]
-    split = split_heads(3, heads, kept)  # type: ignore[arg-type]
+    split = split_heads(3, heads, kept)
     made, real, width, tokens = split.heads - split.real, split.real, 24, 5
     channels = real * width // split.heads  # of queries, and of keys
     macs = 2 * tokens * width * channels + 2 * tokens * width**2 + tokens**2 * channels

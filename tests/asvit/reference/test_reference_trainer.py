@@ -175,7 +175,7 @@ def test_leaving_early_ends_the_processes(monkeypatch: pytest.MonkeyPatch) -> No
     popen = subprocess.Popen
 
     def follow(*arguments: object, **named: object) -> object:
-        process = popen(*arguments, **named)  # type: ignore[call-overload]
+        process = popen(*arguments, **named)
         started.append(process.pid)
         return process
 

@@ -385,4 +385,4 @@ def test_curves_of_more_networks_than_colours_differ() -> None:
     rows = [CurveRow(f"network {n % 6}", n // 6, 50.0 + n) for n in range(12)]
     lines = draw_curves(rows).axes[0].get_lines()
     assert len(lines) == 6
-    assert len({(line.get_color(), str(line._dash_pattern)) for line in lines}) == 6  # type: ignore[attr-defined]
+    assert len({(line.get_color(), str(line._dash_pattern)) for line in lines}) == 6

@@ -31,7 +31,7 @@ def test_declarations_and_algorithms_import_at_their_top(path: Path) -> None:
 
 @pytest.mark.parametrize("kind", RUNS.values(), ids=lambda kind: kind.command)
 def test_a_kind_makes_its_algorithm(kind: type) -> None:
-    algorithm = kind.algorithm  # type: ignore[attr-defined]
+    algorithm = kind.algorithm
     if algorithm is not None:
         assert issubclass(algorithm, kind)
         assert algorithm.algorithm is algorithm

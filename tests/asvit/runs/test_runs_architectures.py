@@ -39,7 +39,6 @@ def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str
     found = find_architecture(finished(tmp_path, {"kind": kind, **RESULTS[kind]}))
     assert find_architecture(str(tmp_path / "result.json")) == found
     assert found.text == (GROWN if kind == "scale" else ARCH)
-    assert found.by is not None
     measured = MEASURED if kind in ("search", "scale") else {}
     assert found.by == {"kind": kind, "run": str(tmp_path), **measured}
     sizes = {"training": (96, 5, 3), "design": (64, 2, 3)}

@@ -59,7 +59,7 @@ def shown(found: Comparison) -> str:
     for part in found.summary():
         for lines in rendered(part, screen):
             screen.print(lines)
-    text: str = screen.file.getvalue()  # type: ignore[attr-defined]
+    text: str = screen.file.getvalue()
     return text
 
 
@@ -69,7 +69,7 @@ def test_columns_of_one_name_have_their_own_cells() -> None:
         screen = Console(file=io.StringIO(), width=width)
         for lines in rendered(table, screen):
             screen.print(lines)
-        text: str = screen.file.getvalue()  # type: ignore[attr-defined]
+        text: str = screen.file.getvalue()
         assert all(number in text for number in ("51", "12", "23", "74"))
 
 
@@ -147,8 +147,8 @@ def test_accuracies_of_the_same_pictures_are_compared_in_pairs(digests: bool) ->
     assert balanced.interval == pytest.approx([100 * end for end in strata.interval])
     assert "accuracy, balanced accuracy: in pairs on 10 pictures that both tested" in shown(found)
     values = found.results["accuracy"]
-    assert [value.value for value in values] == [50, 80]  # type: ignore[union-attr]
-    assert values[1].low == pytest.approx(100 * wilson(8, 10).low)  # type: ignore[union-attr]
+    assert [value.value for value in values] == [50, 80]
+    assert values[1].low == pytest.approx(100 * wilson(8, 10).low)
 
 
 def test_names_of_other_sets_are_no_pairs() -> None:
@@ -271,7 +271,7 @@ def test_taus_on_the_same_rows_are_resampled_together() -> None:
     assert (apart.cases, apart.what) == (40, "rows that both measured")
     width = apart.interval.high - apart.interval.low
     values = found.results["tau of zico, top1"]
-    assert width < (values[0].high - values[0].low) / 2  # type: ignore[union-attr]
+    assert width < (values[0].high - values[0].low) / 2
     elsewhere = dataclasses.replace(other, digest="34")
     assert difference(compare(one, elsewhere), "tau of zico, top1").cases == 0
 
@@ -400,7 +400,6 @@ def test_balanced_accuracy_is_that_of_the_test(tmp_path: Path) -> None:
         for label in LABELS
     }
     expected = balanced_accuracy([*by_class.values()])
-    assert isinstance(found, Estimate)
     assert found.value == pytest.approx(100 * expected.value)
     assert found.low == pytest.approx(100 * expected.interval.low)
 

@@ -244,7 +244,6 @@ def test_networks_are_as_wide_as_the_limits_and_the_last_round_decides(
 ) -> None:
     limits = {"max_params": "150K", "max_macs": "20M"}
     result = design(pictures, space=SPACE, out=tmp_path, **limits)
-    assert result.hand_made is not None
     for model in (result, result.hand_made):
         size = cost(model.architecture, result.image_size, 2)
         assert (model.params, model.macs) == (size.params, size.macs)
@@ -288,7 +287,6 @@ def test_a_network_made_by_hand_that_wins_is_said_to_be_one(
 ) -> None:
     fakes.validation = {"finalist-2": 70.0}
     result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
-    assert result.hand_made is not None
     assert result.architecture == result.hand_made.architecture
     assert (result.difference, result.difference_interval) == (None, None)
     assert "it is of a published shape, and none that was searched beat it" in result.outcome
@@ -551,7 +549,6 @@ def test_a_network_that_is_too_slow_is_made_narrower(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
     result = design(pictures, max_params="150K", max_latency="0.9ms", space=SPACE, out=tmp_path)
-    assert result.hand_made is not None
     for model in (result, result.hand_made):
         assert model.latency_ms <= 0.9
     assert load_space("asvit").parse(result.architecture).width >= 6
@@ -871,7 +868,7 @@ def test_an_epoch_takes_what_the_later_ones_of_a_finalist_took(
     result = SimpleNamespace(
         params=1, macs=1, provenance={"command": ""}, history=history, wall_seconds=9.0
     )
-    trained = designing._trained(SimpleNamespace(run=lambda: result))  # type: ignore[arg-type]
+    trained = designing._trained(SimpleNamespace(run=lambda: result))
     assert trained.epoch_seconds == each
 
 
@@ -1066,7 +1063,7 @@ def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(tmp_p
         name: {"steps_per_epoch": 60, "time": {"epoch": seconds, "images_per_second": 1.0}}
         for name, seconds in took.items()
     }
-    plan.finalist = lambda name, _: SimpleNamespace(plan=lambda: plans[name])  # type: ignore[method-assign]
+    plan.finalist = lambda name, _: SimpleNamespace(plan=lambda: plans[name])
     found = plan.epochs()
     share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
     time = share * 330 / 2
@@ -1357,7 +1354,6 @@ def test_uneven_classes_are_balanced_unless_one_does_not_want_it(
     assert result.balanced_accuracy == 100.0
     low, high = result.balanced_accuracy_interval
     assert low < 90 < high == 100
-    assert result.hand_made is not None
     assert result.hand_made.balanced_accuracy < 100
 
 

@@ -71,7 +71,6 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
 def test_published_networks_take_our_images_and_classes(family: str, tmp_path: Path) -> None:
     for place, name in enumerate(TIMM_FAMILIES[family].pretrained):
         config = timm.get_pretrained_cfg(name)
-        assert config is not None
         assert config.hf_hub_id
         assert config.mean == pytest.approx(MEAN, abs=1e-3)
         assert config.std == pytest.approx(STD, abs=1e-3)
@@ -105,7 +104,6 @@ def test_a_trained_network_joins_the_last_round_and_may_win(
     assert [racer.origin for racer in result.last_round] == [
         *("pretrained", "search", "by hand", "search")
     ]
-    assert result.hand_made is not None
     assert not result.hand_made.pretrained
     assert result.difference == 25.0
     assert f"asvit, {TEXTS[1]}, fine-tuned from {trained}: 100" in result.outcome

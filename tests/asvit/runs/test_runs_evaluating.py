@@ -94,7 +94,6 @@ def test_it_says_what_single_predictions_say() -> None:
     folder = Path("tested")
     assert str(read_answers(folder / "predictions.csv")) != "()"
     written = read_predictions(folder / "predictions.json")
-    assert written is not None
     assert len(written.mistakes) == 12 - right
     losses = [mistake.loss for mistake in written.mistakes]
     assert losses == sorted(losses, reverse=True)
@@ -214,7 +213,6 @@ def test_a_file_that_says_how_pictures_are_prepared_crops_as_it_says(
         opened = predicting.open_classifier(
             "vit.safetensors", torch.device("cpu"), architecture=network.architecture
         )
-        assert isinstance(opened.prepare, Preparation)
         assert opened.prepare.crop_mode == mode
 
 
@@ -382,7 +380,6 @@ def test_mistakes_are_written_again_without_pictures_that_are_gone() -> None:
     Path("photos", wrong[0]).unlink()
     asvit.test("photos", weights="run", out="tested", device="cpu")
     written = read_predictions(Path("tested/predictions.json"))
-    assert written is not None
     assert sorted(mistake.name for mistake in written.mistakes) == sorted(wrong[1:])
 
 

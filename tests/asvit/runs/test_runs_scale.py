@@ -213,7 +213,6 @@ def test_real_growth_to_a_time_takes_each_time_once(tmp_path: Path, timed: list[
     whole = run_scaling(out=tmp_path / "whole", **asked)
     assert whole.reached
     assert 0.98 * 5.7 <= whole.series[-1].latency <= 5.7  # times vary
-    assert whole.latency is not None
     assert (whole.latency.batch, whole.latency.milliseconds) == (4, 6.5)
     told = [str(line) for line in ScaleRun.summary(whole)]
     assert any("it takes 6.5 ms, more than the 6 ms allowed" in line for line in told)

@@ -55,7 +55,7 @@ def test_of_a_result_its_architecture_is_named() -> None:
     (row,) = asvit.score(SEED, "params", **SMALL)
     for of in (asvit.score, asvit.cost):
         with pytest.raises(ValueError, match="ScoreRow is not an architecture; use its archite"):
-            of(row)  # type: ignore[operator]
+            of(row)
 
 
 def test_one_architecture_and_a_measure_that_fails() -> None:

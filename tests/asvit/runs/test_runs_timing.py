@@ -16,7 +16,6 @@ from torch import Tensor, nn
 import asvit
 from asvit.runs.timing import RUNTIMES, device_names, devices, fresh_latency
 from proxies import PROXIES, Inputs, timing
-from proxies.latency import Latency
 
 TEXT = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 
@@ -40,7 +39,6 @@ class Doubled(nn.Module):
 
 def test_an_architecture_is_timed_on_the_processor() -> None:
     found = asvit.latency(TEXT, image_size=32, batch=2)
-    assert isinstance(found, Latency)
     assert found.milliseconds > 0
     assert found.busy >= 1
     assert (found.runtime, found.batch, found.image_size) == ("eager", 2, 32)
@@ -100,7 +98,7 @@ def test_a_network_in_half_precision_gets_such_images() -> None:
 )
 def test_what_cannot_be_timed_says_why_in_a_line(given: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words) as refusal:
-        asvit.latency(Doubled(), **{"image_size": 8, **given})  # type: ignore[arg-type]
+        asvit.latency(Doubled(), **{"image_size": 8, **given})
     assert len(str(refusal.value).splitlines()) == 1
 
 

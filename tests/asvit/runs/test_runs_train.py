@@ -62,7 +62,6 @@ def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> No
         (found,) = evaluate([file.load()], loader, ProcessGroup("cpu"))
         assert found.top1 == file.facts["top1"] == row.best_top1
     kept = read_predictions(folder / "predictions.json")
-    assert kept is not None
     right = sum(pair.images for pair in kept.confusion if pair.label == pair.predicted)
     assert 100 * right / 9 == pytest.approx(result.last.best_top1)
     assert len(kept.mistakes) == 9 - right
@@ -287,7 +286,7 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
     run_training(ARCH, out=folder, **{**TINY, "data": "digits", "classes": 10})
     path = folder / "checkpoint.safetensors"
     stored = Checkpoint.read(path)
-    stored.origin.images["digest"] = "other"  # type: ignore[index]
+    stored.origin.images["digest"] = "other"
     stored.write(path)
     (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="was started with other images"):
@@ -337,7 +336,7 @@ def test_uneven_classes_are_balanced_and_judged_by_class(
     assert len(by_class) == 3
     assert scores[-1] == pytest.approx(100 * sum(by_class) / 3)
     (table, *_) = TrainRun.summary(whole)
-    assert {"balanced", "balanced (EMA)"} <= {*table.columns}  # type: ignore[union-attr]
+    assert {"balanced", "balanced (EMA)"} <= {*table.columns}
     (curves, *_) = TrainRun.pictures(whole)
     assert "balanced accuracy (%)" in [axes.get_title() for axes in curves.draw().axes]
 

@@ -252,5 +252,5 @@ def test_a_correlation_does_not_depend_on_its_workers(tmp_path: Path) -> None:
 
 def test_a_function_of_ones_own_is_called_here(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="leave workers out"):
-        run_search(out=tmp_path / "run", evaluate=lambda _text: None, workers=Workers(jobs=2))  # type: ignore[arg-type,return-value]
+        run_search(out=tmp_path / "run", evaluate=lambda _text: None, workers=Workers(jobs=2))
     assert not (tmp_path / "run").exists()

@@ -65,7 +65,7 @@ def make_row(number: int = 0, **changes: object) -> TrialRow:
         "reason": "",
         **changes,
     }
-    return TrialRow(**fields)  # type: ignore[arg-type]
+    return TrialRow(**fields)
 
 
 def make_search(
@@ -84,7 +84,7 @@ def make_search(
         )
     return Search(
         study,
-        FakeSpace(),  # type: ignore[arg-type]
+        FakeSpace(),
         SearchSettings.make(**{"steps": 12, "proxies": tuple(better), **settings}),
         better,
         evaluate=lambda architectures: map(evaluate, map(str, architectures)),

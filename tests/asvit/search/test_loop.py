@@ -48,7 +48,6 @@ def test_events_count_up_and_carry_the_row() -> None:
     assert events[0].seconds <= events[-1].seconds
     assert search.rows[0].entropy == pytest.approx(12 * math.log(3), abs=1e-4)
     best = best_rows(search.rows, BETTER)[0]
-    assert best is not None
     values = f"L^E {best.values['length_distortion']:.4g}, kappa"
     assert f"best {best.architecture} ({values} " in events[-1].state
     assert events[0].state.startswith(f"entropy {search.rows[0].entropy:.2f}  best ")
@@ -248,7 +247,6 @@ def test_without_a_policy_the_best_row_comes_first() -> None:
     search = make_search(controller="random")
     run(search)
     best = best_rows(search.rows, BETTER)[0]
-    assert best is not None
     found = finalists(search)
     assert found[0].architecture == best.architecture
     assert not any(one.likeliest or one.again for one in found)

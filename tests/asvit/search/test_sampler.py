@@ -98,7 +98,6 @@ def replayed_by_hand(study: Study, seed: int, batch: int) -> JointCategoricalPol
 @pytest.mark.parametrize("batch", [1, 4])
 def test_the_policy_follows_from_the_trials(batch: int) -> None:
     sampler = make_sampler(batch=batch, seed=5)
-    assert isinstance(sampler, ReinforceSampler)
     study = make_study(sampler)
     go_on(study, 18)
     expected = replayed_by_hand(study, seed=5, batch=batch)
@@ -126,7 +125,6 @@ def test_uniform_draws_in_place_of_the_policys_teach_it_nothing(
     monkeypatch.setattr(sampler_module, "_OWN_DRAWS", 5)
     monkeypatch.setattr(ReinforceSampler, "limits", Few())
     sampler = make_sampler(batch=batch, seed=5)
-    assert isinstance(sampler, ReinforceSampler)
     study = make_study(sampler)
     go_on(study, 24)
     uniform = [UNIFORM in trial.user_attrs for trial in study.trials]
@@ -134,7 +132,6 @@ def test_uniform_draws_in_place_of_the_policys_teach_it_nothing(
     expected = replayed_by_hand(study, seed=5, batch=batch)
     assert torch.equal(sampler._policy.logits, expected.logits)
     study.sampler = anew = make_sampler(batch=batch, seed=5)  # as after a kill
-    assert isinstance(anew, ReinforceSampler)
     anew.catch_up(study)
     assert torch.equal(anew._policy.logits, expected.logits)
 
@@ -146,7 +143,6 @@ def test_draws_that_are_all_too_slow_give_way_to_uniform_ones(
     space, times = load_space("asvit-tiny"), iter([9.0] * 300 + [1.0])
     monkeypatch.setattr(Limits, "cost", lambda *_: Cost(1, 1))
     sampler = get_controller("reinforce").make(space.dimensions, BETTER, settings)
-    assert isinstance(sampler, ReinforceSampler)
     sampler.limits = Limits(space, settings, lambda _: next(times))
     likeliest = {name: choices[0] for name, choices in space.dimensions.items()}
     drawn, own = sampler._within(lambda: likeliest, np.random.default_rng(0))
@@ -156,7 +152,6 @@ def test_draws_that_are_all_too_slow_give_way_to_uniform_ones(
 
 def test_a_batch_is_drawn_from_one_policy() -> None:
     sampler = make_sampler(batch=5)
-    assert isinstance(sampler, ReinforceSampler)
     study = make_study(sampler)
     go_on(study, 15)
     entropies = sampler.entropies(measured_trials(study))
@@ -173,7 +168,7 @@ def test_learning_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     def counted(*arguments: object) -> None:
         nonlocal calls
         calls += 1
-        learn(*arguments)  # type: ignore[arg-type]
+        learn(*arguments)
 
     monkeypatch.setattr(ReinforceSampler, "_learn", counted)
     go_on(make_study(make_sampler()), 30)
@@ -199,7 +194,6 @@ def _refuse(*_arguments: object) -> None:
 
 def test_entropy_starts_uniform_and_falls() -> None:
     sampler = make_sampler()
-    assert isinstance(sampler, ReinforceSampler)
     study = make_study(sampler)
     go_on(study, 300)
     entropies = sampler.entropies(measured_trials(study))

@@ -101,6 +101,6 @@ def test_a_failure_is_nan_with_its_reason(tmp_path: Path) -> None:
 def test_a_damaged_table_is_refused(tmp_path: Path, damage: object, message: str) -> None:
     path = tmp_path / "trials.csv"
     write_trials(path, [make_row()], MEASURES)
-    path.write_text(damage(path.read_text()))  # type: ignore[operator]
+    path.write_text(damage(path.read_text()))
     with pytest.raises(ValueError, match=message):
         read_trials(path)

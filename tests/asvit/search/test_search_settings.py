@@ -69,7 +69,6 @@ def test_spaces_beside_commas_make_no_other_settings() -> None:
 )
 def test_a_search_trains_where_anything_asks_for_trainings(given: dict[str, Any]) -> None:
     made = SearchSettings.make(**given)
-    assert isinstance(made, TrainingSearchSettings)
     assert (made.proxies, made.trainings, made.trials) == (("accuracy",), 24, 20)
     assert (made.image_size, made.batch) == (32, 4)
     assert SearchSettings.from_json(made.to_json()) == made
@@ -137,7 +136,6 @@ def test_a_limit_of_time_has_a_unit() -> None:
 
 def test_the_quick_preset_of_trainings_is_another_one() -> None:
     quick = SearchSettings.make("quick", controller="predictor", classes=4)
-    assert isinstance(quick, TrainingSearchSettings)
     assert (quick.image_size, quick.training_steps, quick.classes) == (32, 150, 4)
 
 

@@ -53,7 +53,7 @@ def _nobody_left() -> Iterator[None]:
 def search(folder: Path, url: str, pace: float, settings: dict[str, Any]) -> None:
     """Search with short times, and write down what is measured."""
     study.BEAT_SECONDS, study.GONE_SECONDS, study.POLL_SECONDS = 1, 3, 0.1
-    lifecycle.write_report = lambda *_: None  # type: ignore[assignment]
+    lifecycle.write_report = lambda *_: None
 
     def evaluate(text: str) -> Measurement:
         with (folder.parent / "log").open("a") as file:

@@ -35,7 +35,7 @@ class Toy(AllowedPaths):
 
 def evolution(**changes: object) -> Toy:
     settings = {"population": 12, "keep": 4, "crossovers": 5, "mutations": 5, **changes}
-    return Toy(EvolutionSettings(**settings))  # type: ignore[arg-type]
+    return Toy(EvolutionSettings(**settings))
 
 
 def run(evolution: Toy, generations: int) -> list[PathRow]:

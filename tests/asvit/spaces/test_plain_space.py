@@ -94,7 +94,7 @@ def test_networks_are_what_the_space_builds() -> None:
     assert model(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
     for sizes in ({"depths": (1,)}, {"width": 8}):
         with pytest.raises(ValueError, match="has its own depths and width"):
-            SPACE.build("linear:2,0.5,relu", **sizes)  # type: ignore[arg-type]
+            SPACE.build("linear:2,0.5,relu", **sizes)
 
 
 def test_a_registered_space_is_found_by_its_texts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ def supernet(device: str, steps: int) -> SupernetTraining[int]:
     net, training = make(Recipe(steps=steps, batch_size=6, shift=1, flip=True))
     data = tuple(part.to(device) for part in training.train)
     more: Any = {"draw": training.draw, "seed": training.seed}
-    return SupernetTraining(net.to(device), data, training.recipe, **more)  # type: ignore[arg-type]
+    return SupernetTraining(net.to(device), data, training.recipe, **more)
 
 
 def test_supernets_read_once_in_so_many_steps(often: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,14 +77,11 @@ def engine(model: nn.Module, asked: TrainSettings, **other: Any) -> Engine:
 
 
 def same(ours: nn.Module | None, theirs: nn.Module | None) -> bool:
-    assert ours is not None
-    assert theirs is not None
     state = theirs.state_dict()
     return all(torch.equal(tensor, state[name]) for name, tensor in ours.state_dict().items())
 
 
 def close(ours: nn.Module | None, theirs: nn.Module, **tolerance: float) -> None:
-    assert ours is not None
     torch.testing.assert_close([*ours.parameters()], [*theirs.parameters()], **tolerance)
 
 
@@ -310,9 +307,6 @@ def test_an_epoch_that_is_continued_gives_the_same_bits(updates: int, optimizer:
     kept = Kept(before, updates)
     before.train(0, batches(0))
     before.train(1, batches(1), keeper=kept)
-    assert kept.part is not None
-    assert kept.state is not None
-    assert kept.part.updates == updates
     after.load_state(kept.state, updates=STEPS + updates)
     told: list[Step] = []
     left = itertools.islice(batches(1), updates, None)
@@ -547,7 +541,6 @@ def test_a_compiled_network_follows_its_tokens(monkeypatch: pytest.MonkeyPatch) 
             made.use_tokens(tokens)
             made.train(epoch, images(epoch))
         networks.append(model)
-        assert made.average is not None
         assert tokens_of(made.average) == SCHEDULE[-1]
     close(*networks, rtol=1e-3, atol=1e-5)
 

@@ -103,9 +103,7 @@ def written(folder: Path, **given: Any) -> nn.Module:
 
 
 def found(asked: TrainSettings, classes: tuple[str, ...] = CLASSES) -> Teacher:
-    teacher = load_teacher(asked, classes)
-    assert teacher is not None
-    return teacher
+    return load_teacher(asked, classes)
 
 
 def test_a_network_that_was_trained_here(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_networks_keep_weights_and_outputs(text: str) -> None:
 
 def test_what_is_no_product_stays() -> None:
     network = nn.Sequential(
-        *(nn.Conv2d(6, 6, 1, **{name: value})  # type: ignore[arg-type]
+        *(nn.Conv2d(6, 6, 1, **{name: value})
           for name, value in (("groups", 2), ("stride", 2), ("padding", 1))),
         nn.Conv2d(6, 6, 3),
     )  # fmt: skip

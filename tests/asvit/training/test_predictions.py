@@ -101,12 +101,12 @@ class Several:
         self.shares = [value, value]
         if self.first:
             other = Several(1)
-            predict(nn.Identity(), batches(1, 2), IMAGES, other)  # type: ignore[arg-type]
+            predict(nn.Identity(), batches(1, 2), IMAGES, other)
             self.shares[1] = other.shares[1]
         return self.shares
 
 
 def test_processes_put_their_shares_together() -> None:
     one = predict(nn.Identity(), batches(), IMAGES, ProcessGroup("cpu"))
-    several = predict(nn.Identity(), batches(0, 2), IMAGES, Several(0))  # type: ignore[arg-type]
+    several = predict(nn.Identity(), batches(0, 2), IMAGES, Several(0))
     assert several == one

@@ -178,7 +178,6 @@ def test_a_loss_that_is_not_finite_ends_training_with_the_reason(small: Labelled
     fitted = fit(Breaking(), small, small, RECIPE, seed=0)
     assert math.isnan(fitted.accuracy)
     assert len(fitted.losses) == 3
-    assert fitted.reason is not None
     assert "in step 3" in fitted.reason
 
 

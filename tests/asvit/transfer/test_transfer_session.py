@@ -88,7 +88,7 @@ class Fit(Task[TransferSettings]):
         points = [image for images, _ in batches for image in images]
         assert [image.tolist() for image in points] == [[index, 1.0] for index in range(7)]
         self.model.eval()
-        return {"weight": float(self.model.map.weight.detach()[0, 0])}  # type: ignore[union-attr,index]
+        return {"weight": float(self.model.map.weight.detach()[0, 0])}
 
     def predict(self, images: Tensor, annotations: Any, device: torch.device) -> Any:
         raise NotImplementedError
@@ -153,7 +153,6 @@ def run(
 
 def weights(folder: str) -> Mapping[str, Tensor]:
     found = read(folder)
-    assert found is not None
     return found.state.weights
 
 
@@ -205,7 +204,6 @@ def test_a_training_stopped_within_an_epoch_goes_on_at_the_update(count: int) ->
     with pytest.raises(Stop):
         run("stopped", tell=stop_at(count), checkpoint_minutes=1e-9, log_every=2)
     kept = read("stopped")
-    assert kept is not None
     done = len(kept.history) * 3 + (0 if kept.part is None else kept.part.updates)
     assert done == count - (count % 3 != 0)
     told: list[Progress] = []
@@ -371,7 +369,7 @@ def test_frozen_weights_stay() -> None:
     class Frozen(Fit):
         def __init__(self, settings: TransferSettings) -> None:
             super().__init__(settings)
-            self.model.map.bias.requires_grad_(False)  # type: ignore[union-attr]
+            self.model.map.bias.requires_grad_(False)
 
     run("run", task=Frozen)
     fresh, trained = Fit(SETTINGS).model.state_dict(), weights("run")

@@ -91,7 +91,6 @@ def test_channels_vary_in_gain_and_offset_alone(strength: float) -> None:
     """Each by its own, by half of the strength at most."""
     off = {**OFF, "color_jitter": strength}
     vary = Augmentation(**off).on_normalised(DEEP)
-    assert vary is not None
     image = torch.randn(5, 16, 16, generator=torch.Generator().manual_seed(0)).double()
     gains = []
     for seed in range(20):
@@ -115,7 +114,6 @@ def test_pictures_have_no_gains() -> None:
 
 def test_erasing_takes_any_channels() -> None:
     erase = Augmentation(**{**OFF, "erasing": 1.0, "color_jitter": 0.1}).on_normalised(DEEP)
-    assert erase is not None
     image = torch.zeros(5, 16, 16)
     changed = seeded(0, erase, image.clone())
     spread = (changed - changed.median(2).values.median(1).values.view(5, 1, 1)).abs() > 1e-6

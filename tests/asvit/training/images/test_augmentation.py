@@ -182,7 +182,6 @@ def test_an_image_of_one_line_is_not_made_gigabytes(
 
 def test_erasing() -> None:
     erase = Augmentation(erasing=1.0).on_normalised()
-    assert erase is not None
     image = torch.zeros(3, 32, 32)
     with preserved_random_state():
         seed_all(0)
@@ -196,7 +195,7 @@ def test_erasing() -> None:
 
 def posterizing(augmentation: Augmentation) -> Callable[[Image.Image], object]:
     transform = augmentation.train_transform(32, mean=MEAN)
-    random = next(step for step in transform.transforms if hasattr(step, "ops"))  # type: ignore[attr-defined]
+    random = next(step for step in transform.transforms if hasattr(step, "ops"))
     return next(op for op in random.ops if op.name == "PosterizeIncreasing")
 
 
@@ -215,7 +214,6 @@ def test_posterizing_to_no_bits_is_black(picture: Image.Image) -> None:
 def mixed(augmentation: Augmentation, seed: int, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
     """Four images, each of its own grey: 0, 1, 2, 3."""
     mixing = augmentation.mixing(4, smoothing)
-    assert mixing is not None
     images = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 16, 16).clone()
     with preserved_random_state():
         seed_all(seed)

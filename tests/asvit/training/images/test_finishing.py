@@ -168,7 +168,7 @@ def test_a_stream_of_its_own_finishes_batches(monkeypatch: pytest.MonkeyPatch) -
     )
     monkeypatch.setattr(finishing.torch, "cuda", cuda)
     for (batch,) in finishing.ahead(made(), torch.device("cuda")):
-        said.append(f"step {batch.number}")  # type: ignore[attr-defined]
+        said.append(f"step {batch.number}")
     each = ["make {0}", "main waits for side", "main keeps {0}", "step {0}"]
     assert said == [line.format(number) for number in range(2) for line in each]
 

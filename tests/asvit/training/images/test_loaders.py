@@ -174,7 +174,7 @@ def test_any_number_of_processes_gives_the_same_batches(
 
 def send(loader: Loader, number: signal.Signals, *, workers: int = 1) -> list[int]:
     """Send a signal to some of the workers; returns the process ids of all."""
-    processes = [worker.pid for worker in loader._batches._iterator._workers]  # type: ignore[union-attr]
+    processes = [worker.pid for worker in loader._batches._iterator._workers]
     for process in processes[:workers]:
         os.kill(process, number)
     return processes
@@ -356,7 +356,7 @@ def test_an_error_of_the_augmentation_is_not_a_bad_image() -> None:
         raise ValueError("cannot posterize")
 
     loader = training(Numbered(8), bad="replace")
-    loader._batches.dataset.transform = broken  # type: ignore[attr-defined]
+    loader._batches.dataset.transform = broken
     with pytest.raises(ValueError, match="cannot posterize"):
         list(loader)
     assert not loader.bad
