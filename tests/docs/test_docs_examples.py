@@ -61,7 +61,7 @@ CODE = [example for example in EXAMPLES if example.language in LANGUAGES]
 
 
 @pytest.fixture(autouse=True)
-def _own_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_registries() -> Iterator[None]:
     """What an example registers is gone after it."""
     registries: list[dict[str, object]] = [PROXIES, SPACES, CONTROLLERS, RUNS]
     before = [dict(registry) for registry in registries]

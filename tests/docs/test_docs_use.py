@@ -4,7 +4,6 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from doc_examples import ROOT, check_options
@@ -31,7 +30,7 @@ def test_every_thread_of_the_table_is_one_of_its_project() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
-def test_the_answer_is_a_command_that_a_test_runs(row: list[str], tmp_path: Path) -> None:
+def test_the_answer_is_a_command_that_a_test_runs(row: list[str]) -> None:
     place, _, name = row[3].strip("`").partition("::")
     tree = ast.parse((ROOT / place).read_text(encoding="utf-8"))
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]

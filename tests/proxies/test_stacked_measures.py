@@ -207,7 +207,7 @@ def test_what_cannot_be_stacked_is_measured_one_by_one(
     assert together["length_distortion"].values == pytest.approx(expected, rel=1e-5)
 
 
-def test_failures_keep_their_reasons(caplog: pytest.LogCaptureFixture) -> None:
+def test_failures_keep_their_reasons() -> None:
     singular = torch.randn(2, 3, 8, 8)[[0, 0, 1]]
 
     def build() -> nn.Module:

@@ -70,7 +70,7 @@ def test_score_gives_every_measure(tmp_path: Path) -> None:
     assert data["settings"]["image_size"] == 32
 
 
-def test_score_shows_all_side_by_side(tmp_path: Path) -> None:
+def test_score_shows_all_side_by_side() -> None:
     texts = [OTHER, "timm:resnet18", OTHER]
     result = run("score", *texts, *SMALL, "--proxy", "length_distortion", "--proxy", "params")
     assert result.exit_code == 0, result.stderr
@@ -131,7 +131,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_measuring(
     assert Path(out).name in result.stderr or str(Path(out).parent) in result.stderr
 
 
-def test_scores_are_shown_even_if_they_cannot_be_kept(tmp_path: Path, monkeypatch) -> None:
+def test_scores_are_shown_even_if_they_cannot_be_kept(monkeypatch) -> None:
     from asvit.cli import score
 
     def full(path: Path, data: object) -> None:
@@ -153,7 +153,7 @@ def test_a_table_that_nobody_reads_is_no_error() -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
-def test_scores_are_kept_even_if_nobody_reads_them(tmp_path: Path, monkeypatch) -> None:
+def test_scores_are_kept_even_if_nobody_reads_them(monkeypatch) -> None:
     from asvit.cli import score
 
     def left(data: object) -> None:

@@ -137,7 +137,7 @@ def test_fuzz_any_text_is_read_or_refused_in_a_line(text: str) -> None:
     refused_or(lambda: read_config(path))
 
 
-def test_passwords_in_it_are_in_no_message(tmp_path: Path) -> None:
+def test_passwords_in_it_are_in_no_message() -> None:
     url = "postgresql+psycopg://user:geheim@127.0.0.1:1/x?connect_timeout=1"
     Path("run.toml").write_text(f'storage = "{url}"\nout = "run"\n')
     done = run("search", "--config", "run.toml", "--debug", "--preset", "quick", "--steps", "1")

@@ -54,7 +54,7 @@ def leaks(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("url", FORMS.values(), ids=FORMS)
-def test_no_form_is_told(url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_form_is_told(url: str) -> None:
     assert not leaks(public_url(url))
     assert "***" in public_url(url)
     with pytest.raises(ValueError, match="cannot open the storage") as caught:

@@ -540,7 +540,7 @@ def test_there_are_no_other_kinds(wrong: dict[str, Any]) -> None:
     assert refused_or(lambda: ImageKind(**wrong)) is None
 
 
-def test_pictures_of_libraries_keep_16_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_of_libraries_keep_16_bits() -> None:
     from asvit.data.libraries import LibraryDataset
 
     array = values((9, 12, 1), "uint16")

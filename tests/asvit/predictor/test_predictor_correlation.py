@@ -13,8 +13,6 @@ from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationQuery
 from asvit.reference.statistics import in_bands
 
-TARGET = "c100_base_acc"
-
 
 def findings(**asked):
     plan = make_plan(load_reference("vitbench101-pit"), CorrelationQuery(**asked), seed=0)

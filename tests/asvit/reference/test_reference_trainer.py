@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,7 +124,7 @@ def refused(settings: BuildSettings, message: str) -> None:
         Trainer(settings, "cpu")
 
 
-def test_images_that_do_not_suit_are_refused(tmp_path: Path) -> None:
+def test_images_that_do_not_suit_are_refused() -> None:
     small = dataclasses.replace(SETTINGS, data="digits", train_images=1500, test_images=500)
     refused(small, "2000 images are needed, but there are 1797: scikit-learn digits")
     one = dataclasses.replace(SETTINGS, data="gaussian")

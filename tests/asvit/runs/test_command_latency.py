@@ -163,7 +163,7 @@ def test_a_network_has_one_file_and_its_random_weights_are_the_callers_no_less(
     assert calls(bench) == 6
 
 
-def test_our_own_program_times_a_file(tmp_path: Path) -> None:
+def test_our_own_program_times_a_file() -> None:
     pytest.importorskip("onnxruntime")
     command = f"{PYTHON} -m asvit.export.bench {{onnx}} --threads 1"
     result = run("cost", "timm:resnet10t", "--image-size", "32", "--classes", "2",

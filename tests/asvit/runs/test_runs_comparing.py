@@ -392,7 +392,7 @@ def test_a_notebook_shows_what_a_console_does(tmp_path: Path) -> None:
     assert "2 − 1" in html
 
 
-def test_balanced_accuracy_is_that_of_the_test(tmp_path: Path) -> None:
+def test_balanced_accuracy_is_that_of_the_test() -> None:
     one = a_test(answers(OURS, LABELS))
     found = compare(one, one).results["balanced_accuracy"][0]
     by_class = {

@@ -225,7 +225,7 @@ def test_some_of_the_classes_are_enough_and_the_others_named() -> None:
     assert any("classes without a picture, left out of the means: dog" in line for line in lines)
 
 
-def test_classes_of_others_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_classes_of_others_are_refused_before_anything_is_written() -> None:
     Path("photos/dog").rename("photos/hound")
     with pytest.raises(ValueError, match="photos has classes that run does not know: hound; it "):
         asvit.test("photos", weights="run", out="tested", device="cpu")
@@ -395,7 +395,7 @@ def test_a_result_needs_the_table_beside_it() -> None:
         EvaluationResult.read(Path("tested/result.json"))
 
 
-def test_a_test_that_is_stopped_starts_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_that_is_stopped_starts_over() -> None:
     whole = asvit.test("photos", weights="run", out="whole", device="cpu")
 
     def stop(progress: Any) -> None:

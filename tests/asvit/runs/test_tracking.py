@@ -354,9 +354,7 @@ def test_a_search_tells_the_values_of_every_trial(tmp_path: Path) -> None:
     assert found["trial/params"] == about(*((row.number + 1, row.params) for row in rows))
 
 
-def test_a_design_tracks_the_runs_of_its_stages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: Any
-) -> None:
+def test_a_design_tracks_the_runs_of_its_stages(tmp_path: Path, fake: Any) -> None:
     made = fake("other")
     one: Any = DesignRun.make(data="digits", max_params="1M", out=tmp_path / "run", track="other")
     one._journal = None

@@ -49,7 +49,7 @@ def predictions(right: int = 0) -> Predictions:
     return predictions_of(CLASSES, answers, IMAGES.picture, right=right)
 
 
-def test_answers_are_those_of_the_logits(tmp_path: Path) -> None:
+def test_answers_are_those_of_the_logits() -> None:
     answers = predict(nn.Identity(), batches(), IMAGES, ProcessGroup("cpu"))
     assert [answer.image for answer in answers] == [f"image {place}" for place in range(6)]
     assert [CLASSES.index(answer.label) for answer in answers] == LABELS.tolist()
