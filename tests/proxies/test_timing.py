@@ -124,8 +124,6 @@ def test_a_network_that_does_more_takes_longer() -> None:
     quick = time_passes(lambda: IMAGES + 1, IMAGES)
     assert slow.milliseconds > quick.milliseconds > 0
     assert slow.passes >= 10
-    assert slow.spread >= 0
-    assert slow.busy >= 1
 
 
 def test_one_thread_is_timed_by_its_processor_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,9 +103,16 @@ def test_numbers_of_numpy_are_as_pythons() -> None:
         Budget("params", amount + 0.5)
 
 
-@pytest.mark.parametrize(("unit", "amount"), [("flops", 1), ("params", 0), ("params", 1.5)])
-def test_a_budget_is_checked(unit: str, amount: float) -> None:
-    with pytest.raises(ValueError, match=r"unit|whole number"):
+@pytest.mark.parametrize(
+    ("unit", "amount", "message"),
+    [
+        ("flops", 1, "unit 'flops' is not one of params, macs, latency"),
+        ("params", 0, "whole number from 1, got 0"),
+        ("params", 1.5, "whole number from 1, got 1.5"),
+    ],
+)
+def test_a_budget_is_checked(unit: str, amount: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Budget(unit, amount)
 
 

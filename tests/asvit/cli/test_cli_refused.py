@@ -44,6 +44,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--proxy lenght_distortion", 2, "did you mean 'length_distortion'"),
         ("--controller reinforc", 2, "did you mean 'reinforce'"),
         ("--space asvt", 2, "did you mean 'asvit'"),
+        ("--space resnet,resnet", 3, "'resnet' cannot be part of resnet,resnet; name each space"),
         ("--batch 4 --controller tpe", 2, "--batch 4 does not suit"),
         ("--proxy length_distortion,", 2, "empty name"),
         ("--radius -1", 2, "radius"),

@@ -162,21 +162,6 @@ def test_networks_of_several_families_are_of_the_smallest(spaces: str, tmp_path:
     assert {*families.values()} == {"asvit", "asvit-parts"}
 
 
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        ("resnet,resnet", "'resnet' cannot be part of resnet,resnet; name each space once"),
-        ("resnet,resnett", "unknown space 'resnett'; did you mean 'resnet'?"),
-        ("resnet,families", "'families' cannot be part of resnet,families; name each space once"),
-    ],
-)
-def test_wrong_members_are_named_in_one_line(space: str, message: str) -> None:
-    code, output = invoke("--space", space, "--trainings", "6")
-    assert code in (2, 3)
-    assert message in output
-    assert len(output.splitlines()) == 1
-
-
 def test_the_family_that_leads_is_found_and_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

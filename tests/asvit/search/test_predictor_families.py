@@ -134,7 +134,7 @@ def test_where_the_network_made_by_hand_is_too_large_a_random_one_takes_its_plac
     ("members", "message"),
     [
         (("resnet", "resnet"), "'resnet' cannot be part of resnet,resnet; name each space once"),
-        (("families", "resnet"), "'families' cannot be part of families,resnet"),
+        (("resnet", "families"), "'families' cannot be part of resnet,families; name each space"),
         (("resnet", "resnett"), "unknown space 'resnett'; did you mean 'resnet'"),
     ],
 )

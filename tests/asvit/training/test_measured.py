@@ -4,7 +4,6 @@ import csv
 import json
 import logging
 import math
-import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -163,19 +162,6 @@ def test_alone() -> None:
     assert alone.gather("what") == ["what"]
     with alone.no_sync(model), alone.first_before_others():
         alone.wait()
-
-
-def test_an_unknown_device() -> None:
-    with pytest.raises(ValueError, match="device 'tpu9' is not available"):
-        ProcessGroup("tpu9")
-
-
-def test_without_accelerate_the_message_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "accelerate", None)
-    with pytest.raises(ImportError, match=r"needs accelerate: .*pip install '\.\[train\]'"):
-        ProcessGroup("cpu")
 
 
 def test_a_launcher_that_starts_one_process_only_is_told(
