@@ -18,11 +18,6 @@ from experiments.growing import SEED
 from experiments.tasks import TASKS
 
 
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def test_every_variant_is_trained_on_the_same_batches(
     monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from asvit.export import comparison, reload
+from asvit.export import comparison
 from asvit.export.exported import Exported
 from asvit.export.formats import Format
 from asvit.export.settings import ExportSettings
@@ -26,7 +25,7 @@ from asvit.runs.exporting import export_network, find_source, name_weights
 from asvit.runs.timm_classifiers import timm_facts
 from asvit.runs.training import run_training
 from asvit.training.pretrained import weights_path
-from tests.asvit.export.exported_networks import graphs_traced_once
+from tests.asvit.export.exported_networks import graphs_traced_once, run_in_this_process
 from tests.hostile import sealed_result
 
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
@@ -42,16 +41,7 @@ def _traced_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_copy(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, Tensor]:
-        given, made = Path("given.safetensors"), Path("made.safetensors")
-        save_file(images, given)
-        reload.main([form.name, str(path), str(given), str(made)])
-        outputs = load_file(made)
-        given.unlink()
-        made.unlink()
-        return outputs
-
-    monkeypatch.setattr(comparison, "run_copy", run_copy)
+    monkeypatch.setattr(comparison, "run_copy", run_in_this_process)
 
 
 def trained(folder: Path, network: Network = NETWORK, **facts: Any) -> Path:

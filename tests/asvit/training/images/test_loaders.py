@@ -159,15 +159,18 @@ def test_any_number_of_workers_gives_the_same_epochs(images: LabelledImages) -> 
     assert not equal(epoch(training(images, bad="replace", seed=4), 0), first)
 
 
+@pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(repeats=3)])
 @pytest.mark.parametrize("world", [2, 4])
 def test_any_number_of_processes_gives_the_same_batches(
-    fractals: FractalDataset, world: int, augmentation: Augmentation
+    fractals: FractalDataset, world: int, augmentation: Augmentation, balanced: bool
 ) -> None:
     """Mixed images and targets, too: the same images meet."""
-    whole = epoch(training(fractals, augmentation=augmentation), 1)
+    images = Numbered(40, uneven=True) if balanced else fractals
+    how = {"balanced": balanced, "augmentation": augmentation, "label_smoothing": 0.1}
+    whole = epoch(training(images, **how), 1)
     for rank in range(world):
-        part = epoch(training(fractals, augmentation=augmentation, rank=rank, world=world), 1)
+        part = epoch(training(images, **how, rank=rank, world=world), 1)
         places = torch.from_numpy(batch_share(8, rank, world))
         assert equal(part, [(images[places], targets[places]) for images, targets in whole])
 
@@ -423,18 +426,6 @@ def test_an_image_that_comes_again_is_augmented_anew() -> None:
     again = [(own[0], one) for own in by_image.values() for one in own[1:]]
     assert again
     assert not any(torch.equal(first, other) for first, other in again)
-
-
-@pytest.mark.parametrize("world", [2, 4])
-@pytest.mark.parametrize("repeats", [0, 3])
-def test_processes_share_balanced_batches(world: int, repeats: int) -> None:
-    images, given = Numbered(40, uneven=True), {"balanced": True, "label_smoothing": 0.1}
-    given["augmentation"] = replace(BATCHING.augmentation, repeats=repeats)
-    whole = epoch(training(images, **given), 1)
-    for rank in range(world):
-        part = epoch(training(images, **given, rank=rank, world=world), 1)
-        places = torch.from_numpy(batch_share(8, rank, world))
-        assert equal(part, [(x[places], y[places]) for x, y in whole])
 
 
 def test_workers_make_the_same_balanced_batches() -> None:
