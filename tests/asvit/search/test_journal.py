@@ -13,11 +13,6 @@ from asvit.search.journal import open_journal, read_journal
 from tests.hostile import unsummed
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 def record(path: Path, trials: int = 2) -> bytes:
     """Write a study with a few trials to ``path`` and return the journal."""
     study = optuna.create_study(

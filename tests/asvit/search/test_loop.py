@@ -24,11 +24,6 @@ from asvit.search.sampler import measured_trials
 from scaling.ranking import Better
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 def run(search: Search) -> list[Progress]:
     return list(search.run())
 

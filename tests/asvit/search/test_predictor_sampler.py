@@ -32,7 +32,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SAMPLED", 60)
     monkeypatch.setattr(module, "_SPREAD", 64)
     monkeypatch.setattr(module, "cost", lambda *_, **__: None)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def make_study(**settings: Any) -> Study:

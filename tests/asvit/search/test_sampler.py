@@ -32,11 +32,6 @@ SPACE: dict[str, BaseDistribution] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 def make_sampler(controller: str = "reinforce", *, seed: int = 0, batch: int = 1) -> BaseSampler:
     settings = SearchSettings.make(controller=controller, seed=seed, batch=batch)
     return get_controller(controller).make(DIMENSIONS, BETTER, settings)
