@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,9 +95,9 @@ class Fakes:
         if name == self.stop_at:
             raise KeyboardInterrupt
 
-    def stop_in_search(self, *args: Any, **options: Any) -> None:
-        """Begin a design that is stopped in its search."""
-        self.stop_at = "search"
+    def stop_in(self, stage: str, *args: Any, **options: Any) -> None:
+        """A design that is stopped in a stage."""
+        self.stop_at = stage
         with pytest.raises(KeyboardInterrupt):
             design(*args, **options)
         self.stop_at = ""
@@ -199,6 +198,11 @@ def last_round(
     )
 
 
+def plan_of(results: StageResults, folder: Path, **options: Any) -> DesignPlan:
+    settings = DesignSettings(data="digits", max_macs=10_000_000, **options)
+    return DesignPlan(settings, folder, results, lambda: 0.0, lambda _: {})
+
+
 def without_times(result: DesignResult) -> dict[str, Any]:
     content = result.to_json()
     return {name: value for name, value in content.items() if name != "wall_seconds"}
@@ -217,13 +221,10 @@ def test_finished_stages_are_not_run_again(
     assert fakes.told["latency"].endswith("ms for 1 image(s) by eager on fake, 1 thread(s)")
     (tmp_path / "run").rename(tmp_path / "whole")
     fakes.calls.clear()
-    fakes.stop_at = stop
-    with pytest.raises(KeyboardInterrupt):
-        design(pictures, max_params="100K", space=SPACE, out="run")
+    fakes.stop_in(stop, pictures, max_params="100K", space=SPACE, out="run")
     done = [*fakes.calls]
     assert done == every[: len(done)]
     fakes.calls.clear()
-    fakes.stop_at = ""
     again = design(pictures, max_params="100K", space=SPACE, out="run")
     stage = next(n for n, name in enumerate(every) if name == stop)
     first = next(n for n, name in enumerate(every) if name.split()[0] == stop.split()[0])
@@ -368,8 +369,9 @@ def test_other_generated_pictures_are_refused(
     stop: str, pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
     limits = {"max_params": "100K", "space": SPACE, "out": tmp_path}
-    fakes.stop_at = stop
-    with nullcontext() if not stop else pytest.raises(KeyboardInterrupt):
+    if stop:
+        fakes.stop_in(stop, "fractal:3", **limits)
+    else:
         design("fractal:3", **limits)
     for other in ("fractal:2", str(pictures)):
         with pytest.raises(ValueError, match="was started with other settings: data fractal:3"):
@@ -461,9 +463,7 @@ def test_few_pictures_of_the_last_round_are_some_of_each_class_and_no_more_than_
     pictures: dict[str, int], share: float, few: int, tmp_path: Path
 ) -> None:
     facts = picture_facts([f"class {n}" for n in range(102)], **pictures)
-    results = StageResults(pictures=facts)
-    settings = DesignSettings(data="flowers", max_macs=10_000_000, hours=0.1)
-    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+    plan = plan_of(StageResults(pictures=facts), tmp_path, hours=0.1)
     assert plan._few_of_them(share) == few
     apart = pictures.get("validation", 408)
     assert (plan._fitted, plan._validated) == (2_040 - apart, apart)
@@ -611,7 +611,7 @@ def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
 def test_a_limit_of_sizes_is_added_to_one_of_latency(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
-    fakes.stop_in_search(pictures, max_latency="4ms", space=SPACE, out=tmp_path)
+    fakes.stop_in("search", pictures, max_latency="4ms", space=SPACE, out=tmp_path)
     result = design(pictures, max_latency="4ms", max_params="150K", space=SPACE, out=tmp_path)
     assert result.params <= 150_000
 
@@ -619,7 +619,7 @@ def test_a_limit_of_sizes_is_added_to_one_of_latency(
 def test_a_search_goes_on_with_the_limit_that_it_was_planned_with(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
-    fakes.stop_in_search(pictures, max_params="150K", space=SPACE, out=tmp_path)
+    fakes.stop_in("search", pictures, max_params="150K", space=SPACE, out=tmp_path)
     design(pictures, max_params="200K", space=SPACE, out=tmp_path)
     assert fakes.searched == [150_000, 150_000]
 
@@ -628,7 +628,7 @@ def test_a_search_goes_on_with_the_widths_that_it_was_planned_with(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
     limit: dict[str, Any] = {"max_latency": "4ms", "space": SPACE, "out": tmp_path}
-    fakes.stop_in_search(pictures, **limit)
+    fakes.stop_in("search", pictures, **limit)
     design(pictures, max_params="150K", width_multiple=4, **limit)
     assert fakes.multiples == [None, None]
 
@@ -645,12 +645,9 @@ def test_a_teacher_is_looked_at_before_anything_else_and_until_it_has_taught(
         "max_params": "100K", "space": SPACE, "teacher": TEXTS[0], "teacher_weights": "theirs",
         "out": tmp_path,
     }  # fmt: skip
-    fakes.stop_at = "test training"
-    with pytest.raises(KeyboardInterrupt):
-        design(pictures, **given)
+    fakes.stop_in("test training", pictures, **given)
     assert {*read} == {224, 64}
     read.clear()
-    fakes.stop_at = ""
     design(pictures, **given)
     assert read == []
 
@@ -697,7 +694,7 @@ def test_starting_over_removes_what_stages_would_go_on_from(
     assert all(path.exists() for path in (*old, own))
     drawn = {path.name for path in tmp_path.glob("*.svg")}
     assert drawn >= {"race.svg", "confusion.svg"}
-    fakes.stop_in_search(pictures, fresh=True, **limits)
+    fakes.stop_in("search", pictures, fresh=True, **limits)
     assert [path for path in (*old, own) if path.exists()] == [own]
     assert not [*tmp_path.glob("*.svg"), *tmp_path.glob("race.csv")]
 
@@ -890,9 +887,7 @@ def test_what_learns_fastest_wins_only_once_it_tells_how_it_will_end(
         [leads, 13.0],
         epochs=epochs,
     )
-    settings = DesignSettings(data="digits", max_macs=10_000_000, space="resnet,swin")
-    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
-    assert plan.choice().winner == winner
+    assert plan_of(results, tmp_path, space="resnet,swin").choice().winner == winner
 
 
 @pytest.mark.parametrize(
@@ -911,9 +906,7 @@ def test_another_family_has_to_beat_the_first_by_two_standard_errors(
 ) -> None:
     facts = picture_facts("abcde", pictures, test=pictures)
     results = last_round(facts, [entry("swin"), entry("resnet")], accuracies)
-    settings = DesignSettings(data="digits", max_macs=10_000_000, space="resnet,swin")
-    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
-    assert plan.choice().winner == winner
+    assert plan_of(results, tmp_path, space="resnet,swin").choice().winner == winner
 
 
 @pytest.mark.parametrize(
@@ -932,9 +925,7 @@ def test_a_search_that_ranks_nothing_has_to_beat_the_network_made_by_hand(
     networks = [entry("shiftvit", by_hand=False), entry("shiftvit")]
     results = last_round(picture_facts("abcde", 6_000, test=6_000), networks, accuracies)
     results["search"] = replace(results.search, ranked=ranked)
-    settings = DesignSettings(data="digits", max_macs=10_000_000, space="shiftvit,swin")
-    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
-    assert plan.choice().winner == winner
+    assert plan_of(results, tmp_path, space="shiftvit,swin").choice().winner == winner
 
 
 @pytest.mark.parametrize(
@@ -956,8 +947,7 @@ def test_weights_of_the_last_round_go_on_if_they_tell_how_they_will_end(
     results["choice"] = Choice(
         winner="finalist-1", by_hand=None, accuracies={}, epochs=9, seconds={}
     )
-    settings = DesignSettings(data="digits", max_macs=10_000_000, balance="none")
-    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+    plan = plan_of(results, tmp_path, balance="none")
     expected = None if weights is None else str(tmp_path / weights)
     assert plan.training().settings.weights == expected
     results["epochs"] = replace(results.epochs, fractals={"finalist-1": (8_000, 20)})
@@ -1033,9 +1023,7 @@ def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
 def test_little_time_on_fractals_takes_fewer_of_them(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = DesignSettings(data="digits", max_macs=10_000_000, hours=1.0)
-    results = StageResults(pictures=picture_facts("ab", 300))
-    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+    plan = plan_of(StageResults(pictures=picture_facts("ab", 300)), tmp_path, hours=1.0)
     shares = plan.shares(300)
     assert sum(shares.values()) == pytest.approx(1)
     assert plan.shares(5_000) == SHARES
@@ -1052,13 +1040,12 @@ def test_little_time_on_fractals_takes_fewer_of_them(
 
 
 def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(tmp_path: Path) -> None:
-    settings = DesignSettings(data="digits", max_macs=10_000_000, hours=0.1, image_size=32)
     names = {"finalist-1": "timm:resnet10t(channels=[8,16,32,64],layers=[1,1,1,1],stem_width=4)",
              "finalist-2": "4,2,2|2,1,2|2,1,2|2,1,2|16,24"}  # fmt: skip
     took = {"finalist-1": 4.0, "finalist-2": 40.0}  # seconds of an epoch
     networks = [entry("resnet", architecture=text) for text in names.values()]
     results = last_round(picture_facts("ab", 5_000), networks, [0.0, 99.0])
-    plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+    plan = plan_of(results, tmp_path, hours=0.1, image_size=32)
     plans = {
         name: {"steps_per_epoch": 60, "time": {"epoch": seconds, "images_per_second": 1.0}}
         for name, seconds in took.items()
@@ -1079,7 +1066,7 @@ def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(tmp_p
     assert choice.winner == "finalist-2"
     assert choice.epochs == -(-20_000 // 78)
     assert choice.seconds["training"] == 3600 * (choice.hours or 0) == pytest.approx(330)
-    plan.settings = replace(settings, hours=None)
+    plan.settings = replace(plan.settings, hours=None)
     assert plan.choice().seconds["training"] / choice.epochs == pytest.approx(5_000 / 500)
 
 
@@ -1181,8 +1168,8 @@ def test_a_test_of_one_picture_is_refused_before_anything_is_trained(
             {"max_params": "1M", "teacher": "timm:deit_tiny_patch16_224"},
             "a teacher and its weights",
         ),
-        ({"max_params": "1M", "space": "nowhere"}, "nowhere"),
-        ({"max_params": "1M", "teacher": TEXTS[0], "teacher_weights": "none"}, "none"),
+        ({"max_params": "1M", "space": "nowhere"}, "unknown space 'nowhere'"),
+        ({"max_params": "1M", "teacher": TEXTS[0], "teacher_weights": "none"}, "weights 'none'"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_written(
@@ -1240,9 +1227,7 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
     assert (told.exit_code, told.stdout) == (2, "")
     assert "--hours 0.008 are too few: tests and copies take 30 s (see" in told.stderr
     assert "time     6:00, or about " in run(*words, "--dry-run", "--hours", "0.1").stdout
-    fakes.stop_at = "training"
-    with pytest.raises(KeyboardInterrupt):
-        design(pictures, max_params="100K", space=SPACE, out=tmp_path / "run")
+    fakes.stop_in("training", pictures, max_params="100K", space=SPACE, out=tmp_path / "run")
     told = run(*words, "--dry-run")
     assert "time     about " in told.stdout
     assert "if nothing is cut short: training " in told.stdout
@@ -1362,9 +1347,7 @@ def test_few_pictures_of_a_class_make_balanced_accuracies_less_sure(tmp_path: Pa
         facts = picture_facts("ab", sum(sizes), sizes=sizes)
         networks = [entry("swin"), entry("resnet")]
         results = last_round(facts, networks, [60.0 + lead, 60.0], epochs=99)
-        settings = DesignSettings(data="pets", max_macs=10_000_000, space="resnet,swin")
-        plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
-        return plan.choice().winner
+        return plan_of(results, tmp_path, space="resnet,swin").choice().winner
 
     assert winner([3_000, 3_000], 6.0) == "finalist-1"  # 1,200 to validate with: two errors are 4
     assert winner([5_900, 100], 6.0) == "finalist-2"  # as many as 79 of even classes would be: 15

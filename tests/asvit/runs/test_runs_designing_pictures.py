@@ -28,10 +28,7 @@ def stopped(
     write_pictures(tmp_path / "pictures", each=20)
 
     def stop(stage: str) -> Path:
-        fakes.stop_at = stage
-        with pytest.raises(KeyboardInterrupt):
-            design("pictures", out="run", **LIMIT)
-        fakes.stop_at = ""
+        fakes.stop_in(stage, "pictures", out="run", **LIMIT)
         fakes.calls.clear()
         return tmp_path / "run" / "images.csv"
 

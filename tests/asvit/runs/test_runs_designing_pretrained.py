@@ -127,10 +127,7 @@ def test_a_stopped_design_goes_on_with_the_weights_that_it_has(
     given: dict[str, Any] = {**LIMITS, "pretrained": file.name, "out": "run"}
     whole = design(pictures, **given)
     (tmp_path / "run").rename(tmp_path / "whole")
-    fakes.stop_at = stop
-    with pytest.raises(KeyboardInterrupt):
-        design(pictures, **given)
-    fakes.stop_at = ""
+    fakes.stop_in(stop, pictures, **given)
     if stop != "search":
         file.unlink()  # there is a copy
     assert without_times(design(pictures, **given)) == without_times(whole)
@@ -142,15 +139,12 @@ def test_published_networks_are_the_largest_within_the_limits(
     fakes: Fakes,
     hub: Hub,
 ) -> None:
-    fakes.stop_at = "pretrained-1"
-    with pytest.raises(KeyboardInterrupt):
-        design(pictures, out=tmp_path, **HUB)
+    fakes.stop_in("pretrained-1", pictures, out=tmp_path, **HUB)
     assert {*hub.asked} == {"mobilenetv3_small_075.lamb_in1k"}  # the next one has 1.52 M
     first = WeightsFile.read(tmp_path / "pretrained-1.safetensors")
     assert first.network == Network("timm:mobilenetv3_small_075", 224, 1000)
     hub.asked.clear()
     hub.offline = True
-    fakes.stop_at = ""
     fakes.validation = {"pretrained-1": 90.0}
     result = design(pictures, out=tmp_path, **HUB)
     assert hub.asked == []
@@ -214,13 +208,8 @@ def test_another_pretrained_network_goes_on_until_a_network_is_chosen(
     tmp_path: Path,
     fakes: Fakes,
 ) -> None:
-    fakes.stop_at = "search"
-    with pytest.raises(KeyboardInterrupt):
-        design(pictures, out=tmp_path, **LIMITS)
-    fakes.stop_at = "finalist-1"
-    with pytest.raises(KeyboardInterrupt):
-        design(pictures, out=tmp_path, pretrained=str(trained), **LIMITS)
-    fakes.stop_at = ""
+    fakes.stop_in("search", pictures, out=tmp_path, **LIMITS)
+    fakes.stop_in("finalist-1", pictures, out=tmp_path, pretrained=str(trained), **LIMITS)
     with pytest.raises(ValueError, match="was started with other settings: pretrained"):
         design(pictures, out=tmp_path, **LIMITS)
     result = design(pictures, out=tmp_path, pretrained=str(trained), **LIMITS)
@@ -257,11 +246,10 @@ def test_a_folder_that_is_moved_goes_on(
     tmp_path: Path,
     fakes: Fakes,
 ) -> None:
-    fakes.stop_at = "pretrained-1"
-    with pytest.raises(KeyboardInterrupt):
-        design(pictures, out=tmp_path / "run", pretrained=str(trained), **LIMITS)
+    fakes.stop_in(
+        "pretrained-1", pictures, out=tmp_path / "run", pretrained=str(trained), **LIMITS
+    )
     (tmp_path / "run").rename(tmp_path / "moved")
-    fakes.stop_at = ""
     design(pictures, out=tmp_path / "moved", pretrained=str(trained), **LIMITS)
     moved = tmp_path / "moved" / "pretrained-1.safetensors"
     assert fakes.trained["pretrained-1"].weights == str(moved)
