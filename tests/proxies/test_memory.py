@@ -3,7 +3,7 @@
 Synchronisations are counted on the meta device, where others fail.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,9 +14,9 @@ import asvit
 import proxies.memory
 from proxies import PROXIES, Circle, Inputs, jacobian_covariance, ntk_matrix
 from proxies.expansion import length_distortions
-from proxies.functional import InterceptOperations, Operation
 from proxies.memory import first_that_fits, in_chunks, out_of_memory, to_host
 from proxies.ntk import ntk_condition_numbers
+from tests.host_reads import HostReads
 from tests.proxies.networks import NETWORKS, run_out_of_memory, small_swin
 
 
@@ -91,29 +91,9 @@ def test_trimming_is_harmless_everywhere(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 SIDE = 56
-_READS = {Tensor.cpu, Tensor.item, Tensor.tolist, Tensor.__float__, Tensor.__bool__}
 # Draws signs on the device of the network, which the meta device cannot do.
 _NOT_ON_META = {"az_trainability"}
 NAMES = [n for n in PROXIES if PROXIES[n].random and n not in _NOT_ON_META]
-
-
-class SyncCounter(InterceptOperations):
-    """Counts reads of tensors on the meta device, which give ones, and copies to that device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads = 0
-        self.sent = 0
-
-    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        tensor = args[0] if args and isinstance(args[0], Tensor) else None
-        if tensor is not None and tensor.is_meta and func in _READS:
-            self.reads += 1
-            return func(torch.ones(tensor.shape, dtype=tensor.dtype), *args[1:])
-        out = func(*args, **kwargs)
-        if func is Tensor.to and out.is_meta and tensor is not None:
-            self.sent += not tensor.is_meta
-        return out
 
 
 def seed() -> nn.Module:
@@ -135,21 +115,21 @@ def inputs() -> Inputs:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_measure_synchronises_once(name: str, build: Callable[[], nn.Module]) -> None:
     model = on_meta(build)
-    with SyncCounter() as counter:
+    with HostReads(1.0) as host:
         PROXIES[name].value(model, inputs())
-    assert counter.reads == 1
+    assert host.reads == 1
 
 
 @pytest.mark.parametrize("build", [seed, small_swin])
 def test_stacked_networks_synchronise_once(build: Callable[[], nn.Module]) -> None:
     models = [on_meta(build) for _ in range(3)]
     met = inputs()
-    with SyncCounter() as counter:
+    with HostReads(1.0) as host:
         length_distortions(models, [met.circle] * 3)
-    assert counter.reads == 1
-    with SyncCounter() as counter:
+    assert host.reads == 1
+    with HostReads(1.0) as host:
         ntk_condition_numbers(models, met.images)
-    assert counter.reads == 1
+    assert host.reads == 1
 
 
 def test_a_circle_is_sent_once() -> None:
@@ -157,9 +137,9 @@ def test_a_circle_is_sent_once() -> None:
     met = inputs()
     sent = []
     for _ in range(3):
-        with SyncCounter() as counter:
+        with HostReads(1.0) as host:
             PROXIES["length_distortion"].value(model, met)
-        sent.append(counter.sent)
+        sent.append(host.copies)
     assert sent == [2, 0, 0]
 
 
