@@ -77,14 +77,10 @@ def not_printed(row: Reproduced, printed: str) -> list[str]:
     ],
 )
 def test_quick_commands_print_the_numbers_of_the_page(
-    row: Reproduced,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    row: Reproduced, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = shlex.split(row.command)
     if words[0] == "asvit":
-        monkeypatch.chdir(tmp_path)
         done = CliRunner().invoke(app, words[1:])
         assert done.exit_code == 0, done.output
         printed = done.output

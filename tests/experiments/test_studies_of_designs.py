@@ -74,10 +74,7 @@ def test_designs_are_compared_by_seeds_processors_and_sets_that_both_have(
     assert cells[1][1:] == ["", "+40.0", ""]
 
 
-def test_a_network_made_by_hand_is_trained_for_the_time_of_a_design(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_network_made_by_hand_is_trained_for_the_time_of_a_design(tmp_path: Path) -> None:
     tiny_task("drawn-300")
     data = Path("pictures/drawn-300")
     options = {"pictures": 40, "classes": 5, "image_size": 32, "seed": 0}
@@ -91,10 +88,7 @@ def test_a_network_made_by_hand_is_trained_for_the_time_of_a_design(
     assert 0 <= study_designs.test(tmp_path / "run", data / "test") <= 100
 
 
-def test_shares_of_a_network_are_trained_for_equal_times(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_shares_of_a_network_are_trained_for_equal_times(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (study_designs, study_sizes):
         monkeypatch.setattr(module, "load_task", tiny_task)
     requests: list[tuple[Any, ...]] = []
@@ -113,9 +107,8 @@ def test_shares_of_a_network_are_trained_for_equal_times(
 
 
 def test_networks_for_smaller_images_are_as_wide_as_the_limit_allows(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(study_designs, "load_task", tiny_task)
     monkeypatch.setattr(study_sides, "load_task", tiny_task)
     texts = dict[int, str]()
@@ -144,8 +137,7 @@ def test_networks_for_smaller_images_are_as_wide_as_the_limit_allows(
     assert (chosen["accuracy"], chosen["updates"]) == (60.0, small["updates"])
 
 
-def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare_parts, "load_task", tiny_task)
     monkeypatch.setitem(compare_parts.SETS, "digits", (2, 300_000, {}))
     found: Any = compare_parts.train("digits", "conv, linear, mixing=ffn", 1)
@@ -154,10 +146,7 @@ def test_parts_are_those_of_the_case(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert 0 <= found["accuracy"] <= 100
 
 
-def test_weights_are_drawn_as_their_names_say(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_weights_are_drawn_as_their_names_say(monkeypatch: pytest.MonkeyPatch) -> None:
     reduce_study(compare_weights, 300_000, monkeypatch)
     for name, changed in ((compare_weights.BASE, ()), ("linear layers", ("mlp",)),
                           (compare_weights.WHOLE, ("mlp", "reduction")),
@@ -173,10 +162,7 @@ def test_weights_are_drawn_as_their_names_say(
         assert 0 <= found["accuracy"] <= 100
 
 
-def test_networks_of_fewer_blocks_are_wider(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_networks_of_fewer_blocks_are_wider(monkeypatch: pytest.MonkeyPatch) -> None:
     reduce_study(compare_depths, 1_000_000, monkeypatch)
     widths = []
     for depths in compare_depths.DEPTHS:
@@ -210,9 +196,8 @@ def test_residual_networks_are_as_wide_as_the_limit_allows(
 
 
 def test_residual_networks_are_trained_by_the_recipe_of_their_pictures(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compare_resnets, "load_task", tiny_task)
     monkeypatch.setattr(compare_resnets, "widest", lambda *_: (TINY, 5))
     monkeypatch.setitem(compare_resnets.SETS, "digits", (2, {"flip": True}))
@@ -229,10 +214,7 @@ def test_residual_networks_are_trained_by_the_recipe_of_their_pictures(
     assert (recipes[0].steps, recipes[0].flip, recipes[0].batch_size) == (2, True, 64)
 
 
-def test_few_pictures_are_trained_on_after_fractals(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_few_pictures_are_trained_on_after_fractals(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (study_designs, study_pretraining):
         monkeypatch.setattr(module, "load_task", tiny_task)
     monkeypatch.setattr(study_pretraining, "PICTURES", Path("pictures"))

@@ -388,8 +388,7 @@ def test_report_of_an_unfinished_run(tmp_path: Path, finished: Any) -> None:
     assert "has no finished search yet; the same asvit search goes on with it" in result.stderr
 
 
-def test_report_without_a_run_takes_the_newest(tmp_path, monkeypatch, finished) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_report_without_a_run_takes_the_newest(tmp_path, finished) -> None:
     empty = run("report")
     assert (empty.exit_code, empty.stderr.count("\n")) == (3, 1)
     shutil.copytree(finished("search")[0], tmp_path / "runs" / "mine")

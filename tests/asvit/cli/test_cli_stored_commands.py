@@ -258,7 +258,6 @@ def test_what_a_design_tells_to_type(
             return fake(one)
 
         monkeypatch.setattr(kind.algorithm, "run", kept)
-    monkeypatch.chdir(tmp_path)
     result = design(pictures, max_params="150K", max_latency="0.9ms", out="my run", seed=3)
     screen = Console(file=io.StringIO(), width=80)
     show(DesignRun, result, screen)

@@ -91,7 +91,6 @@ def test_a_process_imports_from_where_this_one_does(
 ) -> None:
     # As `python -m` puts the working directory of a checkout there, or PYTHONPATH=. one's own.
     (tmp_path / "mine.py").write_text("print('mine')")
-    monkeypatch.chdir(tmp_path)
     assert not imports_here()
     for folder in ("", "."):
         monkeypatch.setattr(sys, "path", [folder, *sys.path])
@@ -106,7 +105,6 @@ def test_workers_on_ray_import_from_the_working_directory_only_if_this_process_d
     here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray: Any = pytest.importorskip("ray", reason="ray is not installed")
-    monkeypatch.chdir(tmp_path)
     if here:
         monkeypatch.syspath_prepend(str(tmp_path))
     left_out = []

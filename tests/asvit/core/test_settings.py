@@ -127,10 +127,7 @@ def test_pictures_that_have_moved_may_be_linked(tmp_path: Path) -> None:
         assert "link" not in str(refusal.value)
 
 
-def test_two_paths_to_the_same_are_no_other_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_two_paths_to_the_same_are_no_other_settings(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "others").mkdir()
     kept = MeasuringSettings(data="pictures")

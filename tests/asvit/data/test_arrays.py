@@ -510,8 +510,7 @@ def test_a_reading_is_the_end_of_a_text(spec: str) -> None:
     assert reading == spec.rpartition(":")[2]
 
 
-def test_other_texts_have_no_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_other_texts_have_no_reading(tmp_path: Path) -> None:
     (tmp_path / "a:grey").mkdir()
     for spec in ("a", "a:b", "fractal:5", ":grey", "torchvision:CIFAR10:download", "a:grey"):
         assert split_reading(spec) == (spec, "")

@@ -137,10 +137,7 @@ def test_patterns_name_archives_in_order(tmp_path: Path) -> None:
         named("b-{0..2}.tar")
 
 
-def test_archives_of_one_name_are_told_apart_by_their_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_archives_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save("rgb.png")
     Image.fromarray(np.zeros((8, 8), np.uint16)).save("deep.png")
     for folder, picture in (("p0", "rgb.png"), ("p1", "deep.png")):

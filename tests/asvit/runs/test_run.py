@@ -61,7 +61,6 @@ def test_a_folder_below_the_home_is_written_read_and_reported_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
     result = run(Path("~/runs/x"))
     assert result.folder == tmp_path / "home" / "runs" / "x"
     assert write_report("~/runs/x")[-1] == result.folder / "report.html"

@@ -26,7 +26,6 @@ def test_no_absolute_path_and_no_host_is_in_a_run_folder(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "my-own-machine")
-    monkeypatch.chdir(tmp_path)
     pictures = write_pictures(Path("pictures"))
     if command == "search":  # which measures on readable ones alone
         (pictures / "class1/019.jpg").unlink()

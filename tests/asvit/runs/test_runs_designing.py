@@ -212,9 +212,8 @@ def without_times(result: DesignResult) -> dict[str, Any]:
     "stop", ["search", "finalist-2", "training", "test training", "export onnx", "latency"]
 )
 def test_finished_stages_are_not_run_again(
-    stop: str, pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+    stop: str, pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     whole = design(pictures, max_params="100K", space=SPACE, out="run")
     every = [*fakes.calls]
     assert fakes.told["limits"] == "at most 100,000 parameters"

@@ -20,11 +20,8 @@ LIMIT = {"max_params": "100K", "space": "asvit"}
 
 
 @pytest.fixture
-def stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: Fakes
-) -> Callable[[str], Path]:
+def stopped(tmp_path: Path, fakes: Fakes) -> Callable[[str], Path]:
     """A design of ``pictures`` in ``run``, stopped in a stage; names are relative."""
-    monkeypatch.chdir(tmp_path)
     write_pictures(tmp_path / "pictures", each=20)
 
     def stop(stage: str) -> Path:

@@ -118,10 +118,8 @@ def test_a_trained_network_joins_the_last_round_and_may_win(
 
 @pytest.mark.parametrize("stop", ["search", "finalist-2", "pretrained-1", "test pretrained-1"])
 def test_a_stopped_design_goes_on_with_the_weights_that_it_has(
-    stop: str, pictures: Path, trained: Path, tmp_path: Path, fakes: Fakes,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
+    stop: str, pictures: Path, trained: Path, tmp_path: Path, fakes: Fakes
+) -> None:
     file = tmp_path / "theirs.safetensors"
     file.write_bytes(trained.read_bytes())
     given: dict[str, Any] = {**LIMITS, "pretrained": file.name, "out": "run"}

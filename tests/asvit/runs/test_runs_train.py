@@ -154,9 +154,8 @@ def test_weights_that_are_missing_are_noticed_before_anything_is_made_or_removed
     ],
 )
 def test_weights_that_starting_over_would_remove_are_refused(
-    given: dict[str, str], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    given: dict[str, str], what: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     run_training(ARCH, out="run", **{**TINY, "epochs": 1})
     Path("link").symlink_to("run")
     before = {path: path.read_bytes() for path in Path("run").iterdir()}

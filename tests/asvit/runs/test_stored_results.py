@@ -55,9 +55,8 @@ def test_what_is_read_is_what_was_written(kind: Kind, tmp_path: Path) -> None:
     ],
 )
 def test_what_to_type_next_is_of_the_folder_as_it_is_called_now(
-    kind: Kind, before: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, before: str, after: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     Path("a").mkdir()
     dataclasses.replace(RIGHT[kind][0], folder=Path("a"), next_command=before).write()
     write_beside(Path("a"))
