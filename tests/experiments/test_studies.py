@@ -201,7 +201,6 @@ def test_shares_within_a_limit_are_those_of_all_draws() -> None:
 
 
 def test_a_kernel_of_projections_is_the_product_of_its_gradients() -> None:
-    torch.manual_seed(0)
     model, images = (
         torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 5)),
         torch.randn(4, 3, 1, 1),

@@ -322,7 +322,6 @@ def test_maps_of_networks(make, side, heads):
 
 
 def test_fused_and_written_out_agree():
-    torch.manual_seed(0)
     model = vit()
     images = torch.randn(2, 3, 16, 16)
     fused = head_similarities(model, images)

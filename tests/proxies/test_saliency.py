@@ -136,7 +136,6 @@ def test_grasp_equals_the_change_of_the_gradient_along_the_weights(name: str) ->
 
 
 def test_layers_may_be_followed_by_work_in_place() -> None:
-    torch.manual_seed(0)
     layers = [nn.Conv2d(3, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(196, 3)]
     plain = nn.Sequential(*layers)
     in_place = nn.Sequential(layers[0], nn.ReLU(inplace=True), *layers[2:])
@@ -145,7 +144,6 @@ def test_layers_may_be_followed_by_work_in_place() -> None:
 
 
 def test_frozen_parameters_do_not_count() -> None:
-    torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.Linear(4, 3, bias=False)).double()
     images, labels = batch()
     model[1].requires_grad_(False)
@@ -218,7 +216,6 @@ def test_zico_equals_its_definition(name: str) -> None:
 
 
 def test_a_shared_weight_counts_once() -> None:
-    torch.manual_seed(0)
     first = nn.Linear(12, 4)
     second = nn.Linear(12, 4)
     second.weight, second.bias = first.weight, first.bias
@@ -235,7 +232,6 @@ def test_no_variation_is_no_value() -> None:
 
 
 def test_a_branch_that_starts_at_zero_is_left_out() -> None:
-    torch.manual_seed(0)
     images, labels = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 3])
     main = nn.Linear(12, 4)
     alone = zico(nn.Sequential(nn.Flatten(), main), images, labels)

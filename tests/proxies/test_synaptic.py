@@ -88,14 +88,12 @@ def used(model: nn.Module) -> list[nn.Parameter]:
     "build", [Attention, lambda: Attention(causal=True), lambda: WrittenOut()]
 )
 def test_attention_takes_the_mean_of_its_values(build: Callable[[], Attention]) -> None:
-    torch.manual_seed(0)
     model = build()
     expected = paths_of_attention(model)
     assert synflow(model, torch.empty(1, 3, 8, 8)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_torch_s_own_attention_takes_the_mean_of_its_values() -> None:
-    torch.manual_seed(0)
     model = MultiHead()
     dtype = torch.float64
     leaves = {n: p.detach().to(dtype).abs().requires_grad_() for n, p in model.named_parameters()}
@@ -161,7 +159,6 @@ def test_by_hand_dss() -> None:
 
 @pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
 def test_equals_one_backward_pass(name: str) -> None:
-    torch.manual_seed(0)
     build, side = timm_network(name)
     model = build()
     done = copy.deepcopy(model).double().eval()
@@ -185,7 +182,6 @@ def test_gradients_beyond_float64_are_an_infinite_diversity() -> None:
 
 
 def test_images_are_seen_for_their_shape_alone() -> None:
-    torch.manual_seed(0)
     model = asvit_network("4,2,2|2,2,2|2,1,2|2,1,2|16,8", 32)()
     assert dss(model, torch.randn(3, 3, 32, 32)) == dss(model, torch.zeros(1, 3, 32, 32))
 
@@ -235,7 +231,6 @@ def test_pooling_by_attention_is_a_head() -> None:
 
 
 def test_a_shared_weight_counts_once() -> None:
-    torch.manual_seed(0)
     model = network()
     model.block.expand.weight = model.block.attention.value.weight
     assert len(_parts(model)) == 1

@@ -57,7 +57,6 @@ def test_networks_learn(make, source, count, test, recipe, least):
     ],
 )
 def test_converted_networks_learn_digits(make):
-    torch.manual_seed(0)
     model = convert(make(), "hallucinated", "compact")
     loaded = load_digits()  # 8 x 8 pixels
     pixels = torch.tensor(loaded.images, dtype=torch.float32)[:, None] / 8 - 1

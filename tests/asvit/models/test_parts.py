@@ -53,7 +53,6 @@ def neighbours(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def test_a_block_mixes_neighbours_across_windows() -> None:
-    torch.manual_seed(0)
     block = MixingBlock(6, 2, 12).double()
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter)
@@ -120,7 +119,6 @@ def test_a_mixed_network_has_parts_too() -> None:
 
 
 def test_initial_weights_by_width_are_those_of_all_stages_of_a_mixed_network() -> None:
-    torch.manual_seed(0)
     model = asvit.build("mixed:8,2,3|4,1,2|4,1,4|4,1,6|32;init=width|ssaa|ffcc|r", 32, 5)
     for stage in model.layers:
         for name, part in stage.blocks.named_modules():

@@ -60,7 +60,6 @@ def test_a_path_is_the_network_of_that_path_alone(kind: str, path: tuple[str, ..
     ],
 )
 def test_a_path_is_read_out_as_the_network_alone(kind: str, options: dict[str, Any]) -> None:
-    torch.manual_seed(0)
     net = PSViTSupernet(
         (12, 16, 24), (3, 4, 6), pooling=kind, **{**SIZES[kind], "num_classes": 5, **options}
     ).eval()

@@ -73,7 +73,6 @@ def test_a_sharing_layer_shows_the_map_of_its_partner(hallucinated: bool) -> Non
 
 
 def test_windows_of_asvit_are_joined() -> None:
-    torch.manual_seed(0)
     model = asvit.build("4,4,2|2,2,2|2,1,2|2,1,2|16", 64, 3).eval()
     maps = maps_of(model)["layers.0.blocks.0.attn"]  # [16 windows, heads, 16, 16]
     one = panel(layer_maps(model, IMAGE)[0])
@@ -86,7 +85,6 @@ def test_windows_of_asvit_are_joined() -> None:
 
 
 def test_shifted_windows_of_swin_are_put_back() -> None:
-    torch.manual_seed(0)
     settings = {"depths": (2,), "num_heads": (2,), "embed_dim": 8, "window_size": 4}
     model = timm.create_model(
         "swin_tiny_patch4_window7_224", img_size=40, strict_img_size=False, **settings
@@ -135,7 +133,6 @@ def test_a_query_that_pooling_has_dropped_looks_nowhere() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_tokens_are_those_of_evaluation_in_the_network_s_numbers(dtype: torch.dtype) -> None:
-    torch.manual_seed(0)
     model = asvit.build("psvit2d:bs----|b-----|b-----|24", 64, 3, drop_path=0.9)
     wanted = token_maps(model.eval(), IMAGE)
     result = token_maps(model.to(dtype).train(), IMAGE)

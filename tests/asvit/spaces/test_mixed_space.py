@@ -102,7 +102,6 @@ def test_growing_keeps_the_parts() -> None:
 
 
 def test_it_learns() -> None:
-    torch.manual_seed(0)
     model = asvit.build(MIXED, 32, 4)
     images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 4
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)

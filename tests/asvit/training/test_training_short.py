@@ -266,7 +266,6 @@ def test_convolutions_with_too_small_weights_are_drawn_as_maps_of_their_patches(
 
 @pytest.mark.parametrize(("into", "out", "kernel"), [(16, 32, 2), (3, 64, 4), (16, 16, 3)])
 def test_convolutions_keep_the_weights_of_pytorch(into: int, out: int, kernel: int) -> None:
-    torch.manual_seed(0)
     layer = nn.Conv2d(into, out, kernel, stride=kernel)
     before = layer.weight.clone()
     draw_linear_weights(layer)

@@ -47,7 +47,6 @@ def test_at_ratio_one_the_factors_are_as_much_work_as_the_map():
 @pytest.mark.parametrize("images", [False, True])
 @torch.no_grad()
 def test_merging_is_exact(branches, images):
-    torch.manual_seed(0)
     x = torch.randn(4, 12, 5, 3) if images else torch.randn(4, 5, 3, 12)
     layer = seen(BranchedMap(12, 7, branches, images=images), x)
     expected = layer(x)
@@ -72,7 +71,6 @@ def test_statistics_are_over_batch_and_tokens():
 @pytest.mark.parametrize("branches", [0, 1, 2])
 @torch.no_grad()
 def test_the_product_spreads_as_the_map_that_it_stands_for(branches):
-    torch.manual_seed(0)
     layer = CompactMap(256, 64, 34, branches=branches).eval()
     assert (layer(torch.eye(256)) - layer(torch.zeros(256))).std() == pytest.approx(0.02, rel=0.2)
 

@@ -62,7 +62,6 @@ def made_by_loops(
 
 @pytest.mark.parametrize("side", [1, 3])
 def test_each_head_has_its_kernel_for_all_lists(side: int) -> None:
-    torch.manual_seed(0)
     x = torch.randn(2, 3, 5, 4, 6, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(3, 1, side, side, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(3, dtype=torch.float64, requires_grad=True)
@@ -84,7 +83,6 @@ def test_each_head_has_its_kernel_for_all_lists(side: int) -> None:
 def test_maps_mixed_across_heads_are_those_of_a_convolution(
     heads: tuple[int, int], bias: bool
 ) -> None:
-    torch.manual_seed(0)
     x = torch.randn(2, heads[0], 5, 7, dtype=torch.float64, requires_grad=True)
     cross = nn.Conv2d(*heads, 1, bias=bias).double()
     result, expected = mix_maps(x, cross), cross(x)
@@ -109,7 +107,6 @@ def test_one_map_of_one_has_the_precision_of_autocast() -> None:
 )
 @torch.no_grad()
 def test_maps_are_those_of_the_definition(axis, prefix, class_token):
-    torch.manual_seed(0)
     layer = MapHallucination(2, 3, axis=axis, class_token=class_token).double()
     nn.init.normal_(layer.intra.bias)
     nn.init.normal_(layer.cross.bias)
@@ -124,7 +121,6 @@ def test_maps_are_those_of_the_definition(axis, prefix, class_token):
 @pytest.mark.parametrize("hallucinated", [1, 2, 3])
 @torch.no_grad()
 def test_maps_of_ablations_are_the_steps_that_they_name(hallucinated, prefix, axis):
-    torch.manual_seed(0)
     scores = torch.randn(2, 2, prefix + 6, prefix + 6, dtype=torch.float64)
     made = {}
     for maps in get_args(Maps):
@@ -180,7 +176,6 @@ def test_another_share_of_the_heads_is_kept(heads, rule, kept, split):
 
 @torch.no_grad()
 def test_made_maps_spread_as_the_real_ones_at_the_start():
-    torch.manual_seed(0)
     layer = MapHallucination(64, 64)
     maps = layer(torch.randn(4, 64, 16, 256), (16, 16))
     inside = maps[:, 64:].unflatten(-1, (16, 16))[..., 1:-1, 1:-1]
@@ -209,7 +204,6 @@ def test_head_rules(heads, rule, split):
 
 @torch.no_grad()
 def test_with_real_heads_alone_it_is_ordinary_attention():
-    torch.manual_seed(0)
     layer = HallucinatedHeads(12, HeadSplit(3, 3))
     assert layer.hallucinate is None
     x = torch.randn(2, 6, 12)
@@ -222,7 +216,6 @@ def test_with_real_heads_alone_it_is_ordinary_attention():
 
 @torch.no_grad()
 def test_attention_by_its_steps():
-    torch.manual_seed(0)
     layer = HallucinatedHeads(16, split_heads(4), prefix=1)
     x = torch.randn(2, 7, 16)
     assert [part.out_features for part in (layer.q, layer.k, layer.v)] == [8, 8, 16]
