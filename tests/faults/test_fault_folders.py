@@ -9,7 +9,6 @@ import signal
 import time
 from functools import partial
 from itertools import count
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -157,18 +156,13 @@ def test_of_three_processes_started_at_once_one_goes_on(campaign: Campaign, name
     campaign.check_same(name, folder, what="beside two others")
 
 
-def send(process: BaseProcess, number: signal.Signals) -> None:
-    """Send a signal to a process that we started."""
-    os.kill(process.pid, number)
-
-
 @pytest.mark.parametrize("name", marked([*QUICK, "search", "scale"]))
 def test_two_interrupts_in_a_row_do_no_more_than_one(campaign: Campaign, name: str) -> None:
     folder = campaign.new(name, "interrupted")
     process = begun(name, folder)
     for _ in range(2):
         if process.is_alive():
-            send(process, signal.SIGINT)
+            os.kill(process.pid, signal.SIGINT)
         process.join(0.01)
     process.join(LONG)
     assert process.exitcode == 130
@@ -184,7 +178,7 @@ def lose_workers(number: signal.Signals) -> None:
         workers = multiprocessing.active_children()
         if workers and next(steps) == 2:
             for worker in workers:
-                send(worker, number)
+                os.kill(worker.pid, number)
 
     register_optimizer_step_pre_hook(send_in_the_second)
 

@@ -19,8 +19,6 @@ from asvit.models.layers.blocks import SelfAttention, is_linear
 from asvit.models.retokenization import token_stages
 from tests.asvit.models.families import PARTS
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 TEXT = f"4,2,2|2,1,2|2,1,2|2,1,2|16,8;{PARTS}"
 
 

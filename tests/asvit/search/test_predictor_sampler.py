@@ -19,8 +19,6 @@ from asvit.search.trained import BEFORE
 from asvit.spaces import load_space
 from tests.asvit.search.ridge import Ridge
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
 SPACE = load_space("asvit-tiny")
 DRAWN = distributions(SPACE.dimensions)
 FIRST = 6  # trainings before the predictor is asked
