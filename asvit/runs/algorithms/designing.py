@@ -503,12 +503,13 @@ class DesignAlgorithm(DesignRun):
         }
 
     def _export(self) -> Exports:
-        """Copies of the network; of a format whose libraries are missing there is none."""
+        """Copies of the network, but for those that cannot be made or differ from it."""
         copies, commands, int8 = list[str](), list[str](), ""
         facts = {"designed": self._card_facts()}
         for form, name, how in _COPIES:
             if name == SMALL_GRAPH and not self.settings.int8:
                 continue
+            FORMATS[form].check_out(self.folder / name, card=True, force=True)  # can be mended
             try:
                 FORMATS[form].check_libraries()
                 exported = export_network(
@@ -520,8 +521,6 @@ class DesignAlgorithm(DesignRun):
                     **how,
                 )
             except (ImportError, ValueError) as error:
-                if isinstance(error, ValueError) and name != SMALL_GRAPH:
-                    raise
                 if name == SMALL_GRAPH:  # which the result tells of
                     int8 = f"left out: {first_line(error)}"
                 else:

@@ -748,6 +748,24 @@ def test_a_copy_whose_libraries_are_missing_is_named(
     assert "there is no model.onnx: the format onnx needs onnx" in caplog.text
 
 
+def test_a_copy_that_differs_from_the_network_is_left_out_and_named(
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def export(**given: Any) -> object:
+        if given["to"] == "onnx":
+            raise ValueError("the copy is not equal: on 1 image(s) outputs differ")
+        return fakes.export(**given)
+
+    monkeypatch.setattr(designing, "export_network", export)
+    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
+    assert [*result.exports] == ["timm", "model.safetensors"]
+    assert "there is no model.onnx: the copy is not equal: on 1 image(s)" in caplog.text
+
+
 def test_an_interrupt_names_the_stage(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
     fakes.stop_at = "finalist-2"
     words = ["design", "--data", pictures, "--max-params", "100K", "--out", tmp_path]
