@@ -515,7 +515,7 @@ class DesignPlan:
     def search_settings(self) -> TrainingSearchSettings:
         """The search as it is planned."""
         plan = self.results.plan
-        settings = self._search(plan.image_size, self._listed)
+        settings = self._search_within(plan.max_macs, plan.image_size, self._listed)
         known = {name: value for name, value in vars(plan).items() if value != 0}  # see SearchPlan
         return replace(settings, **known)
 
@@ -607,17 +607,22 @@ class DesignPlan:
         )
 
     def _search(self, side: int, data: str) -> TrainingSearchSettings:
-        """A search as long as it pays at an image size, with the final augmentation.
+        """A search as long as it pays at an image size.
 
         Where only time is limited, the networks have the multiply-adds of some within the limit.
         """
-        s, final = self.settings, RECIPES["small"]
-        macs, own = s.max_macs, self.fitting.side
+        s, own = self.settings, self.fitting.side
+        macs = s.max_macs
         if macs is not None:  # as many for each pixel, or as many as a wide network has
             fewer = max(macs * (side / own) ** 2, PER_PIXEL * side**2)
             macs = min(macs, round(fewer))
         elif s.max_params is None:
             macs = round(self._quick_macs * (side / own) ** 2)
+        return self._search_within(macs, side, data)
+
+    def _search_within(self, macs: int | None, side: int, data: str) -> TrainingSearchSettings:
+        """A search of networks with so many multiply-adds, with the final augmentation."""
+        s, final = self.settings, RECIPES["small"]
         return TrainingSearchSettings(
             space=s.space,
             controller="predictor",

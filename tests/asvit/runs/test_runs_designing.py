@@ -638,6 +638,17 @@ def test_a_search_goes_on_with_the_widths_that_it_was_planned_with(
     assert fakes.multiples == [None, None]
 
 
+def test_a_search_that_goes_on_times_no_network_again(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limit: dict[str, Any] = {"max_latency": "4ms", "space": SPACE, "out": tmp_path}
+    fakes.stop_in_search(pictures, **limit)
+    assert "latency" in fakes.calls
+    fakes.calls.clear()
+    fakes.stop_in_search(pictures, **limit)
+    assert fakes.calls == ["search"]
+
+
 def test_a_teacher_is_looked_at_before_anything_else_and_until_it_has_taught(
     pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
