@@ -49,6 +49,7 @@ from asvit.runs.estimate import paces, training_seconds
 from asvit.runs.search import SearchRun
 from asvit.runs.timing import fresh_latency, latency
 from asvit.runs.training import TrainRun
+from asvit.runs.training_pool import with_images
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import UnionSpace, load_space
 from asvit.spaces.base import Architecture
@@ -123,10 +124,10 @@ class DesignPlan:
             seconds = SHARES["search"] * self.settings.hours * 3600
             for side in sides:
                 full = self._search(side, self._listed)
-                took = whole if side == own else training_seconds(full, self.workers)
+                took = whole if side == own else self._search_seconds(full)
                 if seconds < took:
                     full = self._raced(full, seconds / took)
-                    if (equally := paces(full, self.workers)) is not None:
+                    if (equally := paces(self._counted(full), self.workers)) is not None:
                         text, took = equally  # what learns most in equal time goes on
                         full = replace(full, paces=text)
                 part = min(1.0, seconds / took)
@@ -332,7 +333,7 @@ class DesignPlan:
         """
         hours, side = self.settings.hours, self.fitting.side
         settings = self._search(side, data)
-        search = training_seconds(settings, self.workers)
+        search = self._search_seconds(settings)
         limits = self.sizes.limits(side, macs=settings.max_macs)
         networks = sorted(map(limits.network, self._sample[:_LEAST]), key=self._macs(side))
         typical = str(networks[len(networks) // 2])
@@ -640,6 +641,14 @@ class DesignPlan:
             seed=s.seed,
             **self._recipe,
         )
+
+    def _search_seconds(self, search: TrainingSearchSettings) -> float:
+        """About how many seconds a search takes on the pictures that there are."""
+        return training_seconds(self._counted(search), self.workers)
+
+    def _counted(self, search: TrainingSearchSettings) -> TrainingSearchSettings:
+        """A search with no more pictures than there are."""
+        return with_images(search, self.results.pictures.train)
 
     @staticmethod
     def _raced(search: TrainingSearchSettings, part: float) -> TrainingSearchSettings:

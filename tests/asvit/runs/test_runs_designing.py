@@ -811,6 +811,20 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
     assert result.epochs == 1  # of the training that stands for it
 
 
+def test_the_time_of_a_search_is_that_of_the_pictures_there_are(
+    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[tuple[int, int]] = []
+
+    def estimate(settings: Any, *_: object) -> float:
+        counts.append((settings.train_images, settings.test_images))
+        return 600.0
+
+    monkeypatch.setattr(design_plan, "training_seconds", estimate)
+    design(pictures, max_params="100K", hours=1.0, space=SPACE, image_size=64, out=tmp_path)
+    assert {*counts} == {(12, 3)}
+
+
 def test_networks_have_the_updates_that_pay_for_their_size(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
