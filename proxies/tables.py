@@ -55,7 +55,7 @@ def read_table(
         raise ValueError(f"not a table of {what}: its columns are {shown(header)}")
     rows = []
     try:
-        for cells in map(read_cells, reader):
+        for cells in map(read_cells, filter(None, reader)):  # without blank lines
             if len(cells) != len(header):
                 raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
             rows.append(read(header, cells))

@@ -314,7 +314,7 @@ def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
                 "and sha256"
             )
         images = []
-        for cells in map(read_cells, rows):
+        for cells in map(read_cells, filter(None, rows)):  # without blank lines
             if len(cells) != len(header):
                 raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
             row = dict(zip(header, cells, strict=True))

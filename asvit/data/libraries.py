@@ -41,6 +41,10 @@ _DESCRIPTIONS = ("README.md", ".huggingface.yaml")  # may link to the files of a
 _VALIDATION = ("validation", "valid", "val", "dev", "test")  # names of such parts, best first
 
 
+class _Unlabelled(ValueError):
+    """A part of a dataset without labels."""
+
+
 @dataclass(eq=False, repr=False)
 class LibraryDataset(LabelledImages):
     """A dataset of another library; each of its items begins with an image.
@@ -159,7 +163,8 @@ def open_torchvision_test(
     """Open the validation part of a torchvision dataset, else its test part; None without parts.
 
     A dataset with a training part ``trainval`` gives its test part. LFWPeople gives none: its
-    default part holds the test part, whose people are not in its training part.
+    default part holds the test part, whose people are not in its training part. A part of which
+    the labels are withheld is skipped.
     """
     accepted = inspect.signature(_torchvision_class(name)).parameters
     if "train" in accepted:
@@ -170,6 +175,8 @@ def open_torchvision_test(
     for part in ("test",) if both else ("val", "valid", "test"):
         try:
             return open_torchvision(name, download=download, reading=reading, split=part)
+        except _Unlabelled:
+            continue
         except OSError as error:
             # torchvision's message for a part that a dataset does not have.
             if not str(error.__cause__).startswith(f"Unknown value '{part}' for argument split"):
@@ -216,6 +223,8 @@ def _targets(items: Any, source: str) -> NDArray[np.int64]:
     else:
         pairs = getattr(items, "_samples", None) or (items[i] for i in range(len(items)))
         values = [label for _, label in pairs]
+    if len(values) and all(value is None for value in values):
+        raise _Unlabelled(f"{source}: its labels are withheld; use a part that has them")
     labels = np.asarray(values)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(f"{source}: it does not have one class per image")

@@ -125,7 +125,7 @@ class PictureList:
         """Write the list of a finished design where it is missing; its result needs none."""
         try:
             self.check_list(digest, moved=True)
-        except ValueError as error:
+        except (FileNotFoundError, ValueError) as error:
             logger.warning("%s", first_line(error))
 
     def check_list(self, digest: str, *, moved: bool = False) -> None:

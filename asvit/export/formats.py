@@ -47,6 +47,12 @@ class Format:
         foreign = _format_of(card) not in (None, self.name)
         return out.with_name(f"{out.name}.md") if foreign else card
 
+    def remove_card(self, out: Path) -> None:
+        """Remove the card of an earlier copy at ``out``; any other file of its name stays."""
+        card = self.card_path(out)
+        if _format_of(card) == self.name:
+            card.unlink()
+
     def part_path(self, out: Path) -> Path:
         """Temporary path of a copy, beside ``out``, until it is verified."""
         return out.with_name(f".{out.name}.part{self.suffix}")

@@ -59,7 +59,10 @@ _OF_PICTURES: Final = {"": _PICTURE, RGB: _ANY, GREY: _GREY}  # by reading
 
 _ARRAY: Final = """\
     with open(path, "rb") as file:  # by a name, Pillow turns some TIFF files wrongly
-        image = np.load(file) if path.endswith(".npy") else Image.open(file, formats=formats)
+        stored = file.peek(2)[:2] in (b"\\x93N", b"PK")  # as NPY or NPZ
+        image = np.load(file) if stored else Image.open(file, formats=formats)
+        if hasattr(image, "files"):  # the only array of an NPZ, or the one called image
+            image = image[image.files[0] if len(image.files) == 1 else "image"]
 {OF_TYPE}        first = {FIRST}
         array = np.moveaxis(np.array(image), 0 if first else -1, -1)  # channels are the last axis
     if array.dtype.name not in ("{NUMBERS}", "int32") or {UNFIT}:
@@ -85,7 +88,7 @@ _OF_TYPE: Final = {
 
 
 def _array(kind: ImageKind) -> str:
-    """How images that are arrays are read: from NPY files, or by Pillow.
+    """How images that are arrays are read: from NPY and NPZ files, or by Pillow.
 
     Pillow gives many integers as int32, and some files in another order of bytes, which ONNX
     Runtime ignores.
@@ -107,7 +110,7 @@ def _array(kind: ImageKind) -> str:
 def script_for(kind: ImageKind) -> str:
     """A program that classifies images of a kind by such a file; it needs none of our code.
 
-    Images that Pillow cannot read, of several channels and more than 8 bits, are ``.npy`` files.
+    Images that Pillow cannot read, of several channels and more than 8 bits, are NPY or NPZ files.
 
     Example:
         >>> compile(script_for(PICTURES), "predict.py", "exec").co_filename

@@ -105,7 +105,12 @@ class PSViT(StagedNetwork):
                 "of lists; leave them out, or use '1d'"
             )
         used = _used_stages(cells, dims, heads, skip_empty_tail=skip_empty_tail)
-        patch_size = patch_size or (16 if listed else 8)
+        if patch_size is None:
+            patch_size = 16 if listed else 8
+        if patch_size < 1:
+            raise ValueError(f"patch_size={patch_size}; use 1 or more")
+        if conv_kernel is None:
+            conv_kernel = 1 if listed else 3
         strides = [patch_size * pool_stride**i for i in range(1 if listed else used)]
         super().__init__(dims[:used], strides)
         self.cells = tuple(cells)
@@ -123,11 +128,11 @@ class PSViT(StagedNetwork):
             drop=pos_drop_rate,
         )
         rates = drop_path_rates(drop_path_rate, list(map(layers_of, cells)))
-        make_pooling: Callable[..., nn.Module] = partial(TokenPooling2d, kernel=conv_kernel or 3)
+        make_pooling: Callable[..., nn.Module] = partial(TokenPooling2d, kernel=conv_kernel)
         if listed:
             prefix = 0 if pool_class_token else self.num_prefix_tokens
             make_pooling = partial(
-                TokenPooling1d, kernel=conv_kernel or 1, pool=pool_window, prefix=prefix
+                TokenPooling1d, kernel=conv_kernel, pool=pool_window, prefix=prefix
             )
         self.stages = nn.ModuleList()
         for i in range(used):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import repeat
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from asvit.architectures.psvit_path import BASIC, CELLS, IDENTITY, SHARED
@@ -82,7 +83,8 @@ class PSViTSupernet(nn.Module):
     def extract(self, path: Sequence[str]) -> PSViT:
         """The network of ``path`` alone, with copies of its weights and the same output."""
         used = self._used(path)
-        single = self._single([stage.replace(IDENTITY, "") for stage in path])
+        with torch.random.fork_rng([]):  # initial weights, which are replaced
+            single = self._single([stage.replace(IDENTITY, "") for stage in path])
         parts: dict[str, nn.Module] = {
             "patch_embed": self.patch_embed,
             "norm": self.norms[used - 1],

@@ -20,6 +20,7 @@ from asvit.core.records import MALFORMED
 from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.data.kinds import ImageKind
 from asvit.data.preparation import CROP_MODES, Preparation
+from asvit.data.texts import composed
 from asvit.networks.network import Network
 from proxies.messages import first_line, unknown
 from proxies.text import one_line, shown
@@ -136,7 +137,8 @@ class WeightsFile:
         check_values(about, {"classes": Sequence[str], "facts": Mapping[str, Any]})
         facts = dict(about["facts"])
         _check_facts(facts, Network.from_json(about["network"]).in_chans)
-        network, classes = Network.from_json(about["network"]), tuple(about["classes"])
+        network = Network.from_json(about["network"])
+        classes = tuple(map(composed, about["classes"]))  # as those of images are
         if len(classes) not in (0, network.num_classes):
             raise ValueError(f"{len(classes)} names of {network.num_classes} classes")
         return cls(network, weights, classes, facts)

@@ -36,8 +36,8 @@ def counts() -> list[Proxy]:
 
 
 def is_trivial(name: str) -> bool:
-    """Whether a measure or a rank sum does not depend on the weights."""
-    return not any(get_proxy(part).random for part in parts(name))
+    """Whether a measure, or every part of a rank sum, is a count; times are none."""
+    return {proxy.name for proxy in counts()}.issuperset(parts(name))
 
 
 def resolve(proxies: Sequence[str]) -> tuple[str, ...]:

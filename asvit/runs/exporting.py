@@ -125,6 +125,8 @@ def export_network(
             licence=settings.licence,
         )
         _put_in_place(exported, part)
+    if settings.force and not settings.card:
+        form.remove_card(out)
     return exported
 
 

@@ -26,6 +26,7 @@ from asvit.export.quantisation import CALIBRATION, Quantisation
 from asvit.export.reload import onnx_session, run_onnx, takes_pictures
 from asvit.networks import WeightsFile
 from asvit.reference.intervals import paired_difference
+from asvit.runs.folder import kind_in
 from asvit.runs.trained_on import TrainedPictures
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
@@ -132,7 +133,9 @@ def _of_training(run: TrainResult) -> Pictures:
     s = run.settings
     if s.train_on_validation:
         name, reading = split_reading(s.data)
-        table = expanded(name)
+        table, own = expanded(name), run.folder.parent / PICTURES
+        if table.name == own.name and kind_in(own.parent) == "design":
+            table = own  # the design may have moved since
         if table.suffix == LIST and table.is_file() and has_part(table, TEST):
             return _listed(table, reading)
         raise ValueError(

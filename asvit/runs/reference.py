@@ -87,6 +87,8 @@ class BuildRun(Run[BuildSettings, BuildResult, Any]):
             facts["noise ceiling"] = (
                 f"tau between two training seeds is {result.noise_ceiling:.3f}"
             )
+        elif math.isfinite(spread.within):
+            facts["noise ceiling"] = "a training seed with equal accuracies ranks nothing"
         if math.isfinite(result.reachable):
             facts["reachable"] = (
                 f"tau {result.reachable:.3f} with the means over {seeds} seeds, by a measure that "

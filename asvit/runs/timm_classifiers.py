@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import timm
+import torch
 from timm.data import ImageNetInfo, infer_imagenet_subset
 
 from asvit.data.preparation import CROP_MODES, PREPARATION, Preparation
@@ -38,7 +39,8 @@ def published_classifier(text: str, image_size: int | None = None) -> WeightsFil
     network = Network(architecture, image_size or side, model.num_classes)
     weights = model.state_dict()
     if network.image_size != side:
-        weights = resampled(network.build(), weights)
+        with torch.random.fork_rng([]):  # initial weights, which are replaced
+            weights = resampled(network.build(), weights)
     subset = infer_imagenet_subset(model)
     classes = tuple(ImageNetInfo(subset).label_names()) if subset else ()
     return WeightsFile(network, weights, classes, facts)

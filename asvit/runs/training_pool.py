@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from asvit.spaces.base import Architecture
 from proxies import Cost
 from proxies.evaluation import FAILURES
 from proxies.messages import fault
+
+S = TypeVar("S", BuildSettings, TrainingSearchSettings)
 
 _GIGABYTES = 1.0  # that a training at the default settings may need, with its process
 _PIXELS_A_SECOND = 1_500_000  # of images trained on, by one core, roughly
@@ -207,7 +209,11 @@ def affordable(settings: BuildSettings) -> BuildSettings:
     """The settings with no more images than there are, a fifth of them at least to test on."""
     if settings.images.partition(":")[0] in _MADE:
         return settings
-    there = len(open_dataset(settings.images))
+    return with_images(settings, len(open_dataset(settings.images)))
+
+
+def with_images(settings: S, there: int) -> S:
+    """The settings with no more images than so many, a fifth of them at least to test on."""
     if there < 5 or there >= settings.train_images + settings.test_images:
         return settings
     test = min(settings.test_images, max(there - settings.train_images, there // 5))

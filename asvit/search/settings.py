@@ -19,6 +19,7 @@ from asvit.core.settings import (
     MeasuringSettings,
     Presets,
     Settings,
+    WrongOption,
     fields_of,
     option_fields,
     presets_with,
@@ -262,6 +263,19 @@ class SearchSettings(Settings, ABC):
             for name in OF_LATENCY:
                 if (value := getattr(self, name)) != getattr(type(self), name):
                     raise ValueError(f"{name}={value} is for max_latency; give that, too")
+
+    def check_used(self) -> None:
+        """Refuse settings that nothing depends on; stored ones of earlier versions may have them.
+
+        Raises:
+            WrongOption: If there are some.
+        """
+        limited = self.max_params is not None or self.max_macs is not None
+        if self.width_multiple is not None and not limited:
+            raise WrongOption(
+                f"width_multiple={self.width_multiple} is for max_params and max_macs; give one "
+                "of them, too"
+            )
 
     @property
     @abstractmethod

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Self, get_args, get_origin, get_type_hi
 import numpy as np
 import timm
 from timm.layers import Attention
-from timm.models import PretrainedCfg
+from timm.models import PretrainedCfg, get_deprecated_models
 from timm.models.pit import PoolingVisionTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
@@ -392,7 +392,10 @@ class TimmModel:
 
 def timm_config(name: str) -> PretrainedCfg:
     """The description that timm has of a model; of one that was registered without, defaults."""
-    return timm.get_pretrained_cfg(name) or PretrainedCfg()
+    config = timm.get_pretrained_cfg(name)
+    if config is None and (current := get_deprecated_models().get(name)):  # its former name
+        config = timm.get_pretrained_cfg(current)
+    return config or PretrainedCfg()
 
 
 def is_timm_model(name: str) -> bool:

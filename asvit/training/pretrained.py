@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -99,7 +100,8 @@ def load_published(model: TimmModel) -> nn.Module:
         FileNotFoundError: If they cannot be downloaded.
     """
     try:
-        network: nn.Module = timm.create_model(model.name, pretrained=True, **model.arguments)
+        with torch.random.fork_rng([]):  # initial weights, which are replaced
+            network: nn.Module = timm.create_model(model.name, pretrained=True, **model.arguments)
     except RuntimeError as error:  # timm has none
         raise ValueError(
             f"timm publishes no weights of {model.name!r}: {first_line(error)}"

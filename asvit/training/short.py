@@ -42,7 +42,7 @@ class FitResult:
 def fit(
     model: nn.Module, train: LabelledTensors, test: LabelledTensors, recipe: Recipe, *, seed: int
 ) -> FitResult:
-    """Train ``model`` in place and test it; a loss that is not finite ends training with a reason.
+    """Train ``model`` in place and test it; training that diverges ends with a reason.
 
     The model, ``[B, C, H, W] -> [B, classes]``, stays on its device, where the images are. The
     seed is that of their order, augmentation and dropout. On a CPU, equal seeds (and equal initial
@@ -146,6 +146,8 @@ def _train(
                     if not math.isfinite(value):
                         return tuple(losses), f"the loss became {value} in step {len(losses)}"
             schedule.step()
+    if not torch.stack([each.isfinite().all() for each in model.parameters()]).all():
+        return tuple(losses), f"after step {recipe.steps} the weights are infinite or NaN"
     return tuple(losses), None
 
 

@@ -68,9 +68,10 @@ def shrunk(image: Tensor, annotation: Any, *, side: int) -> Sample:
 
 
 def shrunk_to_fit(image: Tensor, annotation: Any, *, side: int) -> Sample:
-    """An image with its longer side resized, and the annotation as it is."""
-    resized = v2.functional.resize(image, None, max_size=side, antialias=True)
-    return resized, annotation
+    """An image with its longer side resized, the other a pixel at least; the annotation as is."""
+    longest = max(image.shape[-2:])
+    size = [max(1, int(side * own / longest)) for own in image.shape[-2:]]
+    return v2.functional.resize(image, size, antialias=True), annotation
 
 
 def _upsampled(logits: Tensor, image: Tensor) -> Tensor:

@@ -57,14 +57,19 @@ class Branch(nn.Module):
         return cast("Tensor", self.norm(self.linear(x)))
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the equivalent map in evaluation mode, in float64."""
+        """Weight and bias of the equivalent map in evaluation mode, in float64 on the CPU."""
         mean, variance = self.norm.running_mean, self.norm.running_var
         if mean is None or variance is None:
             raise ValueError("a batch norm without running statistics cannot be merged")
-        weight, bias = self.linear.weight.double(), self.norm.bias.double()
-        scale = self.norm.weight.double() / (variance.double() + self.norm.eps).sqrt()
+        weight, bias = _wide(self.linear.weight), _wide(self.norm.bias)
+        scale = _wide(self.norm.weight) / (_wide(variance) + self.norm.eps).sqrt()
         rows = scale.reshape(-1, *[1] * (weight.ndim - 1))
-        return rows * weight, bias - scale * mean.double()
+        return rows * weight, bias - scale * _wide(mean)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """A tensor in float64, on the CPU, as Apple's MPS has none; one without values stays."""
+    return (tensor if tensor.is_meta else tensor.cpu()).double()
 
 
 class BranchedMap(nn.Module):

@@ -49,6 +49,7 @@ from asvit.runs.estimate import paces, training_seconds
 from asvit.runs.search import SearchRun
 from asvit.runs.timing import fresh_latency, latency
 from asvit.runs.training import TrainRun
+from asvit.runs.training_pool import with_images
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import UnionSpace, load_space
 from asvit.spaces.base import Architecture
@@ -123,10 +124,10 @@ class DesignPlan:
             seconds = SHARES["search"] * self.settings.hours * 3600
             for side in sides:
                 full = self._search(side, self._listed)
-                took = whole if side == own else training_seconds(full, self.workers)
+                took = whole if side == own else self._search_seconds(full)
                 if seconds < took:
                     full = self._raced(full, seconds / took)
-                    if (equally := paces(full, self.workers)) is not None:
+                    if (equally := paces(self._counted(full), self.workers)) is not None:
                         text, took = equally  # what learns most in equal time goes on
                         full = replace(full, paces=text)
                 part = min(1.0, seconds / took)
@@ -332,7 +333,7 @@ class DesignPlan:
         """
         hours, side = self.settings.hours, self.fitting.side
         settings = self._search(side, data)
-        search = training_seconds(settings, self.workers)
+        search = self._search_seconds(settings)
         limits = self.sizes.limits(side, macs=settings.max_macs)
         networks = sorted(map(limits.network, self._sample[:_LEAST]), key=self._macs(side))
         typical = str(networks[len(networks) // 2])
@@ -515,7 +516,7 @@ class DesignPlan:
     def search_settings(self) -> TrainingSearchSettings:
         """The search as it is planned."""
         plan = self.results.plan
-        settings = self._search(plan.image_size, self._listed)
+        settings = self._search_within(plan.max_macs, plan.image_size, self._listed)
         known = {name: value for name, value in vars(plan).items() if value != 0}  # see SearchPlan
         return replace(settings, **known)
 
@@ -607,17 +608,22 @@ class DesignPlan:
         )
 
     def _search(self, side: int, data: str) -> TrainingSearchSettings:
-        """A search as long as it pays at an image size, with the final augmentation.
+        """A search as long as it pays at an image size.
 
         Where only time is limited, the networks have the multiply-adds of some within the limit.
         """
-        s, final = self.settings, RECIPES["small"]
-        macs, own = s.max_macs, self.fitting.side
+        s, own = self.settings, self.fitting.side
+        macs = s.max_macs
         if macs is not None:  # as many for each pixel, or as many as a wide network has
             fewer = max(macs * (side / own) ** 2, PER_PIXEL * side**2)
             macs = min(macs, round(fewer))
         elif s.max_params is None:
             macs = round(self._quick_macs * (side / own) ** 2)
+        return self._search_within(macs, side, data)
+
+    def _search_within(self, macs: int | None, side: int, data: str) -> TrainingSearchSettings:
+        """A search of networks with so many multiply-adds, with the final augmentation."""
+        s, final = self.settings, RECIPES["small"]
         return TrainingSearchSettings(
             space=s.space,
             controller="predictor",
@@ -635,6 +641,14 @@ class DesignPlan:
             seed=s.seed,
             **self._recipe,
         )
+
+    def _search_seconds(self, search: TrainingSearchSettings) -> float:
+        """About how many seconds a search takes on the pictures that there are."""
+        return training_seconds(self._counted(search), self.workers)
+
+    def _counted(self, search: TrainingSearchSettings) -> TrainingSearchSettings:
+        """A search with no more pictures than there are."""
+        return with_images(search, self.results.pictures.train)
 
     @staticmethod
     def _raced(search: TrainingSearchSettings, part: float) -> TrainingSearchSettings:

@@ -7,6 +7,7 @@ import math
 import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,7 +20,15 @@ from asvit.core.console import clock
 from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.latency_settings import OF_LATENCY
 from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_progress
-from asvit.core.run_files import ANSWERS, GRAPH, MODEL, PICTURES, PREDICTIONS, SMALL_GRAPH
+from asvit.core.run_files import (
+    ANSWERS,
+    GRAPH,
+    MODEL,
+    PICTURES,
+    PREDICTIONS,
+    RESULT,
+    SMALL_GRAPH,
+)
 from asvit.core.settings import ELSEWHERE, WrongOption
 from asvit.data.base import LabelledImages
 from asvit.data.files import TEST, ListedDataset, read_as, write_pictures
@@ -211,7 +220,7 @@ class DesignAlgorithm(DesignRun):
                 f"hours={s.hours:g} are too few: tests and copies take {AFTERWARDS:g} s"
             )
         resolve_device(s.device)
-        classes, channels = self._images.classes, self._images.kind.channels
+        classes, channels = self._classes_and_channels()
         if s.warm_start == "fractals" and channels != PICTURE_CHANNELS:
             raise ValueError(
                 f"warm_start=fractals are pictures of {PICTURE_CHANNELS} channels, and {s.data} "
@@ -223,6 +232,14 @@ class DesignAlgorithm(DesignRun):
         find_space(s.space, image_size=smallest)
         sizes = Sizes(s, len(classes), channels, self.plan.latency)
         sizes.limits(smallest).sample(np.random.default_rng(0))
+
+    def _classes_and_channels(self) -> tuple[Sequence[str], int]:
+        """Those of the pictures, which a finished design needs no more."""
+        with suppress(OSError, ValueError):
+            result = DesignResult.read(self.folder / RESULT)
+            if result.settings == self.settings and not self.fresh:
+                return result.classes, result.channels
+        return self._images.classes, self._images.kind.channels
 
     def load(self) -> Mapping[str, Any]:
         """The kind of device; weights that are still needed are looked for."""
@@ -503,12 +520,13 @@ class DesignAlgorithm(DesignRun):
         }
 
     def _export(self) -> Exports:
-        """Copies of the network; of a format whose libraries are missing there is none."""
+        """Copies of the network, but for those that cannot be made or differ from it."""
         copies, commands, int8 = list[str](), list[str](), ""
         facts = {"designed": self._card_facts()}
         for form, name, how in _COPIES:
             if name == SMALL_GRAPH and not self.settings.int8:
                 continue
+            FORMATS[form].check_out(self.folder / name, card=True, force=True)  # can be mended
             try:
                 FORMATS[form].check_libraries()
                 exported = export_network(
@@ -520,8 +538,6 @@ class DesignAlgorithm(DesignRun):
                     **how,
                 )
             except (ImportError, ValueError) as error:
-                if isinstance(error, ValueError) and name != SMALL_GRAPH:
-                    raise
                 if name == SMALL_GRAPH:  # which the result tells of
                     int8 = f"left out: {first_line(error)}"
                 else:

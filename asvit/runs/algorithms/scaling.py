@@ -38,7 +38,7 @@ from asvit.runs.timing import fresh_latency, latency
 from asvit.search.result import SearchResult
 from asvit.spaces.architectures import find
 from proxies import Score
-from proxies.latency import Latency
+from proxies.latency import CAREFUL, Latency
 from proxies.messages import first_line
 from scaling import GrowthEvent, Shape, Step, Trajectory, grow
 from scaling.growth import SEED_KEY, directions
@@ -122,7 +122,9 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         pool = MeasurementPool(contexts, self.workers, self._load, space=self.growable.space)
         with closing(pool):
             trajectory = self._grow(store, pool, tell)
-        series = trajectory.rows(self.growable.name)
+        series, reason, s = trajectory.rows(self.growable.name), trajectory.reason, self.settings
+        if reason and s.timed:
+            reason += f" ({s.targets[-1]} is {CAREFUL:.0%} of {s.limits[-1]}, as times vary)"
         seed_run = None if self.seed_run is None else str(self.seed_run)
         return self.result(
             store,
@@ -130,9 +132,9 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             space=self.growable.space.name,
             series=series,
             candidates=trajectory.rows(self.growable.name, candidates=True),
-            reason=trajectory.reason,
+            reason=reason,
             next_command=self.training_command,
-            latency=self._latency_again(series[-1].architecture) if self.settings.timed else None,
+            latency=self._latency_again(series[-1].architecture) if s.timed else None,
         )
 
     @property

@@ -480,6 +480,13 @@ def test_rows_of_no_class_or_of_another_part_are_refused(tmp_path: Path) -> None
             ListedDataset(table)
 
 
+def test_a_blank_line_at_the_end_of_a_table_is_no_row(tmp_path: Path) -> None:
+    make(tmp_path / "x" / "1.png")
+    table = tmp_path / "t.csv"
+    table.write_text("image,class,part\nx/1.png,x,train\n\n")
+    assert len(ListedDataset(table)) == 1
+
+
 def test_digests_of_a_table_may_have_capitals(tmp_path: Path) -> None:
     path, table = make(tmp_path / "x" / "1.png"), tmp_path / "t.csv"
     digest = file_digest(path)

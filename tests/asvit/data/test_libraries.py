@@ -165,6 +165,24 @@ def test_the_part_that_is_chosen_by_name(
         assert opened.source == f"torchvision SVHN {chosen}, 10 images"
 
 
+def test_a_test_part_without_labels_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As FER2013 is, where only train.csv and test.csv are there."""
+    from torchvision import datasets
+    from torchvision.datasets.utils import verify_str_arg
+
+    class Withheld(datasets.FakeData):
+        def __init__(self, root: str, split: str = "train") -> None:
+            label = {"train": 3, "test": None}[verify_str_arg(split, "split", ("train", "test"))]
+            super().__init__(size=10)
+            self._samples = [(None, label)] * 10
+
+    monkeypatch.setattr(datasets, "SVHN", Withheld)
+    assert open_torchvision("SVHN").labels.tolist() == [3] * 10
+    assert open_torchvision_test("SVHN") is None
+    with pytest.raises(ValueError, match="SVHN test, 10 images: its labels are withheld; use a"):
+        open_torchvision("SVHN", split="test")
+
+
 def test_a_test_part_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASVIT_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="cannot open torchvision:SVHN in"):

@@ -185,6 +185,21 @@ def test_the_script_turns_tiff_files_of_any_orientation(
         check_script(path, kind)
 
 
+@pytest.mark.parametrize(
+    ("name", "arrays"), [("a.NPY", ()), ("a.npz", ("field",)), ("a.NPZ", ("mask", "image"))]
+)
+def test_the_script_reads_arrays_by_their_content(
+    name: str, arrays: tuple[str, ...], tmp_path: Path, check_script: Answers
+) -> None:
+    pixels = numbers("uint16", 20, 26, 5)
+    with (tmp_path / name).open("wb") as file:
+        if arrays:
+            np.savez(file, **dict(zip(arrays, (pixels[:9], pixels)[-len(arrays) :], strict=True)))
+        else:
+            np.save(file, pixels)
+    check_script(tmp_path / name, ImageKind(5, "uint16", picture=False))
+
+
 @pytest.mark.parametrize("exif", [b"Exif\0\0??", b"Exif\0\0MM\0*"])
 def test_the_script_reads_pictures_with_damaged_exif_data(
     exif: bytes, tmp_path: Path, check_script: Answers

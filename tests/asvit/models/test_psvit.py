@@ -190,6 +190,8 @@ def test_positions_for_other_images_are_resampled(pooling):
         ({"pool_class_token": True}, "'2d' takes neither .* of lists; leave them out, or use"),
         ({"global_pool": "token"}, "global_pool='token' is not one of 'avg', ''"),
         ({"conv_kernel": 2}, "kernel=2 has no token in its middle"),
+        ({"conv_kernel": 0}, "kernel=0 has no token in its middle"),
+        ({"patch_size": 0}, "patch_size=0; use 1 or more"),
         ({"pooling": "1d", "img_size": 8}, r"stage 2 cannot pool 1 token\(s\) by windows of 2"),
         ({"pooling": "1d", "img_size": (8, 16)}, r"stage 3 cannot pool 1 token\(s\)"),
     ],

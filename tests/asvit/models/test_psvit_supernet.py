@@ -80,6 +80,13 @@ def test_what_is_extracted_is_a_copy(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_extracting_leaves_torchs_generator(kind: str) -> None:
+    before = torch.random.get_rng_state()
+    NETS[kind].extract(("b-s---", "------", "-s----"))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_path_uses_its_own_cells_alone(kind: str) -> None:
     net, path = make(kind), ("b-s---", "-b----", "------")
     net(images(), path).sum().backward()

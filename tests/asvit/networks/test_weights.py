@@ -31,6 +31,14 @@ def test_a_file_read_back_gives_the_same_outputs(stored: WeightsFile, tmp_path: 
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_names_of_classes_are_read_as_those_of_folders_are(
+    stored: WeightsFile, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    WeightsFile(NETWORK, stored.weights, ("cafe\u0301", "dog", "ox")).write(path)  # as on macOS
+    assert WeightsFile.read(path).classes == ("caf\u00e9", "dog", "ox")
+
+
 def test_weights_are_not_shown(stored: WeightsFile) -> None:
     assert len(repr(stored)) < 500
     assert "tensor" not in repr(stored)

@@ -632,6 +632,17 @@ def test_a_search_goes_on_with_the_widths_that_it_was_planned_with(
     assert fakes.multiples == [None, None]
 
 
+def test_a_search_that_goes_on_times_no_network_again(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limit: dict[str, Any] = {"max_latency": "4ms", "space": SPACE, "out": tmp_path}
+    fakes.stop_in_search(pictures, **limit)
+    assert "latency" in fakes.calls
+    fakes.calls.clear()
+    fakes.stop_in_search(pictures, **limit)
+    assert fakes.calls == ["search"]
+
+
 def test_a_teacher_is_looked_at_before_anything_else_and_until_it_has_taught(
     pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -739,6 +750,24 @@ def test_a_copy_whose_libraries_are_missing_is_named(
     assert "there is no model.onnx: the format onnx needs onnx" in caplog.text
 
 
+def test_a_copy_that_differs_from_the_network_is_left_out_and_named(
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def export(**given: Any) -> object:
+        if given["to"] == "onnx":
+            raise ValueError("the copy is not equal: on 1 image(s) outputs differ")
+        return fakes.export(**given)
+
+    monkeypatch.setattr(designing, "export_network", export)
+    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
+    assert [*result.exports] == ["timm", "model.safetensors"]
+    assert "there is no model.onnx: the copy is not equal: on 1 image(s)" in caplog.text
+
+
 def test_an_interrupt_names_the_stage(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
     fakes.stop_at = "finalist-2"
     words = ["design", "--data", pictures, "--max-params", "100K", "--out", tmp_path]
@@ -771,6 +800,20 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
     assert 100 / 3600 < (training.hours or 0) < SHARES["training"] * 180 / 3600 * 1.2
     assert training.epochs == 3_000  # at most
     assert result.epochs == 1  # of the training that stands for it
+
+
+def test_the_time_of_a_search_is_that_of_the_pictures_there_are(
+    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[tuple[int, int]] = []
+
+    def estimate(settings: Any, *_: object) -> float:
+        counts.append((settings.train_images, settings.test_images))
+        return 600.0
+
+    monkeypatch.setattr(design_plan, "training_seconds", estimate)
+    design(pictures, max_params="100K", hours=1.0, space=SPACE, image_size=64, out=tmp_path)
+    assert {*counts} == {(12, 3)}
 
 
 def test_networks_have_the_updates_that_pay_for_their_size(

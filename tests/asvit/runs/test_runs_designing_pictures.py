@@ -91,6 +91,23 @@ def test_a_list_that_is_missing_is_written_again_or_refused(
     assert "images.csv is missing, and the pictures in pictures give another one" in caplog.text
 
 
+def test_a_finished_design_is_shown_without_its_pictures(
+    stopped: Callable[[str], Path], fakes: Fakes, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = stopped("latency")
+    result = design("pictures", out="run", **LIMIT)
+    Path("pictures").rename("elsewhere")
+    fakes.calls.clear()
+    assert without_times(design("pictures", out="run", **LIMIT)) == without_times(result)
+    assert "no folder" not in caplog.text
+    table.unlink()
+    assert without_times(design("pictures", out="run", **LIMIT)) == without_times(result)
+    assert "no folder" in caplog.text
+    assert fakes.calls == []
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        design("pictures", out="run", fresh=True, **LIMIT)
+
+
 def names_of(text: str) -> list[str]:
     return [line.partition(",")[0] for line in text.splitlines()[2:]]
 

@@ -154,6 +154,16 @@ def test_a_folder_for_timm_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == {"run", "pets"}
 
 
+def test_a_copy_that_is_replaced_without_a_card_does_not_keep_the_old_one(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    export_network(str(run), to="pt2")
+    export_network(str(run), to="pt2", card=False, force=True)
+    assert names(run) == {"model.safetensors", "model.pt2"}
+    (run / "model.md").write_text("of a user")
+    export_network(str(run), to="pt2", card=False, force=True)
+    assert names(run) == {"model.safetensors", "model.pt2", "model.md"}
+
+
 @pytest.mark.parametrize("to", ["timm", "onnx", "pt2", "safetensors"])
 def test_the_card_has_the_digest_of_every_file(to: str, tmp_path: Path) -> None:
     made = export_network(weights=str(trained(tmp_path / "run")), to=to)

@@ -264,7 +264,7 @@ def _content() -> WeightsFile:
 
 
 @pytest.mark.parametrize(("reading", "channels"), [("", 3), (":grey", 1)])
-def test_pictures_of_a_design_are_those_of_its_list(
+def test_pictures_of_a_design_are_those_of_its_list_also_where_it_has_moved(
     reading: str, channels: int, folder: Path
 ) -> None:
     pictures = find_pictures(None, Path("run/model.safetensors"), _content())
@@ -291,6 +291,10 @@ def test_pictures_of_a_design_are_those_of_its_list(
         assert (len(found.trained), len(found.others)) == (48, 12)
         assert (found.trained.kind.channels, found.others.kind.channels) == (channels, channels)
     assert len(pictures.others) == 18
+    shutil.copytree("run", design / "training")
+    moved = design.rename(folder / "moved")
+    found = find_pictures(None, moved / "training" / "model.safetensors", _content())
+    assert (len(found.trained), len(found.others)) == (48, 12)
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,13 @@ def test_one_architecture_without_a_failure_has_no_spread() -> None:
     assert "fewer than two architectures" in str(facts)
 
 
+def test_a_seed_with_equal_accuracies_is_the_reason_for_no_noise_ceiling() -> None:
+    rows = [BuiltRow(str(one), 1, 1, (50.0, one)) for one in (51.0, 52.0)]
+    facts = next(iter(BuildRun.summary(replace(RIGHT[BuildResult][0], rows=rows))))
+    assert "'noise ceiling': 'a training seed with equal accuracies ranks nothing'" in str(facts)
+    assert "nan" not in str(facts)
+
+
 def test_a_failed_training_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
     result = build(tmp_path / "run")
     assert len(result.rows) == 6

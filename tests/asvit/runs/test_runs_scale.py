@@ -237,6 +237,14 @@ def test_real_growth_to_a_time_takes_each_time_once(tmp_path: Path, timed: list[
     assert dry_run(asked, tmp_path).cost is not None
 
 
+@pytest.mark.usefixtures("timed")
+def test_real_growth_to_a_time_that_ends_early_names_the_time(tmp_path: Path) -> None:
+    result = run_scaling(out=tmp_path / "run", **{**REAL, "budget": "5ms", "stop_within": 1e-6})
+    target = result.settings.targets[-1]
+    assert f"of {target} and can be built" in result.reason
+    assert result.reason.endswith(f" ({target} is 95% of 5ms, as times vary)")
+
+
 def test_real_growth_to_a_time_goes_on_with_the_processor_that_it_was_started_on(
     tmp_path: Path, timed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from asvit.core.settings import WrongOption
 from asvit.designs.settings import DesignSettings
 from asvit.reference.build_settings import BuildSettings
+from asvit.runs.search import SearchRun
 from asvit.search import MeasureSearchSettings, SearchSettings, TrainingSearchSettings
 
 
@@ -115,6 +117,20 @@ def test_a_limit_takes_the_place_of_the_width() -> None:
         == 16
     )
     assert made.training.width == 16
+
+
+@pytest.mark.parametrize("more", [{}, {"max_latency": "9ms"}, {"trainings": 9}])
+def test_a_multiple_of_widths_without_a_limit_is_refused_where_it_is_not_stored(
+    more: dict[str, Any],
+) -> None:
+    settings = SearchSettings.make(width_multiple=8, **more)
+    assert SearchSettings.from_json(settings.to_json()) == settings
+    message = "width_multiple=8 is for max_params and max_macs; give one of them, too"
+    with pytest.raises(WrongOption, match=message):
+        settings.check_used()
+    with pytest.raises(WrongOption, match=message):
+        SearchRun.make(width_multiple=8, **more).check()
+    SearchSettings.make(width_multiple=8, max_params="1M", **more).check_used()
 
 
 def test_a_limit_of_time_has_a_unit() -> None:

@@ -18,6 +18,12 @@ def test_models_take_the_image_size_asked_for(name):
     assert model(torch.randn(1, 3, 64, 64)).shape == (1, 5)
 
 
+def test_a_model_by_a_former_name_takes_the_image_size_asked_for():
+    with pytest.warns(UserWarning, match="deprecated model name vit_tiny_patch16_224_in21k"):
+        model = TimmModel("vit_tiny_patch16_224_in21k").build(image_size=64, num_classes=5)
+    assert model.eval()(torch.randn(1, 3, 64, 64)).shape == (1, 5)
+
+
 def test_tags_are_known_and_nothing_is_downloaded(went):
     assert is_timm_model("vit_tiny_patch16_224.augreg_in21k")
     assert TimmModel("vit_tiny_patch16_224.augreg_in21k").build().num_classes == 1000

@@ -13,12 +13,24 @@ from torch import Tensor, nn
 import asvit
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
+from asvit.spaces.families import TimmModel
 from asvit.training.distillation import Teacher, distillation_loss, load_teacher
-from asvit.training.pretrained import load_pretrained, weights_path
+from asvit.training.pretrained import load_pretrained, load_published, weights_path
 from asvit.training.settings import TrainSettings
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 CLASSES = ("a", "b", "c")
+
+
+def test_published_weights_leave_torchs_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    def create(name: str, *, pretrained: bool) -> nn.Module:
+        assert (name, pretrained) == ("resnet10t", True)
+        return nn.Linear(3, 4)
+
+    monkeypatch.setattr(timm, "create_model", create)
+    before = torch.random.get_rng_state()
+    load_published(TimmModel("resnet10t"))
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 class Seen(nn.Module):

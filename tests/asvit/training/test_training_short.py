@@ -181,6 +181,25 @@ def test_a_loss_that_is_not_finite_ends_training_with_the_reason(small: Labelled
     assert "in step 3" in fitted.reason
 
 
+def test_weights_that_the_last_step_breaks_are_the_reason(small: LabelledTensors) -> None:
+    class Breaking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.calls = linear(), 0
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            self.calls += 1
+            logits: Tensor = self.inner(pixels)
+            if self.calls == RECIPE.steps:
+                logits.register_hook(lambda gradient: gradient * math.nan)
+            return logits
+
+    fitted = fit(Breaking(), small, small, RECIPE, seed=0)
+    assert math.isnan(fitted.accuracy)
+    assert all(map(math.isfinite, fitted.losses))
+    assert fitted.reason == "after step 4 the weights are infinite or NaN"
+
+
 def test_crops_are_parts_of_the_image_at_its_size() -> None:
     ramp = torch.linspace(-1, 1, 32)
     across = ramp.expand(1, 32, 32)

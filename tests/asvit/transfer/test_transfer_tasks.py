@@ -21,7 +21,7 @@ from asvit.training.distributed import ProcessGroup
 from asvit.training.precision import autocast
 from asvit.transfer import session
 from asvit.transfer.detector import Detection, detector
-from asvit.transfer.segmenter import Segmentation, UperNet
+from asvit.transfer.segmenter import Segmentation, UperNet, shrunk_to_fit
 from asvit.transfer.session import _alike
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from tests.asvit.transfer.tiny_scenes import (
@@ -230,6 +230,16 @@ def test_long_images_keep_a_pixel_however_small_they_are_resized() -> None:
     varied, objects = task.transform(*v2.CenterCrop((4, 64))(*task.images[0]))
     assert varied.shape == (3, 64, 64)
     assert len(objects["boxes"]) == len(objects["labels"]) == len(objects["masks"])
+
+
+@pytest.mark.parametrize(
+    ("size", "fitted"), [((4, 196), (1, 32)), ((196, 4), (32, 1)), ((50, 70), (22, 32))]
+)
+def test_images_to_evaluate_on_fit_a_network_of_one_size(
+    size: tuple[int, int], fitted: tuple[int, int]
+) -> None:
+    image, annotation = shrunk_to_fit(torch.zeros(3, *size), "annotation", side=32)
+    assert (image.shape, annotation) == ((3, *fitted), "annotation")
 
 
 def test_splits_of_other_classes() -> None:

@@ -60,6 +60,25 @@ def test_merging_is_exact(branches, images):
 
 
 @torch.no_grad()
+@torch.no_grad()
+def test_merging_needs_float64_on_the_cpu_alone(monkeypatch):
+    """Apple's MPS has none; tensors that were moved to the CPU are copies here."""
+    layer = seen(BranchedMap(12, 7, 2), torch.randn(4, 5, 12))
+    moved, double = [], torch.Tensor.double
+
+    def cpu(tensor):
+        moved.append(tensor.clone())
+        return moved[-1]
+
+    def widened(tensor):
+        assert any(tensor is one for one in moved)
+        return double(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    monkeypatch.setattr(torch.Tensor, "double", widened)
+    assert layer.merged().weight.dtype == torch.float32
+
+
 def test_statistics_are_over_batch_and_tokens():
     norm, x = TokenBatchNorm(3), torch.randn(4, 5, 2, 3)
     flat = x.reshape(-1, 3)
