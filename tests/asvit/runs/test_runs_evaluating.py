@@ -277,6 +277,7 @@ def test_archives_are_tested_as_the_folder_of_their_pictures() -> None:
     broken = [(name, b"none" if name == "cat_1.png" else content) for name, content in files]
     result = asvit.test(f"wds:{shards(Path(), broken)}", weights="run", device="cpu", fresh=True)
     assert [*result.unreadable] == ["part-000.tar/cat_1.png"]
+    assert "'part-000.tar/cat_1.png'" in result.unreadable["part-000.tar/cat_1.png"]
 
 
 def listed(part: str) -> list[ListedImage]:
