@@ -81,7 +81,7 @@ class EvaluationAlgorithm(EvaluationRun):
     def load(self) -> Mapping[str, Any]:
         """The pictures, whose classes the network has to know, its weights and its device."""
         own, wanted = self.images.kind, self.classifier.kind
-        if own != wanted:
+        if own.content != wanted.content:
             raise ValueError(
                 f"{self.settings.data} has images of {own}, {self.settings.weights} is for "
                 f"{wanted}; test others"

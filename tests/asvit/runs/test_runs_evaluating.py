@@ -280,6 +280,15 @@ def test_archives_are_tested_as_the_folder_of_their_pictures() -> None:
     assert "'part-000.tar/cat_1.png'" in result.unreadable["part-000.tar/cat_1.png"]
 
 
+def test_pictures_may_be_read_in_another_way_than_those_of_the_training() -> None:
+    plain, same = (
+        asvit.test(data, weights="run", device="cpu") for data in ("photos", "photos:rgb")
+    )
+    assert same.answers == plain.answers
+    with pytest.raises(ValueError, match="has images of 8-bit grey, run is for 8-bit RGB; test"):
+        asvit.test("photos:grey", weights="run", device="cpu")
+
+
 def listed(part: str) -> list[ListedImage]:
     return [
         ListedImage(str(path), path.parent.name, part, path.stat().st_size, file_digest(path))
