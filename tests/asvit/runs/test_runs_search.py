@@ -164,6 +164,12 @@ def test_the_next_command_and_this_one_can_be_pasted(tmp_path: Path) -> None:
     )
 
 
+def test_a_seed_too_narrow_to_be_grown_is_trained_next(tmp_path: Path) -> None:
+    result = search(tmp_path, max_params="80K", image_size=32)
+    assert int(result.seed_architecture.rpartition(",")[2]) < 8  # a quarter has too few heads
+    assert result.next_command == f"asvit train {tmp_path} --image-size 32"
+
+
 def test_the_table_is_there_from_the_first_step_and_whole_when_going_on(tmp_path: Path) -> None:
     lengths = []
 
