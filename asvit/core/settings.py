@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
 
 from asvit.core.codec import MALFORMED, OTHER_VERSION, is_of, to_json
 from asvit.core.console import quantity
+from asvit.core.files import expanded, split_reading
 from asvit.core.versions import changed_versions, versions
 from proxies.messages import first_line, unknown
 from proxies.registry import Registry
@@ -422,19 +423,20 @@ def _is_place(settings: Settings, name: str) -> bool:
 
 
 def _same_place(first: object, second: object) -> bool:
-    """Whether two texts are paths to the same file or folder."""
+    """Whether two texts are paths to the same file or folder, of images read in the same way."""
     try:
-        return Path(str(first)).expanduser().samefile(Path(str(second)).expanduser())
-    except (OSError, ValueError, RuntimeError):
+        (old, way), (new, other_way) = (split_reading(str(each)) for each in (first, second))
+        return way == other_way and expanded(old).samefile(expanded(new))
+    except (OSError, ValueError):
         return False
 
 
 def _has_moved(before: object, now: object) -> bool:
     """Whether a path is there, and the one before it is gone."""
     try:
-        old, new = (Path(str(each)).expanduser() for each in (before, now))
+        old, new = (expanded(split_reading(str(each))[0]) for each in (before, now))
         return new.exists() and not old.exists()
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, ValueError):
         return False
 
 

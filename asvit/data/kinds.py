@@ -1,7 +1,7 @@
 """What the images of a set have in common: channels, type of numbers, how their files are read."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 import numpy as np
@@ -78,6 +78,11 @@ class ImageKind:
         """The kind without its channels, as files of weights have it; empty for pictures."""
         return "" if self == PICTURES else f"{self.dtype} {self.reading}".rstrip()
 
+    @property
+    def content(self) -> Self:
+        """The kind of what is read, in whatever way."""
+        return replace(self, reading="")
+
     @classmethod
     def of(cls, stored: str, channels: int) -> Self:
         """The inverse of :attr:`stored`."""
@@ -93,6 +98,8 @@ PICTURES: Final = ImageKind()
 def the_same(kinds: Iterable[tuple[str, ImageKind]], source: str) -> ImageKind:
     """The one kind of images that are given with their names; that of pictures if there are none.
 
+    They may have been read in several ways.
+
     Raises:
         ValueError: If there are several; it names an image of each of two.
     """
@@ -100,7 +107,7 @@ def the_same(kinds: Iterable[tuple[str, ImageKind]], source: str) -> ImageKind:
     for name, kind in kinds:
         if first is None:
             first = name, kind
-        elif kind != first[1]:
+        elif kind.content != first[1].content:
             some_pictures = first[1].picture or kind.picture
             raise ValueError(
                 f"{source} mixes kinds of images: {shown(first[0])} ({first[1]}) and "

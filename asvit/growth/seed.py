@@ -23,8 +23,8 @@ from scaling.shapes import Shape, shape_of
 class GrowthSeed:
     """The architecture that a scaling starts from, at other depths and widths.
 
-    ValueError is raised where it has none, does not fit the image sizes, cannot be built at the
-    measured width, or the budget, if it is no time, is out of its reach.
+    ValueError is raised where it has none, does not fit the image sizes, or cannot be built at the
+    measured width.
     """
 
     def __init__(self, settings: ScaleSettings) -> None:
@@ -38,8 +38,6 @@ class GrowthSeed:
         for side in (settings.image_size, settings.count_size):
             self.space.check(self._seed, side)
         self._check_measured_width()
-        if not settings.timed:
-            self.check_budget()
 
     def name(
         self, depths: tuple[int, ...], width: int, expansions: tuple[int, ...] | None = None

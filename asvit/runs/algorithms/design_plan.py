@@ -576,8 +576,10 @@ class DesignPlan:
             **weights,
             hours=choice.hours,
             train_on_validation=True,
-            # Their accuracy says nothing any more.
-            validation_images=self._classes,
+            # Their accuracy says nothing any more. A part for it may have fewer.
+            validation_images=min(
+                self._classes, self.results.pictures.validation or self._classes
+            ),
         )
 
     def _training(

@@ -81,7 +81,7 @@ class EvaluationAlgorithm(EvaluationRun):
     def load(self) -> Mapping[str, Any]:
         """The pictures, whose classes the network has to know, its weights and its device."""
         own, wanted = self.images.kind, self.classifier.kind
-        if own != wanted:
+        if own.content != wanted.content:
             raise ValueError(
                 f"{self.settings.data} has images of {own}, {self.settings.weights} is for "
                 f"{wanted}; test others"
@@ -169,7 +169,8 @@ class EvaluationAlgorithm(EvaluationRun):
     def _outputs(self, tell: Tell) -> tuple[dict[int, Tensor], dict[int, str], dict[str, str]]:
         """Logits and digests of the pictures by their places, and why others have none."""
         images, logits = self.images, dict[int, Tensor]()
-        root = f"{getattr(images, 'root', '')}{os.sep}"  # which others need not know
+        root = getattr(images, "root", None)  # which others need not know; archives have none
+        prefix = "" if root is None else f"{root}{os.sep}"
         digests, unreadable = dict[int, str](), dict[str, str]()
         names = [str(images.path(place) or images.name(place)) for place in range(len(images))]
 
@@ -186,7 +187,7 @@ class EvaluationAlgorithm(EvaluationRun):
                 logits[place] = output
             else:
                 logger.warning("%s", output)
-                unreadable[images.name(place)] = output.replace(root, "")
+                unreadable[images.name(place)] = output.replace(prefix, "")
             tell(Progress("picture", place + 1, len(images)))
         return logits, digests, unreadable
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -14,6 +15,7 @@ from asvit.core.results import Result
 from asvit.core.settings import MeasuringSettings, Settings, check_same_device
 from asvit.core.store import Store
 from asvit.core.versions import measure_versions
+from asvit.data.training_sets import class_count
 from asvit.executors.placement import cluster_of, device_of, gpu_models
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs.checks import check_stay
@@ -50,11 +52,19 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
 
     @property
     def training_command(self) -> str:
-        """What trains the architecture of the finished run, on the images it was measured on."""
+        """What trains the architecture of the finished run, on the images it was measured on.
+
+        Without classes, as noise is, they are nothing to train on.
+        """
         words, usual = ["asvit", "train", str(self.folder)], MeasuringSettings()
-        for name in ("data", "image_size", "seed", "device"):
-            value = getattr(self.settings, name)
-            if value not in (getattr(usual, name), "gaussian"):  # noise has no classes
+        values = {
+            name: getattr(self.settings, name) for name in ("data", "image_size", "seed", "device")
+        }
+        with suppress(ImportError, OSError, ValueError):  # the training says what is wrong
+            if class_count(values["data"]) is None:
+                values["data"] = usual.data
+        for name, value in values.items():
+            if value != getattr(usual, name):
                 words += [f"--{name.replace('_', '-')}", str(value)]
         return shlex.join(words)
 

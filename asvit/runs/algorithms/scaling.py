@@ -81,7 +81,9 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         """Refuse unknown measures, and a start that cannot be grown as asked."""
         super().check()
         self.settings.check_used()
-        _ = self.growable
+        growable = self.growable
+        if not self.settings.timed:
+            growable.check_budget()
         directions(self.settings.proxies)
 
     @cached_property

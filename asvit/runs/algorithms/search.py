@@ -23,6 +23,7 @@ from asvit.core.secrets import public_url
 from asvit.core.settings import ELSEWHERE, MeasuringSettings, fields_of
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of
+from asvit.growth.seed import GrowthSeed
 from asvit.reference import REFERENCES
 from asvit.reference.build import accuracies_in_words
 from asvit.reference.findings import LEAST_TRAININGS
@@ -346,6 +347,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         same = {name: getattr(self.settings, name) for name in names}
         try:
             scaling = ScaleRun.make(architecture=arch, budgets=next_budget(params), **same)
+            GrowthSeed(scaling.settings)  # below a limit it may be too narrow to be measured
         except ValueError:
             return self.training_command
         return scaling.command_line()

@@ -138,6 +138,19 @@ def test_two_paths_to_the_same_are_no_other_settings(tmp_path: Path) -> None:
             check_same_settings(tmp_path, kept, MeasuringSettings(data=other))
 
 
+def test_two_paths_to_the_same_may_end_in_the_same_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    kept = MeasuringSettings(data="pictures:grey")
+    for same in (f"{tmp_path}/pictures:grey", "./pictures:grey"):
+        check_same_settings(tmp_path, kept, MeasuringSettings(data=same))
+    for other in ("./pictures", "./pictures:rgb"):
+        with pytest.raises(ValueError, match=f"data pictures:grey .now {other}"):
+            check_same_settings(tmp_path, kept, MeasuringSettings(data=other))
+
+
 def test_paths_become_texts_and_other_objects_are_refused_in_a_line() -> None:
     settings = MeasuringSettings(data=Path("pictures") / "cats")
     assert settings == MeasuringSettings(data=str(Path("pictures", "cats")))

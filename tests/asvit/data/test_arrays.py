@@ -477,6 +477,18 @@ def test_parts_of_other_kinds_are_refused(tmp_path: Path) -> None:
         open_training_sets(str(tmp_path / "set"), image_size=32, seed=0)
 
 
+def test_parts_of_one_kind_may_be_read_in_several_ways(tmp_path: Path) -> None:
+    plain, deep = tmp_path / "plain", tmp_path / "deep"
+    for label in ("a", "b"):
+        (plain / label).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(plain / label / "0.png")
+        write(deep / label / "0", values((16, 16, 1), "uint16"), "png")
+    sets = open_training_sets(str(plain), validation=f"{deep}:rgb", image_size=16, seed=0)
+    assert (sets.kind, sets.validation.kind) == (ImageKind(), ImageKind(reading=RGB))
+    with pytest.raises(ValueError, match=r"8-bit RGB\) and .*\(1 channel of uint16\); use one"):
+        open_training_sets(str(plain), validation=str(deep), image_size=16, seed=0)
+
+
 def test_grey_pictures_as_one_channel(tmp_path: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 256, (2, 16, 12), np.uint8)
     for place, image in enumerate(grey):

@@ -998,6 +998,19 @@ def test_weights_of_the_last_round_go_on_if_they_tell_how_they_will_end(
     assert again.new_head == (weights is None)
 
 
+def test_the_training_wants_no_more_pictures_for_validation_than_there_are(tmp_path: Path) -> None:
+    settings = DesignSettings(data="digits", max_macs=10_000_000, balance="none")
+    network = entry("resnet", architecture="timm:resnet18")
+    for validation, count in ((0, 5), (60, 5), (3, 3)):
+        facts = picture_facts("abcde", 300, validation=validation, sizes=[60] * 5)
+        results = last_round(facts, [network], [50.0])
+        results["choice"] = Choice(
+            winner="finalist-1", by_hand=None, accuracies={}, epochs=9, seconds={}
+        )
+        plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
+        assert plan.training().settings.validation_images == count
+
+
 def test_finalists_are_trained_equally_long_where_time_is_short(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:

@@ -277,6 +277,16 @@ def test_archives_are_tested_as_the_folder_of_their_pictures() -> None:
     broken = [(name, b"none" if name == "cat_1.png" else content) for name, content in files]
     result = asvit.test(f"wds:{shards(Path(), broken)}", weights="run", device="cpu", fresh=True)
     assert [*result.unreadable] == ["part-000.tar/cat_1.png"]
+    assert "'part-000.tar/cat_1.png'" in result.unreadable["part-000.tar/cat_1.png"]
+
+
+def test_pictures_may_be_read_in_another_way_than_those_of_the_training() -> None:
+    plain, same = (
+        asvit.test(data, weights="run", device="cpu") for data in ("photos", "photos:rgb")
+    )
+    assert same.answers == plain.answers
+    with pytest.raises(ValueError, match="has images of 8-bit grey, run is for 8-bit RGB; test"):
+        asvit.test("photos:grey", weights="run", device="cpu")
 
 
 def listed(part: str) -> list[ListedImage]:

@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from PIL import Image
 
 from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
@@ -160,6 +161,20 @@ def test_the_next_command_and_this_one_can_be_pasted(tmp_path: Path) -> None:
         "asvit search --proxy length_distortion --steps 6 --space asvit-tiny --seed 7 "
         f"--out '{tmp_path}/my run'"
     )
+
+
+def test_a_seed_too_narrow_to_be_grown_is_trained_next(tmp_path: Path) -> None:
+    result = search(tmp_path, max_params="80K", image_size=32)
+    assert int(result.seed_architecture.rpartition(",")[2]) < 8  # a quarter has too few heads
+    assert result.next_command == f"asvit train {tmp_path} --image-size 32"
+
+
+def test_pictures_without_classes_are_nothing_to_train_on_next(tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    Image.new("RGB", (40, 40)).save(flat / "0.png")
+    result = search(tmp_path / "run", max_params="80K", image_size=32, data=str(flat))
+    assert result.next_command == f"asvit train {tmp_path / 'run'} --image-size 32"
 
 
 def test_the_table_is_there_from_the_first_step_and_whole_when_going_on(tmp_path: Path) -> None:
