@@ -46,7 +46,7 @@ import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from functools import cached_property
 from pathlib import Path
@@ -69,13 +69,14 @@ def cases(**factors: Iterable[object]) -> list[Case]:
     return [dict(zip(factors, chosen, strict=True)) for chosen in levels]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Study(Generic[R]):
     """What is compared, and the file of its rows.
 
     Attributes:
         row: Dataclass of a row, of texts and numbers: first what identifies it, then its values.
-        table: CSV file, in the order in which values come up in ``cases``.
+        table: CSV file, in the order in which values come up in ``cases``; a command line may
+            name another.
         cases: All cases.
         measure: Computes the values of a case, given as keywords. For several processes it is a
             function of a module.
@@ -135,8 +136,8 @@ class Study(Generic[R]):
         chosen = [case for case in self.cases if all(_is_of(case, one) for one in options.only)]
         if not chosen:
             raise SystemExit(f"no case is {' and '.join(options.only)}")
-        study = replace(self, table=options.table)
-        return study.rows() if options.print else study.run(options.jobs, chosen)
+        self.table = options.table  # that of the tables that are printed next, too
+        return self.rows() if options.print else self.run(options.jobs, chosen)
 
     def _store(self, case: Case, values: Case) -> None:
         """Add a row to the file, which other processes may change, too."""

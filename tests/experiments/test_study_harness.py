@@ -126,6 +126,17 @@ def test_a_command_computes_a_part_and_prints_the_rest(tmp_path: Path, script: S
         script(main, "--only sed=1")
 
 
+def test_tables_of_a_command_are_of_the_file_that_it_names(tmp_path: Path, script: Script) -> None:
+    whole = study(tmp_path / "table.csv")
+
+    def main() -> None:
+        whole.main(__doc__)
+        sys.stdout.write(f"{len(whole.rows())} rows\n")  # as functions that make tables read them
+
+    assert script(main, f"--only seed=0 --table {tmp_path / 'other.csv'}").endswith("8 rows\n")
+    assert not (tmp_path / "table.csv").exists()
+
+
 def test_intervals_are_students_of_pairs_and_else_welchs() -> None:
     ours, theirs = [80.0, 84.0, 85.0], [78.0, 83.0, 82.0]
     rows, others = (
