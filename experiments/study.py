@@ -124,8 +124,11 @@ class Study(Generic[R]):
                         self._store(case, done.result())
         return self.rows()
 
-    def main(self, doc: str | None) -> list[R]:
-        """Read the command line, compute what is asked for, and return all rows."""
+    def main(self, doc: str | None, *others: "Study[Any]") -> list[R]:
+        """Read the command line, compute what is asked for, and return all rows.
+
+        ``others`` are computed, too, unless only some cases are asked for.
+        """
         parser = argparse.ArgumentParser(description=doc)
         add_table_options(parser, self.table)
         parser.add_argument("--jobs", type=int, default=1, help="processes")
@@ -137,7 +140,12 @@ class Study(Generic[R]):
         if not chosen:
             raise SystemExit(f"no case is {' and '.join(options.only)}")
         self.table = options.table  # that of the tables that are printed next, too
-        return self.rows() if options.print else self.run(options.jobs, chosen)
+        if options.print:
+            return self.rows()
+        rows = self.run(options.jobs, chosen)
+        for other in () if options.only else others:
+            other.run(options.jobs)
+        return rows
 
     def _store(self, case: Case, values: Case) -> None:
         """Add a row to the file, which other processes may change, too."""

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,15 @@ def test_a_command_computes_a_part_and_prints_the_rest(tmp_path: Path, script: S
         script(main, "--only seed=9")
     with pytest.raises(SystemExit, match=r"no column 'sed'; columns: pictures, family, stem"):
         script(main, "--only sed=1")
+
+
+@pytest.mark.parametrize(("line", "rows"), [("--print", 0), ("--only seed=0", 0), ("", 24)])
+def test_other_studies_of_a_command_are_computed_with_all_cases(
+    tmp_path: Path, script: Script, line: str, rows: int
+) -> None:
+    other = study(tmp_path / "other.csv")
+    script(partial(study(tmp_path / "table.csv").main, __doc__, other), line)
+    assert len(other.rows()) == rows
 
 
 def test_tables_of_a_command_are_of_the_file_that_it_names(tmp_path: Path, script: Script) -> None:
