@@ -405,6 +405,25 @@ def test_a_swin_without_positions_never_learns_them() -> None:
     assert not any(one.requires_grad or one.any() for one in biases)
 
 
+def test_seconds_of_a_short_training_are_those_of_the_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+
+    def passes(seconds: float) -> SimpleNamespace:
+        clock[0] += seconds
+        return SimpleNamespace(accuracy=50.0)
+
+    def trainer(_data: str, _fidelity: str) -> Any:
+        passes(100)  # pictures are loaded
+        return lambda _training: passes(7)
+
+    monkeypatch.setattr(study_fidelity, "_trainer", trainer)
+    monkeypatch.setattr(study_fidelity, "time", SimpleNamespace(process_time=lambda: clock[0]))
+    row = study_fidelity.train("digits", "350 steps", "4,2,3|4,1,2|4,1,4|4,1,6|32,16", 0)
+    assert row == {"accuracy": 50.0, "seconds": 7.0}
+
+
 def test_short_trainings_are_ranked_with_longer_ones(
     monkeypatch: pytest.MonkeyPatch, script: Script, tmp_path: Path
 ) -> None:
