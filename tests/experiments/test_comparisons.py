@@ -114,7 +114,8 @@ def test_outcomes_are_trained_once_each_and_kept(
         return SimpleNamespace(seed_architecture=best.architecture, finalists=[likeliest, other])
 
     monkeypatch.setattr(asvit, "run_search", searched, raising=False)
-    line = "--searches 2 --steps 7 --random 2 --table table.csv --trainings"
+    monkeypatch.setattr(compare_outcomes, "STEPS", 7)
+    line = "--searches 2 --random 2 --table table.csv --trainings"
     script(compare_outcomes.main, f"{line} 1")
     monkeypatch.setattr(asvit, "run_search", None)  # the table has what the searches found
     line = f"{line} 2"
@@ -134,12 +135,13 @@ def test_outcomes_are_trained_once_each_and_kept(
 
 
 @pytest.mark.usefixtures("small")
-def test_finalists_are_measured_once_more(script: Script) -> None:
+def test_finalists_are_measured_once_more(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
+    monkeypatch.setattr(compare_outcomes, "STEPS", 3)
     write_rows(
         Path("table.csv"),
         [TrainedRow(k, n, "x", 0, 50.0 + n) for k in compare_outcomes.KINDS for n in (0, 1)],
     )
-    line = "--print --finalists --searches 1 --steps 3 --networks 1 --table table.csv"
+    line = "--print --finalists --searches 1 --networks 1 --table table.csv"
     printed = script(compare_outcomes.main, line).splitlines()
     for kind, text in zip(
         ("policy's likeliest", "best measured", "measured again"), printed[-3:], strict=True
@@ -184,8 +186,11 @@ def test_a_network_that_several_growths_end_in_counts_once() -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_growths_to_one_budget_are_trained(script: Script, trained: list[Any]) -> None:
-    line = "--growths 1 --random 2 --trainings 1 --budget 600K --table table.csv"
+def test_growths_to_one_budget_are_trained(
+    monkeypatch: pytest.MonkeyPatch, script: Script, trained: list[Any]
+) -> None:
+    monkeypatch.setattr(compare_growths, "BUDGET", "600K")
+    line = "--growths 1 --random 2 --trainings 1 --table table.csv"
     printed = script(compare_growths.main, line).splitlines()
     rows = read_rows("table.csv")
     assert [row["kind"] for row in rows] == [
