@@ -199,6 +199,14 @@ def load_task(name: str, *, selection: bool = False) -> tuple[Task, Parts]:
     return task, task.load(PICTURES / folder)
 
 
+def limits_of(space: str, side: int, classes: int, **limits: Any) -> Limits:
+    """What makes networks of a space as wide as limits allow."""
+    settings = TrainingSearchSettings(
+        trainings=1, space=space, image_size=side, classes=classes, **limits
+    )
+    return Limits(load_space(space), settings)
+
+
 @cache
 def widest_by_hand(
     family: str, side: int, classes: int, *, depths: tuple[int, ...] = (), **limits: Any
@@ -208,13 +216,10 @@ def widest_by_hand(
     It has its own blocks in each stage, unless others are given.
     """
     space = load_space(family)
-    settings = TrainingSearchSettings(
-        trainings=1, space=family, image_size=side, classes=classes, **limits
-    )
     arch = space.parse(space.by_hand[0])
     if depths:
         arch = replace(arch, depths=depths)
-    return str(Limits(space, settings).network(arch))
+    return str(limits_of(family, side, classes, **limits).network(arch))
 
 
 def widest_published(family: str, side: int, classes: int, **limits: Any) -> str:
