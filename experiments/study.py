@@ -270,17 +270,19 @@ def gains(
 ) -> str:
     """How many points every level of ``factor`` is ahead of its level ``base``, as Markdown.
 
-    A cell compares rows that agree in ``lines`` and ``column``; see :func:`gain`.
+    A cell compares rows that agree in ``lines`` and ``column``, and is empty without a pair; see
+    :func:`gain`.
     """
     bases = grouped([row for row in rows if getattr(row, factor) == base], (*lines, column))
 
     def cell(own: Sequence[R]) -> str:
         (key,) = grouped(own, (*lines, column))
-        there = key in bases
-        return in_a_cell(gain(own, bases[key], pair=pair, value=value)) if there else ""
+        others = bases.get(key, [])
+        pairs = grouped(own, pair).keys() & grouped(others, pair).keys()
+        return in_a_cell(gain(own, others, pair=pair, value=value)) if pairs else ""
 
-    others = [row for row in rows if getattr(row, factor) != base]
-    return pivot(others, (*lines, factor), column, cell)
+    levels = [row for row in rows if getattr(row, factor) != base]
+    return pivot(levels, (*lines, factor), column, cell)
 
 
 def points(estimate: Estimate) -> tuple[str, str]:

@@ -179,3 +179,6 @@ def test_tables_have_a_line_for_each_combination(tmp_path: Path) -> None:
         "| vit | conv | **+3.0 (+3.0 to +3.0)** | **+3.0 (+3.0 to +3.0)** |",
         "| resnet | conv | **+3.0 (+3.0 to +3.0)** | **+3.0 (+3.0 to +3.0)** |",
     ]
+    apart = [row for row in rows if row.seed == (row.stem == "conv")]  # no seed has both stems
+    lines = gains(apart, "stem", "patch", lines=["family"], column="pictures").splitlines()
+    assert lines[2:] == ["| vit | conv |  |  |", "| resnet | conv |  |  |"]
