@@ -28,8 +28,6 @@ import asvit
 from asvit.architectures.genotype import Genotype
 from asvit.executors import Workers
 from asvit.reference.intervals import Estimate, around
-from asvit.search import SearchSettings
-from asvit.search.limits import Limits
 from asvit.spaces import build, load_space
 from experiments import study
 from experiments.study import (
@@ -46,7 +44,7 @@ from experiments.study import (
     train_kinds,
 )
 from experiments.tables import markdown, read_rows
-from experiments.tasks import TASKS, Task, fit_fresh
+from experiments.tasks import TASKS, Task, fit_fresh, limits_of
 from proxies import Cost, count
 from proxies.evaluation import seed_for
 from proxies.messages import unknown
@@ -209,8 +207,7 @@ def _kinds_of(options: argparse.Namespace, folder: Path) -> Kinds:
 
 def widest(text: str) -> str:
     """The architecture as wide as the cap allows."""
-    below = SearchSettings.make(trainings=1, image_size=SIDE, classes=CLASSES, max_macs=CAP)
-    return str(Limits(load_space("asvit"), below).network(Genotype.parse(text)))
+    return str(limits_of("asvit", SIDE, CLASSES, max_macs=CAP).network(Genotype.parse(text)))
 
 
 def tables(rows: Sequence[Row]) -> str:

@@ -37,6 +37,7 @@ from proxies import Cost
 GROWN, AT_RANDOM = "grown", "grown at random"
 STARTS = {"published": PUBLISHED, "searched": PICKED}  # to the kind of it in outcomes.csv
 TABLE = Path(__file__).with_name("growths.csv")
+BUDGET = "1.5M"
 MEASURED = at_own_size(RECIPE.image_size, RECIPE.classes)
 
 
@@ -55,7 +56,6 @@ def _options() -> argparse.Namespace:
     parser = kinds_parser(__doc__, out="compare-growths", table=TABLE)
     parser.add_argument("--growths", type=int, default=3, help="growths by the measures")
     parser.add_argument("--random", type=int, default=5, help="random growths of each start")
-    parser.add_argument("--budget", default="1.5M")
     return parser.parse_args()
 
 
@@ -63,7 +63,7 @@ def _kinds_of(options: argparse.Namespace) -> Kinds:
     kinds = {}
     for name, (text, _) in _starts().items():
         kinds[f"{name}, {GROWN}"] = options.growths, partial(_grown, options, name, text)
-        kinds[f"{name}, {AT_RANDOM}"] = options.random, partial(_grown_at_random, options, text)
+        kinds[f"{name}, {AT_RANDOM}"] = options.random, partial(_grown_at_random, text)
     return kinds
 
 
@@ -76,11 +76,11 @@ def _starts() -> Mapping[str, tuple[str, Sequence[float]]]:
 
 def _grown(options: argparse.Namespace, name: str, text: str, seed: int) -> str:
     out = options.out / f"{name}-seed{seed}"
-    return grown(text, out, budget=options.budget, seed=seed, **MEASURED)
+    return grown(text, out, budget=BUDGET, seed=seed, **MEASURED)
 
 
-def _grown_at_random(options: argparse.Namespace, text: str, number: int) -> str:
-    settings = ScaleSettings.make(architecture=text, budgets=options.budget, **MEASURED)
+def _grown_at_random(text: str, number: int) -> str:
+    settings = ScaleSettings.make(architecture=text, budgets=BUDGET, **MEASURED)
     return grown_at_random(settings, number)
 
 

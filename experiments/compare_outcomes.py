@@ -48,6 +48,7 @@ POLICY, PICKED, BEST, PUBLISHED = (
 )  # fmt: skip
 KINDS = (POLICY, PICKED, BEST, RANDOM, PUBLISHED)
 TABLE = Path(__file__).with_name("outcomes.csv")
+STEPS = 500  # draws of each search
 
 
 def main() -> None:
@@ -71,7 +72,6 @@ def trainer() -> Callable[[str, int], float]:
 def _options() -> argparse.Namespace:
     parser = kinds_parser(__doc__, out="compare-outcomes", table=TABLE)
     parser.add_argument("--searches", type=int, default=5, help="seeds 0, 1, ... of each kind")
-    parser.add_argument("--steps", type=int, default=500, help="draws of each search")
     parser.add_argument("--random", type=int, default=10, help="plain random draws")
     parser.add_argument("--finalists", action="store_true", help="measure finalists once more")
     parser.add_argument("--networks", type=int, default=16, help="to measure finalists once more")
@@ -107,7 +107,7 @@ def search(options: argparse.Namespace, controller: str, seed: int) -> SearchRes
         preset="quick",
         image_size=RECIPE.image_size,
         controller=controller,
-        steps=options.steps,
+        steps=STEPS,
         seed=seed,
         out=options.out / f"{controller}-seed{seed}",
         workers=Workers(jobs=1),

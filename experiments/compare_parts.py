@@ -21,8 +21,6 @@ from asvit.architectures.genotype import Genotype
 from asvit.architectures.parts import Parts
 from asvit.models.asvit import AsViT
 from asvit.reference.variance import variance_components
-from asvit.search.limits import Limits
-from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
 from experiments.study import (
     Study,
@@ -36,7 +34,7 @@ from experiments.study import (
     share_cells,
 )
 from experiments.tables import markdown
-from experiments.tasks import AUGMENTATION, fit_fresh, load_task
+from experiments.tasks import AUGMENTATION, fit_fresh, limits_of, load_task
 
 BASE, TOGETHER = "published", "conv, linear"
 _ALONE = Parts(init="width")  # the published parts, with weights that a narrow network can train
@@ -88,14 +86,8 @@ def train(pictures: str, parts: str, topology: int) -> Mapping[str, object]:
     """The accuracy of a topology made of some parts."""
     (steps, most, augmentation), (task, images) = SETS[pictures], load_task(pictures)
     wanted = replace(topologies()[topology], parts=PARTS[parts])
-    limits = TrainingSearchSettings(
-        trainings=1,
-        space="asvit-parts",
-        image_size=task.side,
-        classes=images.classes,
-        max_macs=most,
-    )
-    chosen = Limits(load_space("asvit-parts"), limits).network(wanted)
+    limits = limits_of("asvit-parts", task.side, images.classes, max_macs=most)
+    chosen = limits.network(wanted)
     recipe = task.recipe(steps, batch_size=32 if task.side > 32 else 64)
     recipe = replace(recipe, **augmentation)
     fresh = partial(AsViT, chosen, img_size=task.side, num_classes=images.classes)

@@ -24,13 +24,13 @@ from asvit.core.run_files import TRIALS
 from asvit.runs.evolution import evolve_supernet
 from asvit.runs.supernet import train_supernet
 from asvit.spaces import load_space
-from asvit.spaces.architectures import build_on_meta
 from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import SupernetTraining
 from asvit.training.supernets.splits import Splits, load_splits
 from experiments.study import Case, Study, cases, gain, grouped, points
 from experiments.tables import markdown
+from experiments.tasks import limits_of
 from proxies import count
 from proxies.evaluation import seed_for
 
@@ -140,23 +140,11 @@ def at_limit(text: str, settings: SupernetSettings, num_classes: int, limit: int
     Raises:
         ValueError: If the smallest width exceeds it.
     """
-    space = load_space(settings.space)
-    path = space.parse(text)
-
-    def fits(width: int) -> bool:
-        wider = str(path.with_(width=width))
-        network = build_on_meta(wider, image_size=settings.image_size, num_classes=num_classes)
-        return count(network, settings.image_size).macs <= limit
-
-    low = high = path.heads[0]
-    if not fits(low):
-        raise ValueError(f"{text} takes more than {limit:,} multiply-adds at its smallest width")
-    while fits(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return str(path.with_(width=low))
+    limits = limits_of(settings.space, settings.image_size, num_classes, max_macs=limit)
+    path = limits.network(load_space(settings.space).parse(text))
+    if excess := limits.excess(path, as_is=True):
+        raise ValueError(f"{text} has at its smallest width {excess.reason}")
+    return str(path)
 
 
 def table() -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import asvit
 from asvit.predictor.validation import Rival
 from asvit.reference import REFERENCES, ReferenceTable, load_reference
+from asvit.reference.findings import highest
 from asvit.reference.statistics import kendall
 from experiments.ranking import stored_values
 from experiments.study import Case, Study, grouped
@@ -83,7 +84,7 @@ def best_measure(table: ReferenceTable, target: str) -> tuple[str, float]:
     """The measure with the highest tau on a whole table, and that tau."""
     stored, accuracies = stored_values(table), table.accuracies[target]
     taus = {measure: kendall(stored[measure], accuracies) for measure in MEASURES}
-    best = max(taus, key=lambda measure: taus[measure])
+    best = highest(taus)
     return best, taus[best]
 
 

@@ -46,7 +46,7 @@ import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from functools import cached_property
 from pathlib import Path
@@ -69,13 +69,14 @@ def cases(**factors: Iterable[object]) -> list[Case]:
     return [dict(zip(factors, chosen, strict=True)) for chosen in levels]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Study(Generic[R]):
     """What is compared, and the file of its rows.
 
     Attributes:
         row: Dataclass of a row, of texts and numbers: first what identifies it, then its values.
-        table: CSV file, in the order in which values come up in ``cases``.
+        table: CSV file, in the order in which values come up in ``cases``; a command line may
+            name another.
         cases: All cases.
         measure: Computes the values of a case, given as keywords. For several processes it is a
             function of a module.
@@ -123,8 +124,11 @@ class Study(Generic[R]):
                         self._store(case, done.result())
         return self.rows()
 
-    def main(self, doc: str | None) -> list[R]:
-        """Read the command line, compute what is asked for, and return all rows."""
+    def main(self, doc: str | None, *others: "Study[Any]") -> list[R]:
+        """Read the command line, compute what is asked for, and return all rows.
+
+        ``others`` are computed, too, unless only some cases are asked for.
+        """
         parser = argparse.ArgumentParser(description=doc)
         add_table_options(parser, self.table)
         parser.add_argument("--jobs", type=int, default=1, help="processes")
@@ -135,8 +139,13 @@ class Study(Generic[R]):
         chosen = [case for case in self.cases if all(_is_of(case, one) for one in options.only)]
         if not chosen:
             raise SystemExit(f"no case is {' and '.join(options.only)}")
-        study = replace(self, table=options.table)
-        return study.rows() if options.print else study.run(options.jobs, chosen)
+        self.table = options.table  # that of the tables that are printed next, too
+        if options.print:
+            return self.rows()
+        rows = self.run(options.jobs, chosen)
+        for other in () if options.only else others:
+            other.run(options.jobs)
+        return rows
 
     def _store(self, case: Case, values: Case) -> None:
         """Add a row to the file, which other processes may change, too."""
@@ -261,17 +270,19 @@ def gains(
 ) -> str:
     """How many points every level of ``factor`` is ahead of its level ``base``, as Markdown.
 
-    A cell compares rows that agree in ``lines`` and ``column``; see :func:`gain`.
+    A cell compares rows that agree in ``lines`` and ``column``, and is empty without a pair; see
+    :func:`gain`.
     """
     bases = grouped([row for row in rows if getattr(row, factor) == base], (*lines, column))
 
     def cell(own: Sequence[R]) -> str:
         (key,) = grouped(own, (*lines, column))
-        there = key in bases
-        return in_a_cell(gain(own, bases[key], pair=pair, value=value)) if there else ""
+        others = bases.get(key, [])
+        pairs = grouped(own, pair).keys() & grouped(others, pair).keys()
+        return in_a_cell(gain(own, others, pair=pair, value=value)) if pairs else ""
 
-    others = [row for row in rows if getattr(row, factor) != base]
-    return pivot(others, (*lines, factor), column, cell)
+    levels = [row for row in rows if getattr(row, factor) != base]
+    return pivot(levels, (*lines, factor), column, cell)
 
 
 def points(estimate: Estimate) -> tuple[str, str]:

@@ -196,7 +196,8 @@ def table(limit: str = _LIMIT) -> str:
 def ahead(limit: str = _LIMIT, design: str = "design") -> str:
     """Points that designs are ahead of others and of those by hand, as Markdown.
 
-    Rows are paired by seed and processor; the last column has the mean over the sets of pictures.
+    Rows are paired by seed, and by processor where they name it; the last column has the mean over
+    the sets of pictures.
     """
     known = _known(limit)
     sets = [one for one in SETS if (design, one) in known]
@@ -243,7 +244,7 @@ def mean_over_sets(differences: Sequence[ArrayLike]) -> Estimate:
 
 
 def _differences(rows: Sequence[Row], others: Sequence[Row]) -> list[float]:
-    """Differences of the rows of equal seeds that were computed on equal processors."""
+    """Differences of the rows of equal seeds and processors; the unknown one counts as one."""
     left, right = (
         {(row.seed, row.processor): row.accuracy for row in side} for side in (rows, others)
     )

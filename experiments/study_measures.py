@@ -22,6 +22,7 @@ from torch import nn
 from asvit.core.run_files import SCORES
 from asvit.reference.findings import Correlation
 from asvit.reference.loading import load_reference
+from asvit.reference.query import count_columns
 from asvit.reference.result import CorrelationResult
 from asvit.reference.scores import ScoreJournal
 from asvit.reference.statistics import correlate
@@ -161,7 +162,7 @@ def _of_logarithms(base: CorrelationResult, name: str, *, seed: int) -> dict[str
             logs,
             base.values.accuracies[target.name],
             better="lower",
-            counts={name: base.values.measures[name] for name in COUNTS},
+            counts=count_columns(base.values),
             seed=seed,
         )
         for target in base.targets

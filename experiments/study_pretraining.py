@@ -167,8 +167,8 @@ def timed_table() -> str:
 
 
 if __name__ == "__main__":
-    rows = STUDY.main(__doc__)
+    rows = STUDY.main(__doc__, TIMED)
     print(pivot(rows, ("family", "start"), "pictures", mean_cell))
     print(table())
-    print(pivot(TIMED.run(), ("start",), "pictures", mean_cell))
+    print(pivot(TIMED.rows(), ("start",), "pictures", mean_cell))
     print(timed_table())

@@ -9,6 +9,7 @@ over uniform draws below the same limit.
 Run from a checkout: ``python -m experiments.study_rejection``, four minutes of one core.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -93,7 +94,10 @@ def limited(share: float) -> tuple[Space, int, float]:
 
 @dataclass(frozen=True)
 class Row:
-    """A search: points over uniform draws, and shares of draws within the limit, per cent."""
+    """A search: points over uniform draws, and shares of draws within the limit, per cent.
+
+    Points are NaN where no draw is within.
+    """
 
     share: float  # of the space, within the limit
     outside: str  # what becomes of a draw outside
@@ -114,7 +118,7 @@ def learn(share: float, outside: str, seed: int) -> Case:
     policy = JointCategoricalPolicy(sizes, generator=generator)
     optimizer = torch.optim.Adam(policy.parameters(), lr=0.08)
     reward, baseline = WindowedReward({"accuracy": "higher"}), MovingBaseline()
-    gains: list[float] = []
+    gains: list[float] = []  # of each step; NaN where its draw is outside
     steps: list[tuple[int, bool]] = []  # draws of the policy in each step, the last within or not
     uniform = 0
     for _ in range(STEPS):
@@ -129,22 +133,27 @@ def learn(share: float, outside: str, seed: int) -> Case:
             (accuracy,) = space.accuracies([next(space.below(limit, rng))])
         else:
             accuracy = space.worst
-        if within or outside == AGAIN:
-            gains.append(accuracy - chance)
+        gains.append(accuracy - chance if within or outside == AGAIN else math.nan)
         gained = reward.update({"accuracy": accuracy})
         if within or outside == WORST:
             reinforce_step(policy, optimizer, draws[-1:], [gained - baseline.update(gained)])
         else:
             uniform += 1
     numbers = {
-        "first": fmean(gains[:PART]),
-        "last": fmean(gains[-PART:]),
+        "first": _known(gains[:PART]),
+        "last": _known(gains[-PART:]),
         "within_first": _within(steps[:PART]),
         "within_last": _within(steps[-PART:]),
         "uniform": 100 * uniform / STEPS,
     }
     ends_within = int(space.params(policy.argmax()) <= limit)
     return {name: round(x, 3) for name, x in numbers.items()} | {"ends_within": ends_within}
+
+
+def _known(gains: Sequence[float]) -> float:
+    """The mean of gains that are no NaN; NaN without any."""
+    known = [gain for gain in gains if not math.isnan(gain)]
+    return fmean(known) if known else math.nan
 
 
 def _within(steps: Sequence[tuple[int, bool]]) -> float:

@@ -1,8 +1,6 @@
 """Pictures that networks are trained on, by name, and the training that all of them get.
 
-A task has pictures to train on and others to test on. Networks are chosen on its task
-``for_selection``, which divides the pictures to train on once more. ``find_task`` also takes
-``folder:PATH``, a folder of class folders, a fifth of which is tested on.
+A task has pictures to train on and others to test on.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,8 +14,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from asvit.data import FolderDataset, FractalDataset, load_images
-from asvit.data.base import LabelledImages, SubsetImages
+from asvit.data import FractalDataset, load_images
+from asvit.data.base import LabelledImages
 from asvit.data.files import write_pictures
 from asvit.data.sources import open_dataset
 from asvit.executors import one_thread
@@ -28,15 +26,11 @@ from asvit.spaces import load_space
 from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
 from experiments.drawn import DrawnPictures
 from experiments.textures import Textures
-from proxies.messages import unknown
 
 RECIPE = BuildSettings.make("asvit-fractal")  # also has the width and images of that table
 PICTURES = Path("runs/pictures")
-FOLDER = "folder:"
 #: Of coloured pictures of objects, where trainings are short.
 AUGMENTATION: Final[Mapping[str, Any]] = {"flip": True, "crop_scale": 0.35, "color_jitter": 0.2}
-TEST_SHARE = 0.2  # of the pictures of a folder
-VALIDATION_SHARE = 0.2  # of the pictures to train on, where networks are chosen
 _LARGE = 192  # pixels per side, of pictures that can be seen smaller
 _FIRST_TESTED = 100_000  # number of the first generated picture to test on, in every set
 #: Blocks of the published networks, where those made by hand have fewer.
@@ -84,21 +78,6 @@ class Task:
             read = load_images(str(folder / name), count=len(places), image_size=self.side, seed=0)
             parts.append((read.pixels, read.labels))
         return Parts(*parts)
-
-    @property
-    def for_selection(self) -> "Task":
-        """The task to choose networks on: a fifth of the pictures to train on is for validation.
-
-        Scattered digits are divided by the digits that they are made of.
-        """
-        whole = self.images(self.train, self.test)
-        origins = whole.drawn if isinstance(whole, ScatteredDigits) else np.arange(len(whole))
-        origins = origins[: self.train]
-        last = origins >= np.quantile(np.unique(origins), 1 - VALIDATION_SHARE)
-        images = SubsetImages(whole, np.argsort(last, kind="stable"), "to choose networks on")
-        return replace(
-            self, images=lambda *_: images, train=int((~last).sum()), test=int(last.sum())
-        )
 
     def recipe(self, steps: int, batch_size: int = RECIPE.batch_size) -> Recipe:
         """A training of so many steps."""
@@ -170,33 +149,18 @@ TASKS: Mapping[str, Task] = {
 }
 
 
-def find_task(name: str, side: int = 64) -> Task:
-    """The task of a name, or one of a folder, at ``side`` pixels.
-
-    Raises:
-        ValueError: If there is no such task.
-    """
-    if not name.startswith(FOLDER):
-        if name not in TASKS:
-            raise ValueError(unknown("task", name, [*TASKS, f"{FOLDER}PATH"]))
-        return TASKS[name]
-    whole = FolderDataset(Path(name.removeprefix(FOLDER)))
-    shuffled = np.random.default_rng(0).permutation(len(whole))
-    test = round(TEST_SHARE * len(whole))
-    images = SubsetImages(whole, shuffled, "in random order")
-    return Task(lambda *_: images, len(whole) - test, test, side)
-
-
 @cache
-def load_task(name: str, *, selection: bool = False) -> tuple[Task, Parts]:
-    """A task and its pictures, which are loaded once in a process, from ``runs/pictures``.
+def load_task(name: str) -> tuple[Task, Parts]:
+    """A task and its pictures, which are loaded once in a process, from ``runs/pictures``."""
+    return TASKS[name], TASKS[name].load(PICTURES / name)
 
-    With ``selection`` it is the one to choose networks on.
-    """
-    task, folder = find_task(name), "".join(c if c.isalnum() else "-" for c in name)
-    if selection:
-        return task.for_selection, task.for_selection.load(PICTURES / f"{folder}-selection")
-    return task, task.load(PICTURES / folder)
+
+def limits_of(space: str, side: int, classes: int, **limits: Any) -> Limits:
+    """What makes networks of a space as wide as limits allow."""
+    settings = TrainingSearchSettings(
+        trainings=1, space=space, image_size=side, classes=classes, **limits
+    )
+    return Limits(load_space(space), settings)
 
 
 @cache
@@ -208,13 +172,10 @@ def widest_by_hand(
     It has its own blocks in each stage, unless others are given.
     """
     space = load_space(family)
-    settings = TrainingSearchSettings(
-        trainings=1, space=family, image_size=side, classes=classes, **limits
-    )
     arch = space.parse(space.by_hand[0])
     if depths:
         arch = replace(arch, depths=depths)
-    return str(Limits(space, settings).network(arch))
+    return str(limits_of(family, side, classes, **limits).network(arch))
 
 
 def widest_published(family: str, side: int, classes: int, **limits: Any) -> str:
@@ -229,18 +190,16 @@ def fit_fresh(
     recipe: Recipe,
     *,
     seed: int,
-    device: str = "cpu",
     by_width: bool = True,
 ) -> float:
     """Test accuracy of a network after a training from scratch, per cent; NaN if that failed.
 
-    Weights are drawn on the CPU, so every device gets the same ones; those of linear layers suit
-    any width, unless ``by_width`` leaves them as the network draws them.
+    Weights of linear layers suit any width, unless ``by_width`` leaves them as the network draws
+    them.
     """
-    with one_thread(torch.device(device).type), torch.random.fork_rng([]):
+    with one_thread("cpu"), torch.random.fork_rng([]):
         torch.manual_seed(seed)
         fresh = network()
         if by_width:
             draw_linear_weights(fresh)
-        train, test = ((pixels.to(device), labels.to(device)) for pixels, labels in parts)
-        return fit(fresh.to(device), train, test, recipe, seed=seed).accuracy
+        return fit(fresh, *parts, recipe, seed=seed).accuracy

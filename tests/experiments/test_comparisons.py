@@ -15,6 +15,7 @@ from scipy import stats
 import asvit
 from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
+from asvit.reference.result import Values
 from asvit.runs import lifecycle
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.settings import SupernetSettings
@@ -67,7 +68,7 @@ def test_paths_are_trained_at_the_largest_width_within_the_limit(
 
 def test_what_does_not_fit_at_any_width_is_refused() -> None:
     settings = SupernetSettings.make(image_size=32)
-    with pytest.raises(ValueError, match="more than 10 multiply-adds at its smallest width"):
+    with pytest.raises(ValueError, match="multiply-adds, more than the 10 allowed"):
         compare_psvit.at_limit("psvit2d:b-----|------|------", settings, 10, 10)
 
 
@@ -113,7 +114,8 @@ def test_outcomes_are_trained_once_each_and_kept(
         return SimpleNamespace(seed_architecture=best.architecture, finalists=[likeliest, other])
 
     monkeypatch.setattr(asvit, "run_search", searched, raising=False)
-    line = "--searches 2 --steps 7 --random 2 --table table.csv --trainings"
+    monkeypatch.setattr(compare_outcomes, "STEPS", 7)
+    line = "--searches 2 --random 2 --table table.csv --trainings"
     script(compare_outcomes.main, f"{line} 1")
     monkeypatch.setattr(asvit, "run_search", None)  # the table has what the searches found
     line = f"{line} 2"
@@ -133,12 +135,13 @@ def test_outcomes_are_trained_once_each_and_kept(
 
 
 @pytest.mark.usefixtures("small")
-def test_finalists_are_measured_once_more(script: Script) -> None:
+def test_finalists_are_measured_once_more(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
+    monkeypatch.setattr(compare_outcomes, "STEPS", 3)
     write_rows(
         Path("table.csv"),
         [TrainedRow(k, n, "x", 0, 50.0 + n) for k in compare_outcomes.KINDS for n in (0, 1)],
     )
-    line = "--print --finalists --searches 1 --steps 3 --networks 1 --table table.csv"
+    line = "--print --finalists --searches 1 --networks 1 --table table.csv"
     printed = script(compare_outcomes.main, line).splitlines()
     for kind, text in zip(
         ("policy's likeliest", "best measured", "measured again"), printed[-3:], strict=True
@@ -183,8 +186,11 @@ def test_a_network_that_several_growths_end_in_counts_once() -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_growths_to_one_budget_are_trained(script: Script, trained: list[Any]) -> None:
-    line = "--growths 1 --random 2 --trainings 1 --budget 600K --table table.csv"
+def test_growths_to_one_budget_are_trained(
+    monkeypatch: pytest.MonkeyPatch, script: Script, trained: list[Any]
+) -> None:
+    monkeypatch.setattr(compare_growths, "BUDGET", "600K")
+    line = "--growths 1 --random 2 --trainings 1 --table table.csv"
     printed = script(compare_growths.main, line).splitlines()
     rows = read_rows("table.csv")
     assert [row["kind"] for row in rows] == [
@@ -288,6 +294,25 @@ def test_a_study_has_a_row_for_every_variant(script: Script) -> None:
     for label in ("parameters", "L^E, all tokens", "κ, mean of logarithms", "L^E, radius 1"):
         assert label in labels
     assert study_measures.TOKENS.name not in PROXIES  # nothing is left behind
+
+
+def test_means_of_logarithms_are_compared_with_every_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts, numbers = tuple("abcdef"), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    scores = {
+        text: {"κ": SimpleNamespace(valid=True, values=(number, number))}
+        for text, number in zip(texts, numbers, strict=True)
+    }
+    monkeypatch.setattr(study_measures, "ScoreJournal", lambda _: SimpleNamespace(scores=scores))
+    flat = dict.fromkeys(("params", "macs", "depth", "expansions"), (1.0,) * 6)
+    values = Values(texts, (), {"accuracy": numbers}, {**flat, "width": numbers})
+    base: Any = SimpleNamespace(
+        folder=Path(), targets=[SimpleNamespace(name="accuracy")], values=values
+    )
+    found = study_measures._of_logarithms(base, "κ", seed=0)["accuracy"]
+    assert found.rival == "width"
+    assert (found.tau, found.difference) == pytest.approx((-1, -2))
 
 
 PIT = SOURCES[0]
@@ -403,6 +428,25 @@ def test_a_swin_without_positions_never_learns_them() -> None:
     biases = [p for n, p in network.named_parameters() if n.endswith("position_bias_table")]
     assert len(biases) == 4
     assert not any(one.requires_grad or one.any() for one in biases)
+
+
+def test_seconds_of_a_short_training_are_those_of_the_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+
+    def passes(seconds: float) -> SimpleNamespace:
+        clock[0] += seconds
+        return SimpleNamespace(accuracy=50.0)
+
+    def trainer(_data: str, _fidelity: str) -> Any:
+        passes(100)  # pictures are loaded
+        return lambda _training: passes(7)
+
+    monkeypatch.setattr(study_fidelity, "_trainer", trainer)
+    monkeypatch.setattr(study_fidelity, "time", SimpleNamespace(process_time=lambda: clock[0]))
+    row = study_fidelity.train("digits", "350 steps", "4,2,3|4,1,2|4,1,4|4,1,6|32,16", 0)
+    assert row == {"accuracy": 50.0, "seconds": 7.0}
 
 
 def test_short_trainings_are_ranked_with_longer_ones(

@@ -195,6 +195,18 @@ def test_below_a_limit_draws_are_repeated_or_count_as_the_worst(
     assert 0 < few["uniform"] < 100
 
 
+def test_gains_below_a_limit_are_of_the_draws_within_it_in_so_many_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert study_rejection._known([1.0, math.nan, 3.0]) == 2.0
+    space, _, chance = study_rejection.limited(0.5)
+    monkeypatch.setattr(study_rejection, "limited", lambda _share: (space, 0, chance))
+    monkeypatch.setattr(study_rejection, "STEPS", 3)
+    nothing: Any = study_rejection.learn(0.5, study_rejection.WORST, 0)
+    assert math.isnan(nothing["last"])
+    assert nothing["within_last"] == 0
+
+
 def test_shares_within_a_limit_are_those_of_all_draws() -> None:
     steps = [(1, True), (9, True), (10, False)]  # draws, the last of which is within or not
     assert study_rejection._within(steps) == 10

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,26 @@ def test_a_command_computes_a_part_and_prints_the_rest(tmp_path: Path, script: S
         script(main, "--only sed=1")
 
 
+@pytest.mark.parametrize(("line", "rows"), [("--print", 0), ("--only seed=0", 0), ("", 24)])
+def test_other_studies_of_a_command_are_computed_with_all_cases(
+    tmp_path: Path, script: Script, line: str, rows: int
+) -> None:
+    other = study(tmp_path / "other.csv")
+    script(partial(study(tmp_path / "table.csv").main, __doc__, other), line)
+    assert len(other.rows()) == rows
+
+
+def test_tables_of_a_command_are_of_the_file_that_it_names(tmp_path: Path, script: Script) -> None:
+    whole = study(tmp_path / "table.csv")
+
+    def main() -> None:
+        whole.main(__doc__)
+        sys.stdout.write(f"{len(whole.rows())} rows\n")  # as functions that make tables read them
+
+    assert script(main, f"--only seed=0 --table {tmp_path / 'other.csv'}").endswith("8 rows\n")
+    assert not (tmp_path / "table.csv").exists()
+
+
 def test_intervals_are_students_of_pairs_and_else_welchs() -> None:
     ours, theirs = [80.0, 84.0, 85.0], [78.0, 83.0, 82.0]
     rows, others = (
@@ -158,3 +179,6 @@ def test_tables_have_a_line_for_each_combination(tmp_path: Path) -> None:
         "| vit | conv | **+3.0 (+3.0 to +3.0)** | **+3.0 (+3.0 to +3.0)** |",
         "| resnet | conv | **+3.0 (+3.0 to +3.0)** | **+3.0 (+3.0 to +3.0)** |",
     ]
+    apart = [row for row in rows if row.seed == (row.stem == "conv")]  # no seed has both stems
+    lines = gains(apart, "stem", "patch", lines=["family"], column="pictures").splitlines()
+    assert lines[2:] == ["| vit | conv |  |  |", "| resnet | conv |  |  |"]

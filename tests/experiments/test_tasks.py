@@ -13,7 +13,7 @@ from torch import nn
 from asvit.training.short import Recipe
 from experiments import drawn
 from experiments.drawn import SHAPES, DrawnPictures
-from experiments.tasks import TASKS, Parts, ScatteredDigits, find_task, fit_fresh, write_pictures
+from experiments.tasks import TASKS, Parts, ScatteredDigits, fit_fresh
 from experiments.textures import Textures
 
 
@@ -66,21 +66,6 @@ def test_every_task_has_all_classes_in_both_parts(name: str, tmp_path: Path) -> 
     assert torch.equal(parts.train[0], again.train[0])
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_networks_are_chosen_on_pictures_that_are_neither_trained_on_nor_tested(name: str) -> None:
-    task = replace(TASKS[name], train=300, test=50)
-    whole, divided = task.images(300, 50), task.for_selection
-    train, validation = divided.train, divided.test
-    assert train + validation == 300
-    assert 30 <= validation <= 90
-    images = divided.images(train, validation)
-    assert sorted(map(images.name, range(300))) == sorted(map(whole.name, range(300)))
-    assert len(set(images.labels[train:].tolist())) > 0.3 * len(images.classes)
-    if isinstance(whole, ScatteredDigits):
-        digits = [whole.drawn[int(images.name(place).split()[-1])] for place in range(300)]
-        assert {*digits[:train]}.isdisjoint(digits[train:])
-
-
 def test_textures_are_the_same_again_and_all_differ() -> None:
     pictures = [np.asarray(Textures(range(30)).picture(n)) for n in range(30)]
     np.testing.assert_array_equal(np.asarray(Textures([23]).picture(0)), pictures[23])
@@ -88,20 +73,14 @@ def test_textures_are_the_same_again_and_all_differ() -> None:
     assert len({one.tobytes() for one in pictures}) == 30
 
 
-def test_a_folder_is_a_task_of_which_a_fifth_is_tested(tmp_path: Path, script: Script) -> None:
+def test_pictures_are_written_to_class_folders(tmp_path: Path, script: Script) -> None:
     script(drawn.main, f"{tmp_path / 'pictures'} --count 20 --side 40")
-    task = find_task(f"folder:{tmp_path / 'pictures'}", 32)
-    parts = task.load(tmp_path / "parts")
-    assert [len(part[1]) for part in parts] == [16, 4]
-    every = torch.cat([part[0] for part in parts]).flatten(1)
-    assert len(every.unique(dim=0)) == 20
-    with pytest.raises(ValueError, match=r"unknown task 'digts'; .*'digits'"):
-        find_task("digts")
+    found = [len([*(tmp_path / "pictures" / name).iterdir()]) for name in SHAPES]
+    assert found == [20 // len(SHAPES)] * len(SHAPES)
 
 
 def test_a_training_is_the_same_again_and_learns(tmp_path: Path) -> None:
-    write_pictures(DrawnPictures(range(10)), range(10), tmp_path / "pictures")
-    parts = find_task(f"folder:{tmp_path / 'pictures'}", 16).load(tmp_path / "parts")
+    parts = replace(TASKS["drawn-300"], train=10, test=5, side=16).load(tmp_path)
     network = partial(nn.Sequential, nn.Flatten(), nn.Linear(3 * 16 * 16, 5))
     recipe = Recipe(30, batch_size=8)
     found = {fit_fresh(network, Parts(parts.train, parts.train), recipe, seed=3) for _ in range(2)}
