@@ -3,7 +3,7 @@
 Six random topologies, each as wide as a limit allows with its parts, are trained on three sets of
 pictures: with the parts of the published network but weights drawn by width, with each other part
 alone, and with each beside a convolutional stem and a linear head. Differences are paired by
-topology. The table also has rows of parts that did not pay and are no choice any more: position
+topology. The file also has rows of parts that did not pay and are no choice any more: position
 biases, mimetic initialisation, LayerScale, mixing before the attention, a layer norm in the stem.
 
 Run from a checkout: ``python -m experiments.compare_parts --jobs 2``.
@@ -40,11 +40,6 @@ BASE, TOGETHER = "published", "conv, linear"
 _ALONE = Parts(init="width")  # the published parts, with weights that a narrow network can train
 _WITH = replace(_ALONE, stem="conv", head="linear")
 _CHANGES = (("mixing", "ffn"), ("init", "0.02"))
-#: What did not pay, in the names of stored rows.
-DROPPED = (
-    *("mixing=both", "mixing=block", "positions=bias", "init=mimetic", "scale=0.1"),
-    "stem=conv-ln",
-)
 #: Name -> parts: those changed alone, and those changed where stem and head are others already.
 PARTS: Mapping[str, Parts] = {
     BASE: _ALONE,
@@ -107,8 +102,7 @@ def table() -> str:
     """Points that stem and head gain, and what other parts add to both, as Markdown."""
     known = grouped(STUDY.rows(), ("parts", "pictures"))
     pairs = [(name, BASE) for name in (TOGETHER, "stem=conv", "head=linear")]
-    changed = [*(f"{part}={to}" for part, to in _CHANGES), *DROPPED]
-    pairs += [(f"{TOGETHER}, {change}", TOGETHER) for change in changed]
+    pairs += [(f"{TOGETHER}, {part}={to}", TOGETHER) for part, to in _CHANGES]
     lines = [
         (
             f"{'' if base == BASE else '… and '}{name.removeprefix(f'{TOGETHER}, ')}",

@@ -28,8 +28,8 @@ _HEAD = """# The papers' tables and figures
 
 Every table and figure of the four papers, and what came out here. *Not trained* marks what needs
 data or hardware that we do not have; *no number* means as far as we know. Counts are at 224 px
-with 1000 classes, without norms. Tests compare the numbers where the last column says so. Whether
-searches and growth beat chance: [evidence](evidence_searches.md).
+with 1000 classes, without norms. Tests compare the numbers of `asvit cost`, `list` and
+`correlate`, of `complexity_study` and `search_statistics`, and of commands with `--print`.
 """
 
 _FIGURE = """
@@ -62,13 +62,6 @@ class Reproduced:
         quick = "^asvit (cost|list|correlate)|--print|search_statistics|complexity_study"
         return re.search(quick, self.command) is not None
 
-    @property
-    def run_again(self) -> str:
-        """Who runs the command again: tests, nobody, or a dash where it was never run."""
-        if self.quick:
-            return "tests"
-        return "–" if self.here.startswith("not trained") else "nobody"
-
 
 def main() -> None:
     """Write the page."""
@@ -82,16 +75,11 @@ def rows_of(paper: str) -> list[Reproduced]:
 
 def page() -> str:
     """The page, as Markdown."""
-    columns = dict.fromkeys(
-        ("table or figure", "command", "here", "published", "why", "run again"), "l"
-    )
+    columns = dict.fromkeys(("table or figure", "command", "here", "published", "why"), "l")
     parts = [_HEAD]
     for paper, title in PAPERS.items():
         lines = [
-            (
-                *(one.item, f"`{one.command}`", one.here, one.published, one.difference),
-                one.run_again,
-            )
+            (one.item, f"`{one.command}`", one.here, one.published, one.difference)
             for one in rows_of(paper)
         ]
         parts.append(f"\n## {title}\n\n{markdown(columns, lines)}\n")

@@ -315,11 +315,11 @@ def _stored(table: Callable[[Sequence[Row], Sequence[Measured]], str]) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "mended, seeds": lambda: _stored(lambda rows, _: between_seeds(rows)),
-    "mended, ranks": partial(_stored, ranks),
     "mended, chosen": partial(_stored, chosen),
 }
 
 
 if __name__ == "__main__":
-    STUDY.main(__doc__, MEASURED)
-    print(*(table() for table in TABLES.values()), sep="\n\n")
+    STUDY.main(__doc__)
+    MEASURED.run()
+    print(*(table() for table in TABLES.values()), _stored(ranks), sep="\n\n")

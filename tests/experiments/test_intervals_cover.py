@@ -1,6 +1,7 @@
 """Intervals hold what they say, in a small form of the check; pages have what files give."""
 
 import math
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,9 +13,23 @@ from asvit.reference import load_reference
 from asvit.reference.findings import Interval
 from asvit.reference.intervals import Estimate
 from asvit.reference.statistics import correlate, kendall
-from experiments import check_intervals, compare_designs, evidence_tables
+from experiments import (
+    check_intervals,
+    compare_designs,
+    compare_growths,
+    compare_outcomes,
+    compare_psvit,
+    compare_rules,
+    evidence_tables,
+    study_kernels,
+    study_mended,
+    study_pretraining,
+    study_rejection,
+)
 from experiments.check_intervals import KINDS, QUICK, Coverage
-from experiments.study import RANDOM, Row, architectures
+from experiments.compare_designs import PREDICTED, SHORTER
+from experiments.compare_outcomes import BEST, PICKED, POLICY, PUBLISHED
+from experiments.study import RANDOM, Row, architectures, difference, gain, grouped, in_a_cell
 from experiments.tables import fill_tables, read_rows
 
 
@@ -96,6 +111,89 @@ def test_words_about_random_draws_follow_from_the_rows() -> None:
     assert f"τ {ranking.tau:.2f} ({low:.2f} to {high:.2f})" in page
     words = f"{between} on hard ones, where training seeds alone give {seeds:.1f}"
     assert words in said("evidence_designs")
+
+
+def not_quoted(page: str, estimates: Iterable[Estimate]) -> list[str]:
+    """Estimates whose interval, as tables would have it, is not on a page."""
+    cells = [in_a_cell(one).strip("*") for one in estimates]
+    return [cell for cell in cells if cell[cell.index("(") :] not in said(page)]
+
+
+def test_words_about_searches_quote_what_the_rows_give() -> None:
+    outcomes = read_rows(compare_outcomes.TABLE, Row)
+    pairs = [(PICKED, RANDOM), (POLICY, RANDOM), (PUBLISHED, RANDOM), (PICKED, BEST)]
+    found = [
+        difference(outcomes, [pair], paired=(POLICY, PICKED, BEST))
+        for pair in (*pairs, (PICKED, POLICY))
+    ]
+    for pictures, kind in (
+        *(("digits", PREDICTED), ("fractals", PREDICTED)),
+        *(("hard-fractals", PREDICTED), ("hard-fractals", SHORTER)),
+    ):
+        rows = read_rows(compare_designs.table_of(pictures), Row)
+        found.append(compare_designs.difference(rows, kind, RANDOM))
+    fractals, scratch = (
+        [row for row in study_pretraining.TIMED.rows() if row.start == start]
+        for start in ("fractals", "scratch")
+    )
+    for pictures in study_pretraining.FEW:
+        sides = ([row for row in own if row.pictures == pictures] for own in (fractals, scratch))
+        found.append(gain(*sides, pair=["seed"]))
+    assert not_quoted("evidence_searches", found) == []
+
+
+def test_words_about_growths_quote_what_the_rows_give() -> None:
+    rows = read_rows(compare_growths.TABLE, Row)
+    starts = [(f"{start}, grown", f"{start}, grown at random") for start in compare_growths.STARTS]
+    found = [difference(rows, pairs) for pairs in (starts, starts[:1], starts[1:])]
+    for budget, rules in (
+        ("0.8M", ["shape"]),
+        ("1.5M", ["depth"]),
+        ("0.005G", ["width", "shape"]),
+    ):
+        rows = read_rows(compare_rules.table_of(budget), Row)
+        others = {row.kind for row in rows} - {"grown"}
+        apart = {other: difference(rows, [("grown", other)]) for other in others}
+        assert {name for name, one in apart.items() if one.interval.low > 0} == {*rules}
+        assert not [name for name, one in apart.items() if one.interval.high < 0]
+        found += [apart[name] for name in ("grown at random", *rules)]
+    assert not_quoted("evidence_searches", found) == []
+
+
+def test_words_about_limits_and_paths_quote_what_the_rows_give() -> None:
+    draws = grouped(study_rejection.STUDY.rows(), ["share", "outside"])
+    found = [
+        gain(own, draws[share, study_rejection.WORST], value="last")
+        for (share, outside), own in draws.items()
+        if outside == study_rejection.AGAIN
+    ]
+    paths = compare_psvit.STUDY.rows()
+    for kind, other in (("supernet", "random"), ("supernet", "within"), ("training", "random")):
+        sides = ([row for row in paths if row.origin.startswith(one)] for one in (kind, other))
+        found.append(gain(*sides, pair=["seed"]))
+    assert not_quoted("evidence_searches", found) == []
+
+
+def test_words_about_mended_networks_follow_from_the_rows() -> None:
+    table = study_mended.ranks(study_mended.STUDY.rows(), study_mended.MEASURED.rows())
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    cells = {name: own for name, *own in lines}
+    for own in cells.values():
+        for cell in own[1:]:
+            low, high = re.findall(r"[−\d.]+", cell.partition("(")[2])[:2]
+            assert float(low.replace("−", "-")) <= 0 <= float(high)
+    page = said("evidence_measures")
+    for name in ("synflow", "zico", "snip"):
+        assert all(cell in page for cell in cells[name][:2])
+    assert cells["length_distortion"][1] in page
+
+
+def test_words_about_kernels_follow_from_the_rows() -> None:
+    lines = [line.strip("| ").split(" | ") for line in study_kernels.table().splitlines()[2:]]
+    cells = {name: own for name, *own in lines}
+    page = said("evidence_measures")
+    for name in ("gram_behind", "kernel_behind", "kappa"):
+        assert cells[study_kernels.MEASURES[name]][1].replace("-", "−") in page
 
 
 def test_words_about_seeds_of_one_size_follow_from_the_table() -> None:
