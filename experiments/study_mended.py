@@ -320,6 +320,5 @@ TABLES: Mapping[str, Callable[[], str]] = {
 
 
 if __name__ == "__main__":
-    STUDY.main(__doc__)
-    MEASURED.run()
+    STUDY.main(__doc__, MEASURED)
     print(*(table() for table in TABLES.values()), _stored(ranks), sep="\n\n")
