@@ -636,10 +636,10 @@ def test_a_search_that_goes_on_times_no_network_again(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
     limit: dict[str, Any] = {"max_latency": "4ms", "space": SPACE, "out": tmp_path}
-    fakes.stop_in_search(pictures, **limit)
+    fakes.stop_in("search", pictures, **limit)
     assert "latency" in fakes.calls
     fakes.calls.clear()
-    fakes.stop_in_search(pictures, **limit)
+    fakes.stop_in("search", pictures, **limit)
     assert fakes.calls == ["search"]
 
 
