@@ -1,7 +1,7 @@
-"""How many blocks narrow transformers should have: those of the published network, or fewer.
+"""How many blocks narrow transformers should have, and which stem of convolutions.
 
-Networks as wide as a limit of multiply-adds allows, so those with fewer blocks are wider.
-Differences are paired by seed.
+Networks as wide as a limit of multiply-adds allows, so those with fewer blocks are wider, and
+those with a deep stem narrower. Differences are paired by seed.
 
 Run from a checkout: ``python -m experiments.compare_depths --jobs 2``.
 """
@@ -14,11 +14,13 @@ from pathlib import Path
 from asvit.spaces import build
 from experiments.compare_resnets import MACS, recipe_for
 from experiments.study import Study, cases, gains, mean_cell, pivot
-from experiments.tasks import fit_fresh, load_task, widest_by_hand
+from experiments.tasks import OLDER_STEMS, fit_fresh, load_task, widest_by_hand
 
 FAMILIES = ("shiftvit-parts", "swin")
 BASE = "2,2,6,2"  # of the smallest published ShiftViT and Swin
-DEPTHS = (BASE, "1,1,2,1", "1,1,1,1")
+FEWER = "1,1,2,1"
+DEPTHS = (BASE, FEWER, "1,1,1,1")
+DEEP = f"{FEWER}, deep stem"
 SETS = ("textures", "drawn-300", "digits", "hard-fractals")
 #: Steps where those of other studies leave the published depths at chance.
 _STEPS = {"textures": 2_500}
@@ -37,10 +39,13 @@ class Row:
 
 
 def train(pictures: str, family: str, depths: str, seed: int) -> Mapping[str, object]:
-    """The accuracy of a network with so many blocks in each stage."""
+    """The accuracy of a network with so many blocks in each stage, and a stem."""
     task, images = load_task(pictures)
-    blocks = tuple(map(int, depths.split(",")))
-    text = widest_by_hand(family, task.side, images.classes, depths=blocks, max_macs=MACS)
+    stem = "deep" if depths == DEEP else OLDER_STEMS.get(family, "")
+    blocks = tuple(map(int, depths.partition(", ")[0].split(",")))
+    text = widest_by_hand(
+        *(family, task.side, images.classes), depths=blocks, stem=stem, max_macs=MACS
+    )
     recipe = recipe_for(pictures, task)
     recipe = replace(recipe, steps=_STEPS.get(pictures, recipe.steps))
     fresh = partial(build, text, task.side, images.classes)
@@ -50,7 +55,11 @@ def train(pictures: str, family: str, depths: str, seed: int) -> Mapping[str, ob
 STUDY = Study(
     Row,
     Path(__file__).with_name("depths.csv"),
-    cases(seed=range(6), pictures=SETS, family=FAMILIES, depths=DEPTHS),
+    [
+        case
+        for families, networks in ((FAMILIES, DEPTHS), (FAMILIES[:1], (DEEP,)))
+        for case in cases(seed=range(6), pictures=SETS, family=families, depths=networks)
+    ],
     train,
     repeat="seed",
 )
@@ -58,9 +67,18 @@ STUDY = Study(
 
 def table() -> str:
     """Points more than with the published depths, as Markdown."""
-    return gains(STUDY.rows(), "depths", BASE, lines=("family",), column="pictures")
+    rows = [row for row in STUDY.rows() if row.depths in DEPTHS]
+    return gains(rows, "depths", BASE, lines=("family",), column="pictures")
+
+
+def stems() -> str:
+    """Points that a deep stem gains where there are few blocks, as Markdown."""
+    rows = [row for row in STUDY.rows() if row.depths in (FEWER, DEEP)]
+    rows = [row for row in rows if row.family in FAMILIES[:1]]
+    return gains(rows, "depths", FEWER, lines=("family",), column="pictures")
 
 
 if __name__ == "__main__":
     print(pivot(STUDY.main(__doc__), ("family", "depths"), "pictures", mean_cell))
     print(table())
+    print(stems())

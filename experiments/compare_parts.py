@@ -40,12 +40,14 @@ BASE, TOGETHER = "published", "conv, linear"
 _ALONE = Parts(init="width")  # the published parts, with weights that a narrow network can train
 _WITH = replace(_ALONE, stem="conv", head="linear")
 _CHANGES = (("mixing", "ffn"), ("init", "0.02"))
+_DEEP = "stem=deep"  # in place of that stem
 #: Name -> parts: those changed alone, and those changed where stem and head are others already.
 PARTS: Mapping[str, Parts] = {
     BASE: _ALONE,
     TOGETHER: _WITH,
     "stem=conv": replace(_ALONE, stem="conv"),
     "head=linear": replace(_ALONE, head="linear"),
+    f"{TOGETHER}, {_DEEP}": replace(_WITH, stem="deep"),
     **{f"{TOGETHER}, {part}={to}": replace(_WITH, **{part: to}) for part, to in _CHANGES},
     **{f"{part}={to}": replace(_ALONE, **{part: to}) for part, to in _CHANGES},
 }
@@ -102,7 +104,8 @@ def table() -> str:
     """Points that stem and head gain, and what other parts add to both, as Markdown."""
     known = grouped(STUDY.rows(), ("parts", "pictures"))
     pairs = [(name, BASE) for name in (TOGETHER, "stem=conv", "head=linear")]
-    pairs += [(f"{TOGETHER}, {part}={to}", TOGETHER) for part, to in _CHANGES]
+    changed = [_DEEP, *(f"{part}={to}" for part, to in _CHANGES)]
+    pairs += [(f"{TOGETHER}, {change}", TOGETHER) for change in changed]
     lines = [
         (
             f"{'' if base == BASE else '… and '}{name.removeprefix(f'{TOGETHER}, ')}",

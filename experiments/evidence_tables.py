@@ -100,6 +100,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "resnets": partial(_complete, compare_resnets),
     "weights": compare_weights.table,
     "depths": compare_depths.table,
+    "depths, stems": compare_depths.stems,
     "families": study_designs.table,
     "families, ahead": study_designs.ahead,
     "families, transformers": partial(study_designs.ahead, design="design of transformers"),

@@ -23,6 +23,7 @@ from asvit.reference.build_settings import BuildSettings
 from asvit.search.limits import Limits
 from asvit.search.settings import TrainingSearchSettings
 from asvit.spaces import load_space
+from asvit.spaces.architectures import with_parts
 from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
 from experiments.drawn import DrawnPictures
 from experiments.textures import Textures
@@ -34,7 +35,9 @@ AUGMENTATION: Final[Mapping[str, Any]] = {"flip": True, "crop_scale": 0.35, "col
 _LARGE = 192  # pixels per side, of pictures that can be seen smaller
 _FIRST_TESTED = 100_000  # number of the first generated picture to test on, in every set
 #: Blocks of the published networks, where those made by hand have fewer.
-PUBLISHED_DEPTHS: Final[Mapping[str, tuple[int, ...]]] = {"shiftvit-parts": (2, 2, 6, 2)}
+_PUBLISHED_DEPTHS: Final[Mapping[str, tuple[int, ...]]] = {"shiftvit-parts": (2, 2, 6, 2)}
+#: Stems of networks made by hand in studies that are older than deep stems.
+OLDER_STEMS: Final[Mapping[str, str]] = {"shiftvit-parts": "conv"}
 
 
 class Parts(NamedTuple):
@@ -165,23 +168,31 @@ def limits_of(space: str, side: int, classes: int, **limits: Any) -> Limits:
 
 @cache
 def widest_by_hand(
-    family: str, side: int, classes: int, *, depths: tuple[int, ...] = (), **limits: Any
+    family: str,
+    side: int,
+    classes: int,
+    *,
+    depths: tuple[int, ...] = (),
+    stem: str = "",
+    **limits: Any,
 ) -> str:
     """The text of the network of a family made by hand, as wide as limits allow.
 
-    It has its own blocks in each stage, unless others are given.
+    It has its own stem and blocks in each stage, unless others are given.
     """
     space = load_space(family)
     arch = space.parse(space.by_hand[0])
     if depths:
         arch = replace(arch, depths=depths)
+    if stem:
+        arch = with_parts(arch, {"stem": stem})
     return str(limits_of(family, side, classes, **limits).network(arch))
 
 
 def widest_published(family: str, side: int, classes: int, **limits: Any) -> str:
     """The text of the widest network of a family with as many blocks as the published one."""
-    depths = PUBLISHED_DEPTHS.get(family, ())
-    return widest_by_hand(family, side, classes, depths=depths, **limits)
+    depths, stem = _PUBLISHED_DEPTHS.get(family, ()), OLDER_STEMS.get(family, "")
+    return widest_by_hand(family, side, classes, depths=depths, stem=stem, **limits)
 
 
 def fit_fresh(

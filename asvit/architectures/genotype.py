@@ -3,7 +3,7 @@
 ``K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|H[,C]``: for each of four stages the embedding kernel K,
 the attention splits per side S, the feed-forward expansion E and the number of blocks L; then the
 heads H of stage 4 and the width C of stage 1. Parts other than the published ones follow, as in
-``...|32,64;stem=conv,head=linear``.
+``...|32,64;stem=deep,head=linear``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -81,7 +81,7 @@ class Genotype(Growable):
     depths: Four = (1, 1, 1, 1)  #: blocks in each stage, 1 to 256
     #: Channels of stage 1, 1 to 1024; each later stage doubles them, up to 1024.
     width: int = DEFAULT_WIDTH
-    #: What it is made of. A convolutional stem has no kernel to choose: K1 is then its first
+    #: What it is made of. A stem of convolutions has no kernel to choose: K1 is then its first
     #: choice, so that equal networks have equal texts.
     parts: Parts = PUBLISHED
 

@@ -7,7 +7,7 @@ from typing import Final, Self
 
 #: Part -> its choices, the published one first.
 PART_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "stem": ("patch", "conv"),
+    "stem": ("patch", "conv", "deep"),
     "head": ("mlp", "linear"),
     "mixing": ("none", "ffn"),
     "init": ("0.02", "width"),

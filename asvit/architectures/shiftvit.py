@@ -1,6 +1,6 @@
 """The ShiftViT architecture as text and as a frozen dataclass.
 
-``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``, and ``;stem=conv`` behind it for another stem than the
+``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``, and ``;stem=deep`` behind it for another stem than the
 published one.
 """
 

@@ -1,6 +1,7 @@
 """The As-ViT network and its four published sizes in timm's registry."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import cast
 
 from timm.layers import to_2tuple
@@ -17,7 +18,7 @@ from asvit.models.layers.asvit import (
     ReEmbedding,
     Stage,
 )
-from asvit.models.layers.blocks import init_by_width, stem_width
+from asvit.models.layers.blocks import deep_stem_widths, init_by_width, stem_width
 from proxies.counts import Cost
 
 __all__ = ["SIZES", "AsViT", "asvit_cost"]
@@ -147,6 +148,13 @@ def _stem_cost(g: Genotype, side: int, in_chans: int) -> Cost:
     dim, tokens = g.width, side**2
     if g.parts.stem == "patch":
         return _map(in_chans * g.kernels[0] ** 2, dim, tokens) + _norm(dim)
+    if g.parts.stem == "deep":
+        widths = (in_chans, *deep_stem_widths(dim))
+        costs = [
+            _map(9 * before, after, 4 * tokens, bias=False) + _norm(after)
+            for before, after in pairwise(widths)
+        ]
+        return sum(costs, _map(widths[-1], dim, tokens) + _norm(dim))
     hidden = stem_width(dim)
     first = _map(in_chans * 9, hidden, 4 * tokens, bias=False) + _norm(hidden)
     return first + _map(9 * hidden, dim, tokens) + _norm(dim)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from asvit.architectures.parts import PART_CHOICES
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, drop_path_rates
-from asvit.models.layers.blocks import BlockStage, ConvolutionalStem
+from asvit.models.layers.blocks import STEMS, BlockStage
 from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock
 from proxies.messages import unknown
 
@@ -36,8 +36,9 @@ class ShiftViT(StagedNetwork):
         step: Positions by which a group moves; 0 for none.
         norm_layer: ``"groupnorm1"`` or, for ablations, ``"batchnorm2d"`` or ``"layernorm2d"``.
         act_layer: ``"gelu"`` or, for the paper's ablation, ``"relu"``.
-        stem: ``"patch"``, or ``"conv"`` for two convolutions of stride 2 with a batch norm between
-            them, which round sides up.
+        stem: ``"patch"``; ``"conv"`` for two convolutions of stride 2 with a batch norm between
+            them; or ``"deep"`` for three at half the sides of the image and a max pooling. The
+            last two round sides up.
         proj_drop_rate: Dropout in the feed-forward parts.
 
     Raises:
@@ -111,7 +112,7 @@ class ShiftViT(StagedNetwork):
 
 
 class PatchEmbedding(nn.Module):
-    """The stem: a linear map of patches of 4 x 4 pixels, or two convolutions, then a norm."""
+    """The stem: a linear map of patches of 4 x 4 pixels, or convolutions; then a norm."""
 
     def __init__(self, channels: int, dim: int, norm: Norm, stem: str = "patch") -> None:
         super().__init__()
@@ -119,7 +120,7 @@ class PatchEmbedding(nn.Module):
         if stem == "patch":
             self.proj = nn.Conv2d(channels, dim, PATCH, stride=PATCH)
         else:
-            self.proj = ConvolutionalStem(channels, dim)
+            self.proj = STEMS[stem](channels, dim)
         self.norm = norm(dim)
 
     def forward(self, image: Tensor) -> Tensor:

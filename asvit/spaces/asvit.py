@@ -123,7 +123,7 @@ class AsVitPartsSpace(AsVitSpace):
     name = "asvit-parts"
     description = "As-ViT with stems, heads, local mixing and initial weights"
     #: The published seed with the parts that pay: see docs/evidence_designs.md.
-    by_hand = ("8,2,3|4,1,2|4,1,4|4,1,6|32;stem=conv,head=linear,mixing=ffn,init=width",)
+    by_hand = ("8,2,3|4,1,2|4,1,4|4,1,6|32;stem=deep,head=linear,mixing=ffn,init=width",)
     paper = "As-ViT, arXiv:2202.11921; parts of 2106.14881, 2106.13797"
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
         **AsVitSpace.dimensions,
@@ -131,8 +131,9 @@ class AsVitPartsSpace(AsVitSpace):
     }
     legend: ClassVar[Mapping[str, str]] = {
         **AsVitSpace.legend,
-        "stem": "what makes tokens of the image: a kernel of stride 4 (patch), or two 3 × 3 "
-        "convolutions of stride 2 with a batch norm between (conv)",
+        "stem": "what makes tokens of the image: a kernel of stride 4 (patch), two 3 × 3 "
+        "convolutions of stride 2 with a batch norm between (conv), or three at half the sides of "
+        "the image and a max pooling (deep)",
         "head": "a hidden layer with tanh and a linear map (mlp), or only the map (linear)",
         "mixing": "3 × 3 depthwise convolutions in feed-forward parts (ffn), or none",
         "init": "spread of initial weights: 0.02, or by width (width)",

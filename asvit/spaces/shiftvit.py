@@ -92,7 +92,7 @@ class ShiftViTPartsSpace(ShiftViTSpace):
 
     name = "shiftvit-parts"
     description = "ShiftViT with stems of patches or of convolutions"
-    by_hand = ("shift:1,1,2,1|4|12|1|96;stem=conv",)  # fewer blocks learn sooner
+    by_hand = ("shift:1,1,2,1|4|12|1|96;stem=deep",)  # fewer blocks learn sooner
     paper = "ShiftViT, arXiv:2201.10801; stems of 2106.14881"
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {**ShiftViTSpace.dimensions, **_STEM}
     legend: ClassVar[Mapping[str, str]] = {

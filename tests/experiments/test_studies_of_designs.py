@@ -165,14 +165,18 @@ def test_weights_are_drawn_as_their_names_say(monkeypatch: pytest.MonkeyPatch) -
 def test_networks_of_fewer_blocks_are_wider(monkeypatch: pytest.MonkeyPatch) -> None:
     reduce_study(compare_depths, 1_000_000, monkeypatch)
     widths = []
-    for depths in compare_depths.DEPTHS:
+    for depths in (*compare_depths.DEPTHS, compare_depths.DEEP):
         row: Any = compare_depths.train("digits", "shiftvit-parts", depths, 1)
         arch = ShiftArchitecture.parse(row["architecture"])
-        assert (",".join(map(str, arch.depths)), arch.stem) == (depths, "conv")
+        stem = "deep" if depths == compare_depths.DEEP else "conv"
+        assert depths.startswith(",".join(map(str, arch.depths)))
+        assert arch.stem == stem
         assert 0 <= row["accuracy"] <= 100
         widths.append(arch.width)
-    assert widths == sorted(widths)
-    assert widths[0] < widths[-1]
+    *shallower, deep = widths
+    assert shallower == sorted(shallower)
+    assert shallower[0] < shallower[-1]
+    assert deep < shallower[1]
 
 
 @pytest.mark.parametrize("family", ["shiftvit-parts", "resnet"])

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.models.layers.blocks import (
+    STEMS,
     BlockStage,
-    ConvolutionalStem,
     SelfAttention,
     run_blocks,
 )
@@ -30,7 +30,7 @@ def same_padding(kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]
 
 
 class PatchEmbedding(nn.Module):
-    """The stem: a convolution of stride 4, whose kernel may overlap, or two of 2; then a norm."""
+    """The stem: a convolution of stride 4, whose kernel may overlap, or several; then a norm."""
 
     stride = 4
 
@@ -42,7 +42,7 @@ class PatchEmbedding(nn.Module):
         if stem == "patch":
             self.proj = kind(channels, dim, kernel, stride=self.stride)
         else:
-            self.proj = ConvolutionalStem(channels, dim)
+            self.proj = STEMS[stem](channels, dim)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:

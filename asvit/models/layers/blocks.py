@@ -1,6 +1,7 @@
 """A stem, attention, block stages and initial weights that several networks share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import Any, Final, TypeGuard, cast
 
 from timm.layers import trunc_normal_
@@ -28,6 +29,39 @@ class ConvolutionalStem(nn.Sequential):
             nn.GELU(),
             nn.Conv2d(hidden, dim, 3, stride=2, padding=1),
         )
+
+
+class DeepStem(nn.Sequential):
+    """Three 3 x 3 convolutions at half the sides of the image, a max pooling, and a linear map.
+
+    Batch norm and SiLU follow each convolution. ``[B, channels, H, W] -> [B, dim, H/4, W/4]``,
+    sides rounded up.
+
+    References:
+        He et al. 2019, "Bag of Tricks for Image Classification with Convolutional Neural
+        Networks", arXiv:1812.01187, for three convolutions.
+    """
+
+    def __init__(self, channels: int, dim: int) -> None:
+        widths = (channels, *deep_stem_widths(dim))
+        layers: list[nn.Module] = []
+        for (before, after), stride in zip(pairwise(widths), (2, 1, 1), strict=True):
+            convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(after), nn.SiLU()]
+        pooling = nn.MaxPool2d(3, stride=2, padding=1)
+        super().__init__(*layers, pooling, nn.Conv2d(widths[-1], dim, 1))
+
+
+#: Part -> what makes tokens of an image, from its channels and the width.
+STEMS: Final[Mapping[str, Callable[[int, int], nn.Module]]] = {
+    "conv": ConvolutionalStem,
+    "deep": DeepStem,
+}
+
+
+def deep_stem_widths(dim: int) -> tuple[int, int, int]:
+    """Channels after each of the three convolutions of a deep stem."""
+    return (max(3 * dim // 4, 1), dim, 2 * dim)
 
 
 def stem_width(dim: int) -> int:

@@ -73,7 +73,7 @@ def test_lists_and_numpy_integers_become_plain_and_hashable():
         ("8,2,3|4,1,2,1,1|4,1,4|4,1,6|32", r"stage 2 has 5 value\(s\)"),
         (SEED + ";", "'' names no part; use each of stem, head, mixing, .* once"),
         (SEED + ";stem=conv,stem=conv", "'stem=conv' names no part"),
-        (SEED + ";stem=convs", "stem='convs' is not a part; use one of patch, conv$"),
+        (SEED + ";stem=convs", "stem='convs' is not a part; use one of patch, conv, deep$"),
         (SEED + ",32,1", r"the last part has 3 value\(s\), '32,32,1'; write heads\[,width\]"),
         ("9,2,3|4,1,2|4,1,4|4,1,6|32", r"stage 1 kernel=9 .* one of \[4, 5, 6, 7, 8\]"),
         ("8,2,3|5,1,2|4,1,4|4,1,6|32", r"stage 2 kernel=5 .* one of \[2, 3, 4\]"),

@@ -63,6 +63,9 @@ NETWORKS = {
     "asvit, parts": lambda: small_asvit(f";{PARTS}"),
     "asvit, parts, converted": lambda: both_parts(small_asvit(f";{PARTS}")),
     "shiftvit": lambda: ShiftViT(depths=(1, 1, 1, 1), width=12, num_classes=5),
+    "shiftvit, deep stem": lambda: ShiftViT(
+        depths=(1, 1, 1, 1), width=12, stem="deep", num_classes=5
+    ),
     "psvit 1d": lambda: small_psvit("1d"),
     "psvit 2d": lambda: small_psvit("2d"),
     "psvit 2d, converted": lambda: both_parts(small_psvit("2d")),

@@ -12,6 +12,7 @@ GOLDEN = {
     "asvit, parts": 32.6080744,
     "asvit, parts, converted": 18.3283496,
     "shiftvit": -1.00461505,
+    "shiftvit, deep stem": -3.98401717,  # with torch 2.14.1 alone
     "psvit 1d": -4.4008144,
     "psvit 2d": -6.75753262,
     "psvit 2d, converted": -18.0343799,

@@ -13,9 +13,10 @@ from torch import Tensor
 
 import asvit
 from asvit.architectures.genotype import Genotype
+from asvit.architectures.parts import PART_CHOICES
 from asvit.models import AsViT, convert, retokenize
 from asvit.models.layers.asvit import MixingBlock
-from asvit.models.layers.blocks import SelfAttention, is_linear
+from asvit.models.layers.blocks import STEMS, DeepStem, SelfAttention, is_linear
 from asvit.models.retokenization import token_stages
 from tests.asvit.models.families import PARTS
 
@@ -66,6 +67,27 @@ def test_a_block_mixes_neighbours_across_windows() -> None:
     torch.testing.assert_close(block(x, splits=2)[0], expected)
 
 
+def test_every_stem_but_that_of_patches_has_its_layers() -> None:
+    assert ("patch", *STEMS) == PART_CHOICES["stem"]
+
+
+@pytest.mark.parametrize("side", [32, 45])
+def test_a_deep_stem_sees_fifteen_pixels_of_a_side(side: int) -> None:
+    torch.manual_seed(0)
+    stem = DeepStem(3, 5).eval()
+    image = torch.randn(1, 3, side, side, requires_grad=True)
+    tokens = stem(image)
+    assert tokens.shape == (1, 5, math.ceil(side / 4), math.ceil(side / 4))
+    # Three kernels of 3, of which two are on every second pixel, and a pool on their outputs.
+    middle, reach = 4, 1 + 2 + 2 + 2
+    (gradient,) = torch.autograd.grad(tokens[..., middle, middle].sum(), image)
+    seen = gradient[0].abs().sum(0).nonzero()
+    assert seen.min() >= 4 * middle - reach
+    assert seen.max() <= 4 * middle + reach
+    whole = torch.autograd.grad(stem(image).sum(), image)[0].abs().sum(1)
+    assert (whole > 0).float().mean() > 0.9  # but what the pool leaves out
+
+
 @torch.no_grad()
 def test_converted_attention_keeps_local_mixing() -> None:
     model, image = AsViT(TEXT, img_size=32).eval(), torch.randn(1, 3, 32, 32)
@@ -76,8 +98,9 @@ def test_converted_attention_keeps_local_mixing() -> None:
 
 
 @torch.no_grad()
-def test_coarser_tokens_come_from_the_first_convolution() -> None:
-    model = AsViT(TEXT, img_size=64, num_classes=3).eval()
+@pytest.mark.parametrize("stem", ["conv", "deep"])
+def test_coarser_tokens_come_from_the_first_convolution(stem: str) -> None:
+    model = AsViT(TEXT.replace("conv", stem), img_size=64, num_classes=3).eval()
     image = torch.randn(1, 3, 64, 64)
     plain = model(image)
     sides = []
@@ -99,8 +122,9 @@ def test_timm_and_keywords_build_parts() -> None:
         assert str(model.genotype) == f"{text};stem=conv,head=linear"
         model.reset_classifier(7)
         assert model(torch.randn(2, 3, 32, 32)).shape == (2, 7)
-    shift = asvit.build("shift:1,1,1,1|2|12|1|12", 32, 5, stem="conv")
-    assert shift(torch.randn(2, 3, 32, 32)).shape == (2, 5)
+    for stem in ("conv", "deep"):
+        shift = asvit.build("shift:1,1,1,1|2|12|1|12", 32, 5, stem=stem)
+        assert shift(torch.randn(2, 3, 32, 32)).shape == (2, 5)
     with pytest.raises(ValueError, match=r"has no part 'head'; it has stem$"):
         asvit.build("shift:1,1,1,1|2|12|1|12", head="linear")
     with pytest.raises(ValueError, match="mixing='both' is not a part; use one of none, ffn"):

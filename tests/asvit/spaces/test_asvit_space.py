@@ -68,7 +68,7 @@ WITH_PARTS = f"4{SEED[1:]};stem=conv,head=linear"
 
 def test_parts_are_dimensions_and_a_kernel_counts_in_patches_only():
     space, published = load_space("asvit-parts"), load_space("asvit")
-    stems = 5 + 1  # one for each kernel of patches, and one of convolutions
+    stems = 5 + 2  # one for each kernel of patches, and two of convolutions
     others = math.prod(
         len(choices)
         for name, choices in space.dimensions.items()
