@@ -74,7 +74,6 @@ def table() -> str:
 def stems() -> str:
     """Points that a deep stem gains where there are few blocks, as Markdown."""
     rows = [row for row in STUDY.rows() if row.depths in (FEWER, DEEP)]
-    rows = [row for row in rows if row.family in FAMILIES[:1]]
     return gains(rows, "depths", FEWER, lines=("family",), column="pictures")
 
 

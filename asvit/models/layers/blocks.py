@@ -52,7 +52,7 @@ class DeepStem(nn.Sequential):
         super().__init__(*layers, pooling, nn.Conv2d(widths[-1], dim, 1))
 
 
-#: Part -> what makes tokens of an image, from its channels and the width.
+#: Stem -> what makes tokens of an image, from its channels and the width of the tokens.
 STEMS: Final[Mapping[str, Callable[[int, int], nn.Module]]] = {
     "conv": ConvolutionalStem,
     "deep": DeepStem,
