@@ -733,7 +733,11 @@ def test_a_copy_in_8_bits_that_loses_too_much_is_left_out_and_said(
     assert len(result.exports) == 3 + kept
 
 
-def test_a_copy_whose_libraries_are_missing_is_named(
+@pytest.mark.parametrize(
+    "reason", ["the format onnx needs onnx", "the copy is not equal: on 1 image(s)"]
+)
+def test_a_copy_without_its_libraries_or_that_differs_is_left_out_and_named(
+    reason: str,
     pictures: Path,
     tmp_path: Path,
     fakes: Fakes,
@@ -741,31 +745,19 @@ def test_a_copy_whose_libraries_are_missing_is_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def check(form: Format) -> None:
-        if form.name == "onnx":
-            raise ImportError("the format onnx needs onnx")
+        if form.name == "onnx" and "needs" in reason:
+            raise ImportError(reason)
+
+    def export(**options: Any) -> object:
+        if options["to"] == "onnx" and "needs" not in reason:
+            raise ValueError(reason)
+        return fakes.export(**options)
 
     monkeypatch.setattr(Format, "check_libraries", check)
-    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
-    assert [*result.exports] == ["timm", "model.safetensors"]
-    assert "there is no model.onnx: the format onnx needs onnx" in caplog.text
-
-
-def test_a_copy_that_differs_from_the_network_is_left_out_and_named(
-    pictures: Path,
-    tmp_path: Path,
-    fakes: Fakes,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def export(**given: Any) -> object:
-        if given["to"] == "onnx":
-            raise ValueError("the copy is not equal: on 1 image(s) outputs differ")
-        return fakes.export(**given)
-
     monkeypatch.setattr(designing, "export_network", export)
     result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
     assert [*result.exports] == ["timm", "model.safetensors"]
-    assert "there is no model.onnx: the copy is not equal: on 1 image(s)" in caplog.text
+    assert f"there is no model.onnx: {reason}" in caplog.text
 
 
 def test_an_interrupt_names_the_stage(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -165,36 +166,33 @@ def test_accuracy_counts_what_is_right_in_evaluation_mode(small: LabelledTensors
     assert accuracy(Fixed().train(), *small, batch_size=5) == 100 * 6 / 16
 
 
+class Breaking(nn.Module):
+    """A network that changes its logits in one call."""
+
+    def __init__(self, call: int, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.calls, self.call, self.change = linear(), 0, call, change
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        self.calls += 1
+        logits: Tensor = self.inner(pixels)
+        return self.change(logits) if self.calls == self.call else logits
+
+
 def test_a_loss_that_is_not_finite_ends_training_with_the_reason(small: LabelledTensors) -> None:
-    class Breaking(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner, self.calls = linear(), 0
-
-        def forward(self, pixels: Tensor) -> Tensor:
-            self.calls += 1
-            return self.inner(pixels) * (math.inf if self.calls == 3 else 1.0)
-
-    fitted = fit(Breaking(), small, small, RECIPE, seed=0)
+    model = Breaking(3, lambda logits: logits * math.inf)
+    fitted = fit(model, small, small, RECIPE, seed=0)
     assert math.isnan(fitted.accuracy)
     assert len(fitted.losses) == 3
     assert "in step 3" in fitted.reason
 
 
 def test_weights_that_the_last_step_breaks_are_the_reason(small: LabelledTensors) -> None:
-    class Breaking(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner, self.calls = linear(), 0
+    def without_gradient(logits: Tensor) -> Tensor:
+        logits.register_hook(lambda gradient: gradient * math.nan)
+        return logits
 
-        def forward(self, pixels: Tensor) -> Tensor:
-            self.calls += 1
-            logits: Tensor = self.inner(pixels)
-            if self.calls == RECIPE.steps:
-                logits.register_hook(lambda gradient: gradient * math.nan)
-            return logits
-
-    fitted = fit(Breaking(), small, small, RECIPE, seed=0)
+    fitted = fit(Breaking(RECIPE.steps, without_gradient), small, small, RECIPE, seed=0)
     assert math.isnan(fitted.accuracy)
     assert all(map(math.isfinite, fitted.losses))
     assert fitted.reason == "after step 4 the weights are infinite or NaN"
