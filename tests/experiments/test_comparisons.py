@@ -310,9 +310,9 @@ def test_means_of_logarithms_are_compared_with_every_count(
     base: Any = SimpleNamespace(
         folder=Path(), targets=[SimpleNamespace(name="accuracy")], values=values
     )
-    found = study_measures._of_logarithms(base, "κ", seed=0)["accuracy"]
-    assert found.rival == "width"
-    assert (found.tau, found.difference) == pytest.approx((-1, -2))
+    correlation = study_measures._of_logarithms(base, "κ", seed=0)["accuracy"]
+    assert correlation.rival == "width"
+    assert (correlation.tau, correlation.difference) == pytest.approx((-1, -2))
 
 
 PIT = SOURCES[0]

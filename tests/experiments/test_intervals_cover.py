@@ -122,7 +122,7 @@ def not_quoted(page: str, estimates: Iterable[Estimate]) -> list[str]:
 def test_words_about_searches_quote_what_the_rows_give() -> None:
     outcomes = read_rows(compare_outcomes.TABLE, Row)
     pairs = [(PICKED, RANDOM), (POLICY, RANDOM), (PUBLISHED, RANDOM), (PICKED, BEST)]
-    found = [
+    estimates = [
         difference(outcomes, [pair], paired=(POLICY, PICKED, BEST))
         for pair in (*pairs, (PICKED, POLICY))
     ]
@@ -131,21 +131,21 @@ def test_words_about_searches_quote_what_the_rows_give() -> None:
         *(("hard-fractals", PREDICTED), ("hard-fractals", SHORTER)),
     ):
         rows = read_rows(compare_designs.table_of(pictures), Row)
-        found.append(compare_designs.difference(rows, kind, RANDOM))
+        estimates.append(compare_designs.difference(rows, kind, RANDOM))
     fractals, scratch = (
         [row for row in study_pretraining.TIMED.rows() if row.start == start]
         for start in ("fractals", "scratch")
     )
     for pictures in study_pretraining.FEW:
         sides = ([row for row in own if row.pictures == pictures] for own in (fractals, scratch))
-        found.append(gain(*sides, pair=["seed"]))
-    assert not_quoted("evidence_searches", found) == []
+        estimates.append(gain(*sides, pair=["seed"]))
+    assert not_quoted("evidence_searches", estimates) == []
 
 
 def test_words_about_growths_quote_what_the_rows_give() -> None:
     rows = read_rows(compare_growths.TABLE, Row)
     starts = [(f"{start}, grown", f"{start}, grown at random") for start in compare_growths.STARTS]
-    found = [difference(rows, pairs) for pairs in (starts, starts[:1], starts[1:])]
+    estimates = [difference(rows, pairs) for pairs in (starts, starts[:1], starts[1:])]
     for budget, rules in (
         ("0.8M", ["shape"]),
         ("1.5M", ["depth"]),
@@ -156,13 +156,13 @@ def test_words_about_growths_quote_what_the_rows_give() -> None:
         apart = {other: difference(rows, [("grown", other)]) for other in others}
         assert {name for name, one in apart.items() if one.interval.low > 0} == {*rules}
         assert not [name for name, one in apart.items() if one.interval.high < 0]
-        found += [apart[name] for name in ("grown at random", *rules)]
-    assert not_quoted("evidence_searches", found) == []
+        estimates += [apart[name] for name in ("grown at random", *rules)]
+    assert not_quoted("evidence_searches", estimates) == []
 
 
 def test_words_about_limits_and_paths_quote_what_the_rows_give() -> None:
     draws = grouped(study_rejection.STUDY.rows(), ["share", "outside"])
-    found = [
+    estimates = [
         gain(own, draws[share, study_rejection.WORST], value="last")
         for (share, outside), own in draws.items()
         if outside == study_rejection.AGAIN
@@ -170,8 +170,8 @@ def test_words_about_limits_and_paths_quote_what_the_rows_give() -> None:
     paths = compare_psvit.STUDY.rows()
     for kind, other in (("supernet", "random"), ("supernet", "within"), ("training", "random")):
         sides = ([row for row in paths if row.origin.startswith(one)] for one in (kind, other))
-        found.append(gain(*sides, pair=["seed"]))
-    assert not_quoted("evidence_searches", found) == []
+        estimates.append(gain(*sides, pair=["seed"]))
+    assert not_quoted("evidence_searches", estimates) == []
 
 
 def test_words_about_mended_networks_follow_from_the_rows() -> None:

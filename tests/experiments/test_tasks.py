@@ -75,8 +75,8 @@ def test_textures_are_the_same_again_and_all_differ() -> None:
 
 def test_pictures_are_written_to_class_folders(tmp_path: Path, script: Script) -> None:
     script(drawn.main, f"{tmp_path / 'pictures'} --count 20 --side 40")
-    found = [len([*(tmp_path / "pictures" / name).iterdir()]) for name in SHAPES]
-    assert found == [20 // len(SHAPES)] * len(SHAPES)
+    counts = [len([*(tmp_path / "pictures" / name).iterdir()]) for name in SHAPES]
+    assert counts == [20 // len(SHAPES)] * len(SHAPES)
 
 
 def test_a_training_is_the_same_again_and_learns(tmp_path: Path) -> None:

@@ -143,12 +143,12 @@ def test_two_paths_to_the_same_may_end_in_the_same_reading(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures").mkdir()
-    kept = MeasuringSettings(data="pictures:grey")
+    before = MeasuringSettings(data="pictures:grey")
     for same in (f"{tmp_path}/pictures:grey", "./pictures:grey"):
-        check_same_settings(tmp_path, kept, MeasuringSettings(data=same))
+        check_same_settings(tmp_path, before, MeasuringSettings(data=same))
     for other in ("./pictures", "./pictures:rgb"):
         with pytest.raises(ValueError, match=f"data pictures:grey .now {other}"):
-            check_same_settings(tmp_path, kept, MeasuringSettings(data=other))
+            check_same_settings(tmp_path, before, MeasuringSettings(data=other))
 
 
 def test_paths_become_texts_and_other_objects_are_refused_in_a_line() -> None:

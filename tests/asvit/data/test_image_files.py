@@ -324,8 +324,8 @@ def test_what_may_not_be_read(tmp_path: Path) -> None:
 def read_what_may_not_be(root: Path) -> None:
     drop_privileges()
     (root / "a" / "a1.png").chmod(0)
-    found = read_all(root)
-    assert refused_or(lambda: found.picture(1)) is None
+    images = read_all(root)
+    assert refused_or(lambda: images.picture(1)) is None
     (root / "b").chmod(0)
     assert read_all(root) is None
 
