@@ -14,6 +14,7 @@ from typing import IO, NamedTuple, cast
 from urllib.parse import quote, unquote
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from asvit.core.files import IMAGE_ENDINGS, read_text, write_bytes
@@ -66,7 +67,57 @@ _ROOT = "# images in "  # first line of a table whose images are in another fold
 Seen = MutableMapping[tuple[int, ...], str]
 
 
-class FolderDataset(LabelledImages):
+class ImageFiles(LabelledImages):
+    """Labelled images, each in a file of its own below a folder.
+
+    Args:
+        root: The folder.
+        names: Paths of the files relative to it, such as ``CLASS/image.jpg``.
+        source: As the following ones, a field of :class:`asvit.data.LabelledImages`.
+        classes: Name of each label.
+        labels: Label of each image.
+        transform: Applied to each picture by ``dataset[i]``.
+        reading: One of :data:`asvit.data.kinds.READINGS`, or empty.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        names: Iterable[str],
+        *,
+        source: str,
+        classes: tuple[str, ...],
+        labels: NDArray[np.int64],
+        transform: Transform | None = None,
+        reading: str = "",
+    ) -> None:
+        super().__init__(source, classes, labels, transform=transform)
+        self.root, self.reading = root, reading
+        self._names = Texts(names)
+
+    @cached_property
+    def kind(self) -> ImageKind:
+        """The kind of its images, from their headers."""
+        return kind_of_files(self.root, self._names, self.reading, self.source)
+
+    def picture(self, index: int) -> Picture:
+        """Read image ``index``; a ValueError names a file that cannot be read."""
+        return read_as(self.path(index), self.kind)
+
+    def check(self, index: int) -> None:
+        """Read the header of image ``index``."""
+        check_as(self.path(index), self.kind)
+
+    def name(self, index: int) -> str:
+        """Return the path of image ``index`` relative to the folder."""
+        return self._names[index]
+
+    def path(self, index: int) -> Path:
+        """The file of image ``index``."""
+        return self.root / self._names[index]
+
+
+class FolderDataset(ImageFiles):
     """Images of a folder: ``root/CLASS/**/image.jpg``, or ``root/image.jpg`` with one class.
 
     Names are sorted, so that indices are the same on every machine. Names that begin with a dot
@@ -104,37 +155,16 @@ class FolderDataset(LabelledImages):
         if empty:
             where = root / empty[0] if inner else root
             raise ValueError(f"no images in {str(where)!r}; use {', '.join(IMAGE_ENDINGS)} files")
-        self.root, self.reading = root, reading
-        self._files = Texts(
-            f"{name}/{file}" if inner else file for name, files in groups.items() for file in files
-        )
+        sizes = [len(files) for files in groups.values()]
         super().__init__(
-            f"folder {root.resolve().name}, {len(self._files)} images, {len(groups)} classes",
-            tuple(counts),
-            np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()]),
+            root,
+            (f"{name}/{file}" if inner else file for name in groups for file in groups[name]),
+            reading=reading,
+            source=f"folder {root.resolve().name}, {sum(sizes)} images, {len(groups)} classes",
+            classes=tuple(counts),
+            labels=np.repeat(np.arange(len(groups)), sizes),
             transform=transform,
         )
-
-    @cached_property
-    def kind(self) -> ImageKind:
-        """The kind of its images, from their headers."""
-        return kind_of_files(self.root, self._files, self.reading, self.source)
-
-    def picture(self, index: int) -> Picture:
-        """Read image ``index``; a ValueError names a file that cannot be read."""
-        return read_as(self.path(index), self.kind)
-
-    def check(self, index: int) -> None:
-        """Read the header of image ``index``."""
-        check_as(self.path(index), self.kind)
-
-    def name(self, index: int) -> str:
-        """Return the path of image ``index`` relative to the folder, as ``CLASS/image.jpg``."""
-        return self._files[index]
-
-    def path(self, index: int) -> Path:
-        """The file of image ``index``."""
-        return self.root / self._files[index]
 
 
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
@@ -198,7 +228,7 @@ class ListedImage(NamedTuple):
     digest: str  # SHA-256 of its content, in hexadecimal; empty if the table has none
 
 
-class ListedDataset(LabelledImages):
+class ListedDataset(ImageFiles):
     """The images of one part of a CSV table, as :func:`list_text` writes it.
 
     The columns ``bytes`` and ``sha256`` may be missing.
@@ -209,42 +239,29 @@ class ListedDataset(LabelledImages):
     """
 
     def __init__(self, table: Path, part: str = TRAIN, *, reading: str = "") -> None:
-        self.root, rows = _read_list(table)
-        self.reading = reading
+        root, rows = _read_list(table)
         own = [row for row in rows if row.part == part]
         if not own:
             raise ValueError(f"{table} has no images for part {part!r}")
         classes = sorted({row.label for row in rows})
         places = {label: place for place, label in enumerate(classes)}
         where = f"{table.resolve().parent.name}/{table.name}"
-        self._names = Texts(row.name for row in own)
         self._digests = Texts(row.digest for row in own)
         super().__init__(
-            f"{where}, {len(own)} images, {len(classes)} classes, part {part}",
-            tuple(classes),
-            np.array([places[row.label] for row in own], dtype=np.int64),
+            root,
+            (row.name for row in own),
+            reading=reading,
+            source=f"{where}, {len(own)} images, {len(classes)} classes, part {part}",
+            classes=tuple(classes),
+            labels=np.array([places[row.label] for row in own], dtype=np.int64),
         )
-
-    @cached_property
-    def kind(self) -> ImageKind:
-        """The kind of its images, from their headers."""
-        return kind_of_files(self.root, self._names, self.reading, self.source)
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names what cannot be read, or has changed."""
-        path = self.path(index)
-        picture = read_as(path, self.kind)
+        picture, path = super().picture(index), self.path(index)
         if (digest := self.digest(index)) and file_digest(path) != digest:
             raise ValueError(f"image {str(path)!r} has changed since it was listed")
         return picture
-
-    def check(self, index: int) -> None:
-        """Read the header of image ``index``."""
-        check_as(self.path(index), self.kind)
-
-    def name(self, index: int) -> str:
-        """Its file, as the table names it."""
-        return self._names[index]
 
     def identity(self, index: int) -> str:
         """Its file, and its SHA-256."""
@@ -253,10 +270,6 @@ class ListedDataset(LabelledImages):
     def digest(self, index: int) -> str:
         """SHA-256 of its content, as the table has it; empty if it has none."""
         return self._digests[index]
-
-    def path(self, index: int) -> Path:
-        """The file of image ``index``."""
-        return self.root / self.name(index)
 
 
 def has_part(table: Path, part: str) -> bool:
