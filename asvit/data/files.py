@@ -127,44 +127,50 @@ class FolderDataset(ImageFiles):
     def __init__(
         self, root: Path, *, reading: str = "", transform: Transform | None = None
     ) -> None:
-        if not root.exists():
-            raise FileNotFoundError(f"no folder {str(root)!r}; give a folder of images")
-        if not root.is_dir():
-            raise ValueError(f"{str(root)!r} is a file; give a folder of images")
-        flat, inner = list_folder(root)
-        if splits := split_folders(root, inner):
-            raise ValueError(
-                f"{str(root)!r} holds splits, not classes; give {str(root / splits[0])!r}"
-            )
-        if flat and inner:
-            raise ValueError(
-                f"{str(root)!r} holds both images ({one_line(flat[0])}) and folders"
-                f" ({one_line(inner[0])});"
-                " use class folders only, or images only"
-            )
-        groups = (
-            {name: _walk(root / name) for name in inner} if inner else {root.resolve().name: flat}
-        )
-        counts = Counter(map(composed, groups))
-        if len(counts) < len(groups):
-            raise ValueError(
-                f"{str(root)!r} has two folders {counts.most_common(1)[0][0]!r}, whose names are "
-                "equal but for the form of Unicode; move the images into one"
-            )
-        empty = [name for name, files in groups.items() if not files]
-        if empty:
-            where = root / empty[0] if inner else root
-            raise ValueError(f"no images in {str(where)!r}; use {', '.join(IMAGE_ENDINGS)} files")
+        groups = _files_by_class(root)
         sizes = [len(files) for files in groups.values()]
         super().__init__(
             root,
-            (f"{name}/{file}" if inner else file for name in groups for file in groups[name]),
+            chain.from_iterable(groups.values()),
             reading=reading,
             source=f"folder {root.resolve().name}, {sum(sizes)} images, {len(groups)} classes",
-            classes=tuple(counts),
+            classes=tuple(groups),
             labels=np.repeat(np.arange(len(groups)), sizes),
             transform=transform,
         )
+
+
+def _files_by_class(root: Path) -> dict[str, list[str]]:
+    """The images of each class folder, relative to ``root``; or those of ``root`` as one class."""
+    if not root.exists():
+        raise FileNotFoundError(f"no folder {str(root)!r}; give a folder of images")
+    if not root.is_dir():
+        raise ValueError(f"{str(root)!r} is a file; give a folder of images")
+    flat, inner = list_folder(root)
+    if splits := split_folders(root, inner):
+        raise ValueError(
+            f"{str(root)!r} holds splits, not classes; give {str(root / splits[0])!r}"
+        )
+    if flat and inner:
+        raise ValueError(
+            f"{str(root)!r} holds both images ({one_line(flat[0])}) and folders"
+            f" ({one_line(inner[0])}); use class folders only, or images only"
+        )
+    if inner:
+        groups = {name: [f"{name}/{file}" for file in _walk(root / name)] for name in inner}
+    else:
+        groups = {root.resolve().name: flat}
+    counts = Counter(map(composed, groups))
+    if len(counts) < len(groups):
+        raise ValueError(
+            f"{str(root)!r} has two folders {counts.most_common(1)[0][0]!r}, whose names are "
+            "equal but for the form of Unicode; move the images into one"
+        )
+    empty = [name for name, files in groups.items() if not files]
+    if empty:
+        where = root / empty[0] if inner else root
+        raise ValueError(f"no images in {str(where)!r}; use {', '.join(IMAGE_ENDINGS)} files")
+    return groups
 
 
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
