@@ -107,7 +107,7 @@ class DesignPlan:
         """How much the search trains, and at which image size, in its share of the time."""
         self.sizes.check_speed(self._sample, self.settings.image_size or SIDES[-1])
         fitting = self.fitting
-        own, sides = fitting.side, fitting.sides_in_time(self._sample[0])
+        sides = fitting.sides_in_time(self._sample[0])
         if sides[0] < fitting.whole_side:
             logger.warning(
                 "images are seen at %d px: for larger ones, limits or time allow too few "
@@ -120,22 +120,13 @@ class DesignPlan:
             )
         settings = self._search(sides[0], self._listed)
         if self.settings.hours is not None:
+            allowed = SHARES["search"] * self.settings.hours * 3600
             whole = self.seconds(self._listed)["search"]
-            seconds = SHARES["search"] * self.settings.hours * 3600
             for side in sides:
                 full = self._search(side, self._listed)
-                took = whole if side == own else self._search_seconds(full)
-                if seconds < took:
-                    full = self._raced(full, seconds / took)
-                    if (equally := paces(self._counted(full), self.workers)) is not None:
-                        text, took = equally  # what learns most in equal time goes on
-                        full = replace(full, paces=text)
-                part = min(1.0, seconds / took)
-                wanted = max(_LEAST, len(load_space(full.space).by_hand))
-                fewer = min(full.trainings, max(wanted, round(full.trainings * math.sqrt(part))))
-                steps = round(full.training_steps * part * full.trainings / fewer)
-                settings = replace(full, trainings=fewer, training_steps=max(_SHORTEST, steps))
-                if steps >= _STEPS:
+                took = whole if side == fitting.side else self._search_seconds(full)
+                settings = self._shortened(full, took, allowed)
+                if settings.training_steps >= _STEPS:
                     break
         return SearchPlan(**{name: getattr(settings, name) for name in fields_of(SearchPlan)})
 
@@ -647,6 +638,24 @@ class DesignPlan:
     def _search_seconds(self, search: TrainingSearchSettings) -> float:
         """About how many seconds a search takes on the pictures that there are."""
         return training_seconds(self._counted(search), self.workers)
+
+    def _shortened(
+        self, search: TrainingSearchSettings, seconds: float, allowed: float
+    ) -> TrainingSearchSettings:
+        """A search of about so many ``seconds``, cut down to those that are ``allowed``.
+
+        First it has fewer families, then fewer trainings and fewer steps of each.
+        """
+        if allowed < seconds:
+            search = self._raced(search, allowed / seconds)
+            if (equally := paces(self._counted(search), self.workers)) is not None:
+                text, seconds = equally  # what learns most in equal time goes on
+                search = replace(search, paces=text)
+        part = min(1.0, allowed / seconds)
+        wanted = max(_LEAST, len(load_space(search.space).by_hand))
+        fewer = min(search.trainings, max(wanted, round(search.trainings * math.sqrt(part))))
+        steps = round(search.training_steps * part * search.trainings / fewer)
+        return replace(search, trainings=fewer, training_steps=max(_SHORTEST, steps))
 
     def _counted(self, search: TrainingSearchSettings) -> TrainingSearchSettings:
         """A search with no more pictures than there are."""
