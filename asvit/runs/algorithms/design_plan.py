@@ -277,34 +277,22 @@ class DesignPlan:
         return lengths
 
     def choice(self) -> Choice:
-        """Which finalist is trained on all pictures, and for how many epochs or hours at most.
-
-        One that is not expected to win has to be better by two standard errors, and far enough
-        to tell how it will end: with few pictures chance would choose, and what learns fastest is
-        not always best in the end.
-        """
+        """Which finalist is trained on all pictures, and for how many epochs or hours at most."""
         scores = {name: self.results.trained(name).validation for name in self.trained}
-        count = self._validated
-        expected = [name for name in scores if self._is_expected(self.network(name))]
-        leader = max(expected or scores, key=lambda name: scores[name])
-        # The first is the one that the search expects most of, should they be equal.
-        winner = max(scores, key=lambda name: scores[name])
-        by_chance = 2 * _error(scores[winner], scores[leader], count)
-        if scores[winner] - scores[leader] <= by_chance or not self._tells(winner):
-            winner = leader
+        winner = self._winner(scores)
         by_hand = [name for name in self.trained if self.network(name).by_hand]
         rival = max(by_hand, key=lambda name: scores[name], default=None)
         whole = self.results.pictures.train
         validated = self._validation_share * whole / 3  # they took a third of the time of others
-        image = {  # seconds of an image to train on
+        per_image = {  # seconds of an image to train on
             name: self.results.trained(name).epoch_seconds / (self._pictures_of(name) + validated)
             for name in scores
         }
-        epoch = image[winner] * whole
+        epoch = per_image[winner] * whole
         epochs, hours = enough_epochs(self._steps), None
         seconds = epochs * epoch
         if self.settings.hours is not None:
-            tests = self.results.pictures.test * (sum(image.values()) + image[winner])
+            tests = self.results.pictures.test * (sum(per_image.values()) + per_image[winner])
             hours = max(_FEWEST * epoch, self._left - _TESTED * tests) / 3600
             seconds = min(seconds, 3600 * hours)
         return Choice(
@@ -315,6 +303,22 @@ class DesignPlan:
             hours=hours,
             seconds={"training": seconds},
         )
+
+    def _winner(self, scores: Mapping[str, float]) -> str:
+        """The finalist of the highest accuracy, unless chance may have decided.
+
+        One that is not expected to win has to be better by two standard errors, and far enough
+        to tell how it will end: with few pictures chance would choose, and what learns fastest is
+        not always best in the end.
+        """
+        expected = [name for name in scores if self._is_expected(self.network(name))]
+        leader = max(expected or scores, key=lambda name: scores[name])
+        # The first is the one that the search expects most of, should they be equal.
+        best = max(scores, key=lambda name: scores[name])
+        by_chance = 2 * _error(scores[best], scores[leader], self._validated)
+        if scores[best] - scores[leader] <= by_chance or not self._tells(best):
+            return leader
+        return best
 
     def seconds(self, data: str) -> Mapping[str, float]:
         """About how many seconds the parts take on these pictures, with nothing cut short.
