@@ -64,31 +64,32 @@ logger = logging.getLogger(__name__)
 #: Of the hours. A warm start takes its share from that of the training. With more time for
 #: search and last round, none of ten designs of 15 minutes ended in another network than expected.
 SHARES = {"search": 0.05, "last round": 0.08, "training": 0.83, "rest": 0.04}
-_WARM = 0.15
-_TRAININGS = SHARES["last round"] + SHARES["training"]
+_WARM_SHARE = 0.15
+_TRAINING_SHARE = SHARES["last round"] + SHARES["training"]
 AFTERWARDS = 30.0  # seconds that tests, copies and latencies take at least
 #: Of the pictures to train on, by which the last round is decided; unless they have a part for it.
 VALIDATION_SHARE = 0.2
 
 #: Updates of a training in the last round that tell how a network will end. After 200, a DeiT was
 #: 7 points ahead of a ShiftViT on the scattered digits, and 5 behind after 4,000.
-_TELLING = 1_000
+_CONCLUSIVE = 1_000
 
-_LEAST = 5  # trainings of a search, and families where time is short
-_STEPS = 100  # of each of them at least, before images are made smaller
-_RACED = 150  # steps of a training where time is short, or fewer families race
-_SHORTEST = 30  # steps of a training at all
-_BATCH = (32, 64)  # images where there are enough pictures
-_RATE = 2e-3  # of batches of these sizes
+_EXAMPLES = 5  # networks whose median stands for those of a space
+_FEWEST_TRAININGS = 5  # of a search where time is short, and of as many families
+_ENOUGH_STEPS = 100  # of each of them at least, before images are made smaller
+_RACE_STEPS = 150  # steps of a training where time is short, or fewer families race
+_FEWEST_STEPS = 30  # steps of a training at all
+_BATCH_SIZES = (32, 64)  # images where there are enough pictures
+_LEARNING_RATE = 2e-3  # of batches of these sizes
 #: Families that learn faster from weights of fractals: see docs/evidence_searches.md.
-_WARMED = ("resnet", "resnet-parts")
+_WARM_FAMILIES = ("resnet", "resnet-parts")
 _FRACTALS = "fractal:100"
 PICTURE_CHANNELS = 3
 _FRACTAL_PICTURES, _FRACTAL_EPOCHS = (1_000, 8_000), (3, 20)  # least and most
-_TUNING = 0.25  # of that learning rate, for weights that timm publishes
-_TESTED = 0.5  # of the time of an image to train on takes one to test on
-_FEWEST = 2  # epochs of a training
-_TUNED = 5  # epochs of a pretrained network that are worth it
+_TUNING_SHARE = 0.25  # of that learning rate, for weights that timm publishes
+_TEST_COST = 0.5  # of the time of an image to train on takes one to test on
+_FEWEST_EPOCHS = 2  # epochs of a training
+_TUNING_EPOCHS = 5  # epochs of a pretrained network that are worth it
 
 
 @dataclass
@@ -126,7 +127,7 @@ class DesignPlan:
                 full = self._search(side, self._listed)
                 took = whole if side == fitting.side else self._search_seconds(full)
                 settings = self._shortened(full, took, allowed)
-                if settings.training_steps >= _STEPS:
+                if settings.training_steps >= _ENOUGH_STEPS:
                     break
         return SearchPlan(**{name: getattr(settings, name) for name in fields_of(SearchPlan)})
 
@@ -177,10 +178,10 @@ class DesignPlan:
                 return
             plan = self._training(one.architecture, side, 2, PRETRAINED[0], data=data).plan()
             time = SHARES["last round"] * 3600 * s.hours / len(self.last_round)
-            took = float(plan["time"]["epoch"])
-            if time < _TUNED * took:
+            took = _TUNING_EPOCHS * float(plan["time"]["epoch"])
+            if time < took:
                 raise ValueError(
-                    f"{one.architecture}: {_TUNED} epochs take {clock(_TUNED * took)} at {side} "
+                    f"{one.architecture}: {_TUNING_EPOCHS} epochs take {clock(took)} at {side} "
                     f"px, more than the {clock(time)} it has of the hours"
                 )
 
@@ -231,8 +232,8 @@ class DesignPlan:
         seconds = {name: enough * float(plan["time"]["epoch"]) for name, plan in plans.items()}
         fewer, hours = dict[str, int](), None
         if self.settings.hours is not None:
-            time = SHARES["last round"] / _TRAININGS * self._left / len(plans)
-            shortest = _FEWEST / enough * max(seconds.values())
+            time = SHARES["last round"] / _TRAINING_SHARE * self._left / len(plans)
+            shortest = _FEWEST_EPOCHS / enough * max(seconds.values())
             if time < shortest:
                 fewer = dict.fromkeys(plans, self._few_of_them(time / shortest))
             seconds = {name: min(took, time) for name, took in seconds.items()}
@@ -261,7 +262,7 @@ class DesignPlan:
         (least, most), (fewest, whole) = _FRACTAL_EPOCHS, _FRACTAL_PICTURES
         if self.settings.hours is None:
             return dict.fromkeys(speeds, (whole, most))
-        time = _WARM / _TRAININGS * self._left / max(1, len(speeds))
+        time = _WARM_SHARE / _TRAINING_SHARE * self._left / max(1, len(speeds))
         lengths = dict[str, tuple[int, int]]()
         for name, speed in speeds.items():
             epochs = max(least, min(most, int(time * speed / whole)))
@@ -293,7 +294,7 @@ class DesignPlan:
         seconds = epochs * epoch
         if self.settings.hours is not None:
             tests = self.results.pictures.test * (sum(per_image.values()) + per_image[winner])
-            hours = max(_FEWEST * epoch, self._left - _TESTED * tests) / 3600
+            hours = max(_FEWEST_EPOCHS * epoch, self._left - _TEST_COST * tests) / 3600
             seconds = min(seconds, 3600 * hours)
         return Choice(
             winner=winner,
@@ -330,12 +331,12 @@ class DesignPlan:
         settings = self._search(side, data)
         search = self._search_seconds(settings)
         limits = self.sizes.limits(side, macs=settings.max_macs)
-        networks = sorted(map(limits.network, self._sample[:_LEAST]), key=self._macs(side))
+        networks = sorted(map(limits.network, self._sample[:_EXAMPLES]), key=self._macs(side))
         typical = str(networks[len(networks) // 2])
         plan = self._training(typical, side, 2, "training", data=data).plan()
         epoch = float(plan["time"]["epoch"])
         training = epoch * enough_epochs(plan["steps_per_epoch"])
-        few = min(_LEAST, settings.trainings) * _SHORTEST
+        few = min(_FEWEST_TRAININGS, settings.trainings) * _FEWEST_STEPS
         smallest = NARROWED[-1]
         if self.settings.image_size is None:
             smallest *= (SIDES[-1] / side) ** 2
@@ -415,7 +416,7 @@ class DesignPlan:
         """
         updates = self.epochs_of(name) * self._pictures_of(name) / self._recipe["batch_size"]
         half = (self._chance + 100) / 2
-        return self.results.trained(name).validation >= half or updates >= _TELLING
+        return self.results.trained(name).validation >= half or updates >= _CONCLUSIVE
 
     def epochs_of(self, name: str) -> int:
         """The epochs that a network of the last round was trained for."""
@@ -445,7 +446,7 @@ class DesignPlan:
         """The shares of the hours of a design with so many pictures to train on."""
         if not self._warms(self._first_family, pictures, channels):
             return SHARES
-        return {**SHARES, "fractals": _WARM, "training": SHARES["training"] - _WARM}
+        return {**SHARES, "fractals": _WARM_SHARE, "training": SHARES["training"] - _WARM_SHARE}
 
     def _warms(self, family: str, pictures: int, channels: int) -> bool:
         """Whether networks of a family begin with weights of fractals, for so many pictures.
@@ -456,7 +457,7 @@ class DesignPlan:
         if channels != PICTURE_CHANNELS:
             return False
         few = pictures < FRACTALS_BELOW
-        return how == "fractals" or (how == "auto" and family in _WARMED and few)
+        return how == "fractals" or (how == "auto" and family in _WARM_FAMILIES and few)
 
     @cached_property
     def sizes(self) -> Sizes:
@@ -476,7 +477,7 @@ class DesignPlan:
                 pictures=pictures.side,
                 steps=self._steps,
                 pace=self._pace,
-                time=lambda: self._left * SHARES["training"] / _TRAININGS,
+                time=lambda: self._left * SHARES["training"] / _TRAINING_SHARE,
             )
         return self._fittings[key]
 
@@ -656,10 +657,10 @@ class DesignPlan:
                 text, seconds = equally  # what learns most in equal time goes on
                 search = replace(search, paces=text)
         part = min(1.0, allowed / seconds)
-        wanted = max(_LEAST, len(load_space(search.space).by_hand))
+        wanted = max(_FEWEST_TRAININGS, len(load_space(search.space).by_hand))
         fewer = min(search.trainings, max(wanted, round(search.trainings * math.sqrt(part))))
         steps = round(search.training_steps * part * search.trainings / fewer)
-        return replace(search, trainings=fewer, training_steps=max(_SHORTEST, steps))
+        return replace(search, trainings=fewer, training_steps=max(_FEWEST_STEPS, steps))
 
     def _counted(self, search: TrainingSearchSettings) -> TrainingSearchSettings:
         """A search with no more pictures than there are."""
@@ -674,7 +675,9 @@ class DesignPlan:
         space = load_space(search.space)
         if not isinstance(space, UnionSpace):
             return search
-        most = max(_LEAST, int(part * search.trainings * search.training_steps / _RACED))
+        most = max(
+            _FEWEST_TRAININGS, int(part * search.trainings * search.training_steps / _RACE_STEPS)
+        )
         if most >= len(space.members):
             return search
         families = ",".join(space.members[:most])
@@ -690,7 +693,7 @@ class DesignPlan:
                 quick.append(self._macs(side)(self.sizes.widest(arch, side)))
             except ValueError:  # too slow at any width
                 continue
-            if len(quick) == _LEAST:
+            if len(quick) == _EXAMPLES:
                 break
         if not quick:
             raise ValueError(
@@ -713,7 +716,9 @@ class DesignPlan:
         fractals came out worse at a half and a quarter of it, on drawn pictures and on digits.
         """
         published = self.network(name).pretrained.startswith(PREFIX)
-        return {"learning_rate": _TUNING * self._recipe["learning_rate"]} if published else {}
+        return (
+            {"learning_rate": _TUNING_SHARE * self._recipe["learning_rate"]} if published else {}
+        )
 
     def _is_expected(self, network: Entrant) -> bool:
         """Whether a network would be expected to win before the last round.
@@ -777,9 +782,9 @@ def recipe_for(pictures: int) -> Mapping[str, Any]:
     Fewer pictures would make few updates of large batches.
     """
     trained = int((1 - VALIDATION_SHARE) * pictures)
-    least, most = _BATCH
+    least, most = _BATCH_SIZES
     batch = min(max(small_batch(trained), least if trained >= 2 * least else 0), most)
-    return {"batch_size": batch, "learning_rate": _RATE * min(1.0, batch / least)}
+    return {"batch_size": batch, "learning_rate": _LEARNING_RATE * min(1.0, batch / least)}
 
 
 def stage_files() -> Sequence[str]:
