@@ -158,7 +158,7 @@ class DesignPlan:
         return Finalists(side=side, networks=[*networks.values()], pretrained=tuned)
 
     def pretrained(self, side: int, data: str | None = None) -> Sequence[Pretrained]:
-        """The pretrained networks that race; none where none are asked for.
+        """The pretrained networks of the last round; empty without the setting.
 
         They are chosen by their sizes for images of the whole side, and, where time is limited,
         by the time that they take for images of ``side``.
@@ -203,7 +203,7 @@ class DesignPlan:
     def _store_pretrained(self, side: int) -> Sequence[Entrant]:
         """Write the weights of the pretrained networks that race into the run folder.
 
-        That none is within the limits any more, at the images that time allows, stops nothing.
+        It is no error if none is within the limits any more at the image size that time allows.
         """
         try:
             chosen = self.pretrained(side)
@@ -235,7 +235,7 @@ class DesignPlan:
             time = SHARES["last round"] / _TRAINING_SHARE * self._left / len(plans)
             shortest = _FEWEST_EPOCHS / enough * max(seconds.values())
             if time < shortest:
-                fewer = dict.fromkeys(plans, self._few_of_them(time / shortest))
+                fewer = dict.fromkeys(plans, self._fewer_pictures(time / shortest))
             seconds = {name: min(took, time) for name, took in seconds.items()}
             hours = time / 3600
         speeds = {
@@ -257,7 +257,7 @@ class DesignPlan:
     def _on_fractals(self, speeds: Mapping[str, float]) -> Mapping[str, tuple[int, int]]:
         """Pictures and epochs of the trainings on fractals; fewer pictures where time is short.
 
-        The speeds are those of the networks that begin with them, images a second.
+        ``speeds`` has the images a second of each network that begins with their weights.
         """
         (least, most), (fewest, whole) = _FRACTAL_EPOCHS, _FRACTAL_PICTURES
         if self.settings.hours is None:
@@ -316,8 +316,8 @@ class DesignPlan:
         leader = max(expected or scores, key=lambda name: scores[name])
         # The first is the one that the search expects most of, should they be equal.
         best = max(scores, key=lambda name: scores[name])
-        by_chance = 2 * _error(scores[best], scores[leader], self._validated)
-        if scores[best] - scores[leader] <= by_chance or not self._tells(best):
+        by_chance = 2 * _error(scores[best], scores[leader], self._validation_pictures)
+        if scores[best] - scores[leader] <= by_chance or not self._is_conclusive(best):
             return leader
         return best
 
@@ -399,20 +399,20 @@ class DesignPlan:
         return pictures.sizes or [pictures.train]
 
     @property
-    def _validated(self) -> float:
-        """Pictures that the last round is decided by.
+    def _validation_pictures(self) -> float:
+        """Validation pictures of the last round.
 
-        Of balanced accuracy, as many of even classes as would have its standard error.
+        For balanced accuracy, as many of even classes as would give the same standard error.
         """
         if self.balance == "none":
             return max(1, round(self._validation_share * sum(self._sizes)))
         sizes = [max(1, self._validation_share * size) for size in self._sizes]
         return len(sizes) ** 2 / sum(1 / size for size in sizes)
 
-    def _tells(self, name: str) -> bool:
-        """Whether the accuracy of a network of the last round tells how it will end.
+    def _is_conclusive(self, name: str) -> bool:
+        """Whether the accuracy of a network in the last round tells how it will end.
 
-        It does where it is nearer to 100 % than to chance, or has had many updates.
+        It does if it is nearer to 100 % than to chance, or after many updates.
         """
         updates = self.epochs_of(name) * self._pictures_of(name) / self._recipe["batch_size"]
         half = (self._chance + 100) / 2
@@ -424,7 +424,7 @@ class DesignPlan:
 
     def _pictures_of(self, name: str) -> int:
         """The pictures that a network of the last round was trained on."""
-        return self.results.epochs.pictures.get(name, self._fitted)
+        return self.results.epochs.pictures.get(name, self._train_pictures)
 
     @property
     def _chance(self) -> float:
@@ -559,7 +559,7 @@ class DesignPlan:
         """
         choice = self.results.choice
         winner, weights = choice.winner, dict[str, Any]()
-        if winner in PRETRAINED or self._tells(winner):
+        if winner in PRETRAINED or self._is_conclusive(winner):
             weights = {"weights": str(self.folder / winner)}
         elif winner in self.results.epochs.fractals:
             weights = {"weights": str(self.folder / _fractals_folder(winner)), "new_head": True}
@@ -642,7 +642,8 @@ class DesignPlan:
 
     def _search_seconds(self, search: TrainingSearchSettings) -> float:
         """About how many seconds a search takes on the pictures that there are."""
-        return training_seconds(self._counted(search), self.workers)
+        own = with_images(search, self.results.pictures.train)
+        return training_seconds(own, self.workers)
 
     def _shortened(
         self, search: TrainingSearchSettings, seconds: float, allowed: float
@@ -652,8 +653,9 @@ class DesignPlan:
         First it has fewer families, then fewer trainings and fewer steps of each.
         """
         if allowed < seconds:
-            search = self._raced(search, allowed / seconds)
-            if (equally := paces(self._counted(search), self.workers)) is not None:
+            search = self._fewer_families(search, allowed / seconds)
+            own = with_images(search, self.results.pictures.train)
+            if (equally := paces(own, self.workers)) is not None:
                 text, seconds = equally  # what learns most in equal time goes on
                 search = replace(search, paces=text)
         part = min(1.0, allowed / seconds)
@@ -662,12 +664,8 @@ class DesignPlan:
         steps = round(search.training_steps * part * search.trainings / fewer)
         return replace(search, trainings=fewer, training_steps=max(_FEWEST_STEPS, steps))
 
-    def _counted(self, search: TrainingSearchSettings) -> TrainingSearchSettings:
-        """A search with no more pictures than there are."""
-        return with_images(search, self.results.pictures.train)
-
     @staticmethod
-    def _raced(search: TrainingSearchSettings, part: float) -> TrainingSearchSettings:
+    def _fewer_families(search: TrainingSearchSettings, part: float) -> TrainingSearchSettings:
         """The first families of the space, as many as are trained long enough in part of the time.
 
         A training of a few dozen steps says little of any.
@@ -686,7 +684,7 @@ class DesignPlan:
 
     @cached_property
     def _quick_macs(self) -> float:
-        """Multiply-adds of a few networks that keep the limit of latency."""
+        """Median multiply-adds of a few networks within the limit of latency."""
         quick, side = list[float](), self.fitting.side
         for arch in self._sample:
             try:
@@ -745,18 +743,18 @@ class DesignPlan:
         """Updates of an epoch on all pictures."""
         return max(1, int(self.results.pictures.train / self._recipe["batch_size"]))
 
-    def _few_of_them(self, share: float) -> int:
-        """A share of the pictures of the last round: not quite all at most.
+    def _fewer_pictures(self, share: float) -> int:
+        """How many pictures a share of those of the last round is; never quite all.
 
         At least a batch, and one of each class.
         """
         least: int = max(self._recipe["batch_size"], self._classes)
-        most = self._fitted - self._classes  # each is divided by itself
-        return max(least, min(most, int(share * self._fitted)))
+        most = self._train_pictures - self._classes  # each is divided by itself
+        return max(least, min(most, int(share * self._train_pictures)))
 
     @property
-    def _fitted(self) -> int:
-        """About how many pictures the networks of the last round are trained on."""
+    def _train_pictures(self) -> int:
+        """About how many pictures the last round has to train on."""
         return max(1, round((1 - self._validation_share) * self.results.pictures.train))
 
     @property

@@ -463,9 +463,9 @@ def test_few_pictures_of_the_last_round_are_some_of_each_class_and_no_more_than_
 ) -> None:
     facts = picture_facts([f"class {n}" for n in range(102)], **pictures)
     plan = plan_of(StageResults(pictures=facts), tmp_path, hours=0.1)
-    assert plan._few_of_them(share) == few
+    assert plan._fewer_pictures(share) == few
     apart = pictures.get("validation", 408)
-    assert (plan._fitted, plan._validated) == (2_040 - apart, apart)
+    assert (plan._train_pictures, plan._validation_pictures) == (2_040 - apart, apart)
 
 
 @pytest.fixture
