@@ -227,7 +227,7 @@ class DesignPlan:
 
         Where the time does not allow the slowest the fewest epochs, all have fewer pictures.
         """
-        plans = {name: self.finalist(name, 2).plan() for name in self.trained}
+        plans = {name: self.finalist(name, 2).plan() for name in self.entrants}
         enough = enough_epochs(max(plan["steps_per_epoch"] for plan in plans.values()))
         seconds = {name: enough * float(plan["time"]["epoch"]) for name, plan in plans.items()}
         fewer, hours = dict[str, int](), None
@@ -279,9 +279,9 @@ class DesignPlan:
 
     def choice(self) -> Choice:
         """Which finalist is trained on all pictures, and for how many epochs or hours at most."""
-        scores = {name: self.results.trained(name).validation for name in self.trained}
+        scores = {name: self.results.trained(name).validation for name in self.entrants}
         winner = self._winner(scores)
-        by_hand = [name for name in self.trained if self.network(name).by_hand]
+        by_hand = [name for name in self.entrants if self.network(name).by_hand]
         rival = max(by_hand, key=lambda name: scores[name], default=None)
         whole = self.results.pictures.train
         validated = self._validation_share * whole / 3  # they took a third of the time of others
@@ -375,7 +375,7 @@ class DesignPlan:
         return (*FINALISTS, *(PRETRAINED if pretrained == HUB else PRETRAINED[:1]))
 
     @property
-    def trained(self) -> Sequence[str]:
+    def entrants(self) -> Sequence[str]:
         """The stages of the last round that have a network."""
         return [*self._networks]
 

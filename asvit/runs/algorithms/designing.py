@@ -419,7 +419,7 @@ class DesignAlgorithm(DesignRun):
 
     def _last_round(self, name: str) -> Trained | None:
         """Train a finalist; nothing where there are fewer."""
-        if name not in self.plan.trained:
+        if name not in self.plan.entrants:
             return None
         lengths = self.results.epochs
         warm = name in lengths.fractals
@@ -451,7 +451,7 @@ class DesignAlgorithm(DesignRun):
         ]
         guesses: dict[str, list[str]] = {}
         first: Sequence[PicturePrediction] = ()
-        for name in ("training", *self.plan.trained) if files else ():
+        for name in ("training", *self.plan.entrants) if files else ():
             paths = [path for _, path, *_ in files]
             predictions = predict(self.folder / name, paths, top=1, device=self.settings.device)
             first = first or predictions
@@ -589,7 +589,7 @@ class DesignAlgorithm(DesignRun):
         timed = results.latency[choice.winner]
         images = {"source": self.settings.data, "digest": pictures.digest}
         predicting = predict_command(self.folder)
-        trainings = [results.trained(name) for name in (*plan.trained, "training")]
+        trainings = [results.trained(name) for name in (*plan.entrants, "training")]
         return self.result(
             journal,
             {"images": images, "device": journal.device},
@@ -600,7 +600,7 @@ class DesignAlgorithm(DesignRun):
             difference_p=test.difference_p,
             race=[
                 *(Racer(round="search", **vars(entrant)) for entrant in search.ranking),
-                *map(self._finalist, plan.trained),
+                *map(self._finalist, plan.entrants),
             ],
             ranked=search.ranked,
             variance=search.variance,
