@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -84,7 +84,7 @@ from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
 from asvit.runs.folder import plain_name
 from asvit.runs.lifecycle import peeked
-from asvit.runs.predicting import PicturePrediction, predict
+from asvit.runs.predicting import Guess, PicturePrediction, predict
 from asvit.runs.tracking import check_trackers
 from asvit.runs.training import few_pictures_note
 from asvit.search.limits import Limits
@@ -116,6 +116,15 @@ _COPIES: Sequence[tuple[str, str, Mapping[str, Any]]] = (  # format, name, and h
     ("safetensors", MODEL, {}),
     ("onnx", SMALL_GRAPH, {"with_preprocessing": True, "int8": True}),
 )
+
+
+class _TestPicture(NamedTuple):
+    """A picture set aside for the test."""
+
+    name: str  # as the list has it
+    path: Path
+    label: str  # name of its class
+    digest: str  # SHA-256 of its file
 
 
 @dataclass(kw_only=True)
@@ -440,43 +449,19 @@ class DesignAlgorithm(DesignRun):
 
     def _test(self) -> Tested:
         """The networks on the pictures set aside, but for those that have changed."""
-        pictures = self._tested
-        left_out = dict(self.picture_list.changed(TEST))
-        files = [
-            (pictures.name(index), path, pictures.classes[label], pictures.digest(index))
-            for index, (path, label) in enumerate(
-                zip(pictures.paths, pictures.labels, strict=True)
-            )
-            if pictures.name(index) not in left_out
-        ]
-        guesses: dict[str, list[str]] = {}
-        first: Sequence[PicturePrediction] = ()
-        for name in ("training", *self.plan.entrants) if files else ():
-            paths = [path for _, path, *_ in files]
-            predictions = predict(self.folder / name, paths, top=1, device=self.settings.device)
-            first = first or predictions
-            for (file, *_), prediction in zip(files, predictions, strict=True):
-                if not prediction.guesses:
-                    left_out[file] = prediction.reason.replace(f"{pictures.root}{os.sep}", "")
-            guesses[name] = [each.guesses[0].label if each.guesses else "" for each in predictions]
-        tested = [place for place, (file, *_) in enumerate(files) if file not in left_out]
-        if len(tested) < LEAST_TESTED:
-            raise ValueError(
-                f"{len(left_out)} of {len(pictures)} pictures to test on are not what the design "
-                f"in {self.folder} began with: {in_words(left_out)}; put them back, {ELSEWHERE}"
-            )
-        right = dict[str, list[bool]]()
-        accuracies, balanced = dict[str, Share](), dict[str, Share]()
-        for name, labels in guesses.items():
-            right[name] = [labels[place] == files[place][2] for place in tested]
-            by_class: dict[str, list[bool]] = {}
-            for place, is_right in zip(tested, right[name], strict=True):
-                by_class.setdefault(files[place][2], []).append(is_right)
-            accuracies[name] = _per_cent(proportion(sum(right[name]), len(tested)))
-            balanced[name] = _per_cent(balanced_accuracy([*by_class.values()]))
-        self._write_predictions([files[place] for place in tested], [first[p] for p in tested])
+        files, guesses, left_out = self._classify()
+        self._write_predictions(files, guesses["training"])
+        right = {
+            name: [guess.label == file.label for guess, file in zip(own, files, strict=True)]
+            for name, own in guesses.items()
+        }
         result = Tested(
-            pictures=len(tested), left_out=left_out, accuracies=accuracies, balanced=balanced
+            pictures=len(files),
+            left_out=left_out,
+            accuracies={
+                name: _per_cent(proportion(sum(own), len(own))) for name, own in right.items()
+            },
+            balanced={name: _balanced_accuracy(own, files) for name, own in right.items()},
         )
         choice = self.results.choice
         if choice.by_hand in (None, choice.winner):
@@ -484,28 +469,54 @@ class DesignAlgorithm(DesignRun):
         apart = paired_difference(right[choice.winner], right[choice.by_hand])
         return replace(result, difference=_per_cent(apart), difference_p=apart.p)
 
+    def _classify(
+        self,
+    ) -> tuple[list[_TestPicture], Mapping[str, list[Guess]], Mapping[str, str]]:
+        """Test pictures, the guesses of each network, and why other pictures are left out."""
+        pictures = self._test_pictures
+        left_out = dict(self.picture_list.changed(TEST))
+        files = [
+            _TestPicture(name, pictures.path(at), pictures.classes[label], pictures.digest(at))
+            for at, label in enumerate(pictures.labels)
+            if (name := pictures.name(at)) not in left_out
+        ]
+        paths, device = [file.path for file in files], self.settings.device
+        predictions = dict[str, Sequence[PicturePrediction]]()
+        for name in ("training", *self.plan.entrants) if files else ():
+            predictions[name] = predict(self.folder / name, paths, top=1, device=device)
+            for file, prediction in zip(files, predictions[name], strict=True):
+                if not prediction.guesses:
+                    reason = prediction.reason.replace(f"{pictures.root}{os.sep}", "")
+                    left_out[file.name] = reason
+        places = [place for place, file in enumerate(files) if file.name not in left_out]
+        if len(places) < LEAST_TESTED:
+            raise ValueError(
+                f"{len(left_out)} of {len(pictures)} pictures to test on are not what the design "
+                f"in {self.folder} began with: {in_words(left_out)}; put them back, {ELSEWHERE}"
+            )
+        guesses = {
+            name: [own[place].guesses[0] for place in places] for name, own in predictions.items()
+        }
+        return [files[place] for place in places], guesses, left_out
+
     @property
-    def _tested(self) -> ListedDataset:
+    def _test_pictures(self) -> ListedDataset:
         """The pictures set aside for the test."""
         reading = split_reading(self.settings.data)[1]
         return ListedDataset(self.folder / PICTURES, TEST, reading=reading)
 
-    def _write_predictions(
-        self, files: Sequence[tuple[str, Path, str, str]], predictions: Sequence[PicturePrediction]
-    ) -> None:
+    def _write_predictions(self, files: Sequence[_TestPicture], guesses: Sequence[Guess]) -> None:
         """Write what the network takes the test pictures for, with some of them."""
         answers = [
-            Answer(name, label, guess.label, guess.probability, digest=digest)
-            for (name, _, label, digest), prediction in zip(files, predictions, strict=True)
-            for guess in prediction.guesses[:1]
+            Answer(file.name, file.label, guess.label, guess.probability, digest=file.digest)
+            for file, guess in zip(files, guesses, strict=True)
         ]
         write_answers(self.folder / ANSWERS, answers)
-        classes, paths = self.results.pictures.classes, [file[1] for file in files]
-        kind = self._tested.kind
+        kind = self._test_pictures.kind
         predictions_of(
-            classes,
+            self.results.pictures.classes,
             answers,
-            lambda at: read_as(paths[at], kind),
+            lambda at: read_as(files[at].path, kind),
             right=MOST_PICTURES // 2,
             shown=shown_channels(kind),
         ).write(self.folder / PREDICTIONS)
@@ -694,6 +705,14 @@ def _per_cent(estimate: Estimate) -> Share:
     """A share and the ends of its interval."""
     low, high = estimate.interval
     return Share(100 * estimate.value, 100 * low, 100 * high)
+
+
+def _balanced_accuracy(right: Sequence[bool], files: Sequence[_TestPicture]) -> Share:
+    """The balanced accuracy of answers, from whether each of them is right."""
+    by_class: dict[str, list[bool]] = {}
+    for is_right, file in zip(right, files, strict=True):
+        by_class.setdefault(file.label, []).append(is_right)
+    return _per_cent(balanced_accuracy([*by_class.values()]))
 
 
 def _ranking(result: SearchResult) -> list[Entrant]:
