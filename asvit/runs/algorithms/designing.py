@@ -104,11 +104,11 @@ from proxies.messages import first_line
 logger = logging.getLogger(__name__)
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
-_CHOOSING = (
+_FREE_UNTIL_CHOICE = (
     *(*LIMITS, *OF_LATENCY),
     *("image_size", "hours", "pretrained", "warm_start", "teacher", "teacher_weights"),
 )
-_JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
+_LAST_EPOCHS = 0.1  # share of the last epochs whose accuracies decide the last round
 GENERATED = "pictures-{}"  # folder of generated pictures, by what they are
 _COPIES: Sequence[tuple[str, str, Mapping[str, Any]]] = (  # format, name, and how
     ("timm", "timm", {}),
@@ -132,7 +132,7 @@ class DesignAlgorithm(DesignRun):
     """Executes a design."""
 
     results: StageResults = field(default_factory=StageResults, init=False)
-    _looked: bool = field(default=False, init=False)  # whether pretrained networks were checked
+    _pretrained_checked: bool = field(default=False, init=False)
     _tell: Tell = field(default_factory=lambda: ignore, init=False)  # of the stage under way
     _journal: DesignJournal = field(init=False, repr=False, compare=False)
 
@@ -181,7 +181,7 @@ class DesignAlgorithm(DesignRun):
             "epochs": self.plan.epochs,
             **{name: partial(self._last_round, name) for name in self.plan.last_round},
             "choice": self.plan.choice,
-            "training": lambda: _trained(self.plan.training()),
+            "training": lambda: _train(self.plan.training()),
             "test": self._test,
             "latency": self._measure_latency,
             "export": self._export,
@@ -251,7 +251,7 @@ class DesignAlgorithm(DesignRun):
         return self._images.classes, self._images.kind.channels
 
     def load(self) -> Mapping[str, Any]:
-        """The kind of device; weights that are still needed are looked for."""
+        """The kind of device; checks the weights that are still needed."""
         s = self.settings
         needed = {"what it fine-tunes": s.pretrained, "the teacher": s.teacher_weights}
         check_stay(self, weights_paths(needed))
@@ -261,22 +261,25 @@ class DesignAlgorithm(DesignRun):
         journal = peeked(self)
         if s.pretrained is not None and "finalists" not in journal.results:
             self._check_pretrained(journal)
-        if s.teacher is None or "training" in journal.results:
-            return start
-        classes, kind = self._images.classes, self._images.kind
+        if s.teacher is not None and "training" not in journal.results:
+            self._check_teacher()
+        return start
+
+    def _check_teacher(self) -> None:
+        """Check that the teacher takes these pictures at the sizes that the design may have."""
+        s, images = self.settings, self._images
         teacher: dict[str, Any] = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
         for side in (s.image_size,) if s.image_size else (SIDES[0], SIDES[-1]):
             how = TrainSettings.make(architecture=s.teacher, image_size=side, **teacher)
-            load_teacher(how, classes, kind)
-        return start
+            load_teacher(how, images.classes, images.kind)
 
     def _check_pretrained(self, journal: DesignJournal) -> None:
         """Check once, as it may time networks, that pretrained ones race and have weights."""
-        if self._looked:
+        if self._pretrained_checked:
             return
         self.results["pictures"] = journal.results.get("pictures") or self._sampled_facts
         self.plan.check_pretrained(self.settings.data)
-        self._looked = True
+        self._pretrained_checked = True
 
     def other_files(self, folder: Path) -> Sequence[str]:
         """As the base has them, with the cards of copies, and those of stages.
@@ -297,7 +300,7 @@ class DesignAlgorithm(DesignRun):
             return moved
         # A limit of sizes is the first one that widths are multiples for.
         multiple = ("width_multiple",) if start.width_multiple is None else ()
-        return (*moved, *_CHOOSING, *multiple)
+        return (*moved, *_FREE_UNTIL_CHOICE, *multiple)
 
     def check_store(self, store: DesignJournal) -> None:
         """Check that pictures in another folder are the same."""
@@ -338,9 +341,9 @@ class DesignAlgorithm(DesignRun):
         for place, (name, work) in enumerate(self.stages.items(), 1):
             if name not in store.results:
                 self._check_pictures(name)
-                self._tell = self._within(name, place, self.progress)
+                self._tell = self._tell_of(name, place, self.progress)
                 start = Progress("stage", place - 1, len(self.stages), resumed=resumed)
-                self._within(name, place, tell)(start)
+                self._tell_of(name, place, tell)(start)
                 began = store.elapsed
                 result = work()
                 # Time of a session that was killed in the stage is known to its runs alone.
@@ -348,7 +351,7 @@ class DesignAlgorithm(DesignRun):
                 store.add_time(max(0.0, took - (store.elapsed - began)))
                 store.add_result(name, result)
             self.results[name] = store.results[name]
-        return self._concluded(store)
+        return self._design_result(store)
 
     def conclude(self, store: DesignJournal, result: DesignResult) -> DesignResult:
         """Check pictures in another folder, and write their list where it is not there."""
@@ -361,7 +364,7 @@ class DesignAlgorithm(DesignRun):
         if "pictures" in self.results and "test" not in self.results:
             self.picture_list.check(self.results.pictures.digest, training=stage != "test")
 
-    def _within(self, name: str, place: int, tell: Tell) -> Tell:
+    def _tell_of(self, name: str, place: int, tell: Tell) -> Tell:
         """``tell`` for what a stage does; the stage is added to its progress."""
         s, journal, total = self.settings, self._journal, len(self.stages)
         planned = dict[str, float]()
@@ -440,7 +443,7 @@ class DesignAlgorithm(DesignRun):
             pictures=lengths.pictures.get(name),
             warm=warm,
         )
-        trained = _trained(training)
+        trained = _train(training)
         return replace(
             trained,
             before=[result.provenance["command"] for result in before],
@@ -577,23 +580,21 @@ class DesignAlgorithm(DesignRun):
                 f"{share(choice.by_hand)}: the best network made by hand in the last round, "
                 f"where this one reached {share(choice.winner)}"
             )
+        where = f"by {timed.runtime} on {timed.device}, {timed.threads} thread(s)"
+        if timed.runtime == COMMAND:
+            where = "on a device of the user's"  # cards do not tell its command
         source = self.plan.network(choice.winner).pretrained
         return {
             "limits": limits_of(self.settings).limits_in_words,
             **({"pretrained": f"fine-tuned from {Path(source).name}"} if source else {}),
             "accuracy": f"{share('training')} of {tested.pictures} pictures that were kept aside",
             "by_hand": by_hand,
-            "latency": f"{time_in_words(timed.milliseconds)} for {timed.batch} image(s) "
-            + (
-                "on a device of the user's"  # cards do not tell its command
-                if timed.runtime == COMMAND
-                else f"by {timed.runtime} on {timed.device}, {timed.threads} thread(s)"
-            ),
+            "latency": f"{time_in_words(timed.milliseconds)} for {timed.batch} image(s) {where}",
         }
 
     # The result.
 
-    def _concluded(self, journal: DesignJournal) -> DesignResult:
+    def _design_result(self, journal: DesignJournal) -> DesignResult:
         results, plan = self.results, self.plan
         pictures, search, choice = results.pictures, results.search, results.choice
         test, rival = results.test, choice.by_hand
@@ -686,10 +687,10 @@ def _beside_copies() -> Iterator[str]:
             yield from (f"{name}/{file}" for file in FOLDER_FILES)
 
 
-def _trained(run: TrainAlgorithm) -> Trained:
+def _train(run: TrainAlgorithm) -> Trained:
     """Train a network: sizes, command, accuracy over the last epochs, seconds of an epoch."""
     result = run.run()
-    last = result.history[-max(1, round(_JUDGED * len(result.history))) :]
+    last = result.history[-max(1, round(_LAST_EPOCHS * len(result.history))) :]
     return Trained(
         params=result.params,
         macs=result.macs,

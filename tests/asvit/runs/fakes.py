@@ -190,7 +190,7 @@ def fake_design(setattr_: SetAttribute) -> None:
     for owner, results in ((DesignPlan, plan), (DesignAlgorithm, stages)):
         for name, values in results.items():
             setattr_(owner, name, lambda _self, *_, values=values: values)
-    setattr_(designing, "_trained", lambda _run: trained)
+    setattr_(designing, "_train", lambda _run: trained)
 
 
 def write_pictures(folder: Path, classes: int = 2, each: int = 10, seed: int = 0) -> Path:

@@ -899,7 +899,7 @@ def test_an_epoch_takes_what_the_later_ones_of_a_finalist_took(
     result = SimpleNamespace(
         params=1, macs=1, provenance={"command": ""}, history=history, wall_seconds=9.0
     )
-    trained = designing._trained(SimpleNamespace(run=lambda: result))
+    trained = designing._train(SimpleNamespace(run=lambda: result))
     assert trained.epoch_seconds == each
 
 
