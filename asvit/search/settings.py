@@ -183,22 +183,17 @@ class SearchSettings(Settings, ABC):
         if cls is not SearchSettings:
             return super().make(preset, **options)
         wanted = {name: value for name, value in options.items() if value is not None}
-        trains = (
-            wanted.get("controller") == PREDICTOR
-            or "trainings" in wanted
-            or wanted.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY])
-        )
-        kind: Any = TrainingSearchSettings if trains else MeasureSearchSettings
-        if trains and wanted.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY]):
+        by_accuracy = wanted.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY])
+        if by_accuracy:
             del wanted["proxies"]
+        trains = by_accuracy or "trainings" in wanted or wanted.get("controller") == PREDICTOR
+        kind: Any = TrainingSearchSettings if trains else MeasureSearchSettings
         fields = option_fields(cls)
-        other = {name for name in wanted if name in fields and name not in fields_of(kind)}
-        for name in wanted:
-            if name in other and wanted[name] != fields[name][1].default:
-                raise ValueError(kind.refusal(name, wanted[name]))
-        settings: Self = kind.make(
-            preset, **{n: value for n, value in wanted.items() if n not in other}
-        )
+        for name in [n for n in wanted if n in fields and n not in fields_of(kind)]:
+            value = wanted.pop(name)
+            if value != fields[name][1].default:
+                raise ValueError(kind.refusal(name, value))
+        settings: Self = kind.make(preset, **wanted)
         return settings
 
     @classmethod
