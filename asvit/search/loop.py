@@ -63,7 +63,7 @@ from scaling.ranking import Directions
 logger = logging.getLogger(__name__)
 
 Time = Callable[[Architecture], Latency]  # measures a network
-Again = Mapping[str, Mapping[str, Measurement]]  # trainings with fresh seeds: text to seed to one
+Retrainings = Mapping[str, Mapping[str, Measurement]]  # with fresh seeds, by text and by seed
 
 MEASURED = "measured"  # user attribute of a trial
 _UNDRAWN = "measured beside the draws"  # user attributes of the study: text to measurement
@@ -71,11 +71,11 @@ _LATENCY = "latency of {}"  # at the network's text
 _LATENCY_AGAIN = "latency again of {}"  # the same in a process of its own
 _AGAIN = "finalists on {} networks"
 _MANY = 1000  # rows, up to which all are looked at after each step
-HOPELESS = 10  # failures at the start, with nothing else, after which a search gives up
+_MOST_FAILURES = 10  # at the start, with nothing else, after which a search gives up
 
 
-def interval(rows: int) -> int:
-    """Steps between two looks at all rows: so many that the looks take no more time in the end."""
+def look_interval(rows: int) -> int:
+    """Steps between two looks at all ``rows``: more steps where there are more rows to look at."""
     return 1 + rows // _MANY
 
 
@@ -184,8 +184,8 @@ class Search:
         self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
         self._latencies: dict[str, Latency] = {}
-        #: What this process knows of attributes of the study, by their names and by text.
-        self._own: dict[str, dict[str, Any]] = {}
+        #: Records of this process, by the attribute of the study and by text.
+        self._own_records: dict[str, dict[str, Any]] = {}
         self._leader: Sequence[TrialRow] = ()  # one at most, for the display
         timed = None if self.time is None else self._milliseconds
         self.limits = Limits(self.space, self.settings, timed)
@@ -220,7 +220,7 @@ class Search:
         """
         with storing(file=True):
             self.lease.tidy()
-        self._check_hope()
+        self._check_failures()
         resumed = len(self.rows)
         steps, batch = self.settings.trials, self.settings.batch
         dimensions = distributions(self.space.dimensions)
@@ -242,7 +242,7 @@ class Search:
                         stored = self._tell(trial, str(arch), measurement)
                     if stored:
                         yield self._progress(trial, resumed)
-                        self._check_hope()
+                        self._check_failures()
 
     def _active(self, params: Mapping[str, Any]) -> Sequence[str]:
         """The dimensions that count for these choices."""
@@ -258,8 +258,8 @@ class Search:
             return None
         return self._timed(self.limits.network(arch), _LATENCY_AGAIN, self.time_again)
 
-    def _keeping(self, finalists: Sequence[Finalist]) -> Sequence[Finalist]:
-        """Those that keep the limit of latency when they are timed again; all if none does."""
+    def _within_latency(self, finalists: Sequence[Finalist]) -> Sequence[Finalist]:
+        """Finalists within the latency limit when they are timed again; all if none is."""
         most = self.settings.max_latency or math.inf
         return [
             finalist
@@ -292,12 +292,12 @@ class Search:
         candidates, likeliest = self._candidates()
         measured, attribute = self._history.measurements, _AGAIN.format(self.settings.recheck)
         unmeasured = {text: arch for text, arch in candidates.items() if text not in measured}
-        for _ in self._add(_UNDRAWN, unmeasured, self.evaluate):
+        for _ in self._measure_missing(_UNDRAWN, unmeasured, self.evaluate):
             pass
         if self.evaluate_again is not None:
             started = time.monotonic()
             resumed = len(candidates.keys() & self._stored(attribute).keys())
-            added = self._add(attribute, candidates, self.evaluate_again)
+            added = self._measure_missing(attribute, candidates, self.evaluate_again)
             for done, _ in enumerate(added, start=resumed + 1):
                 seconds = time.monotonic() - started
                 yield Progress("finalist", done, len(candidates), resumed=resumed, seconds=seconds)
@@ -320,7 +320,7 @@ class Search:
             )
             for text, arch in candidates.items()
         ]
-        self.seed = picked(self._keeping(self.finalists), self.better, self.settings.pick)
+        self.seed = picked(self._within_latency(self.finalists), self.better, self.settings.pick)
 
     def _candidates(self) -> tuple[Mapping[str, Architecture], str | None]:
         """The finalists by their texts, and which of them is the policy's likeliest.
@@ -330,7 +330,7 @@ class Search:
         """
         best = best_rows(self.rows, self._history.objectives)
         if not best:
-            raise ValueError(self._despair())
+            raise ValueError(self._failure_message())
         sampler, trials = self.study.sampler, measured_trials(self.study)
         params = [trials[row.number].params for row in best]
         if isinstance(sampler, ReinforceSampler):
@@ -343,28 +343,28 @@ class Search:
 
     def _stored(self, name: str) -> dict[str, Measurement]:
         """The measurements in an attribute of the study, by text."""
-        stored = self._kept(name, self._own.get(name, {}))
+        stored = self._records(name, self._own_records.get(name, {}))
         return {text: from_json(record, Measurement) for text, record in stored.items()}
 
-    def _kept(self, name: str, own: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """What an attribute of the study has by text, with what this process has of it.
+    def _records(self, name: str, own: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """The records of an attribute of the study, by text, with this process's own.
 
-        Another process may have written what it knew before this one wrote.
+        Another process may have overwritten them with what it had read before.
         """
         there: dict[str, Any] = self.study.user_attrs.get(name, {})
         return there | {text: {**there.get(text, {}), **record} for text, record in own.items()}
 
-    def _add(
+    def _measure_missing(
         self, name: str, wanted: Mapping[str, Architecture], evaluate: EvaluateAll
     ) -> Iterator[None]:
-        """Measure what an attribute of the study does not have yet; it has each one at once."""
-        own = self._own[name] = self._kept(name, {})
+        """Measure what an attribute of the study lacks; each measurement is stored at once."""
+        own = self._own_records[name] = self._records(name, {})
         missing = {text: arch for text, arch in wanted.items() if text not in own}
         measured = evaluate(list(missing.values())) if missing else ()
         for text, measurement in zip(missing, measured, strict=True):
             own[text] = to_json(measurement)
             with storing(file=True):
-                self.study.set_user_attr(name, self._kept(name, own))
+                self.study.set_user_attr(name, self._records(name, own))
             yield
 
     def _measure(
@@ -412,7 +412,7 @@ class Search:
     def _state(self, row: TrialRow) -> str:
         """Entropy, best so far and failures in a line; what there is not is left out."""
         parts = [f"entropy {row.entropy:.2f}"] if math.isfinite(row.entropy) else []
-        if not self._leader or len(self.rows) % interval(len(self.rows)) == 0:
+        if not self._leader or len(self.rows) % look_interval(len(self.rows)) == 0:
             self._leader = best_rows(self.rows, self._history.objectives, count=1)
         for best in self._leader:
             values = (f"{short(name)} {number(value)}" for name, value in best.values.items())
@@ -420,11 +420,11 @@ class Search:
         failures = sum(row.state == "failed" for row in self.rows)
         return "  ".join([*parts, *([f"failed {failures}"] if failures else [])])
 
-    def _check_hope(self) -> None:
-        if len(self.rows) >= HOPELESS and not self._history.any_valid:
-            raise ValueError(self._despair())
+    def _check_failures(self) -> None:
+        if len(self.rows) >= _MOST_FAILURES and not self._history.any_valid:
+            raise ValueError(self._failure_message())
 
-    def _despair(self, what: str = "") -> str:
+    def _failure_message(self, what: str = "") -> str:
         what = what or f"all of the first {quantity(len(self.rows), self.settings.counted)}"
         last = [row for row in self.rows if row.state == "failed"][-1]
         return f"{what} failed; the last one, {last.architecture}, because {last.reason}"
@@ -454,12 +454,12 @@ class TrainingSearch(Search):
         """
         again: dict[str, dict[str, Measurement]] = {}
         if self.settings.final_trainings:
-            best = self._keeping(self._best(self._ranked(again)[0]))
+            best = self._within_latency(self._best(self._ranked(again)[0]))
             architectures = [self.space.parse(entry.architecture) for entry in best[:FINALISTS]]
             yield from self._train_again(architectures)
             # Those that a shorter search ended in are not among them.
             texts = {str(self.limits.network(arch)) for arch in architectures}
-            records = self._kept(AGAIN, self._own[AGAIN])
+            records = self._records(AGAIN, self._own_records[AGAIN])
             again = {text: of for text, of in trained_again(records).items() if text in texts}
         ranked, make, accuracies = self._ranked(again)
         if self.space.branch:
@@ -468,11 +468,11 @@ class TrainingSearch(Search):
         self.tradeoff = tradeoff(ranked)
         self.finalists = self._best(ranked)
         if not self.finalists:
-            some = self._history.any_valid
-            raise ValueError(self._despair("a training of every architecture" if some else ""))
+            what = "a training of every architecture" if self._history.any_valid else ""
+            raise ValueError(self._failure_message(what))
         if make is not None:
             self.check = check_predictor(make, accuracies, seed=self.settings.seed)
-        self.seed = self._keeping(self.finalists)[0]
+        self.seed = self._within_latency(self.finalists)[0]
 
     def _best(self, ranked: Sequence[Finalist]) -> Sequence[Finalist]:
         """The first of them with their latencies."""
@@ -481,7 +481,9 @@ class TrainingSearch(Search):
             for entry in ranked[:BEST]
         ]
 
-    def _ranked(self, again: Again) -> tuple[list[Finalist], MakePredictor | None, Accuracies]:
+    def _ranked(
+        self, again: Retrainings
+    ) -> tuple[list[Finalist], MakePredictor | None, Accuracies]:
         """The finalists, best first, the predictor that ranks them, and what it is fitted to."""
         from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
 
@@ -500,14 +502,14 @@ class TrainingSearch(Search):
             make = partial(Predictor, self.settings.image_size, per_cent=True)
         return finalists_of(trained, make, _fresh(again)), make, accuracies
 
-    def _trained(self, again: Again) -> Mapping[str, Trained]:
+    def _trained(self, again: Retrainings) -> Mapping[str, Trained]:
         """All that was trained, by the texts of the networks."""
         before = trained_before(self.study)
         return gathered(self.rows, before, self.space, self.limits, again)
 
     def _train_again(self, architectures: Sequence[Architecture]) -> Iterator[Progress]:
         """Train finalists with fresh seeds; the study keeps each training at once."""
-        own = self._own[AGAIN] = self._kept(AGAIN, {})
+        own = self._own_records[AGAIN] = self._records(AGAIN, {})
         before = trained_before(self.study)
         wanted = [
             (arch, FRESH + len(before.get(str(self.limits.network(arch)), ())) + place)
@@ -529,7 +531,7 @@ class TrainingSearch(Search):
             text = str(self.limits.network(arch))
             own[text] = {**own.get(text, {}), str(seed): to_json(measurement)}
             with storing(file=True):
-                self.study.set_user_attr(AGAIN, self._kept(AGAIN, own))
+                self.study.set_user_attr(AGAIN, self._records(AGAIN, own))
             seconds = time.monotonic() - started
             yield Progress("finalist", done, len(wanted), resumed=resumed, seconds=seconds)
 
@@ -557,7 +559,7 @@ class TrainingSearch(Search):
         return seeds
 
 
-def _fresh(again: Again) -> Accuracies:
+def _fresh(again: Retrainings) -> Accuracies:
     """The accuracies of the trainings with fresh seeds."""
     return {
         text: [entry.values[ACCURACY] for entry in records.values()]

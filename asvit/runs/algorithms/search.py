@@ -44,7 +44,7 @@ from asvit.search.controllers import get_controller
 from asvit.search.front import objectives, pareto_front
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.limits import Limits, check_latency, forget_images
-from asvit.search.loop import History, Search, TrainingSearch, interval
+from asvit.search.loop import History, Search, TrainingSearch, look_interval
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, write_trials
 from asvit.search.sampler import measured_trials
@@ -405,7 +405,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 self._last = progress
                 self._check_per_cent(search.rows)
                 done = progress.done
-                if done == 1 or done % (SAVE_EVERY * interval(done)) == 0:
+                if done == 1 or done % (SAVE_EVERY * look_interval(done)) == 0:
                     self._save(search.rows)
                 if isinstance(progress.record, TrialRow):
                     track("trial", progress.record, progress.record.number + 1)

@@ -313,10 +313,10 @@ def test_finalists_that_two_processes_measure_at_once_are_all_kept() -> None:
     def evaluate(architectures: Any) -> Any:
         return map(fake_evaluate, architectures)
 
-    first = slow._add("finalists", texts, evaluate)
+    first = slow._measure_missing("finalists", texts, evaluate)
     next(first)
     stored = []
-    for _ in quick._add("finalists", texts, evaluate):
+    for _ in quick._measure_missing("finalists", texts, evaluate):
         stored = list(quick._stored("finalists"))
     next(first)  # writes what it knows
     assert sorted(stored) == sorted(quick._stored("finalists")) == sorted(texts)
