@@ -76,15 +76,15 @@ from scaling.ranking import Better
 R = TypeVar("R", bound=Run[Any, Any, Any])
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv, of up to 1000 rows
-_TIMED = 30  # random architectures, the smallest of which are timed before a search
-_HOPELESS = 2  # times the latency allowed, from which on a search is not begun
+_SAMPLES = 30  # random architectures, the smallest of which are timed before a search
+_TOO_SLOW = 2  # times the latency allowed, from which on a search is not begun
 
 
 def with_multiple(run: R, workers: Workers | None) -> R:
-    """A search or a design with what widths are multiples of, where that matters.
+    """A search or a design with its width multiple, which follows from the device unless given.
 
-    It follows from the device, unless it is given. A device that a command times networks on need
-    not be a GPU, even if they are trained on one.
+    Not where a command times networks: its device need not be a GPU, even if they are trained on
+    one.
     """
     s = run.settings
     limits = s.max_params, s.max_macs
@@ -203,18 +203,15 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
         def check_one(network: Architecture) -> None:
             milliseconds = self._latency(network).milliseconds
-            if milliseconds > _HOPELESS * most:
+            if milliseconds > _TOO_SLOW * most:
                 raise ValueError(
                     f"{network}, one of the smallest networks, takes "
                     f"{time_in_words(milliseconds)}, far more than the {most:g} ms allowed"
                 )
 
-        def macs(network: Architecture) -> int:
-            return limits.cost(network).macs
-
         rng = np.random.default_rng(s.seed)
-        samples = [limits.network(limits.sample(rng)) for _ in range(_TIMED)]
-        check_latency(samples, macs, check_one)
+        samples = [limits.network(limits.sample(rng)) for _ in range(_SAMPLES)]
+        check_latency(samples, lambda network: limits.cost(network).macs, check_one)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
@@ -235,7 +232,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 optuna.delete_study(study_name=self.study_name, storage=storage)
             study = find_study(storage, self.study_name)
         study = study or create_study(storage, self.study_name, objectives(self.better))
-        return self._ours(StudyStore(study, self.shared))
+        return self._store_of(study, self.shared)
 
     def _check_moved(self) -> None:
         """Refuse a storage for a folder that has its study: its result would be replaced.
@@ -247,7 +244,9 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 f"the study of {self.folder} is in {JOURNAL}; leave storage out, {ELSEWHERE}"
             )
 
-    def _ours(self, store: StudyStore) -> StudyStore:
+    def _store_of(self, study: Study, shared: RDBStorage | None = None) -> StudyStore:
+        """The store of a study; refuses a study that asvit did not start."""
+        store = StudyStore(study, shared)
         if store.settings is None and store.study.trials:
             raise ValueError(f"{self.folder} holds an Optuna study that asvit did not start")
         return store
@@ -418,7 +417,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         self._save(search.rows)
 
     def _check_per_cent(self, rows: Sequence[TrialRow]) -> None:
-        """Refuse shares from a function of the caller, as soon as there are a few."""
+        """Refuse accuracies that are shares, from the caller's function, once there are a few."""
         if self.judged or self.evaluate is None or len(rows) < LEAST_TRAININGS:
             return
         try:
@@ -427,6 +426,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             raise ValueError(f"evaluate: {error}; {ELSEWHERE}") from error
 
     def _save(self, rows: Sequence[TrialRow]) -> None:
+        """Write trials.csv."""
         write_trials(self.folder / TRIALS, rows, self.settings.proxies)
 
     def conclude(self, store: StudyStore, result: SearchResult) -> SearchResult:
@@ -503,5 +503,5 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         study = first_study(read_journal(self.folder / JOURNAL))
         if study is None:
             return 0
-        check_settings(self, self._ours(StudyStore(study)))
+        check_settings(self, self._store_of(study))
         return len(measured_trials(study))
