@@ -299,7 +299,7 @@ class Session(EpochSession[EpochRow]):
             augmentation=settings.augmentation,
             label_smoothing=settings.label_smoothing,
             balanced=settings.balance == "sampling",
-            bad=settings.bad_images,
+            replace_bad=settings.bad_images == "replace",
         )
         part = -(-settings.batch_size // settings.accumulate)
         validation = validation_loader(self.sets.validation, replace(batching, batch_size=part))

@@ -59,9 +59,9 @@ class Batching:
     workers: int = 0  # processes that load, and stay from epoch to epoch; 0 for this one
     rank: int = 0  # of this process
     world: int = 1  # processes that share each batch
-    # At an unreadable image, "stop" with an error that names it, or "replace" it by the next
-    # readable one, with a warning and a count.
-    bad: str = "stop"
+    # Whether the next readable image takes the place of an unreadable one, with a warning and a
+    # count; else an error names it.
+    replace_bad: bool = False
     # A CUDA device that joins, normalises, erases and mixes; None leaves it to the workers.
     device: torch.device | None = None
 
@@ -151,7 +151,7 @@ class _ImageBatches(Dataset[Batch]):
             try:
                 return self._picture(candidate), int(self.images.labels[candidate])
             except ValueError as error:
-                if self.batching.bad == "stop":
+                if not self.batching.replace_bad:
                     advice = "repair or remove it, or give --bad-images replace"
                     raise ValueError(f"{error}; {advice}") from error
                 bad.append((candidate, str(error)))

@@ -113,7 +113,7 @@ def test_lost_workers_change_no_batch(
 def test_unreadable_images_are_counted_or_stop(workers: int) -> None:
     options: dict[str, Any] = {"augmentation": PLAIN, "device": CPU, "workers": workers}
     images = Numbered(24, unreadable=(5, 9))
-    loader = training(images, bad="replace", **options)
+    loader = training(images, replace_bad=True, **options)
     epoch(loader)
     assert loader.bad == {"5.jpg": 1, "9.jpg": 1}
     loader.close()

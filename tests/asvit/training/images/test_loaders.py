@@ -148,15 +148,15 @@ def test_shapes_and_label_smoothing(fractals: FractalDataset) -> None:
 @pytest.mark.parametrize("images", [FractalDataset(4, 7, SIZE), Numbered(24, unreadable=(3, 9))])
 def test_any_number_of_workers_gives_the_same_epochs(images: LabelledImages) -> None:
     """Also where images are replaced. Workers persist; a fresh loader is as an old one."""
-    alone = training(images, bad="replace")
+    alone = training(images, replace_bad=True)
     first, fourth = epoch(alone, 0), epoch(alone, 4)
     assert not equal(first, fourth)
     for workers in (0, 1, 2):
-        loader = training(images, bad="replace", workers=workers)
+        loader = training(images, replace_bad=True, workers=workers)
         next(iter(loader))  # an epoch that is not finished has no effect
         assert equal(epoch(loader, 4), fourth)
         assert equal(epoch(loader, 0), first)
-    assert not equal(epoch(training(images, bad="replace", seed=4), 0), first)
+    assert not equal(epoch(training(images, replace_bad=True, seed=4), 0), first)
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -331,7 +331,7 @@ def test_an_image_that_cannot_be_read_is_replaced(
     workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     images = Numbered(24, unreadable=(4, 5, 23))
-    loader = training(images, augmentation=PLAIN, workers=workers, bad="replace")
+    loader = training(images, augmentation=PLAIN, workers=workers, replace_bad=True)
     with caplog.at_level(logging.WARNING):
         for number in range(3):
             numbers = [n for batch, _ in epoch(loader, number) for n in greys(batch)]
@@ -346,10 +346,10 @@ def test_an_image_that_cannot_be_read_is_replaced(
 
 
 def test_validation_replaces_too_and_needs_a_readable_image() -> None:
-    loader = validating(Numbered(5, unreadable=(1,)), bad="replace")
+    loader = validating(Numbered(5, unreadable=(1,)), replace_bad=True)
     assert greys(epoch(loader)[0][0]) == [0, 2, 2, 3, 4]
     assert loader.bad == {"1.jpg": 1}
-    loader = training(Numbered(8, unreadable=tuple(range(8))), bad="replace")
+    loader = training(Numbered(8, unreadable=tuple(range(8))), replace_bad=True)
     with pytest.raises(ValueError, match="none of the images can be read: numbered images"):
         list(loader)
 
@@ -358,7 +358,7 @@ def test_an_error_of_the_augmentation_is_not_a_bad_image() -> None:
     def broken(picture: Image.Image) -> Tensor:
         raise ValueError("cannot posterize")
 
-    loader = training(Numbered(8), bad="replace")
+    loader = training(Numbered(8), replace_bad=True)
     loader._batches.dataset.transform = broken
     with pytest.raises(ValueError, match="cannot posterize"):
         list(loader)
