@@ -58,26 +58,23 @@ class Step:
 
 
 class Keeper(Protocol):
-    """What keeps the part of an epoch that is done; every process has one."""
+    """Stores the part of an epoch that is done; every process has one."""
 
     def due(self) -> bool:
-        """Whether this process wants it to be kept now."""
+        """Whether this process wants the part to be stored now."""
 
     def keep(self, part: EpochPart) -> None:
-        """Keep it; called in every process."""
+        """Store the part; called in every process."""
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """The training part of an epoch: mean loss of its steps, nats; throughput; last rate.
+    """The training part of an epoch."""
 
-    And the accuracy on the images as they were trained on, per cent; None where they are mixed.
-    """
-
-    loss: float
-    images_per_second: float
-    learning_rate: float
-    top1: float | None
+    loss: float  # mean of its steps, nats
+    images_per_second: float  # of all processes
+    learning_rate: float  # of the last step
+    top1: float | None  # of the images as they were trained on, per cent; None if they are mixed
 
 
 @dataclass(eq=False)
@@ -150,9 +147,9 @@ class Engine:
         return None if self._ema is None else self._ema.module
 
     def plan(self, epochs: int, *, updates: int = 0) -> None:
-        """Make the learning rate that of so many epochs, after some updates.
+        """Schedule the learning rate over so many epochs, of which some updates are done.
 
-        The warm-up takes at most a fifth of them, unless it takes more of the settings' own.
+        The warm-up takes at most a fifth of them, unless it takes more of the settings' epochs.
         """
         settings = self.settings
         longest = max(settings.warmup_epochs * epochs / settings.epochs, epochs // WARMUP_SHARE)
@@ -189,12 +186,19 @@ class Engine:
         keeper: Keeper | None = None,
         progress: Callable[[Step], None] | None = None,
     ) -> EpochResult:
-        """Train for one epoch, from 0; ``progress`` is called whenever the losses are read.
+        """Train for one epoch: about three forward passes per image, and one of the teacher.
 
-        Cost: about three forward passes per image, and one of the teacher. The batches are this
-        process's share: images ``[b, C, S, S]``, and labels ``[b]`` int64 or soft targets
-        ``[b, classes]``, on the CPU. An epoch may ``start`` behind its first updates, with the
-        batches that are left; ``keeper`` is asked to keep such a start where losses are read.
+        Args:
+            epoch: Its number, from 0.
+            batches: This process's share, on the CPU: images ``[b, C, S, S]``, and labels ``[b]``
+                int64 or soft targets ``[b, classes]``.
+            start: The part of the epoch that is done; ``batches`` are those after it.
+            keeper: Stores the part that is done, where losses are read.
+            progress: Called whenever losses are read.
+
+        Raises:
+            ValueError: If a loss or a weight is NaN or infinite, or a compilation fails.
+            MemoryError: If memory runs out.
         """
         steps, processes = self.steps_per_epoch, self.processes
         start = start or EpochPart.none()
@@ -208,9 +212,8 @@ class Engine:
         trained, began = 0, time.monotonic()
         self.network.train()
         devices = [self._device] if self._device.type == "cuda" else []
-        precision = self.settings.precision
         passes = steps * self.settings.epochs
-        numbers = arithmetic(self._device, precision, passes=passes)
+        numbers = arithmetic(self._device, self.settings.precision, passes=passes)
         with torch.random.fork_rng(devices), numbers, self._step.running():
             for step, (images, targets) in enumerate(batches, checked):
                 rate = max(group["lr"] for group in self._optimizer.param_groups)
@@ -222,12 +225,12 @@ class Engine:
                 if not (due or step + 1 == steps):
                     continue
                 wanted = keeper is not None and keeper.due()
-                read, keep = self._read(unread.take(), epoch, checked, wanted)
-                losses[checked : step + 1] = read
+                means, keep = self._read(unread.take(), epoch, checked, wanted)
+                losses[checked : step + 1] = means
                 checked = step + 1
                 seconds = time.monotonic() - began
                 if progress is not None:
-                    values, mean = tuple(read.tolist()), float(read.mean())
+                    values, mean = tuple(means.tolist()), float(means.mean())
                     speed = trained / seconds
                     progress(Step(epoch, checked, steps, mean, speed, values, tuple(rates)))
                 rates.clear()
@@ -338,9 +341,9 @@ class Engine:
         return total / len(targets)
 
     def _read(self, losses: Tensor, epoch: int, first: int, wanted: bool) -> tuple[Tensor, bool]:
-        """Average the losses of some steps over the processes; every one refuses NaN and inf.
+        """The losses of some steps averaged over the processes; refuses NaN and inf in each.
 
-        Also whether a process wants the part of the epoch to be kept.
+        Also whether any process wants the part of the epoch to be stored.
         """
         means, keep = self.processes.mean_and_any(losses, wanted)
         for step, loss in enumerate(means.tolist(), first + 1):
