@@ -250,19 +250,10 @@ def grow(
     for name, number in (("width_multiple", width_multiple), ("width_step", width_step)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
-    if width < 1:
-        raise ValueError(f"width must be at least 1, got {width}")
-    if width % width_step:
-        raise ValueError(f"width {width} is not a multiple of width_step={width_step}")
     for name, value in (("ratio", ratio), ("stop_within", stop_within)):
         if not 0 < value <= 1:
             raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
-    start = shape_of(depths, width, expansions)
-    for name, least, sizes in (("depths", 0, start.depths), ("expansions", 1, start.expansions)):
-        if (smallest := min(sizes, default=least)) < least:
-            raise ValueError(f"{name} must be at least {least}, got {smallest}")
-    if not start.depths:
-        raise ValueError("depths has no stage; give the blocks of one or more")
+    start = _start_shape(depths, width, expansions, width_step)
     if rule is None and budgets:
         raise ValueError(f"budgets are where a rule stops; name one of {', '.join(RULES)}")
     by_hand = None if rule is None else RULES[rule]  # before anything is measured
@@ -300,6 +291,23 @@ def grow(
     if by_hand is None:
         return growth.run(start)
     return growth.follow(by_hand, start, stops)
+
+
+def _start_shape(
+    depths: Sequence[int], width: int, expansions: Sequence[int], width_step: int
+) -> Shape:
+    """The shape at the start; refuses sizes that no model has."""
+    if width < 1:
+        raise ValueError(f"width must be at least 1, got {width}")
+    if width % width_step:
+        raise ValueError(f"width {width} is not a multiple of width_step={width_step}")
+    start = shape_of(depths, width, expansions)
+    for name, least, sizes in (("depths", 0, start.depths), ("expansions", 1, start.expansions)):
+        if (smallest := min(sizes, default=least)) < least:
+            raise ValueError(f"{name} must be at least {least}, got {smallest}")
+    if not start.depths:
+        raise ValueError("depths has no stage; give the blocks of one or more")
+    return start
 
 
 @dataclass
