@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ from asvit.core.settings import setting
 from proxies.latency import COMMAND
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from proxies.latency import Latency
 
 Part = dict[str, object]
@@ -105,16 +107,9 @@ def command(
     """
     from asvit.spaces import cost
 
-    timing_options = {name: value for name, value in timing.items() if value is not None}
     if channels is not None and channels > _MOST_CHANNELS:
         raise click.UsageError(f"--channels {channels} are more than {_MOST_CHANNELS}; use fewer")
-    if timing_options and not latency and latency_command is None:
-        raise click.UsageError(f"--{min(timing_options)} says how to time; give --latency, too")
-    if latency_command is not None:
-        latency, timing_options = True, {**timing_options, "command": _checked(latency_command)}
-        for name in ("device", "runtime"):
-            if name in timing_options:
-                raise click.UsageError(f"--{name} is for this machine; leave it out")
+    timing_options = _timing_options(timing, latency, latency_command)
     texts = canonical(architectures)
     if data is not None and None in (classes, channels):
         from asvit.data.training_sets import channel_count, class_count
@@ -127,7 +122,7 @@ def command(
     sizes = side, classes, channels
     parts = {text: _parts(text, *sizes) for text in texts}
     totals = {text: asdict(cost(text, side, classes, in_chans=channels)) for text in parts}
-    times = _timed(texts, *sizes, timing_options) if latency else {}
+    times = {} if timing_options is None else _timed(texts, *sizes, timing_options)
     if as_json:
         records = [
             {
@@ -145,13 +140,7 @@ def command(
         return
     screen = console()
     for text, rows in parts.items():
-        columns = list(rows[0])
-        cells = [[row[column] for column in columns] for row in rows]
-        total = ["total", *("" for _ in columns[3:]), *totals[text].values()]
-        headings = [HEADINGS.get(column, column) for column in columns]
-        screen.print(
-            table(headings, [*cells, total], title=text, left=headings[:1], rule=len(rows))
-        )
+        screen.print(_parts_table(text, rows, totals[text]))
         if times:
             screen.print(_latency_line(times[text]), soft_wrap=True)
     others = f", {channels} channels" if channels != _COLOURS else ""
@@ -161,11 +150,23 @@ def command(
 command.params[1:1] = parameters(Options)
 
 
-def _checked(command: str) -> str:
+def _timing_options(
+    given: Mapping[str, Any], latency: bool | None, command: str | None
+) -> dict[str, Any] | None:
+    """How to time architectures; None if they are not timed."""
+    options = {name: value for name, value in given.items() if value is not None}
+    if command is None:
+        if options and not latency:
+            raise click.UsageError(f"--{min(options)} says how to time; give --latency, too")
+        return options if latency else None
     try:
-        return file_command(command)
+        options["command"] = file_command(command)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    for name in ("device", "runtime"):
+        if name in options:
+            raise click.UsageError(f"--{name} is for this machine; leave it out")
+    return options
 
 
 def _trained_at(texts: Sequence[str]) -> tuple[int, int, int]:
@@ -189,6 +190,15 @@ def _timed(
     if (worst := max(latencies.values(), key=lambda latency: latency.busy)).is_busy:
         say(f"warning: {worst.busy_in_words}")
     return latencies
+
+
+def _parts_table(text: str, parts: Sequence[Part], totals: Mapping[str, object]) -> RenderableType:
+    """The parts of an architecture and their totals as a table to print."""
+    columns = list(parts[0])
+    cells = [[part[column] for column in columns] for part in parts]
+    total = ["total", *("" for _ in columns[3:]), *totals.values()]
+    headings = [HEADINGS.get(column, column) for column in columns]
+    return table(headings, [*cells, total], title=text, left=headings[:1], rule=len(parts))
 
 
 def _latency_line(latency: Latency) -> str:
