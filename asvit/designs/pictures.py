@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,15 @@ _FRACTALS, _FRACTAL_SIDE = 60, 64  # generated pictures of a class, and their pi
 #: one, they would be of the classes and even of the test pictures.
 _FRACTAL_SEED = 2**31 - 1
 _SAMPLE = 32  # pictures whose size is looked at before all of them are read
+
+
+class _ReadPicture(NamedTuple):
+    """A picture that can be read."""
+
+    place: int  # in the set
+    side: int  # the shorter one, in pixels
+    size: int  # bytes of its file
+    digest: str  # SHA-256 of its file
 
 
 class PictureList:
@@ -159,37 +168,10 @@ class PictureList:
         """The list without its first line, and facts on the pictures."""
         images = PartedPictures(expanded(self._source).resolve(), reading=self._reading)
         check_enough(images)  # before all of them are read
-        unreadable: dict[str, str] = {}
-        sides: list[int] = []
-        readable: list[int] = []
-        files: list[tuple[int, str]] = []  # bytes and SHA-256
-        progress = image_progress(tell)
-
-        def read(index: int) -> tuple[int, tuple[int, str]] | str:
-            """The side of a picture, and bytes and SHA-256 of its file; or what is wrong."""
-            try:
-                path, side = images.path(index), min(size_of(images.picture(index)))
-                return side, size_and_digest(path, self._seen)
-            except (ValueError, OSError) as error:
-                why = str(error.__cause__ or error).replace(f"{images.root}{os.sep}", "")
-                return one_line(why)
-
-        for index, facts in enumerate(in_order(read, range(len(images)))):
-            if isinstance(facts, str):
-                unreadable[images.name(index)] = facts
-            else:
-                sides.append(facts[0])
-                files.append(facts[1])
-                readable.append(index)
-            progress(index + 1, len(images))
+        files, unreadable = self._read(images, tell)
+        readable = [file.place for file in files]
         labels, names = images.labels[readable], [images.name(index) for index in readable]
-        groups = np.unique([digest for _, digest in files], return_inverse=True)[1]
-        if unreadable:  # before they are too many
-            logger.warning(
-                "%d picture(s) cannot be read and are left out: %s",
-                len(unreadable),
-                in_words(unreadable),
-            )
+        groups = np.unique([file.digest for file in files], return_inverse=True)[1]
         _check_classes(labels, groups, images.classes)
         for line in copies_in_words(names, labels, groups):
             logger.warning("%s", line)
@@ -201,7 +183,13 @@ class PictureList:
             part = {place: parts[place] for place in kept_apart(parts, labels, groups)}
         _check_parts(labels, part, images.classes)
         content = list_text(
-            ListedImage(names[place], images.classes[labels[place]], part[place], *files[place])
+            ListedImage(
+                names[place],
+                images.classes[labels[place]],
+                part[place],
+                files[place].size,
+                files[place].digest,
+            )
             for place in sorted(part)
         )
         count = Counter(part.values())
@@ -212,12 +200,41 @@ class PictureList:
             validation=count[VALIDATION],
             test=count[TEST],
             sizes=_sizes(labels[[place for place in part if part[place] != TEST]]),
-            side=int(statistics.median(sides)),
+            side=int(statistics.median(file.side for file in files)),
             channels=images.kind.channels,
             pixels=images.kind.stored,
             unreadable=unreadable,
             equal=[[names[place] for place in group] for group in sets_of_equal(groups)],
         )
+
+    def _read(
+        self, images: PartedPictures, tell: Tell
+    ) -> tuple[Sequence[_ReadPicture], Mapping[str, str]]:
+        """The pictures that can be read; and the names of the others, with what is wrong."""
+        pictures, unreadable = list[_ReadPicture](), dict[str, str]()
+        progress = image_progress(tell)
+
+        def read(index: int) -> _ReadPicture | str:
+            try:
+                path, side = images.path(index), min(size_of(images.picture(index)))
+                return _ReadPicture(index, side, *size_and_digest(path, self._seen))
+            except (ValueError, OSError) as error:
+                why = str(error.__cause__ or error).replace(f"{images.root}{os.sep}", "")
+                return one_line(why)
+
+        for index, result in enumerate(in_order(read, range(len(images)))):
+            if isinstance(result, str):
+                unreadable[images.name(index)] = result
+            else:
+                pictures.append(result)
+            progress(index + 1, len(images))
+        if unreadable:
+            logger.warning(
+                "%d picture(s) cannot be read and are left out: %s",
+                len(unreadable),
+                in_words(unreadable),
+            )
+        return pictures, unreadable
 
 
 def is_generated(data: str) -> bool:
