@@ -239,6 +239,23 @@ def claimed(
     folder.mkdir(parents=True, exist_ok=True)
     for path in new:
         sync_folder(path.parent)
+    lock = _lock(folder, files)
+    try:
+        # Even if it was checked before: another process may have made it a run folder meanwhile.
+        check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
+        if not (folder / MARKER).exists():
+            write_text(folder / MARKER, f"{files.kind}\n")
+        if fresh:
+            names = [*more(folder), *files.names]
+            _check_inside(folder, names)
+            remove_files(folder, names)
+        yield
+    finally:
+        lock.release()
+
+
+def _lock(folder: Path, files: RunFiles) -> FileLock:
+    """Lock a folder; refuses one that another process has, or whose file system has no locks."""
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         with warnings.catch_warnings():
@@ -259,18 +276,7 @@ def claimed(
             f"{folder} is on a file system without locks ({first_line(error)}); give --out a "
             "folder on another one"
         ) from error
-    try:
-        # Even if it was checked before: another process may have made it a run folder meanwhile.
-        check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
-        if not (folder / MARKER).exists():
-            write_text(folder / MARKER, f"{files.kind}\n")
-        if fresh:
-            names = [*more(folder), *files.names]
-            _check_inside(folder, names)
-            remove_files(folder, names)
-        yield
-    finally:
-        lock.release()
+    return lock
 
 
 def _check_inside(folder: Path, names: Sequence[str]) -> None:
