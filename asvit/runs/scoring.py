@@ -137,19 +137,22 @@ def score(
         started = time.monotonic()
         tell(Progress("architecture", 0, len(texts), state=next(iter(texts), "")))
         for text in texts:
-            network = partial(build, text, settings.image_size, in_chans=context.channels)
-            here = [name for name in names if name not in timed]
-            scores = measure(network, here, key=text, **context.arguments) if here else {}
-            if latency_command is not None:
-                taken = latency(
-                    text,
-                    settings.image_size,
-                    in_chans=context.channels,
-                    command=latency_command,
-                ).milliseconds
-                more = {**scores, LATENCY: Score(taken, 0.0, (taken,), "lower")}
-                scores = {name: more[name] for name in names}
-            rows.append(ScoreRow(text, scores))
+            rows.append(ScoreRow(text, _measure(text, names, context, latency_command)))
             seconds = time.monotonic() - started
             tell(Progress("architecture", len(rows), len(texts), seconds=seconds, state=text))
     return Scores(rows, names)
+
+
+def _measure(
+    text: str, names: Sequence[str], context: EvalContext, latency_command: str | None
+) -> Mapping[str, Score]:
+    """The scores of an architecture; its latency is that of the command, if there is one."""
+    side, in_chans = context.arguments["image_size"], context.channels
+    here = [name for name in names if latency_command is None or name != LATENCY]
+    network = partial(build, text, side, in_chans=in_chans)
+    scores = measure(network, here, key=text, **context.arguments) if here else {}
+    if latency_command is None:
+        return scores
+    taken = latency(text, side, in_chans=in_chans, command=latency_command).milliseconds
+    timed = {**scores, LATENCY: Score(taken, 0.0, (taken,), "lower")}
+    return {name: timed[name] for name in names}
