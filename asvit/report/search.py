@@ -56,17 +56,7 @@ def pictures(result: SearchResult) -> list[Picture]:
     ways = [_WHERE[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in _WHERE]
     across, up = (result.values.get(name, math.nan) for name in (first, second))
     some = left_out(draw.MOST_STEPS, len(trials), "architectures", "those of the front")
-    choices: list[draw.ChoiceRow] = []
-    if space is not None:
-        # A search may draw an architecture many times.
-        chosen = cache(partial(_choices, space))
-        # Depths that are asked for may be none of the space's choices.
-        shown = {
-            name: (*space.dimensions[name], *(chosen(row.architecture)[name] for row in trials))
-            for name in ([space.branch] if space.branch else space.dimensions)
-        }
-        distinct = {name: tuple(dict.fromkeys(every)) for name, every in shown.items()}
-        choices = draw.choice_rows(trials, chosen, distinct)
+    choices = [] if space is None else _choice_rows(space, trials)
     figures = [
         Picture(
             "entropy",
@@ -116,6 +106,18 @@ def pictures(result: SearchResult) -> list[Picture]:
     figures.append(cost_picture(result))
     check = result.predictor
     return [*figures, *([] if check is None else [predicted_picture(check)])]
+
+
+def _choice_rows(space: SearchSpace, trials: Sequence[TrialRow]) -> list[draw.ChoiceRow]:
+    """The share of each choice of a space, trial by trial."""
+    chosen = cache(partial(_choices, space))  # a search may draw an architecture many times
+    # Depths that are asked for may be none of the space's choices.
+    shown = {
+        name: (*space.dimensions[name], *(chosen(row.architecture)[name] for row in trials))
+        for name in ([space.branch] if space.branch else space.dimensions)
+    }
+    distinct = {name: tuple(dict.fromkeys(every)) for name, every in shown.items()}
+    return draw.choice_rows(trials, chosen, distinct)
 
 
 def _choices(space: SearchSpace, text: str) -> Mapping[str, Choice]:
