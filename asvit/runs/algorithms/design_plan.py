@@ -176,9 +176,9 @@ class DesignPlan:
             """Check that the last round has time for a few epochs."""
             if s.hours is None:
                 return
-            plan = self._training(one.architecture, side, 2, PRETRAINED[0], data=data).plan()
+            epoch, _ = self._pace(one.architecture, side, folder=PRETRAINED[0], data=data)
             time = SHARES["last round"] * 3600 * s.hours / len(self.last_round)
-            took = _TUNING_EPOCHS * float(plan["time"]["epoch"])
+            took = _TUNING_EPOCHS * epoch
             if time < took:
                 raise ValueError(
                     f"{one.architecture}: {_TUNING_EPOCHS} epochs take {clock(took)} at {side} "
@@ -327,32 +327,41 @@ class DesignPlan:
         Raises:
             ValueError: If the least that can be done takes longer than the hours.
         """
-        hours, side = self.settings.hours, self.fitting.side
+        side = self.fitting.side
         settings = self._search(side, data)
         search = self._search_seconds(settings)
         limits = self.sizes.limits(side, macs=settings.max_macs)
-        networks = sorted(map(limits.network, self._sample[:_EXAMPLES]), key=self._macs(side))
-        typical = str(networks[len(networks) // 2])
-        plan = self._training(typical, side, 2, "training", data=data).plan()
-        epoch = float(plan["time"]["epoch"])
-        training = epoch * enough_epochs(plan["steps_per_epoch"])
-        few = min(_FEWEST_TRAININGS, settings.trainings) * _FEWEST_STEPS
-        smallest = NARROWED[-1]
-        if self.settings.image_size is None:
-            smallest *= (SIDES[-1] / side) ** 2
-        least = search * few / (settings.trainings * settings.training_steps)
-        least += 2 * 3 * epoch * smallest + AFTERWARDS
-        if hours is not None and 3600 * hours < least:
-            raise ValueError(
-                f"hours={hours:g} ({clock(3600 * hours)}) are too few: the shortest search, two "
-                f"epochs of the smallest networks, tests and copies take about {clock(least)}"
-            )
+        networks = map(limits.network, self._sample[:_EXAMPLES])
+        by_macs = sorted(networks, key=lambda arch: self.sizes.macs(arch, side))
+        epoch, steps = self._pace(str(by_macs[len(by_macs) // 2]), side, data=data)
+        self._check_hours(settings, search, epoch)
+        training = epoch * enough_epochs(steps)
         rounds = dict.fromkeys(self.last_round, training)
         pictures = self.results.pictures.train
         if self._warms(self._first_family, pictures, self._channels):
             fractals = _FRACTAL_PICTURES[1] * _FRACTAL_EPOCHS[1] / pictures * epoch
             rounds[FINALISTS[0]] += fractals
         return {"search": search, **rounds, "training": training, "rest": AFTERWARDS}
+
+    def _check_hours(self, search: TrainingSearchSettings, seconds: float, epoch: float) -> None:
+        """Check that the hours allow the shortest search and trainings.
+
+        The whole search takes ``seconds``, and a typical network ``epoch`` seconds an epoch.
+        """
+        hours = self.settings.hours
+        if hours is None:
+            return
+        steps = min(_FEWEST_TRAININGS, search.trainings) * _FEWEST_STEPS
+        least = seconds * steps / (search.trainings * search.training_steps)
+        smallest = NARROWED[-1]
+        if self.settings.image_size is None:
+            smallest *= (SIDES[-1] / search.image_size) ** 2
+        least += _FEWEST_EPOCHS * len(FINALISTS) * epoch * smallest + AFTERWARDS
+        if 3600 * hours < least:
+            raise ValueError(
+                f"hours={hours:g} ({clock(3600 * hours)}) are too few: the shortest search, two "
+                f"epochs of the smallest networks, tests and copies take about {clock(least)}"
+            )
 
     # What a plan is made of.
 
@@ -481,9 +490,11 @@ class DesignPlan:
             )
         return self._fittings[key]
 
-    def _pace(self, text: str, side: int) -> tuple[float, int]:
+    def _pace(
+        self, text: str, side: int, *, folder: str = "training", data: str | None = None
+    ) -> tuple[float, int]:
         """Seconds and updates of an epoch of the training of a network, timed."""
-        plan = self._training(text, side, 2, "training").plan()
+        plan = self._training(text, side, 2, folder, data=data).plan()
         return float(plan["time"]["epoch"]), plan["steps_per_epoch"]
 
     def latency(self, text: str, side: int) -> Latency:
@@ -688,7 +699,7 @@ class DesignPlan:
         quick, side = list[float](), self.fitting.side
         for arch in self._sample:
             try:
-                quick.append(self._macs(side)(self.sizes.widest(arch, side)))
+                quick.append(self.sizes.macs(self.sizes.widest(arch, side), side))
             except ValueError:  # too slow at any width
                 continue
             if len(quick) == _EXAMPLES:
@@ -769,9 +780,6 @@ class DesignPlan:
         whole = 3600 * (self.settings.hours or math.inf)
         after = max(SHARES["rest"] * whole, AFTERWARDS) if self.settings.hours else 0.0
         return max(1.0, whole - after - self.elapsed())
-
-    def _macs(self, side: int) -> Callable[[Architecture], int]:
-        return lambda arch: self.sizes.macs(arch, side)
 
 
 def recipe_for(pictures: int) -> Mapping[str, Any]:
