@@ -72,7 +72,7 @@ class Option:
     complete: str = ""
     repeats: bool = True  # whether it is a part of the command that gives the same result again
     argument: bool = False  # whether it is typed without the option's name
-    listed: bool = True  # whether the registry that completes it has every value allowed
+    listed: bool = True  # False if values outside the registry that completes it are valid
     several: bool = False  # whether its text may be several, separated by commas
     # Heading of the options in ``--help`` among which it stands; empty for no other.
     group: str = ""
@@ -116,7 +116,9 @@ class Settings:
         for name, field in fields_of(type(self)).items():
             option = option_of(field)
             if option is not None:
-                value = _checked(name, getattr(self, name), hints_of(type(self))[name], option)
+                value = _stored_value(
+                    name, getattr(self, name), hints_of(type(self))[name], option
+                )
                 object.__setattr__(self, name, value)
         self.check()
 
@@ -235,8 +237,8 @@ def plain_type(declared: Any) -> tuple[Any, bool]:
     return declared, False
 
 
-def _checked(name: str, value: Any, declared: Any, option: Option) -> Any:
-    """The value of a field as it is kept."""
+def _stored_value(name: str, value: Any, declared: Any, option: Option) -> Any:
+    """The value of a field as settings store it; a ValueError if it is not allowed."""
     kind, optional = plain_type(declared)
     if isinstance(value, numbers.Real) and type(value).__module__ != "builtins":  # NumPy's
         value = int(value) if isinstance(value, numbers.Integral) else float(value)
@@ -294,7 +296,7 @@ class WrongOption(ValueError):
 
 @contextmanager
 def wrong_option() -> Iterator[None]:
-    """A context in which a value that is not allowed is the fault of an option."""
+    """A context that turns a ValueError into a :class:`WrongOption`."""
     try:
         yield
     except ValueError as error:
@@ -389,9 +391,11 @@ def check_same_settings(
 ) -> None:
     """Check that the run in ``folder`` goes on with the settings it was started with, if it was.
 
-    The numbers called ``growing`` may be larger than they were, and those called ``changing`` may
-    be other ones; so may two paths to the same. Raises ValueError with each
-    difference.
+    Numbers named in ``growing`` may be larger now, settings in ``changing`` may differ, and so may
+    two paths to one place.
+
+    Raises:
+        ValueError: If other settings differ; it lists each of them.
     """
     changed = {} if stored is None else stored.difference(wanted)
     for name in [*changed]:
@@ -469,9 +473,10 @@ def check_same_images(
 def check_same_digest(
     folder: Path, what: str, name: str, stored: Mapping[str, Any] | None, now: Mapping[str, str]
 ) -> None:
-    """Check that what a run was started on, if known, has the digest that it has now.
+    """Check that the images, weights or table of a run, if known, have the same digest now.
 
-    ``what`` says how it would differ; ``name`` is the key of what people call it.
+    ``what`` follows "was started" in the message, such as ``"with other images"``; ``name`` is the
+    key of the description in ``stored`` and ``now``.
     """
     if stored is not None and stored["digest"] != now["digest"]:
         raise ValueError(
@@ -509,7 +514,7 @@ def check_same_versions(
 
 
 def warn_of_changes(names: Iterable[str], where: str) -> None:
-    """Say that these measures, such as ``measure spread``, are taken again, and on how much."""
+    """Warn that measures, such as ``measure spread``, are taken again, and on what."""
     if changed := sorted(names):
         logger.warning(
             "the code of %s has changed: measuring %s again", one_line(", ".join(changed)), where

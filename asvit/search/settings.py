@@ -62,7 +62,7 @@ _of_training = partial(setting, group=_TRAINING)
 
 
 def usual_multiple(device: str, params: int | None, macs: int | None) -> int:
-    """What widths are multiples of where nobody says, for a device and the limits of networks."""
+    """The default width multiple on a device, for these limits of networks."""
     busy = macs >= _BUSY_MACS if macs is not None else (params or 0) >= _BUSY_PARAMS
     return _ALIGNED if device.startswith("cuda") and busy else 1
 
@@ -85,14 +85,14 @@ def _depths(value: str | Iterable[int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class SearchSettings(Settings, ABC):
-    """What both kinds of search are asked. Equal settings draw the same architectures.
+    """Settings of both kinds of search. Equal settings draw the same architectures.
 
     :meth:`make` and :meth:`from_json` give settings of the kind that the values are of.
     """
 
     presets: ClassVar[Presets] = MeasuringSettings.presets
     trains: ClassVar[bool]  #: whether networks are trained
-    counted: ClassVar[str]  #: one of what a search counts, in a word
+    counted: ClassVar[str]  #: what a search counts, in the singular
     usual: ClassVar[Mapping[str, int]]  # defaults, where they depend on the kind
 
     space: str = setting(
@@ -179,7 +179,7 @@ class SearchSettings(Settings, ABC):
 
     @classmethod
     def make(cls, preset: str = "default", **options: Any) -> Self:
-        """Settings of the kind of search that anything given asks for."""
+        """Settings of the kind of search that the options are of."""
         if cls is not SearchSettings:
             return super().make(preset, **options)
         wanted = {name: value for name, value in options.items() if value is not None}
@@ -199,7 +199,7 @@ class SearchSettings(Settings, ABC):
     @classmethod
     @abstractmethod
     def refusal(cls, name: str, value: Any) -> str:
-        """What to say where a setting of the other kind of search is given."""
+        """The message that refuses a setting of the other kind of search."""
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
@@ -279,7 +279,7 @@ class SearchSettings(Settings, ABC):
 
     @property
     def unused(self) -> Sequence[str]:
-        """Limits that are none, and how widths and latencies are taken that are not limited."""
+        """Limits if there are none; settings of widths and latencies that are not limited."""
         limits = () if self.limited else LIMITS
         widths = () if self.sized else ("width_multiple",)
         return (*limits, *widths, *(() if self.max_latency is not None else OF_LATENCY))
