@@ -134,7 +134,7 @@ def size_verdict(findings: Sequence[Finding]) -> str:
     return " ".join(sentences)
 
 
-def in_order(findings: Sequence[Finding]) -> list[Finding]:
+def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
     """The findings target by target; in each the counts first, then by tau from the best."""
     targets = list(dict.fromkeys(finding.target for finding in findings))
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.reference.findings import Finding, in_order
+from asvit.reference.findings import Finding, sort_findings
 from asvit.reference.result import Values
 from asvit.reference.scores import ScoreJournal
 from asvit.reference.settings import ALL, PLUS, CorrelationQuery, CorrelationSettings, parts
@@ -186,4 +186,4 @@ def correlate_all(plan: Plan, values: Values, *, seed: int) -> list[Finding]:
         correlation = correlate(x, y, better=better, counts=rivals, seed=seed)
         return Finding(name, target, better, is_trivial(name), correlation)
 
-    return in_order([finding(name, target) for target in plan.targets for name in plan.shown])
+    return sort_findings([finding(name, target) for target in plan.targets for name in plan.shown])

@@ -297,7 +297,7 @@ def failed(names: Sequence[str], why: str) -> dict[str, Score]:
     return {name: Score(math.nan, math.nan, (), get_proxy(name).better, why) for name in names}
 
 
-def in_order(outcomes: Iterable[tuple[int, T]]) -> Iterator[T]:
+def in_job_order(outcomes: Iterable[tuple[int, T]]) -> Iterator[T]:
     """The outcomes of jobs in the order of the jobs; those that end early are held back."""
     held: dict[int, T] = {}
     due = 0
@@ -348,7 +348,7 @@ class Evaluator(MeasurementPool):
         fresh = seed_for(self._settings.seed, "measured again")
         other = {"seed": fresh, "repeats": self._settings.recheck} if again else {}
         jobs = [replace(self.job(arch), other=other) for arch in architectures]
-        measured = in_order(self.measure(jobs))
+        measured = in_job_order(self.measure(jobs))
         for arch, outcome in zip(architectures, measured, strict=True):
             size = outcome.cost
             if self._settings.limited:  # which count the classes of the images

@@ -19,7 +19,7 @@ from asvit.executors.placement import device_here, device_of
 from asvit.reference import trainer
 from asvit.reference.build import Outcome, Training, how_trained
 from asvit.reference.build_settings import BuildSettings
-from asvit.runs.measurement_pool import in_order
+from asvit.runs.measurement_pool import in_job_order
 from asvit.runs.measurement_worker import counted, known_space, out_of_memory
 from asvit.search import Measurement, TrainingSearchSettings
 from asvit.search.limits import Limits
@@ -125,7 +125,7 @@ class TrainingPool:
                     yield _failed(str(error) or "out of memory")
             return
         with closing(self._opened.run([job._asdict() for job in jobs])) as answers:
-            for answer in in_order(answers):
+            for answer in in_job_order(answers):
                 failed = answer.failure
                 yield _failed(failed) if failed else from_json(answer.result, Outcome)
 

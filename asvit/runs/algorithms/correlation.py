@@ -33,7 +33,7 @@ from asvit.reference.findings import (
     RankedMeasure,
     Reliability,
     best_count,
-    in_order,
+    sort_findings,
     to_csv,
 )
 from asvit.reference.query import (
@@ -231,7 +231,7 @@ class CorrelationAlgorithm(CorrelationRun):
             targets=tuple(table.targets[name] for name in plan.targets),
             rows=len(plan.rows),
             excluded=plan.excluded,
-            correlations=in_order([*measured, *predicted]),
+            correlations=sort_findings([*measured, *predicted]),
             values=values,
             wall_seconds=store.measuring,
             question=self.query,

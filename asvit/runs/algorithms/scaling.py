@@ -31,7 +31,7 @@ from asvit.runs.measurement_pool import (
     MeasurementJob,
     MeasurementPool,
     Workload,
-    in_order,
+    in_job_order,
 )
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.timing import fresh_latency, latency
@@ -219,7 +219,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
                 jobs.append(MeasurementJob(self.growable.name(*shape), names, SEED_KEY, side))
             except ValueError as error:
                 jobs.append(MeasurementJob("", names, SEED_KEY, side, refused=first_line(error)))
-        return (measured.scores for measured in in_order(pool.measure(jobs)))
+        return (measured.scores for measured in in_job_order(pool.measure(jobs)))
 
     def remaining(self) -> Remaining:
         """What is left to do; the network that is timed is the first one."""

@@ -14,8 +14,8 @@ from asvit.reference.findings import (
     Finding,
     Interval,
     best_count,
-    in_order,
     size_verdict,
+    sort_findings,
     to_csv,
     verdict,
     winners,
@@ -48,7 +48,7 @@ COUNT = finding("params", PARAMS, trivial=True)
 
 def test_counts_come_first_then_the_best_those_without_a_tau_last() -> None:
     other = replace(GOOD, target="other")
-    found = in_order([FEW, BAD, other, GOOD, COUNT])
+    found = sort_findings([FEW, BAD, other, GOOD, COUNT])
     assert found == [COUNT, GOOD, BAD, FEW, other]
 
 

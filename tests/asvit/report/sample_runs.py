@@ -25,7 +25,7 @@ from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.findings import Finding, in_order
+from asvit.reference.findings import Finding, sort_findings
 from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
@@ -238,7 +238,7 @@ def _correlate(folder: Path) -> None:
         targets=targets,
         rows=count,
         excluded={"above 100M parameters": 41},
-        correlations=in_order(found),
+        correlations=sort_findings(found),
         values=values,
         provenance={**_ORIGIN, "images": {"224": {"source": "fractal", "digest": "5f0c" * 16}}},
     ).write()
