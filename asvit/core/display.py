@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Title = str | Callable[[], str]
 
 _LINES = 20  # for the whole work: one for every 5 %
-_EVERY_FRAME = 0.25  # seconds, in a notebook
-_EVERY_SECONDS = 60.0  # longest time without one
+_LINE_SECONDS = 60.0  # longest time between two lines
+_FRAME_SECONDS = 0.25  # shortest time between two frames in a notebook
 
 _bars: list[Console] = []  # of the bar that is on the screen, if there is one
 
@@ -72,7 +72,7 @@ class Lines:
     title: Title | None
     _unit: tuple[str, str] = "", ""  # of what stage, and what is counted
     _written: int = -1  # of these lines
-    _last: float = -_EVERY_SECONDS
+    _last: float = -_LINE_SECONDS
 
     def __call__(self, progress: Progress) -> None:
         """Write the line of ``progress`` if it is time for one."""
@@ -89,7 +89,7 @@ class Lines:
             self._unit, self._written = unit, -1
         now, part = time.monotonic(), progress.part
         due = self._written if math.isnan(part) else int(_LINES * part + 1e-9)
-        if due > self._written or now - self._last >= _EVERY_SECONDS:
+        if due > self._written or now - self._last >= _LINE_SECONDS:
             self._last, self._written = now, due
             say("  ".join([*stage_lines(progress), *counted(progress), progress.state]))
 
@@ -106,7 +106,7 @@ class NotebookBar:
     def __call__(self, progress: Progress) -> None:
         """Show ``progress``, four times a second at most."""
         now = time.monotonic()
-        if now - self._last < _EVERY_FRAME and progress.done != progress.total:
+        if now - self._last < _FRAME_SECONDS and progress.done != progress.total:
             return
         self._last = now
         if not self._opening and progress.unit != "image":
@@ -150,7 +150,7 @@ def _bar(title: Title) -> Iterator[Tell]:
             opened = True
             say(opening(title, progress))
         part = progress.part
-        is_known = part == part  # not NaN
+        is_known = not math.isnan(part)
         bar.update(
             task,
             description=progress.unit,
