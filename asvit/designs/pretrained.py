@@ -90,18 +90,18 @@ def largest(
     Raises:
         ValueError: If there are none.
     """
-    by_macs = sorted(candidates, key=lambda one: -sizes.macs(one.architecture, side))
+    by_macs = sorted(candidates, key=lambda candidate: -sizes.macs(candidate.architecture, side))
     chosen, error = dict[str, Pretrained](), ValueError()
-    for one in by_macs:
-        if one.family in chosen:
+    for candidate in by_macs:
+        if candidate.family in chosen:
             continue
         try:
-            sizes.check(parse(one.architecture), side)
-            check_time(one)
+            sizes.check(parse(candidate.architecture), side)
+            check_time(candidate)
         except ValueError as refusal:
             error = refusal
             continue
-        chosen[one.family] = one
+        chosen[candidate.family] = candidate
         if len(chosen) == MOST:
             break
     if not chosen:
@@ -110,21 +110,23 @@ def largest(
     return [*chosen.values()]
 
 
-def check_weights(one: Pretrained, sides: Sequence[int], classes: int, channels: int) -> None:
+def check_weights(
+    pretrained: Pretrained, sides: Sequence[int], classes: int, channels: int
+) -> None:
     """Check that the network takes images of all ``sides`` and so many channels with its weights.
 
     Raises:
         ValueError: If it does not.
         FileNotFoundError: If the weights cannot be downloaded.
     """
-    if one.published:
+    if pretrained.published:
         if channels != PICTURES.channels:
             raise ValueError(
                 f"timm's published weights are for images of {PICTURES.channels} channels, these "
                 f"have {channels}; leave pretrained out, or give weights of such images"
             )
-        one.file()  # of networks that take any
+        pretrained.file()  # of networks that take any
         return
     for side in sides:
-        model = Network(one.architecture, side, classes, channels).build()
-        load_pretrained(model, one.source, new_head=True)
+        model = Network(pretrained.architecture, side, classes, channels).build()
+        load_pretrained(model, pretrained.source, new_head=True)

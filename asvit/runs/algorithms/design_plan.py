@@ -172,17 +172,17 @@ class DesignPlan:
             return ()
         trained = candidates(s.pretrained, s.space)
 
-        def check_time(one: Pretrained) -> None:
+        def check_time(network: Pretrained) -> None:
             """Check that the last round has time for a few epochs."""
             if s.hours is None:
                 return
-            epoch, _ = self._pace(one.architecture, side, folder=PRETRAINED[0], data=data)
+            epoch, _ = self._pace(network.architecture, side, folder=PRETRAINED[0], data=data)
             time = SHARES["last round"] * 3600 * s.hours / len(self.last_round)
             took = _TUNING_EPOCHS * epoch
             if time < took:
                 raise ValueError(
-                    f"{one.architecture}: {_TUNING_EPOCHS} epochs take {clock(took)} at {side} "
-                    f"px, more than the {clock(time)} it has of the hours"
+                    f"{network.architecture}: {_TUNING_EPOCHS} epochs take {clock(took)} at "
+                    f"{side} px, more than the {clock(time)} it has of the hours"
                 )
 
         return largest(trained, self.sizes, self.fitting.side, check_time)
@@ -197,8 +197,8 @@ class DesignPlan:
         """
         fitting = self.fitting
         sides = [fitting.side] if self.settings.hours is None else fitting.sides
-        for one in self.pretrained(sides[-1], data):
-            check_weights(one, sides, self._classes, self._channels)
+        for network in self.pretrained(sides[-1], data):
+            check_weights(network, sides, self._classes, self._channels)
 
     def _store_pretrained(self, side: int) -> Sequence[Entrant]:
         """Write the weights of the pretrained networks that race into the run folder.
@@ -210,16 +210,16 @@ class DesignPlan:
         except ValueError as error:
             logger.warning("no pretrained network is in the last round: %s", first_line(error))
             chosen = ()
-        for name, one in zip(PRETRAINED, chosen, strict=False):
-            one.file().write(self._weights(name))
+        for name, network in zip(PRETRAINED, chosen, strict=False):
+            network.file().write(self._weights(name))
         return [
             Entrant(
-                family=one.family,
-                architecture=one.architecture,
+                family=network.family,
+                architecture=network.architecture,
                 by_hand=False,
-                pretrained=one.source,
+                pretrained=network.source,
             )
-            for one in chosen
+            for network in chosen
         ]
 
     def epochs(self) -> Lengths:
