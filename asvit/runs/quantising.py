@@ -187,20 +187,7 @@ def judge(
         ValueError: If more is lost than the tolerance.
     """
     graphs = [_Graph(path, content) for path in (before, after)]
-    right: tuple[list[Array], ...] = ([], [])
-    count = len(pictures.others)
-    progress(f"judging both copies on {count} pictures")
-    last, prepare = 0, graphs[0].prepare  # both take pictures alike
-    for some in _parts(_readable(pictures.others, range(count), prepare)):
-        labels = pictures.others.labels[[index for index, _ in some]]
-        for graph, answers in zip(graphs, right, strict=True):
-            answers.append(graph.classes([image for _, image in some]) == labels)
-        if (done := some[-1][0] + 1) - last >= _EVERY and done < count:
-            progress(f"judged both on {done} of {count}")
-            last = done
-    if not right[0]:
-        raise ValueError(f"no picture to judge by can be read: {pictures.others.source}")
-    known, new = map(np.concatenate, right)
+    known, new = _right_answers(graphs, pictures.others, progress)
     times = [graph.latency() for graph in graphs]
     difference = paired_difference(new, known)
     low, high = difference.interval
@@ -224,6 +211,26 @@ def judge(
             "written (asvit export --tolerance allows more)"
         )
     return made
+
+
+def _right_answers(
+    graphs: Sequence[_Graph], pictures: LabelledImages, progress: Callable[[str], None]
+) -> list[Array]:
+    """Of each graph, whether its answer is right, ``[readable pictures]``."""
+    right: list[list[Array]] = [[] for _ in graphs]
+    count = len(pictures)
+    progress(f"judging both copies on {count} pictures")
+    last, prepare = 0, graphs[0].prepare  # all take pictures alike
+    for some in _parts(_readable(pictures, range(count), prepare)):
+        labels = pictures.labels[[index for index, _ in some]]
+        for graph, answers in zip(graphs, right, strict=True):
+            answers.append(graph.classes([image for _, image in some]) == labels)
+        if (done := some[-1][0] + 1) - last >= _EVERY and done < count:
+            progress(f"judged both on {done} of {count}")
+            last = done
+    if not right[0]:
+        raise ValueError(f"no picture to judge by can be read: {pictures.source}")
+    return [np.concatenate(answers) for answers in right]
 
 
 class _Graph:
