@@ -24,12 +24,12 @@ def command(runs: tuple[str, ...], as_json: bool) -> None:
     from asvit.runs.comparing import compare
     from asvit.runs.reporting import rendered
 
-    found = compare(*runs)
+    comparison = compare(*runs)
     if as_json:
-        emit_json(found.to_json())
+        emit_json(comparison.to_json())
         return
     screen = console()
-    for part in found.summary():
+    for part in comparison.summary():
         if isinstance(part, Table):
             screen.print()
         for lines in rendered(part, screen):

@@ -22,10 +22,10 @@ SCHEMA_VERSION = 1
 
 
 #: The plan of a run as JSON, and as lines for people.
-Found = tuple[Mapping[str, Any], Iterable[str]]
+Plan = tuple[Mapping[str, Any], Iterable[str]]
 
 
-def plan_of_training(run: TrainAlgorithm, *, quiet: bool) -> Found:
+def plan_of_training(run: TrainAlgorithm, *, quiet: bool) -> Plan:
     """The plan of a training."""
     from asvit.runs.training import plan_lines
 
@@ -33,7 +33,7 @@ def plan_of_training(run: TrainAlgorithm, *, quiet: bool) -> Found:
     return plan, plan_lines(plan)
 
 
-def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Found:
+def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Plan:
     """The plan of a design: its pictures, and which stages are done."""
     _check(run)
     if not quiet:
@@ -59,7 +59,7 @@ def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Found:
 
 def plan_of_measures(
     run: SearchAlgorithm | ScaleAlgorithm | CorrelationAlgorithm, *, quiet: bool
-) -> Found:
+) -> Plan:
     """The plan of a run that measures; an external storage of a search is not opened."""
     from asvit.runs.algorithms.search import SearchAlgorithm
     from asvit.runs.estimate import peak_memory

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from asvit.cli.config_file import config_option
-from asvit.cli.dry_run import Found, plan_of_design, plan_of_measures, plan_of_training
+from asvit.cli.dry_run import Plan, plan_of_design, plan_of_measures, plan_of_training
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Session,
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 Kind = type[Run[Any, Any, Any]]
 #: Command -> help of its ``--dry-run``, and what that finds instead of the run's result.
-_DRY_RUNS: dict[str, tuple[str, Callable[..., Found]]] = {
+_DRY_RUNS: dict[str, tuple[str, Callable[..., Plan]]] = {
     **dict.fromkeys(
         ("search", "scale", "correlate"),
         ("Only tell what the run would do and take; write nothing.", plan_of_measures),
@@ -124,7 +124,7 @@ def run_command(kind: Kind) -> click.Command:
     return command
 
 
-def _dry_run(kind: Kind, preset: str, options: dict[str, Any], *, quiet: bool) -> Found:
+def _dry_run(kind: Kind, preset: str, options: dict[str, Any], *, quiet: bool) -> Plan:
     """What the run that the options ask for would do."""
     try:
         return _DRY_RUNS[kind.command][1](_run(kind, preset, options).resolved(), quiet=quiet)

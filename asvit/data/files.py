@@ -428,8 +428,8 @@ def kind_of_images(
     open_ones = [name for name in names if not name.lower().endswith(_ALWAYS_PICTURES)]
     parts = [open_ones[at : at + _PART] for at in range(0, len(open_ones), _PART)]
     certain = next((n for n in names if n.lower().endswith(_ALWAYS_PICTURES)), None)
-    found = [] if certain is None else [(certain, PICTURES)]
-    return the_same(chain(found, *in_order(kinds, parts)), source)
+    first = [] if certain is None else [(certain, PICTURES)]
+    return the_same(chain(first, *in_order(kinds, parts)), source)
 
 
 def kind_in(file: IO[bytes], reading: str = "") -> ImageKind:

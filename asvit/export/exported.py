@@ -296,17 +296,17 @@ def _copy(exported: Exported) -> dict[str, str | None]:
 
 
 def _int8(exported: Exported) -> dict[str, str | None]:
-    found = exported.quantisation
-    assert found is not None
+    int8 = exported.quantisation
+    assert int8 is not None
     return {
-        "accuracy": f"{found.accuracy:.1f} %, in float32 {found.accuracy_before:.1f}",
-        "difference": found.in_words,
-        "pictures": f"{_plain(found.source)}; ranges are from {found.calibrated} to train on",
-        "allowed": f"a loss of {found.tolerance:g} points",
-        "size": f"{found.size:,} bytes, in float32 {found.size_before:,}",
-        "time of a pass": f"{time_in_words(found.latency.milliseconds)}, in float32 "
-        f"{time_in_words(found.latency_before.milliseconds)}, by {found.latency.runtime} on "
-        f"{found.latency.device}, {found.latency.threads} thread(s)",
+        "accuracy": f"{int8.accuracy:.1f} %, in float32 {int8.accuracy_before:.1f}",
+        "difference": int8.in_words,
+        "pictures": f"{_plain(int8.source)}; ranges are from {int8.calibrated} to train on",
+        "allowed": f"a loss of {int8.tolerance:g} points",
+        "size": f"{int8.size:,} bytes, in float32 {int8.size_before:,}",
+        "time of a pass": f"{time_in_words(int8.latency.milliseconds)}, in float32 "
+        f"{time_in_words(int8.latency_before.milliseconds)}, by {int8.latency.runtime} on "
+        f"{int8.latency.device}, {int8.latency.threads} thread(s)",
     }
 
 

@@ -55,9 +55,9 @@ def with_preprocessing(network: onnx.ModelProto, how: Preparation) -> onnx.Model
     shares = ops.Div(ops.Cast(pixels, to=TensorProto.FLOAT), np.float32(how.kind.scale))
     normal = ops.Div(ops.Sub(shares, mean), std)
     ops.Unsqueeze(normal, [0], output=INPUT)
-    made = onnx.ModelProto()
-    made.CopyFrom(network)
-    graph = made.graph
+    whole = onnx.ModelProto()
+    whole.CopyFrom(network)
+    graph = whole.graph
     own = list(graph.node)
     del graph.node[:], graph.input[:]
     graph.node.extend([*ops.nodes, *own])
@@ -70,7 +70,7 @@ def with_preprocessing(network: onnx.ModelProto, how: Preparation) -> onnx.Model
         graph.node.append(helper.make_node("Softmax", [OUTPUT], [PROBABILITIES], axis=1))
         shares_info = (PROBABILITIES, TensorProto.FLOAT, [1, classes])
         graph.output.append(helper.make_tensor_value_info(*shares_info))
-    return made
+    return whole
 
 
 class _Operators:
@@ -113,8 +113,8 @@ def _resized_crop(ops: _Operators, image: str, how: Preparation) -> str:
     for length in (width, height):
         scaled = ops.Mul(math.floor(how.image_size / how.crop_pct), length)
         resized = ops.Div(scaled, length if how.crop_mode == "squash" else shorter)
-        made = resampled(ops, pixels, *_band(ops, length, resized, how))
-        cropped = ops.Slice(made, [0], [how.image_size], [0])
+        blocks = resampled(ops, pixels, *_band(ops, length, resized, how))
+        cropped = ops.Slice(blocks, [0], [how.image_size], [0])
         pixels = ops.Transpose(cropped, perm=[2, 1, 0])
     return ops.Transpose(pixels, perm=[1, 2, 0])
 
@@ -168,8 +168,8 @@ def _band(ops: _Operators, length: str, resized: str, how: Preparation) -> tuple
 
 def _resampled(ops: _Operators, pixels: str, places: str, weights: str) -> str:
     """Pixels ``[length, a, b]`` float32 to ``[blocks * 16, a, b]``."""
-    made = ops.MatMul(ops.Cast(weights, to=TensorProto.FLOAT), _taken(ops, pixels, places))
-    return _as_before(ops, made, pixels)
+    product = ops.MatMul(ops.Cast(weights, to=TensorProto.FLOAT), _taken(ops, pixels, places))
+    return _as_before(ops, product, pixels)
 
 
 def _resampled_by_integers(ops: _Operators, pixels: str, places: str, weights: str) -> str:

@@ -84,13 +84,13 @@ def quantised(graph: onnx.ModelProto, images: Sequence[NDArray[Any]]) -> onnx.Mo
     at_once = max(part for part in range(1, most + 1) if len(images) % part == 0)
     transformer = not _OF_TRANSFORMERS.isdisjoint(node.op_type for node in graph.graph.node)
     with tempfile.TemporaryDirectory(prefix="asvit-int8-") as folder, _quiet():
-        given, prepared, made = (Path(folder, f"{name}.onnx") for name in ("a", "b", "c"))
-        onnx.save(graph, given)
+        exact, prepared, result = (Path(folder, f"{name}.onnx") for name in ("a", "b", "c"))
+        onnx.save(graph, exact)
         try:
-            quantization.quant_pre_process(given, prepared, skip_symbolic_shape=True)
+            quantization.quant_pre_process(exact, prepared, skip_symbolic_shape=True)
             quantization.quantize_static(
                 prepared,
-                made,
+                result,
                 _Reader(images),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=list(_PRODUCTS) if transformer else None,
@@ -104,7 +104,7 @@ def quantised(graph: onnx.ModelProto, images: Sequence[NDArray[Any]]) -> onnx.Mo
             raise ValueError(
                 f"ONNX Runtime cannot quantise this network: {first_line(error)}"
             ) from error
-        return onnx.load(made)
+        return onnx.load(result)
 
 
 class _Reader:

@@ -152,8 +152,8 @@ def cross_validate(
             accuracy, or the accuracies are all equal.
 
     Example:
-        >>> found = asvit.cross_validate("asvit-fractal", splits=2)
-        >>> -1 <= found.tau <= 1
+        >>> validation = asvit.cross_validate("asvit-fractal", splits=2)
+        >>> -1 <= validation.tau <= 1
         True
     """
     reference = load_reference(table, check=False)

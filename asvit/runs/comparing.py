@@ -42,8 +42,8 @@ class Comparison:
         ...     )
         ...     for budget in ("2.5M", "3M")
         ... ]
-        >>> found = asvit.compare(*runs)
-        >>> found.settings["budgets"]
+        >>> comparison = asvit.compare(*runs)
+        >>> comparison.settings["budgets"]
         (['2.5M'], ['3M'])
     """
 
@@ -187,8 +187,8 @@ def compare(*runs: str | Path | Result) -> Comparison:
     results = [run if isinstance(run, Result) else read_result(run) for run in runs]
     values = [values_of(result) for result in results]
     alone = 1 if len({type(result) for result in results}) > 1 else 0
-    found = Counter(name for each in values for name in each)
-    names = [name for name, times in found.items() if times > alone]
+    counts = Counter(name for each in values for name in each)
+    names = [name for name, times in counts.items() if times > alone]
     first, *others = zip(results, values, strict=True)
     apart = [
         difference

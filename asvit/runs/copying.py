@@ -68,7 +68,7 @@ class Copies:
             self.tell(f"quantising with {len(images)} pictures")
             inputs = list(batches(images, self._batch or 1))
             opset = self._to(path, self._changes(partial(quantised, images=inputs)))
-            found = judge(
+            quantisation = judge(
                 before,
                 path,
                 content=content,
@@ -77,7 +77,7 @@ class Copies:
                 tolerance=s.tolerance,
                 progress=self.tell,
             )
-        return Written(opset, written.differences, found)
+        return Written(opset, written.differences, quantisation)
 
     def _exact(self, path: Path) -> Written:
         """Write a copy with the network's outputs."""

@@ -13,7 +13,7 @@ from asvit.core.codec import Nullable
 from asvit.core.results import Result
 from asvit.core.summary import Estimate
 from asvit.reference.findings import NO_INTERVAL, Interval
-from asvit.reference.intervals import Estimate as Found
+from asvit.reference.intervals import Estimate as Share
 from asvit.reference.intervals import (
     combined,
     paired_difference,
@@ -50,8 +50,8 @@ def values_of(result: Result) -> dict[str, Value]:
         values = {ACCURACY: values.pop(result.answered), **values}
     if answers:
         right = proportion(sum(answer.right for answer in answers), len(answers))
-        found = {ACCURACY: right, BALANCED: _balanced([(1, answers)])}
-        values = {**values, **{name: _estimate(each) for name, each in found.items()}}
+        shares = {ACCURACY: right, BALANCED: _balanced([(1, answers)])}
+        values = {**values, **{name: _estimate(each) for name, each in shares.items()}}
         values = {name: values[name] for name in dict.fromkeys((ACCURACY, BALANCED, *values))}
     return {**values, _SECONDS: result.wall_seconds}
 
@@ -84,9 +84,9 @@ def _apart(name: str, place: int, value: Estimate, other: Estimate) -> Differenc
     """The difference of two estimates; an interval where both have one of the same level."""
     if value.level != other.level:
         return Difference(name, place, value.value - other.value, NO_INTERVAL)
-    ours, theirs = (Found(each.value, Interval(each.low, each.high)) for each in (value, other))
-    found = combined((1, ours), (-1, theirs))
-    return Difference(name, place, found.value, found.interval, value.level)
+    ours, theirs = (Share(each.value, Interval(each.low, each.high)) for each in (value, other))
+    apart = combined((1, ours), (-1, theirs))
+    return Difference(name, place, apart.value, apart.interval, value.level)
 
 
 def _accuracy_differences(
@@ -111,9 +111,9 @@ def _accuracy_differences(
     yield BALANCED, _difference(BALANCED, place, _balanced([(1, ours), (-1, theirs)]))
 
 
-def _difference(name: str, place: int, found: Found, **more: Any) -> Difference:
+def _difference(name: str, place: int, share: Share, **more: Any) -> Difference:
     """A difference of shares, in points."""
-    points = _estimate(found)
+    points = _estimate(share)
     return Difference(name, place, points.value, Interval(points.low, points.high), **more)
 
 
@@ -147,7 +147,7 @@ def _keyed(
             yield (key, answer.label, next(numbers)), answer
 
 
-def _balanced(sides: Sequence[tuple[int, Sequence[Answer]]]) -> Found:
+def _balanced(sides: Sequence[tuple[int, Sequence[Answer]]]) -> Share:
     """A sum of balanced accuracies, each with a sign."""
     groups = []
     for sign, answers in sides:
@@ -159,10 +159,10 @@ def _balanced(sides: Sequence[tuple[int, Sequence[Answer]]]) -> Found:
     return weighted_proportions(*groups)
 
 
-def _estimate(found: Found) -> Estimate:
+def _estimate(share: Share) -> Estimate:
     """A share as per cent."""
-    low, high = found.interval
-    return Estimate(100 * found.value, 100 * low, 100 * high, digits=1)
+    low, high = share.interval
+    return Estimate(100 * share.value, 100 * low, 100 * high, digits=1)
 
 
 def _number(value: Value) -> float | None:

@@ -70,25 +70,25 @@ def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) 
     """
     run = None if weights is None else _result(weights.parent)
     if data is not None:
-        found = _divided(data, run, content.network.image_size)
+        pictures = _divided(data, run, content.network.image_size)
         if weights is not None:
-            _warn_of_trained(weights, found.others)
+            _warn_of_trained(weights, pictures.others)
     elif isinstance(run, DesignResult):
-        found = _listed(run.folder / PICTURES, split_reading(run.settings.data)[1])
+        pictures = _listed(run.folder / PICTURES, split_reading(run.settings.data)[1])
     elif isinstance(run, TrainResult):
-        found = _of_training(run)
+        pictures = _of_training(run)
     else:
         raise ValueError(
             f"{weights or 'random weights'} do not say which pictures they were trained on; name "
             "some with --data"
         )
-    if content.classes and found.others.classes != content.classes:
-        names = [", ".join(some[:3]) for some in (found.others.classes, content.classes)]
+    if content.classes and pictures.others.classes != content.classes:
+        names = [", ".join(some[:3]) for some in (pictures.others.classes, content.classes)]
         raise ValueError(
             f"the pictures have the classes {names[0]}, ..., the network {names[1]}, ...; name "
             "pictures of its own classes with --data"
         )
-    return found
+    return pictures
 
 
 def _warn_of_trained(weights: Path, others: LabelledImages) -> None:
@@ -191,7 +191,7 @@ def judge(
     times = [graph.latency() for graph in graphs]
     difference = paired_difference(new, known)
     low, high = difference.interval
-    made = Quantisation(
+    quantisation = Quantisation(
         calibrated=calibrated,
         pictures=len(new),
         source=pictures.others.source,
@@ -205,12 +205,12 @@ def judge(
         latency=times[1],
         latency_before=times[0],
     )
-    if -made.difference > tolerance + 1e-9:
+    if -quantisation.difference > tolerance + 1e-9:
         raise ValueError(
-            f"int8 changes it by {made.in_words}, and {tolerance:g} may be lost; nothing was "
-            "written (asvit export --tolerance allows more)"
+            f"int8 changes it by {quantisation.in_words}, and {tolerance:g} may be lost; nothing "
+            "was written (asvit export --tolerance allows more)"
         )
-    return made
+    return quantisation
 
 
 def _right_answers(

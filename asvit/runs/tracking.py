@@ -64,12 +64,12 @@ def tracking(names: str, folder: Path, settings: Settings) -> Iterator[Track]:
         ValueError: If a tracker does not start.
         ImportError: If a library is missing.
     """
-    told = _Told(folder / TRACKED)
+    file = _TrackerFile(folder / TRACKED)
     trackers: dict[str, Any] = {}
     try:
         for name in _names(names):
-            trackers[name] = _started(name, folder, settings, told)
-        yield _Rows(trackers, told) if trackers else untracked
+            trackers[name] = _started(name, folder, settings, file)
+        yield _Rows(trackers, file) if trackers else untracked
     finally:
         for name, tracker in trackers.items():
             with _left_out(name):
@@ -79,9 +79,9 @@ def tracking(names: str, folder: Path, settings: Settings) -> Iterator[Track]:
 class _Rows:
     """Tells trackers of rows."""
 
-    def __init__(self, trackers: dict[str, Any], told: _Told) -> None:
-        self._trackers, self._told = trackers, told
-        self._before = {name: told.numbers(name) for name in trackers}
+    def __init__(self, trackers: dict[str, Any], file: _TrackerFile) -> None:
+        self._trackers, self._file = trackers, file
+        self._before = {name: file.numbers(name) for name in trackers}
 
     def __call__(self, series: str, row: object, number: int) -> None:
         values = _values(series, row)
@@ -90,12 +90,12 @@ class _Rows:
                 continue
             with _left_out(name) as failed:
                 tracker.log(values, step=number)
-                self._told.add(name, series, number)
+                self._file.add(name, series, number)
             if failed:
                 del self._trackers[name]
 
 
-class _Told:
+class _TrackerFile:
     """The file that says which run a tracker knows, and up to which row of each series.
 
     TensorBoard has no rows in it: its files are written anew.
@@ -157,9 +157,9 @@ def _class_of(name: str) -> Any:
     return LOGGER_TYPE_TO_CLASS[name]
 
 
-def _started(name: str, folder: Path, settings: Settings, told: _Told) -> Any:
+def _started(name: str, folder: Path, settings: Settings, file: _TrackerFile) -> Any:
     """A tracker of the run in ``folder``; of a run that goes on, one that goes on as well."""
-    kind, before = _class_of(name), told.run(name)
+    kind, before = _class_of(name), file.run(name)
     new, given = before is None, dict[str, Any]()
     title = folder.resolve().name
     if (folder.parent / MARKER).exists():  # a stage of a design
@@ -186,7 +186,7 @@ def _started(name: str, folder: Path, settings: Settings, told: _Told) -> Any:
             before = tracker.tracker.info.run_id
     except Exception as error:  # of any library, network or account
         raise ValueError(f"--track {name} does not start: {first_line(error)}") from error
-    told.begin(name, before or title)
+    file.begin(name, before or title)
     return tracker
 
 

@@ -228,12 +228,12 @@ def predictions_of(
         return answer.probability if math.isnan(answer.loss) else answer.loss
 
     def some(wanted: bool, most: int) -> tuple[Mistake, ...]:
-        found = list[Mistake]()
+        mistakes = list[Mistake]()
         for place in order:
-            if answers[place].right == wanted and len(found) < most:
+            if answers[place].right == wanted and len(mistakes) < most:
                 with suppress(ValueError):  # unreadable, and replaced in its batch
-                    found.append(_mistake(answers[place], picture(place)))
-        return tuple(found)
+                    mistakes.append(_mistake(answers[place], picture(place)))
+        return tuple(mistakes)
 
     order = sorted(range(len(answers)), key=badness, reverse=True)
     places = {name: place for place, name in enumerate(classes)}
