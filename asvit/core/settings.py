@@ -86,11 +86,14 @@ def setting(default: Any, help: str, **options: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def setting_of(settings: "type[Settings]", name: str, **changes: Any) -> Any:
-    """The same field as one of other settings, with some of its options changed."""
+def setting_of(
+    settings: "type[Settings]", name: str, *, default: Any = ..., **changes: Any
+) -> Any:
+    """The same field as one of other settings, with another default or other options."""
     field = fields_of(settings)[name]
     option = dataclasses.replace(field.metadata["option"], **changes)
-    return dataclasses.field(default=field.default, metadata={"option": option})
+    default = field.default if default is ... else default
+    return dataclasses.field(default=default, metadata={"option": option})
 
 
 def seed_setting(help: str = "Seed of every random draw.") -> Any:

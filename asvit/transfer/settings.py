@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from asvit.core.codec import Nullable, to_json
@@ -32,11 +32,6 @@ def _scale(values: Iterable[float | str]) -> tuple[float, float]:
     if not 0 < least <= most < math.inf:
         raise ValueError(f"scale must be two numbers, least first, got {shown(values)}")
     return least, most
-
-
-def _otherwise(name: str, default: Any) -> Any:
-    """The setting ``name`` of every transfer, with another default."""
-    return field(default=default, metadata=TransferSettings.__dataclass_fields__[name].metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,14 +110,14 @@ class SegmentationSettings(TransferSettings):
 
     classes: int = setting(150, "Number of classes.", at_least=2, at_most=IGNORED)
     head: int = setting(512, "Channels of UperNet's head; twice the auxiliary one's.", at_least=2)
-    train: str = _otherwise("train", "training")
-    validation: str = _otherwise("validation", "validation")
-    image_size: int = _otherwise("image_size", 512)
-    scale: tuple[float, float] = _otherwise("scale", (0.5, 2.0))
-    epochs: int = _otherwise("epochs", 127)  # 160,000 steps
-    learning_rate: float = _otherwise("learning_rate", 6e-5)
-    weight_decay: float = _otherwise("weight_decay", 0.01)
-    warmup: int = _otherwise("warmup", 1500)
+    train: str = setting_of(TransferSettings, "train", default="training")
+    validation: str = setting_of(TransferSettings, "validation", default="validation")
+    image_size: int = setting_of(TransferSettings, "image_size", default=512)
+    scale: tuple[float, float] = setting_of(TransferSettings, "scale", default=(0.5, 2.0))
+    epochs: int = setting_of(TransferSettings, "epochs", default=127)  # 160,000 steps
+    learning_rate: float = setting_of(TransferSettings, "learning_rate", default=6e-5)
+    weight_decay: float = setting_of(TransferSettings, "weight_decay", default=0.01)
+    warmup: int = setting_of(TransferSettings, "warmup", default=1500)
 
 
 @dataclass(frozen=True, kw_only=True)
