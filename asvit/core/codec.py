@@ -181,7 +181,7 @@ def _is_named_tuple(kind: Any) -> bool:
 
 
 def _reads_itself(cls: Any) -> bool:
-    """Whether a class has a form of its own, as settings have."""
+    """Whether a class has its own ``from_json`` and ``to_json``, as settings have."""
     return isinstance(cls, type) and hasattr(cls, "from_json") and hasattr(cls, "to_json")
 
 

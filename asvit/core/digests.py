@@ -43,7 +43,7 @@ def check_digest(content: bytes, rest: BufferedReader | None = None) -> bool:
 
 
 def without_digest(about: Mapping[str, Any], *, checked: bool) -> dict[str, Any]:
-    """The object in which a digest that was ``checked`` stands, without it."""
+    """The object without its digest, which must have been ``checked``."""
     if not checked or next(iter(about), None) != FIELD:
         raise ValueError(f"it has no digest: it is damaged, or {OTHER_VERSION}")
     return {name: value for name, value in about.items() if name != FIELD}

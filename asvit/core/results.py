@@ -60,7 +60,7 @@ _TEXTS = (
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A number of one run minus that of another, from what both have of the same cases."""
+    """A number of one run minus that of another, over the cases that both have."""
 
     value: float
     low: float  # ends of its 95 % interval
@@ -137,7 +137,7 @@ class Result:
         return read_answers(self.folder / ANSWERS) if there else ()
 
     def comparable(self) -> dict[str, Any]:
-        """The facts, also those of nested parts, under names with dots; what runs are compared by.
+        """The facts by which runs are compared; those of nested parts have names with dots.
 
         Of what is listed by any names, such as unreadable files, it has how many there are.
         A number ``x`` whose interval stands beside it as ``x_interval`` is an
@@ -212,12 +212,12 @@ class Result:
         return next((kind for kind in RUNS.values() if kind.result_type is type(self)), None)
 
     def derived(self) -> Mapping[str, Any]:
-        """What follows from the fields and stands in the file, too."""
+        """Values that follow from the fields; the file has them, too."""
         return {}
 
     @classmethod
     def figure_files(cls, folder: Path) -> Sequence[str]:
-        """The files in ``folder`` whose names only the result there tells."""
+        """Files of figures in ``folder`` whose names depend on the result there."""
         return ()
 
     def to_json(self) -> dict[str, Any]:
@@ -251,9 +251,9 @@ class Result:
 
     @classmethod
     def next_in(cls, folder: Path, command: str) -> str:
-        """What to type next of a run that is in ``folder`` now, from what its file says of it.
+        """The next command of a run that is in ``folder`` now; its file has ``command``.
 
-        This one is for kinds whose runs end in what may be trained.
+        This one is for kinds whose next command is a training.
         """
         try:
             words = shlex.split(command)
@@ -289,7 +289,7 @@ class Result:
 
 
 def _nested(above: str, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Numbers and texts under their names, with those of the parts that they are in."""
+    """The numbers and texts of nested parts, under names with dots."""
     for name, value in content.items():
         ends = content.get(f"{name}_interval")
         if isinstance(value, Mapping) and _is_listing(value):
@@ -303,7 +303,7 @@ def _nested(above: str, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]
 
 
 def _is_listing(content: Mapping[str, Any]) -> bool:
-    """Whether a mapping has a text or a count for each of any names, such as those of files."""
+    """Whether a mapping is from arbitrary names, such as those of files, to texts or counts."""
     kinds = {type(value) for value in content.values()}
     return kinds in (set(), {str}, {int})
 

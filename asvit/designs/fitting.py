@@ -87,7 +87,7 @@ class Fitting:
         return self._down_from(self.side)
 
     def sides_in_time(self, arch: Architecture) -> Sequence[int]:
-        """These sides without those at which the time allows too few updates or channels.
+        """:attr:`sides` without those at which the time allows too few updates or channels.
 
         Smaller images are timed first, as they take the least.
         """

@@ -281,7 +281,7 @@ def sampled_facts(images: LabelledImages, *, side: int) -> PictureFacts:
 
 
 def check_enough(images: LabelledImages) -> None:
-    """Check that each class would have pictures enough if all could be read and were distinct."""
+    """Check that each class has enough pictures if all can be read and are distinct."""
     _check_classes(images.labels, np.arange(len(images)), images.classes)
     if isinstance(images, PartedPictures) and images.parts is not None:
         _check_parts(images.labels, dict(enumerate(images.parts)), images.classes)
@@ -303,7 +303,7 @@ def _digest(content: str) -> str:
 
 
 def _check_classes(labels: Any, groups: Any, classes: Sequence[str]) -> None:
-    """Check that each class has pictures enough that no other class has, too."""
+    """Check that each class has enough pictures, not counting those that other classes have."""
     own = labels[distinct(labels, groups)]
     for label, name in enumerate(classes):
         if (there := int((own == label).sum())) < _LEAST:

@@ -58,7 +58,7 @@ def perform(run: Run[S, R, J]) -> R:
 
 
 def _placed(run: Run[S, R, J]) -> R:
-    """Perform a run in its folder, or in one that goes where it is not kept."""
+    """Perform a run in its folder, or in a temporary one if it is not kept."""
     if run.kept:
         return _perform(run)
     with TemporaryDirectory() as place:

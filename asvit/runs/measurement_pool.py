@@ -362,11 +362,11 @@ class Evaluator(MeasurementPool):
         return measurement
 
     def _example(self) -> MeasurementJob:
-        """What measures an architecture that the search may draw."""
+        """The job of an architecture that the search may draw."""
         return self.job(self._limits.sample(np.random.default_rng(self._settings.seed)))
 
     def job(self, arch: Architecture | str) -> MeasurementJob:
-        """What measures an architecture; refused if the space rejects it."""
+        """The job that measures an architecture; refused if the space rejects it."""
         names, side, refusal = self._settings.proxies, self._settings.image_size, ""
         try:
             self._checked.check(arch, side)

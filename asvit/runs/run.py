@@ -188,7 +188,7 @@ class Run(ABC, Generic[S, R, J]):
         return self.journal_type(self.folder / self.files.state)  # type: ignore[no-any-return]
 
     def check_store(self, store: J) -> None:
-        """Check what else a run that goes on has to agree in with its start."""
+        """Check what else must be as it was when the run was started."""
 
     @abstractmethod
     def execute(self, store: J, tell: Tell) -> R:
@@ -203,7 +203,7 @@ class Run(ABC, Generic[S, R, J]):
         return result
 
     def free_settings(self, store: J) -> Sequence[str]:
-        """Settings that may be other ones than those the run was started with."""
+        """Settings that may differ from those the run was started with."""
         return self.may_change
 
     def session(self) -> AbstractContextManager[Any]:
@@ -211,11 +211,11 @@ class Run(ABC, Generic[S, R, J]):
         return nullcontext()
 
     def versions(self, stored: Mapping[str, str] | None) -> Mapping[str, str]:
-        """The versions to store with the run, which has ``stored`` some if it was started."""
+        """The versions to store with the run: those of its start, ``stored``, or today's."""
         return stored or versions()
 
     def gpus(self, device: str) -> Mapping[str, str]:
-        """The models of the GPUs that the run goes on on ``device``, which must not change."""
+        """The models of the GPUs of ``device``, which must not change during the run."""
         return gpu_models(device)
 
     def default_name(self) -> str:

@@ -228,7 +228,7 @@ def _values(series: str, row: object) -> dict[str, float]:
 
 @contextmanager
 def _left_out(name: str) -> Iterator[list[Exception]]:
-    """Warn where a tracker fails; what is given then has the error."""
+    """Warn if a tracker fails; the list that it yields then has the error."""
     failed: list[Exception] = []
     try:
         yield failed

@@ -197,7 +197,7 @@ class CorrelationAlgorithm(CorrelationRun):
         return same and complete and not self._due
 
     def check_store(self, store: ScoreJournal) -> None:
-        """What was made of scores that are measured again is stale, wherever this stops."""
+        """Remove the result if scores that it follows from are measured again."""
         stale, texts = store.changed, self.table.architectures
         due = self._due or {}
         again = [stale.get(texts[row], set()) & {*names} for row, names in due.items()]

@@ -110,7 +110,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         return {"images": dict(self.context.provenance), "device": self.context.device}
 
     def check_store(self, store: GrowthJournal) -> None:
-        """Of a run that was measured by other code, what follows from the measures is stale."""
+        """Remove the result of a run whose measures have other code now."""
         if changed := self.changed_measures(store):
             warn_of_changes(changed, "every network")
             remove_files(self.folder, [RESULT])
@@ -147,7 +147,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         return Workload(_NETWORKS, _AT_ONCE, _GIGABYTES, self._first_job, larger)
 
     def _first_job(self) -> MeasurementJob:
-        """What measures the architecture that the growth starts from, at its reduced width."""
+        """The job that measures the start of the growth, at its reduced width."""
         s = self.settings
         text = self.growable.name(*self.growable.measured_start)
         return MeasurementJob(text, s.proxies, SEED_KEY, s.image_size)
