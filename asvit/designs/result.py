@@ -211,7 +211,7 @@ class DesignResult(Result, Model):
 
     @property
     def _in_last_round(self) -> str:
-        """Where, and after how little of all that the network was trained."""
+        """The round, and how many epochs its networks were trained for."""
         return f"in the last round, of {quantity(self.last_round[0].epochs, 'epoch')}"
 
     @property

@@ -30,7 +30,7 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PictureFacts:
-    """The pictures. Sampled ones say about what the stage gives, and not what has defaults."""
+    """Facts on the pictures; those of a sample are rough, and lack what has defaults."""
 
     classes: Sequence[str]
     train: int  # pictures to train on, those to validate on among them

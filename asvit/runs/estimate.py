@@ -101,10 +101,13 @@ def _of_all(
 def paces(
     settings: TrainingSearchSettings, workers: Workers | None = None
 ) -> tuple[str, float] | None:
-    """Numbers of steps with which families take equally long; None for one family.
+    """Steps of each family, relative to the median, with which all take equally long.
 
-    Those of the networks made by hand, in multiples of the median's, as the setting of this name
-    has them, and the seconds of the trainings with them. None where no network is made by hand.
+    They follow from the times of networks made by hand.
+
+    Returns:
+        The text of the setting ``paces``, and the seconds of all trainings with it; None for one
+        family, or without networks made by hand.
     """
     space = load_space(settings.space)
     if not space.branch or not space.by_hand:

@@ -120,7 +120,7 @@ def _listed(table: Path, reading: str) -> Pictures:
 
 
 def _divided(data: str, run: TrainResult | DesignResult | None, side: int) -> Pictures:
-    """Pictures divided as a training divides them; that of the weights, where it is known."""
+    """Pictures divided as in the training of the weights, or, if unknown, as in any training."""
     known: Mapping[str, Any] = {"seed": _SEED}
     if isinstance(run, TrainResult):
         known = {"seed": run.settings.seed, "held_out": run.settings.held_out}

@@ -137,7 +137,7 @@ class DesignAlgorithm(DesignRun):
     _journal: DesignJournal = field(init=False, repr=False, compare=False)
 
     def resolved(self) -> Self:
-        """With what widths are multiples of."""
+        """With the final width multiple."""
         return with_multiple(self, None)
 
     @cached_property
@@ -172,7 +172,7 @@ class DesignAlgorithm(DesignRun):
 
     @property
     def stages(self) -> Mapping[str, Callable[[], object]]:
-        """What is done, in this order. The results are stored in the journal."""
+        """The work of each stage, in order; the journal stores their results."""
         return {
             "pictures": self._list_pictures,
             "plan": self.plan.search,
@@ -243,7 +243,7 @@ class DesignAlgorithm(DesignRun):
         sizes.limits(smallest).sample(np.random.default_rng(0))
 
     def _classes_and_channels(self) -> tuple[Sequence[str], int]:
-        """Those of the pictures, which a finished design needs no more."""
+        """Those of the pictures; a finished design has them, and may have lost its pictures."""
         with suppress(OSError, ValueError):
             result = DesignResult.read(self.folder / RESULT)
             if result.settings == self.settings and not self.fresh:
@@ -405,7 +405,7 @@ class DesignAlgorithm(DesignRun):
         return self.picture_list.make(self._tell)
 
     def _search(self) -> SearchOutcome:
-        """Short trainings, what they rank, and what they make one expect."""
+        """Search by short trainings: their ranking, and the accuracy that they predict."""
         settings, options = self.plan.search_settings, self._stage_options("search")
         result = SearchAlgorithm(settings=settings, workers=self.workers, **options).run()
         expected = ""
@@ -509,7 +509,7 @@ class DesignAlgorithm(DesignRun):
         return ListedDataset(self.folder / PICTURES, TEST, reading=reading)
 
     def _write_predictions(self, files: Sequence[_TestPicture], guesses: Sequence[Guess]) -> None:
-        """Write what the network takes the test pictures for, with some of them."""
+        """Write the answers about the test pictures, with some of the pictures."""
         answers = [
             Answer(file.name, file.label, guess.label, guess.probability, digest=file.digest)
             for file, guess in zip(files, guesses, strict=True)

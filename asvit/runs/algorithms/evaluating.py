@@ -68,7 +68,7 @@ class EvaluationAlgorithm(EvaluationRun):
 
     @property
     def weights(self) -> Mapping[str, str]:
-        """What the weights are called, and their digest; empty of what is no file here."""
+        """Name and digest of the weights; the digest is empty if they are no file here."""
         text = self.settings.weights
         file = None if text.startswith(PREFIX) else weights_path(text)
         there = file is not None and file.is_file()
@@ -103,7 +103,7 @@ class EvaluationAlgorithm(EvaluationRun):
         return super().settled(store, result) and same
 
     def execute(self, store: EvaluationJournal, tell: Tell) -> EvaluationResult:
-        """Give every picture to the network, and measure what it takes them for."""
+        """Classify every picture, and measure the answers."""
         if not store.records:
             store.add_record(self._tested(tell))
         provenance = {
@@ -115,7 +115,7 @@ class EvaluationAlgorithm(EvaluationRun):
         return self.result(store, provenance, **vars(tested.measures), answers=tested.answers)
 
     def conclude(self, store: EvaluationJournal, result: EvaluationResult) -> EvaluationResult:
-        """Write what each picture is taken for, and the worst mistakes with their pictures."""
+        """Write the answer about each picture, and the worst mistakes with their pictures."""
         if not (self.folder / ANSWERS).exists():
             write_answers(self.folder / ANSWERS, result.answers)
         if not (self.folder / PREDICTIONS).exists():
@@ -139,7 +139,7 @@ class EvaluationAlgorithm(EvaluationRun):
         )
 
     def _tested(self, tell: Tell) -> Tested:
-        """The measures, and what each picture is taken for."""
+        """The measures, and the answer about each picture."""
         images, network = self.images, self.classifier.network
         logits, digests, unreadable = self._outputs(tell)
         if not logits:
@@ -194,7 +194,7 @@ class EvaluationAlgorithm(EvaluationRun):
     def _answers(
         self, scored: Scored, digests: Mapping[int, str], places: Sequence[int]
     ) -> tuple[Answer, ...]:
-        """What each picture is taken for, with the digits that the table has."""
+        """The answer about each picture, with the digits that the table has."""
         images, columns = self.images, (scored.predicted, scored.confidences(), scored.losses())
         return tuple(
             Answer(

@@ -52,9 +52,9 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
 
     @property
     def training_command(self) -> str:
-        """What trains the architecture of the finished run, on the images it was measured on.
+        """The command that trains the architecture of the run, on the images it was measured on.
 
-        Without classes, as noise is, they are nothing to train on.
+        Images without classes, such as noise, cannot be trained on.
         """
         words, usual = ["asvit", "train", str(self.folder)], MeasuringSettings()
         values = {

@@ -102,7 +102,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
     _last: Progress | None = dataclasses.field(default=None, init=False)
 
     def resolved(self) -> Self:
-        """With what widths are multiples of."""
+        """With the final width multiple."""
         return with_multiple(self, self.workers)
 
     @property
@@ -144,7 +144,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     @cached_property
     def limits(self) -> Limits:
-        """What networks have to be within, but for their latency."""
+        """The limits of networks, but for their latency."""
         return Limits(self.space, self.settings)
 
     @cached_property
@@ -195,7 +195,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         return {"images": images, "device": pool.device, BEFORE: self.before or None}
 
     def _check_latency(self) -> None:
-        """Refuse a latency that small networks are far from, before there is a folder."""
+        """Refuse a limit far below the latency of small networks, before there is a folder."""
         s, limits, most = self.settings, self.limits, self.settings.max_latency
         resumes = self.elsewhere or os.path.lexists(self.folder / JOURNAL)
         if most is None or (resumes and not self.fresh):
@@ -292,7 +292,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         return super().settled(store, result) and (not continues or self._starts_alike(store))
 
     def execute(self, store: StudyStore, tell: Tell) -> SearchResult:
-        """Search until the steps are done, and measure what the search ends in."""
+        """Search until the steps are done, and measure the finalists again."""
         again, timed = partial(self._measure, again=True), self.settings.max_latency is not None
         search = (Search if self.judged else TrainingSearch)(
             store.study,
@@ -360,7 +360,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         return measurements
 
     def _latency(self, network: Architecture) -> Latency:
-        """The latency of a network, timed once in a call, which is said."""
+        """The latency of a network, timed once in a call; the progress says so."""
         text = str(network)
         if text not in self._latencies:
             self._say_timing(text)
@@ -368,7 +368,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         return self._latencies[text]
 
     def _latency_again(self, network: Architecture) -> Latency:
-        """The latency of a finalist's network, timed in a process of its own, which is said."""
+        """The latency of a finalist, timed in a process of its own; the progress says so."""
         self._say_timing(f"{network} again")
         return self._time(network, again=True)
 
@@ -470,7 +470,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     @property
     def training_command(self) -> str:
-        """As the base does; what was trained briefly goes on with as many images, for longer."""
+        """As the base does, with as many images as the short trainings had."""
         s, command = self.settings, super().training_command
         if not isinstance(s, TrainingSearchSettings):
             return command

@@ -78,7 +78,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
         return whole
 
     def _batch(self) -> int:
-        """Images in a batch that nobody has named; a run that goes on takes as many as before."""
+        """The batch size where none is given; a resumed run keeps its own."""
         batch = self.settings.batch_size
         states = [self.folder / name for name in (CHECKPOINT, previous(CHECKPOINT))]
         states = [] if self.fresh else [path for path in states if os.path.lexists(path)]
@@ -133,7 +133,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
 
     @cached_property
     def fresh_weights(self) -> Sequence[str]:
-        """Names of those that a file to start from lacks; it is not read once training began."""
+        """Names of weights that the file to start from lacks; none once the training has begun."""
         s, states = self.settings, (CHECKPOINT, previous(CHECKPOINT))
         continued = not self.fresh and any((self.folder / name).exists() for name in states)
         if s.weights is None or continued:
@@ -304,7 +304,7 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
 
     @property
     def _provisional(self) -> Normalisation | None:
-        """What stands for statistics where a session is only timed."""
+        """Placeholder statistics of a session that is only timed."""
         channels = self.sets.kind.channels
         return (
             None if self.sets.kind.picture else Normalisation((0.0,) * channels, (1.0,) * channels)
