@@ -239,23 +239,24 @@ def read_or_restore(path: Path, read: Callable[[Path], T]) -> T | None:
     Raises:
         ValueError: As ``read``, if both are damaged. Nothing is changed then.
     """
-    before = path.with_name(previous(path.name))
+    before, damaged = path.with_name(previous(path.name)), False
     try:
         return read(path)
-    except (FileNotFoundError, DamagedFileError) as error:
+    except FileNotFoundError:
+        if not before.exists():
+            return None
+        restored = read(before)
+    except DamagedFileError as error:
+        damaged = True
         try:
             restored = read(before)
         except (FileNotFoundError, ValueError):
-            if isinstance(error, FileNotFoundError):
-                if not before.exists():
-                    return None
-                raise
             raise error from None
-        before.replace(path)
-        sync_folder(path.parent)
-        if isinstance(error, DamagedFileError):
-            logger.warning("%s was damaged; the one before it is used", path)
-        return restored
+    before.replace(path)
+    sync_folder(path.parent)
+    if damaged:
+        logger.warning("%s was damaged; the one before it is used", path)
+    return restored
 
 
 class Saved(Store[Any], Generic[T]):
