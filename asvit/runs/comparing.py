@@ -137,13 +137,15 @@ class Comparison:
                 pairs.setdefault((each.cases, each.what), []).append(each)
             for (cases, what), group in pairs.items():
                 names = one_line(", ".join(each.measure.replace("_", " ") for each in group))
-                how = f"in pairs on {cases:,} {what}"
-                if not cases:
-                    how = "as of independent samples, from the interval of each"
-                for each in group:
-                    if not math.isnan(each.p):
-                        how += f"; McNemar's p of {each.measure.replace('_', ' ')} {each.p:.3g}"
-                yield f"{place} − 1: {names}: {how}"
+                how = "as of independent samples, from the interval of each"
+                if cases:
+                    how = f"in pairs on {cases:,} {what}"
+                tests = [
+                    f"McNemar's p of {each.measure.replace('_', ' ')} {each.p:.3g}"
+                    for each in group
+                    if not math.isnan(each.p)
+                ]
+                yield f"{place} − 1: {names}: {'; '.join([how, *tests])}"
             if len(known) < len(own):
                 yield (
                     f"{place} − 1: others are single values; by how much another seed would "
