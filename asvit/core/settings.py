@@ -101,6 +101,11 @@ def seed_setting(help: str = "Seed of every random draw.") -> Any:
     return setting(0, help, at_least=0, at_most=LARGEST_SEED)
 
 
+def device_setting(**options: Any) -> Any:
+    """The field of a device, by default ``auto``."""
+    return setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", **options)
+
+
 def option_of(field: dataclasses.Field[Any]) -> Option | None:
     """What :func:`setting` was given for a field; None for other fields."""
     return cast("Option | None", field.metadata.get("option"))
@@ -367,7 +372,7 @@ class MeasuringSettings(Settings):
         complete="data",
     )
     seed: int = seed_setting()
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
+    device: str = device_setting()
 
     def in_words(self, device: str | None = None) -> str:
         """How networks are about to be measured, for the title of a run.

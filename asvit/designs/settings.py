@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from asvit.core.latency_settings import check_command
-from asvit.core.settings import Settings, seed_setting, setting, setting_of
+from asvit.core.settings import Settings, device_setting, seed_setting, setting, setting_of
 from asvit.export.settings import TOLERANCE
 from asvit.search.settings import SearchSettings
 from asvit.training.balance_settings import BALANCES, UNEVEN
@@ -84,7 +84,7 @@ class DesignSettings(Settings):
         "Write model-int8.onnx, too, in 8-bit integers, unless it loses more than "
         f"{TOLERANCE:g} point of accuracy on the test pictures.",
     )
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
+    device: str = device_setting()
     seed: int = seed_setting()
 
     def balance_for(self, imbalance: float) -> Literal["none", "weights", "sampling"]:

@@ -16,7 +16,7 @@ from asvit.core.run_files import (
     INHERITED,
     TRIALS,
 )
-from asvit.core.settings import setting
+from asvit.core.settings import device_setting, setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
 from asvit.runs.folder import RunFiles
@@ -55,9 +55,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, Any]):
         argument=True,
         complete="paths",
     )
-    device: str = setting(
-        "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
-    )
+    device: str = device_setting(repeats=False)
 
     @property
     def source(self) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from asvit.core.results import Result
-from asvit.core.settings import Settings, setting
+from asvit.core.settings import Settings, device_setting, setting
 from asvit.runs.run import Run
 from asvit.runs.tracking import track_setting
 
@@ -23,9 +23,7 @@ class SharedRun(Run[S, R, Any]):
     Its network is given as an architecture, or as the folder of a run that ended in one.
     """
 
-    device: str = setting(
-        "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
-    )
+    device: str = device_setting(repeats=False)
     workers: int | None = setting(
         None,
         "Processes that prepare images; none for fewer than 2,000 images (on a GPU only where all "

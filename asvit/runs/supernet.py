@@ -14,7 +14,7 @@ from asvit.core.run_files import (
     SUPERNET_WEIGHTS,
     previous,
 )
-from asvit.core.settings import setting
+from asvit.core.settings import device_setting, setting
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
@@ -44,9 +44,7 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, Any]):
     pictures = imported("asvit.report.training:supernet_pictures")  # imports matplotlib
     written = "report.html, supernet.safetensors, losses.csv, result.json"
 
-    device: str = setting(
-        "auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", repeats=False
-    )
+    device: str = device_setting(repeats=False)
     log_every: int = setting(
         50, "Updates between two rows of metrics_steps.csv; 0 for none.", at_least=0
     )

@@ -20,6 +20,7 @@ from asvit.core.settings import (
     Presets,
     Settings,
     WrongOption,
+    device_setting,
     fields_of,
     option_fields,
     presets_with,
@@ -155,15 +156,9 @@ class SearchSettings(Settings, ABC):
     latency_batch: int = setting(1, "Images of that pass.", at_least=1, group=_LIMITS)
     latency_runtime: Literal["eager", "compile", "onnx", "graph"] = runtime_setting(group=_LIMITS)
     latency_command: str | None = command_setting(group=_LIMITS)
-    data: str = setting(
-        "fractal",
-        "fractal, gaussian, digits, a folder of class folders, wds:PATTERN, torchvision:NAME or "
-        "hf:NAME.",
-        metavar="DATA",
-        complete="data",
-    )
+    data: str = setting_of(MeasuringSettings, "data")
     seed: int = seed_setting()
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
+    device: str = device_setting()
 
     def __post_init__(self) -> None:
         alone = {"batch": 1} if self.controller in _ONE_BY_ONE else {}
