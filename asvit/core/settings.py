@@ -418,7 +418,8 @@ def check_same_settings(
 
 def _is_place(settings: Settings, name: str) -> bool:
     """Whether a setting may be a path."""
-    option = option_of(fields_of(type(settings))[name])
+    field = fields_of(type(settings)).get(name)  # none of what tells two kinds of search apart
+    option = None if field is None else option_of(field)
     return option is not None and option.complete in PLACES
 
 
