@@ -433,10 +433,10 @@ def _same_place(first: object, second: object) -> bool:
 
 
 def _has_moved(before: object, now: object) -> bool:
-    """Whether a path is there, and the one before it is gone."""
+    """Whether a path is there, and the one before it, if there was one, is gone."""
     try:
         old, new = (expanded(split_reading(str(each))[0]) for each in (before, now))
-        return new.exists() and not old.exists()
+        return before is not None and new.exists() and not old.exists()
     except (OSError, ValueError):
         return False
 
