@@ -18,9 +18,10 @@ from asvit.core.progress import Progress, Tell, ignore, image_progress
 from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
 from asvit.core.settings import (
     MeasuringSettings,
+    check_same_device,
     check_same_images,
+    check_same_settings,
     fields_of,
-    same_kind,
     warn_of_changes,
     wrong_option,
 )
@@ -384,12 +385,13 @@ def reliability(
 
 def _is_of_another_run(folder: Path, wanted: CorrelationSettings, workers: Workers | None) -> bool:
     """Whether the scores in ``folder`` are of a run that was since started over otherwise."""
-    journal = ScoreJournal(folder / SCORES)
-    if journal.settings is None:
-        return False
-    here = device_of(wanted.device, workers)
-    changed = journal.settings.difference(wanted).keys() - {"device"}
-    return bool(changed) or not same_kind(journal.device or here, here)
+    journal, here = ScoreJournal(folder / SCORES), device_of(wanted.device, workers)
+    try:
+        check_same_settings(folder, journal.settings, wanted, changing=("device",))
+        check_same_device(folder, journal.device, here)
+    except ValueError:
+        return True
+    return False
 
 
 def _ranked(finding: Finding) -> RankedMeasure:
