@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from asvit.core.console import number, short
@@ -21,6 +22,7 @@ from asvit.core.settings import (
     check_same_device,
     check_same_images,
     check_same_settings,
+    check_same_versions,
     fields_of,
     warn_of_changes,
     wrong_option,
@@ -346,12 +348,14 @@ def reliability(
     *,
     workers: Workers | None = None,
     tell: Tell = ignore,
+    start: Mapping[str, Any] = MappingProxyType({}),
 ) -> Reliability:
     """Correlate the measures of a run with a table's default target, measured as the run measured.
 
     The scores are in a folder inside the run's, named after the table and its digest. If the
-    run was started over with other settings, so is the correlation. The result has the measures,
-    the sum of their ranks, and the best count.
+    run was started over with other settings, so is the correlation; if that was just now, with
+    the values ``start``, also for other images or versions. The result has the measures, the sum
+    of their ranks, and the best count.
     """
     names = fields_of(CorrelationSettings)
     wanted = CorrelationSettings(**{name: getattr(settings, name) for name in names})
@@ -365,7 +369,7 @@ def reliability(
         out=inside,
         workers=workers,
         progress=tell,
-        fresh=_is_of_another_run(inside, own_sizes(wanted, table), workers),
+        fresh=_is_of_another_run(inside, own_sizes(wanted, table), workers, start),
         **{name: getattr(wanted, name) for name in names},
     )
     (target,) = result.targets
@@ -383,12 +387,22 @@ def reliability(
     )
 
 
-def _is_of_another_run(folder: Path, wanted: CorrelationSettings, workers: Workers | None) -> bool:
+def _is_of_another_run(
+    folder: Path, wanted: CorrelationSettings, workers: Workers | None, start: Mapping[str, Any]
+) -> bool:
     """Whether the scores in ``folder`` are of a run that was since started over otherwise."""
     journal, here = ScoreJournal(folder / SCORES), device_of(wanted.device, workers)
+    if journal.settings is None:
+        return False
     try:
         check_same_settings(folder, journal.settings, wanted, changing=("device",))
         check_same_device(folder, journal.device, here)
+        if start:
+            gpus = gpu_models(here, workers)
+            check_same_versions(folder, journal.versions, CorrelationRun.libraries, gpus)
+        if images := start.get("images"):  # of one size, that of the run
+            for before in journal.images_of.values():
+                check_same_images(folder, before, images)
     except ValueError:
         return True
     return False

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from asvit.core.versions import versions
 from asvit.growth.result import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import lifecycle, measurement_pool
@@ -153,6 +154,31 @@ def test_a_run_started_over_keeps_the_scores_that_still_hold(
     start(out=tmp_path, reference=table, fresh=True)
     assert len(asked) == len(ARCHITECTURES)
     start(out=tmp_path, reference=table, fresh=True, seed=3)
+    assert len(asked) == 2 * len(ARCHITECTURES)
+
+
+def test_a_run_started_over_with_another_torch_measures_the_table_again(
+    start: Start,
+    table: ReferenceTable,
+    tmp_path: Path,
+    asked: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start(out=tmp_path, reference=table)
+    now = versions()
+    monkeypatch.setattr("asvit.core.settings.versions", lambda: {**now, "torch": "9.1.0"})
+    start(out=tmp_path, reference=table)
+    assert len(asked) == len(ARCHITECTURES)
+    start(out=tmp_path, reference=table, fresh=True)
+    assert len(asked) == 2 * len(ARCHITECTURES)
+
+
+def test_a_run_started_over_on_other_pictures_measures_the_table_on_them(
+    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    for colours in (("red", "blue"), ("red", "blue"), ("green", "blue")):
+        pictures = write_colours(tmp_path / "pictures", *colours)
+        scale(out=tmp_path / "run", reference=table, data=str(pictures), fresh=True)
     assert len(asked) == 2 * len(ARCHITECTURES)
 
 
