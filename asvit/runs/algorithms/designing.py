@@ -105,7 +105,7 @@ logger = logging.getLogger(__name__)
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _CHOOSING = (
-    *(*LIMITS, *OF_LATENCY),
+    *(*LIMITS, "width_multiple", *OF_LATENCY),
     *("image_size", "hours", "pretrained", "warm_start", "teacher", "teacher_weights"),
 )
 _JUDGED = 0.1  # share of the last epochs whose accuracies decide the last round
@@ -281,14 +281,9 @@ class DesignAlgorithm(DesignRun):
 
         Generated pictures are what their name says, wherever they are.
         """
-        start = store.settings or self.settings
-        names = start.data, self.settings.data
+        names = (store.settings or self.settings).data, self.settings.data
         moved = () if any(map(is_generated, names)) else self.may_change
-        if "finalists" in store.results:
-            return moved
-        # A limit of sizes is the first one that widths are multiples for.
-        multiple = ("width_multiple",) if start.width_multiple is None else ()
-        return (*moved, *_CHOOSING, *multiple)
+        return moved if "finalists" in store.results else (*moved, *_CHOOSING)
 
     def check_store(self, store: DesignJournal) -> None:
         """Check that pictures in another folder are the same."""
