@@ -66,7 +66,7 @@ class EvaluationAlgorithm(EvaluationRun):
             self.images.classes, self.classifier.labels, data=s.data, weights=s.weights
         )
 
-    @property
+    @cached_property
     def weights(self) -> Mapping[str, str]:
         """What the weights are called, and their digest; empty of what is no file here."""
         text = self.settings.weights
