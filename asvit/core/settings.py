@@ -93,9 +93,9 @@ def setting_of(settings: "type[Settings]", name: str, **changes: Any) -> Any:
     return dataclasses.field(default=field.default, metadata={"option": option})
 
 
-def seed_setting(help: str = "Seed of every random draw.") -> Any:
+def seed_setting() -> Any:
     """The field of a seed, by default 0."""
-    return setting(0, help, at_least=0, at_most=LARGEST_SEED)
+    return setting(0, "Seed of every random draw.", at_least=0, at_most=LARGEST_SEED)
 
 
 def option_of(field: dataclasses.Field[Any]) -> Option | None:
