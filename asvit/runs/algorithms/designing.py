@@ -7,7 +7,6 @@ import math
 import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,7 +25,6 @@ from asvit.core.run_files import (
     MODEL,
     PICTURES,
     PREDICTIONS,
-    RESULT,
     SMALL_GRAPH,
 )
 from asvit.core.settings import ELSEWHERE, WrongOption
@@ -83,7 +81,7 @@ from asvit.runs.command_latency import forget
 from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
 from asvit.runs.folder import plain_name
-from asvit.runs.lifecycle import peeked
+from asvit.runs.lifecycle import finished_result, peeked
 from asvit.runs.predicting import PicturePrediction, predict
 from asvit.runs.tracking import check_trackers
 from asvit.runs.training import few_pictures_note
@@ -235,10 +233,8 @@ class DesignAlgorithm(DesignRun):
 
     def _classes_and_channels(self) -> tuple[Sequence[str], int]:
         """Those of the pictures, which a finished design needs no more."""
-        with suppress(OSError, ValueError):
-            result = DesignResult.read(self.folder / RESULT)
-            if result.settings == self.settings and not self.fresh:
-                return result.classes, result.channels
+        if (result := finished_result(self)) is not None:
+            return result.classes, result.channels
         return self._images.classes, self._images.kind.channels
 
     def load(self) -> Mapping[str, Any]:
