@@ -96,9 +96,9 @@ def setting_of(
     return dataclasses.field(default=default, metadata={"option": option})
 
 
-def seed_setting(help: str = "Seed of every random draw.") -> Any:
+def seed_setting() -> Any:
     """The field of a seed, by default 0."""
-    return setting(0, help, at_least=0, at_most=LARGEST_SEED)
+    return setting(0, "Seed of every random draw.", at_least=0, at_most=LARGEST_SEED)
 
 
 def device_setting(**options: Any) -> Any:
@@ -430,7 +430,8 @@ def check_same_settings(
 
 def _is_place(settings: Settings, name: str) -> bool:
     """Whether a setting may be a path."""
-    option = option_of(fields_of(type(settings))[name])
+    field = fields_of(type(settings)).get(name)  # none of what tells two kinds of search apart
+    option = None if field is None else option_of(field)
     return option is not None and option.complete in PLACES
 
 
@@ -444,10 +445,10 @@ def _same_place(first: object, second: object) -> bool:
 
 
 def _has_moved(before: object, now: object) -> bool:
-    """Whether a path is there, and the one before it is gone."""
+    """Whether a path is there, and the one before it, if there was one, is gone."""
     try:
         old, new = (expanded(split_reading(str(each))[0]) for each in (before, now))
-        return new.exists() and not old.exists()
+        return before is not None and new.exists() and not old.exists()
     except (OSError, ValueError):
         return False
 

@@ -11,7 +11,7 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -123,6 +123,14 @@ def stored_result(run: Run[S, R, J], store: J) -> R | None:
     except (FileNotFoundError, ValueError):
         return None  # it follows from the store and is written again
     return result if run.settled(store, result) else None
+
+
+def finished_result(run: Run[Any, R, Any]) -> R | None:
+    """The result in the folder, if it is of the run's very settings and not to be made anew."""
+    with suppress(OSError, ValueError):
+        result: R = run.result_type.read(run.folder / RESULT)
+        return result if result.settings == run.settings and not run.fresh else None
+    return None
 
 
 def peeked(run: Run[Any, Any, J]) -> J:

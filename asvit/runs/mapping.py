@@ -19,7 +19,7 @@ from asvit.report.style import thinned
 from asvit.runs.exporting import find_source, name_weights
 from asvit.runs.predicting import find_pictures
 from asvit.training.pretrained import weights_path
-from proxies.text import shown
+from proxies.text import listed, shown
 
 _LAYERS = 4  # unless some are named
 _KINDS = ("png", "svg", "pdf", "jpg")  # of a file, by its ending
@@ -131,7 +131,7 @@ def write_pictures(pictures: Sequence[Picture], out: str) -> list[Path]:
 
 def _write_file(pictures: Sequence[Picture], path: Path, kind: str) -> Path:
     if len(pictures) != 1:
-        names = ", ".join(picture.name for picture in pictures)
+        names = listed(picture.name for picture in pictures)
         raise ValueError(
             f"{path} is one file, and there are {len(pictures)} pictures ({names}); give a folder"
         )

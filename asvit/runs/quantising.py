@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -31,6 +31,7 @@ from asvit.runs.trained_on import TrainedPictures
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
 from proxies.latency import Latency
+from proxies.text import shown
 from proxies.timing import time_passes
 
 if TYPE_CHECKING:
@@ -82,11 +83,13 @@ def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) 
             f"{weights or 'random weights'} do not say which pictures they were trained on; name "
             "some with --data"
         )
-    if content.classes and pictures.others.classes != content.classes:
-        names = [", ".join(some[:3]) for some in (pictures.others.classes, content.classes)]
+    if content.classes and found.others.classes != content.classes:
+        both = (map(shown, classes) for classes in (found.others.classes, content.classes))
+        pairs = zip_longest(*both, fillvalue="none")
+        here, known = next(pair for pair in pairs if pair[0] != pair[1])
         raise ValueError(
-            f"the pictures have the classes {names[0]}, ..., the network {names[1]}, ...; name "
-            "pictures of its own classes with --data"
+            f"the pictures have other classes than the network, such as {here} in the place of "
+            f"{known}; name pictures of its own classes with --data"
         )
     return pictures
 

@@ -60,14 +60,13 @@ class Acquisition:
         candidates: Sequence[str],
         *,
         place: int,
-        repeatable: Callable[[str], bool] = lambda _text: True,
         allowed: Callable[[str], bool] = lambda _text: True,
     ) -> str:
         """The architecture of training ``place``, from 0.
 
         ``trainings`` are architectures with accuracies, ``pending`` those chosen since, in their
-        order. It is one of the distinct ``candidates``, or trained before and ``repeatable``;
-        where none is ``allowed``, which few are asked, it is the favourite of those trained.
+        order. It is one of the distinct ``candidates``, or trained before; where none is
+        ``allowed``, which few are asked, it is the favourite of those trained.
         """
         texts = [text for text, _ in trainings]
         values = [value for _, value in trainings]
@@ -79,8 +78,7 @@ class Acquisition:
         trained = list(dict.fromkeys([*texts, *pending]))
         distinct = set(trained)
         fresh = [text for text in candidates if text not in distinct]
-        favourites = [text for text in trained if repeatable(text)]
-        turns = [fresh, favourites]
+        turns = [fresh, [*trained]]
         if (place - self.first) % self.again == self.again - 1:
             turns.reverse()
         for left in turns:

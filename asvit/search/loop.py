@@ -24,6 +24,7 @@ from asvit.search.reward import WindowedReward, WorstSoFar
 from asvit.search.rows import EvaluateAll, Finalist, Measurement, PredictorCheck, TrialRow
 from asvit.search.sampler import (
     ORIGIN,
+    UNIFORM,
     ReinforceSampler,
     SpaceSampler,
     active_trials,
@@ -152,7 +153,8 @@ class History:
         """The last fields of its row, where there are several families."""
         if not self._space.branch:
             return {}
-        origin = trial.user_attrs.get(ORIGIN, "random" if self._random else "chosen")
+        drawn = self._random or UNIFORM in trial.user_attrs
+        origin = trial.user_attrs.get(ORIGIN, "random" if drawn else "chosen")
         return {"family": self._space.family_of(architecture), "origin": origin}
 
 

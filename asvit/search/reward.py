@@ -16,6 +16,7 @@ from scaling.ranking import Directions
 _SIGN = {"higher": 1.0, "lower": -1.0}
 _WINDOW = 20  # values of a range
 _EPSILON = 1e-6  # beside it
+_PAST = 0.9  # weight of the past in a moving average
 
 
 class WorstSoFar:
@@ -75,13 +76,12 @@ class WindowedReward:
 class MovingBaseline:
     """Bias-corrected exponential moving average of the rewards."""
 
-    def __init__(self, *, momentum: float = 0.9) -> None:
-        self._momentum = momentum  # weight of the past, in [0, 1)
+    def __init__(self) -> None:
         self._average = 0.0
-        self._past = 1.0  # momentum ** number of rewards
+        self._past = 1.0  # the weight of the past to the power of the number of rewards
 
     def update(self, reward: float) -> float:
         """Take in ``reward`` and return the average with it included."""
-        self._average = self._momentum * self._average + (1 - self._momentum) * reward
-        self._past *= self._momentum
+        self._average = _PAST * self._average + (1 - _PAST) * reward
+        self._past *= _PAST
         return self._average / (1 - self._past)

@@ -26,7 +26,7 @@ from asvit.spaces.base import Choice
 from scaling.ranking import Directions, rank_sums
 
 _INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
-UNIFORM = "drawn uniformly"  # user attribute of a trial that took the place of the policy's
+UNIFORM = "drawn uniformly"  # user attribute of a trial that was, whatever had been measured
 ORIGIN = "origin"  # the same of one of several families: an Origin of :mod:`asvit.search.rows`
 _OWN_DRAWS = 200  # of a controller, before uniform draws take their place
 _OWN_TIMED = 50  # of them where each may have to be timed
@@ -128,6 +128,9 @@ class SpaceSampler(BaseSampler):
             name: choices[rng.integers(len(choices))] for name, choices in self._dimensions.items()
         }
 
+    def _mark_uniform(self, study: Study, trial: FrozenTrial) -> None:
+        study._storage.set_trial_user_attr(trial._trial_id, UNIFORM, True)
+
     def _mutate(
         self,
         parent: Mapping[str, Any],
@@ -200,7 +203,7 @@ class ReinforceSampler(SpaceSampler):
         beyond = np.random.default_rng(self._seed(_BEYOND, place))
         choices, own = self._within(lambda: self._choices(self._policy.sample(draw)), beyond)
         if not own:
-            study._storage.set_trial_user_attr(trial._trial_id, UNIFORM, True)
+            self._mark_uniform(study, trial)
         return choices
 
     def after_trial(
@@ -255,10 +258,14 @@ class AgingEvolutionSampler(SpaceSampler):
         # What was measured of the same batch may not count: after a kill more of it is.
         trials = measured_trials(study)[: place - place % self._settings.batch]
         if len(trials) < _POPULATION:
+            self._mark_uniform(study, trial)
             return self._within(lambda: self._draw(rng), rng)[0]
         parent = self._parent(trials[-_POPULATION:], rng)
         names = None if self.active is None else self.active(parent)
-        return self._within(lambda: self._mutate(parent, rng, names), rng)[0]
+        choices, own = self._within(lambda: self._mutate(parent, rng, names), rng)
+        if not own:
+            self._mark_uniform(study, trial)
+        return choices
 
     def _parent(self, alive: Sequence[FrozenTrial], rng: np.random.Generator) -> Params:
         columns = {

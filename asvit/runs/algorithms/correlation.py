@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from asvit.core.console import number, short
@@ -18,9 +19,11 @@ from asvit.core.progress import Progress, Tell, ignore, image_progress
 from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
 from asvit.core.settings import (
     MeasuringSettings,
+    check_same_device,
     check_same_images,
+    check_same_settings,
+    check_same_versions,
     fields_of,
-    same_kind,
     warn_of_changes,
     wrong_option,
 )
@@ -345,12 +348,14 @@ def reliability(
     *,
     workers: Workers | None = None,
     tell: Tell = ignore,
+    start: Mapping[str, Any] = MappingProxyType({}),
 ) -> Reliability:
     """Correlate the measures of a run with a table's default target, measured as the run measured.
 
     The scores are in a folder inside the run's, named after the table and its digest. If the
-    run was started over with other settings, so is the correlation. The result has the measures,
-    the sum of their ranks, and the best count.
+    run was started over with other settings, so is the correlation; if that was just now, with
+    the values ``start``, also for other images or versions. The result has the measures, the sum
+    of their ranks, and the best count.
     """
     names = fields_of(CorrelationSettings)
     wanted = CorrelationSettings(**{name: getattr(settings, name) for name in names})
@@ -364,7 +369,7 @@ def reliability(
         out=inside,
         workers=workers,
         progress=tell,
-        fresh=_is_of_another_run(inside, own_sizes(wanted, table), workers),
+        fresh=_is_of_another_run(inside, own_sizes(wanted, table), workers, start),
         **{name: getattr(wanted, name) for name in names},
     )
     (target,) = result.targets
@@ -382,14 +387,25 @@ def reliability(
     )
 
 
-def _is_of_another_run(folder: Path, wanted: CorrelationSettings, workers: Workers | None) -> bool:
+def _is_of_another_run(
+    folder: Path, wanted: CorrelationSettings, workers: Workers | None, start: Mapping[str, Any]
+) -> bool:
     """Whether the scores in ``folder`` are of a run that was since started over otherwise."""
-    journal = ScoreJournal(folder / SCORES)
+    journal, here = ScoreJournal(folder / SCORES), device_of(wanted.device, workers)
     if journal.settings is None:
         return False
-    here = device_of(wanted.device, workers)
-    changed = journal.settings.difference(wanted).keys() - {"device"}
-    return bool(changed) or not same_kind(journal.device or here, here)
+    try:
+        check_same_settings(folder, journal.settings, wanted, changing=("device",))
+        check_same_device(folder, journal.device, here)
+        if start:
+            gpus = gpu_models(here, workers)
+            check_same_versions(folder, journal.versions, CorrelationRun.libraries, gpus)
+        if images := start.get("images"):  # of one size, that of the run
+            for before in journal.images_of.values():
+                check_same_images(folder, before, images)
+    except ValueError:
+        return True
+    return False
 
 
 def _ranked(finding: Finding) -> RankedMeasure:

@@ -7,7 +7,6 @@ import math
 import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,7 +25,6 @@ from asvit.core.run_files import (
     MODEL,
     PICTURES,
     PREDICTIONS,
-    RESULT,
     SMALL_GRAPH,
 )
 from asvit.core.settings import ELSEWHERE, WrongOption
@@ -83,8 +81,8 @@ from asvit.runs.command_latency import forget
 from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
 from asvit.runs.folder import plain_name
-from asvit.runs.lifecycle import peeked
-from asvit.runs.predicting import Guess, PicturePrediction, predict
+from asvit.runs.lifecycle import finished_result, peeked
+from asvit.runs.predicting import PicturePrediction, predict
 from asvit.runs.tracking import check_trackers
 from asvit.runs.training import few_pictures_note
 from asvit.search.limits import Limits
@@ -104,8 +102,8 @@ from proxies.messages import first_line
 logger = logging.getLogger(__name__)
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
-_FREE_UNTIL_CHOICE = (
-    *(*LIMITS, *OF_LATENCY),
+_CHOOSING = (
+    *(*LIMITS, "width_multiple", *OF_LATENCY),
     *("image_size", "hours", "pretrained", "warm_start", "teacher", "teacher_weights"),
 )
 _LAST_EPOCHS = 0.1  # share of the last epochs whose accuracies decide the last round
@@ -243,11 +241,9 @@ class DesignAlgorithm(DesignRun):
         sizes.limits(smallest).sample(np.random.default_rng(0))
 
     def _classes_and_channels(self) -> tuple[Sequence[str], int]:
-        """Those of the pictures; a finished design has them, and may have lost its pictures."""
-        with suppress(OSError, ValueError):
-            result = DesignResult.read(self.folder / RESULT)
-            if result.settings == self.settings and not self.fresh:
-                return result.classes, result.channels
+        """Those of the pictures, which a finished design needs no more."""
+        if (result := finished_result(self)) is not None:
+            return result.classes, result.channels
         return self._images.classes, self._images.kind.channels
 
     def load(self) -> Mapping[str, Any]:
@@ -293,14 +289,9 @@ class DesignAlgorithm(DesignRun):
 
         Generated pictures are what their name says, wherever they are.
         """
-        start = store.settings or self.settings
-        names = start.data, self.settings.data
+        names = (store.settings or self.settings).data, self.settings.data
         moved = () if any(map(is_generated, names)) else self.may_change
-        if "finalists" in store.results:
-            return moved
-        # A limit of sizes is the first one that widths are multiples for.
-        multiple = ("width_multiple",) if start.width_multiple is None else ()
-        return (*moved, *_FREE_UNTIL_CHOICE, *multiple)
+        return moved if "finalists" in store.results else (*moved, *_CHOOSING)
 
     def check_store(self, store: DesignJournal) -> None:
         """Check that pictures in another folder are the same."""

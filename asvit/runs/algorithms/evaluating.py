@@ -66,7 +66,7 @@ class EvaluationAlgorithm(EvaluationRun):
             self.images.classes, self.classifier.labels, data=s.data, weights=s.weights
         )
 
-    @property
+    @cached_property
     def weights(self) -> Mapping[str, str]:
         """Name and digest of the weights; the digest is empty if they are no file here."""
         text = self.settings.weights

@@ -46,6 +46,8 @@ from asvit.training.supernets.settings import PathAccuracies, SupernetSettings
 from asvit.training.supernets.splits import Splits, load_splits
 from proxies.evaluation import resolve_device, seed_for
 
+_PARTS: Sequence[Part] = ("validation", "test")
+
 
 @dataclass(kw_only=True)
 class EvolutionAlgorithm(EvolutionRun):
@@ -137,6 +139,8 @@ class EvolutionAlgorithm(EvolutionRun):
         short = len(generations) < settings.generations
         rng = np.random.default_rng(seed_for(settings.seed, "random paths"))
         random = [space.draw(rng) for _ in range(settings.random_paths)]
+        first = [row.cells for row in first_generation(rows)]
+        self._evaluate(store, [*first, *random], tell)
         origin = self.trained.origin
         return self.result(
             store,
@@ -144,7 +148,7 @@ class EvolutionAlgorithm(EvolutionRun):
             space=origin.settings.space,
             winner=winner,
             generations=generations,
-            in_window=self._random(store, [row.cells for row in first_generation(rows)]),
+            in_window=self._random(store, first),
             anywhere=self._random(store, random),
             deit_macs=self.allowed.deit_macs,
             evaluated=len(rows),
@@ -174,6 +178,7 @@ class EvolutionAlgorithm(EvolutionRun):
                             seconds=time.monotonic() - start,
                             state=f"generation {generation}  best {best.architecture} "
                             f"({percent(best.validation)})",
+                            after=2.0 * settings.random_paths + settings.population,
                             record=rows[-1],
                         )
                     )
@@ -193,10 +198,20 @@ class EvolutionAlgorithm(EvolutionRun):
             store.add_record(Accuracy(part, path, accuracy))
         return accuracy
 
+    def _evaluate(self, store: AccuracyJournal, paths: Sequence[Cells], tell: Tell) -> None:
+        """Evaluate those of the paths on both parts that are not yet."""
+        distinct, start = dict.fromkeys(paths), time.monotonic()
+        due = [p for p in distinct if any(store.get(part, p) is None for part in _PARTS)]
+        known = len(distinct) - len(due)
+        for done, path in enumerate(due, known + 1):
+            for part in _PARTS:
+                self._accuracy(store, part, path)
+            seconds = time.monotonic() - start
+            tell(Progress("random path", done, len(distinct), resumed=known, seconds=seconds))
+
     def _random(self, store: AccuracyJournal, paths: Sequence[Cells]) -> RandomPaths:
         """What random paths reach."""
-        parts: Sequence[Part] = ("validation", "test")
-        accuracies = ([self._accuracy(store, part, path) for path in paths] for part in parts)
+        accuracies = ([self._accuracy(store, part, path) for path in paths] for part in _PARTS)
         return RandomPaths(*map(PathAccuracies.of, accuracies))
 
     def _write_weights(self, winner: Winner) -> None:

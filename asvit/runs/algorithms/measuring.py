@@ -130,7 +130,12 @@ class MeasuringAlgorithm(MeasuringRun[S, R, J]):
             self.progress(replace(progress, unit=f"row of {table.name}") if rows else progress)
 
         verdict = self._reliability(
-            result.folder, table, settings, workers=self.workers, tell=tell
+            result.folder,
+            table,
+            settings,
+            workers=self.workers,
+            tell=tell,
+            start=store.start_values if self.fresh else {},
         )
         judged: Any = result
         if to_json(verdict) == to_json(judged.reliability):  # NaN differs from itself

@@ -18,7 +18,7 @@ from optuna.study import Study
 from asvit.core.codec import to_json
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, Track, image_progress
-from asvit.core.run_files import JOURNAL, RESULT, TRAINED, TRIALS
+from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
 from asvit.core.secrets import public_url
 from asvit.core.settings import ELSEWHERE, MeasuringSettings, fields_of
 from asvit.executors.base import Workers
@@ -31,7 +31,7 @@ from asvit.reference.statistics import check_per_cent
 from asvit.runs.algorithms.measuring import MeasuringAlgorithm
 from asvit.runs.checks import find_directions, find_space
 from asvit.runs.estimate import Remaining, training_seconds, with_example
-from asvit.runs.lifecycle import check_settings
+from asvit.runs.lifecycle import check_settings, finished_result
 from asvit.runs.measurement_pool import Evaluator, MeasurementJob
 from asvit.runs.run import Run
 from asvit.runs.scaling import ScaleRun
@@ -123,7 +123,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             raise ValueError("a function given as evaluate is called here; leave workers out")
         get_controller(self.settings.controller)
         _ = self.better, self.space, self.before
-        if self.settings.limited:
+        if self.settings.limited and finished_result(self) is None:
             self.limits.sample(np.random.default_rng(0))  # or nothing is within
         if self.settings.controller == PREDICTOR and self.space.size < 2:
             raise ValueError(
@@ -495,9 +495,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def steps_done(self) -> int:
         """Steps that the run in the folder has measured; nothing there is touched."""
-        with contextlib.suppress(FileNotFoundError, ValueError):  # it follows from the journal
-            if SearchResult.read(self.folder / RESULT).settings == self.settings:
-                return self.settings.trials
+        if finished_result(self) is not None:
+            return self.settings.trials
         if not (self.folder / JOURNAL).exists():
             return 0
         study = first_study(read_journal(self.folder / JOURNAL))

@@ -1,12 +1,15 @@
 """``asvit maps``: its files, JSON and refusals."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
 
 import asvit
 from asvit.networks import Network, WeightsFile
+from asvit.runs.mapping import write_pictures
 from tests.asvit.cli.commands import check_refused, run, strict
 
 DEIT = "timm:deit_tiny_patch16_224(depth=2,embed_dim=24)"
@@ -16,6 +19,14 @@ DEIT = "timm:deit_tiny_patch16_224(depth=2,embed_dim=24)"
 def _pictures(tmp_path: Path) -> None:
     for name, colour in (("red.png", (255, 0, 0)), ("blue.png", (0, 0, 255))):
         Image.new("RGB", (40, 50), colour).save(tmp_path / name)
+
+
+def test_not_all_of_many_pictures_are_named_where_they_are_to_be_one_file() -> None:
+    pictures: Any = [SimpleNamespace(name=f"{number}-maps") for number in range(500)]
+    words = r"500 pictures \(0-maps, .*\.\.\.\); give a folder$"
+    with pytest.raises(ValueError, match=words) as many:
+        write_pictures(pictures, "y.png")
+    assert len(str(many.value)) < 1_000
 
 
 def test_files_are_written_and_listed() -> None:

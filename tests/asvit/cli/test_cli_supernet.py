@@ -1,6 +1,7 @@
 """``asvit supernet train`` and ``evolve`` and their progress, on small settings."""
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,6 +124,17 @@ def test_more_generations_extend_an_evolution(
     fewer = run(*words, "--generations", 2, "--out", short)
     assert fewer.exit_code == 3
     assert "was started with other settings: generations 3 (now 2)" in fewer.stderr
+
+
+def test_more_random_paths_extend_an_evolution_and_are_told_of(
+    trained: tuple[Path, Result], tmp_path: Path
+) -> None:
+    words = ["supernet", "evolve", trained[0], *EVOLVE, "--out", tmp_path]
+    run(*words)
+    more = run(*words, "--random-paths", 6)
+    assert re.search(r"random path (\d+)/\1  ", more.stderr)
+    assert "had finished before" not in more.stderr
+    assert "had finished before" in run(*words, "--random-paths", 6).stderr
 
 
 def test_the_first_paths_may_be_of_a_later_generation(

@@ -127,6 +127,12 @@ def test_pictures_that_have_moved_may_be_linked(tmp_path: Path) -> None:
         assert "link" not in str(refusal.value)
 
 
+def test_a_file_in_the_place_of_none_has_not_moved(tmp_path: Path) -> None:
+    before, now = (DesignSettings("x", pretrained=file) for file in (None, str(tmp_path)))
+    with pytest.raises(ValueError, match=r"pretrained not given \(now .*\); give --out"):
+        check_same_settings(tmp_path, before, now)
+
+
 def test_two_paths_to_the_same_are_no_other_settings(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "others").mkdir()

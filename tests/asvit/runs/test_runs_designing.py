@@ -615,6 +615,15 @@ def test_a_limit_of_sizes_is_added_to_one_of_latency(
     assert result.params <= 150_000
 
 
+def test_a_limit_of_sizes_makes_way_for_one_of_latency(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.stop_in("search", pictures, max_params="150K", space=SPACE, out=tmp_path)
+    result = design(pictures, max_latency="4ms", space=SPACE, out=tmp_path)
+    assert fakes.multiples == [1, 1]
+    assert result.latency_ms <= 4.0
+
+
 def test_a_search_goes_on_with_the_limit_that_it_was_planned_with(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:

@@ -140,6 +140,8 @@ def test_evolution_changes_what_counts_in_the_parent(
     children = [row.architecture for row in result.trials[50:]]
     assert len(children) == len(parents) == 40
     assert all(child != parent for child, parent in zip(children, parents, strict=True))
+    origins = ["random"] * 50 + ["chosen"] * 40 if "," in space else [""] * 90
+    assert [row.origin for row in result.trials] == origins
 
 
 @pytest.mark.parametrize("spaces", ["asvit-parts,asvit", "asvit,asvit-parts"])

@@ -1,5 +1,6 @@
 """Searches within limits: whatever the space and controller, nothing outside is ever measured."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -240,3 +241,11 @@ def test_a_search_counts_with_the_classes_that_the_pictures_have_by_now(tmp_path
         )
         run.check()
         assert run.limits.classes == classes
+
+
+def test_a_finished_search_needs_its_pictures_no_more(tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "pictures")
+    given: dict[str, Any] = {"data": data, "max_params": "1M", "steps": 2}
+    first, _ = search(tmp_path / "run", **given)
+    shutil.rmtree(data)
+    assert search(tmp_path / "run", **given) == (first, [])

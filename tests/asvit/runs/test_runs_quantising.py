@@ -302,7 +302,8 @@ def test_pictures_of_a_design_are_those_of_its_list_also_where_it_has_moved(
     [
         ({"data": "elsewhere"}, "no folder 'elsewhere', and no images of that name"),
         ({"weights": "alone.safetensors"}, "do not say which pictures they were trained on"),
-        ({"data": "others"}, "the pictures have the classes a, b, ..., the network blue, green"),
+        ({"data": "others"}, "other classes than the network, such as 'a' in the place of 'blue'"),
+        ({"data": "fewer"}, "such as none in the place of 'red'; name pictures"),
         ({"data": "more"}, None),
     ],
 )
@@ -312,6 +313,8 @@ def test_pictures_that_cannot_be_used(
     shutil.copy("run/model.safetensors", "alone.safetensors")
     for name, colour in {"a": "red", "b": "green"}.items():
         shutil.copytree(f"colours/{colour}", f"others/{name}")
+    for colour in ("blue", "green"):
+        shutil.copytree(f"colours/{colour}", f"fewer/{colour}")
     shutil.copytree("colours", "more")
     options = {"weights": "run", "to": "onnx", "out": "out.onnx", "int8": True, **given}
     if words is None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
+from asvit.core.versions import versions
 from asvit.growth.result import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import lifecycle, measurement_pool
@@ -72,6 +74,14 @@ def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> St
     monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
     chosen: Start = request.param
     return chosen
+
+
+def write_colours(folder: Path, *colours: str) -> Path:
+    """Pictures of one colour, each in a class of its own."""
+    for number, colour in enumerate(colours):
+        (folder / f"class{number}").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), colour).save(folder / f"class{number}" / "0.png")
+    return folder
 
 
 def tables(folder: Path) -> dict[str, bytes]:
@@ -145,6 +155,40 @@ def test_a_run_started_over_keeps_the_scores_that_still_hold(
     assert len(asked) == len(ARCHITECTURES)
     start(out=tmp_path, reference=table, fresh=True, seed=3)
     assert len(asked) == 2 * len(ARCHITECTURES)
+
+
+def test_a_run_started_over_with_another_torch_measures_the_table_again(
+    start: Start,
+    table: ReferenceTable,
+    tmp_path: Path,
+    asked: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start(out=tmp_path, reference=table)
+    now = versions()
+    monkeypatch.setattr("asvit.core.settings.versions", lambda: {**now, "torch": "9.1.0"})
+    start(out=tmp_path, reference=table)
+    assert len(asked) == len(ARCHITECTURES)
+    start(out=tmp_path, reference=table, fresh=True)
+    assert len(asked) == 2 * len(ARCHITECTURES)
+
+
+def test_a_run_started_over_on_other_pictures_measures_the_table_on_them(
+    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    for colours in (("red", "blue"), ("red", "blue"), ("green", "blue")):
+        pictures = write_colours(tmp_path / "pictures", *colours)
+        scale(out=tmp_path / "run", reference=table, data=str(pictures), fresh=True)
+    assert len(asked) == 2 * len(ARCHITECTURES)
+
+
+def test_another_path_to_the_same_pictures_keeps_the_scores(
+    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    pictures = write_colours(tmp_path / "pictures", "red", "blue")
+    for path in (pictures, f"{pictures}/../pictures"):
+        start(out=tmp_path / "run", reference=table, data=str(path))
+    assert len(asked) == len(ARCHITECTURES)
 
 
 @pytest.fixture

@@ -72,15 +72,6 @@ def test_favourites_are_trained_again_by_their_upper_bound() -> None:
     assert RULES.choose(known, TRAINED, [], ["c"], place=4) == "b"  # 69 + 3 beats 70 + 1
 
 
-def test_only_what_may_be_is_trained_again() -> None:
-    def chosen(*allowed: str) -> str:
-        return RULES.choose(
-            Known(ANSWERS), TRAINED, [], ["c", "d"], place=4, repeatable=allowed.__contains__
-        )
-
-    assert [chosen("a", "b"), chosen("a"), chosen()] == ["b", "a", "d"]
-
-
 def test_what_may_not_be_trained_is_passed_over_whether_it_is_new_or_was_trained() -> None:
     def chosen(place: int, *allowed: str) -> str:
         return RULES.choose(

@@ -47,7 +47,7 @@ def test_a_measure_without_any_value_yet_moves_nothing() -> None:
 
 
 def test_baseline_by_hand() -> None:
-    baseline = MovingBaseline(momentum=0.9)
+    baseline = MovingBaseline()
     assert baseline.update(2.0) == pytest.approx(2.0)  # bias-corrected: the first is itself
     # 0.9 * 0.2 + 0.1 * -1 = 0.08, over 1 - 0.81
     assert baseline.update(-1.0) == pytest.approx(0.08 / 0.19)

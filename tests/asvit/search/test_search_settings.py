@@ -1,11 +1,12 @@
 """Settings of searches; what holds for all settings is in ``core/test_settings.py``."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asvit.core.settings import WrongOption
+from asvit.core.settings import WrongOption, check_same_settings
 from asvit.designs.settings import DesignSettings
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.search import SearchRun
@@ -163,3 +164,10 @@ def test_each_kind_of_search_has_its_own_settings_and_is_another_run() -> None:
         assert SearchSettings.from_json(made.to_json()) == made
         assert made.to_json().keys() - made.effective().keys() == {*made.unused}
     assert measures.difference(trainings) == {"search": ("by architectures", "by trainings")}
+
+
+def test_a_search_of_the_other_kind_does_not_go_on(tmp_path: Path) -> None:
+    measures, trainings = SearchSettings.make(), SearchSettings.make(trainings=9)
+    words = r"was started with other settings: search by architectures \(now by trainings\); give"
+    with pytest.raises(ValueError, match=words):
+        check_same_settings(tmp_path, measures, trainings, growing=("steps", "trainings"))
