@@ -38,7 +38,7 @@ from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import ordered_loader, shuffled_loader
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.pretrained import weights_path
-from asvit.training.settings import WARMUP_SHARE
+from asvit.training.settings import WARMUP_SHARE, tighter_clip
 from asvit.training.short import parameter_groups
 from asvit.training.step_log import StepLog
 from asvit.transfer.datasets import AugmentedBatches, Sample
@@ -375,7 +375,7 @@ class Session(EpochSession[TransferRow]):
             if not math.isfinite(row[0]):
                 raise ValueError(
                     f"the loss became {row[0]} in step {number} of {settings.epochs * self.steps};"
-                    f" use a lower learning rate than {settings.learning_rate:g}, or a norm to "
-                    "clip at"
+                    f" use a lower learning rate than {settings.learning_rate:g} or "
+                    f"{tighter_clip(settings.clip)}"
                 )
         return [dict(zip(names, row, strict=True)) for row in rows], keep
