@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from asvit.core.files import IMAGE_ENDINGS, read_text, write_bytes
+from asvit.core.files import IMAGE_ENDINGS, write_bytes
 from asvit.core.threads import in_order
 from asvit.data.arrays import stored_array
 from asvit.data.base import UNREADABLE, LabelledImages, Progress, Transform, naming
@@ -216,7 +216,7 @@ class ListedDataset(LabelledImages):
             raise ValueError(f"{table} has no images for part {part!r}")
         classes = sorted({row.label for row in rows})
         places = {label: place for place, label in enumerate(classes)}
-        where = f"{table.resolve().parent.name}/{table.name}"
+        where = f"{table.parent.resolve().name}/{table.name}"
         self._names = Texts(row.name for row in own)
         self._digests = Texts(row.digest for row in own)
         super().__init__(
@@ -305,7 +305,9 @@ def size_and_digest(path: Path, seen: Seen) -> tuple[int, str]:
 def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
     """The folder of the images of a table, and its rows."""
     try:
-        first, text = split_list(read_text(table).removeprefix("\ufeff"))  # as Excel begins
+        # Of a user, who may keep it behind a link, unlike a file of a run.
+        content = table.read_bytes().decode("utf-8").removeprefix("\ufeff")  # as Excel begins
+        first, text = split_list(content)
         rows = csv.reader(io.StringIO(text, newline=""))
         header = read_cells(next(rows, []))
         if header != [name for name in _COLUMNS if name in {*_NEEDED, *header}]:
