@@ -66,11 +66,45 @@ _ROOT = "# images in "  # first line of a table whose images are in another fold
 Seen = MutableMapping[tuple[int, ...], str]
 
 
-class FolderDataset(LabelledImages):
+class FileImages(LabelledImages):
+    """Images in files below a folder, named relative to it.
+
+    ``reading`` is one of :data:`asvit.data.kinds.READINGS`, or empty.
+    """
+
+    root: Path
+    reading: str
+    _names: Sequence[str]
+
+    @cached_property
+    def kind(self) -> ImageKind:
+        """The kind of its images, from their headers."""
+        return kind_of_images(
+            self._names, lambda name: _opened(self.root / name), self.reading, self.source
+        )
+
+    def picture(self, index: int) -> Picture:
+        """Read image ``index``; a ValueError names a file that cannot be read."""
+        return read_as(self.path(index), self.kind)
+
+    def check(self, index: int) -> None:
+        """Read the header of image ``index``."""
+        check_as(self.path(index), self.kind)
+
+    def name(self, index: int) -> str:
+        """Return the path of image ``index`` relative to the folder, as ``CLASS/image.jpg``."""
+        return self._names[index]
+
+    def path(self, index: int) -> Path:
+        """The file of image ``index``."""
+        return self.root / self._names[index]
+
+
+class FolderDataset(FileImages):
     """Images of a folder: ``root/CLASS/**/image.jpg``, or ``root/image.jpg`` with one class.
 
     Names are sorted, so that indices are the same on every machine. Names that begin with a dot
-    are ignored. ``reading`` is one of :data:`asvit.data.kinds.READINGS`, or empty.
+    are ignored.
     """
 
     def __init__(
@@ -105,36 +139,15 @@ class FolderDataset(LabelledImages):
             where = root / empty[0] if inner else root
             raise ValueError(f"no images in {str(where)!r}; use {', '.join(IMAGE_ENDINGS)} files")
         self.root, self.reading = root, reading
-        self._files = Texts(
+        self._names = Texts(
             f"{name}/{file}" if inner else file for name, files in groups.items() for file in files
         )
         super().__init__(
-            f"folder {root.resolve().name}, {len(self._files)} images, {len(groups)} classes",
+            f"folder {root.resolve().name}, {len(self._names)} images, {len(groups)} classes",
             tuple(counts),
             np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()]),
             transform=transform,
         )
-
-    @cached_property
-    def kind(self) -> ImageKind:
-        """The kind of its images, from their headers."""
-        return kind_of_files(self.root, self._files, self.reading, self.source)
-
-    def picture(self, index: int) -> Picture:
-        """Read image ``index``; a ValueError names a file that cannot be read."""
-        return read_as(self.path(index), self.kind)
-
-    def check(self, index: int) -> None:
-        """Read the header of image ``index``."""
-        check_as(self.path(index), self.kind)
-
-    def name(self, index: int) -> str:
-        """Return the path of image ``index`` relative to the folder, as ``CLASS/image.jpg``."""
-        return self._files[index]
-
-    def path(self, index: int) -> Path:
-        """The file of image ``index``."""
-        return self.root / self._files[index]
 
 
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
@@ -198,7 +211,7 @@ class ListedImage(NamedTuple):
     digest: str  # SHA-256 of its content, in hexadecimal; empty if the table has none
 
 
-class ListedDataset(LabelledImages):
+class ListedDataset(FileImages):
     """The images of one part of a CSV table, as :func:`list_text` writes it.
 
     The columns ``bytes`` and ``sha256`` may be missing.
@@ -225,26 +238,12 @@ class ListedDataset(LabelledImages):
             np.array([places[row.label] for row in own], dtype=np.int64),
         )
 
-    @cached_property
-    def kind(self) -> ImageKind:
-        """The kind of its images, from their headers."""
-        return kind_of_files(self.root, self._names, self.reading, self.source)
-
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names what cannot be read, or has changed."""
-        path = self.path(index)
-        picture = read_as(path, self.kind)
+        path, picture = self.path(index), super().picture(index)
         if (digest := self.digest(index)) and file_digest(path) != digest:
             raise ValueError(f"image {str(path)!r} has changed since it was listed")
         return picture
-
-    def check(self, index: int) -> None:
-        """Read the header of image ``index``."""
-        check_as(self.path(index), self.kind)
-
-    def name(self, index: int) -> str:
-        """Its file, as the table names it."""
-        return self._names[index]
 
     def identity(self, index: int) -> str:
         """Its file, and its SHA-256."""
@@ -253,10 +252,6 @@ class ListedDataset(LabelledImages):
     def digest(self, index: int) -> str:
         """SHA-256 of its content, as the table has it; empty if it has none."""
         return self._digests[index]
-
-    def path(self, index: int) -> Path:
-        """The file of image ``index``."""
-        return self.root / self.name(index)
 
 
 def has_part(table: Path, part: str) -> bool:
@@ -377,11 +372,6 @@ def check_open(file: IO[bytes], kind: ImageKind) -> None:
     if kind.picture or kind.reading == GREY:
         with open_image(file):
             pass
-
-
-def kind_of_files(root: Path, names: Sequence[str], reading: str, source: str) -> ImageKind:
-    """The kind of the images in files below ``root``: that of :func:`kind_of_images`."""
-    return kind_of_images(names, lambda name: _opened(root / name), reading, source)
 
 
 def kind_of_images(

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +23,15 @@ from asvit.data.files import (
     TEST,
     TRAIN,
     VALIDATION,
+    FileImages,
     FolderDataset,
     ListedDataset,
-    check_as,
     has_part,
-    kind_of_files,
     list_folder,
-    read_as,
     split_folders,
 )
 from asvit.data.fractals import FractalDataset
-from asvit.data.kinds import GREY, PICTURES, ImageKind, Picture, the_same
+from asvit.data.kinds import GREY, PICTURES, ImageKind, the_same
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.shards import SHARDS, ShardedDataset
 from asvit.data.sources import DOWNLOAD, LIST, fractal_classes, open_dataset
@@ -171,7 +168,7 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     return FolderDataset(path / splits[-1] if splits else path, reading=reading)
 
 
-class PartedPictures(LabelledImages):
+class PartedPictures(FileImages):
     """The pictures of a folder of classes, or of a layout of ``train``, ``val`` and ``test``.
 
     ``parts`` has the part of each picture; None if the folder has no parts. The validation part is
@@ -199,27 +196,6 @@ class PartedPictures(LabelledImages):
         self.root, self.reading = root, reading
         labels = np.concatenate([folder.labels for folder in folders])
         super().__init__(folders[0].source, folders[0].classes, labels)
-
-    @cached_property
-    def kind(self) -> ImageKind:
-        """The kind of its images, from their headers."""
-        return kind_of_files(self.root, self._names, self.reading, self.source)
-
-    def picture(self, index: int) -> Picture:
-        """Read picture ``index``; a ValueError names a file that cannot be read."""
-        return read_as(self.path(index), self.kind)
-
-    def path(self, index: int) -> Path:
-        """The file of picture ``index``."""
-        return self.root / self._names[index]
-
-    def check(self, index: int) -> None:
-        """Read the header of picture ``index``."""
-        check_as(self.path(index), self.kind)
-
-    def name(self, index: int) -> str:
-        """Return the path of picture ``index`` relative to the folder."""
-        return self._names[index]
 
 
 def class_count(spec: str) -> int | None:
