@@ -10,7 +10,6 @@ from asvit.core.summary import Estimate
 from proxies.registry import Better
 from proxies.tables import csv_text
 
-
 #: Coverage of intervals, unless they say otherwise.
 CONFIDENCE: Final = 0.95
 
