@@ -130,69 +130,25 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         return tuple(files)
 
 
-class SubsetImages(LabelledImages):
-    """Some images of a set, in any order, with all its classes; ``what`` says their purpose."""
+class ImagesOfOthers(LabelledImages):
+    """Images of other sets of one kind and the same classes."""
 
-    def __init__(self, whole: LabelledImages, indices: NDArray[np.int64], what: str) -> None:
-        source = f"{whole.source}; {len(indices)} of them {what}"
-        super().__init__(source, whole.classes, whole.labels[indices])
-        self._whole = whole
-        self._indices = indices
+    def _at(self, index: int) -> tuple[LabelledImages, int]:
+        """The set that image ``index`` is of, and its index there."""
+        raise NotImplementedError
 
     @property
     def kind(self) -> ImageKind:
-        """The kind of the whole set."""
-        return self._whole.kind
+        """The kind of the set of the first image."""
+        return self._at(0)[0].kind
 
     def picture(self, index: int) -> Picture:
-        """Return image ``index`` of the subset."""
-        return self._whole.picture(int(self._indices[index]))
-
-    def check(self, index: int) -> None:
-        """Check image ``index`` of the subset."""
-        self._whole.check(int(self._indices[index]))
-
-    def name(self, index: int) -> str:
-        """Return its name in the whole set."""
-        return self._whole.name(int(self._indices[index]))
-
-    def identity(self, index: int) -> str:
-        """Its identity in the whole set."""
-        return self._whole.identity(int(self._indices[index]))
-
-    def digest(self, index: int) -> str:
-        """Its digest in the whole set."""
-        return self._whole.digest(int(self._indices[index]))
-
-    def path(self, index: int) -> Path | None:
-        """Its file in the whole set."""
-        return self._whole.path(int(self._indices[index]))
-
-    def stored(self, index: int) -> Path | Extent | None:
-        """Where its file is in the whole set."""
-        return self._whole.stored(int(self._indices[index]))
-
-
-class JoinedImages(LabelledImages):
-    """The images of two sets of the same classes, one after the other."""
-
-    def __init__(self, first: LabelledImages, second: LabelledImages) -> None:
-        labels = np.concatenate([first.labels, second.labels])
-        super().__init__(f"{first.source} and {second.source}", first.classes, labels)
-        self._first, self._second = first, second
-
-    @property
-    def kind(self) -> ImageKind:
-        """The kind of the first set."""
-        return self._first.kind
-
-    def picture(self, index: int) -> Picture:
-        """Return image ``index`` of both sets."""
+        """Return image ``index``, from its own set."""
         images, place = self._at(index)
         return images.picture(place)
 
     def check(self, index: int) -> None:
-        """Check image ``index`` of both sets."""
+        """Check image ``index`` in its own set."""
         images, place = self._at(index)
         images.check(place)
 
@@ -220,6 +176,28 @@ class JoinedImages(LabelledImages):
         """Where its file is in its own set."""
         images, place = self._at(index)
         return images.stored(place)
+
+
+class SubsetImages(ImagesOfOthers):
+    """Some images of a set, in any order, with all its classes; ``what`` says their purpose."""
+
+    def __init__(self, whole: LabelledImages, indices: NDArray[np.int64], what: str) -> None:
+        source = f"{whole.source}; {len(indices)} of them {what}"
+        super().__init__(source, whole.classes, whole.labels[indices])
+        self._whole = whole
+        self._indices = indices
+
+    def _at(self, index: int) -> tuple[LabelledImages, int]:
+        return self._whole, int(self._indices[index])
+
+
+class JoinedImages(ImagesOfOthers):
+    """The images of two sets of the same classes, one after the other."""
+
+    def __init__(self, first: LabelledImages, second: LabelledImages) -> None:
+        labels = np.concatenate([first.labels, second.labels])
+        super().__init__(f"{first.source} and {second.source}", first.classes, labels)
+        self._first, self._second = first, second
 
     def _at(self, index: int) -> tuple[LabelledImages, int]:
         count = len(self._first)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from asvit.core.files import IMAGE_ENDINGS, read_text, write_bytes
+from asvit.core.files import IMAGE_ENDINGS, write_bytes
 from asvit.core.threads import in_order
 from asvit.data.arrays import stored_array
 from asvit.data.base import UNREADABLE, LabelledImages, Progress, Transform, naming
@@ -67,17 +67,45 @@ _ROOT = "# images in "  # first line of a table whose images are in another fold
 Seen = MutableMapping[tuple[int, ...], str]
 
 
-class ImageFiles(LabelledImages):
-    """Labelled images, each in a file of its own below a folder.
+class FileImages(LabelledImages):
+    """Images in files below a folder, named relative to it.
 
-    Args:
-        root: The folder.
-        names: Paths of the files relative to it, such as ``CLASS/image.jpg``.
-        source: As the following ones, a field of :class:`asvit.data.LabelledImages`.
-        classes: Name of each label.
-        labels: Label of each image.
-        transform: Applied to each picture by ``dataset[i]``.
-        reading: One of :data:`asvit.data.kinds.READINGS`, or empty.
+    ``reading`` is one of :data:`asvit.data.kinds.READINGS`, or empty.
+    """
+
+    root: Path
+    reading: str
+    _names: Sequence[str]
+
+    @cached_property
+    def kind(self) -> ImageKind:
+        """The kind of its images, from their headers."""
+        return kind_of_images(
+            self._names, lambda name: _opened(self.root / name), self.reading, self.source
+        )
+
+    def picture(self, index: int) -> Picture:
+        """Read image ``index``; a ValueError names a file that cannot be read."""
+        return read_as(self.path(index), self.kind)
+
+    def check(self, index: int) -> None:
+        """Read the header of image ``index``."""
+        check_as(self.path(index), self.kind)
+
+    def name(self, index: int) -> str:
+        """Return the path of image ``index`` relative to the folder, as ``CLASS/image.jpg``."""
+        return self._names[index]
+
+    def path(self, index: int) -> Path:
+        """The file of image ``index``."""
+        return self.root / self._names[index]
+
+
+class FolderDataset(FileImages):
+    """Images of a folder: ``root/CLASS/**/image.jpg``, or ``root/image.jpg`` with one class.
+
+    Names are sorted, so that indices are the same on every machine. Names that begin with a dot
+    are ignored.
     """
 
     def __init__(
@@ -93,84 +121,15 @@ class ImageFiles(LabelledImages):
     ) -> None:
         super().__init__(source, classes, labels, transform=transform)
         self.root, self.reading = root, reading
-        self._names = Texts(names)
-
-    @cached_property
-    def kind(self) -> ImageKind:
-        """The kind of its images, from their headers."""
-        return kind_of_files(self.root, self._names, self.reading, self.source)
-
-    def picture(self, index: int) -> Picture:
-        """Read image ``index``; a ValueError names a file that cannot be read."""
-        return read_as(self.path(index), self.kind)
-
-    def check(self, index: int) -> None:
-        """Read the header of image ``index``."""
-        check_as(self.path(index), self.kind)
-
-    def name(self, index: int) -> str:
-        """Return the path of image ``index`` relative to the folder."""
-        return self._names[index]
-
-    def path(self, index: int) -> Path:
-        """The file of image ``index``."""
-        return self.root / self._names[index]
-
-
-class FolderDataset(ImageFiles):
-    """Images of a folder: ``root/CLASS/**/image.jpg``, or ``root/image.jpg`` with one class.
-
-    Names are sorted, so that indices are the same on every machine. Names that begin with a dot
-    are ignored. ``reading`` is one of :data:`asvit.data.kinds.READINGS`, or empty.
-    """
-
-    def __init__(
-        self, root: Path, *, reading: str = "", transform: Transform | None = None
-    ) -> None:
-        groups = _files_by_class(root)
-        sizes = [len(files) for files in groups.values()]
+        self._names = Texts(
+            f"{name}/{file}" if inner else file for name, files in groups.items() for file in files
+        )
         super().__init__(
-            root,
-            chain.from_iterable(groups.values()),
-            reading=reading,
-            source=f"folder {root.resolve().name}, {sum(sizes)} images, {len(groups)} classes",
-            classes=tuple(groups),
-            labels=np.repeat(np.arange(len(groups)), sizes),
+            f"folder {root.resolve().name}, {len(self._names)} images, {len(groups)} classes",
+            tuple(counts),
+            np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()]),
             transform=transform,
         )
-
-
-def _files_by_class(root: Path) -> dict[str, list[str]]:
-    """The images of each class folder, relative to ``root``; or those of ``root`` as one class."""
-    if not root.exists():
-        raise FileNotFoundError(f"no folder {str(root)!r}; give a folder of images")
-    if not root.is_dir():
-        raise ValueError(f"{str(root)!r} is a file; give a folder of images")
-    flat, inner = list_folder(root)
-    if splits := split_folders(root, inner):
-        raise ValueError(
-            f"{str(root)!r} holds splits, not classes; give {str(root / splits[0])!r}"
-        )
-    if flat and inner:
-        raise ValueError(
-            f"{str(root)!r} holds both images ({one_line(flat[0])}) and folders"
-            f" ({one_line(inner[0])}); use class folders only, or images only"
-        )
-    if inner:
-        groups = {name: [f"{name}/{file}" for file in _walk(root / name)] for name in inner}
-    else:
-        groups = {root.resolve().name: flat}
-    counts = Counter(map(composed, groups))
-    if len(counts) < len(groups):
-        raise ValueError(
-            f"{str(root)!r} has two folders {counts.most_common(1)[0][0]!r}, whose names are "
-            "equal but for the form of Unicode; move the images into one"
-        )
-    empty = [name for name, files in groups.items() if not files]
-    if empty:
-        where = root / empty[0] if inner else root
-        raise ValueError(f"no images in {str(where)!r}; use {', '.join(IMAGE_ENDINGS)} files")
-    return groups
 
 
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
@@ -234,7 +193,7 @@ class ListedImage(NamedTuple):
     digest: str  # SHA-256 of its content, in hexadecimal; empty if the table has none
 
 
-class ListedDataset(ImageFiles):
+class ListedDataset(FileImages):
     """The images of one part of a CSV table, as :func:`list_text` writes it.
 
     The columns ``bytes`` and ``sha256`` may be missing.
@@ -251,7 +210,8 @@ class ListedDataset(ImageFiles):
             raise ValueError(f"{table} has no images for part {part!r}")
         classes = sorted({row.label for row in rows})
         places = {label: place for place, label in enumerate(classes)}
-        where = f"{table.resolve().parent.name}/{table.name}"
+        where = f"{table.parent.resolve().name}/{table.name}"
+        self._names = Texts(row.name for row in own)
         self._digests = Texts(row.digest for row in own)
         super().__init__(
             root,
@@ -264,7 +224,7 @@ class ListedDataset(ImageFiles):
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names what cannot be read, or has changed."""
-        picture, path = super().picture(index), self.path(index)
+        path, picture = self.path(index), super().picture(index)
         if (digest := self.digest(index)) and file_digest(path) != digest:
             raise ValueError(f"image {str(path)!r} has changed since it was listed")
         return picture
@@ -324,7 +284,9 @@ def size_and_digest(path: Path, seen: Seen) -> tuple[int, str]:
 def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
     """The folder of the images of a table, and its rows."""
     try:
-        first, text = split_list(read_text(table).removeprefix("\ufeff"))  # as Excel begins
+        # Of a user, who may keep it behind a link, unlike a file of a run.
+        content = table.read_bytes().decode("utf-8").removeprefix("\ufeff")  # as Excel begins
+        first, text = split_list(content)
         rows = csv.reader(io.StringIO(text, newline=""))
         header = read_cells(next(rows, []))
         if header != [name for name in _COLUMNS if name in {*_NEEDED, *header}]:
@@ -394,11 +356,6 @@ def check_open(file: IO[bytes], kind: ImageKind) -> None:
     if kind.picture or kind.reading == GREY:
         with open_image(file):
             pass
-
-
-def kind_of_files(root: Path, names: Sequence[str], reading: str, source: str) -> ImageKind:
-    """The kind of the images in files below ``root``: that of :func:`kind_of_images`."""
-    return kind_of_images(names, lambda name: _opened(root / name), reading, source)
 
 
 def kind_of_images(

@@ -263,10 +263,10 @@ def _hub_table(name: str, part: str | None, download: bool) -> Any:
         raise missing(f"reading 'hf:{name}'", "datasets", "train") from error
     from datasets.exceptions import DatasetsError
 
-    _check_hub_name(name, download)
+    source = _hub_source(name, download)
     try:
         with contextlib.nullcontext() if download else _offline():
-            return datasets.load_dataset(name, split=part)
+            return datasets.load_dataset(source, split=part)
     except (DatasetsError, OSError, RuntimeError, ValueError) as error:
         reason = first_line(error)
         if not isinstance(error, OSError):
@@ -278,8 +278,14 @@ def _hub_table(name: str, part: str | None, download: bool) -> Any:
         ) from error
 
 
-def _check_hub_name(name: str, download: bool) -> None:
-    """Check that ``name`` is a dataset, and that it needs no network unless ``download``."""
+def _hub_source(name: str, download: bool) -> str:
+    """What the library opens: the whole path of a folder, else the name of a dataset.
+
+    It expands no ``~``, and takes a folder such as ``csv`` for its reader of that name.
+
+    Raises:
+        ValueError: If it is neither, or a folder that needs the network without ``download``.
+    """
     from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
     folder = expanded(name)
@@ -290,8 +296,10 @@ def _check_hub_name(name: str, download: bool) -> None:
                 f"{str(folder / remote[0])!r} has addresses in its header;"
                 f" ask for 'hf:{name}:download' to fetch its files from there"
             )
-    elif not _NAME.fullmatch(name) or name in _PACKAGED_DATASETS_MODULES:
+        return str(folder.absolute())
+    if not _NAME.fullmatch(name) or name in _PACKAGED_DATASETS_MODULES:
         raise ValueError(f"{shown(name)} is not a dataset's name; use hf:OWNER/NAME, or a folder")
+    return name
 
 
 def _has_addresses(path: Path) -> bool:

@@ -66,7 +66,7 @@ class ShardedDataset(LabelledImages):
         self._names = Texts(image.name for image in images)
         self._extents = np.array([(image.begin, image.size) for image in images])
         self._shard = np.repeat(np.arange(len(self._shards)), counts)
-        classes = sorted(set(labels), key=lambda label: (not label.isdecimal(), len(label), label))
+        classes = sorted(set(labels), key=_place)
         places = {label: place for place, label in enumerate(classes)}
         super().__init__(
             f"shards {Path(pattern).name}, {len(labels)} images, {len(classes)} classes",
@@ -109,6 +109,12 @@ class ShardedDataset(LabelledImages):
 
     def _shard_of(self, index: int) -> Path:
         return self._shards[int(self._shard[index])]
+
+
+def _place(label: str) -> tuple[bool, int, str]:
+    """Where a class is among others: numbers are in their order, then words as folders are."""
+    number = label.isdecimal()
+    return not number, len(label) if number else 0, label
 
 
 def shards_of(pattern: str) -> list[Path]:

@@ -172,7 +172,8 @@ def _unknown(spec: str) -> Exception:
     if os.sep in spec or spec.startswith((".", "~")):
         return FileNotFoundError(f"no folder {spec!r}; give a folder of images")
     if kind in KINDS:  # a known kind without its argument, or with one that it does not take
-        return ValueError(f"unknown images {spec!r}; did you mean {kind!r}?")
+        form = next(source.name for source in _SOURCES if source.name.startswith(kind))
+        return ValueError(f"unknown images {spec!r}; did you mean {form!r}?")
     if near := nearest(kind.lower(), KINDS):
         return ValueError(f"unknown images {spec!r}; did you mean {near + colon + rest!r}?")
     forms = ", ".join(source.name for source in _SOURCES)

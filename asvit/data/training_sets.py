@@ -23,6 +23,7 @@ from asvit.data.files import (
     TEST,
     TRAIN,
     VALIDATION,
+    FileImages,
     FolderDataset,
     ImageFiles,
     ListedDataset,
@@ -167,7 +168,7 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     return FolderDataset(path / splits[-1] if splits else path, reading=reading)
 
 
-class PartedPictures(ImageFiles):
+class PartedPictures(FileImages):
     """The pictures of a folder of classes, or of a layout of ``train``, ``val`` and ``test``.
 
     ``parts`` has the part of each picture; None if the folder has no parts. The validation part is
@@ -192,14 +193,9 @@ class PartedPictures(ImageFiles):
             for before, folder in zip([[name] for name in named] or [[]], folders, strict=True)
             for index in range(len(folder))
         )
-        super().__init__(
-            root,
-            names,
-            reading=reading,
-            source=folders[0].source,
-            classes=folders[0].classes,
-            labels=np.concatenate([folder.labels for folder in folders]),
-        )
+        self.root, self.reading = root, reading
+        labels = np.concatenate([folder.labels for folder in folders])
+        super().__init__(folders[0].source, folders[0].classes, labels)
 
 
 def class_count(spec: str) -> int | None:

@@ -350,9 +350,12 @@ def _check(rows: Rows, trainings: int, splits: int) -> None:
             f"use at least {LEAST_TRAININGS} trainings and 1 split"
         )
     if n < trainings + LEAST_TESTS:
+        most, fewest = n - LEAST_TESTS, LEAST_TRAININGS + LEAST_TESTS
+        enough = most >= LEAST_TRAININGS
         raise ValueError(
             f"{n} row(s) have a value of {shown(rows.target)}: too few to fit to {trainings} and "
-            f"test on {LEAST_TESTS} others; use at most {n - LEAST_TESTS} trainings"
+            f"test on {LEAST_TESTS} others; use "
+            f"{f'at most {most} trainings' if enough else f'a table of {fewest} rows or more'}"
         )
     if np.ptp(rows.accuracies) == 0:
         raise ValueError(f"{shown(rows.target)} is the same in all rows: there is nothing to rank")

@@ -200,7 +200,7 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
     return {
         "recipe": (
             f"AdamW, {steps} of {s.batch_size} images, learning rate "
-            f"{rate} ({s.warmup:.0%} linear warm-up, then a cosine), weight decay "
+            f"{rate} ({100 * s.warmup:g}% linear warm-up, then a cosine), weight decay "
             f"{s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at most "
             f"{s.clip:g}, {' and '.join(augmentation) or 'no augmentation'}"
             f"{', Xavier initialisation' * (s.init == 'xavier')}"

@@ -10,9 +10,12 @@ from asvit.core.summary import Estimate
 from proxies.registry import Better
 from proxies.tables import csv_text
 
+#: Coverage of intervals, unless they say otherwise.
+CONFIDENCE: Final = 0.95
+
 
 class Interval(NamedTuple):
-    """A 95 % percentile bootstrap interval; both ends are NaN if there is none."""
+    """An interval, of :data:`CONFIDENCE`; both ends are NaN if there is none."""
 
     low: Nullable
     high: Nullable

@@ -11,10 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from asvit.reference.findings import NO_INTERVAL, Interval
-
-#: Coverage of the intervals.
-CONFIDENCE = 0.95
+from asvit.reference.findings import CONFIDENCE, NO_INTERVAL, Interval
 
 #: Cases with the mean share that each group gets. With 2, up to a point less is covered.
 _POOLED = 3

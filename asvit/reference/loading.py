@@ -264,7 +264,10 @@ _NO_VALUE = ("", "nan", "na", "n/a", "-")
 
 
 def find_targets(sheet: Sheet) -> tuple[Target, ...]:
-    """The targets that the file declares, or else its columns that are named like accuracies."""
+    """The targets that the file declares, or else its columns that are named like accuracies.
+
+    Of the latter, those of single training seeds with too few rows to be ranked are none.
+    """
     for target in sheet.targets:
         if target.name not in sheet.columns:
             raise ValueError(
@@ -283,7 +286,13 @@ def find_targets(sheet: Sheet) -> tuple[Target, ...]:
             f"{sheet.path} has no column of accuracies, only {listed(sheet.columns)}; "
             "call one accuracy, or name it in a line '# target: NAME | description | unknown'"
         )
-    return tuple(Target(name, name, "unknown") for name in names)
+    few = {name for name in names if seed_of(name) in names and _known(sheet, name) < LEAST_ROWS}
+    return tuple(Target(name, name, "unknown") for name in names if name not in few)
+
+
+def _known(sheet: Sheet, name: str) -> int:
+    """Cells of a column that have a value."""
+    return sum(row.cells[name].lower() not in _NO_VALUE for row in sheet.rows)
 
 
 def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:

@@ -8,15 +8,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from asvit.reference.findings import NO_INTERVAL, Correlation, Interval, Within, highest
+from asvit.reference.findings import (
+    CONFIDENCE,
+    NO_INTERVAL,
+    Correlation,
+    Interval,
+    Within,
+    highest,
+)
 from asvit.reference.table import LEAST_ROWS
 from proxies.registry import Better
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.bool_]  # mask of the rows in a group
 
-#: Coverage of the percentile intervals.
-CONFIDENCE = 0.95
 #: Counts by which rows are divided into bands.
 BANDED = ("params", "macs")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from asvit.core.files import expanded, split_reading
+from asvit.core.files import check_plain, expanded, split_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, balanced_choice
@@ -138,6 +138,7 @@ def _of_training(run: TrainResult) -> Pictures:
         name, reading = split_reading(s.data)
         table, own = expanded(name), run.folder.parent / PICTURES
         if table.name == own.name and kind_in(own.parent) == "design":
+            check_plain(own)
             table = own  # the design may have moved since
         if table.suffix == LIST and table.is_file() and has_part(table, TEST):
             return _listed(table, reading)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from asvit.core.files import expanded, split_reading
+from asvit.core.files import check_plain, expanded, split_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.data.base import Progress
 from asvit.data.copies import twins
@@ -42,6 +42,7 @@ class TrainedPictures:
             for folder in weights_path(weights).parents[:2]:
                 kind = kind_in(folder)
                 if kind == "design":
+                    check_plain(folder / PICTURES)
                     return cls(digests=frozenset(_listed(folder / PICTURES, TRAIN, VALIDATION)))
                 if kind == "training":
                     return cls._of_training(folder, progress)

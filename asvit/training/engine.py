@@ -31,7 +31,7 @@ from asvit.training.distributed import ProcessGroup
 from asvit.training.layout import fast_layout, use_products
 from asvit.training.metrics import Accuracy, Batches, evaluate
 from asvit.training.precision import arithmetic, autocast
-from asvit.training.settings import WARMUP_SHARE, TrainSettings
+from asvit.training.settings import WARMUP_SHARE, TrainSettings, tighter_clip
 from asvit.training.step_graph import StepGraph
 from proxies.evaluation import seed_for, seed_generators
 from proxies.memory import out_of_memory
@@ -383,10 +383,8 @@ class Engine:
 
     @property
     def _advice(self) -> str:
-        rate = self.settings.learning_rate
-        return (
-            f"{_KEPT}; use a lower learning rate than {rate:g}, a longer warm-up or a lower clip"
-        )
+        rate, clip = self.settings.learning_rate, tighter_clip(self.settings.clip)
+        return f"{_KEPT}; use a lower learning rate than {rate:g}, a longer warm-up or {clip}"
 
 
 def _optimizer(

@@ -355,3 +355,8 @@ def _filled_in(requested: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
     if values.get("distillation") == "soft":
         values.setdefault("distillation_weight", _SOFT_WEIGHT)
     return values
+
+
+def tighter_clip(clip: float) -> str:
+    """The clip to advise where a training with this one diverged; 0 is none."""
+    return f"a lower clip than {clip:g}" if clip else "a clip, such as 1"

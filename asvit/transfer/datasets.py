@@ -21,6 +21,7 @@ from torchvision.transforms.v2 import functional as tvf
 from asvit.data.base import naming
 from asvit.data.files import check_as, list_folder, open_image, read_image
 from asvit.data.kinds import RGB, ImageKind
+from asvit.data.texts import composed
 from asvit.training.images.loaders import Batch
 from asvit.training.images.order import BatchPlan
 from asvit.training.images.seeds import derive_seed, preserved_random_state, seed_all
@@ -181,12 +182,12 @@ class SceneImages(Dataset[Sample]):
         for path in (images, annotations):
             if not path.is_dir():
                 raise FileNotFoundError(f"no folder {str(path)!r}; give one in ADE20K's format")
-        by_stem = {Path(name).stem: annotations / name for name in list_folder(annotations)[0]}
+        by_stem = {_stem(name): annotations / name for name in list_folder(annotations)[0]}
         self._files: list[tuple[Path, Path]] = []
         for name in list_folder(images)[0]:
-            if Path(name).stem not in by_stem:
+            if (annotation := by_stem.get(_stem(name))) is None:
                 raise FileNotFoundError(f"no annotation of {str(images / name)!r}")
-            self._files.append((images / name, by_stem[Path(name).stem]))
+            self._files.append((images / name, annotation))
         if not self._files:
             raise ValueError(f"no images in {str(images)!r}")
         self._classes = classes
@@ -224,6 +225,11 @@ class SceneImages(Dataset[Sample]):
             )
         # uint8 wraps around: 0, no class, becomes 255.
         return image, tv_tensors.Mask((classes.astype(np.uint8) - 1)[None])
+
+
+def _stem(name: str) -> str:
+    """A name without its suffix, in one form of Unicode: an image and its annotation share it."""
+    return composed(Path(name).stem)
 
 
 def _read_classes(path: Path) -> NDArray[Any]:

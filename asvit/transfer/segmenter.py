@@ -17,7 +17,7 @@ from asvit.networks.pyramid import Pyramid
 from asvit.training.device_queue import to_device
 from asvit.training.distributed import ProcessGroup
 from asvit.transfer.datasets import Sample, SceneImages
-from asvit.transfer.session import Task, build_pyramid, colours
+from asvit.transfer.session import Task, build_pyramid, colours, sides_within
 from asvit.transfer.settings import IGNORED, SegmentationSettings
 
 AUXILIARY = 0.4  # weight of the loss of the auxiliary head
@@ -69,9 +69,7 @@ def shrunk(image: Tensor, annotation: Any, *, side: int) -> Sample:
 
 def shrunk_to_fit(image: Tensor, annotation: Any, *, side: int) -> Sample:
     """An image with its longer side resized, the other a pixel at least; the annotation as is."""
-    longest = max(image.shape[-2:])
-    size = [max(1, int(side * own / longest)) for own in image.shape[-2:]]
-    return v2.functional.resize(image, size, antialias=True), annotation
+    return v2.functional.resize(image, sides_within(image, side), antialias=True), annotation
 
 
 def _upsampled(logits: Tensor, image: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from asvit.training.epochs import EpochSession
 from asvit.training.images.loaders import ordered_loader, shuffled_loader
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.pretrained import weights_path
-from asvit.training.settings import WARMUP_SHARE
+from asvit.training.settings import WARMUP_SHARE, tighter_clip
 from asvit.training.short import parameter_groups
 from asvit.training.step_log import StepLog
 from asvit.transfer.datasets import AugmentedBatches, Sample
@@ -145,10 +145,11 @@ class Task(ABC, Generic[S]):
     def drawing(self, device: torch.device) -> bytes:
         """A JPEG of the first validation images, with annotations and predictions side by side."""
         self.model.eval()
-        resize, tiles = v2.Resize(None, max_size=SIDE), list[Tensor]()
+        tiles = list[Tensor]()
         for index in range(min(EXAMPLES, len(self.validation))):
             image, annotation = self.validation[index]
             small, _ = self.prepare(image, annotation)
+            resize = v2.Resize(sides_within(image, SIDE))
             (prediction,) = self.predict(small[None], [annotation], device)
             for target in (annotation, prediction):
                 tile = tvf.to_pil_image(self.draw(*resize(image, target)))
@@ -161,6 +162,12 @@ class Task(ABC, Generic[S]):
 def unchanged(image: Tensor, annotation: Any) -> Sample:
     """The image and its annotation as they are."""
     return image, annotation
+
+
+def sides_within(image: Tensor, side: int) -> list[int]:
+    """Height and width of an image with its longer side resized, the other a pixel at least."""
+    longest = max(image.shape[-2:])
+    return [max(1, int(side * own / longest)) for own in image.shape[-2:]]
 
 
 def _alike(images: Sequence[Tensor], *, together: bool) -> list[list[int]]:
@@ -375,7 +382,7 @@ class Session(EpochSession[TransferRow]):
             if not math.isfinite(row[0]):
                 raise ValueError(
                     f"the loss became {row[0]} in step {number} of {settings.epochs * self.steps};"
-                    f" use a lower learning rate than {settings.learning_rate:g}, or a norm to "
-                    "clip at"
+                    f" use a lower learning rate than {settings.learning_rate:g} or "
+                    f"{tighter_clip(settings.clip)}"
                 )
         return [dict(zip(names, row, strict=True)) for row in rows], keep

@@ -43,6 +43,17 @@ def test_a_local_set(tmp_path: Path) -> None:
     assert datasets.config.HF_HUB_OFFLINE is False  # restored
 
 
+@pytest.mark.parametrize("name", ["~/pets", "csv"], ids=["home", "reader"])
+def test_a_folder_is_opened_by_its_whole_path(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library expands no "~", and has a reader called "csv"."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / Path(name).name / "train", cat=1, dog=1)
+    assert open_hub(name).classes == ("cat", "dog")
+
+
 @pytest.mark.parametrize("parts", [("validation", "test"), ("test",), ()])
 def test_parts(tmp_path: Path, parts: tuple[str, ...]) -> None:
     fill(tmp_path / "train", cat=3, dog=3)

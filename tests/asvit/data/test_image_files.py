@@ -487,6 +487,19 @@ def test_a_blank_line_at_the_end_of_a_table_is_no_row(tmp_path: Path) -> None:
     assert len(ListedDataset(table)) == 1
 
 
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_a_table_may_be_a_link(link: str, tmp_path: Path) -> None:
+    """As in a store of versions of data; images are beside the link."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "0a1b").write_text("image,class,part\nx/1.png,x,train\n")
+    make(tmp_path / "x" / "1.png")
+    table = tmp_path / "t.csv"
+    getattr(table, link)(tmp_path / "store" / "0a1b")
+    listed = open_dataset(str(table))
+    assert listed.picture(0).size == (12, 9)
+    assert listed.source.startswith(f"{tmp_path.name}/t.csv, 1 image")
+
+
 def test_digests_of_a_table_may_have_capitals(tmp_path: Path) -> None:
     path, table = make(tmp_path / "x" / "1.png"), tmp_path / "t.csv"
     digest = file_digest(path)

@@ -152,15 +152,18 @@ def test_archives_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) ->
     assert ShardedDataset("p0/in/0.tar").name(0) == "0.tar/0.png"
 
 
-def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path, folder: Path) -> None:
+@pytest.mark.parametrize("classes", [("2", "9", "10"), ("antelope", "bee", "crow")])
+def test_classes_that_are_numbers_are_in_their_order_and_words_in_that_of_folders(
+    classes: tuple[str, ...], tmp_path: Path, folder: Path
+) -> None:
     png = next(folder.rglob("*.png")).read_bytes()
     files = [
         file
-        for number in (10, 9, 2)
-        for file in ((f"{number}.png", png), (f"{number}.cls", f"{number}\n".encode()))
+        for label in reversed(classes)
+        for file in ((f"{label}.png", png), (f"{label}.cls", f"{label}\n".encode()))
     ]
     images = ShardedDataset(str(archive(tmp_path / "few.tar", files)))
-    assert images.classes == ("2", "9", "10")
+    assert images.classes == classes
     assert images.labels.tolist() == [2, 1, 0]
 
 

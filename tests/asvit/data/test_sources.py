@@ -133,6 +133,7 @@ def test_progress(kind: str, folder: Path, tmp_path: Path) -> None:
         ("fractl", ValueError, "unknown images 'fractl'; did you mean 'fractal'"),
         ("torchvison:CIFAR10", ValueError, "did you mean 'torchvision:CIFAR10'"),
         ("gaussian:3", ValueError, "unknown images 'gaussian:3'; did you mean 'gaussian'"),
+        ("wds", ValueError, "unknown images 'wds'; did you mean 'wds:PATTERN'"),
         ("fractal:many", ValueError, "'many' is not a number of classes"),
         ("fractal:-3", ValueError, "'-3' is not a number of classes"),
         ("fractal:0", ValueError, "0 fractal classes; use 1 to"),

@@ -211,6 +211,12 @@ def test_bad_input_gets_one_line(given, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_table_too_small_for_any_number_of_trainings_is_refused_as_such(tmp_path):
+    path = write(tmp_path / "own.csv", accuracy=[*map(float, range(50, 59))])
+    with pytest.raises(ValueError, match=r"9 row.*5 others; use a table of 10 rows or more"):
+        asvit.cross_validate(path)
+
+
 def test_equal_accuracies_cannot_be_ranked(tmp_path):
     path = write(tmp_path / "own.csv", accuracy=[50.0] * 30)
     with pytest.raises(ValueError, match="'accuracy' is the same in all rows"):

@@ -107,6 +107,14 @@ def test_how_classes_are_balanced_is_a_part_of_the_recipe(balance: str) -> None:
     assert SupernetSettings().recipe.balance == "none"  # which has no such option
 
 
+@pytest.mark.parametrize(
+    ("warmup", "words"), [(0.1, "(10% linear"), (0.07, "(7% linear"), (0.125, "(12.5% linear")]
+)
+def test_every_warm_up_has_words_of_its_own(warmup: float, words: str) -> None:
+    """Tables are comparable by these words."""
+    assert words in how_trained(SETTINGS.make(warmup=warmup), "pets")["recipe"]
+
+
 def test_another_seed_draws_others() -> None:
     texts = [draw(load_space("asvit"), BuildSettings.make(n=5, seed=seed)) for seed in (0, 1)]
     assert not set(texts[0]) & set(texts[1])

@@ -290,6 +290,14 @@ def read(tmp_path):
 GOOD = [50, 60, 55, 70, 65, 62]
 
 
+def test_a_seed_of_few_rows_is_no_target_but_known(read):
+    """As that of finalists alone in the table of a search, without its lines above the header."""
+    few = [51, 59, "", "", "", ""]
+    table = read(accuracy=GOOD, accuracy_seed0=GOOD, accuracy_seed1=few)
+    assert list(table.targets) == ["accuracy", "accuracy_seed0"]
+    assert table.accuracies["accuracy_seed1"][:2] == (51.0, 59.0)
+
+
 def test_columns_named_as_accuracies_are_targets_the_first_by_default(read):
     names = ["idx", "cifar", "acc_std", "Top1", "c100_kd_acc", "top1_spread", "epochs"]
     table = read(**dict.fromkeys(names, GOOD))

@@ -375,11 +375,15 @@ def test_weights_that_are_not_finite_are_not_kept(step: int) -> None:
     assert kept is None or kept.part is None
 
 
-def test_a_loss_that_is_not_finite_names_epoch_and_step() -> None:
+@pytest.mark.parametrize(
+    ("clip", "advice"), [(0.5, "a lower clip than 0.5"), (0, "a clip, such as 1")]
+)
+def test_a_loss_that_is_not_finite_names_epoch_and_step(clip: float, advice: str) -> None:
     given = list(batches(2))
     given[2][0].fill_(float("nan"))
-    with pytest.raises(ValueError, match=r"the loss became nan in epoch 3, step 3; nothing after"):
-        engine(network(), settings()).train(2, given)
+    message = rf"the loss became nan in epoch 3, step 3; nothing after.* warm-up or {advice}$"
+    with pytest.raises(ValueError, match=message):
+        engine(network(), settings(clip=clip)).train(2, given)
 
 
 @pytest.mark.filterwarnings("ignore:.*opt_einsum")  # which kron would like to have

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -175,6 +176,14 @@ def test_classes_of_pixels_from_0_and_255_for_none(tmp_path: Path) -> None:
     Image.open(picture).save(picture.with_suffix(".jpg"))
     picture.unlink()
     assert len(SceneImages(tmp_path / "plain", "", classes=3)) == 1
+
+
+def test_an_annotation_may_have_its_name_in_another_form_of_unicode(tmp_path: Path) -> None:
+    make_ade(tmp_path, "training", images=1)
+    for folder, form in (("images", "NFC"), ("annotations", "NFD")):
+        file = tmp_path / folder / "training" / "000001.png"
+        file.rename(file.with_name(normalize(form, "é.png")))
+    assert len(SceneImages(tmp_path, "training", classes=3)) == 1
 
 
 def test_bad_scenes(tmp_path: Path) -> None:
