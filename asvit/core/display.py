@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -39,7 +40,10 @@ def say(line: str) -> None:
     if _bars:
         _bars[-1].print(line, soft_wrap=True)  # whole, so that paths and commands can be copied
     else:
-        click.echo(line, err=True)
+        try:
+            click.echo(line, err=True)
+        except BrokenPipeError:  # its reader has left, which is no reason to end the work
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 @contextmanager

@@ -129,6 +129,16 @@ def test_images_that_must_be_made_are_one_line(capsys: pytest.CaptureFixture[str
     assert told(capsys, Progress("image", 16, 16)) == []  # kept ones, read at once
 
 
+def test_work_goes_on_when_the_reader_of_its_lines_has_left() -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    code = "from asvit.core.display import say; say('one'); say('two'); print('done')"
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=writes, check=False)
+    os.close(writes)
+    assert (ended.returncode, ended.stdout) == (0, b"done\n")
+
+
 def test_another_unit_begins_anew(capsys: pytest.CaptureFixture[str]) -> None:
     lines = told(capsys, *steps(2), *steps(2, "row"))
     assert [line.split("  ")[0] for line in lines[1:]] == [
