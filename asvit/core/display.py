@@ -27,6 +27,7 @@ Title = str | Callable[[], str]
 _LINES = 20  # for the whole work: one for every 5 %
 _EVERY_FRAME = 0.25  # seconds, in a notebook
 _EVERY_SECONDS = 60.0  # longest time without one
+_WITHOUT_CURSOR = ("dumb", "unknown")  # terminals, such as a shell in Emacs; rich has no bar there
 
 _bars: list[Console] = []  # of the bar that is on the screen, if there is one
 
@@ -57,7 +58,7 @@ def progress_display(title: Title, *, quiet: bool = False) -> Iterator[Tell]:
         yield ignore
     elif in_notebook():
         yield NotebookBar(title)
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in _WITHOUT_CURSOR:
         with _bar(title) as tell:
             yield tell
     else:

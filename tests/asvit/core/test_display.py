@@ -129,6 +129,17 @@ def test_images_that_must_be_made_are_one_line(capsys: pytest.CaptureFixture[str
     assert told(capsys, Progress("image", 16, 16)) == []  # kept ones, read at once
 
 
+@pytest.mark.parametrize("kind", ["dumb", "Unknown"])
+def test_a_terminal_without_a_cursor_has_lines(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with progress_display("growing it") as tell:
+        tell(Progress("step", 3, 4, seconds=3.0, state="width 35"))
+    assert terminal.getvalue().splitlines() == [
+        "growing it", "step 3/4  1 s each  ETA 0:01  width 35",
+    ]  # fmt: skip
+
+
 def test_work_goes_on_when_the_reader_of_its_lines_has_left() -> None:
     reads, writes = os.pipe()
     os.close(reads)
