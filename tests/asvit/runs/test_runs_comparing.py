@@ -73,6 +73,11 @@ def test_columns_of_one_name_have_their_own_cells() -> None:
         assert all(number in text for number in ("51", "12", "23", "74"))
 
 
+def test_one_equal_result_is_no_plural() -> None:
+    found = Comparison(runs=[], settings={}, results={"epochs": (3, 3)}, differences=[])
+    assert "1 more result is the same;" in shown(found)
+
+
 @each
 def test_every_kind_is_compared(kind: Kind, tmp_path: Path) -> None:
     first, second = (stored(kind, tmp_path / name) for name in ("first", "second"))
