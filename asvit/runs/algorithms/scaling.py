@@ -269,7 +269,8 @@ def _progress(event: GrowthEvent, last: Sequence[Step]) -> Progress:
 def _model(step: Step) -> str:
     """The model that a step ended in, in a few words."""
     chosen = step.chosen
-    depths = ",".join(map(str, chosen.depths))
+    sizes = {"depths": chosen.depths, "width": [chosen.width], "expansions": chosen.expansions}
+    shape = " ".join(f"{name} {','.join(map(str, of))}" for name, of in sizes.items() if of)
     values = (f"{short(name)} {number(score.value)}" for name, score in chosen.scores.items())
     size = f"{chosen.cost.params / 1e6:.2f}M params"
-    return f"depths {depths} width {chosen.width} ({size}, {', '.join(values)})"
+    return f"{shape} ({size}, {', '.join(values)})"
