@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
-from asvit.core.console import number, short
+from asvit.core.console import count, number, short
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import CANDIDATES, RESULT, SERIES
@@ -272,5 +272,4 @@ def _model(step: Step) -> str:
     sizes = {"depths": chosen.depths, "width": [chosen.width], "expansions": chosen.expansions}
     shape = " ".join(f"{name} {','.join(map(str, of))}" for name, of in sizes.items() if of)
     values = (f"{short(name)} {number(score.value)}" for name, score in chosen.scores.items())
-    size = f"{chosen.cost.params / 1e6:.2f}M params"
-    return f"{shape} ({size}, {', '.join(values)})"
+    return f"{shape} ({count(chosen.cost.params)} params, {', '.join(values)})"
