@@ -146,8 +146,9 @@ class Comparison:
                         how += f"; McNemar's p of {each.measure.replace('_', ' ')} {each.p:.3g}"
                 yield f"{place} − 1: {names}: {how}"
             if len(known) < len(own):
+                which = "others" if known else "all"
                 yield (
-                    f"{place} − 1: others are single values; by how much another seed would "
+                    f"{place} − 1: {which} are single values; by how much another seed would "
                     "change them is not known"
                 )
 
