@@ -50,9 +50,9 @@ def measure(
 ) -> dict[str, Score]:
     """Measure an architecture on several freshly initialised networks.
 
-    Circle and images depend on the seed alone, so all architectures of a run receive the same
-    ones; initial weights depend on the seed, the key and the repeat. Global torch state has no
-    influence (see :mod:`proxies.features`). Only one thread measures at a time.
+    Images depend on the seed alone, circles on the seed and the repeat, so all architectures of a
+    run receive the same ones; initial weights depend on the seed, the key and the repeat. Global
+    torch state has no influence (see :mod:`proxies.features`). Only one thread measures at a time.
 
     Args:
         build: Returns a network, initialised anew from torch's generator at each call.

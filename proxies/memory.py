@@ -19,12 +19,13 @@ _first_choice: dict[Hashable, int] = {}
 
 
 def first_that_fits(
-    attempt: Callable[[int], Tensor], choices: Sequence[int], *, key: Hashable
+    attempt: Callable[[int], Tensor], choices: Sequence[int], *, key: tuple[Hashable, ...]
 ) -> Tensor:
     """Result of the first choice that does not run out of memory.
 
     Choices go from the fastest, which needs the most memory, to the leanest, whose error is
-    raised. Those that ran out of memory are skipped the next time, for the same ``key``.
+    raised. Those that ran out of memory are skipped the next time, for the same ``key``, which
+    begins with the name of what is computed.
     """
     for index in range(_first_choice.get(key, 0), len(choices)):
         try:
@@ -33,13 +34,15 @@ def first_that_fits(
             if not out_of_memory(error) or index == len(choices) - 1:
                 raise
         _first_choice[key] = index + 1
-        log.warning("out of memory: from now on %s in smaller pieces", key)
+        log.warning("out of memory: from now on %s in smaller pieces", key[0])
         if torch.accelerator.is_available():
             torch.accelerator.empty_cache()  # a smaller attempt finds unfragmented memory
     raise ValueError("no choice to attempt; give at least one")
 
 
-def in_chunks(function: Callable[[slice], Tensor], size: int, *, key: Hashable) -> Tensor:
+def in_chunks(
+    function: Callable[[slice], Tensor], size: int, *, key: tuple[Hashable, ...]
+) -> Tensor:
     """Concatenate ``function(rows)`` over ``size`` rows; halve the chunks when memory runs out."""
 
     def attempt(chunk: int) -> Tensor:

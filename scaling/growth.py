@@ -404,12 +404,12 @@ class _Growth:
         self.progress(GrowthEvent(step, measured, candidates, chosen, done, seconds, fresh))
 
     def _shortfall(self) -> str:
-        last, tolerance = self._last.cost, f"{self.stop_within * 100:.3g}%"
+        last = self._last.cost
+        tolerance, gap = (f"{x * 100:.3g}%" for x in (self.stop_within, self.budget.gap(last)))
         of = " of the rule" if self.steps[-1].kind == "rule" else ""
         return (
             f"no larger model{of} is within {tolerance} of {self.budget} and can be built: the "
-            f"last has {self.budget.of(last):,} {UNIT_NAMES[self.budget.unit]}, "
-            f"{self.budget.gap(last):.1%} below"
+            f"last has {self.budget.of(last):,} {UNIT_NAMES[self.budget.unit]}, {gap} below"
         )
 
 

@@ -18,7 +18,7 @@ from asvit.cli.options import (
     json_option,
     parameters,
 )
-from asvit.core.console import console, number, table
+from asvit.core.console import console, number, quantity, table
 from asvit.core.display import say
 from asvit.core.latency_settings import command_setting
 from asvit.core.programs import file_command
@@ -143,7 +143,7 @@ def command(
         screen.print(_parts_table(text, rows, totals[text]))
         if times:
             screen.print(_latency_line(times[text]), soft_wrap=True)
-    others = f", {channels} channels" if channels != _COLOURS else ""
+    others = f", {quantity(channels, 'channel')}" if channels != _COLOURS else ""
     screen.print(f"multiply-adds, batch 1, {side} px{others}, {classes} classes")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 Title = str | Callable[[], str]
 
 _LINES = 20  # for the whole work: one for every 5 %
-_LINE_SECONDS = 60.0  # longest time between two lines
-_FRAME_SECONDS = 0.25  # shortest time between two frames in a notebook
+_EVERY_FRAME = 0.25  # seconds, in a notebook
+_EVERY_SECONDS = 60.0  # longest time without one
+_WITHOUT_CURSOR = ("dumb", "unknown")  # terminals, such as a shell in Emacs; rich has no bar there
 
 _bars: list[Console] = []  # of the bar that is on the screen, if there is one
 
@@ -39,7 +41,10 @@ def say(line: str) -> None:
     if _bars:
         _bars[-1].print(line, soft_wrap=True)  # whole, so that paths and commands can be copied
     else:
-        click.echo(line, err=True)
+        try:
+            click.echo(line, err=True)
+        except BrokenPipeError:  # its reader has left, which is no reason to end the work
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 @contextmanager
@@ -53,7 +58,7 @@ def progress_display(title: Title, *, quiet: bool = False) -> Iterator[Tell]:
         yield ignore
     elif in_notebook():
         yield NotebookBar(title)
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in _WITHOUT_CURSOR:
         with _bar(title) as tell:
             yield tell
     else:

@@ -199,7 +199,8 @@ def model_card(exported: Exported) -> str:
     licence = json.dumps(exported.licence or "unknown")
     front = _FRONT.format(licence=licence) if exported.form.name == "timm" else ""
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
-    return f"{front}# {exported.out.stem}\n\n{body}\n"
+    name = exported.out.stem if exported.form.suffix else exported.out.name  # of a folder
+    return f"{front}# {name}\n\n{body}\n"
 
 
 def _pixels(content: WeightsFile) -> str:

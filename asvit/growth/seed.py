@@ -29,7 +29,7 @@ class GrowthSeed:
 
     def __init__(self, settings: ScaleSettings) -> None:
         self.space, self._seed = find_growable(settings.architecture)
-        expansions = self._expansions() if settings.grows_expansions else ()
+        expansions = self._expansions(settings) if settings.grows_expansions else ()
         self.start = shape_of(self._seed.depths, self._seed.width, expansions)
         #: What widths are multiples of; architectures of other packages may not say.
         self.width_step: int = getattr(self._seed, "width_step", 1)
@@ -81,11 +81,12 @@ class GrowthSeed:
         """Channels of the images that are measured on."""
         return channel_count(self._settings.data)
 
-    def _expansions(self) -> tuple[int, ...]:
+    def _expansions(self, s: ScaleSettings) -> tuple[int, ...]:
         if not isinstance(self._seed, Genotype):
+            asking = f"rule={s.rule!r}" if s.by_hand else f"grow={s.grow!r}"
             raise ValueError(
                 f"architectures of space {self.space.name!r} have no expansions of their stages "
-                "to grow; leave out expansions"
+                f"to grow; leave out {asking}"
             )
         return self._seed.expansions
 

@@ -12,8 +12,8 @@ from asvit.core.run_files import METRICS_JSONL, PREDICTIONS
 from asvit.core.summary import Cell, Photo, Table
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, LONGEST, figure, legend, series_styles
-from asvit.report.training import MOST_CLASSES, confused, draw_confusion, title_with
-from asvit.training.metrics import Confusion, Mistake, read_metrics, read_predictions
+from asvit.report.training import MOST_CLASSES, confused, confusion_picture, title_with
+from asvit.training.metrics import Mistake, read_metrics, read_predictions
 from proxies.text import one_line
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class CurveRow:
 
 
 def pictures(result: DesignResult) -> list[Picture]:
-    """The pictures of a design; a confusion matrix only of at most ``MOST_CLASSES`` classes."""
+    """The pictures of a design."""
     curves, tested = curve_rows(result), read_predictions(result.folder / PREDICTIONS)
     race = list(result.race)
     judged = "Accuracy" if result.balance == "none" else "Balanced accuracy"
@@ -60,18 +60,7 @@ def pictures(result: DesignResult) -> list[Picture]:
                 (curves, CurveRow),
             )
         )
-    if tested is not None and len(tested.classes) <= MOST_CLASSES:
-        figures.append(
-            Picture(
-                "confusion",
-                "Confusion matrix",
-                "Test pictures of each class (row) by the class that the network takes them for "
-                "(column); the stronger, the larger its share of the row.",
-                lambda: draw_confusion(tested),
-                (tested.confusion, Confusion),
-            )
-        )
-    return figures
+    return [*figures, *confusion_picture(tested, "Test pictures")]
 
 
 def curve_rows(result: DesignResult) -> list[CurveRow]:

@@ -10,7 +10,7 @@ from asvit.evaluation.result import CalibrationRow, EvaluationResult
 from asvit.evaluation.tables import class_table
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure
-from asvit.report.training import MOST_CLASSES, draw_confusion
+from asvit.report.training import confusion_picture
 from asvit.report.training import details as mistakes
 from asvit.training.metrics import Confusion, Predictions
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def pictures(result: EvaluationResult) -> list[Picture]:
-    """The pictures of a test; a confusion matrix only of at most ``MOST_CLASSES`` classes."""
-    rows, confusion = result.calibration, list(_confusions(result))
-    figures = [
+    """The pictures of a test."""
+    rows, confusion = result.calibration, tuple(_confusions(result))
+    return [
         Picture(
             "calibration",
             "Reliability diagram",
@@ -30,21 +30,9 @@ def pictures(result: EvaluationResult) -> list[Picture]:
             "the pictures.",
             lambda: draw_calibration(rows),
             (rows, CalibrationRow),
-        )
+        ),
+        *confusion_picture(Predictions(tuple(result.classes), confusion, ()), "Pictures"),
     ]
-    if len(result.classes) <= MOST_CLASSES:
-        whole = Predictions(tuple(result.classes), tuple(confusion), ())
-        figures.append(
-            Picture(
-                "confusion",
-                "Confusion matrix",
-                "Pictures of each class (row) by the class that the network takes them for "
-                "(column); the stronger, the larger its share of the row.",
-                lambda: draw_confusion(whole),
-                (confusion, Confusion),
-            )
-        )
-    return figures
 
 
 def draw_calibration(rows: Sequence[CalibrationRow]) -> Figure:

@@ -112,7 +112,7 @@ def _figure(picture: Picture) -> str:
 def folded(details: Table) -> str:
     """The section of a long table, which is folded."""
     every, rows = len(details.rows), details.rows[-MOST_ROWS:]
-    words = f"{every:,} row{'' if every == 1 else 's'}"
+    words = console.quantity(every, "row")
     if every > len(rows):
         words = f"The last {len(rows):,} of {words}; result.json or a CSV file has all"
     state = " open" if every <= OPEN_ROWS else ""

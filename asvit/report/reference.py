@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, dots, figure, note
+from asvit.report.style import COLOUR, dots, figure, note, whole
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def draw_spread(rows: Sequence[BuiltRow]) -> Figure:
         bins = min(40, max(5, round(1.5 * math.sqrt(len(means)))))
         axes.hist(means, bins=bins, color=COLOUR["first"])
         axes.set(xlabel="mean accuracy (%)", ylabel="architectures")
+        whole(axes.yaxis)
     else:
         note(axes, "no architecture without a failed training")
     return fig

@@ -20,7 +20,7 @@ from asvit.report.style import COLOUR, label
 from scaling import Row
 from scaling.ranking import Directions
 
-WIDTH_ALONE = 0  # the "stage" of a candidate that only grew in width
+NO_STAGE = 0  # of a candidate without more blocks
 MOST_CLOUDS = 12  # steps whose candidates are shown
 
 
@@ -35,6 +35,7 @@ def pictures(result: ScaleResult) -> list[Picture]:
     some = f" {MOST_CLOUDS} of {steps} steps, evenly spaced; clouds.csv has all."
     some = some if steps > MOST_CLOUDS else ""
     lines = "" if result.settings.timed else "; dashed lines are budgets"
+    as_deep = "no more blocks" if result.settings.grows_expansions else "width alone"
     return [
         Picture(
             "growth",
@@ -66,7 +67,7 @@ def pictures(result: ScaleResult) -> list[Picture]:
             "Candidates",
             "What each step chose from: colour and shape tell the stage with one more block, a "
             f"larger point is wider. {_ways(better)}{some}",
-            lambda: draw_clouds(clouds, (*ranking, "", "")),
+            lambda: draw_clouds(clouds, (*ranking, "", ""), as_deep=as_deep),
             (clouds, CloudRow),
             wide=True,
         ),
@@ -201,9 +202,9 @@ def cloud_rows(
 
 
 def _deepened(before: Sequence[int], after: Sequence[int]) -> int:
-    """The stage with more blocks than before, counted from 1; ``WIDTH_ALONE`` for none."""
+    """The stage with more blocks than before, counted from 1; ``NO_STAGE`` for none."""
     more = (stage for stage, (a, b) in enumerate(zip(before, after, strict=True), 1) if b > a)
-    return next(more, WIDTH_ALONE)
+    return next(more, NO_STAGE)
 
 
 def draw_growth(rows: Sequence[StageRow]) -> Figure:
@@ -274,10 +275,13 @@ def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
     return style.draw_series(rows, draw, each=2.1)
 
 
-def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
+def draw_clouds(
+    rows: Sequence[CloudRow], measures: Sequence[str], *, as_deep: str = "width alone"
+) -> Figure:
     """The candidates of each step in the plane of two measures: a panel a step.
 
-    ``measures`` are those of the x and the y axis.
+    ``measures`` are those of the x and the y axis, ``as_deep`` what candidates without more blocks
+    are called.
     """
     steps = {step: list(group) for step, group in groupby(rows, key=lambda row: row.step)}
     if not steps:
@@ -287,7 +291,7 @@ def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
     handles_by_name: dict[str, Artist] = {}
     for axes, step in zip(style.panels(fig, len(selected), columns=4), selected, strict=True):
         axes.set_title(f"step {step}")
-        _cloud(axes, steps[step])
+        _cloud(axes, steps[step], as_deep)
         handles, texts = axes.get_legend_handles_labels()
         handles_by_name |= dict(zip(texts, handles, strict=True))
     fig.supxlabel(style.label(measures[0]), fontsize=style.SMALL, color=COLOUR["muted"])
@@ -304,13 +308,13 @@ def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
     return fig
 
 
-def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
+def _cloud(axes: Axes, rows: Sequence[CloudRow], as_deep: str) -> None:
     """Candidates of one step: colour for the deepened stage, size for the width."""
     styles = style.series_styles()
     widths = sorted({row.width for row in rows})
     for stage in sorted({row.stage for row in rows}):
         own = [row for row in rows if row.stage == stage]
-        alone = stage == WIDTH_ALONE
+        alone = stage == NO_STAGE
         colour, _, mark = styles[(stage - 1) % len(styles)]
         style.dots(
             axes,
@@ -320,7 +324,7 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
             color=COLOUR["muted"] if alone else colour,
             marker="x" if alone else mark,
             linewidths=1 if alone else 0,
-            label="width alone" if alone else f"one more in stage {stage}",
+            label=as_deep if alone else f"one more in stage {stage}",
         )
     axes.scatter(
         *style.pairs([row for row in rows if row.chosen], "x", "y"),

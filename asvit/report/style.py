@@ -266,4 +266,4 @@ def left_out(most: int, every: int, noun: str, others: str) -> str:
     """For a caption: that a figure shows ``most`` of ``every``; empty if it shows all."""
     if every <= most:
         return ""
-    return f"{most} of {every} {noun}, evenly spaced, and {others}; trials.csv has all."
+    return f"{most:,} of {every:,} {noun}, evenly spaced, and {others}; trials.csv has all."

@@ -36,7 +36,7 @@ _PACE = {"learning rate": ("", "learning_rate"), "images a second": ("", "images
 
 
 def pictures(result: TrainResult) -> list[Picture]:
-    """The pictures of a training; a confusion matrix only of at most ``MOST_CLASSES`` classes."""
+    """The pictures of a training."""
     rows, predictions = result.history, read_predictions(result.folder / PREDICTIONS)
     curves = {**_CURVES, **(_BALANCED if rows[-1].balanced is not None else {})}
     figures = [
@@ -58,17 +58,7 @@ def pictures(result: TrainResult) -> list[Picture]:
             (rows, EpochRow),
         ),
     ]
-    if predictions is not None and len(predictions.classes) <= MOST_CLASSES:
-        matrix = Picture(
-            "confusion",
-            "Confusion matrix",
-            "Validation images of each class (row) by the class that the trained network takes "
-            "them for (column); the stronger, the larger its share of the row.",
-            lambda: draw_confusion(predictions),
-            (predictions.confusion, Confusion),
-        )
-        figures.append(matrix)
-    return figures
+    return [*figures, *confusion_picture(predictions, "Validation images")]
 
 
 def draw_epochs(rows: Sequence[Any], panel_fields: Mapping[str, Sequence[str]]) -> Figure:
@@ -93,6 +83,22 @@ def draw_epochs(rows: Sequence[Any], panel_fields: Mapping[str, Sequence[str]]) 
     whole(grid[-1].xaxis)
     legend(fig)
     return fig
+
+
+def confusion_picture(predictions: Predictions | None, images: str) -> list[Picture]:
+    """The confusion matrix of these images; none of more than ``MOST_CLASSES`` classes."""
+    if predictions is None or len(predictions.classes) > MOST_CLASSES:
+        return []
+    caption = (
+        f"{images} of each class (row) by the class that the network takes them for (column); the "
+        "stronger, the larger its share of the row."
+    )
+    rows = predictions.confusion, Confusion
+    return [
+        Picture(
+            "confusion", "Confusion matrix", caption, lambda: draw_confusion(predictions), rows
+        )
+    ]
 
 
 def draw_confusion(predictions: Predictions) -> Figure:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.codec import to_json
-from asvit.core.console import number
+from asvit.core.console import number, quantity
 from asvit.core.results import NO_FOLDER, Result, data_frames
 from asvit.core.run_files import RESULT
 from asvit.core.settings import Settings
@@ -112,7 +112,8 @@ class Comparison:
         if rows:
             yield Table(["", *numbers, *columns], rows, "Results")
         same = len(self.results) - len(shown)
-        yield f"{same} more results are the same; intervals are of 95 % unless they say otherwise"
+        equal = f"{quantity(same, 'more result')} {'is' if same == 1 else 'are'} the same"
+        yield f"{equal}; intervals are of 95 % unless they say otherwise"
         yield from self._notes()
 
     def _difference(self, name: str, place: int) -> Cell:
@@ -147,8 +148,9 @@ class Comparison:
                 ]
                 yield f"{place} − 1: {names}: {'; '.join([how, *tests])}"
             if len(known) < len(own):
+                which = "others" if known else "all"
                 yield (
-                    f"{place} − 1: others are single values; by how much another seed would "
+                    f"{place} − 1: {which} are single values; by how much another seed would "
                     "change them is not known"
                 )
 

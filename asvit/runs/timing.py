@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from asvit.core.codec import from_json
+from asvit.core.console import quantity
 from asvit.core.processes import call
 from asvit.core.programs import file_command
 from asvit.export.formats import FORMATS
@@ -271,8 +272,7 @@ def devices() -> list[dict[str, object]]:
     """The devices that torch can use here: name, description, and runtimes available on it."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     count = torch.accelerator.device_count() if accelerator else 0
-    cores = torch.get_num_threads()
-    threads = f", {cores} thread{'s' * (cores > 1)}"
+    threads = f", {quantity(torch.get_num_threads(), 'thread')}"
     usable = [torch.device("cpu"), *(torch.device(f"{accelerator}:{i}") for i in range(count))]
     return [
         {

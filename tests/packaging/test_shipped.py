@@ -3,6 +3,7 @@
 import ast
 import configparser
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -84,6 +85,16 @@ def test_what_is_optional_is_imported_late() -> None:
     assert early == set()
     assert "asvit.export.writers" in loaded
     assert "asvit.export.preprocessing" not in loaded  # imports ONNX
+
+
+def test_the_check_of_lowest_versions_has_each_of_them_as_a_constraint() -> None:
+    config = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    script = (ROOT / ".ci" / "lowest").read_text(encoding="utf-8")
+    (program,) = re.findall(r"sed -nE '(.*)' setup\.cfg", script)
+    command = ["sed", "-nE", program, str(ROOT / "setup.cfg")]
+    bounds = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lowest = re.findall(r"^ +([\w-]+)(?:\[\w+\])? >= ([\d.]+)", config, re.MULTILINE)
+    assert bounds.splitlines() == [f"{name}=={bound}.*" for name, bound in lowest]
 
 
 DOCS = ROOT / "docs"

@@ -72,7 +72,7 @@ def test_out_of_memory_halves_the_points(
     for _ in range(2):
         torch.testing.assert_close(curve_speed(model, circle), expected)
     assert len(caplog.records) == 2  # 7 at a time, 4 at a time; the second network starts with 2
-    assert "from now on ('the feature curve', 7," in caplog.text
+    assert "from now on the feature curve in smaller pieces" in caplog.text
 
 
 def test_tokens_are_what_is_pooled() -> None:

@@ -34,7 +34,7 @@ def test_chunks_cover_every_row_once(size: int, room: int) -> None:
             raise MemoryError
         return part
 
-    assert in_chunks(rows_of, size, key="rows").tolist() == list(range(size))
+    assert in_chunks(rows_of, size, key=("rows",)).tolist() == list(range(size))
 
 
 def test_what_ran_out_is_not_tried_again() -> None:
@@ -47,9 +47,9 @@ def test_what_ran_out_is_not_tried_again() -> None:
         return torch.tensor(choice)
 
     for _ in range(2):
-        assert first_that_fits(attempt, [4, 3, 2, 1], key="same") == 2
+        assert first_that_fits(attempt, [4, 3, 2, 1], key=("same",)) == 2
     assert tried == [4, 3, 2, 2]
-    assert first_that_fits(attempt, [4, 1], key="other") == 1
+    assert first_that_fits(attempt, [4, 1], key=("other",)) == 1
 
 
 @pytest.mark.parametrize("error", [MemoryError("no"), RuntimeError("shape"), ValueError("no")])
@@ -58,7 +58,7 @@ def test_the_leanest_choice_and_other_errors_fail(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error)):
-        first_that_fits(attempt, [1], key="failing")
+        first_that_fits(attempt, [1], key=("failing",))
 
 
 @pytest.mark.parametrize(("measure", "most"), [(ntk_matrix, 4), (jacobian_covariance, 2)])

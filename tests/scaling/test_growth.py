@@ -172,7 +172,7 @@ def test_every_step_follows_the_rule(budget: str, salt: int, multiple: int) -> N
     assert [s.kind for s in found.steps].count("land") <= 1
     gap = limit.gap(found.steps[-1].chosen.cost)
     assert found.reached == (0 <= gap <= 0.02)
-    assert found.reached or f"{gap:.1%} below" in found.reason
+    assert found.reached or f"{gap * 100:.3g}% below" in found.reason
 
 
 def test_it_measures_at_a_quarter_and_counts_at_full_width() -> None:
@@ -278,6 +278,16 @@ def test_an_end_that_cannot_be_reached_says_so() -> None:
     assert not found.reached
     assert found.reason.startswith("no larger model is within 2% of 88M and can be built")
     assert max(found.steps[-1].chosen.depths) <= 3
+
+
+def test_an_end_just_outside_the_tolerance_has_digits_that_show_it() -> None:
+    def narrow(depths: tuple[int, ...], width: int) -> Cost:
+        if width > 34:
+            raise ValueError("no such model")
+        return Cost(1000 * width, 50_000 * width)
+
+    found = grown("34.704K", cost=narrow)
+    assert found.reason.endswith("the last has 34,000 parameters, 2.03% below")
 
 
 def test_progress_tells_of_every_candidate_and_step() -> None:

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
-from asvit.core.console import number, short
+from asvit.core.console import count, number, short
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, image_progress
 from asvit.core.run_files import CANDIDATES, RESULT, SERIES
@@ -269,7 +269,7 @@ def _progress(event: GrowthEvent, last: Sequence[Step]) -> Progress:
 def _model(step: Step) -> str:
     """The model that a step ended in, in a few words."""
     chosen = step.chosen
-    depths = ",".join(map(str, chosen.depths))
+    sizes = {"depths": chosen.depths, "width": [chosen.width], "expansions": chosen.expansions}
+    shape = " ".join(f"{name} {','.join(map(str, of))}" for name, of in sizes.items() if of)
     values = (f"{short(name)} {number(score.value)}" for name, score in chosen.scores.items())
-    size = f"{chosen.cost.params / 1e6:.2f}M params"
-    return f"depths {depths} width {chosen.width} ({size}, {', '.join(values)})"
+    return f"{shape} ({count(chosen.cost.params)} params, {', '.join(values)})"

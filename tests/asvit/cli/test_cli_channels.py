@@ -33,6 +33,8 @@ def test_cost_counts_channels(five: Path) -> None:
     shown = run("cost", ARCH, "--image-size", 32, "--channels", 5, "--classes", 2)
     assert f"{expected.params:,}" in shown.stdout
     assert "32 px, 5 channels, 2 classes" in shown.stdout
+    grey = run("cost", ARCH, "--image-size", 32, "--channels", 1)
+    assert "32 px, 1 channel, 1000 classes" in grey.stdout
     for wrong in (0, 65):
         refused = run("cost", ARCH, "--channels", wrong)
         assert (refused.exit_code, refused.stdout) == (2, "")

@@ -1,6 +1,7 @@
 """``asvit scale`` and its progress, on small settings."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,15 @@ def event(**changes: Any) -> GrowthEvent:
 
 
 def test_the_state_of_a_step_in_words() -> None:
-    words = "depths 1,2,1,1 width 35 (2.50M params, L^E 0.25, kappa 1.5)"
+    words = "depths 1,2,1,1 width 35 (2.5M params, L^E 0.25, kappa 1.5)"
     assert progress_of(event(), [STEP]).state == words
     going_on = progress_of(event(chosen=None, measured=3), [STEP])
     assert going_on.state == f"candidate 3/16  after {words}"
+    small = replace(STEP, chosen=replace(STEP.chosen, cost=Cost(57_380, 107_300)))
+    assert "(57.4K params," in progress_of(event(chosen=small), [small]).state
+    expanded = replace(STEP, chosen=replace(STEP.chosen, expansions=(2, 3, 4, 6)))
+    told = progress_of(event(chosen=expanded), [expanded]).state
+    assert told == words.replace("width 35", "width 35 expansions 2,3,4,6")
 
 
 def test_the_time_left_is_a_geometric_series() -> None:

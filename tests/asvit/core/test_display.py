@@ -129,6 +129,27 @@ def test_images_that_must_be_made_are_one_line(capsys: pytest.CaptureFixture[str
     assert told(capsys, Progress("image", 16, 16)) == []  # kept ones, read at once
 
 
+@pytest.mark.parametrize("kind", ["dumb", "Unknown"])
+def test_a_terminal_without_a_cursor_has_lines(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with progress_display("growing it") as tell:
+        tell(Progress("step", 3, 4, seconds=3.0, state="width 35"))
+    assert terminal.getvalue().splitlines() == [
+        "growing it", "step 3/4  1 s each  ETA 0:01  width 35",
+    ]  # fmt: skip
+
+
+def test_work_goes_on_when_the_reader_of_its_lines_has_left() -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    code = "from asvit.core.display import say; say('one'); say('two'); print('done')"
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=writes, check=False)
+    os.close(writes)
+    assert (ended.returncode, ended.stdout) == (0, b"done\n")
+
+
 def test_another_unit_begins_anew(capsys: pytest.CaptureFixture[str]) -> None:
     lines = told(capsys, *steps(2), *steps(2, "row"))
     assert [line.split("  ")[0] for line in lines[1:]] == [

@@ -104,7 +104,8 @@ def test_limits_and_licence_are_on_the_card(exported: Exported) -> None:
     section = card.split("## Limits and what was measured\n\n")[1].split("\n\n")[0]
     assert section == "* limits: at most 5 ms\n* by hand: 61.0 % \\[50.1, 70.2\\]"
     assert "* licence: apache-2.0" in card
-    unnamed = model_card(replace(exported, form=FORMATS["timm"]))
+    unnamed = model_card(replace(exported, form=FORMATS["timm"], out=Path("pets.v2")))
+    assert "\n# pets.v2\n" in unnamed  # a folder's name has no ending
     assert 'license: "unknown"' in unnamed
     assert "* licence: not recorded" in unnamed
     assert "## Limits" not in unnamed

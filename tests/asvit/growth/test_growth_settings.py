@@ -56,3 +56,10 @@ def test_what_a_growth_would_ignore_is_refused_where_it_is_not_stored(
         settings.check_used()
     with pytest.raises(WrongOption, match=re.escape(message)):
         ScaleRun.make(architecture=SEED, **given_).check()
+
+
+@pytest.mark.parametrize(("name", "value"), [("grow", "depth,width,expansion"), ("rule", "shape")])
+def test_what_would_grow_expansions_is_named_where_there_are_none(name: str, value: str) -> None:
+    run = ScaleRun.make(architecture="shift:1,1,1,1|2|12|1|48", **{name: value})
+    with pytest.raises(ValueError, match=f"leave out {name}='{value}'"):
+        run.check()

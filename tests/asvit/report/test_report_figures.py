@@ -35,6 +35,7 @@ from asvit.report.style import (
     COLOUR,
     LONGEST,
     label,
+    left_out,
     levels,
     log_scale,
     series_styles,
@@ -287,6 +288,17 @@ def test_without_rows_a_figure_says_why(name: str) -> None:
     (axes,) = DRAWINGS[name](slice(0)).axes
     assert axes.texts[0].get_text()
     assert not axes.axison
+
+
+def test_captions_of_thinned_figures_have_numbers_as_tables_do() -> None:
+    caption = left_out(2000, 12345, "paths", "the winner")
+    assert caption.startswith("2,000 of 12,345 paths, evenly spaced")
+
+
+def test_architectures_are_counted_in_whole_numbers() -> None:
+    (axes,) = reference.draw_spread(BUILT[:3]).axes
+    ticks = axes.yaxis.get_major_locator()()
+    assert [tick for tick in ticks if tick % 1] == []
 
 
 def test_entropy_marks_the_uniform_policy() -> None:

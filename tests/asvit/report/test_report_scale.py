@@ -137,6 +137,19 @@ def test_clouds_of_many_steps_show_the_first_and_the_last() -> None:
     assert len([title for title in titles if title]) == draw.MOST_CLOUDS
 
 
+@pytest.mark.parametrize(
+    ("grow", "words"),
+    [("depth,width", "width alone"), ("depth,width,expansion", "no more blocks")],
+)
+def test_candidates_without_more_blocks_say_what_grew(
+    result: ScaleResult, grow: str, words: str
+) -> None:
+    settings = ScaleSettings(SEED, budgets="3M,5M", grow=grow)
+    *_, clouds = draw.pictures(replace(result, settings=settings))
+    told = {text for text in ("width alone", "no more blocks") if text in clouds.svg}
+    assert told == {words}
+
+
 def test_steps_without_a_cloud_are_told(result: ScaleResult) -> None:
     series = [row(step, (1 + step, 1, 1, 1), 32 + step) for step in range(40)]
     for rows, told in ((series, True), (series[:3], False)):

@@ -18,6 +18,7 @@ from asvit.core.results import NO_FOLDER, Result
 from asvit.core.summary import Estimate, Table
 from asvit.designs.result import DesignResult
 from asvit.evaluation.result import EvaluationResult
+from asvit.growth.result import ScaleResult
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.intervals import (
     balanced_accuracy,
@@ -71,6 +72,17 @@ def test_columns_of_one_name_have_their_own_cells() -> None:
             screen.print(lines)
         text: str = screen.file.getvalue()
         assert all(number in text for number in ("51", "12", "23", "74"))
+
+
+def test_single_values_are_others_only_beside_some_with_intervals(tmp_path: Path) -> None:
+    folders = (tmp_path / "first", tmp_path / "second")
+    runs = [stored(ScaleResult, folder, reliability=None) for folder in folders]
+    assert "2 − 1: all are single values; by how much" in shown(compare(*runs))
+
+
+def test_one_equal_result_is_no_plural() -> None:
+    found = Comparison(runs=[], settings={}, results={"epochs": (3, 3)}, differences=[])
+    assert "1 more result is the same;" in shown(found)
 
 
 @each
