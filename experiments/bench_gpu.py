@@ -51,7 +51,7 @@ from scaling.growth import DEFAULT_MEASURES
 
 PARTS = ("search", "scale", "ratios", "waits")
 MORE = ("design", "short", "training", "models")  # of --all
-PRINTED = ("waits", "models")  # not in the page's table: for developers, and in one written by hand
+PRINTED = ("waits", "models")  # and not on the page, which has the models by hand
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 AIMS = {"search": 60.0, "scale": 180.0}  # seconds, on an H200
 SHORT = Recipe(steps=200)  # of images of 32 px
