@@ -3,7 +3,7 @@
 Run from a checkout: ``python -m experiments.command_tables``. A table stands below a line
 ``<!-- options of search -->``, whose words are those of the command. Options that are the same in
 several commands are in one table, below ``<!-- options of several commands -->``; the others name
-them.
+them, as the second command of a group names those of the first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMMANDS = (
     *("transfer detect", "transfer segment", "supernet train", "supernet evolve"),
     *("export", "predict", "test", "compare", "maps", "cost", "score"),
 )
-LEAST = 4  # commands that share an option
+LEAST = 3  # commands that share an option
 
 Row = tuple[str, str, str]  # names, default, meaning
 
@@ -40,10 +40,16 @@ def table(words: str) -> str:
     Raises:
         ValueError: If there is no such command.
     """
-    common = shared()
-    rows = common if words == SEVERAL else [row for row in _rows(words) if row not in common]
-    if words != SEVERAL and (names := [row[0] for row in _rows(words) if row in common]):
-        rows = [*rows, (", ".join(names), "", "[as elsewhere](#options-of-several-commands)")]
+    rows = shared()
+    if words != SEVERAL:
+        first = next((name for name in COMMANDS if name.split()[0] == words.split()[0]), words)
+        own, beside = _rows(words), _rows(first) if first != words else []
+        known = {f"as of `asvit {first}`": [row for row in beside if row not in rows]}
+        known["[as elsewhere](#options-of-several-commands)"] = rows
+        rows = [row for row in own if row not in [*beside, *rows]]
+        for where, there in known.items():
+            if names := [row[0] for row in own if row in there]:
+                rows.append((", ".join(names), "", where))
     lines = ["| option | default | meaning |", "|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines) + "\n"
@@ -51,9 +57,10 @@ def table(words: str) -> str:
 
 @cache
 def shared() -> list[Row]:
-    """The options that are the same in several commands."""
+    """The options that are the same in several commands; of those of one name, the most common."""
     count = Counter(row for words in COMMANDS for row in _rows(words))
-    return [row for row, commands in count.items() if commands >= LEAST]
+    most = {row[0]: row for row, _ in reversed(count.most_common())}
+    return [row for row in count if count[row] >= LEAST and row == most[row[0]]]
 
 
 def _rows(words: str) -> list[Row]:

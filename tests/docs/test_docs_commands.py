@@ -35,6 +35,15 @@ def test_a_table_is_replaced_and_nothing_else() -> None:
         table("supernet fly")
 
 
+def test_options_that_are_the_same_are_described_once() -> None:
+    names = [line.split(" | ")[0] for line in table(SEVERAL).splitlines()[2:]]
+    assert len(names) == len(set(names))
+    segment = table("transfer segment")
+    assert "`--windows` |  | as of `asvit transfer detect` |" in segment
+    assert "\n| `--windows` |" not in segment
+    assert "\n| `--windows` |" in table("transfer detect")
+
+
 TYPED = {
     re.sub(r"\s+#.*", "", line)
     for page in ("README.md", "docs/commands.md")
