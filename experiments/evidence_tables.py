@@ -109,7 +109,6 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "pretraining": study_pretraining.table,
     **study_mended.TABLES,
     "ranks": measure_ranks.short,
-    "measures": partial(predictor_table.table, "measure"),
     "measures, all": measure_ranks.everything,
     "predictor": partial(predictor_table.table, "count"),
     "designs": _designs,

@@ -21,6 +21,7 @@ from experiments import (
     compare_psvit,
     compare_rules,
     evidence_tables,
+    predictor_table,
     study_designs,
     study_kernels,
     study_mended,
@@ -187,6 +188,13 @@ def test_words_about_designs_quote_what_the_rows_give() -> None:
         *(("resnet-parts", "drawn-300"), ("resnet-parts", "textures"), ("shiftvit", "all")),
     ):
         assert cells[other][pictures].strip("*") in page
+
+
+def test_words_about_predictors_quote_what_leads_and_trails_measures() -> None:
+    shown = r"[+−][\d.]+ \(([+−])[\d.]+ to \1[\d.]+\)"  # the interval is on one side of zero
+    cells = [one[0] for one in re.finditer(shown, predictor_table.table("measure"))]
+    assert len(cells) == 4
+    assert [cell for cell in cells if cell not in said("predictor")] == []
 
 
 def test_words_about_mended_networks_follow_from_the_rows() -> None:
