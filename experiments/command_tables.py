@@ -1,9 +1,8 @@
 """Writes the option tables of docs/commands.md from the commands themselves.
 
 Run from a checkout: ``python -m experiments.command_tables``. A table stands below a line
-``<!-- options of search -->``, whose words are those of the command. Options that are the same in
-several commands are in one table, below ``<!-- options of several commands -->``; the others name
-them, as the second command of a group names those of the first.
+``<!-- options of search -->``, whose words are those of the command. An option is described once:
+below ``<!-- options of several commands -->``, or for the first of two commands that share it.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ def table(words: str) -> str:
     """
     rows = shared()
     if words != SEVERAL:
-        first = next((name for name in COMMANDS if name.split()[0] == words.split()[0]), words)
-        own, beside = _rows(words), _rows(first) if first != words else []
-        known = {f"as of `asvit {first}`": [row for row in beside if row not in rows]}
-        known["[as elsewhere](#options-of-several-commands)"] = rows
-        rows = [row for row in own if row not in [*beside, *rows]]
-        for where, there in known.items():
-            if names := [row[0] for row in own if row in there]:
-                rows.append((", ".join(names), "", where))
+        own = _rows(words)
+        earlier = reversed(COMMANDS[: COMMANDS.index(words)])
+        places = {row: f"as in `asvit {name}`" for name in earlier for row in _rows(name)}
+        places |= dict.fromkeys(rows, "[as elsewhere](#options-of-several-commands)")
+        rows = [row for row in own if row not in places]
+        for place in dict.fromkeys(places.values()):
+            if names := [row[0] for row in own if places.get(row) == place]:
+                rows.append((", ".join(names), "", place))
     lines = ["| option | default | meaning |", "|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines) + "\n"
