@@ -38,7 +38,7 @@ def test_a_table_is_replaced_and_nothing_else() -> None:
 
 def test_options_that_are_the_same_are_described_once() -> None:
     rows = [line for words in (SEVERAL, *TABLES) for line in table(words).splitlines()[2:]]
-    described = [row for row in rows if not re.search(r"\|  \| (as of `|\[as elsewhere\])", row)]
+    described = [row for row in rows if not re.search(r"\|  \| (as in `|\[as elsewhere\])", row)]
     assert len(described) == len(set(described)) > 100
     assert "`--windows` |  | as in `asvit transfer detect` |" in table("transfer segment")
 
