@@ -6,6 +6,7 @@ often the host waits for the device while measuring one candidate, and the devic
 ``--all`` also a design in limited time, short trainings with and without a CUDA graph, and
 networks and trainings beside what they are compared with, and writes the table of
 docs/performance.md, anew after each part, so that a run that is ended early keeps what it has.
+Waits and networks are only printed.
 Without a CUDA device it says so and exits successfully.
 """
 
@@ -50,6 +51,7 @@ from scaling.growth import DEFAULT_MEASURES
 
 PARTS = ("search", "scale", "ratios", "waits")
 MORE = ("design", "short", "training", "models")  # of --all
+PRINTED = ("waits", "models")  # and not on the page, which has the models by hand
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 AIMS = {"search": 60.0, "scale": 180.0}  # seconds, on an H200
 SHORT = Recipe(steps=200)  # of images of 32 px
@@ -84,6 +86,7 @@ def main() -> None:
         "models": partial(_models, options, device),
     }
     findings = [Finding("machine", hardware(device))]
+    on_page = [*findings]
     for part in (*PARTS, *MORE) if options.all else options.only.split(","):
         torch.cuda.reset_peak_memory_stats(device)
         with apart_from_garbage():  # as runs measure
@@ -93,8 +96,9 @@ def main() -> None:
         for one in found:
             print(f"  {one.what}: {one.value}", flush=True)
         findings += found
+        on_page += found if part not in PRINTED else []
         if options.all:
-            write(findings, PAGE)
+            write(on_page, PAGE)
     print(table(findings))
 
 

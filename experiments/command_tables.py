@@ -1,9 +1,8 @@
 """Writes the option tables of docs/commands.md from the commands themselves.
 
 Run from a checkout: ``python -m experiments.command_tables``. A table stands below a line
-``<!-- options of search -->``, whose words are those of the command. Options that are the same in
-several commands are in one table, below ``<!-- options of several commands -->``; the others name
-them.
+``<!-- options of search -->``, whose words are those of the command. An option is described once:
+below ``<!-- options of several commands -->``, or for the first of two commands that share it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ COMMANDS = (
     *("transfer detect", "transfer segment", "supernet train", "supernet evolve"),
     *("export", "predict", "test", "compare", "maps", "cost", "score"),
 )
-LEAST = 4  # commands that share an option
+LEAST = 3  # commands that share an option
 
 Row = tuple[str, str, str]  # names, default, meaning
 
@@ -40,10 +39,16 @@ def table(words: str) -> str:
     Raises:
         ValueError: If there is no such command.
     """
-    common = shared()
-    rows = common if words == SEVERAL else [row for row in _rows(words) if row not in common]
-    if words != SEVERAL and (names := [row[0] for row in _rows(words) if row in common]):
-        rows = [*rows, (", ".join(names), "", "[as elsewhere](#options-of-several-commands)")]
+    rows = shared()
+    if words != SEVERAL:
+        own = _rows(words)
+        earlier = reversed(COMMANDS[: COMMANDS.index(words)])
+        places = {row: f"as in `asvit {name}`" for name in earlier for row in _rows(name)}
+        places |= dict.fromkeys(rows, "[as elsewhere](#options-of-several-commands)")
+        rows = [row for row in own if row not in places]
+        for place in dict.fromkeys(places.values()):
+            if names := [row[0] for row in own if places.get(row) == place]:
+                rows.append((", ".join(names), "", place))
     lines = ["| option | default | meaning |", "|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines) + "\n"
@@ -51,9 +56,10 @@ def table(words: str) -> str:
 
 @cache
 def shared() -> list[Row]:
-    """The options that are the same in several commands."""
+    """The options that are the same in several commands; of those of one name, the most common."""
     count = Counter(row for words in COMMANDS for row in _rows(words))
-    return [row for row, commands in count.items() if commands >= LEAST]
+    most = {row[0]: row for row, _ in reversed(count.most_common())}
+    return [row for row in count if count[row] >= LEAST and row == most[row[0]]]
 
 
 def _rows(words: str) -> list[Row]:

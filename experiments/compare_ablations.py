@@ -12,11 +12,11 @@ Run from a checkout: ``python -m experiments.compare_ablations``. Every training
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 from asvit.networks import Network
 from experiments.study import (
     Row,
-    accuracy_cells,
     gain,
     grouped,
     in_a_cell,
@@ -87,20 +87,20 @@ def _network(variant: str) -> Network:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Every variant with its size, and how much better it is than the network itself."""
+    """Every variant with its cost, and how much better it is than the network itself."""
     known = grouped(rows, ["kind"])
     lines: list[tuple[object, ...]] = []
     for group, variants in GROUPS.items():
         for name, network in variants.items():
             if not (own := known.get((f"{group}: {name}",))):
                 continue
-            size = count(network.build(), SIDE)
+            macs = count(network.build(), SIDE).macs
             more = gain(own, known[f"{group}: itself",], pair=["training"])
-            cells = accuracy_cells([row.accuracy for row in own])
+            mean = fmean(row.accuracy for row in own)
             told = "" if name == "itself" else in_a_cell(more)
-            lines.append((group, name, f"{size.params:,}", f"{size.macs:,}", *cells, told))
-    columns = {"network": "l", "variant": "l", "parameters": "r", "multiply-adds": "r"}
-    columns |= {"accuracies": "l", "mean": "r", "points more than itself (95 % interval)": "r"}
+            lines.append((group, name, f"{macs:,}", f"{mean:.1f}", told))
+    columns = {"network": "l", "variant": "l", "multiply-adds": "r", "mean accuracy": "r"}
+    columns |= {"points more than itself (95 % interval)": "r"}
     return markdown(columns, lines)
 
 

@@ -98,15 +98,15 @@ def table() -> str:
     for (model,), own in grouped(STUDY.rows(), ["model"]).items():
         by_trainings = list(grouped(own, ["trainings"]).values())
         inside = [fmean(row.inside for row in rows) for rows in by_trainings]
-        times = [[row.milliseconds for row in rows] for rows in by_trainings]
+        times = [row.milliseconds for row in own]
         lines.append(
             (
                 *(model, *(f"{fmean(row.tau for row in rows):.3f}" for rows in by_trainings)),
                 *("–" if math.isnan(share) else f"{share:.2f}" for share in inside),
-                *(f"{min(each):.0f} to {max(each):.0f}" for each in times),
+                f"{min(times):.0f} to {max(times):.0f}",
             )
         )
-    columns = [f"{what} at {n}" for what in ("τ", "inside", "ms") for n in TRAININGS]
+    columns = [*(f"{what} at {n}" for what in ("τ", "inside") for n in TRAININGS), "ms"]
     return markdown({"model": "l", **dict.fromkeys(columns, "r")}, lines)
 
 

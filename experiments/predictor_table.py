@@ -120,11 +120,10 @@ def table(rival: str) -> str:
             more, low, high = (row[f"{rival}_{part}"] for part in ("difference", "low", "high"))
             mark = "**" if low > 0 else ""
             interval = f"({low:+.2f} to {high:+.2f})"
-            cells += [f"{row['tau']:.2f}", f"{mark}{more:+.2f} {interval}{mark}"]
+            cells.append(f"{row['tau']:.2f}; {mark}{more:+.2f} {interval}{mark}")
         lines.append([cell.replace("-0.", "−0.") for cell in cells])
     columns = {"table, target": "l", f"best {rival}, in hindsight": "l"}
-    for trainings in TRAININGS:
-        columns |= {f"τ after {trainings}": "r", f"after {trainings}, − the {rival}'s": "r"}
+    columns |= {f"τ after {trainings}; − the {rival}'s": "r" for trainings in TRAININGS}
     return markdown(columns, lines)
 
 

@@ -28,8 +28,7 @@ _HEAD = """# The papers' tables and figures
 
 Every table and figure of the four papers, and what came out here. *Not trained* marks what needs
 data or hardware that we do not have; *no number* means as far as we know. Counts are at 224 px
-with 1000 classes, without norms. Tests compare the numbers of `asvit cost`, `list` and
-`correlate`, of `complexity_study` and `search_statistics`, and of commands with `--print`.
+with 1000 classes, without norms. Tests compare the numbers of commands that take seconds.
 """
 
 _FIGURE = """
@@ -39,8 +38,8 @@ _FIGURE = """
 _ABLATIONS = """
 ## Ablations, trained small
 
-Networks of about 1.2 M multiply-adds, fractals of 100 classes at 32 px, {steps:,} steps, {seeds}
-seeds, paired: trainings of a seed see the same batches. Intervals that include zero say nothing.
+Fractals of 100 classes at 32 px, {steps:,} steps, {seeds} seeds, paired: trainings of a seed see
+the same batches. Intervals that include zero say nothing.
 
 {table}
 """

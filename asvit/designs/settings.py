@@ -59,8 +59,8 @@ class DesignSettings(Settings):
     )
     balance: Literal["auto", "none", "weights", "sampling"] = setting(
         "auto",
-        "Of uneven classes: weights in the loss, or sampling equally many pictures of each; "
-        "networks and epochs are then compared by balanced accuracy.",
+        "For uneven classes: weights in the loss, or sampling equally many pictures of each; "
+        "accuracies are then balanced ones.",
         choices=("auto", *BALANCES),
         shown="sampling where the largest class has over 3 times the pictures of the smallest",
     )

@@ -64,7 +64,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     written = "report.html, model.safetensors, model.onnx, predict.py, timm, result.json"
     may_change = ("data",)  # to where the same pictures are
 
-    track: str = track_setting("what the runs of its stages tell")
+    track: str = track_setting("the rows of the runs of its stages")
     workers: Workers | None = None  # of the search; the result does not depend on them
 
     def default_name(self) -> str:

@@ -30,9 +30,8 @@ class MeasuringRun(Run[S, R, J]):
 
     reference: str | Path | ReferenceTable | None = setting(
         None,
-        "Reference table that tells how far the measures can be trusted, by its name (see asvit "
-        "list references) or path: they are correlated with its accuracies in the end. A search "
-        "that trains starts from its trainings.",
+        "Reference table to correlate the measures with, by its name (see asvit list references) "
+        "or path; a search that trains starts from its trainings.",
         metavar="TABLE",
         complete="asvit.reference:REFERENCES",
         repeats=False,

@@ -30,10 +30,10 @@ PROJECT = "asvit"  # of wandb, and experiment of MLflow, unless the environment 
 
 
 def track_setting(what: str) -> Any:
-    """The field of ``--track``; ``what`` says which values are told."""
+    """The field of ``--track``; ``what`` says which values are sent."""
     return setting(
         "",
-        f"Tell {what} to tensorboard, wandb or mlflow; separate several by commas.",
+        f"Send {what} to tensorboard, wandb or mlflow; separate several by commas.",
         metavar="NAME",
         shown="nobody",
         complete="asvit.runs.tracking:TRACKERS",

@@ -333,8 +333,8 @@ class MeasureSearchSettings(SearchSettings, MeasuringSettings):
     steps: int = setting(500, "Architectures to measure.", at_least=1)
     recheck: int = setting(
         8,
-        "Fresh networks on which the finalists are measured again in the end: what the policy "
-        "ends in, and the ten best by the sum of their ranks.",
+        "Fresh networks on which the finalists are measured again: the policy's likeliest "
+        "architecture, and the ten best by the sum of their ranks.",
         at_least=1,
     )
     pick: Literal["measured", "policy"] = setting(
@@ -402,8 +402,8 @@ class TrainingSearchSettings(SearchSettings):
 
     trainings: int = _of_training(
         None,
-        "Search by short trainings, so many, in place of measures: the objective is the accuracy "
-        "on images held out. From 12 on, the last ones train two finalists again.",
+        "Search by this many short trainings in place of measures, for accuracy on held-out "
+        "images. From 12 on, the last ones train two finalists again.",
         shown="24 with --controller predictor",
         at_least=1,
     )
@@ -414,8 +414,7 @@ class TrainingSearchSettings(SearchSettings):
     )
     width: int | None = _of_training(
         None,
-        "Channels of the first stage in trainings; spaces whose networks have no width of their "
-        "own are left as they are.",
+        "Channels of the first stage in trainings, if the networks of the space have a width.",
         shown=f"{_WIDTH}; with --max-params or --max-macs as wide as they allow",
         at_least=1,
     )

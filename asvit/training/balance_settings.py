@@ -22,7 +22,7 @@ def balance_setting(**options: Any) -> Any:
     """The setting ``balance`` of runs that train."""
     return setting(
         "none",
-        "Of uneven classes: weights in the loss, or sampling equally many images of each class; "
+        "For uneven classes: weights in the loss, or sampling equally many images of each; "
         "networks and epochs are then compared by balanced accuracy.",
         choices=BALANCES,
         **options,

@@ -124,8 +124,7 @@ class TrainSettings(Settings):
     epochs: int = _by_recipe(300, "Passes over the training images.", at_least=1)
     hours: float | None = setting(
         None,
-        "Train for about this long at most: with fewer epochs where they would take longer, "
-        "planned by their pace again after each of them.",
+        "Train for about this long at most, with fewer epochs where these would take longer.",
         above=0,
         shown="as long as the epochs take",
     )
@@ -202,7 +201,7 @@ class TrainSettings(Settings):
     )
     augment_on: str = setting(
         "workers",
-        "What applies a RandAugment to pictures: workers, or device, the GPU if it trains on one, "
+        "What applies RandAugment to pictures: workers, or device, a GPU if it trains on one, "
         "which saves workers a quarter of their time and rounds a few pixels otherwise.",
         choices=("workers", "device"),
     )

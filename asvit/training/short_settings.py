@@ -45,8 +45,7 @@ def initial_weights(default: str = "xavier", **options: Any) -> Any:
     return setting(
         default,
         "Initial weights of linear layers, and of convolutions whose own are too small: xavier, "
-        "which suits every width, or own, those of the networks' authors. Their standard "
-        "deviation of 0.02 suits wide networks; narrow ones learn late with it.",
+        "or own, the authors', with which narrow networks learn late.",
         choices=("xavier", "own"),
         **options,
     )

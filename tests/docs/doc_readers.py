@@ -19,6 +19,7 @@ from asvit.export.formats import FORMATS
 from asvit.export.writers import write_copy
 from asvit.networks import Network, WeightsFile
 from asvit.runs.folder import newest_run
+from tests.asvit.transfer.tiny_scenes import make_coco
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 PETS = Network("shift:1,1,1,1|1|8|1|16", image_size=224, num_classes=3)
@@ -109,6 +110,12 @@ def pet_pictures(folder: Path, *, seed: int = 1) -> None:
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
 
+def shapes(folder: Path) -> None:
+    """A folder in COCO's format."""
+    for split in ("train2017", "val2017"):
+        make_coco(folder, split, images=4)
+
+
 def picture(path: Path) -> None:
     """A picture."""
     Image.new("RGB", (40, 50), "red").save(path)
@@ -190,6 +197,7 @@ HAD: dict[str, Callable[[Path], None]] = {
     "pets.safetensors": copies,
     "holiday.jpg": picture,
     "photos": pictures,
+    "shapes": shapes,
     SCALED: finished(f"scale --arch {SEED}"),
     "runs/large": trained,
     "runs/search-asvit-reinforce-224px-seed0": finished("search"),

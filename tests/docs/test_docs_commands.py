@@ -11,6 +11,7 @@ from doc_examples import arguments, check_options, read
 from asvit.cli.app import app
 from asvit.cli.manual import FIRST_STEPS, PAGES
 from asvit.cli.options import Setting
+from experiments.command_tables import COMMANDS as TABLES
 from experiments.command_tables import PAGE, SEVERAL, rewritten, table
 
 
@@ -33,6 +34,13 @@ def test_a_table_is_replaced_and_nothing_else() -> None:
     assert "`--json`" in made
     with pytest.raises(ValueError, match="no command asvit supernet fly"):
         table("supernet fly")
+
+
+def test_options_that_are_the_same_are_described_once() -> None:
+    rows = [line for words in (SEVERAL, *TABLES) for line in table(words).splitlines()[2:]]
+    described = [row for row in rows if not re.search(r"\|  \| (as in `|\[as elsewhere\])", row)]
+    assert len(described) == len(set(described)) > 100
+    assert "`--windows` |  | as in `asvit transfer detect` |" in table("transfer segment")
 
 
 TYPED = {

@@ -21,6 +21,8 @@ from experiments import (
     compare_psvit,
     compare_rules,
     evidence_tables,
+    predictor_table,
+    study_designs,
     study_kernels,
     study_mended,
     study_pretraining,
@@ -172,6 +174,27 @@ def test_words_about_limits_and_paths_quote_what_the_rows_give() -> None:
         sides = ([row for row in paths if row.origin.startswith(one)] for one in (kind, other))
         estimates.append(gain(*sides, pair=["seed"]))
     assert not_quoted("evidence_searches", estimates) == []
+
+
+def test_words_about_designs_quote_what_the_rows_give() -> None:
+    header, _, *lines = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in study_designs.ahead().splitlines()
+    )
+    cells = {other: dict(zip(header[1:], own, strict=True)) for other, *own in lines}
+    page = said("evidence_designs")
+    for other, pictures in (
+        *(("without resnet-parts", "all"), ("without resnet-parts and fractals", "textures")),
+        *(("resnet-parts", "drawn-300"), ("resnet-parts", "textures"), ("shiftvit", "all")),
+    ):
+        assert cells[other][pictures].strip("*") in page
+
+
+def test_words_about_predictors_quote_what_leads_and_trails_measures() -> None:
+    shown = r"[+−][\d.]+ \(([+−])[\d.]+ to \1[\d.]+\)"  # the interval is on one side of zero
+    cells = [one[0] for one in re.finditer(shown, predictor_table.table("measure"))]
+    assert len(cells) == 4
+    assert [cell for cell in cells if cell not in said("predictor")] == []
 
 
 def test_words_about_mended_networks_follow_from_the_rows() -> None:
