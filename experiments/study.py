@@ -141,7 +141,9 @@ class Study(Generic[R]):
             raise SystemExit(f"no case is {' and '.join(options.only)}")
         self.table = options.table  # that of the tables that are printed next, too
         if options.print:
-            return self.rows()
+            if not (rows := self.rows()):
+                raise SystemExit(f"{self.table} has no rows; without --print they are computed")
+            return rows
         rows = self.run(options.jobs, chosen)
         for other in () if options.only else others:
             other.run(options.jobs)
