@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 import asvit.reference.trainer as reference_trainer
+from asvit.core.progress import Progress
 from asvit.designs.stages import (
     Choice,
     Entrant,
@@ -90,6 +91,16 @@ def fake_scaling(setattr_: SetAttribute) -> None:
     setattr_(GrowthSeed, "cost", fake_cost)
     setattr_(scaling, "MeasurementPool", FakePool)
     setattr_(lifecycle, "write_report", lambda *_: None)
+
+
+def stop_after(epoch: int) -> Callable[[Progress], None]:
+    """For the progress of a training; Ctrl-C when an epoch is recorded."""
+
+    def stop(progress: Progress) -> None:
+        if progress.record is not None and progress.done == epoch:
+            raise KeyboardInterrupt
+
+    return stop
 
 
 def write_table(path: Path, *, change: float = 0.0) -> Path:
