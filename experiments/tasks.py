@@ -82,10 +82,12 @@ class Task:
             parts.append((read.pixels, read.labels))
         return Parts(*parts)
 
-    def recipe(self, steps: int, batch_size: int = RECIPE.batch_size) -> Recipe:
+    def recipe(
+        self, steps: int, batch_size: int = RECIPE.batch_size, **augmentation: Any
+    ) -> Recipe:
         """A training of so many steps."""
         settings = replace(RECIPE, learning_rate=self.learning_rate, batch_size=batch_size)
-        return settings.short_recipe(steps)
+        return replace(settings.short_recipe(steps), **augmentation)
 
 
 class ScatteredDigits(LabelledImages):
