@@ -129,8 +129,10 @@ def test_a_command_computes_a_part_and_prints_the_rest(tmp_path: Path, script: S
         script(main, "--only sed=1")
 
 
-@pytest.mark.parametrize(("line", "rows"), [("--print", 0), ("--only seed=0", 0), ("", 24)])
-def test_other_studies_of_a_command_are_computed_with_all_cases(
+@pytest.mark.parametrize(
+    ("line", "rows"), [("--print", 0), ("--only seed=0", 0), ("--table mine.csv", 0), ("", 24)]
+)
+def test_other_studies_of_a_command_are_computed_with_all_cases_of_its_own_table(
     tmp_path: Path, script: Script, line: str, rows: int
 ) -> None:
     other = study(tmp_path / "other.csv")
