@@ -8,7 +8,7 @@ Run from a checkout: ``python -m experiments.study_balance``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -53,8 +53,8 @@ def train(pictures: str, family: str, balance: str, seed: int) -> Mapping[str, o
     task, parts = load_task(name)
     images, labels = parts.train
     chosen = uneven(labels, parts.classes, most)
-    augmentation = {**AUGMENTATION, "flip": name != "digits"}
-    recipe = replace(task.recipe(STEPS, batch_size=32, **augmentation), balance=balance)
+    changes = {**AUGMENTATION, "flip": name != "digits", "balance": balance}
+    recipe = task.recipe(STEPS, batch_size=32, **changes)
     text = widest_published(family, 32, 100, max_macs=MACS)
     with one_thread("cpu"), torch.random.fork_rng([]):
         torch.manual_seed(seed)
