@@ -89,11 +89,6 @@ def table() -> str:
     return pivot(STUDY.rows(), ["parts"], "seed", cell)
 
 
-def main() -> None:
-    """Compute what is missing, and print the table."""
+if __name__ == "__main__":
     STUDY.main(__doc__)
     print(table())
-
-
-if __name__ == "__main__":
-    main()

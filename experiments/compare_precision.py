@@ -98,11 +98,6 @@ def table() -> str:
     return markdown(columns, lines)
 
 
-def main() -> None:
-    """Compute what is missing, and print the table."""
+if __name__ == "__main__":
     STUDY.main(__doc__)
     print(table())
-
-
-if __name__ == "__main__":
-    main()

@@ -104,11 +104,6 @@ def blocks(row: Row) -> int:
     return sum(map(int, row.depths.split(",")))
 
 
-def main() -> None:
-    """Compute what is missing, and print the table."""
+if __name__ == "__main__":
     STUDY.main(__doc__)
     print(table())
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,7 @@ Run from a checkout: ``python -m experiments.compare_resnets --jobs 2``.
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,7 @@ def _text(network: str, width: int) -> str:
 def recipe_for(pictures: str, task: Task) -> Recipe:
     """How networks are trained on a set of pictures."""
     steps, augmentation = SETS[pictures]
-    recipe = task.recipe(steps, batch_size=32 if task.side > 32 else 64)
-    return replace(recipe, **augmentation)
+    return task.recipe(steps, batch_size=32 if task.side > 32 else 64, **augmentation)
 
 
 def train(pictures: str, network: str, seed: int) -> Mapping[str, object]:

@@ -103,11 +103,6 @@ def table() -> str:
     return markdown({**columns, "multiply-adds": "r", "training time": "r"}, lines)
 
 
-def main() -> None:
-    """Compute what is missing, and print the table."""
+if __name__ == "__main__":
     STUDY.main(__doc__)
     print(table())
-
-
-if __name__ == "__main__":
-    main()

@@ -110,11 +110,6 @@ def table() -> str:
     return markdown({"model": "l", **dict.fromkeys(columns, "r")}, lines)
 
 
-def main() -> None:
-    """Compute what is missing, and print the table."""
+if __name__ == "__main__":
     STUDY.main(__doc__)
     print(table())
-
-
-if __name__ == "__main__":
-    main()

@@ -127,11 +127,6 @@ def table(rival: str) -> str:
     return markdown(columns, lines)
 
 
-def main() -> None:
-    """Compute what is missing, and print the table."""
+if __name__ == "__main__":
     STUDY.main(__doc__)
     print(table("count"), table("measure"), sep="\n\n")
-
-
-if __name__ == "__main__":
-    main()

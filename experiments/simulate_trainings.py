@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -24,10 +24,12 @@ from scipy import stats
 from asvit.predictor import features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
+from asvit.reference.intervals import contrast
 from asvit.search import TrainingSearchSettings
 from asvit.search.acquisition import Acquisition, Fitted, farthest
 from asvit.search.settings import FINALISTS
 from asvit.search.trained import Trained, finalists_of
+from experiments.tables import markdown
 from proxies import Cost
 
 Array = NDArray[np.float64]
@@ -217,23 +219,19 @@ def simulate_all(
         return list(pool.map(one, range(searches), chunksize=max(1, searches // (8 * jobs))))
 
 
-def markdown(found: Mapping[str, Sequence[Outcome]], random_row: float) -> Iterator[str]:
-    """The results as lines of a Markdown table; differences are paired, with t intervals."""
-    yield "| rule | accuracy | points more than the best of random rows (95 %) | interval holds |"
-    yield "|---|--:|--:|--:|"
-    yield f"| a random row | {random_row:.2f} | | |"
+def table(found: Mapping[str, Sequence[Outcome]], random_row: float) -> str:
+    """The results as Markdown; differences are paired."""
     base = np.array([one.accuracy for one in found["random"]])
+    lines = [["a random row", f"{random_row:.2f}", "", ""]]
     for name, outcomes in found.items():
         values = np.array([one.accuracy for one in outcomes])
-        mean, error = values.mean(), stats.sem(values)
-        apart = values - base
-        cell = ""
-        if name != "random":
-            away = stats.t.ppf(0.975, len(apart) - 1) * stats.sem(apart)
-            cell = (
-                f"{apart.mean():+.2f} ({apart.mean() - away:+.2f} to {apart.mean() + away:+.2f})"
-            )
-        yield f"| {name} | {mean:.2f} ± {error:.2f} | {cell} | {_holds(outcomes)} |"
+        more = contrast((1, values - base))
+        low, high = more.interval
+        cell = "" if name == "random" else f"{more.value:+.2f} ({low:+.2f} to {high:+.2f})"
+        mean = f"{values.mean():.2f} ± {stats.sem(values):.2f}"
+        lines.append([name, mean, cell, _holds(outcomes)])
+    columns = ("accuracy", "points more than the best of random rows (95 %)", "interval holds")
+    return markdown({"rule": "l", **dict.fromkeys(columns, "r")}, lines)
 
 
 def _holds(outcomes: Sequence[Outcome]) -> str:
@@ -260,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for rule in rules
         }
         print(f"\n{named}: {asked.searches} searches of {asked.trainings} trainings, per cent")
-        print("\n".join(markdown(found, float(np.mean(rows.truth)))), flush=True)
+        print(table(found, float(np.mean(rows.truth))), flush=True)
 
 
 if __name__ == "__main__":

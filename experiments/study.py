@@ -127,7 +127,7 @@ class Study(Generic[R]):
     def main(self, doc: str | None, *others: "Study[Any]") -> list[R]:
         """Read the command line, compute what is asked for, and return all rows.
 
-        ``others`` are computed, too, unless only some cases are asked for.
+        ``others`` are computed, too, unless only some cases or another table are asked for.
         """
         parser = argparse.ArgumentParser(description=doc)
         add_table_options(parser, self.table)
@@ -139,11 +139,14 @@ class Study(Generic[R]):
         chosen = [case for case in self.cases if all(_is_of(case, one) for one in options.only)]
         if not chosen:
             raise SystemExit(f"no case is {' and '.join(options.only)}")
+        alone = options.only or options.table != self.table
         self.table = options.table  # that of the tables that are printed next, too
         if options.print:
-            return self.rows()
+            if not (rows := self.rows()):
+                raise SystemExit(f"{self.table} has no rows; without --print they are computed")
+            return rows
         rows = self.run(options.jobs, chosen)
-        for other in () if options.only else others:
+        for other in () if alone else others:
             other.run(options.jobs)
         return rows
 

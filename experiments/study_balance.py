@@ -8,10 +8,9 @@ Run from a checkout: ``python -m experiments.study_balance``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from asvit.spaces import build
 from asvit.training.balance_settings import BALANCES
 from asvit.training.short import draw_linear_weights, fit
 from experiments.study import Study, cases, gains, mean_cell, pivot
-from experiments.tasks import load_task, widest_published
+from experiments.tasks import AUGMENTATION, load_task, widest_published
 
 MACS, STEPS, UNEVEN = 1_720_000, 600, 10
 FAMILIES = ("resnet", "shiftvit-parts")
@@ -54,8 +53,8 @@ def train(pictures: str, family: str, balance: str, seed: int) -> Mapping[str, o
     task, parts = load_task(name)
     images, labels = parts.train
     chosen = uneven(labels, parts.classes, most)
-    augmented: Mapping[str, Any] = {"crop_scale": 0.35, "color_jitter": 0.2, "balance": balance}
-    recipe = replace(task.recipe(STEPS, batch_size=32), flip=name != "digits", **augmented)
+    changes = {**AUGMENTATION, "flip": name != "digits", "balance": balance}
+    recipe = task.recipe(STEPS, batch_size=32, **changes)
     text = widest_published(family, 32, 100, max_macs=MACS)
     with one_thread("cpu"), torch.random.fork_rng([]):
         torch.manual_seed(seed)

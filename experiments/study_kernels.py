@@ -132,11 +132,6 @@ def _tau(values: list[np.floating], accuracies: list[float]) -> tuple[float, tup
     return result.tau, result.tau_interval
 
 
-def main() -> None:
-    """Compute what is missing, and print the table."""
+if __name__ == "__main__":
     STUDY.main(__doc__)
     print(table())
-
-
-if __name__ == "__main__":
-    main()

@@ -73,8 +73,7 @@ def train(pictures: str, family: str, start: str, seed: int) -> Mapping[str, obj
     """The accuracy of a training on some pictures."""
     name, count, steps = SETS[pictures]
     task, parts = load_task(name)
-    recipe = replace(task.recipe(steps, batch_size=32), **AUGMENTATION)
-    recipe = replace(recipe, flip=name != "digits")
+    recipe = task.recipe(steps, batch_size=32, **{**AUGMENTATION, "flip": name != "digits"})
     recipe = replace(recipe, learning_rate=STARTS[start] * recipe.learning_rate)
     (images, labels), test = parts.train, parts.test
     with one_thread("cpu"), torch.random.fork_rng([]):

@@ -42,31 +42,23 @@ class Row:
 def train(pictures: str, seconds: int, images: str, seed: int) -> Mapping[str, object]:
     """The accuracy of the network for images of a size, or of a design, in so many seconds."""
     folder = FOLDER / f"{pictures}-{seconds}-{images}-{seed}".replace(" ", "-")
+    load_task(pictures)  # writes them
     with one_thread("cpu"):
         if images == DESIGN:
-            return _design(pictures, seconds, folder, seed)
-        side = int(images.partition(" ")[0])
-        text = made_by_hand(FAMILY, pictures, side=side, max_macs=LIMIT)
-        trained, accuracy = train_on_all(pictures, text, seconds, folder, seed, side=side)
+            design = run_design(pictures, seconds / 3600, folder, seed, max_macs=LIMIT)
+            side, text, params = design.image_size, design.architecture, design.params
+            epochs, accuracy = design.epochs, design.accuracy
+        else:
+            side = int(images.partition(" ")[0])
+            text = made_by_hand(FAMILY, pictures, side=side, max_macs=LIMIT)
+            trained, accuracy = train_on_all(pictures, text, seconds, folder, seed, side=side)
+            params, epochs = trained.params, len(trained.history)
     return {
         "side": side,
         "architecture": text,
-        "params": trained.params,
-        "updates": updates_of(len(trained.history), pictures),
+        "params": params,
+        "updates": updates_of(epochs, pictures),
         "accuracy": accuracy,
-    }
-
-
-def _design(pictures: str, seconds: int, folder: Path, seed: int) -> Mapping[str, object]:
-    """The outcome of a design."""
-    load_task(pictures)  # writes them
-    result = run_design(pictures, seconds / 3600, folder, seed, max_macs=LIMIT)
-    return {
-        "side": result.image_size,
-        "architecture": result.architecture,
-        "params": result.params,
-        "updates": updates_of(result.epochs, pictures),
-        "accuracy": result.accuracy,
     }
 
 

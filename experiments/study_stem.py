@@ -72,11 +72,6 @@ def table() -> str:
     return markdown({f"relative to K1 = {STEMS[0]}": "l", **dict.fromkeys(columns, "r")}, lines)
 
 
-def main() -> None:
-    """Compute what is missing, and print the table."""
+if __name__ == "__main__":
     STUDY.main(__doc__)
     print(table())
-
-
-if __name__ == "__main__":
-    main()

@@ -82,10 +82,10 @@ class Task:
             parts.append((read.pixels, read.labels))
         return Parts(*parts)
 
-    def recipe(self, steps: int, batch_size: int = RECIPE.batch_size) -> Recipe:
-        """A training of so many steps."""
+    def recipe(self, steps: int, batch_size: int = RECIPE.batch_size, **changes: Any) -> Recipe:
+        """A training of so many steps; ``changes`` are those of other fields."""
         settings = replace(RECIPE, learning_rate=self.learning_rate, batch_size=batch_size)
-        return settings.short_recipe(steps)
+        return replace(settings.short_recipe(steps), **changes)
 
 
 class ScatteredDigits(LabelledImages):

@@ -2,8 +2,8 @@
 
 import argparse
 import re
+import runpy
 import shlex
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,11 @@ def numbers(text: str) -> list[str]:
     return re.findall(
         r"(?:(?<![\w.])-)?(?<![\w.,])\d+(?:,\d{3})*(?:\.\d+)?", text.replace("−", "-")
     )
+
+
+def run_script(module: str) -> None:
+    """Run it as ``python -m`` does."""
+    runpy.run_path(str(ROOT / f"{module.replace('.', '/')}.py"), run_name="__main__")
 
 
 class Parsed(Exception):
@@ -57,7 +62,7 @@ def test_commands_are_read_by_the_programs(
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
     monkeypatch.setattr("sys.argv", words[2:])
     with pytest.raises(Parsed):
-        import_module(words[2]).main()
+        run_script(words[2])
 
 
 def not_printed(row: Reproduced, printed: str) -> list[str]:
@@ -87,7 +92,7 @@ def test_quick_commands_print_the_numbers_of_the_page(
     else:
         monkeypatch.setattr("sys.argv", words[2:])
         monkeypatch.chdir(ROOT)
-        import_module(words[2]).main()
+        run_script(words[2])
         printed = capsys.readouterr().out
     assert not_printed(row, printed) == []
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from asvit.architectures.genotype import Genotype
 from asvit.architectures.shiftvit import ShiftArchitecture
@@ -20,6 +21,7 @@ from experiments import (
     compare_parts,
     compare_resnets,
     compare_weights,
+    study_balance,
     study_designs,
     study_mended,
     study_pretraining,
@@ -179,10 +181,12 @@ def test_networks_of_fewer_blocks_are_wider(monkeypatch: pytest.MonkeyPatch) -> 
     assert deep < shallower[1]
 
 
-@pytest.mark.parametrize("family", ["shiftvit-parts", "resnet"])
-def test_published_networks_have_their_blocks(family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "blocks"), [("shiftvit-parts", "2,2,6,2"), ("resnet", "layers=[1,1,1,1]")]
+)
+def test_published_networks_have_their_blocks(family: str, blocks: str) -> None:
     text = widest_published(family, 32, 10, max_macs=1_000_000)
-    assert any(depths in text for depths in ("2,2,6,2", "[1,1,1,1]"))
+    assert blocks in text
     by_hand = widest_by_hand(family, 32, 10, max_macs=1_000_000)
     assert (text == by_hand) == (family == "resnet")
 
@@ -237,6 +241,53 @@ def test_few_pictures_are_trained_on_after_fractals(monkeypatch: pytest.MonkeyPa
     given.clear()
     study_pretraining.train_timed("drawn", "scratch", 1)
     assert [one[""][0] for one in given] == [seconds]
+
+
+def watch_fits(study: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any, Any]]:
+    """Recipe, weights before and weights after every training of a study."""
+    fits, fit = list[tuple[Any, Any, Any]](), study.fit
+
+    def watched(network: Any, train: Any, test: Any, recipe: Any, *, seed: int) -> Any:
+        before = {name: one.clone() for name, one in network.state_dict().items()}
+        fitted = fit(network, train, test, recipe, seed=seed)
+        fits.append((recipe, before, network.state_dict()))
+        return fitted
+
+    monkeypatch.setattr(study, "load_task", tiny_task)
+    monkeypatch.setattr(study, "STEPS", 1)
+    monkeypatch.setattr(study, "fit", watched)
+    return fits
+
+
+def test_a_training_after_fractals_starts_with_their_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fits = watch_fits(study_pretraining, monkeypatch)
+    monkeypatch.setitem(study_pretraining.SETS, "digits, 200", ("digits", 20, 1))
+    study_pretraining._trained.cache_clear()
+    found: Any = study_pretraining.train("digits, 200", "resnet", "fractals, rate / 4", 1)
+    study_pretraining._trained.cache_clear()
+    (first, _, trained), (then, start, _) = fits
+    changed = {name for name in start if not torch.equal(start[name], trained[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+    assert (then.learning_rate, then.crop_scale) == (first.learning_rate / 4, 0.35)
+    assert not then.flip
+    assert 0 <= found["accuracy"] <= 100
+
+
+def test_classes_of_a_study_of_balance_shrink_by_a_factor_and_are_balanced_as_its_case_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels = torch.arange(3).repeat(100)
+    chosen = study_balance.uneven(labels, 3, 50)
+    assert labels[chosen].bincount().tolist() == [50, 16, 5]
+    assert len(set(chosen.tolist())) == 71
+    fits = watch_fits(study_balance, monkeypatch)
+    for balance in ("none", "sampling"):
+        found: Any = study_balance.train("digits", "resnet", balance, 1)
+        assert all(0 <= found[name] <= 100 for name in ("balanced", "as_trained"))
+    assert [recipe.balance for recipe, *_ in fits] == ["none", "sampling"]
+    assert [recipe.flip for recipe, *_ in fits] == [False, False]  # of digits
 
 
 def test_tau_within_and_between_families_counts_each_pair_once() -> None:

@@ -117,6 +117,8 @@ def test_a_command_computes_a_part_and_prints_the_rest(tmp_path: Path, script: S
     def main() -> None:
         sys.stdout.write(f"{len(whole.main(__doc__))} rows\n")
 
+    with pytest.raises(SystemExit, match=r"table\.csv has no rows; without --print they are"):
+        script(main, "--print")
     assert script(main, "--only pictures=digits stem=conv").endswith("6 rows\n")
     assert script(main, "--print") == "6 rows\n"
     assert "digits, family vit, stem patch" in script(main)
@@ -127,12 +129,16 @@ def test_a_command_computes_a_part_and_prints_the_rest(tmp_path: Path, script: S
         script(main, "--only sed=1")
 
 
-@pytest.mark.parametrize(("line", "rows"), [("--print", 0), ("--only seed=0", 0), ("", 24)])
-def test_other_studies_of_a_command_are_computed_with_all_cases(
+@pytest.mark.parametrize(
+    ("line", "rows"), [("--print", 0), ("--only seed=0", 0), ("--table mine.csv", 0), ("", 24)]
+)
+def test_other_studies_of_a_command_are_computed_with_all_cases_of_its_own_table(
     tmp_path: Path, script: Script, line: str, rows: int
 ) -> None:
     other = study(tmp_path / "other.csv")
-    script(partial(study(tmp_path / "table.csv").main, __doc__, other), line)
+    whole = study(tmp_path / "table.csv")
+    whole.run()
+    script(partial(whole.main, __doc__, other), line)
     assert len(other.rows()) == rows
 
 

@@ -11,20 +11,11 @@ from hypothesis import strategies as st
 
 from asvit.cli.config_file import read_config
 from asvit.core.run_files import SETTINGS
-from asvit.runs.run import RUNS, register_run
-from tests.asvit.cli.commands import RUNS as SMALL_RUNS
-from tests.asvit.cli.commands import check_refused, run
+from tests.asvit.cli.commands import RUNS, check_refused, run
 from tests.asvit.toy_run import ToyRun
 from tests.hostile import refused_or
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
-
-
-@pytest.fixture(autouse=True)
-def _registered() -> Any:
-    register_run(ToyRun)
-    yield
-    del RUNS["toy"]
+pytestmark = pytest.mark.usefixtures("quick_figures", "toy_kind")
 
 
 def configured(text: str, *words: object) -> Result:
@@ -158,10 +149,10 @@ def test_a_stopped_run_is_continued_by_the_file(monkeypatch: pytest.MonkeyPatch)
     assert settings_of(run("toy", "--config", f"run/{SETTINGS}", "--json"))["steps"] == 4
 
 
-@pytest.mark.parametrize("command", SMALL_RUNS)
+@pytest.mark.parametrize("command", RUNS)
 def test_the_file_of_a_finished_run_gives_the_same_run(command: str, finished: Any) -> None:
     folder, ended = finished(command)
-    device = ["--device", "cpu"] * ("--device" in SMALL_RUNS[command])  # where it is no setting
+    device = ["--device", "cpu"] * ("--device" in RUNS[command])  # where it is no setting
     again = run(*command.split(), "--config", folder / SETTINGS, "--json", *device)
     assert again.exit_code == 0, again.stderr
     assert json.loads(again.stdout) == json.loads(ended.stdout)  # times as well: it had finished

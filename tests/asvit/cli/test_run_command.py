@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,10 @@ import pytest
 from asvit.cli.run_command import command_of, run_command
 from asvit.core.results import stored_content
 from asvit.core.settings import option_fields, option_of
-from asvit.runs.run import RUNS, register_run
+from asvit.runs.run import RUNS
 from tests.asvit.cli.commands import run
-from tests.asvit.toy_run import ToyRun
 
-
-@pytest.fixture(autouse=True)
-def _registered() -> Iterator[None]:
-    register_run(ToyRun)
-    yield
-    del RUNS["toy"]
+pytestmark = pytest.mark.usefixtures("toy_kind")
 
 
 def test_a_registered_kind_is_a_command_of_the_program() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,8 +11,10 @@ from zlib import crc32
 
 import numpy as np
 from PIL import Image
+from torch import nn
 
 import asvit.reference.trainer as reference_trainer
+from asvit.core.progress import Progress
 from asvit.designs.stages import (
     Choice,
     Entrant,
@@ -25,6 +28,7 @@ from asvit.designs.stages import (
     Trained,
 )
 from asvit.growth.seed import GrowthSeed
+from asvit.networks import Network
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs import lifecycle, measurement_pool
@@ -90,6 +94,39 @@ def fake_scaling(setattr_: SetAttribute) -> None:
     setattr_(GrowthSeed, "cost", fake_cost)
     setattr_(scaling, "MeasurementPool", FakePool)
     setattr_(lifecycle, "write_report", lambda *_: None)
+
+
+def stop_after(
+    epoch: int, error: type[BaseException] = KeyboardInterrupt
+) -> Callable[[Progress], None]:
+    """For the progress of a training; Ctrl-C when an epoch is recorded."""
+
+    def stop(progress: Progress) -> None:
+        if progress.record is not None and progress.done == epoch:
+            raise error
+
+    return stop
+
+
+def stop_at(
+    count: int, error: type[BaseException] = KeyboardInterrupt
+) -> Callable[[Progress], None]:
+    """For the progress of a run; Ctrl-C at report number ``count``."""
+    calls = itertools.count(1)
+
+    def stop(_progress: Progress) -> None:
+        if next(calls) == count:
+            raise error
+
+    return stop
+
+
+def varied(network: Network, std: float) -> nn.Module:
+    """A network with random weights, whose outputs differ from picture to picture."""
+    model = network.build()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=std)
+    return model
 
 
 def write_table(path: Path, *, change: float = 0.0) -> Path:

@@ -25,6 +25,7 @@ from asvit.runs.exporting import export_network
 from asvit.runs.folder import MARKER
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.loaders import Batching, validation_loader
+from tests.asvit.runs.fakes import varied
 from tests.campaigns import forked
 from tests.hostile import sealed_bytes
 
@@ -42,9 +43,7 @@ FACTS = {
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose network has other outputs for every picture, and copies of the network."""
     torch.manual_seed(0)
-    model = NETWORK.build()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+    model = varied(NETWORK, std=0.3)
     folder = tmp_path_factory.mktemp("exported")
     (folder / "run").mkdir()
     content = WeightsFile(NETWORK, model.state_dict(), CLASSES, FACTS)

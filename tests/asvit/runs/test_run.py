@@ -3,7 +3,6 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -22,13 +21,7 @@ from asvit.runs.scaling import ScaleRun
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
 from tests.hostile import summed, unsummed
 
-
-@pytest.fixture(autouse=True)
-def _registered() -> Iterator[None]:
-    ToyRun.worked.clear()
-    register_run(ToyRun)
-    yield
-    del RUNS["toy"]
+pytestmark = pytest.mark.usefixtures("toy_kind")
 
 
 def run(out: Path | None, **given: Any) -> ToyResult:

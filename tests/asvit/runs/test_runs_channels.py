@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 import asvit
-from asvit.core.progress import Progress
 from asvit.data import open_training_sets
 from asvit.data.files import FolderDataset
 from asvit.data.statistics import channel_statistics
@@ -29,6 +28,7 @@ from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import read_predictions
 from proxies import count
 from tests.asvit.data.array_sets import make_set
+from tests.asvit.runs.fakes import stop_after
 from tests.asvit.runs.without_asvit import run_script
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
@@ -142,13 +142,11 @@ def test_copies_for_timm_keep_the_first_convolution(tmp_path: Path, architecture
 def test_a_stopped_training_goes_on_with_its_own_statistics(
     five: Path, trained: Path, tmp_path: Path
 ) -> None:
-    def stop(progress: Progress) -> None:
-        if progress.record is not None:
-            raise KeyboardInterrupt
-
     data = shutil.copytree(five, tmp_path / "set")
     with pytest.raises(KeyboardInterrupt):
-        run_training(EXPORTED, data=str(data), out=tmp_path / "run", progress=stop, **TINY)
+        run_training(
+            EXPORTED, data=str(data), out=tmp_path / "run", progress=stop_after(1), **TINY
+        )
     stored = Checkpoint.read(tmp_path / "run" / "checkpoint.safetensors").origin.normalisation
     assert len(stored.mean) == 5
     run_training(EXPORTED, data=str(data), out=tmp_path / "run", **TINY)

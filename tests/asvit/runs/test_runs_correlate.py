@@ -2,7 +2,6 @@
 
 import csv
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ from asvit.runs import measurement_pool
 from asvit.runs.algorithms import correlation as algorithm
 from asvit.runs.correlation import run_correlation
 from asvit.spaces import architectures
-from proxies import Score
 from proxies.registry import standard_measures
 from tests.asvit.runs import fakes
-from tests.asvit.runs.fakes import ARCHITECTURES, FAILING, fake_measure, write_table
+from tests.asvit.runs.fakes import ARCHITECTURES, FAILING, write_table
 from tests.hostile import summed
 
 SETTINGS = {"data": "gaussian", "images": 2, "points": 3}
@@ -41,19 +39,6 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> ReferenceTable:
 def _faked(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "real" not in request.node.name:
         fakes.fake_correlation(monkeypatch.setattr)
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
-    """Every architecture that is measured, with the measures taken of it."""
-    seen: list[tuple[str, tuple[str, ...]]] = []
-
-    def counted(build: Any, names: Sequence[str], *, key: str, **rest: Any) -> dict[str, Score]:
-        seen.append((key, tuple(names)))
-        return fake_measure(build, names, key=key, **rest)
-
-    monkeypatch.setattr(measurement_pool, "measure", counted)
-    return seen
 
 
 def correlate(
@@ -85,10 +70,6 @@ def test_many_measures_of_few_networks_are_worth_workers(
     with pytest.raises(ValueError, match="no network"):
         correlate(table, tmp_path / "run", (*TWO, *more), image_size=32, repeats=1)
     assert chosen == [jobs]
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_rows_that_are_not_drawn_are_not_checked(tmp_path: Path) -> None:
@@ -163,24 +144,24 @@ def test_the_correlations_are_those_of_the_values(table: ReferenceTable, tmp_pat
 
 
 def test_one_more_measure_is_all_that_is_measured(
-    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     correlate(table, tmp_path)
-    asked.clear()
+    measured.clear()
     result = correlate(table, tmp_path, (*TWO, "snip"))
-    assert asked == [(text, ("snip",)) for text in ARCHITECTURES]
+    assert measured == [(text, ("snip",)) for text in ARCHITECTURES]
     whole = correlate(table, tmp_path / "other", (*TWO, "snip"))
     assert result.to_json()["correlations"] == whole.to_json()["correlations"]
     assert (tmp_path / "values.csv").read_bytes() == (tmp_path / "other/values.csv").read_bytes()
 
 
 def test_fewer_measures_and_other_targets_need_nothing_new(
-    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     correlate(table, tmp_path, "all")
-    asked.clear()
+    measured.clear()
     result = correlate(table, tmp_path, "snip", target="all")
-    assert asked == []
+    assert measured == []
     assert [target.name for target in result.targets] == ["top1", "other"]
     assert {one.measure for one in result.correlations} == {*COUNTS, "snip"}
     assert result.finding("snip", "other").correlation.n == len(ARCHITECTURES) - 1
@@ -225,15 +206,15 @@ def test_a_combination_is_the_sum_of_the_ranks(table: ReferenceTable, tmp_path: 
 
 
 def test_what_failed_stays_failed_until_it_is_tried_again(
-    table: ReferenceTable, tmp_path: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+    table: ReferenceTable, tmp_path: Path, measured: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     correlate(table, tmp_path)
-    asked.clear()
+    measured.clear()
     monkeypatch.setattr(fakes, "FAILING", "")
     assert correlate(table, tmp_path).finding(TWO[1]).correlation.dropped == 1
-    assert asked == []
+    assert measured == []
     result = correlate(table, tmp_path, retry=True)
-    assert asked == [(FAILING, (TWO[1],))]
+    assert measured == [(FAILING, (TWO[1],))]
     assert result.finding(TWO[1]).correlation.dropped == 0
     assert not any(result.values.reasons)
 
@@ -254,7 +235,7 @@ def test_a_retry_that_is_stopped_leaves_no_stale_answer(
 
 
 def test_a_few_rows_are_among_more_rows(
-    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     few = correlate(table, tmp_path, rows=5)
     assert few.excluded == {"not drawn": 2}
@@ -264,7 +245,7 @@ def test_a_few_rows_are_among_more_rows(
     more = correlate(table, tmp_path, rows=6)
     assert set(texts) < set(more.values.architectures)
     correlate(table, tmp_path, rows=100)
-    assert sorted(text for text, _ in asked) == sorted(ARCHITECTURES)
+    assert sorted(text for text, _ in measured) == sorted(ARCHITECTURES)
     other = correlate(table, tmp_path / "other", rows=5, seed=3)
     assert other.values.architectures != texts
 
@@ -281,10 +262,10 @@ def test_large_rows_can_be_left_out(table: ReferenceTable, tmp_path: Path) -> No
 
 
 def test_rows_without_the_accuracy_are_not_measured(
-    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     result = correlate(table, tmp_path, target="other")
-    assert len(asked) == len(ARCHITECTURES) - 1
+    assert len(measured) == len(ARCHITECTURES) - 1
     assert result.excluded == {"without an accuracy": 1}
 
 
@@ -334,7 +315,7 @@ def test_real_networks_are_measured_as_score_does(table: ReferenceTable, tmp_pat
 
 
 def test_what_a_table_that_comes_along_has_counted_is_not_counted_again(
-    tmp_path: Path, asked: list[Any]
+    tmp_path: Path, measured: list[Any]
 ) -> None:
     """Counting all 197 took minutes."""
     few = {"proxies": "params", "rows": 6}
@@ -343,9 +324,9 @@ def test_what_a_table_that_comes_along_has_counted_is_not_counted_again(
     rows = [table.architectures.index(text) for text in result.values.architectures]
     # What a network has no value of is asked for once more, which tells why.
     without = [row for row in rows if math.isnan(table.counts["expansions"][row])]
-    assert asked == [(table.architectures[row], ("expansions",)) for row in without]
-    del asked[:]
+    assert measured == [(table.architectures[row], ("expansions",)) for row in without]
+    measured.clear()
     assert result.values.measures["params"] == tuple(float(table.params[row]) for row in rows)
     assert set(result.values.measures) == set(COUNTS)
     correlate("timm-in1k", tmp_path / "smaller", **few, image_size=64)
-    assert [names for _, names in asked] == [COUNTS] * 6  # at another size they differ
+    assert [names for _, names in measured] == [COUNTS] * 6  # at another size they differ

@@ -31,6 +31,7 @@ from asvit.runs.exporting import export_network
 from asvit.spaces.families import TimmModel
 from asvit.training.metrics import read_predictions
 from tests.asvit.data.test_shards import samples, shards
+from tests.asvit.runs.fakes import varied
 
 CLASSES = ("cat", "dog", "ox")
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
@@ -41,9 +42,7 @@ COLOURS = {"cat": (220, 30, 30), "dog": (30, 220, 30), "ox": (30, 30, 220)}
 def made(tmp_path_factory: pytest.TempPathFactory, forked_modules: object) -> Path:
     """Weights that take pictures for different classes, copies of them, and pictures."""
     torch.manual_seed(15)  # takes pictures for several classes
-    model = NETWORK.build()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+    model = varied(NETWORK, std=0.3)
     folder = tmp_path_factory.mktemp("made")
     (folder / "run").mkdir()
     WeightsFile(NETWORK, model.state_dict(), CLASSES).write(folder / "run/model.safetensors")

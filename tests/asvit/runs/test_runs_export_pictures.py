@@ -14,6 +14,7 @@ from asvit.data.kinds import GREY, PICTURES, ImageKind
 from asvit.export.script import SCRIPT_NAME, SCRIPTS, script_for
 from asvit.networks import Network, WeightsFile
 from asvit.runs.exporting import export_network
+from tests.asvit.runs.fakes import varied
 from tests.asvit.runs.without_asvit import run_script
 
 pytest.importorskip("onnxruntime")
@@ -34,9 +35,7 @@ FACTS = {
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose network has other outputs for every picture, and a copy of it."""
     torch.manual_seed(0)
-    model = NETWORK.build()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
+    model = varied(NETWORK, std=0.2)
     folder = tmp_path_factory.mktemp("run")
     WeightsFile(NETWORK, model.state_dict(), CLASSES, FACTS).write(folder / "model.safetensors")
     export_network(weights=str(folder), to="onnx", with_preprocessing=True)
@@ -135,9 +134,7 @@ def test_the_script_of_other_kinds(name: str, tmp_path: Path) -> None:
     kind, images = kind_and_files(name, tmp_path / "images")
     torch.manual_seed(0)
     network = replace(NETWORK, in_chans=kind.channels)
-    model = network.build()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
+    model = varied(network, std=0.2)
     scale = 1 if kind.dtype == "uint16" else 1e-4
     spread = {"mean": [20_000.0 * scale] * kind.channels, "std": [5_000.0 * scale] * kind.channels}
     facts = {**FACTS, **spread, "pixels": kind.stored}

@@ -13,7 +13,6 @@ from PIL import Image
 from asvit.core.versions import versions
 from asvit.growth.result import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
-from asvit.runs import lifecycle, measurement_pool
 from asvit.runs.algorithms.correlation import reliability
 from asvit.runs.correlation import run_correlation
 from asvit.runs.measurement_pool import EvalContext
@@ -23,7 +22,7 @@ from asvit.search import Measurement
 from asvit.search.result import SearchResult
 from proxies import evaluation
 from tests.asvit.runs import fakes
-from tests.asvit.runs.fakes import ARCHITECTURES, SEED, FakePool, fake_measure, write_table
+from tests.asvit.runs.fakes import ARCHITECTURES, SEED, FakePool, write_table
 
 MEASURES = ("length_distortion", "ntk_condition_number")
 SETTINGS: dict[str, Any] = {
@@ -40,19 +39,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> ReferenceTable:
     return load_reference(path, check=False)
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
-    """Every row of the table that is measured, with the measures taken of it."""
-    seen: list[tuple[str, tuple[str, ...]]] = []
-
-    def counted(build: Any, names: Any, *, key: str, **rest: Any) -> Any:
-        seen.append((key, tuple(names)))
-        return fake_measure(build, names, key=key, **rest)
-
+@pytest.fixture(autouse=True)
+def _scaling_without_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     fakes.fake_scaling(monkeypatch.setattr)
-    monkeypatch.setattr(measurement_pool, "measure", counted)
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
-    return seen
 
 
 def search(**settings: Any) -> SearchResult:
@@ -70,8 +59,7 @@ def scale(**settings: Any) -> ScaleResult:
 
 
 @pytest.fixture(params=[search, scale], ids=["search", "scale"])
-def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Start:
-    monkeypatch.setattr(lifecycle, "write_report", lambda *_: None)
+def start(request: pytest.FixtureRequest) -> Start:
     chosen: Start = request.param
     return chosen
 
@@ -89,11 +77,11 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_run_is_the_same_with_and_without(
-    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    start: Start, table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     without = start(out=tmp_path / "without")
     judged = start(out=tmp_path / "with", reference=table)
-    assert len(asked) == len(ARCHITECTURES)
+    assert len(measured) == len(ARCHITECTURES)
     assert tables(tmp_path / "without") == tables(tmp_path / "with")
     before, after = without.to_json(), judged.to_json()
     assert "reliability" not in before
@@ -102,7 +90,7 @@ def test_a_run_is_the_same_with_and_without(
 
 
 def test_what_is_told_is_what_the_table_says_of_the_run_s_own_measures(
-    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    start: Start, table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     judged = start(out=tmp_path / "run", reference=table)
     told = json.loads((tmp_path / "run" / "result.json").read_text())["reliability"]
@@ -123,10 +111,10 @@ def test_what_is_told_is_what_the_table_says_of_the_run_s_own_measures(
 
 
 def test_a_finished_run_asked_later_only_measures_the_table(
-    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    start: Start, table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     first = start(out=tmp_path / "run")
-    assert asked == []
+    assert measured == []
 
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("nothing of the run itself may be measured again")
@@ -135,7 +123,7 @@ def test_a_finished_run_asked_later_only_measures_the_table(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FakePool, "one", never)
         judged = start(out=tmp_path / "run", reference=table, **again)
-        assert len(asked) == len(ARCHITECTURES)
+        assert len(measured) == len(ARCHITECTURES)
         changed = {**judged.to_json()}
         del changed["reliability"]
         assert changed == first.to_json()
@@ -144,17 +132,17 @@ def test_a_finished_run_asked_later_only_measures_the_table(
         for reference in ({"reference": table}, {}):
             assert start(out=tmp_path / "run", **reference, **again).to_json() == judged.to_json()
         assert (tmp_path / "run" / "result.json").stat().st_mtime_ns == kept
-    assert len(asked) == len(ARCHITECTURES)
+    assert len(measured) == len(ARCHITECTURES)
 
 
 def test_a_run_started_over_keeps_the_scores_that_still_hold(
-    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    start: Start, table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     start(out=tmp_path, reference=table)
     start(out=tmp_path, reference=table, fresh=True)
-    assert len(asked) == len(ARCHITECTURES)
+    assert len(measured) == len(ARCHITECTURES)
     start(out=tmp_path, reference=table, fresh=True, seed=3)
-    assert len(asked) == 2 * len(ARCHITECTURES)
+    assert len(measured) == 2 * len(ARCHITECTURES)
 
 
 def test_a_run_started_over_with_another_torch_measures_the_table_again(
@@ -208,7 +196,7 @@ def _two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_two_gpus")
 def test_a_run_on_a_gpu_goes_on_and_is_extended_on_another_one(
-    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    start: Start, table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     start(out=tmp_path, reference=table, device="cuda")
     start(out=tmp_path, reference=table, device="cuda:1")
@@ -216,11 +204,11 @@ def test_a_run_on_a_gpu_goes_on_and_is_extended_on_another_one(
     extended = start(out=tmp_path, reference=table, device="cuda:1", **more)
     assert extended.settings.device == "cuda:1"
     assert extended.reliability is not None
-    assert len(asked) == len(ARCHITECTURES)
+    assert len(measured) == len(ARCHITECTURES)
 
 
 def test_another_table_is_kept_beside(
-    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    start: Start, table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     other = load_reference(write_table(tmp_path / "mine.csv", change=1.0), check=False)
     first, second, third = (
@@ -229,11 +217,11 @@ def test_another_table_is_kept_beside(
     )
     assert first["folder"] != second["folder"]
     assert third == first
-    assert len(asked) == 2 * len(ARCHITECTURES)
+    assert len(measured) == 2 * len(ARCHITECTURES)
 
 
 def test_a_measure_that_is_only_reported_takes_no_part_in_the_sum(
-    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     from asvit.search import SearchSettings
 
@@ -242,4 +230,4 @@ def test_a_measure_that_is_only_reported_takes_no_part_in_the_sum(
     )
     found = reliability(tmp_path, table, settings)
     assert [one.measure for one in found.measures] == list(settings.proxies)
-    assert len(asked) == len(ARCHITECTURES)
+    assert len(measured) == len(ARCHITECTURES)

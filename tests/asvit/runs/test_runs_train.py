@@ -15,7 +15,7 @@ from asvit.runs.training import TrainRun, plan_lines, run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import EpochRow, read_predictions
 from asvit.training.settings import TrainSettings
-from tests.asvit.runs.fakes import write_pictures
+from tests.asvit.runs.fakes import stop_after, write_pictures
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 TINY: dict[str, Any] = {
@@ -171,7 +171,7 @@ def test_a_training_that_began_does_without_the_weights_that_it_started_from(
     run_training(ARCH, out=tmp_path / "first", **{**TINY, "epochs": 1})
     given = {**TINY, "weights": str(tmp_path / "first")}
     with pytest.raises(KeyboardInterrupt):
-        run_training(ARCH, out=tmp_path / "run", progress=_stop_after_an_epoch, **given)
+        run_training(ARCH, out=tmp_path / "run", progress=stop_after(1), **given)
     (tmp_path / "first" / "model.safetensors").unlink()
     assert len(run_training(ARCH, out=tmp_path / "run", **given).history) == 2
 
@@ -235,11 +235,6 @@ def test_broken_pictures_of_one_name_in_both_parts_are_told_at_once(
             epochs=1, batch_size=4, device="cpu", train_on_validation=joined,
         )  # fmt: skip
     assert all(f"{part}/class1/007.jpg" in caplog.text for part in ("train", "val"))
-
-
-def _stop_after_an_epoch(progress: Progress) -> None:
-    if progress.record is not None:
-        raise KeyboardInterrupt
 
 
 def test_hallucinated_and_compact_parts_are_trained_in_their_training_form(
@@ -339,13 +334,9 @@ def test_uneven_classes_are_balanced_and_judged_by_class(
     (curves, *_) = TrainRun.pictures(whole)
     assert "balanced accuracy (%)" in [axes.get_title() for axes in curves.draw().axes]
 
-    def stop(progress: Progress) -> None:
-        if progress.record is not None and progress.done == 2:
-            raise KeyboardInterrupt
-
     given = {"data": str(uneven), "balance": balance, "out": tmp_path / "b", **BALANCED}
     with pytest.raises(KeyboardInterrupt):
-        run_training(ARCH, progress=stop, **given)
+        run_training(ARCH, progress=stop_after(2), **given)
     again = run_training(ARCH, workers=0, **given)
     assert [row.balanced for row in again.history] == [row.balanced for row in whole.history]
     for name in ("model", "best"):

@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 import pytest
 from accelerate import tracking as accelerate_tracking
 
-from asvit.core.progress import Progress
 from asvit.runs.designing import DesignRun
 from asvit.runs.search import run_search
 from asvit.runs.supernet import train_supernet
@@ -28,7 +27,7 @@ from asvit.runs.transfer import run_segmentation
 from asvit.search.rows import read_trials
 from asvit.training.settings import TrainSettings
 from tests.asvit.cli.commands import check_refused, run
-from tests.asvit.runs.fakes import fake_evaluate
+from tests.asvit.runs.fakes import fake_evaluate, stop_at
 from tests.asvit.runs.test_runs_train import ARCH, TINY
 from tests.asvit.transfer.tiny_scenes import SEGMENTATION, make_data
 
@@ -117,17 +116,6 @@ def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def about(*pairs: tuple[int, float]) -> Any:
     """As 32-bit floats have it."""
     return [(step, pytest.approx(value)) for step, value in pairs]
-
-
-def interrupt_at(count: int) -> Callable[[Progress], None]:
-    told: list[Progress] = []
-
-    def follow(progress: Progress) -> None:
-        told.append(progress)
-        if len(told) == count:
-            raise KeyboardInterrupt
-
-    return follow
 
 
 def test_numbers_of_a_row_are_told_and_nothing_else(tmp_path: Path, fake: Any) -> None:
@@ -267,7 +255,7 @@ def test_trackers_that_are_not_there_are_one_line_and_nothing_is_made(
 def test_a_stopped_training_is_in_tensorboard_once(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     given = {**TINY, "track": "tensorboard", "log_every": 2}
-    how = {"checkpoint_minutes": 1e-9, "progress": interrupt_at(6)}  # images, then updates
+    how = {"checkpoint_minutes": 1e-9, "progress": stop_at(6)}  # images, then updates
     with pytest.raises(KeyboardInterrupt):
         run_training(ARCH, out=folder, **how, **given)
     result = run_training(ARCH, out=folder, **given)
@@ -303,7 +291,7 @@ def test_a_tracker_that_comes_later_gets_what_was_before(tmp_path: Path, fake: A
     made = fake("other").made
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        run_training(ARCH, out=folder, progress=interrupt_at(6), log_every=1, **TINY)
+        run_training(ARCH, out=folder, progress=stop_at(6), log_every=1, **TINY)
     run_training(ARCH, out=folder, track="other", log_every=1, **TINY)
     (one,) = made
     steps = [step for values, step in one.told if "step/loss" in values]
@@ -344,7 +332,7 @@ def test_a_search_tells_the_values_of_every_trial(tmp_path: Path) -> None:
         "track": "tensorboard", "out": folder, "recheck": 1,
     }  # fmt: skip
     with pytest.raises(KeyboardInterrupt):
-        run_search(progress=interrupt_at(5), **given)
+        run_search(progress=stop_at(5), **given)
     run_search(**given)
     found, rows = events(folder), read_trials(folder / "trials.csv")
     assert len(rows) == 12
@@ -408,5 +396,5 @@ def check_in_mlflow(library: Any, result: Any) -> None:
 def test_a_stopped_training_is_one_run_of_mlflow(tmp_path: Path, mlflow: Any) -> None:
     given = {**TINY, "track": "mlflow", "log_every": 1, "out": tmp_path / "run"}
     with pytest.raises(KeyboardInterrupt):
-        run_training(ARCH, checkpoint_minutes=1e-9, progress=interrupt_at(6), **given)
+        run_training(ARCH, checkpoint_minutes=1e-9, progress=stop_at(6), **given)
     check_in_mlflow(mlflow, run_training(ARCH, **given))

@@ -20,6 +20,7 @@ from asvit.training.distributed import ProcessGroup
 from asvit.transfer.datasets import Sample
 from asvit.transfer.session import Session, Task
 from asvit.transfer.settings import TransferRow, TransferSettings
+from tests.asvit.runs.fakes import stop_after, stop_at
 from tests.host_reads import HostReads, read_seldom
 
 SETTINGS = TransferSettings(
@@ -107,14 +108,6 @@ class Stop(Exception):
     pass
 
 
-def stop_after(epoch: int) -> Callable[[Progress], None]:
-    def follow(progress: Progress) -> None:
-        if progress.record is not None and progress.done == epoch:
-            raise Stop
-
-    return follow
-
-
 def read(folder: str) -> Checkpoint | None:
     def made(path: Path) -> Checkpoint:
         return Checkpoint.read(path, kind="fit", settings=TransferSettings, row=FitRow)
@@ -176,7 +169,7 @@ def test_losses_fall_and_every_epoch_is_told_and_kept() -> None:
 def test_a_stopped_training_goes_on_to_the_same_bits(epoch: int) -> None:
     expected = run("whole")
     with pytest.raises(Stop):
-        run("stopped", tell=stop_after(epoch))
+        run("stopped", tell=stop_after(epoch, Stop))
     assert len(Path("stopped/metrics.jsonl").read_text().splitlines()) == epoch
     torch.rand(3)  # another process would be elsewhere in its random numbers
     Path("stopped/metrics.csv").unlink()
@@ -187,22 +180,11 @@ def test_a_stopped_training_goes_on_to_the_same_bits(epoch: int) -> None:
     assert len(Path("stopped/metrics.csv").read_text().splitlines()) == 4
 
 
-def stop_at(count: int) -> Callable[[Progress], None]:
-    told: list[Progress] = []
-
-    def follow(progress: Progress) -> None:
-        told.append(progress)
-        if len(told) == count:
-            raise Stop
-
-    return follow
-
-
 @pytest.mark.parametrize("count", range(2, 9))
 def test_a_training_stopped_within_an_epoch_goes_on_at_the_update(count: int) -> None:
     expected = run("whole", log_every=2)
     with pytest.raises(Stop):
-        run("stopped", tell=stop_at(count), checkpoint_minutes=1e-9, log_every=2)
+        run("stopped", tell=stop_at(count, Stop), checkpoint_minutes=1e-9, log_every=2)
     kept = read("stopped")
     done = len(kept.history) * 3 + (0 if kept.part is None else kept.part.updates)
     assert done == count - (count % 3 != 0)
@@ -222,7 +204,7 @@ def test_a_training_stopped_within_an_epoch_goes_on_at_the_update(count: int) ->
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before() -> None:
     expected = run("whole")
     with pytest.raises(Stop):
-        run("run", tell=stop_after(2))
+        run("run", tell=stop_after(2, Stop))
     Path("run/fit.safetensors").write_bytes(b"nothing")
     assert run("run") == expected
 
