@@ -124,7 +124,7 @@ class PatchEmbedding(nn.Module):
         self.norm = norm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
-        """``[B, channels, H, W] -> [B, dim, H/4, W/4]``, sides rounded down."""
+        """``[B, channels, H, W] -> [B, dim, H/4, W/4]``; patches round down, others up."""
         return cast("Tensor", self.norm(self.proj(image)))
 
 

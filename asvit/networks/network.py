@@ -22,6 +22,7 @@ _PART_SETTINGS = {
     "hallucinated": ("heads", "axis", "class_token", "map_bias", "maps", "kept"),
     "compact": ("ratio", "factored"),
 }
+_NUMBERS = ("kept", "ratio")  # of these settings
 
 
 def _part(setting_name: str, kind: str, text: Any) -> str:
@@ -29,8 +30,14 @@ def _part(setting_name: str, kind: str, text: Any) -> str:
     name, arguments = parse_call(text) if isinstance(text, str) else (text, {})
     if name != kind:
         raise ValueError(f"{setting_name} must be {kind}, got {shown(str(text))}")
-    for argument in arguments:
+    for argument, value in arguments.items():
         check_choice(f"a setting of {kind}", argument, _PART_SETTINGS[kind])
+        if argument in _NUMBERS and not isinstance(value, int | float):
+            raise ValueError(
+                f"{argument}={shown(str(value))} of {kind} is not a number, such as 0.75"
+            )
+        if argument == "map_bias":  # any text would count as True
+            check_choice(argument, value, (True, False))
     return call_text(name, arguments)
 
 

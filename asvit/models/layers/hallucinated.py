@@ -43,7 +43,7 @@ def split_heads(heads: int, rule: HeadRule = "double_odd", kept: float = 0.5) ->
     if rule == "double" or (rule in ("double_odd", "double_each") and heads % 2):
         heads *= 2
     real = round(kept * heads, 6)  # a third of six is two
-    return HeadSplit(heads, math.ceil(real) if rule == "ceil" else max(1, math.floor(real)))
+    return HeadSplit(heads, max(1, math.ceil(real) if rule == "ceil" else math.floor(real)))
 
 
 class MapHallucination(nn.Module):

@@ -168,6 +168,7 @@ def test_maps_of_ablations_are_the_steps_that_they_name(hallucinated, prefix, ax
         (4, "ceil", 0.3, (4, 2)),
         (8, "double", 0.75, (16, 12)),
         (2, "floor", 0.01, (2, 1)),
+        (2, "ceil", 1e-7, (2, 1)),
     ],
 )
 def test_another_share_of_the_heads_is_kept(heads, rule, kept, split):
