@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Title = str | Callable[[], str]
 
 _LINES = 20  # for the whole work: one for every 5 %
-_EVERY_FRAME = 0.25  # seconds, in a notebook
-_EVERY_SECONDS = 60.0  # longest time without one
+_LINE_SECONDS = 60.0  # longest time between two lines
+_FRAME_SECONDS = 0.25  # shortest time between two frames in a notebook
 _WITHOUT_CURSOR = ("dumb", "unknown")  # terminals, such as a shell in Emacs; rich has no bar there
 
 _bars: list[Console] = []  # of the bar that is on the screen, if there is one

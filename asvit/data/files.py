@@ -67,15 +67,33 @@ _ROOT = "# images in "  # first line of a table whose images are in another fold
 Seen = MutableMapping[tuple[int, ...], str]
 
 
-class FileImages(LabelledImages):
-    """Images in files below a folder, named relative to it.
+class ImageFiles(LabelledImages):
+    """Labelled images, each in a file of its own below a folder.
 
-    ``reading`` is one of :data:`asvit.data.kinds.READINGS`, or empty.
+    Args:
+        root: The folder.
+        names: Paths of the files relative to it, such as ``CLASS/image.jpg``.
+        source: As the following ones, a field of :class:`asvit.data.LabelledImages`.
+        classes: Name of each label.
+        labels: Label of each image.
+        transform: Applied to each picture by ``dataset[i]``.
+        reading: One of :data:`asvit.data.kinds.READINGS`, or empty.
     """
 
-    root: Path
-    reading: str
-    _names: Sequence[str]
+    def __init__(
+        self,
+        root: Path,
+        names: Iterable[str],
+        *,
+        source: str,
+        classes: tuple[str, ...],
+        labels: NDArray[np.int64],
+        transform: Transform | None = None,
+        reading: str = "",
+    ) -> None:
+        super().__init__(source, classes, labels, transform=transform)
+        self.root, self.reading = root, reading
+        self._names = Texts(names)
 
     @cached_property
     def kind(self) -> ImageKind:
@@ -93,7 +111,7 @@ class FileImages(LabelledImages):
         check_as(self.path(index), self.kind)
 
     def name(self, index: int) -> str:
-        """Return the path of image ``index`` relative to the folder, as ``CLASS/image.jpg``."""
+        """Return the path of image ``index`` relative to the folder."""
         return self._names[index]
 
     def path(self, index: int) -> Path:
@@ -101,35 +119,60 @@ class FileImages(LabelledImages):
         return self.root / self._names[index]
 
 
-class FolderDataset(FileImages):
+class FolderDataset(ImageFiles):
     """Images of a folder: ``root/CLASS/**/image.jpg``, or ``root/image.jpg`` with one class.
 
     Names are sorted, so that indices are the same on every machine. Names that begin with a dot
-    are ignored.
+    are ignored. ``reading`` is one of :data:`asvit.data.kinds.READINGS`, or empty.
     """
 
     def __init__(
-        self,
-        root: Path,
-        names: Iterable[str],
-        *,
-        source: str,
-        classes: tuple[str, ...],
-        labels: NDArray[np.int64],
-        transform: Transform | None = None,
-        reading: str = "",
+        self, root: Path, *, reading: str = "", transform: Transform | None = None
     ) -> None:
-        super().__init__(source, classes, labels, transform=transform)
-        self.root, self.reading = root, reading
-        self._names = Texts(
-            f"{name}/{file}" if inner else file for name, files in groups.items() for file in files
-        )
+        groups = _files_by_class(root)
+        sizes = [len(files) for files in groups.values()]
         super().__init__(
-            f"folder {root.resolve().name}, {len(self._names)} images, {len(groups)} classes",
-            tuple(counts),
-            np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()]),
+            root,
+            chain.from_iterable(groups.values()),
+            reading=reading,
+            source=f"folder {root.resolve().name}, {sum(sizes)} images, {len(groups)} classes",
+            classes=tuple(map(composed, groups)),
+            labels=np.repeat(np.arange(len(groups)), sizes),
             transform=transform,
         )
+
+
+def _files_by_class(root: Path) -> dict[str, list[str]]:
+    """The images of each class folder, relative to ``root``; or those of ``root`` as one class."""
+    if not root.exists():
+        raise FileNotFoundError(f"no folder {str(root)!r}; give a folder of images")
+    if not root.is_dir():
+        raise ValueError(f"{str(root)!r} is a file; give a folder of images")
+    flat, inner = list_folder(root)
+    if splits := split_folders(root, inner):
+        raise ValueError(
+            f"{str(root)!r} holds splits, not classes; give {str(root / splits[0])!r}"
+        )
+    if flat and inner:
+        raise ValueError(
+            f"{str(root)!r} holds both images ({one_line(flat[0])}) and folders"
+            f" ({one_line(inner[0])}); use class folders only, or images only"
+        )
+    if inner:
+        groups = {name: [f"{name}/{file}" for file in _walk(root / name)] for name in inner}
+    else:
+        groups = {root.resolve().name: flat}
+    counts = Counter(map(composed, groups))
+    if len(counts) < len(groups):
+        raise ValueError(
+            f"{str(root)!r} has two folders {counts.most_common(1)[0][0]!r}, whose names are "
+            "equal but for the form of Unicode; move the images into one"
+        )
+    empty = [name for name, files in groups.items() if not files]
+    if empty:
+        where = root / empty[0] if inner else root
+        raise ValueError(f"no images in {str(where)!r}; use {', '.join(IMAGE_ENDINGS)} files")
+    return groups
 
 
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
@@ -193,7 +236,7 @@ class ListedImage(NamedTuple):
     digest: str  # SHA-256 of its content, in hexadecimal; empty if the table has none
 
 
-class ListedDataset(FileImages):
+class ListedDataset(ImageFiles):
     """The images of one part of a CSV table, as :func:`list_text` writes it.
 
     The columns ``bytes`` and ``sha256`` may be missing.
@@ -211,7 +254,6 @@ class ListedDataset(FileImages):
         classes = sorted({row.label for row in rows})
         places = {label: place for place, label in enumerate(classes)}
         where = f"{table.parent.resolve().name}/{table.name}"
-        self._names = Texts(row.name for row in own)
         self._digests = Texts(row.digest for row in own)
         super().__init__(
             root,
@@ -224,7 +266,7 @@ class ListedDataset(FileImages):
 
     def picture(self, index: int) -> Picture:
         """Read image ``index``; a ValueError names what cannot be read, or has changed."""
-        path, picture = self.path(index), super().picture(index)
+        picture, path = super().picture(index), self.path(index)
         if (digest := self.digest(index)) and file_digest(path) != digest:
             raise ValueError(f"image {str(path)!r} has changed since it was listed")
         return picture

@@ -23,7 +23,6 @@ from asvit.data.files import (
     TEST,
     TRAIN,
     VALIDATION,
-    FileImages,
     FolderDataset,
     ImageFiles,
     ListedDataset,
@@ -168,7 +167,7 @@ def open_test_part(spec: str, reading: str = "") -> LabelledImages:
     return FolderDataset(path / splits[-1] if splits else path, reading=reading)
 
 
-class PartedPictures(FileImages):
+class PartedPictures(ImageFiles):
     """The pictures of a folder of classes, or of a layout of ``train``, ``val`` and ``test``.
 
     ``parts`` has the part of each picture; None if the folder has no parts. The validation part is
@@ -193,9 +192,14 @@ class PartedPictures(FileImages):
             for before, folder in zip([[name] for name in named] or [[]], folders, strict=True)
             for index in range(len(folder))
         )
-        self.root, self.reading = root, reading
-        labels = np.concatenate([folder.labels for folder in folders])
-        super().__init__(folders[0].source, folders[0].classes, labels)
+        super().__init__(
+            root,
+            names,
+            reading=reading,
+            source=folders[0].source,
+            classes=folders[0].classes,
+            labels=np.concatenate([folder.labels for folder in folders]),
+        )
 
 
 def class_count(spec: str) -> int | None:

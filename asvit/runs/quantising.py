@@ -83,8 +83,8 @@ def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) 
             f"{weights or 'random weights'} do not say which pictures they were trained on; name "
             "some with --data"
         )
-    if content.classes and found.others.classes != content.classes:
-        both = (map(shown, classes) for classes in (found.others.classes, content.classes))
+    if content.classes and pictures.others.classes != content.classes:
+        both = (map(shown, classes) for classes in (pictures.others.classes, content.classes))
         pairs = zip_longest(*both, fillvalue="none")
         here, known = next(pair for pair in pairs if pair[0] != pair[1])
         raise ValueError(

@@ -82,7 +82,7 @@ from asvit.runs.designing import DesignRun
 from asvit.runs.exporting import export_network
 from asvit.runs.folder import plain_name
 from asvit.runs.lifecycle import finished_result, peeked
-from asvit.runs.predicting import PicturePrediction, predict
+from asvit.runs.predicting import Guess, PicturePrediction, predict
 from asvit.runs.tracking import check_trackers
 from asvit.runs.training import few_pictures_note
 from asvit.search.limits import Limits
@@ -102,7 +102,7 @@ from proxies.messages import first_line
 logger = logging.getLogger(__name__)
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
-_CHOOSING = (
+_FREE_UNTIL_CHOICE = (
     *(*LIMITS, "width_multiple", *OF_LATENCY),
     *("image_size", "hours", "pretrained", "warm_start", "teacher", "teacher_weights"),
 )
@@ -241,7 +241,7 @@ class DesignAlgorithm(DesignRun):
         sizes.limits(smallest).sample(np.random.default_rng(0))
 
     def _classes_and_channels(self) -> tuple[Sequence[str], int]:
-        """Those of the pictures, which a finished design needs no more."""
+        """Those of the pictures; a finished design has them, and may have lost its pictures."""
         if (result := finished_result(self)) is not None:
             return result.classes, result.channels
         return self._images.classes, self._images.kind.channels
@@ -291,7 +291,7 @@ class DesignAlgorithm(DesignRun):
         """
         names = (store.settings or self.settings).data, self.settings.data
         moved = () if any(map(is_generated, names)) else self.may_change
-        return moved if "finalists" in store.results else (*moved, *_CHOOSING)
+        return moved if "finalists" in store.results else (*moved, *_FREE_UNTIL_CHOICE)
 
     def check_store(self, store: DesignJournal) -> None:
         """Check that pictures in another folder are the same."""
