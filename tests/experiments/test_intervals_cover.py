@@ -177,17 +177,22 @@ def test_words_about_limits_and_paths_quote_what_the_rows_give() -> None:
 
 
 def test_words_about_designs_quote_what_the_rows_give() -> None:
-    header, _, *lines = (
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in study_designs.ahead().splitlines()
-    )
-    cells = {other: dict(zip(header[1:], own, strict=True)) for other, *own in lines}
     page = said("evidence_designs")
-    for other, pictures in (
-        *(("without resnet-parts", "all"), ("without resnet-parts and fractals", "textures")),
-        *(("resnet-parts", "drawn-300"), ("resnet-parts", "textures"), ("shiftvit", "all")),
+    for design, other, pictures in (
+        ("design", "without resnet-parts", "all"),
+        ("design", "without resnet-parts and fractals", "textures"),
+        *(("design", "resnet-parts", pictures) for pictures in ("drawn-300", "textures")),
+        ("design", "shiftvit", "all"),
+        *(("design of transformers", "shiftvit", pictures) for pictures in ("textures", "all")),
     ):
-        assert cells[other][pictures].strip("*") in page
+        header, _, *lines = (
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in study_designs.ahead(design=design).splitlines()
+        )
+        (cells,) = (
+            dict(zip(header[1:], own, strict=True)) for name, *own in lines if name == other
+        )
+        assert cells[pictures].strip("*") in page
 
 
 def test_words_about_predictors_quote_what_leads_and_trails_measures() -> None:
