@@ -84,9 +84,9 @@ def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) 
             "some with --data"
         )
     if content.classes and pictures.others.classes != content.classes:
-        both = (map(shown, classes) for classes in (pictures.others.classes, content.classes))
-        pairs = zip_longest(*both, fillvalue="none")
-        here, known = next(pair for pair in pairs if pair[0] != pair[1])
+        pairs = zip_longest(pictures.others.classes, content.classes)
+        first = next(pair for pair in pairs if pair[0] != pair[1])
+        here, known = ("none" if name is None else shown(name) for name in first)
         raise ValueError(
             f"the pictures have other classes than the network, such as {here} in the place of "
             f"{known}; name pictures of its own classes with --data"

@@ -327,6 +327,14 @@ def test_pictures_that_cannot_be_used(
     assert not Path("out.onnx").exists()
 
 
+def test_classes_whose_long_names_differ_in_the_middle_are_others(folder: Path) -> None:
+    ours, theirs = ([f"{'a' * 120}{middle}{'a' * 120}" for middle in of] for of in ("bc", "bd"))
+    for name, colour in zip(ours, ("red", "green"), strict=True):
+        shutil.copytree(f"colours/{colour}", f"long/{name}")
+    with pytest.raises(ValueError, match="other classes than the network, such as 'aaa"):
+        find_pictures("long", None, replace(_content(), classes=tuple(theirs)))
+
+
 def test_pictures_that_have_changed_are_not_taken_for_those_of_the_training(
     folder: Path,
 ) -> None:
