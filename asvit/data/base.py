@@ -137,11 +137,6 @@ class ImagesOfOthers(LabelledImages):
         """The set that image ``index`` is of, and its index there."""
         raise NotImplementedError
 
-    @property
-    def kind(self) -> ImageKind:
-        """The kind of the set of the first image."""
-        return self._at(0)[0].kind
-
     def picture(self, index: int) -> Picture:
         """Return image ``index``, from its own set."""
         images, place = self._at(index)
@@ -187,6 +182,11 @@ class SubsetImages(ImagesOfOthers):
         self._whole = whole
         self._indices = indices
 
+    @property
+    def kind(self) -> ImageKind:
+        """The kind of the whole set, also if none of its images are here."""
+        return self._whole.kind
+
     def _at(self, index: int) -> tuple[LabelledImages, int]:
         return self._whole, int(self._indices[index])
 
@@ -198,6 +198,11 @@ class JoinedImages(ImagesOfOthers):
         labels = np.concatenate([first.labels, second.labels])
         super().__init__(f"{first.source} and {second.source}", first.classes, labels)
         self._first, self._second = first, second
+
+    @property
+    def kind(self) -> ImageKind:
+        """The kind of the first set."""
+        return self._first.kind
 
     def _at(self, index: int) -> tuple[LabelledImages, int]:
         count = len(self._first)

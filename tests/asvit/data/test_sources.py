@@ -212,3 +212,4 @@ def test_subset() -> None:
     assert some[1][1] == 2
     with pytest.raises(IndexError):
         some[2]
+    assert SubsetImages(whole, np.array([], dtype=np.int64), "left").kind == whole.kind
