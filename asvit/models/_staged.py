@@ -52,8 +52,8 @@ class StagedNetwork(nn.Module):
 
         ``[B, in_chans, H, W] -> [B, prefix + N, num_features]``, the tokens of a grid in row
         order: N = H/32 * W/32 in As-ViT, rounded up. In ShiftViT
-        ``[B, num_features, H/32, W/32]``, rounded down, at the stem up where it is of
-        convolutions. A ValueError names sizes that fit.
+        ``[B, num_features, H/32, W/32]``, rounded down, but up by a stem of convolutions.
+        A ValueError names sizes that fit.
         """
         x = self._embed(image)
         for stage in self._stages:
