@@ -149,34 +149,34 @@ def test_a_run_started_over_with_another_torch_measures_the_table_again(
     start: Start,
     table: ReferenceTable,
     tmp_path: Path,
-    asked: list[Any],
+    measured: list[Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start(out=tmp_path, reference=table)
     now = versions()
     monkeypatch.setattr("asvit.core.settings.versions", lambda: {**now, "torch": "9.1.0"})
     start(out=tmp_path, reference=table)
-    assert len(asked) == len(ARCHITECTURES)
+    assert len(measured) == len(ARCHITECTURES)
     start(out=tmp_path, reference=table, fresh=True)
-    assert len(asked) == 2 * len(ARCHITECTURES)
+    assert len(measured) == 2 * len(ARCHITECTURES)
 
 
 def test_a_run_started_over_on_other_pictures_measures_the_table_on_them(
-    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     for colours in (("red", "blue"), ("red", "blue"), ("green", "blue")):
         pictures = write_colours(tmp_path / "pictures", *colours)
         scale(out=tmp_path / "run", reference=table, data=str(pictures), fresh=True)
-    assert len(asked) == 2 * len(ARCHITECTURES)
+    assert len(measured) == 2 * len(ARCHITECTURES)
 
 
 def test_another_path_to_the_same_pictures_keeps_the_scores(
-    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+    start: Start, table: ReferenceTable, tmp_path: Path, measured: list[Any]
 ) -> None:
     pictures = write_colours(tmp_path / "pictures", "red", "blue")
     for path in (pictures, f"{pictures}/../pictures"):
         start(out=tmp_path / "run", reference=table, data=str(path))
-    assert len(asked) == len(ARCHITECTURES)
+    assert len(measured) == len(ARCHITECTURES)
 
 
 @pytest.fixture
