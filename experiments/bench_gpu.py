@@ -90,13 +90,14 @@ def main() -> None:
     for part in (*PARTS, *MORE) if options.all else options.only.split(","):
         torch.cuda.reset_peak_memory_stats(device)
         with apart_from_garbage():  # as runs measure
-            found = measure[part]()
+            rows = measure[part]()
         peak = torch.cuda.max_memory_allocated(device)
-        found.append(Finding(f"{part}: peak device memory", f"{peak / 1e9:.2f} GB"))
-        for one in found:
+        rows.append(Finding(f"{part}: peak device memory", f"{peak / 1e9:.2f} GB"))
+        for one in rows:
             print(f"  {one.what}: {one.value}", flush=True)
-        findings += found
-        on_page += found if part not in PRINTED else []
+        findings += rows
+        if part not in PRINTED:
+            on_page += rows
         if options.all:
             write(on_page, PAGE)
     print(table(findings))

@@ -97,8 +97,8 @@ def table(rows: Sequence[Row]) -> str:
             macs = count(network.build(), SIDE).macs
             more = gain(own, known[f"{group}: itself",], pair=["training"])
             mean = fmean(row.accuracy for row in own)
-            told = "" if name == "itself" else in_a_cell(more)
-            lines.append((group, name, f"{macs:,}", f"{mean:.1f}", told))
+            cell = "" if name == "itself" else in_a_cell(more)
+            lines.append((group, name, f"{macs:,}", f"{mean:.1f}", cell))
     columns = {"network": "l", "variant": "l", "multiply-adds": "r", "mean accuracy": "r"}
     columns |= {"points more than itself (95 % interval)": "r"}
     return markdown(columns, lines)

@@ -75,7 +75,7 @@ def _text(network: str, width: int) -> str:
 def recipe_for(pictures: str, task: Task) -> Recipe:
     """How networks are trained on a set of pictures."""
     steps, augmentation = SETS[pictures]
-    return task.recipe(steps, batch_size=32 if task.side > 32 else 64, **augmentation)
+    return task.recipe(steps, task.batch_size, **augmentation)
 
 
 def train(pictures: str, network: str, seed: int) -> Mapping[str, object]:

@@ -219,11 +219,11 @@ def simulate_all(
         return list(pool.map(one, range(searches), chunksize=max(1, searches // (8 * jobs))))
 
 
-def table(found: Mapping[str, Sequence[Outcome]], random_row: float) -> str:
+def table(by_rule: Mapping[str, Sequence[Outcome]], random_row: float) -> str:
     """The results as Markdown; differences are paired."""
-    base = np.array([one.accuracy for one in found["random"]])
+    base = np.array([one.accuracy for one in by_rule["random"]])
     lines = [["a random row", f"{random_row:.2f}", "", ""]]
-    for name, outcomes in found.items():
+    for name, outcomes in by_rule.items():
         values = np.array([one.accuracy for one in outcomes])
         more = contrast((1, values - base))
         low, high = more.interval

@@ -151,10 +151,10 @@ command.params[1:1] = parameters(Options)
 
 
 def _timing_options(
-    given: Mapping[str, Any], latency: bool | None, command: str | None
+    timing: Mapping[str, Any], latency: bool | None, command: str | None
 ) -> dict[str, Any] | None:
     """How to time architectures; None if they are not timed."""
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {name: value for name, value in timing.items() if value is not None}
     if command is None:
         if options and not latency:
             raise click.UsageError(f"--{min(options)} says how to time; give --latency, too")

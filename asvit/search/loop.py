@@ -153,8 +153,8 @@ class History:
         """The last fields of its row, where there are several families."""
         if not self._space.branch:
             return {}
-        drawn = self._random or UNIFORM in trial.user_attrs
-        origin = trial.user_attrs.get(ORIGIN, "random" if drawn else "chosen")
+        uniform = self._random or UNIFORM in trial.user_attrs
+        origin = trial.user_attrs.get(ORIGIN, "random" if uniform else "chosen")
         return {"family": self._space.family_of(architecture), "origin": origin}
 
 

@@ -265,14 +265,14 @@ def test_a_training_after_fractals_starts_with_their_weights(
     fits = watch_fits(study_pretraining, monkeypatch)
     monkeypatch.setitem(study_pretraining.SETS, "digits, 200", ("digits", 20, 1))
     study_pretraining._trained.cache_clear()
-    found: Any = study_pretraining.train("digits, 200", "resnet", "fractals, rate / 4", 1)
+    row: Any = study_pretraining.train("digits, 200", "resnet", "fractals, rate / 4", 1)
     study_pretraining._trained.cache_clear()
     (first, _, trained), (then, start, _) = fits
     changed = {name for name in start if not torch.equal(start[name], trained[name])}
     assert changed == {"fc.weight", "fc.bias"}
     assert (then.learning_rate, then.crop_scale) == (first.learning_rate / 4, 0.35)
     assert not then.flip
-    assert 0 <= found["accuracy"] <= 100
+    assert 0 <= row["accuracy"] <= 100
 
 
 def test_classes_of_a_study_of_balance_shrink_by_a_factor_and_are_balanced_as_its_case_says(
@@ -284,8 +284,8 @@ def test_classes_of_a_study_of_balance_shrink_by_a_factor_and_are_balanced_as_it
     assert len(set(chosen.tolist())) == 71
     fits = watch_fits(study_balance, monkeypatch)
     for balance in ("none", "sampling"):
-        found: Any = study_balance.train("digits", "resnet", balance, 1)
-        assert all(0 <= found[name] <= 100 for name in ("balanced", "as_trained"))
+        row: Any = study_balance.train("digits", "resnet", balance, 1)
+        assert all(0 <= row[name] <= 100 for name in ("balanced", "as_trained"))
     assert [recipe.balance for recipe, *_ in fits] == ["none", "sampling"]
     assert [recipe.flip for recipe, *_ in fits] == [False, False]  # of digits
 

@@ -154,10 +154,10 @@ def test_every_step_follows_the_rule(budget: str, salt: int, multiple: int) -> N
     def values(shape: Shape) -> tuple[float, float]:
         return float(hash((shape, salt)) % 7), float(hash((salt, shape)) % 5)
 
-    found = grown(budget, Made(values), width_multiple=multiple)
+    growth = grown(budget, Made(values), width_multiple=multiple)
     limit = Budget.parse(budget)
-    assert found.steps[0].kind == "start"
-    for before, step in itertools.pairwise(found.steps):
+    assert growth.steps[0].kind == "start"
+    for before, step in itertools.pairwise(growth.steps):
         assert step.number == before.number + 1
         assert step.chosen.cost.params > before.chosen.cost.params
         assert limit.of(step.chosen.cost) <= limit.amount
@@ -169,10 +169,10 @@ def test_every_step_follows_the_rule(budget: str, salt: int, multiple: int) -> N
         sums = rank_sums(columns, BETTER)
         assert [c.rank_sum for c in step.candidates] == sums
         assert step.chosen.rank_sum == min(sums)
-    assert [s.kind for s in found.steps].count("land") <= 1
-    gap = limit.gap(found.steps[-1].chosen.cost)
-    assert found.reached == (0 <= gap <= 0.02)
-    assert found.reached or f"{gap * 100:.3g}% below" in found.reason
+    assert [s.kind for s in growth.steps].count("land") <= 1
+    gap = limit.gap(growth.steps[-1].chosen.cost)
+    assert growth.reached == (0 <= gap <= 0.02)
+    assert growth.reached or f"{gap * 100:.3g}% below" in growth.reason
 
 
 def test_it_measures_at_a_quarter_and_counts_at_full_width() -> None:
@@ -286,8 +286,8 @@ def test_an_end_just_outside_the_tolerance_has_digits_that_show_it() -> None:
             raise ValueError("no such model")
         return Cost(1000 * width, 50_000 * width)
 
-    found = grown("34.704K", cost=narrow)
-    assert found.reason.endswith("the last has 34,000 parameters, 2.03% below")
+    growth = grown("34.704K", cost=narrow)
+    assert growth.reason.endswith("the last has 34,000 parameters, 2.03% below")
 
 
 def test_progress_tells_of_every_candidate_and_step() -> None:

@@ -48,8 +48,8 @@ COUNT = finding("params", PARAMS, trivial=True)
 
 def test_counts_come_first_then_the_best_those_without_a_tau_last() -> None:
     other = replace(GOOD, target="other")
-    found = sort_findings([FEW, BAD, other, GOOD, COUNT])
-    assert found == [COUNT, GOOD, BAD, FEW, other]
+    findings = sort_findings([FEW, BAD, other, GOOD, COUNT])
+    assert findings == [COUNT, GOOD, BAD, FEW, other]
 
 
 @pytest.mark.parametrize("one", [GOOD, BAD, FEW, COUNT])

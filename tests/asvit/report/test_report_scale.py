@@ -146,8 +146,8 @@ def test_candidates_without_more_blocks_say_what_grew(
 ) -> None:
     settings = ScaleSettings(SEED, budgets="3M,5M", grow=grow)
     *_, clouds = draw.pictures(replace(result, settings=settings))
-    told = {text for text in ("width alone", "no more blocks") if text in clouds.svg}
-    assert told == {words}
+    names = {text for text in ("width alone", "no more blocks") if text in clouds.svg}
+    assert names == {words}
 
 
 def test_steps_without_a_cloud_are_told(result: ScaleResult) -> None:

@@ -81,8 +81,8 @@ def test_single_values_are_others_only_beside_some_with_intervals(tmp_path: Path
 
 
 def test_one_equal_result_is_no_plural() -> None:
-    found = Comparison(runs=[], settings={}, results={"epochs": (3, 3)}, differences=[])
-    assert "1 more result is the same;" in shown(found)
+    comparison = Comparison(runs=[], settings={}, results={"epochs": (3, 3)}, differences=[])
+    assert "1 more result is the same;" in shown(comparison)
 
 
 @each

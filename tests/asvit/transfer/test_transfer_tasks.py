@@ -393,7 +393,7 @@ def test_annotations_and_predictions_are_drawn_beside_each_other(task: str) -> N
 
 def test_a_picture_of_hardly_any_height_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     make_data(1, 1)
-    made = Detection(detection())
+    task = Detection(detection())
     size = (2, 1000)
     annotation = {
         "boxes": BoundingBoxes([[0.0, 0.0, 500.0, 2.0]], format="XYXY", canvas_size=size),
@@ -401,9 +401,9 @@ def test_a_picture_of_hardly_any_height_is_drawn(monkeypatch: pytest.MonkeyPatch
         "masks": Mask(torch.ones(1, *size, dtype=torch.uint8)),
     }
     picture = TvImage(torch.zeros(3, *size, dtype=torch.uint8))
-    monkeypatch.setattr(made, "validation", [(picture, annotation)])
-    monkeypatch.setattr(made, "predict", lambda _images, annotations, _device: annotations)
-    sheet = Image.open(io.BytesIO(made.drawing(torch.device("cpu"))))
+    monkeypatch.setattr(task, "validation", [(picture, annotation)])
+    monkeypatch.setattr(task, "predict", lambda _images, annotations, _device: annotations)
+    sheet = Image.open(io.BytesIO(task.drawing(torch.device("cpu"))))
     assert sheet.size == (2 * 328 + 8, 328 + 8)
 
 
