@@ -18,9 +18,9 @@ from typing import Any, cast
 from numpy.typing import ArrayLike
 
 import asvit
+from asvit.designs.recipe import recipe_for
 from asvit.executors import one_thread
 from asvit.reference.intervals import Estimate, contrast
-from asvit.runs.algorithms.design_plan import recipe_for
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.predicting import predict
 from asvit.spaces import UnionSpace, load_space

@@ -1,1 +1,1 @@
-"""Designs: what they are asked for, what their stages came to, and what they ended in."""
+"""Designs: settings, by what they decide, what their stages came to, and what they ended in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, cached_property, partial
@@ -21,6 +22,7 @@ NARROWED = (1, 0.5, 0.25, 0.12, 0.06, 0.03)
 
 _WORTH = 300, 4  # updates and epochs that are worth a training, or time makes a network smaller
 _FASTER = 1.25  # times as fast is a smaller network that is worth it
+_EXAMPLES = 5  # networks whose median stands for those of a space
 #: Updates that are enough, and within how many epochs. On 300 drawn pictures a ResNet reached 84 %
 #: after 5,400 updates and 94 % after 16,000.
 _UPDATES, _EPOCHS = 20_000, (100, 3_000)
@@ -35,7 +37,7 @@ class Fitting:
     Args:
         settings: Of the design.
         sizes: The widths that its limits allow.
-        example: The network that images are fitted to before others are known.
+        sample: Architectures of its space; images are fitted to the first before others are known.
         pictures: Side of the pictures, in pixels.
         steps: Updates of an epoch on all pictures.
         pace: Times a network, given as text, at a side of images: seconds and updates of an epoch.
@@ -46,14 +48,14 @@ class Fitting:
         self,
         settings: DesignSettings,
         sizes: Sizes,
-        example: Architecture,
+        sample: Sequence[Architecture],
         *,
         pictures: int,
         steps: int,
         pace: Callable[[str, int], tuple[float, int]],
         time: Callable[[], float],
     ) -> None:
-        self._settings, self._sizes, self._example = settings, sizes, example
+        self._settings, self._sizes, self._sample = settings, sizes, sample
         self._pictures, self._steps = pictures, steps
         self._pace, self._time = cache(pace), time
 
@@ -72,7 +74,7 @@ class Fitting:
         sides = self._down_from(self.whole_side)
         if len(sides) == 1:
             return sides[0]
-        widest = cache(partial(self._sizes.widest, self._example))
+        widest = cache(partial(self._sizes.widest, self._sample[0]))
         least = per_pixel(enough_epochs(self._steps))
         for side in sides:
             with suppress(ValueError):  # too large or slow at any width
@@ -85,6 +87,44 @@ class Fitting:
     def sides(self) -> Sequence[int]:
         """The largest side that the limits allow and smaller ones."""
         return self._down_from(self.side)
+
+    def search_macs(self, side: int) -> int | None:
+        """Most multiply-adds of a search's networks at a side of images; None without a limit.
+
+        Where only time is limited, networks have as many as some within the limit.
+        """
+        s = self._settings
+        if s.max_macs is not None:  # as many for each pixel, or as many as a wide network has
+            fewer = max(s.max_macs * (side / self.side) ** 2, PER_PIXEL * side**2)
+            return min(s.max_macs, round(fewer))
+        if s.max_params is None:
+            return round(self._quick_macs * (side / self.side) ** 2)
+        return None
+
+    @cached_property
+    def _quick_macs(self) -> float:
+        """Median multiply-adds of a few networks within the limit of latency."""
+        quick, side = list[float](), self.side
+        for arch in self._sample:
+            try:
+                quick.append(self._sizes.macs(self._sizes.widest(arch, side), side))
+            except ValueError:  # too slow at any width
+                continue
+            if len(quick) == _EXAMPLES:
+                break
+        if not quick:
+            raise ValueError(
+                f"max_latency={self._settings.max_latency:g} ms is too short for all networks "
+                f"that were tried at {side} px; allow more time, or smaller images"
+            )
+        return statistics.median(quick)
+
+    def typical(self, side: int, most: int | None) -> Architecture:
+        """A network of median multiply-adds of the space, with so many at most."""
+        limits = self._sizes.limits(side, macs=most)
+        networks = map(limits.network, self._sample[:_EXAMPLES])
+        by_macs = sorted(networks, key=lambda arch: self._sizes.macs(arch, side))
+        return by_macs[len(by_macs) // 2]
 
     def sides_in_time(self, arch: Architecture) -> Sequence[int]:
         """:attr:`sides` without those at which the time allows too few updates or channels.

@@ -32,6 +32,7 @@ from asvit.data.files import (
     TEST,
     TRAIN,
     VALIDATION,
+    ListedDataset,
     ListedImage,
     Seen,
     changed_images,
@@ -90,6 +91,11 @@ class PictureList:
         content, facts = self._listed(tell)
         self._write(content)
         return facts
+
+    @property
+    def tested(self) -> ListedDataset:
+        """The pictures that are set aside for the test."""
+        return ListedDataset(self.path, TEST, reading=self._reading)
 
     def changed(self, *parts: str, root: Path | None = None) -> Mapping[str, str]:
         """Pictures of these parts that are not as they were listed, and why."""

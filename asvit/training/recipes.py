@@ -76,3 +76,11 @@ References:
 """
 
 REFERENCE_BATCH = 512
+_LEAST_UPDATES = 8  # of an epoch, where a recipe's batch is larger than all images
+
+
+def small_batch(images: int, size: int = 4) -> int:
+    """Images in a batch for so few: ``size`` doubled as long as an epoch has updates enough."""
+    while 2 * size * _LEAST_UPDATES <= images:
+        size *= 2
+    return size

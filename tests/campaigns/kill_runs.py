@@ -30,7 +30,7 @@ from safetensors import safe_open
 
 from asvit.core.run_files import CHECKPOINT, DESIGNED, previous
 from asvit.data import FractalDataset
-from asvit.designs import fitting
+from asvit.designs import fitting, fractals
 from asvit.designs.stages import SearchPlan
 from asvit.runs.algorithms import design_plan
 from asvit.search import predictor_sampler
@@ -283,8 +283,8 @@ def shorten_designs() -> None:
 
     mock.patch.object(design_plan.DesignPlan, "search", brief).start()
     mock.patch.object(fitting, "_EPOCHS", (2, 2)).start()
-    mock.patch.object(design_plan, "_FRACTAL_PICTURES", (100, 100)).start()
-    mock.patch.object(design_plan, "_FRACTAL_EPOCHS", (1, 2)).start()
+    mock.patch.object(fractals, "PICTURES", (100, 100)).start()
+    mock.patch.object(fractals, "EPOCHS", (1, 2)).start()
 
 
 def _write_scenes(folder: Path) -> None:

@@ -13,8 +13,8 @@ import torch
 from asvit.architectures.genotype import Genotype
 from asvit.architectures.shiftvit import ShiftArchitecture
 from asvit.core.run_files import MODEL
+from asvit.designs.recipe import recipe_for
 from asvit.networks import WeightsFile
-from asvit.runs.algorithms.design_plan import recipe_for
 from asvit.spaces import build, cost
 from experiments import (
     compare_depths,

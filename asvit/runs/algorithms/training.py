@@ -31,6 +31,7 @@ from asvit.training.checkpoint import Checkpoint, Origin, Saved, settings_in
 from asvit.training.distillation import Teacher, load_teacher
 from asvit.training.precision import resolve_precision
 from asvit.training.pretrained import load_pretrained, other_classes, weights_paths
+from asvit.training.recipes import small_batch
 from asvit.training.result import TrainResult, export_command
 from asvit.training.session import Session
 from asvit.training.sets import open_sets
@@ -43,7 +44,6 @@ logger = logging.getLogger(__name__)
 
 _MOST_FOR_GPU = 32  # workers
 _ADVICE = ", or give --bad-images replace"
-_LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all images
 
 
 @dataclass(kw_only=True)
@@ -348,10 +348,3 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
             "processes": self.processes.world,
             "settings": self.settings,
         }
-
-
-def small_batch(images: int, size: int = 4) -> int:
-    """Images in a batch for so few: ``size`` doubled as long as an epoch has updates enough."""
-    while 2 * size * _LEAST_UPDATES <= images:
-        size *= 2
-    return size

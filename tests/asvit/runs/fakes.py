@@ -34,6 +34,7 @@ from asvit.reference.build_settings import BuildSettings
 from asvit.runs import lifecycle, measurement_pool
 from asvit.runs.algorithms import designing, scaling
 from asvit.runs.algorithms.design_plan import DesignPlan
+from asvit.runs.algorithms.design_trainings import Trainings
 from asvit.runs.algorithms.designing import DesignAlgorithm
 from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.search import Measurement
@@ -204,7 +205,6 @@ def fake_design(setattr_: SetAttribute) -> None:
             winner="finalist-1", by_hand="finalist-2", epochs=3, seconds={},
             accuracies={"finalist-1": 71.0, "finalist-2": 70.0},
         ),
-        "training": None,
     }  # fmt: skip
     stages = {
         "_search": SearchOutcome(
@@ -227,7 +227,8 @@ def fake_design(setattr_: SetAttribute) -> None:
     for owner, results in ((DesignPlan, plan), (DesignAlgorithm, stages)):
         for name, values in results.items():
             setattr_(owner, name, lambda _self, *_, values=values: values)
-    setattr_(designing, "_train", lambda _run: trained)
+    setattr_(Trainings, "winner", lambda _self: None)
+    setattr_(designing, "train", lambda _run: trained)
 
 
 def write_pictures(folder: Path, classes: int = 2, each: int = 10, seed: int = 0) -> Path:

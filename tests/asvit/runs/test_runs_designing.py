@@ -23,8 +23,10 @@ from asvit.core.summary import Estimate
 from asvit.data.files import TEST, ListedDataset
 from asvit.data.fractals import FractalDataset
 from asvit.data.training_sets import open_training_sets
-from asvit.designs import fitting
+from asvit.designs import fitting, fractals
+from asvit.designs.hours import SHARES, Hours, shares
 from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.last_round import contenders, first_family
 from asvit.designs.pictures import open_pictures
 from asvit.designs.result import DesignResult, Racer
 from asvit.designs.settings import DesignSettings
@@ -42,8 +44,9 @@ from asvit.designs.stages import (
 )
 from asvit.export.formats import Format
 from asvit.reference.findings import Interval
-from asvit.runs.algorithms import design_plan, designing
-from asvit.runs.algorithms.design_plan import SHARES, DesignPlan
+from asvit.runs.algorithms import design_copies, design_search, design_testing
+from asvit.runs.algorithms.design_plan import DesignPlan
+from asvit.runs.algorithms.design_trainings import Trainings, train
 from asvit.runs.algorithms.search import SearchAlgorithm
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun, design
@@ -162,9 +165,9 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     monkeypatch.setattr(SearchAlgorithm, "run", lambda run: made.search(run))
     monkeypatch.setattr(TrainAlgorithm, "run", lambda run: made.train(run))
     monkeypatch.setattr(TrainAlgorithm, "plan", lambda run: made.plan(run))
-    monkeypatch.setattr(designing, "predict", made.predict)
-    monkeypatch.setattr(design_plan, "training_seconds", lambda *_: 600.0)
-    monkeypatch.setattr(designing, "export_network", made.export)
+    monkeypatch.setattr(design_testing, "predict", made.predict)
+    monkeypatch.setattr(design_search, "training_seconds", lambda *_: 600.0)
+    monkeypatch.setattr(design_copies, "export_network", made.export)
     monkeypatch.setattr(DesignPlan, "latency", lambda *given: made.latency(*given))
     return made
 
@@ -462,10 +465,10 @@ def test_few_pictures_of_the_last_round_are_some_of_each_class_and_no_more_than_
     pictures: dict[str, int], share: float, few: int, tmp_path: Path
 ) -> None:
     facts = picture_facts([f"class {n}" for n in range(102)], **pictures)
-    plan = plan_of(StageResults(pictures=facts), tmp_path, hours=0.1)
-    assert plan._fewer_pictures(share) == few
+    last = plan_of(StageResults(pictures=facts), tmp_path, hours=0.1).last_round
+    assert last.fewer_pictures(share) == few
     apart = pictures.get("validation", 408)
-    assert (plan._train_pictures, plan._validation_pictures) == (2_040 - apart, apart)
+    assert (last.train_pictures, last.validation_pictures) == (2_040 - apart, apart)
 
 
 @pytest.fixture
@@ -733,7 +736,7 @@ def test_a_copy_in_8_bits_that_loses_too_much_is_left_out_and_said(
             **vars(made), quantisation=SimpleNamespace(in_words="-0.5 points [-2.0, +1.0]")
         )
 
-    monkeypatch.setattr(designing, "export_network", export)
+    monkeypatch.setattr(design_copies, "export_network", export)
     result = design(pictures, max_params="100K", space=SPACE, out=tmp_path, int8=True)
     assert ("model-int8.onnx" in result.exports) is kept
     words = "-0.5 points [-2.0, +1.0]" if kept else "left out: int8 changes it by -4.0 points"
@@ -763,7 +766,7 @@ def test_a_copy_without_its_libraries_or_that_differs_is_left_out_and_named(
         return fakes.export(**options)
 
     monkeypatch.setattr(Format, "check_libraries", check)
-    monkeypatch.setattr(designing, "export_network", export)
+    monkeypatch.setattr(design_copies, "export_network", export)
     result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
     assert [*result.exports] == ["timm", "model.safetensors"]
     assert f"there is no model.onnx: {reason}" in caplog.text
@@ -787,7 +790,7 @@ def test_little_time_makes_smaller_networks_and_shorter_trainings(
         told.append(settings.trainings)
         return 1_000.0
 
-    monkeypatch.setattr(design_plan, "training_seconds", estimate)
+    monkeypatch.setattr(design_search, "training_seconds", estimate)
     given = {"max_params": "9M", "hours": 0.05, "image_size": 64, "space": SPACE}
     result = design(pictures, out=tmp_path, **given)
     plan = results_in(tmp_path).plan
@@ -812,7 +815,7 @@ def test_the_time_of_a_search_is_that_of_the_pictures_there_are(
         counts.append((settings.train_images, settings.test_images))
         return 600.0
 
-    monkeypatch.setattr(design_plan, "training_seconds", estimate)
+    monkeypatch.setattr(design_search, "training_seconds", estimate)
     design(pictures, max_params="100K", hours=1.0, space=SPACE, image_size=64, out=tmp_path)
     assert {*counts} == {(12, 3)}
 
@@ -859,8 +862,8 @@ def test_networks_with_enough_updates_stay_as_large(macs: int, updates: float) -
 def test_fewer_families_race_where_time_is_short(
     pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(design_plan, "training_seconds", lambda *_: 10_000.0)
-    monkeypatch.setattr(design_plan, "paces", lambda *_: ("resnet=2", 10_000.0))
+    monkeypatch.setattr(design_search, "training_seconds", lambda *_: 10_000.0)
+    monkeypatch.setattr(design_search, "paces", lambda *_: ("resnet=2", 10_000.0))
     families = ["resnet", "shiftvit", "asvit", "swin", "deit", "starnet"]
     options = {"max_params": "100K", "image_size": 64, "space": ",".join(families)}
     plans, finalists = list[SearchPlan](), list[int]()
@@ -893,7 +896,7 @@ def test_the_network_made_by_hand_of_the_first_family_is_in_the_last_round(
     ranking: list[tuple[str, bool]], order: str
 ) -> None:
     entries = [entry(family, by_hand=by_hand) for family, by_hand in ranking]
-    found = [*design_plan._candidates(entries, "resnet")]
+    found = [*contenders(entries, "resnet")]
     assert found[0] == entries[0]
     assert " ".join(one.family for one in found) == order
 
@@ -908,7 +911,7 @@ def test_an_epoch_takes_what_the_later_ones_of_a_finalist_took(
     result = SimpleNamespace(
         params=1, macs=1, provenance={"command": ""}, history=history, wall_seconds=9.0
     )
-    trained = designing._train(SimpleNamespace(run=lambda: result))
+    trained = train(SimpleNamespace(run=lambda: result))
     assert trained.epoch_seconds == each
 
 
@@ -992,9 +995,9 @@ def test_weights_of_the_last_round_go_on_if_they_tell_how_they_will_end(
     )
     plan = plan_of(results, tmp_path, balance="none")
     expected = None if weights is None else str(tmp_path / weights)
-    assert plan.training().settings.weights == expected
+    assert plan.trainings.winner().settings.weights == expected
     results["epochs"] = replace(results.epochs, fractals={"finalist-1": (8_000, 20)})
-    again = plan.training().settings
+    again = plan.trainings.winner().settings
     assert again.weights == (expected or str(tmp_path / "finalist-1-fractals"))
     assert again.new_head == (weights is None)
 
@@ -1009,7 +1012,7 @@ def test_the_training_wants_no_more_pictures_for_validation_than_there_are(tmp_p
             winner="finalist-1", by_hand=None, accuracies={}, epochs=9, seconds={}
         )
         plan = DesignPlan(settings, tmp_path, results, lambda: 0.0, lambda _: {})
-        assert plan.training().settings.validation_images == count
+        assert plan.trainings.winner().settings.validation_images == count
 
 
 def test_finalists_are_trained_equally_long_where_time_is_short(
@@ -1048,7 +1051,7 @@ def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
     fakes: Fakes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(design_plan, "FRACTALS_BELOW", few)
+    monkeypatch.setattr(fractals, "FRACTALS_BELOW", few)
     fakes.validation = {"finalist-2": 99.0}
     result = design(
         pictures, max_params="300K", space="resnet,asvit", warm_start=how, out=tmp_path
@@ -1076,26 +1079,31 @@ def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
     assert ("began with weights" in (tmp_path / "report.html").read_text()) == bool(warm)
 
 
-def test_little_time_on_fractals_takes_fewer_of_them(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    plan = plan_of(StageResults(pictures=picture_facts("ab", 300)), tmp_path, hours=1.0)
-    shares = plan.shares(300)
-    assert sum(shares.values()) == pytest.approx(1)
-    assert plan.shares(5_000) == SHARES
-    seconds = shares["fractals"] * 3_600  # a little more, as no search has taken time yet
+def test_little_time_on_fractals_takes_fewer_of_them(caplog: pytest.LogCaptureFixture) -> None:
+    settings = DesignSettings(data="digits", max_macs=10_000_000)
+    few, many = (
+        fractals.begins_with_them(settings, first_family(settings), picture_facts("ab", count))
+        for count in (300, 5_000)
+    )
+    parts = shares(fractals=few)
+    assert sum(parts.values()) == pytest.approx(1)
+    assert shares(fractals=many) == SHARES
+    seconds = parts["fractals"] * 3_600
+    left = Hours(1.0, lambda: 0.0).left_for("fractals")  # a little more: no search has taken time
     for speed, least in ((1_000.0, 20), (200.0, 10), (20.0, 3)):
-        ((pictures, epochs),) = plan._on_fractals({"finalist-1": speed}).values()
+        ((pictures, epochs),) = fractals.lengths({"finalist-1": speed}, left).values()
         assert epochs >= least
         assert 0.7 * seconds <= pictures * epochs / speed <= 1.4 * seconds or epochs == 20
-        both = plan._on_fractals({"finalist-1": speed, "finalist-2": speed})
+        both = fractals.lengths({"finalist-1": speed, "finalist-2": speed}, left)
         assert max(images * n for images, n in both.values()) <= pictures * epochs
     assert caplog.text == ""
-    assert plan._on_fractals({"finalist-1": 2.0}) == {}  # too few to be worth it
+    assert fractals.lengths({"finalist-1": 2.0}, left) == {}  # too few to be worth it
     assert "finalist-1 begins without weights of fractals: there is time for " in caplog.text
 
 
-def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(tmp_path: Path) -> None:
+def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = {"finalist-1": "timm:resnet10t(channels=[8,16,32,64],layers=[1,1,1,1],stem_width=4)",
              "finalist-2": "4,2,2|2,1,2|2,1,2|2,1,2|16,24"}  # fmt: skip
     took = {"finalist-1": 4.0, "finalist-2": 40.0}  # seconds of an epoch
@@ -1106,7 +1114,9 @@ def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(tmp_p
         name: {"steps_per_epoch": 60, "time": {"epoch": seconds, "images_per_second": 1.0}}
         for name, seconds in took.items()
     }
-    plan.finalist = lambda name, _: SimpleNamespace(plan=lambda: plans[name])
+    monkeypatch.setattr(
+        Trainings, "finalist", lambda _, name, _epochs: SimpleNamespace(plan=lambda: plans[name])
+    )
     found = plan.epochs()
     share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
     time = share * 330 / 2

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from asvit.designs import fractals
 from asvit.designs.pictures import open_pictures, sampled_facts
 from asvit.designs.result import DesignResult
-from asvit.runs.algorithms import design_plan
 from asvit.runs.designing import DesignRun, design
 from tests.asvit.runs.fakes import write_pictures
 from tests.asvit.runs.test_runs_designing import Fakes, fakes, without_times
@@ -238,7 +238,7 @@ def test_what_is_said_beforehand_is_of_the_pictures_to_train_on(
     facts = sampled_facts(open_pictures(str(tmp_path)), side=64)
     assert (facts.train, facts.validation, facts.sizes) == (30, 0, [24, 6])
     for fewer in (30, 31):
-        monkeypatch.setattr(design_plan, "FRACTALS_BELOW", fewer)
+        monkeypatch.setattr(fractals, "FRACTALS_BELOW", fewer)
         title = DesignRun.make(data=str(tmp_path), max_params="1M", hours=1.0).title
         assert ("fractals " in title) == (fewer == 31)
         assert "the largest class has 4.0 times the pictures of the smallest" in title

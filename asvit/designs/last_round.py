@@ -1,0 +1,208 @@
+"""The last round of a design: its networks, trained alike, and which of them wins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from asvit.designs import fractals
+from asvit.designs.pretrained import HUB
+from asvit.designs.recipe import VALIDATION_SHARE, balance_of, recipe_for
+from asvit.designs.settings import DesignSettings
+from asvit.designs.stages import FINALISTS, PRETRAINED, Entrant, StageResults
+from asvit.spaces import load_space
+
+#: Updates of a training in the last round that tell how a network will end. After 200, a DeiT was
+#: 7 points ahead of a ShiftViT on the scattered digits, and 5 behind after 4,000.
+_CONCLUSIVE = 1_000
+
+
+@dataclass(frozen=True)
+class LastRound:
+    """The last round, as far as the results of stages tell of it."""
+
+    settings: DesignSettings
+    results: StageResults  # of the finished stages, which become more
+
+    # Its networks.
+
+    @property
+    def stages(self) -> Sequence[str]:
+        """Its stages; one without a network does nothing."""
+        pretrained = self.settings.pretrained
+        if pretrained is None:
+            return FINALISTS
+        return (*FINALISTS, *(PRETRAINED if pretrained == HUB else PRETRAINED[:1]))
+
+    @property
+    def entrants(self) -> Sequence[str]:
+        """Its stages that have a network."""
+        return [*self._networks]
+
+    def network(self, name: str) -> Entrant:
+        """The network of a stage."""
+        return self._networks[name]
+
+    @property
+    def side(self) -> int:
+        """Side of the images, in pixels."""
+        return self.results.finalists.side
+
+    @property
+    def _networks(self) -> Mapping[str, Entrant]:
+        finalists = self.results.finalists
+        return {
+            **dict(zip(FINALISTS, finalists.networks, strict=False)),
+            **dict(zip(PRETRAINED, finalists.pretrained, strict=False)),
+        }
+
+    def begins_with_fractals(self, name: str) -> bool:
+        """Whether a network begins with weights of fractals."""
+        if name in PRETRAINED:
+            return False
+        family, pictures = self.network(name).family, self.results.pictures
+        return fractals.begins_with_them(self.settings, family, pictures)
+
+    def epochs_of(self, name: str) -> int:
+        """The epochs that a network was trained for."""
+        return self.results.trained(name).epochs or self.results.epochs.epochs[name]
+
+    # Its pictures.
+
+    @property
+    def validation_share(self) -> float:
+        """Share of the pictures to train on that the round is decided by."""
+        pictures = self.results.pictures
+        return pictures.validation / pictures.train or VALIDATION_SHARE
+
+    @property
+    def train_pictures(self) -> int:
+        """About how many pictures there are to train on."""
+        return max(1, round((1 - self.validation_share) * self.results.pictures.train))
+
+    def fewer_pictures(self, share: float) -> int:
+        """How many pictures a share of these is; never quite all.
+
+        At least a batch, and one of each class.
+        """
+        least = max(self._batch, self._classes)
+        most = self.train_pictures - self._classes  # each is divided by itself
+        return max(least, min(most, int(share * self.train_pictures)))
+
+    def pictures_of(self, name: str) -> int:
+        """The pictures that a network was trained on."""
+        return self.results.epochs.pictures.get(name, self.train_pictures)
+
+    @property
+    def validation_pictures(self) -> float:
+        """How many pictures decide.
+
+        For balanced accuracy, as many of even classes as would give the same standard error.
+        """
+        sizes = self._sizes
+        if self._balance == "none":
+            return max(1, round(self.validation_share * sum(sizes)))
+        validated = [max(1, self.validation_share * size) for size in sizes]
+        return len(validated) ** 2 / sum(1 / size for size in validated)
+
+    @property
+    def _sizes(self) -> Sequence[int]:
+        """Pictures of each class to train on; one number where they are not known."""
+        pictures = self.results.pictures
+        return pictures.sizes or [pictures.train]
+
+    @property
+    def _classes(self) -> int:
+        return len(self.results.pictures.classes)
+
+    @property
+    def _batch(self) -> int:
+        batch: int = recipe_for(self.results.pictures.train)["batch_size"]
+        return batch
+
+    @property
+    def _balance(self) -> str:
+        return balance_of(self.settings, self.results.pictures)
+
+    # Who wins.
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Accuracies of the validation pictures, per cent."""
+        return {name: self.results.trained(name).validation for name in self.entrants}
+
+    @property
+    def winner(self) -> str:
+        """The network of the highest accuracy, unless chance may have decided.
+
+        One that is not expected to win has to be better by two standard errors, and far enough
+        to tell how it will end: with few pictures chance would choose, and what learns fastest is
+        not always best in the end.
+        """
+        scores = self.scores
+        expected = [name for name in scores if self._is_expected(self.network(name))]
+        leader = max(expected or scores, key=lambda name: scores[name])
+        # The first is the one that the search expects most of, should they be equal.
+        best = max(scores, key=lambda name: scores[name])
+        by_chance = 2 * _error(scores[best], scores[leader], self.validation_pictures)
+        if scores[best] - scores[leader] <= by_chance or not self.is_conclusive(best):
+            return leader
+        return best
+
+    @property
+    def best_by_hand(self) -> str | None:
+        """The network of the highest accuracy of those made by hand."""
+        scores = self.scores
+        by_hand = [name for name in scores if self.network(name).by_hand]
+        return max(by_hand, key=lambda name: scores[name], default=None)
+
+    def is_conclusive(self, name: str) -> bool:
+        """Whether the accuracy of a network tells how it will end.
+
+        It does if it is nearer to 100 % than to chance, or after many updates.
+        """
+        updates = self.epochs_of(name) * self.pictures_of(name) / self._batch
+        half = (self._chance + 100) / 2
+        return self.results.trained(name).validation >= half or updates >= _CONCLUSIVE
+
+    @property
+    def _chance(self) -> float:
+        """The accuracy of always answering the largest class, per cent."""
+        sizes = [1] * self._classes if self._balance != "none" else self._sizes
+        return 100 * max(sizes) / sum(sizes) if len(sizes) > 1 else 100 / self._classes
+
+    def _is_expected(self, network: Entrant) -> bool:
+        """Whether a network would be expected to win before the round.
+
+        Of the first family that is the one made by hand, unless the search ranks.
+        """
+        if network.pretrained:
+            return True
+        chosen = network.by_hand or self.results.search.ranked
+        return chosen and network.family == first_family(self.settings)
+
+
+def first_family(settings: DesignSettings) -> str:
+    """The family that others have to beat: the first of the space with a network by hand."""
+    space = load_space(settings.space)
+    return space.family_of(space.by_hand[0]) if space.by_hand else ""
+
+
+def contenders(ranking: Sequence[Entrant], first: str) -> Iterable[Entrant]:
+    """The networks of a search, in the order in which the last round takes them.
+
+    The best of all, the one made by hand of the ``first`` family, and the best of another.
+    """
+    by_hand = [entry for entry in ranking if entry.by_hand]
+    by_hand.sort(key=lambda entry: entry.family != first)
+    best = [ranking[0], *by_hand[:1]]
+    families = {entry.family for entry in best}
+    others = [entry for entry in ranking if entry.family not in families]
+    order = [*best, *others, *by_hand, *ranking]
+    return {entry.architecture: entry for entry in order}.values()
+
+
+def _error(first: float, second: float, pictures: float) -> float:
+    """Standard error of the difference of two accuracies in per cent, of so many pictures each."""
+    return math.sqrt(sum(one * (100 - one) for one in (first, second)) / pictures)

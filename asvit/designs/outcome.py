@@ -1,0 +1,101 @@
+"""The values of a design's result, from what its stages came to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from asvit.designs.last_round import LastRound
+from asvit.designs.recipe import balance_of
+from asvit.designs.result import Model, Racer, predict_command
+from asvit.designs.stages import Share
+from asvit.training.balance import imbalance
+from proxies.latency import COMMAND
+
+
+def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
+    """Values of fields of the result, but for those of every run."""
+    results = last_round.results
+    pictures, search, choice = results.pictures, results.search, results.choice
+    test, rival = results.test, choice.by_hand
+    timed = results.latency[choice.winner]
+    predicting = predict_command(folder)
+    trainings = [results.trained(name) for name in (*last_round.entrants, "training")]
+    return {
+        **vars(_model(last_round, choice.winner, "training")),
+        "hand_made": None if rival is None else _model(last_round, rival, rival),
+        "difference": test.difference and test.difference.value,
+        "difference_interval": test.difference and test.difference.interval,
+        "difference_p": test.difference_p,
+        "race": [
+            *(Racer(round="search", **vars(entrant)) for entrant in search.ranking),
+            *(_finalist(last_round, name) for name in last_round.entrants),
+        ],
+        "ranked": search.ranked,
+        "variance": search.variance,
+        "prediction": search.prediction,
+        "image_size": last_round.side,
+        "channels": pictures.channels,
+        "pixels": pictures.pixels,
+        "fractals": results.epochs.fractals.get(choice.winner, (0, 0))[1],
+        "balance": balance_of(last_round.settings, pictures),
+        "imbalance": imbalance(pictures.sizes),
+        "epochs": results.training.epochs or choice.epochs,
+        "classes": pictures.classes,
+        "train_pictures": pictures.train,
+        "test_pictures": test.pictures,
+        "unreadable": pictures.unreadable,
+        "equal": pictures.equal,
+        "left_out": test.left_out,
+        "measured_on": (
+            f"the device of {timed.device}"
+            if timed.runtime == COMMAND
+            else f"{timed.device}, {timed.threads} thread(s), {timed.runtime}"
+        ),
+        "int8": results.export.int8,
+        "exports": results.export.copies,
+        "commands": [
+            search.command,
+            *(one for trained in trainings for one in (*trained.before, trained.command)),
+            *results.export.commands,
+            predicting,
+        ],
+        "next_command": predicting,
+    }
+
+
+def _model(last_round: LastRound, name: str, tested: str) -> Model:
+    """The network of a finalist, with the accuracy of one of its trainings."""
+    results = last_round.results
+    network, trained = last_round.network(name), results.trained(name)
+    accuracy = results.test.accuracies[tested]
+    balanced = results.test.balanced.get(tested, Share(*[math.nan] * 3))
+    return Model(
+        family=network.family,
+        architecture=network.architecture,
+        params=trained.params,
+        macs=trained.macs,
+        latency_ms=results.latency[name].milliseconds,
+        pretrained=network.pretrained,
+        accuracy=accuracy.value,
+        accuracy_interval=accuracy.interval,
+        balanced_accuracy=balanced.value,
+        balanced_accuracy_interval=balanced.interval,
+    )
+
+
+def _finalist(last_round: LastRound, name: str) -> Racer:
+    """A network of the last round."""
+    choice, accuracy = last_round.results.choice, last_round.results.test.accuracies[name]
+    network = replace(last_round.network(name), validation=choice.accuracies[name])
+    return Racer(
+        round="last",
+        **vars(network),
+        accuracy=accuracy.value,
+        accuracy_interval=accuracy.interval,
+        epochs=last_round.epochs_of(name),
+        chosen=name == choice.winner,
+    )

@@ -1,0 +1,40 @@
+"""How all networks of a design are trained on its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from asvit.designs.settings import DesignSettings
+from asvit.designs.stages import PictureFacts
+from asvit.training.balance import imbalance
+from asvit.training.recipes import small_batch
+
+#: Of the pictures to train on, by which the last round is decided; unless they have a part for it.
+VALIDATION_SHARE = 0.2
+TUNING_SHARE = 0.25  # of the learning rate, for weights that timm publishes
+_BATCH_SIZES = (32, 64)  # images where there are enough pictures
+_LEARNING_RATE = 2e-3  # of batches of these sizes
+
+
+def recipe_for(pictures: int) -> Mapping[str, Any]:
+    """Batch and learning rate of all trainings on so many pictures, a fifth of them to validate.
+
+    Fewer pictures would make few updates of large batches.
+    """
+    trained = int((1 - VALIDATION_SHARE) * pictures)
+    least, most = _BATCH_SIZES
+    batch = min(max(small_batch(trained), least if trained >= 2 * least else 0), most)
+    return {"batch_size": batch, "learning_rate": _LEARNING_RATE * min(1.0, batch / least)}
+
+
+def updates_of_an_epoch(pictures: int) -> int:
+    """Updates of an epoch on so many pictures, all of which are trained on."""
+    return max(1, int(pictures / recipe_for(pictures)["batch_size"]))
+
+
+def balance_of(
+    settings: DesignSettings, pictures: PictureFacts
+) -> Literal["none", "weights", "sampling"]:
+    """How all networks are trained on uneven classes."""
+    return settings.balance_for(imbalance(pictures.sizes))

@@ -1,0 +1,96 @@
+"""The copies of a design's network in other formats, and what their cards say of the design."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asvit.core.run_files import GRAPH, MODEL, SMALL_GRAPH
+from asvit.designs.last_round import LastRound
+from asvit.designs.sizes import limits_of
+from asvit.designs.stages import Exports
+from asvit.export.formats import FOLDER_FILES, FORMATS
+from asvit.runs.exporting import export_network
+from proxies.latency import COMMAND, time_in_words
+from proxies.messages import first_line
+
+logger = logging.getLogger(__name__)
+
+_COPIES: Sequence[tuple[str, str, Mapping[str, Any]]] = (  # format, name, and how
+    ("timm", "timm", {}),
+    ("onnx", GRAPH, {"with_preprocessing": True}),
+    ("safetensors", MODEL, {}),
+    ("onnx", SMALL_GRAPH, {"with_preprocessing": True, "int8": True}),
+)
+
+
+def export_copies(folder: Path, last_round: LastRound) -> Exports:
+    """Copy the network, but for formats that cannot be written or differ from it."""
+    copies, commands, int8 = list[str](), list[str](), ""
+    facts = {"designed": _card_facts(last_round)}
+    for form, name, how in _COPIES:
+        if name == SMALL_GRAPH and not last_round.settings.int8:
+            continue
+        FORMATS[form].check_out(folder / name, card=True, force=True)  # can be mended
+        try:
+            FORMATS[form].check_libraries()
+            exported = export_network(
+                weights=str(folder / "training"),
+                to=form,
+                out=str(folder / name),
+                force=True,
+                facts=facts,
+                **how,
+            )
+        except (ImportError, ValueError) as error:
+            if name == SMALL_GRAPH:  # which the result tells of
+                int8 = f"left out: {first_line(error)}"
+            else:
+                logger.warning("there is no %s: %s", name, first_line(error))
+            continue
+        if name == SMALL_GRAPH and exported.quantisation is not None:
+            int8 = exported.quantisation.in_words
+        copies.append(name)
+        commands.append(exported.command)
+    return Exports(copies=copies, commands=commands, int8=int8)
+
+
+def files_beside_copies() -> Iterator[str]:
+    """The files of the copy for timm, and the cards of the others."""
+    for form, name, _ in _COPIES:
+        if FORMATS[form].suffix:
+            yield from (f"{Path(name).stem}.md", f"{name}.md")
+        else:
+            yield from (f"{name}/{file}" for file in FOLDER_FILES)
+
+
+def _card_facts(last_round: LastRound) -> Mapping[str, str]:
+    """What the card of a copy says of the design."""
+    tested, choice = last_round.results.test, last_round.results.choice
+    timed = last_round.results.latency[choice.winner]
+
+    def share(name: str) -> str:
+        mean, low, high = tested.accuracies[name]
+        return f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
+
+    by_hand = "none is within the same limits"
+    if choice.by_hand == choice.winner:
+        by_hand = "it is of a published shape, as wide as the limits and the time allow"
+    elif choice.by_hand is not None:
+        by_hand = (
+            f"{share(choice.by_hand)}: the best network made by hand in the last round, "
+            f"where this one reached {share(choice.winner)}"
+        )
+    where = f"by {timed.runtime} on {timed.device}, {timed.threads} thread(s)"
+    if timed.runtime == COMMAND:
+        where = "on a device of the user's"  # cards do not tell its command
+    source = last_round.network(choice.winner).pretrained
+    return {
+        "limits": limits_of(last_round.settings).limits_in_words,
+        **({"pretrained": f"fine-tuned from {Path(source).name}"} if source else {}),
+        "accuracy": f"{share('training')} of {tested.pictures} pictures that were kept aside",
+        "by_hand": by_hand,
+        "latency": f"{time_in_words(timed.milliseconds)} for {timed.batch} image(s) {where}",
+    }

@@ -1,0 +1,166 @@
+"""The search of a design: its settings, what of it a time allows, and what it ranks."""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+from dataclasses import dataclass, replace
+
+from asvit.core.settings import fields_of
+from asvit.designs.recipe import balance_of, recipe_for
+from asvit.designs.settings import DesignSettings
+from asvit.designs.stages import Entrant, PictureFacts, SearchOutcome, SearchPlan
+from asvit.executors import Workers
+from asvit.runs.estimate import paces, training_seconds
+from asvit.runs.training_pool import with_images
+from asvit.search.limits import Limits
+from asvit.search.result import SearchResult
+from asvit.search.settings import ACCURACY, TrainingSearchSettings
+from asvit.search.trained import networks_by_hand
+from asvit.spaces import UnionSpace, load_space
+from asvit.training.recipes import RECIPES
+
+logger = logging.getLogger(__name__)
+
+_FEWEST_TRAININGS = 5  # of a search where time is short, and of as many families
+_FEWEST_STEPS = 30  # steps of a training
+_RACE_STEPS = 150  # steps of a training where time is short, or fewer families race
+
+
+@dataclass(frozen=True)
+class DesignSearch:
+    """Settings of the search of a design, by short trainings on its pictures."""
+
+    settings: DesignSettings
+    pictures: PictureFacts
+    data: str  # the pictures, as the search names them
+    workers: Workers | None
+
+    def whole(self, side: int, macs: int | None) -> TrainingSearchSettings:
+        """As long as it pays, at a side of images, with the final augmentation.
+
+        Its networks have ``macs`` multiply-adds at most.
+        """
+        s, final = self.settings, RECIPES["small"]
+        return TrainingSearchSettings(
+            space=s.space,
+            controller="predictor",
+            trainings=s.trainings,
+            max_params=s.max_params,
+            max_macs=macs,
+            width_multiple=s.width_multiple,
+            image_size=side,
+            data=self.data,
+            flip=True,
+            crop_scale=final["crop_scale"],
+            color_jitter=final["color_jitter"],
+            balance=balance_of(s, self.pictures),
+            device=s.device,
+            seed=s.seed,
+            **recipe_for(self.pictures.train),
+        )
+
+    def planned(self, plan: SearchPlan) -> TrainingSearchSettings:
+        """As it was planned."""
+        known = {name: value for name, value in vars(plan).items() if value != 0}  # see SearchPlan
+        return replace(self.whole(plan.image_size, plan.max_macs), **known)
+
+    def seconds(self, search: TrainingSearchSettings) -> float:
+        """About how many seconds a search takes on the pictures that there are."""
+        return training_seconds(with_images(search, self.pictures.train), self.workers)
+
+    def shortened(
+        self, search: TrainingSearchSettings, seconds: float, allowed: float
+    ) -> TrainingSearchSettings:
+        """A search of about so many ``seconds``, cut down to those that are ``allowed``.
+
+        First it has fewer families, then fewer trainings and fewer steps of each.
+        """
+        if allowed < seconds:
+            search = _fewer_families(search, allowed / seconds)
+            own = with_images(search, self.pictures.train)
+            if (equally := paces(own, self.workers)) is not None:
+                text, seconds = equally  # what learns most in equal time goes on
+                search = replace(search, paces=text)
+        part = min(1.0, allowed / seconds)
+        wanted = max(_FEWEST_TRAININGS, len(load_space(search.space).by_hand))
+        fewer = min(search.trainings, max(wanted, round(search.trainings * math.sqrt(part))))
+        steps = round(search.training_steps * part * search.trainings / fewer)
+        return replace(search, trainings=fewer, training_steps=max(_FEWEST_STEPS, steps))
+
+
+def plan_of(search: TrainingSearchSettings) -> SearchPlan:
+    """What of a search's settings the time decides."""
+    return SearchPlan(**{name: getattr(search, name) for name in fields_of(SearchPlan)})
+
+
+def least_seconds(search: TrainingSearchSettings, seconds: float) -> float:
+    """About how long the shortest search takes, where this one takes so many ``seconds``."""
+    steps = min(_FEWEST_TRAININGS, search.trainings) * _FEWEST_STEPS
+    return seconds * steps / (search.trainings * search.training_steps)
+
+
+def _fewer_families(search: TrainingSearchSettings, part: float) -> TrainingSearchSettings:
+    """The first families of the space, as many as are trained long enough in part of the time.
+
+    A training of a few dozen steps says little of any.
+    """
+    space = load_space(search.space)
+    if not isinstance(space, UnionSpace):
+        return search
+    most = max(
+        _FEWEST_TRAININGS, int(part * search.trainings * search.training_steps / _RACE_STEPS)
+    )
+    if most >= len(space.members):
+        return search
+    families = ",".join(space.members[:most])
+    logger.warning("there is time for %d families: %s", most, families.replace(",", ", "))
+    return replace(search, space=families)
+
+
+def search_outcome(result: SearchResult) -> SearchOutcome:
+    """The ranking of a search, and the accuracy that it predicts."""
+    expected = ""
+    if result.confirmed is not None:
+        expected = f"{result.confirmed.estimate} % [90 %] in fresh short trainings"
+    check = result.predictor
+    trust = "" if check is None else check.in_words
+    ranked = check is not None and check.tau_interval.low > 0  # NaN where it says nothing
+    if not ranked:
+        logger.warning(
+            "its check does not show that the search ranks (%s); the last round has two "
+            "networks, and the time of a third goes to the training",
+            trust or "there is none",
+        )
+    return SearchOutcome(
+        ranking=_ranking(result),
+        ranked=ranked,
+        variance=result.variance,
+        prediction="; ".join(filter(None, (expected, trust))),
+        command=result.provenance["command"],
+        run_seconds=result.wall_seconds,
+    )
+
+
+def _ranking(result: SearchResult) -> list[Entrant]:
+    """The networks of a search, best first: those that it compared in the end, then the others."""
+    space, settings = load_space(result.settings.space), result.settings
+    limits = Limits(space, settings)
+    by_hand = networks_by_hand(space, limits)
+    values: dict[str, list[float]] = {}
+    for row in result.trials:
+        values.setdefault(row.architecture, []).append(row.values[ACCURACY])
+    means = {text: statistics.fmean(of) for text, of in values.items()}
+    first = [row.architecture for row in result.seed_first]
+    others = [text for text in means if text not in first and math.isfinite(means[text])]
+    others.sort(key=lambda text: -means[text])
+    return [
+        Entrant(
+            family=space.family_of(text),
+            architecture=text,
+            by_hand=text in by_hand,
+            validation=means[text],
+        )
+        for text in (*first, *others)
+    ]

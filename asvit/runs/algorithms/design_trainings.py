@@ -1,0 +1,162 @@
+"""The trainings of a design: of networks of the last round, on fractals, and of the winner."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asvit.core.run_files import PRETRAINED_WEIGHTS
+from asvit.designs import fractals
+from asvit.designs.last_round import LastRound
+from asvit.designs.recipe import TUNING_SHARE, VALIDATION_SHARE, balance_of, recipe_for
+from asvit.designs.stages import PRETRAINED, Trained
+from asvit.runs.algorithms.training import TrainAlgorithm
+from asvit.spaces.families import PREFIX
+from asvit.training.metrics import seconds_of_an_epoch
+
+_LAST_EPOCHS = 0.1  # share of the last epochs whose accuracies decide the last round
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Makes the runs that train networks of a design, each in a folder of its stage."""
+
+    last_round: LastRound
+    folder: Path
+    data: str  # the list of the pictures, as runs name it
+    stage_options: Callable[[str], Mapping[str, Any]]  # folder and progress of a stage's run
+
+    def finalist(
+        self,
+        name: str,
+        epochs: int,
+        *,
+        hours: float | None = None,
+        pictures: int | None = None,
+        warm: bool = False,
+    ) -> TrainAlgorithm:
+        """The training of a network of the last round, on four fifths of the pictures or fewer.
+
+        A ``warm`` one begins with the weights of its training on fractals.
+        """
+        options = {**self._tuning(name), "train_images": pictures, "hours": hours}
+        if name in PRETRAINED:
+            options |= {"weights": str(self.pretrained_weights(name)), "new_head": True}
+        elif warm:
+            options |= self._weights_of_fractals(name)
+        return self._of(name, epochs, name, **options)
+
+    def on_fractals(self, name: str, pictures: int, epochs: int) -> TrainAlgorithm:
+        """The training of a network of the last round on so many fractals."""
+        return self._of(
+            name,
+            epochs,
+            fractals.folder_of(name),
+            data=fractals.DATA,
+            **recipe_for(pictures),
+            train_images=pictures,
+            validation_images=fractals.CLASSES,
+            teacher=None,
+            teacher_weights=None,
+        )
+
+    def winner(self) -> TrainAlgorithm:
+        """The training of the winner on all pictures, from its weights in the last round.
+
+        Where these do not tell how it will end, it begins as it did there: a whole schedule of
+        few updates leaves weights that learn more slowly than fresh ones.
+        """
+        results = self.last_round.results
+        choice, pictures = results.choice, results.pictures
+        winner, weights = choice.winner, dict[str, Any]()
+        if winner in PRETRAINED or self.last_round.is_conclusive(winner):
+            weights = {"weights": str(self.folder / winner)}
+        elif winner in results.epochs.fractals:
+            weights = self._weights_of_fractals(winner)
+        classes = len(pictures.classes)
+        return self._of(
+            winner,
+            choice.epochs,
+            "training",
+            **self._tuning(winner),
+            **weights,
+            hours=choice.hours,
+            train_on_validation=True,
+            # Their accuracy says nothing any more. A part for it may have fewer.
+            validation_images=min(classes, pictures.validation or classes),
+        )
+
+    def pace(
+        self, text: str, side: int, *, folder: str = "training", data: str | None = None
+    ) -> tuple[float, int]:
+        """Seconds and updates of an epoch of the training of a network, timed."""
+        plan = self._make(text, side, 2, folder, data=data).plan()
+        return float(plan["time"]["epoch"]), plan["steps_per_epoch"]
+
+    def pretrained_weights(self, name: str) -> Path:
+        """The file of the weights that a pretrained network starts from."""
+        return self.folder / PRETRAINED_WEIGHTS[PRETRAINED.index(name)]
+
+    def _weights_of_fractals(self, name: str) -> dict[str, Any]:
+        return {"weights": str(self.folder / fractals.folder_of(name)), "new_head": True}
+
+    def _tuning(self, name: str) -> dict[str, Any]:
+        """The learning rate of a network with published weights, which it should not unlearn.
+
+        Weights of a few thousand pictures take the usual one: ResNets that were trained on
+        fractals came out worse at a half and a quarter of it, on drawn pictures and on digits.
+        """
+        if not self.last_round.network(name).pretrained.startswith(PREFIX):
+            return {}
+        usual = recipe_for(self.last_round.results.pictures.train)["learning_rate"]
+        return {"learning_rate": TUNING_SHARE * usual}
+
+    def _of(self, name: str, epochs: int, folder: str, **options: Any) -> TrainAlgorithm:
+        """A training of a network of the last round."""
+        text, side = self.last_round.network(name).architecture, self.last_round.side
+        return self._make(text, side, epochs, folder, **options)
+
+    def _make(
+        self,
+        text: str,
+        side: int,
+        epochs: int,
+        folder: str,
+        *,
+        data: str | None = None,
+        **options: Any,
+    ) -> TrainAlgorithm:
+        s, pictures = self.last_round.settings, self.last_round.results.pictures
+        taught = {"teacher": s.teacher, "teacher_weights": s.teacher_weights}
+        return TrainAlgorithm.make(
+            architecture=text,
+            data=data or self.data,
+            held_out=VALIDATION_SHARE,
+            bad_images="stop" if data is None else "replace",
+            balance=balance_of(s, pictures),
+            image_size=side,
+            recipe="small",
+            epochs=epochs,
+            **{**taught, **recipe_for(pictures.train), **options},
+            seed=s.seed,
+            device=s.device,
+            **self.stage_options(folder),
+        )
+
+
+def train(run: TrainAlgorithm) -> Trained:
+    """Train a network: sizes, command, accuracy over the last epochs, seconds of an epoch."""
+    result = run.run()
+    last = result.history[-max(1, round(_LAST_EPOCHS * len(result.history))) :]
+    return Trained(
+        params=result.params,
+        macs=result.macs,
+        command=result.provenance["command"],
+        epochs=len(result.history),
+        validation=statistics.fmean(row.score for row in last),
+        epoch_seconds=seconds_of_an_epoch(result.history),
+        run_seconds=result.wall_seconds,
+    )
