@@ -40,7 +40,7 @@ from asvit.runs.run import RUNS, Run
 from asvit.runs.settings_file import REST, settings_text
 from tests.asvit.cli.commands import RUNS as SMALL_RUNS
 from tests.asvit.cli.commands import SEED, run
-from tests.asvit.runs.test_runs_designing import Fakes, fakes, pictures  # noqa: F401 - fixtures
+from tests.asvit.runs.designing_fakes import Fakes, fakes, pictures  # noqa: F401 - fixtures
 from tests.hostile import sealed_result
 
 pytestmark = pytest.mark.usefixtures("quick_figures")

@@ -1,20 +1,24 @@
-"""The pictures of a design: a list that cannot change unnoticed, copies, and folders that move."""
+"""The pictures of a design: a list that cannot change unnoticed, parts, copies, and moves."""
 
 import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from asvit.data.files import TEST, ListedDataset
+from asvit.data.fractals import FractalDataset
+from asvit.data.training_sets import open_training_sets
 from asvit.designs import fractals
 from asvit.designs.pictures import open_pictures, sampled_facts
 from asvit.designs.result import DesignResult
+from asvit.designs.settings import DesignSettings
 from asvit.runs.designing import DesignRun, design
+from tests.asvit.cli.commands import run
+from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in, without_times
 from tests.asvit.runs.fakes import write_pictures
-from tests.asvit.runs.test_runs_designing import Fakes, fakes, without_times
-
-__all__ = ["fakes"]  # a fixture
 
 LIMIT = {"max_params": "100K", "space": "asvit"}
 
@@ -242,3 +246,180 @@ def test_what_is_said_beforehand_is_of_the_pictures_to_train_on(
         title = DesignRun.make(data=str(tmp_path), max_params="1M", hours=1.0).title
         assert ("fractals " in title) == (fewer == 31)
         assert "the largest class has 4.0 times the pictures of the smallest" in title
+
+
+def test_a_design_of_other_generated_pictures_starts_over_without_the_old_ones(
+    tmp_path: Path, fakes: Fakes
+) -> None:
+    limits = {"max_params": "100K", "space": SPACE, "out": tmp_path}
+    design("fractal:3", **limits)
+    result = design("fractal:2", fresh=True, **limits)
+    assert len(result.classes) == 2
+    assert result.train_pictures + result.test_pictures == 120
+
+
+@pytest.mark.parametrize("stop", ["search", ""])
+def test_other_generated_pictures_are_refused(
+    stop: str, pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limits = {"max_params": "100K", "space": SPACE, "out": tmp_path}
+    if stop:
+        fakes.stop_in(stop, "fractal:3", **limits)
+    else:
+        design("fractal:3", **limits)
+    for other in ("fractal:2", str(pictures)):
+        with pytest.raises(ValueError, match="was started with other settings: data fractal:3"):
+            design(other, **limits)
+
+
+def test_a_finished_design_is_not_said_to_be_of_other_pictures(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limits = {"max_params": "100K", "space": SPACE, "out": tmp_path / "run"}
+    design(pictures, **limits)
+    before = (tmp_path / "run" / "images.csv").read_text()
+    other = write_pictures(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match="was started with other pictures than those in"):
+        design(other, **limits)
+    assert (tmp_path / "run" / "images.csv").read_text() == before
+
+
+@pytest.mark.parametrize(("data", "classes"), [("digits", 10), ("fractal:3", 3)])
+def test_generated_pictures_need_no_folder(
+    data: str, classes: int, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asvit.designs.pictures._FRACTALS", 6)
+    monkeypatch.setattr("asvit.designs.pictures._FRACTAL_SIDE", 8)
+    limits = {"max_params": "100K", "space": SPACE}
+    result = design(data, out=tmp_path / "run", **limits)
+    assert len(result.classes) == classes
+    (folder,) = (tmp_path / "run").glob("pictures-*")
+    assert len([*folder.iterdir()]) == classes
+    fakes.calls.clear()
+    assert without_times(design(data, out=tmp_path / "run", **limits)) == without_times(result)
+    assert fakes.calls == []
+
+
+def test_weights_of_fractals_are_of_other_fractals_than_those_of_a_trial() -> None:
+    pictures, seed = open_pictures("fractal:3"), DesignSettings(data="fractal:3").seed
+    known = FractalDataset(3, 60, 64, seed=seed)
+    names, others = ({one.name(at) for at in range(len(one))} for one in (pictures, known))
+    assert len(names) == len(others) == 180
+    assert names.isdisjoint(others)
+    first, other = (np.asarray(one.picture(0)) for one in (pictures, known))
+    assert first.shape == other.shape
+    assert (first != other).any()
+
+
+def test_pictures_of_a_table_are_trained_and_tested_apart(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    design(pictures, max_params="100K", space=SPACE, out=tmp_path)
+    table = tmp_path / "images.csv"
+    sets = open_training_sets(str(table), image_size=32, seed=0)
+    kept = ListedDataset(table, TEST)
+    names = [{one.name(n) for n in range(len(one))} for one in (sets.train, sets.validation, kept)]
+    assert [len(one) for one in names] == [13, 2, 4]
+    assert len(set.union(*names)) == 19
+    assert sets.classes == kept.classes == ("class0", "class1")
+
+
+@pytest.mark.parametrize(
+    ("parts", "counts"),
+    [
+        (("train", "val", "test"), (24, 20, 20)),
+        (("train", "valid"), (22, 2, 20)),
+        (("train", "test"), (22, 2, 20)),
+    ],
+)
+def test_a_layout_of_parts_is_trained_and_tested_on_its_own(
+    parts: tuple[str, ...], counts: tuple[int, ...], tmp_path: Path, fakes: Fakes
+) -> None:
+    for seed, name in enumerate(parts):
+        each = 12 if name == "train" else 10
+        folder = write_pictures(tmp_path / "data" / name, each=each, seed=seed)
+        (folder / "class1" / ("023.jpg" if name == "train" else "019.jpg")).unlink()
+        write_pictures(tmp_path / "more", each=13, seed=3 + seed)
+        (tmp_path / "more" / "class1" / "001.jpg").rename(folder / "class1" / "900.jpg")
+    result = design(tmp_path / "data", max_params="100K", space=SPACE, out=tmp_path / "run")
+    table = tmp_path / "run" / "images.csv"
+    sets = open_training_sets(str(table), image_size=32, seed=0)
+    kept = ListedDataset(table, TEST)
+    assert (len(sets.train), len(sets.validation), len(kept)) == counts
+    assert {Path(kept.name(n)).parent.parent.name for n in range(len(kept))} == {parts[-1]}
+    assert (result.train_pictures, result.test_pictures) == (sum(counts[:2]), 20)
+    facts = results_in(tmp_path / "run").pictures
+    assert facts.validation == (counts[1] if len(parts) == 3 else 0)
+    told = run("design", "--data", tmp_path / "data", "--max-params", "1M", "--dry-run")
+    assert f"pictures {sum(counts)} of 2 classes" in told.stdout
+
+
+def test_no_part_of_a_layout_has_copies_of_another(tmp_path: Path, fakes: Fakes) -> None:
+    for seed, name in enumerate(("train", "val", "test")):
+        write_pictures(tmp_path / "data" / name, seed=seed)
+    data = tmp_path / "data"
+    for source, target in (
+        ("test/class0/000.jpg", "train/class0/copy.jpg"),
+        ("test/class0/000.jpg", "test/class0/copy.jpg"),
+        ("val/class1/001.jpg", "train/class1/copy.jpg"),
+        ("test/class0/002.jpg", "val/class1/other.jpg"),
+    ):
+        shutil.copy(data / source, data / target)
+    design(data, max_params="100K", space=SPACE, out=tmp_path / "run")
+    table = (tmp_path / "run" / "images.csv").read_text()
+    assert table.count("test/class0/000.jpg") == table.count("val/class1/001.jpg") == 1
+    for name in ("copy.jpg", "other.jpg", "test/class0/002.jpg"):
+        assert name not in table  # the last two are in two classes
+
+
+def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fakes) -> None:
+    write_pictures(tmp_path / "few" / "train", each=3)
+    write_pictures(tmp_path / "few" / "test", each=10, seed=1)
+    with pytest.raises(ValueError, match=r"'class0' has 3 readable picture\(s\) to train on"):
+        design(tmp_path / "few", max_params="1M", out=tmp_path / "run")
+    told = run("design", "--data", tmp_path / "few", "--max-params", "1M", "--dry-run")
+    assert "class 'class0' has 3 readable picture(s) to train on; it needs 4" in told.stderr
+    write_pictures(tmp_path / "other" / "train", classes=3)
+    write_pictures(tmp_path / "other" / "test", classes=2)
+    with pytest.raises(ValueError, match=r"class 'class2' of .* is missing"):
+        design(tmp_path / "other", max_params="1M", out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_test_of_one_picture_is_refused_before_anything_is_trained(
+    tmp_path: Path, fakes: Fakes
+) -> None:
+    write_pictures(tmp_path / "data" / "train")
+    write_pictures(tmp_path / "data" / "test", each=1, seed=1)  # of which one is truncated
+    with pytest.raises(ValueError, match=r"there are 1 readable picture\(s\) to test on"):
+        design(tmp_path / "data", max_params="100K", space=SPACE, out=tmp_path / "run")
+    assert fakes.calls == []
+
+
+def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
+    one = write_pictures(tmp_path / "one", classes=1)
+    few = write_pictures(tmp_path / "few", each=4)
+    for folder, words in ((one, "pictures of one class"), (few, r"has \d readable picture\(s\)")):
+        with pytest.raises(ValueError, match=words):
+            design(folder, max_params="1M", out=tmp_path / "run")
+    told = run("design", "--data", few, "--max-params", "1M", "--dry-run")
+    assert (told.exit_code, told.stdout) == (3, "")
+    assert (
+        "class 'class0' has 4 readable picture(s); to train, validate and test it" in told.stderr
+    )
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        design(tmp_path / "none", max_params="1M", out=tmp_path / "run")
+
+
+def test_what_is_wrong_with_pictures_is_said_before_they_are_too_few(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for label in ("dry", "wet"):
+        (tmp_path / "empty" / label).mkdir(parents=True)
+        for number in range(6):
+            np.save(tmp_path / f"empty/{label}/{number}.npy", np.zeros((40, 40, 0), np.uint16))
+    with pytest.raises(ValueError, match=r"class 'dry' has 0 readable picture\(s\)"):
+        design(tmp_path / "empty", max_params="1M", out=tmp_path / "run")
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "12 picture(s) cannot be read and are left out: dry/0.npy (" in told
+    assert "channel" in told

@@ -1,4 +1,3 @@
-# ruff: noqa: F811 (fixtures)
 """Designs with pretrained networks in their last round: which ones, whose weights, and stops."""
 
 from collections.abc import Callable
@@ -15,21 +14,10 @@ from asvit.networks import Network, WeightsFile
 from asvit.runs.designing import design
 from asvit.spaces import TIMM_FAMILIES
 from asvit.training.pretrained import load_pretrained
-from tests.asvit.runs.fakes import write_pictures
-from tests.asvit.runs.test_runs_designing import (
-    TEXTS,
-    Fakes,
-    fakes,  # noqa: F401  (a fixture)
-    without_times,
-)
+from tests.asvit.runs.designing_fakes import TEXTS, Fakes, without_times
 
 LIMITS = {"max_params": "1M", "space": "asvit"}
 HUB = {"max_params": "1.5M", "space": "asvit,mobilenet", "pretrained": "hub"}
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pretrained") / "pictures")
 
 
 @pytest.fixture(scope="session")

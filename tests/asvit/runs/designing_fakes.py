@@ -1,0 +1,186 @@
+"""What tests of designs share: networks, pictures, and stand-ins for what takes long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from asvit.designs.journal import DesignJournal
+from asvit.designs.result import DesignResult
+from asvit.designs.settings import DesignSettings
+from asvit.designs.stages import (
+    FINALISTS,
+    Entrant,
+    Finalists,
+    Lengths,
+    PictureFacts,
+    SearchOutcome,
+    StageResults,
+    Trained,
+)
+from asvit.reference.findings import Interval
+from asvit.runs.algorithms import design_copies, design_search, design_testing
+from asvit.runs.algorithms.design_plan import DesignPlan
+from asvit.runs.algorithms.search import SearchAlgorithm
+from asvit.runs.algorithms.training import TrainAlgorithm
+from asvit.runs.designing import design
+from asvit.runs.predicting import Guess
+from asvit.search.limits import Limits
+from asvit.search.rows import Confirmed, PredictorCheck
+from asvit.search.settings import ACCURACY
+from asvit.spaces import cost, load_space
+from asvit.spaces.architectures import parse
+from asvit.training.settings import TrainSettings
+from proxies.latency import Latency
+from tests.asvit.runs.fakes import write_pictures
+
+TEXTS = ["8,8,3|2,1,3|4,1,2|4,1,2|16", "4,4,2|2,2,2|2,1,2|2,1,2|16"]
+SPACE = "asvit"
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("design") / "pictures")
+
+
+class Fakes:
+    """In place of what takes long; tells what was called, and stops where it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.told: dict[str, str] = {}
+        self.searched: list[int | None] = []  # limits
+        self.multiples: list[int | None] = []  # of the widths of searches
+        self.stop_at = ""
+        self.slow: dict[str, float] = {}  # beginnings of texts: milliseconds at any width
+        self.validation = {"finalist-1": 60.0}  # accuracies
+        self.trained: dict[str, TrainSettings] = {}  # folder to settings
+        self.balances: dict[str, str] = {}  # how runs balance classes
+        self.check = PredictorCheck(0.3, Interval(0.1, 0.6), ())
+        self.ran = 0.0  # seconds of a run in all its sessions
+
+    def called(self, name: str) -> None:
+        self.calls.append(name)
+        if name == self.stop_at:
+            raise KeyboardInterrupt
+
+    def stop_in(self, stage: str, *args: Any, **options: Any) -> None:
+        """A design that is stopped in a stage."""
+        self.stop_at = stage
+        with pytest.raises(KeyboardInterrupt):
+            design(*args, **options)
+        self.stop_at = ""
+
+    def search(self, run: SearchAlgorithm) -> object:
+        self.searched.append(run.settings.max_params)
+        self.multiples.append(run.settings.width_multiple)
+        self.balances["search"] = run.settings.balance
+        self.called("search")
+        space = load_space(run.settings.space)
+        limits = Limits(space, run.settings)
+        texts = [str(limits.network(space.parse(text))) for text in (*TEXTS, *space.by_hand)]
+        rows = [SimpleNamespace(architecture=text) for text in texts]
+        trials = [
+            SimpleNamespace(architecture=text, values={ACCURACY: 50.0 - place})
+            for place, text in enumerate(texts)
+        ]
+        return SimpleNamespace(
+            seed_first=rows[:1], trials=trials, settings=run.settings, predictor=self.check,
+            confirmed=Confirmed(70.0, 60.0, 80.0, 2), variance={}, wall_seconds=self.ran,
+            provenance={"command": run.command_line()},
+        )  # fmt: skip
+
+    def train(self, run: TrainAlgorithm) -> object:
+        self.called(run.folder.name)
+        self.trained[run.folder.name] = run.settings
+        self.balances[run.folder.name] = run.settings.balance
+        size = cost(run.settings.architecture, run.settings.image_size, 2)
+        top1 = self.validation.get(run.folder.name, 50.0)
+        return SimpleNamespace(
+            params=size.params, macs=size.macs, history=[SimpleNamespace(seconds=2.0, score=top1)],
+            provenance={"command": run.command_line()}, wall_seconds=self.ran,
+        )  # fmt: skip
+
+    def plan(self, run: TrainAlgorithm) -> object:
+        macs = cost(run.settings.architecture, run.settings.image_size, 2).macs
+        return {"steps_per_epoch": 10, "time": {"epoch": macs / 1e6, "images_per_second": 10.0}}
+
+    def predict(self, weights: Path, images: list[str], **_: object) -> list[object]:
+        self.called(f"test {Path(weights).name}")
+        right = len(images) - (Path(weights).name == "finalist-2")
+        labels = [Path(name).parent.name for name in images[:right]]
+        labels += ["other"] * (len(images) - right)
+        return [SimpleNamespace(guesses=[Guess(label, 0.9)]) for label in labels[: len(images)]]
+
+    def export(self, *, to: str, out: str, facts: Any, **_: object) -> object:
+        self.called(f"export {to}")
+        self.told = facts["designed"]
+        return SimpleNamespace(command=f"asvit export --to {to} --out {out}")
+
+    def latency(self, _plan: DesignPlan, text: str, side: int) -> Latency:
+        arch: Any = parse(text)
+        self.called("latency")
+        slow = (s for begun, s in self.slow.items() if text.startswith(begun))
+        took = max([0.1 * getattr(arch, "width", 16), *slow])
+        return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", 1, side)
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
+    made = Fakes()
+    monkeypatch.setattr(SearchAlgorithm, "run", lambda run: made.search(run))
+    monkeypatch.setattr(TrainAlgorithm, "run", lambda run: made.train(run))
+    monkeypatch.setattr(TrainAlgorithm, "plan", lambda run: made.plan(run))
+    monkeypatch.setattr(design_testing, "predict", made.predict)
+    monkeypatch.setattr(design_search, "training_seconds", lambda *_: 600.0)
+    monkeypatch.setattr(design_copies, "export_network", made.export)
+    monkeypatch.setattr(DesignPlan, "latency", lambda *given: made.latency(*given))
+    return made
+
+
+def results_in(folder: Path) -> StageResults:
+    return DesignJournal(folder / "design.jsonl").results
+
+
+def picture_facts(classes: Sequence[str], train: int, **more: Any) -> PictureFacts:
+    return PictureFacts(classes=classes, train=train, side=32, **more)
+
+
+def entry(family: str, *, by_hand: bool = True, architecture: str = "") -> Entrant:
+    text = architecture or f"{family} {by_hand}"
+    return Entrant(architecture=text, family=family, by_hand=by_hand)
+
+
+def last_round(
+    facts: PictureFacts,
+    networks: Sequence[Entrant],
+    accuracies: Sequence[float],
+    *,
+    epochs: int = 1_000,
+) -> StageResults:
+    """The results of a last round, of a search that ranks nothing."""
+    size = {"params": 1, "macs": 1, "command": "", "epochs": epochs, "epoch_seconds": 1.0}
+    return StageResults(
+        pictures=facts,
+        search=SearchOutcome(ranking=[], ranked=False, variance={}, prediction="", command=""),
+        finalists=Finalists(side=32, networks=networks, pretrained=[]),
+        epochs=Lengths(epochs={}, pictures={}, fractals={}, seconds={}),
+        **{
+            name: Trained(validation=accuracy, **size)
+            for name, accuracy in zip(FINALISTS, accuracies, strict=False)
+        },
+    )
+
+
+def plan_of(results: StageResults, folder: Path, **options: Any) -> DesignPlan:
+    settings = DesignSettings(data="digits", max_macs=10_000_000, **options)
+    return DesignPlan(settings, folder, results, lambda: 0.0, lambda _: {})
+
+
+def without_times(result: DesignResult) -> dict[str, Any]:
+    content = result.to_json()
+    return {name: value for name, value in content.items() if name != "wall_seconds"}

@@ -1,0 +1,63 @@
+"""Copies of the network of a design: which are left out, and what is said of them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from asvit.export.formats import Format
+from asvit.runs.algorithms import design_copies
+from asvit.runs.designing import DesignRun, design
+from tests.asvit.runs.designing_fakes import SPACE, Fakes
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_copy_in_8_bits_that_loses_too_much_is_left_out_and_said(
+    kept: bool, pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export(**given: Any) -> object:
+        made = fakes.export(**given)
+        if not given.get("int8"):
+            return made
+        assert given["with_preprocessing"]
+        if not kept:
+            raise ValueError("int8 changes it by -4.0 points")
+        return SimpleNamespace(
+            **vars(made), quantisation=SimpleNamespace(in_words="-0.5 points [-2.0, +1.0]")
+        )
+
+    monkeypatch.setattr(design_copies, "export_network", export)
+    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path, int8=True)
+    assert ("model-int8.onnx" in result.exports) is kept
+    words = "-0.5 points [-2.0, +1.0]" if kept else "left out: int8 changes it by -4.0 points"
+    assert result.int8 == words
+    assert f"int8: {words}" in [str(part) for part in DesignRun.summary(result)]
+    assert len(result.exports) == 3 + kept
+
+
+@pytest.mark.parametrize(
+    "reason", ["the format onnx needs onnx", "the copy is not equal: on 1 image(s)"]
+)
+def test_a_copy_without_its_libraries_or_that_differs_is_left_out_and_named(
+    reason: str,
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def check(form: Format) -> None:
+        if form.name == "onnx" and "needs" in reason:
+            raise ImportError(reason)
+
+    def export(**options: Any) -> object:
+        if options["to"] == "onnx" and "needs" not in reason:
+            raise ValueError(reason)
+        return fakes.export(**options)
+
+    monkeypatch.setattr(Format, "check_libraries", check)
+    monkeypatch.setattr(design_copies, "export_network", export)
+    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
+    assert [*result.exports] == ["timm", "model.safetensors"]
+    assert f"there is no model.onnx: {reason}" in caplog.text

@@ -1,0 +1,207 @@
+"""The hours of a design: what its search, its last round and its trainings have of them."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from asvit.designs import fitting, fractals
+from asvit.designs.hours import SHARES, Hours, shares
+from asvit.designs.last_round import first_family
+from asvit.designs.settings import DesignSettings
+from asvit.designs.stages import SearchPlan
+from asvit.runs.algorithms import design_search
+from asvit.runs.algorithms.design_trainings import Trainings
+from asvit.runs.designing import design
+from asvit.spaces import cost
+from tests.asvit.runs.designing_fakes import (
+    SPACE,
+    Fakes,
+    entry,
+    last_round,
+    picture_facts,
+    plan_of,
+    results_in,
+)
+
+
+def test_little_time_makes_smaller_networks_and_shorter_trainings(
+    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+
+    def estimate(settings: Any, *_: object) -> float:
+        told.append(settings.trainings)
+        return 1_000.0
+
+    monkeypatch.setattr(design_search, "training_seconds", estimate)
+    given = {"max_params": "9M", "hours": 0.05, "image_size": 64, "space": SPACE}
+    result = design(pictures, out=tmp_path, **given)
+    plan = results_in(tmp_path).plan
+    share = SHARES["search"] * 180 / 1_000
+    assert plan.trainings == 5
+    assert plan.paces is None  # one family
+    assert set(told) == {24}
+    assert plan.training_steps == round(1_400 * share * 24 / 5)
+    assert result.params < 4_000_000  # as wide as allowed it would be 9 M
+    training = fakes.trained["training"]
+    assert 100 / 3600 < (training.hours or 0) < SHARES["training"] * 180 / 3600 * 1.2
+    assert training.epochs == 3_000  # at most
+    assert result.epochs == 1  # of the training that stands for it
+
+
+def test_the_time_of_a_search_is_that_of_the_pictures_there_are(
+    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[tuple[int, int]] = []
+
+    def estimate(settings: Any, *_: object) -> float:
+        counts.append((settings.train_images, settings.test_images))
+        return 600.0
+
+    monkeypatch.setattr(design_search, "training_seconds", estimate)
+    design(pictures, max_params="100K", hours=1.0, space=SPACE, image_size=64, out=tmp_path)
+    assert {*counts} == {(12, 3)}
+
+
+def test_fewer_families_race_where_time_is_short(
+    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(design_search, "training_seconds", lambda *_: 10_000.0)
+    monkeypatch.setattr(design_search, "paces", lambda *_: ("resnet=2", 10_000.0))
+    families = ["resnet", "shiftvit", "asvit", "swin", "deit", "starnet"]
+    options = {"max_params": "100K", "image_size": 64, "space": ",".join(families)}
+    plans, finalists = list[SearchPlan](), list[int]()
+    for hours in (0.1, 2.0):
+        folder = tmp_path / str(hours)
+        design(pictures, out=folder, hours=hours, **options)
+        plans.append(results_in(folder).plan)
+        finalists.append(len(results_in(folder).finalists.networks))
+    assert plans[0].space == ",".join(families[:5])  # 60 of the 33,600 steps
+    assert plans[0].trainings == 5
+    assert plans[1].space == options["space"]  # 8 times 150 steps
+    assert finalists == [2, 3]
+
+
+def test_finalists_are_trained_equally_long_where_time_is_short(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    options = {"max_params": "200K", "hours": 0.1, "image_size": 64, "space": SPACE}
+    result = design(pictures, out=tmp_path, **options)
+    networks, lengths = results_in(tmp_path).finalists.networks, results_in(tmp_path).epochs
+    assert len(networks) == len(result.last_round) == 3
+    share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
+    for place, network in enumerate(networks, 1):
+        trained = fakes.trained[f"finalist-{place}"]
+        seconds = 3600 * (trained.hours or math.inf)
+        assert seconds == pytest.approx(share * 330 / 3, rel=0.02)
+        assert trained.train_images is None
+        whole = trained.epochs * cost(network.architecture, 64, 2).macs / 1e6
+        assert lengths.seconds[f"finalist-{place}"] == pytest.approx(min(seconds, whole))
+    assert [racer.epochs for racer in result.last_round] == [1, 1, 1]  # of the fakes
+
+
+def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"finalist-1": "timm:resnet10t(channels=[8,16,32,64],layers=[1,1,1,1],stem_width=4)",
+             "finalist-2": "4,2,2|2,1,2|2,1,2|2,1,2|16,24"}  # fmt: skip
+    took = {"finalist-1": 4.0, "finalist-2": 40.0}  # seconds of an epoch
+    networks = [entry("resnet", architecture=text) for text in names.values()]
+    results = last_round(picture_facts("ab", 5_000), networks, [0.0, 99.0])
+    plan = plan_of(results, tmp_path, hours=0.1, image_size=32)
+    plans = {
+        name: {"steps_per_epoch": 60, "time": {"epoch": seconds, "images_per_second": 1.0}}
+        for name, seconds in took.items()
+    }
+    monkeypatch.setattr(
+        Trainings, "finalist", lambda _, name, _epochs: SimpleNamespace(plan=lambda: plans[name])
+    )
+    found = plan.epochs()
+    share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
+    time = share * 330 / 2
+    assert found.hours == pytest.approx(time / 3600)
+    assert found.pictures == dict.fromkeys(names, int(time / 80 * 4_000))
+    assert found.seconds == pytest.approx(dict.fromkeys(names, time))
+    # An epoch of all pictures is expected to take as long for each as it did.
+    fewer, results["epochs"] = found.pictures["finalist-2"], found
+    epoch = fewer + 1_000 / 3  # images to train on that would take as long
+    for name, speed in (("finalist-1", 1_083), ("finalist-2", 500)):
+        results[name] = replace(results[name], epoch_seconds=epoch / speed)
+    choice = plan.choice()
+    assert choice.winner == "finalist-2"
+    assert choice.epochs == -(-20_000 // 78)
+    assert choice.seconds["training"] == 3600 * (choice.hours or 0) == pytest.approx(330)
+    plan.settings = replace(plan.settings, hours=None)
+    assert plan.choice().seconds["training"] / choice.epochs == pytest.approx(5_000 / 500)
+
+
+@pytest.mark.parametrize(
+    ("how", "few", "warm"),
+    [
+        ("auto", 2_000, ["finalist-2"]),
+        ("auto", 10, []),
+        ("fractals", 10, ["finalist-1", "finalist-2", "finalist-3"]),
+        ("none", 2_000, []),
+    ],
+)
+def test_a_resnet_learns_few_pictures_from_weights_of_fractals(
+    how: str,
+    few: int,
+    warm: list[str],
+    pictures: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fractals, "FRACTALS_BELOW", few)
+    fakes.validation = {"finalist-2": 99.0}
+    result = design(
+        pictures, max_params="300K", space="resnet,asvit", warm_start=how, out=tmp_path
+    )
+    last = [racer.family for racer in result.race if racer.round == "last"]
+    assert last == ["asvit", "resnet", "asvit"]
+    for name in ("finalist-1", "finalist-2", "finalist-3"):
+        before = f"{name}-fractals"
+        assert (before in fakes.trained) == (name in warm)
+        if name not in warm:
+            assert fakes.trained[name].weights is None
+            continue
+        assert fakes.calls.index(before) < fakes.calls.index(name)
+        first, then = fakes.trained[before], fakes.trained[name]
+        assert (first.data, first.train_images, first.epochs) == ("fractal:100", 8_000, 20)
+        assert (first.weights, first.architecture) == (None, then.architecture)
+        assert (then.weights, then.new_head) == (str(tmp_path / before), True)
+        seconds = results_in(tmp_path).epochs.seconds
+        macs = cost(then.architecture, then.image_size, 2).macs
+        whole = fitting.enough_epochs(10) * macs / 1e6
+        assert seconds[name] == pytest.approx(whole + 8_000 * 20 / 10)  # images a second
+    assert result.family == "resnet"
+    assert result.fractals == (20 if warm else 0)
+    assert len([c for c in result.commands if "fractal:100" in c]) == len(warm)
+    assert ("began with weights" in (tmp_path / "report.html").read_text()) == bool(warm)
+
+
+def test_little_time_on_fractals_takes_fewer_of_them(caplog: pytest.LogCaptureFixture) -> None:
+    settings = DesignSettings(data="digits", max_macs=10_000_000)
+    few, many = (
+        fractals.begins_with_them(settings, first_family(settings), picture_facts("ab", count))
+        for count in (300, 5_000)
+    )
+    parts = shares(fractals=few)
+    assert sum(parts.values()) == pytest.approx(1)
+    assert shares(fractals=many) == SHARES
+    seconds = parts["fractals"] * 3_600
+    left = Hours(1.0, lambda: 0.0).left_for("fractals")  # a little more: no search has taken time
+    for speed, least in ((1_000.0, 20), (200.0, 10), (20.0, 3)):
+        ((pictures, epochs),) = fractals.lengths({"finalist-1": speed}, left).values()
+        assert epochs >= least
+        assert 0.7 * seconds <= pictures * epochs / speed <= 1.4 * seconds or epochs == 20
+        both = fractals.lengths({"finalist-1": speed, "finalist-2": speed}, left)
+        assert max(images * n for images, n in both.values()) <= pictures * epochs
+    assert caplog.text == ""
+    assert fractals.lengths({"finalist-1": 2.0}, left) == {}  # too few to be worth it
+    assert "finalist-1 begins without weights of fractals: there is time for " in caplog.text

@@ -1,0 +1,175 @@
+"""Sizes of images and networks in a design, as its limits and its time allow."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from asvit.designs import fitting
+from asvit.designs.hours import SHARES
+from asvit.runs.algorithms.design_plan import DesignPlan
+from asvit.runs.designing import DesignRun, design
+from asvit.spaces import cost, load_space
+from proxies.latency import Latency
+from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    for number in range(10):
+        path = tmp_path / "large" / f"class{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (700, 500), (number, 0, 0)).save(path)
+    return tmp_path / "large"
+
+
+def test_large_pictures_make_images_of_224_pixels(
+    large: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    result = design(large, max_params="100K", space=SPACE, out=tmp_path / "run")
+    assert result.image_size == 224
+
+
+@pytest.mark.parametrize(
+    ("limits", "epochs", "side"),
+    [
+        ({"max_macs": "140M"}, 100, 224),
+        ({"max_macs": "60M"}, 100, 160),
+        ({"max_macs": "60M"}, 300, 224),
+        ({"max_macs": "20M"}, 100, 96),
+        ({"max_macs": "20M"}, 300, 160),
+        ({"max_macs": "1M"}, 300, 64),  # the smallest
+        ({"max_macs": "10M", "image_size": 192}, 100, 192),
+        # Smaller images do not allow a wider network.
+        ({"max_macs": "140M", "max_params": "100K"}, 100, 224),
+        ({"max_latency": "1ms"}, 100, 160),
+    ],
+)
+def test_images_are_as_large_as_a_network_within_the_limits_can_see(
+    limits: dict[str, Any],
+    epochs: int,
+    side: int,
+    large: Path,
+    tmp_path: Path,
+    fakes: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def latency(_plan: DesignPlan, text: str, at: int) -> Latency:
+        took = cost(text, at, 2).macs / 70e6
+        return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", 1, at)
+
+    monkeypatch.setattr(DesignPlan, "latency", latency)
+    monkeypatch.setattr(fitting, "enough_epochs", lambda _steps: epochs)
+    result = design(large, space=SPACE, out=tmp_path / "run", **limits)
+    assert result.image_size == side
+    warnings = [line for line in caplog.messages if "images are seen at" in line]
+    assert len(warnings) == (side < 224 and "image_size" not in limits)
+    if warnings:
+        assert f"at {side} px" in warnings[0]
+        assert "image_size=224 keeps them" in warnings[0]
+
+
+def test_images_are_as_large_as_a_network_that_time_pays_for_can_see(
+    large: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    sides = []
+    for hours in (0.5, 10, 50, 500):
+        folder = tmp_path / str(hours)
+        result = design(large, max_params="9M", hours=hours, space=SPACE, out=folder)
+        plan = results_in(folder).plan
+        assert plan.image_size <= result.image_size
+        for racer in result.last_round:
+            pixels = result.image_size**2
+            macs = cost(racer.architecture, result.image_size, 2).macs
+            assert macs >= 0.8 * fitting.PER_PIXEL / 4 * pixels or result.image_size == 64
+        sides.append(result.image_size)
+    assert sides[0] == 64  # the smallest
+    assert sides[-1] == 224
+    assert sides == sorted(sides)
+    assert len(set(sides)) > 2
+
+
+def test_a_network_that_is_too_slow_is_made_narrower(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    result = design(pictures, max_params="150K", max_latency="0.9ms", space=SPACE, out=tmp_path)
+    for model in (result, result.hand_made):
+        assert model.latency_ms <= 0.9
+    assert load_space("asvit").parse(result.architecture).width >= 6
+    with pytest.raises(ValueError, match=r"takes 0\.\d+ ms, more than the 0\.05 ms allowed"):
+        design(pictures, max_latency="0.05ms", space=SPACE, out=tmp_path / "slow")
+    assert fakes.calls.count("search") == 1  # the second was refused before
+
+
+@pytest.mark.parametrize("milliseconds", [1.0, 4.0, 30.0])
+def test_networks_are_as_wide_as_a_limit_of_latency_alone_allows(
+    milliseconds: float, pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.slow = {"": 0.3}  # a pass takes as long at least
+    run = DesignRun.make(
+        data=str(pictures), max_latency=milliseconds, space=SPACE, image_size=64, out=tmp_path
+    )
+    assert f": at most {milliseconds:g} ms for 1 image(s)" in run.title
+    result = run.run()
+    for racer in result.last_round:
+        assert 0.7 * milliseconds <= 0.1 * load_space(SPACE).parse(racer.architecture).width
+    assert result.latency_ms <= 0.9 * milliseconds
+    assert fakes.calls.count("latency") < 30
+
+
+def test_networks_that_latency_alone_limits_are_narrowed_where_time_is_short(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limits = {"max_latency": "30ms", "space": SPACE, "image_size": 64}
+    whole = design(pictures, **limits, out=tmp_path / "whole")
+    brief = design(pictures, **limits, hours=0.1, out=tmp_path / "brief")
+    assert brief.macs < 0.3 * whole.macs
+    assert all(racer.narrowed for racer in brief.last_round)
+
+
+def test_widths_of_a_design_are_multiples(pictures: Path, tmp_path: Path, fakes: Fakes) -> None:
+    options: dict[str, Any] = {"max_params": "150K", "space": SPACE, "width_multiple": 4}
+    for name, more in (("sized", {}), ("timed", {"max_latency": "0.7ms"})):
+        result = design(pictures, **options, **more, out=tmp_path / name)
+        assert load_space("asvit").parse(result.architecture).width % 4 == 0
+
+
+def test_networks_have_the_updates_that_pay_for_their_size(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limits = {"max_params": "9M", "image_size": 64, "space": SPACE}
+    widest = design(pictures, out=tmp_path / "widest", **limits)
+    result = design(pictures, out=tmp_path / "timed", hours=0.5, **limits)
+    assert widest.params > 8_000_000
+    assert "too briefly" not in widest.outcome
+    assert not any(racer.narrowed for racer in widest.race)
+    assert "of 9,000,000 parameters (a larger one would be trained too briefly)" in result.outcome
+    assert len(result.last_round) > 1
+    for racer in result.last_round:
+        assert racer.narrowed
+        macs = cost(racer.architecture, 64, 2).macs
+        time = 1_800 * SHARES["training"]
+        updates = 10 * time / (macs / 1e6)  # as fakes.plan has it
+        assert 0.9 * fitting._PAYING <= updates / macs <= 2 * fitting._PAYING
+    assert {*fakes.calls} >= {"finalist-1", "finalist-2"}
+
+
+@pytest.mark.parametrize(
+    ("macs", "updates"), [(10**6, 10.0), (10**7, 500.0), (10**9, 500.0), (10**9, 19_000.0)]
+)
+def test_multiply_adds_that_pay_take_the_same_time_with_more_updates(
+    macs: int, updates: float
+) -> None:
+    paying = fitting.paying_macs(macs, updates)
+    assert paying <= macs
+    more = updates * macs / paying
+    wanted = min(fitting._PAYING * paying, fitting._UPDATES)
+    assert more == pytest.approx(wanted, rel=0.01)
+    assert fitting.paying_macs(paying, 1.01 * more) == paying
+
+
+@pytest.mark.parametrize(("macs", "updates"), [(10**6, 500.0), (10**9, 20_000.0), (1, 1.0)])
+def test_networks_with_enough_updates_stay_as_large(macs: int, updates: float) -> None:
+    assert fitting.paying_macs(macs, updates) == macs
