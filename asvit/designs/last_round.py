@@ -64,10 +64,6 @@ class LastRound:
         family, pictures = self.network(name).family, self.results.pictures
         return fractals.begins_with_them(self.settings, family, pictures)
 
-    def epochs_of(self, name: str) -> int:
-        """The epochs that a network was trained for."""
-        return self.results.trained(name).epochs or self.results.epochs.epochs[name]
-
     # Its pictures.
 
     @property
@@ -162,9 +158,10 @@ class LastRound:
 
         It does if it is nearer to 100 % than to chance, or after many updates.
         """
-        updates = self.epochs_of(name) * self.pictures_of(name) / self._batch
+        trained = self.results.trained(name)
+        updates = trained.epochs * self.pictures_of(name) / self._batch
         half = (self._chance + 100) / 2
-        return self.results.trained(name).validation >= half or updates >= _CONCLUSIVE
+        return trained.validation >= half or updates >= _CONCLUSIVE
 
     @property
     def _chance(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 from asvit.designs.last_round import LastRound
 from asvit.designs.recipe import balance_of
 from asvit.designs.result import Model, Racer, predict_command
-from asvit.designs.stages import Share
 from asvit.training.balance import imbalance
 from proxies.latency import COMMAND
 
@@ -43,7 +41,7 @@ def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
         "fractals": results.epochs.fractals.get(choice.winner, (0, 0))[1],
         "balance": balance_of(last_round.settings, pictures),
         "imbalance": imbalance(pictures.sizes),
-        "epochs": results.training.epochs or choice.epochs,
+        "epochs": results.training.epochs,
         "classes": pictures.classes,
         "train_pictures": pictures.train,
         "test_pictures": test.pictures,
@@ -71,8 +69,7 @@ def _model(last_round: LastRound, name: str, tested: str) -> Model:
     """The network of a finalist, with the accuracy of one of its trainings."""
     results = last_round.results
     network, trained = last_round.network(name), results.trained(name)
-    accuracy = results.test.accuracies[tested]
-    balanced = results.test.balanced.get(tested, Share(*[math.nan] * 3))
+    accuracy, balanced = results.test.accuracies[tested], results.test.balanced[tested]
     return Model(
         family=network.family,
         architecture=network.architecture,
@@ -96,6 +93,6 @@ def _finalist(last_round: LastRound, name: str) -> Racer:
         **vars(network),
         accuracy=accuracy.value,
         accuracy_interval=accuracy.interval,
-        epochs=last_round.epochs_of(name),
+        epochs=last_round.results.trained(name).epochs,
         chosen=name == choice.winner,
     )

@@ -56,7 +56,7 @@ class SearchPlan:
     image_size: int
     max_macs: int | None
     max_params: int | None
-    width_multiple: int | None = 0  # 0 in designs that earlier versions began
+    width_multiple: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class Trained:
     params: int
     macs: int
     command: str
-    epochs: int = 0
+    epochs: int
     validation: Nullable  # accuracy over the last epochs, balanced where classes are; per cent
     epoch_seconds: Nullable
     run_seconds: float = 0.0  # of all sessions of its run, and of the one before
@@ -140,7 +140,7 @@ class Tested:
     pictures: int
     left_out: Mapping[str, str]  # those that had changed, and why
     accuracies: Mapping[str, Share]
-    balanced: Mapping[str, Share] = field(default_factory=dict)
+    balanced: Mapping[str, Share]
     difference: Share | None = None  # points of the winner from the best one made by hand
     difference_p: Nullable = math.nan
 

@@ -78,7 +78,7 @@ VERSIONS = {"torch": "2.15.0", "timm": "1.0.27"}
 _images = {"images": IMAGES, "device": "cpu", "versions": VERSIONS}
 FAILURE = Outcome(math.nan, math.nan, 1.5, "the loss became nan in step 3")
 FAILED = Score(math.nan, math.nan, (), "higher", "singular")
-TRAINED = Trained(params=1, macs=2, command="", validation=1 / 3, epoch_seconds=1.5)
+TRAINED = Trained(params=1, macs=2, command="", epochs=9, validation=1 / 3, epoch_seconds=1.5)
 
 
 _tested = stored_results.RIGHT[EvaluationResult][0]

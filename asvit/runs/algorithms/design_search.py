@@ -63,8 +63,7 @@ class DesignSearch:
 
     def planned(self, plan: SearchPlan) -> TrainingSearchSettings:
         """As it was planned."""
-        known = {name: value for name, value in vars(plan).items() if value != 0}  # see SearchPlan
-        return replace(self.whole(plan.image_size, plan.max_macs), **known)
+        return replace(self.whole(plan.image_size, plan.max_macs), **vars(plan))
 
     def seconds(self, search: TrainingSearchSettings) -> float:
         """About how many seconds a search takes on the pictures that there are."""

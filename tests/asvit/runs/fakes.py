@@ -188,14 +188,14 @@ def fake_trainings(setattr_: SetAttribute) -> None:
 def fake_design(setattr_: SetAttribute) -> None:
     """Look at pictures, and find, train and export nothing."""
     trained = Trained(
-        params=10, macs=20, command="asvit train", validation=70.0, epoch_seconds=1.0
+        params=10, macs=20, command="asvit train", epochs=3, validation=70.0, epoch_seconds=1.0
     )
     timed = Latency(1.5, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", 1, 64)
     network = Entrant(architecture=SEED, family="asvit", by_hand=True, validation=70.0)
     plan = {
         "search": SearchPlan(
             space="asvit", trainings=5, training_steps=2, image_size=64, max_macs=100,
-            max_params=None,
+            max_params=None, width_multiple=1,
         ),
         "finalists": Finalists(side=64, networks=[network, network], pretrained=[]),
         "epochs": Lengths(
@@ -206,6 +206,11 @@ def fake_design(setattr_: SetAttribute) -> None:
             accuracies={"finalist-1": 71.0, "finalist-2": 70.0},
         ),
     }  # fmt: skip
+    shares = {
+        "training": Share(80.0, 70.0, 90.0),
+        "finalist-1": Share(76.0, 66.0, 86.0),
+        "finalist-2": Share(75.0, 65.0, 85.0),
+    }
     stages = {
         "_search": SearchOutcome(
             ranking=[network], ranked=True, variance={}, prediction="", command="asvit search"
@@ -214,11 +219,8 @@ def fake_design(setattr_: SetAttribute) -> None:
         "_test": Tested(
             pictures=3,
             left_out={},
-            accuracies={
-                "training": Share(80.0, 70.0, 90.0),
-                "finalist-1": Share(76.0, 66.0, 86.0),
-                "finalist-2": Share(75.0, 65.0, 85.0),
-            },
+            accuracies=shares,
+            balanced=shares,
             difference=Share(5.0, -3.0, 13.0),
         ),
         "_export": Exports(copies=[], commands=[]),
