@@ -178,7 +178,7 @@ class DesignResult(Result, Model):
         if any(racer.chosen and racer.narrowed for racer in self.race):
             whole += " (a larger one would be trained too briefly)"
         if self.hand_made is None:
-            return f"{whole}; no network made by hand is within the limits"
+            return f"{whole}; no network made by hand was in the last round"
         if self.difference is None or self.difference_interval is None:
             return f"{whole}; {self._published}{self._doubt}"
         points = Estimate(self.difference, *self.difference_interval, digits=1, sign="+")

@@ -75,7 +75,7 @@ def _card_facts(last_round: LastRound) -> Mapping[str, str]:
         mean, low, high = tested.accuracies[name]
         return f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
 
-    by_hand = "none is within the same limits"
+    by_hand = "none was in the last round"
     if choice.by_hand == choice.winner:
         by_hand = "it is of a published shape, as wide as the limits and the time allow"
     elif choice.by_hand is not None:
