@@ -157,17 +157,17 @@ class Sizes:
         most = self._settings.max_latency
         if most is None:
             return arch
-        took = math.inf
+        multiple, took = self._settings.width_multiple or 1, math.inf
+        narrower: Architecture | None = arch
         for _ in range(_NARROWER):
-            took = self._latency(str(arch), side).milliseconds
-            if took <= CAREFUL * most:
-                return arch
-            multiple = self._settings.width_multiple or 1
-            narrower = _narrower(arch, CAREFUL * most / took, multiple)
             if narrower is None:
                 break
-            arch = narrower
-        raise ValueError(f"{arch} takes {time_in_words(took)}, more than the {most:g} ms allowed")
+            arch, took = narrower, self._latency(str(narrower), side).milliseconds
+            if took <= CAREFUL * most:
+                return arch
+            narrower = _narrower(arch, CAREFUL * most / took, multiple)
+        share = f"{CAREFUL:.0%} of the {most:g} ms allowed"
+        raise ValueError(f"{arch} takes {time_in_words(took)}, more than {share}")
 
 
 def _narrower(arch: Architecture, share: float, multiple: int) -> Architecture | None:

@@ -8,9 +8,12 @@ from PIL import Image
 
 from asvit.designs import fitting
 from asvit.designs.hours import SHARES
+from asvit.designs.settings import DesignSettings
+from asvit.designs.sizes import Sizes
 from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.designing import DesignRun, design
 from asvit.spaces import cost, load_space
+from asvit.spaces.architectures import parse
 from proxies.latency import Latency
 from tests.asvit.runs.designing_fakes import SPACE, Fakes, results_in
 
@@ -98,9 +101,23 @@ def test_a_network_that_is_too_slow_is_made_narrower(
     for model in (result, result.hand_made):
         assert model.latency_ms <= 0.9
     assert load_space("asvit").parse(result.architecture).width >= 6
-    with pytest.raises(ValueError, match=r"takes 0\.\d+ ms, more than the 0\.05 ms allowed"):
+    with pytest.raises(ValueError, match=r"takes 0\.\d+ ms, more than 95% of the 0\.05 ms"):
         design(pictures, max_latency="0.05ms", space=SPACE, out=tmp_path / "slow")
     assert fakes.calls.count("search") == 1  # the second was refused before
+
+
+def test_a_network_that_is_too_slow_at_all_widths_is_named_with_its_own_time() -> None:
+    timed: list[str] = []
+
+    def latency(text: str, side: int) -> Latency:
+        timed.append(text)
+        return Latency(9.7, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", 1, side)
+
+    settings = DesignSettings(data="digits", max_params=10**6, max_latency=10.0, space=SPACE)
+    (text,) = load_space(SPACE).by_hand
+    with pytest.raises(ValueError, match="takes 9") as raised:
+        Sizes(settings, 2, 3, latency).widest(parse(text), 64)
+    assert str(raised.value) == f"{timed[-1]} takes 9.7 ms, more than 95% of the 10 ms allowed"
 
 
 @pytest.mark.parametrize("milliseconds", [1.0, 4.0, 30.0])
