@@ -109,7 +109,7 @@ class PictureList:
 
         Pictures to test on that have changed are named once: the test leaves them out.
         """
-        self.check_list(digest, moved=True)
+        self._check_list(digest, moved=True)
         if training and (changed := self.changed(TRAIN, VALIDATION)):
             raise ValueError(
                 f"{len(changed)} picture(s) to train on are not what the design in "
@@ -128,7 +128,7 @@ class PictureList:
 
     def check_moved(self, digest: str) -> None:
         """Check that the pictures, now in another folder, are those of the list."""
-        self.check_list(digest)
+        self._check_list(digest)
         root = expanded(self._source).resolve()
         if changed := self.changed(TRAIN, VALIDATION, TEST, root=root):
             raise ValueError(
@@ -139,11 +139,11 @@ class PictureList:
     def restore(self, digest: str) -> None:
         """Write the list of a finished design where it is missing; its result needs none."""
         try:
-            self.check_list(digest, moved=True)
+            self._check_list(digest, moved=True)
         except (FileNotFoundError, ValueError) as error:
             logger.warning("%s", first_line(error))
 
-    def check_list(self, digest: str, *, moved: bool = False) -> None:
+    def _check_list(self, digest: str, *, moved: bool = False) -> None:
         """Check that the list is the one with a digest, and write it again where it is missing.
 
         Where it or the pictures may have ``moved``, the line that names their folder is mended.

@@ -81,7 +81,7 @@ def largest(
     candidates: Sequence[Pretrained],
     sizes: Sizes,
     side: int,
-    check_time: Callable[[Pretrained], object] = lambda _: None,
+    check_time: Callable[[Pretrained], object],
 ) -> Sequence[Pretrained]:
     """The networks of most multiply-adds within the limits, each of another family.
 
