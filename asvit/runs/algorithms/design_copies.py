@@ -27,7 +27,7 @@ _COPIES: Sequence[tuple[str, str, Mapping[str, Any]]] = (  # format, name, and h
 
 
 def export_copies(folder: Path, last_round: LastRound) -> Exports:
-    """Copy the network, but for formats that cannot be written or differ from it."""
+    """Copy the network; a copy that cannot be written or loaded, or differs, is left out."""
     copies, commands, int8 = list[str](), list[str](), ""
     facts = {"designed": _card_facts(last_round)}
     for form, name, how in _COPIES:
@@ -44,7 +44,7 @@ def export_copies(folder: Path, last_round: LastRound) -> Exports:
                 facts=facts,
                 **how,
             )
-        except (ImportError, ValueError) as error:
+        except (ImportError, ValueError, ChildProcessError) as error:  # the last: does not load
             if name == SMALL_GRAPH:  # which the result tells of
                 int8 = f"left out: {first_line(error)}"
             else:

@@ -37,10 +37,15 @@ def test_a_copy_in_8_bits_that_loses_too_much_is_left_out_and_said(
 
 
 @pytest.mark.parametrize(
-    "reason", ["the format onnx needs onnx", "the copy is not equal: on 1 image(s)"]
+    "error",
+    [
+        ImportError("the format onnx needs onnx"),
+        ValueError("the copy is not equal: on 1 image(s)"),
+        ChildProcessError("the copy cannot be loaded and run: there is no such kernel"),
+    ],
 )
-def test_a_copy_without_its_libraries_or_that_differs_is_left_out_and_named(
-    reason: str,
+def test_a_copy_without_its_libraries_or_that_differs_or_does_not_load_is_left_out_and_named(
+    error: Exception,
     pictures: Path,
     tmp_path: Path,
     fakes: Fakes,
@@ -48,16 +53,16 @@ def test_a_copy_without_its_libraries_or_that_differs_is_left_out_and_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def check(form: Format) -> None:
-        if form.name == "onnx" and "needs" in reason:
-            raise ImportError(reason)
+        if form.name == "onnx" and isinstance(error, ImportError):
+            raise error
 
     def export(**options: Any) -> object:
-        if options["to"] == "onnx" and "needs" not in reason:
-            raise ValueError(reason)
+        if options["to"] == "onnx" and not isinstance(error, ImportError):
+            raise error
         return fakes.export(**options)
 
     monkeypatch.setattr(Format, "check_libraries", check)
     monkeypatch.setattr(design_copies, "export_network", export)
     result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
     assert [*result.exports] == ["timm", "model.safetensors"]
-    assert f"there is no model.onnx: {reason}" in caplog.text
+    assert f"there is no model.onnx: {error}" in caplog.text
