@@ -152,7 +152,7 @@ class DesignAlgorithm(DesignRun):
             more.append(words)
         if s.teacher is None and s.pretrained is None and self._images.kind.picture:
             more += few_pictures_note(
-                len(self._images), "--pretrained FILE, or hub for timm's, adds them to the race"
+                facts.train, "--pretrained FILE, or hub for timm's, adds them to the race"
             )
         return "\n".join([first, *more])
 

@@ -221,7 +221,7 @@ def test_an_interrupt_names_the_stage(pictures: Path, tmp_path: Path, fakes: Fak
     ended = run(*words, "--space", SPACE)
     assert "stopped in stage finalist-2, before its first step; to go on: asvit" in ended.stderr
     assert "finalist-2 (7 of 13), 0:" in ended.stderr
-    assert "20 pictures are few to train on from scratch; fine-tuning pret" in ended.stderr
+    assert "16 pictures are few to train on from scratch; fine-tuning pret" in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,7 @@ def test_what_is_said_beforehand_is_of_the_pictures_to_train_on(
         title = DesignRun.make(data=str(tmp_path), max_params="1M", hours=1.0).title
         assert ("fractals " in title) == (fewer == 31)
         assert "the largest class has 4.0 times the pictures of the smallest" in title
+        assert "\n30 pictures are few to train on from scratch" in title
 
 
 def test_a_design_of_other_generated_pictures_starts_over_without_the_old_ones(
