@@ -64,6 +64,7 @@ def plan_of_measures(
     from asvit.runs.algorithms.search import SearchAlgorithm
     from asvit.runs.estimate import peak_memory
     from asvit.runs.folder import LOCK, MARKER
+    from asvit.runs.lifecycle import finished_result
     from proxies.evaluation import resolve_device
 
     search = run if isinstance(run, SearchAlgorithm) else None
@@ -91,7 +92,7 @@ def plan_of_measures(
         "settings": ", ".join(f"{k} {_plain(v)}" for k, v in run.settings.effective().items()),
         "space": f"{data['space_size']:,} architectures" if "space_size" in data else "",
         "writes": f"{run.folder}/: {', '.join(data['files'])}",
-        "steps": _steps(remaining),
+        "steps": _steps(remaining, finished=finished_result(run) is not None),
         "example": _example(remaining),
         "time": _time(remaining),
         "memory": f"{(memory or 0) / 1e9:.2f} GB at most so far" * (memory is not None),
@@ -105,9 +106,11 @@ def _plain(value: object) -> str:
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _steps(remaining: Remaining) -> str:
-    if remaining.left == 0:
+def _steps(remaining: Remaining, *, finished: bool) -> str:
+    if remaining.left == 0 and finished:
         return "all are done: the run would only show its result"
+    if remaining.left == 0:
+        return "all are done, but not what follows from them, such as finalists"
     left = "as many as the budget takes" if remaining.left is None else str(remaining.left)
     return left + f", after {remaining.done} that are done" * bool(remaining.done)
 
