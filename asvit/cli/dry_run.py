@@ -29,6 +29,7 @@ def plan_of_training(run: TrainAlgorithm, *, quiet: bool) -> Plan:
     """The plan of a training."""
     from asvit.runs.training import plan_lines
 
+    _check(run)
     plan = run.plan()
     return plan, plan_lines(plan)
 
