@@ -183,7 +183,8 @@ def _result_of(
             where = f"after {last.unit} {last.done}{of_all}"
         if last is not None and last.stage is not None:
             where = f"in stage {last.stage.name}, {where}"
-        say(f"stopped {where}; to go on: {again(context)}")
+        kept = kind.keeps or "out" in options  # else nothing is there to go on with
+        say(f"stopped {where}; to {'go on' if kept else 'start again'}: {again(context)}")
         raise
     except WrongOption as error:
         raise click.UsageError(str(error)) from error
@@ -199,7 +200,7 @@ def _bare(option: Callable[[Callable[..., Any]], Callable[..., Any]]) -> click.P
 
 
 def again(context: click.Context) -> str:
-    """What to type to go on with the command of ``context`` after an interrupt.
+    """What to type to give the command of ``context`` again after an interrupt.
 
     Passwords in addresses are left out: what is on stderr often ends up in a log.
     """
