@@ -150,8 +150,7 @@ def _check_choice(option: Option, name: str, value: object) -> None:
     """
     if not option.listed:
         return
-    module, _, registry = option.complete.partition(":")
-    choices = names_in(module, registry)
+    choices = names_in(option.complete)
     for item in value if isinstance(value, tuple) else (value,):
         for part in str(item).split(","):
             checked_choice(option.name or name, part.strip(), choices)

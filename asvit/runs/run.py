@@ -8,9 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import chain
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args
 
 from asvit.core.console import clock
@@ -77,10 +77,10 @@ def headline_of(kind: type[Run[Any, Any, Any]]) -> str:
 
 class _Imported:
     def __init__(self, place: str) -> None:
-        self._module, _, self._name = place.partition(":")
+        self._place = place
 
     def __get__(self, _run: object, _kind: object = None) -> Any:
-        return getattr(import_module(self._module), self._name)
+        return resolve_name(self._place)
 
 
 def imported(place: str) -> Any:
