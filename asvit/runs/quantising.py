@@ -83,8 +83,14 @@ def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) 
             f"{weights or 'random weights'} do not say which pictures they were trained on; name "
             "some with --data"
         )
-    if content.classes and pictures.others.classes != content.classes:
-        pairs = zip_longest(pictures.others.classes, content.classes)
+    classes, many = pictures.others.classes, content.network.num_classes
+    if not content.classes and len(classes) != many:  # else the answers would all be wrong
+        raise ValueError(
+            f"the pictures have {len(classes)} classes, the network has {many}; name pictures of "
+            "its own classes with --data"
+        )
+    if content.classes and classes != content.classes:
+        pairs = zip_longest(classes, content.classes)
         first = next(pair for pair in pairs if pair[0] != pair[1])
         here, known = ("none" if name is None else shown(name) for name in first)
         raise ValueError(

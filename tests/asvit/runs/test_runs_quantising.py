@@ -502,3 +502,6 @@ def test_networks_without_a_run_need_named_pictures(folder: Path) -> None:
     with pytest.raises(ValueError, match="random weights do not say which pictures"):
         find_pictures(None, None, content)
     assert len(find_pictures("colours", None, content).others) == 6
+    more = replace(content, network=Network(TEXT, 32, 5))
+    with pytest.raises(ValueError, match="the pictures have 3 classes, the network has 5; name"):
+        find_pictures("colours", None, more)
