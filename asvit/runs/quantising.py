@@ -58,7 +58,7 @@ class Pictures(NamedTuple):
     others: LabelledImages  # the network was not trained on these
 
 
-def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) -> Pictures:
+def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFile) -> Pictures:
     """The pictures that a network was trained on, and others.
 
     Args:
