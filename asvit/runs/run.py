@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_arg
 from asvit.core.console import clock
 from asvit.core.files import expanded
 from asvit.core.progress import Tell, ignore
+from asvit.core.results import RUNS as RUNS
 from asvit.core.results import Result
 from asvit.core.settings import Settings, fields_of, option_fields, setting, wrong_option
 from asvit.core.store import Store
@@ -25,7 +26,6 @@ from asvit.executors.placement import gpu_models
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
 from asvit.runs.folder import MARKER, RunFiles, check_plain_files, kind_in, named_folder
-from asvit.runs.folder import RUNS as RUNS
 from asvit.runs.lifecycle import perform
 from proxies.messages import unknown
 
