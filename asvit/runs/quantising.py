@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from asvit.core.files import check_plain, expanded, split_reading
+from asvit.core.files import split_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, balanced_choice
@@ -26,8 +26,7 @@ from asvit.export.quantisation import CALIBRATION, Quantisation
 from asvit.export.reload import onnx_session, run_onnx, takes_pictures
 from asvit.networks import WeightsFile
 from asvit.reference.intervals import paired_difference
-from asvit.runs.folder import kind_in
-from asvit.runs.trained_on import TrainedPictures
+from asvit.runs.trained_on import TrainedPictures, images_of
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
 from proxies.latency import Latency
@@ -141,13 +140,9 @@ def _of_training(run: TrainResult) -> Pictures:
     """The pictures of a training."""
     s = run.settings
     if s.train_on_validation:
-        name, reading = split_reading(s.data)
-        table, own = expanded(name), run.folder.parent / PICTURES
-        if table.name == own.name and kind_in(own.parent) == "design":
-            check_plain(own)
-            table = own  # the design may have moved since
+        table = images_of(run.folder, s.data)
         if table.suffix == LIST and table.is_file() and has_part(table, TEST):
-            return _listed(table, reading)
+            return _listed(table, split_reading(s.data)[1])
         raise ValueError(
             f"{run.folder} was trained on its validation pictures, too; name others with --data"
         )

@@ -29,6 +29,7 @@ from asvit.reference.intervals import paired_difference
 from asvit.runs import copying, quantising
 from asvit.runs.exporting import export_network
 from asvit.runs.quantising import labelled_pictures
+from asvit.runs.trained_on import TrainedPictures
 from asvit.runs.training import run_training
 from asvit.training.result import TrainResult
 from proxies import timing
@@ -295,6 +296,7 @@ def test_pictures_of_a_design_are_those_of_its_list_also_where_it_has_moved(
     moved = design.rename(folder / "moved")
     found = labelled_pictures(None, moved / "training" / "model.safetensors", _content())
     assert (len(found.trained), len(found.others)) == (48, 12)
+    assert len(TrainedPictures.of(str(moved / "training")).digests) == 48
 
 
 @pytest.mark.parametrize(
