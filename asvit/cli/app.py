@@ -78,7 +78,7 @@ def commands() -> dict[str, str]:
     more = {run.name.split()[0]: f"Installed by {run.module}." for run in installed_runs()}
     if module is not None:
         kinds = module.RUNS.items()
-        more |= {name: module.headline_of(kind) for name, kind in kinds if " " not in name}
+        more |= {name.split()[0]: module.headline_of(kind) for name, kind in kinds}
     return {**COMMANDS, **{name: line for name, line in more.items() if name not in COMMANDS}}
 
 
