@@ -178,8 +178,8 @@ def _result_of(
     except KeyboardInterrupt:
         where = "before its first step"
         if last is not None and last.unit not in ("image", "stage"):
-            of_all = "" if last.total is None else f" of {last.total}"
-            where = f"after {last.unit} {last.done}{of_all}"
+            of_all = "" if last.total is None else f" of {last.total:,}"
+            where = f"after {last.unit} {last.done:,}{of_all}"
         if last is not None and last.stage is not None:
             where = f"in stage {last.stage.name}, {where}"
         kept = kind.keeps or "out" in options  # else nothing is there to go on with

@@ -224,14 +224,14 @@ def _right_answers(
     """Of each graph, whether its answer is right, ``[readable pictures]``."""
     right: list[list[Array]] = [[] for _ in graphs]
     count = len(pictures)
-    progress(f"judging both copies on {count} pictures")
+    progress(f"judging both copies on {count:,} pictures")
     last, prepare = 0, graphs[0].prepare  # all take pictures alike
     for some in _parts(_readable(pictures, range(count), prepare)):
         labels = pictures.labels[[index for index, _ in some]]
         for graph, answers in zip(graphs, right, strict=True):
             answers.append(graph.classes([image for _, image in some]) == labels)
         if (done := some[-1][0] + 1) - last >= _EVERY and done < count:
-            progress(f"judged both on {done} of {count}")
+            progress(f"judged both on {done:,} of {count:,}")
             last = done
     if not right[0]:
         raise ValueError(f"no picture to judge by can be read: {pictures.source}")
