@@ -112,8 +112,8 @@ def _steps(remaining: Remaining, *, finished: bool) -> str:
         return "all are done: the run would only show its result"
     if remaining.left == 0:
         return "all are done, but not what follows from them, such as finalists"
-    left = "as many as the budget takes" if remaining.left is None else str(remaining.left)
-    return left + f", after {remaining.done} that are done" * bool(remaining.done)
+    left = "as many as the budget takes" if remaining.left is None else f"{remaining.left:,}"
+    return left + f", after {remaining.done:,} that are done" * bool(remaining.done)
 
 
 def _example(remaining: Remaining) -> str:
@@ -126,8 +126,8 @@ def _time(remaining: Remaining) -> str:
     seconds, left = remaining.seconds, remaining.left
     if seconds is None:
         return ""
-    estimate = f"about {number(seconds, 2)} s a network"
-    return estimate if left is None else f"{estimate}, {clock(left * seconds)} for {left} of them"
+    whole = "" if left is None else f", {clock(left * seconds)} for {left:,} of them"
+    return f"about {number(seconds, 2)} s a network{whole}"
 
 
 def _lines(title: str, values: Mapping[str, str]) -> list[str]:

@@ -159,3 +159,4 @@ def test_finalists_that_have_yet_to_be_measured_are_not_called_done(folder: Path
 
 def test_seconds_of_a_slow_network_have_no_exponent() -> None:
     assert _time(Remaining(0, 2, 123.4)) == "about 123 s a network, 4:07 for 2 of them"
+    assert _time(Remaining(0, 2_000, 1.0)) == "about 1 s a network, 33:20 for 2,000 of them"
