@@ -111,7 +111,7 @@ def _steps(remaining: Remaining, *, finished: bool) -> str:
     if remaining.left == 0 and finished:
         return "all are done: the run would only show its result"
     if remaining.left == 0:
-        return "all are done, but not what follows from them, such as finalists"
+        return "all are done; what follows from them, such as finalists, is left"
     left = "as many as the budget takes" if remaining.left is None else f"{remaining.left:,}"
     return left + f", after {remaining.done:,} that are done" * bool(remaining.done)
 

@@ -154,7 +154,7 @@ def test_finalists_that_have_yet_to_be_measured_are_not_called_done(folder: Path
     known = ("--data", "gaussian", "--out", folder, "--steps", "5", "--dry-run", "--quiet")
     assert "all are done: the run would only show its result" in run(*known).stdout
     again = run(*known, "--recheck", "2").stdout
-    assert "all are done, but not what follows from them, such as finalists" in again
+    assert "all are done; what follows from them, such as finalists, is left" in again
 
 
 def test_seconds_of_a_slow_network_have_no_exponent() -> None:
