@@ -65,7 +65,6 @@ def plan_of_measures(
     from asvit.runs.algorithms.search import SearchAlgorithm
     from asvit.runs.estimate import peak_memory
     from asvit.runs.folder import LOCK, MARKER
-    from asvit.runs.lifecycle import finished_result
     from proxies.evaluation import resolve_device
 
     search = run if isinstance(run, SearchAlgorithm) else None
@@ -93,7 +92,7 @@ def plan_of_measures(
         "settings": ", ".join(f"{k} {_plain(v)}" for k, v in run.settings.effective().items()),
         "space": f"{data['space_size']:,} architectures" if "space_size" in data else "",
         "writes": f"{run.folder}/: {', '.join(data['files'])}",
-        "steps": _steps(remaining, finished=finished_result(run) is not None),
+        "steps": _steps(run, remaining),
         "example": _example(remaining),
         "time": _time(remaining),
         "memory": f"{(memory or 0) / 1e9:.2f} GB at most so far" * (memory is not None),
@@ -107,8 +106,10 @@ def _plain(value: object) -> str:
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _steps(remaining: Remaining, *, finished: bool) -> str:
-    if remaining.left == 0 and finished:
+def _steps(run: Run[Any, Any, Any], remaining: Remaining) -> str:
+    from asvit.runs.lifecycle import finished_result
+
+    if remaining.left == 0 and finished_result(run) is not None:
         return "all are done: the run would only show its result"
     if remaining.left == 0:
         return "all are done; what follows from them, such as finalists, is left"
