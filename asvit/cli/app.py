@@ -62,10 +62,6 @@ COMMANDS = {
 EXPECTED = (ValueError, OSError)
 
 _MEMORY = "memory ran out"
-_LESS_MEMORY = (
-    "the same command goes on with more memory or fewer --jobs or --workers, another one with "
-    "smaller batches or images"
-)
 
 
 def commands() -> dict[str, str]:
@@ -78,7 +74,7 @@ def commands() -> dict[str, str]:
     more = {run.name.split()[0]: f"Installed by {run.module}." for run in installed_runs()}
     if module is not None:
         kinds = module.RUNS.items()
-        more |= {name: module.headline_of(kind) for name, kind in kinds if " " not in name}
+        more |= {name.split()[0]: module.headline_of(kind) for name, kind in kinds}
     return {**COMMANDS, **{name: line for name, line in more.items() if name not in COMMANDS}}
 
 
@@ -196,7 +192,10 @@ def _verdict(error: BaseException) -> tuple[int, str]:
         if message.startswith(_MEMORY):  # with advice of its own
             return FAILED, message
         message = f"{_MEMORY} ({message})" if message else _MEMORY
-        return FAILED, f"{message}; what was saved is whole: {_LESS_MEMORY}"
+        return FAILED, (
+            f"{message}; what was saved is whole; resume with more memory or fewer --jobs or "
+            "--workers; smaller batches or images need a new run"
+        )
     if isinstance(error, OSError) and error.strerror:
         place = "" if error.filename is None else f": {legible(str(error.filename))}"
         return FAILED, _one_line(f"{error.strerror}{place}")

@@ -29,6 +29,7 @@ def plan_of_training(run: TrainAlgorithm, *, quiet: bool) -> Plan:
     """The plan of a training."""
     from asvit.runs.training import plan_lines
 
+    _check(run)
     plan = run.plan()
     return plan, plan_lines(plan)
 
@@ -91,7 +92,7 @@ def plan_of_measures(
         "settings": ", ".join(f"{k} {_plain(v)}" for k, v in run.settings.effective().items()),
         "space": f"{data['space_size']:,} architectures" if "space_size" in data else "",
         "writes": f"{run.folder}/: {', '.join(data['files'])}",
-        "steps": _steps(remaining),
+        "steps": _steps(run, remaining),
         "example": _example(remaining),
         "time": _time(remaining),
         "memory": f"{(memory or 0) / 1e9:.2f} GB at most so far" * (memory is not None),
@@ -105,11 +106,15 @@ def _plain(value: object) -> str:
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _steps(remaining: Remaining) -> str:
-    if remaining.left == 0:
+def _steps(run: Run[Any, Any, Any], remaining: Remaining) -> str:
+    from asvit.runs.lifecycle import finished_result
+
+    if remaining.left == 0 and finished_result(run) is not None:
         return "all are done: the run would only show its result"
-    left = "as many as the budget takes" if remaining.left is None else str(remaining.left)
-    return left + f", after {remaining.done} that are done" * bool(remaining.done)
+    if remaining.left == 0:
+        return "all are done; what follows from them, such as finalists, is left"
+    left = "as many as the budget takes" if remaining.left is None else f"{remaining.left:,}"
+    return left + f", after {remaining.done:,} that are done" * bool(remaining.done)
 
 
 def _example(remaining: Remaining) -> str:
@@ -122,8 +127,8 @@ def _time(remaining: Remaining) -> str:
     seconds, left = remaining.seconds, remaining.left
     if seconds is None:
         return ""
-    estimate = f"about {number(seconds, 2)} s a network"
-    return estimate if left is None else f"{estimate}, {clock(left * seconds)} for {left} of them"
+    whole = "" if left is None else f", {clock(left * seconds)} for {left:,} of them"
+    return f"about {number(seconds, 2)} s a network{whole}"
 
 
 def _lines(title: str, values: Mapping[str, str]) -> list[str]:

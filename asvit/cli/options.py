@@ -9,9 +9,9 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -93,15 +93,15 @@ def completes(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
     return complete
 
 
-def names_in(module: str, registry: str) -> list[str]:
-    """The names in ``registry`` of ``module``; a function is called for them."""
-    entries = getattr(import_module(module), registry)
-    return list(cast("Iterable[str]", entries() if callable(entries) else entries))
+def names_in(place: str) -> list[str]:
+    """The names in the registry at ``"module:NAME"``; a function is called for them."""
+    entries = resolve_name(place)
+    return list(entries() if callable(entries) else entries)
 
 
-def registered(module: str, registry: str) -> Callable[..., list[str]]:
+def registered(place: str) -> Callable[..., list[str]]:
     """A completion from :func:`names_in`."""
-    return completes(lambda: names_in(module, registry))
+    return completes(lambda: names_in(place))
 
 
 def paths(
@@ -258,9 +258,8 @@ class _Parsed(click.ParamType[Any]):
 
 
 def _completion(option: Option) -> Any:
-    module, _, registry = option.complete.partition(":")
-    if registry:
-        return registered(module, registry)
+    if ":" in option.complete:
+        return registered(option.complete)
     completions = {
         "paths": paths,
         "data": data_names,

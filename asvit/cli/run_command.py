@@ -150,8 +150,7 @@ def _check_choice(option: Option, name: str, value: object) -> None:
     """
     if not option.listed:
         return
-    module, _, registry = option.complete.partition(":")
-    choices = names_in(module, registry)
+    choices = names_in(option.complete)
     for item in value if isinstance(value, tuple) else (value,):
         for part in str(item).split(","):
             checked_choice(option.name or name, part.strip(), choices)
@@ -179,11 +178,12 @@ def _result_of(
     except KeyboardInterrupt:
         where = "before its first step"
         if last is not None and last.unit not in ("image", "stage"):
-            of_all = "" if last.total is None else f" of {last.total}"
-            where = f"after {last.unit} {last.done}{of_all}"
+            of_all = "" if last.total is None else f" of {last.total:,}"
+            where = f"after {last.unit} {last.done:,}{of_all}"
         if last is not None and last.stage is not None:
             where = f"in stage {last.stage.name}, {where}"
-        say(f"stopped {where}; to go on: {again(context)}")
+        kept = kind.keeps or "out" in options  # else nothing is there to go on with
+        say(f"stopped {where}; to {'go on' if kept else 'start again'}: {again(context)}")
         raise
     except WrongOption as error:
         raise click.UsageError(str(error)) from error
@@ -199,7 +199,7 @@ def _bare(option: Callable[[Callable[..., Any]], Callable[..., Any]]) -> click.P
 
 
 def again(context: click.Context) -> str:
-    """What to type to go on with the command of ``context`` after an interrupt.
+    """What to type to give the command of ``context`` again after an interrupt.
 
     Passwords in addresses are left out: what is on stderr often ends up in a log.
     """

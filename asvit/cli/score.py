@@ -51,7 +51,7 @@ SCHEMA_VERSION = 1
     multiple=True,
     callback=names,
     metavar="NAME",
-    shell_complete=registered("proxies", "PROXIES"),
+    shell_complete=registered("proxies:PROXIES"),
     help="Measure to use; repeat it or separate names by commas (see asvit list proxies).",
 )
 @click.option(

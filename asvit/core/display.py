@@ -83,8 +83,9 @@ class Lines:
         """Write the line of ``progress`` if it is time for one."""
         unit = ("" if progress.stage is None else progress.stage.name, progress.unit)
         if progress.unit == "image":
-            if unit != self._unit and progress.done < (progress.total or 0):
-                say(f"preparing {progress.total} images")
+            total = progress.total or 0
+            if unit != self._unit and progress.done < total:
+                say(f"preparing {total:,} images")
                 self._unit = unit
             return
         if self.title is not None:

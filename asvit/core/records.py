@@ -19,7 +19,7 @@ from proxies.text import one_line
 logger = logging.getLogger(__name__)
 
 ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
-_REMOVED = "the journal was removed while the run went on, which ends here"
+_REMOVED = "the journal was removed during the run, which stops here"
 _LOST_NOTHING = (
     "the journal cannot be written; what it holds is safe, and the same command continues"
 )

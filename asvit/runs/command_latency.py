@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from asvit.core.programs import output_of
+from asvit.data.copies import file_digest
 from proxies.latency import COMMAND, Latency
 from proxies.text import shown
 
@@ -41,9 +41,7 @@ def command_latency(command: str, path: Path, *, batch: int, image_size: int) ->
             anything else. What called it stops: a network that could not be timed is neither
             slow nor fast.
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    key = command, digest, batch, image_size
+    key = command, file_digest(path), batch, image_size
     if key in _known:
         return _known[key]
     if command not in _announced:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.codec import to_json
 from asvit.core.console import number, quantity
 from asvit.core.results import NO_FOLDER, Result, data_frames
-from asvit.core.run_files import RESULT
 from asvit.core.settings import Settings
 from asvit.core.summary import Cell, Estimate, SummaryPart, Table
 from asvit.runs.architectures import run_folder
 from asvit.runs.differences import ACCURACY, BALANCED, Difference, Value, differences, values_of
 from asvit.runs.folder import check_plain_files
+from asvit.runs.reporting import result_in
 from asvit.runs.run import kind_of
 from proxies.text import one_line
 
@@ -220,13 +220,7 @@ def read_result(place: str | Path) -> Result:
     if folder is None or kind is None:
         raise FileNotFoundError(f"{place} is no run folder of asvit; name one")
     check_plain_files(folder, kind.files)
-    if not (folder / RESULT).is_file():
-        raise FileNotFoundError(
-            f"{folder} has no finished {kind.files.noun} yet; the same asvit {kind.command} goes "
-            "on with it"
-        )
-    result: Result = kind.result_type.read(folder / RESULT)
-    return result
+    return result_in(kind, folder)
 
 
 def _settings(results: Sequence[Result]) -> dict[str, tuple[Any, ...]]:

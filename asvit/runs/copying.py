@@ -20,7 +20,7 @@ from asvit.export.quantisation import Quantisation, check_quantiser, quantised
 from asvit.export.settings import ExportSettings
 from asvit.export.writers import facts_of, graph_of, write_copy, write_graph
 from asvit.networks import WeightsFile
-from asvit.runs.quantising import batches, calibration, find_pictures, judge
+from asvit.runs.quantising import batches, calibration, judge, labelled_pictures
 
 if TYPE_CHECKING:
     import onnx
@@ -60,7 +60,7 @@ class Copies:
             return self._exact(path)
         s, content = self.settings, self.content
         check_quantiser()
-        pictures = find_pictures(s.data, self.weights, content)
+        pictures = labelled_pictures(s.data, self.weights, content)
         with TemporaryDirectory(prefix="asvit-export-") as folder:
             before = Path(folder, "float32.onnx")
             written = self._exact(before)

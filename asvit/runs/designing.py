@@ -78,7 +78,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         yield result.outcome
         columns = ["", "architecture", "params", "multiply-adds", "ms", "accuracy [95 %]"]
         columns += ["balanced [95 %]"]
-        title = f"On {result.test_pictures} test pictures, per cent"
+        title = f"On {result.test_pictures:,} test pictures, per cent"
         yield Table(columns, result.lines, title)
         if words := balance_in_words(result.balance, result.imbalance):
             yield words
@@ -103,7 +103,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         yield (
             f"{result.image_size} px{pixels}, {len(result.classes)} classes; "
             f"after the last round, {quantity(result.epochs, 'epoch')} on all "
-            f"{result.train_pictures} pictures but those of the test; times on "
+            f"{result.train_pictures:,} pictures but those of the test; times on "
             f"{result.measured_on}; all in {clock(result.wall_seconds)}"
         )
         if result.fractals:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from asvit.core.console import clock, quantity
-from asvit.core.files import expanded
 from asvit.core.journal import Journal
 from asvit.core.run_files import ANSWERS, PREDICTIONS, TEST_FIGURES, TESTED
 from asvit.core.settings import setting
@@ -63,11 +62,6 @@ class EvaluationRun(Run[EvaluationSettings, EvaluationResult, EvaluationJournal]
         shown="none",
         complete="paths",
     )
-
-    def default_name(self) -> str:
-        """Named after the pictures and the weights."""
-        s = self.settings
-        return f"test-{expanded(s.data).name}-{expanded(s.weights).name}"
 
     @property
     def title(self) -> str:

@@ -18,6 +18,7 @@ from asvit.core.files import check_target, expanded, sync_folder, write_text
 from asvit.core.run_files import RESULT
 from asvit.core.signatures import with_options
 from asvit.core.versions import versions
+from asvit.data.copies import file_digest
 from asvit.export.exported import Exported, model_card, without_folders
 from asvit.export.formats import FORMATS, README, Format
 from asvit.export.script import SCRIPT_NAME, SCRIPTS, script_for
@@ -196,11 +197,7 @@ def _digests(part: Path, out: Path) -> dict[str, str]:
     files = (
         {file.name: file for file in sorted(part.iterdir())} if part.is_dir() else {out.name: part}
     )
-    digests = dict[str, str]()
-    for name, path in files.items():
-        with path.open("rb") as file:
-            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
+    return {name: file_digest(path) for name, path in files.items()}
 
 
 def _versions(form: Format) -> dict[str, str]:

@@ -18,8 +18,7 @@ from filelock import FileLock, Timeout
 
 from asvit.core.codec import MALFORMED
 from asvit.core.files import IMAGE_ENDINGS, check_plain, oddity, sync_folder, write_text
-from asvit.core.results import RUNS as RUNS
-from asvit.core.results import article, stored_content
+from asvit.core.results import RUNS, article, stored_content
 from asvit.core.run_files import (
     REPORT,
     RESULT,

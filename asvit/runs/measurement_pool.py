@@ -52,8 +52,6 @@ class EvalContext:
         progress: Progress | None = None,
     ) -> None:
         side = settings.image_size if image_size is None else image_size
-        if side is None:
-            raise ValueError("these settings have no image size of their own; give image_size")
         self.device = device_of(settings.device, workers)  #: where networks are measured
         here = device_here(self.device, workers)
         images = load_images(

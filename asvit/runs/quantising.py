@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from asvit.core.files import check_plain, expanded, split_reading
+from asvit.core.files import split_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.core.threads import in_order, or_reason
 from asvit.data.base import LabelledImages, balanced_choice
@@ -26,8 +26,7 @@ from asvit.export.quantisation import CALIBRATION, Quantisation
 from asvit.export.reload import onnx_session, run_onnx, takes_pictures
 from asvit.networks import WeightsFile
 from asvit.reference.intervals import paired_difference
-from asvit.runs.folder import kind_in
-from asvit.runs.trained_on import TrainedPictures
+from asvit.runs.trained_on import TrainedPictures, images_of
 from asvit.training.result import TrainResult
 from asvit.training.sets import open_sets
 from proxies.latency import Latency
@@ -58,7 +57,7 @@ class Pictures(NamedTuple):
     others: LabelledImages  # the network was not trained on these
 
 
-def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) -> Pictures:
+def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFile) -> Pictures:
     """The pictures that a network was trained on, and others.
 
     Args:
@@ -83,8 +82,14 @@ def find_pictures(data: str | None, weights: Path | None, content: WeightsFile) 
             f"{weights or 'random weights'} do not say which pictures they were trained on; name "
             "some with --data"
         )
-    if content.classes and pictures.others.classes != content.classes:
-        pairs = zip_longest(pictures.others.classes, content.classes)
+    classes, many = pictures.others.classes, content.network.num_classes
+    if not content.classes and len(classes) != many:  # else the answers would all be wrong
+        raise ValueError(
+            f"the pictures have {len(classes)} classes, the network has {many}; name pictures of "
+            "its own classes with --data"
+        )
+    if content.classes and classes != content.classes:
+        pairs = zip_longest(classes, content.classes)
         first = next(pair for pair in pairs if pair[0] != pair[1])
         here, known = ("none" if name is None else shown(name) for name in first)
         raise ValueError(
@@ -135,13 +140,9 @@ def _of_training(run: TrainResult) -> Pictures:
     """The pictures of a training."""
     s = run.settings
     if s.train_on_validation:
-        name, reading = split_reading(s.data)
-        table, own = expanded(name), run.folder.parent / PICTURES
-        if table.name == own.name and kind_in(own.parent) == "design":
-            check_plain(own)
-            table = own  # the design may have moved since
+        table = images_of(run.folder, s.data)
         if table.suffix == LIST and table.is_file() and has_part(table, TEST):
-            return _listed(table, reading)
+            return _listed(table, split_reading(s.data)[1])
         raise ValueError(
             f"{run.folder} was trained on its validation pictures, too; name others with --data"
         )
@@ -223,14 +224,14 @@ def _right_answers(
     """Of each graph, whether its answer is right, ``[readable pictures]``."""
     right: list[list[Array]] = [[] for _ in graphs]
     count = len(pictures)
-    progress(f"judging both copies on {count} pictures")
+    progress(f"judging both copies on {count:,} pictures")
     last, prepare = 0, graphs[0].prepare  # all take pictures alike
     for some in _parts(_readable(pictures, range(count), prepare)):
         labels = pictures.labels[[index for index, _ in some]]
         for graph, answers in zip(graphs, right, strict=True):
             answers.append(graph.classes([image for _, image in some]) == labels)
         if (done := some[-1][0] + 1) - last >= _EVERY and done < count:
-            progress(f"judged both on {done} of {count}")
+            progress(f"judged both on {done:,} of {count:,}")
             last = done
     if not right[0]:
         raise ValueError(f"no picture to judge by can be read: {pictures.source}")

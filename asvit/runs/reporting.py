@@ -75,6 +75,17 @@ def notebook(kind: type[Run[Any, Any, Any]], result: Result) -> str:
     return summary_html(kind.summary(result), heading="h4")
 
 
+def result_in(kind: type[Run[Any, Any, Any]], folder: Path) -> Result:
+    """The result of a run in ``folder``; a FileNotFoundError if it has not finished."""
+    if not (folder / RESULT).is_file():
+        raise FileNotFoundError(
+            f"{folder} has no finished {kind.files.noun} yet; the same asvit {kind.command} goes "
+            "on with it"
+        )
+    result: Result = kind.result_type.read(folder / RESULT)
+    return result
+
+
 def write_report(kind: type[Run[Any, Any, Any]], folder: Path) -> list[Path]:
     """Write the report of a finished run: its figures, their rows, and the page.
 
@@ -88,12 +99,7 @@ def write_report(kind: type[Run[Any, Any, Any]], folder: Path) -> list[Path]:
     """
     from asvit.report.html import result_page, write_files
 
-    if not (folder / RESULT).is_file():
-        raise FileNotFoundError(
-            f"{folder} has no finished {kind.files.noun} yet; the same asvit {kind.command} goes "
-            "on with it"
-        )
-    result: Result = kind.result_type.read(folder / RESULT)
+    result = result_in(kind, folder)
     pictures = kind.pictures(result)
     page = result_page(
         f"asvit {kind.command}", result, kind.summary(result), pictures, kind.details(result)

@@ -8,14 +8,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import chain
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args
 
 from asvit.core.console import clock
 from asvit.core.files import expanded
 from asvit.core.progress import Tell, ignore
+from asvit.core.results import RUNS as RUNS
 from asvit.core.results import Result
 from asvit.core.settings import Settings, fields_of, option_fields, setting, wrong_option
 from asvit.core.store import Store
@@ -25,7 +26,6 @@ from asvit.executors.placement import gpu_models
 from asvit.runs import reporting
 from asvit.runs.command_line import command_line
 from asvit.runs.folder import MARKER, RunFiles, check_plain_files, kind_in, named_folder
-from asvit.runs.folder import RUNS as RUNS
 from asvit.runs.lifecycle import perform
 from proxies.messages import unknown
 
@@ -77,10 +77,10 @@ def headline_of(kind: type[Run[Any, Any, Any]]) -> str:
 
 class _Imported:
     def __init__(self, place: str) -> None:
-        self._module, _, self._name = place.partition(":")
+        self._place = place
 
     def __get__(self, _run: object, _kind: object = None) -> Any:
-        return getattr(import_module(self._module), self._name)
+        return resolve_name(self._place)
 
 
 def imported(place: str) -> Any:

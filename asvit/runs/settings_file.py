@@ -9,8 +9,8 @@ import tomli_w
 
 from asvit.core.files import write_bytes
 from asvit.core.run_files import COMMAND, SETTINGS
-from asvit.core.settings import Option, fields_of, option_of
-from asvit.runs.command_line import typed_settings
+from asvit.core.settings import Option
+from asvit.runs.command_line import typed_settings, values_to_type
 
 if TYPE_CHECKING:
     from asvit.runs.run import Run
@@ -30,14 +30,7 @@ def settings_text(run: Run[Any, Any, Any]) -> str:
     rest: dict[str, Any] = {}
     for owner in run.option_owners():
         names = typed_settings(run) if owner is run.settings else None
-        for name, field in fields_of(type(owner)).items():
-            option = option_of(field)
-            if option is None or not (option.repeats or name in run.typed_values):
-                continue
-            value = run.typed_values.get(name, getattr(owner, name))
-            if value is None:
-                continue
-            given = value != field.default if names is None else name in names
+        for name, option, value, given in values_to_type(owner, names, run.typed_values):
             if given or owner is run.settings:
                 (typed if given else rest)[option.name or name] = _plain(option, value)
     first = f"# asvit {run.command} --config {SETTINGS} gives the same run.\n"

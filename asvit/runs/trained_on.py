@@ -51,7 +51,7 @@ class TrainedPictures:
     @classmethod
     def _of_training(cls, folder: Path, progress: Progress | None) -> Self:
         s = TrainResult.read(folder / RESULT).settings
-        data = expanded(split_reading(s.data)[0])
+        data = images_of(folder, s.data)
         if data.suffix == LIST and data.is_file():
             parts = (TRAIN, VALIDATION) if s.train_on_validation else (TRAIN,)
             digests = frozenset(_listed(data, *parts))
@@ -75,6 +75,15 @@ class TrainedPictures:
         if not self.paths:
             return same
         return len(twins(self.paths, [path.resolve() for _, path in pictures], progress=progress))
+
+
+def images_of(training: Path, data: str) -> Path:
+    """The path ``data`` of the images of a training; those of a design may have moved with it."""
+    path, own = expanded(split_reading(data)[0]), training.parent / PICTURES
+    if path.name != own.name or kind_in(own.parent) != "design":
+        return path
+    check_plain(own)
+    return own
 
 
 def _listed(table: Path, *parts: str) -> Iterator[str]:

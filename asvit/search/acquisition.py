@@ -75,24 +75,18 @@ class Acquisition:
         if pending:
             believed, _ = fitted.predict(pending)
             fitted = predictor().fit([*texts, *pending], [*values, *believed], noise)
-        trained = list(dict.fromkeys([*texts, *pending]))
-        distinct = set(trained)
-        fresh = [text for text in candidates if text not in distinct]
+        trained = dict.fromkeys([*texts, *pending])
+        fresh = [text for text in candidates if text not in trained]
         turns = [fresh, [*trained]]
         if (place - self.first) % self.again == self.again - 1:
             turns.reverse()
         for left in turns:
             while left:
-                new = left is fresh
-                best = self.best(fitted, left, trained) if new else self._highest(fitted, left)
+                best = self._highest(fitted, left)
                 if allowed(best):
                     return best
                 left.remove(best)
-        return self._highest(fitted, trained)
-
-    def best(self, fitted: Fitted, fresh: Sequence[str], trained: Sequence[str]) -> str:
-        """The new architecture to train, after those that were trained or chosen."""
-        return self._highest(fitted, fresh)
+        return self._highest(fitted, [*trained])
 
     def _highest(self, fitted: Fitted, texts: Sequence[str]) -> str:
         mean, std = fitted.predict(texts)

@@ -61,7 +61,7 @@ class JournalFile(JournalFileBackend):
             self._open_lock.release()
         except RuntimeError as error:  # as the library says that the lock is not there any more
             raise FileNotFoundError(
-                errno.ENOENT, "the journal was removed while the run went on", str(self._path)
+                errno.ENOENT, "the journal was removed during the run", str(self._path)
             ) from error
 
 

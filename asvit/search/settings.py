@@ -280,11 +280,6 @@ class SearchSettings(Settings, ABC):
         return (*limits, *widths, *(() if self.max_latency is not None else OF_LATENCY))
 
     @property
-    def sizes_in_words(self) -> str:
-        """How wide networks are, and what limits them, in words."""
-        return self.limits_in_words
-
-    @property
     def limits_in_words(self) -> str:
         """What limits networks, in words."""
         limits = []
@@ -380,7 +375,7 @@ class MeasureSearchSettings(SearchSettings, MeasuringSettings):
     def in_words(self, device: str | None = None) -> str:
         """As measuring settings say it, with the limits."""
         measured = MeasuringSettings.in_words(self, device)
-        return ", ".join(filter(None, [measured, self.sizes_in_words]))
+        return ", ".join(filter(None, [measured, self.limits_in_words]))
 
 
 @dataclass(frozen=True)
@@ -516,19 +511,15 @@ class TrainingSearchSettings(SearchSettings):
             **{name: getattr(self, name) for name in _OF_TABLES},
         )
 
-    @property
-    def sizes_in_words(self) -> str:
-        """As the base says it, with the width."""
-        width = "" if self.width is None else f"width C={self.width}"
-        return ", ".join(filter(None, [width, self.limits_in_words]))
-
     def in_words(self, device: str | None = None) -> str:
         """How networks are trained."""
         from proxies.evaluation import resolve_device
 
         where = device or resolve_device(self.device)
+        width = "" if self.width is None else f"width C={self.width}"
+        sizes = ", ".join(filter(None, [width, self.limits_in_words]))
         return (
             f"{self.training_steps} steps{f' (times {self.paces})' * bool(self.paces)} of "
             f"{self.batch_size} images each, {self.image_size} px, "
-            f"{self.sizes_in_words}, device {where}, seed {self.seed}"
+            f"{sizes}, device {where}, seed {self.seed}"
         )

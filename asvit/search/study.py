@@ -184,7 +184,8 @@ class StudyStore(Store[SearchSettings]):
 
     def _read(self) -> None:
         stored = self.study.user_attrs
-        self.settings = stored_settings(stored)
+        settings = stored.get("settings")
+        self.settings = None if settings is None else SearchSettings.from_json(settings)
         self.start_values = {name: stored[name] for name in stored if name != "settings"}
 
     def start(self, settings: SearchSettings, **values: Any) -> bool:
@@ -230,12 +231,6 @@ def _add(study: Study, attributes: Mapping[str, Any], shared: RDBStorage | None)
     except exc.IntegrityError:
         return False
     return True
-
-
-def stored_settings(attributes: Mapping[str, Any]) -> SearchSettings | None:
-    """The settings that a study with these attributes was started with, or extended to."""
-    stored: Mapping[str, Any] | None = attributes.get("settings")
-    return None if stored is None else SearchSettings.from_json(stored)
 
 
 @dataclass

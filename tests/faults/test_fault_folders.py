@@ -132,7 +132,7 @@ def test_a_journal_that_is_removed_ends_its_run(campaign: Campaign, name: str) -
     journal.unlink()
     process.join(LONG)
     assert process.exitcode == 3
-    assert "the journal was removed while the run went on" in told(folder)
+    assert "the journal was removed during the run" in told(folder)
     assert not journal.exists()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tiny_runs import LONG, marked
 
-from asvit.runs.folder import RUNS
+from asvit.runs.run import RUNS
 from asvit.search import CONTROLLERS
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import (

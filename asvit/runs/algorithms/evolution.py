@@ -68,6 +68,11 @@ class EvolutionAlgorithm(EvolutionRun):
             return self
         origin = self.trained.origin
         most = SupernetSpace(origin.settings).deit_macs(origin.num_classes)
+        if self.settings.min_macs > most:
+            raise ValueError(
+                f"min_macs={self.settings.min_macs:,} is more than the {most:,} multiply-adds of "
+                "the DeiT of this size, the limit unless another is given; give max_macs, too"
+            )
         return replace(self, settings=replace(self.settings, max_macs=most), file=self.trained)
 
     @cached_property

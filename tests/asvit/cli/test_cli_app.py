@@ -126,7 +126,7 @@ def test_usage_errors_are_one_line_with_code_2(args: list[str], words: list[str]
         (
             MemoryError(),
             3,
-            "asvit: memory ran out; what was saved is whole: the same command goes",
+            "asvit: memory ran out; what was saved is whole; resume with more",
         ),
         (MemoryError("memory ran out in epoch 1"), 3, "asvit: memory ran out in epoch 1"),
         (OSError(12, "Cannot allocate memory"), 3, "asvit: memory ran out ([Errno 12] Cannot"),

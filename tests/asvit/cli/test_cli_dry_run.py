@@ -150,5 +150,13 @@ def test_a_run_that_is_there_is_looked_at_and_left_alone(folder: Path) -> None:
     assert files(folder) == before
 
 
+def test_finalists_that_have_yet_to_be_measured_are_not_called_done(folder: Path) -> None:
+    known = ("--data", "gaussian", "--out", folder, "--steps", "5", "--dry-run", "--quiet")
+    assert "all are done: the run would only show its result" in run(*known).stdout
+    again = run(*known, "--recheck", "2").stdout
+    assert "all are done; what follows from them, such as finalists, is left" in again
+
+
 def test_seconds_of_a_slow_network_have_no_exponent() -> None:
     assert _time(Remaining(0, 2, 123.4)) == "about 123 s a network, 4:07 for 2 of them"
+    assert _time(Remaining(0, 2_000, 1.0)) == "about 1 s a network, 33:20 for 2,000 of them"

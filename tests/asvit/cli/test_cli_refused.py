@@ -131,6 +131,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("", 3, "no finished supernet in runs"),
         ("none", 3, "no supernet 'none/supernet.safetensors'"),
         ("{supernet} --max-macs 1K", 3, "no path takes 0 to 1,000 multiply-adds; those"),
+        ("{supernet} --min-macs 1G", 3, "--min-macs 1,000,000,000 is more than the "),
         ("{supernet} --out {supernet}", 3, "holds a supernet; give --out another"),
     ],
     TRAIN: [

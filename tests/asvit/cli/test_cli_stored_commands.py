@@ -110,13 +110,12 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
 def values_of(name: str, field: dataclasses.Field[Any], option: Option, kind: Any) -> list[Any]:
     """Values to try for an option; its default is one of them, as a user may type it."""
     default = [] if field.default in (None, dataclasses.MISSING) else [field.default]
-    module, _, registry = option.complete.partition(":")
     if name in _VALUES:
         return default + _VALUES[name]
     if option.choices:
         return list(option.choices)
-    if registry:
-        return default + names_in(module, registry)[:20]
+    if ":" in option.complete:
+        return default + names_in(option.complete)[:20]
     if kind is bool:
         return [not field.default]
     if kind in (int, float):

@@ -16,7 +16,7 @@ from asvit.core import tensor_files
 from asvit.core.run_files import TRAINING_FIGURES, figure_files
 from asvit.networks import Network, WeightsFile
 from asvit.training.checkpoint import Checkpoint
-from tests.asvit.cli.commands import QUICK, RUNS, run
+from tests.asvit.cli.commands import QUICK, RUNS, check_refused, run
 from tests.asvit.cli.commands import TRAINED as ARCH
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
@@ -116,6 +116,13 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert "\ntime: about 0:" in shown
     assert "coarser tokens save" in shown
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_refuses_the_folder_that_the_training_would_refuse(tmp_path: Path) -> None:
+    (tmp_path / ".kind").write_text("search\n")
+    dry = ("train", ARCH, *QUICK, "--dry-run", "--quiet", "--out")
+    check_refused(run(*dry, tmp_path), 3, "holds a search; give --out another folder")
+    check_refused(run(*dry, tmp_path / "new", "--resume"), 3, "no training to go on with in ")
 
 
 def test_the_architecture_of_a_run(trained: tuple[Path, Result], tmp_path: Path) -> None:

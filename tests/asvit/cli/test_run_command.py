@@ -13,8 +13,9 @@ import pytest
 from asvit.cli.run_command import command_of, run_command
 from asvit.core.results import stored_content
 from asvit.core.settings import option_fields, option_of
-from asvit.runs.run import RUNS
+from asvit.runs.run import RUNS, register_run
 from tests.asvit.cli.commands import run
+from tests.asvit.toy_run import ToyRun
 
 pytestmark = pytest.mark.usefixtures("toy_kind")
 
@@ -24,6 +25,16 @@ def test_a_registered_kind_is_a_command_of_the_program() -> None:
     wrong = run("tooy")
     assert (wrong.exit_code, wrong.stderr.count("\n")) == (2, 1)
     assert "did you mean 'toy'" in wrong.stderr
+
+
+def test_a_registered_kind_of_two_words_is_a_command_of_a_group(tmp_path: Path) -> None:
+    about = {name: getattr(ToyRun, name) for name in ("__doc__", "__module__")}
+    register_run(type("Adding", (ToyRun,), {**about, "command": "toys add"}))
+    try:
+        assert "toys        Add up numbers." in run("--help").stdout
+        assert run("toys", "add", "x", "--out", tmp_path).exit_code == 0
+    finally:
+        del RUNS["toys add"]
 
 
 def test_the_help_follows_from_the_fields() -> None:

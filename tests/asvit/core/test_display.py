@@ -126,6 +126,7 @@ def test_a_resumed_run_says_where_it_goes_on(capsys: pytest.CaptureFixture[str])
 
 def test_images_that_must_be_made_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, *steps(16, "image")) == ["preparing 16 images"]
+    assert told(capsys, *steps(2_000, "image")) == ["preparing 2,000 images"]
     assert told(capsys, Progress("image", 16, 16)) == []  # kept ones, read at once
 
 

@@ -8,7 +8,8 @@ import pytest
 from asvit.core.run_files import TENSORBOARD, figure_files, previous
 from asvit.reference.result import scatter_name
 from asvit.runs import folder as folders
-from asvit.runs.folder import RUNS, check_folder, claimed, newest_run, remove_files
+from asvit.runs.folder import check_folder, claimed, newest_run, remove_files
+from asvit.runs.run import RUNS
 from asvit.runs.search import SearchRun
 from proxies import PROXIES
 from tests.hostile import sealed_result

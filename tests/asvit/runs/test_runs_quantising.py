@@ -28,7 +28,8 @@ from asvit.networks import Network, WeightsFile
 from asvit.reference.intervals import paired_difference
 from asvit.runs import copying, quantising
 from asvit.runs.exporting import export_network
-from asvit.runs.quantising import find_pictures
+from asvit.runs.quantising import labelled_pictures
+from asvit.runs.trained_on import TrainedPictures
 from asvit.runs.training import run_training
 from asvit.training.result import TrainResult
 from proxies import timing
@@ -126,7 +127,7 @@ def test_an_int8_copy_says_what_it_costs_on_pictures_kept_aside(folder: Path) ->
     assert found.latency.runtime == found.latency_before.runtime == "onnx"
     assert not [path for path in folder.rglob("*") if "float32" in path.name]
 
-    aside = find_pictures(None, Path("run/model.safetensors"), made.content).others
+    aside = labelled_pictures(None, Path("run/model.safetensors"), made.content).others
     paths = [folder / "aside" / f"{place:03d}.png" for place in range(len(aside))]
     paths[0].parent.mkdir()
     for place, path in enumerate(paths):
@@ -209,7 +210,7 @@ class _Guesses:
 def test_pictures_are_read_beside_each_other_and_progress_is_told(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures = find_pictures(None, Path("run/model.safetensors"), _content())
+    pictures = labelled_pictures(None, Path("run/model.safetensors"), _content())
     together = threading.Barrier(4, timeout=10)
 
     def prepare(picture: Any) -> Any:
@@ -238,7 +239,7 @@ def test_pictures_are_read_beside_each_other_and_progress_is_told(
 def test_a_copy_that_loses_more_than_it_may_is_not_written(
     folder: Path, unchanged: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures = find_pictures(None, Path("run/model.safetensors"), _content())
+    pictures = labelled_pictures(None, Path("run/model.safetensors"), _content())
     monkeypatch.setattr(_Guesses, "labels", pictures.others.labels)
     monkeypatch.setattr(quantising, "_Graph", _Guesses)
     Path("run/model-int8.onnx").unlink()
@@ -267,7 +268,7 @@ def _content() -> WeightsFile:
 def test_pictures_of_a_design_are_those_of_its_list_also_where_it_has_moved(
     reading: str, channels: int, folder: Path
 ) -> None:
-    pictures = find_pictures(None, Path("run/model.safetensors"), _content())
+    pictures = labelled_pictures(None, Path("run/model.safetensors"), _content())
     names = [f"{name}/{number}.png" for name in CLASSES for number in range(20)]
     rows = []
     for place, name in enumerate(names):
@@ -287,14 +288,15 @@ def test_pictures_of_a_design_are_those_of_its_list_also_where_it_has_moved(
     data = f"{design}/images.csv{reading}"
     replace(run, settings=replace(run.settings, data=data, train_on_validation=True)).write()
     for weights in (design / "model.safetensors", Path("run/model.safetensors")):
-        found = find_pictures(None, weights, _content())
+        found = labelled_pictures(None, weights, _content())
         assert (len(found.trained), len(found.others)) == (48, 12)
         assert (found.trained.kind.channels, found.others.kind.channels) == (channels, channels)
     assert len(pictures.others) == 18
     shutil.copytree("run", design / "training")
     moved = design.rename(folder / "moved")
-    found = find_pictures(None, moved / "training" / "model.safetensors", _content())
+    found = labelled_pictures(None, moved / "training" / "model.safetensors", _content())
     assert (len(found.trained), len(found.others)) == (48, 12)
+    assert len(TrainedPictures.of(str(moved / "training")).digests) == 48
 
 
 @pytest.mark.parametrize(
@@ -332,7 +334,7 @@ def test_classes_whose_long_names_differ_in_the_middle_are_others(folder: Path) 
     for name, colour in zip(ours, ("red", "green"), strict=True):
         shutil.copytree(f"colours/{colour}", f"long/{name}")
     with pytest.raises(ValueError, match="other classes than the network, such as 'aaa"):
-        find_pictures("long", None, replace(_content(), classes=tuple(theirs)))
+        labelled_pictures("long", None, replace(_content(), classes=tuple(theirs)))
 
 
 def test_pictures_that_have_changed_are_not_taken_for_those_of_the_training(
@@ -359,7 +361,7 @@ def test_pictures_to_judge_by_that_were_trained_on_are_counted(
     shutil.copytree("colours", "more")
     result = TrainResult.read(Path("run/result.json"))
     replace(result, settings=replace(result.settings, train_on_validation=both)).write()
-    find_pictures("more", Path("run/model.safetensors"), _content())
+    labelled_pictures("more", Path("run/model.safetensors"), _content())
     words = "the network was trained on 18 of the 18 pictures that the copy is judged by"
     assert (words in caplog.text) == both
 
@@ -367,7 +369,7 @@ def test_pictures_to_judge_by_that_were_trained_on_are_counted(
 def test_an_unreadable_picture_is_left_out_and_named(
     folder: Path, unchanged: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pictures = find_pictures(None, Path("run/model.safetensors"), _content())
+    pictures = labelled_pictures(None, Path("run/model.safetensors"), _content())
     bad = Path("colours", pictures.others.name(0))
     whole = bad.read_bytes()
     bad.write_bytes(whole[: len(whole) // 2])
@@ -500,5 +502,8 @@ def test_networks_without_a_run_need_named_pictures(folder: Path) -> None:
     network = Network(TEXT, 32, 3)
     content = WeightsFile(network, network.build().state_dict())
     with pytest.raises(ValueError, match="random weights do not say which pictures"):
-        find_pictures(None, None, content)
-    assert len(find_pictures("colours", None, content).others) == 6
+        labelled_pictures(None, None, content)
+    assert len(labelled_pictures("colours", None, content).others) == 6
+    more = replace(content, network=Network(TEXT, 32, 5))
+    with pytest.raises(ValueError, match="the pictures have 3 classes, the network has 5; name"):
+        labelled_pictures("colours", None, more)
