@@ -165,6 +165,15 @@ def test_timm_crops_as_in_training_what_it_squashes_itself() -> None:
     assert (entry["crop_pct"], entry["crop_mode"]) == (FACTS["crop_pct"], "center")
 
 
+def test_what_holds_for_timm_s_weights_alone_is_not_said_of_others() -> None:
+    resnet = Network("timm:resnet10t", 32, 3)
+    entry = config(WeightsFile(resnet, {}, facts=FACTS), resnet.build())["pretrained_cfg"]
+    testing = timm.data.resolve_data_config(pretrained_cfg=entry, use_test_size=True)
+    assert testing["crop_pct"] == FACTS["crop_pct"]
+    assert list(testing["input_size"]) == [3, 32, 32]
+    assert "license" not in entry
+
+
 def test_timm_pushes_it_to_the_hub_as_it_is(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
