@@ -344,10 +344,9 @@ def without_folders(fact: Any) -> Any:
         return [without_folders(value) for value in fact]
     if not isinstance(fact, str):
         return fact
-    text = re.sub(r"\A/.*/(?=[^/]+\Z)", "", fact)  # may have spaces, as the next two
-    text = re.sub(r"(?<=folder )/.*/(?=[^/]+, [0-9]+ images)", "", text)
-    text = re.sub(r"(?<=')/[^']*/(?=[^'/]+')", "", text)
-    return re.sub(r"(?<![^\s'\"=])/(?:[^\s'\"/]+/)*(?=[^\s'\"/])", "", text)
+    text = re.sub(r"\A(wds:|hf:|)/.*/(?=[^/]+\Z)", r"\1", fact)  # may have spaces, as the next
+    text = re.sub(r"(?<=')(wds:|hf:|)/[^']*/(?=[^'/]+')", r"\1", text)
+    return re.sub(r"(?<![^\s'\"=:])/(?:[^\s'\"/]+/)*(?=[^\s'\"/])", "", text)
 
 
 def _plain(text: str) -> str:

@@ -128,7 +128,8 @@ def test_the_accuracy_of_inherited_weights_is_not_said_to_be_one_of_validation(
 
 def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
     facts = {
-        "images": "folder /home/me/my pictures/pets, 160 images, 4 classes",
+        "images": "folder pets, 160 images, 4 classes",
+        "shards": "wds:/home/me/a b/x-{0..3}.tar",
         "found_by": {"kind": "scale", "run": "/home/me/my runs/scale-1"},
         "command": "asvit train /home/me/runs/scale-1 --data '/home/me/my pictures/pets' --seed 1",
         "teacher": ["/home/me/teacher.safetensors"],
@@ -137,6 +138,7 @@ def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
     command = "asvit export --weights /home/me/runs/train --to onnx --out '/home/me/a b.onnx'"
     content = replace(exported.content, facts=without_folders(facts))
     assert "/home" not in json.dumps(content.facts)
+    assert content.facts["shards"] == "wds:x-{0..3}.tar"
     card = model_card(replace(exported, content=content, weights=weights, command=command))
     assert "/home" not in card
     for line in (
@@ -148,6 +150,12 @@ def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
         '* teacher: \\["teacher.safetensors"\\]',
     ):
         assert line in card.splitlines(), line
+
+
+def test_no_path_of_shards_and_datasets_is_on_the_card_and_addresses_stay_whole() -> None:
+    words = "asvit train ARCH --data wds:/home/me/x.tar --validation 'hf:/home/my own/pets'"
+    assert without_folders(words) == "asvit train ARCH --data wds:x.tar --validation 'hf:pets'"
+    assert without_folders("of https://example.org/a/b") == "of https://example.org/a/b"
 
 
 BOTH = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)
