@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -277,13 +278,15 @@ def _copy(exported: Exported) -> dict[str, str | None]:
     batch = "any number of images" if exported.batch is None else str(exported.batch)
     given = INPUT if exported.script is None else IMAGE
     opset = f"{exported.opset}; its input is called `{given}`"
+    # Copies for one size of batch have two of that size: the larger one comes last, and counts.
+    rising = sorted(exported.differences, key=attrgetter("batch", "absolute"))
     differences = {
         f"largest difference from the network, batch of {difference.batch}": (
             f"{difference.absolute:.2g}, which is {difference.relative:.2g} of the largest output"
             if difference.absolute
             else "none, to the last bit"
         )
-        for difference in exported.differences
+        for difference in rising
     }
     return {
         "format": exported.form.name,

@@ -158,6 +158,12 @@ def test_no_path_of_shards_and_datasets_is_on_the_card_and_addresses_stay_whole(
     assert without_folders("of https://example.org/a/b") == "of https://example.org/a/b"
 
 
+def test_the_card_has_the_larger_of_two_differences_of_one_batch_size(exported: Exported) -> None:
+    both = (Difference(1, 2e-5, 3e-5), Difference(1, 1e-7, 1e-7))
+    card = model_card(replace(exported, differences=both))
+    assert "batch of 1: 2e-05, which is 3e-05 of the largest output" in card
+
+
 BOTH = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)
 
 
