@@ -332,7 +332,7 @@ def _text(fact: object) -> str:
     """A fact as text; numbers and lists in JSON."""
     if fact is None:
         return UNKNOWN
-    text = fact if isinstance(fact, str) else json.dumps(fact)
+    text = fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False)
     return text if re.fullmatch(r"[\[\]0-9eE.,+ -]*", text) else _plain(text)  # a list of numbers
 
 

@@ -164,6 +164,10 @@ def test_the_card_has_the_larger_of_two_differences_of_one_batch_size(exported: 
     assert "batch of 1: 2e-05, which is 3e-05 of the largest output" in card
 
 
+def test_lists_of_texts_are_on_the_card_as_they_are_written(exported: Exported) -> None:
+    assert '* dealers: \\["Kröte"\\]' in _with_facts(exported, {"dealers": ["Kröte"]})
+
+
 BOTH = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)
 
 
