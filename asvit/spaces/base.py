@@ -151,6 +151,8 @@ class SearchSpace(ABC):
         """
         parsed = self.read(arch)
         if depths is not None or width is not None:
+            if not hasattr(parsed, "with_"):
+                raise ValueError(f"{parsed} has its own depths and width; leave both out")
             parsed = parsed.with_(depths=depths, width=width)
         self.check(parsed, image_size)
         rates = {"drop_rate": drop, "drop_path_rate": drop_path}
@@ -352,12 +354,6 @@ class PlainSpace(SearchSpace):
         return self.from_values(
             [choices[part] for choices, part in zip(self._choices.values(), parts, strict=True)]
         )
-
-    def build(self, arch: PlainArchitecture | str, **sizes: Any) -> nn.Module:
-        """See :meth:`SearchSpace.build`; depths and width cannot be given."""
-        if sizes.get("depths") is not None or sizes.get("width") is not None:
-            raise ValueError(f"{self.read(arch)} has its own depths and width; leave both out")
-        return super().build(arch, **sizes)
 
     def make_network(self, arch: PlainArchitecture, image_size: int, **options: Any) -> nn.Module:
         """See :meth:`SearchSpace.make_network`."""
