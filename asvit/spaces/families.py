@@ -284,7 +284,7 @@ def _check(name: str, values: Sequence[float], allowed: tuple[float, float]) -> 
     low, high = allowed
     for value in values:
         if not low <= value <= high:
-            raise ValueError(f"{name}={value:g} is not allowed; use {low:g} to {high:g}")
+            raise ValueError(f"{name}={value:.12g} is not allowed; use {low:g} to {high:g}")
 
 
 def _divisors_near(width: int, heads: int) -> str:

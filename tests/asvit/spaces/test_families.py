@@ -160,6 +160,7 @@ def test_the_commands_take_them():
         ("autoformer:8|9|4", "9 heads do not divide a width of 8; use 8"),
         ("autoformer:192|3|1_0", "'1_0' in .* is not a number"),
         ("autoformer:192|3|0.01", "mlp_ratio=0.01 is not allowed; use 0.125 to 64"),
+        ("autoformer:192|3|64.000001", "mlp_ratio=64.000001 is not allowed; use 0.125 to 64"),
         ("autoformer:192||", "'' in 'autoformer:192||' is not a whole number"),
     ],
 )
