@@ -166,7 +166,12 @@ def onnx_graph(program: ExportedProgram, *, opset: int | None = None) -> onnx.Mo
                 verbose=False,
             )
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"PyTorch cannot write this network as ONNX: {error}") from error
+        reason: BaseException = error  # whose text, of many lines, is for developers of PyTorch
+        while reason.__cause__ is not None:
+            reason = reason.__cause__
+        raise ValueError(
+            f"PyTorch cannot write this network as ONNX: {first_line(reason)}"
+        ) from error
     if exported is None:
         raise TypeError("torch.onnx.export gave no program")
     graph: onnx.ModelProto = exported.model_proto

@@ -18,6 +18,7 @@ from asvit.export.formats import FORMATS
 from asvit.export.writers import (
     ABOUT,
     config,
+    onnx_graph,
     timm_arguments,
     trace,
     write_onnx,
@@ -135,6 +136,16 @@ def test_a_network_that_cannot_be_followed_is_refused_in_one_line() -> None:
 
     with pytest.raises(ValueError, match=r"torch\.export cannot follow this Wavering") as refusal:
         trace(Wavering(), image_size=SIDE)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_operation_that_onnx_lacks_is_named_in_one_line() -> None:
+    class Spectral(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.linalg.eigvalsh(x[:, 0])
+
+    with pytest.raises(ValueError, match=r"as ONNX: No ONNX function .*_linalg_eigh") as refusal:
+        onnx_graph(trace(Spectral(), image_size=SIDE))
     assert "\n" not in str(refusal.value)
 
 
