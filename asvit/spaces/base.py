@@ -2,8 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar, cast
 
@@ -158,10 +157,17 @@ class SearchSpace(ABC):
         rates = {"drop_rate": drop, "drop_path_rate": drop_path}
         if in_chans == 3:
             return self.make_network(parsed, image_size, num_classes=num_classes, **rates)
-        with naming_channels(f"space {self.name!r}", in_chans):
+        try:
             return self.make_network(
                 parsed, image_size, num_classes=num_classes, in_chans=in_chans, **rates
             )
+        except TypeError as error:
+            if "in_chans" not in str(error):
+                raise
+            raise ValueError(
+                f"space {self.name!r} has networks for images of 3 channels alone, not of "
+                f"{in_chans}"
+            ) from error
 
     @abstractmethod
     def check(self, arch: Architecture | str, image_size: int) -> None:
@@ -189,19 +195,6 @@ class SearchSpace(ABC):
                     f"{name}={params[name]!r} is not in space {self.name!r}; "
                     f"use one of {list(choices)}"
                 )
-
-
-@contextmanager
-def naming_channels(what: str, in_chans: int) -> Iterator[None]:
-    """Raise the error of a network that takes no ``in_chans`` as a ValueError."""
-    try:
-        yield
-    except TypeError as error:
-        if "in_chans" not in str(error):
-            raise
-        raise ValueError(
-            f"{what} has networks for images of 3 channels alone, not of {in_chans}"
-        ) from error
 
 
 def dimension_features(
