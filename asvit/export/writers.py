@@ -113,13 +113,6 @@ def write_pt2(program: ExportedProgram, path: Path, *, about: str) -> None:
     write_bytes(path, content.getvalue())
 
 
-def write_onnx(
-    program: ExportedProgram, path: Path, *, about: Mapping[str, Any], opset: int | None = None
-) -> int:
-    """Write the program to ``path`` as :func:`write_graph` does; returns the operator set."""
-    return write_graph(onnx_graph(program, opset=opset), path, about=about)
-
-
 def write_graph(
     graph: onnx.ModelProto, path: Path, *, about: Mapping[str, Any], changes: Sequence[Change] = ()
 ) -> int:
