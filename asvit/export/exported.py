@@ -306,7 +306,7 @@ def _int8(exported: Exported) -> dict[str, str | None]:
         "accuracy": f"{int8.accuracy:.1f} %, in float32 {int8.accuracy_before:.1f}",
         "difference": int8.in_words,
         "pictures": f"{_plain(int8.source)}; ranges are from {int8.calibrated} to train on",
-        "allowed": f"a loss of {int8.tolerance:g} points",
+        "allowed": f"a loss of {int8.tolerance:g} point{'s' * (int8.tolerance != 1)}",
         "size": f"{int8.size:,} bytes, in float32 {int8.size_before:,}",
         "time of a pass": f"{time_in_words(int8.latency.milliseconds)}, in float32 "
         f"{time_in_words(int8.latency_before.milliseconds)}, by {int8.latency.runtime} on "

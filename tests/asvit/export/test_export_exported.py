@@ -12,9 +12,12 @@ from exported_networks import SHIFT, as_file
 from asvit.export.comparison import Difference
 from asvit.export.exported import Exported, model_card, without_folders
 from asvit.export.formats import FORMATS
+from asvit.export.quantisation import Quantisation
+from asvit.export.settings import TOLERANCE
 from asvit.export.writers import write_copy
 from asvit.networks import Network, WeightsFile
 from proxies.counts import Cost
+from proxies.latency import Latency
 
 FACTS = {
     "mean": [0.4, 0.5, 0.6],
@@ -166,6 +169,13 @@ def test_the_card_has_the_larger_of_two_differences_of_one_batch_size(exported: 
 
 def test_lists_of_texts_are_on_the_card_as_they_are_written(exported: Exported) -> None:
     assert '* dealers: \\["Kröte"\\]' in _with_facts(exported, {"dealers": ["Kröte"]})
+
+
+def test_the_loss_that_int8_may_cost_is_one_point_by_default(exported: Exported) -> None:
+    time = Latency(2.0, 0.1, 1.0, 50, 1.0, "cpu", 1, "onnx", 1, 32)
+    accuracies = (90.0, 91.0, -1.0, (-3.0, 1.0))
+    int8 = Quantisation(128, 300, "pets", *accuracies, TOLERANCE, 100, 400, time, time)
+    assert "* allowed: a loss of 1 point\n" in model_card(replace(exported, quantisation=int8))
 
 
 BOTH = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)
