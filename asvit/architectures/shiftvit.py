@@ -59,7 +59,7 @@ class ShiftArchitecture(Growable):
         low, high = _RATIOS
         ratio = round(float(self.ratio), _DECIMALS)
         if not low <= ratio <= high:
-            raise ValueError(f"ratio={ratio:g} is not allowed; use {low} to {high}")
+            raise ValueError(f"ratio={ratio:.12g} is not allowed; use {low} to {high}")
         object.__setattr__(self, "ratio", int(ratio) if ratio.is_integer() else ratio)
         Parts(stem=self.stem)  # one of its choices
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -277,13 +278,15 @@ def _copy(exported: Exported) -> dict[str, str | None]:
     batch = "any number of images" if exported.batch is None else str(exported.batch)
     given = INPUT if exported.script is None else IMAGE
     opset = f"{exported.opset}; its input is called `{given}`"
+    # Copies for one size of batch have two of that size: the larger one comes last, and counts.
+    rising = sorted(exported.differences, key=attrgetter("batch", "absolute"))
     differences = {
         f"largest difference from the network, batch of {difference.batch}": (
             f"{difference.absolute:.2g}, which is {difference.relative:.2g} of the largest output"
             if difference.absolute
             else "none, to the last bit"
         )
-        for difference in exported.differences
+        for difference in rising
     }
     return {
         "format": exported.form.name,
@@ -303,7 +306,7 @@ def _int8(exported: Exported) -> dict[str, str | None]:
         "accuracy": f"{int8.accuracy:.1f} %, in float32 {int8.accuracy_before:.1f}",
         "difference": int8.in_words,
         "pictures": f"{_plain(int8.source)}; ranges are from {int8.calibrated} to train on",
-        "allowed": f"a loss of {int8.tolerance:g} points",
+        "allowed": f"a loss of {int8.tolerance:g} point{'s' * (int8.tolerance != 1)}",
         "size": f"{int8.size:,} bytes, in float32 {int8.size_before:,}",
         "time of a pass": f"{time_in_words(int8.latency.milliseconds)}, in float32 "
         f"{time_in_words(int8.latency_before.milliseconds)}, by {int8.latency.runtime} on "
@@ -329,7 +332,7 @@ def _text(fact: object) -> str:
     """A fact as text; numbers and lists in JSON."""
     if fact is None:
         return UNKNOWN
-    text = fact if isinstance(fact, str) else json.dumps(fact)
+    text = fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False)
     return text if re.fullmatch(r"[\[\]0-9eE.,+ -]*", text) else _plain(text)  # a list of numbers
 
 
@@ -344,10 +347,9 @@ def without_folders(fact: Any) -> Any:
         return [without_folders(value) for value in fact]
     if not isinstance(fact, str):
         return fact
-    text = re.sub(r"\A/.*/(?=[^/]+\Z)", "", fact)  # may have spaces, as the next two
-    text = re.sub(r"(?<=folder )/.*/(?=[^/]+, [0-9]+ images)", "", text)
-    text = re.sub(r"(?<=')/[^']*/(?=[^'/]+')", "", text)
-    return re.sub(r"(?<![^\s'\"=])/(?:[^\s'\"/]+/)*(?=[^\s'\"/])", "", text)
+    text = re.sub(r"\A(wds:|hf:|)/.*/(?=[^/]+\Z)", r"\1", fact)  # may have spaces, as the next
+    text = re.sub(r"(?<=')(wds:|hf:|)/[^']*/(?=[^'/]+')", r"\1", text)
+    return re.sub(r"(?<![^\s'\"=:])/(?:[^\s'\"/]+/)*(?=[^\s'\"/])", "", text)
 
 
 def _plain(text: str) -> str:

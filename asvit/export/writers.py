@@ -34,6 +34,9 @@ ABOUT: Final = "asvit.json"
 #: Metadata entry with the names of the classes, as a list in JSON.
 CLASSES: Final = "classes"
 
+# Entries of timm's configurations that hold for its published weights alone.
+_OF_PUBLISHED: Final = ("test_input_size", "test_crop_pct", "license", "origin_url")
+
 _MOST_BYTES: Final = 2**31 - 2**24  # of an ONNX file, less some room for the graph
 _TRACED: Final = 2  # images; a batch of one would be traced as a constant
 
@@ -110,13 +113,6 @@ def write_pt2(program: ExportedProgram, path: Path, *, about: str) -> None:
     write_bytes(path, content.getvalue())
 
 
-def write_onnx(
-    program: ExportedProgram, path: Path, *, about: Mapping[str, Any], opset: int | None = None
-) -> int:
-    """Write the program to ``path`` as :func:`write_graph` does; returns the operator set."""
-    return write_graph(onnx_graph(program, opset=opset), path, about=about)
-
-
 def write_graph(
     graph: onnx.ModelProto, path: Path, *, about: Mapping[str, Any], changes: Sequence[Change] = ()
 ) -> int:
@@ -163,7 +159,12 @@ def onnx_graph(program: ExportedProgram, *, opset: int | None = None) -> onnx.Mo
                 verbose=False,
             )
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"PyTorch cannot write this network as ONNX: {error}") from error
+        reason: BaseException = error  # whose text, of many lines, is for developers of PyTorch
+        while reason.__cause__ is not None:
+            reason = reason.__cause__
+        raise ValueError(
+            f"PyTorch cannot write this network as ONNX: {first_line(reason)}"
+        ) from error
     if exported is None:
         raise TypeError("torch.onnx.export gave no program")
     graph: onnx.ModelProto = exported.model_proto
@@ -191,7 +192,8 @@ def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
     """Content of config.json, in timm's form."""
     network = content.network
     name, arguments = timm_arguments(network)
-    base = timm_config(name).to_dict(remove_source=True)
+    published = timm_config(name).to_dict(remove_source=True)
+    base = {key: value for key, value in published.items() if key not in _OF_PUBLISHED}
     entry = {
         **base,
         "input_size": list(network.image_shape),
@@ -199,7 +201,6 @@ def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
         "classifier": classifier_name(model) or base.get("classifier"),
         **preparation_facts(content.facts),
     }
-    entry.pop("test_input_size", None)
     if network.in_chans != 3:
         entry["first_conv"] = None  # which timm would adapt, though it has these channels
     labels = {"label_names": list(content.classes)} if content.classes else {}

@@ -136,8 +136,8 @@ class WeightsFile:
         """
         check_values(about, {"classes": Sequence[str], "facts": Mapping[str, Any]})
         facts = dict(about["facts"])
-        _check_facts(facts, Network.from_json(about["network"]).in_chans)
         network = Network.from_json(about["network"])
+        _check_facts(facts, network.in_chans)
         classes = tuple(map(composed, about["classes"]))  # as those of images are
         if len(classes) not in (0, network.num_classes):
             raise ValueError(f"{len(classes)} names of {network.num_classes} classes")

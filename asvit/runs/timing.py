@@ -74,12 +74,12 @@ def _onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
 @contextmanager
 def _onnx_file(model: nn.Module, *, image_size: int, channels: int, batch: int) -> Iterator[Path]:
     """A file of a network, on the CPU and in evaluation mode, while it is needed."""
-    from asvit.export.writers import trace, write_onnx
+    from asvit.export.writers import onnx_graph, trace, write_graph
 
     with TemporaryDirectory(prefix="asvit-latency-") as folder:
         path = Path(folder) / "network.onnx"
         program = trace(model, image_size=image_size, channels=channels, batch=batch)
-        write_onnx(program, path, about={})
+        write_graph(onnx_graph(program), path, about={})
         yield path
 
 

@@ -2,8 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar, cast
 
@@ -151,15 +150,24 @@ class SearchSpace(ABC):
         """
         parsed = self.read(arch)
         if depths is not None or width is not None:
+            if not hasattr(parsed, "with_"):
+                raise ValueError(f"{parsed} has its own depths and width; leave both out")
             parsed = parsed.with_(depths=depths, width=width)
         self.check(parsed, image_size)
         rates = {"drop_rate": drop, "drop_path_rate": drop_path}
         if in_chans == 3:
             return self.make_network(parsed, image_size, num_classes=num_classes, **rates)
-        with naming_channels(f"space {self.name!r}", in_chans):
+        try:
             return self.make_network(
                 parsed, image_size, num_classes=num_classes, in_chans=in_chans, **rates
             )
+        except TypeError as error:
+            if "in_chans" not in str(error):
+                raise
+            raise ValueError(
+                f"space {self.name!r} has networks for images of 3 channels alone, not of "
+                f"{in_chans}"
+            ) from error
 
     @abstractmethod
     def check(self, arch: Architecture | str, image_size: int) -> None:
@@ -187,19 +195,6 @@ class SearchSpace(ABC):
                     f"{name}={params[name]!r} is not in space {self.name!r}; "
                     f"use one of {list(choices)}"
                 )
-
-
-@contextmanager
-def naming_channels(what: str, in_chans: int) -> Iterator[None]:
-    """Raise the error of a network that takes no ``in_chans`` as a ValueError."""
-    try:
-        yield
-    except TypeError as error:
-        if "in_chans" not in str(error):
-            raise
-        raise ValueError(
-            f"{what} has networks for images of 3 channels alone, not of {in_chans}"
-        ) from error
 
 
 def dimension_features(
@@ -352,12 +347,6 @@ class PlainSpace(SearchSpace):
         return self.from_values(
             [choices[part] for choices, part in zip(self._choices.values(), parts, strict=True)]
         )
-
-    def build(self, arch: PlainArchitecture | str, **sizes: Any) -> nn.Module:
-        """See :meth:`SearchSpace.build`; depths and width cannot be given."""
-        if sizes.get("depths") is not None or sizes.get("width") is not None:
-            raise ValueError(f"{self.read(arch)} has its own depths and width; leave both out")
-        return super().build(arch, **sizes)
 
     def make_network(self, arch: PlainArchitecture, image_size: int, **options: Any) -> nn.Module:
         """See :meth:`SearchSpace.make_network`."""

@@ -6,9 +6,9 @@ PiT and AutoFormer are those that ViT-Bench-101 trained; reference tables have t
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from reprlib import repr as short  # escaped, and cut when long
-from typing import Any, ClassVar, Final, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Final, Self, get_args, get_origin
 
 import numpy as np
 import timm
@@ -51,6 +51,7 @@ _FORMS: Final[Mapping[type, tuple[str, str]]] = {
 }
 
 
+@dataclass(frozen=True)
 class _Family:
     """Base of the families: reading, writing and building.
 
@@ -65,8 +66,7 @@ class _Family:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the text; spaces around numbers are fine."""
-        kinds = {n: kind for n, kind in get_type_hints(cls).items() if n in cls.__annotations__}
-        kinds = {n: kind for n, kind in kinds.items() if get_origin(kind) is not ClassVar}
+        kinds: dict[str, Any] = {field.name: field.type for field in fields(cls)}
         lists = {n: get_args(kind)[0] for n, kind in kinds.items() if get_origin(kind) is tuple}
         single = {name: kind for name, kind in kinds.items() if name not in lists}
         parts = [part.split(",") for part in text.removeprefix(cls.prefix).split("|")]
@@ -284,7 +284,7 @@ def _check(name: str, values: Sequence[float], allowed: tuple[float, float]) -> 
     low, high = allowed
     for value in values:
         if not low <= value <= high:
-            raise ValueError(f"{name}={value:g} is not allowed; use {low:g} to {high:g}")
+            raise ValueError(f"{name}={value:.12g} is not allowed; use {low:g} to {high:g}")
 
 
 def _divisors_near(width: int, heads: int) -> str:

@@ -260,6 +260,8 @@ class TimmArchitecture(Growable):
         depths = depths if isinstance(depths, tuple) else (depths,)
         if not isinstance(width, int) or not all(isinstance(depth, int) for depth in depths):
             raise refusal
+        if not all(isinstance(value, type(f.options[name][0])) for name, value in options):
+            raise refusal  # such as a window of two sides, which no feature stands for
         arch = cls(depths, width, options)
         if arch.model != model:
             raise refusal

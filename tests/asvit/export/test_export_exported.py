@@ -12,9 +12,12 @@ from exported_networks import SHIFT, as_file
 from asvit.export.comparison import Difference
 from asvit.export.exported import Exported, model_card, without_folders
 from asvit.export.formats import FORMATS
+from asvit.export.quantisation import Quantisation
+from asvit.export.settings import TOLERANCE
 from asvit.export.writers import write_copy
 from asvit.networks import Network, WeightsFile
 from proxies.counts import Cost
+from proxies.latency import Latency
 
 FACTS = {
     "mean": [0.4, 0.5, 0.6],
@@ -128,7 +131,8 @@ def test_the_accuracy_of_inherited_weights_is_not_said_to_be_one_of_validation(
 
 def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
     facts = {
-        "images": "folder /home/me/my pictures/pets, 160 images, 4 classes",
+        "images": "folder pets, 160 images, 4 classes",
+        "shards": "wds:/home/me/a b/x-{0..3}.tar",
         "found_by": {"kind": "scale", "run": "/home/me/my runs/scale-1"},
         "command": "asvit train /home/me/runs/scale-1 --data '/home/me/my pictures/pets' --seed 1",
         "teacher": ["/home/me/teacher.safetensors"],
@@ -137,6 +141,7 @@ def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
     command = "asvit export --weights /home/me/runs/train --to onnx --out '/home/me/a b.onnx'"
     content = replace(exported.content, facts=without_folders(facts))
     assert "/home" not in json.dumps(content.facts)
+    assert content.facts["shards"] == "wds:x-{0..3}.tar"
     card = model_card(replace(exported, content=content, weights=weights, command=command))
     assert "/home" not in card
     for line in (
@@ -148,6 +153,29 @@ def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
         '* teacher: \\["teacher.safetensors"\\]',
     ):
         assert line in card.splitlines(), line
+
+
+def test_no_path_of_shards_and_datasets_is_on_the_card_and_addresses_stay_whole() -> None:
+    words = "asvit train ARCH --data wds:/home/me/x.tar --validation 'hf:/home/my own/pets'"
+    assert without_folders(words) == "asvit train ARCH --data wds:x.tar --validation 'hf:pets'"
+    assert without_folders("of https://example.org/a/b") == "of https://example.org/a/b"
+
+
+def test_the_card_has_the_larger_of_two_differences_of_one_batch_size(exported: Exported) -> None:
+    both = (Difference(1, 2e-5, 3e-5), Difference(1, 1e-7, 1e-7))
+    card = model_card(replace(exported, differences=both))
+    assert "batch of 1: 2e-05, which is 3e-05 of the largest output" in card
+
+
+def test_lists_of_texts_are_on_the_card_as_they_are_written(exported: Exported) -> None:
+    assert '* dealers: \\["Kröte"\\]' in _with_facts(exported, {"dealers": ["Kröte"]})
+
+
+def test_the_loss_that_int8_may_cost_is_one_point_by_default(exported: Exported) -> None:
+    time = Latency(2.0, 0.1, 1.0, 50, 1.0, "cpu", 1, "onnx", 1, 32)
+    accuracies = (90.0, 91.0, -1.0, (-3.0, 1.0))
+    int8 = Quantisation(128, 300, "pets", *accuracies, TOLERANCE, 100, 400, time, time)
+    assert "* allowed: a loss of 1 point\n" in model_card(replace(exported, quantisation=int8))
 
 
 BOTH = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)

@@ -18,9 +18,10 @@ from asvit.export.formats import FORMATS
 from asvit.export.writers import (
     ABOUT,
     config,
+    onnx_graph,
     timm_arguments,
     trace,
-    write_onnx,
+    write_graph,
     write_pt2,
     write_timm_folder,
 )
@@ -38,7 +39,7 @@ def images(batch: int, side: int = SIDE) -> Tensor:
 def check_both_graphs(model: nn.Module, folder: Path) -> None:
     """Make sure that both kinds of graph agree with ``model`` on other batches than the traced."""
     program = trace(model, image_size=SIDE)
-    write_onnx(program, folder / "copy.onnx", about={})
+    write_graph(onnx_graph(program), folder / "copy.onnx", about={})
     write_pt2(program, folder / "copy.pt2", about="{}")
     given = {str(batch): images(batch) for batch in BATCHES}
     with torch.no_grad():
@@ -76,7 +77,7 @@ def test_an_onnx_file_names_its_tensors_and_says_what_it_is(
     program: torch.export.ExportedProgram, tmp_path: Path
 ) -> None:
     path = tmp_path / "copy.onnx"
-    written = write_onnx(program, path, about={"a": 1})
+    written = write_graph(onnx_graph(program), path, about={"a": 1})
     graph = onnx.load(path)
     onnx.checker.check_model(graph)
     assert [one.name for one in graph.graph.input] == ["images"]
@@ -103,29 +104,27 @@ def test_a_program_says_what_it_is(program: torch.export.ExportedProgram, tmp_pa
 def test_the_batch_and_operator_set_that_are_asked_for_are_written(tmp_path: Path) -> None:
     path = tmp_path / "copy.onnx"
     program = trace(SHIFT.build().eval(), image_size=SIDE, batch=1)
-    assert write_onnx(program, path, about={}, opset=18) == 18
+    assert write_graph(onnx_graph(program, opset=18), path, about={}) == 18
     made = onnx.load(path)
     assert made.opset_import[0].version == 18
     assert made.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
 
 
 def test_an_operator_set_that_pytorch_would_exchange_is_refused(
-    program: torch.export.ExportedProgram, tmp_path: Path
+    program: torch.export.ExportedProgram,
 ) -> None:
-    path = tmp_path / "copy.onnx"
     with pytest.raises(ValueError, match="opset must be at least 18, got 17"):
-        write_onnx(program, path, about={}, opset=17)
+        onnx_graph(program, opset=17)
     with pytest.raises(ValueError, match="for opset 99, only"):
-        write_onnx(program, path, about={}, opset=99)
-    assert not path.exists()
+        onnx_graph(program, opset=99)
 
 
 def test_more_weights_than_an_onnx_file_holds_are_refused(
-    program: torch.export.ExportedProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: torch.export.ExportedProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writers, "_MOST_BYTES", 1000)
     with pytest.raises(ValueError, match="do not fit into an ONNX file"):
-        write_onnx(program, tmp_path / "copy.onnx", about={})
+        onnx_graph(program)
 
 
 def test_a_network_that_cannot_be_followed_is_refused_in_one_line() -> None:
@@ -135,6 +134,16 @@ def test_a_network_that_cannot_be_followed_is_refused_in_one_line() -> None:
 
     with pytest.raises(ValueError, match=r"torch\.export cannot follow this Wavering") as refusal:
         trace(Wavering(), image_size=SIDE)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_operation_that_onnx_lacks_is_named_in_one_line() -> None:
+    class Spectral(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.linalg.eigvalsh(x[:, 0])
+
+    with pytest.raises(ValueError, match=r"as ONNX: No ONNX function .*_linalg_eigh") as refusal:
+        onnx_graph(trace(Spectral(), image_size=SIDE))
     assert "\n" not in str(refusal.value)
 
 
@@ -163,6 +172,15 @@ def test_timm_crops_as_in_training_what_it_squashes_itself() -> None:
     assert config(content, model)["pretrained_cfg"]["crop_mode"] == "squash"
     entry = config(replace(content, facts=FACTS), model)["pretrained_cfg"]
     assert (entry["crop_pct"], entry["crop_mode"]) == (FACTS["crop_pct"], "center")
+
+
+def test_what_holds_for_timm_s_weights_alone_is_not_said_of_others() -> None:
+    resnet = Network("timm:resnet10t", 32, 3)
+    entry = config(WeightsFile(resnet, {}, facts=FACTS), resnet.build())["pretrained_cfg"]
+    testing = timm.data.resolve_data_config(pretrained_cfg=entry, use_test_size=True)
+    assert testing["crop_pct"] == FACTS["crop_pct"]
+    assert list(testing["input_size"]) == [3, 32, 32]
+    assert "license" not in entry
 
 
 def test_timm_pushes_it_to_the_hub_as_it_is(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import asvit
 from asvit.cli.app import app
 from asvit.spaces import TIMM_FAMILIES, TimmSpace, load_space
-from asvit.spaces.architectures import canonical, find, is_fixed, parse
+from asvit.spaces.architectures import canonical, choice_features, find, is_fixed, parse
 from asvit.spaces.families import AutoFormerArchitecture, PitArchitecture
 from proxies import measure
 
@@ -160,6 +160,7 @@ def test_the_commands_take_them():
         ("autoformer:8|9|4", "9 heads do not divide a width of 8; use 8"),
         ("autoformer:192|3|1_0", "'1_0' in .* is not a number"),
         ("autoformer:192|3|0.01", "mlp_ratio=0.01 is not allowed; use 0.125 to 64"),
+        ("autoformer:192|3|64.000001", "mlp_ratio=64.000001 is not allowed; use 0.125 to 64"),
         ("autoformer:192||", "'' in 'autoformer:192||' is not a whole number"),
     ],
 )
@@ -207,3 +208,9 @@ def test_a_family_may_have_options_that_no_other_has():
     for text in space.by_hand:
         assert "act_layer=relu" in text
         assert str(space.parse(text)) == text
+
+
+def test_options_of_another_kind_than_the_choices_are_timm_s_alone() -> None:
+    swin = load_space("swin").by_hand[0]
+    assert choice_features(swin)[0] == "swin"
+    assert choice_features(swin.replace("window_size=4", "window_size=[4,4]")) == ("timm", {})

@@ -15,7 +15,7 @@ from torch import nn
 import asvit
 from asvit.growth.seed import find_growable
 from asvit.reference import load_reference
-from asvit.spaces import SPACES, PlainArchitecture, PlainSpace, register_space
+from asvit.spaces import SPACES, PlainArchitecture, PlainSpace, load_space, register_space
 from asvit.spaces.base import Choice
 
 
@@ -95,6 +95,15 @@ def test_networks_are_what_the_space_builds() -> None:
     for sizes in ({"depths": (1,)}, {"width": 8}):
         with pytest.raises(ValueError, match="has its own depths and width"):
             SPACE.build("linear:2,0.5,relu", **sizes)
+
+
+def test_depths_and_width_are_refused_in_a_space_of_several_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(SPACES, "linear", SPACE)
+    space = load_space("asvit,linear")
+    with pytest.raises(ValueError, match="has its own depths and width"):
+        space.build("linear:2,0.5,relu", width=8)
 
 
 def test_a_registered_space_is_found_by_its_texts(monkeypatch: pytest.MonkeyPatch) -> None:

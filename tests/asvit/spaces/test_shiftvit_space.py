@@ -59,6 +59,7 @@ def test_malformed_texts_are_refused(text):
     [
         ("shift:2,2,0,2|4|12|1|96", "depth=0 is not allowed; use a whole number from 1 to 256"),
         ("shift:2,2,6,2|0.5|12|1|96", "ratio=0.5 is not allowed; use 1 to 64"),
+        ("shift:2,2,6,2|64.000001|12|1|96", "ratio=64.000001 is not allowed; use 1 to 64"),
         ("shift:2,2,6,2|4|3|1|96", "n_div=3 is not allowed; use a whole number from 4 to 1024"),
         ("shift:2,2,6,2|4|12|257|96", "step=257 is not allowed; use a whole number from 0 to 256"),
         (
