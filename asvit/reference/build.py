@@ -22,6 +22,7 @@ from asvit.reference.schema import Cell, format_table
 from asvit.reference.table import LEAST_ROWS, Target
 from asvit.spaces import SearchSpace, cost
 from proxies.counts import Cost
+from proxies.text import legible
 
 _WIDTHS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of architectures of varied sizes, over the table's width
 
@@ -207,8 +208,8 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
             f"{f', balance {s.balance}' * (s.balance != 'none')}; the same for all"
         ),
         "images": (
-            f"{source}; {s.image_size} px, {s.train_images} to train on and {s.test_images} "
-            "others to test on"
+            f"{legible(source)}; {s.image_size} px, {s.train_images} to train on and "
+            f"{s.test_images} others to test on"
         ),
     }
 
@@ -236,11 +237,12 @@ def provenance_of(
     sized = f"width C={s.width}"
     if s.varied:
         sized += (
-            f", {s.varied:.0%} of them at 1 to {s.max_depth} blocks a stage and half to double C"
+            f", {100 * s.varied:g}% of them at 1 to {s.max_depth} blocks a stage and half to "
+            "double C"
         )
     return {
         "title": f"{len(rows)} random architectures of space {s.space}, trained from scratch",
-        "source": f"asvit {versions['asvit']}, {command}",
+        "source": f"asvit {versions['asvit']}, {legible(command)}",
         **how_trained(settings, images),
         "accuracies": accuracies_in_words(settings.balance),
         "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}, at {sized}",
