@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from asvit.architectures.base import Growable
-from asvit.core.codec import Nullable, value_from_json
+from asvit.core.codec import Nullable
 from asvit.core.journal import Journal
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
@@ -59,7 +59,11 @@ class TrainingJournal(Journal[BuildSettings]):
     noun = "reference table"
     settings_type = BuildSettings
     record_types = (Finished,)
-    start_types: ClassVar[Mapping[str, Any]] = {"num_classes": int, **Journal.start_types}
+    start_types: ClassVar[Mapping[str, Any]] = {
+        "num_classes": int,
+        "in_chans": int,
+        **Journal.start_types,
+    }
 
     def __init__(self, *args: Any) -> None:
         self.outcomes: dict[Training, Outcome] = {}
@@ -72,15 +76,8 @@ class TrainingJournal(Journal[BuildSettings]):
 
     @property
     def in_chans(self) -> int:
-        """Channels of the images."""
-        return int(self.start_values.get("in_chans", 3))
-
-    def _take(self, line: Mapping[str, Any]) -> None:
-        """As the base does, with the channels, which are there unless they are three."""
-        super()._take(line)
-        if "in_chans" in line:
-            channels = {"in_chans": value_from_json(line["in_chans"], int)}
-            self.start_values = {**self.start_values, **channels}
+        """Channels of the images; 0 in a new journal."""
+        return int(self.start_values.get("in_chans", 0))
 
     def note(self, record: Finished) -> None:
         """Take note of the outcome of a training."""
