@@ -30,7 +30,7 @@ from asvit.reference.intervals import (
     weighted_proportions,
     wilson,
 )
-from asvit.reference.statistics import correlate, in_bands, pooled_kendall, resampled_kendall
+from asvit.reference.statistics import correlate, pooled_kendall, resampled_kendall, thirds
 from asvit.reference.variance import variance_components
 from asvit.search.trained import check_predictor
 from experiments import compare_designs, simulate_trainings, study_mended
@@ -288,9 +288,9 @@ def bands(samples: int, seed: int) -> Iterable[Coverage]:
     rng = np.random.default_rng(seed)
     tau, of_count = 0.6, 0.4
     values, count, accuracy = _three(rng, 4_000, tau, of_count)
-    once, thirds = np.ones((1, 4_000)), in_bands(count, 3)
-    truth = float(pooled_kendall(values, accuracy, thirds, once)[0])
-    others = float(pooled_kendall(count, accuracy, thirds, once)[0])
+    once, groups = np.ones((1, 4_000)), thirds(count)
+    truth = float(pooled_kendall(values, accuracy, groups, once)[0])
+    others = float(pooled_kendall(count, accuracy, groups, once)[0])
     for rows in (30, 100):
         own, apart = [], []
         for number in range(samples):

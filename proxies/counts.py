@@ -191,15 +191,15 @@ class _ProductsOnly(InterceptOperations):
         self._running = running  # names of the modules that are being called
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if func in _CHARGES and args:
+        if func in _CHARGES:
             call = _SIGNATURES[func].bind(*args, **kwargs).arguments
             each = _CHARGES[func] + (call.get("weight") is not None)
             if call.get("training"):
                 each += 3  # a batch norm computes its statistics
             charge = each * int(call["input"].numel())
             self.charges.update(dict.fromkeys(self._running, charge))
-        if (func in _FREE and args) or (
-            func in _ELEMENTWISE and _keeps_the_first(*args, **kwargs)
+        if args and (
+            func in _FREE or (func in _ELEMENTWISE and _keeps_the_first(*args, **kwargs))
         ):
             return args[0].detach()  # another tensor, whose shape may be changed in place
         if func in _PRODUCTS and not kwargs and (product := _PRODUCTS[func](*args)):

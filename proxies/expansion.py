@@ -248,7 +248,7 @@ def curve_speeds(models: Sequence[nn.Module], circles: Sequence[Circle]) -> Tens
     """:func:`curve_speed` of several networks of one architecture at once, ``[networks, points]``.
 
     Each has its own circle, with equal numbers of points. Memory grows with the number of
-    networks. Errors as :func:`proxies.ntk.ntk_matrices`.
+    networks. Errors as :func:`proxies.ntk.stacked_kernels`.
     """
     model, like = models[0], reference_tensor(models[0])
     stack = Stack.of(models)

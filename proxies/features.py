@@ -101,13 +101,17 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
 
 @contextmanager
 def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, then restore the mode of every module."""
+    """Put a model into evaluation mode, then restore the mode of every module.
+
+    Networks that cache tensors in evaluation mode, as timm's LeViT does its position biases, drop
+    them whenever the mode is set: before, as they are of another pass, and after.
+    """
     training = [module for module in model.modules() if module.training]
-    if training:
-        model.eval()
+    model.eval()
     try:
         yield
     finally:
+        model.eval()
         for module in training:
             module.training = True
 

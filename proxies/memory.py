@@ -27,17 +27,17 @@ def first_that_fits(
     raised. Those that ran out of memory are skipped the next time, for the same ``key``, which
     begins with the name of what is computed.
     """
-    for index in range(_first_choice.get(key, 0), len(choices)):
+    for index in range(_first_choice.get(key, 0), len(choices) - 1):
         try:
             return attempt(choices[index])
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or index == len(choices) - 1:
+            if not out_of_memory(error):
                 raise
         _first_choice[key] = index + 1
         log.warning("out of memory: from now on %s in smaller pieces", key[0])
         if torch.accelerator.is_available():
             torch.accelerator.empty_cache()  # a smaller attempt finds unfragmented memory
-    raise ValueError("no choice to attempt; give at least one")
+    return attempt(choices[-1])
 
 
 def in_chunks(

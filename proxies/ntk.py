@@ -95,11 +95,11 @@ def ntk_condition_numbers(models: Sequence[nn.Module], images: Tensor) -> list[f
 
     Equal to the separate values up to rounding, which a condition number amplifies. NaN also for a
     kernel that is not finite or has hardly more than the gains of norms. Arguments and errors as
-    :func:`ntk_matrices`; fewer networks at a time if memory runs out.
+    :func:`stacked_kernels`; fewer networks at a time if memory runs out.
     """
     key = ("the tangent kernels", len(models), tuple(images.shape), str(images.device))
     dtype = reference_tensor(models[0]).dtype
-    kernels = in_chunks(lambda rows: _stacked_kernels(models[rows], images), len(models), key=key)
+    kernels = in_chunks(lambda rows: stacked_kernels(models[rows], images), len(models), key=key)
     full, others = kernels.unbind(1)
     valid = full.isfinite().all(2).all(1) & ~_hides_weights(full, others)
     spectra = torch.linalg.eigvalsh(full.where(valid[:, None, None], 1))
@@ -107,18 +107,6 @@ def ntk_condition_numbers(models: Sequence[nn.Module], images: Tensor) -> list[f
         condition_number(spectrum, dtype) if is_valid else math.nan
         for spectrum, is_valid in zip(spectra, valid.tolist(), strict=True)
     ]
-
-
-def ntk_matrices(models: Sequence[nn.Module], images: Tensor) -> Tensor:
-    """:func:`ntk_matrix` of several networks of one architecture at once, ``[networks, n, n]``.
-
-    Memory grows with the number of networks.
-
-    Raises:
-        ValueError: As :func:`ntk_matrix`, or if the networks differ in more than their tensors.
-        RuntimeError: If the architecture cannot be vectorised over its weights.
-    """
-    return _stacked_kernels(models, images)[:, 0]
 
 
 def _kernels(model: nn.Module, images: Tensor) -> Tensor:
@@ -129,8 +117,16 @@ def _kernels(model: nn.Module, images: Tensor) -> Tensor:
         return _kernel_in_pieces(_Networks(model, weights), images)
 
 
-def _stacked_kernels(models: Sequence[nn.Module], images: Tensor) -> Tensor:
-    """:func:`_kernels` of several networks of one architecture."""
+def stacked_kernels(models: Sequence[nn.Module], images: Tensor) -> Tensor:
+    """Kernels of several networks of one architecture at once, ``[networks, 2, n, n]``.
+
+    Each has, beside it, the part that is not due to gains of norms. Memory grows with the
+    number of networks.
+
+    Raises:
+        ValueError: As :func:`ntk_matrix`, or if the networks differ in more than their tensors.
+        RuntimeError: If the architecture cannot be vectorised over its weights.
+    """
     model, stack = models[0], Stack.of(models)
     images = _checked_images(model, images)
     weights = {name: stack.tensors[name] for name in _weights(model)}

@@ -102,11 +102,6 @@ class Inputs:
     #: each repeat.
     seed: int = 0
 
-    @property
-    def image_size(self) -> int:
-        """Pixels per side."""
-        return self.images.shape[-1]
-
 
 @dataclass(frozen=True)
 class Proxy:

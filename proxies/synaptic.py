@@ -101,12 +101,12 @@ def response_to_ones(
     return out.sum()
 
 
-def _identity(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return x
+def _identity(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return input
 
 
-def _uniform_softmax(x: Tensor, dim: int = -1, *args: Any, **kwargs: Any) -> Tensor:
-    return torch.full_like(x, 1 / x.shape[dim])
+def _uniform_softmax(input: Tensor, dim: int = -1, *args: Any, **kwargs: Any) -> Tensor:
+    return torch.full_like(input, 1 / input.shape[dim])
 
 
 def _mean_value(*args: Any, **kwargs: Any) -> Tensor:

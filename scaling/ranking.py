@@ -54,10 +54,6 @@ def best_places(columns: Mapping[str, Sequence[float]], better: Directions) -> l
         regardless of direction, and only between two candidates.
     """
     ranked = {name: v for name, v in columns.items() if better[name] != "reported"}
-    if not ranked:
-        raise ValueError(
-            f"nothing to rank by: {', '.join(columns) or 'no measure'} has no direction"
-        )
     sums = rank_sums(ranked, better)
     places = [place for place, total in enumerate(sums) if total == min(sums)]
     for name in sorted(ranked, key=lambda name: relative_range(ranked[name]), reverse=True):

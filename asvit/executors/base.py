@@ -136,9 +136,11 @@ def perform(worker: Worker, task: Task) -> dict[str, Any]:
     """Run a task in the worker's process; returns its ``result``, or ``memory`` or ``bug``."""
     try:
         return {"result": worker(task)}
-    except MemoryError as error:
-        return {"memory": str(error) or "out of memory"}
-    except Exception:  # noqa: BLE001  Pool.run raises it again
+    except Exception as error:  # noqa: BLE001  Pool.run raises it again
+        from proxies.memory import out_of_memory  # imports torch
+
+        if out_of_memory(error):
+            return {"memory": str(error) or "out of memory"}
         return {"bug": traceback.format_exc()}
 
 

@@ -76,7 +76,7 @@ class Predictor:
         rows = np.flatnonzero(~np.isnan(column))
         wrong = column[rows][~((column[rows] >= 0) & (column[rows] <= 100))]
         if len(wrong):
-            raise ValueError(f"accuracy {wrong[0]:g} is not in per cent; use 0 to 100")
+            raise ValueError(f"accuracy {wrong[0]} is not in per cent; use 0 to 100")
         if not self.per_cent:
             check_per_cent(column)
         if len(rows) < LEAST_TRAININGS:

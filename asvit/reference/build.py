@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from asvit.architectures.base import Growable
-from asvit.core.codec import Nullable, value_from_json
+from asvit.core.codec import Nullable
 from asvit.core.journal import Journal
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
@@ -22,6 +22,7 @@ from asvit.reference.schema import Cell, format_table
 from asvit.reference.table import LEAST_ROWS, Target
 from asvit.spaces import SearchSpace, cost
 from proxies.counts import Cost
+from proxies.text import legible
 
 _WIDTHS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of architectures of varied sizes, over the table's width
 
@@ -58,7 +59,11 @@ class TrainingJournal(Journal[BuildSettings]):
     noun = "reference table"
     settings_type = BuildSettings
     record_types = (Finished,)
-    start_types: ClassVar[Mapping[str, Any]] = {"num_classes": int, **Journal.start_types}
+    start_types: ClassVar[Mapping[str, Any]] = {
+        "num_classes": int,
+        "in_chans": int,
+        **Journal.start_types,
+    }
 
     def __init__(self, *args: Any) -> None:
         self.outcomes: dict[Training, Outcome] = {}
@@ -71,15 +76,8 @@ class TrainingJournal(Journal[BuildSettings]):
 
     @property
     def in_chans(self) -> int:
-        """Channels of the images."""
-        return int(self.start_values.get("in_chans", 3))
-
-    def _take(self, line: Mapping[str, Any]) -> None:
-        """As the base does, with the channels, which are there unless they are three."""
-        super()._take(line)
-        if "in_chans" in line:
-            channels = {"in_chans": value_from_json(line["in_chans"], int)}
-            self.start_values = {**self.start_values, **channels}
+        """Channels of the images; 0 in a new journal."""
+        return int(self.start_values.get("in_chans", 0))
 
     def note(self, record: Finished) -> None:
         """Take note of the outcome of a training."""
@@ -207,8 +205,8 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
             f"{f', balance {s.balance}' * (s.balance != 'none')}; the same for all"
         ),
         "images": (
-            f"{source}; {s.image_size} px, {s.train_images} to train on and {s.test_images} "
-            "others to test on"
+            f"{legible(source)}; {s.image_size} px, {s.train_images} to train on and "
+            f"{s.test_images} others to test on"
         ),
     }
 
@@ -236,11 +234,12 @@ def provenance_of(
     sized = f"width C={s.width}"
     if s.varied:
         sized += (
-            f", {s.varied:.0%} of them at 1 to {s.max_depth} blocks a stage and half to double C"
+            f", {100 * s.varied:g}% of them at 1 to {s.max_depth} blocks a stage and half to "
+            "double C"
         )
     return {
         "title": f"{len(rows)} random architectures of space {s.space}, trained from scratch",
-        "source": f"asvit {versions['asvit']}, {command}",
+        "source": f"asvit {versions['asvit']}, {legible(command)}",
         **how_trained(settings, images),
         "accuracies": accuracies_in_words(settings.balance),
         "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}, at {sized}",

@@ -22,8 +22,7 @@ from proxies.registry import Better
 Array = NDArray[np.float64]
 Rows = NDArray[np.bool_]  # mask of the rows in a group
 
-#: Counts by which rows are divided into bands.
-BANDED = ("params", "macs")
+_SIZES = ("params", "macs")  # counts by which rows are divided into thirds
 
 _ROWS_SQUARED = 2_000  # of which matrices of all pairs are taken: 30 MB each, and no slower
 
@@ -43,7 +42,6 @@ def correlate(
     counts: Mapping[str, ArrayLike] | None = None,
     samples: int = 2000,
     seed: int = 0,
-    bands: int = 3,
 ) -> Correlation:
     """Compute how well a measure ranks accuracies, overall and among rows of about equal size.
 
@@ -57,10 +55,9 @@ def correlate(
             missing value is not compared with.
         samples: Number of bootstrap resamples of the rows.
         seed: Seed of the resamples.
-        bands: Number of quantile bands for each of ``params`` and ``macs`` among the counts.
     """
-    if samples < 1 or bands < 1:
-        raise ValueError(f"samples and bands must be at least 1, got {samples} and {bands}")
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
     x, y = oriented(values, better), np.asarray(accuracies, dtype=np.float64)
     columns = {name: np.asarray(count, dtype=np.float64) for name, count in (counts or {}).items()}
     for name, column in {"accuracies": y, **columns}.items():
@@ -91,7 +88,7 @@ def correlate(
         rival=rival,
         difference=tau - of_rival,
         difference_interval=interval_of(taus - by_resample),
-        within=taus_within(columns, taus_inside, bands=bands),
+        within=taus_within(columns, taus_inside),
     )
 
 
@@ -242,14 +239,10 @@ def signs(values: Array) -> Array:
     return above.astype(np.float64) - above.T
 
 
-def in_bands(count: Array, bands: int) -> list[Rows]:
-    """The mask of the rows in each quantile band of a count, ``[rows]`` each."""
-    finite = np.isfinite(count)
-    if not finite.any():
-        return []
-    edges = np.quantile(count[finite], np.arange(1, bands) / bands)
-    place = np.searchsorted(edges, count, side="left")
-    return [finite & (place == band) for band in np.unique(place[finite])]
+def thirds(count: Array) -> list[Rows]:
+    """The mask of the rows in each third by a count, ``[rows]`` each; equal counts share one."""
+    place = np.searchsorted(np.quantile(count, [1 / 3, 2 / 3]), count)
+    return [place == third for third in np.unique(place)]
 
 
 def pooled_kendall(x: Array, y: Array, groups: Sequence[Rows], weights: Array) -> Array:
@@ -261,12 +254,10 @@ def pooled_kendall(x: Array, y: Array, groups: Sequence[Rows], weights: Array) -
 def taus_within(
     counts: Mapping[str, Array],
     taus: Callable[[Sequence[Rows], Array | None], Array],
-    *,
-    bands: int = 3,
 ) -> tuple[Within, ...]:
-    """Tau over the pairs of rows in the same quantile band of parameters and of multiply-adds.
+    """Tau over the pairs of rows in the same third by parameters, and by multiply-adds.
 
-    The rival is the count that ranks best within the same bands.
+    The rival is the count that ranks best within the same thirds.
 
     ``counts`` are ``[rows]`` each. ``taus`` returns tau over the pairs inside groups of rows, as
     :func:`pooled_kendall`, of the measure (None) or of a count: of the table, then of its
@@ -274,10 +265,10 @@ def taus_within(
     """
     columns = {name: count for name, count in counts.items() if np.isfinite(count).all()}
     results = []
-    for name in BANDED:
+    for name in _SIZES:
         if name not in columns:
             continue
-        inside = in_bands(columns[name], bands)
+        inside = thirds(columns[name])
         own = taus(inside, None)
         rivals = {key: taus(inside, count) for key, count in columns.items()}
         rival = highest({key: of[0] for key, of in rivals.items()})

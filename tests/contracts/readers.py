@@ -202,7 +202,7 @@ JOURNALS = {
         lambda journal, at: str(journal.get(Shape((at,), 8))) == str({"x": SCORE, "y": FAILED}),
     ),
     "journal of a reference table": journal(
-        TrainingJournal, BuildSettings(), {**_images, "num_classes": 10},
+        TrainingJournal, BuildSettings(), {**_images, "num_classes": 10, "in_chans": 3},
         lambda journal, at: journal.add_record(Finished(Training("a", at), FAILURE)),
         has_outcome,
     ),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import timm
@@ -15,7 +15,7 @@ from timm.layers import BatchNormAct2d, RmsNorm
 from torch import Tensor, nn
 
 import asvit
-from proxies import Circle, Score, curve_speed, gradient_norm, measure, ntk_matrix
+from proxies import Circle, Score, curve_speed, gradient_norm, measure, ntk_matrix, synflow
 from proxies.features import full_precision, is_norm, measured, pooled_feature
 from proxies.registry import standard_measures
 
@@ -43,6 +43,33 @@ def test_the_feature_is_what_the_head_reads_before_the_last_norm(name: str, side
     assert feature.shape == (2, model.num_features)
     # A final norm would leave unit variance over the features.
     assert (feature.std(dim=1) - 1).abs().min() > 0.05
+
+
+class Caching(nn.Module):
+    """Caches a tensor with its graph in evaluation mode until the mode is set, as LeViT does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.gains = nn.Linear(3, 5), nn.Parameter(torch.ones(5))
+        self.cached: Tensor | None = None
+
+    def train(self, mode: bool = True) -> Self:
+        self.cached = None
+        return super().train(mode)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.cached is None:
+            self.cached = self.gains.exp()
+        return self.layer(images.mean((2, 3))) * self.cached
+
+
+def test_a_network_in_evaluation_mode_keeps_no_tensor_of_an_earlier_measure() -> None:
+    model = Caching().eval()
+    images, labels = torch.randn(4, 3, 8, 8), torch.arange(4)
+    synflow(model, images)  # in float64
+    first = gradient_norm(model, images, labels)
+    assert gradient_norm(model, images, labels) == first
+    assert model.cached is None
 
 
 SIDE = 32

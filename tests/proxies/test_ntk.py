@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import proxies.per_sample_gradients
 from proxies import measure, ntk_condition_number, ntk_matrix, ntk_spectrum
-from proxies.ntk import ntk_matrices
+from proxies.ntk import stacked_kernels
 from tests.proxies.networks import NETWORKS, Lambda, Table
 from tests.proxies.oracles import gram, ntk_by_images, ntk_by_single_images, weight_gradients
 
@@ -121,7 +121,10 @@ def test_weights_count_however_they_are_used(
     model, other = make().double(), make().double()
     images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
     expected = ntk_by_single_images(model, images)
-    kernel = ntk_matrices([model, other], images)[0] if together else ntk_matrix(model, images)
+    if together:
+        kernel = stacked_kernels([model, other], images)[0, 0]
+    else:
+        kernel = ntk_matrix(model, images)
     torch.testing.assert_close(kernel, expected, rtol=1e-9, atol=0)
 
 

@@ -15,7 +15,7 @@ import asvit
 import proxies.memory
 from proxies import Circle, curve_speed, measure, measure_repeats, ntk_matrix
 from proxies.expansion import curve_speeds
-from proxies.ntk import ntk_condition_numbers, ntk_matrices
+from proxies.ntk import ntk_condition_numbers, stacked_kernels
 from tests.proxies.networks import NETWORKS, Lambda, small_swin
 
 Build = Callable[[], nn.Module]
@@ -123,7 +123,7 @@ def test_stacked_networks_give_each_network_s_values(name: str) -> None:
     expected = torch.stack([curve_speed(*pair) for pair in zip(models, rounds, strict=True)])
     torch.testing.assert_close(curve_speeds(models, rounds), expected, rtol=1e-9, atol=0)
     kernels = torch.stack([ntk_matrix(model, images) for model in models])
-    found = ntk_matrices(models, images)
+    found = stacked_kernels(models, images)[:, 0]
     torch.testing.assert_close(found, kernels, rtol=1e-9, atol=1e-9 * kernels.abs().max().item())
     assert kernels[0].ne(kernels[1]).any()
     assert all(p.requires_grad for p in models[0].parameters())
@@ -132,7 +132,8 @@ def test_stacked_networks_give_each_network_s_values(name: str) -> None:
 def test_a_table_that_is_no_multiple_of_the_samples() -> None:
     models, images = networks("table", torch.float64), torch.randn(3, 3, 8, 8, dtype=torch.float64)
     kernels = torch.stack([ntk_matrix(model, images) for model in models])
-    torch.testing.assert_close(ntk_matrices(models, images), kernels, rtol=1e-9, atol=1e-9)
+    found = stacked_kernels(models, images)[:, 0]
+    torch.testing.assert_close(found, kernels, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["one window", "deit", "convolutions"])
@@ -234,7 +235,7 @@ def test_a_kernel_that_is_not_finite_is_alone_in_it() -> None:
 def test_fewer_networks_at_a_time_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxies.memory, "_first_choice", {})
     tried: list[int] = []
-    whole = proxies.ntk._stacked_kernels
+    whole = proxies.ntk.stacked_kernels
 
     def small(models: Sequence[nn.Module], images: Tensor) -> Tensor:
         tried.append(len(models))
@@ -242,7 +243,7 @@ def test_fewer_networks_at_a_time_when_memory_runs_out(monkeypatch: pytest.Monke
             raise torch.OutOfMemoryError("out of memory")
         return whole(models, images)
 
-    monkeypatch.setattr("proxies.ntk._stacked_kernels", small)
+    monkeypatch.setattr("proxies.ntk.stacked_kernels", small)
     models, images = networks("tokens", torch.float64, 5), torch.randn(2, 3, 8, 8)
     found = ntk_condition_numbers(models, images)
     assert tried == [5, 3, 2, 2, 1]

@@ -113,8 +113,3 @@ def test_the_relative_range() -> None:
     assert relative_range([2.0, 5.0, math.nan]) == pytest.approx(0.6)
     assert relative_range([-4.0, -1.0]) == pytest.approx(0.75)
     assert relative_range([0.0, 0.0]) == relative_range([math.nan]) == relative_range([]) == 0.0
-
-
-def test_without_a_direction_there_is_no_best() -> None:
-    with pytest.raises(ValueError, match="nothing to rank by: curvature"):
-        best_places({"curvature": [1.0]}, {"curvature": "reported"})

@@ -61,10 +61,10 @@ class BuildAlgorithm(BuildRun):
         _ = self.architectures, self.devices
 
     def load(self) -> Mapping[str, Any]:
-        """Images, their classes and the kind of device."""
+        """Images, their classes and channels, and the kind of device."""
         trained, kind = self.trainer, self.devices[0].partition(":")[0]
-        start = {"images": trained.provenance, "num_classes": trained.num_classes, "device": kind}
-        return start if trained.in_chans == 3 else {**start, "in_chans": trained.in_chans}
+        sizes = {"num_classes": trained.num_classes, "in_chans": trained.in_chans}
+        return {"images": trained.provenance, **sizes, "device": kind}
 
     def execute(self, store: TrainingJournal, tell: Tell) -> BuildResult:
         """Train what the journal does not have, and write the table now and then."""

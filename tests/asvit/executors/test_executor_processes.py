@@ -10,10 +10,11 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save
 
-from asvit.executors import Answer, Pool, Work, Workers, base, open_pool
-from asvit.executors.base import Event
+from asvit.executors import Answer, Pool, Task, Work, Workers, base, open_pool
+from asvit.executors.base import Event, perform
 from asvit.executors.processes import ProcessBackend
 
 HERE = Path(__file__).parent
@@ -96,6 +97,20 @@ def test_a_task_that_always_fails_is_given_up(fate: str, workers: Workers, failu
         answers = dict(pool.run(todo))
     assert answers.pop(1) == Answer(failure=f"given up {failure}")
     assert sums(list(answers.items())) == {0: 142, 2: 144, 3: 145}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_a_task_for_which_torch_has_no_memory_is_no_bug(error: RuntimeError) -> None:
+    def worker(_task: Task) -> None:
+        raise error
+
+    assert perform(worker, {}) == {"memory": str(error)}
 
 
 class Narrow:

@@ -11,7 +11,7 @@ from asvit.reference.findings import size_verdict, to_csv
 from asvit.reference.query import make_plan
 from asvit.reference.result import Values
 from asvit.reference.settings import CorrelationQuery
-from asvit.reference.statistics import in_bands
+from asvit.reference.statistics import thirds
 
 
 def findings(**asked):
@@ -53,7 +53,7 @@ def test_tau_within_thirds_is_that_of_the_pairs_inside(found):
     for number in range(SPLITS):
         split = make_split(rows, 12, 0, number)
         agreeing, pairs = 0.0, 0
-        for group in in_bands(params, 3):
+        for group in thirds(params):
             inside = group[split.test]
             x, y = split.mean[inside], rows.accuracies[split.test][inside]
             n = len(x) * (len(x) - 1) / 2

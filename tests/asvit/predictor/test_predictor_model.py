@@ -175,7 +175,8 @@ def test_kinds_mix():
     ("accuracies", "noise", "message"),
     [
         ([50.0] * 24, None, r"accuracies has shape \(24,\) for 25"),
-        ([50.0] * 24 + [101.0], None, "accuracy 101 is not in per cent; use 0 to 100"),
+        ([50.0] * 24 + [101.0], None, "accuracy 101.0 is not in per cent; use 0 to 100"),
+        ([50.0] * 24 + [100.00001], None, r"accuracy 100\.00001 is not in per cent"),
         ([50.0] * 24 + [np.inf], None, "accuracy inf is not in per cent"),
         ([50.0] * 4 + [np.nan] * 21, None, "4 architecture.* at least 5"),
         ([50.0] * 25, [1.0], r"noise has shape \(1,\)"),

@@ -14,7 +14,6 @@ from asvit.reference import load_reference, statistics
 from asvit.reference.statistics import (
     best_count,
     correlate,
-    in_bands,
     kendall,
     oriented,
     pair_counts,
@@ -23,6 +22,7 @@ from asvit.reference.statistics import (
     resampled_kendall,
     resamples,
     taus_within,
+    thirds,
 )
 
 POINTS = ("tau", "difference")
@@ -42,9 +42,7 @@ def measured(draw, *, least=5):
 
 
 def points(values, accuracies, count, better="higher"):
-    found = correlate(
-        values, accuracies, better=better, counts={"params": count}, samples=20, bands=2
-    )
+    found = correlate(values, accuracies, better=better, counts={"params": count}, samples=20)
     return [getattr(found, name) for name in POINTS]
 
 
@@ -222,7 +220,7 @@ def test_columns_that_do_not_fit():
         correlate([1, 2], [1, 2, 3], better="higher")
     with pytest.raises(ValueError, match=r"macs has shape \(1,\), the values \(2,\)"):
         correlate([1, 2], [1, 2], better="higher", counts={"macs": [1]})
-    with pytest.raises(ValueError, match="samples and bands must be at least 1, got 0 and 3"):
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
         correlate([1, 2], [1, 2], better="higher", samples=0)
     with pytest.raises(ValueError, match="better='down' is no direction; use 'higher', 'lower'"):
         correlate([1, 2], [1, 2], better="down")
@@ -245,20 +243,14 @@ def test_parameters_rank_models_of_about_the_same_size_badly():
     assert kendall(params, top1) == pytest.approx(0.28, abs=0.005)
 
 
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(1, 5))
-def test_every_row_is_in_one_band_and_equal_counts_in_the_same(counts, bands):
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
+def test_every_row_is_in_one_third_and_equal_counts_in_the_same(counts):
     count = np.array(counts, dtype=float)
-    found = in_bands(count, bands)
-    assert 1 <= len(found) <= bands
+    found = thirds(count)
+    assert 1 <= len(found) <= 3
     assert (np.sum(found, axis=0) == 1).all()
     for before, after in itertools.pairwise(found):
         assert count[before].max() < count[after].min()
-
-
-def test_rows_without_a_count_are_in_no_band():
-    count = np.array([1, 2, math.nan, 3])
-    assert np.sum(in_bands(count, 3)) == 3
-    assert in_bands(count[2:3], 3) == []
 
 
 @given(st.integers(2, 15), st.integers(0, 2**32 - 1), st.sampled_from([2, 4, 100]))
@@ -301,7 +293,7 @@ def test_two_thousand_resamples_of_two_hundred_rows_are_quick():
     assert time.process_time() - started < 2
 
 
-def test_tau_within_bands_counts_the_pairs_inside_alone():
+def test_tau_within_thirds_counts_the_pairs_inside_alone():
     count = np.repeat([1.0, 2.0, 3.0], 4)
     y = np.arange(12, dtype=float)
     against = -y + 100 * count  # ranks well by size, and in reverse at a given size

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from asvit.core.files import write_text
+from asvit.reference import load_reference
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.runs.algorithms import reference
 from asvit.runs.algorithms.reference import find_devices
@@ -45,6 +46,24 @@ def test_a_run_folder_holds_the_table(tmp_path: Path) -> None:
         row.architecture for row in result.rows
     ]
     assert newest_run("reference", tmp_path) == tmp_path / "run"
+
+
+def test_a_table_of_images_in_a_folder_of_any_name_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "pets\u200e\nof mine"
+    (tmp_path / name).mkdir()
+    images = {"source": f"folder {name}, 9 images", "digest": "f" * 64}
+    monkeypatch.setattr(fakes.FakeTrainer, "provenance", images)
+    result = build(tmp_path / "run", n=12, data=str(tmp_path / name))
+    lines = load_reference(result.table, check=False).provenance
+    assert lines["images"].startswith(r"folder pets\u200e\nof mine, 9 images; 32 px, ")
+    assert r"pets\u200e\nof mine" in lines["source"]
+
+
+@pytest.mark.parametrize(("varied", "words"), [(0.75, ", 75% of them"), (0.125, ", 12.5% of")])
+def test_a_table_says_what_share_of_it_varies(tmp_path: Path, varied: float, words: str) -> None:
+    assert words in build(tmp_path / "run", varied=varied).table.read_text()
 
 
 @pytest.mark.parametrize(("every", "times"), [(60, 1), (0, 13)])
