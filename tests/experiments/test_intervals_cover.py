@@ -128,6 +128,12 @@ def test_words_about_searches_quote_what_the_rows_give() -> None:
         difference(outcomes, [pair], paired=(POLICY, PICKED, BEST))
         for pair in (*pairs, (PICKED, POLICY))
     ]
+    seeds = [
+        [row.accuracy for row in rows] for rows in grouped(outcomes, ["architecture"]).values()
+    ]
+    *_, most, one, other = sorted(max(own) - min(own) for own in seeds)
+    words = f"up to {most:.0f} points, by {one:.0f} and {other:.0f} where trainings fail"
+    assert words in said("evidence_searches")
     for pictures, kind in (
         *(("digits", PREDICTED), ("fractals", PREDICTED)),
         *(("hard-fractals", PREDICTED), ("hard-fractals", SHORTER)),
