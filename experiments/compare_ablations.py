@@ -1,8 +1,8 @@
 """Do the papers' ablations show at toy scale?
 
 Small networks and variants of them that differ in one part are trained on hard fractals as
-``experiments.compare_designs`` trains its networks. Those of a seed see the same batches, so
-variants are compared with the network itself seed by seed.
+``experiments.compare_designs`` trains its networks, for fewer steps. Those of a seed see the same
+batches, so variants are compared with the network itself seed by seed.
 
 Run from a checkout: ``python -m experiments.compare_ablations``. Every training is kept in
 ``ablations.csv``, so a stopped comparison continues when the command is given again; with

@@ -1,8 +1,8 @@
 """Does growth by the measures train to better networks than scaling by a rule?
 
 The published seed, 16 channels wide, is brought to one budget by growth (with and without
-expansions) and by every rule of ``asvit scale --rule``; every network is then trained from scratch
-on hard fractals, as ``experiments.compare_designs`` trains.
+expansions) and by every rule of ``asvit scale --rule``; every network, whose cost is that for 40
+classes, is then trained from scratch on hard fractals, as ``experiments.compare_designs`` trains.
 
 Run from a checkout: ``python -m experiments.compare_rules --budget 1M``. Every training is kept in
 ``rules_1M.csv``, so a stopped comparison continues when the command is given again; with

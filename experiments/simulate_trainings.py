@@ -4,7 +4,8 @@ Run from a checkout: ``python -m experiments.simulate_trainings``. A search may 
 table alone. The accuracy in the table, or its mean over training seeds, is taken as the truth; a
 training shows it with normal noise, as wide as that between the seeds, or half as wide as the
 accuracies are apart where the table has no seeds. The product's own functions choose rows and
-finalists. Searches are paired: those of one seed meet the same first rows and noise.
+finalists. Searches are paired: those of one seed meet the same noise, and all but those of
+``random`` begin with the same rows.
 """
 
 from __future__ import annotations
