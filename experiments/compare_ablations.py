@@ -21,9 +21,10 @@ from experiments.study import (
     grouped,
     in_a_cell,
     kinds_parser,
+    stored_rows,
     train_kinds,
 )
-from experiments.tables import markdown, read_rows
+from experiments.tables import markdown
 from experiments.tasks import fit_fresh, load_task
 from proxies import count
 from proxies.evaluation import seed_for
@@ -66,7 +67,7 @@ def main() -> None:
     """Run the missing trainings, then print the table."""
     options = kinds_parser(__doc__, table=TABLE).parse_args()
     if options.print:
-        rows = read_rows(options.table, Row)
+        rows = stored_rows(options.table, Row)
     else:
         task, parts = load_task("hard-fractals")
         recipe = task.recipe(STEPS)

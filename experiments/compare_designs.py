@@ -41,9 +41,10 @@ from experiments.study import (
     kinds_parser,
     points,
     sized_line,
+    stored_rows,
     train_kinds,
 )
-from experiments.tables import markdown, read_rows
+from experiments.tables import markdown
 from experiments.tasks import TASKS, Task, fit_fresh, limits_of
 from proxies import Cost, count
 from proxies.evaluation import seed_for
@@ -129,7 +130,7 @@ def main() -> None:
     options = _options()
     table = options.table or table_of(options.data)
     if options.print:
-        rows = read_rows(table, Row)
+        rows = stored_rows(table, Row)
     else:
         folder = options.out / options.data
         kinds = _kinds_of(options, folder)

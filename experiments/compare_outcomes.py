@@ -36,9 +36,10 @@ from experiments.study import (
     architectures,
     differences,
     kinds_parser,
+    stored_rows,
     train_kinds,
 )
-from experiments.tables import markdown, read_rows
+from experiments.tables import markdown
 from experiments.tasks import RECIPE
 from proxies import measure
 from scaling.growth import DEFAULT_MEASURES
@@ -55,7 +56,7 @@ def main() -> None:
     """Run the missing searches and trainings, then print the tables."""
     options = _options()
     if options.print:
-        rows = read_rows(options.table, Row)
+        rows = stored_rows(options.table, Row)
     else:
         rows = train_kinds(options.table, options.trainings, _kinds_of(options), trainer())
     print(tables(rows))

@@ -28,9 +28,10 @@ from experiments.study import (
     differences,
     kinds_parser,
     sized_line,
+    stored_rows,
     train_kinds,
 )
-from experiments.tables import markdown, read_rows
+from experiments.tables import markdown
 from experiments.tasks import TASKS
 from scaling.rules import RULES
 
@@ -45,7 +46,7 @@ def main() -> None:
     options = _options()
     table = options.table or table_of(options.budget)
     if options.print:
-        rows = read_rows(table, Row)
+        rows = stored_rows(table, Row)
     else:
         train = compare_designs.trainer(TASKS["hard-fractals"], options.out / "images")
         rows = train_kinds(table, options.trainings, _kinds_of(options), train)

@@ -20,6 +20,7 @@ from asvit.runs import lifecycle
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.settings import SupernetSettings
 from experiments import (
+    compare_ablations,
     compare_designs,
     compare_growths,
     compare_outcomes,
@@ -148,6 +149,15 @@ def test_finalists_are_measured_once_more(monkeypatch: pytest.MonkeyPatch, scrip
     ):
         assert text.startswith(f"| 0 | {kind} | `")
     assert all(float(value) > 0 for line in printed[-3:] for value in line[:-2].split(" | ")[3:])
+
+
+@pytest.mark.parametrize(
+    "module",
+    [compare_ablations, compare_designs, compare_growths, compare_outcomes, compare_rules],
+)
+def test_a_table_without_rows_is_not_printed(script: Script, module: Any) -> None:
+    with pytest.raises(SystemExit, match=r"other\.csv has no rows; without --print they are comp"):
+        script(module.main, "--print --table other.csv")
 
 
 def rows_of(kind: str, *accuracies: tuple[float, ...], text: str = "") -> list[TrainedRow]:
