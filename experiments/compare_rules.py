@@ -32,7 +32,6 @@ from experiments.study import (
     train_kinds,
 )
 from experiments.tables import markdown
-from experiments.tasks import TASKS
 from scaling.rules import RULES
 
 #: Kind -> how it is scaled; growth has a seed.
@@ -48,7 +47,7 @@ def main() -> None:
     if options.print:
         rows = stored_rows(table, Row)
     else:
-        train = compare_designs.trainer(TASKS["hard-fractals"], options.out / "images")
+        train = compare_designs.trainer("hard-fractals")
         rows = train_kinds(table, options.trainings, _kinds_of(options), train)
     print(tables(rows))
 

@@ -27,9 +27,8 @@ from asvit.reference.trainer import Trainer
 from experiments import compare_designs, study
 from experiments.study import RANDOM, Case, Study, architectures, cases
 from experiments.tables import markdown, read_rows
-from experiments.tasks import RECIPE, TASKS
+from experiments.tasks import PICTURES, RECIPE, load_task
 
-OUT = Path("runs/compare-designs")
 TABLE = Path(__file__).with_name("fidelity.csv")
 HALF = replace(RECIPE, train_images=4_000, test_images=4_000, init="xavier")  # of 8,000
 MOST = replace(HALF, train_images=7_000, test_images=1_000)
@@ -109,8 +108,9 @@ def train(data: str, fidelity: str, architecture: str, training: int) -> Case:
 
 @cache
 def _trainer(data: str, fidelity: str) -> Trainer:
-    TASKS[data].load(OUT / data)  # writes the pictures
-    return Trainer(replace(FIDELITIES[fidelity].recipe, data=str(OUT / data / "train")), "cpu")
+    load_task(data)  # writes the pictures
+    recipe = replace(FIDELITIES[fidelity].recipe, data=str(PICTURES / data / "train"))
+    return Trainer(recipe, "cpu")
 
 
 def _long(data: str) -> Mapping[str, float]:
