@@ -75,7 +75,7 @@ def _text(network: str, width: int) -> str:
 def recipe_for(pictures: str, task: Task) -> Recipe:
     """How networks are trained on a set of pictures."""
     steps, augmentation = SETS[pictures]
-    return task.recipe(steps, task.batch_size, **augmentation)
+    return task.recipe(steps, **augmentation)
 
 
 def train(pictures: str, network: str, seed: int) -> Mapping[str, object]:
