@@ -203,13 +203,10 @@ def _every(count: int) -> Pairs:
     return ~np.eye(count, dtype=np.bool_)
 
 
-def accuracies(rows: Sequence[Row], group: str, seed: int | None = None) -> NDArray[np.float64]:
-    """Accuracy of each network of a group, with a seed or on average; NaN without any."""
-    known: list[list[float]] = [[] for _ in range(_GROUPS[group])]
-    for row in rows:
-        if row.group == group and seed in (None, row.seed):
-            known[row.number].append(row.accuracy)
-    return np.array([np.mean(own) if own else math.nan for own in known])
+def accuracies(rows: Sequence[Row], group: str, seed: int) -> NDArray[np.float64]:
+    """Accuracy of each network of a group, trained with a seed; NaN where it is not known."""
+    known = {row.number: row.accuracy for row in rows if (row.group, row.seed) == (group, seed)}
+    return np.array([known.get(number, math.nan) for number in range(_GROUPS[group])])
 
 
 def between_seeds(rows: Sequence[Row]) -> str:
