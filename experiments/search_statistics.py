@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from asvit.core.run_files import RESULT
 from asvit.search.result import SearchResult
 from asvit.spaces import load_space
 from experiments.compare_outcomes import PICKED, POLICY, TABLE
@@ -26,7 +25,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path, help="run folders of searches")
     options = parser.parse_args()
     if options.folders:
-        found = [SearchResult.read(folder / RESULT) for folder in options.folders]
+        found = [SearchResult.read(folder) for folder in options.folders]
         kinds = {"handed on": [one.seed_architecture for one in found]}
     else:
         rows = read_rows(TABLE, Row)

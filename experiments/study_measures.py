@@ -28,6 +28,7 @@ from asvit.reference.scores import ScoreJournal
 from asvit.reference.statistics import correlate
 from experiments.ranking import difference_cell, ranked, ranking_parser, tau_cell
 from experiments.tables import markdown
+from experiments.tau_table import MAIN
 from proxies import Inputs, Proxy, length_distortion
 from proxies.features import Feature, Norms
 from proxies.registry import PROXIES, register
@@ -36,14 +37,7 @@ EXPANSION = "length_distortion"
 KERNEL = "ntk_condition_number"
 GRAM = "feature_condition_number"
 COUNTS = ("params", "macs")
-SUMS = (
-    f"{EXPANSION}+{KERNEL}",
-    f"{EXPANSION}+{GRAM}",
-    f"params+{EXPANSION}",
-    f"params+{GRAM}",
-    f"macs+{GRAM}",
-    f"params+{EXPANSION}+{GRAM}",
-)
+SUMS = tuple(name for name in MAIN if "+" in name)
 
 
 def _expansion(model: nn.Module, inputs: Inputs, *, norms: Norms, feature: Feature) -> float:
