@@ -9,7 +9,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
-from run_script import Script, read_rows
+from run_script import Script, read_rows, table_cells
 from scipy import stats
 
 import asvit
@@ -274,29 +274,24 @@ def _table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("tiny.csv").write_text(ROWS, encoding="utf-8")
 
 
-def cells(printed: str) -> list[list[str]]:
-    lines = [line for line in printed.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
 @pytest.mark.usefixtures("_table")
 def test_the_table_has_every_measure_and_target(script: Script) -> None:
     line = "--reference tiny.csv --preset quick --proxy naswot,params+naswot"
     first = script(tau_table.main, line)
-    lines = cells(first)
+    lines = table_cells(first)
     assert lines[0] == ["measure", "first", "second"]
     names = [line[0] for line in lines[2:]]
     assert set(names[:5]) == {"params", "macs", "depth", "width", "expansions"}
     assert set(names[5:]) == {"naswot", "params + naswot"}
     assert {line[0]: line[1] for line in lines[2:]}["depth"] == "-"  # the same for all
     assert "6 rows; best counts: " in first
-    assert cells(script(tau_table.main, line)) == lines  # measures nothing
+    assert table_cells(script(tau_table.main, line)) == lines  # measures nothing
 
 
 @pytest.mark.nightly
 @pytest.mark.usefixtures("_table")
 def test_a_study_has_a_row_for_every_variant(script: Script) -> None:
-    lines = cells(script(study_measures.main, "--reference tiny.csv --repeats 1"))
+    lines = table_cells(script(study_measures.main, "--reference tiny.csv --repeats 1"))
     assert lines[0] == ["", "τ, first", "minus best count, first"]  # from scratch only
     labels = [line[0] for line in lines[2:]]
     assert len(labels) == len(set(labels))

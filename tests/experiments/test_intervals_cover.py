@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from run_script import Script
+from run_script import Script, table_cells
 
 from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
@@ -191,10 +191,7 @@ def test_words_about_designs_quote_what_the_rows_give() -> None:
         ("design", "shiftvit", "all"),
         *(("design of transformers", "shiftvit", pictures) for pictures in ("textures", "all")),
     ):
-        header, _, *lines = (
-            [cell.strip() for cell in line.strip("|").split("|")]
-            for line in study_designs.ahead(design=design).splitlines()
-        )
+        header, _, *lines = table_cells(study_designs.ahead(design=design))
         (cells,) = (
             dict(zip(header[1:], own, strict=True)) for name, *own in lines if name == other
         )
@@ -210,8 +207,7 @@ def test_words_about_predictors_quote_what_leads_and_trails_measures() -> None:
 
 def test_words_about_mended_networks_follow_from_the_rows() -> None:
     table = study_mended.ranks(study_mended.STUDY.rows(), study_mended.MEASURED.rows())
-    lines = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
-    cells = {name: own for name, *own in lines}
+    cells = {name: own for name, *own in table_cells(table)[2:]}
     for own in cells.values():
         for cell in own[1:]:
             low, high = re.findall(r"[−\d.]+", cell.partition("(")[2])[:2]
@@ -223,8 +219,7 @@ def test_words_about_mended_networks_follow_from_the_rows() -> None:
 
 
 def test_words_about_kernels_follow_from_the_rows() -> None:
-    lines = [line.strip("| ").split(" | ") for line in study_kernels.table().splitlines()[2:]]
-    cells = {name: own for name, *own in lines}
+    cells = {name: own for name, *own in table_cells(study_kernels.table())}
     page = said("evidence_measures")
     for name in ("gram_behind", "kernel_behind", "kappa"):
         assert cells[study_kernels.MEASURES[name]][1].replace("-", "−") in page
