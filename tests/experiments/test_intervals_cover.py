@@ -216,6 +216,10 @@ def test_words_about_mended_networks_follow_from_the_rows() -> None:
     for name in ("synflow", "zico", "snip"):
         assert all(cell in page for cell in cells[name][:2])
     assert cells["length_distortion"][1] in page
+    for place, words in ((3, "pairs of two families (τ {} to {})"), (2, "of one ({} to {})")):
+        taus = [own[place].partition(" ")[0] for own in cells.values()]
+        taus.sort(key=lambda tau: float(tau.replace("−", "-")))
+        assert words.format(taus[0], taus[-1]) in page
 
 
 def test_words_about_kernels_follow_from_the_rows() -> None:
