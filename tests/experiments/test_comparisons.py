@@ -15,7 +15,6 @@ from scipy import stats
 import asvit
 from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
-from asvit.reference.result import Values
 from asvit.runs import lifecycle
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.settings import SupernetSettings
@@ -296,28 +295,9 @@ def test_a_study_has_a_row_for_every_variant(script: Script) -> None:
     labels = [line[0] for line in lines[2:]]
     assert len(labels) == len(set(labels))
     assert {variant.label for variant in study_measures.VARIANTS} < set(labels)
-    for label in ("parameters", "L^E, all tokens", "κ, mean of logarithms", "L^E, radius 1"):
+    for label in ("parameters", "L^E, all tokens", "L^E, radius 1"):
         assert label in labels
     assert study_measures.TOKENS.name not in PROXIES  # nothing is left behind
-
-
-def test_means_of_logarithms_are_compared_with_every_count(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    texts, numbers = tuple("abcdef"), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
-    scores = {
-        text: {"κ": SimpleNamespace(valid=True, values=(number, number))}
-        for text, number in zip(texts, numbers, strict=True)
-    }
-    monkeypatch.setattr(study_measures, "ScoreJournal", lambda _: SimpleNamespace(scores=scores))
-    flat = dict.fromkeys(("params", "macs", "depth", "expansions"), (1.0,) * 6)
-    values = Values(texts, (), {"accuracy": numbers}, {**flat, "width": numbers})
-    base: Any = SimpleNamespace(
-        folder=Path(), targets=[SimpleNamespace(name="accuracy")], values=values
-    )
-    correlation = study_measures._of_logarithms(base, "κ", seed=0)["accuracy"]
-    assert correlation.rival == "width"
-    assert (correlation.tau, correlation.difference) == pytest.approx((-1, -2))
 
 
 PIT = SOURCES[0]
