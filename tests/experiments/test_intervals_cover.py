@@ -227,6 +227,12 @@ def test_words_about_kernels_follow_from_the_rows() -> None:
     page = said("evidence_measures")
     for name in ("gram_behind", "kernel_behind", "kappa"):
         assert cells[study_kernels.MEASURES[name]][1].replace("-", "−") in page
+    before, kappa = (
+        [float(cell.partition(" ")[0]) for cell in cells[study_kernels.MEASURES[name]]]
+        for name in ("kernel_before", "kappa")
+    )
+    apart = max(abs(one - other) for one, other in zip(before, kappa, strict=True))
+    assert f"differ from κ_Θ by {apart:.2f} at most" in page
 
 
 def test_words_about_seeds_of_one_size_follow_from_the_table() -> None:
