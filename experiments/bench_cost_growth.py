@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import linear_regression
 
 import torch
 from matplotlib.figure import Figure
@@ -140,9 +141,7 @@ def growth(rows: Sequence[Row], column: str) -> float:
     """
     x = [math.log(row.value) for row in rows]
     y = [math.log(getattr(row, column)) for row in rows]
-    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
-    covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
-    return covariance / sum((a - mean_x) ** 2 for a in x)
+    return linear_regression(x, y).slope
 
 
 def table(rows: Sequence[Row]) -> str:

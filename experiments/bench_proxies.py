@@ -100,9 +100,6 @@ def _summary(rows: Sequence[Row]) -> None:
         f"\nmean of ratios over {len(rows)} topologies: L^E {statistics.fmean(expansion):.2f}x, "
         f"NTK {statistics.fmean(kernel):.2f}x a fused no-grad forward of the same images"
     )
-    total = sum(row.expansion for row in rows) / sum(row.forward_circle for row in rows)
-    total_kernel = sum(row.ntk for row in rows) / sum(row.forward_images for row in rows)
-    print(f"ratio of total times: L^E {total:.2f}x, NTK {total_kernel:.2f}x")
     mean = statistics.fmean(row.expansion + row.ntk for row in rows)
     print(f"both measures of one network: {mean:.2f} s on average")
 

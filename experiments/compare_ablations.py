@@ -1,8 +1,8 @@
 """Do the papers' ablations show at toy scale?
 
 Small networks and variants of them that differ in one part are trained on hard fractals as
-``experiments.compare_designs`` trains its networks. Those of a seed see the same batches, so
-variants are compared with the network itself seed by seed.
+``experiments.compare_designs`` trains its networks, for fewer steps. Those of a seed see the same
+batches, so variants are compared with the network itself seed by seed.
 
 Run from a checkout: ``python -m experiments.compare_ablations``. Every training is kept in
 ``ablations.csv``, so a stopped comparison continues when the command is given again; with
@@ -21,9 +21,10 @@ from experiments.study import (
     grouped,
     in_a_cell,
     kinds_parser,
+    stored_rows,
     train_kinds,
 )
-from experiments.tables import markdown, read_rows
+from experiments.tables import markdown
 from experiments.tasks import fit_fresh, load_task
 from proxies import count
 from proxies.evaluation import seed_for
@@ -66,7 +67,7 @@ def main() -> None:
     """Run the missing trainings, then print the table."""
     options = kinds_parser(__doc__, table=TABLE).parse_args()
     if options.print:
-        rows = read_rows(options.table, Row)
+        rows = stored_rows(options.table, Row)
     else:
         task, parts = load_task("hard-fractals")
         recipe = task.recipe(STEPS)

@@ -41,10 +41,11 @@ from experiments.study import (
     kinds_parser,
     points,
     sized_line,
+    stored_rows,
     train_kinds,
 )
-from experiments.tables import markdown, read_rows
-from experiments.tasks import TASKS, Task, fit_fresh, limits_of
+from experiments.tables import markdown
+from experiments.tasks import PICTURES, fit_fresh, limits_of, load_task
 from proxies import Cost, count
 from proxies.evaluation import seed_for
 from proxies.messages import unknown
@@ -129,14 +130,13 @@ def main() -> None:
     options = _options()
     table = options.table or table_of(options.data)
     if options.print:
-        rows = read_rows(table, Row)
+        rows = stored_rows(table, Row)
     else:
-        folder = options.out / options.data
-        kinds = _kinds_of(options, folder)
+        kinds = _kinds_of(options)
         for kind in options.kinds or ():
             if kind not in kinds:
                 raise SystemExit(unknown("kind", kind, kinds))
-        train = trainer(TASKS[options.data], folder)
+        train = trainer(options.data)
         rows = train_kinds(table, options.trainings, kinds, train, only=options.kinds)
     print(tables(rows))
 
@@ -156,9 +156,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def trainer(task: Task, folder: Path) -> Callable[[str, int], float]:
-    """What trains an architecture with a seed, on the pictures of a task in ``folder``."""
-    parts, recipe = task.load(folder), task.recipe(STEPS)
+def trainer(pictures: str) -> Callable[[str, int], float]:
+    """What trains an architecture with a seed, on the pictures of a task."""
+    task, parts = load_task(pictures)
+    recipe = task.recipe(STEPS)
 
     def train(text: str, training: int) -> float:
         network = partial(_network, text, parts.classes)
@@ -174,17 +175,17 @@ def _network(text: str, classes: int) -> nn.Module:
     return BY_HAND[text](classes)
 
 
-def _kinds_of(options: argparse.Namespace, folder: Path) -> Kinds:
+def _kinds_of(options: argparse.Namespace) -> Kinds:
     space, rng = load_space("asvit"), np.random.default_rng(2)
     draws = [str(space.sample(rng)) for _ in range(options.random)]
 
     def search(kind: str, controller: str, settings: Mapping[str, Any], seed: int) -> str:
         result = asvit.run_search(
             controller=controller,
-            data=str(folder / "train"),
+            data=str(PICTURES / options.data / "train"),
             image_size=SIDE,
             seed=seed,
-            out=folder / f"{kind.replace(' ', '-')}-seed{seed}",
+            out=options.out / options.data / f"{kind.replace(' ', '-')}-seed{seed}",
             workers=Workers(jobs=options.jobs),
             **settings,
         )

@@ -28,6 +28,7 @@ from experiments.study import (
     differences,
     kinds_parser,
     sized_line,
+    stored_rows,
     train_kinds,
 )
 from experiments.tables import markdown, read_rows
@@ -45,7 +46,7 @@ def main() -> None:
     """Run the missing growths and trainings, then print the tables."""
     options = _options()
     if options.print:
-        rows = read_rows(options.table, Row)
+        rows = stored_rows(options.table, Row)
     else:
         train = compare_outcomes.trainer()
         rows = train_kinds(options.table, options.trainings, _kinds_of(options), train)

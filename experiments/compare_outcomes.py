@@ -20,7 +20,6 @@ import numpy as np
 
 import asvit
 from asvit.executors import Workers
-from asvit.reference import load_reference
 from asvit.reference.build import Training
 from asvit.reference.trainer import Trainer
 from asvit.runs.measurement_pool import EvalContext
@@ -36,9 +35,10 @@ from experiments.study import (
     architectures,
     differences,
     kinds_parser,
+    stored_rows,
     train_kinds,
 )
-from experiments.tables import markdown, read_rows
+from experiments.tables import markdown
 from experiments.tasks import RECIPE
 from proxies import measure
 from scaling.growth import DEFAULT_MEASURES
@@ -55,7 +55,7 @@ def main() -> None:
     """Run the missing searches and trainings, then print the tables."""
     options = _options()
     if options.print:
-        rows = read_rows(options.table, Row)
+        rows = stored_rows(options.table, Row)
     else:
         rows = train_kinds(options.table, options.trainings, _kinds_of(options), trainer())
     print(tables(rows))
@@ -155,16 +155,13 @@ def tables(rows: Sequence[Row]) -> str:
 
 
 def _each(rows: Sequence[Row]) -> str:
-    table = load_reference("asvit-fractal")
-    known = table.accuracies["accuracy"]
-    lines = []
-    for kind in KINDS:
-        for search, text, values in architectures(rows, kind):
-            below = sum(value < statistics.fmean(values) for value in known)
-            lines.append((kind, search, f"`{text}`", *accuracy_cells(values), below))
+    lines = [
+        (kind, search, f"`{text}`", *accuracy_cells(values))
+        for kind in KINDS
+        for search, text, values in architectures(rows, kind)
+    ]
     columns = dict.fromkeys(("architecture", "seed", "text", "accuracies"), "l")
-    columns |= {"mean": "r", f"of {len(known)} in the table, better than": "r"}
-    return markdown(columns, lines)
+    return markdown({**columns, "mean": "r"}, lines)
 
 
 def _kinds(rows: Sequence[Row]) -> str:

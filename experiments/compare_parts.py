@@ -85,7 +85,7 @@ def train(pictures: str, parts: str, topology: int) -> Mapping[str, object]:
     wanted = replace(topologies()[topology], parts=PARTS[parts])
     limits = limits_of("asvit-parts", task.side, images.classes, max_macs=most)
     chosen = limits.network(wanted)
-    recipe = task.recipe(steps, task.batch_size, **augmentation)
+    recipe = task.recipe(steps, **augmentation)
     fresh = partial(AsViT, chosen, img_size=task.side, num_classes=images.classes)
     accuracy = fit_fresh(fresh, images, recipe, seed=topology, by_width=False)
     return {"architecture": str(chosen), "accuracy": accuracy}

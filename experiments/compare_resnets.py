@@ -1,7 +1,7 @@
 """What pays in a residual network: its activation, and the width of its stem.
 
-timm's ResNet-10-T, the network that designs end in, each variant as wide as a limit of
-multiply-adds allows. Differences are paired by seed.
+timm's ResNet-10-T and variants of it, each as wide as a limit of multiply-adds allows. Differences
+are paired by seed.
 
 Run from a checkout: ``python -m experiments.compare_resnets --jobs 2``.
 """
@@ -75,7 +75,7 @@ def _text(network: str, width: int) -> str:
 def recipe_for(pictures: str, task: Task) -> Recipe:
     """How networks are trained on a set of pictures."""
     steps, augmentation = SETS[pictures]
-    return task.recipe(steps, task.batch_size, **augmentation)
+    return task.recipe(steps, **augmentation)
 
 
 def train(pictures: str, network: str, seed: int) -> Mapping[str, object]:

@@ -1,8 +1,8 @@
 """Does growth by the measures train to better networks than scaling by a rule?
 
 The published seed, 16 channels wide, is brought to one budget by growth (with and without
-expansions) and by every rule of ``asvit scale --rule``; every network is then trained from scratch
-on hard fractals, as ``experiments.compare_designs`` trains.
+expansions) and by every rule of ``asvit scale --rule``; every network, whose cost is that for 40
+classes, is then trained from scratch on hard fractals, as ``experiments.compare_designs`` trains.
 
 Run from a checkout: ``python -m experiments.compare_rules --budget 1M``. Every training is kept in
 ``rules_1M.csv``, so a stopped comparison continues when the command is given again; with
@@ -28,10 +28,10 @@ from experiments.study import (
     differences,
     kinds_parser,
     sized_line,
+    stored_rows,
     train_kinds,
 )
-from experiments.tables import markdown, read_rows
-from experiments.tasks import TASKS
+from experiments.tables import markdown
 from scaling.rules import RULES
 
 #: Kind -> how it is scaled; growth has a seed.
@@ -45,9 +45,9 @@ def main() -> None:
     options = _options()
     table = options.table or table_of(options.budget)
     if options.print:
-        rows = read_rows(table, Row)
+        rows = stored_rows(table, Row)
     else:
-        train = compare_designs.trainer(TASKS["hard-fractals"], options.out / "images")
+        train = compare_designs.trainer("hard-fractals")
         rows = train_kinds(table, options.trainings, _kinds_of(options), train)
     print(tables(rows))
 

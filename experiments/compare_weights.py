@@ -1,9 +1,9 @@
 """Which initial weights narrow networks learn with: their authors', or ones drawn by width.
 
-Networks as one would make them by hand, as wide as a limit of multiply-adds allows. Linear layers
-alone by width is what trainings of searches and designs did at first; small convolutions as well
-is what they do. Blocks of a ShiftViT that add nothing at first, as their last layers are 0, are
-tried beside (after arXiv 1901.09321). Differences are paired by seed.
+Networks of the published numbers of blocks, as wide as a limit of multiply-adds allows. Linear
+layers alone by width is what trainings of searches and designs did at first; small convolutions as
+well is what they do. Blocks of a ShiftViT that add nothing at first, as their last layers are 0,
+are tried beside (after arXiv 1901.09321). Differences are paired by seed.
 
 Run from a checkout: ``python -m experiments.compare_weights --jobs 2``.
 """

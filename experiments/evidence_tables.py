@@ -2,7 +2,8 @@
 
 Run from a checkout: ``python -m experiments.evidence_tables``. A table stands below a line
 ``<!-- table NAME -->``, indented as that line is. The rows are CSV files beside this script; the
-scripts of the studies compute what they lack. The table of a study with missing rows stays.
+scripts of the studies compute what they lack. A table that needs all rows of its study stays where
+some are missing; others have what there is.
 """
 
 from __future__ import annotations

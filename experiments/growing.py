@@ -98,7 +98,7 @@ def growth_setup(settings: ScaleSettings, folder: Path) -> GrowthSetup:
 
 
 def at_own_size(side: int, classes: int) -> Mapping[str, Any]:
-    """Settings of the growth of small networks, measured and counted as they are trained."""
+    """Settings of the growth of small networks, measured and counted at their own size."""
     sizes = {"image_size": side, "count_size": side, "classes": classes}
     return {"preset": "quick", **sizes, "ratio": 1}
 

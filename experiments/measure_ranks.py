@@ -90,7 +90,8 @@ def _cell(rank: Rank | None) -> str:
     if rank is None or math.isnan(rank.tau):
         return "-"
     failed = f", {rank.failed} failed" if rank.failed else ""
-    return f"{_tau(rank.tau, bold=bool(rank.beats))} ({rank.low:.2f} to {rank.high:.2f}{failed})"
+    interval = f"({rank.low:.2f} to {rank.high:.2f}{failed})".replace("-", "−")
+    return f"{_tau(rank.tau, bold=bool(rank.beats))} {interval}"
 
 
 def short() -> str:

@@ -39,7 +39,8 @@ _ABLATIONS = """
 ## Ablations, trained small
 
 Fractals of 100 classes at 32 px, {steps:,} steps, {seeds} seeds, paired: trainings of a seed see
-the same batches. Intervals that include zero say nothing.
+the same batches. Intervals that include zero say nothing. The ShiftViTs have [too small
+weights](evidence_designs.md#initial-weights) between stages.
 
 {table}
 """

@@ -1,18 +1,15 @@
 """What several searches have in common: the mean of every choice over what they ended in.
 
-Run from a checkout: ``python -m experiments.search_statistics`` for the five searches of
-``experiments.compare_outcomes``, or with the folders of finished searches.
+Run from a checkout: ``python -m experiments.search_statistics``. The searches are the five of
+``experiments.compare_outcomes``.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asvit.core.run_files import RESULT
-from asvit.search.result import SearchResult
 from asvit.spaces import load_space
 from experiments.compare_outcomes import PICKED, POLICY, TABLE
 from experiments.growing import SEED
@@ -22,17 +19,9 @@ from experiments.tables import markdown, read_rows
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="*", type=Path, help="run folders of searches")
-    options = parser.parse_args()
-    if options.folders:
-        found = [SearchResult.read(folder / RESULT) for folder in options.folders]
-        kinds = {"handed on": [one.seed_architecture for one in found]}
-    else:
-        rows = read_rows(TABLE, Row)
-        kinds = {
-            kind: [text for _, text, _ in architectures(rows, kind)] for kind in (POLICY, PICKED)
-        }
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    rows = read_rows(TABLE, Row)
+    kinds = {kind: [text for _, text, _ in architectures(rows, kind)] for kind in (POLICY, PICKED)}
     print(table(kinds))
 
 
@@ -51,10 +40,8 @@ def table(kinds: Mapping[str, Sequence[str]]) -> str:
     lines: list[tuple[object, ...]] = []
     for kind, texts in kinds.items():
         values = np.array([choices(text) for text in texts], dtype=float)
-        apart = values.std(axis=0, ddof=1) if len(texts) > 1 else np.zeros(len(names))
-        cells = (
-            f"{mean:.1f} ± {std:.1f}" for mean, std in zip(values.mean(axis=0), apart, strict=True)
-        )
+        means, apart = values.mean(axis=0), values.std(axis=0, ddof=1)
+        cells = (f"{mean:.1f} ± {std:.1f}" for mean, std in zip(means, apart, strict=True))
         lines.append((f"{kind} ({len(texts)})", *cells))
     lines.append(("the paper's seed", *choices(SEED)))
     return markdown({"architectures": "l", **dict.fromkeys(names, "r")}, lines)

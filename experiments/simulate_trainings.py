@@ -1,10 +1,10 @@
-"""Compares rules that spend trainings, on tables of networks that were trained before.
+"""Searches by a predictor beside random ones, on tables of networks that were trained before.
 
 Run from a checkout: ``python -m experiments.simulate_trainings``. A search may train the rows of a
 table alone. The accuracy in the table, or its mean over training seeds, is taken as the truth; a
 training shows it with normal noise, as wide as that between the seeds, or half as wide as the
 accuracies are apart where the table has no seeds. The product's own functions choose rows and
-finalists. Searches are paired: those of one seed meet the same first rows and noise.
+finalists. Searches are paired: those of one seed meet the same noise.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.intervals import contrast
 from asvit.search import TrainingSearchSettings
-from asvit.search.acquisition import Acquisition, Fitted, farthest
+from asvit.search.acquisition import Acquisition, farthest
 from asvit.search.settings import FINALISTS
 from asvit.search.trained import Trained, finalists_of
 from experiments.tables import markdown
@@ -35,7 +35,6 @@ from proxies import Cost
 Array = NDArray[np.float64]
 
 BATCH = 4  # trainings chosen together
-NEVER = 10**6
 NOISE = 0.5  # that is added to accuracies, over their standard deviation
 SPREAD = 20  # rows of which one is farthest from those before
 TABLES = (
@@ -47,31 +46,8 @@ TABLES = (
 )
 
 
-class Improvement(Acquisition):
-    """Takes the largest expected improvement over the best prediction among those trained.
-
-    References:
-        Jones et al. 1998, "Efficient global optimization of expensive black-box functions".
-    """
-
-    def best(self, fitted: Fitted, fresh: Sequence[str], trained: Sequence[str]) -> str:
-        """See the base."""
-        (mean, std), top = fitted.predict(fresh), fitted.predict(trained)[0].max()
-        above = (mean - top) / np.maximum(std, 1e-12)
-        gain = (mean - top) * stats.norm.cdf(above) + std * stats.norm.pdf(above)
-        return fresh[int(gain.argmax())]
-
-
 #: Name of a rule -> the rule; None trains random rows once each and takes the best.
-RULES: Mapping[str, Acquisition | None] = {
-    "random": None,
-    "product": Acquisition(),
-    "10 first": Acquisition(first=10),
-    "never again": Acquisition(again=NEVER),
-    "10 first, never again": Acquisition(first=10, again=NEVER),
-    "prediction": Acquisition(bound=0.0),
-    "improvement": Improvement(again=NEVER),
-}
+RULES: Mapping[str, Acquisition | None] = {"random": None, "product": Acquisition()}
 
 
 @dataclass(frozen=True)
@@ -246,16 +222,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--searches", type=int, default=100, help="of each rule")
     parser.add_argument("--trainings", type=int, default=24)
     parser.add_argument("--table", action="append", help="name, or name:target")
-    parser.add_argument("--rule", action="append", choices=RULES, help="beside random")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     asked = parser.parse_args(arguments)
-    rules = dict.fromkeys(["random", *(asked.rule or RULES)])
     for named in asked.table or TABLES:
-        name, _, target = named.partition(":")
-        rows = Rows(load_reference(name), target)
+        table_name, _, target = named.partition(":")
+        rows = Rows(load_reference(table_name), target)
         found = {
-            rule: simulate_all(rows, RULES[rule], asked.trainings, asked.searches, asked.jobs)
-            for rule in rules
+            name: simulate_all(rows, rule, asked.trainings, asked.searches, asked.jobs)
+            for name, rule in RULES.items()
         }
         print(f"\n{named}: {asked.searches} searches of {asked.trainings} trainings, per cent")
         print(table(found, float(np.mean(rows.truth))), flush=True)

@@ -142,9 +142,7 @@ class Study(Generic[R]):
         alone = options.only or options.table != self.table
         self.table = options.table  # that of the tables that are printed next, too
         if options.print:
-            if not (rows := self.rows()):
-                raise SystemExit(f"{self.table} has no rows; without --print they are computed")
-            return rows
+            return stored_rows(self.table, self.row)
         rows = self.run(options.jobs, chosen)
         for other in () if alone else others:
             other.run(options.jobs)
@@ -179,6 +177,13 @@ def add_table_options(parser: argparse.ArgumentParser, table: Path | None) -> No
     """The options of every command with stored rows."""
     parser.add_argument("--print", action="store_true", help="only print what the table has")
     parser.add_argument("--table", type=Path, default=table, help="CSV file")
+
+
+def stored_rows(table: Path, row: type[R]) -> list[R]:
+    """The rows that a command with ``--print`` prints."""
+    if not (rows := read_rows(table, row)):
+        raise SystemExit(f"{table} has no rows; without --print they are computed")
+    return rows
 
 
 def _is_of(case: Case, condition: str) -> bool:

@@ -1,7 +1,7 @@
 """Uneven classes: is it better to weigh them in the loss, to sample them alike, or to do neither?
 
-Two networks made by hand are trained on pictures of which the largest class has ten times as many
-as the smallest, and tested on as many of each. Balanced accuracy is the mean over classes;
+A ResNet made by hand and a ShiftViT of the published blocks are trained on pictures of which the
+largest class has ten times as many as the smallest. Balanced accuracy is the mean over classes;
 ``as_trained`` weighs classes as they were trained on. Seeds pair trainings.
 
 Run from a checkout: ``python -m experiments.study_balance``.

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import asvit
 from asvit.reference import load_reference
 from asvit.reference.statistics import correlate
+from experiments.ranking import tau_cell
 from experiments.study import Case, Study, cases, grouped
 from experiments.tables import markdown
 from proxies import ntk_condition_number, seed_for
@@ -122,14 +123,8 @@ def table() -> str:
             accuracies = [truth[text] for text in by_text]
             for name, line in lines.items():
                 values = [np.mean([vars(row)[name] for row in own]) for own in by_text.values()]
-                tau, (low, high) = _tau(values, accuracies)
-                line.append(f"{tau:.3f} ({low:.2f} to {high:.2f})")
+                line.append(tau_cell(correlate(values, accuracies, better="lower")))
     return markdown(columns, list(lines.values()))
-
-
-def _tau(values: list[np.floating], accuracies: list[float]) -> tuple[float, tuple[float, float]]:
-    result = correlate([*map(float, values)], accuracies, better="lower")
-    return result.tau, result.tau_interval
 
 
 if __name__ == "__main__":

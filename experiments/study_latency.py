@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import asvit
-from asvit.reference.statistics import correlate
+from asvit.reference.statistics import kendall
 from experiments.study import Case, Study, cases
 from experiments.tables import markdown
 
@@ -65,7 +65,7 @@ def table() -> str:
         times, again = (np.array([vars(row)[unit] for row in rows]) for rows in (first, second))
         apart = abs(times / again - 1)
         others = (again, *(np.array([vars(row)[n] for row in first]) for n in ("macs", "params")))
-        taus = [f"{correlate(times, other, better='higher').tau:.3f}" for other in others]
+        taus = [f"{kendall(times, other):.3f}" for other in others]
         lines.append((unit, f"{np.median(apart):.1%}", f"{max(apart):.1%}", *taus))
     columns = ["apart in the median", "at most", "τ, again", "multiply-adds", "parameters"]
     return markdown({"latency in": "l", **dict.fromkeys(columns, "r")}, lines)

@@ -1,12 +1,12 @@
-"""Which variants of the measures rank trained networks best, and do sums of ranks help?
+"""Which variants of the measures rank trained networks best?
 
 Run from a checkout: ``python -m experiments.study_measures --reference vitbench101-pit``. A
 stopped study continues when the command is given again; the same command gives the same digits.
 
 Every variant changes one setting of the default: the circle's radius, its number of points, norms
-kept, all tokens instead of the pooled feature, the mean of log κ instead of κ, noise instead of
-fractal images, or their number. All variants use the same initial weights. Tau is Kendall's, with
-a 95 % bootstrap interval; the difference is to the best count, with its own interval.
+kept, all tokens instead of the pooled feature, noise instead of fractal images, or their number.
+All variants use the same initial weights. Tau is Kendall's, with a 95 % bootstrap interval; the
+difference is to the best count, with its own interval.
 """
 
 import argparse
@@ -16,16 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 from torch import nn
 
-from asvit.core.run_files import SCORES
 from asvit.reference.findings import Correlation
 from asvit.reference.loading import load_reference
-from asvit.reference.query import count_columns
 from asvit.reference.result import CorrelationResult
-from asvit.reference.scores import ScoreJournal
-from asvit.reference.statistics import correlate
 from experiments.ranking import difference_cell, ranked, ranking_parser, tau_cell
 from experiments.tables import markdown
 from proxies import Inputs, Proxy, length_distortion
@@ -36,14 +31,6 @@ EXPANSION = "length_distortion"
 KERNEL = "ntk_condition_number"
 GRAM = "feature_condition_number"
 COUNTS = ("params", "macs")
-SUMS = (
-    f"{EXPANSION}+{KERNEL}",
-    f"{EXPANSION}+{GRAM}",
-    f"params+{EXPANSION}",
-    f"params+{GRAM}",
-    f"macs+{GRAM}",
-    f"params+{EXPANSION}+{GRAM}",
-)
 
 
 def _expansion(model: nn.Module, inputs: Inputs, *, norms: Norms, feature: Feature) -> float:
@@ -121,16 +108,12 @@ def _study(options: argparse.Namespace) -> tuple[list[str], list[Row]]:
     targets = options.targets.split(",") if options.targets else _from_scratch(options.reference)
     seeds = {"repeats": options.repeats, "seed": options.seed}
     named = [name for name in LABELS if name not in COUNTS]
-    base = ranked(options, "default", [*named, *SUMS], targets, **seeds)
-    rows = [_findings(base, name, _label(name)) for name in (*COUNTS, *named)]
-    for name in (KERNEL, GRAM):
-        logs = _of_logarithms(base, name, seed=options.seed)
-        rows.append((f"{_label(name)}, mean of logarithms", logs))
+    base = ranked(options, "default", named, targets, **seeds)
+    rows = [_findings(base, name, label) for name, label in LABELS.items()]
     for variant in VARIANTS:
         settings = {**seeds, **variant.settings}
         result = ranked(options, variant.label, [variant.measure], targets, **settings)
         rows.append(_findings(result, variant.measure, variant.label))
-    rows += [_findings(base, name, f"ranks of {_label(name)}") for name in SUMS]
     return [target.name for target in base.targets], rows
 
 
@@ -152,23 +135,6 @@ def _findings(result: CorrelationResult, measure: str, label: str) -> Row:
     return label, found
 
 
-def _of_logarithms(base: CorrelationResult, name: str, *, seed: int) -> dict[str, Correlation]:
-    """Correlations of a measure with its repeats averaged by the geometric mean."""
-    journal = ScoreJournal(base.folder / SCORES)
-    scores = [journal.scores[text][name] for text in base.values.architectures]
-    logs = [float(np.log(one.values).mean()) if one.valid else np.nan for one in scores]
-    return {
-        target.name: correlate(
-            logs,
-            base.values.accuracies[target.name],
-            better="lower",
-            counts=count_columns(base.values),
-            seed=seed,
-        )
-        for target in base.targets
-    }
-
-
 def _table(targets: Sequence[str], rows: Sequence[Row]) -> str:
     columns = {"": "l"}
     for target in targets:
@@ -180,10 +146,6 @@ def _table(targets: Sequence[str], rows: Sequence[Row]) -> str:
             line += [tau_cell(found[target]), difference_cell(found[target])]
         cells.append(line)
     return markdown(columns, cells)
-
-
-def _label(name: str) -> str:
-    return " + ".join(LABELS[part] for part in name.split("+"))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Is a training on fractals a good start for other pictures?
 
-Two networks made by hand are trained on hard fractals, and from these weights, with a fresh
-classifier, on a few and on many other pictures, for equally many steps: at the learning rate of a
-training from scratch, and at a quarter of it. A ResNet is trained on 300 pictures by the recipe of
-a design, too, for equal times: on them alone, or on fractals for a fifth of the time. Seeds pair a
-training with the one from scratch.
+A ResNet made by hand and a ShiftViT of the published blocks are trained on hard fractals, and from
+these weights, with a fresh classifier, on few and on many other pictures, for equally many steps:
+at the learning rate of a training from scratch, and at a quarter of it. A ResNet is trained on 300
+pictures by the recipe of a design, too, for equal times: on them alone, or on fractals for a fifth
+of the time. Seeds pair a training with the one from scratch.
 
 Run from a checkout: ``python -m experiments.study_pretraining``.
 """

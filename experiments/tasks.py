@@ -82,13 +82,9 @@ class Task:
             parts.append((read.pixels, read.labels))
         return Parts(*parts)
 
-    @property
-    def batch_size(self) -> int:
-        """Images in a batch of a short training: half as many where they are large."""
-        return 64 if self.side <= 32 else 32
-
-    def recipe(self, steps: int, batch_size: int = RECIPE.batch_size, **changes: Any) -> Recipe:
+    def recipe(self, steps: int, **changes: Any) -> Recipe:
         """A training of so many steps; ``changes`` are those of other fields."""
+        batch_size = 64 if self.side <= 32 else 32  # half as many large images
         settings = replace(RECIPE, learning_rate=self.learning_rate, batch_size=batch_size)
         return replace(settings.short_recipe(steps), **changes)
 

@@ -1,4 +1,4 @@
-"""Runs scripts with a command line."""
+"""Runs scripts with a command line, and reads what they print and store."""
 
 import csv
 import sys
@@ -32,3 +32,9 @@ def read_rows(path: Path | str) -> list[dict[str, str]]:
     """The rows of a CSV file."""
     with Path(path).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def table_cells(printed: str) -> list[list[str]]:
+    """The cells of each line of the Markdown tables in a text."""
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from run_script import Script
+from run_script import Script, table_cells
 
 from asvit.architectures.genotype import Genotype
 from asvit.reference import load_reference
@@ -128,6 +128,12 @@ def test_words_about_searches_quote_what_the_rows_give() -> None:
         difference(outcomes, [pair], paired=(POLICY, PICKED, BEST))
         for pair in (*pairs, (PICKED, POLICY))
     ]
+    seeds = [
+        [row.accuracy for row in rows] for rows in grouped(outcomes, ["architecture"]).values()
+    ]
+    *_, most, one, other = sorted(max(own) - min(own) for own in seeds)
+    words = f"up to {most:.0f} points, by {one:.0f} and {other:.0f} where trainings fail"
+    assert words in said("evidence_searches")
     for pictures, kind in (
         *(("digits", PREDICTED), ("fractals", PREDICTED)),
         *(("hard-fractals", PREDICTED), ("hard-fractals", SHORTER)),
@@ -185,10 +191,7 @@ def test_words_about_designs_quote_what_the_rows_give() -> None:
         ("design", "shiftvit", "all"),
         *(("design of transformers", "shiftvit", pictures) for pictures in ("textures", "all")),
     ):
-        header, _, *lines = (
-            [cell.strip() for cell in line.strip("|").split("|")]
-            for line in study_designs.ahead(design=design).splitlines()
-        )
+        header, _, *lines = table_cells(study_designs.ahead(design=design))
         (cells,) = (
             dict(zip(header[1:], own, strict=True)) for name, *own in lines if name == other
         )
@@ -204,8 +207,7 @@ def test_words_about_predictors_quote_what_leads_and_trails_measures() -> None:
 
 def test_words_about_mended_networks_follow_from_the_rows() -> None:
     table = study_mended.ranks(study_mended.STUDY.rows(), study_mended.MEASURED.rows())
-    lines = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
-    cells = {name: own for name, *own in lines}
+    cells = {name: own for name, *own in table_cells(table)[2:]}
     for own in cells.values():
         for cell in own[1:]:
             low, high = re.findall(r"[−\d.]+", cell.partition("(")[2])[:2]
@@ -214,14 +216,23 @@ def test_words_about_mended_networks_follow_from_the_rows() -> None:
     for name in ("synflow", "zico", "snip"):
         assert all(cell in page for cell in cells[name][:2])
     assert cells["length_distortion"][1] in page
+    for place, words in ((3, "pairs of two families (τ {} to {})"), (2, "of one ({} to {})")):
+        taus = [own[place].partition(" ")[0] for own in cells.values()]
+        taus.sort(key=lambda tau: float(tau.replace("−", "-")))
+        assert words.format(taus[0], taus[-1]) in page
 
 
 def test_words_about_kernels_follow_from_the_rows() -> None:
-    lines = [line.strip("| ").split(" | ") for line in study_kernels.table().splitlines()[2:]]
-    cells = {name: own for name, *own in lines}
+    cells = {name: own for name, *own in table_cells(study_kernels.table())}
     page = said("evidence_measures")
     for name in ("gram_behind", "kernel_behind", "kappa"):
         assert cells[study_kernels.MEASURES[name]][1].replace("-", "−") in page
+    before, kappa = (
+        [float(cell.partition(" ")[0]) for cell in cells[study_kernels.MEASURES[name]]]
+        for name in ("kernel_before", "kappa")
+    )
+    apart = max(abs(one - other) for one, other in zip(before, kappa, strict=True))
+    assert f"differ from κ_Θ by {apart:.2f} at most" in page
 
 
 def test_words_about_seeds_of_one_size_follow_from_the_table() -> None:

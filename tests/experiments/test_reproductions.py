@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from run_script import Script, read_rows
+from run_script import Script, read_rows, table_cells
 
 from experiments import (
     compare_ablations,
@@ -48,8 +48,7 @@ def test_variants_differ_from_their_network_in_one_part() -> None:
 
 def test_means_of_searches_are_those_of_their_choices() -> None:
     texts = [SEED, "4,8,6|2,1,2|4,1,4|2,1,2|64"]
-    line = search_statistics.table({"some": texts}).splitlines()[2]
-    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    cells = table_cells(search_statistics.table({"some": texts}))[2]
     assert cells[0] == "some (2)"
     assert cells[1] == f"6.0 ± {statistics.stdev([8, 4]):.1f}"
     assert cells[-1] == f"48.0 ± {statistics.stdev([32, 64]):.1f}"

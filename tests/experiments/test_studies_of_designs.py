@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from run_script import table_cells
 
 from asvit.architectures.genotype import Genotype
 from asvit.architectures.shiftvit import ShiftArchitecture
@@ -61,11 +62,8 @@ def test_designs_are_compared_by_seeds_processors_and_sets_that_both_have(
     rows += [row("digits", limit, "swin", 0, accuracy=50.0)]
     rows += [row("digits", "1.5 M parameters", "resnet", 0, accuracy=0.0)]
     monkeypatch.setattr(study_designs.Study, "rows", lambda _: rows)
-    header, _, *lines = study_designs.ahead().splitlines()
-    assert [cell.strip() for cell in header.strip("|").split("|")][1:] == [
-        *("drawn-300", "digits", "all")
-    ]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    header, _, *cells = table_cells(study_designs.ahead())
+    assert header[1:] == ["drawn-300", "digits", "all"]
     assert [line[0] for line in cells] == ["resnet", "swin"]
     assert cells[0][1] == "**+2.0 (+2.0 to +2.0)**"
     # -1 and 0 on digits, two seeds; 0.5 and 1 on average over both sets: t = 12.7.
