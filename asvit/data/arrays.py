@@ -95,7 +95,7 @@ class Stored:
 def _check_finite(array: Array, fault: str) -> None:
     wrong = ~np.isfinite(array)
     if wrong.any():
-        channel = int(np.flatnonzero(wrong.any(axis=(0, 1)))[0])
+        channel = 1 + int(np.flatnonzero(wrong.any(axis=(0, 1)))[0])  # as reports count them
         raise ValueError(
             f"{int(wrong.sum())} of its numbers are {fault}, some in channel {channel}; replace "
             "them, such as by the mean"
