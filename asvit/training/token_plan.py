@@ -87,12 +87,6 @@ class TokenPlan:
         """Whether all epochs use full resolution."""
         return self.epochs[-1] == self.total > 0
 
-    @property
-    def switches(self) -> tuple[int, ...]:
-        """The epochs, from 0, at whose start the tokens change."""
-        starts = accumulate(self.epochs[:-1])
-        return tuple(sorted({start for start in starts if start > 0}))
-
     def stage(self, epoch: int) -> int:
         """The stage of an epoch, both from 0."""
         return next(i for i, end in enumerate(accumulate(self.epochs)) if epoch < end)
