@@ -114,13 +114,13 @@ def stored_array(file: IO[bytes], reading: str = "") -> Iterator[Stored | None]:
     start = file.read(_SNIFFED)
     file.seek(0)
     if start.startswith(_TIFF):
-        with _tiff(file) as found:
-            yield found
+        with _tiff(file) as stored:
+            yield stored
     elif start.startswith(_NPY):
         yield _npy(file, reading)
     elif start.startswith(_ZIP):
-        with _npz(file, reading) as found:
-            yield found
+        with _npz(file, reading) as stored:
+            yield stored
     elif start.startswith(_PNG):
         yield _png(file, start)
     else:
