@@ -68,7 +68,7 @@ class TokenPlan:
         shares = [Fraction(part) for part in parts]
         if sum(shares) != 1:
             total = float(sum(shares))
-            raise ValueError(f"the shares of {text} add up to {total:g}; use shares of 1")
+            raise ValueError(f"the shares of {text} add up to {total:.10g}; use shares of 1")
         # Exact fractions, rounded down: the last stage always keeps an epoch.
         starts = [0, *(math.floor(share * epochs) for share in accumulate(shares))]
         return cls(tuple(end - start for start, end in pairwise(starts)))

@@ -68,6 +68,7 @@ def test_what_texts_mean(text, epochs, wanted):
     [
         ("120/90/90", 100, "120/90/90 is 300 epochs, but the training has 100; use epochs that"),
         ("0.4/0.3/0.2", 300, "the shares of 0.4/0.3/0.2 add up to 0.9; use shares of 1"),
+        ("/".join(["0.3333333"] * 3), 9, "add up to 0.9999999; use shares of 1"),
         ("120/180", 300, "'120/180' is not a plan of 3 stages of tokens; use epochs such as"),
         ("Auto", 300, "'Auto' is not a plan"),
         ("", 300, "'' is not a plan"),
