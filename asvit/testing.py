@@ -128,9 +128,9 @@ class SpaceContract:
     def test_architectures_and_their_texts_build_networks(self) -> None:
         space, side = self.loaded, self.image_size
         architecture = space.sample(np.random.default_rng(0))
-        for given in (architecture, str(architecture)):
-            space.check(given, side)
-            network = space.build(given, image_size=side, num_classes=3)
+        for form in (architecture, str(architecture)):
+            space.check(form, side)
+            network = space.build(form, image_size=side, num_classes=3)
             assert network(torch.randn(2, 3, side, side)).shape == (2, 3)
 
     def test_images_of_other_channels_are_taken_or_refused(self) -> None:
@@ -238,12 +238,12 @@ class ControllerContract:
         from optuna.trial import TrialState
 
         expected, study = self.drawn(self.study(), 70), self.study()
-        found: list[dict[str, int]] = []
-        while len(found) < 70:
-            found += self.drawn(study, 5)
+        resumed: list[dict[str, int]] = []
+        while len(resumed) < 70:
+            resumed += self.drawn(study, 5)
             study.tell(self.ask(study), state=TrialState.FAIL)  # killed in flight
             study.sampler = self.sampler()
-        assert found == expected
+        assert resumed == expected
 
 
 class RunContract:

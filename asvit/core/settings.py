@@ -366,8 +366,8 @@ class MeasuringSettings(Settings):
     )
     data: str = setting(
         "fractal",
-        "fractal, gaussian, digits, a folder of class folders, wds:PATTERN, torchvision:NAME or "
-        "hf:NAME.",
+        "fractal, gaussian, digits, a folder of class folders, TABLE.csv, wds:PATTERN, "
+        "torchvision:NAME or hf:NAME.",
         metavar="DATA",
         complete="data",
     )

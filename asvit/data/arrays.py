@@ -95,7 +95,7 @@ class Stored:
 def _check_finite(array: Array, fault: str) -> None:
     wrong = ~np.isfinite(array)
     if wrong.any():
-        channel = int(np.flatnonzero(wrong.any(axis=(0, 1)))[0])
+        channel = 1 + int(np.flatnonzero(wrong.any(axis=(0, 1)))[0])  # as reports count them
         raise ValueError(
             f"{int(wrong.sum())} of its numbers are {fault}, some in channel {channel}; replace "
             "them, such as by the mean"
@@ -114,13 +114,13 @@ def stored_array(file: IO[bytes], reading: str = "") -> Iterator[Stored | None]:
     start = file.read(_SNIFFED)
     file.seek(0)
     if start.startswith(_TIFF):
-        with _tiff(file) as found:
-            yield found
+        with _tiff(file) as stored:
+            yield stored
     elif start.startswith(_NPY):
         yield _npy(file, reading)
     elif start.startswith(_ZIP):
-        with _npz(file, reading) as found:
-            yield found
+        with _npz(file, reading) as stored:
+            yield stored
     elif start.startswith(_PNG):
         yield _png(file, start)
     else:

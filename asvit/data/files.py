@@ -348,7 +348,8 @@ def _read_list(table: Path) -> tuple[Path, list[ListedImage]]:
                 raise ValueError(f"{shown(name)} has no class; name it, or leave the row out")
             size, digest = int(row.get("bytes") or 0), row.get("sha256", "").lower()
             images.append(ListedImage(name, label, part, size, digest))
-        root = unquote(first[len(_ROOT) :].rstrip("\n"), errors="surrogateescape")
+        # A spreadsheet may have filled the line up with empty cells; a folder's commas are quoted.
+        root = unquote(first[len(_ROOT) :].rstrip("\r\n,"), errors="surrogateescape")
         return table.parent / root, images
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{table} is not a table of images: {first_line(error)}") from error

@@ -102,13 +102,10 @@ class ShardedDataset(LabelledImages):
     def stored(self, index: int) -> Extent:
         """Where image ``index`` is in its archive."""
         begin, size = self._extents[index].tolist()
-        return Extent(self._shard_of(index), begin, size)
+        return Extent(self._shards[int(self._shard[index])], begin, size)
 
     def _opened(self, index: int) -> IO[bytes]:
         return io.BytesIO(read_extent(self.stored(index)))
-
-    def _shard_of(self, index: int) -> Path:
-        return self._shards[int(self._shard[index])]
 
 
 def _place(label: str) -> tuple[bool, int, str]:

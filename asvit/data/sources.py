@@ -131,14 +131,15 @@ def load_images(
         indices, pictures = np.arange(count), dataset.load(count, progress=progress)
     else:
         dataset = open_dataset(spec)
-        if not dataset.kind.picture:
-            return _own_normalised(dataset, count, image_size, seed, progress)
         indices, pictures = _balanced_pictures(dataset, count, image_size, seed, progress)
-    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
-    pixels = ((pixels - mean) / std).contiguous()
+    pixels, own = torch.from_numpy(pictures).permute(0, 3, 1, 2), not dataset.kind.picture
+    if own:
+        pixels = standardised(pixels, pixels, dataset.source)
+    else:
+        mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+        pixels = ((pixels.float() / 255 - mean) / std).contiguous()
     labels = torch.from_numpy(dataset.labels[indices])
-    return Images(pixels, labels, dataset.classes, dataset.source)
+    return Images(pixels, labels, dataset.classes, dataset.source, own)
 
 
 def open_dataset(spec: str) -> LabelledImages:
@@ -224,14 +225,3 @@ def _balanced_pictures(
             progress(row + 1, count)
     refuse_unreadable(bad, count)
     return indices, pictures
-
-
-def _own_normalised(
-    dataset: LabelledImages, count: int, size: int, seed: int, progress: Progress | None
-) -> Images:
-    """Images that are no RGB pictures, normalised by their own mean and deviation."""
-    indices, arrays = _balanced_pictures(dataset, count, size, seed, progress)
-    pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2)
-    labels = torch.from_numpy(dataset.labels[indices])
-    pixels = standardised(pixels, pixels, dataset.source)
-    return Images(pixels, labels, dataset.classes, dataset.source, own_statistics=True)

@@ -1,7 +1,7 @@
 """Mean and standard deviation of each channel over images that are no RGB pictures."""
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, NamedTuple
@@ -130,28 +130,32 @@ def _checked(
     mean: NDArray[np.float64], std: NDArray[np.float64], source: str
 ) -> NDArray[np.float64]:
     """Deviations that one can divide by."""
-    if endless := np.flatnonzero(~np.isfinite(mean + std)).tolist():
+    if (endless := ~np.isfinite(mean + std)).any():
         raise ValueError(
-            f"channel(s) {listed(map(str, endless))} have no finite mean and deviation: {source}; "
+            f"channel(s) {_numbers(endless)} have no finite mean and deviation: {source}; "
             "replace numbers that are NaN, infinite or huge"
         )
-    # A constant's own deviation may differ from 0 by rounding.
-    constant: Collection[int] = np.flatnonzero(std <= 1e-12 * np.abs(mean)).tolist()
-    if len(constant) == len(std):
+    constant = std <= 1e-12 * np.abs(mean)  # its own deviation may differ from 0 by rounding
+    if constant.all():
         raise ValueError(
             f"all images have the same value {mean[0]:g} at every pixel, from which nothing is "
             f"learnt: {source}"
         )
-    if constant:
+    if constant.any():
         _log.warning(
             "channel(s) %s have the same value in all images, and tell nothing: %s",
-            listed(map(str, constant)),
+            _numbers(constant),
             source,
         )
-    if huge := np.flatnonzero(np.maximum(np.abs(mean), std) > _HUGE).tolist():
+    if (huge := np.maximum(np.abs(mean), std) > _HUGE).any():
         _log.warning(
             "channel(s) %s have numbers beyond %g, which may stand for missing data; replace "
             "them, such as by the mean: %s",
-            *(listed(map(str, huge)), _HUGE, source),
+            *(_numbers(huge), _HUGE, source),
         )
-    return np.where(std <= 1e-12 * np.abs(mean), 1.0, std)
+    return np.where(constant, 1.0, std)
+
+
+def _numbers(channels: NDArray[np.bool_]) -> str:
+    """Those of channels, from 1 as reports count them."""
+    return listed(str(1 + place) for place in np.flatnonzero(channels).tolist())

@@ -40,19 +40,11 @@ def draw_predicted(rows: Sequence[HeldOut]) -> Figure:
     ends = [f(f(row.accuracy, row.predicted) for row in rows) for f in (min, max)]
     axes.plot(ends, ends, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
     colour = COLOUR["first"]
-    for row in rows:
-        std = row.std if math.isfinite(row.std) else 0.0
-        axes.errorbar(
-            row.predicted, row.accuracy, xerr=std, color=colour, elinewidth=0.6, alpha=0.5
-        )
+    points = pairs(rows, "predicted", "accuracy")
+    spread = [row.std if math.isfinite(row.std) else 0.0 for row in rows]
+    axes.errorbar(*points, xerr=spread, fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.5)
     filled = [colour if row.trainings > 1 else "none" for row in rows]
-    axes.scatter(
-        *pairs(rows, "predicted", "accuracy"),
-        s=22,
-        facecolors=filled,
-        edgecolors=colour,
-        zorder=3,
-    )
+    axes.scatter(*points, s=22, facecolors=filled, edgecolors=colour, zorder=3)
     axes.set(xlabel="predicted accuracy (%)", ylabel="measured accuracy (%)")
     return fig
 

@@ -95,10 +95,6 @@ class ProcessGroup:
         """Sum ``values`` over the processes; every process must call it."""
         return cast("Tensor", self._accelerator.reduce(values, "sum"))
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Average ``values`` over the processes; every process must call it."""
-        return self.sum(values) / self.world
-
     def mean_and_any(self, values: Tensor, flag: bool) -> tuple[Tensor, bool]:
         """Average ``[n]`` values, and whether any process has set the flag, in one exchange.
 

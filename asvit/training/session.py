@@ -167,7 +167,7 @@ class Session(EpochSession[EpochRow]):
     ) -> EpochRow:
         began = time.monotonic() - start.seconds
 
-        def told(step: Step) -> None:
+        def report(step: Step) -> None:
             log.add(epoch * step.steps + step.done, step.losses, step.rates)
             follow(step)
 
@@ -176,7 +176,7 @@ class Session(EpochSession[EpochRow]):
             self._engine.use_tokens(tokens)
         self._train.set_epoch(epoch, start=start.updates)
         log.begin(epoch, start.losses.tolist())
-        result = self._engine.train(epoch, self._train, start=start, keeper=self, progress=told)
+        result = self._engine.train(epoch, self._train, start=start, keeper=self, progress=report)
         accuracy, average = self._engine.validate(self._validation)
         self.count_bad_images()
         return EpochRow(

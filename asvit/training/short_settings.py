@@ -34,7 +34,8 @@ def labelled_data() -> Any:
     """The setting ``data`` of a run that needs classes."""
     return setting(
         "fractal",
-        "fractal, digits, a folder of class folders, wds:PATTERN, torchvision:NAME or hf:NAME.",
+        "fractal, digits, a folder of class folders, TABLE.csv, wds:PATTERN, torchvision:NAME or "
+        "hf:NAME.",
         metavar="DATA",
         complete="data",
     )

@@ -68,7 +68,7 @@ class TokenPlan:
         shares = [Fraction(part) for part in parts]
         if sum(shares) != 1:
             total = float(sum(shares))
-            raise ValueError(f"the shares of {text} add up to {total:g}; use shares of 1")
+            raise ValueError(f"the shares of {text} add up to {total:.10g}; use shares of 1")
         # Exact fractions, rounded down: the last stage always keeps an epoch.
         starts = [0, *(math.floor(share * epochs) for share in accumulate(shares))]
         return cls(tuple(end - start for start, end in pairwise(starts)))
@@ -86,12 +86,6 @@ class TokenPlan:
     def is_off(self) -> bool:
         """Whether all epochs use full resolution."""
         return self.epochs[-1] == self.total > 0
-
-    @property
-    def switches(self) -> tuple[int, ...]:
-        """The epochs, from 0, at whose start the tokens change."""
-        starts = accumulate(self.epochs[:-1])
-        return tuple(sorted({start for start in starts if start > 0}))
 
     def stage(self, epoch: int) -> int:
         """The stage of an epoch, both from 0."""

@@ -121,4 +121,4 @@ def test_an_image_of_a_folder(tmp_path: Path, value: float) -> None:
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.tiff")
     command = [*words("train"), "--data", "images", "--held-out", "0.25"]
     command[command.index("--classes") + 1] = "2"
-    fails(command, tmp_path, "1 of its numbers are NaN or infinite, some in channel 0")
+    fails(command, tmp_path, "1 of its numbers are NaN or infinite, some in channel 1")

@@ -39,7 +39,6 @@ class Augmentation:
     erasing: float = 0.25  # probability of random erasing, which fills a rectangle with noise
     mixup: float = 0.8  # alpha; larger values give more even mixtures, 0 none
     cutmix: float = 1.0  # alpha; 0 for none
-    switch: float = 0.5  # share of batches that get CutMix if both are on
     hflip: float = 0.5  # probability of a horizontal flip
     scale: float = 0.08  # smallest area of a random crop, as a share of the image
     interpolation: str = "bicubic"  # of resizing, as timm calls it
@@ -177,7 +176,7 @@ class Augmentation:
             mixup_alpha=self.mixup,
             cutmix_alpha=self.cutmix,
             mode="batch",
-            switch_prob=self.switch,
+            switch_prob=0.5,  # of CutMix, if both are on
             label_smoothing=label_smoothing,
             num_classes=classes,
         )

@@ -278,20 +278,15 @@ class Loader:
             worker.join(5)
         self._batches._iterator = None
 
-    @property
-    def _pinned(self) -> bool:
-        """Whether batches are copied to memory from which copies to a GPU are faster."""
-        device = self._batching.device
-        return device is not None and device.type == "cuda"
-
     def _open(self, workers: int) -> None:
+        device = self._batching.device
         self._batches: DataLoader[Batch] = DataLoader(
             self._dataset,
             sampler=self._left,
             batch_size=None,  # the sampler yields whole batches
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=self._pinned,
+            pin_memory=device is not None and device.type == "cuda",  # copies are faster then
             generator=torch.Generator(),  # else it would draw from the global generator
         )
 

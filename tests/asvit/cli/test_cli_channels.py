@@ -76,7 +76,7 @@ def test_scores_of_noise_in_a_file_are_refused_in_a_line(tmp_path: Path) -> None
     folder = make_set(tmp_path / "set", 2, "float32", form="npy", each=1)
     np.save(folder / "class0" / "000.npy", np.full((32, 32, 2), np.nan, np.float32))
     words = ["score", ARCH, "--image-size", 32, "--images", 2, "--data", folder, "--quiet"]
-    check_refused(run(*words), 3, "2048 of its numbers are NaN or infinite, some in channel 0")
+    check_refused(run(*words), 3, "2048 of its numbers are NaN or infinite, some in channel 1")
 
 
 def test_the_list_of_images_names_readings() -> None:

@@ -259,8 +259,8 @@ def bad_files(folder: Path) -> dict[str, str]:
     tifffile.imwrite(folder / "long.tif", np.zeros((16, 16), np.int64), metadata=None)
     (folder / "cut.tif").write_bytes((folder / "types.tif").read_bytes()[:200])
     return {
-        "nan.npy": "1 of its numbers are NaN or infinite, some in channel 1; replace them",
-        "infinite.npy": "16 of its numbers are NaN or infinite, some in channel 0",
+        "nan.npy": "1 of its numbers are NaN or infinite, some in channel 2; replace them",
+        "infinite.npy": "16 of its numbers are NaN or infinite, some in channel 1",
         "wide.npy": r"4 of its numbers are beyond the 3\.4e38 that float32 holds, some in",
         "none.npy": "it has 0 channels; an image has 1 to 64",
         "empty.npy": "it has 8 x 0 pixels",

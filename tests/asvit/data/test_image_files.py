@@ -440,6 +440,18 @@ def test_a_list_names_its_images_and_holds_them_to_their_content(tmp_path: Path)
     assert before.provenance["digest"] != after.provenance["digest"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", ",,\r\n"])
+def test_a_list_that_an_editor_or_a_spreadsheet_saved_names_its_folder(
+    tmp_path: Path, end: str
+) -> None:
+    images, table = tmp_path / "my, images", tmp_path / "run" / "list.csv"
+    make(images / "x" / "1.png")
+    table.parent.mkdir()
+    first = root_line(table, images).removesuffix("\n")
+    table.write_bytes(f"{first}{end}image,class,part\nx/1.png,x,train\n".encode())
+    assert ListedDataset(table).picture(0).size == (12, 9)
+
+
 @pytest.mark.parametrize("columns", ["", ",bytes", ",sha256", ",bytes,sha256"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])  # which Excel begins files with
 def test_a_list_needs_neither_sizes_nor_digests(tmp_path: Path, columns: str, mark: str) -> None:

@@ -102,7 +102,7 @@ def test_bad_images_are_all_named_at_once(
         r"class0/001\.npy, class1/002\.npy$",
     ):
         channel_statistics(images, others=others, advice=", or X")
-    assert "1 of its numbers are NaN or infinite, some in channel 0" in caplog.text
+    assert "1 of its numbers are NaN or infinite, some in channel 1" in caplog.text
     np.save(folder / "class0" / "001.npy", np.load(folder / "class0" / "000.npy"))
     expected = channel_statistics(images)
     assert channel_statistics(images, others=others, skip_bad=True) == expected
@@ -119,7 +119,7 @@ def test_constants(caplog: pytest.LogCaptureFixture) -> None:
     assert found.std[0] > 0.1
     assert [record.message for record in caplog.records] == [
         "1 image(s) have the same value at every pixel, and tell nothing: image 3",
-        "channel(s) 1 have the same value in all images, and tell nothing: arrays",
+        "channel(s) 2 have the same value in all images, and tell nothing: arrays",
     ]
     with pytest.raises(
         ValueError, match=r"^all images have the same value 7.1 at every pixel, from which nothing"
@@ -131,7 +131,7 @@ def test_statistics_that_are_not_finite_are_refused() -> None:
     arrays = [np.random.default_rng(0).random((4, 4, 2)) for _ in range(3)]
     arrays[1][0, 0, 1] = np.nan
     with pytest.raises(
-        ValueError, match=r"^channel\(s\) 1 have no finite mean and deviation: arrays; replace "
+        ValueError, match=r"^channel\(s\) 2 have no finite mean and deviation: arrays; replace "
     ):
         channel_statistics(InMemory(arrays))
 
@@ -147,7 +147,7 @@ def test_numbers_that_may_stand_for_missing_data_are_told_of(
     assert np.isfinite([statistics.mean, statistics.std]).all()
     (line,) = (record.message for record in caplog.records)
     assert line == (
-        "channel(s) 1 have numbers beyond 1e+30, which may stand for missing data; replace them, "
+        "channel(s) 2 have numbers beyond 1e+30, which may stand for missing data; replace them, "
         "such as by the mean: arrays"
     )
 

@@ -514,7 +514,7 @@ def not_a_number(folder: Path) -> str:
     broken = np.load(folder / "class0" / "001.npy")
     broken[3, 4, 1] = np.nan
     np.save(folder / "class0" / "001.npy", broken)
-    return r"001\.npy': 1 of its numbers are NaN or infinite, some in channel 1; .*; repair or rem"
+    return r"001\.npy': 1 of its numbers are NaN or infinite, some in channel 2; .*; repair or rem"
 
 
 def no_channels(folder: Path) -> str:

@@ -25,8 +25,6 @@ def test_every_epoch_has_its_stage(plan):
     stages = [plan.stage(epoch) for epoch in range(plan.total)]
     assert tuple(stages.count(i) for i in range(3)) == plan.epochs
     assert stages == sorted(stages)
-    changes = [e for e in range(1, plan.total) if stages[e] != stages[e - 1]]
-    assert list(plan.switches) == changes
 
 
 @given(a=st.integers(0, 1000), b=st.integers(0, 1000), epochs=st.integers(1, 2000))
@@ -70,6 +68,7 @@ def test_what_texts_mean(text, epochs, wanted):
     [
         ("120/90/90", 100, "120/90/90 is 300 epochs, but the training has 100; use epochs that"),
         ("0.4/0.3/0.2", 300, "the shares of 0.4/0.3/0.2 add up to 0.9; use shares of 1"),
+        ("/".join(["0.3333333"] * 3), 9, "add up to 0.9999999; use shares of 1"),
         ("120/180", 300, "'120/180' is not a plan of 3 stages of tokens; use epochs such as"),
         ("Auto", 300, "'Auto' is not a plan"),
         ("", 300, "'' is not a plan"),

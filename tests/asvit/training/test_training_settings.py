@@ -47,7 +47,6 @@ def test_a_published_recipe_is_as_published(name: str) -> None:
     assert tuple(getattr(settings, field) for field in NAMES) == PUBLISHED[name]
     assert {field: getattr(settings, field) for field in COMMON} == COMMON
     assert settings.learning_rate == 5e-4 * settings.batch_size / 512
-    assert settings.augmentation.switch == 0.5
     assert settings.augmentation.interpolation == "bicubic"
 
 
