@@ -27,7 +27,7 @@ PAPERS = {
 _HEAD = """# The papers' tables and figures
 
 Every table and figure of the four papers, and what came out here. *Not trained* marks what needs
-data or hardware that we do not have; *no number* means as far as we know. Counts are at 224 px
+data or hardware that we do not have, *no number* that we know of none. Counts are at 224 px
 with 1000 classes, without norms. Tests compare the numbers of commands that take seconds.
 """
 

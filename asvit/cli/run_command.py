@@ -80,7 +80,7 @@ def run_command(kind: Kind) -> click.Command:
         if session is not None and has_password(session.arguments):
             logger.warning(
                 "other users of this machine can see the password in this command line; put it "
-                "into PGPASSWORD, ~/.pgpass or a service file (see docs/security.md)"
+                "into PGPASSWORD, ~/.pgpass or a service file (see docs/clusters.md)"
             )
         if measuring:
             options = with_workers(options)

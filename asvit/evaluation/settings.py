@@ -21,8 +21,8 @@ class EvaluationSettings(Settings):
     )
     weights: str = setting(
         ...,
-        "Run folder of a training or a design, file of weights, copy that was exported for timm "
-        "or ONNX, or timm:NAME for the weights that timm publishes.",
+        "Run folder of a training or a design, file of weights, copy exported for timm or ONNX, "
+        "or timm:NAME for timm's published weights.",
         metavar="PATH",
         complete="paths",
     )

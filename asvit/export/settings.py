@@ -76,15 +76,15 @@ class ExportSettings(Settings):
     with_preprocessing: bool = setting(
         False,
         "Resize, crop and normalise in the onnx graph, which then takes a decoded picture of any "
-        "size; a script that runs it without asvit is written beside it.",
+        "size; beside it is a script that runs it without asvit.",
     )
     int8: bool = setting(
         False, "Quantise onnx to 8-bit integers, and say what that costs in accuracy."
     )
     data: str | None = setting(
         None,
-        "Pictures for int8, as asvit train takes them: of those to train on it takes ranges, on "
-        "the others it tests.",
+        "Pictures for int8, as asvit train takes them: those to train on give the ranges, the "
+        "others test it.",
         metavar="DATA",
         shown="those of the weights' run",
         complete="data",

@@ -53,8 +53,7 @@ class ScaleSettings(MeasuringSettings):
 
     architecture: str = setting(
         ...,
-        "Architecture to start from, or the folder of a run that ended in one; its depths and "
-        "width are the start.",
+        "Architecture to start from, or the folder of a run that ended in one.",
         name="arch",
         metavar="ARCH",
         shown="the result of the newest search in runs",

@@ -69,9 +69,9 @@ def pictures(result: SearchResult) -> list[Picture]:
         Picture(
             "reward",
             "Learning",
-            "How good what is drawn is beside everything that the run drew: the share of it that "
-            f"the last {draw.WINDOW} architectures are better than, on average. Random draws stay "
-            f"about 50 %; the lines of a controller that learns rise. {some}",
+            f"The share of all draws that the last {draw.WINDOW} architectures are better than, "
+            "on average. Random draws stay at about 50 %; a controller that learns rises. "
+            f"{some}",
             lambda: draw.draw_standings(standings),
             (standings, draw.StandingRow),
         ),

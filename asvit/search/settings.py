@@ -123,8 +123,7 @@ class SearchSettings(Settings, ABC):
     )
     depths: tuple[int, ...] | None = setting(
         None,
-        "Blocks in each stage of every network, such as 2,2,6,2: these are searched, and limits "
-        "apply to them.",
+        "Blocks in each stage of every network, such as 2,2,6,2; limits apply to these.",
         metavar="D1,D2,...",
         shown="those of the space",
         convert=_depths,
@@ -328,15 +327,13 @@ class MeasureSearchSettings(SearchSettings, MeasuringSettings):
     steps: int = setting(500, "Architectures to measure.", at_least=1)
     recheck: int = setting(
         8,
-        "Fresh networks on which the finalists are measured again: the policy's likeliest "
-        "architecture, and the ten best by the sum of their ranks.",
+        "Fresh networks on which each finalist is measured again.",
         at_least=1,
     )
     pick: Literal["measured", "policy"] = setting(
         "measured",
-        "Which finalist the search hands on: the best when measured again (measured), or the "
-        "policy's likeliest architecture, as in the paper (policy; for a controller without a "
-        "policy the best drawn).",
+        "Which finalist the search returns: the best when measured again (measured), or the "
+        "policy's likeliest architecture, as in the paper (policy).",
         choices=("measured", "policy"),
     )
 
@@ -398,7 +395,7 @@ class TrainingSearchSettings(SearchSettings):
     trainings: int = _of_training(
         None,
         "Search by this many short trainings in place of measures, for accuracy on held-out "
-        "images. From 12 on, the last ones train two finalists again.",
+        "images.",
         shown="24 with --controller predictor",
         at_least=1,
     )

@@ -95,8 +95,7 @@ class TrainSettings(Settings):
     )
     train_on_validation: bool = setting(
         False,
-        "Train on the validation images, too, when nothing is chosen by them any more; the "
-        "accuracy on them is then no estimate.",
+        "Train on the validation images, too; the accuracy on them is then no estimate.",
     )
     classes: int | None = setting(
         None,
@@ -201,8 +200,8 @@ class TrainSettings(Settings):
     )
     augment_on: str = setting(
         "workers",
-        "What applies RandAugment to pictures: workers, or device, a GPU if it trains on one, "
-        "which saves workers a quarter of their time and rounds a few pixels otherwise.",
+        "What applies RandAugment to pictures: workers, or device, which saves workers a quarter "
+        "of their time where that is a GPU, and rounds a few pixels otherwise.",
         choices=("workers", "device"),
     )
     flip: float = _by_recipe(0.5, "Probability of a horizontal flip.", **_ZERO_TO_ONE)
