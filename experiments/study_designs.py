@@ -55,7 +55,11 @@ _MOST = 10_000  # epochs
 
 @dataclass(frozen=True)
 class Row:
-    """A design, or the training of a network made by hand."""
+    """A design, or the training of a network made by hand.
+
+    A case has a row for each processor that it ran on; as only missing cases are computed, rows of
+    another processor come from a file of their own (``--table``) and are added by hand.
+    """
 
     pictures: str
     limit: str
@@ -188,9 +192,10 @@ STUDY = Study(
 
 
 def table(limit: str = _LIMIT) -> str:
-    """The accuracies within a limit, as Markdown."""
+    """The accuracies within a limit on each processor, as Markdown."""
     rows = [row for row in STUDY.rows() if row.limit == limit]
-    return pivot(rows, ("network",), "pictures", mean_cell)
+    rows.sort(key=lambda row: row.processor)
+    return pivot(rows, ("network", "processor"), "pictures", mean_cell)
 
 
 def ahead(limit: str = _LIMIT, design: str = "design") -> str:
