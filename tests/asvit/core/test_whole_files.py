@@ -102,7 +102,7 @@ def test_a_journal_removed_at_any_moment_is_not_made_again(
         return sealed
 
     monkeypatch.setattr(SummedFile, "sealed", removed_meanwhile)
-    with pytest.raises(FileNotFoundError, match="removed while the run went on"):
+    with pytest.raises(FileNotFoundError, match="removed during the run"):
         append_record(file, {"a": 2}, started=True)
     assert not path.exists()
 
