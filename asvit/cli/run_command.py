@@ -182,8 +182,8 @@ def _result_of(
             where = f"after {last.unit} {last.done:,}{of_all}"
         if last is not None and last.stage is not None:
             where = f"in stage {last.stage.name}, {where}"
-        kept = kind.keeps or "out" in options  # else nothing is there to go on with
-        say(f"stopped {where}; to {'go on' if kept else 'start again'}: {again(context)}")
+        resumable = kind.keeps or "out" in options  # else nothing is there to go on with
+        say(f"stopped {where}; to {'go on' if resumable else 'start again'}: {again(context)}")
         raise
     except WrongOption as error:
         raise click.UsageError(str(error)) from error

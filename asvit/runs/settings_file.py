@@ -30,9 +30,9 @@ def settings_text(run: Run[Any, Any, Any]) -> str:
     rest: dict[str, Any] = {}
     for owner in run.option_owners():
         names = typed_settings(run) if owner is run.settings else None
-        for name, option, value, given in values_to_type(owner, names, run.typed_values):
-            if given or owner is run.settings:
-                (typed if given else rest)[option.name or name] = _plain(option, value)
+        for name, option, value, is_typed in values_to_type(owner, names, run.typed_values):
+            if is_typed or owner is run.settings:
+                (typed if is_typed else rest)[option.name or name] = _plain(option, value)
     first = f"# asvit {run.command} --config {SETTINGS} gives the same run.\n"
     text = first + tomli_w.dumps(typed)
     return text + (f"\n{REST}\n{_commented(rest)}" if rest else "")

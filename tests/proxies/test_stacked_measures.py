@@ -123,8 +123,8 @@ def test_stacked_networks_give_each_network_s_values(name: str) -> None:
     expected = torch.stack([curve_speed(*pair) for pair in zip(models, rounds, strict=True)])
     torch.testing.assert_close(curve_speeds(models, rounds), expected, rtol=1e-9, atol=0)
     kernels = torch.stack([ntk_matrix(model, images) for model in models])
-    found = stacked_kernels(models, images)[:, 0]
-    torch.testing.assert_close(found, kernels, rtol=1e-9, atol=1e-9 * kernels.abs().max().item())
+    stacked = stacked_kernels(models, images)[:, 0]
+    torch.testing.assert_close(stacked, kernels, rtol=1e-9, atol=1e-9 * kernels.abs().max().item())
     assert kernels[0].ne(kernels[1]).any()
     assert all(p.requires_grad for p in models[0].parameters())
 
@@ -132,8 +132,8 @@ def test_stacked_networks_give_each_network_s_values(name: str) -> None:
 def test_a_table_that_is_no_multiple_of_the_samples() -> None:
     models, images = networks("table", torch.float64), torch.randn(3, 3, 8, 8, dtype=torch.float64)
     kernels = torch.stack([ntk_matrix(model, images) for model in models])
-    found = stacked_kernels(models, images)[:, 0]
-    torch.testing.assert_close(found, kernels, rtol=1e-9, atol=1e-9)
+    stacked = stacked_kernels(models, images)[:, 0]
+    torch.testing.assert_close(stacked, kernels, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["one window", "deit", "convolutions"])

@@ -41,8 +41,8 @@ def test_an_interrupt_without_a_folder_promises_no_going_on(
     words = ["test", "pets", "--weights", "a.safetensors", "--device", "cpu"]
     stopped = run(*words)
     assert stopped.exit_code == 130
-    told = f"stopped before its first step; to start again: asvit {' '.join(words)}"
-    assert told in stopped.stderr.splitlines()
+    line = f"stopped before its first step; to start again: asvit {' '.join(words)}"
+    assert line in stopped.stderr.splitlines()
 
 
 def test_json_is_data_alone_and_names_a_folder_only_if_there_is_one() -> None:

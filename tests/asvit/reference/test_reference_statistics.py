@@ -246,10 +246,10 @@ def test_parameters_rank_models_of_about_the_same_size_badly():
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
 def test_every_row_is_in_one_third_and_equal_counts_in_the_same(counts):
     count = np.array(counts, dtype=float)
-    found = thirds(count)
-    assert 1 <= len(found) <= 3
-    assert (np.sum(found, axis=0) == 1).all()
-    for before, after in itertools.pairwise(found):
+    groups = thirds(count)
+    assert 1 <= len(groups) <= 3
+    assert (np.sum(groups, axis=0) == 1).all()
+    for before, after in itertools.pairwise(groups):
         assert count[before].max() < count[after].min()
 
 
