@@ -16,15 +16,15 @@ from tests.asvit.runs.designing_fakes import SPACE, Fakes
 def test_a_copy_in_8_bits_that_loses_too_much_is_left_out_and_said(
     kept: bool, pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def export(**given: Any) -> object:
-        made = fakes.export(**given)
-        if not given.get("int8"):
-            return made
-        assert given["with_preprocessing"]
+    def export(**options: Any) -> object:
+        exported = fakes.export(**options)
+        if not options.get("int8"):
+            return exported
+        assert options["with_preprocessing"]
         if not kept:
             raise ValueError("int8 changes it by -4.0 points")
         return SimpleNamespace(
-            **vars(made), quantisation=SimpleNamespace(in_words="-0.5 points [-2.0, +1.0]")
+            **vars(exported), quantisation=SimpleNamespace(in_words="-0.5 points [-2.0, +1.0]")
         )
 
     monkeypatch.setattr(design_copies, "export_network", export)

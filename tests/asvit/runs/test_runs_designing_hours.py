@@ -31,20 +31,20 @@ from tests.asvit.runs.designing_fakes import (
 def test_little_time_makes_smaller_networks_and_shorter_trainings(
     pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[int] = []
+    trainings: list[int] = []
 
     def estimate(settings: Any, *_: object) -> float:
-        told.append(settings.trainings)
+        trainings.append(settings.trainings)
         return 1_000.0
 
     monkeypatch.setattr(design_search, "training_seconds", estimate)
-    given = {"max_params": "9M", "hours": 0.05, "image_size": 64, "space": SPACE}
-    result = design(pictures, out=tmp_path, **given)
+    options = {"max_params": "9M", "hours": 0.05, "image_size": 64, "space": SPACE}
+    result = design(pictures, out=tmp_path, **options)
     plan = results_in(tmp_path).plan
     share = SHARES["search"] * 180 / 1_000
     assert plan.trainings == 5
     assert plan.paces is None  # one family
-    assert set(told) == {24}
+    assert set(trainings) == {24}
     assert plan.training_steps == round(1_400 * share * 24 / 5)
     assert result.params < 4_000_000  # as wide as allowed it would be 9 M
     training = fakes.trained["training"]
@@ -120,14 +120,14 @@ def test_the_last_round_takes_fewer_pictures_where_two_epochs_are_too_long(
     monkeypatch.setattr(
         Trainings, "finalist", lambda _, name, _epochs: SimpleNamespace(plan=lambda: plans[name])
     )
-    found = plan.epochs()
+    lengths = plan.epochs()
     share = SHARES["last round"] / (SHARES["last round"] + SHARES["training"])
     time = share * 330 / 2
-    assert found.hours == pytest.approx(time / 3600)
-    assert found.pictures == dict.fromkeys(names, int(time / 80 * 4_000))
-    assert found.seconds == pytest.approx(dict.fromkeys(names, time))
+    assert lengths.hours == pytest.approx(time / 3600)
+    assert lengths.pictures == dict.fromkeys(names, int(time / 80 * 4_000))
+    assert lengths.seconds == pytest.approx(dict.fromkeys(names, time))
     # An epoch of all pictures is expected to take as long for each as it did.
-    fewer, results["epochs"] = found.pictures["finalist-2"], found
+    fewer, results["epochs"] = lengths.pictures["finalist-2"], lengths
     epoch = fewer + 1_000 / 3  # images to train on that would take as long
     for name, speed in (("finalist-1", 1_083), ("finalist-2", 500)):
         results[name] = replace(results[name], epoch_seconds=epoch / speed)

@@ -170,9 +170,9 @@ def test_the_network_made_by_hand_of_the_first_family_is_in_the_last_round(
     ranking: list[tuple[str, bool]], order: str
 ) -> None:
     entries = [entry(family, by_hand=by_hand) for family, by_hand in ranking]
-    found = [*contenders(entries, "resnet")]
-    assert found[0] == entries[0]
-    assert " ".join(one.family for one in found) == order
+    networks = [*contenders(entries, "resnet")]
+    assert networks[0] == entries[0]
+    assert " ".join(one.family for one in networks) == order
 
 
 @pytest.mark.parametrize(
@@ -333,9 +333,9 @@ def test_uneven_classes_are_balanced_unless_one_does_not_want_it(
     fakes: Fakes,
 ) -> None:
     pictures = write_pictures(tmp_path / "twenty", each=20)
-    given = {"max_params": "100K", "space": SPACE, **more}
+    options = {"max_params": "100K", "space": SPACE, **more}
     folder = uneven(pictures, tmp_path / "uneven", 10 + fewer)
-    result = design(folder, out=tmp_path / "run", **given)
+    result = design(folder, out=tmp_path / "run", **options)
     assert {fakes.balances[name] for name in ("search", "finalist-1", "training")} == {balance}
     sizes = results_in(tmp_path / "run").pictures.sizes
     assert (result.balance, result.imbalance) == (balance, sizes[0] / sizes[1])
@@ -346,9 +346,9 @@ def test_uneven_classes_are_balanced_unless_one_does_not_want_it(
     assert (words in page) == (balance != "none")
     for words in ("Balanced accuracy of every network", "The search, best first, per cent; of"):
         assert (words in page) == (balance != "none")
-    title = DesignRun.make(data=str(folder), **given).title
-    told = "and networks and epochs are compared by balanced accuracy"
-    assert (told in title) == (balance != "none")
+    title = DesignRun.make(data=str(folder), **options).title
+    words = "and networks and epochs are compared by balanced accuracy"
+    assert (words in title) == (balance != "none")
     assert result.balanced_accuracy == 100.0
     low, high = result.balanced_accuracy_interval
     assert low < 90 < high == 100

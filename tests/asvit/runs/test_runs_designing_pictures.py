@@ -318,11 +318,11 @@ def test_pictures_of_a_table_are_trained_and_tested_apart(
     design(pictures, max_params="100K", space=SPACE, out=tmp_path)
     table = tmp_path / "images.csv"
     sets = open_training_sets(str(table), image_size=32, seed=0)
-    kept = ListedDataset(table, TEST)
-    names = [{one.name(n) for n in range(len(one))} for one in (sets.train, sets.validation, kept)]
+    test = ListedDataset(table, TEST)
+    names = [{one.name(n) for n in range(len(one))} for one in (sets.train, sets.validation, test)]
     assert [len(one) for one in names] == [13, 2, 4]
     assert len(set.union(*names)) == 19
-    assert sets.classes == kept.classes == ("class0", "class1")
+    assert sets.classes == test.classes == ("class0", "class1")
 
 
 @pytest.mark.parametrize(
@@ -345,14 +345,14 @@ def test_a_layout_of_parts_is_trained_and_tested_on_its_own(
     result = design(tmp_path / "data", max_params="100K", space=SPACE, out=tmp_path / "run")
     table = tmp_path / "run" / "images.csv"
     sets = open_training_sets(str(table), image_size=32, seed=0)
-    kept = ListedDataset(table, TEST)
-    assert (len(sets.train), len(sets.validation), len(kept)) == counts
-    assert {Path(kept.name(n)).parent.parent.name for n in range(len(kept))} == {parts[-1]}
+    test = ListedDataset(table, TEST)
+    assert (len(sets.train), len(sets.validation), len(test)) == counts
+    assert {Path(test.name(n)).parent.parent.name for n in range(len(test))} == {parts[-1]}
     assert (result.train_pictures, result.test_pictures) == (sum(counts[:2]), 20)
     facts = results_in(tmp_path / "run").pictures
     assert facts.validation == (counts[1] if len(parts) == 3 else 0)
-    told = run("design", "--data", tmp_path / "data", "--max-params", "1M", "--dry-run")
-    assert f"pictures {sum(counts)} of 2 classes" in told.stdout
+    dry = run("design", "--data", tmp_path / "data", "--max-params", "1M", "--dry-run")
+    assert f"pictures {sum(counts)} of 2 classes" in dry.stdout
 
 
 def test_no_part_of_a_layout_has_copies_of_another(tmp_path: Path, fakes: Fakes) -> None:
@@ -378,8 +378,8 @@ def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fake
     write_pictures(tmp_path / "few" / "test", each=10, seed=1)
     with pytest.raises(ValueError, match=r"'class0' has 3 readable picture\(s\) to train on"):
         design(tmp_path / "few", max_params="1M", out=tmp_path / "run")
-    told = run("design", "--data", tmp_path / "few", "--max-params", "1M", "--dry-run")
-    assert "class 'class0' has 3 readable picture(s) to train on; it needs 4" in told.stderr
+    dry = run("design", "--data", tmp_path / "few", "--max-params", "1M", "--dry-run")
+    assert "class 'class0' has 3 readable picture(s) to train on; it needs 4" in dry.stderr
     write_pictures(tmp_path / "other" / "train", classes=3)
     write_pictures(tmp_path / "other" / "test", classes=2)
     with pytest.raises(ValueError, match=r"class 'class2' of .* is missing"):
@@ -403,11 +403,9 @@ def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
     for folder, words in ((one, "pictures of one class"), (few, r"has \d readable picture\(s\)")):
         with pytest.raises(ValueError, match=words):
             design(folder, max_params="1M", out=tmp_path / "run")
-    told = run("design", "--data", few, "--max-params", "1M", "--dry-run")
-    assert (told.exit_code, told.stdout) == (3, "")
-    assert (
-        "class 'class0' has 4 readable picture(s); to train, validate and test it" in told.stderr
-    )
+    dry = run("design", "--data", few, "--max-params", "1M", "--dry-run")
+    assert (dry.exit_code, dry.stdout) == (3, "")
+    assert "class 'class0' has 4 readable picture(s); to train, validate and test it" in dry.stderr
     with pytest.raises(FileNotFoundError, match="no folder"):
         design(tmp_path / "none", max_params="1M", out=tmp_path / "run")
 
@@ -421,6 +419,6 @@ def test_what_is_wrong_with_pictures_is_said_before_they_are_too_few(
             np.save(tmp_path / f"empty/{label}/{number}.npy", np.zeros((40, 40, 0), np.uint16))
     with pytest.raises(ValueError, match=r"class 'dry' has 0 readable picture\(s\)"):
         design(tmp_path / "empty", max_params="1M", out=tmp_path / "run")
-    (told,) = [record.getMessage() for record in caplog.records]
-    assert "12 picture(s) cannot be read and are left out: dry/0.npy (" in told
-    assert "channel" in told
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "12 picture(s) cannot be read and are left out: dry/0.npy (" in warning
+    assert "channel" in warning
