@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 from asvit.architectures.parts import PART_CHOICES, PUBLISHED
 from asvit.architectures.shiftvit import PREFIX, ShiftArchitecture
 from asvit.models import ShiftViT
+from asvit.models.layers.shift import DIRECTIONS
 from asvit.spaces.asvit import AsVitPartsSpace
 from asvit.spaces.base import (
     Architecture,
@@ -77,12 +78,19 @@ class ShiftViTSpace(SearchSpace):
         return ShiftViT(**vars(arch), **options)
 
     def check(self, arch: ShiftArchitecture | str, image_size: int) -> None:
-        """See :meth:`SearchSpace.check`; independent of the architecture."""
-        self.read(arch)
+        """See :meth:`SearchSpace.check`; no shift may move all channels out of a stage's map."""
+        parsed = self.read(arch)
         if image_size < LEAST_SIDE:
             raise ValueError(
                 f"an image of {image_size} px leaves stage 4 no position; "
                 f"use {LEAST_SIDE} px or more"
+            )
+        last = image_size // LEAST_SIDE  # positions per side of stage 4
+        if parsed.n_div == len(DIRECTIONS) and last <= parsed.step:
+            raise ValueError(
+                f"stage 4 has sides of {last} at {image_size} px, and {parsed} moves every "
+                f"channel by {parsed.step}, so nothing is left; use an n_div above "
+                f"{len(DIRECTIONS)}, or {(parsed.step + 1) * LEAST_SIDE} px"
             )
 
 

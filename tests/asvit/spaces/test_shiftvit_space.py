@@ -1,6 +1,7 @@
 """The ShiftViT space: its texts and its choices."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,3 +130,13 @@ def test_build_takes_everything_from_the_text_or_grows_it():
 def test_images_too_small_are_refused():
     with pytest.raises(ValueError, match="image of 31 px leaves stage 4 no position; use 32 px"):
         asvit.build(TINY, image_size=31)
+
+
+def test_shifts_that_leave_no_channel_are_refused():
+    all_move = "shift:1,1,1,1|2|4|1|8"
+    with pytest.raises(ValueError, match=r"sides of 1 at 32 px, .* above 4, or 64 px$"):
+        asvit.build(all_move, image_size=32)
+    for text, side in ((all_move, 64), ("shift:1,1,1,1|2|5|1|8", 32)):
+        model = asvit.build(text, image_size=side).eval()
+        first, second = model(torch.rand(2, 3, side, side))
+        assert not torch.equal(first, second)
