@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="updates of an epoch")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--recipe", choices=("swin", "small"), default="swin")
+    parser.add_argument("--precision", default="auto", help="of ours; the other has float32")
     asked = parser.parse_args()
     side, images = asked.image_size, asked.batch * asked.steps
     what = f"{asked.arch}, {side} px, batches of {asked.batch}, {asked.workers} workers"
@@ -61,6 +62,7 @@ def main() -> None:
         batch_size=asked.batch,
         epochs=asked.runs + 1,
         ema=EMA,
+        precision=asked.precision,
         **({"auto_augment": AUGMENT} if asked.recipe == "swin" else {}),
     )
     with tempfile.TemporaryDirectory() as folder:

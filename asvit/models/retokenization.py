@@ -19,9 +19,13 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from asvit.models.asvit import AsViT
+from asvit.models.layers.convolution import MixedConv2d
 from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
 from proxies.messages import first_line
+
+
+_PLAIN: Final = (nn.Conv2d, MixedConv2d)
 
 
 class Tokens(NamedTuple):
@@ -63,7 +67,7 @@ def stem_of(model: nn.Module) -> nn.Conv2d:
     stem = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if stem is None:
         raise ValueError(f"{_name(model)} has no convolution that could make coarser tokens")
-    if type(stem) not in (nn.Conv2d, Conv2dSame) or stem.padding_mode != "zeros":
+    if type(stem) not in (*_PLAIN, Conv2dSame) or stem.padding_mode != "zeros":
         raise ValueError(
             f"{_name(model)} starts with {stem}, which pads in its own way; "
             "only a plain convolution can make coarser tokens"
@@ -186,7 +190,7 @@ def _image_side(model: nn.Module) -> int | None:
 def _is_patch_convolution(module: nn.Module) -> bool:
     """Whether a module is a convolution over patches without overlap or gaps."""
     return (
-        type(module) is nn.Conv2d
+        type(module) in _PLAIN
         and module.kernel_size == module.stride != (1, 1)
         and module.padding in ((0, 0), "valid")
         and module.dilation == (1, 1)

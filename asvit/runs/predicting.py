@@ -31,7 +31,7 @@ from asvit.runs.exporting import find_source
 from asvit.runs.folder import kind_in, kind_noun
 from asvit.runs.timm_classifiers import published_classifier, timm_preparation
 from asvit.spaces.families import PREFIX
-from asvit.training.layout import fast_layout, use_products
+from asvit.training.layout import fast_layout, use_fast_convolutions
 from asvit.training.pretrained import weights_path
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.memory import out_of_memory
@@ -165,7 +165,7 @@ def open_classifier(
 
 def _by_torch(model: nn.Module, device: torch.device) -> Run:
     """Runs a network that nothing else uses on a device, on a CPU as trainings run it."""
-    use_products(model, device)
+    use_fast_convolutions(model, device)
     model.register_forward_pre_hook(lambda _, inputs: (fast_layout(inputs[0]),))
     return by_torch(model, device)
 

@@ -28,7 +28,7 @@ from asvit.training.checkpoint import (
 from asvit.training.device_queue import UnreadLosses
 from asvit.training.distillation import Outputs, Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
-from asvit.training.layout import fast_layout, use_products
+from asvit.training.layout import fast_layout, use_fast_convolutions
 from asvit.training.metrics import Accuracy, Batches, evaluate
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.settings import WARMUP_SHARE, TrainSettings, tighter_clip
@@ -100,7 +100,7 @@ class Engine:
         check_finite(self.network.state_dict(), what="the weights to start from")
         self._device = self.processes.device
         self.network.to(self._device)
-        use_products(self.network, self._device)
+        use_fast_convolutions(self.network, self._device)
         if settings.grad_checkpointing:
             recompute_blocks(self.network)
         if settings.sync_bn:

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from asvit.models.layers.blocks import is_linear
 from asvit.training.balance import balanced_order, class_weights
 from asvit.training.device_queue import Draws, UnreadLosses, drawn_ahead
-from asvit.training.layout import fast_layout, use_products
+from asvit.training.layout import fast_layout, use_fast_convolutions
 from asvit.training.precision import arithmetic, autocast
 from asvit.training.short_batches import LabelledTensors as LabelledTensors
 from asvit.training.short_batches import batch_of, draw_batch
@@ -49,7 +49,7 @@ def fit(
     weights, images and threads) give equal bits.
     """
     device = train[0].device
-    use_products(model, device)
+    use_fast_convolutions(model, device)
     # With few tokens, plain attention is faster on a CPU than the fused kernel.
     plain = device.type == "cpu" and train[0][0, 0].numel() <= _FEW_PIXELS
     kernel = sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()

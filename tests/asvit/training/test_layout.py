@@ -1,6 +1,7 @@
 """Networks in the form with which a CPU trains fastest compute what they did before."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from asvit.models.layers.blocks import is_linear
 from asvit.networks import Network
-from asvit.training.layout import fast_layout, use_products
+from asvit.training.layout import fast_layout, use_fast_convolutions
 
 CPU = torch.device("cpu")
 
@@ -21,7 +22,7 @@ def test_a_product_is_the_convolution_and_has_its_gradients(
 ) -> None:
     plain = nn.Conv2d(6, 4, 1, bias=bias).double()
     network = nn.Sequential(copy.deepcopy(plain))
-    use_products(network, CPU)
+    use_fast_convolutions(network, CPU)
     assert type(network[0]) is not nn.Conv2d
     weights = torch.randn(2, 4, *sides, dtype=torch.float64)
     outcomes = []
@@ -47,7 +48,7 @@ def test_networks_keep_weights_and_outputs(text: str) -> None:
     model = Network(text, 32, 3).build().eval()
     images = torch.randn(2, 3, 32, 32)
     expected, weights = model(images), model.state_dict()
-    use_products(model, CPU)
+    use_fast_convolutions(model, CPU)
     kinds = {type(module) for module in model.modules() if is_linear(module)}
     assert kinds - {nn.Linear, nn.Conv2d}
     torch.testing.assert_close(model(fast_layout(images)), expected, atol=1e-5, rtol=1e-4)
@@ -56,17 +57,56 @@ def test_networks_keep_weights_and_outputs(text: str) -> None:
     assert {*weights} == {*again.state_dict()}
 
 
-def test_what_is_no_product_stays() -> None:
+@pytest.mark.parametrize(
+    ("side", "kernel", "options"),
+    [
+        (2, 3, {"padding": 1}),
+        (3, 3, {"padding": 1, "stride": 2}),
+        (1, 5, {"padding": 2, "stride": 4}),
+        (4, 4, {"stride": 4}),
+        (1, 1, {"stride": 2}),
+        (8, 3, {"padding": "same", "dilation": 2}),
+        (8, 3, {"padding": 1, "groups": 2}),
+    ],
+)
+def test_convolutions_are_exact_within_autocast_where_bfloat16_is_slow_or_wrong(
+    side: int, kernel: int, options: dict[str, Any]
+) -> None:
+    plain, images = nn.Conv2d(6, 4, kernel, **options), torch.randn(3, 6, side, side)
+    network = nn.Sequential(copy.deepcopy(plain))
+    use_fast_convolutions(network, CPU)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = network(fast_layout(images).bfloat16())
+    exact = plain(fast_layout(images).bfloat16().float())
+    for y in (rounded, exact):
+        y.square().sum().backward()
+    assert torch.equal(rounded, exact)
+    assert torch.equal(network[0].weight.grad, plain.weight.grad)
+
+
+def test_other_convolutions_are_rounded_within_autocast_alone() -> None:
+    network, images = nn.Sequential(nn.Conv2d(6, 4, 3)), torch.randn(3, 6, 8, 8)
+    exact = network(images)
+    use_fast_convolutions(network, CPU)
+    assert torch.equal(network(images), exact)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert network(images).dtype == torch.bfloat16
+
+
+def test_only_convolutions_of_single_pixels_are_products() -> None:
     network = nn.Sequential(
         *(nn.Conv2d(6, 6, 1, **{name: value})
           for name, value in (("groups", 2), ("stride", 2), ("padding", 1))),
         nn.Conv2d(6, 6, 3),
     )  # fmt: skip
-    use_products(network, CPU)
-    assert {type(module) for module in network} == {nn.Conv2d}
+    images = torch.randn(2, 6, 8, 8)
+    expected = network(images)
+    use_fast_convolutions(network, CPU)
+    assert not any("linear" in str(module(images).grad_fn).lower() for module in network)
+    assert torch.equal(network(images), expected)
 
 
 def test_accelerators_have_convolutions_of_their_own() -> None:
     network = nn.Sequential(nn.Conv2d(6, 6, 1))
-    use_products(network, torch.device("cuda"))
+    use_fast_convolutions(network, torch.device("cuda"))
     assert type(network[0]) is nn.Conv2d
