@@ -233,9 +233,17 @@ def register_space(cls: type[S]) -> type[S]:
     """Class decorator: add a space under its name; an earlier definition of it is replaced.
 
     Raises:
-        ValueError: If the name is taken by another one.
+        ValueError: If the name is taken by another one, or the prefix of a plain space is.
     """
-    SPACES.register(cls.name, cls())
+    space = cls()
+    others = (other for name, other in SPACES.items() if name != space.name)
+    twins = [other.name for other in others if other.prefix == space.prefix]
+    if twins and isinstance(space, PlainSpace):
+        raise ValueError(
+            f"space {space.name!r} has the prefix {space.prefix!r} of {twins[0]!r}, whose "
+            "networks its texts would build; use another"
+        )
+    SPACES.register(cls.name, space)
     return cls
 
 

@@ -118,6 +118,14 @@ def test_a_registered_space_is_found_by_its_texts(monkeypatch: pytest.MonkeyPatc
         del SPACES["linear"]
 
 
+def test_a_space_with_the_prefix_of_another_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPACES, "linear", SPACE)
+    twin = type("Twin", (Linear,), {"name": "twin"})
+    with pytest.raises(ValueError, match="'twin' has the prefix 'linear:' of 'linear', "):
+        register_space(twin)
+    assert "twin" not in SPACES
+
+
 def test_a_table_may_have_texts_of_a_registered_space(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
