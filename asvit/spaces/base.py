@@ -358,14 +358,8 @@ class PlainSpace(SearchSpace):
 
     def make_network(self, arch: PlainArchitecture, image_size: int, **options: Any) -> nn.Module:
         """See :meth:`SearchSpace.make_network`."""
-        return self.network(
-            self.encode(arch),
-            image_size=image_size,
-            num_classes=options["num_classes"],
-            drop_path=options["drop_path_rate"],
-            drop=options["drop_rate"],
-            **{name: options[name] for name in ("in_chans",) if name in options},
-        )
+        rates = {"drop_path": options.pop("drop_path_rate"), "drop": options.pop("drop_rate")}
+        return self.network(self.encode(arch), image_size=image_size, **rates, **options)
 
     def check(self, arch: PlainArchitecture | str, image_size: int) -> None:
         """See :meth:`SearchSpace.check`; accepts any size unless a subclass overrides it."""
