@@ -17,6 +17,8 @@ Choice = int | float | str
 #: ``str()`` gives the canonical text.
 Architecture = Any
 
+#: What every architecture has for a predictor, whatever its choices.
+SIZES: Final = ("params", "macs", "depth", "width")
 #: Choices that span at least this factor count as logarithms.
 _WIDE: Final = 4
 
@@ -101,9 +103,14 @@ class SearchSpace(ABC):
 
         A space may override this: features that suit its choices need less data.
         ``"depth"`` and ``"width"`` stand for all blocks and for the channels of the first; where
-        they are missing, the network is built to count them.
+        they are missing, the network is built to count them. Dimensions with such names are
+        choices, ``"SPACE.depth"``.
         """
-        return dimension_features(self.dimensions, self.values(arch))
+        features = dimension_features(self.dimensions, self.values(arch))
+        return {
+            f"{self.name}.{name}" if name in SIZES else name: value
+            for name, value in features.items()
+        }
 
     def decode(self, params: Mapping[str, Choice]) -> Architecture:
         """The architecture with these choices.
