@@ -106,6 +106,15 @@ def test_depths_and_width_are_refused_in_a_space_of_several_too(
         space.build("linear:2,0.5,relu", width=8)
 
 
+def test_a_space_of_several_explains_dimensions_of_any_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = {"dimensions": {"side (px)": (1, 2)}, "legend": {"side (px)": "what pooling leaves"}}
+    pixels = type("Pixels", (Linear,), {"name": "pixels", "prefix": "pixels:", **own})
+    monkeypatch.setitem(SPACES, "pixels", pixels())
+    assert load_space("asvit,pixels").legend["pixels.side (px)"] == "what pooling leaves"
+
+
 def test_a_registered_space_is_found_by_its_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(SPACES, "linear", raising=False)
     register_space(Linear)
