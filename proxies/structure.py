@@ -7,7 +7,8 @@ from torch import nn
 
 # Names of lists of blocks, and of lists of stages that contain such lists.
 _LISTS = re.compile(
-    r"(\w+_)?(blocks|layers|stages|levels|transformers|encoder)\d*|(layer|stage)\d+|transformer"
+    r"(\w+_)?(blocks|layers|cells|stages|levels|transformers|encoder)\d*"
+    r"|(layer|stage)\d+|transformer"
 )
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 # Names of the two maps of a feed-forward part, in PyTorch and timm.
@@ -21,9 +22,9 @@ Map = nn.Linear | nn.Conv2d
 def residual_blocks(model: nn.Module) -> dict[str, nn.Module]:
     """The residual blocks of a network, by name, in order of registration.
 
-    A block is an item of a list (``Sequential`` or ``ModuleList``) named blocks, layers, stages,
-    levels, transformers or similar, or of such a list nested in an item of another one. Single
-    operations and plain sequences of them are not blocks: they have no shortcut.
+    A block is an item of a list (``Sequential`` or ``ModuleList``) named blocks, layers, cells,
+    stages, levels, transformers or similar, or of such a list nested in an item of another one.
+    Single operations and plain sequences of them are not blocks: they have no shortcut.
 
     Raises:
         ValueError: If there are none.

@@ -4,8 +4,9 @@ import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from reprlib import repr as shown  # escaped, and cut when long
 from typing import Final, Self, SupportsIndex
+
+from proxies.text import shown
 
 Choices = Sequence[int]
 

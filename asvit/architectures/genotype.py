@@ -8,7 +8,6 @@ heads H of stage 4 and the width C of stage 1. Parts other than the published on
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from reprlib import repr as shown  # escaped, and cut when long
 from typing import Final, Self
 
 from asvit.architectures.base import (
@@ -21,6 +20,7 @@ from asvit.architectures.base import (
     not_allowed,
 )
 from asvit.architectures.parts import PUBLISHED, Parts
+from proxies.text import shown
 
 STAGES: Final = 4
 STEM_STRIDE: Final = 4

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from reprlib import repr as shown  # escaped, and cut when long
 from typing import Final, Self
+
+from proxies.text import shown
 
 #: Part -> its choices, the published one first.
 PART_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {

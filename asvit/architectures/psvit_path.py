@@ -9,10 +9,10 @@ stage 1, if it is not the default.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from reprlib import repr as shown  # escaped, and cut when long
 from typing import ClassVar, Final, Self
 
 from asvit.architectures.base import NUMBER, Growable, checked_choice, checked_stages
+from proxies.text import shown
 
 STAGES: Final = 3
 CELLS: Final = 6  # in each stage

@@ -7,11 +7,11 @@ published one.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from reprlib import repr as shown  # escaped, and cut when long
 from typing import Final, Self
 
 from asvit.architectures.base import DEPTH_CHOICES, Growable, checked_choice, checked_stages
 from asvit.architectures.parts import PUBLISHED, Parts
+from proxies.text import shown
 
 PREFIX: Final = "shift:"
 FORM: Final = f"{PREFIX}L,L,L,L|RATIO|N_DIV|STEP|WIDTH, as in {PREFIX}2,2,6,2|4|12|1|96"

@@ -281,8 +281,8 @@ def _hallucinated(
     split = rules.split(heads)
     if inner % split.heads:
         raise ValueError(
-            f"heads={rules.heads!r} makes {split.heads} heads of {heads}, too many for "
-            f"{inner} channels; use 'floor' or 'ceil'"
+            f"{split.heads} heads in place of {heads} do not divide {inner} channels; use "
+            "heads='floor' or 'ceil'"
         )
     attention = kind(
         values.in_features,

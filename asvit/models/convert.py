@@ -6,14 +6,14 @@ The published converted networks are in timm's registry.
 import copy
 import inspect
 from collections.abc import Sequence
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import timm
 from torch import nn
 
 from asvit.models._registration import register_variants
 from asvit.models.attention_replacement import Rules, hallucinate
-from asvit.models.layers.blocks import check_choice
+from asvit.models.layers.blocks import check_choice, is_linear
 from asvit.models.layers.compact import BranchedMap, CompactMap, compact_width, new_map
 from asvit.models.layers.hallucinated import (
     Axis,
@@ -184,19 +184,13 @@ def _compact(model: nn.Module, name: str, *, ratio: float, branches: int) -> int
 def _chain(module: object) -> list[nn.Linear | nn.Conv2d]:
     """The map, or the two factors of a merged compact one; empty for anything else."""
     parts = [module.reduce, module.expand] if isinstance(module, CompactMap) else [module]
-    maps = [part for part in parts if _is_map(part)]
+    maps = [part for part in parts if is_linear(part)]
     return maps if len(maps) == len(parts) else []
 
 
 def _channels(chain: Sequence[nn.Linear | nn.Conv2d]) -> tuple[int, int]:
     """The channels that a chain of maps reads and those that it gives."""
     return chain[0].weight.shape[1], chain[-1].weight.shape[0]
-
-
-def _is_map(module: object) -> TypeGuard[nn.Linear | nn.Conv2d]:
-    if isinstance(module, nn.Conv2d):
-        return module.kernel_size == module.stride == (1, 1) and module.groups == 1
-    return isinstance(module, nn.Linear)
 
 
 #: Name in timm -> the base model, and the rule for its heads that gives the published savings.

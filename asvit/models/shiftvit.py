@@ -10,9 +10,8 @@ from torch.nn import functional as F
 from asvit.architectures.parts import PART_CHOICES
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, drop_path_rates
-from asvit.models.layers.blocks import STEMS, BlockStage
+from asvit.models.layers.blocks import STEMS, BlockStage, check_choice
 from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock
-from proxies.messages import unknown
 
 __all__ = ["VARIANTS", "ShiftViT", "checkpoint_filter_fn"]
 
@@ -72,16 +71,13 @@ class ShiftViT(StagedNetwork):
     ) -> None:
         stages = range(len(depths))
         super().__init__([width * 2**i for i in stages], [PATCH * 2**i for i in stages])
-        if norm_layer not in NORMS:
-            raise ValueError(unknown("norm_layer", norm_layer, NORMS))
-        if act_layer not in ACTIVATIONS:
-            raise ValueError(unknown("act_layer", act_layer, ACTIVATIONS))
+        check_choice("norm_layer", norm_layer, NORMS)
+        check_choice("act_layer", act_layer, ACTIVATIONS)
+        check_choice("stem", stem, PART_CHOICES["stem"])
         norm, act = NORMS[norm_layer], ACTIVATIONS[act_layer]
         block = partial(
             ShiftBlock, n_div=n_div, step=step, norm=norm, act=act, drop=proj_drop_rate
         )
-        if stem not in PART_CHOICES["stem"]:
-            raise ValueError(unknown("stem", stem, PART_CHOICES["stem"]))
         self.patch_embed = PatchEmbedding(in_chans, width, norm, stem)
         self.layers = nn.ModuleList()
         rates = drop_path_rates(drop_path_rate, depths)

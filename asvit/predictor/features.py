@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asvit.spaces.architectures import build_on_meta, choice_features, cost, parse
+from asvit.spaces.base import SIZES as SIZES
 from asvit.spaces.base import Architecture
 from proxies.structure import depth, embedding_width, total_expansion
 
 Array = NDArray[np.float64]
 
-#: The features that every architecture has: logarithms to base 2.
-SIZES = ("params", "macs", "depth", "width")
 #: Prefix of the names of columns for the kind of an architecture.
 KIND = "kind="
 DEFAULT_IMAGE_SIZE = 224

@@ -115,7 +115,8 @@ def _cells(path: Sequence[Any], maps: Tensor, image: Tensor, axis: int) -> Tenso
     """The query (axis 2) or key (3) in each cell, counted through all windows; -1 for none."""
     model, windows, tokens = path[0], len(maps), maps.shape[axis]
     if axis == 3 and isinstance(path[-1], NextAttention | HallucinatedPooledAttention):
-        return _cells(path, maps, image, 2) // (maps.shape[2] // tokens)  # means along the list
+        means = _cells(path, maps, image, 2) // path[-1].sr_ratio ** 2  # along the list
+        return means.masked_fill(means >= tokens, -1)
     if isinstance(model, PSViT) and model.pooling == "1d":
         side = -(-image.shape[2] // model.patch_embed.proj.stride[0])
         cells = torch.arange(side**2) + model.num_prefix_tokens

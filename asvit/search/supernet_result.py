@@ -150,7 +150,7 @@ class EvolutionResult(Result):
     anywhere: RandomPaths  #: paths drawn as training draws them, of any cost
     deit_macs: int  #: multiply-adds of the DeiT of the supernet's size
     evaluated: int  #: paths evaluated in all generations
-    reason: str  #: why there are fewer generations than asked for; empty where there are not
+    reason: str  #: why the last generations are missing; empty where none is
 
     def __post_init__(self) -> None:
         if self.settings.max_macs is None:

@@ -131,8 +131,8 @@ def build_on_meta(
     try:
         with torch.device("meta"), _SkipInitialisation():
             return build(arch, image_size, num_classes, in_chans=in_chans)
-    except RuntimeError:
-        # Some timm models read values while they are constructed.
+    except (RuntimeError, TypeError):
+        # Some networks read values while they are constructed, or turn them into NumPy's.
         with torch.random.fork_rng([]):
             return build(arch, image_size, num_classes, in_chans=in_chans)
 

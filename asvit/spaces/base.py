@@ -17,6 +17,8 @@ Choice = int | float | str
 #: ``str()`` gives the canonical text.
 Architecture = Any
 
+#: What every architecture has for a predictor, whatever its choices.
+SIZES: Final = ("params", "macs", "depth", "width")
 #: Choices that span at least this factor count as logarithms.
 _WIDE: Final = 4
 
@@ -101,9 +103,14 @@ class SearchSpace(ABC):
 
         A space may override this: features that suit its choices need less data.
         ``"depth"`` and ``"width"`` stand for all blocks and for the channels of the first; where
-        they are missing, the network is built to count them.
+        they are missing, the network is built to count them. Dimensions with such names are
+        choices, ``"SPACE.depth"``.
         """
-        return dimension_features(self.dimensions, self.values(arch))
+        features = dimension_features(self.dimensions, self.values(arch))
+        return {
+            f"{self.name}.{name}" if name in SIZES else name: value
+            for name, value in features.items()
+        }
 
     def decode(self, params: Mapping[str, Choice]) -> Architecture:
         """The architecture with these choices.
@@ -233,9 +240,17 @@ def register_space(cls: type[S]) -> type[S]:
     """Class decorator: add a space under its name; an earlier definition of it is replaced.
 
     Raises:
-        ValueError: If the name is taken by another one.
+        ValueError: If the name is taken by another one, or the prefix of a plain space is.
     """
-    SPACES.register(cls.name, cls())
+    space = cls()
+    others = (other for name, other in SPACES.items() if name != space.name)
+    twins = [other.name for other in others if other.prefix == space.prefix]
+    if twins and isinstance(space, PlainSpace):
+        raise ValueError(
+            f"space {space.name!r} has the prefix {space.prefix!r} of {twins[0]!r}, whose "
+            "networks its texts would build; use another"
+        )
+    SPACES.register(cls.name, space)
     return cls
 
 
@@ -350,14 +365,8 @@ class PlainSpace(SearchSpace):
 
     def make_network(self, arch: PlainArchitecture, image_size: int, **options: Any) -> nn.Module:
         """See :meth:`SearchSpace.make_network`."""
-        return self.network(
-            self.encode(arch),
-            image_size=image_size,
-            num_classes=options["num_classes"],
-            drop_path=options["drop_path_rate"],
-            drop=options["drop_rate"],
-            **{name: options[name] for name in ("in_chans",) if name in options},
-        )
+        rates = {"drop_path": options.pop("drop_path_rate"), "drop": options.pop("drop_rate")}
+        return self.network(self.encode(arch), image_size=image_size, **rates, **options)
 
     def check(self, arch: PlainArchitecture | str, image_size: int) -> None:
         """See :meth:`SearchSpace.check`; accepts any size unless a subclass overrides it."""

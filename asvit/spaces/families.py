@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from reprlib import repr as short  # escaped, and cut when long
 from typing import Any, ClassVar, Final, Self, get_args, get_origin
 
 import numpy as np
@@ -73,7 +72,7 @@ class _Family:
         least = sum(not hasattr(cls, name) for name in single)
         well_formed = text.startswith(cls.prefix) and least <= len(parts[0]) <= len(single)
         if not well_formed or len(parts) != 1 + len(lists):
-            raise ValueError(f"{short(text)} is not {cls.form}")
+            raise ValueError(f"{shown(text)} is not {cls.form}")
         numbers = {
             name: _read(kind, text, part)
             for (name, kind), part in zip(single.items(), parts[0], strict=False)
@@ -276,7 +275,7 @@ class AutoFormerArchitecture(_Family):
 def _read(kind: type, text: str, part: str) -> Any:
     form, words = _FORMS[kind]
     if not re.fullmatch(form, part.strip()):
-        raise ValueError(f"{short(part)} in {short(text)} is not a {words}")
+        raise ValueError(f"{shown(part)} in {shown(text)} is not a {words}")
     return kind(part)
 
 

@@ -65,7 +65,7 @@ class UnionSpace(SearchSpace):
                 " to ".join(f"{member}.{name}" for name in names.split(" to ")): meaning
                 for member, space in self._members.items()
                 for names, meaning in space.legend.items()
-                if names.partition(" ")[0] in space.dimensions
+                if names.partition(" to ")[0] in space.dimensions
             },
         }
 

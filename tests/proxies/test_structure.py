@@ -56,6 +56,8 @@ ENCODER_LAYER = nn.TransformerEncoderLayer(8, 2, 24, batch_first=True)
             (14, 180, 15 + 4 + 20 + 12),
         ),
         (lambda: nn.TransformerEncoder(ENCODER_LAYER, 3, enable_nested_tensor=False), (3, 8, 9)),
+        # A cell is a block, also one of two layers that share attention.
+        (lambda: asvit.build("psvit2d:bbs---|------|b-----|24", 32), (4, 24, 20)),
     ],
 )
 def test_settings_are_counted(

@@ -161,7 +161,7 @@ def init_weights(module: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Lin
             nn.init.zeros_(linear.bias)
 
 
-def is_linear(module: nn.Module) -> TypeGuard[nn.Linear | nn.Conv2d]:
+def is_linear(module: object) -> TypeGuard[nn.Linear | nn.Conv2d]:
     """Whether a module maps each token by the same matrix: a linear map or 1 x 1 convolution."""
     return isinstance(module, nn.Linear) or (
         isinstance(module, nn.Conv2d) and (module.kernel_size, module.groups) == _POINT

@@ -18,7 +18,7 @@ def compact_width(hidden: int, out: int, ratio: float = 2 / 3) -> int:
         raise ValueError(f"ratio must be positive, got {ratio}")
     width = round(ratio * hidden * out / (hidden + out))
     if width < 1:
-        raise ValueError(f"ratio={ratio} leaves no channel between {hidden} and {out}; use more")
+        raise ValueError(f"ratio={ratio:g} leaves no channel between {hidden} and {out}; use more")
     return width
 
 

@@ -141,7 +141,7 @@ class EvolutionAlgorithm(EvolutionRun):
         )
         self._write_weights(winner)
         generations = generations_of(rows)
-        short = len(generations) < settings.generations
+        short = rows[-1].generation < settings.generations
         rng = np.random.default_rng(seed_for(settings.seed, "random paths"))
         random = [space.draw(rng) for _ in range(settings.random_paths)]
         first = [row.cells for row in first_generation(rows)]

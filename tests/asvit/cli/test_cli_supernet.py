@@ -155,6 +155,7 @@ def test_the_first_paths_may_be_of_a_later_generation(
     first = data["generations"][0]
     assert first["generation"] == 2
     assert data["random"]["in_window"]["validation"]["paths"] == first["paths"]
+    assert data["reason"] == ""  # the last one has paths
 
 
 def test_an_unfinished_supernet_is_refused(

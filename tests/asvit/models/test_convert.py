@@ -217,7 +217,7 @@ def test_merged_factors_are_replaced_like_the_map_that_they_stand_for(make, fact
         ),
         (lambda: convert(deit(qk_norm=True), "hallucinated"), "only plain attention can be"),
         (lambda: convert(pyramid(linear=True), "hallucinated"), "linear attention cannot be"),
-        (lambda: convert(deit(embed_dim=27), "hallucinated"), "6 heads of 3, too many for 27"),
+        (lambda: convert(deit(embed_dim=27), "hallucinated"), "^6 heads in place of 3 do not"),
         (lambda: convert(deit(), "hallucinated", heads="half"), "heads='half' is not one of"),
         (
             lambda: convert(convert(deit(), "hallucinated"), "hallucinated"),

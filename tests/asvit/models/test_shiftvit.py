@@ -220,9 +220,18 @@ def test_norms_and_activations_are_settings():
     assert kinds.count(nn.ReLU) == 5
     assert nn.GroupNorm not in kinds
     assert nn.GELU not in kinds
-    with pytest.raises(
-        ValueError, match="unknown norm_layer 'batchnorm'; did you mean 'batchnorm"
-    ):
-        small(norm_layer="batchnorm")
-    with pytest.raises(ValueError, match="unknown act_layer 'swish'; use one of gelu, relu"):
-        small(act_layer="swish")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"norm_layer": "batchnorm"}, "norm_layer='batchnorm' is not one of 'groupnorm1', "),
+        # As timm's own networks take it.
+        ({"norm_layer": nn.BatchNorm2d}, r"norm_layer=<class '.*BatchNorm2d'> is not one of 'gr"),
+        ({"act_layer": "swish"}, "act_layer='swish' is not one of 'gelu', 'relu'"),
+        ({"stem": "none"}, "stem='none' is not one of 'patch', 'conv', 'deep'"),
+    ],
+)
+def test_other_norms_activations_and_stems_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        small(**setting)

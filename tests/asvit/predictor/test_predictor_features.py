@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import timm
 from torch import nn
 
 import asvit
@@ -77,6 +78,27 @@ def test_choices_of_other_kinds(text, expected):
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert found[f"kind={text.split(':')[0].replace('shift', 'shiftvit')}"] == 1
     assert all(math.isfinite(value) for value in found.values())
+
+
+def test_dimensions_called_as_sizes_are_choices_beside_them(monkeypatch) -> None:
+    class Named(PlainSpace):
+        name, prefix, description, paper = "named", "named:", "of blocks two by two", "none"
+        dimensions: ClassVar = {"depth": (1, 2), "width": (4, 8)}
+
+        def network(self, choices, *, image_size, num_classes, **_):
+            return timm.create_model(
+                "vit_tiny_patch16_224",
+                img_size=image_size,
+                num_classes=num_classes,
+                depth=2 * choices["depth"],
+                embed_dim=8 * choices["width"],
+                num_heads=2,
+            )
+
+    monkeypatch.setitem(SPACES, "named", Named())
+    found = row("named:2,8", image_size=32)
+    assert [found[name] for name in ("depth", "width")] == [math.log2(4), math.log2(64)]
+    assert [found[name] for name in ("named.depth", "named.width")] == [2, 8]
 
 
 def test_positions_of_identities_make_no_difference():

@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from timm.models.nextvit import NextViT
 from torch import Tensor, nn
 
 import asvit
@@ -154,6 +155,20 @@ def test_reduced_keys_have_their_own_grid() -> None:
     assert [tuple(panel(one).shape) for one in found] == [(2, 2)] * 4
     expected = maps_of(model)["stages.0.blocks.0.attn"][0, 0, 15 * 16].view(2, 2)
     torch.testing.assert_close(panel(found[0]), expected)
+
+
+@pytest.mark.parametrize("hallucinated", [False, True])
+def test_tokens_that_are_in_no_mean_of_a_list_are_seen_by_none(hallucinated: bool) -> None:
+    model = NextViT(in_chans=3, num_classes=5, depths=(1, 1, 5, 1)).eval()
+    if hallucinated:
+        model = convert(model, "hallucinated")
+    image = torch.randn(1, 3, 56, 56)  # 7 × 7 tokens in stage 2, and means of 16 as keys
+    found: dict[str, Tensor] = {}
+    visit_attention_maps(model, image, lambda name, maps: found.update({name: maps}))
+    first = next(iter(found.values()))
+    cells = panel(layer_maps(model, image)[0], 1).flatten()
+    torch.testing.assert_close(cells[:48], first[0, 1].mean(0).repeat_interleave(16))
+    assert cells[48].isnan()
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,15 @@ def test_depths_and_width_are_refused_in_a_space_of_several_too(
         space.build("linear:2,0.5,relu", width=8)
 
 
+def test_a_space_of_several_explains_dimensions_of_any_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = {"dimensions": {"side (px)": (1, 2)}, "legend": {"side (px)": "what pooling leaves"}}
+    pixels = type("Pixels", (Linear,), {"name": "pixels", "prefix": "pixels:", **own})
+    monkeypatch.setitem(SPACES, "pixels", pixels())
+    assert load_space("asvit,pixels").legend["pixels.side (px)"] == "what pooling leaves"
+
+
 def test_a_registered_space_is_found_by_its_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(SPACES, "linear", raising=False)
     register_space(Linear)
@@ -116,6 +125,14 @@ def test_a_registered_space_is_found_by_its_texts(monkeypatch: pytest.MonkeyPatc
             find_growable("linear:2,1.0,gelu")
     finally:
         del SPACES["linear"]
+
+
+def test_a_space_with_the_prefix_of_another_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPACES, "linear", SPACE)
+    twin = type("Twin", (Linear,), {"name": "twin"})
+    with pytest.raises(ValueError, match="'twin' has the prefix 'linear:' of 'linear', "):
+        register_space(twin)
+    assert "twin" not in SPACES
 
 
 def test_a_table_may_have_texts_of_a_registered_space(
