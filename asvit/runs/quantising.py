@@ -66,11 +66,17 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
         content: The network.
 
     Raises:
-        ValueError: If they are not known, are not the same any more, or are of other classes.
+        ValueError: If they are not known, are not the same any more, or are of other classes or
+            of another kind.
     """
     run = None if weights is None else _result(weights.parent)
     if data is not None:
         pictures = _divided(data, run, content.network.image_size)
+        own, wanted = pictures.others.kind, content.preparation.kind
+        if own.content != wanted.content:
+            raise ValueError(
+                f"{data} has images of {own}, the network is for {wanted}; name others with --data"
+            )
         if weights is not None:
             _warn_of_trained(weights, pictures.others)
     elif isinstance(run, DesignResult):

@@ -305,6 +305,7 @@ def test_pictures_of_a_design_are_those_of_its_list_also_where_it_has_moved(
         ({"data": "elsewhere"}, "no folder 'elsewhere', and no images of that name"),
         ({"weights": "alone.safetensors"}, "do not say which pictures they were trained on"),
         ({"data": "others"}, "other classes than the network, such as 'a' in the place of 'blue'"),
+        ({"data": "colours:grey"}, "colours:grey has images of 8-bit grey, the network is for 8-"),
         ({"data": "fewer"}, "such as none in the place of 'red'; name pictures"),
         ({"data": "more"}, None),
     ],
