@@ -379,7 +379,7 @@ class DesignAlgorithm(DesignRun):
         test = DesignTest(
             self.folder,
             self.picture_list,
-            self.results.pictures.classes,
+            self.results.pictures,
             self.plan.last_round.entrants,
             self.settings.device,
         )

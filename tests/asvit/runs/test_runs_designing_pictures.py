@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from asvit.data.files import TEST, ListedDataset
 from asvit.data.fractals import FractalDataset
@@ -154,6 +155,20 @@ def test_pictures_that_changed_are_refused_or_left_out_of_the_test(
     assert result.test_pictures == len(names(table, "test")) - 1
     assert f"of {result.test_pictures} pictures" in fakes.told["accuracy"]
     assert name in Path("run/report.html").read_text()
+
+
+def test_a_test_picture_that_is_of_another_kind_now_is_left_out(
+    tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asvit.designs.pictures._FRACTALS", 10)
+    monkeypatch.setattr("asvit.designs.pictures._FRACTAL_SIDE", 8)
+    options = {"max_params": "100K", "space": SPACE, "out": tmp_path}
+    fakes.stop_in("training", "fractal:2", **options)
+    test = ListedDataset(tmp_path / "images.csv", TEST)
+    Image.fromarray(np.ones((8, 8), np.uint16)).save(test.path(0))
+    result = design("fractal:2", **options)
+    assert list(result.left_out) == [test.name(0)]
+    assert result.test_pictures == len(test) - 1
 
 
 def test_a_test_whose_pictures_are_all_gone_is_refused(
