@@ -140,8 +140,7 @@ class DesignAlgorithm(DesignRun):
     def title(self) -> str:
         """What is asked for, the time of each stage, and whether there are few pictures."""
         s, more, facts = self.settings, list[str](), self._sampled_facts
-        limits = limits_of(s).limits_in_words
-        first = f"designing a network for {s.data}: {limits or 'within no limits'}"
+        first = f"designing a network for {s.data}: {limits_of(s).limits_in_words}"
         if s.hours is not None:
             warm = fractals.begins_with_them(s, first_family(s), facts)
             parts = shares(fractals=warm).items()
