@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from asvit.runs.designing import DesignRun, design
 from asvit.spaces import load_space
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.designing_fakes import SPACE, TEXTS, Fakes, without_times
+from tests.asvit.runs.stored_results import RIGHT
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
 
@@ -279,6 +281,13 @@ def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
         design(pictures, hours=0.0087, out=tmp_path, **limits)
     assert fakes.calls == []
     assert design(pictures, hours=0.1, out=tmp_path, **limits).settings.hours == 0.1
+
+
+@pytest.mark.parametrize(("channels", "words"), [(1, "1 channel"), (5, "5 channels")])
+def test_the_summary_counts_channels(channels: int, words: str) -> None:
+    result = replace(RIGHT[DesignResult][0], channels=channels)
+    (told,) = (part for part in map(str, DesignRun.summary(result)) if part.startswith("64 px, "))
+    assert told.split(", ")[1] == f"{words} of uint16"
 
 
 @pytest.mark.nightly  # one of images of 5 channels is whole, too; others have int8 and the script
