@@ -16,8 +16,10 @@ from asvit.core.run_files import CHECKPOINT, JOURNAL, RESULT
 from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
+from asvit.reference.findings import Interval
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun, design
+from asvit.search.rows import PredictorCheck
 from asvit.spaces import load_space
 from tests.asvit.cli.commands import run
 from tests.asvit.runs.designing_fakes import SPACE, TEXTS, Fakes, without_times
@@ -271,6 +273,17 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
     told = run("design", "--data", pictures, "--dry-run")
     assert (told.exit_code, told.stdout) == (2, "")
     assert "a design needs a limit; give --max-params, --max-macs or --max-lat" in told.stderr
+
+
+def test_a_dry_run_has_no_time_for_networks_that_the_last_round_lacks(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.check = PredictorCheck(0.3, Interval(-0.1, 0.6), ())  # two networks are in the round
+    limits = {"max_params": "100K", "space": SPACE, "out": tmp_path}
+    for stop, finalists in (("search", 3), ("finalist-1", 2)):
+        fakes.stop_in(stop, pictures, **limits)
+        times = DesignRun.make(data=str(pictures), **limits).resolved().plan_facts()["seconds"]
+        assert sum(name.startswith("finalist-") for name in times) == finalists
 
 
 def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
