@@ -20,7 +20,7 @@ from asvit.data.base import LabelledImages, balanced_choice
 from asvit.data.copies import file_digest
 from asvit.data.files import TEST, TRAIN, ListedDataset, has_part
 from asvit.data.sources import LIST
-from asvit.data.training_sets import open_training_sets
+from asvit.data.training_sets import numbered_as, open_training_sets
 from asvit.designs.result import DesignResult
 from asvit.export.quantisation import CALIBRATION, Quantisation
 from asvit.export.reload import onnx_session, run_onnx, takes_pictures
@@ -94,7 +94,7 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
             f"the pictures have {len(classes)} classes, the network has {many}; name pictures of "
             "its own classes with --data"
         )
-    if content.classes and classes != content.classes:
+    if content.classes and sorted(classes) != sorted(content.classes):
         pairs = zip_longest(classes, content.classes)
         first = next(pair for pair in pairs if pair[0] != pair[1])
         here, known = ("none" if name is None else shown(name) for name in first)
@@ -102,7 +102,7 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
             f"the pictures have other classes than the network, such as {here} in the place of "
             f"{known}; name pictures of its own classes with --data"
         )
-    return pictures
+    return pictures._replace(others=numbered_as(pictures.others, content.classes or classes))
 
 
 def _warn_of_trained(weights: Path, others: LabelledImages) -> None:

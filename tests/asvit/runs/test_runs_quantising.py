@@ -330,6 +330,18 @@ def test_pictures_that_cannot_be_used(
     assert not Path("out.onnx").exists()
 
 
+def test_pictures_have_the_labels_of_the_network_whose_classes_are_in_another_order(
+    folder: Path,
+) -> None:
+    network = replace(_content(), classes=("green", "red", "blue"))
+    ours, theirs = (labelled_pictures("colours", None, of).others for of in (_content(), network))
+    assert (ours.classes, theirs.classes) == (CLASSES, network.classes)
+    assert [theirs.name(at) for at in range(6)] == [ours.name(at) for at in range(6)]
+    assert [theirs.classes[label] for label in theirs.labels] == [
+        ours.classes[label] for label in ours.labels
+    ]
+
+
 def test_classes_whose_long_names_differ_in_the_middle_are_others(folder: Path) -> None:
     ours, theirs = ([f"{'a' * 120}{middle}{'a' * 120}" for middle in of] for of in ("bc", "bd"))
     for name, colour in zip(ours, ("red", "green"), strict=True):
