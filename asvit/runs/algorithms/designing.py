@@ -65,6 +65,7 @@ from asvit.training.pretrained import weights_paths
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
 from proxies.latency import Latency
+from proxies.text import shown
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _FREE_UNTIL_CHOICE = (
@@ -183,7 +184,10 @@ class DesignAlgorithm(DesignRun):
                 f"has {channels}; leave it out"
             )
         if len(classes) < 2:
-            raise ValueError(f"{s.data} has pictures of one class; make a folder for each class")
+            raise ValueError(
+                f"{s.data} has pictures of one class, {shown(classes[0])}; give a folder with a "
+                "folder for each class"
+            )
         smallest = s.image_size or SIDES[-1]
         find_space(s.space, image_size=smallest)
         sizes = Sizes(s, len(classes), channels, self.plan.latency)

@@ -425,9 +425,12 @@ def test_a_test_of_one_picture_is_refused_before_anything_is_trained(
 
 
 def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
-    one = write_pictures(tmp_path / "one", classes=1)
+    one = write_pictures(tmp_path / "one" / "train").parent
     few = write_pictures(tmp_path / "few", each=4)
-    for folder, words in ((one, "pictures of one class"), (few, r"has \d readable picture\(s\)")):
+    for folder, words in (
+        (one, "of one class, 'train'; give a folder with"),
+        (few, r"has \d readable picture\(s\)"),
+    ):
         with pytest.raises(ValueError, match=words):
             design(folder, max_params="1M", out=tmp_path / "run")
     dry = run("design", "--data", few, "--max-params", "1M", "--dry-run")
