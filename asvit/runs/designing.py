@@ -104,7 +104,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         yield (
             f"{result.image_size} px{pixels}, {len(result.classes)} classes; "
             f"after the last round, {quantity(result.epochs, 'epoch')} on all "
-            f"{result.train_pictures:,} pictures but those of the test; times on "
+            f"{result.train_pictures:,} pictures but those of the test; times by "
             f"{result.measured_on}; all in {clock(result.wall_seconds)}"
         )
         if result.fractals:
