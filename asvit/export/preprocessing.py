@@ -66,10 +66,9 @@ def with_preprocessing(network: onnx.ModelProto, how: Preparation) -> onnx.Model
     numbers = helper.np_dtype_to_tensor_dtype(np.dtype(how.kind.dtype))
     graph.input.append(helper.make_tensor_value_info(IMAGE, numbers, sides))
     classes = graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    if classes:
-        graph.node.append(helper.make_node("Softmax", [OUTPUT], [PROBABILITIES], axis=1))
-        shares_info = (PROBABILITIES, TensorProto.FLOAT, [1, classes])
-        graph.output.append(helper.make_tensor_value_info(*shares_info))
+    graph.node.append(helper.make_node("Softmax", [OUTPUT], [PROBABILITIES], axis=1))
+    shares_info = (PROBABILITIES, TensorProto.FLOAT, [1, classes])
+    graph.output.append(helper.make_tensor_value_info(*shares_info))
     return whole
 
 
