@@ -88,9 +88,7 @@ def _card_facts(last_round: LastRound) -> Mapping[str, str]:
             f"{share(choice.by_hand)}: the best network made by hand in the last round, "
             f"where this one reached {share(choice.winner)}"
         )
-    where = f"by {timed.runtime} on {timed.device}, {timed.threads} thread(s)"
-    if timed.runtime == COMMAND:
-        where = "on a device of the user's"
+    where = f"by {timed.where}" if timed.runtime != COMMAND else "on a device of the user's"
     source = last_round.network(choice.winner).pretrained
     return {
         "limits": limits_of(settings).limits_in_words,
