@@ -1,5 +1,6 @@
 """The pictures of a design: a list that cannot change unnoticed, parts, copies, and moves."""
 
+import contextlib
 import csv
 import shutil
 from collections.abc import Callable
@@ -398,6 +399,23 @@ def test_no_part_of_a_layout_has_copies_of_another(tmp_path: Path, fakes: Fakes)
     assert table.count("test/class0/000.jpg") == table.count("val/class1/001.jpg") == 1
     for name in ("copy.jpg", "other.jpg", "test/class0/002.jpg"):
         assert name not in table  # the last two are in two classes
+
+
+def test_a_run_folder_that_would_be_a_class_is_refused_but_not_one_beside_parts(
+    tmp_path: Path, fakes: Fakes
+) -> None:
+    folder = write_pictures(tmp_path / "pictures")
+    limits = {"max_params": "100K", "space": SPACE}
+    with (
+        contextlib.chdir(folder),
+        pytest.raises(ValueError, match=r"runs/design--seed0 is inside \., where folders are cl"),
+    ):
+        design(".", **limits)
+    assert not (folder / "runs").exists()
+    for seed, name in enumerate(("train", "test")):
+        write_pictures(tmp_path / "parts" / name, seed=seed)
+    result = design(tmp_path / "parts", out=tmp_path / "parts" / "run", **limits)
+    assert [*result.classes] == ["class0", "class1"]
 
 
 def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fakes) -> None:
