@@ -276,8 +276,8 @@ def _section(facts: Mapping[str, Any]) -> str:
 
 def _copy(exported: Exported) -> dict[str, str | None]:
     batch = "any number of images" if exported.batch is None else str(exported.batch)
-    given = INPUT if exported.script is None else IMAGE
-    opset = f"{exported.opset}; its input is called `{given}`"
+    source = INPUT if exported.script is None else IMAGE
+    opset = f"{exported.opset}; its input is called `{source}`"
     # Copies for one size of batch have two of that size: the larger one comes last, and counts.
     rising = sorted(exported.differences, key=attrgetter("batch", "absolute"))
     differences = {

@@ -199,10 +199,10 @@ def _taken(ops: _Operators, pixels: str, places: str) -> str:
     return ops.Reshape(ops.Gather(pixels, places, axis=0), [0, 0, -1])
 
 
-def _as_before(ops: _Operators, made: str, pixels: str) -> str:
+def _as_before(ops: _Operators, blocks: str, pixels: str) -> str:
     """Blocks ``[blocks, 16, a * b]`` as ``[blocks * 16, a, b]``."""
     rest = ops.Slice(ops.Shape(pixels), [1], [3])
-    return ops.Reshape(made, ops.Concat([-1], rest, axis=0))
+    return ops.Reshape(blocks, ops.Concat([-1], rest, axis=0))
 
 
 # Pillow's filters: the weight at a distance in pixels of the smaller side, and how far they reach.

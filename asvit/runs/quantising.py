@@ -269,10 +269,10 @@ class _Graph:
         if self._alone:
             shape = (1, side * 3 // 2, side * 3 // 2, network.in_chans)
             numbers = self._content.preparation.kind.dtype
-        given = np.zeros(shape, numbers)
-        images = torch.from_numpy(given)
+        example = np.zeros(shape, numbers)
+        images = torch.from_numpy(example)
         return replace(
-            time_passes(lambda: self._run(given), images, runtime="onnx"), image_size=side
+            time_passes(lambda: self._run(example), images, runtime="onnx"), image_size=side
         )
 
 
