@@ -85,16 +85,16 @@ def show_export(exported: Exported, screen: Console) -> None:
     screen.print(f"\n{exported.loading_code(str(out))}")
 
 
-def _show_int8(found: Quantisation, screen: Console) -> None:
+def _show_int8(int8: Quantisation, screen: Console) -> None:
     """Print both copies side by side, and what the integers cost."""
     cells = [
         [name, f"{accuracy:.1f} %", number(size / 1e6, 3), number(latency.milliseconds, 3)]
         for name, accuracy, size, latency in (
-            ("float32", found.accuracy_before, found.size_before, found.latency_before),
-            ("int8", found.accuracy, found.size, found.latency),
+            ("float32", int8.accuracy_before, int8.size_before, int8.latency_before),
+            ("int8", int8.accuracy, int8.size, int8.latency),
         )
     ]
-    screen.print(table(("copy", "accuracy", "MB", "ms"), cells, title=legible(found.source)))
-    screen.print(f"int8: {found.in_words}; ranges from {found.calibrated} to train on")
-    if busy := found.latency.busy_in_words or found.latency_before.busy_in_words:
+    screen.print(table(("copy", "accuracy", "MB", "ms"), cells, title=legible(int8.source)))
+    screen.print(f"int8: {int8.in_words}; ranges from {int8.calibrated} to train on")
+    if busy := int8.latency.busy_in_words or int8.latency_before.busy_in_words:
         screen.print(f"warning: {busy}")

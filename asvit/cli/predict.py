@@ -12,7 +12,8 @@ import click
 from asvit.cli.manual import Documented
 from asvit.cli.options import emit_json, json_option, parameters, paths
 from asvit.core.console import console, table
-from asvit.core.settings import setting
+from asvit.core.settings import setting, setting_of
+from asvit.evaluation.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,17 +30,10 @@ _PART = 1000  # pictures of a table on the screen, which is there as soon as the
 class Options:
     """How pictures are classified."""
 
-    weights: str = setting(
-        ...,
-        "Run folder of a training, file of weights, or copy that was exported for timm or ONNX.",
-        metavar="PATH",
-        complete="paths",
-    )
+    weights: str = setting_of(EvaluationSettings, "weights")
     top: int = setting(3, "Classes to name for each picture.", at_least=1)
-    batch_size: int = setting(32, "Pictures that pass the network together.", at_least=1)
-    device: str = setting(
-        "auto", "auto, cpu, cuda, ... An ONNX graph runs on the CPU.", metavar="DEVICE"
-    )
+    batch_size: int = setting_of(EvaluationSettings, "batch_size")
+    device: str = setting_of(EvaluationSettings, "device")
 
 
 @click.command(cls=Documented)

@@ -128,7 +128,8 @@ def open_training_sets(
         _check_classes(train, classes)
         parts = (train, stored) if stored is not None else None
         train, other = parts or _divided(train, held_out, seed, progress, quiet=quiet)
-        other = _numbered_alike(train, other)
+        _check_same_classes(train, other)
+        other = numbered_as(other, train.classes)
         train = _balanced(train, train_images, seed, _TRAINED)
         other = _balanced(more := other, validation_images, seed, _VALIDATED)
         if parts and not train_on_validation and not quiet:
@@ -383,18 +384,17 @@ def _check_same_classes(train: LabelledImages, other: LabelledImages) -> None:
             )
 
 
-def _numbered_alike(train: LabelledImages, other: LabelledImages) -> LabelledImages:
-    """Images of the same classes with the labels that these have in ``train``.
+def numbered_as(images: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:
+    """The images with labels by the order of ``classes``, which are theirs.
 
     Folders are in the order of their names, where "10" is before "2"; archives and libraries have
     orders of their own.
     """
-    _check_same_classes(train, other)
-    if train.classes != other.classes:
-        places = {name: place for place, name in enumerate(train.classes)}
-        label_of = np.array([places[name] for name in other.classes], dtype=np.int64)
-        other.classes, other.labels = train.classes, label_of[other.labels]
-    return other
+    if images.classes != classes:
+        places = {name: place for place, name in enumerate(classes)}
+        label_of = np.array([places[name] for name in images.classes], dtype=np.int64)
+        images.classes, images.labels = classes, label_of[images.labels]
+    return images
 
 
 def _balanced(images: LabelledImages, count: int | None, seed: int, what: str) -> LabelledImages:

@@ -11,7 +11,6 @@ from asvit.designs.last_round import LastRound
 from asvit.designs.recipe import balance_of
 from asvit.designs.result import Model, Racer, predict_command
 from asvit.training.balance import imbalance
-from proxies.latency import COMMAND
 
 
 def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
@@ -48,11 +47,7 @@ def outcome(last_round: LastRound, folder: Path) -> Mapping[str, Any]:
         "unreadable": pictures.unreadable,
         "equal": pictures.equal,
         "left_out": test.left_out,
-        "measured_on": (
-            f"the device of {timed.device}"
-            if timed.runtime == COMMAND
-            else f"{timed.device}, {timed.threads} thread(s), {timed.runtime}"
-        ),
+        "measured_on": timed.where,
         "int8": results.export.int8,
         "exports": results.export.copies,
         "commands": [

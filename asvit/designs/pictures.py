@@ -222,6 +222,10 @@ class PictureList:
 
         def read(index: int) -> _ReadPicture | str:
             try:
+                images.name(index).encode()  # as the list has it
+            except UnicodeEncodeError:
+                return "its name is not UTF-8; rename it"
+            try:
                 path, side = images.path(index), min(size_of(images.picture(index)))
                 return _ReadPicture(index, side, *size_and_digest(path, self._seen))
             except (ValueError, OSError) as error:

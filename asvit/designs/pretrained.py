@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asvit.data import MEAN, STD
 from asvit.data.kinds import PICTURES
 from asvit.designs.sizes import Sizes
 from asvit.networks import Network, WeightsFile
@@ -42,7 +41,7 @@ class Pretrained:
             return WeightsFile.read(weights_path(self.source))
         model: Any = load_published(TimmModel.parse(self.source))
         network = Network(self.architecture, num_classes=model.num_classes)
-        return WeightsFile(network, model.state_dict(), facts={"mean": MEAN, "std": STD})
+        return WeightsFile(network, model.state_dict())
 
 
 def candidates(pretrained: str, space: str) -> Sequence[Pretrained]:

@@ -123,7 +123,7 @@ class DesignResult(Result, Model):
     equal: Sequence[Sequence[str]] = field(default_factory=tuple)
     #: Test pictures that had changed until the test, and why they were left out.
     left_out: Mapping[str, str] = field(default_factory=dict)
-    measured_on: str  #: device, threads and runtime of the latency, in words
+    measured_on: str  #: runtime, device and threads of the latency, in words
     #: What 8-bit integers cost in accuracy on the test pictures, or why there is no such copy;
     #: empty where none was asked for.
     int8: str = ""

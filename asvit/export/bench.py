@@ -22,10 +22,10 @@ def main() -> None:
     parser = ArgumentParser(description="Print the median milliseconds of a pass.")
     parser.add_argument("file")
     parser.add_argument("--threads", type=int, default=0)
-    given = parser.parse_args()
+    args = parser.parse_args()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = given.threads
-    session = onnxruntime.InferenceSession(given.file, options, providers=["CPUExecutionProvider"])
+    options.intra_op_num_threads = args.threads
+    session = onnxruntime.InferenceSession(args.file, options, providers=["CPUExecutionProvider"])
     feed = {
         one.name: np.ones(
             [side if isinstance(side, int) else _SIDES.get(side, 1) for side in one.shape],

@@ -50,7 +50,7 @@ def compare(
 
     The network is on the CPU and in evaluation mode.
     """
-    images = {str(index): given for index, (given, _) in enumerate(examples)}
+    images = {str(index): batch for index, (batch, _) in enumerate(examples)}
     with torch.no_grad():
         expected = {str(index): model(batch) for index, (_, batch) in enumerate(examples)}
     for outputs in expected.values():  # equal ones must imply equal networks

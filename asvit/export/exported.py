@@ -276,8 +276,8 @@ def _section(facts: Mapping[str, Any]) -> str:
 
 def _copy(exported: Exported) -> dict[str, str | None]:
     batch = "any number of images" if exported.batch is None else str(exported.batch)
-    given = INPUT if exported.script is None else IMAGE
-    opset = f"{exported.opset}; its input is called `{given}`"
+    source = INPUT if exported.script is None else IMAGE
+    opset = f"{exported.opset}; its input is called `{source}`"
     # Copies for one size of batch have two of that size: the larger one comes last, and counts.
     rising = sorted(exported.differences, key=attrgetter("batch", "absolute"))
     differences = {
@@ -309,8 +309,7 @@ def _int8(exported: Exported) -> dict[str, str | None]:
         "allowed": f"a loss of {int8.tolerance:g} point{'s' * (int8.tolerance != 1)}",
         "size": f"{int8.size:,} bytes, in float32 {int8.size_before:,}",
         "time of a pass": f"{time_in_words(int8.latency.milliseconds)}, in float32 "
-        f"{time_in_words(int8.latency_before.milliseconds)}, by {int8.latency.runtime} on "
-        f"{int8.latency.device}, {int8.latency.threads} thread(s)",
+        f"{time_in_words(int8.latency_before.milliseconds)}, by {int8.latency.where}",
     }
 
 

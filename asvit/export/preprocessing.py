@@ -66,10 +66,9 @@ def with_preprocessing(network: onnx.ModelProto, how: Preparation) -> onnx.Model
     numbers = helper.np_dtype_to_tensor_dtype(np.dtype(how.kind.dtype))
     graph.input.append(helper.make_tensor_value_info(IMAGE, numbers, sides))
     classes = graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    if classes:
-        graph.node.append(helper.make_node("Softmax", [OUTPUT], [PROBABILITIES], axis=1))
-        shares_info = (PROBABILITIES, TensorProto.FLOAT, [1, classes])
-        graph.output.append(helper.make_tensor_value_info(*shares_info))
+    graph.node.append(helper.make_node("Softmax", [OUTPUT], [PROBABILITIES], axis=1))
+    shares_info = (PROBABILITIES, TensorProto.FLOAT, [1, classes])
+    graph.output.append(helper.make_tensor_value_info(*shares_info))
     return whole
 
 
@@ -200,10 +199,10 @@ def _taken(ops: _Operators, pixels: str, places: str) -> str:
     return ops.Reshape(ops.Gather(pixels, places, axis=0), [0, 0, -1])
 
 
-def _as_before(ops: _Operators, made: str, pixels: str) -> str:
+def _as_before(ops: _Operators, blocks: str, pixels: str) -> str:
     """Blocks ``[blocks, 16, a * b]`` as ``[blocks * 16, a, b]``."""
     rest = ops.Slice(ops.Shape(pixels), [1], [3])
-    return ops.Reshape(made, ops.Concat([-1], rest, axis=0))
+    return ops.Reshape(blocks, ops.Concat([-1], rest, axis=0))
 
 
 # Pillow's filters: the weight at a distance in pixels of the smaller side, and how far they reach.

@@ -21,7 +21,8 @@ from asvit.export.formats import CONFIG, INPUT, LEAST_OPSET, OUTPUT, WEIGHTS, Fo
 from asvit.models import HALLUCINATED_HOSTS
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.families import PREFIX, TimmModel, timm_config
-from proxies.messages import first_line
+from proxies.evaluation import FAILURES
+from proxies.messages import fault, first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -96,9 +97,11 @@ def trace(
     shapes = None if batch else ({0: torch.export.Dim("batch")},)
     try:
         program = torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
-    except (RuntimeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except FAILURES as error:  # the network may be anybody's
         raise ValueError(
-            f"torch.export cannot follow this {type(model).__name__}: {first_line(error)}"
+            f"torch.export cannot follow this {type(model).__name__}: {fault(error)}"
         ) from error
     for part in program.graph_module.modules():
         for node in part.graph.nodes if isinstance(part, GraphModule) else ():

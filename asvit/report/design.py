@@ -6,12 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asvit.core.run_files import METRICS_JSONL, PREDICTIONS
 from asvit.core.summary import Cell, Photo, Table
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, LONGEST, figure, legend, series_styles
+from asvit.report.style import COLOUR, LONGEST, figure, legend, series_styles, whole
 from asvit.report.training import MOST_CLASSES, confused, confusion_picture, title_with
 from asvit.training.metrics import Mistake, read_metrics, read_predictions
 from proxies.text import one_line
@@ -116,10 +116,10 @@ def draw_curves(rows: Sequence[CurveRow]) -> Figure:
     for name, (colour, line, _) in zip(networks, series_styles(), strict=False):
         own = [row for row in rows if row.network == name]
         epochs, accuracies = [row.epoch for row in own], [row.accuracy for row in own]
-        axes.plot(
-            epochs, accuracies, color=colour, linestyle=line, label=one_line(name, most=LONGEST)
-        )
+        look: Any = {"color": colour, "linestyle": line, "marker": "o" if len(own) == 1 else ""}
+        axes.plot(epochs, accuracies, label=one_line(name, most=LONGEST), **look)
     axes.set(xlabel="epoch", ylabel="accuracy (%)")
+    whole(axes.xaxis)
     legend(fig)
     return fig
 

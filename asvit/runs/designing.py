@@ -99,11 +99,12 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             yield variance_in_words(result.variance)
         if not result.ranked:
             yield "the check of the search does not show that it ranks better than a draw would"
-        pixels = f", {result.channels} channels of {result.pixels}" if result.pixels else ""
+        channels = quantity(result.channels, "channel")
+        pixels = f", {channels} of {result.pixels}" if result.pixels else ""
         yield (
             f"{result.image_size} px{pixels}, {len(result.classes)} classes; "
             f"after the last round, {quantity(result.epochs, 'epoch')} on all "
-            f"{result.train_pictures:,} pictures but those of the test; times on "
+            f"{result.train_pictures:,} pictures but those of the test; times by "
             f"{result.measured_on}; all in {clock(result.wall_seconds)}"
         )
         if result.fractals:

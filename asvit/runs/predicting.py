@@ -77,8 +77,9 @@ def predict(
     """Tell what classes pictures are of, prepared as the images that the network was tested on.
 
     Args:
-        weights: Run folder of a training, file of weights of ours, or a copy that was exported for
-            timm or ONNX, quantised or with preprocessing, too.
+        weights: Run folder of a training or a design, file of weights of ours, a copy that was
+            exported for timm or ONNX, quantised or with preprocessing, too, or ``"timm:NAME"``
+            for the weights that timm publishes.
         images: Files of pictures, or one of them; folders stand for all pictures in them.
         top: Classes to name for each picture.
         batch_size: Pictures that pass the network together.

@@ -20,7 +20,7 @@ from asvit.data.base import LabelledImages, balanced_choice
 from asvit.data.copies import file_digest
 from asvit.data.files import TEST, TRAIN, ListedDataset, has_part
 from asvit.data.sources import LIST
-from asvit.data.training_sets import open_training_sets
+from asvit.data.training_sets import numbered_as, open_training_sets
 from asvit.designs.result import DesignResult
 from asvit.export.quantisation import CALIBRATION, Quantisation
 from asvit.export.reload import onnx_session, run_onnx, takes_pictures
@@ -66,11 +66,17 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
         content: The network.
 
     Raises:
-        ValueError: If they are not known, are not the same any more, or are of other classes.
+        ValueError: If they are not known, are not the same any more, or are of other classes or
+            of another kind.
     """
     run = None if weights is None else _result(weights.parent)
     if data is not None:
         pictures = _divided(data, run, content.network.image_size)
+        own, wanted = pictures.others.kind, content.preparation.kind
+        if own.content != wanted.content:
+            raise ValueError(
+                f"{data} has images of {own}, the network is for {wanted}; name others with --data"
+            )
         if weights is not None:
             _warn_of_trained(weights, pictures.others)
     elif isinstance(run, DesignResult):
@@ -88,7 +94,7 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
             f"the pictures have {len(classes)} classes, the network has {many}; name pictures of "
             "its own classes with --data"
         )
-    if content.classes and classes != content.classes:
+    if content.classes and sorted(classes) != sorted(content.classes):
         pairs = zip_longest(classes, content.classes)
         first = next(pair for pair in pairs if pair[0] != pair[1])
         here, known = ("none" if name is None else shown(name) for name in first)
@@ -96,7 +102,7 @@ def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFi
             f"the pictures have other classes than the network, such as {here} in the place of "
             f"{known}; name pictures of its own classes with --data"
         )
-    return pictures
+    return pictures._replace(others=numbered_as(pictures.others, content.classes or classes))
 
 
 def _warn_of_trained(weights: Path, others: LabelledImages) -> None:
@@ -263,10 +269,10 @@ class _Graph:
         if self._alone:
             shape = (1, side * 3 // 2, side * 3 // 2, network.in_chans)
             numbers = self._content.preparation.kind.dtype
-        given = np.zeros(shape, numbers)
-        images = torch.from_numpy(given)
+        example = np.zeros(shape, numbers)
+        images = torch.from_numpy(example)
         return replace(
-            time_passes(lambda: self._run(given), images, runtime="onnx"), image_size=side
+            time_passes(lambda: self._run(example), images, runtime="onnx"), image_size=side
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,11 @@ def files_beside_copies() -> Iterator[str]:
 
 
 def _card_facts(last_round: LastRound) -> Mapping[str, str]:
-    """What the card of a copy says of the design."""
+    """What the card of a copy says of the design; not the command that times networks.
+
+    That may name a machine.
+    """
+    settings = replace(last_round.settings, latency_command=None)
     tested, choice = last_round.results.test, last_round.results.choice
     timed = last_round.results.latency[choice.winner]
 
@@ -83,12 +88,10 @@ def _card_facts(last_round: LastRound) -> Mapping[str, str]:
             f"{share(choice.by_hand)}: the best network made by hand in the last round, "
             f"where this one reached {share(choice.winner)}"
         )
-    where = f"by {timed.runtime} on {timed.device}, {timed.threads} thread(s)"
-    if timed.runtime == COMMAND:
-        where = "on a device of the user's"  # cards do not tell its command
+    where = f"by {timed.where}" if timed.runtime != COMMAND else "on a device of the user's"
     source = last_round.network(choice.winner).pretrained
     return {
-        "limits": limits_of(last_round.settings).limits_in_words,
+        "limits": limits_of(settings).limits_in_words,
         **({"pretrained": f"fine-tuned from {Path(source).name}"} if source else {}),
         "accuracy": f"{share('training')} of {tested.pictures} pictures that were kept aside",
         "by_hand": by_hand,

@@ -270,7 +270,9 @@ class DesignPlan:
         epoch, steps = self.trainings.pace(str(typical), side, data=data)
         self._check_hours(settings, searching, epoch)
         training = epoch * enough_epochs(steps)
-        rounds = dict.fromkeys(self.last_round.stages, training)
+        known = "finalists" in self.results
+        stages = self.last_round.entrants if known else self.last_round.stages
+        rounds = dict.fromkeys(stages, training)
         pictures, family = self.results.pictures, first_family(self.settings)
         if fractals.begins_with_them(self.settings, family, pictures):
             images = fractals.PICTURES[1] * fractals.EPOCHS[1]

@@ -13,9 +13,10 @@ from asvit.core.answers import Answer, write_answers
 from asvit.core.run_files import ANSWERS, PREDICTIONS
 from asvit.core.settings import ELSEWHERE
 from asvit.data.files import TEST, ListedDataset, read_as
+from asvit.data.kinds import ImageKind
 from asvit.data.preparation import shown_channels
 from asvit.designs.pictures import LEAST_TESTED, PictureList, in_words
-from asvit.designs.stages import Choice, Share, Tested
+from asvit.designs.stages import Choice, PictureFacts, Share, Tested
 from asvit.reference.intervals import (
     Estimate,
     balanced_accuracy,
@@ -41,7 +42,7 @@ class DesignTest:
 
     folder: Path
     picture_list: PictureList
-    classes: Sequence[str]
+    facts: PictureFacts
     entrants: Sequence[str]  # of the last round
     device: str
 
@@ -103,9 +104,10 @@ class DesignTest:
             for file, guess in zip(files, guesses, strict=True)
         ]
         write_answers(self.folder / ANSWERS, answers)
-        kind = self._pictures.kind
+        # Not that of the files as they are now: those that have changed may be of another.
+        kind = ImageKind.of(self.facts.pixels, self.facts.channels)
         predictions_of(
-            self.classes,
+            self.facts.classes,
             answers,
             lambda at: read_as(files[at].path, kind),
             right=MOST_PICTURES // 2,

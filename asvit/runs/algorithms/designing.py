@@ -18,7 +18,7 @@ from asvit.core.progress import Progress, StageUnderWay, Tell, ignore, image_pro
 from asvit.core.run_files import PICTURES
 from asvit.core.settings import ELSEWHERE, WrongOption
 from asvit.data.base import LabelledImages
-from asvit.data.files import write_pictures
+from asvit.data.files import split_folders, write_pictures
 from asvit.designs import fractals
 from asvit.designs.fitting import SIDES
 from asvit.designs.hours import AFTERWARDS, shares
@@ -65,6 +65,7 @@ from asvit.training.pretrained import weights_paths
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import resolve_device
 from proxies.latency import Latency
+from proxies.text import shown
 
 #: Settings that nothing depends on before a network is chosen, but for the search's own limit.
 _FREE_UNTIL_CHOICE = (
@@ -140,8 +141,7 @@ class DesignAlgorithm(DesignRun):
     def title(self) -> str:
         """What is asked for, the time of each stage, and whether there are few pictures."""
         s, more, facts = self.settings, list[str](), self._sampled_facts
-        limits = limits_of(s).limits_in_words
-        first = f"designing a network for {s.data}: {limits or 'within no limits'}"
+        first = f"designing a network for {s.data}: {limits_of(s).limits_in_words}"
         if s.hours is not None:
             warm = fractals.begins_with_them(s, first_family(s), facts)
             parts = shares(fractals=warm).items()
@@ -177,6 +177,7 @@ class DesignAlgorithm(DesignRun):
                 f"hours={s.hours:g} are too few: tests and copies take {AFTERWARDS:g} s"
             )
         resolve_device(s.device)
+        self._check_apart()
         classes, channels = self._classes_and_channels()
         if s.warm_start == "fractals" and channels != fractals.CHANNELS:
             raise ValueError(
@@ -184,11 +185,26 @@ class DesignAlgorithm(DesignRun):
                 f"has {channels}; leave it out"
             )
         if len(classes) < 2:
-            raise ValueError(f"{s.data} has pictures of one class; make a folder for each class")
+            raise ValueError(
+                f"{s.data} has pictures of one class, {shown(classes[0])}; give a folder with a "
+                "folder for each class"
+            )
         smallest = s.image_size or SIDES[-1]
         find_space(s.space, image_size=smallest)
         sizes = Sizes(s, len(classes), channels, self.plan.latency)
         sizes.limits(smallest).sample(np.random.default_rng(0))
+
+    def _check_apart(self) -> None:
+        """Check that the run folder is not where it would be a class of the pictures."""
+        data = self.settings.data
+        root = expanded(split_reading(data)[0]).resolve()
+        if is_generated(data) or split_folders(root):
+            return
+        if self.folder.resolve().is_relative_to(root):
+            raise ValueError(
+                f"run folder {self.folder} is inside {data}, where folders are classes; give "
+                "--out another folder"
+            )
 
     def _classes_and_channels(self) -> tuple[Sequence[str], int]:
         """Those of the pictures; a finished design has them, and may have lost its pictures."""
@@ -379,7 +395,7 @@ class DesignAlgorithm(DesignRun):
         test = DesignTest(
             self.folder,
             self.picture_list,
-            self.results.pictures.classes,
+            self.results.pictures,
             self.plan.last_round.entrants,
             self.settings.device,
         )

@@ -18,7 +18,7 @@ from optuna.study import Study
 from asvit.core.codec import to_json
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, Track, image_progress
-from asvit.core.run_files import JOURNAL, TRAINED, TRIALS
+from asvit.core.run_files import JOURNAL, RESULT, TRAINED, TRIALS
 from asvit.core.secrets import public_url
 from asvit.core.settings import ELSEWHERE, MeasuringSettings, fields_of
 from asvit.executors.base import Workers
@@ -83,15 +83,23 @@ _TOO_SLOW = 2  # times the latency allowed, from which on a search is not begun
 def with_multiple(run: R, workers: Workers | None) -> R:
     """A search or a design with its width multiple, which follows from the device unless given.
 
-    Not where a command times networks: its device need not be a GPU, even if they are trained on
-    one.
+    A finished one keeps its own, on whatever machine it is shown. Not where a command times
+    networks: its device need not be a GPU, even if they are trained on one.
     """
     s = run.settings
     limits = s.max_params, s.max_macs
     if s.width_multiple is not None or s.latency_command is not None or not any(limits):
         return run
-    multiple = usual_multiple(device_of(s.device, workers), *limits)
+    multiple = _finished_multiple(run) or usual_multiple(device_of(s.device, workers), *limits)
     return replace(run, settings=replace(s, width_multiple=multiple))
+
+
+def _finished_multiple(run: Run[Any, Any, Any]) -> int | None:
+    """The width multiple of the finished run in the folder; None where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        result = run.result_type.read(run.folder / RESULT)
+        return None if run.fresh else cast("int | None", result.settings.width_multiple)
+    return None
 
 
 @dataclass(kw_only=True)

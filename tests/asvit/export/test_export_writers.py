@@ -137,6 +137,16 @@ def test_a_network_that_cannot_be_followed_is_refused_in_one_line() -> None:
     assert "\n" not in str(refusal.value)
 
 
+def test_a_network_whose_own_code_fails_while_it_is_followed_is_refused_in_one_line() -> None:
+    class Faulty(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise TypeError("no such size")
+
+    with pytest.raises(ValueError, match=r"cannot follow this Faulty: .*no such size") as refusal:
+        trace(Faulty(), image_size=SIDE)
+    assert "\n" not in str(refusal.value)
+
+
 def test_an_operation_that_onnx_lacks_is_named_in_one_line() -> None:
     class Spectral(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -398,3 +398,10 @@ def test_curves_of_more_networks_than_colours_differ() -> None:
     lines = draw_curves(rows).axes[0].get_lines()
     assert len(lines) == 6
     assert len({(line.get_color(), str(line._dash_pattern)) for line in lines}) == 6
+
+
+@pytest.mark.parametrize(("epochs", "marker"), [(1, "o"), (2, "")])
+def test_a_curve_of_one_epoch_is_a_point(epochs: int, marker: str) -> None:
+    rows = [CurveRow("network", 1 + n, 50.0) for n in range(epochs)]
+    (line,) = draw_curves(rows).axes[0].get_lines()
+    assert line.get_marker() == marker

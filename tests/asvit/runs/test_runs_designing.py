@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ import asvit
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress
 from asvit.core.run_files import CHECKPOINT, JOURNAL, RESULT
-from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
+from asvit.reference.findings import Interval
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun, design
+from asvit.search.rows import PredictorCheck
 from asvit.spaces import load_space
 from tests.asvit.cli.commands import run
-from tests.asvit.runs.designing_fakes import SPACE, TEXTS, Fakes, results_in, without_times
+from tests.asvit.runs.designing_fakes import SPACE, TEXTS, Fakes, without_times
+from tests.asvit.runs.stored_results import RIGHT
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
 
@@ -39,7 +43,7 @@ def test_finished_stages_are_not_run_again(
     whole = design(pictures, max_params="100K", space=SPACE, out="run")
     every = [*fakes.calls]
     assert fakes.told["limits"] == "at most 100,000 parameters"
-    assert fakes.told["latency"].endswith("ms for 1 image(s) by eager on fake, 1 thread(s)")
+    assert fakes.told["latency"].endswith("ms for 1 image(s) by eager, fake, 1 thread")
     (tmp_path / "run").rename(tmp_path / "whole")
     fakes.calls.clear()
     fakes.stop_in(stop, pictures, max_params="100K", space=SPACE, out="run")
@@ -69,21 +73,6 @@ def test_time_of_a_session_that_was_killed_in_a_stage_counts(
     assert 500 <= result.wall_seconds < 600
     journal = DesignJournal(tmp_path / "design.jsonl")
     assert 500 <= journal.elapsed < 600
-
-
-def test_a_design_that_an_earlier_version_has_tested_goes_on(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    options = {"max_params": "100K", "space": SPACE, "out": tmp_path}
-    result = design(pictures, **options)
-    journal = DesignJournal(tmp_path / "design.jsonl")
-    (stored,) = (stage.result for stage in journal.records if stage.name == "test")
-    accuracies = stored["accuracies"]
-    before = {name: value for name, value in stored.items() if name != "accuracies"}
-    journal.note(Stage("test", {**before, **accuracies}))  # as it was written then
-    assert set(accuracies) == {"finalist-1", "finalist-2", "finalist-3", "training"}
-    assert journal.results == results_in(tmp_path)
-    assert journal.results.test.accuracies["training"].value == result.accuracy
 
 
 def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
@@ -286,6 +275,17 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
     assert "a design needs a limit; give --max-params, --max-macs or --max-lat" in told.stderr
 
 
+def test_a_dry_run_has_no_time_for_networks_that_the_last_round_lacks(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    fakes.check = PredictorCheck(0.3, Interval(-0.1, 0.6), ())  # two networks are in the round
+    limits = {"max_params": "100K", "space": SPACE, "out": tmp_path}
+    for stop, finalists in (("search", 3), ("finalist-1", 2)):
+        fakes.stop_in(stop, pictures, **limits)
+        times = DesignRun.make(data=str(pictures), **limits).resolved().plan_facts()["seconds"]
+        assert sum(name.startswith("finalist-") for name in times) == finalists
+
+
 def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
     pictures: Path, tmp_path: Path, fakes: Fakes
 ) -> None:
@@ -294,6 +294,13 @@ def test_hours_that_are_too_few_are_refused_before_the_search_and_more_go_on(
         design(pictures, hours=0.0087, out=tmp_path, **limits)
     assert fakes.calls == []
     assert design(pictures, hours=0.1, out=tmp_path, **limits).settings.hours == 0.1
+
+
+@pytest.mark.parametrize(("channels", "words"), [(1, "1 channel"), (5, "5 channels")])
+def test_the_summary_counts_channels(channels: int, words: str) -> None:
+    result = replace(RIGHT[DesignResult][0], channels=channels)
+    (told,) = (part for part in map(str, DesignRun.summary(result)) if part.startswith("64 px, "))
+    assert told.split(", ")[1] == f"{words} of uint16"
 
 
 @pytest.mark.nightly  # one of images of 5 channels is whole, too; others have int8 and the script

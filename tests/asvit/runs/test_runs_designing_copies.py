@@ -66,3 +66,12 @@ def test_a_copy_without_its_libraries_or_that_differs_or_does_not_load_is_left_o
     result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
     assert [*result.exports] == ["timm", "model.safetensors"]
     assert f"there is no model.onnx: {error}" in caplog.text
+
+
+def test_no_copy_tells_by_which_command_networks_were_timed(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    limits = {"max_latency": "4ms", "latency_command": "ssh pi.lan ./bench {onnx}"}
+    design(pictures, space=SPACE, out=tmp_path, **limits)
+    assert fakes.told["limits"] == "at most 4 ms for 1 image(s)"
+    assert "pi.lan" not in str(fakes.told)

@@ -1,5 +1,6 @@
 """The pictures of a design: a list that cannot change unnoticed, parts, copies, and moves."""
 
+import contextlib
 import csv
 import shutil
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from asvit.data.files import TEST, ListedDataset
 from asvit.data.fractals import FractalDataset
@@ -156,6 +158,20 @@ def test_pictures_that_changed_are_refused_or_left_out_of_the_test(
     assert name in Path("run/report.html").read_text()
 
 
+def test_a_test_picture_that_is_of_another_kind_now_is_left_out(
+    tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asvit.designs.pictures._FRACTALS", 10)
+    monkeypatch.setattr("asvit.designs.pictures._FRACTAL_SIDE", 8)
+    options = {"max_params": "100K", "space": SPACE, "out": tmp_path}
+    fakes.stop_in("training", "fractal:2", **options)
+    test = ListedDataset(tmp_path / "images.csv", TEST)
+    Image.fromarray(np.ones((8, 8), np.uint16)).save(test.path(0))
+    result = design("fractal:2", **options)
+    assert list(result.left_out) == [test.name(0)]
+    assert result.test_pictures == len(test) - 1
+
+
 def test_a_test_whose_pictures_are_all_gone_is_refused(
     stopped: Callable[[str], Path], fakes: Fakes
 ) -> None:
@@ -222,6 +238,18 @@ def test_copies_are_on_one_side_and_named(
         file.write_bytes(content)
     with pytest.raises(ValueError, match=r"class 'class0' has 1 readable .* without copies"):
         design(folder, out=tmp_path / "other", **LIMIT)
+
+
+def test_a_picture_whose_name_is_not_utf8_is_left_out_and_named(
+    tmp_path: Path, fakes: Fakes, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_pictures(tmp_path / "pictures")
+    name = b"class0/caf\xe9.jpg".decode(errors="surrogateescape")
+    (folder / "class0" / "000.jpg").rename(folder / name)
+    result = design(folder, max_params="100K", space=SPACE, out=tmp_path / "run")
+    assert result.unreadable[name] == "its name is not UTF-8; rename it"
+    assert r"class0/caf\udce9.jpg (its name is not UTF-8; rename it)" in caplog.text
+    assert r"caf\udce9.jpg" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_no_absolute_path_is_stored(stopped: Callable[[str], Path], tmp_path: Path) -> None:
@@ -373,6 +401,23 @@ def test_no_part_of_a_layout_has_copies_of_another(tmp_path: Path, fakes: Fakes)
         assert name not in table  # the last two are in two classes
 
 
+def test_a_run_folder_that_would_be_a_class_is_refused_but_not_one_beside_parts(
+    tmp_path: Path, fakes: Fakes
+) -> None:
+    folder = write_pictures(tmp_path / "pictures")
+    limits = {"max_params": "100K", "space": SPACE}
+    with (
+        contextlib.chdir(folder),
+        pytest.raises(ValueError, match=r"runs/design--seed0 is inside \., where folders are cl"),
+    ):
+        design(".", **limits)
+    assert not (folder / "runs").exists()
+    for seed, name in enumerate(("train", "test")):
+        write_pictures(tmp_path / "parts" / name, seed=seed)
+    result = design(tmp_path / "parts", out=tmp_path / "parts" / "run", **limits)
+    assert [*result.classes] == ["class0", "class1"]
+
+
 def test_a_layout_whose_parts_do_not_suit_is_refused(tmp_path: Path, fakes: Fakes) -> None:
     write_pictures(tmp_path / "few" / "train", each=3)
     write_pictures(tmp_path / "few" / "test", each=10, seed=1)
@@ -398,9 +443,12 @@ def test_a_test_of_one_picture_is_refused_before_anything_is_trained(
 
 
 def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
-    one = write_pictures(tmp_path / "one", classes=1)
+    one = write_pictures(tmp_path / "one" / "train").parent
     few = write_pictures(tmp_path / "few", each=4)
-    for folder, words in ((one, "pictures of one class"), (few, r"has \d readable picture\(s\)")):
+    for folder, words in (
+        (one, "of one class, 'train'; give a folder with"),
+        (few, r"has \d readable picture\(s\)"),
+    ):
         with pytest.raises(ValueError, match=words):
             design(folder, max_params="1M", out=tmp_path / "run")
     dry = run("design", "--data", few, "--max-params", "1M", "--dry-run")

@@ -305,6 +305,7 @@ def test_pictures_of_a_design_are_those_of_its_list_also_where_it_has_moved(
         ({"data": "elsewhere"}, "no folder 'elsewhere', and no images of that name"),
         ({"weights": "alone.safetensors"}, "do not say which pictures they were trained on"),
         ({"data": "others"}, "other classes than the network, such as 'a' in the place of 'blue'"),
+        ({"data": "colours:grey"}, "colours:grey has images of 8-bit grey, the network is for 8-"),
         ({"data": "fewer"}, "such as none in the place of 'red'; name pictures"),
         ({"data": "more"}, None),
     ],
@@ -327,6 +328,18 @@ def test_pictures_that_cannot_be_used(
         export_network(**options)
     assert len(str(refusal.value).splitlines()) == 1
     assert not Path("out.onnx").exists()
+
+
+def test_pictures_have_the_labels_of_the_network_whose_classes_are_in_another_order(
+    folder: Path,
+) -> None:
+    network = replace(_content(), classes=("green", "red", "blue"))
+    ours, theirs = (labelled_pictures("colours", None, of).others for of in (_content(), network))
+    assert (ours.classes, theirs.classes) == (CLASSES, network.classes)
+    assert [theirs.name(at) for at in range(6)] == [ours.name(at) for at in range(6)]
+    assert [theirs.classes[label] for label in theirs.labels] == [
+        ours.classes[label] for label in ours.labels
+    ]
 
 
 def test_classes_whose_long_names_differ_in_the_middle_are_others(folder: Path) -> None:
