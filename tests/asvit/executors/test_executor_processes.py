@@ -114,13 +114,14 @@ def test_a_task_for_which_torch_has_no_memory_is_no_bug(error: RuntimeError) -> 
 
 
 class Narrow:
-    """A backend whose large tasks are killed if another one runs at the same time."""
+    """A backend whose large tasks are killed beside another worker that has had a task."""
 
     slots = 2
 
     def __init__(self) -> None:
         self._ready: list[int] = []
         self._sent: dict[int, Any] = {}
+        self._filled: set[int] = set()  # workers that hold memory, idle or not
         self.alone: list[int] = []
 
     def start(self, slot: int) -> None:
@@ -128,13 +129,14 @@ class Narrow:
 
     def send(self, slot: int, task: Any) -> None:
         self._sent[slot] = task
+        self._filled.add(slot)
 
     def wait(self, seconds: float | None) -> Event:
         if self._ready:
             return Event(self._ready.pop(), "ready", {})
         large = [slot for slot, task in self._sent.items() if task["large"]]
-        if large and len(self._sent) > 1:
-            del self._sent[large[0]]
+        if large and len(self._filled) > 1:
+            self.stop(large[0])
             return Event(large[0], "died", "no memory is left")
         slot, task = next(iter(self._sent.items()))
         del self._sent[slot]
@@ -143,6 +145,7 @@ class Narrow:
 
     def stop(self, slot: int) -> None:
         self._sent.pop(slot, None)
+        self._filled.discard(slot)
 
 
 @pytest.mark.parametrize("large", [{0}, {8}, {1, 2}, {3, 7, 8}])
