@@ -190,9 +190,9 @@ class Pool:
             slot.failed_starts = 0
         elif "bug" in event.content:
             raise RuntimeError(f"a worker failed:\n{event.content['bug']}")
-        elif "memory" in event.content:
+        elif "lost" in event.content:
             self._backend.stop(event.slot)  # frees what it still holds
-            return self._worker_lost(event.slot, event.content["memory"])
+            return self._worker_lost(event.slot, event.content["lost"])
         task = slot.task
         slot.enter("idle")
         return [(task, Answer(event.content["result"]))] if event.kind == "answered" else []

@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from asvit.executors import Answer, Pool, Task, Work, Workers, base, open_pool
 from asvit.executors.base import Event, perform
 from asvit.executors.processes import ProcessBackend
+from proxies.evaluation import DeviceError
 
 HERE = Path(__file__).parent
 ROOT = Path(base.__file__).parents[2]
@@ -104,13 +105,14 @@ def test_a_task_that_always_fails_is_given_up(fate: str, workers: Workers, failu
     [
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+        DeviceError("device cuda:0 computes nothing any more"),
     ],
 )
-def test_a_task_for_which_torch_has_no_memory_is_no_bug(error: RuntimeError) -> None:
+def test_a_task_that_another_worker_may_do_is_no_bug(error: Exception) -> None:
     def worker(_task: Task) -> None:
         raise error
 
-    assert perform(worker, {}) == {"memory": str(error)}
+    assert perform(worker, {}) == {"lost": str(error)}
 
 
 class Narrow:
