@@ -178,6 +178,7 @@ def test_a_bug_is_raised_with_its_traceback(pool: Pool) -> None:
     [
         (2, "refuse", ValueError, "these settings are refused"),
         (1, "die", ChildProcessError, r"no worker could be started: .* code 7"),
+        (1, "memory", ChildProcessError, "no worker could be started: no room for the images"),
     ],
 )
 def test_workers_that_refuse_or_never_start_end_the_run(
