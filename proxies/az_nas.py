@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, cast
 
@@ -162,8 +162,14 @@ def standard_normal_like(images: Tensor, seed: int) -> Tensor:
 
     In float32: integers would truncate it.
     """
+    return _noise(images.shape, seed, images.device).clone()
+
+
+@lru_cache(maxsize=8)
+def _noise(shape: torch.Size, seed: int, device: torch.device) -> Tensor:
+    """Drawn on the CPU and copied to a device once, not for every measure of every network."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(images.shape, generator=generator).to(images.device)
+    return torch.randn(shape, generator=generator).to(device)
 
 
 def _entropies(model: nn.Module, images: Tensor) -> Tensor:

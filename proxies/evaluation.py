@@ -16,7 +16,7 @@ from proxies.expansion import Circle, Radius
 from proxies.features import isolated, tensors_of
 from proxies.functional import Stack
 from proxies.memory import trim_host_memory
-from proxies.messages import fault
+from proxies.messages import fault, first_line
 from proxies.registry import Inputs, Proxy, Readings, Score, combine, get_proxy
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,10 @@ FAILURES = (Exception, SystemExit)
 _ON_META = "the network is on the meta device, without weights; build it on another one"
 
 LARGEST = 1e150  # valid value; with larger ones the mean and the deviation overflow
+
+
+class DeviceError(OSError):
+    """An accelerator computes nothing any more in this process: it failed, or a kernel on it."""
 
 
 def measure(
@@ -77,6 +81,7 @@ def measure(
         KeyError: If a name is unknown.
         ValueError: If ``repeats < 1``, the images are not square or not of the image size, or
             there is not one label for each image.
+        DeviceError: If an accelerator computes nothing any more, an OSError.
 
     Example:
         >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)
@@ -118,6 +123,7 @@ def measure_repeats(
     Raises:
         KeyError: If a name is unknown.
         ValueError: As :func:`measure`, or if ``only`` contains a repeat that does not exist.
+        DeviceError: As :func:`measure`.
 
     Example:
         >>> build = partial(timm.create_model, "vit_tiny_patch16_224", img_size=32, depth=2)
@@ -172,6 +178,23 @@ def resolve_device(device: str, *, float64: bool = True) -> torch.device:
     return resolved
 
 
+def check_device(device: torch.device) -> None:
+    """Check after a failure that an accelerator still computes, or all that follows fails, too.
+
+    Raises:
+        DeviceError: If it does not.
+    """
+    if device.type in ("cpu", "meta"):
+        return
+    try:
+        torch.accelerator.synchronize(device)
+    except RuntimeError as error:
+        raise DeviceError(
+            f"device {device} computes nothing any more ({first_line(error)}); a new process can "
+            "go on, and with two workers or more only the network that causes this fails"
+        ) from error
+
+
 def seed_for(seed: int, key: str, repeat: int = 0) -> int:
     """Derive a seed from its purpose, so that order and number of workers do not matter.
 
@@ -196,6 +219,7 @@ def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) ->
         except MemoryError:
             raise
         except FAILURES as error:
+            check_device(device)
             return fault(error)
 
 
@@ -310,6 +334,7 @@ def _value_of(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float | s
     except MemoryError:
         raise
     except FAILURES as error:
+        check_device(inputs.images.device)
         on_meta = any(tensor.is_meta for tensor in tensors_of(model))
         return _ON_META if on_meta else fault(error)
     return proxy.undefined if not isinstance(value, str) and math.isnan(value) else value

@@ -11,6 +11,8 @@ from proxies.text import listed, one_line, shown
 #: last are oneDNN's, which uses them for anything that it cannot set up.
 OUT_OF_MEMORY = (
     *("can't allocate memory", "Cannot allocate memory"),
+    # Of CUDA beside torch's allocator, and of cuBLAS and cuDNN.
+    *("CUDA error: out of memory", "STATUS_ALLOC_FAILED"),
     *("std::bad_alloc", "can't start new thread", "could not create a primitive"),
     "could not execute a primitive",  # torch 2.9
 )

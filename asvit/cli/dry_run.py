@@ -63,7 +63,7 @@ def plan_of_measures(
 ) -> Plan:
     """The plan of a run that measures; an external storage of a search is not opened."""
     from asvit.runs.algorithms.search import SearchAlgorithm
-    from asvit.runs.estimate import peak_memory
+    from asvit.runs.estimate import peak_memory, timed_on
     from asvit.runs.folder import LOCK, MARKER
     from proxies.evaluation import resolve_device
 
@@ -76,7 +76,7 @@ def plan_of_measures(
     tables = [name for name in files.outputs if name not in figure_files(files.figures)]
     tables = tables if search is None else [*search.tables]
     state = [] if external else [files.state]
-    memory = peak_memory(str(resolve_device(run.settings.device)))
+    memory = peak_memory(str(resolve_device(timed_on(run.settings.device, run.workers))))
     data: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": files.kind,

@@ -133,14 +133,18 @@ class Answer:
 
 
 def perform(worker: Worker, task: Task) -> dict[str, Any]:
-    """Run a task in the worker's process; returns its ``result``, or ``memory`` or ``bug``."""
+    """Run a task in the worker's process; returns its ``result``, or a ``bug``.
+
+    Or why it is ``lost``, where another worker may do it.
+    """
     try:
         return {"result": worker(task)}
     except Exception as error:  # noqa: BLE001  Pool.run raises it again
-        from proxies.memory import out_of_memory  # imports torch
+        from proxies.evaluation import DeviceError  # imports torch
+        from proxies.memory import out_of_memory
 
-        if out_of_memory(error):
-            return {"memory": str(error) or "out of memory"}
+        if out_of_memory(error) or isinstance(error, DeviceError):
+            return {"lost": str(error) or "out of memory"}
         return {"bug": traceback.format_exc()}
 
 

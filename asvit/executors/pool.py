@@ -125,8 +125,12 @@ class Pool:
                 task = self._next_task(number, usable)
                 if task is not None:
                     self._waiting.remove(task)
-                    self._backend.send(number, tasks[task])
                     self._slots[number].enter("busy", task)
+                    if self._runs_alone(task):
+                        self._stop_idle()
+                    self._backend.send(number, tasks[task])
+        if self._one_runs_alone:
+            return
         missing = len(self._waiting) - sum(self._slots[n].state == "starting" for n in usable)
         for number in usable:
             if missing > 0 and self._slots[number].state == "empty":
@@ -136,9 +140,9 @@ class Pool:
 
     def _next_task(self, slot: int, usable: Sequence[int]) -> int | None:
         """The next task for a slot; not one that failed there, unless it failed in all slots."""
-        busy = [other.task for other in self._slots if other.state == "busy"]
-        if any(self._runs_alone(task) for task in busy):
+        if self._one_runs_alone:
             return None
+        busy = any(other.state == "busy" for other in self._slots)
         for task in self._waiting:
             failed = self._failed_in.get(task, [])
             waits = busy and self._runs_alone(task)
@@ -147,8 +151,20 @@ class Pool:
         return None
 
     def _runs_alone(self, task: int) -> bool:
-        """Whether it is a task's last try, during which no other worker runs."""
+        """Whether it is a task's last try, during which there is no other worker."""
         return len(self._failed_in.get(task, [])) == self._retries > 0
+
+    @property
+    def _one_runs_alone(self) -> bool:
+        """Whether a worker is at such a task."""
+        return any(slot.state == "busy" and self._runs_alone(slot.task) for slot in self._slots)
+
+    def _stop_idle(self) -> None:
+        """Stop idle workers: torch keeps memory of a GPU for a process that has used it."""
+        for number, slot in enumerate(self._slots):
+            if slot.state == "idle":
+                self._backend.stop(number)
+                slot.enter("empty")
 
     def _until_deadline(self) -> float | None:
         """Seconds until the next worker exceeds its time limit; None if none has a limit."""
@@ -174,9 +190,9 @@ class Pool:
             slot.failed_starts = 0
         elif "bug" in event.content:
             raise RuntimeError(f"a worker failed:\n{event.content['bug']}")
-        elif "memory" in event.content:
+        elif "lost" in event.content:
             self._backend.stop(event.slot)  # frees what it still holds
-            return self._worker_lost(event.slot, event.content["memory"])
+            return self._worker_lost(event.slot, event.content["lost"])
         task = slot.task
         slot.enter("idle")
         return [(task, Answer(event.content["result"]))] if event.kind == "answered" else []

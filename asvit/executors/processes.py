@@ -72,6 +72,8 @@ class ProcessBackend:
             if line.endswith("\n"):
                 message = json.loads(line)
                 kind = message.pop("kind")
+                if kind == "died":
+                    self.stop(process.slot)
                 return Event(process.slot, kind, message.get("reason", message))
             del self._processes[process.slot]
             return Event(process.slot, "died", process.end())
@@ -148,6 +150,13 @@ def _serve() -> None:
         worker = Work(head["factory"], head["settings"], load(arrays)).worker(head["device"])
     except (ValueError, OSError) as error:
         answers.write(_line({"kind": "refused", "reason": first_line(error)}))
+        return
+    except (RuntimeError, MemoryError) as error:
+        from proxies.memory import out_of_memory
+
+        if not out_of_memory(error):
+            raise
+        answers.write(_line({"kind": "died", "reason": first_line(error)}))
         return
     del arrays
     answers.write(_line({"kind": "ready"}))

@@ -14,6 +14,7 @@ import torch
 from asvit.data.sources import Images, fractal_classes
 from asvit.executors import Workers
 from asvit.executors.base import cores
+from asvit.executors.placement import cluster_of
 from asvit.reference.build import Training
 from asvit.reference.trainer import Trainer
 from asvit.runs.checks import find_space
@@ -44,20 +45,30 @@ class Remaining:
     reason: str = ""  # why a measure of it failed
 
 
+def timed_on(device: str, workers: Workers | None) -> str:
+    """The device here to time on: a GPU of a cluster is taken for the best that there is."""
+    return "auto" if cluster_of(workers) is not None and device.startswith("cuda") else device
+
+
 def with_example(
-    remaining: Remaining, job: MeasurementJob | None, settings: Any, **kind: Any
+    remaining: Remaining,
+    job: MeasurementJob | None,
+    settings: Any,
+    workers: Workers | None = None,
+    **kind: Any,
 ) -> Remaining:
     """``remaining`` with the cost of ``job``, and its time with all repeats on this machine.
 
     One repeat is timed, on noise where the images of the settings would be written to the cache.
-    ``kind`` is the ``space`` or the ``num_classes`` of the network.
+    ``workers`` are the run's. ``kind`` is the ``space`` or the ``num_classes`` of the network.
     """
     if job is None:
         return remaining
     name = settings.data.partition(":")[0]
     if name == "fractal":
         fractal_classes(settings.data)  # refuses what is malformed
-    light = replace(settings, data="gaussian") if name in _CACHED else settings
+    data = "gaussian" if name in _CACHED else settings.data
+    light = replace(settings, data=data, device=timed_on(settings.device, workers))
     contexts = {job.side: EvalContext(light, image_size=job.side)}
     pool = MeasurementPool(contexts, Workers(jobs=1), Workload(1, 1, 1.0), **kind)
     once = replace(job, counted=True, other={"repeats": 1})
@@ -81,6 +92,7 @@ def training_seconds(
 
     A few networks are trained for a few steps, on noise. The time of the predictor is left out.
     """
+    settings = replace(settings, device=timed_on(settings.device, workers))
     rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
     limits = Limits(find_space(settings.space, image_size=settings.image_size), settings)
     texts = [str(limits.network(limits.sample(rng))) for _ in range(_NETWORKS)]
@@ -93,7 +105,8 @@ def _of_all(
     """Seconds of a search whose trainings take so long each."""
     device = str(resolve_device(settings.device))
     jobs = training_workers(workers, settings, device).jobs or 1
-    at_once = min(jobs, cores()) if device == "cpu" else jobs
+    here = device == "cpu" and cluster_of(workers) is None
+    at_once = min(jobs, cores()) if here else jobs
     rounds = math.ceil(settings.batch / at_once) / settings.batch  # of the workers, a training
     return (settings.trainings - done) * rounds * each
 

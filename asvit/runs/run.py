@@ -18,7 +18,15 @@ from asvit.core.files import expanded
 from asvit.core.progress import Tell, ignore
 from asvit.core.results import RUNS as RUNS
 from asvit.core.results import Result
-from asvit.core.settings import Settings, fields_of, option_fields, setting, wrong_option
+from asvit.core.settings import (
+    Settings,
+    WrongOption,
+    fields_of,
+    option_fields,
+    option_of,
+    setting,
+    wrong_option,
+)
 from asvit.core.store import Store
 from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
@@ -159,6 +167,9 @@ class Run(ABC, Generic[S, R, J]):
             del values["progress"]
         own = {name for name in fields_of(cls) if name != "settings"}
         options = {name: values.pop(name) for name in list(values) if name in own}
+        workers = options.get("workers")
+        if isinstance(workers, int) and option_of(fields_of(cls)["workers"]) is None:
+            raise WrongOption(f"workers={workers}; use asvit.executors.Workers(jobs={workers})")
         names = option_fields(cls.settings_type)
         for name in values:
             if name not in names:

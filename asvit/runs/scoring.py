@@ -17,6 +17,7 @@ from asvit.core.settings import MeasuringSettings, proxy_names
 from asvit.core.signatures import CallOptions, with_options
 from asvit.data.training_sets import channel_count
 from asvit.runs.measurement_pool import EvalContext
+from asvit.runs.measurement_worker import takes_all
 from asvit.runs.timing import latency
 from asvit.spaces import build, cost
 from asvit.spaces.architectures import each_of, parse
@@ -150,7 +151,8 @@ def _measure(
     side, in_chans = context.arguments["image_size"], context.channels
     here = [name for name in names if latency_command is None or name != LATENCY]
     network = partial(build, text, side, in_chans=in_chans)
-    scores = measure(network, here, key=text, **context.arguments) if here else {}
+    how = {"together": takes_all(context.device), **context.arguments}  # as runs measure
+    scores = measure(network, here, key=text, **how) if here else {}
     if latency_command is None:
         return scores
     taken = latency(text, side, in_chans=in_chans, command=latency_command).milliseconds

@@ -27,7 +27,7 @@ from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies import Cost
-from proxies.evaluation import FAILURES
+from proxies.evaluation import FAILURES, check_device
 from proxies.messages import fault
 
 S = TypeVar("S", BuildSettings, TrainingSearchSettings)
@@ -188,13 +188,14 @@ def training_worker(
 def _outcome(train: trainer.Trainer, training: Training) -> Outcome:
     """The outcome of a training, also of a network that cannot be built or trained.
 
-    A MemoryError is left to the caller.
+    A MemoryError, and a DeviceError, is left to the caller.
     """
     try:
         return train(training)
     except MemoryError:
         raise
     except FAILURES as error:
+        check_device(torch.device(train.device))
         why = fault(error)
     if out_of_memory(why):
         raise MemoryError(why)

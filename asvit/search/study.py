@@ -265,7 +265,8 @@ class StudyLease:
                 journal = self.study._storage
                 journal.set_trial_state_values(trial._trial_id, TrialState.WAITING)
             else:
-                self.study.tell(trial.number, state=TrialState.FAIL)
+                # Another process may have given it up meanwhile.
+                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         if left:
             logger.info(
                 "%d trial(s) in flight when the run was stopped are measured again", len(left)

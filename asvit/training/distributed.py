@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 #: How long a process waits for the others, also for the first one to prepare the images. NCCL's
 #: default of ten minutes is too short to read a million headers from a network disk.
 PATIENCE = timedelta(hours=2)
+# With one of these, a launcher may show each process a GPU of its own.
+_SHOWN = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
 class ProcessGroup:
@@ -37,6 +39,8 @@ class ProcessGroup:
         launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
         cpu_requested = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
         where = resolve_device("cpu" if launched and cpu_requested else device)
+        if where.type == "cuda":
+            _check_gpus()
         # An Accelerator's settings are global and final. So a single process chooses its device
         # without it, and may train on several in turn; precision is always handled by the engine.
         cpu = launched and where.type == "cpu"
@@ -141,6 +145,16 @@ class ProcessGroup:
         values: list[Any] = [None] * self.world
         torch.distributed.all_gather_object(values, value)
         return values
+
+
+def _check_gpus() -> None:
+    """Check that no processes would share a GPU, which NCCL refuses, but not in one line."""
+    processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if processes > gpus and not any(name in os.environ for name in _SHOWN):
+        raise ValueError(
+            f"{processes} processes were started on a machine with {gpus} GPU(s); start no more "
+            f"than it has, as by torchrun --nproc-per-node {gpus}, or give --device cpu"
+        )
 
 
 def _leave() -> None:

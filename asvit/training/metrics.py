@@ -80,13 +80,13 @@ def evaluate(
                 logits = network(inputs).float()
                 sums[place] += _hits(logits, targets)
                 if classes is not None:
-                    right = targets[logits.argmax(1) == targets]
-                    by_class[1 + place] += right.bincount(minlength=classes)
+                    right = (logits.argmax(1) == targets).long()
+                    by_class[1 + place].scatter_add_(0, targets, right)
             if classes is not None:
-                by_class[0] += targets.bincount(minlength=classes)
+                by_class[0].scatter_add_(0, targets, torch.ones_like(targets))
             count += len(targets)
     images_seen = int(processes.sum(torch.tensor(count, device=device)))
-    balanced = _balanced(processes.sum(by_class)) if classes else [None] * len(networks)
+    balanced = _balanced(processes.sum(by_class).cpu()) if classes else [None] * len(networks)
     return [
         Accuracy(
             *(100 * top1 / images_seen, 100 * top5 / images_seen, loss / images_seen),
@@ -180,10 +180,10 @@ def predict(
     with torch.no_grad(), arithmetic(device, precision), autocast(device, precision):
         for inputs, labels in batches:
             logits: Tensor = network(fast_layout(inputs.to(device))).float()
-            log, best = logits.log_softmax(1), logits.argmax(1)
-            loss = -log.gather(1, labels.to(log.device)[:, None])[:, 0]
+            log, best, labels = logits.log_softmax(1), logits.argmax(1), labels.to(device)
+            loss = -log.gather(1, labels[:, None])[:, 0]
             columns = [labels, best, log.max(1).values.exp(), loss]
-            parts.append(torch.stack([column.cpu().double() for column in columns], 1))
+            parts.append(torch.stack([column.double() for column in columns], 1).cpu())
     shares = processes.gather(torch.cat(parts).numpy())
     rows = np.empty((sum(map(len, shares)), 4))
     for rank, share in enumerate(shares):

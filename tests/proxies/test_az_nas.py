@@ -143,6 +143,15 @@ def test_noise_is_the_same_for_all_that_look_the_same() -> None:
     assert not torch.equal(noise, standard_normal_like(images, 6))
 
 
+def test_noise_is_drawn_once_for_all_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.zeros(2, 3, 9, 9)
+    noise = standard_normal_like(images, 5)
+    expected = noise.clone()
+    noise.zero_()  # as by a network that changes its input
+    monkeypatch.delattr(torch, "randn")
+    assert torch.equal(standard_normal_like(images, 5), expected)
+
+
 NAN = math.nan
 
 

@@ -11,8 +11,14 @@ import torch
 from torch import Tensor, nn
 
 import proxies
-from proxies import Score, measure, seed_for
-from proxies.evaluation import LARGEST, resolve_device, seed_generators
+from proxies import Score, evaluation, measure, seed_for
+from proxies.evaluation import (
+    LARGEST,
+    DeviceError,
+    check_device,
+    resolve_device,
+    seed_generators,
+)
 from proxies.registry import Proxy
 from tests.proxies.networks import Lambda
 
@@ -184,6 +190,21 @@ def test_an_interrupt_and_missing_memory_are_no_failures(
     monkeypatch.setitem(proxies.PROXIES, "wrong", wrong)
     with pytest.raises(type(error)):
         measure(build, ["wrong"], image_size=SIDE)
+
+
+def test_a_device_that_computes_nothing_any_more_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All networks after this one would fail, too."""
+    error = RuntimeError("CUDA error: device-side assert triggered\nmore about it")
+    monkeypatch.setattr(torch.accelerator, "synchronize", raising(error))
+    message = r"device cuda:1 computes nothing .* \(CUDA error: device-side assert triggered\);"
+    with pytest.raises(DeviceError, match=message):
+        check_device(torch.device("cuda:1"))
+    monkeypatch.setattr(evaluation, "check_device", raising(DeviceError()))
+    for factory in (raising(error), lambda: Lambda(broken)):
+        with pytest.raises(DeviceError):
+            measure(factory, ["length_distortion"], image_size=SIDE, device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,8 @@ def test_what_counts_as_out_of_memory() -> None:
     for verb in ("create", "execute"):  # as oneDNN says it
         assert out_of_memory(RuntimeError(f"could not {verb} a primitive"))
     assert out_of_memory(RuntimeError("std::bad_alloc"))
+    for why in ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"):
+        assert out_of_memory(RuntimeError(f"CUDA error: {why}"))
     assert not out_of_memory(RuntimeError("shapes differ"))
     assert not out_of_memory(OSError("can't allocate memory"))
 

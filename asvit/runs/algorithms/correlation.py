@@ -275,7 +275,8 @@ class CorrelationAlgorithm(CorrelationRun):
         jobs = self._jobs(self._missing(store))
         remaining = Remaining(len(self.plan.rows) - len(jobs), len(jobs))
         job = jobs[len(jobs) // 2] if jobs else None
-        return with_example(remaining, job, self.settings, num_classes=self.table.num_classes)
+        classes = self.table.num_classes
+        return with_example(remaining, job, self.settings, self.workers, num_classes=classes)
 
     def _missing(self, journal: ScoreJournal) -> dict[int, list[str]]:
         """What has to be measured: row to measures."""

@@ -228,7 +228,7 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
         done, s = len(store), self.settings
         if done and stored_result(self, store) is not None:
             return Remaining(done, 0)
-        return with_example(Remaining(done, None), self._first_job(), s)
+        return with_example(Remaining(done, None), self._first_job(), s, self.workers)
 
 
 def _seed_of(run: Path) -> str:

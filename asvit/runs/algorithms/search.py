@@ -499,7 +499,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
             return Remaining(done, left, seconds)
         arch = self.limits.sample(np.random.default_rng(s.seed))
         job = MeasurementJob(arch, s.proxies, str(arch), s.image_size)
-        return with_example(Remaining(done, left), job, s, space=self.space)
+        return with_example(Remaining(done, left), job, s, self.workers, space=self.space)
 
     def steps_done(self) -> int:
         """Steps that the run in the folder has measured; nothing there is touched."""

@@ -98,6 +98,22 @@ def test_a_search_by_trainings_names_no_settings_of_measures() -> None:
     assert "trials.csv, trainings.csv, " in parts["writes"]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        "--trainings 6 --training-steps 1 --train-images 8 --test-images 4 --classes 2 --width 8",
+    ],
+)
+def test_a_cluster_has_the_device_that_this_machine_lacks(more: str) -> None:
+    words = f"search --space asvit-tiny --image-size 32 {more} --ray host:6379 --device cuda"
+    result = CliRunner().invoke(app, [*words.split(), "--dry-run", "--json", "--quiet"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    data = json.loads(result.stdout)
+    assert data["settings"]["device"] == "cuda"
+    assert data["remaining"]["seconds"] > 0
+
+
 def test_it_gives_the_same_as_json() -> None:
     data = told("--storage", "sqlite:///not-opened.db")
     remaining = data["remaining"]

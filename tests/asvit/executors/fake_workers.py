@@ -21,6 +21,8 @@ class Fake:
     ) -> None:
         if settings.get("refuse"):
             raise ValueError("these settings are refused")
+        if settings.get("memory"):
+            raise MemoryError("no room for the images")
         if settings.get("die"):
             os._exit(7)
         self._offset = int(arrays["offset"].sum()) if arrays else 0

@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from asvit.executors import Answer, Pool, Task, Work, Workers, base, open_pool
 from asvit.executors.base import Event, perform
 from asvit.executors.processes import ProcessBackend
+from proxies.evaluation import DeviceError
 
 HERE = Path(__file__).parent
 ROOT = Path(base.__file__).parents[2]
@@ -104,23 +105,25 @@ def test_a_task_that_always_fails_is_given_up(fate: str, workers: Workers, failu
     [
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+        DeviceError("device cuda:0 computes nothing any more"),
     ],
 )
-def test_a_task_for_which_torch_has_no_memory_is_no_bug(error: RuntimeError) -> None:
+def test_a_task_that_another_worker_may_do_is_no_bug(error: Exception) -> None:
     def worker(_task: Task) -> None:
         raise error
 
-    assert perform(worker, {}) == {"memory": str(error)}
+    assert perform(worker, {}) == {"lost": str(error)}
 
 
 class Narrow:
-    """A backend whose large tasks are killed if another one runs at the same time."""
+    """A backend whose large tasks are killed beside another worker that has had a task."""
 
     slots = 2
 
     def __init__(self) -> None:
         self._ready: list[int] = []
         self._sent: dict[int, Any] = {}
+        self._filled: set[int] = set()  # workers that hold memory, idle or not
         self.alone: list[int] = []
 
     def start(self, slot: int) -> None:
@@ -128,13 +131,14 @@ class Narrow:
 
     def send(self, slot: int, task: Any) -> None:
         self._sent[slot] = task
+        self._filled.add(slot)
 
     def wait(self, seconds: float | None) -> Event:
         if self._ready:
             return Event(self._ready.pop(), "ready", {})
         large = [slot for slot, task in self._sent.items() if task["large"]]
-        if large and len(self._sent) > 1:
-            del self._sent[large[0]]
+        if large and len(self._filled) > 1:
+            self.stop(large[0])
             return Event(large[0], "died", "no memory is left")
         slot, task = next(iter(self._sent.items()))
         del self._sent[slot]
@@ -143,6 +147,7 @@ class Narrow:
 
     def stop(self, slot: int) -> None:
         self._sent.pop(slot, None)
+        self._filled.discard(slot)
 
 
 @pytest.mark.parametrize("large", [{0}, {8}, {1, 2}, {3, 7, 8}])
@@ -173,6 +178,7 @@ def test_a_bug_is_raised_with_its_traceback(pool: Pool) -> None:
     [
         (2, "refuse", ValueError, "these settings are refused"),
         (1, "die", ChildProcessError, r"no worker could be started: .* code 7"),
+        (1, "memory", ChildProcessError, "no worker could be started: no room for the images"),
     ],
 )
 def test_workers_that_refuse_or_never_start_end_the_run(

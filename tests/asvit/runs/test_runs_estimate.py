@@ -19,9 +19,15 @@ PLACE: dict[str, Any] = {"space": "asvit-tiny", "image_size": 32, "device": "cpu
 SMALL = {**PLACE, "images": 2, "points": 3}
 
 
-@pytest.mark.parametrize(("workers", "rounds"), [(1, 4), (2, 2), (3, 2), (64, 1)])
+@pytest.mark.parametrize(
+    ("workers", "rounds"),
+    [
+        *((Workers(jobs=jobs), rounds) for jobs, rounds in ((1, 4), (2, 2), (3, 2), (64, 2))),
+        (Workers(jobs=64, ray="host:6379"), 1),  # with more cores than this machine
+    ],
+)
 def test_trainings_take_the_time_of_their_steps(
-    monkeypatch: pytest.MonkeyPatch, workers: int, rounds: int
+    monkeypatch: pytest.MonkeyPatch, workers: Workers, rounds: int
 ) -> None:
     times = iter([100.0, 1.0, 2.0, 3.0])  # the first one warms up
 
@@ -29,11 +35,11 @@ def test_trainings_take_the_time_of_their_steps(
         return Outcome(accuracy=50.0, loss=1.0, seconds=next(times), reason="")
 
     monkeypatch.setattr(Trainer, "__call__", train)
-    monkeypatch.setattr(module, "cores", lambda: 8)
+    monkeypatch.setattr(module, "cores", lambda: 2)
     settings = TrainingSearchSettings(
         **PLACE, trainings=24, training_steps=100, batch_size=4, batch=4, test_images=8
     )
-    found = training_seconds(settings, Workers(jobs=workers), done=4)
+    found = training_seconds(settings, workers, done=4)
     longer = (3 * 100 * 4 + 8) / (3 * 5 * 4 + 2)  # images that pass, beside those of the probe
     assert found == pytest.approx(20 * rounds / 4 * 2.0 * longer)
 

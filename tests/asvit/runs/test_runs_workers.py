@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -20,6 +21,7 @@ from asvit.executors.base import Answer
 from asvit.reference import load_reference
 from asvit.runs import lifecycle, measurement_pool, measurement_worker
 from asvit.runs.correlation import run_correlation
+from asvit.runs.designing import design
 from asvit.runs.measurement_pool import (
     EvalContext,
     Evaluator,
@@ -78,6 +80,20 @@ class Answering:
         self.tasks += tasks
         for place, task in reversed(list(enumerate(tasks))):
             yield place, Answer(self.worker(task))
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        run_search,
+        partial(run_scaling, SEED),
+        partial(run_correlation, "vitbench101-pit"),
+        partial(design, "pictures"),
+    ],
+)
+def test_a_number_as_of_a_training_is_told_how_it_is_given(run: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"workers=4; use asvit.executors.Workers\(jobs=4\)"):
+        run(workers=4)
 
 
 def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch) -> None:

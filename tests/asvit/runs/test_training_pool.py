@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from asvit.executors import Workers
 from asvit.reference.build import Outcome, Training
@@ -14,6 +15,7 @@ from asvit.reference.trainer import Trainer
 from asvit.runs.training_pool import TrainingPool, affordable
 from asvit.search import Measurement, SearchSettings
 from asvit.spaces import cost, load_space
+from proxies.evaluation import DeviceError
 from tests.asvit.runs.fakes import write_pictures
 
 SPACE = load_space("asvit-tiny")
@@ -119,6 +121,18 @@ def test_a_network_that_cannot_be_trained_has_failed(
     assert math.isfinite(good.values["accuracy"])
     assert math.isnan(bad.values["accuracy"])
     assert reason in bad.reason
+
+
+def test_a_device_that_fails_is_no_failure_of_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> Outcome:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    pool = make_pool(Workers(jobs=1))
+    pool.context.device = "cuda"
+    monkeypatch.setattr(Trainer, "__call__", fails)
+    monkeypatch.setattr(torch.accelerator, "synchronize", fails)
+    with pytest.raises(DeviceError):
+        train(pool, (FIRST, 0))
 
 
 def test_a_loss_that_is_not_finite_is_why_a_training_failed() -> None:

@@ -178,6 +178,22 @@ def test_only_own_trials_are_tidied_up(tmp_path: Path) -> None:
     assert StudyLease(study, None, tmp_path / "c").tidy() == 1
 
 
+def test_a_trial_that_others_give_up_meanwhile_does_not_hinder_a_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, share = shared_study(tmp_path)
+    (trial,) = share.ask({}, 1, wanted=10)
+    again = replace(share)
+
+    def give_up() -> int:
+        study.tell(trial, state=TrialState.FAIL)
+        return 0
+
+    monkeypatch.setattr(again, "_drop_unclaimed", give_up)
+    again.tidy()
+    assert [one.state for one in study.trials] == [TrialState.FAIL]
+
+
 def test_signs_of_life_are_given_while_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,32 @@ def test_processes_wait_for_the_first_one_as_long_as_patience_says() -> None:
     assert together(_prepare, 1, 4)[1] == _NOTICED
 
 
+@pytest.mark.parametrize(
+    ("variables", "refused"),
+    [
+        ({}, False),
+        ({"LOCAL_WORLD_SIZE": "2"}, False),
+        ({"LOCAL_WORLD_SIZE": "3"}, True),
+        ({"LOCAL_WORLD_SIZE": "3", "CUDA_VISIBLE_DEVICES": "1"}, False),  # one for each process
+    ],
+)
+def test_processes_that_would_share_a_gpu_are_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], refused: bool
+) -> None:
+    for name in ("LOCAL_WORLD_SIZE", *distributed._SHOWN):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "resolve_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    told = r"3 processes were started on a machine with 2 GPU\(s\); .*--nproc-per-node 2"
+    if refused:
+        with pytest.raises(ValueError, match=told):
+            ProcessGroup("cuda")
+    else:
+        distributed._check_gpus()
+
+
 def test_one_process_neither_wraps_nor_holds_a_network() -> None:
     group, network = ProcessGroup("cpu"), nn.Linear(2, 3)
     assert group.wrap(network) is network

@@ -19,6 +19,7 @@ from asvit.training.metrics import (
     evaluate,
     write_metrics,
 )
+from tests.host_reads import HostReads
 
 ROW = EpochRow(1, "", 1e-3, 2.0, 1.5, 50.0, 90.0, None, None, None, 300.0, 4.5)
 
@@ -90,6 +91,15 @@ def test_balanced_accuracy_is_the_mean_over_classes(size: int) -> None:
         shares = [float((taken[labels == c] == c).double().mean()) for c in labels.unique()]
         assert one.balanced == pytest.approx(100 * sum(shares) / len(shares))
     assert [one.balanced for one in measured(logits, labels, size, *networks)] == [None, None]
+
+
+def test_no_batch_waits_for_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    group, images = ProcessGroup("cpu"), torch.zeros(4, 3, 1, 1)
+    group.device = torch.device("meta")
+    monkeypatch.setattr(group, "sum", lambda values: torch.ones_like(values, device="cpu"))
+    with HostReads() as host:
+        evaluate([Given()], [(images, torch.tensor([0, 1, 2, 1]))] * 2, group, classes=3)
+    assert host.reads == 0
 
 
 def test_processes_count_classes_together(monkeypatch: pytest.MonkeyPatch) -> None:

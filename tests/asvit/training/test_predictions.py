@@ -21,6 +21,7 @@ from asvit.training.metrics import (
     predictions_of,
     read_predictions,
 )
+from tests.host_reads import HostReads
 
 CLASSES = ("ape", "bee", "cat")
 LABELS = np.array([0, 1, 2, 1, 1, 0])
@@ -59,6 +60,14 @@ def test_answers_are_those_of_the_logits() -> None:
         assert answer.probability == pytest.approx(float(row.max().exp()), rel=1e-6)
         assert answer.loss == pytest.approx(-float(row[int(label)]), rel=1e-5)
         assert answer.digest == ""
+
+
+def test_an_accelerator_is_waited_for_once_a_batch() -> None:
+    group = ProcessGroup("cpu")
+    group.device = torch.device("meta")
+    with HostReads() as host:
+        assert len(predict(nn.Identity(), batches(), IMAGES, group)) == 6
+    assert host.reads == 2
 
 
 def test_pairs_and_mistakes_are_those_of_the_logits(tmp_path: Path) -> None:
