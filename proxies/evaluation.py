@@ -160,7 +160,7 @@ def measure_repeats(
 def resolve_device(device: str, *, float64: bool = True) -> torch.device:
     """The torch device of a name; ``"auto"`` is an accelerator if there is one, else the CPU.
 
-    Measures need a device with ``float64``; latencies do not.
+    Measures and trainings need a device with ``float64``; latencies do not.
     """
     lacking = _WITHOUT_FLOAT64 if float64 else ()
     if device == "auto":
@@ -174,7 +174,7 @@ def resolve_device(device: str, *, float64: bool = True) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device!r} is not available; use 'auto' or 'cpu'") from error
     if resolved.type in lacking:
-        raise ValueError(f"device {device!r} has no float64, which the kernel needs; use 'cpu'")
+        raise ValueError(f"device {device!r} has no float64, which is needed; use 'cpu'")
     return resolved
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.console import clock, number
 from asvit.core.display import say
 from asvit.core.run_files import REPORT, RESULT, SETTINGS, figure_files
+from asvit.core.settings import check_same_settings
 
 if TYPE_CHECKING:
     from asvit.runs.algorithms.correlation import CorrelationAlgorithm
@@ -30,8 +31,9 @@ def plan_of_training(run: TrainAlgorithm, *, quiet: bool) -> Plan:
     from asvit.runs.training import plan_lines
 
     _check(run)
+    check_same_settings(run.folder, run.begun_with, run.settings, changing=run.may_change)
     plan = run.plan()
-    return plan, plan_lines(plan)
+    return {**_about(run), **plan}, plan_lines(plan)
 
 
 def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Plan:
@@ -53,8 +55,7 @@ def plan_of_design(run: DesignAlgorithm, *, quiet: bool) -> Plan:
         * bool(seconds),
         "writes": f"{run.folder}/",
     }
-    about = {"schema_version": SCHEMA_VERSION, "kind": run.files.kind, "dry_run": True}
-    data = {**about, "settings": run.settings, "folder": str(run.folder), **plan}
+    data = {**_about(run), "settings": run.settings, "folder": str(run.folder), **plan}
     return data, _lines(run.title, lines)
 
 
@@ -78,9 +79,7 @@ def plan_of_measures(
     state = [] if external else [files.state]
     memory = peak_memory(str(resolve_device(timed_on(run.settings.device, run.workers))))
     data: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": files.kind,
-        "dry_run": True,
+        **_about(run),
         "settings": run.settings.to_json(),
         **({} if search is None else {"space_size": search.space.size}),
         "folder": str(run.folder),
@@ -98,6 +97,11 @@ def plan_of_measures(
         "memory": f"{(memory or 0) / 1e9:.2f} GB at most so far" * (memory is not None),
     }
     return data, _lines(run.title, lines)
+
+
+def _about(run: Run[Any, Any, Any]) -> Mapping[str, Any]:
+    """What the JSON of every plan begins with."""
+    return {"schema_version": SCHEMA_VERSION, "kind": run.files.kind, "dry_run": True}
 
 
 def _plain(value: object) -> str:

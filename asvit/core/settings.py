@@ -103,7 +103,7 @@ def seed_setting() -> Any:
 
 def device_setting(**options: Any) -> Any:
     """The field of a device, by default ``auto``."""
-    return setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", **options)
+    return setting("auto", "auto, cpu, cuda, cuda:1, ...", metavar="DEVICE", **options)
 
 
 def option_of(field: dataclasses.Field[Any]) -> Option | None:

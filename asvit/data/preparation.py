@@ -104,8 +104,7 @@ def centre_crop(
 ) -> PictureTransform:
     """The transform of images that are not augmented: :attr:`Preparation.crop`."""
     from timm.data import create_transform
-    from torchvision.transforms import Compose, InterpolationMode
-    from torchvision.transforms.v2 import functional as tvf
+    from torchvision.transforms import Compose, InterpolationMode, v2
 
     side = math.floor(image_size / crop_pct)  # as timm rounds it
     squash = crop_mode == "squash"
@@ -124,14 +123,10 @@ def centre_crop(
             filter=Image.Resampling[interpolation.upper()],
         )
         return cast("PictureTransform", Compose([crop_long, resize, transform]))
-    mode = InterpolationMode(interpolation)
-
-    def crop(array: Picture) -> Tensor:
-        sides = [side, side] if squash else [side]
-        pixels = tvf.resize(as_tensor(crop_long(array)), sides, mode, antialias=True)
-        return cast("Tensor", tvf.center_crop(pixels, [image_size]))
-
-    return crop
+    sides = [side, side] if squash else [side]
+    resizing = v2.Resize(sides, InterpolationMode(interpolation))
+    steps = [crop_long, as_tensor, resizing, v2.CenterCrop(image_size)]
+    return cast("PictureTransform", Compose(steps))
 
 
 def _resized(

@@ -6,7 +6,6 @@ The last two are of predictions.json, which may be missing.
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +19,7 @@ from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
 from asvit.training.metrics import Confusion, EpochRow, Predictions, read_predictions
 from asvit.training.result import TrainResult
-from asvit.training.supernets.settings import SupernetResult
+from asvit.training.supernets.settings import LossRow, SupernetResult
 from proxies.text import one_line
 
 MOST_CLASSES = 20  # of a confusion matrix; of more, the most confused pairs are listed
@@ -161,14 +160,6 @@ def details(result: Result) -> Iterator[Table]:
 def title_with(title: str, predictions: Predictions) -> str:
     """The title of a table of pictures, with what these show of images that are none."""
     return f"{title}; {predictions.shown}" if predictions.shown else title
-
-
-@dataclass(frozen=True)
-class LossRow:
-    """Mean training loss of an epoch, from 1, in nats."""
-
-    epoch: int
-    loss: float
 
 
 def supernet_pictures(result: SupernetResult) -> list[Picture]:

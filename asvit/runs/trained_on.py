@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from asvit.core.files import check_plain, expanded, split_reading
+from asvit.core.files import check_plain, expanded, split_reading, with_reading
 from asvit.core.run_files import PICTURES, RESULT
 from asvit.data.base import Progress
 from asvit.data.copies import twins
@@ -52,12 +52,7 @@ class TrainedPictures:
     def _of_training(cls, folder: Path, progress: Progress | None) -> Self:
         s = TrainResult.read(folder / RESULT).settings
         data = images_of(folder, s.data)
-        if data.suffix == LIST and data.is_file():
-            parts = (TRAIN, VALIDATION) if s.train_on_validation else (TRAIN,)
-            digests = frozenset(_listed(data, *parts))
-            if "" not in digests:
-                return cls(digests=digests)
-        elif not data.is_dir():
+        if not data.is_dir() and not (data.suffix == LIST and data.is_file()):
             if s.data.partition(":")[0] not in KINDS:  # a path, from another working folder
                 logger.warning(
                     "whether the network was trained on some of these pictures is not known: "
@@ -65,9 +60,14 @@ class TrainedPictures:
                     *(one_line(s.data), folder),
                 )
             return cls()
+        s = replace(s, data=with_reading(data, split_reading(s.data)[1]))
         # How many are validated on changes nothing; there may be fewer by now.
         sets = open_sets(s, validation_images=None, classes=None, quiet=True, progress=progress)
-        return cls(paths=tuple(path.resolve() for path in sets.train.paths))
+        images = sets.train
+        digests = frozenset(images.digest(index) for index in range(len(images)))
+        if "" not in digests:
+            return cls(digests=digests)
+        return cls(paths=tuple(path.resolve() for path in images.paths))
 
     def count(self, pictures: Sequence[tuple[str, Path]], progress: Progress | None = None) -> int:
         """How many pictures, each a digest and a file, are among them, under any name."""

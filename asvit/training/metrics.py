@@ -44,7 +44,6 @@ class Accuracy:
     top1: float  # share of the images whose class has the largest logit, per cent
     top5: float  # share of those whose class is among the :data:`TOP` largest, per cent
     loss: float  # mean cross-entropy, nats
-    images: int
     balanced: float | None = None  # mean over classes of their top-1, per cent, if asked for
 
 
@@ -88,11 +87,7 @@ def evaluate(
     images_seen = int(processes.sum(torch.tensor(count, device=device)))
     balanced = _balanced(processes.sum(by_class).cpu()) if classes else [None] * len(networks)
     return [
-        Accuracy(
-            *(100 * top1 / images_seen, 100 * top5 / images_seen, loss / images_seen),
-            images=images_seen,
-            balanced=share,
-        )
+        Accuracy(100 * top1 / images_seen, 100 * top5 / images_seen, loss / images_seen, share)
         for (top1, top5, loss), share in zip(processes.sum(sums).tolist(), balanced, strict=True)
     ]
 
@@ -271,7 +266,7 @@ class EpochRow:
     epoch: int  # from 1
     tokens: str  # stride and dilation of the stem, as "(16,5)"; empty without re-tokenization
     learning_rate: float  # of its last update
-    train_loss: Nullable  # mean over its steps, nats; not finite in a failed training
+    train_loss: float  # mean over its steps, nats
     loss: Nullable  # cross-entropy on the validation images, nats
     top1: float  # accuracy on them, per cent
     top5: float

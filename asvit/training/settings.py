@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -341,12 +342,12 @@ def _filled_in(requested: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
     """
     values = {**recipe, **requested}
     base = values.pop("base_rate")
-    if isinstance(values["batch_size"], int):
+    if isinstance(values["batch_size"], numbers.Integral):  # NumPy's, too
         values.setdefault("learning_rate", base * values["batch_size"] / REFERENCE_BATCH)
     rate = values.get("learning_rate")
-    if isinstance(rate, int | float):
+    if isinstance(rate, numbers.Real):
         values.update({name: min(values[name], rate) for name in _BELOW if name not in requested})
-    if isinstance(values["epochs"], int) and "warmup_epochs" not in requested:
+    if isinstance(values["epochs"], numbers.Integral) and "warmup_epochs" not in requested:
         values["warmup_epochs"] = min(values["warmup_epochs"], values["epochs"] // WARMUP_SHARE)
     if values.get("ffn") is not None:
         values.setdefault("branches", _BRANCHES)

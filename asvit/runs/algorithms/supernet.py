@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,19 +22,15 @@ from asvit.search.supernet_space import SupernetSpace
 from asvit.training.checkpoint import Saved, check_finite, read_or_restore
 from asvit.training.step_log import StepLog
 from asvit.training.supernets.file import Origin, SupernetFile
-from asvit.training.supernets.settings import PathAccuracies, SupernetResult, evolve_command
+from asvit.training.supernets.settings import (
+    LossRow,
+    PathAccuracies,
+    SupernetResult,
+    evolve_command,
+)
 from asvit.training.supernets.single_path import SupernetTraining
 from asvit.training.supernets.splits import Splits, load_splits
 from proxies.evaluation import resolve_device, seed_for
-
-
-@dataclass(frozen=True)
-class LossRow:
-    """The loss of an epoch, as trackers get it."""
-
-    epoch: int  # from 1
-    loss: float  # mean over its steps, nats
-
 
 EVALUATED_PATHS = 20  # random ones, whose accuracies tell how far training has come
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -80,11 +81,9 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     def _batch(self) -> int:
         """The batch size where none is given; a resumed run keeps its own."""
         batch = self.settings.batch_size
-        states = [self.folder / name for name in (CHECKPOINT, previous(CHECKPOINT))]
-        states = [] if self.fresh else [path for path in states if os.path.lexists(path)]
-        if states:
-            stored = [settings for settings in map(settings_in, states) if settings is not None]
-            return min(batch, stored[0].batch_size) if stored else batch
+        if any(map(os.path.lexists, self._states)):
+            stored = self.begun_with
+            return batch if stored is None else min(batch, stored.batch_size)
         if not seems_usable(self.folder, self.files, fresh=self.fresh):
             return batch
         self.check()
@@ -101,6 +100,18 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
                 *(images, batch, size, rate),
             )
         return size
+
+    @property
+    def begun_with(self) -> TrainSettings | None:
+        """The settings of the training that goes on; None of a new one, or if none can be read."""
+        stored = map(settings_in, self._states)
+        return next((settings for settings in stored if settings is not None), None)
+
+    @property
+    def _states(self) -> Sequence[Path]:
+        """The files that a training goes on from, the best first, there or not."""
+        names = () if self.fresh else (CHECKPOINT, previous(CHECKPOINT))
+        return [self.folder / name for name in names]
 
     @cached_property
     def sets(self) -> TrainingSets:
@@ -134,9 +145,8 @@ class TrainAlgorithm(SharedAlgorithm[TrainSettings, TrainResult], TrainRun):
     @cached_property
     def fresh_weights(self) -> Sequence[str]:
         """Names of weights that the file to start from lacks; none once the training has begun."""
-        s, states = self.settings, (CHECKPOINT, previous(CHECKPOINT))
-        continued = not self.fresh and any((self.folder / name).exists() for name in states)
-        if s.weights is None or continued:
+        s = self.settings
+        if s.weights is None or any(path.exists() for path in self._states):
             return ()
         fresh = load_pretrained(self.network.build(), s.weights, new_head=s.new_head)
         line = "" if s.new_head else other_classes(s.weights, self.sets.classes)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from asvit.data.kinds import PICTURES, ImageKind, Picture, Statistics
+from asvit.data.kinds import PICTURES, ImageKind, Statistics
 from asvit.data.preparation import PictureTransform, as_tensor, centre_crop
 from asvit.training.images.operations import Recorder
 from proxies.messages import first_line
@@ -127,16 +127,12 @@ class Augmentation:
 
     def _array_transform(self, image_size: int) -> PictureTransform:
         """Random crops and flips of arrays."""
-        from torchvision.transforms import InterpolationMode, v2
+        from torchvision.transforms import Compose, InterpolationMode, v2
 
         mode = InterpolationMode(self.interpolation)
         crop = v2.RandomResizedCrop(image_size, (self.scale, 1.0), interpolation=mode)
         flip = v2.RandomHorizontalFlip(self.hflip)
-
-        def transform(array: Picture) -> Tensor:
-            return cast("Tensor", flip(crop(as_tensor(array))))
-
-        return transform
+        return cast("PictureTransform", Compose([as_tensor, crop, flip]))
 
     def on_normalised(self, kind: ImageKind = PICTURES) -> ImageTransform | None:
         """What changes a normalised image ``[C, S, S]`` in place; None for nothing.
@@ -144,17 +140,15 @@ class Augmentation:
         Gains and offsets of each channel of arrays, then random erasing. It draws from the global
         generators of Python and PyTorch.
         """
+        from timm.data.random_erasing import RandomErasing
+        from torchvision.transforms import Compose
+
         steps: list[ImageTransform] = []
         if not kind.picture and self.color_jitter:
             steps.append(self._vary_channels)
         if self.erasing:
-            from timm.data.random_erasing import RandomErasing
-
             steps.append(RandomErasing(self.erasing, mode="pixel", device="cpu"))
-        if len(steps) < 2:
-            return steps[0] if steps else None
-        vary, erase = steps
-        return lambda image: erase(vary(image))
+        return cast("ImageTransform", Compose(steps)) if steps else None
 
     def _vary_channels(self, image: Tensor) -> Tensor:
         """Multiply each channel and add to it a little, by half of the strength at most."""

@@ -71,6 +71,14 @@ class SupernetSettings(ShortTrainingSettings):
 
 
 @dataclass(frozen=True)
+class LossRow:
+    """The training of an epoch, as trackers and the figure have it."""
+
+    epoch: int  # from 1
+    loss: float  # mean over its steps, nats
+
+
+@dataclass(frozen=True)
 class PathAccuracies:
     """Accuracies of several paths with inherited weights, per cent."""
 

@@ -104,7 +104,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     result = run("train", ARCH, *QUICK, "--dry-run", "--json", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.stderr
     plan = json.loads(result.stdout)
-    assert plan["steps_per_epoch"] == 3
+    assert (plan["kind"], plan["dry_run"], plan["steps_per_epoch"]) == ("training", True, 3)
     assert plan["images"] == {"train": 24, "validation": 9}
     assert plan["settings"]["learning_rate"] == 1.6e-2 * 8 / 512
     speed, times = plan["time"]["images_per_second"], plan["time"]
@@ -118,11 +118,15 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_refuses_the_folder_that_the_training_would_refuse(tmp_path: Path) -> None:
+def test_a_dry_run_refuses_the_folder_that_the_training_would_refuse(
+    trained: tuple[Path, Result], tmp_path: Path
+) -> None:
     (tmp_path / ".kind").write_text("search\n")
     dry = ("train", ARCH, *QUICK, "--dry-run", "--quiet", "--out")
     check_refused(run(*dry, tmp_path), 3, "holds a search; give --out another folder")
     check_refused(run(*dry, tmp_path / "new", "--resume"), 3, "no training to go on with in ")
+    other = run(*RUNS["train"], "--seed", "5", "--dry-run", "--quiet", "--out", trained[0])
+    check_refused(other, 3, "was started with other settings: seed 0 (now 5)")
 
 
 def test_the_architecture_of_a_run(trained: tuple[Path, Result], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from asvit.core.settings import Settings
@@ -87,6 +88,10 @@ def test_what_is_given_wins_over_the_recipe_and_the_preset() -> None:
         # The lowest rates are no higher than the highest.
         ({"batch_size": 2}, {"learning_rate": 5e-4 * 2 / 512, "min_lr": 5e-4 * 2 / 512}),
         ({"batch_size": 2}, {"warmup_lr": 5e-7}),
+        # NumPy's numbers are numbers.
+        ({"batch_size": np.int64(2)}, {"learning_rate": 5e-4 * 2 / 512}),
+        ({"epochs": np.int64(50)}, {"warmup_epochs": 10}),
+        ({"learning_rate": np.float32(2**-20)}, {"min_lr": 2**-20}),
         # Compact parts have two branches, and soft distillation weighs less, unless asked.
         ({"ffn": "compact"}, {"branches": 2}),
         ({"ffn": "compact", "branches": 0}, {"branches": 0}),

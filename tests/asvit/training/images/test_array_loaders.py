@@ -1,5 +1,6 @@
 """Batches of images with any channels: augmented in float32, the same for any workers."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,17 @@ def test_any_number_of_workers_gives_the_same_batches(tmp_path: Path, workers: i
                                               std=own.std))  # fmt: skip
     alone.set_epoch(1)
     assert digest == float(sum(images.double().abs().sum() for images, _ in alone))
+
+
+def test_batches_survive_pickling(tmp_path: Path) -> None:
+    """As workers that are not forks need it."""
+    sets = open_training_sets(str(make_set(tmp_path / "set", 5)), image_size=16, seed=0)
+    batching = Batching(image_size=16, batch_size=4, mean=(0.0,) * 5, std=(1.0,) * 5)
+    for make, images in ((train_loader, sets.train), (validation_loader, sets.validation)):
+        loader = make(images, batching)
+        batches, plan = loader._batches.dataset, loader._epoch[0]
+        copy = pickle.loads(pickle.dumps(batches))
+        assert torch.equal(copy[plan].images, batches[plan].images)
 
 
 def test_nothing_is_cut_to_8_bits() -> None:
