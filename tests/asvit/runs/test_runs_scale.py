@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
 from asvit.spaces import cost, load_space
 from proxies.latency import Latency
-from scaling import Budget
+from scaling import Budget, GrowthEvent
 from scaling.growth import SEED_KEY
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import SEED
@@ -278,6 +279,12 @@ def test_real_expansions_grow(tmp_path: Path, more: dict[str, str]) -> None:
     assert [row.architecture for row in again.series] == list(map(str, genotypes))
     assert (tmp_path / "run" / "report.html").exists()
     assert dry_run(asked, tmp_path).cost is not None
+
+
+@pytest.mark.parametrize(("done", "share"), [(0.5, 0.1 / 0.21), (1e-5, math.nan), (1.0, 1.0)])
+def test_the_share_that_is_done_is_unknown_after_a_tiny_step(done: float, share: float) -> None:
+    event = GrowthEvent(1, 16, 16, None, done, seconds=9.0, fresh=16)
+    assert scaling._progress(event, ()).share == pytest.approx(share, nan_ok=True)
 
 
 def test_a_rule_gives_a_model_for_each_budget(tmp_path: Path) -> None:
