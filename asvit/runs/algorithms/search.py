@@ -65,7 +65,15 @@ from asvit.search.study import (
     quiet_optuna,
     storing,
 )
-from asvit.search.trained import AGAIN, BEFORE, Before, gathered, known_before, trained_again
+from asvit.search.trained import (
+    AGAIN,
+    BEFORE,
+    Before,
+    gathered,
+    known_before,
+    trained_again,
+    trained_before,
+)
 from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
@@ -445,8 +453,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def _save_trainings(self, rows: Sequence[TrialRow], study: Study) -> None:
         """Write all trainings as a reference table."""
-        again = trained_again(study.user_attrs.get(AGAIN, {}))
-        trained = gathered(rows, self.before, self.space, self.limits, again)
+        before, again = trained_before(study), trained_again(study.user_attrs.get(AGAIN, {}))
+        trained = gathered(rows, before, self.space, self.limits, again)
         pool = self.pool
         sizes = pool.context.num_classes, pool.context.in_chans
         lines = {**pool.lines, "accuracies": accuracies_in_words(pool.settings.balance)}

@@ -293,11 +293,14 @@ def test_more_trainings_extend_a_search(tmp_path: Path, controller: str) -> None
 
 
 def test_a_deleted_table_is_written_again(tmp_path: Path) -> None:
-    search(tmp_path)
-    before = (tmp_path / "trainings.csv").read_bytes()
-    (tmp_path / "trainings.csv").unlink()
-    search(tmp_path)
-    assert (tmp_path / "trainings.csv").read_bytes() == before
+    tables = [tmp_path / name / "trainings.csv" for name in ("first", "started")]
+    search(tables[0].parent)
+    search(tables[1].parent, reference=tables[0])
+    for table in tables:
+        before = table.read_bytes()
+        table.unlink()
+        search(table.parent)  # the second without the table that it was started from, too
+        assert table.read_bytes() == before
 
 
 def test_the_console_shows_what_was_trained_again(tmp_path: Path) -> None:
