@@ -354,11 +354,6 @@ class Evaluator(MeasurementPool):
             params, macs = (size.params, size.macs) if size else (0, 0)
             yield Measurement.from_scores(params, macs, outcome.scores)
 
-    def __call__(self, arch: Architecture | str) -> Measurement:
-        """Measure one architecture, or that of a text."""
-        (measurement,) = self.all([arch])
-        return measurement
-
     def _example(self) -> MeasurementJob:
         """The job of an architecture that the search may draw."""
         return self.job(self._limits.sample(np.random.default_rng(self._settings.seed)))

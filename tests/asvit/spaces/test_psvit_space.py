@@ -96,11 +96,12 @@ def test_images_are_checked_by_the_stages_that_are_there() -> None:
 def test_a_search_that_draws_no_layers_takes_it_as_failed(tmp_path: Path) -> None:
     settings = {"space": "psvit2d", "steps": 2, **QUICK}
     evaluator = Evaluator(load_space("psvit2d"), SearchSettings.make(**settings))
-    refused = evaluator(f"psvit2d:{NOTHING}")
+    texts = [f"psvit2d:{cells}" for cells in (NOTHING, CELLS, CELLS)]
+    refused, *others = evaluator.all(texts)
     assert (refused.params, refused.macs) == (0, 0)
     assert all(math.isnan(value) for value in refused.values.values())
     assert refused.reason.startswith(f"length_distortion: psvit2d:{NOTHING} has no layers; use")
-    measurements = iter([refused, evaluator(f"psvit2d:{CELLS}"), evaluator(f"psvit2d:{CELLS}")])
+    measurements = iter([refused, *others])
     run_search(out=tmp_path, evaluate=lambda _text: next(measurements), **settings)
     rows = read_trials(tmp_path / "trials.csv")
     assert [row.state for row in rows] == ["failed", "complete"]
