@@ -420,6 +420,7 @@ def test_a_function_of_the_users_may_fail_in_any_way(
         with pytest.raises(ValueError, match="all of the first 6 architectures failed") as caught:
             search(tmp_path, **given)
         assert told in str(caught.value)
+        assert str(caught.value).endswith("give --out for a new folder or --fresh to start over")
     else:
         assert search(tmp_path, **given).failures == 2
     for _ in range(2):  # as it was written, and as the journal gives it back
