@@ -14,6 +14,7 @@ from asvit.runs import lifecycle
 from asvit.runs.algorithms import scaling
 from asvit.runs.estimate import Remaining
 from asvit.runs.folder import MARKER
+from asvit.runs.measurement_pool import failed
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
 from asvit.spaces import cost, load_space
@@ -285,6 +286,17 @@ def test_real_expansions_grow(tmp_path: Path, more: dict[str, str]) -> None:
 def test_the_share_that_is_done_is_unknown_after_a_tiny_step(done: float, share: float) -> None:
     event = GrowthEvent(1, 16, 16, None, done, seconds=9.0, fresh=16)
     assert scaling._progress(event, ()).share == pytest.approx(share, nan_ok=True)
+
+
+def test_a_scaling_whose_networks_all_failed_goes_on_once_they_can_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(fakes.FakePool, "one", lambda _, job: failed(job.names, "out of memory"))
+        with pytest.raises(ValueError, match=r"every measure of all .* failed; .* out of memory"):
+            scale(tmp_path / "run")
+    again, whole = scale(tmp_path / "run"), scale(tmp_path / "whole")
+    assert str(again.series) == str(whole.series)
 
 
 def test_a_rule_gives_a_model_for_each_budget(tmp_path: Path) -> None:
