@@ -192,12 +192,14 @@ class MeasurementPool:
     @cached_property
     def _opened(self) -> Pool:
         """The workers, started at the first use."""
+        space = None if self._space is None else self._space.name
         example = self._sample_job and self._sample_job()
         work = measuring_work(
             {side: context.arguments for side, context in self._contexts.items()},
-            space=None if self._space is None else self._space.name,
+            space=space,
             num_classes=self._num_classes,
             names=example.names if example else (),
+            architecture=str(example.architecture) if example and space is None else "",
         )
         return self._stack.enter_context(open_pool(self.workers, work, self.device))
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from asvit.executors import Task, Work, one_thread
 from asvit.spaces import SearchSpace, build, cost, load_space
+from asvit.spaces.architectures import parse
 from asvit.spaces.base import Architecture
 from proxies import PROXIES, Cost, get_proxy, measure_repeats
 from proxies.evaluation import FAILURES
@@ -17,7 +18,10 @@ from proxies.messages import OUT_OF_MEMORY, fault
 from proxies.registry import UnknownNameError, sources_of
 from proxies.text import shown
 
-_UNKNOWN = "a worker does not know what this process does: {}"
+_UNKNOWN = (
+    "a worker does not know what this process does, as it imports only the modules that "
+    "ASVIT_EXTENSIONS names: {}"
+)
 _NO_MEMORY = ("out of memory", *OUT_OF_MEMORY)
 
 
@@ -27,11 +31,13 @@ def measuring_work(
     space: str | None = None,
     num_classes: int = 1000,
     names: Iterable[str] = (),
+    architecture: str = "",
 ) -> Work:
     """What workers need in order to measure.
 
     ``arguments`` is from the side of images to those of an ``EvalContext``. Architectures are of
-    ``space``, or of any. ``names`` are measures that workers have to know.
+    ``space``, or of any. ``names`` are measures, and ``architecture`` is the text of one, that
+    workers have to know.
     """
     arrays = {}
     for side, context in arguments.items():
@@ -46,6 +52,7 @@ def measuring_work(
             "space": space,
             "num_classes": num_classes,
             "names": list(names),
+            "architecture": architecture,
             "measuring": settings,
             "sources": sources_of(PROXIES),
         },
@@ -60,7 +67,7 @@ class MeasurementWorker:
         self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
     ) -> None:
         check_same_measures(settings["sources"])
-        check_known(settings["names"])
+        check_known(settings["names"], settings["architecture"])
         self._space = known_space(settings["space"])
         self._num_classes = settings["num_classes"]
         self._measuring = settings["measuring"]
@@ -147,12 +154,14 @@ def check_same_measures(sources: Mapping[str, str]) -> None:
         )
 
 
-def check_known(names: Iterable[str]) -> None:
-    """Refuse measures that are not registered in this process, too."""
+def check_known(names: Iterable[str], architecture: str) -> None:
+    """Refuse measures, or the text of an architecture, that are not known in this process, too."""
     try:
         for name in names:
             get_proxy(name)
-    except UnknownNameError as error:
+        if architecture:
+            parse(architecture)
+    except ValueError as error:
         raise ValueError(_UNKNOWN.format(error)) from error
 
 

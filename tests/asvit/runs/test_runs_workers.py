@@ -101,18 +101,22 @@ def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch)
     assert list(alone.measure([job])) == [(0, found)]
 
 
-def test_workers_have_to_know_the_measures_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_have_to_know_measures_and_architectures_of_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[Any] = []
 
     @contextmanager
     def opened(_workers: Workers, work: Work, _device: str) -> Iterator[None]:
-        asked.extend(work.settings["names"])
+        asked.append([work.settings[name] for name in ("space", "names", "architecture")])
         yield
 
     monkeypatch.setattr(measurement_pool, "open_pool", opened)
-    settings = SearchSettings.make(space="asvit-tiny", **SMALL)
-    Evaluator(load_space("asvit-tiny"), settings, workers=Workers(jobs=2)).close()
-    assert asked == list(TWO)
+    settings, two = SearchSettings.make(space="asvit-tiny", **SMALL), Workers(jobs=2)
+    Evaluator(load_space("asvit-tiny"), settings, workers=two).close()
+    load = Workload(1, 1, 1.0, lambda: MeasurementJob(SEED, TWO, SEED, 32))
+    _ = MeasurementPool({32: EvalContext(settings)}, two, load)._opened
+    assert asked == [["asvit-tiny", [*TWO], ""], [None, [*TWO], SEED]]
 
 
 def unmeasured(task: Task) -> Mapping[str, Any]:
