@@ -429,11 +429,9 @@ class Search:
 
     def _failure_message(self, what: str = "") -> str:
         what = what or f"all of the first {quantity(len(self.rows), self.settings.counted)}"
-        last = [row for row in self.rows if row.state == "failed"][-1]
-        return (
-            f"{what} failed; the last one, {last.architecture}, because {last.reason}; once that "
-            f"is mended, {ELSEWHERE}"
-        )
+        last = [row for row in self.rows if row.state == "failed"][-1:]  # none if only fresh ones
+        why = "".join(f"; the last one, {row.architecture}, because {row.reason}" for row in last)
+        return f"{what} failed{why}; once that is mended, {ELSEWHERE}"
 
 
 class TrainingSearch(Search):

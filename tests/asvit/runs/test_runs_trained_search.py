@@ -23,6 +23,7 @@ from asvit.runs.reporting import show
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement, predictor_sampler, read_trials
 from asvit.search.result import SearchResult
+from asvit.search.trained import FRESH
 from asvit.spaces import cost, load_space
 from tests.asvit.runs.fakes import fake_trainings
 from tests.asvit.search.ridge import Array, Ridge
@@ -389,6 +390,11 @@ def test_a_space_of_one_dimension_is_searched(
         patch.setattr(training_pool, "_outcome", lambda _, one: _failing() if one.seed else good)
         with pytest.raises(ValueError, match=told):
             search(tmp_path / "failing")
+        patch.setattr(
+            training_pool, "_outcome", lambda _, one: _failing() if one.seed >= FRESH else good
+        )
+        with pytest.raises(ValueError, match="a training of every architecture failed; once"):
+            search(tmp_path / "fresh")
 
     def train(text: str) -> Measurement:
         return Measurement(1, 2, {"accuracy": 10.0 * int(text[0])}, {})
