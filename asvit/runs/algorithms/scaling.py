@@ -67,7 +67,10 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             values["seed_run"] = newest_run("search")
             text = _seed_of(values["seed_run"])
         with wrong_option():
-            _, architecture = find_growable(find_architecture(str(text)).text)
+            start = find_architecture(str(text))
+            _, architecture = find_growable(start.text)
+        if start.by is not None:
+            values["seed_run"] = Path(start.by["run"])
         values |= {"architecture": str(architecture), "classes_of_data": "classes" not in values}
         return super().make(preset, **values)
 

@@ -115,7 +115,9 @@ def test_the_newest_search_is_the_start_and_is_named() -> None:
 def test_the_start_may_be_a_run_that_ended_in_one(tmp_path: Path) -> None:
     found = {"kind": "search", "seed_architecture": SEED}
     (tmp_path / "result.json").write_bytes(sealed_result(found))
-    assert ScaleRun.make(architecture=str(tmp_path)).settings.architecture == SEED
+    run = ScaleRun.make(architecture=str(tmp_path), device="cpu")
+    assert (run.settings.architecture, run.seed_run) == (SEED, tmp_path)
+    assert run.title.startswith(f"growing {SEED} (the result of {tmp_path}) to 88M:")
 
 
 def test_a_search_of_a_space_that_is_not_known_is_refused() -> None:
