@@ -228,7 +228,7 @@ def grow(
 
     Raises:
         ValueError: If the budget is below the start or more than a thousand times it, a setting is
-            out of range, the start cannot be built, or all candidates of a step failed.
+            out of range, the start cannot be built, or all of several candidates failed.
         KeyError: If a measure is unknown.
 
     References:
@@ -419,11 +419,13 @@ def choose(
     """Rank the candidates: all of them with their rank sums, and the best one.
 
     Candidates equal in every measure are ordered by parameters, then by multiply-adds. A
-    ValueError if every measure with a direction failed for every candidate.
+    ValueError if there are several, and every measure with a direction failed for all; one alone,
+    such as that of a rule, is not chosen by measures.
     """
     columns = {name: [c.scores[name].value for c in candidates] for name in better}
     ranked_by = [name for name, direction in better.items() if direction != "reported"]
-    if all(math.isnan(value) for name in ranked_by for value in columns[name]):
+    failed = all(math.isnan(value) for name in ranked_by for value in columns[name])
+    if failed and len(candidates) > 1:
         last = candidates[-1]
         why = "; ".join(f"{name}: {last.scores[name].reason}" for name in ranked_by)
         raise ValueError(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from proxies.tables import csv_text, read_table
+from proxies.tables import csv_text
 from scaling.budget import Budget
 from scaling.shapes import Shape, shape_of
 
@@ -144,13 +144,6 @@ class Row:
         return self.values["latency"]
 
 
-# Parsers of columns; cells of other fields are integers.
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("kind", "architecture", "reason"), str),
-    "depths": lambda text: tuple(int(depth) for depth in text.split(",")),
-    "rank_sum": lambda text: int(text) if text else None,
-    "chosen": lambda text: text == "1",
-}
 _FIELDS = list(Row.__dataclass_fields__)
 # Columns before and after those of the measures.
 _LEADING, _TRAILING = _FIELDS[: _FIELDS.index("values")], _FIELDS[_FIELDS.index("values") + 1 :]
@@ -167,17 +160,6 @@ def to_csv(rows: Sequence[Row]) -> str:
         fields |= {name: repr(float(row.values[name])) for name in measures}
         cells.append([fields[name] for name in columns])
     return csv_text(cells)
-
-
-def from_csv(text: str) -> list[Row]:
-    """Read the rows of :func:`to_csv` back."""
-    return read_table(text, "a scaling", _LEADING, _TRAILING, _parsed)[1]
-
-
-def _parsed(header: Sequence[str], cells: Sequence[str]) -> Row:
-    named = dict(zip(header, cells, strict=True))
-    fields = {name: _PARSERS.get(name, int)(named.pop(name)) for name in (*_LEADING, *_TRAILING)}
-    return Row(**fields, values={name: float(cell) for name, cell in named.items()})
 
 
 def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:

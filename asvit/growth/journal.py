@@ -34,7 +34,8 @@ class Measured:
 class GrowthJournal(Journal[ScaleSettings]):
     """The scores that a scaling has measured; looked up as :func:`scaling.grow` does.
 
-    Those of a measure whose code has changed since, by the versions before them, are left out.
+    Those of a measure whose code has changed since, by the versions before them, are left out, and
+    in a later session those of shapes of which every measure failed, perhaps for lack of memory.
     """
 
     kind = "scale"
@@ -46,6 +47,11 @@ class GrowthJournal(Journal[ScaleSettings]):
         self._scores: dict[Shape, Mapping[str, Score]] = {}
         self.latencies: dict[str, Latency] = {}  # by architecture
         super().__init__(*args)
+        self._scores = {
+            shape: scores
+            for shape, scores in self._scores.items()
+            if any(score.valid for score in scores.values())
+        }
 
     def get(self, shape: Shape, /) -> Mapping[str, Score] | None:
         """The scores of ``shape`` as it was measured; None while they are unknown."""

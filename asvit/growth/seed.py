@@ -65,16 +65,11 @@ class GrowthSeed:
 
     def cost(self, *sizes: Any) -> Cost:
         """Parameters, and multiply-adds at the size they are counted for; the time, if set."""
-        text = self.name(*sizes)
-        counts = self.counted(text)
+        s, text = self._settings, self.name(*sizes)
+        counts = cost(text, s.count_size, s.classes, in_chans=self.channels)
         if self.time is None:
             return counts
         return TimedCost(counts.params, counts.macs, self.time(text))
-
-    def counted(self, text: str) -> Cost:
-        """Parameters and multiply-adds of an architecture's text."""
-        s = self._settings
-        return cost(text, s.count_size, s.classes, in_chans=self.channels)
 
     @cached_property
     def channels(self) -> int:

@@ -1,7 +1,7 @@
 """Architectures as numbers: their sizes and choices, for predictors of accuracy."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 
@@ -22,7 +22,7 @@ DEFAULT_IMAGE_SIZE = 224
 
 def features(
     architectures: Iterable[str | Architecture],
-    image_size: int | Sequence[int] | None = None,
+    image_size: int | Iterable[int] | None = None,
     *,
     num_classes: int = 1000,
     counts: Mapping[str, ArrayLike] | None = None,
@@ -53,7 +53,7 @@ def features(
         ValueError: If an architecture is wrong, or the arguments differ in length.
     """
     parsed = list(map(parse, architectures))
-    sides = list(image_size) if isinstance(image_size, Sequence) else [image_size] * len(parsed)
+    sides = list(image_size) if isinstance(image_size, Iterable) else [image_size] * len(parsed)
     count_columns, measure_columns = (
         {name: column_of(name, values, len(parsed)) for name, values in (columns or {}).items()}
         for columns in (counts, measures)

@@ -25,6 +25,7 @@ from proxies.counts import Cost
 from proxies.text import legible
 
 _WIDTHS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of architectures of varied sizes, over the table's width
+_IN_VAIN = 20  # times the size of a space, after so many draws in a row no new one is expected
 
 
 class Training(NamedTuple):
@@ -95,7 +96,13 @@ def draw(space: SearchSpace, settings: BuildSettings) -> tuple[str, ...]:
         )
     rng, sizes = (np.random.default_rng((settings.seed, *key)) for key in ((), (1,)))
     architectures: dict[str, None] = {}
+    vain = 0  # draws since the last new one
     while len(architectures) < settings.n:
+        if vain > _IN_VAIN * space.size:  # choices may have sizes, which are replaced
+            raise ValueError(
+                f"n={settings.n}, but space {space.name!r} has only {len(architectures)} "
+                "architectures of these widths and depths; use fewer"
+            )
         architecture = space.sample(rng)
         space.check(architecture, settings.image_size)
         count = len(architectures)
@@ -109,6 +116,7 @@ def draw(space: SearchSpace, settings: BuildSettings) -> tuple[str, ...]:
                 "architectures have their own depths and width; use 0"
             )
         architectures[str(architecture)] = None
+        vain = 0 if len(architectures) > count else vain + 1
     return tuple(architectures)
 
 

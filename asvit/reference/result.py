@@ -1,5 +1,6 @@
 """The result of a correlation, and ``values.csv`` beside it: the values, row by row."""
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -210,5 +211,12 @@ def _tau_name(measure: str, target: str = "") -> str:
 
 
 def scatter_name(measure: str) -> str:
-    """Name of the scatter plot of a measure, without its ending."""
-    return "scatter-" + re.sub(r"[^\w.-]", "-", measure[:_LONGEST_NAME], flags=re.ASCII)
+    """Name of the scatter plot of a measure, without its ending.
+
+    Letters of other scripts, and what is cut off, are told apart by a digest.
+    """
+    plain = re.sub(r"[^\w.-]", "-", measure[:_LONGEST_NAME], flags=re.ASCII)
+    if len(measure) > _LONGEST_NAME or not measure.isascii():
+        digest = hashlib.sha256(measure.encode(errors="backslashreplace")).hexdigest()
+        plain = f"{plain}-{digest[:8]}"
+    return f"scatter-{plain}"

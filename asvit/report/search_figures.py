@@ -323,7 +323,7 @@ def draw_choices(rows: Sequence[ChoiceRow]) -> Figure:
     """Share of each choice over steps: a panel per dimension, shades in the choices' order."""
     series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.dimension)}
     if not series:
-        return style.empty("nothing has been drawn yet", height=1.2)
+        return style.empty("this space is not known here", height=1.2)
     fig = style.figure(width=10.4, height=0.5 + 1.6 * math.ceil(len(series) / 4))
     words = f"share of the last {CHOICE_WINDOW} architectures"
     fig.supylabel(words, fontsize=style.SMALL, color=COLOUR["muted"])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, empty, figure, log_scale, pairs
 from asvit.search.rows import Confirmed, HeldOut, PredictorCheck
-from asvit.search.settings import ACCURACY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,13 +66,10 @@ def cost_picture(result: SearchResult) -> Picture:
     """The best expected accuracy over multiply-adds."""
     rows = []
     for finalist in result.tradeoff:
-        accuracy = (
-            finalist.predicted if math.isfinite(finalist.predicted) else finalist.values[ACCURACY]
-        )
         again = finalist.confirmed or Confirmed(math.nan, math.nan, math.nan, 0)
         size = finalist.params, finalist.macs, finalist.trainings
         ends = again.mean, again.low, again.high
-        rows.append(CostRow(finalist.architecture, *size, accuracy, *ends))
+        rows.append(CostRow(finalist.architecture, *size, finalist.expected, *ends))
     predicted = any(math.isfinite(finalist.predicted) for finalist in result.tradeoff)
     expected = "predicted accuracy" if predicted else "mean accuracy"
     return Picture(

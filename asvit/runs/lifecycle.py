@@ -142,7 +142,10 @@ def peeked(run: Run[Any, Any, J]) -> J:
             shutil.copy(state, place)
         copied = copy.copy(run)
         copied.out = place
-        return copied.open()
+        try:
+            return copied.open()
+        except ValueError as error:  # of the run, not of the copy
+            raise ValueError(str(error).replace(place, str(run.folder))) from error
 
 
 def _start(run: Run[S, Any, J], store: J) -> None:

@@ -109,7 +109,8 @@ class Workload:
     networks: int  # about, of which two measures are taken
     at_once: int  # how many are asked for together
     gigabytes: float  # memory of the machine that measuring one of them may need
-    # One of them, measured to see what it takes of a GPU; the largest takes so many times as much.
+    # One of them, with the measures of the run. It is measured to see what it takes of a GPU; the
+    # largest takes so many times as much.
     example: Callable[[], MeasurementJob] | None = None
     larger: float = 1.0
 
@@ -149,7 +150,7 @@ class MeasurementPool:
         self._space = space
         self._num_classes = num_classes
         self._stack = ExitStack()
-        example = workload.example
+        self._sample_job = example = workload.example
         self.workers = (workers or Workers()).resolved(
             self.device,
             tasks=workload.at_once * self._repeats,
@@ -191,10 +192,14 @@ class MeasurementPool:
     @cached_property
     def _opened(self) -> Pool:
         """The workers, started at the first use."""
+        space = None if self._space is None else self._space.name
+        example = self._sample_job and self._sample_job()
         work = measuring_work(
             {side: context.arguments for side, context in self._contexts.items()},
-            space=None if self._space is None else self._space.name,
+            space=space,
             num_classes=self._num_classes,
+            names=example.names if example else (),
+            architecture=str(example.architecture) if example and space is None else "",
         )
         return self._stack.enter_context(open_pool(self.workers, work, self.device))
 

@@ -1,6 +1,6 @@
 """Measures networks in a worker process: what a worker is sent, and what it answers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,14 +9,19 @@ from numpy.typing import NDArray
 
 from asvit.executors import Task, Work, one_thread
 from asvit.spaces import SearchSpace, build, cost, load_space
+from asvit.spaces.architectures import parse
 from asvit.spaces.base import Architecture
-from proxies import PROXIES, Cost, measure_repeats
+from proxies import PROXIES, Cost, get_proxy, measure_repeats
 from proxies.evaluation import FAILURES
 from proxies.forward_mode import use_blocks
 from proxies.messages import OUT_OF_MEMORY, fault
 from proxies.registry import UnknownNameError, sources_of
 from proxies.text import shown
 
+_UNKNOWN = (
+    "a worker does not know what this process does, as it imports only the modules that "
+    "ASVIT_EXTENSIONS names: {}"
+)
 _NO_MEMORY = ("out of memory", *OUT_OF_MEMORY)
 
 
@@ -25,11 +30,14 @@ def measuring_work(
     *,
     space: str | None = None,
     num_classes: int = 1000,
+    names: Iterable[str] = (),
+    architecture: str = "",
 ) -> Work:
     """What workers need in order to measure.
 
     ``arguments`` is from the side of images to those of an ``EvalContext``. Architectures are of
-    ``space``, or of any.
+    ``space``, or of any. ``names`` are measures, and ``architecture`` is the text of one, that
+    workers have to know.
     """
     arrays = {}
     for side, context in arguments.items():
@@ -43,6 +51,8 @@ def measuring_work(
         {
             "space": space,
             "num_classes": num_classes,
+            "names": list(names),
+            "architecture": architecture,
             "measuring": settings,
             "sources": sources_of(PROXIES),
         },
@@ -57,6 +67,7 @@ class MeasurementWorker:
         self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
     ) -> None:
         check_same_measures(settings["sources"])
+        check_known(settings["names"], settings["architecture"])
         self._space = known_space(settings["space"])
         self._num_classes = settings["num_classes"]
         self._measuring = settings["measuring"]
@@ -143,9 +154,20 @@ def check_same_measures(sources: Mapping[str, str]) -> None:
         )
 
 
+def check_known(names: Iterable[str], architecture: str) -> None:
+    """Refuse measures, or the text of an architecture, that are not known in this process, too."""
+    try:
+        for name in names:
+            get_proxy(name)
+        if architecture:
+            parse(architecture)
+    except ValueError as error:
+        raise ValueError(_UNKNOWN.format(error)) from error
+
+
 def known_space(name: str | None) -> SearchSpace | None:
     """The space called ``name``, which must be registered in this process, too."""
     try:
         return None if name is None else load_space(name)
     except UnknownNameError as error:
-        raise ValueError(f"a worker does not know what this process does: {error}") from error
+        raise ValueError(_UNKNOWN.format(error)) from error

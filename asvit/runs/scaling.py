@@ -68,7 +68,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, Any]):
     def title(self) -> str:
         """What is about to be grown, and on what."""
         s = self.settings
-        origin = "--arch" if self.seed_run is None else f"the seed of {self.seed_run}"
+        origin = "--arch" if self.seed_run is None else f"the result of {self.seed_run}"
         growth = f"growing {s.architecture} ({origin}) to {s.budgets[-1]}"
         if s.by_hand:
             growth += f" by the rule {s.by_hand!r} ({RULES[s.by_hand].description})"

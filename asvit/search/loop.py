@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, Trial
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, quantity, short
 from asvit.core.progress import Progress
+from asvit.core.settings import ELSEWHERE
 from asvit.reference.findings import LEAST_TRAININGS, Component
 from asvit.search.controllers import get_controller
 from asvit.search.front import BEST, best_rows, objectives, picked
@@ -428,8 +429,9 @@ class Search:
 
     def _failure_message(self, what: str = "") -> str:
         what = what or f"all of the first {quantity(len(self.rows), self.settings.counted)}"
-        last = [row for row in self.rows if row.state == "failed"][-1]
-        return f"{what} failed; the last one, {last.architecture}, because {last.reason}"
+        last = [row for row in self.rows if row.state == "failed"][-1:]  # none if only fresh ones
+        why = "".join(f"; the last one, {row.architecture}, because {row.reason}" for row in last)
+        return f"{what} failed{why}; once that is mended, {ELSEWHERE}"
 
 
 class TrainingSearch(Search):

@@ -11,6 +11,7 @@ from asvit.core.codec import Nullable
 from asvit.core.files import read_text, write_text
 from asvit.core.summary import Estimate
 from asvit.reference.findings import Interval
+from asvit.search.settings import ACCURACY
 from proxies.latency import Latency
 from proxies.messages import fault
 from proxies.registry import Score
@@ -145,6 +146,11 @@ class Finalist:
     def family_in_words(self) -> str:
         """Its family, and whether it is made by hand."""
         return self.family + ", by hand" * self.by_hand
+
+    @property
+    def expected(self) -> float:
+        """Its predicted accuracy, or its mean without a predictor, by a search that trains."""
+        return self.predicted if math.isfinite(self.predicted) else self.values[ACCURACY]
 
     @property
     def origin(self) -> str:

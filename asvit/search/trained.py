@@ -193,7 +193,7 @@ def finalists_of(
         for text, entry in whole.items()
     ]
     return sorted(
-        finalists, key=lambda row: (row.confirmed is not None, _worth(row)), reverse=True
+        finalists, key=lambda row: (row.confirmed is not None, row.expected), reverse=True
     )
 
 
@@ -212,14 +212,9 @@ def confirmed(fresh: Sequence[float], trained: Mapping[str, Trained]) -> Confirm
     return Confirmed(mean, max(mean - away, 0.0), min(mean + away, 100.0), len(fresh))
 
 
-def _worth(finalist: Finalist) -> float:
-    """Its predicted accuracy, or its mean without a predictor."""
-    return finalist.predicted if math.isfinite(finalist.predicted) else finalist.values[ACCURACY]
-
-
 def tradeoff(finalists: Sequence[Finalist]) -> list[Finalist]:
     """The finalists that none with as few multiply-adds beats, cheapest first."""
-    points = [(_worth(finalist), finalist.macs) for finalist in finalists]
+    points = [(finalist.expected, finalist.macs) for finalist in finalists]
     each = zip(points, finalists, non_dominated(points, ("higher", "lower")), strict=True)
     # In reverse, so that the first of equals stays.
     front = {at: finalist for at, finalist, on_front in reversed([*each]) if on_front}

@@ -66,7 +66,6 @@ from asvit.training.supernets.settings import SupernetSettings
 from asvit.transfer.settings import DetectionSettings, SegmentationSettings
 from proxies import Score
 from scaling import Shape
-from scaling.trajectory import from_csv, to_csv
 from tests.asvit.runs import stored_results
 from tests.asvit.toy_run import ToyJournal, ToyRow, ToySettings
 from tests.contracts.formats import Format, Json, Lines, Table, Tensors, Value
@@ -479,11 +478,6 @@ TABLES = {
     "table of values": Reader(
         Table(), lambda path: path.write_text(stored_results.VALUES.to_csv()),
         in_memory(Values.from_csv), of_run=False,
-    ),
-    "table of a scaling": Reader(
-        Table(),
-        lambda path: path.write_text(to_csv([stored_results.step(at) for at in range(3)])),
-        in_memory(from_csv), of_run=False,
     ),
     "table of paths": Reader(
         Table(),

@@ -96,6 +96,13 @@ def test_a_series_has_the_largest_within_each_budget(name: str) -> None:
     assert all(step.candidates == (step.chosen,) for step in found.steps[1:])
 
 
+def test_a_rule_needs_no_measure_to_choose_by() -> None:
+    series = grown("60M", Made(lambda shape: (math.nan, math.nan)), rule="width")
+    assert [step.kind for step in series.steps] == ["start", "rule"]
+    assert series.reached
+    assert all("singular" in row.reason for row in series.rows())
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_budgets_below_the_start_have_no_step(name: str) -> None:
     params = cost(*START).params

@@ -48,6 +48,7 @@ _NETWORKS = 150  # that a growth measures, about
 _AT_ONCE = 16  # of them in a step
 _GIGABYTES = 4.0  # that measuring one of the largest may need at 224 px
 _STEP_RATIO = 1.1  # of the time of a step to that of the one before, about
+_MOST_LEFT = 500  # steps that may be left; a tiny first step seems to leave thousands
 
 
 class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJournal], ScaleRun):
@@ -66,7 +67,10 @@ class ScaleAlgorithm(MeasuringAlgorithm[ScaleSettings, ScaleResult, GrowthJourna
             values["seed_run"] = newest_run("search")
             text = _seed_of(values["seed_run"])
         with wrong_option():
-            _, architecture = find_growable(find_architecture(str(text)).text)
+            start = find_architecture(str(text))
+            _, architecture = find_growable(start.text)
+        if start.by is not None:
+            values["seed_run"] = Path(start.by["run"])
         values |= {"architecture": str(architecture), "classes_of_data": "classes" not in values}
         return super().make(preset, **values)
 
@@ -252,8 +256,8 @@ def _progress(event: GrowthEvent, last: Sequence[Step]) -> Progress:
     """
     steps, done = event.step, event.done
     share = math.nan
-    if steps >= 1 and 0 < done < 1 and event.fresh:
-        left = steps * (1 - done) / done
+    left = steps * (1 - done) / done if done else math.inf
+    if steps >= 1 and 0 < left < _MOST_LEFT and event.fresh:
         spent, whole = (_STEP_RATIO**count - 1 for count in (steps, steps + left))
         share = spent / whole
     elif done >= 1:

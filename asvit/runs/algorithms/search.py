@@ -47,7 +47,7 @@ from asvit.search.limits import Limits, check_latency, forget_images
 from asvit.search.loop import History, Search, TrainingSearch, look_interval
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, write_trials
-from asvit.search.sampler import measured_trials
+from asvit.search.sampler import distributions, measured_trials
 from asvit.search.settings import (
     ACCURACY,
     PREDICTOR,
@@ -65,7 +65,15 @@ from asvit.search.study import (
     quiet_optuna,
     storing,
 )
-from asvit.search.trained import AGAIN, BEFORE, Before, gathered, known_before, trained_again
+from asvit.search.trained import (
+    AGAIN,
+    BEFORE,
+    Before,
+    gathered,
+    known_before,
+    trained_again,
+    trained_before,
+)
 from asvit.search.training_tables import check_recipe, to_csv, trainings_in
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
@@ -265,7 +273,7 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
         return () if self.evaluate is not None else super().measures
 
     def check_store(self, store: StudyStore) -> None:
-        """Check the code of measures, and the trainings of a table to start from."""
+        """Check the code of measures, the space, and the trainings of a table to start from."""
         if store.settings is None:
             return
         if changed := self.changed_measures(store):
@@ -273,7 +281,13 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
                 f"run folder {self.folder} was measured with other code of "
                 f"{one_line(', '.join(changed))}, which every step follows from; {ELSEWHERE}"
             )
-        s, trials = self.settings, len(measured_trials(store.study))
+        s, measured = self.settings, measured_trials(store.study)
+        if measured and measured[0].distributions != distributions(self.space.dimensions):
+            raise ValueError(
+                f"run folder {self.folder} was started with other choices in space "
+                f"{self.space.name!r}; {ELSEWHERE}"
+            )
+        trials = len(measured)
         if isinstance(s, TrainingSearchSettings) and trials > s.trials:
             raise ValueError(
                 f"trainings={s.trainings} has {s.trials} for drawn architectures, and {trials} "
@@ -453,8 +467,8 @@ class SearchAlgorithm(MeasuringAlgorithm[SearchSettings, SearchResult, StudyStor
 
     def _save_trainings(self, rows: Sequence[TrialRow], study: Study) -> None:
         """Write all trainings as a reference table."""
-        again = trained_again(study.user_attrs.get(AGAIN, {}))
-        trained = gathered(rows, self.before, self.space, self.limits, again)
+        before, again = trained_before(study), trained_again(study.user_attrs.get(AGAIN, {}))
+        trained = gathered(rows, before, self.space, self.limits, again)
         pool = self.pool
         sizes = pool.context.num_classes, pool.context.in_chans
         lines = {**pool.lines, "accuracies": accuracies_in_words(pool.settings.balance)}

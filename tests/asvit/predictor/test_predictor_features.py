@@ -132,6 +132,7 @@ def test_image_size_counts_for_multiply_adds_alone():
     small, large = row(AS_VIT, image_size=32), row(AS_VIT, image_size=[64])
     differing = {name for name in small if small[name] != large[name]}
     assert differing == {"macs"}
+    assert row(AS_VIT, image_size=np.array([64])) == large
 
 
 def test_nothing_gives_no_rows():

@@ -123,6 +123,9 @@ def test_another_seed_draws_others() -> None:
 def test_no_more_are_drawn_than_there_are() -> None:
     with pytest.raises(ValueError, match=r"n=385, but space 'asvit-tiny' has 384 arch.*; use few"):
         draw(load_space("asvit-tiny"), BuildSettings.make(n=385, space="asvit-tiny"))
+    few = BuildSettings.make(n=6, space="resnet", varied=1, max_depth=1)
+    with pytest.raises(ValueError, match="'resnet' has only 5 architectures of these widths and"):
+        draw(load_space("resnet"), few)
 
 
 def test_a_width_below_the_heads_is_refused() -> None:

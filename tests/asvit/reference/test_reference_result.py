@@ -20,7 +20,7 @@ from asvit.reference.findings import (
     verdict,
     winners,
 )
-from asvit.reference.result import Values
+from asvit.reference.result import Values, scatter_name
 from asvit.reference.statistics import correlate
 
 ACCURACIES = [60.0, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74]
@@ -138,6 +138,13 @@ def test_round_trip(before: Values) -> None:
     after = Values.from_csv(text)
     assert repr(after) == repr(before)  # NaN is not equal to itself, its text is
     assert after.to_csv() == text
+
+
+def test_figures_of_different_measures_have_different_names() -> None:
+    assert scatter_name("a+b") == "scatter-a-b"
+    names = {scatter_name(name) for name in ("宽度", "深度", "m" * 100, "m" * 101, "m" * 102)}
+    assert len(names) == 5
+    assert all(name.isascii() and len(name) < 120 for name in names)
 
 
 def test_the_file() -> None:

@@ -151,6 +151,7 @@ def test_a_controller_without_a_policy_has_no_entropy(tmp_path: Path) -> None:
 def test_an_unknown_space_has_no_choices(tmp_path: Path) -> None:
     searched(tmp_path / "run", trials(6), space="space-of-tomorrow")
     assert (tmp_path / "run" / "choices.csv").read_text().count("\n") == 1
+    assert "this space is not known here" in (tmp_path / "run" / "choices.svg").read_text()
 
 
 def test_rows_beside_the_figures_are_what_they_show(result: SearchResult) -> None:

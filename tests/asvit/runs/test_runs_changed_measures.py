@@ -142,7 +142,8 @@ def test_a_worker_that_has_other_code_measures_nothing(edit: Edit) -> None:
     edit(1)
     images = {"images": torch.zeros(2, 3, 32, 32), "labels": None}
     shared = {"repeats": 1, "seed": 0, "points": 3, "radius": 1.0}
-    work = measuring_work({32: {**images, **shared}})
+    context = {32: {**images, **shared}}
+    work = measuring_work(context)
     arrays = work.arrays
     MeasurementWorker(work.settings, arrays, "cpu")
     edit(2)
@@ -150,3 +151,10 @@ def test_a_worker_that_has_other_code_measures_nothing(edit: Edit) -> None:
         MeasurementWorker(work.settings, arrays, "cpu")
     PROXIES.pop("mine")  # one that is not asked for need not be known
     MeasurementWorker(work.settings, arrays, "cpu")
+    for asked, words in (
+        ({"names": ["mine"]}, "unknown proxy 'mine'"),
+        ({"architecture": "mine:1,2"}, "architecture text 'mine:1,2' has 1 part"),
+    ):
+        work = measuring_work(context, **asked)
+        with pytest.raises(ValueError, match=f"a worker does not know .*: {words}"):
+            MeasurementWorker(work.settings, arrays, "cpu")

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from asvit.runs import lifecycle
 from asvit.runs.algorithms import scaling
 from asvit.runs.estimate import Remaining
 from asvit.runs.folder import MARKER
+from asvit.runs.measurement_pool import failed
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
 from asvit.spaces import cost, load_space
 from proxies.latency import Latency
-from scaling import Budget
+from scaling import Budget, GrowthEvent
 from scaling.growth import SEED_KEY
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import SEED
@@ -113,7 +115,9 @@ def test_the_newest_search_is_the_start_and_is_named() -> None:
 def test_the_start_may_be_a_run_that_ended_in_one(tmp_path: Path) -> None:
     found = {"kind": "search", "seed_architecture": SEED}
     (tmp_path / "result.json").write_bytes(sealed_result(found))
-    assert ScaleRun.make(architecture=str(tmp_path)).settings.architecture == SEED
+    run = ScaleRun.make(architecture=str(tmp_path), device="cpu")
+    assert (run.settings.architecture, run.seed_run) == (SEED, tmp_path)
+    assert run.title.startswith(f"growing {SEED} (the result of {tmp_path}) to 88M:")
 
 
 def test_a_search_of_a_space_that_is_not_known_is_refused() -> None:
@@ -278,6 +282,23 @@ def test_real_expansions_grow(tmp_path: Path, more: dict[str, str]) -> None:
     assert [row.architecture for row in again.series] == list(map(str, genotypes))
     assert (tmp_path / "run" / "report.html").exists()
     assert dry_run(asked, tmp_path).cost is not None
+
+
+@pytest.mark.parametrize(("done", "share"), [(0.5, 0.1 / 0.21), (1e-5, math.nan), (1.0, 1.0)])
+def test_the_share_that_is_done_is_unknown_after_a_tiny_step(done: float, share: float) -> None:
+    event = GrowthEvent(1, 16, 16, None, done, seconds=9.0, fresh=16)
+    assert scaling._progress(event, ()).share == pytest.approx(share, nan_ok=True)
+
+
+def test_a_scaling_whose_networks_all_failed_goes_on_once_they_can_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(fakes.FakePool, "one", lambda _, job: failed(job.names, "out of memory"))
+        with pytest.raises(ValueError, match=r"every measure of all .* failed; .* out of memory"):
+            scale(tmp_path / "run")
+    again, whole = scale(tmp_path / "run"), scale(tmp_path / "whole")
+    assert str(again.series) == str(whole.series)
 
 
 def test_a_rule_gives_a_model_for_each_budget(tmp_path: Path) -> None:

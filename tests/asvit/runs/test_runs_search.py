@@ -225,6 +225,16 @@ def test_a_study_with_trials_but_no_settings_is_not_ours(tmp_path: Path) -> None
         search(tmp_path / "run", storage=url)
 
 
+def test_a_space_whose_choices_were_edited_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(tmp_path, steps=4)
+    space = load_space("asvit-tiny")
+    monkeypatch.setattr(type(space), "dimensions", {**space.dimensions, "K1": (4, 6)})
+    with pytest.raises(ValueError, match="started with other choices in space 'asvit-tiny'; give"):
+        search(tmp_path)
+
+
 def test_a_run_folder_can_be_moved(tmp_path: Path) -> None:
     search(tmp_path / "here", steps=4)
     (tmp_path / "here").rename(tmp_path / "there")
@@ -420,6 +430,7 @@ def test_a_function_of_the_users_may_fail_in_any_way(
         with pytest.raises(ValueError, match="all of the first 6 architectures failed") as caught:
             search(tmp_path, **given)
         assert told in str(caught.value)
+        assert str(caught.value).endswith("give --out for a new folder or --fresh to start over")
     else:
         assert search(tmp_path, **given).failures == 2
     for _ in range(2):  # as it was written, and as the journal gives it back

@@ -23,6 +23,7 @@ from asvit.runs.reporting import show
 from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement, predictor_sampler, read_trials
 from asvit.search.result import SearchResult
+from asvit.search.trained import FRESH
 from asvit.spaces import cost, load_space
 from tests.asvit.runs.fakes import fake_trainings
 from tests.asvit.search.ridge import Array, Ridge
@@ -293,11 +294,14 @@ def test_more_trainings_extend_a_search(tmp_path: Path, controller: str) -> None
 
 
 def test_a_deleted_table_is_written_again(tmp_path: Path) -> None:
-    search(tmp_path)
-    before = (tmp_path / "trainings.csv").read_bytes()
-    (tmp_path / "trainings.csv").unlink()
-    search(tmp_path)
-    assert (tmp_path / "trainings.csv").read_bytes() == before
+    tables = [tmp_path / name / "trainings.csv" for name in ("first", "started")]
+    search(tables[0].parent)
+    search(tables[1].parent, reference=tables[0])
+    for table in tables:
+        before = table.read_bytes()
+        table.unlink()
+        search(table.parent)  # the second without the table that it was started from, too
+        assert table.read_bytes() == before
 
 
 def test_the_console_shows_what_was_trained_again(tmp_path: Path) -> None:
@@ -386,6 +390,11 @@ def test_a_space_of_one_dimension_is_searched(
         patch.setattr(training_pool, "_outcome", lambda _, one: _failing() if one.seed else good)
         with pytest.raises(ValueError, match=told):
             search(tmp_path / "failing")
+        patch.setattr(
+            training_pool, "_outcome", lambda _, one: _failing() if one.seed >= FRESH else good
+        )
+        with pytest.raises(ValueError, match="a training of every architecture failed; once"):
+            search(tmp_path / "fresh")
 
     def train(text: str) -> Measurement:
         return Measurement(1, 2, {"accuracy": 10.0 * int(text[0])}, {})

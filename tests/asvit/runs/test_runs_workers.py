@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.core.codec import to_json
-from asvit.executors import Task, Workers
+from asvit.executors import Task, Work, Workers
 from asvit.executors.base import Answer
 from asvit.reference import load_reference
 from asvit.runs import lifecycle, measurement_pool, measurement_worker
@@ -114,6 +115,24 @@ def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch)
     ]
     alone = MeasurementPool({32: EvalContext(settings)}, Workers(jobs=1), Workload(1, 1, 1.0))
     assert list(alone.measure([job])) == [(0, found)]
+
+
+def test_workers_have_to_know_measures_and_architectures_of_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+
+    @contextmanager
+    def opened(_workers: Workers, work: Work, _device: str) -> Iterator[None]:
+        asked.append([work.settings[name] for name in ("space", "names", "architecture")])
+        yield
+
+    monkeypatch.setattr(measurement_pool, "open_pool", opened)
+    settings, two = SearchSettings.make(space="asvit-tiny", **SMALL), Workers(jobs=2)
+    Evaluator(load_space("asvit-tiny"), settings, workers=two).close()
+    load = Workload(1, 1, 1.0, lambda: MeasurementJob(SEED, TWO, SEED, 32))
+    _ = MeasurementPool({32: EvalContext(settings)}, two, load)._opened
+    assert asked == [["asvit-tiny", [*TWO], ""], [None, [*TWO], SEED]]
 
 
 def unmeasured(task: Task) -> Mapping[str, Any]:
