@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from asvit.core.settings import Settings, setting
 from asvit.executors.placement import fitting
+from proxies.messages import out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,8 +138,6 @@ def perform(worker: Worker, task: Task) -> dict[str, Any]:
     try:
         return {"result": worker(task)}
     except Exception as error:  # noqa: BLE001  Pool.run raises it again
-        from proxies.memory import out_of_memory  # imports torch
-
         if out_of_memory(error):
             return {"memory": str(error) or "out of memory"}
         return {"bug": traceback.format_exc()}
