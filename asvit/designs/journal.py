@@ -41,9 +41,6 @@ class DesignJournal(Journal[DesignSettings]):
         """Take note of a finished stage."""
         super().note(record)
         name, stored = record.name, record.result
-        if name == "test" and "accuracies" not in stored:  # by a version before they had a name
-            shares = {key: value for key, value in stored.items() if _TYPES.get(key) is Trained}
-            stored = {**stored, "accuracies": shares}
         self.results[name] = value_from_json(stored, _TYPES[name]) if stored else None
 
 

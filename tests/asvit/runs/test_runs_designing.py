@@ -12,14 +12,14 @@ import asvit
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress
 from asvit.core.run_files import CHECKPOINT, JOURNAL, RESULT
-from asvit.designs.journal import DesignJournal, Stage
+from asvit.designs.journal import DesignJournal
 from asvit.designs.result import DesignResult
 from asvit.designs.settings import DesignSettings
 from asvit.runs.algorithms.training import TrainAlgorithm
 from asvit.runs.designing import DesignRun, design
 from asvit.spaces import load_space
 from tests.asvit.cli.commands import run
-from tests.asvit.runs.designing_fakes import SPACE, TEXTS, Fakes, results_in, without_times
+from tests.asvit.runs.designing_fakes import SPACE, TEXTS, Fakes, without_times
 from tests.campaigns import forked
 from tests.campaigns.kill_runs import shorten_designs
 
@@ -69,21 +69,6 @@ def test_time_of_a_session_that_was_killed_in_a_stage_counts(
     assert 500 <= result.wall_seconds < 600
     journal = DesignJournal(tmp_path / "design.jsonl")
     assert 500 <= journal.elapsed < 600
-
-
-def test_a_design_that_an_earlier_version_has_tested_goes_on(
-    pictures: Path, tmp_path: Path, fakes: Fakes
-) -> None:
-    options = {"max_params": "100K", "space": SPACE, "out": tmp_path}
-    result = design(pictures, **options)
-    journal = DesignJournal(tmp_path / "design.jsonl")
-    (stored,) = (stage.result for stage in journal.records if stage.name == "test")
-    accuracies = stored["accuracies"]
-    before = {name: value for name, value in stored.items() if name != "accuracies"}
-    journal.note(Stage("test", {**before, **accuracies}))  # as it was written then
-    assert set(accuracies) == {"finalist-1", "finalist-2", "finalist-3", "training"}
-    assert journal.results == results_in(tmp_path)
-    assert journal.results.test.accuracies["training"].value == result.accuracy
 
 
 def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
