@@ -28,9 +28,7 @@ _MATRIX = 12  # classes of a confusion matrix on a console
 class EvaluationJournal(Journal[EvaluationSettings]):
     """What a test was started with and found: its pictures pass the network in one go."""
 
-    kind = "test"
-    noun = "test"
-    settings_type = EvaluationSettings
+    result_type = EvaluationResult
     record_types = (Tested,)
     start_types: ClassVar[Mapping[str, Any]] = {
         **Journal.start_types,
