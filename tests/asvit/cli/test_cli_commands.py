@@ -370,18 +370,6 @@ def test_list_without_a_match_says_so_and_stays_valid() -> None:
 # report
 
 
-def test_report_of_an_unfinished_run(tmp_path: Path, finished: Any) -> None:
-    folder = tmp_path / "unfinished"
-    shutil.copytree(finished("search")[0], folder)
-    data = strict(run("report", folder, "--json").stdout)
-    assert data["folder"] == str(folder)
-    assert "report.html" in data["files"]
-    (folder / "result.json").unlink()
-    result = run("report", folder)
-    assert result.exit_code == 3
-    assert "has no finished search yet; the same asvit search goes on with it" in result.stderr
-
-
 def test_report_without_a_run_takes_the_newest(tmp_path, finished) -> None:
     empty = run("report")
     assert (empty.exit_code, empty.stderr.count("\n")) == (3, 1)

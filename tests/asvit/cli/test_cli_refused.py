@@ -107,7 +107,6 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     ],
     SUPERNET: [
         ("--space psvit3d", 2, "unknown space 'psvit3d'; did you mean 'psvit"),
-        ("--learning-rate 0", 2, "--learning-rate must be a number above 0, got 0.0"),
         ("--space asvit", 3, "space 'asvit' has no supernet; use one of psvit1d, psvit2d"),
         ("--image-size 20", 3, "20 px"),
         ("--data ./none", 3, "no folder './none'; give a folder of images"),

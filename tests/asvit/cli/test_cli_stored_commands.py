@@ -275,8 +275,9 @@ def test_what_a_design_tells_to_type(
     ],
 )
 def test_the_command_of_an_export_is_read_as_it(given: dict[str, Any]) -> None:
-    settings = ExportSettings(**given)
+    settings = ExportSettings(**given, force=True)
     line = shlex.join(["asvit", "export", *chain(*typed_options(settings))])
+    assert "--force" not in line
     found = given_in(line)[1]
     assert {name: found.get(name) for name in given} == given
 

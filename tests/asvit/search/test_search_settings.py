@@ -17,13 +17,11 @@ from asvit.search import MeasureSearchSettings, SearchSettings, TrainingSearchSe
     ("given", "message"),
     [
         ({"batch": 4, "controller": "tpe"}, "batch=4 does not suit controller 'tpe'"),
-        ({"proxies": ("a", "b", "a")}, "proxies names 'a' more than once"),
         ({"proxies": (1,)}, "proxies must be names of measures"),
         ({"radius": "big"}, "radius must be 'sqrt_n', 'unit' or a positive number, got 'big'"),
         ({"radius": 0.0}, "radius must be"),
         ({"radius": True}, "radius must be"),
         ({"radius": float("inf")}, "radius must be"),
-        ({"data": ""}, "data must be a name"),
         ({"controller": "predictor", "trainings": 4}, "trainings=4 are too few to learn from"),
         ({"controller": "predictor", "steps": 30}, "use trainings=30, or training_steps"),
         ({"trainings": 9, "proxies": ("snip",)}, "measures snip beside trainings"),
